@@ -1,0 +1,1 @@
+"""From builders to a frame: parsing, ordering, and calling functions; knows nothing of git."""

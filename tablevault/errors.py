@@ -1,0 +1,121 @@
+"""Every error that TableVault raises: what was wrong, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class TableVaultError(Exception):
+    """Base of every error that TableVault raises by itself.
+
+    Parameters
+    ----------
+    message : str
+        What was wrong, with the name and the value.
+    hint : str, default ""
+        What to do next. Printed after the message, kept apart so that a terminal may show it on
+        a line of its own.
+    **facts : str or int or None
+        What the message was made from; each becomes an attribute.
+    """
+
+    def __init__(self, message: str, hint: str = "", **facts: str | int | None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.facts: Mapping[str, str | int | None] = dict(facts)
+
+    def __getattr__(self, name: str) -> str | int | None:
+        """Give a fact by its name, so that a caller need not parse the text."""
+        if name != "facts" and name in self.facts:
+            return self.facts[name]
+        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
+
+    def __str__(self) -> str:
+        """Join message and hint into the text that a person reads."""
+        return f"{self.message} {self.hint}".rstrip()
+
+    def __reduce__(
+        self,
+    ) -> tuple[object, tuple[type[TableVaultError], str, str, dict[str, str | int | None]]]:
+        """Rebuild from parts: errors cross processes, and keyword facts are not in ``args``."""
+        return _rebuild, (type(self), self.message, self.hint, dict(self.facts))
+
+
+def _rebuild(
+    kind: type[TableVaultError], message: str, hint: str, facts: dict[str, str | int | None]
+) -> TableVaultError:
+    """Make the error that was pickled."""
+    return kind(message, hint, **facts)
+
+
+class TVArgumentError(TableVaultError):
+    """A wrong argument, an unknown table or instance, a forbidden name."""
+
+
+class TVFileError(TableVaultError):
+    """A code module, builder, function or copy source that is missing or cannot be used."""
+
+
+class TVBuilderError(TableVaultError):
+    """A builder that is missing, malformed, part of a cycle, or that returned the wrong thing."""
+
+
+class TVTableError(TableVaultError):
+    """A dataframe or artifact that is missing, unreadable, or does not fit its declaration."""
+
+
+class TVLockError(TableVaultError):
+    """A resource is held by another process; ``holder``, ``author`` and ``since`` say by whom."""
+
+
+class TVProcessError(TableVaultError):
+    """A process that is not active, already runs, already ended, or cannot be resumed."""
+
+
+class TVArtifactError(TableVaultError):
+    """An artifact that cannot be stored or removed."""
+
+
+class TVForcedError(TableVaultError):
+    """The process was stopped by somebody with ``stop_process(force=True)``."""
+
+
+class TVImplementationError(TableVaultError):
+    """A state that TableVault believed impossible: please report it."""
+
+
+class TVOpenAIError(TableVaultError):
+    """Kept for scripts that name it; nothing raises it."""
+
+
+class TVFormatError(TVArgumentError):
+    """A vault written in a format newer than this release can read."""
+
+
+class TableReferenceError(TableVaultError):
+    """A table reference that is malformed or cannot be resolved.
+
+    Facts ``builder``, ``field``, ``text``, ``start`` and ``end`` say where; where they are known
+    the error prints the text with a caret line under the place.
+    """
+
+    def __str__(self) -> str:
+        """Print message and hint, then place, text and caret line."""
+        lines = [super().__str__()]
+        builder, field = self.facts.get("builder"), self.facts.get("field")
+        if builder:
+            lines.append(f'  in builder "{builder}"' + (f", field {field}" if field else ""))
+        text, start, end = (self.facts.get(k) for k in ("text", "start", "end"))
+        if isinstance(text, str) and isinstance(start, int) and isinstance(end, int):
+            lines.extend(_caret(text, start, end))
+        return "\n".join(lines)
+
+
+def _caret(text: str, start: int, end: int) -> list[str]:
+    """Show the line of `text` that holds `start`, with ``^~~`` under the span."""
+    first = text.rfind("\n", 0, start) + 1
+    last = text.find("\n", start)
+    line = text[first : last if last >= 0 else len(text)]
+    width = max(1, min(end, first + len(line)) - start)
+    return [f"    {line}", "    " + " " * (start - first) + "^" + "~" * (width - 1)]
