@@ -306,3 +306,13 @@ def _ref_component(text: str) -> str:
     if spelled.startswith(".") or spelled.endswith((".", ".lock")) or ".." in spelled:
         spelled = spelled.replace(".", "%2E")
     return spelled
+
+
+def is_lfs_path(path: str) -> bool:
+    """Tell whether git tracks a pointer at `path`: dataframes and artifacts, as .gitattributes says."""
+    parts = path.split("/")
+    if parts[0] != TABLES_DIR or len(parts) < 4:  # noqa: PLR2004 - tables/<table>/artifacts/<file>
+        return False
+    if len(parts) == 4:  # noqa: PLR2004 - tables/<table>/<version>/dataframe.parquet
+        return parts[2] == "artifacts" or parts[3] == "dataframe.parquet"
+    return "artifacts" in (parts[2], parts[3])

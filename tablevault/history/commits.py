@@ -1,0 +1,158 @@
+"""A Change into commits and ref moves: written to the object database, visible to nobody yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tablevault.history.change import BranchChange, Change
+from tablevault.history.message import Message
+from tablevault.history.repository import RefMove, Repository
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit, Graft, Remove
+from tablevault.names import MAIN, CommitId, instance_dir
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """Commits that were written, and the moves that would publish them."""
+
+    moves: tuple[RefMove, ...]
+    commit: CommitId
+    """The commit that stands for the operation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """Who commits, and when."""
+
+    author: str
+    at: float
+
+
+def write_change(
+    repository: Repository,
+    change: Change,
+    *,
+    main: CommitId,
+    by_hand: tuple[Edit, ...],
+    signing: Signing,
+) -> Draft:
+    """Write the commits of `change` on top of `main`.
+
+    Parameters
+    ----------
+    repository : Repository
+        Where to write.
+    change : Change
+        Planned on the snapshot of `main`.
+    main : CommitId
+        Tip of ``main`` now.
+    by_hand : tuple of Edit
+        Code modules that the user edited in the working tree: they get a commit of their own
+        below the operation's, so that the operation shows only what it did itself.
+    signing : Signing
+        Author and time of all commits.
+    """
+    writer = _Writer(repository, signing)
+    base = main
+    if by_hand:
+        base = writer.write([main], main, by_hand, _by_hand_message(by_hand))
+    moves: list[RefMove] = []
+    merged: list[CommitId] = [tip for _, tip in change.removed]
+    last = base
+    for branch in change.branches:
+        last = writer.branch(branch, base)
+        if branch.merged:
+            merged.append(last)
+        moves.extend(_branch_moves(branch, last))
+    moves.extend(RefMove(ref=temp.ref, old=tip, new=None) for temp, tip in change.removed)
+    if change.main is not None:
+        # The instance's folder is taken whole from its branch, all else from the tip of main.
+        edits = (*_grafts(repository, change, merged), *change.main)
+        last = writer.write([base, *merged], base, edits, change.message)
+        moves.extend(_tag_moves(repository, change, last))
+    tip = base if change.main is None else last
+    if tip != main:
+        moves.insert(0, RefMove(ref=MAIN, old=main, new=tip))
+    return Draft(moves=tuple(moves), commit=last)
+
+
+class _Writer:
+    """Writes commits of one author and time."""
+
+    def __init__(self, repository: Repository, signing: Signing) -> None:
+        self._repository = repository
+        self._signing = signing
+
+    def write(
+        self,
+        parents: list[CommitId],
+        base: CommitId,
+        edits: tuple[Edit, ...],
+        message: Message,
+    ) -> CommitId:
+        """Write one commit."""
+        return self._repository.write_commit(
+            parents=parents,
+            base=base,
+            edits=edits,
+            message=message,
+            author=self._signing.author,
+            at=self._signing.at,
+        )
+
+    def branch(self, branch: BranchChange, main: CommitId) -> CommitId:
+        """Write the commit of a temporary instance."""
+        if branch.tip is None or branch.fresh:
+            parents = [main] if branch.tip is None else [main, branch.tip]
+            return self.write(parents, main, branch.edits, branch.message)
+        return self.write([branch.tip], branch.tip, branch.edits, branch.message)
+
+
+def _grafts(
+    repository: Repository, change: Change, merged: list[CommitId]
+) -> tuple[Edit, ...]:
+    """Take the folders of merged instances from the commits on their branches."""
+    heads = merged[len(change.removed) :]
+    branches = [branch for branch in change.branches if branch.merged]
+    edits: list[Edit] = []
+    for branch, commit in zip(branches, heads, strict=True):
+        folder = instance_dir(branch.temp.table, branch.temp.version)
+        tree = Snapshot(repository, commit).tree_id(folder)
+        edits.append(Remove(path=folder) if tree is None else Graft(path=folder, source=tree))
+    return tuple(edits)
+
+
+def _branch_moves(branch: BranchChange, commit: CommitId) -> list[RefMove]:
+    """Moves of the refs of one temporary instance."""
+    ref = branch.temp.ref
+    if branch.renamed_from is not None:
+        return [
+            RefMove(ref=ref, old=None, new=commit),
+            RefMove(ref=branch.renamed_from.ref, old=branch.tip, new=None),
+        ]
+    new = None if branch.merged else commit
+    return [RefMove(ref=ref, old=branch.tip, new=new)]
+
+
+def _tag_moves(repository: Repository, change: Change, commit: CommitId) -> list[RefMove]:
+    """Moves of tags: names for people, so one that somebody removed is no obstacle."""
+    moves = []
+    if change.tag:
+        moves.append(RefMove(ref=change.tag, old=repository.tip(change.tag), new=commit))
+    for tag in change.untagged:
+        if (at := repository.tip(tag)) is not None:
+            moves.append(RefMove(ref=tag, old=at, new=None))
+    for old, new in change.retagged:
+        if (at := repository.tip(old)) is not None:
+            moves.append(RefMove(ref=old, old=at, new=None))
+            moves.append(RefMove(ref=new, old=repository.tip(new), new=at))
+    return moves
+
+
+def _by_hand_message(edits: tuple[Edit, ...]) -> Message:
+    """Say which working files were committed as they stood."""
+    return Message(
+        subject=f"{', '.join(edit.path for edit in edits)}: edited by hand",
+        trailers=(("Vault-Operation", "edit_by_hand"),),
+    )

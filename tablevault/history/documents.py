@@ -1,0 +1,266 @@
+"""vault.yaml, table.yaml and instance.yaml: values, and their one YAML text, both ways."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+import yaml
+
+from tablevault.errors import TVFileError, TVFormatError
+from tablevault.names import InstanceId, TableId
+
+FORMAT_VERSION = 1
+"""Written into each vault; a vault with a higher one is refused."""
+
+_Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
+_Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+Fields = dict[str, object]
+
+
+class _PlainDumper(_Dumper):  # type: ignore[misc, valid-type]  # chosen at run time
+    """Never writes anchors: a document exists to be read in a diff."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
+        """Repeat a value instead of naming it."""
+        return True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultDocument:
+    """``vault.yaml``."""
+
+    id: str
+    description: str
+    created_by: str
+    created_at: str
+    format: int = FORMAT_VERSION
+
+    def encode(self) -> bytes:
+        """Spell the document."""
+        return _dump(
+            {
+                "format": self.format,
+                "id": self.id,
+                "description": self.description,
+                "created_by": self.created_by,
+                "created_at": self.created_at,
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableDocument:
+    """``table.yaml``: what stays the same over all instances of a table."""
+
+    id: TableId
+    description: str
+    multiple_artifacts: bool
+    side_effects: bool
+    created_by: str
+    created_at: str
+    artifact_instance: str = ""
+
+    def encode(self) -> bytes:
+        """Spell the document."""
+        fields: Fields = {
+            "id": self.id,
+            "description": self.description,
+            "multiple_artifacts": self.multiple_artifacts,
+            "side_effects": self.side_effects,
+            "created_by": self.created_by,
+            "created_at": self.created_at,
+        }
+        if self.artifact_instance:
+            fields["artifact_instance"] = self.artifact_instance
+        return _dump(fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InstanceDocument:
+    """``instance.yaml``: one instance; of a temporary one only the first four are known."""
+
+    description: str
+    version: str
+    external_edit: bool
+    origin: tuple[str, str] = ("", "")
+    """Instance id and table, empty when there is none."""
+    id: str = ""
+    table_id: str = ""
+    operation: str = ""
+    success: bool = True
+    author: str = ""
+    process: str = ""
+    started_at: str = ""
+    materialized_at: str = ""
+    rows: int = 0
+    dtypes: Mapping[str, str] = field(default_factory=dict)
+    primary_key: tuple[str, ...] = ()
+    digest: str = ""
+    dependencies: tuple[tuple[str, InstanceId], ...] = ()
+    builders: Mapping[str, str] = field(default_factory=dict)
+    """Builder name to git blob id, in the order of execution."""
+    code: Mapping[str, str] = field(default_factory=dict)
+    """Code module to the git blob id of the very text that ran."""
+
+    def encode(self) -> bytes:
+        """Spell the document."""
+        fields: Fields = {
+            "description": self.description,
+            "version": self.version,
+            "external_edit": self.external_edit,
+            "origin": list(self.origin) if self.origin[0] else [],
+        }
+        if self.id:
+            fields |= {
+                "id": self.id,
+                "table_id": self.table_id,
+                "operation": self.operation,
+                "success": self.success,
+                "author": self.author,
+                "process": self.process,
+                "started_at": self.started_at,
+                "materialized_at": self.materialized_at,
+                "rows": self.rows,
+                "primary_key": list(self.primary_key),
+                "dependencies": [list(pair) for pair in self.dependencies],
+                "builders": dict(self.builders),
+                "code": dict(self.code),
+                "dtypes": dict(self.dtypes),
+                "digest": self.digest,
+            }
+        return _dump(fields)
+
+
+def decode_vault(blob: bytes, where: str) -> VaultDocument:
+    """Read ``vault.yaml``.
+
+    Raises
+    ------
+    TVFormatError
+        The vault was written in a newer format.
+    TVFileError
+        The text is no such document.
+    """
+    fields = _load(blob, where)
+    found = _whole(fields, "format", where)
+    if found > FORMAT_VERSION:
+        raise TVFormatError(
+            f"{where} says format {found}; this release of TableVault reads up to "
+            f"{FORMAT_VERSION}.",
+            "Open the vault with a newer release: pip install --upgrade tablevault",
+            format=found,
+        )
+    return VaultDocument(
+        id=_text(fields, "id"),
+        description=_text(fields, "description"),
+        created_by=_text(fields, "created_by"),
+        created_at=_text(fields, "created_at"),
+        format=found,
+    )
+
+
+def decode_table(blob: bytes, where: str) -> TableDocument:
+    """Read ``table.yaml``; TVFileError when it is no such document."""
+    fields = _load(blob, where)
+    return TableDocument(
+        id=TableId(_text(fields, "id")),
+        description=_text(fields, "description"),
+        multiple_artifacts=fields.get("multiple_artifacts") is True,
+        side_effects=fields.get("side_effects") is True,
+        created_by=_text(fields, "created_by"),
+        created_at=_text(fields, "created_at"),
+        artifact_instance=_text(fields, "artifact_instance"),
+    )
+
+
+def decode_instance(blob: bytes, where: str) -> InstanceDocument:
+    """Read ``instance.yaml``; TVFileError when it is no such document."""
+    fields = _load(blob, where)
+    origin = _texts(fields, "origin")
+    pairs = fields.get("dependencies")
+    return InstanceDocument(
+        description=_text(fields, "description"),
+        version=_text(fields, "version"),
+        external_edit=fields.get("external_edit") is True,
+        origin=(origin[0], origin[1]) if len(origin) == 2 else ("", ""),  # noqa: PLR2004 - a pair
+        id=_text(fields, "id"),
+        table_id=_text(fields, "table_id"),
+        operation=_text(fields, "operation"),
+        success=fields.get("success") is not False,
+        author=_text(fields, "author"),
+        process=_text(fields, "process"),
+        started_at=_text(fields, "started_at"),
+        materialized_at=_text(fields, "materialized_at"),
+        rows=_whole(fields, "rows", where, default=0),
+        dtypes=_mapping(fields, "dtypes"),
+        primary_key=tuple(_texts(fields, "primary_key")),
+        digest=_text(fields, "digest"),
+        dependencies=tuple(
+            (str(pair[0]), InstanceId(str(pair[1])))
+            for pair in (pairs if isinstance(pairs, list) else [])
+            if isinstance(pair, list) and len(pair) == 2  # noqa: PLR2004 - a pair
+        ),
+        builders=_mapping(fields, "builders"),
+        code=_mapping(fields, "code"),
+    )
+
+
+def timestamp(at: float) -> str:
+    """Spell a Unix time as RFC 3339 with microseconds, UTC: text order is time order."""
+    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _dump(fields: Fields) -> bytes:
+    """Write YAML with stable key order, one fact a line, no anchors, no wrapping."""
+    text = yaml.dump(
+        fields,
+        Dumper=_PlainDumper,
+        sort_keys=False,
+        allow_unicode=True,
+        default_flow_style=False,
+        width=1 << 30,
+    )
+    return str(text).encode("utf-8")
+
+
+def _load(blob: bytes, where: str) -> Fields:
+    """Read a YAML mapping with the safe loader."""
+    try:
+        fields = yaml.load(blob, Loader=_Loader)  # noqa: TID251, S506 - a safe loader, the C one
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise TVFileError(f"{where} is no readable YAML: {error}.", _REPAIR) from error
+    if not isinstance(fields, dict):
+        raise TVFileError(f"{where} holds no mapping.", _REPAIR)
+    return {str(key): value for key, value in fields.items()}
+
+
+_REPAIR = "Restore it from history: git log -p -- <file>"
+
+
+def _text(fields: Fields, key: str) -> str:
+    """Give a field as text, "" when it is absent."""
+    value = fields.get(key)
+    return "" if value is None else str(value)
+
+
+def _texts(fields: Fields, key: str) -> list[str]:
+    """Give a field as a list of text."""
+    value = fields.get(key)
+    return [str(item) for item in value] if isinstance(value, list) else []
+
+
+def _mapping(fields: Fields, key: str) -> dict[str, str]:
+    """Give a field as a mapping of text to text."""
+    value = fields.get(key)
+    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
+
+
+def _whole(fields: Fields, key: str, where: str, default: int | None = None) -> int:
+    """Give a field as a whole number."""
+    value = fields.get(key, default)
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TVFileError(f'{where} has no whole number "{key}".', _REPAIR)
+    return value

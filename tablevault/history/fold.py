@@ -1,0 +1,128 @@
+"""What one commit means for the derived index; the order of commits does not matter."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from tablevault.errors import TVFileError
+from tablevault.history.repository import Commit, Repository
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import BlobId, artifacts_dir, frame_path
+from tablevault.objects.pointer import Pointer
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS seen (ref TEXT PRIMARY KEY, commit_id TEXT);
+CREATE TABLE IF NOT EXISTS processes (
+    process_id TEXT PRIMARY KEY, operation TEXT, commit_id TEXT, author TEXT, at REAL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS tables (
+    table_id TEXT, name TEXT, created_at TEXT, PRIMARY KEY (table_id, name)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tables_by_name ON tables (name);
+CREATE TABLE IF NOT EXISTS renames (
+    commit_id TEXT PRIMARY KEY, table_id TEXT, old_name TEXT, new_name TEXT, at REAL
+);
+CREATE TABLE IF NOT EXISTS instances (
+    instance_id TEXT PRIMARY KEY, table_id TEXT, table_name TEXT, version TEXT, commit_id TEXT,
+    materialized_at TEXT, success INTEGER
+);
+CREATE INDEX IF NOT EXISTS instances_by_table
+    ON instances (table_id, materialized_at, instance_id);
+CREATE INDEX IF NOT EXISTS instances_by_version
+    ON instances (table_id, version, materialized_at, instance_id);
+CREATE TABLE IF NOT EXISTS inactive (instance_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS gone (
+    subject TEXT PRIMARY KEY, commit_id TEXT, at TEXT, author TEXT
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS objects (
+    oid TEXT, instance_id TEXT, PRIMARY KEY (oid, instance_id)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS objects_by_instance ON objects (instance_id);
+"""
+"""Facts about instances are keyed by ids, so commits may be folded in any order that a merge of
+several histories gives. `gone` holds deleted instances and tables: an instance is gone when its
+table is."""
+
+
+def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:
+    """Enter into the index what the trailers of `commit` say."""
+    message = commit.message
+    if process := message.first("Vault-Process"):
+        connection.execute(
+            "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, ?)",
+            (process, message.first("Vault-Operation"), commit.id, commit.author, commit.at),
+        )
+    if instance_id := message.first("Vault-Instance"):
+        _fold_instance(connection, repository, commit, instance_id)
+    for other in message.every("Vault-Deactivates"):
+        connection.execute("INSERT OR IGNORE INTO inactive VALUES (?)", (other,))
+    for subject in message.every("Vault-Deletes"):
+        connection.execute(
+            "INSERT OR IGNORE INTO gone VALUES (?, ?, ?, ?)",
+            (subject, commit.id, message.first("Vault-Time"), commit.author),
+        )
+    _fold_table(connection, commit)
+
+
+def _fold_table(connection: sqlite3.Connection, commit: Commit) -> None:
+    """Enter what `commit` says of the table itself."""
+    message = commit.message
+    operation = message.first("Vault-Operation")
+    if operation not in ("create_table", "rename_table"):
+        return
+    table_id, name = message.first("Vault-Table-Id"), message.first("Vault-Table")
+    connection.execute(
+        "INSERT OR IGNORE INTO tables VALUES (?, ?, ?)",
+        (table_id, name, message.first("Vault-Created") or message.first("Vault-Time")),
+    )
+    if operation == "rename_table":
+        connection.execute(
+            "INSERT OR IGNORE INTO renames VALUES (?, ?, ?, ?, ?)",
+            (commit.id, table_id, message.first("Vault-Renames"), name, commit.at),
+        )
+
+
+def _fold_instance(
+    connection: sqlite3.Connection, repository: Repository, commit: Commit, instance_id: str
+) -> None:
+    """Enter a materialised instance and the objects it needs."""
+    message = commit.message
+    table, version = message.first("Vault-Table"), message.first("Vault-Version")
+    connection.execute(
+        "INSERT OR IGNORE INTO instances VALUES (?, ?, ?, ?, ?, ?, ?)",
+        (
+            instance_id,
+            message.first("Vault-Table-Id"),
+            table,
+            version,
+            commit.id,
+            message.first("Vault-Time"),
+            message.first("Vault-Success") != "false",
+        ),
+    )
+    snapshot = Snapshot(repository, commit.id)
+    connection.executemany(
+        "INSERT OR IGNORE INTO objects VALUES (?, ?)",
+        [(pointer.oid, instance_id) for pointer in _pointers(snapshot, commit, instance_id)],
+    )
+
+
+def _pointers(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Pointer]:
+    """List the pointers of an instance where it was made: dataframe and artifacts."""
+    table = commit.message.first("Vault-Table")
+    version = commit.message.first("Vault-Version")
+    frame = snapshot.blob_id(frame_path(table, version))
+    blobs = [] if frame is None else [(frame_path(table, version), str(frame))]
+    folders = [artifacts_dir(table, version, multiple=True)]
+    if snapshot.has_table(table) and snapshot.table(table).artifact_instance == instance_id:
+        folders.append(artifacts_dir(table, version, multiple=False))
+    for folder in folders:
+        blobs.extend((f"{folder}/{entry.name}", entry.id) for entry in snapshot.files(folder))
+    found = []
+    for path, blob in blobs:
+        try:
+            found.append(snapshot.pointer_of(BlobId(blob), path))
+        except TVFileError:
+            # Committed around LFS: git has the bytes, the object store does not.
+            continue
+    return found

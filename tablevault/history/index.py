@@ -1,0 +1,230 @@
+"""The derived index: history folded into SQLite; it may be deleted at any moment."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tablevault.history.fold import SCHEMA, fold_commit
+from tablevault.history.repository import Repository
+from tablevault.names import MAIN, CommitId, InstanceId, ObjectId, TableId
+from tablevault.objects.disposable import Disposable
+
+_COLUMNS = (
+    "instances.instance_id, table_id, table_name, version, instances.commit_id, "
+    "materialized_at, success, inactive.instance_id IS NULL, "
+    "COALESCE(gone.at, table_gone.at), COALESCE(gone.author, table_gone.author)"
+)
+_FROM = (
+    "instances LEFT JOIN inactive ON inactive.instance_id = instances.instance_id "
+    "LEFT JOIN gone ON gone.subject = instances.instance_id "
+    "LEFT JOIN gone AS table_gone ON table_gone.subject = table_id"
+)
+_STANDS = "gone.at IS NULL AND table_gone.at IS NULL"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedInstance:
+    """What the index knows of a materialised instance."""
+
+    instance_id: InstanceId
+    table_id: TableId
+    table_name: str
+    """Name of the table when the instance was made."""
+    version: str
+    commit: CommitId
+    materialized_at: str
+    success: bool
+    active: bool
+    deleted_at: str
+    deleted_by: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IndexedProcess:
+    """An operation that ended with a commit."""
+
+    process_id: str
+    operation: str
+    commit: CommitId
+    author: str
+    at: float
+
+
+class Index:
+    """Look-ups that must not cost a walk over history.
+
+    Each method first catches up with the commits it has not seen, whoever made them.
+    """
+
+    def __init__(self, repository: Repository, path: Path) -> None:
+        self._repository = repository
+        self._file = Disposable(path, SCHEMA)
+
+    def instance(self, instance_id: str) -> IndexedInstance | None:
+        """Find an instance by its id, deleted ones too."""
+        rows = self._instances("instances.instance_id = ?", (instance_id,))
+        return rows[0] if rows else None
+
+    def instances(self, table_id: TableId, version: str = "") -> list[IndexedInstance]:
+        """List the instances of a table that are not deleted, oldest first."""
+        if version:
+            return self._instances(
+                f"table_id = ? AND version = ? AND {_STANDS}", (table_id, version)
+            )
+        return self._instances(f"table_id = ? AND {_STANDS}", (table_id,))
+
+    def latest(
+        self, table_id: TableId, version: str = "", *, active: bool, successful: bool
+    ) -> IndexedInstance | None:
+        """Find the instance of a table that was materialised last, of any version when ""."""
+        where = f"table_id = ? AND {_STANDS}"
+        if version:
+            where += " AND version = ?"
+        if active:
+            where += " AND inactive.instance_id IS NULL"
+        if successful:
+            where += " AND success"
+        arguments = (table_id, version) if version else (table_id,)
+        rows = self._instances(where, arguments, last=True)
+        return rows[0] if rows else None
+
+    def table_of_deleted(self, name: str) -> TableId | None:
+        """Find the table that carried `name` last, deleted ones included."""
+        rows = self._query(
+            "SELECT table_id FROM tables WHERE name = ? ORDER BY created_at DESC LIMIT 1", (name,)
+        )
+        return TableId(rows[0][0]) if rows else None
+
+    def table_deletion(self, table_id: TableId) -> tuple[CommitId, str, str] | None:
+        """Commit, time and author of the deletion of a table, None when it was not deleted."""
+        rows = self._query("SELECT commit_id, at, author FROM gone WHERE subject = ?", (table_id,))
+        return (CommitId(rows[0][0]), rows[0][1], rows[0][2]) if rows else None
+
+    def new_name(self, name: str) -> str:
+        """Name that a table was given later when it was once called `name`, else ""."""
+        rows = self._query(
+            "SELECT new_name FROM renames WHERE old_name = ? ORDER BY at DESC LIMIT 1", (name,)
+        )
+        return str(rows[0][0]) if rows else ""
+
+    def created_order(self) -> dict[TableId, str]:
+        """Time of creation of each table."""
+        rows = self._query("SELECT table_id, created_at FROM tables", ())
+        return {TableId(row[0]): row[1] for row in rows}
+
+    def process(self, process_id: str) -> IndexedProcess | None:
+        """Find an operation that ended with a commit."""
+        rows = self._query(
+            "SELECT process_id, operation, commit_id, author, at FROM processes"
+            " WHERE process_id = ?",
+            (process_id,),
+        )
+        if not rows:
+            return None
+        row = rows[0]
+        return IndexedProcess(
+            process_id=row[0],
+            operation=row[1],
+            commit=CommitId(row[2]),
+            author=row[3],
+            at=row[4],
+        )
+
+    def objects_of(self, instance_id: InstanceId) -> set[ObjectId]:
+        """List the objects of an instance: its dataframe and its artifacts."""
+        rows = self._query("SELECT oid FROM objects WHERE instance_id = ?", (instance_id,))
+        return {ObjectId(row[0]) for row in rows}
+
+    def still_needed(self, oids: Iterable[ObjectId]) -> set[ObjectId]:
+        """Keep of `oids` those that some instance which is not deleted needs."""
+        return {
+            oid
+            for oid in oids
+            if self._query(
+                f"SELECT 1 FROM objects CROSS JOIN {_FROM} WHERE oid = ?"  # noqa: S608 - constants
+                f" AND instances.instance_id = objects.instance_id AND {_STANDS} LIMIT 1",
+                (oid,),
+            )
+        }
+
+    def catch_up(self) -> None:
+        """Fold the commits that were not seen yet."""
+        self._safely(lambda connection: None)
+
+    # -- machinery ----------------------------------------------------------------------------
+
+    def _instances(
+        self, where: str, arguments: tuple[str, ...], *, last: bool = False
+    ) -> list[IndexedInstance]:
+        """Read instances in the order of materialisation, the latest alone when `last`."""
+        direction = "DESC" if last else "ASC"
+        limit = " LIMIT 1" if last else ""
+        rows = self._query(
+            f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where}"  # noqa: S608 - constants of this module
+            f" ORDER BY materialized_at {direction}, instances.instance_id {direction}{limit}",
+            arguments,
+        )
+        return [
+            IndexedInstance(
+                instance_id=InstanceId(row[0]),
+                table_id=TableId(row[1]),
+                table_name=row[2],
+                version=row[3],
+                commit=CommitId(row[4]),
+                materialized_at=row[5],
+                success=bool(row[6]),
+                active=bool(row[7]),
+                deleted_at=row[8] or "",
+                deleted_by=row[9] or "",
+            )
+            for row in rows
+        ]
+
+    def _query(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Run one look-up on an index that is up to date."""
+        rows: list[tuple[str, ...]] = []
+        self._safely(lambda connection: rows.extend(connection.execute(sql, arguments)))
+        return rows
+
+    def _safely(self, read: Callable[[sqlite3.Connection], None]) -> None:
+        """Catch up, then read; a damaged file is made again once."""
+        try:
+            self._fold()
+            read(self._file.connection())
+        except sqlite3.DatabaseError:
+            self._file.discard()
+            self._fold()
+            read(self._file.connection())
+
+    def _fold(self) -> None:
+        """Bring the index to the tips of ``main`` and of the temporary branches."""
+        tips = {MAIN: self._repository.main(), **self._repository.temp_refs()}
+        if self._seen(self._file.connection()) == tips:
+            return
+        with self._file.write() as connection:
+            seen = self._seen(connection)
+            known = [tip for tip in seen.values() if self._repository.has(tip)]
+            if not self._continues(seen, tips[MAIN]):
+                # Somebody rewrote main: what was folded may no longer be true.
+                for table in ("instances", "inactive", "gone", "objects", "processes", "tables",
+                              "renames"):
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names above
+                known = []
+            for commit in self._repository.new_commits(tips.values(), known):
+                fold_commit(connection, self._repository, commit)
+            connection.execute("DELETE FROM seen")
+            connection.executemany("INSERT INTO seen VALUES (?, ?)", tips.items())
+
+    def _seen(self, connection: sqlite3.Connection) -> dict[str, CommitId]:
+        """Tips up to which history is folded."""
+        return {row[0]: CommitId(row[1]) for row in connection.execute("SELECT * FROM seen")}
+
+    def _continues(self, seen: dict[str, CommitId], tip: CommitId) -> bool:
+        """Tell whether history goes on from what was seen."""
+        if MAIN not in seen:
+            return not seen
+        old = seen[MAIN]
+        return self._repository.has(old) and self._repository.is_ancestor(old, tip)

@@ -1,0 +1,61 @@
+"""Commit messages: a subject for people and trailers for machines, both ways."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+_TRAILER = re.compile(r"(Vault-[A-Za-z-]+): (.*)")
+_LONGEST_SUBJECT = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """What a commit of the vault says.
+
+    The text is what ``git interpret-trailers --parse`` understands: the trailers are the last
+    paragraph, one ``Key: value`` a line.
+    """
+
+    subject: str
+    trailers: tuple[tuple[str, str], ...] = ()
+    body: str = ""
+
+    def encode(self) -> str:
+        """Spell the commit message."""
+        paragraphs = [one_line(self.subject)[:_LONGEST_SUBJECT]]
+        if self.body:
+            paragraphs.append(self.body)
+        if self.trailers:
+            paragraphs.append("\n".join(f"{key}: {one_line(value)}" for key, value in self.trailers))
+        return "\n\n".join(paragraphs) + "\n"
+
+    def first(self, key: str) -> str:
+        """Give the value of the first trailer `key`, "" when there is none."""
+        return next((value for name, value in self.trailers if name == key), "")
+
+    def every(self, key: str) -> tuple[str, ...]:
+        """Give the values of all trailers `key`."""
+        return tuple(value for name, value in self.trailers if name == key)
+
+
+def decode_message(text: str) -> Message:
+    """Read a commit message; only ``Vault-*`` trailers of the last paragraph count."""
+    paragraphs = text.strip("\n").split("\n\n")
+    trailers: list[tuple[str, str]] = []
+    if len(paragraphs) > 1:
+        for line in paragraphs[-1].splitlines():
+            if found := _TRAILER.fullmatch(line):
+                trailers.append((found[1], found[2]))
+    return Message(subject=paragraphs[0].split("\n")[0], trailers=tuple(trailers))
+
+
+def trailers(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    """Name each key ``Vault-<key>`` and leave out the empty values."""
+    return tuple((f"Vault-{key}", value) for key, value in pairs if value)
+
+
+def one_line(text: str) -> str:
+    """Fold white space, line breaks above all, into single blanks."""
+    return " ".join(text.split())

@@ -1,0 +1,249 @@
+"""The git repository of a vault: commits, refs and their moves."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import SortMode
+
+from tablevault.errors import TVFileError, TVLockError
+from tablevault.history.message import Message, decode_message
+from tablevault.history.tree import Edit, write_tree
+from tablevault.names import MAIN, BlobId, CommitId
+
+_AUTHOR = re.compile(r"\s*([^<>]*?)\s*<([^<>]+)>\s*")
+_CRUD = re.compile(r"[\x00-\x1f<>]+")
+_NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
+_HEAD_ON_MAIN = f"ref: {MAIN}"
+
+
+class RefMovedError(Exception):
+    """A ref is no longer where the plan assumed it: nothing was moved, plan again."""
+
+
+class RefBusyError(Exception):
+    """Another program holds git's lock on a ref: nothing was moved, try again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefMove:
+    """Move `ref` from `old` to `new`; None means that it is not there."""
+
+    ref: str
+    old: CommitId | None
+    new: CommitId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One commit of history, as the index reads it."""
+
+    id: CommitId
+    parents: tuple[CommitId, ...]
+    author: str
+    at: float
+    message: Message
+
+
+class Repository:
+    """An opened repository; safe to use from several threads.
+
+    libgit2 handles must not be shared between threads, so each thread has its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.git_dir = path / ".git"
+        self._local = threading.local()
+        # Loose objects and refs are synced before a ref names them. The switch is one for the
+        # whole process (libgit2 1.9): other users of pygit2 in it become durable, too.
+        pygit2.settings.enable_fsync_gitdir(True)
+
+    @property
+    def handle(self) -> pygit2.Repository:
+        """The libgit2 handle of this thread."""
+        identity = os.getpid()
+        if getattr(self._local, "identity", None) != identity:
+            try:
+                self._local.handle = pygit2.Repository(str(self.git_dir))
+            except pygit2.GitError as error:
+                raise TVFileError(
+                    f'The git repository "{self.git_dir}" cannot be opened: {error}.',
+                    "Was the vault moved or deleted meanwhile?",
+                ) from error
+            self._local.identity = identity
+        handle: pygit2.Repository = self._local.handle
+        return handle
+
+    # -- refs ---------------------------------------------------------------------------------
+
+    def tip(self, ref: str) -> CommitId | None:
+        """Give the commit that `ref` names, None when there is no such ref."""
+        found = self.handle.references.get(ref)
+        return None if found is None else CommitId(str(found.resolve().target))
+
+    def main(self) -> CommitId:
+        """Give the tip of ``main``.
+
+        Raises
+        ------
+        TVFileError
+            There is no branch ``main``, so this is no longer a vault.
+        """
+        tip = self.tip(MAIN)
+        if tip is None:
+            raise TVFileError(
+                f'The vault "{self.path}" has no branch "main".',
+                "Restore it with `git branch main <commit>`; `git reflog` lists where it was.",
+            )
+        return tip
+
+    def refs(self, prefix: str) -> dict[str, CommitId]:
+        """Give all refs below `prefix`, which ends with a slash, by full name."""
+        return {
+            ref.name: CommitId(str(ref.resolve().target))
+            for ref in self.handle.references.iterator()
+            if ref.name.startswith(prefix)
+        }
+
+    def temp_refs(self) -> dict[str, CommitId]:
+        """Give the branches of temporary instances, without a walk over all tags."""
+        prefix = "refs/heads/temp/"
+        found = {
+            f"refs/heads/{name}": None
+            for name in self.handle.branches.local
+            if f"refs/heads/{name}".startswith(prefix)
+        }
+        tips = ((ref, self.tip(ref)) for ref in found)
+        return {ref: tip for ref, tip in tips if tip is not None}
+
+    def head_is_main(self) -> bool:
+        """Tell whether the working tree belongs to ``main``."""
+        try:
+            return (self.git_dir / "HEAD").read_text("utf-8").strip() == _HEAD_ON_MAIN
+        except OSError:
+            return False
+
+    def move(self, moves: Sequence[RefMove], reason: str) -> None:
+        """Move refs together, ``main`` before all others: its update is the commit point.
+
+        Every ref is locked (git's own ``.lock`` files) and compared before the first one moves.
+        libgit2 applies one transaction in no particular order, hence two of them.
+
+        Raises
+        ------
+        RefMovedError
+            A ref is not at its `old` commit. Nothing has moved.
+        RefBusyError
+            Another program holds the lock of a ref. Nothing has moved.
+        """
+        handle = self.handle
+        first = [move for move in moves if move.ref == MAIN]
+        rest = [move for move in moves if move.ref != MAIN]
+        try:
+            with handle.transaction() as following, handle.transaction() as leading:
+                for transaction, group in ((leading, first), (following, rest)):
+                    for move in group:
+                        transaction.lock_ref(move.ref)
+                self._compare(moves)
+                for transaction, group in ((leading, first), (following, rest)):
+                    for move in group:
+                        if move.new is None:
+                            transaction.remove(move.ref)
+                        else:
+                            transaction.set_target(move.ref, move.new, message=reason)
+        except pygit2.GitError as error:
+            if "failed to lock file" in str(error):
+                raise RefBusyError(str(error)) from error
+            raise TVLockError(
+                f"A git ref cannot be moved: {error}.",
+                'A branch named "temp" or like a table is in the way of the vault\'s own refs: '
+                "rename it.",
+            ) from error
+
+    def _compare(self, moves: Iterable[RefMove]) -> None:
+        """Check that every ref is where its move starts."""
+        for move in moves:
+            if self.tip(move.ref) != move.old:
+                raise RefMovedError(move.ref)
+
+    # -- commits ------------------------------------------------------------------------------
+
+    def write_commit(
+        self,
+        *,
+        parents: Sequence[CommitId],
+        base: CommitId | None,
+        edits: Iterable[Edit],
+        message: Message,
+        author: str,
+        at: float,
+    ) -> CommitId:
+        """Write a commit whose tree is that of `base` with `edits`; no ref moves."""
+        handle = self.handle
+        tree = write_tree(handle, None if base is None else handle[base].tree, edits)
+        name, email = _identity(author)
+        offset = datetime.fromtimestamp(at, timezone.utc).astimezone().utcoffset()
+        minutes = 0 if offset is None else int(offset.total_seconds() // 60)
+        person = pygit2.Signature(name, email, int(at), minutes)
+        oid = handle.create_commit(
+            None, person, person, message.encode(), pygit2.Oid(hex=tree), [*parents]
+        )
+        return CommitId(str(oid))
+
+    def write_blob(self, data: bytes) -> BlobId:
+        """Write a blob."""
+        return BlobId(str(self.handle.create_blob(data)))
+
+    def new_commits(
+        self, tips: Iterable[CommitId], known: Iterable[CommitId]
+    ) -> Iterator[Commit]:
+        """Walk what is reachable from `tips` and not from `known`, parents first."""
+        handle = self.handle
+        walker = handle.walk(None, SortMode.TOPOLOGICAL | SortMode.REVERSE)
+        for tip in tips:
+            walker.push(tip)
+        for commit in known:
+            walker.hide(commit)
+        for commit in walker:
+            yield _commit(commit)
+
+    def commit(self, commit: CommitId) -> Commit:
+        """Read one commit."""
+        return _commit(self.handle[commit])
+
+    def has(self, commit: CommitId) -> bool:
+        """Tell whether the commit is in the object database."""
+        return pygit2.Oid(hex=commit) in self.handle
+
+    def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
+        """Tell whether `newer` is `older` or descends from it."""
+        return older == newer or self.handle.descendant_of(newer, older)
+
+
+def _commit(commit: pygit2.Commit) -> Commit:
+    """Take from a libgit2 commit what the rest of the package reads."""
+    return Commit(
+        id=CommitId(str(commit.id)),
+        parents=tuple(CommitId(str(parent)) for parent in commit.parent_ids),
+        author=commit.author.name,
+        at=float(commit.commit_time),
+        message=decode_message(commit.message),
+    )
+
+
+def _identity(author: str) -> tuple[str, str]:
+    """Split ``Name <email>``; an author without an address gets ``<name>@localhost``."""
+    if found := _AUTHOR.fullmatch(author):
+        name, email = found[1] or found[2], found[2]
+    else:
+        name, email = author, ""
+    name = _CRUD.sub(" ", name).strip(" .,:;\"'") or "unknown"
+    return name, email.strip() or f"{_NOT_IN_EMAIL.sub('-', name.lower())}@localhost"

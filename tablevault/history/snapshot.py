@@ -1,0 +1,236 @@
+"""The vault at one commit, as values: what readers and plans are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pygit2
+
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.history.documents import (
+    InstanceDocument,
+    TableDocument,
+    VaultDocument,
+    decode_instance,
+    decode_table,
+    decode_vault,
+)
+from tablevault.history.repository import Repository
+from tablevault.history.tree import is_folder
+from tablevault.names import (
+    CODE_DIR,
+    TABLES_DIR,
+    VAULT_DOCUMENT,
+    BlobId,
+    CommitId,
+    builders_dir,
+    instance_document,
+    table_document,
+)
+from tablevault.objects.pointer import LONGEST_POINTER, Pointer, decode_pointer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One name in a tree."""
+
+    name: str
+    id: str
+    is_folder: bool
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The vault at `commit`: fixed, whatever happens to the vault meanwhile."""
+
+    repository: Repository
+    commit: CommitId
+    _root: pygit2.Tree = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Look the tree up once."""
+        object.__setattr__(self, "_root", self.repository.handle[self.commit].tree)
+
+    # -- plain access -------------------------------------------------------------------------
+
+    def blob(self, path: str) -> bytes | None:
+        """Bytes of the tracked file `path`, None when there is none."""
+        found = self._find(path)
+        return found.data if isinstance(found, pygit2.Blob) else None
+
+    def blob_id(self, path: str) -> BlobId | None:
+        """Git id of the tracked file `path`."""
+        found = self._find(path)
+        return BlobId(str(found.id)) if isinstance(found, pygit2.Blob) else None
+
+    def tree_id(self, path: str) -> str | None:
+        """Git id of the tracked folder `path`, None when there is none."""
+        found = self._find(path)
+        return str(found.id) if isinstance(found, pygit2.Tree) else None
+
+    def entries(self, path: str) -> list[Entry]:
+        """List the names in the folder `path`, sorted; empty when there is no such folder."""
+        found = self._find(path)
+        if not isinstance(found, pygit2.Tree):
+            return []
+        return [
+            Entry(
+                name=str(entry.name),
+                id=str(entry.id),
+                is_folder=is_folder(entry),
+                executable=entry.filemode == pygit2.enums.FileMode.BLOB_EXECUTABLE,
+            )
+            for entry in found
+        ]
+
+    def files(self, path: str) -> list[Entry]:
+        """List all files below the folder `path`, names relative to it, sorted."""
+        found: list[Entry] = []
+        for entry in self.entries(path):
+            if not entry.is_folder:
+                found.append(entry)
+                continue
+            found.extend(
+                Entry(
+                    name=f"{entry.name}/{inner.name}",
+                    id=inner.id,
+                    is_folder=False,
+                    executable=inner.executable,
+                )
+                for inner in self.files(f"{path}/{entry.name}")
+            )
+        return found
+
+    def pointer(self, path: str) -> Pointer | None:
+        """Pointer at the tracked file `path`, None when there is no such file.
+
+        Raises
+        ------
+        TVFileError
+            The file is there but is no pointer: somebody committed it around Git LFS.
+        """
+        found = self._find(path)
+        return self.pointer_of(BlobId(str(found.id)), path) if found is not None else None
+
+    def pointer_of(self, blob: BlobId, path: str) -> Pointer:
+        """Pointer in the git blob `blob`, which stands at `path`."""
+        found = self.repository.handle[blob]
+        if isinstance(found, pygit2.Blob) and found.size < LONGEST_POINTER:
+            pointer = decode_pointer(found.data)
+            if pointer is not None:
+                return pointer
+        raise TVFileError(
+            f'"{path}" at commit {self.commit[:12]} is no Git LFS pointer.',
+            "It was committed without the LFS filter: `git lfs migrate import` repairs that.",
+            path=path,
+        )
+
+    # -- the vault ----------------------------------------------------------------------------
+
+    def vault(self) -> VaultDocument:
+        """Read ``vault.yaml``."""
+        blob = self.blob(VAULT_DOCUMENT)
+        if blob is None:
+            raise TVFileError(
+                f'The branch "main" of "{self.repository.path}" holds no {VAULT_DOCUMENT}.',
+                "Restore it from history: git log -p -- vault.yaml",
+            )
+        return decode_vault(blob, VAULT_DOCUMENT)
+
+    def table_names(self) -> list[str]:
+        """List the tables, by name."""
+        return [
+            entry.name
+            for entry in self.entries(TABLES_DIR)
+            if entry.is_folder and self.blob_id(table_document(entry.name)) is not None
+        ]
+
+    def has_table(self, table: str) -> bool:
+        """Tell whether there is a table of that name."""
+        return "/" not in table and table != "" and self.blob_id(table_document(table)) is not None
+
+    def table(self, table: str) -> TableDocument:
+        """Read the document of a table.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table; names near misses.
+        """
+        if not self.has_table(table):
+            raise unknown_table(table, self.table_names())
+        blob = self.blob(table_document(table))
+        assert blob is not None
+        return decode_table(blob, table_document(table))
+
+    def versions(self, table: str) -> list[str]:
+        """List the versions of which `table` holds an instance here."""
+        return [
+            entry.name
+            for entry in self.entries(f"{TABLES_DIR}/{table}")
+            if entry.is_folder and self.blob_id(instance_document(table, entry.name)) is not None
+        ]
+
+    def instance(self, table: str, version: str) -> InstanceDocument | None:
+        """Read the document of the instance of `version` that stands here."""
+        blob = self.blob(instance_document(table, version))
+        return None if blob is None else decode_instance(blob, instance_document(table, version))
+
+    def builders(self, table: str, version: str) -> dict[str, BlobId]:
+        """Give the builders that stand here, by name, sorted."""
+        return {
+            entry.name.removesuffix(".yaml"): BlobId(entry.id)
+            for entry in self.entries(builders_dir(table, version))
+            if not entry.is_folder and entry.name.endswith(".yaml")
+        }
+
+    def code_modules(self) -> dict[str, BlobId]:
+        """Give the code modules, by name, sorted."""
+        return {
+            entry.name.removesuffix(".py"): BlobId(entry.id)
+            for entry in self.entries(CODE_DIR)
+            if not entry.is_folder and entry.name.endswith(".py")
+        }
+
+    def text_of(self, blob: BlobId, where: str) -> str:
+        """Decode the text of a blob; TVFileError when it is no UTF-8."""
+        return decode_text(self.repository.handle[blob].data, where)
+
+    def _find(self, path: str) -> pygit2.Object | None:
+        """Look one path up."""
+        try:
+            return self._root[path]
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+
+def decode_text(data: bytes, where: str) -> str:
+    """Read UTF-8 text, a byte order mark tolerated.
+
+    Raises
+    ------
+    TVFileError
+        The bytes are no UTF-8.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TVFileError(
+            f'"{where}" is no UTF-8 text: byte {error.start} cannot be read.',
+            "Save the file as UTF-8.",
+        ) from error
+
+
+def unknown_table(table: str, known: list[str]) -> TVArgumentError:
+    """Make the error for a table that is not there."""
+    import difflib
+
+    close = difflib.get_close_matches(table, known, n=1)
+    if close:
+        hint = f'Did you mean "{close[0]}"?'
+    elif known:
+        hint = f"Tables: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}."  # noqa: PLR2004 - as many as fit a line
+    else:
+        hint = "The vault has no tables yet: create_table(name) makes one."
+    return TVArgumentError(f'There is no table "{table}".', hint, table=table)

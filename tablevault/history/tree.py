@@ -1,0 +1,122 @@
+"""Edits into git trees: buffered by folder, written once, bottom up, never through git's index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pygit2
+from pygit2.enums import FileMode, ObjectType
+
+from tablevault.errors import TVImplementationError
+
+_BAD_PARTS = frozenset({"", ".", ".."})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Put:
+    """Write `data` as the file `path`."""
+
+    path: str
+    data: bytes
+    executable: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Graft:
+    """Put the existing tree or blob `source` at `path`, replacing what is there."""
+
+    path: str
+    source: str
+    is_tree: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Remove:
+    """Remove the file or folder `path`; nothing happens when it is not there."""
+
+    path: str
+
+
+Edit = Put | Graft | Remove
+
+_Leaf = tuple[pygit2.Oid, int] | None
+_Buffer = dict[str, "_Leaf | _Buffer"]
+
+
+def write_tree(repo: pygit2.Repository, base: pygit2.Tree | None, edits: Iterable[Edit]) -> str:
+    """Apply `edits`, in order, to the tree `base` and write what is new.
+
+    Returns
+    -------
+    str
+        Id of the new tree. Folders that become empty disappear, as git has none.
+    """
+    buffer: _Buffer = {}
+    for edit in edits:
+        _enter(buffer, _parts(edit.path), _leaf(repo, edit))
+    written = _write(repo, base, buffer)
+    return str(written if written is not None else repo.TreeBuilder().write())
+
+
+def _leaf(repo: pygit2.Repository, edit: Edit) -> _Leaf:
+    """Write the content of one edit and give its tree entry, None for a removal."""
+    match edit:
+        case Put():
+            mode = FileMode.BLOB_EXECUTABLE if edit.executable else FileMode.BLOB
+            return repo.create_blob(edit.data), int(mode)
+        case Graft():
+            mode = FileMode.TREE if edit.is_tree else FileMode.BLOB
+            return pygit2.Oid(hex=edit.source), int(mode)
+        case Remove():
+            return None
+
+
+def _parts(path: str) -> list[str]:
+    """Split a path, refusing what must never enter a tree."""
+    parts = path.split("/")
+    if any(part in _BAD_PARTS or part.lower() == ".git" for part in parts):
+        raise TVImplementationError(f"Path {path!r} cannot enter a tree.", path=path)
+    return parts
+
+
+def _enter(buffer: _Buffer, parts: list[str], leaf: _Leaf) -> None:
+    """Note one edit; a later edit of the same path wins."""
+    *folders, name = parts
+    for folder in folders:
+        inner = buffer.get(folder)
+        if not isinstance(inner, dict):
+            # A whole folder was replaced or removed before: what follows is built on that.
+            inner = {} if inner is None and folder not in buffer else {_REPLACED: inner}
+            buffer[folder] = inner
+        buffer = inner
+    buffer[name] = leaf
+
+
+# Key of a buffered folder under which stands the entry that replaced it. "/" is in no name.
+_REPLACED = "/"
+
+
+def _write(repo: pygit2.Repository, base: pygit2.Tree | None, buffer: _Buffer) -> pygit2.Oid | None:
+    """Write one folder; None when nothing is left in it."""
+    if _REPLACED in buffer:
+        replaced = buffer[_REPLACED]
+        base = repo[replaced[0]] if isinstance(replaced, tuple) else None
+    builder = repo.TreeBuilder(base) if base is not None else repo.TreeBuilder()
+    for name, change in buffer.items():
+        if name == _REPLACED:
+            continue
+        if isinstance(change, dict):
+            inner = base[name] if base is not None and name in base else None
+            written = _write(repo, inner if isinstance(inner, pygit2.Tree) else None, change)
+            change = None if written is None else (written, int(FileMode.TREE))  # noqa: PLW2901 - the folder became an entry
+        if change is not None:
+            builder.insert(name, *change)
+        elif base is not None and name in base:
+            builder.remove(name)
+    return builder.write() if len(builder) else None
+
+
+def is_folder(entry: pygit2.Object) -> bool:
+    """Tell whether a tree entry is a folder."""
+    return entry.type == ObjectType.TREE

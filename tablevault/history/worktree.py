@@ -1,0 +1,293 @@
+"""Working files and git's index follow ``main``; a file that the user edited is left alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+from pygit2.enums import DeltaStatus, FileMode, ObjectType
+
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.history.gitindex import GitIndex, GitIndexBusyError, read_index
+from tablevault.history.repository import Repository
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit, Put, Remove
+from tablevault.names import (
+    CODE_DIR,
+    BlobId,
+    CommitId,
+    ObjectId,
+    check_module_name,
+    code_path,
+    is_lfs_path,
+)
+from tablevault.objects.pointer import Pointer, decode_pointer
+from tablevault.objects.store import ObjectStore, hash_file
+
+_log = logging.getLogger("tablevault")
+_BUSY_TRIES = 20
+_BUSY_WAIT_S = 0.05
+_UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
+_REGULAR = (int(FileMode.BLOB), int(FileMode.BLOB_EXECUTABLE))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Delta:
+    """One path that differs between two commits."""
+
+    path: str
+    old: str | None
+    new: str | None
+    executable: bool
+
+
+class WorkTree:
+    """Everything here can be laid out again from the commit; nothing here is truth."""
+
+    def __init__(self, repository: Repository, store: ObjectStore, state: Path) -> None:
+        self._repository = repository
+        self._store = store
+        self._root = repository.path
+        self._laid = state / "laid"
+        self._seen: dict[str, tuple[tuple[int, int, int], BlobId]] = {}
+
+    def follows_main(self) -> bool:
+        """Tell whether the working tree shows ``main`` and the user is not amid a merge."""
+        git = self._repository.git_dir
+        return self._repository.head_is_main() and not any(
+            (git / name).exists() for name in _UNFINISHED
+        )
+
+    def refresh(self, target: CommitId) -> None:
+        """Bring working files and git's index from the commit laid out last to `target`.
+
+        Repeatable: dies anywhere, then the next call does the rest, because the note of what is
+        laid out is written last. A file that is neither the old nor the new one is somebody's
+        edit and stays.
+        """
+        laid = self.laid()
+        if laid == target or not self.follows_main():
+            return
+        deltas = self._deltas(laid, target)
+        if deltas:
+            self._apply(deltas)
+        _write_note(self._laid, target)
+
+    def laid(self) -> CommitId | None:
+        """Give the commit that was laid out last, None when that is not known."""
+        try:
+            text = self._laid.read_text("ascii").strip()
+        except (OSError, UnicodeDecodeError):
+            return None
+        commit = CommitId(text)
+        try:
+            return commit if self._repository.has(commit) else None
+        except ValueError:
+            return None
+
+    def code_edits(self, snapshot: Snapshot) -> list[Edit]:
+        """Find code modules that were edited, added or removed by hand; refresh before."""
+        if not self.follows_main():
+            return []
+        tracked = snapshot.code_modules()
+        found = self.code_on_disk()
+        edits: list[Edit] = []
+        for module, (blob, data) in found.items():
+            if tracked.get(module) != blob:
+                content = data if data is not None else self._read(code_path(module))
+                edits.append(Put(path=code_path(module), data=content))
+        edits.extend(
+            Remove(path=code_path(module)) for module in tracked if module not in found
+        )
+        return edits
+
+    def code_on_disk(self) -> dict[str, tuple[BlobId, bytes | None]]:
+        """Give the modules in ``code/`` with their git ids; text only where it was just read."""
+        found: dict[str, tuple[BlobId, bytes | None]] = {}
+        try:
+            entries = sorted(os.scandir(self._root / CODE_DIR), key=lambda entry: entry.name)
+        except FileNotFoundError:
+            return found
+        for entry in entries:
+            module = entry.name.removesuffix(".py")
+            if module == entry.name or not entry.is_file(follow_symlinks=False):
+                continue
+            with contextlib.suppress(TVArgumentError, FileNotFoundError):
+                check_module_name(module)
+                found[module] = self._identify(entry)
+        return found
+
+    def _identify(self, entry: os.DirEntry[str]) -> tuple[BlobId, bytes | None]:
+        """Give the git id of a small file, without reading it when its stat is known."""
+        status = entry.stat(follow_symlinks=False)
+        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
+        known = self._seen.get(entry.path)
+        if known is not None and known[0] == stamp:
+            return known[1], None
+        data = Path(entry.path).read_bytes()
+        blob = BlobId(str(pygit2.hash(data)))
+        # Two edits within one tick of the clock have one stamp (git's "racy" problem): what
+        # changed just now is read again next time.
+        if time.time_ns() - status.st_mtime_ns > 2 * 10**9:
+            self._seen[entry.path] = (stamp, blob)
+        return blob, data
+
+    def _read(self, path: str) -> bytes:
+        """Read a working file."""
+        return (self._root / path).read_bytes()
+
+    def _deltas(self, old: CommitId | None, new: CommitId) -> list[_Delta]:
+        """List the regular files that differ; symbolic links and submodules are never laid out."""
+        handle = self._repository.handle
+        if old is None:
+            snapshot = Snapshot(self._repository, new)
+            entries = [
+                (f"{folder.name}/{entry.name}" if folder.is_folder else entry.name, entry)
+                for folder in snapshot.entries("")
+                for entry in ([folder] if not folder.is_folder else snapshot.files(folder.name))
+            ]
+            return [
+                _Delta(path=path, old=None, new=entry.id, executable=entry.executable)
+                for path, entry in entries
+            ]
+        diff = handle[old].tree.diff_to_tree(handle[new].tree, context_lines=0)
+        deltas = []
+        for delta in diff.deltas:
+            before, after = delta.old_file, delta.new_file
+            was = delta.status != DeltaStatus.ADDED and before.mode in _REGULAR
+            stays = delta.status != DeltaStatus.DELETED and after.mode in _REGULAR
+            deltas.append(
+                _Delta(
+                    path=after.path or before.path,
+                    old=str(before.id) if was else None,
+                    new=str(after.id) if stays else None,
+                    executable=after.mode == FileMode.BLOB_EXECUTABLE,
+                )
+            )
+        # Removals first: a folder may become a file, and the other way round.
+        return sorted(deltas, key=lambda delta: (delta.new is not None, delta.path))
+
+    def _apply(self, deltas: list[_Delta]) -> None:
+        """Change working files, then git's index; waits a moment for a busy index."""
+        path = self._repository.git_dir / "index"
+        index = self._index_or_none(path)
+        known = index if index is not None else GitIndex({})
+        states = {delta.path: self._change(delta, known) for delta in deltas}
+        for attempt in range(_BUSY_TRIES):
+            if index is None:
+                return
+            for delta in deltas:
+                self._stage(index, delta, states[delta.path])
+            try:
+                index.write(path)
+            except GitIndexBusyError:
+                time.sleep(_BUSY_WAIT_S * (attempt > 0))
+                index = self._index_or_none(path)
+                continue
+            return
+        _log.warning("Git's index is locked by another program; `git status` may be behind.")
+
+    def _index_or_none(self, path: Path) -> GitIndex | None:
+        """Read git's index; None, with a warning, when it is of a kind we cannot write."""
+        try:
+            return read_index(path)
+        except TVFileError as error:
+            _log.warning("%s", error)
+            return None
+
+    def _change(self, delta: _Delta, index: GitIndex) -> os.stat_result | None:
+        """Bring one working file up to date; give its stat when it holds the new content."""
+        path = self._root / delta.path
+        current = self._current(delta, index, path)
+        if current == delta.new:
+            return _stat(path)
+        if current not in (None, delta.old):
+            _log.info("%s was edited by hand and is left as it is.", delta.path)
+            return None
+        if delta.new is None:
+            path.unlink(missing_ok=True)
+            self._prune(path.parent)
+            return None
+        self._write(path, delta)
+        return _stat(path)
+
+    def _current(self, delta: _Delta, index: GitIndex, path: Path) -> str | None:
+        """Give the git id of the working file, None when it is not there."""
+        status = _stat(path)
+        if status is None:
+            return None
+        if index.is_fresh(delta.path, status):
+            return index.blob(delta.path)
+        if path.is_symlink() or not path.is_file():
+            return ""
+        if not is_lfs_path(delta.path):
+            return str(pygit2.hash(path.read_bytes()))
+        return self._current_pointer(delta, path, status.st_size)
+
+    def _current_pointer(self, delta: _Delta, path: Path, size: int) -> str:
+        """Give the git id of the pointer to a large working file, hashing it as a last resort."""
+        for blob in (delta.new, delta.old):
+            pointer = None if blob is None else self._pointer(blob)
+            if pointer is not None and self._store.is_object(path, pointer.oid):
+                return str(blob)
+        if size < 1024 and decode_pointer(data := path.read_bytes()) is not None:  # noqa: PLR2004 - a pointer is smaller
+            return str(pygit2.hash(data))
+        oid = ObjectId(hash_file(path))
+        return str(pygit2.hash(Pointer(oid=oid, size=size).encode()))
+
+    def _write(self, path: Path, delta: _Delta) -> None:
+        """Lay one file out: the real file for a pointer whose object is here, else the blob."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        assert delta.new is not None
+        pointer = self._pointer(delta.new) if is_lfs_path(delta.path) else None
+        if pointer is not None and pointer.size and self._store.has(pointer):
+            self._store.lay_out(pointer, path)
+            return
+        beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        beside.write_bytes(self._repository.handle[delta.new].data)
+        beside.chmod(0o755 if delta.executable else 0o644)
+        beside.replace(path)
+
+    def _pointer(self, blob: str) -> Pointer | None:
+        """Decode the pointer in a blob."""
+        found = self._repository.handle[blob]
+        return decode_pointer(found.data) if found.type == ObjectType.BLOB else None
+
+    def _stage(self, index: GitIndex, delta: _Delta, status: os.stat_result | None) -> None:
+        """Bring one index entry up to date, unless the user staged something else."""
+        staged = index.blob(delta.path)
+        if staged not in (delta.old, delta.new):
+            return
+        if delta.new is None:
+            index.remove(delta.path)
+        else:
+            index.put(delta.path, delta.new, status, executable=delta.executable)
+
+    def _prune(self, folder: Path) -> None:
+        """Remove folders that became empty, as git does."""
+        while folder not in (self._root, self._root / CODE_DIR):
+            try:
+                folder.rmdir()
+            except OSError:
+                return
+            folder = folder.parent
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Stat of the name itself, None when there is nothing."""
+    try:
+        return path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+
+
+def _write_note(path: Path, commit: CommitId) -> None:
+    """Write a commit id in one step."""
+    beside = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    beside.write_text(f"{commit}\n", "ascii")
+    beside.replace(path)

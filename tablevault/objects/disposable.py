@@ -1,0 +1,93 @@
+"""A SQLite file that holds nothing new: it may be deleted or damaged at any moment."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+
+class Disposable:
+    """Connections to a SQLite file that is made again when it is missing or damaged.
+
+    One connection for each thread and operating system process. Nothing is synced: a power cut
+    may cost the content, never more.
+    """
+
+    def __init__(self, path: Path, schema: str) -> None:
+        self._path = path
+        self._schema = schema
+        self._local = threading.local()
+
+    def connection(self) -> sqlite3.Connection:
+        """Give the connection of this thread; a new one when the file was replaced meanwhile."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        if connection is not None and self._local.identity == self._identity():
+            return connection
+        self.close()
+        connection = self._open()
+        self._local.connection = connection
+        self._local.identity = self._identity()
+        return connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Hold the one write transaction; rolled back when the body raises."""
+        connection = self.connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield connection
+        except BaseException:
+            connection.rollback()
+            raise
+        connection.commit()
+
+    def close(self) -> None:
+        """Drop the connection of this thread."""
+        connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
+        self._local.connection = None
+        # A connection that was opened before a fork belongs to the parent: closing it here
+        # would drop the parent's POSIX locks.
+        if connection is not None and self._local.identity[0] == os.getpid():
+            with contextlib.suppress(sqlite3.Error):
+                connection.close()
+
+    def discard(self) -> None:
+        """Delete the file, whatever state it is in."""
+        self.close()
+        for ending in ("", "-wal", "-shm"):
+            with contextlib.suppress(OSError):
+                self._path.with_name(self._path.name + ending).unlink()
+
+    def _open(self) -> sqlite3.Connection:
+        """Connect, and make the tables; a file that is no database is discarded once."""
+        try:
+            return self._connect()
+        except sqlite3.DatabaseError as error:
+            if isinstance(error, sqlite3.OperationalError):
+                raise
+            self.discard()
+            return self._connect()
+
+    def _connect(self) -> sqlite3.Connection:
+        """Connect and make sure that the tables are there."""
+        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = OFF")
+            connection.executescript(self._schema)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _identity(self) -> tuple[int, int | None]:
+        """Process and inode that a connection is good for."""
+        try:
+            return os.getpid(), self._path.stat().st_ino
+        except OSError:
+            return os.getpid(), None

@@ -1,0 +1,281 @@
+"""The object store: put a file, find it by its sha256, check it, delete it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Protocol
+
+from filelock import FileLock
+
+from tablevault.errors import TVFileError
+from tablevault.names import ObjectId
+from tablevault.objects import links
+from tablevault.objects.ledger import Ledger, Stamp
+from tablevault.objects.pointer import EMPTY, Pointer
+
+_BLOCK = 1 << 20
+# Stock git takes a file for "racily clean", and hashes it anew at each `git status`, when its
+# mtime lies in the second in which git's index was written. Nobody needs the mtime of an
+# object, so it is set back a little and `git status` stays fast however large the file is.
+_BACKDATE_NS = 3_000_000_000
+
+
+class Fetch(Protocol):
+    """Brings an object that is not here, from wherever the vault may get it."""
+
+    def __call__(self, pointer: Pointer) -> None:
+        """Make the object of `pointer` present in the store, or raise."""
+
+
+class Draft(io.RawIOBase, IO[bytes]):  # type: ignore[misc]  # both declare __enter__, __next__ and the like
+    """A file being written that knows its sha256 when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._file = path.open("xb")
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Tell that bytes may be written."""
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it
+        """Append `data`."""
+        self._hash.update(data)
+        self._file.write(data)
+        length = memoryview(data).nbytes
+        self._size += length
+        return length
+
+    def tell(self) -> int:
+        """Give the number of bytes written so far."""
+        return self._size
+
+    def flush(self) -> None:
+        """Hand what is buffered to the operating system."""
+        if not self._file.closed:
+            self._file.flush()
+
+    def close(self) -> None:
+        """Flush, sync and close; further writes fail."""
+        if not self._file.closed:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+        super().close()
+
+    @property
+    def pointer(self) -> Pointer:
+        """The pointer of what was written."""
+        return Pointer(oid=ObjectId(self._hash.hexdigest()), size=self._size)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close."""
+        self.close()
+
+
+class ObjectStore:
+    """Objects at ``<root>/objects/<aa>/<bb>/<sha256>``, read-only, each kept once.
+
+    Parameters
+    ----------
+    root : Path
+        The LFS folder, ``.git/lfs``.
+    scratch : Path
+        Folder for temporary files, in the same file system.
+    fetch : Fetch, optional
+        Asked for an object that is missing or damaged.
+    """
+
+    def __init__(self, root: Path, scratch: Path, fetch: Fetch | None = None) -> None:
+        self._objects = root / "objects"
+        self._bad = root / "bad"
+        self._scratch = scratch
+        self._fetch = fetch
+        self._ledger = Ledger(scratch.parent / "objects.sqlite")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep objects from coming and going; take it last and for milliseconds only.
+
+        Whoever keeps an object notes its need within, whoever deletes looks for needs within:
+        so nothing is deleted between the look "is it there already?" and the commit.
+        """
+        with FileLock(self._scratch.parent / "objects.lock"):
+            yield
+
+    def draft(self) -> Draft:
+        """Open a new temporary file to write an object into."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return Draft(self._scratch / f"{os.getpid()}-{os.urandom(8).hex()}")
+
+    def draft_of(self, source: Path) -> Draft:
+        """Copy the file `source` into a draft, closed."""
+        with self.draft() as draft, source.open("rb") as reader:
+            while block := reader.read(_BLOCK):
+                draft.write(block)
+        return draft
+
+    def keep(self, drafts: Sequence[Draft]) -> list[Pointer]:
+        """Move closed drafts into the store; call it within :meth:`locked`.
+
+        Returns
+        -------
+        list of Pointer
+            Those that were new here: who fails later takes these back.
+        """
+        new: list[Pointer] = []
+        folders: set[Path] = set()
+        stamps: list[tuple[ObjectId, Stamp]] = []
+        for draft in drafts:
+            pointer = draft.pointer
+            target = self._path(pointer.oid)
+            if pointer.size == 0 or self._is_sound(pointer, target):
+                draft.path.unlink(missing_ok=True)
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            draft.path.chmod(links.READ_ONLY)
+            back = time.time_ns() - _BACKDATE_NS
+            os.utime(draft.path, ns=(back, back))
+            draft.path.replace(target)
+            new.append(pointer)
+            folders.add(target.parent)
+            stamps.append((pointer.oid, _stamp(target)))
+        for folder in folders:
+            sync_folder(folder)
+        self._ledger.remember(stamps)
+        return new
+
+    def has(self, pointer: Pointer) -> bool:
+        """Tell whether the object is here with the right size; its bytes are not read."""
+        if pointer.size == 0:
+            return True
+        try:
+            return self._path(pointer.oid).stat().st_size == pointer.size
+        except OSError:
+            return False
+
+    def file(self, pointer: Pointer) -> Path:
+        """Give a read-only file with the bytes of `pointer`, checked when its stat changed.
+
+        Raises
+        ------
+        TVFileError
+            The object is missing or damaged, and cannot be fetched.
+        """
+        path = self._path(pointer.oid)
+        if pointer.size == 0:
+            return self._empty_file()
+        if self._is_sound(pointer, path):
+            return path
+        damaged = self._set_aside(path)
+        if self._fetch is not None:
+            self._fetch(pointer)
+            if self._is_sound(pointer, path):
+                return path
+        if damaged:
+            raise TVFileError(
+                f"Object {pointer.oid} is damaged; it was moved to {damaged}.",
+                "Restore the file from a backup or another copy of the vault.",
+                oid=pointer.oid,
+            )
+        raise TVFileError(
+            f"Object {pointer.oid} ({pointer.size:,} bytes) is not in this vault.",
+            "Bring it with `git lfs fetch`, or restore it from another copy of the vault.",
+            oid=pointer.oid,
+        )
+
+    def lay_out(self, pointer: Pointer, target: Path) -> None:
+        """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
+        links.place(self.file(pointer), target)
+
+    def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
+        """Remove objects that nobody needs; takes :meth:`locked` itself."""
+        with self.locked():
+            for oid in oids:
+                if not needed(oid):
+                    with contextlib.suppress(OSError):
+                        self._path(oid).unlink(missing_ok=True)
+
+    def is_object(self, path: Path, oid: ObjectId) -> bool:
+        """Tell whether `path` is a hard link to the object `oid`, checked earlier."""
+        try:
+            stamp = _stamp(path)
+            return _stamp(self._path(oid)) == stamp and self._ledger.knows(oid, stamp)
+        except OSError:
+            return False
+
+    def _is_sound(self, pointer: Pointer, path: Path) -> bool:
+        """Tell whether the object is here and its bytes are right; mode bits prove nothing."""
+        try:
+            stamp = _stamp(path)
+        except OSError:
+            return False
+        if stamp[1] != pointer.size:
+            return False
+        if self._ledger.knows(pointer.oid, stamp):
+            return True
+        if hash_file(path) != pointer.oid:
+            return False
+        self._ledger.remember([(pointer.oid, stamp)])
+        return True
+
+    def _set_aside(self, path: Path) -> Path | None:
+        """Move a damaged object to where git-lfs would move it."""
+        if not path.exists():
+            return None
+        self._bad.mkdir(parents=True, exist_ok=True)
+        target = self._bad / path.name
+        path.replace(target)
+        return target
+
+    def _empty_file(self) -> Path:
+        """Give a file of no bytes; LFS never stores one."""
+        path = self._scratch.parent / "empty"
+        if not path.exists():
+            path.touch(links.READ_ONLY)
+        return path
+
+    def _path(self, oid: ObjectId) -> Path:
+        """Give the place of an object; known to this class alone."""
+        return self._objects / oid[:2] / oid[2:4] / oid
+
+
+def hash_file(path: Path) -> ObjectId:
+    """Compute the sha256 of the bytes of a file."""
+    with path.open("rb") as reader:
+        return ObjectId(hashlib.file_digest(reader, "sha256").hexdigest())
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the names in `folder` durable, where the file system lets us."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _stamp(path: Path) -> Stamp:
+    """Give what changes when the bytes of a file are changed."""
+    status = path.stat()
+    return status.st_ino, status.st_size, status.st_mtime_ns
+
+
+__all__ = ["EMPTY", "Draft", "Fetch", "ObjectStore", "hash_file", "sync_folder"]
