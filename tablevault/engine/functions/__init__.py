@@ -1,0 +1,1 @@
+"""Functions that builders may name without code of their own (``is_custom: false``)."""

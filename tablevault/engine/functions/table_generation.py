@@ -1,0 +1,80 @@
+"""Rows from folders, frames, CSV files and lists: ready-made functions for index builders."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def create_paper_table_from_folder(
+    folder_dir: str, copies: int, artifact_folder: str, extension: str = ".pdf"
+) -> pd.DataFrame:
+    """Copy the files of a folder into the artifact folder, and make a row for each copy.
+
+    Parameters
+    ----------
+    folder_dir : str
+        Folder to take files from, not those in its folders.
+    copies : int
+        Copies of each file, at least 1. With more than one, ``_0``, ``_1`` ... follow the name.
+    artifact_folder : str
+        Where the copies go; write ``~ARTIFACT_FOLDER~``.
+    extension : str, default ".pdf"
+        End of the names of the files that are taken.
+
+    Returns
+    -------
+    DataFrame
+        Columns file_name (without ending), artifact_name (for dtype ``artifact_string``) and
+        original_path, sorted by file name.
+    """
+    rows = []
+    files = sorted(Path(folder_dir).iterdir(), key=lambda path: path.name)
+    for file in (path for path in files if path.is_file() and path.name.endswith(extension)):
+        for number in range(copies):
+            name = file.name if copies == 1 else f"{file.stem}_{number}{file.suffix}"
+            shutil.copyfile(file, Path(artifact_folder) / name)
+            rows.append((Path(name).stem, name, str(file)))
+    return pd.DataFrame(rows, columns=["file_name", "artifact_name", "original_path"])
+
+
+def create_data_table_from_table(
+    df: pd.DataFrame,
+    nrows: int | None = None,
+    random_sample: bool = False,
+    seed: int | None = None,
+) -> pd.DataFrame:
+    """Copy a frame, its first rows, or a sample of them.
+
+    Parameters
+    ----------
+    df : DataFrame
+        What is copied.
+    nrows : int, optional
+        Rows to take, all when None or when there are fewer.
+    random_sample : bool, default False
+        Take any `nrows` rows, none twice, instead of the first ones.
+    seed : int, optional
+        The same seed takes the same rows.
+    """
+    if nrows is None:
+        return df.copy()
+    if random_sample:
+        return df.sample(min(nrows, len(df)), random_state=seed).reset_index(drop=True)
+    return df.head(nrows).copy()
+
+
+def create_data_table_from_csv(csv_file_path: str) -> pd.DataFrame:
+    """Read a CSV file; the types of its columns are inferred."""
+    return pd.read_csv(csv_file_path)
+
+
+def create_data_table_from_list(vals: Sequence[object]) -> pd.DataFrame:
+    """Make one column of a list; it gets the name that the builder declares."""
+    return pd.DataFrame({"temp_name": list(vals)})

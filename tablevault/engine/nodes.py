@@ -1,0 +1,168 @@
+"""Values of builder fields: trees of scalars and templates, made once and evaluated often."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import pandas as pd
+
+from tablevault.engine.reference import Reference, Tables, Template, evaluate, parse_template
+from tablevault.errors import TVBuilderError
+
+LARGEST = 100_000
+"""Values that a builder may hold, YAML aliases expanded: a few lines of them can mean billions."""
+
+DEEPEST = 50
+"""Levels to which lists and mappings may be nested; a YAML alias may even contain itself."""
+
+Scalar: TypeAlias = str | int | float | bool | bytes | dt.date | None
+Node: TypeAlias = "Scalar | Template | ListNode | SetNode | MapNode"
+
+
+@dataclass(frozen=True, slots=True)
+class ListNode:
+    """A list whose items may hold references."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SetNode:
+    """A set whose items may hold references."""
+
+    items: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MapNode:
+    """A mapping whose keys and values may hold references."""
+
+    items: tuple[tuple[Node, Node], ...]
+
+
+class Grower:
+    """Make the nodes of one builder out of what YAML gave, counting them.
+
+    Parameters
+    ----------
+    builder : str
+        Name of the builder, for errors.
+    """
+
+    def __init__(self, builder: str) -> None:
+        self._builder = builder
+        self._made = 0
+
+    def node(self, value: object, field: str, depth: int = 0) -> Node:
+        """Make the node of `value`, which stands at the path `field`."""
+        self._made += 1
+        if self._made > LARGEST or depth > DEEPEST:
+            raise TVBuilderError(
+                f'Builder "{self._builder}": field {field} is too large.',
+                f"At most {LARGEST:,} values, nested {DEEPEST} deep; aliases count each time.",
+                builder=self._builder,
+                field=field,
+            )
+        if isinstance(value, str):
+            if "<<" not in value:
+                return value
+            return parse_template(value, builder=self._builder, field=field)
+        if isinstance(value, Mapping):
+            return MapNode(
+                tuple(
+                    (
+                        self.node(key, f"{field}, key {key!r:.40}", depth + 1),
+                        self.node(item, f"{field}.{key!s:.40}", depth + 1),
+                    )
+                    for key, item in value.items()
+                )
+            )
+        if isinstance(value, list | tuple):
+            items = enumerate(value)
+            return ListNode(tuple(self.node(v, f"{field}[{n}]", depth + 1) for n, v in items))
+        if isinstance(value, set):
+            return SetNode(tuple(self.node(v, field, depth + 1) for v in value))
+        assert isinstance(value, Scalar | None)
+        return value
+
+
+def grow(node: Node, tables: Tables, row: int | None = None) -> Any:  # noqa: ANN401 - references give anything
+    """Evaluate a node into an object of its own, which its receiver may change."""
+    match node:
+        case Template():
+            return evaluate(node, tables, row)
+        case ListNode(items):
+            return [grow(item, tables, row) for item in items]
+        case MapNode(pairs):
+            return {_key(key, tables, row): grow(item, tables, row) for key, item in pairs}
+        case SetNode(items):
+            return {_key(item, tables, row) for item in items}
+        case _:
+            return node
+
+
+def _key(node: Node, tables: Tables, row: int | None) -> Any:  # noqa: ANN401 - as above
+    """Evaluate a key of a mapping or an item of a set, neither of which may be a frame or list."""
+    value = grow(node, tables, row)
+    if isinstance(value, list | dict | set | pd.DataFrame):
+        where = node if isinstance(node, Template) else Template(())
+        raise TVBuilderError(
+            f'Builder "{where.builder}": {where.field} gives a {type(value).__name__}, which '
+            "cannot be the key of a mapping or an item of a set.",
+            "Add a condition that leaves one value.",
+            builder=where.builder,
+            field=where.field,
+        )
+    return value
+
+
+def references(node: Node) -> Iterator[Reference]:
+    """Give every reference in a node, nested ones too."""
+    match node:
+        case Template():
+            yield from node.references()
+        case ListNode(items) | SetNode(items):
+            for item in items:
+                yield from references(item)
+        case MapNode(pairs):
+            for key, item in pairs:
+                yield from references(key)
+                yield from references(item)
+        case _:
+            return
+
+
+def with_keywords(node: Node, keywords: Mapping[str, str]) -> Node:
+    """Put the values of keywords such as ``~PROCESS_ID~`` into the written text of a node.
+
+    What a reference brings is data and stays as it is; so does the inside of a reference.
+    """
+
+    def fill(text: str) -> str:
+        """Replace each keyword."""
+        for keyword, value in keywords.items():
+            text = text.replace(keyword, value)
+        return text
+
+    return _mapped(node, fill)
+
+
+def _mapped(node: Node, fill: Callable[[str], str]) -> Node:
+    """Rebuild a node with `fill` applied to its text."""
+    match node:
+        case str():
+            return fill(node)
+        case Template():
+            parts = tuple(fill(part) if isinstance(part, str) else part for part in node.parts)
+            return replace(node, parts=parts)
+        case ListNode(items):
+            return ListNode(tuple(_mapped(item, fill) for item in items))
+        case SetNode(items):
+            return SetNode(tuple(_mapped(item, fill) for item in items))
+        case MapNode(pairs):
+            return MapNode(tuple((_mapped(key, fill), _mapped(item, fill)) for key, item in pairs))
+        case _:
+            return node

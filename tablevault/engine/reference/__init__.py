@@ -1,0 +1,9 @@
+"""The language of table references: its words, its grammar, and what a reference gives."""
+
+from __future__ import annotations
+
+from tablevault.engine.reference.evaluate import Tables, evaluate
+from tablevault.engine.reference.grammar import Condition, Reference, Template, parse_template
+from tablevault.engine.reference.view import View
+
+__all__ = ["Condition", "Reference", "Tables", "Template", "View", "evaluate", "parse_template"]

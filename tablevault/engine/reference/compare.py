@@ -1,0 +1,132 @@
+"""Values of conditions against cells, compared as the dtype of the column says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Cell = Any
+"""A value that can be hashed and ordered within its column; None for a null."""
+
+_NUMBER = re.compile(
+    r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf|nan", re.ASCII | re.IGNORECASE
+)
+_TRUTH = {"true": True, "1": True, "false": False, "0": False}
+
+
+@dataclass(frozen=True, slots=True)
+class Comparable:
+    """A column made comparable: its cells, and how a value becomes one of their kind."""
+
+    cells: list[Cell]
+    convert: Callable[[object], Cell]
+    kind: str
+
+
+def comparable(series: pd.Series) -> Comparable:
+    """Make the cells of `series` comparable by the kind of its dtype.
+
+    Numbers compare as numbers, truth values as such, times as times; categories compare as what
+    they hold, and everything else as text.
+    """
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        kinds = comparable(pd.Series(dtype.categories))
+        codes = series.cat.codes.tolist()
+        cells = [kinds.cells[code] if code >= 0 else None for code in codes]
+        return Comparable(cells, kinds.convert, kinds.kind)
+    kind, convert = _conversion(series)
+    values = series.tolist()
+    if kind == "text":
+        cells = [None if _is_null(value) else str(value) for value in values]
+    else:
+        cells = [None if _is_null(value) else value for value in values]
+    return Comparable(cells, convert, kind)
+
+
+def is_scalar(value: object) -> bool:
+    """Tell whether `value` may stand where a reference is nested in another."""
+    return value is None or value is pd.NA or bool(pd.api.types.is_scalar(value))
+
+
+def _conversion(series: pd.Series) -> tuple[str, Callable[[object], Cell]]:
+    """Choose the kind of a column, and what turns a value into a cell of it."""
+    dtype, types = series.dtype, pd.api.types
+    if types.is_bool_dtype(dtype):
+        return "true or false", _truth
+    if types.is_numeric_dtype(dtype):
+        return "a number", _number
+    if types.is_datetime64_any_dtype(dtype):
+        zone = getattr(dtype, "tz", None)
+        return "a time in ISO 8601", lambda value: _time(value, zone)
+    if types.is_timedelta64_dtype(dtype):
+        return "a duration such as 1 day", _duration
+    if isinstance(dtype, pd.PeriodDtype):
+        return "a period", lambda value: _period(value, dtype.freq)
+    return "text", str
+
+
+def _is_null(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
+    """Tell whether a cell is null; a list or array in an object column is not."""
+    return value is None or (bool(pd.api.types.is_scalar(value)) and bool(pd.isna(value)))
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - what pandas reads, pandas checks
+    """Give text trimmed, anything else as it is."""
+    return value.strip() if isinstance(value, str) else value
+
+
+def _truth(value: object) -> bool:
+    """Read true, false, 1 or 0."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    text = str(value).strip().lower().removesuffix(".0")
+    if text not in _TRUTH:
+        raise ValueError(text)
+    return _TRUTH[text]
+
+
+def _number(value: object) -> int | float | None:
+    """Read a number, an exact one where it has no fraction; None for what no number equals."""
+    if isinstance(value, str):
+        text = value.strip()
+        if not _NUMBER.fullmatch(text):
+            raise ValueError(text)
+        number: int | float = int(text) if text.lstrip("+-").isdigit() else float(text)
+    elif isinstance(value, bool | int | float | np.number | np.bool_):
+        number = value.item() if isinstance(value, np.generic) else value
+    else:
+        raise TypeError(value)
+    return None if number != number else number  # noqa: PLR0124 - NaN is what differs from itself
+
+
+def _time(value: object, zone: Any) -> pd.Timestamp:  # noqa: ANN401 - what pandas has as a zone
+    """Read a time; one without zone is in the zone of the column."""
+    text = _plain(value)
+    if isinstance(text, str) and not text[:4].isdigit():
+        raise ValueError(text)  # pandas would read "now", and guess at 1/2/2023
+    time = pd.Timestamp(text)
+    if zone is None:
+        return time.tz_localize(None) if time.tzinfo is not None else time
+    return time.tz_localize(zone) if time.tzinfo is None else time.tz_convert(zone)
+
+
+def _period(value: object, freq: Any) -> pd.Period:  # noqa: ANN401 - what pandas has as one
+    """Read a period of the frequency of its column."""
+    return pd.Period(_plain(value), freq=freq)
+
+
+def _duration(value: object) -> pd.Timedelta:
+    """Read a duration."""
+    return pd.Timedelta(_plain(value))
+
+
+POSITIONS = Comparable([], _number, "a number")
+"""The pseudo column ``index``, whose cells are the positions themselves."""

@@ -1,0 +1,254 @@
+"""What a parsed template gives: an object, or text, from the tables of a run."""
+
+from __future__ import annotations
+
+import difflib
+from bisect import bisect_left
+from dataclasses import dataclass
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+
+import pandas as pd
+
+from tablevault.engine.reference.compare import POSITIONS, Comparable, is_scalar
+from tablevault.engine.reference.view import INDEX, View
+from tablevault.errors import TableReferenceError
+from tablevault.names import SELF
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from tablevault.engine.reference.grammar import Condition, Reference, Template, Word
+
+_SHOWN = 12
+
+
+class Tables(Protocol):
+    """Where an evaluation finds its tables."""
+
+    def view(self, table: str, selector: str) -> View:
+        """Give the table; raises TableReferenceError when there is none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What one evaluation knows: the tables, the current row if any, the template."""
+
+    tables: Tables
+    row: int | None
+    template: Template
+
+    def fixed(self) -> _Scope:
+        """Give the same scope without a row: which instance is read is fixed for a whole run."""
+        return self if self.row is None else _Scope(self.tables, None, self.template)
+
+    def fail(self, message: str, reference: Reference, hint: str = "") -> NoReturn:
+        """Raise `message` with the place of `reference`."""
+        raise TableReferenceError(message, hint, **self.place(reference))
+
+    def place(self, reference: Reference) -> dict[str, str | int | None]:
+        """Say where `reference` stands, as facts of an error."""
+        return {
+            "builder": self.template.builder,
+            "field": self.template.field,
+            "text": self.template.text,
+            "start": reference.start,
+            "end": reference.end,
+        }
+
+
+def evaluate(template: Template, tables: Tables, row: int | None = None) -> Any:  # noqa: ANN401 - a reference gives anything
+    """Evaluate a template.
+
+    Parameters
+    ----------
+    template : Template
+        From `parse_template`.
+    tables : Tables
+        Gives the views of the tables that are named.
+    row : int, optional
+        Position of the current row; without it nothing that needs a row can be evaluated.
+
+    Returns
+    -------
+    object
+        The object itself when the template is exactly one reference, text otherwise. A reference
+        without conditions gives a DataFrame (``self.index`` in a row gives an int); with
+        conditions no row gives None, one cell the scalar, one column a list, else a DataFrame.
+        Nothing that is given shares memory with a view.
+
+    Raises
+    ------
+    TableReferenceError
+        A table, column or row that is not there, a value that does not fit the dtype of its
+        column, a nested reference that gives no scalar, or a frame inside text.
+    """
+    scope = _Scope(tables, row, template)
+    if (whole := template.whole) is not None:
+        return _result(whole, scope)
+    return "".join(part if isinstance(part, str) else _text(part, scope) for part in template.parts)
+
+
+def _text(reference: Reference, scope: _Scope) -> str:
+    """Give the result as the text that is spliced into other text."""
+    result = _result(reference, scope)
+    if isinstance(result, pd.DataFrame):
+        scope.fail(
+            f"A frame of {result.shape[0]} x {result.shape[1]} cannot stand inside text.",
+            reference,
+            "Add a condition that leaves one value, or make the reference the whole string.",
+        )
+    return str(result)
+
+
+def _result(reference: Reference, scope: _Scope) -> Any:  # noqa: ANN401 - as above
+    """Give the object that a reference means, simplified by its shape."""
+    view = _view(reference, scope)
+    columns = _columns(reference, view, scope)
+    if not reference.conditions:
+        if columns == (INDEX,) and reference.table == SELF:
+            return _current_row(reference, scope)
+        return view.frame(columns, None)
+    rows = _rows(reference, view, scope)
+    if len(rows) == 0:
+        return None
+    if len(columns) != 1:
+        return view.frame(columns, rows)
+    if len(rows) == 1:
+        return view.cell(columns[0], rows[0])
+    return [view.cell(columns[0], row) for row in rows]
+
+
+def _view(reference: Reference, scope: _Scope) -> View:
+    """Find the table of a reference."""
+    table = _word(reference.table, scope.fixed())
+    selector = "" if table == SELF else _word(reference.selector, scope.fixed())
+    try:
+        return scope.tables.view(table, selector)
+    except TableReferenceError as error:
+        facts = {**error.facts, **scope.place(reference)}
+        raise TableReferenceError(error.message, error.hint, **facts) from error
+
+
+def _columns(reference: Reference, view: View, scope: _Scope) -> tuple[str, ...]:
+    """Give the columns that a reference asks for, each of which is there."""
+    if reference.columns is None:
+        return view.names
+    columns = tuple(_word(column, scope) for column in reference.columns)
+    for column in columns:
+        _check_column(column, reference, view, scope)
+    return columns
+
+
+def _check_column(column: str, reference: Reference, view: View, scope: _Scope) -> None:
+    """Refuse a column that the table does not have."""
+    if column in view.names or column == INDEX:
+        return
+    near = difflib.get_close_matches(column, view.names, 1)
+    hint = f'Did you mean "{near[0]}"?' if near else f"It has: {_listed(view.names)}."
+    scope.fail(f'Table "{reference.table}" has no column "{column}".', reference, hint)
+
+
+def _rows(reference: Reference, view: View, scope: _Scope) -> Sequence[int]:
+    """Give the rows that fulfil all conditions, in order: those on equality first, by hash."""
+    equal: list[tuple[str, object]] = []
+    later: list[tuple[str, Condition]] = []
+    for condition in reference.conditions:
+        key = _word(condition.key, scope)
+        _check_column(key, reference, view, scope)
+        if key == INDEX or condition.high is not None:
+            later.append((key, condition))
+        else:
+            equal.append((key, _typed(key, condition.low, view.comparable(key), reference, scope)))
+    rows: Sequence[int] = range(view.rows)
+    if equal:
+        equal.sort(key=itemgetter(0))
+        found = view.lookup(tuple(key for key, _ in equal))
+        rows = found.get(tuple(value for _, value in equal), ())
+    for key, condition in later:
+        rows = _narrow(rows, key, condition, view, (reference, scope))
+    return rows
+
+
+def _narrow(
+    rows: Sequence[int],
+    key: str,
+    condition: Condition,
+    view: View,
+    place: tuple[Reference, _Scope],
+) -> Sequence[int]:
+    """Keep the rows, which are in ascending order, that fulfil one condition."""
+    column = POSITIONS if key == INDEX else view.comparable(key)
+    low = _typed(key, condition.low, column, *place)
+    high = low if condition.high is None else _typed(key, condition.high, column, *place)
+    if low is None or high is None:
+        return ()
+    if key != INDEX:
+        return [
+            row for row in rows if (cell := column.cells[row]) is not None and low <= cell < high
+        ]
+    if condition.high is None:
+        first = bisect_left(rows, low)
+        return rows[first : first + 1] if first < len(rows) and rows[first] == low else ()
+    return rows[bisect_left(rows, low) : bisect_left(rows, high)]
+
+
+def _typed(
+    key: str, word: Word | None, column: Comparable, reference: Reference, scope: _Scope
+) -> Any:  # noqa: ANN401 - a cell of any column
+    """Turn the value of a condition into a cell of its column; None when nothing can match."""
+    value = _current_row(reference, scope) if word is None else _scalar(word, scope)
+    if value is None or pd.isna(value):
+        return None
+    try:
+        return column.convert(value)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise TableReferenceError(
+            f'Column "{key}" of table "{reference.table}" cannot be compared with {value!r}: '
+            f"the value has to be {column.kind}.",
+            "",
+            **scope.place(reference),
+        ) from error
+
+
+def _current_row(reference: Reference, scope: _Scope) -> int:
+    """Give the position of the current row."""
+    if scope.row is None:
+        scope.fail(
+            "There is no current row here.",
+            reference,
+            "Only arguments of row-wise functions are evaluated for each row, and never the "
+            "table or the version of a reference; name the row, as in [index::0].",
+        )
+    return scope.row
+
+
+def _scalar(word: Word, scope: _Scope) -> Any:  # noqa: ANN401 - a cell of any column
+    """Give the one value that a word means; a frame of one cell counts as that cell."""
+    if isinstance(word, str):
+        return word
+    value = _result(word, scope)
+    if isinstance(value, pd.DataFrame) and value.shape == (1, 1):
+        value = value.iloc[0, 0]
+    if not is_scalar(value):
+        shape = type(value).__name__
+        problem = f"A reference inside a reference has to give one value, not a {shape}."
+        scope.fail(problem, word, "Add a condition that leaves one value.")
+    return value
+
+
+def _word(word: Word, scope: _Scope) -> str:
+    """Give the name that a word means."""
+    if isinstance(word, str):
+        return word
+    value = _scalar(word, scope)
+    if value is None or pd.isna(value):
+        scope.fail("The name that stands here is missing: no value was found.", word)
+    return str(value)
+
+
+def _listed(names: Iterable[str]) -> str:
+    """List names for an error text, not too many of them."""
+    shown = list(names)
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    return ", ".join(f'"{name}"' for name in shown[:_SHOWN]) + more

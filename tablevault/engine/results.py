@@ -1,0 +1,256 @@
+"""What functions return, checked against what their builder promises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine.reference.view import owned
+from tablevault.errors import TVBuilderError, TVTableError
+from tablevault.frames.dtypes import cast, infer
+
+if TYPE_CHECKING:
+    from tablevault.engine.settle import Job
+
+_SHOWN = 80
+_MOST_ROWS = 5
+_COLLECTIONS = (
+    list, tuple, Mapping, AbstractSet, Iterator, np.ndarray, pd.Series, pd.Index, pd.DataFrame
+)  # fmt: skip
+
+
+def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.Series]:
+    """Take a returned frame apart: columns by name where the names are those promised.
+
+    Parameters
+    ----------
+    returned : object
+        What the function returned. Its index means nothing; rows are taken by position.
+    job : Job
+        The builder.
+    rows : int, optional
+        Number of rows that the frame has to have; any when None.
+
+    Returns
+    -------
+    dict of str to Series
+        In the order of ``changed_columns``, RangeIndex, of their own memory.
+
+    Raises
+    ------
+    TVBuilderError
+        It is no DataFrame, or has another number of columns or rows.
+    """
+    columns = job.changed_columns
+    if not isinstance(returned, pd.DataFrame):
+        raise wrong(job, f"returned {show(returned)}", "It has to return a DataFrame.")
+    if returned.shape[1] != len(columns):
+        raise wrong(
+            job,
+            f"returned {returned.shape[1]} columns ({_listed(returned.columns)})",
+            f"changed_columns names {len(columns)}: {_listed(columns)}.",
+        )
+    if rows is not None and len(returned) != rows:
+        raise wrong(
+            job,
+            f"returned {len(returned)} rows",
+            f"The table has {rows}; a column builder returns one row for each, in order.",
+        )
+    by_name = set(returned.columns) == set(columns)
+    taken = {}
+    for position, name in enumerate(columns):
+        series = returned[name] if by_name else returned.iloc[:, position]
+        taken[name] = owned(series).reset_index(drop=True).rename(name)
+    return taken
+
+
+def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
+    """Take the value of one row apart: one cell for each of ``changed_columns``.
+
+    Raises
+    ------
+    TVBuilderError
+        There are more or fewer values than columns, or a cell holds a list where the dtype of
+        its column is not ``object``.
+    """
+    columns = job.changed_columns
+    if len(columns) == 1:
+        unwrap = (
+            isinstance(value, tuple) and len(value) == 1 and not _holds_objects(job, columns[0])
+        )
+        values: tuple[Any, ...] = value if unwrap and isinstance(value, tuple) else (value,)
+    else:
+        values = _several(value, job, row)
+    for name, cell in zip(columns, values, strict=True):
+        if _is_collection(cell) and not (
+            _holds_objects(job, name) and not isinstance(cell, pd.DataFrame)
+        ):
+            raise wrong(
+                job,
+                f'returned {show(cell)} for column "{name}" in row {row}',
+                f"Return one value, or declare dtypes: {{{name}: object}}.",
+                row=row,
+                column=name,
+            )
+    return values
+
+
+def items_of(returned: object, job: Job, rows: int | None) -> Iterator[Any]:
+    """Give the items that a generator function yields; item i belongs to row i.
+
+    Raises
+    ------
+    TVBuilderError
+        What was returned is no iterable, or a column builder yields more or fewer items than
+        the table has rows.
+    """
+    if not isinstance(returned, Iterable) or isinstance(
+        returned, str | bytes | Mapping | AbstractSet | pd.DataFrame
+    ):
+        hint = "It has to yield one item a row, or return a list of them."
+        raise wrong(job, f"returned {show(returned)}", hint)
+    count = 0
+    for item in returned:
+        if rows is not None and count == rows:
+            raise wrong(job, f"yields more than {rows} items", "The table has no more rows.")
+        yield item
+        count += 1
+    if rows is not None and count < rows:
+        raise wrong(job, f"yields only {count} items", f"The table has {rows} rows.")
+
+
+def row_columns(rows: Sequence[tuple[Any, ...]], job: Job) -> dict[str, pd.Series]:
+    """Turn the values of all rows, in order, into columns of objects."""
+    columns = {}
+    for position, name in enumerate(job.changed_columns):
+        cells = np.empty(len(rows), dtype=object)
+        for row, values in enumerate(rows):
+            cells[row] = values[position]
+        columns[name] = pd.Series(cells, dtype=object, name=name)
+    return columns
+
+
+def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
+    """Give a column its declared dtype, or the one that fits its values.
+
+    Raises
+    ------
+    TVTableError
+        A value does not fit; the error names builder, column, row and value.
+    """
+    dtype = job.dtypes.get(name)
+    try:
+        fitted: pd.Series = infer(series, name) if dtype is None else cast(series, dtype)
+    except TVTableError as error:
+        facts = {**error.facts, "builder": job.name, "column": name}
+        raise TVTableError(f'Builder "{job.name}": {error.message}', error.hint, **facts) from error
+    return fitted
+
+
+def check_key(frame: pd.DataFrame, job: Job) -> None:
+    """Refuse rows that the primary key does not name, or does not tell apart.
+
+    Raises
+    ------
+    TVTableError
+        A key is null or appears twice; the error names rows and key.
+    """
+    key = list(job.primary_key)
+    if not key:
+        return
+    nulls = np.flatnonzero(frame[key].isna().any(axis=1).to_numpy()).tolist()
+    if nulls:
+        raise TVTableError(
+            f'Builder "{job.name}": the primary key ({_listed(key)}) is null in {_rows(nulls)}.',
+            "Give every row a key, or remove the column from primary_key.",
+            builder=job.name,
+            row=nulls[0],
+        )
+    try:
+        twice = np.flatnonzero(frame.duplicated(key, keep=False).to_numpy()).tolist()
+    except TypeError as error:  # lists in a column of dtype object
+        raise TVTableError(
+            f'Builder "{job.name}": values of the primary key ({_listed(key)}) cannot be compared.',
+            "Use columns of numbers or text.",
+            builder=job.name,
+        ) from error
+    if twice:
+        value = tuple(frame[name].iloc[twice[0]] for name in key)
+        same = [at for at in twice if tuple(frame[name].iloc[at] for name in key) == value]
+        shown = show(value[0] if len(value) == 1 else value)
+        raise TVTableError(
+            f'Builder "{job.name}": the primary key ({_listed(key)}) has the value {shown} in '
+            f"{_rows(same)}.",
+            "Make the rows different, or remove primary_key.",
+            builder=job.name,
+            row=same[-1],
+        )
+
+
+def wrong(job: Job, did: str, hint: str, **facts: str | int | None) -> TVBuilderError:
+    """Make the error that says what the function of a builder did."""
+    return TVBuilderError(
+        f'Builder "{job.name}": function "{job.function}" {did}.', hint, builder=job.name, **facts
+    )
+
+
+def show(value: object) -> str:
+    """Show a value in an error text: what it is, and how it begins."""
+    if value is None:
+        return "None"
+    text = (
+        f"{value.shape[0]} x {value.shape[1]}" if isinstance(value, pd.DataFrame) else repr(value)
+    )
+    text = " ".join(text.split())
+    return f"{text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''} ({type(value).__name__})"
+
+
+def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
+    """Take a sequence of several values; a Series with the names of the columns goes by name."""
+    columns = job.changed_columns
+    if isinstance(value, pd.Series):
+        by_name = value.index.is_unique and set(value.index) == set(columns)
+        values = [value[name] for name in columns] if by_name else value.tolist()
+    elif isinstance(value, list | tuple) or (isinstance(value, np.ndarray) and value.ndim == 1):
+        values = list(value)
+    else:
+        raise wrong(
+            job,
+            f"returned {show(value)} in row {row}",
+            f"It has to return a list or tuple of {len(columns)} values: {_listed(columns)}.",
+            row=row,
+        )
+    if len(values) != len(columns):
+        raise wrong(
+            job,
+            f"returned {len(values)} values in row {row}: {show(value)}",
+            f"changed_columns names {len(columns)}: {_listed(columns)}.",
+            row=row,
+        )
+    return tuple(values)
+
+
+def _is_collection(cell: object) -> bool:
+    """Tell whether a cell is more than one value."""
+    return isinstance(cell, _COLLECTIONS)
+
+
+def _holds_objects(job: Job, column: str) -> bool:
+    """Tell whether a column may hold any object."""
+    return job.dtypes.get(column) == "object"
+
+
+def _listed(names: Iterable[object]) -> str:
+    """List names for an error text."""
+    return ", ".join(f'"{name}"' for name in names)
+
+
+def _rows(rows: Sequence[int]) -> str:
+    """Name some rows for an error text."""
+    named = ", ".join(str(row) for row in rows[:_MOST_ROWS])
+    more = f" and {len(rows) - _MOST_ROWS} more" if len(rows) > _MOST_ROWS else ""
+    return f"row{'s' if len(rows) > 1 else ''} {named}{more}"

@@ -1,0 +1,136 @@
+"""A builder with all references outside its arguments resolved, ready to be run."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from tablevault.engine.builder import READERS, Builder, Kind, ReturnType
+from tablevault.engine.fields import Place
+from tablevault.engine.nodes import MapNode, Node, grow, with_keywords
+from tablevault.engine.plan import Plan, make_plan
+from tablevault.engine.reference import Tables, Template
+from tablevault.errors import TVBuilderError, TVTableError
+from tablevault.frames.dtypes import parse_dtype
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_LISTS = ("changed_columns", "primary_key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What is called for a builder; the fields are those of `Builder`, all of them known."""
+
+    name: str
+    kind: Kind
+    changed_columns: tuple[str, ...]
+    function: str
+    module: str
+    is_custom: bool
+    return_type: ReturnType
+    n_threads: int
+    dtypes: Mapping[str, str]
+    primary_key: tuple[str, ...]
+    keep_old: bool
+    arguments: Node
+
+    def keywords(self, tables: Tables, row: int | None = None) -> dict[str, Any]:
+        """Evaluate the arguments for one call; they belong to the function that gets them."""
+        found = grow(self.arguments, tables, row)
+        place = Place(self.name, "arguments")
+        for name in place.mapping(found):
+            if not isinstance(name, str):
+                raise place.at(f", key {name!r:.40}").wrong(name, "the name of a parameter")
+        return dict(found)
+
+    def known_keywords(self) -> tuple[str, ...] | None:
+        """Give the names of the arguments; None when references decide them."""
+        names = self.arguments.items if isinstance(self.arguments, MapNode) else ()
+        known = tuple(name for name, _ in names if isinstance(name, str))
+        return known if len(known) == len(names) else None
+
+
+def settle(plan: Plan, tables: Tables, keywords: Mapping[str, str]) -> tuple[tuple[Job, ...], Plan]:
+    """Resolve the fields of every builder before the first one runs.
+
+    Parameters
+    ----------
+    plan : Plan
+        Of the execution.
+    tables : Tables
+        The table under construction has no columns yet.
+    keywords : mapping of str to str
+        Values of ``~ARTIFACT_FOLDER~`` and the like.
+
+    Returns
+    -------
+    tuple of Job
+        In the order in which they run, which resolved columns may have changed.
+    Plan
+        With all columns known.
+
+    Raises
+    ------
+    TVBuilderError
+        A reference gave what its field may not hold, or columns clash.
+    TVTableError
+        A dtype is not known.
+    """
+    jobs = {builder.name: _job(builder, tables, keywords) for builder in plan.order}
+    known = [
+        replace(
+            builder,
+            changed_columns=jobs[builder.name].changed_columns,
+            primary_key=jobs[builder.name].primary_key,
+            dtypes=jobs[builder.name].dtypes,
+        )
+        for builder in plan.order
+    ]
+    plan = make_plan(known, table=plan.table)
+    return tuple(jobs[builder.name] for builder in plan.order), plan
+
+
+def _job(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Job:
+    """Resolve one builder."""
+    nodes = {name: with_keywords(node, keywords) for name, node in builder.nodes.items()}
+    read: dict[str, Any] = {}
+    for field, reader in READERS.items():
+        value = grow(nodes[field], tables)
+        if field in _LISTS and isinstance(nodes[field], Template) and isinstance(value, str):
+            value = [value]
+        read[field] = reader(value, Place(builder.name, field))
+    read["dtypes"] = _checked_dtypes(builder.name, read["dtypes"], read["changed_columns"])
+    return Job(
+        name=builder.name,
+        kind=builder.kind,
+        function=read.pop("python_function"),
+        module=read.pop("code_module"),
+        arguments=nodes["arguments"],
+        **read,
+    )
+
+
+def _checked_dtypes(
+    builder: str, dtypes: Mapping[str, str], columns: tuple[str, ...]
+) -> dict[str, str]:
+    """Refuse unknown dtypes, and leave out columns that the builder does not make."""
+    for column, dtype in dtypes.items():
+        try:
+            parse_dtype(dtype)
+        except TVTableError as error:
+            raise TVBuilderError(
+                f'Builder "{builder}": field dtypes.{column} is {dtype!r}. {error.message}',
+                error.hint,
+                builder=builder,
+                field=f"dtypes.{column}",
+            ) from error
+        if column not in columns:
+            logging.getLogger("tablevault").warning(
+                'Builder "%s": dtypes names "%s", which is not among changed_columns; ignored',
+                builder,
+                column,
+            )
+    return {column: dtype for column, dtype in dtypes.items() if column in columns}

@@ -1,0 +1,129 @@
+"""The tables of one run: those that are read, and the one that is being built."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine.reference.view import View, own
+from tablevault.frames.dtypes import infer
+from tablevault.names import SELF
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from tablevault.engine.inputs import Inputs, Source
+
+
+class Draft(View):
+    """The table under construction, as finished builders have left it.
+
+    While a row-wise or generator builder runs in one thread, the rows it has finished can be
+    read from its own columns; the others are null.
+    """
+
+    def __init__(self) -> None:
+        super().__init__((), _nothing)
+        self._growing: dict[str, list[Any]] = {}
+
+    def set_rows(self, rows: int) -> None:
+        """Fix the number of rows, which the index builder decides."""
+        self._rows = rows
+
+    def set_column(self, name: str, series: pd.Series) -> None:
+        """Add a finished column."""
+        self._forget(name)
+        self._growing.pop(name, None)
+        self._series[name] = series
+        if name not in self.names:
+            self.names = (*self.names, name)
+
+    def grow(self, names: Sequence[str]) -> None:
+        """Begin columns that are all null."""
+        for name in names:
+            self.set_column(name, pd.Series(np.full(self.rows, None), dtype=object, name=name))
+            self._growing[name] = [None] * self.rows
+
+    def put(self, row: int, values: dict[str, Any]) -> None:
+        """Enter one finished row of growing columns."""
+        for name, value in values.items():
+            self._growing[name][row] = value
+            self._forget(name)
+
+    def series(self, name: str) -> pd.Series:
+        """Give a column; one that grows is made from what is there."""
+        if name in self._growing and name not in self._series:
+            self._series[name] = infer(self._growing[name], name)
+        return super().series(name)
+
+    def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
+        """Give one value; of a column that grows without making a column of it."""
+        if name in self._growing:
+            value = self._growing[name][row]
+            return pd.NA if value is None else own(value)
+        return super().cell(name, row)
+
+    def _forget(self, name: str) -> None:
+        """Drop what was made from an older state of a column."""
+        for made in (self._series, self._cells, self._comparable):
+            made.pop(name, None)
+        for names in [names for names in self._lookups if name in names]:
+            del self._lookups[names]
+
+
+class RunTables:
+    """Every table of one run, each read once.
+
+    Parameters
+    ----------
+    inputs : Inputs
+        Where the other tables come from.
+
+    Attributes
+    ----------
+    draft : Draft
+        The table that is being built, ``self`` in references.
+    """
+
+    def __init__(self, inputs: Inputs) -> None:
+        self.draft = Draft()
+        self._inputs = inputs
+        self._views: dict[tuple[str, str], View] = {}
+        self._sources: dict[Source, View] = {}
+        self._lock = threading.RLock()
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The instances that were read, in the order in which they first were."""
+        return tuple(self._sources)
+
+    def view(self, table: str, selector: str) -> View:
+        """Give a table by name and selector."""
+        if table == SELF:
+            return self.draft
+        found = self._views.get((table, selector))
+        if found is None:
+            with self._lock:
+                found = self._views[table, selector] = self._open(table, selector)
+        return found
+
+    def _open(self, table: str, selector: str) -> View:
+        """Resolve a table; two selectors that mean one instance share what was read."""
+        source = self._inputs.resolve(table, selector)
+        if source not in self._sources:
+
+            def fetch(names: Sequence[str]) -> pd.DataFrame:
+                """Ask for columns, one question at a time."""
+                with self._lock:
+                    return self._inputs.frame(source, names)
+
+            self._sources[source] = View(self._inputs.columns(source), fetch)
+        return self._sources[source]
+
+
+def _nothing(names: Sequence[str]) -> pd.DataFrame:
+    """Fetch no column: the draft has all of its own."""
+    return pd.DataFrame(columns=list(names))

@@ -1,0 +1,141 @@
+"""Tables in memory, and the example of the reference guide."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tablevault.engine.builder import parse_builder
+from tablevault.engine.code import Code
+from tablevault.engine.inputs import Source
+from tablevault.engine.plan import make_plan
+from tablevault.engine.run import run
+from tablevault.errors import TableReferenceError
+from tablevault.names import InstanceId
+
+
+class MemoryInputs:
+    """Instances by table, oldest first; the selector is a version or an instance id."""
+
+    def __init__(self, instances):
+        self.instances = instances
+        self.asked = []
+
+    def resolve(self, table, selector):
+        found = [
+            key
+            for key in self.instances.get(table, {})
+            if selector in {"", key, key.split("_", 1)[0]}
+        ]
+        if not found:
+            raise TableReferenceError(f'Table "{table}" has no instance "{selector}".')
+        return Source(table=table, instance_id=InstanceId(found[-1]))
+
+    def columns(self, source):
+        return tuple(self.instances[source.table][source.instance_id].columns)
+
+    def frame(self, source, columns):
+        self.asked.append((source.table, tuple(columns) if columns is not None else None))
+        frame = self.instances[source.table][source.instance_id]
+        return frame if columns is None else frame[list(columns)]
+
+
+def instance(version, number=0):
+    return f"{version}_{1700000000 + number}_00000000-0000-4000-8000-{number:012d}"
+
+
+PEOPLE = {
+    "id": pd.array([1, 2, 3, 4], dtype="Int64"),
+    "name": pd.array(["Ann", "Bob", "O'Hara", "123"], dtype="string"),
+    "age": pd.array([30, 25, 41, 30], dtype="Int64"),
+    "city": pd.array(["Paris", "Rome", "Paris", "New York"], dtype="string"),
+    "flag": pd.array([True, False, True, False], dtype="boolean"),
+    "score": pd.array([1.5, 2.5, None, 4.0], dtype="Float64"),
+    "a-b": pd.array([5, 6, 7, 8], dtype="Int64"),
+    "full name": pd.array(["x", "y", "z", "w"], dtype="string"),
+}
+CONFIG = {
+    "model": "gpt",
+    "limit": "3",
+    "col": "name",
+    "tab": "people",
+    "digits": "007",
+    "lst": "[1, 2]",
+}
+EVENTS = {
+    "ts": pd.array(
+        ["2023-01-01T00:00:00", "2023-01-01T12:00:00", "2023-02-01T00:00:00"], dtype="string"
+    ),
+    "amt": pd.array([1.5, 2.5, 3.5], dtype="Float64"),
+    "cat": pd.Categorical(["x", "y", "x"]),
+    "nul": pd.array([None, "b", "c"], dtype="string"),
+    "big": pd.array([10, 20, 30], dtype="Int64"),
+}
+
+
+def example_tables():
+    return {
+        "people": {instance("base"): pd.DataFrame(PEOPLE)},
+        "cfg": {
+            instance("base"): pd.DataFrame(
+                {
+                    "key": pd.array(list(CONFIG), dtype="string"),
+                    "value": pd.array(list(CONFIG.values()), dtype="string"),
+                }
+            )
+        },
+        "one": {instance("base"): pd.DataFrame({"v": pd.array([42], dtype="Int64")})},
+        "vers": {
+            instance(version, number): pd.DataFrame({"v": pd.array([value], dtype="Int64")})
+            for number, (version, value) in enumerate({"base": 10, "alt": 20, "base2": 30}.items())
+        },
+        "ev": {instance("base"): pd.DataFrame(EVENTS)},
+        "t": {instance("base"): pd.DataFrame({"k": pd.array(["old"], dtype="string")})},
+        "empty": {},
+    }
+
+
+@pytest.fixture
+def inputs():
+    return MemoryInputs(example_tables())
+
+
+@pytest.fixture
+def memory():
+    return MemoryInputs
+
+
+@pytest.fixture
+def execute(inputs):
+    """Run builders given as YAML against functions given as Python objects or module texts."""
+
+    def call(texts, functions=None, *, code=None, table="t", keywords=None, progress=None):
+        builders = [parse_builder(name, text, table=table) for name, text in texts.items()]
+        named = functions or {}
+        load = (
+            Code(code).load_function
+            if code is not None
+            else lambda module, function, *, is_custom: named[function]
+        )
+        return run(
+            make_plan(builders, table=table),
+            inputs=inputs,
+            load=load,
+            keywords=keywords or {},
+            progress=progress,
+        )
+
+    return call
+
+
+INDEX = """
+builder_type: IndexBuilder
+changed_columns: [k, n]
+python_function: rows
+code_module: m
+arguments: {}
+"""
+
+
+def rows():
+    return pd.DataFrame({"k": ["Ann", "Bob", "Zed"], "n": [1, 2, 9]})
