@@ -183,7 +183,7 @@ def _document(name: str, text: str) -> dict[object, object]:
         if len(text.encode()) > _LARGEST_TEXT:
             problem = f"it is longer than {_LARGEST_TEXT:,} bytes"
         else:
-            document = yaml.safe_load(text)
+            document = _Loader(text).get_single_data()
     except _YAML_ERRORS as error:
         raise TVBuilderError(
             f'Builder "{name}" is no valid YAML: {_reason(error)}.',
@@ -199,6 +199,30 @@ def _document(name: str, text: str) -> dict[object, object]:
             builder=name,
         )
     return document
+
+
+class _Loader(yaml.SafeLoader):
+    """The safe loader, without two things that a builder never means.
+
+    A key that stands twice would silently hide the first one. Merge keys grow without bounds: a
+    few nested ``<<: [*a, *a]`` are billions of entries before anybody could count them.
+    """
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Make a mapping, in which each key stands once."""
+        seen: set[tuple[str, str]] = set()
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:merge":
+                problem = 'the merge key "<<" cannot be used; write the fields out'
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            if not isinstance(key, yaml.ScalarNode):
+                continue
+            if (key.tag, key.value) in seen:
+                problem = f"the key {key.value!r} stands twice"
+                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+            seen.add((key.tag, key.value))
+        made: dict[Any, Any] = super().construct_mapping(node, deep)
+        return made
 
 
 def _reason(error: Exception) -> str:

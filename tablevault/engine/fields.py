@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -24,7 +25,7 @@ class Place:
 
     def wrong(self, value: object, allowed: str) -> TVBuilderError:
         """Make the error that says that `value` stands where only `allowed` may."""
-        shown = repr(value)
+        shown = reprlib.repr(value)  # bounded: a few aliases can stand for billions of values
         if len(shown) > _SHOWN:
             shown = shown[: _SHOWN - 3] + "..."
         return TVBuilderError(

@@ -46,6 +46,8 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
         It is no DataFrame, or has another number of columns or rows.
     """
     columns = job.changed_columns
+    if not columns and returned is None:
+        return {}
     if not isinstance(returned, pd.DataFrame):
         raise wrong(job, f"returned {show(returned)}", "It has to return a DataFrame.")
     if returned.shape[1] != len(columns):
@@ -84,7 +86,7 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
         )
         values: tuple[Any, ...] = value if unwrap and isinstance(value, tuple) else (value,)
     else:
-        values = _several(value, job, row)
+        values = _several(() if value is None and not columns else value, job, row)
     for name, cell in zip(columns, values, strict=True):
         if _is_collection(cell) and not (
             _holds_objects(job, name) and not isinstance(cell, pd.DataFrame)

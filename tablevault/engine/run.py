@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -34,9 +35,12 @@ class Load(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderResult:
-    """What one builder did: the columns it filled, the rows, and how often it was called."""
+    """What one builder did: what was called, how often, for which columns and how many rows."""
 
     name: str
+    module: str
+    function: str
+    is_custom: bool
     columns: tuple[str, ...]
     rows: int
     calls: int
@@ -161,13 +165,15 @@ def _run_job(job: Job, function: Function, tables: RunTables, progress: Progress
     rows = None if job.kind == "index" else draft.rows
     draft.grow(job.changed_columns)
     calls = 0
+    counting = threading.Lock()
 
     def call(row: int | None = None) -> Any:  # noqa: ANN401 - functions return anything
         """Call the function with its arguments evaluated."""
         nonlocal calls
         keywords = job.keywords(tables, row)
-        calls += 1
-        progress.count("calls")
+        with counting:
+            calls += 1
+            progress.count("calls")
         return function(**keywords)
 
     row_by_row = job.return_type == "row-wise"
@@ -184,7 +190,15 @@ def _run_job(job: Job, function: Function, tables: RunTables, progress: Progress
         _finish(job, columns, tables)
     finally:
         progress.finish(job.name)
-    return BuilderResult(name=job.name, columns=job.changed_columns, rows=draft.rows, calls=calls)
+    return BuilderResult(
+        name=job.name,
+        module=job.module,
+        function=job.function,
+        is_custom=job.is_custom,
+        columns=job.changed_columns,
+        rows=draft.rows,
+        calls=calls,
+    )
 
 
 def _row_wise(

@@ -268,7 +268,7 @@ code_module: m
 arguments: {{x: '<<{reference}>>'}}
 """
     with pytest.raises(TableReferenceError, match="no current row"):
-        execute({"t_index": INDEX, "o": column}, {"rows": lambda: rows([1, 2, 9]), "note": print})
+        execute({"t_index": INDEX, "o": column}, {"rows": lambda: rows([1, 2, 9]), "note": lambda x: None})
 
 
 @pytest.mark.parametrize("reference", ["self.k[index::0]", "people.name[id::1]"])

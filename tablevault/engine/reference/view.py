@@ -105,7 +105,7 @@ class View:
             series = self.series(name)
             columns[name] = owned(series if rows is None else series.iloc[list(rows)])
         if columns:
-            return pd.DataFrame(columns, copy=True)
+            return pd.DataFrame(columns, copy=False)
         return pd.DataFrame(index=pd.RangeIndex(self.rows) if rows is None else pd.Index(rows))
 
     def _hash(self, names: tuple[str, ...]) -> Lookup:
