@@ -2,4 +2,35 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tablevault.core import (
+        TableVault as TableVault,
+        compress_vault as compress_vault,
+        decompress_vault as decompress_vault,
+        delete_vault as delete_vault,
+    )
+    from tablevault.errors import TableVaultError as TableVaultError
+
 __version__ = "0.1.0"
+__all__ = [
+    "TableVault",
+    "TableVaultError",
+    "compress_vault",
+    "decompress_vault",
+    "delete_vault",
+]
+
+
+def __getattr__(name: str) -> object:
+    """Load a public name when it is first used, so that the import itself costs nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module 'tablevault' has no attribute {name!r}")
+    if name == "TableVaultError":
+        from tablevault import errors
+
+        return errors.TableVaultError
+    from tablevault import core
+
+    return getattr(core, name)

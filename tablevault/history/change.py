@@ -17,6 +17,8 @@ class BranchChange:
     temp: TempRef
     tip: CommitId | None
     """Where the branch stands now; None when there is none."""
+    onto: CommitId | None = None
+    """Commit to build on when it is not `tip`: the branch with what was edited by hand."""
     edits: tuple[Edit, ...]
     message: Message
     fresh: bool = False
@@ -29,6 +31,16 @@ class BranchChange:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemovedBranch:
+    """The branch of a temporary instance that is to be removed; what it held stays in history."""
+
+    temp: TempRef
+    tip: CommitId
+    onto: CommitId
+    """`tip`, or a commit on top of it with what was edited by hand."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """One operation, ready to be published on the newest tip of ``main``."""
 
@@ -36,7 +48,7 @@ class Change:
     main: tuple[Edit, ...] | None = None
     """Edits of the tree of ``main``; None when only branches change."""
     branches: tuple[BranchChange, ...] = ()
-    removed: tuple[tuple[TempRef, CommitId], ...] = ()
+    removed: tuple[RemovedBranch, ...] = ()
     """Branches to remove; their tips become parents of the commit on ``main``."""
     tag: str = ""
     """Full name of a tag for the new commit on ``main``."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tablevault.history.change import BranchChange, Change
@@ -30,42 +31,36 @@ class Signing:
 
 
 def write_change(
-    repository: Repository,
-    change: Change,
-    *,
-    main: CommitId,
-    by_hand: tuple[Edit, ...],
-    signing: Signing,
+    repository: Repository, change: Change, *, main: CommitId, base: CommitId, signing: Signing
 ) -> Draft:
-    """Write the commits of `change` on top of `main`.
+    """Write the commits of `change`.
 
     Parameters
     ----------
     repository : Repository
         Where to write.
     change : Change
-        Planned on the snapshot of `main`.
+        Planned on the snapshot of `base`.
     main : CommitId
         Tip of ``main`` now.
-    by_hand : tuple of Edit
-        Code modules that the user edited in the working tree: they get a commit of their own
-        below the operation's, so that the operation shows only what it did itself.
+    base : CommitId
+        What the operation builds on: `main`, or a commit on top of it with what the user edited
+        by hand.
     signing : Signing
         Author and time of all commits.
     """
     writer = _Writer(repository, signing)
-    base = main
-    if by_hand:
-        base = writer.write([main], main, by_hand, _by_hand_message(by_hand))
     moves: list[RefMove] = []
-    merged: list[CommitId] = [tip for _, tip in change.removed]
+    merged: list[CommitId] = [branch.onto for branch in change.removed]
     last = base
     for branch in change.branches:
         last = writer.branch(branch, base)
         if branch.merged:
             merged.append(last)
         moves.extend(_branch_moves(branch, last))
-    moves.extend(RefMove(ref=temp.ref, old=tip, new=None) for temp, tip in change.removed)
+    moves.extend(
+        RefMove(ref=branch.temp.ref, old=branch.tip, new=None) for branch in change.removed
+    )
     if change.main is not None:
         # The instance's folder is taken whole from its branch, all else from the tip of main.
         edits = (*_grafts(repository, change, merged), *change.main)
@@ -75,6 +70,21 @@ def write_change(
     if tip != main:
         moves.insert(0, RefMove(ref=MAIN, old=main, new=tip))
     return Draft(moves=tuple(moves), commit=last)
+
+
+def write_by_hand(
+    repository: Repository, base: CommitId, edits: Sequence[Edit], signing: Signing
+) -> CommitId:
+    """Write a commit with files as the user left them.
+
+    It is a commit of its own below the operation's, so that the operation shows only what it
+    did itself.
+    """
+    message = Message(
+        subject=f"{', '.join(edit.path for edit in edits)}: edited by hand",
+        trailers=(("Vault-Operation", "edit_by_hand"),),
+    )
+    return _Writer(repository, signing).write([base], base, tuple(edits), message)
 
 
 class _Writer:
@@ -104,14 +114,14 @@ class _Writer:
     def branch(self, branch: BranchChange, main: CommitId) -> CommitId:
         """Write the commit of a temporary instance."""
         if branch.tip is None or branch.fresh:
-            parents = [main] if branch.tip is None else [main, branch.tip]
+            old = branch.onto or branch.tip
+            parents = [main] if old is None else [main, old]
             return self.write(parents, main, branch.edits, branch.message)
-        return self.write([branch.tip], branch.tip, branch.edits, branch.message)
+        onto = branch.onto or branch.tip
+        return self.write([onto], onto, branch.edits, branch.message)
 
 
-def _grafts(
-    repository: Repository, change: Change, merged: list[CommitId]
-) -> tuple[Edit, ...]:
+def _grafts(repository: Repository, change: Change, merged: list[CommitId]) -> tuple[Edit, ...]:
     """Take the folders of merged instances from the commits on their branches."""
     heads = merged[len(change.removed) :]
     branches = [branch for branch in change.branches if branch.merged]
@@ -148,11 +158,3 @@ def _tag_moves(repository: Repository, change: Change, commit: CommitId) -> list
             moves.append(RefMove(ref=old, old=at, new=None))
             moves.append(RefMove(ref=new, old=repository.tip(new), new=at))
     return moves
-
-
-def _by_hand_message(edits: tuple[Edit, ...]) -> Message:
-    """Say which working files were committed as they stood."""
-    return Message(
-        subject=f"{', '.join(edit.path for edit in edits)}: edited by hand",
-        trailers=(("Vault-Operation", "edit_by_hand"),),
-    )

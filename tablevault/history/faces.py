@@ -63,9 +63,7 @@ class Faces:
         for name in self.builders(temp):
             if name not in wanted:
                 (folder / f"{name}.yaml").unlink()
-        note = self._note(temp)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        _write(note, f"{tip}\n".encode("ascii"))
+        self._write_note(temp, tip)
 
     def edits(self, temp: TempRef, tip: CommitId) -> list[Edit]:
         """Find builders that were edited, added or removed in the face.
@@ -75,28 +73,23 @@ class Faces:
         TVFileError
             The branch moved, too, since the face was laid out: names the files.
         """
-        if not (self.folder(temp) / "builders").is_dir():
-            # The folder as a whole is gone, or was never laid out (a fresh clone): no edit.
-            return []
-        base = self._laid(temp)
         found = self.builders(temp)
-        tracked = Snapshot(self._repository, base or tip).builders(temp.table, temp.version)
-        changed = {
-            name
-            for name in found.keys() | tracked.keys()
-            if (None if name not in found else _blob(found[name])) != tracked.get(name)
-        }
-        if base not in (None, tip) and changed:
-            changed = self._unlike(temp, tip, found, changed)
-            if changed:
-                raise self._both_moved(temp, changed)
-            return []
+        changed = self._pending(temp, tip, found)
+        if changed and self._laid(temp) not in (None, tip):
+            raise _both_moved(temp, changed)
         return [
             Put(path=builder_path(temp.table, temp.version, name), data=found[name])
             if name in found
             else Remove(path=builder_path(temp.table, temp.version, name))
-            for name in sorted(changed)
+            for name in changed
         ]
+
+    def note_adopted(self, temp: TempRef, commit: CommitId) -> None:
+        """Remember the commit that took in what was edited by hand.
+
+        It counts once the branch or ``main`` has it: then the face holds nothing new.
+        """
+        self._write_note(temp, self._laid(temp), commit)
 
     def builders(self, temp: TempRef) -> dict[str, bytes]:
         """Give the builder files in the face."""
@@ -128,13 +121,13 @@ class Faces:
         for temp in self._noted() - tips.keys():
             self._drop(temp)
         for temp, tip in tips.items():
-            if self._laid(temp) != tip and not self._is_edited(temp, tip):
+            if self._laid(temp) != tip and not self._pending(temp, tip, self.builders(temp)):
                 self.lay_out(temp, tip)
 
     def _drop(self, temp: TempRef) -> None:
         """Remove the face of a branch that is gone, unless it holds builders nobody committed."""
         base = self._laid(temp)
-        if base is not None and self._is_edited(temp, base):
+        if base is not None and self._pending(temp, self._repository.main(), self.builders(temp)):
             _log.warning(
                 "%s has edits, but its branch is gone: the folder was left as it is.", temp.face
             )
@@ -142,35 +135,26 @@ class Faces:
             return
         self.remove(temp)
 
-    def _is_edited(self, temp: TempRef, tip: CommitId) -> bool:
-        """Tell whether the face holds builders that its branch does not."""
-        try:
-            return bool(self.edits(temp, self._laid(temp) or tip))
-        except TVFileError:
-            return True
+    def _pending(self, temp: TempRef, tip: CommitId, found: dict[str, bytes]) -> list[str]:
+        """Name the builders in the face that are neither as laid out nor in history already.
 
-    def _unlike(
-        self, temp: TempRef, tip: CommitId, found: dict[str, bytes], changed: set[str]
-    ) -> set[str]:
-        """Keep of `changed` what differs from the new branch tip, too."""
-        now = Snapshot(self._repository, tip).builders(temp.table, temp.version)
-        return {
-            name
-            for name in changed
-            if (None if name not in found else _blob(found[name])) != now.get(name)
-        }
-
-    def _both_moved(self, temp: TempRef, changed: set[str]) -> TVFileError:
-        """Make the error for a face and a branch that went different ways."""
-        files = ", ".join(f"{temp.face}/builders/{name}.yaml" for name in sorted(changed))
-        return TVFileError(
-            f"{files} was edited, while the branch {temp.ref.removeprefix('refs/heads/')} moved, "
-            "too.",
-            f"Compare with `git diff {temp.ref.removeprefix('refs/heads/')}`, keep the text you "
-            "want outside the folder, delete the file and copy it back.",
-            table=temp.table,
-            version=temp.version,
-        )
+        A builder that was adopted by a commit below `tip`, or that is the same in `tip`, is no
+        edit any more.
+        """
+        if not (self.folder(temp) / "builders").is_dir():
+            # The folder as a whole is gone, or was never laid out (a fresh clone): no edit.
+            return []
+        laid, adopted = self._laid(temp), self._adopted(temp)
+        known = [laid or tip, tip]
+        if adopted is not None and self._repository.is_ancestor(adopted, tip):
+            known.append(adopted)
+        texts = [
+            Snapshot(self._repository, commit).builders(temp.table, temp.version)
+            for commit in dict.fromkeys(known)
+        ]
+        blobs = {name: _blob(data) for name, data in found.items()}
+        names = sorted(blobs.keys() | texts[0].keys())
+        return [name for name in names if all(blobs.get(name) != text.get(name) for text in texts)]
 
     def _noted(self) -> set[TempRef]:
         """List the faces that have a note."""
@@ -182,15 +166,44 @@ class Faces:
 
     def _laid(self, temp: TempRef) -> CommitId | None:
         """Give the commit that the face was laid out from."""
+        return self._noted_commit(temp, 0)
+
+    def _adopted(self, temp: TempRef) -> CommitId | None:
+        """Give the commit that took in what was edited by hand last."""
+        return self._noted_commit(temp, 1)
+
+    def _noted_commit(self, temp: TempRef, line: int) -> CommitId | None:
+        """Read one line of the note; None when it is missing or its commit is gone."""
         try:
-            commit = CommitId(self._note(temp).read_text("ascii").strip())
-            return commit if self._repository.has(commit) else None
-        except (OSError, ValueError):
+            commit = CommitId(self._note(temp).read_text("ascii").split("\n")[line])
+            return commit if commit and self._repository.has(commit) else None
+        except (OSError, ValueError, IndexError):
             return None
+
+    def _write_note(
+        self, temp: TempRef, laid: CommitId | None, adopted: CommitId | None = None
+    ) -> None:
+        """Write the note: the commit laid out, and the one that adopted edits."""
+        note = self._note(temp)
+        note.parent.mkdir(parents=True, exist_ok=True)
+        _write(note, f"{laid or ''}\n{adopted or ''}\n".encode("ascii"))
 
     def _note(self, temp: TempRef) -> Path:
         """File with the commit that the face was laid out from."""
         return self._notes / temp.table / temp.version
+
+
+def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
+    """Make the error for a face and a branch that went different ways."""
+    branch = temp.ref.removeprefix("refs/heads/")
+    files = ", ".join(f"{temp.face}/builders/{name}.yaml" for name in changed)
+    return TVFileError(
+        f"{files} was edited, while the branch {branch} moved, too.",
+        f"Compare with `git show {branch}:{builder_path(temp.table, temp.version, changed[0])}`, "
+        "keep your text elsewhere, delete the file, and edit it anew when it is laid out again.",
+        table=temp.table,
+        version=temp.version,
+    )
 
 
 def _blob(data: bytes) -> BlobId:
@@ -203,5 +216,3 @@ def _write(path: Path, data: bytes) -> None:
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     beside.write_bytes(data)
     beside.replace(path)
-
-

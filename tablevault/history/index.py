@@ -209,8 +209,15 @@ class Index:
             known = [tip for tip in seen.values() if self._repository.has(tip)]
             if not self._continues(seen, tips[MAIN]):
                 # Somebody rewrote main: what was folded may no longer be true.
-                for table in ("instances", "inactive", "gone", "objects", "processes", "tables",
-                              "renames"):
+                for table in (
+                    "instances",
+                    "inactive",
+                    "gone",
+                    "objects",
+                    "processes",
+                    "tables",
+                    "renames",
+                ):
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names above
                 known = []
             for commit in self._repository.new_commits(tips.values(), known):

@@ -28,7 +28,9 @@ class Message:
         if self.body:
             paragraphs.append(self.body)
         if self.trailers:
-            paragraphs.append("\n".join(f"{key}: {one_line(value)}" for key, value in self.trailers))
+            paragraphs.append(
+                "\n".join(f"{key}: {one_line(value)}" for key, value in self.trailers)
+            )
         return "\n\n".join(paragraphs) + "\n"
 
     def first(self, key: str) -> str:

@@ -202,9 +202,7 @@ class Repository:
         """Write a blob."""
         return BlobId(str(self.handle.create_blob(data)))
 
-    def new_commits(
-        self, tips: Iterable[CommitId], known: Iterable[CommitId]
-    ) -> Iterator[Commit]:
+    def new_commits(self, tips: Iterable[CommitId], known: Iterable[CommitId]) -> Iterator[Commit]:
         """Walk what is reachable from `tips` and not from `known`, parents first."""
         handle = self.handle
         walker = handle.walk(None, SortMode.TOPOLOGICAL | SortMode.REVERSE)

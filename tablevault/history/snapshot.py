@@ -199,6 +199,8 @@ class Snapshot:
 
     def _find(self, path: str) -> pygit2.Object | None:
         """Look one path up."""
+        if not path:
+            return self._root
         try:
             return self._root[path]
         except (KeyError, ValueError, pygit2.GitError):

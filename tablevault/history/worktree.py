@@ -101,9 +101,7 @@ class WorkTree:
             if tracked.get(module) != blob:
                 content = data if data is not None else self._read(code_path(module))
                 edits.append(Put(path=code_path(module), data=content))
-        edits.extend(
-            Remove(path=code_path(module)) for module in tracked if module not in found
-        )
+        edits.extend(Remove(path=code_path(module)) for module in tracked if module not in found)
         return edits
 
     def code_on_disk(self) -> dict[str, tuple[BlobId, bytes | None]]:

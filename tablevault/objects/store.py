@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -119,17 +120,22 @@ class ObjectStore:
         with FileLock(self._scratch.parent / "objects.lock"):
             yield
 
-    def draft(self) -> Draft:
-        """Open a new temporary file to write an object into."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        return Draft(self._scratch / f"{os.getpid()}-{os.urandom(8).hex()}")
+    def draft(self, owner: str) -> Draft:
+        """Open a new temporary file of `owner`, the file name of a process, to write into."""
+        folder = self._scratch / owner
+        folder.mkdir(parents=True, exist_ok=True)
+        return Draft(folder / os.urandom(8).hex())
 
-    def draft_of(self, source: Path) -> Draft:
+    def draft_of(self, source: Path, owner: str) -> Draft:
         """Copy the file `source` into a draft, closed."""
-        with self.draft() as draft, source.open("rb") as reader:
+        with self.draft(owner) as draft, source.open("rb") as reader:
             while block := reader.read(_BLOCK):
                 draft.write(block)
         return draft
+
+    def discard(self, owner: str) -> None:
+        """Remove the temporary files of `owner`."""
+        shutil.rmtree(self._scratch / owner, ignore_errors=True)
 
     def keep(self, drafts: Sequence[Draft]) -> list[Pointer]:
         """Move closed drafts into the store; call it within :meth:`locked`.

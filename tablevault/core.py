@@ -1,0 +1,890 @@
+"""The public class and functions: signatures and documentation, one call each."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault import operations, queries
+from tablevault.names import DEFAULT_VERSION, new_process_id
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow.dataset
+    from rich.tree import Tree
+
+    from tablevault.queries.processes import ActiveProcess
+
+
+class TableVault:
+    """A vault of tables, kept in a git repository.
+
+    Every method that changes the vault is one operation, one commit, and returns its process id.
+    It either happens wholly or not at all; an exception that a user's own function raises
+    reaches the caller unchanged.
+
+    Parameters
+    ----------
+    db_dir : str or Path
+        Folder of the vault. Made absolute at once, so a later ``chdir`` changes nothing.
+    author : str
+        Who works: the author of all commits, ``Name`` or ``Name <email>``.
+    description : str, default ""
+        Summary of a new vault; ignored when a vault is opened.
+    create : bool, default False
+        Make an empty vault. A vault that is there is replaced; a file, or a folder that is
+        neither empty nor a vault, is refused and not touched.
+    restart : bool, default False
+        Run every process to its end that crashed; what cannot be run again is taken back.
+    verbose : bool, default False
+        Log to stderr, by the logger ``tablevault`` alone.
+    parent_id : str, keyword only, default ""
+        Process whose children all operations of this object are: they share what it holds. A
+        function that a builder calls need not pass it, it is found by itself.
+    lock_timeout : float, keyword only, default 10.0
+        Seconds to wait for what another process holds.
+
+    Raises
+    ------
+    TVArgumentError
+        The folder is missing or no vault, or cannot be replaced.
+    TVFormatError
+        The vault was written by a newer release.
+    TVLockError
+        The vault to be replaced is in use.
+    """
+
+    def __init__(
+        self,
+        db_dir: str | os.PathLike[str],
+        author: str,
+        description: str = "",
+        create: bool = False,
+        restart: bool = False,
+        verbose: bool = False,
+        *,
+        parent_id: str = "",
+        lock_timeout: float = 10.0,
+    ) -> None:
+        self._vault = operations.vaults.attach(
+            db_dir,
+            author,
+            operations.vaults.Options(
+                description=description,
+                verbose=verbose,
+                parent=parent_id,
+                lock_timeout_s=lock_timeout,
+            ),
+            create=create,
+            restart=restart,
+        )
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def create_table(
+        self,
+        table_name: str,
+        allow_multiple_artifacts: bool = False,
+        has_side_effects: bool = False,
+        description: str = "",
+        process_id: str = "",
+    ) -> str:
+        """Make an empty table.
+
+        Parameters
+        ----------
+        table_name : str
+            1 to 100 of ``[A-Za-z0-9_-]``, not reserved, not taken.
+        allow_multiple_artifacts : bool, default False
+            Each instance keeps its artifacts for ever; else the table has one artifact folder,
+            which a new instance with artifacts replaces.
+        has_side_effects : bool, default False
+            A new instance makes all earlier ones inactive.
+        description : str, default ""
+            Summary of the table.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            The name cannot be used or is taken.
+        """
+        return operations.tables.create_table(
+            self._vault,
+            table_name,
+            multiple_artifacts=allow_multiple_artifacts,
+            side_effects=has_side_effects,
+            description=description,
+            process_id=process_id,
+        )
+
+    def rename_table(self, new_table_name: str, table_name: str, process_id: str = "") -> str:
+        """Give a table another name; instances, temporary ones too, and tags follow.
+
+        Builders of other tables that name the old table are not rewritten: their next execution
+        fails with an error that tells the new name.
+
+        Parameters
+        ----------
+        new_table_name : str
+            The name to be, as for :meth:`create_table`.
+        table_name : str
+            The name so far.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table, or the new name cannot be used or is taken.
+        """
+        return operations.tables.rename_table(
+            self._vault, new_table_name, table_name, process_id=process_id
+        )
+
+    def delete_table(self, table_name: str, process_id: str = "") -> str:
+        """Remove a table with all its instances.
+
+        Dataframes and artifacts that no other table needs are deleted for good. Descriptions,
+        builders and code stay in history, and :meth:`get_descriptions` still finds them.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table.
+        """
+        return operations.tables.delete_table(self._vault, table_name, process_id=process_id)
+
+    # -- instances ----------------------------------------------------------------------------
+
+    def create_instance(
+        self,
+        table_name: str,
+        version: str = DEFAULT_VERSION,
+        origin_id: str = "",
+        origin_table: str = "",
+        external_edit: bool = False,
+        copy: bool = False,
+        builders: Sequence[str] | Mapping[str, str] | None = None,
+        process_id: str = "",
+        description: str = "",
+    ) -> str:
+        """Make a temporary instance: a branch ``temp/<table>/<version>`` and a folder to edit.
+
+        A temporary instance of the same version is replaced; its last state stays in history.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        version : str, default "base"
+            Label without ``_``, path separators and control characters.
+        origin_id : str, default ""
+            Instance to start from: its builders are copied, for an external edit its dataframe.
+        origin_table : str, default ""
+            Table of the origin, by default this table.
+        external_edit : bool, default False
+            The instance has no builders and is filled by :meth:`write_instance`.
+        copy : bool, default False
+            Without `origin_id`: start from the latest active instance of this version, else of
+            any version; from nothing when the table has none.
+        builders : list of str or dict of str to str, optional
+            Names, which get templates, and paths that end in ``.yaml``; or a mapping from name
+            to YAML text or path.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+        description : str, default ""
+            Summary of the instance.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            Unknown table or origin, a bad version, builders with `external_edit`.
+        TVFileError
+            A builder file is missing, or a name other than ``<table>_index`` ends in ``_index``.
+        TVBuilderError
+            A builder is no YAML mapping.
+        TVLockError
+            The temporary instance is in use by another process.
+        """
+        return operations.instances.create_instance(
+            self._vault,
+            operations.instances.NewInstance(
+                table=table_name,
+                version=version,
+                origin_id=origin_id,
+                origin_table=origin_table,
+                external_edit=external_edit,
+                copy=copy,
+                description=description,
+            ),
+            builders,
+            process_id=process_id,
+        )
+
+    def write_instance(
+        self,
+        table_df: pd.DataFrame,
+        table_name: str,
+        version: str = DEFAULT_VERSION,
+        dependencies: Sequence[tuple[str, str | None]] | None = None,
+        dtypes: Mapping[str, str] | None = None,
+        process_id: str = "",
+    ) -> str:
+        """Materialise a dataframe as the instance of an external edit.
+
+        Parameters
+        ----------
+        table_df : DataFrame
+            Shape (n, m), n and m at least 1. The row index is dropped, column names become
+            text, repeated names are numbered (``a``, ``a.1``). The frame is not changed.
+        table_name : str
+            The table.
+        version : str, default "base"
+            Version of the temporary instance to fill.
+        dependencies : list of (table name, instance id), optional
+            What the frame was made from; an empty id means the latest active instance.
+        dtypes : dict of str to str, optional
+            Column to dtype. The other columns keep theirs, numbers and text as nullable dtypes.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            No temporary instance made with ``external_edit``, an empty frame, an unknown column
+            in `dtypes`, an unknown dependency.
+        TVTableError
+            A value does not fit its dtype or cannot be stored, an artifact is missing or is
+            named by no value.
+        """
+        return operations.write.write_instance(
+            self._vault,
+            table_df,
+            table_name,
+            version,
+            options=(dependencies, dtypes),
+            process_id=process_id,
+        )
+
+    def execute_instance(
+        self,
+        table_name: str,
+        version: str = DEFAULT_VERSION,
+        force_execute: bool = False,
+        process_id: str = "",
+    ) -> str:
+        """Run the builders of a temporary instance and materialise the result.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        version : str, default "base"
+            Version of the temporary instance.
+        force_execute : bool, default False
+            Compute every cell. So far nothing is taken over from an origin, so every cell is
+            computed in any case.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            No temporary instance, or one made with ``external_edit``.
+        TVBuilderError
+            A builder is malformed, one is missing, they form a cycle, or a function returned
+            what its builder does not promise.
+        TableReferenceError
+            A table reference is malformed or cannot be evaluated.
+        TVFileError
+            A module or function is missing or cannot be loaded.
+        TVTableError
+            A value does not fit its dtype, a primary key is null or not unique, an artifact is
+            missing or named by no value.
+        Exception
+            What a function raised, unchanged.
+        """
+        return operations.execute.execute_instance(
+            self._vault, table_name, version, force_execute=force_execute, process_id=process_id
+        )
+
+    def delete_instance(self, instance_id: str, table_name: str, process_id: str = "") -> str:
+        """Remove a materialised or temporary instance.
+
+        Its dataframe and artifacts are deleted for good unless another instance needs them; its
+        description, builders and code stay in history.
+
+        Parameters
+        ----------
+        instance_id : str
+            The instance; ``TEMP_<version>`` for a temporary one.
+        table_name : str
+            Its table.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table or instance.
+        TVLockError
+            A running process reads the instance.
+        """
+        return operations.instances.delete_instance(
+            self._vault, instance_id, table_name, process_id=process_id
+        )
+
+    # -- code and builders --------------------------------------------------------------------
+
+    def create_code_module(
+        self, module_name: str = "", copy_dir: str = "", process_id: str = "", *, text: str = ""
+    ) -> str:
+        """Write code modules, ``code/<module>.py``.
+
+        Parameters
+        ----------
+        module_name : str, default ""
+            A Python identifier. May be empty when `copy_dir` is given.
+        copy_dir : str, default ""
+            A ``.py`` file, or a folder whose ``.py`` files are copied.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+        text : str, keyword only, default ""
+            Text of the module. With neither text nor `copy_dir` a new module gets a docstring,
+            and one that is there is left as it is.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            Neither `module_name` nor `copy_dir`, or the name is no identifier.
+        TVFileError
+            `copy_dir` is missing, or neither a folder nor a ``.py`` file.
+        """
+        return operations.code.create_code_module(
+            self._vault, module_name, copy_dir=str(copy_dir), text=text, process_id=process_id
+        )
+
+    def delete_code_module(self, module_name: str, process_id: str = "") -> str:
+        """Remove a code module; instances that were made with it keep it in history.
+
+        Parameters
+        ----------
+        module_name : str
+            The module.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVFileError
+            There is no such module.
+        """
+        return operations.code.delete_code_module(
+            self._vault, module_name, process_id=process_id
+        )
+
+    def create_builder_file(
+        self,
+        table_name: str,
+        builder_name: str = "",
+        version: str = DEFAULT_VERSION,
+        copy_dir: str = "",
+        process_id: str = "",
+        *,
+        text: str = "",
+    ) -> str:
+        """Write builders into a temporary instance.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        builder_name : str, default ""
+            Name of the builder, by default ``<table>_index``.
+        version : str, default "base"
+            Version of the temporary instance.
+        copy_dir : str, default ""
+            A ``.yaml`` file, or a folder whose ``.yaml`` files are copied.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+        text : str, keyword only, default ""
+            YAML of the builder; a template is written when both are empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            No temporary instance, or one made with ``external_edit``.
+        TVFileError
+            `copy_dir` is missing or of another kind, or a foreign ``*_index`` name.
+        TVBuilderError
+            The text is no YAML mapping.
+        """
+        return operations.builders.create_builder_file(
+            self._vault,
+            table_name,
+            builder_name,
+            version,
+            sources=(str(copy_dir), text),
+            process_id=process_id,
+        )
+
+    def delete_builder_file(
+        self,
+        builder_name: str,
+        table_name: str,
+        version: str = DEFAULT_VERSION,
+        process_id: str = "",
+    ) -> str:
+        """Remove a builder from a temporary instance.
+
+        Parameters
+        ----------
+        builder_name : str
+            The builder.
+        table_name : str
+            The table.
+        version : str, default "base"
+            Version of the temporary instance.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table or temporary instance.
+        TVFileError
+            There is no such builder.
+        """
+        return operations.builders.delete_builder_file(
+            self._vault, builder_name, table_name, version, process_id=process_id
+        )
+
+    # -- processes ----------------------------------------------------------------------------
+
+    def generate_process_id(self) -> str:
+        """Make a random process id, a version 4 UUID; nothing is registered."""
+        return new_process_id()
+
+    def get_active_processes(self) -> Mapping[str, ActiveProcess]:
+        """Give the processes that have not ended, by id, oldest first.
+
+        Returns
+        -------
+        mapping of str to ActiveProcess
+            Each is a read-only mapping that gives its items as attributes, too: ``operation``,
+            ``author``, ``start_time`` (Unix s), ``pid``, ``data``, ``resources`` and others.
+        """
+        return queries.processes.active(self._vault)
+
+    def get_process_completion(self, process_id: str) -> bool:
+        """Tell whether a process has ended, in whatever way; False for an unknown id."""
+        return queries.processes.is_complete(self._vault, process_id)
+
+    # -- reading ------------------------------------------------------------------------------
+
+    def get_dataframe(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = DEFAULT_VERSION,
+        active_only: bool = True,
+        successful_only: bool = False,
+        rows: int | None = None,
+        full_artifact_path: bool = True,
+        *,
+        columns: Sequence[str] | None = None,
+    ) -> tuple[pd.DataFrame, str]:
+        """Read the dataframe of an instance.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        instance_id : str, default ""
+            The instance, whether active or not; ``TEMP_<version>`` for a temporary one. When
+            empty the latest instance of `version` is taken.
+        version : str, default "base"
+            Version to take the latest of; any version when "".
+        active_only, successful_only : bool, default True and False
+            What the latest instance must be.
+        rows : int, optional
+            First rows only, at least 0; all by default. No more is read than needed.
+        full_artifact_path : bool, default True
+            In ``artifact_string`` columns give absolute paths, "" where missing; else the
+            relative names as they are stored.
+        columns : sequence of str, keyword only, optional
+            Columns to read, in this order; all by default.
+
+        Returns
+        -------
+        DataFrame
+            Shape (min(rows, n), number of columns), RangeIndex, dtypes as they were stored.
+        str
+            Id of the instance.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table.
+        TVTableError
+            No such instance, an unknown column, negative `rows`.
+        """
+        return queries.read.get_dataframe(
+            self._vault,
+            queries.read.FrameQuery(
+                table=table_name,
+                instance_id=instance_id,
+                version=version,
+                active_only=active_only,
+                successful_only=successful_only,
+                columns=columns,
+                rows=rows,
+                full_artifact_path=full_artifact_path,
+            ),
+        )
+
+    def get_dataset(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = DEFAULT_VERSION,
+        active_only: bool = True,
+        successful_only: bool = False,
+    ) -> pyarrow.dataset.Dataset:
+        """Open the dataframe of a materialised instance as an Arrow dataset, without a copy.
+
+        Parameters are those of :meth:`get_dataframe`.
+
+        Returns
+        -------
+        pyarrow.dataset.Dataset
+            Over the one Parquet file of the instance.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table.
+        TVTableError
+            There is no such instance.
+        """
+        return queries.dataset.get_dataset(
+            self._vault,
+            queries.read.FrameQuery(
+                table=table_name,
+                instance_id=instance_id,
+                version=version,
+                active_only=active_only,
+                successful_only=successful_only,
+            ),
+        )
+
+    def get_table_instances(
+        self,
+        table_name: str = "",
+        version: str = DEFAULT_VERSION,
+        *,
+        include_temp: bool = False,
+    ) -> list[str]:
+        """List instance ids in the order of materialisation, inactive ones included.
+
+        Parameters
+        ----------
+        table_name : str, default ""
+            The table; when empty, all table names are listed in the order of creation.
+        version : str, default "base"
+            Version, compared as a whole; all versions when "".
+        include_temp : bool, keyword only, default False
+            Append the ids of temporary instances.
+
+        Returns
+        -------
+        list of str
+            Ids, or table names.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table.
+        """
+        return queries.describe.table_instances(
+            self._vault, table_name, version, include_temp=include_temp
+        )
+
+    def get_descriptions(self, instance_id: str = "", table_name: str = "") -> dict[str, object]:
+        """Describe the vault, a table, or an instance; deleted tables and instances, too.
+
+        Parameters
+        ----------
+        instance_id : str, default ""
+            A permanent id, found in whatever table it is, or a temporary one with its table.
+        table_name : str, default ""
+            The table.
+
+        Returns
+        -------
+        dict
+            For the vault ``summary``; for a table ``summary``, ``multiple_artifacts``,
+            ``side_effects``; for an instance ``summary``, ``origin`` (id, table),
+            ``external_edit``, and once materialised ``success``, ``author``, ``dependencies``
+            (pairs of table and id), ``rows``, ``dtypes`` and others.
+
+        Raises
+        ------
+        TVArgumentError
+            There is, and was, no such table or instance.
+        """
+        return queries.describe.descriptions(self._vault, instance_id, table_name)
+
+    def get_file_tree(
+        self,
+        instance_id: str = "",
+        table_name: str = "",
+        code_files: bool = True,
+        builder_files: bool = True,
+        metadata_files: bool = False,
+        artifact_files: bool = False,
+    ) -> Tree:
+        """Draw what is in the vault, in a table, or in an instance of a table.
+
+        Parameters
+        ----------
+        instance_id : str, default ""
+            The instance; needs `table_name`.
+        table_name : str, default ""
+            The table.
+        code_files, builder_files : bool, default True
+            Show code modules and builders.
+        metadata_files, artifact_files : bool, default False
+            Show the documents of the vault, and artifacts.
+
+        Returns
+        -------
+        rich.tree.Tree
+            Prints in a terminal and in a notebook.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table or instance.
+        """
+        return queries.tree.draw_file_tree(
+            self._vault,
+            instance_id,
+            table_name,
+            queries.tree.Shown(
+                code=code_files,
+                builders=builder_files,
+                metadata=metadata_files,
+                artifacts=artifact_files,
+            ),
+        )
+
+    def get_artifact_folder(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = DEFAULT_VERSION,
+        is_temp: bool = True,
+    ) -> str:
+        """Give the folder of artifacts of an instance.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        instance_id : str, default ""
+            The instance. When empty: the temporary one of `version`, or with ``is_temp=False``
+            the latest active one.
+        version : str, default "base"
+            The version.
+        is_temp : bool, default True
+            Whether a temporary instance is meant when no id is given.
+
+        Returns
+        -------
+        str
+            An absolute path that exists. Of a temporary instance it is the place to put files.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table or instance.
+        TVTableError
+            No instance of that version is active.
+        """
+        return queries.locate.artifact_folder(
+            self._vault, table_name, instance_id, version, is_temp=is_temp
+        )
+
+    def get_builders_list(
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = DEFAULT_VERSION,
+        is_temp: bool = True,
+    ) -> list[str]:
+        """List the builders of an instance, sorted; arguments as :meth:`get_artifact_folder`.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table or instance.
+        TVTableError
+            No instance of that version is active.
+        """
+        return queries.describe.builders_list(
+            self._vault, table_name, instance_id, version, is_temp=is_temp
+        )
+
+    def get_builder_str(
+        self,
+        table_name: str,
+        builder_name: str = "",
+        instance_id: str = "",
+        version: str = DEFAULT_VERSION,
+        is_temp: bool = True,
+    ) -> str:
+        """Give the text of a builder, by default of ``<table>_index``.
+
+        The other arguments are those of :meth:`get_artifact_folder`.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table or instance.
+        TVFileError
+            There is no such builder.
+        TVTableError
+            No instance of that version is active.
+        """
+        return queries.describe.builder_text(
+            self._vault, table_name, builder_name, (instance_id, version), is_temp=is_temp
+        )
+
+    def get_code_modules_list(self) -> list[str]:
+        """List the code modules, without ending, sorted."""
+        return queries.describe.code_modules(self._vault)
+
+    def get_code_module_str(self, module_name: str) -> str:
+        """Give the text of a code module.
+
+        Raises
+        ------
+        TVFileError
+            There is no such module.
+        """
+        return queries.describe.code_text(self._vault, module_name)
+
+
+def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:
+    """Write a vault into one file, ``<db_dir>.tar.xz``; the vault stays as it is.
+
+    Parameters
+    ----------
+    db_dir : str or Path
+        Folder of the vault.
+    preset : int, default 6
+        LZMA preset, 0 (fast) to 9 (small).
+
+    Raises
+    ------
+    FileNotFoundError
+        The folder is missing or is a file.
+    TVArgumentError
+        The folder is no vault.
+    ValueError
+        The preset is not 0 to 9.
+    """
+    operations.archive.compress_vault(Path(os.path.abspath(db_dir)), preset)
+
+
+def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
+    """Restore the vault `db_dir` from ``<db_dir>.tar.xz``.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no archive.
+    TVArgumentError
+        `db_dir` is there and not empty, or the archive is damaged, unsafe or holds no vault.
+    """
+    operations.archive.decompress_vault(Path(os.path.abspath(db_dir)))
+
+
+def delete_vault(db_dir: str | os.PathLike[str]) -> None:
+    """Remove a vault with everything in it.
+
+    Raises
+    ------
+    TVArgumentError
+        The folder is missing or no vault; it is not touched.
+    TVLockError
+        A process runs in the vault.
+    """
+    operations.vaults.delete_vault(Path(os.path.abspath(db_dir)))

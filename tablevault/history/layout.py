@@ -1,0 +1,91 @@
+"""A new repository, and the settings that make stock git at home in it."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import sys
+from pathlib import Path
+
+import pygit2
+
+from tablevault.history.commits import Signing
+from tablevault.history.documents import VaultDocument
+from tablevault.history.message import Message, trailers
+from tablevault.history.repository import RefMove, Repository
+from tablevault.history.tree import Put
+from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
+
+GITATTRIBUTES = b"""\
+# Dataframes and artifacts are Git LFS pointers.
+/tables/**/dataframe.parquet filter=lfs diff=tablevault merge=tablevault -text
+/tables/**/artifacts/** filter=lfs diff=lfs merge=lfs -text
+"""
+GITIGNORE = f"""\
+# Editable faces of temporary instances; the branches temp/<table>/<version> track them.
+/{FACES_DIR}/
+""".encode("ascii")
+
+_STOCK_FILTER = {
+    "clean": "git-lfs clean -- %f",
+    "smudge": "git-lfs smudge -- %f",
+    "process": "git-lfs filter-process",
+    "required": "true",
+}
+
+
+def init_repository(path: Path, document: VaultDocument, signing: Signing) -> None:
+    """Make the repository of a new vault, with its first commit, in an empty folder."""
+    pygit2.init_repository(str(path), initial_head=MAIN.removeprefix("refs/heads/"))
+    configure(path)
+    repository = Repository(path)
+    message = Message(
+        subject="create vault", body=document.description, trailers=trailers(
+            (("Operation", "create_vault"), ("Time", document.created_at))
+        )
+    )
+    commit = repository.write_commit(
+        parents=[],
+        base=None,
+        edits=[
+            Put(path=VAULT_DOCUMENT, data=document.encode()),
+            Put(path=".gitattributes", data=GITATTRIBUTES),
+            Put(path=".gitignore", data=GITIGNORE),
+        ],
+        message=message,
+        author=signing.author,
+        at=signing.at,
+    )
+    repository.move([RefMove(ref=MAIN, old=None, new=commit)], message.subject)
+
+
+def configure(path: Path) -> None:
+    """Set in the vault's own ``.git/config`` what stock git needs; changes only what differs.
+
+    A plain ``git clone`` of a vault becomes whole by this, too. The LFS filter is git-lfs where
+    that is installed, else the one of this package, so that git works either way.
+    """
+    (path / ".git" / "tablevault" / "tmp").mkdir(parents=True, exist_ok=True)
+    (path / CODE_DIR).mkdir(exist_ok=True)
+    config = pygit2.Repository(str(path)).config
+    # A dataframe in the working tree is a hard link to its object: each new link changes the
+    # ctime of the inode, never the bytes.
+    wanted = {"core.trustctime": "false"}
+    wanted |= {f"filter.lfs.{key}": value for key, value in _filter().items()}
+    for key, value in wanted.items():
+        if key not in config or config[key] != value:
+            config[key] = value
+
+
+def _filter() -> dict[str, str]:
+    """Give the settings of the LFS filter."""
+    if shutil.which("git-lfs"):
+        return _STOCK_FILTER
+    command = f"{shlex.quote(sys.executable)} -m tablevault.drivers.filter"
+    return {
+        "clean": f"{command} clean %f",
+        "smudge": f"{command} smudge %f",
+        # Empty means unset: it hides the setting that an earlier `git lfs install` left.
+        "process": "",
+        "required": "true",
+    }

@@ -1,0 +1,1 @@
+"""Processes as transactions: records, locks, publishing, and what a crash left behind."""

@@ -1,0 +1,142 @@
+"""The journal on disk: a file and an OS lock for each process, and a bounded local history."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from filelock import BaseFileLock, FileLock, Timeout
+
+from tablevault.journal.record import Record, decode_record
+from tablevault.names import ProcessId, record_file
+from tablevault.objects.store import sync_folder
+
+_HISTORY_LIMIT_BYTES = 4 << 20
+
+
+class JournalFiles:
+    """Records below ``.git/tablevault/processes``.
+
+    ``<name>.json`` is the record, ``<name>.lock`` is held by the operating system process that
+    runs it: *alive* means that this lock is held, and nothing else.
+    """
+
+    def __init__(self, state: Path) -> None:
+        self._folder = state / "processes"
+        self._history = state / "history.jsonl"
+        self._mutex_file = state / "journal.lock"
+
+    def mutex(self) -> BaseFileLock:
+        """Lock under which processes begin; held for milliseconds, before all other locks."""
+        return FileLock(self._mutex_file)
+
+    def lock_of(self, process_id: ProcessId) -> BaseFileLock:
+        """Lock that a process holds as long as it lives."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        # A child thread may end what another began, so the lock belongs to no thread.
+        return FileLock(self._folder / f"{record_file(process_id)}.lock", thread_local=False)
+
+    def is_alive(self, process_id: ProcessId) -> bool:
+        """Tell whether somebody runs the process just now."""
+        path = self._folder / f"{record_file(process_id)}.lock"
+        if not path.exists():
+            return False
+        lock = FileLock(path, thread_local=False)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            return True
+        lock.release()
+        return False
+
+    def read(self, process_id: ProcessId) -> Record | None:
+        """Read the record of a process that has not ended."""
+        return self._read(self._folder / f"{record_file(process_id)}.json")
+
+    def every(self) -> Iterator[Record]:
+        """Read the records of all processes that have not ended, oldest first."""
+        try:
+            names = [entry.name for entry in os.scandir(self._folder) if _is_record(entry.name)]
+        except FileNotFoundError:
+            return
+        records = [self._read(self._folder / name) for name in names]
+        yield from sorted(
+            (record for record in records if record is not None),
+            key=lambda record: (record.started_at, record.process_id),
+        )
+
+    def write(self, record: Record, *, durable: bool = False) -> None:
+        """Write the record in one step; synced when what follows must not outlive it."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        path = self._folder / f"{record_file(record.process_id)}.json"
+        beside = path.with_suffix(".tmp")
+        with beside.open("wb") as file:
+            file.write(record.encode())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        beside.replace(path)
+        if durable:
+            sync_folder(self._folder)
+
+    def remove(self, process_id: ProcessId) -> None:
+        """Remove record and lock file of a process that ended."""
+        for ending in (".json", ".tmp", ".lock"):
+            with contextlib.suppress(OSError):
+                (self._folder / f"{record_file(process_id)}{ending}").unlink(missing_ok=True)
+
+    def remember(self, record: Record) -> None:
+        """Append the last record of a process that left no commit to the local history."""
+        line = json.dumps(
+            {
+                "process_id": record.process_id,
+                "operation": record.request.operation,
+                "author": record.author,
+                "started_at": record.started_at,
+                "ended_at": record.updated_at,
+                "error": list(record.error),
+            },
+            ensure_ascii=False,
+        )
+        with self._history.open("a", encoding="utf-8") as file:
+            file.write(line + "\n")
+        if self._history.stat().st_size > _HISTORY_LIMIT_BYTES:
+            self._shorten()
+
+    def remembers(self, process_id: str) -> bool:
+        """Tell whether the local history knows of the end of a process."""
+        return any(entry.get("process_id") == process_id for entry in self.past())
+
+    def past(self) -> Iterator[dict[str, object]]:
+        """Read the local history, oldest first; a line cut off by a crash is passed over."""
+        try:
+            lines = self._history.read_text("utf-8", errors="replace").splitlines()
+        except FileNotFoundError:
+            return
+        for line in lines:
+            with contextlib.suppress(ValueError):
+                entry = json.loads(line)
+                if isinstance(entry, dict):
+                    yield entry
+
+    def _shorten(self) -> None:
+        """Keep the newer half of the history."""
+        lines = self._history.read_bytes().splitlines(keepends=True)
+        beside = self._history.with_suffix(".tmp")
+        beside.write_bytes(b"".join(lines[len(lines) // 2 :]))
+        beside.replace(self._history)
+
+    def _read(self, path: Path) -> Record | None:
+        """Read one record; None when it is gone or was cut off before it meant anything."""
+        try:
+            return decode_record(path.read_bytes())
+        except (FileNotFoundError, ValueError):
+            return None
+
+
+def _is_record(name: str) -> bool:
+    """Tell records from lock files and from files being written."""
+    return name.endswith(".json")

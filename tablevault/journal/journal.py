@@ -1,0 +1,52 @@
+"""What a process works with: repository, objects, working tree, index and journal files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from tablevault.errors import TVLockError
+from tablevault.history.faces import Faces
+from tablevault.history.index import Index
+from tablevault.history.repository import Repository
+from tablevault.history.worktree import WorkTree
+from tablevault.journal.files import JournalFiles
+from tablevault.names import ProcessId, record_file
+from tablevault.objects.store import ObjectStore
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Journal:
+    """The parts of a vault that processes need; `state` is ``.git/tablevault``."""
+
+    state: Path
+    repository: Repository
+    store: ObjectStore
+    worktree: WorkTree
+    faces: Faces
+    index: Index
+    files: JournalFiles
+    lock_timeout_s: float = 10.0
+
+    @contextmanager
+    def commit_lock(self) -> Iterator[None]:
+        """Hold the one lock of the whole vault, for milliseconds, after the journal's mutex.
+
+        Under it: read the tip, build trees, write commits, move refs, refresh the working tree.
+        """
+        try:
+            with FileLock(self.state / "commit.lock", timeout=max(self.lock_timeout_s, 10.0)):
+                yield
+        except Timeout as error:
+            raise TVLockError(
+                "Another process commits to the vault for an unusually long time.",
+                "Try again; if no process of the vault runs, restart the machine's file server.",
+            ) from error
+
+    def owner(self, process_id: ProcessId) -> str:
+        """Name under which a process keeps temporary files."""
+        return record_file(process_id)

@@ -1,0 +1,104 @@
+"""Who may begin: the records are the resource locks, and a new process looks at the others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timezone
+
+from tablevault.errors import TVLockError
+from tablevault.journal.files import JournalFiles
+from tablevault.journal.record import Hold, Record
+from tablevault.names import TABLES_DIR, TEMP_PREFIX
+
+CODE = "code"
+"""All code modules together."""
+
+
+def table_hold(table: str, *, exclusive: bool) -> Hold:
+    """Claim a table with everything in it."""
+    return Hold(resource=f"{TABLES_DIR}/{table}", exclusive=exclusive)
+
+
+def temp_hold(table: str, version: str) -> Hold:
+    """Claim a temporary instance; nobody shares one."""
+    return Hold(resource=f"{TABLES_DIR}/{table}/{TEMP_PREFIX}{version}", exclusive=True)
+
+
+def instance_hold(table: str, instance_id: str, *, exclusive: bool) -> Hold:
+    """Claim a materialised instance."""
+    return Hold(resource=f"{TABLES_DIR}/{table}/{instance_id}", exclusive=exclusive)
+
+
+def artifacts_hold(table: str) -> Hold:
+    """Claim the artifact folder that all instances of a table share."""
+    return Hold(resource=f"{TABLES_DIR}/{table}/artifacts", exclusive=True)
+
+
+def code_hold(*, exclusive: bool) -> Hold:
+    """Claim the code modules."""
+    return Hold(resource=CODE, exclusive=exclusive)
+
+
+def blocking(
+    files: JournalFiles, holds: Sequence[Hold], family: frozenset[str]
+) -> tuple[Record, Hold] | None:
+    """Find a process that excludes `holds`, and the claim it does so with.
+
+    `family` are the ids of the process itself and of its ancestors, which exclude nothing.
+    """
+    for record in files.every():
+        if record.process_id in family:
+            continue
+        for held in record.holds:
+            if any(hold.excludes(held) for hold in holds):
+                return record, held
+    return None
+
+
+def ancestors(files: JournalFiles, parent: str) -> Iterable[str]:
+    """Walk from `parent` up to the process that nobody started from within another."""
+    seen: set[str] = set()
+    while parent and parent not in seen:
+        seen.add(parent)
+        record = next((r for r in files.every() if r.process_id == parent), None)
+        parent = "" if record is None else record.parent
+    return seen
+
+
+def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> TVLockError:
+    """Make the error that names holder, author, since when, and how to get rid of it."""
+    since = datetime.fromtimestamp(record.started_at, timezone.utc).astimezone()
+    operation = record.request.operation
+    what = _spoken(held.resource)
+    state = "" if alive else "paused "
+    text = (
+        f"{what} is held by {state}process {record.process_id} "
+        f"({operation}, {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S})"
+    )
+    if alive:
+        text += f"; waited {waited_s:g} s"
+        hint = "Wait until it ends, or open the vault with a longer lock_timeout."
+    else:
+        hint = f"Run {operation} again with process_id={record.process_id!r} to go on with it."
+    return TVLockError(
+        f"{text}.",
+        hint,
+        holder=record.process_id,
+        author=record.author,
+        operation=operation,
+        since=since.isoformat(timespec="seconds"),
+        resource=held.resource,
+    )
+
+
+def _spoken(resource: str) -> str:
+    """Say what a resource is."""
+    parts = resource.split("/")
+    if parts == [CODE]:
+        return "The code modules"
+    table = f'able "{parts[1]}"'
+    if len(parts) == 2:  # noqa: PLR2004 - tables/<table>
+        return f"T{table}"
+    if parts[2] == "artifacts":
+        return f"The artifact folder of t{table}"
+    return f'Instance "{parts[2]}" of t{table}'

@@ -1,0 +1,116 @@
+"""The record of a running process, as a value and as a file.
+
+========  ==========  =========  ===========================================================
+state     its OS lock  its error  goes on to
+========  ==========  =========  ===========================================================
+running   held        none       paused, ended
+paused    free        any        running (the same call again, a restart), ended (a stop)
+died      free        none       running (a restart), ended (rolled back by who needs it)
+ended     no file     in history nothing: the id is never used again
+========  ==========  =========  ===========================================================
+
+*paused* has a process id that the caller gave, *died* one that was generated. Nothing about
+states stands anywhere else.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+
+from tablevault.history.repository import RefMove
+from tablevault.names import CommitId, ObjectId, ProcessId
+
+Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What was asked for: enough to do it again."""
+
+    operation: str
+    arguments: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hold:
+    """A claim on a resource, such as ``tables/stories`` or ``tables/stories/TEMP_base``."""
+
+    resource: str
+    exclusive: bool
+
+    def excludes(self, other: Hold) -> bool:
+        """Tell whether both cannot be had at once: a resource covers everything below it."""
+        if not (self.exclusive or other.exclusive):
+            return False
+        mine, its = f"{self.resource}/", f"{other.resource}/"
+        return mine.startswith(its) or its.startswith(mine)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """Everything a process needs to be understood, continued or taken back by another one."""
+
+    process_id: ProcessId
+    named: bool
+    """The caller gave the id: on an error that is not TableVault's own the process pauses."""
+    request: Request
+    author: str
+    parent: str = ""
+    holds: tuple[Hold, ...] = ()
+    started_at: float
+    updated_at: float
+    pid: int
+    steps: tuple[tuple[str, float], ...] = ()
+    """Finished steps and when they ended (Unix s)."""
+    pins: tuple[ObjectId, ...] = ()
+    """Objects in the store that the process is about to need."""
+    moves: tuple[RefMove, ...] = ()
+    """Ref moves that are being made: the first one is the commit point."""
+    error: tuple[str, str] = ("", "")
+    """Class name and text."""
+
+    def encode(self) -> bytes:
+        """Spell the record as JSON."""
+        return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode("utf-8")
+
+    def failed(self, error: BaseException, at: float) -> Record:
+        """Give the record with the error that ended or paused it."""
+        return replace(self, error=(type(error).__name__, str(error)), updated_at=at)
+
+
+def decode_record(data: bytes) -> Record:
+    """Read a record.
+
+    Raises
+    ------
+    ValueError
+        The bytes are no record, for instance cut off by a power failure.
+    """
+    try:
+        fields = json.loads(data)
+        return Record(
+            process_id=ProcessId(fields["process_id"]),
+            named=bool(fields["named"]),
+            request=Request(**fields["request"]),
+            author=str(fields["author"]),
+            parent=str(fields["parent"]),
+            holds=tuple(Hold(**hold) for hold in fields["holds"]),
+            started_at=float(fields["started_at"]),
+            updated_at=float(fields["updated_at"]),
+            pid=int(fields["pid"]),
+            steps=tuple((str(name), float(at)) for name, at in fields["steps"]),
+            pins=tuple(ObjectId(oid) for oid in fields["pins"]),
+            moves=tuple(
+                RefMove(
+                    ref=move["ref"],
+                    old=None if move["old"] is None else CommitId(move["old"]),
+                    new=None if move["new"] is None else CommitId(move["new"]),
+                )
+                for move in fields["moves"]
+            ),
+            error=(str(fields["error"][0]), str(fields["error"][1])),
+        )
+    except (KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
+        raise ValueError(f"no process record: {error}") from error

@@ -1,0 +1,115 @@
+"""What the dead left behind: forward when ``main`` has it, else back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from tablevault.history.repository import RefBusyError, RefMove, RefMovedError
+from tablevault.history.snapshot import Snapshot
+from tablevault.journal.journal import Journal
+from tablevault.journal.record import Record
+from tablevault.names import ObjectId, ProcessId, frame_path, temp_of_ref
+
+_log = logging.getLogger("tablevault")
+
+
+def catch_up(journal: Journal) -> None:
+    """Let working tree and faces follow the refs; take the commit lock before."""
+    journal.worktree.refresh(journal.repository.main())
+    journal.faces.sync()
+
+
+def recover(journal: Journal) -> None:
+    """Finish what died after its commit; called when a vault is opened.
+
+    What died before its commit keeps its record: it is taken up under its id, or taken back by
+    the first process that needs what it held.
+    """
+    with journal.files.mutex():
+        for record in list(journal.files.every()):
+            if record.moves and not journal.files.is_alive(record.process_id):
+                roll_forward(journal, record)
+    with journal.commit_lock():
+        catch_up(journal)
+
+
+def roll_forward(journal: Journal, record: Record) -> bool:
+    """Make the remaining ref moves of an operation that has happened, and end it.
+
+    Returns
+    -------
+    bool
+        False when the operation has not happened: its first move was not made.
+    """
+    with journal.commit_lock():
+        if not _has_happened(journal, record.moves[0]):
+            return False
+        for move in record.moves[1:]:
+            if journal.repository.tip(move.ref) == move.old:
+                try:
+                    journal.repository.move([move], f"recover {record.request.operation}")
+                except (RefMovedError, RefBusyError) as error:
+                    _log.warning("Ref %s could not be moved: %s", move.ref, error)
+        catch_up(journal)
+    _end(journal, record)
+    return True
+
+
+def roll_back(journal: Journal, record: Record) -> None:
+    """Remove what an operation that has not happened left, and remember that it failed."""
+    needed = needed_elsewhere(journal, record.process_id)
+    journal.store.delete(record.pins, needed=needed)
+    journal.files.remember(record)
+    _end(journal, record)
+
+
+def needed_elsewhere(journal: Journal, process_id: ProcessId) -> Callable[[ObjectId], bool]:
+    """Give a test whether an object is needed by anything but the process `process_id`.
+
+    Records and branches are read at the first call, which :meth:`ObjectStore.delete` makes
+    under the lock that whoever pins an object holds.
+    """
+    pinned: set[ObjectId] | None = None
+
+    def needed(oid: ObjectId) -> bool:
+        nonlocal pinned
+        if pinned is None:
+            pinned = _pinned(journal, process_id)
+        return oid in pinned or bool(journal.index.still_needed([oid]))
+
+    return needed
+
+
+def _pinned(journal: Journal, process_id: ProcessId) -> set[ObjectId]:
+    """Collect what other processes and temporary instances need."""
+    pinned: set[ObjectId] = set()
+    for record in journal.files.every():
+        if record.process_id != process_id:
+            pinned.update(record.pins)
+    for ref, tip in journal.repository.temp_refs().items():
+        temp = temp_of_ref(ref)
+        if temp is None:
+            continue
+        path = frame_path(temp.table, temp.version)
+        pointer = Snapshot(journal.repository, tip).pointer(path)
+        if pointer is not None:
+            pinned.add(pointer.oid)
+    return pinned
+
+
+def _has_happened(journal: Journal, first: RefMove) -> bool:
+    """Tell whether the commit point of an operation was reached."""
+    repository = journal.repository
+    if first.new is None:
+        return repository.tip(first.ref) is None
+    tip = repository.tip(first.ref)
+    if tip is None:
+        return False
+    return repository.has(first.new) and repository.is_ancestor(first.new, tip)
+
+
+def _end(journal: Journal, record: Record) -> None:
+    """Remove temporary files, record and lock file."""
+    journal.store.discard(journal.owner(record.process_id))
+    journal.files.remove(record.process_id)

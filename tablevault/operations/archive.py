@@ -1,0 +1,137 @@
+"""A vault as one compressed file, and back."""
+
+from __future__ import annotations
+
+import lzma
+import os
+import tarfile
+import uuid
+from pathlib import Path, PurePosixPath
+
+from tablevault.errors import TVArgumentError
+from tablevault.operations.vaults import remove_tree
+from tablevault.vault import is_vault, refuse_unless_vault
+
+_LOCAL = ("processes", "tmp")
+"""State of running processes of this machine: not part of what is archived."""
+
+
+def archive_path(path: Path) -> Path:
+    """File that holds the archive of the vault at `path`."""
+    return path.with_name(f"{path.name}.tar.xz")
+
+
+def compress_vault(path: Path, preset: int) -> None:
+    """Write ``<path>.tar.xz``, in one step; the vault stays as it is.
+
+    Raises
+    ------
+    FileNotFoundError
+        The path is missing or no folder.
+    ValueError
+        `preset` is not 0 to 9.
+    TVArgumentError
+        The folder is no vault.
+    """
+    if not path.is_dir():
+        raise FileNotFoundError(f'There is no folder "{path}".')
+    if not isinstance(preset, int) or isinstance(preset, bool) or not 0 <= preset <= 9:  # noqa: PLR2004 - LZMA's range
+        raise ValueError(f"preset is {preset!r}; LZMA has presets 0 to 9.")
+    refuse_unless_vault(path)
+    target = archive_path(path)
+    beside = target.with_name(f".{target.name}.{uuid.uuid4()}.tmp")
+    try:
+        with lzma.open(beside, "wb", preset=preset) as stream:
+            # A hard link within the vault is stored once; symbolic links are stored as such.
+            with tarfile.open(fileobj=stream, mode="w") as archive:
+                archive.add(path, arcname=path.name, filter=_keep)
+        _sync(beside)
+        beside.replace(target)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def decompress_vault(path: Path) -> None:
+    """Restore `path` from ``<path>.tar.xz``.
+
+    Raises
+    ------
+    FileNotFoundError
+        There is no such archive.
+    TVArgumentError
+        The target is not empty, the archive is damaged, holds no vault, or holds a member that
+        would leave the folder.
+    """
+    source = archive_path(path)
+    if not source.is_file():
+        raise FileNotFoundError(f'There is no archive "{source}".')
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise TVArgumentError(
+            f'"{path}" is there already; nothing was changed.', "Move it away or delete it first."
+        )
+    beside = path.with_name(f".{path.name}.{uuid.uuid4()}.tmp")
+    beside.mkdir(parents=True)
+    try:
+        _extract(source, beside)
+        vault = next((folder for folder in (beside / path.name, beside) if is_vault(folder)), None)
+        if vault is None:
+            vault = _only_folder(beside)
+        if vault is None:
+            raise TVArgumentError(f'"{source}" holds no vault.', "Was it made by compress_vault?")
+        if path.is_dir():
+            path.rmdir()
+        vault.rename(path)
+    finally:
+        if beside.exists():
+            remove_tree(beside)
+
+
+def _keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out what belongs to running processes."""
+    parts = PurePosixPath(member.name).parts
+    if parts[1:3] == (".git", "tablevault") and len(parts) > 4 and parts[3] in _LOCAL:  # noqa: PLR2004 - <vault>/.git/tablevault/<folder>/<file>
+        return None
+    return member if member.isfile() or member.isdir() or member.islnk() or member.issym() else None
+
+
+def _extract(source: Path, target: Path) -> None:
+    """Unpack, refusing what is no plain file or folder below the target (PEP 706)."""
+    try:
+        with tarfile.open(source, mode="r:xz") as archive:
+            for member in archive:
+                if member.issym() or not (member.isfile() or member.isdir() or member.islnk()):
+                    raise TVArgumentError(
+                        f'"{source}" holds "{member.name}", which is no plain file.',
+                        "Do not trust this archive.",
+                    )
+                archive.extract(member, target, filter="data")
+                if member.isfile():
+                    _restore(target / member.name, member)
+    except tarfile.FilterError as error:
+        raise TVArgumentError(
+            f'"{source}" is refused: {error}.', "Do not trust this archive."
+        ) from error
+    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+        raise TVArgumentError(
+            f'"{source}" is damaged: {error}.', "Restore it from a copy."
+        ) from error
+
+
+def _restore(path: Path, member: tarfile.TarInfo) -> None:
+    """Give back the mode, which the safe filter makes writable."""
+    path.chmod(member.mode & 0o777)
+
+
+def _only_folder(folder: Path) -> Path | None:
+    """Give the vault in a top folder of another name: the archive file was renamed."""
+    inner = [entry for entry in folder.iterdir() if entry.is_dir() and is_vault(entry)]
+    return inner[0] if len(inner) == 1 else None
+
+
+def _sync(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+

@@ -1,0 +1,131 @@
+"""Builder files of temporary instances: create and delete."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.history.change import BranchChange, Change
+from tablevault.history.documents import timestamp
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit, Put, Remove
+from tablevault.journal.locks import temp_hold
+from tablevault.journal.operation import Operation, running
+from tablevault.journal.record import Hold, Request
+from tablevault.names import ProcessId, builder_path, check_builder_name
+from tablevault.operations.builder_sources import builder_texts
+from tablevault.operations.messages import operation_message
+from tablevault.queries.resolve import Temp, find_temp
+from tablevault.vault import Vault
+
+
+def create_builder_file(
+    vault: Vault, table: str, builder: str, version: str, *, sources: tuple[str, str], process_id: str
+) -> ProcessId:
+    """Write builders into a temporary instance; `sources` are copy_dir and text."""
+    copy_dir, text = sources
+    request = Request(
+        operation="create_builder_file",
+        arguments={
+            "table_name": table,
+            "builder_name": builder,
+            "version": version,
+            "copy_dir": copy_dir,
+            "text": text,
+        },
+    )
+    # Looked up before the texts, so that a wrong table is what the user hears of first.
+    _find_with_builders(vault, vault.snapshot(), table, version)
+    texts = builder_texts(table, builder, copy_dir, text)
+
+    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
+        temp = _find_with_builders(vault, snapshot, table, version)
+        return [temp_hold(table, temp.ref.version)]
+
+    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+
+        def plan(snapshot: Snapshot, at: float) -> Change:
+            temp = _find_with_builders(vault, snapshot, table, version)
+            edits = [
+                Put(path=builder_path(table, temp.ref.version, name), data=body.encode("utf-8"))
+                for name, body in texts.items()
+            ]
+            return _on_branch(operation, temp, f"write {', '.join(texts)}", edits, at)
+
+        operation.publish(plan)
+    return operation.process_id
+
+
+def delete_builder_file(
+    vault: Vault, builder: str, table: str, version: str, *, process_id: str
+) -> ProcessId:
+    """Remove a builder from a temporary instance."""
+    request = Request(
+        operation="delete_builder_file",
+        arguments={"builder_name": builder, "table_name": table, "version": version},
+    )
+
+    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
+        temp = _find_with_builders(vault, snapshot, table, version)
+        check_builder_name(builder)
+        if builder not in _names(vault, temp):
+            raise TVFileError(
+                f'There is no builder "{builder}" in {temp.ref.instance_id} of table "{table}".',
+                f"Builders there: {', '.join(_names(vault, temp)) or 'none'}.",
+                builder=builder,
+                table=table,
+            )
+        return [temp_hold(table, temp.ref.version)]
+
+    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+
+        def plan(snapshot: Snapshot, at: float) -> Change:
+            temp = _find_with_builders(vault, snapshot, table, version)
+            edits = [Remove(path=builder_path(table, temp.ref.version, builder))]
+            return _on_branch(operation, temp, f"delete {builder}", edits, at)
+
+        operation.publish(plan)
+    return operation.process_id
+
+
+def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Temp:
+    """Find a temporary instance that may have builders."""
+    temp = find_temp(vault, snapshot, table, version)
+    if temp.document.external_edit:
+        raise TVArgumentError(
+            f'{temp.ref.instance_id} of table "{table}" is an external edit and has no builders.',
+            "Fill it with write_instance, or create the instance without external_edit.",
+            table=table,
+            version=temp.ref.version,
+        )
+    return temp
+
+
+def _names(vault: Vault, temp: Temp) -> list[str]:
+    """Name the builders, those made by hand included."""
+    tracked = Snapshot(vault.journal.repository, temp.tip).builders(temp.ref.table, temp.ref.version)
+    return sorted(tracked.keys() | vault.journal.faces.builders(temp.ref).keys())
+
+
+def _on_branch(
+    operation: Operation, temp: Temp, what: str, edits: Sequence[Edit], at: float
+) -> Change:
+    """Commit edits to the branch of a temporary instance, on top of what was edited by hand."""
+    draft = operation.drafted(temp.ref)
+    message = operation_message(
+        operation,
+        f"{temp.ref.table}/{temp.ref.version}: {what}",
+        [("Table", temp.ref.table), ("Version", temp.ref.version), ("Time", timestamp(at))],
+    )
+    return Change(
+        message=message,
+        branches=(
+            BranchChange(
+                temp=temp.ref,
+                tip=draft.tip,
+                onto=draft.commit,
+                edits=tuple(edits),
+                message=message,
+            ),
+        ),
+    )

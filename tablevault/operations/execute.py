@@ -1,0 +1,151 @@
+"""``execute_instance``: builders of a temporary instance are run, and the result materialised."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TVArgumentError, TVTableError
+from tablevault.history.snapshot import Snapshot
+from tablevault.journal.locks import code_hold, instance_hold, table_hold
+from tablevault.journal.operation import Operation, running
+from tablevault.journal.record import Hold, Request
+from tablevault.names import ProcessId, TempRef, check_version, code_path
+from tablevault.operations.materialize import Result, materialize, result_holds
+from tablevault.queries.describe import temp_builders, tracked_builders
+from tablevault.queries.read import VaultInputs
+from tablevault.queries.resolve import Temp, find_temp
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    from tablevault.engine.inputs import Source
+    from tablevault.engine.plan import Plan
+    from tablevault.engine.run import RunResult
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Prepared:
+    """What is known before the first function is called."""
+
+    plan: Plan
+    inputs: VaultInputs
+    sources: tuple[Source, ...]
+
+
+def execute_instance(
+    vault: Vault, table: str, version: str, *, force_execute: bool, process_id: str
+) -> ProcessId:
+    """Run the builders of a temporary instance and materialise what they make."""
+    temp = TempRef(table=table, version=check_version(version))
+    request = Request(
+        operation="execute_instance",
+        arguments={"table_name": table, "version": temp.version, "force_execute": force_execute},
+    )
+
+    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
+        found = _find_with_builders(vault, snapshot, temp)
+        document = snapshot.table(table)
+        prepared = _prepare(vault, snapshot, temp, temp_builders(vault, found))
+        holds = [table_hold(table, exclusive=True)] if document.side_effects else []
+        holds.extend(result_holds(document, temp))
+        holds.extend(
+            instance_hold(source.table, source.instance_id, exclusive=False)
+            for source in prepared.sources
+        )
+        if _is_custom(prepared.plan):
+            holds.append(code_hold(exclusive=False))
+        return holds
+
+    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        draft = operation.drafted(temp)
+        main = operation.snapshot()
+        branch = Snapshot(vault.journal.repository, draft.commit)
+        prepared = _prepare(vault, main, temp, tracked_builders(branch, table, temp.version))
+        result = _run(vault, operation, (main, temp, prepared))
+        if not len(result.frame.columns):
+            raise TVTableError(
+                f'The builders of table "{table}" make no column.',
+                "Name at least one column in changed_columns.",
+                table=table,
+            )
+        made = _result((main, branch), temp, prepared, result)
+        materialize(vault, operation, draft, result.frame, made)
+    return operation.process_id
+
+
+def _find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp:
+    """Find a temporary instance that can be executed."""
+    found = find_temp(vault, snapshot, temp.table, temp.version)
+    if found.document.external_edit:
+        raise TVArgumentError(
+            f'{found.ref.instance_id} of table "{temp.table}" is an external edit.',
+            "Fill it with write_instance, or create the instance without external_edit.",
+            table=temp.table,
+            version=temp.version,
+        )
+    return found
+
+
+def _prepare(
+    vault: Vault, snapshot: Snapshot, temp: TempRef, texts: dict[str, bytes]
+) -> _Prepared:
+    """Parse builders, order them, and fix the instances that they read."""
+    from tablevault.engine.builder import parse_builder
+    from tablevault.engine.plan import make_plan
+    from tablevault.history.snapshot import decode_text
+
+    builders = [
+        parse_builder(name, decode_text(data, f"{name}.yaml"), table=temp.table)
+        for name, data in texts.items()
+    ]
+    plan = make_plan(builders, table=temp.table)
+    inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table=temp.table)
+    sources = tuple(inputs.resolve(needed.table, needed.selector) for needed in plan.external)
+    return _Prepared(plan=plan, inputs=inputs, sources=tuple(dict.fromkeys(sources)))
+
+
+def _run(
+    vault: Vault, operation: Operation, parts: tuple[Snapshot, TempRef, _Prepared]
+) -> RunResult:
+    """Call the functions; what they raise passes unchanged."""
+    from tablevault.engine.code import Code
+    from tablevault.engine.run import run
+
+    main, temp, prepared = parts
+    blobs = main.code_modules()
+    code = Code(
+        {name: main.text_of(blob, code_path(name)) for name, blob in blobs.items()},
+        {name: str(vault.path / code_path(name)) for name in blobs},
+    )
+    folder = vault.journal.faces.artifacts(temp)
+    folder.mkdir(parents=True, exist_ok=True)
+    return run(
+        prepared.plan,
+        inputs=prepared.inputs,
+        load=code.load_function,
+        keywords={
+            "~ARTIFACT_FOLDER~": str(folder),
+            "~PROCESS_ID~": operation.process_id,
+        },
+    )
+
+
+def _result(
+    snapshots: tuple[Snapshot, Snapshot], temp: TempRef, prepared: _Prepared, result: RunResult
+) -> Result:
+    """Note what the instance was made from: texts by their git ids, instances that were read."""
+    main, branch = snapshots
+    sources = dict.fromkeys((*prepared.sources, *result.sources))
+    blobs = branch.builders(temp.table, temp.version)
+    return Result(
+        dependencies=tuple((source.table, source.instance_id) for source in sources),
+        primary_key=result.primary_key,
+        builders={builder.name: blobs[builder.name] for builder in result.plan.order},
+        code=dict(main.code_modules()) if _is_custom(result.plan) else {},
+    )
+
+
+def _is_custom(plan: Plan) -> bool:
+    """Tell whether a builder calls, or by a reference may call, a module of the vault."""
+    return any(builder.is_custom is not False for builder in plan.order)

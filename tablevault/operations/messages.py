@@ -1,0 +1,29 @@
+"""Commit messages of operations: the trailers that all of them carry."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from tablevault.history.message import Message, trailers
+from tablevault.journal.operation import Operation
+
+
+def operation_message(
+    operation: Operation, subject: str, pairs: Iterable[tuple[str, str]]
+) -> Message:
+    """Write the message of the commit that stands for `operation`.
+
+    `pairs` are further trailers, without their prefix ``Vault-``; empty ones are left out.
+    """
+    record = operation.record
+    return Message(
+        subject=subject,
+        trailers=trailers(
+            [
+                ("Operation", record.request.operation),
+                ("Process", record.process_id),
+                ("Parent-Process", record.parent),
+                *pairs,
+            ]
+        ),
+    )

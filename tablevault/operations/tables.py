@@ -1,0 +1,223 @@
+"""Create, rename and delete tables."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Sequence
+
+from tablevault.errors import TVArgumentError
+from tablevault.history.change import BranchChange, Change, RemovedBranch
+from tablevault.history.documents import TableDocument, timestamp
+from tablevault.history.index import IndexedInstance
+from tablevault.history.message import Message, trailers
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.journal.locks import table_hold
+from tablevault.journal.operation import Operation, TempDraft, running
+from tablevault.journal.record import Hold, Request
+from tablevault.journal.recovery import needed_elsewhere
+from tablevault.names import (
+    ProcessId,
+    TableId,
+    TempRef,
+    builder_path,
+    check_table_name,
+    index_builder,
+    table_dir,
+    table_document,
+    tag_ref,
+    temp_of_ref,
+)
+from tablevault.operations.messages import operation_message
+from tablevault.queries.resolve import find_table
+from tablevault.vault import Vault
+
+
+def create_table(
+    vault: Vault,
+    table: str,
+    *,
+    multiple_artifacts: bool,
+    side_effects: bool,
+    description: str,
+    process_id: str,
+) -> ProcessId:
+    """Make an empty table."""
+    request = Request(
+        operation="create_table",
+        arguments={
+            "table_name": table,
+            "allow_multiple_artifacts": multiple_artifacts,
+            "has_side_effects": side_effects,
+            "description": description,
+        },
+    )
+
+    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
+        check_table_name(table)
+        _refuse_taken(snapshot, table)
+        return [table_hold(table, exclusive=True)]
+
+    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+
+        def plan(snapshot: Snapshot, at: float) -> Change:
+            _refuse_taken(snapshot, table)
+            document = TableDocument(
+                id=TableId(str(uuid.uuid4())),
+                description=description,
+                multiple_artifacts=multiple_artifacts,
+                side_effects=side_effects,
+                created_by=vault.author,
+                created_at=timestamp(at),
+            )
+            return Change(
+                message=operation_message(
+                    operation,
+                    f"{table}: create table",
+                    [("Table", table), ("Table-Id", document.id), ("Time", timestamp(at))],
+                ),
+                main=(Put(path=table_document(table), data=document.encode()),),
+            )
+
+        operation.publish(plan)
+    return operation.process_id
+
+
+def rename_table(vault: Vault, new: str, old: str, *, process_id: str) -> ProcessId:
+    """Give a table another name; its instances, temporary ones too, and tags follow."""
+    request = Request(operation="rename_table", arguments={"new_table_name": new, "table_name": old})
+
+    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
+        check_table_name(new)
+        find_table(vault, snapshot, old)
+        _refuse_taken(snapshot, new)
+        return [table_hold(old, exclusive=True), table_hold(new, exclusive=True)]
+
+    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        drafts = _drafted_temps(vault, operation, old)
+
+        def plan(snapshot: Snapshot, at: float) -> Change:
+            _refuse_taken(snapshot, new)
+            document = find_table(vault, snapshot, old)
+            subject = f"{old}: rename to {new}"
+            pairs = [
+                ("Table", new),
+                ("Renames", old),
+                ("Table-Id", document.id),
+                ("Created", document.created_at),
+                ("Time", timestamp(at)),
+            ]
+            instances = vault.journal.index.instances(document.id)
+            return Change(
+                message=operation_message(operation, subject, pairs),
+                main=_moved_folder(snapshot, old, new),
+                branches=tuple(_renamed(vault, draft, new) for draft in drafts),
+                retagged=tuple(
+                    (tag_ref(old, item.instance_id), tag_ref(new, item.instance_id))
+                    for item in instances
+                ),
+            )
+
+        operation.publish(plan)
+    return operation.process_id
+
+
+def delete_table(vault: Vault, table: str, *, process_id: str) -> ProcessId:
+    """Remove a table; dataframes and artifacts are gone for good, descriptions stay in history."""
+    request = Request(operation="delete_table", arguments={"table_name": table})
+
+    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
+        find_table(vault, snapshot, table)
+        return [table_hold(table, exclusive=True)]
+
+    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        drafts = _drafted_temps(vault, operation, table)
+        instances: list[IndexedInstance] = []
+
+        def plan(snapshot: Snapshot, at: float) -> Change:
+            document = find_table(vault, snapshot, table)
+            instances[:] = vault.journal.index.instances(document.id)
+            pairs = [
+                ("Table", table),
+                ("Table-Id", document.id),
+                ("Deletes", document.id),
+                ("Time", timestamp(at)),
+            ]
+            return Change(
+                message=operation_message(operation, f"{table}: delete table", pairs),
+                main=(Remove(path=table_dir(table)),),
+                removed=tuple(removed_branch(draft) for draft in drafts),
+                untagged=tuple(tag_ref(table, item.instance_id) for item in instances),
+            )
+
+        operation.publish(plan)
+        forget_objects(vault, operation, instances)
+    return operation.process_id
+
+
+def forget_objects(
+    vault: Vault, operation: Operation, instances: Sequence[IndexedInstance]
+) -> None:
+    """Delete the objects that only deleted instances needed, and the folders laid out for them."""
+    import shutil
+
+    index = vault.journal.index
+    oids = {oid for instance in instances for oid in index.objects_of(instance.instance_id)}
+    vault.store.delete(oids, needed=needed_elsewhere(vault.journal, operation.process_id))
+    for instance in instances:
+        shutil.rmtree(vault.state / "artifacts" / instance.instance_id, ignore_errors=True)
+
+
+def removed_branch(draft: TempDraft) -> RemovedBranch:
+    """Remove a temporary instance; its last state stays in history."""
+    return RemovedBranch(temp=draft.temp, tip=draft.tip, onto=draft.commit)
+
+
+def _refuse_taken(snapshot: Snapshot, table: str) -> None:
+    """Refuse a name that a table carries."""
+    if snapshot.has_table(table):
+        raise TVArgumentError(
+            f'There is a table "{table}" already.',
+            "Choose another name, or delete_table first.",
+            table=table,
+        )
+
+
+def _drafted_temps(vault: Vault, operation: Operation, table: str) -> list[TempDraft]:
+    """Take in what was edited by hand in the temporary instances of a table."""
+    temps = [temp_of_ref(ref) for ref in vault.journal.repository.temp_refs()]
+    return [
+        operation.drafted(temp) for temp in temps if temp is not None and temp.table == table
+    ]
+
+
+def _moved_folder(snapshot: Snapshot, old: str, new: str) -> tuple[Edit, ...]:
+    """Move the folder of a table."""
+    tree = snapshot.tree_id(table_dir(old))
+    moved = () if tree is None else (Graft(path=table_dir(new), source=tree),)
+    return (*moved, Remove(path=table_dir(old)))
+
+
+def _renamed(vault: Vault, draft: TempDraft, new: str) -> BranchChange:
+    """Carry a temporary instance over to the new name of its table, its index builder included."""
+    old = draft.temp.table
+    version = draft.temp.version
+    snapshot = Snapshot(vault.journal.repository, draft.commit)
+    edits = list(_moved_folder(snapshot, old, new))
+    index = snapshot.blob(builder_path(old, version, index_builder(old)))
+    if index is not None:
+        edits.append(Remove(path=builder_path(new, version, index_builder(old))))
+        edits.append(Put(path=builder_path(new, version, index_builder(new)), data=index))
+    return BranchChange(
+        temp=TempRef(table=new, version=version),
+        tip=draft.tip,
+        onto=draft.commit,
+        edits=tuple(edits),
+        message=Message(
+            subject=f"{old}/{version}: table renamed to {new}",
+            trailers=trailers([("Table", new), ("Version", version)]),
+        ),
+        renamed_from=draft.temp,
+    )
+
+

@@ -1,0 +1,185 @@
+"""Create, open and delete a vault as a whole."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import stat
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from tablevault.errors import TVArgumentError, TVLockError
+from tablevault.history.commits import Signing
+from tablevault.history.documents import VaultDocument, timestamp
+from tablevault.history.layout import configure, init_repository
+from tablevault.journal.files import JournalFiles
+from tablevault.journal.recovery import recover
+from tablevault.vault import Vault, is_vault, refuse_unless_vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """How a vault is opened, beside where and by whom."""
+
+    description: str = ""
+    verbose: bool = False
+    parent: str = ""
+    lock_timeout_s: float = 10.0
+
+
+def attach(
+    path: str | os.PathLike[str], author: str, options: Options, *, create: bool, restart: bool
+) -> Vault:
+    """Open a vault, or make one; what :class:`tablevault.core.TableVault` does at first."""
+    if options.verbose:
+        _log_to_stderr()
+    vault = Vault(
+        path=Path(os.path.abspath(path)),
+        author=str(author or ""),
+        parent=options.parent,
+        lock_timeout_s=options.lock_timeout_s,
+    )
+    if create:
+        create_vault(vault, options.description)
+    else:
+        open_vault(vault)
+    if restart:
+        from tablevault.operations.restart import restart_processes
+
+        restart_processes(vault)
+    return vault
+
+
+def _log_to_stderr() -> None:
+    """Show what the package logs; the root logger belongs to the application."""
+    logger = logging.getLogger("tablevault")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
+
+
+def create_vault(vault: Vault, description: str) -> None:
+    """Make an empty vault; a vault that is there is replaced, anything else refused.
+
+    It is built beside and renamed into place. Dies before: nothing has changed, but for a
+    folder beside with a name that begins with a dot.
+
+    Raises
+    ------
+    TVArgumentError
+        The path is a file, or a folder that is neither empty nor a vault.
+    TVLockError
+        The vault that is there is in use.
+    """
+    path = vault.path
+    _refuse_foreign(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4()}.new")
+    beside.mkdir()
+    try:
+        now = time.time()
+        document = VaultDocument(
+            id=str(uuid.uuid4()),
+            description=description,
+            created_by=vault.author,
+            created_at=timestamp(now),
+        )
+        init_repository(beside, document, Signing(author=vault.author, at=now))
+        old = _move_aside(path)
+        beside.rename(path)
+    except BaseException:
+        remove_tree(beside)
+        raise
+    if old is not None:
+        remove_tree(old)
+    recover(vault.journal)
+
+
+def open_vault(vault: Vault) -> None:
+    """Check that the folder is a vault, set up what a plain clone lacks, finish what died.
+
+    Raises
+    ------
+    TVArgumentError
+        The folder is missing or no vault. It is not touched.
+    TVFormatError
+        The vault was written by a newer release.
+    """
+    refuse_unless_vault(vault.path)
+    vault.snapshot().vault()
+    configure(vault.path)
+    recover(vault.journal)
+
+
+def delete_vault(path: Path) -> None:
+    """Remove a vault with everything in it.
+
+    Raises
+    ------
+    TVArgumentError
+        The folder is missing or no vault.
+    TVLockError
+        A process runs in it.
+    """
+    refuse_unless_vault(path)
+    _refuse_in_use(path)
+    aside = _move_aside(path)
+    if aside is not None:
+        remove_tree(aside)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder although git and the object store write read-only files."""
+
+    def make_writable(function: Callable[[str], object], name: str, _: object) -> None:
+        parent = os.path.dirname(name)
+        os.chmod(parent, os.stat(parent).st_mode | stat.S_IWUSR | stat.S_IXUSR)
+        function(name)
+
+    shutil.rmtree(path, onerror=make_writable)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse to replace what is no vault."""
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_dir():
+        raise TVArgumentError(
+            f'"{path}" is a file, not a folder.', "Choose another path for the vault.", path=str(path)
+        )
+    if is_vault(path):
+        _refuse_in_use(path)
+    elif any(path.iterdir()):
+        raise TVArgumentError(
+            f'The folder "{path}" is no vault and is not empty; nothing in it was touched.',
+            "Choose an empty or a new folder.",
+            path=str(path),
+        )
+
+
+def _refuse_in_use(path: Path) -> None:
+    """Refuse while a process runs in the vault."""
+    files = JournalFiles(path / ".git" / "tablevault")
+    for record in files.every():
+        if files.is_alive(record.process_id):
+            raise TVLockError(
+                f'The vault "{path}" is in use: process {record.process_id} '
+                f"({record.request.operation}, {record.author}) runs.",
+                "Wait until it ends.",
+                holder=record.process_id,
+            )
+
+
+def _move_aside(path: Path) -> Path | None:
+    """Take a folder out of the way in one step; give its new name."""
+    if not path.exists():
+        return None
+    aside = path.with_name(f".{path.name}.{uuid.uuid4()}.old")
+    path.rename(aside)
+    return aside

@@ -1,0 +1,65 @@
+"""Where the artifacts of an instance lie as files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tablevault.history.documents import TableDocument
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import BlobId, artifacts_dir
+from tablevault.vault import Vault
+
+
+def folder_of(vault: Vault, table: str, instance: IndexedInstance) -> Path:
+    """Folder of the artifacts of an instance, absolute.
+
+    The folder in the working tree where that holds this very instance; else one that is laid
+    out for it alone, so that the files of an older instance are there as long as it exists.
+    """
+    snapshot = vault.snapshot()
+    document = snapshot.table(table)
+    shared = shares_folder(document, instance)
+    folder = artifacts_dir(table, instance.version, multiple=not shared)
+    current = snapshot.instance(table, instance.version)
+    if shared:
+        stands = document.artifact_instance in ("", instance.instance_id)
+    else:
+        stands = current is not None and current.id == instance.instance_id
+    if stands and vault.journal.worktree.follows_main():
+        return vault.path / folder
+    return fixed_folder_of(vault, document, instance)
+
+
+def fixed_folder_of(vault: Vault, document: TableDocument, instance: IndexedInstance) -> Path:
+    """Folder that holds the artifacts of this instance and never changes; laid out if needed.
+
+    The files are links to objects. Dies while it is laid out: the folder appears in one step.
+    """
+    target = vault.state / "artifacts" / instance.instance_id
+    if target.is_dir():
+        return target
+    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    multiple = not shares_folder(document, instance)
+    tracked = artifacts_dir(instance.table_name, instance.version, multiple=multiple)
+    beside = target.with_name(f"{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    beside.mkdir(parents=True)
+    for entry in snapshot.files(tracked):
+        path = beside / entry.name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pointer = snapshot.pointer_of(BlobId(entry.id), f"{tracked}/{entry.name}")
+        vault.store.lay_out(pointer, path)
+    try:
+        beside.rename(target)
+    except OSError:
+        # Another reader was faster.
+        import shutil
+
+        shutil.rmtree(beside)
+    return target
+
+
+def shares_folder(document: TableDocument, instance: IndexedInstance) -> bool:
+    """Tell whether the instance keeps its artifacts in the folder of the table."""
+    return not document.multiple_artifacts and instance.success

@@ -1,0 +1,216 @@
+"""Frames of instances, and what the engine reads while builders run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TableReferenceError, TVArgumentError, TVTableError
+from tablevault.history.documents import InstanceDocument
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import InstanceId, frame_path, is_instance_id, is_temp_id
+from tablevault.queries import artifacts
+from tablevault.queries.resolve import (
+    Temp,
+    find_instance,
+    find_latest,
+    find_table,
+    find_temp_by_id,
+    latest_or_error,
+)
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tablevault.engine.inputs import Source
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameQuery:
+    """What part of which instance is to be read."""
+
+    table: str
+    instance_id: str = ""
+    version: str = ""
+    active_only: bool = True
+    successful_only: bool = False
+    columns: Sequence[str] | None = None
+    rows: int | None = None
+    full_artifact_path: bool = True
+
+
+def get_dataframe(vault: Vault, query: FrameQuery) -> tuple[pd.DataFrame, str]:
+    """Read the frame of an instance, and say which one it was."""
+    snapshot = vault.snapshot()
+    if is_temp_id(query.instance_id):
+        temp = find_temp_by_id(vault, snapshot, query.table, query.instance_id)
+        return _temp_frame(vault, temp, query), temp.ref.instance_id
+    instance = _instance(vault, snapshot, query)
+    frame = _frame(vault, instance, query)
+    if query.full_artifact_path and has_artifacts(instance_document(vault, instance)):
+        from tablevault.frames.artifacts import with_folder
+
+        frame = with_folder(frame, artifacts.folder_of(vault, query.table, instance))
+    return frame, instance.instance_id
+
+
+def instance_document(vault: Vault, instance: IndexedInstance) -> InstanceDocument:
+    """Read the document of an instance where it was made."""
+    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    document = snapshot.instance(instance.table_name, instance.version)
+    if document is None:
+        raise TVTableError(
+            f'The commit {instance.commit[:12]} of instance "{instance.instance_id}" has no '
+            "instance.yaml.",
+            "The history was rewritten: restore it from another copy of the vault.",
+            instance=instance.instance_id,
+        )
+    return document
+
+
+def has_artifacts(document: InstanceDocument) -> bool:
+    """Tell whether a column of the instance names artifacts."""
+    return "artifact_string" in document.dtypes.values()
+
+
+def frame_file(vault: Vault, instance: IndexedInstance) -> Path:
+    """Give the Parquet file of an instance, checked."""
+    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    pointer = snapshot.pointer(frame_path(instance.table_name, instance.version))
+    if pointer is None:
+        raise TVTableError(
+            f'Instance "{instance.instance_id}" has no dataframe.',
+            "The history was rewritten: restore it from another copy of the vault.",
+            instance=instance.instance_id,
+        )
+    return vault.store.file(pointer)
+
+
+def find_query_instance(vault: Vault, query: FrameQuery) -> IndexedInstance:
+    """Find the materialised instance that is asked for."""
+    return _instance(vault, vault.snapshot(), query)
+
+
+def _instance(vault: Vault, snapshot: Snapshot, query: FrameQuery) -> IndexedInstance:
+    """Find the instance that is asked for; an unknown id is a TVTableError here."""
+    find_table(vault, snapshot, query.table)
+    if not query.instance_id:
+        return latest_or_error(
+            vault,
+            snapshot,
+            query.table,
+            query.version,
+            active_only=query.active_only,
+            successful_only=query.successful_only,
+        )
+    try:
+        return find_instance(vault, snapshot, query.table, query.instance_id)
+    except TVArgumentError as error:
+        raise TVTableError(error.message, error.hint, **error.facts) from error
+
+
+def _frame(vault: Vault, instance: IndexedInstance, query: FrameQuery) -> pd.DataFrame:
+    """Read what is asked for from the file of an instance."""
+    from tablevault.frames.parquet import read_frame
+
+    path = frame_file(vault, instance)
+    return read_frame(path, columns=query.columns, rows=query.rows)
+
+
+def _temp_frame(vault: Vault, temp: Temp, query: FrameQuery) -> pd.DataFrame:
+    """Read what a temporary instance holds so far: nothing, or the copy of its origin."""
+    import pandas as pd
+
+    from tablevault.frames.artifacts import with_folder
+    from tablevault.frames.parquet import read_frame
+
+    snapshot = Snapshot(vault.journal.repository, temp.tip)
+    pointer = snapshot.pointer(frame_path(temp.ref.table, temp.ref.version))
+    if pointer is None:
+        return pd.DataFrame()
+    path = vault.store.file(pointer)
+    frame = read_frame(path, columns=query.columns, rows=query.rows)
+    if query.full_artifact_path:
+        frame = with_folder(frame, vault.journal.faces.artifacts(temp.ref))
+    return frame
+
+
+@dataclass(slots=True)
+class VaultInputs:
+    """What builders may read: instances that are fixed when the execution begins.
+
+    Implements :class:`tablevault.engine.inputs.Inputs`.
+    """
+
+    vault: Vault
+    snapshot: Snapshot
+    own_table: str
+    _resolved: dict[tuple[str, str], Source] = field(default_factory=dict)
+    _instances: dict[InstanceId, IndexedInstance] = field(default_factory=dict)
+
+    def resolve(self, table: str, selector: str) -> Source:
+        """Fix the instance that a reference means."""
+        key = (table, selector)
+        if key not in self._resolved:
+            self._resolved[key] = self._find(table, selector)
+        return self._resolved[key]
+
+    def columns(self, source: Source) -> tuple[str, ...]:
+        """Columns of an instance, in order."""
+        document = instance_document(self.vault, self._instances[source.instance_id])
+        return tuple(document.dtypes)
+
+    def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
+        """Read columns of an instance; artifacts as full paths to files that never change."""
+        from tablevault.frames.artifacts import with_folder
+        from tablevault.frames.parquet import read_frame
+
+        instance = self._instances[source.instance_id]
+        frame = read_frame(frame_file(self.vault, instance), columns=columns)
+        if has_artifacts(instance_document(self.vault, instance)):
+            document = self.snapshot.table(source.table)
+            folder = artifacts.fixed_folder_of(self.vault, document, instance)
+            frame = with_folder(frame, folder)
+        return frame
+
+    def _find(self, table: str, selector: str) -> Source:
+        """Find the instance; references to the own table by name see inactive ones, too."""
+        from tablevault.engine.inputs import Source
+        try:
+            if is_instance_id(selector):
+                found: IndexedInstance | None = find_instance(
+                    self.vault, self.snapshot, table, selector
+                )
+            else:
+                found = self._latest(table, selector)
+        except TVArgumentError as error:
+            raise TableReferenceError(error.message, error.hint, **error.facts) from error
+        if found is None:
+            version = f' of version "{selector}"' if selector else ""
+            raise TableReferenceError(
+                f'Table "{table}" has no instance{version} to read.',
+                "Materialise one first.",
+                table=table,
+            )
+        self._instances[found.instance_id] = found
+        return Source(table=table, instance_id=found.instance_id)
+
+    def _latest(self, table: str, selector: str) -> IndexedInstance | None:
+        """Prefer the latest successful instance, else take a partial one."""
+        active = table != self.own_table
+        for successful in (True, False):
+            found = find_latest(
+                self.vault,
+                self.snapshot,
+                table,
+                selector,
+                active_only=active,
+                successful_only=successful,
+            )
+            if found is not None:
+                return found
+        return None

@@ -1,0 +1,167 @@
+"""Which table and which instance are meant: by name, id, version, activity and success."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tablevault.errors import TVArgumentError, TVTableError
+from tablevault.history.documents import InstanceDocument, TableDocument
+from tablevault.history.index import Index, IndexedInstance
+from tablevault.history.repository import Repository
+from tablevault.history.snapshot import Snapshot, unknown_table
+from tablevault.names import CommitId, TempRef, check_version, is_temp_id, version_of
+from tablevault.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Temp:
+    """A temporary instance that exists."""
+
+    ref: TempRef
+    tip: CommitId
+    document: InstanceDocument
+
+
+def find_table(vault: Vault, snapshot: Snapshot, table: str) -> TableDocument:
+    """Read the document of a table.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no such table; names a later name of it, or a near miss.
+    """
+    if isinstance(table, str) and snapshot.has_table(table):
+        return snapshot.table(table)
+    error = unknown_table(str(table), snapshot.table_names())
+    if new := vault.journal.index.new_name(str(table)):
+        error = TVArgumentError(error.message, f'It was renamed to "{new}".', table=str(table))
+    raise error
+
+
+def find_instance(
+    vault: Vault, snapshot: Snapshot, table: str, instance_id: str
+) -> IndexedInstance:
+    """Find a materialised instance of `table` by its id.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no such table, or no such instance in it, or it was deleted.
+    """
+    document = find_table(vault, snapshot, table)
+    found = vault.journal.index.instance(instance_id)
+    if found is None or found.table_id != document.id:
+        raise TVArgumentError(
+            f'Table "{table}" has no instance "{instance_id}".',
+            _known_instances(vault.journal.index, document),
+            table=table,
+            instance=instance_id,
+        )
+    if found.deleted_at:
+        raise TVArgumentError(
+            f'Instance "{instance_id}" of table "{table}" was deleted at {found.deleted_at} by '
+            f"{found.deleted_by}.",
+            "Its description remains: get_descriptions(instance_id=...).",
+            table=table,
+            instance=instance_id,
+        )
+    return found
+
+
+def find_latest(
+    vault: Vault,
+    snapshot: Snapshot,
+    table: str,
+    version: str,
+    *,
+    active_only: bool = True,
+    successful_only: bool = False,
+) -> IndexedInstance | None:
+    """Find the instance of `table` that was materialised last; any version when ""."""
+    document = find_table(vault, snapshot, table)
+    return vault.journal.index.latest(
+        document.id, version, active=active_only, successful=successful_only
+    )
+
+
+def latest_or_error(
+    vault: Vault,
+    snapshot: Snapshot,
+    table: str,
+    version: str,
+    *,
+    active_only: bool = True,
+    successful_only: bool = False,
+) -> IndexedInstance:
+    """Find the instance that was materialised last.
+
+    Raises
+    ------
+    TVTableError
+        No instance satisfies the conditions.
+    """
+    found = find_latest(
+        vault,
+        snapshot,
+        table,
+        version,
+        active_only=active_only,
+        successful_only=successful_only,
+    )
+    if found is None:
+        kinds = ["active"] * active_only + ["successful"] * successful_only + ["materialised"]
+        of_version = f' of version "{version}"' if version else ""
+        raise TVTableError(
+            f'Table "{table}" has no {", ".join(kinds)} instance{of_version}.',
+            "create_instance with execute_instance or write_instance makes one.",
+            table=table,
+            version=version,
+        )
+    return found
+
+
+def find_temp(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Temp:
+    """Find the temporary instance of a version.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no such table, or no temporary instance of that version.
+    """
+    find_table(vault, snapshot, table)
+    ref = TempRef(table=table, version=check_version(version))
+    temp = temp_or_none(vault.journal.repository, ref)
+    if temp is None:
+        raise TVArgumentError(
+            f'Table "{table}" has no temporary instance of version "{ref.version}".',
+            f"Make one: create_instance({table!r}, version={ref.version!r}).",
+            table=table,
+            version=ref.version,
+        )
+    return temp
+
+
+def temp_or_none(repository: Repository, ref: TempRef) -> Temp | None:
+    """Find a temporary instance by its branch."""
+    tip = repository.tip(ref.ref)
+    if tip is None:
+        return None
+    document = Snapshot(repository, tip).instance(ref.table, ref.version)
+    if document is None:
+        document = InstanceDocument(description="", version=ref.version, external_edit=False)
+    return Temp(ref=ref, tip=tip, document=document)
+
+
+def find_temp_by_id(vault: Vault, snapshot: Snapshot, table: str, instance_id: str) -> Temp:
+    """Find a temporary instance by its id, ``TEMP_<version>``."""
+    assert is_temp_id(instance_id)
+    return find_temp(vault, snapshot, table, version_of(instance_id))
+
+
+def _known_instances(index: Index, document: TableDocument) -> str:
+    """Say which instances there are, the newest first."""
+    known = [instance.instance_id for instance in index.instances(document.id)]
+    if not known:
+        return "The table has no materialised instance yet."
+    shown = ", ".join(reversed(known[-3:]))
+    return f"The latest are: {shown}."

@@ -1,0 +1,116 @@
+"""The parts list of an opened vault: repository, objects, journal, author; opened late."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TVArgumentError
+from tablevault.names import VAULT_DOCUMENT
+
+if TYPE_CHECKING:
+    from tablevault.history.snapshot import Snapshot
+    from tablevault.journal.journal import Journal
+    from tablevault.journal.operation import Actor
+    from tablevault.objects.store import ObjectStore
+
+
+@dataclass(kw_only=True)
+class Vault:
+    """One opened vault; nothing is read before it is needed."""
+
+    path: Path
+    author: str
+    parent: str = ""
+    lock_timeout_s: float = 10.0
+
+    @property
+    def state(self) -> Path:
+        """Folder for what this machine keeps for itself; never pushed."""
+        return self.path / ".git" / "tablevault"
+
+    @cached_property
+    def journal(self) -> Journal:
+        """Processes, and through them everything that changes."""
+        from tablevault.history.faces import Faces
+        from tablevault.history.index import Index
+        from tablevault.history.repository import Repository
+        from tablevault.history.worktree import WorkTree
+        from tablevault.journal.files import JournalFiles
+        from tablevault.journal.journal import Journal
+        from tablevault.objects.store import ObjectStore
+
+        repository = Repository(self.path)
+        store = ObjectStore(self.path / ".git" / "lfs", self.state / "tmp")
+        return Journal(
+            state=self.state,
+            repository=repository,
+            store=store,
+            worktree=WorkTree(repository, store, self.state),
+            faces=Faces(repository, self.state),
+            index=Index(repository, self.state / "index.sqlite"),
+            files=JournalFiles(self.state),
+            lock_timeout_s=self.lock_timeout_s,
+        )
+
+    @property
+    def store(self) -> ObjectStore:
+        """The object store."""
+        return self.journal.store
+
+    def snapshot(self) -> Snapshot:
+        """Give ``main`` as it is now."""
+        from tablevault.history.snapshot import Snapshot
+
+        repository = self.journal.repository
+        return Snapshot(repository, repository.main())
+
+    def actor(self, process_id: str) -> Actor:
+        """Say who asks."""
+        from tablevault.journal.operation import Actor
+
+        return Actor(
+            author=self.author,
+            process_id=process_id,
+            parent=self.parent,
+            lock_timeout_s=self.lock_timeout_s,
+        )
+
+
+def is_vault(path: Path) -> bool:
+    """Tell whether `path` looks like a vault: a git repository that says so on ``main``.
+
+    The working tree may show another branch, so a missing ``vault.yaml`` is looked up in git.
+    """
+    if not (path / ".git").is_dir():
+        return False
+    if (path / VAULT_DOCUMENT).is_file():
+        return True
+    from tablevault.errors import TVFileError
+    from tablevault.history.repository import Repository
+    from tablevault.history.snapshot import Snapshot
+
+    try:
+        repository = Repository(path)
+        return Snapshot(repository, repository.main()).blob_id(VAULT_DOCUMENT) is not None
+    except TVFileError:
+        return False
+
+
+def refuse_unless_vault(path: Path) -> None:
+    """Raise TVArgumentError, with the reason, when `path` is no vault."""
+    if not path.exists():
+        raise TVArgumentError(
+            f'There is no vault at "{path}": the folder does not exist.',
+            "Pass create=True to make one.",
+            path=str(path),
+        )
+    if not is_vault(path):
+        what = "folder" if path.is_dir() else "file"
+        raise TVArgumentError(
+            f'The {what} "{path}" is no vault.',
+            "Open the folder that holds vault.yaml, or pass create=True with a new folder.",
+            path=str(path),
+        )
