@@ -7,8 +7,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from tablevault.core import (
         TableVault as TableVault,
+    )
+    from tablevault.core import (
         compress_vault as compress_vault,
+    )
+    from tablevault.core import (
         decompress_vault as decompress_vault,
+    )
+    from tablevault.core import (
         delete_vault as delete_vault,
     )
     from tablevault.errors import TableVaultError as TableVaultError

@@ -435,9 +435,7 @@ class TableVault:
         TVFileError
             There is no such module.
         """
-        return operations.code.delete_code_module(
-            self._vault, module_name, process_id=process_id
-        )
+        return operations.code.delete_code_module(self._vault, module_name, process_id=process_id)
 
     def create_builder_file(
         self,

@@ -90,7 +90,7 @@ class InstanceRef:
     instance_id: InstanceId
 
 
-def check_table_name(name: str) -> str:
+def check_table_name(name: object) -> str:
     """Return `name` when a new table may carry it.
 
     Raises
@@ -112,7 +112,7 @@ def check_table_name(name: str) -> str:
     return name
 
 
-def check_version(version: str) -> str:
+def check_version(version: object) -> str:
     """Return the version label meant by `version`; an empty one means ``base``.
 
     Raises
@@ -123,9 +123,15 @@ def check_version(version: str) -> str:
     """
     if version == "":
         return DEFAULT_VERSION
+    if not isinstance(version, str):
+        raise TVArgumentError(
+            f"Version {version!r} is no text.", 'Use a label such as "base".', version=str(version)
+        )
     problem = ""
-    if not isinstance(version, str) or len(version.encode()) > _LONGEST_NAME:
-        problem = f"it has to be text of at most {_LONGEST_NAME} bytes"
+    if len(version.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
+        problem = f"it is longer than {_LONGEST_NAME} bytes"
+    elif not version.isprintable():
+        problem = "it holds a character that cannot be printed"
     elif found := _FORBIDDEN_IN_VERSION.search(version):
         problem = f"it holds {found.group()!r}"
     elif version != version.strip(" ."):
@@ -141,7 +147,7 @@ def check_version(version: str) -> str:
     return version
 
 
-def check_builder_name(name: str) -> str:
+def check_builder_name(name: object) -> str:
     """Return `name` when a builder file may carry it.
 
     Raises
@@ -158,7 +164,7 @@ def check_builder_name(name: str) -> str:
     return name
 
 
-def check_module_name(name: str) -> str:
+def check_module_name(name: object) -> str:
     """Return `name` when a code module may carry it.
 
     Raises
@@ -175,7 +181,7 @@ def check_module_name(name: str) -> str:
     return name
 
 
-def check_process_id(process_id: str) -> ProcessId:
+def check_process_id(process_id: object) -> ProcessId:
     """Return `process_id` as an id; any text that is not empty may be one.
 
     Raises
@@ -309,7 +315,7 @@ def _ref_component(text: str) -> str:
 
 
 def is_lfs_path(path: str) -> bool:
-    """Tell whether git tracks a pointer at `path`: dataframes and artifacts, as .gitattributes says."""
+    """Tell whether git tracks a pointer at `path`, as ``.gitattributes`` says."""
     parts = path.split("/")
     if parts[0] != TABLES_DIR or len(parts) < 4:  # noqa: PLR2004 - tables/<table>/artifacts/<file>
         return False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 import yaml
 
@@ -210,7 +210,7 @@ def decode_instance(blob: bytes, where: str) -> InstanceDocument:
 
 def timestamp(at: float) -> str:
     """Spell a Unix time as RFC 3339 with microseconds, UTC: text order is time order."""
-    return datetime.fromtimestamp(at, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
 def _dump(fields: Fields) -> bytes:

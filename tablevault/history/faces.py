@@ -56,7 +56,7 @@ class Faces:
         snapshot = Snapshot(self._repository, tip)
         wanted = snapshot.builders(temp.table, temp.version)
         for name, blob in wanted.items():
-            data = self._repository.handle[blob].data
+            data = self._repository.read_blob(blob)
             path = folder / f"{name}.yaml"
             if not path.is_file() or path.read_bytes() != data:
                 _write(path, data)

@@ -130,7 +130,7 @@ class Index:
             operation=row[1],
             commit=CommitId(row[2]),
             author=row[3],
-            at=row[4],
+            at=float(row[4]),
         )
 
     def objects_of(self, instance_id: InstanceId) -> set[ObjectId]:
@@ -152,7 +152,7 @@ class Index:
 
     def catch_up(self) -> None:
         """Fold the commits that were not seen yet."""
-        self._safely(lambda connection: None)
+        self._safely(lambda _: None)
 
     # -- machinery ----------------------------------------------------------------------------
 

@@ -40,9 +40,9 @@ def init_repository(path: Path, document: VaultDocument, signing: Signing) -> No
     configure(path)
     repository = Repository(path)
     message = Message(
-        subject="create vault", body=document.description, trailers=trailers(
-            (("Operation", "create_vault"), ("Time", document.created_at))
-        )
+        subject="create vault",
+        body=document.description,
+        trailers=trailers((("Operation", "create_vault"), ("Time", document.created_at))),
     )
     commit = repository.write_commit(
         parents=[],

@@ -7,7 +7,7 @@ import re
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pygit2
@@ -190,7 +190,7 @@ class Repository:
         handle = self.handle
         tree = write_tree(handle, None if base is None else handle[base].tree, edits)
         name, email = _identity(author)
-        offset = datetime.fromtimestamp(at, timezone.utc).astimezone().utcoffset()
+        offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
         minutes = 0 if offset is None else int(offset.total_seconds() // 60)
         person = pygit2.Signature(name, email, int(at), minutes)
         oid = handle.create_commit(
@@ -208,14 +208,22 @@ class Repository:
         walker = handle.walk(None, SortMode.TOPOLOGICAL | SortMode.REVERSE)
         for tip in tips:
             walker.push(tip)
-        for commit in known:
-            walker.hide(commit)
-        for commit in walker:
-            yield _commit(commit)
+        for seen in known:
+            walker.hide(seen)
+        for found in walker:
+            yield _commit(found)
 
     def commit(self, commit: CommitId) -> Commit:
         """Read one commit."""
-        return _commit(self.handle[commit])
+        found = self.handle[commit]
+        assert isinstance(found, pygit2.Commit)
+        return _commit(found)
+
+    def read_blob(self, blob: str) -> bytes:
+        """Read the bytes of a blob."""
+        found = self.handle[blob]
+        assert isinstance(found, pygit2.Blob)
+        return found.data
 
     def has(self, commit: CommitId) -> bool:
         """Tell whether the commit is in the object database."""

@@ -195,7 +195,7 @@ class Snapshot:
 
     def text_of(self, blob: BlobId, where: str) -> str:
         """Decode the text of a blob; TVFileError when it is no UTF-8."""
-        return decode_text(self.repository.handle[blob].data, where)
+        return decode_text(self.repository.read_blob(blob), where)
 
     def _find(self, path: str) -> pygit2.Object | None:
         """Look one path up."""

@@ -101,7 +101,8 @@ def _write(repo: pygit2.Repository, base: pygit2.Tree | None, buffer: _Buffer) -
     """Write one folder; None when nothing is left in it."""
     if _REPLACED in buffer:
         replaced = buffer[_REPLACED]
-        base = repo[replaced[0]] if isinstance(replaced, tuple) else None
+        found = repo[replaced[0]] if isinstance(replaced, tuple) else None
+        base = found if isinstance(found, pygit2.Tree) else None
     builder = repo.TreeBuilder(base) if base is not None else repo.TreeBuilder()
     for name, change in buffer.items():
         if name == _REPLACED:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
-from pygit2.enums import DeltaStatus, FileMode, ObjectType
+from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.gitindex import GitIndex, GitIndexBusyError, read_index
@@ -247,14 +247,13 @@ class WorkTree:
             self._store.lay_out(pointer, path)
             return
         beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        beside.write_bytes(self._repository.handle[delta.new].data)
+        beside.write_bytes(self._repository.read_blob(delta.new))
         beside.chmod(0o755 if delta.executable else 0o644)
         beside.replace(path)
 
     def _pointer(self, blob: str) -> Pointer | None:
         """Decode the pointer in a blob."""
-        found = self._repository.handle[blob]
-        return decode_pointer(found.data) if found.type == ObjectType.BLOB else None
+        return decode_pointer(self._repository.read_blob(blob))
 
     def _stage(self, index: GitIndex, delta: _Delta, status: os.stat_result | None) -> None:
         """Bring one index entry up to date, unless the user staged something else."""

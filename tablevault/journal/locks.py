@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 
 from tablevault.errors import TVLockError
 from tablevault.journal.files import JournalFiles
@@ -67,7 +67,7 @@ def ancestors(files: JournalFiles, parent: str) -> Iterable[str]:
 
 def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> TVLockError:
     """Make the error that names holder, author, since when, and how to get rid of it."""
-    since = datetime.fromtimestamp(record.started_at, timezone.utc).astimezone()
+    since = datetime.fromtimestamp(record.started_at, UTC).astimezone()
     operation = record.request.operation
     what = _spoken(held.resource)
     state = "" if alive else "paused "

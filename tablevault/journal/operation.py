@@ -29,7 +29,6 @@ from tablevault.names import (
     check_process_id,
     new_process_id,
 )
-from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
 
 _log = logging.getLogger("tablevault")
@@ -115,25 +114,28 @@ class Operation:
         commit`` moved ``main`` meanwhile. When this returns, the operation has happened,
         whatever becomes of the working tree: that is repaired by whoever comes next.
         """
-        deadline = time.monotonic() + self._journal.lock_timeout_s
         with self._journal.commit_lock():
             catch_up(self._journal)
-            wait = _FIRST_WAIT_S
-            while True:
-                try:
-                    commit = self._try_to_publish(plan)
-                    break
-                except (RefMovedError, RefBusyError) as error:
-                    if time.monotonic() > deadline:
-                        raise TVLockError(
-                            f"Another program keeps git's refs locked or moving: {error}.",
-                            "If no git command runs, delete the .lock file that is named.",
-                        ) from error
-                    time.sleep(wait)
-                    wait = min(2 * wait, _LONGEST_WAIT_S)
+            commit = self._retry(plan)
             self.published = commit
             self._follow()
         return commit
+
+    def _retry(self, plan: Plan) -> CommitId:
+        """Publish, again and again while other programs move or lock refs."""
+        deadline = time.monotonic() + self._journal.lock_timeout_s
+        wait = _FIRST_WAIT_S
+        while True:
+            try:
+                return self._try_to_publish(plan)
+            except (RefMovedError, RefBusyError) as error:
+                if time.monotonic() > deadline:
+                    raise TVLockError(
+                        f"Another program keeps git's refs locked or moving: {error}.",
+                        "If no git command runs, delete the .lock file that is named.",
+                    ) from error
+            time.sleep(wait)
+            wait = min(2 * wait, _LONGEST_WAIT_S)
 
     def _try_to_publish(self, plan: Plan) -> CommitId:
         """Plan on the newest tip, write the commits, move the refs."""
@@ -170,11 +172,11 @@ class Operation:
         try:
             catch_up(self._journal)
             self._journal.index.catch_up()
-        except Exception:  # the operation has happened: whoever opens the vault next does this
+        except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)
 
     def _signing(self) -> Signing:
-        """Author and time of commits."""
+        """Give author and time of commits."""
         return Signing(author=self.record.author, at=time.time())
 
     def _update(self, record: Record, *, durable: bool = False) -> None:

@@ -36,7 +36,7 @@ class Ledger:
         except sqlite3.Error:
             self._file.discard()
             return False
-        return row == stamp
+        return bool(row == stamp)
 
     def remember(self, entries: Iterable[tuple[ObjectId, Stamp]]) -> None:
         """Note that each object was hashed when its file had the stamp beside it."""

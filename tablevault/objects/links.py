@@ -56,7 +56,7 @@ def _reflink(source: Path, target: Path) -> bool:
         try:
             fcntl.ioctl(descriptor, _FICLONE, reader.fileno())
         except OSError:
-            os.unlink(target)
+            Path(target).unlink()
             return False
         finally:
             os.close(descriptor)

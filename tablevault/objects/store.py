@@ -36,7 +36,7 @@ class Fetch(Protocol):
         """Make the object of `pointer` present in the store, or raise."""
 
 
-class Draft(io.RawIOBase, IO[bytes]):  # type: ignore[misc]  # both declare __enter__, __next__ and the like
+class Draft(io.RawIOBase, IO[bytes]):
     """A file being written that knows its sha256 when it is closed."""
 
     def __init__(self, path: Path) -> None:

@@ -9,12 +9,26 @@ from tablevault._lazy import lazily
 if TYPE_CHECKING:
     from tablevault.operations import (
         archive as archive,
+    )
+    from tablevault.operations import (
         builders as builders,
+    )
+    from tablevault.operations import (
         code as code,
+    )
+    from tablevault.operations import (
         execute as execute,
+    )
+    from tablevault.operations import (
         instances as instances,
+    )
+    from tablevault.operations import (
         tables as tables,
+    )
+    from tablevault.operations import (
         vaults as vaults,
+    )
+    from tablevault.operations import (
         write as write,
     )
 

@@ -35,16 +35,18 @@ def compress_vault(path: Path, preset: int) -> None:
     """
     if not path.is_dir():
         raise FileNotFoundError(f'There is no folder "{path}".')
-    if not isinstance(preset, int) or isinstance(preset, bool) or not 0 <= preset <= 9:  # noqa: PLR2004 - LZMA's range
+    if preset not in range(10):
         raise ValueError(f"preset is {preset!r}; LZMA has presets 0 to 9.")
     refuse_unless_vault(path)
     target = archive_path(path)
     beside = target.with_name(f".{target.name}.{uuid.uuid4()}.tmp")
     try:
-        with lzma.open(beside, "wb", preset=preset) as stream:
-            # A hard link within the vault is stored once; symbolic links are stored as such.
-            with tarfile.open(fileobj=stream, mode="w") as archive:
-                archive.add(path, arcname=path.name, filter=_keep)
+        # A hard link within the vault is stored once; symbolic links are stored as such.
+        with (
+            lzma.open(beside, "wb", preset=preset) as stream,
+            tarfile.open(fileobj=stream, mode="w") as archive,
+        ):
+            archive.add(path, arcname=path.name, filter=_keep)
         _sync(beside)
         beside.replace(target)
     except BaseException:
@@ -133,5 +135,3 @@ def _sync(path: Path) -> None:
     """Make the bytes of a file durable."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
-
-

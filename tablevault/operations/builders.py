@@ -20,7 +20,13 @@ from tablevault.vault import Vault
 
 
 def create_builder_file(
-    vault: Vault, table: str, builder: str, version: str, *, sources: tuple[str, str], process_id: str
+    vault: Vault,
+    table: str,
+    builder: str,
+    version: str,
+    *,
+    sources: tuple[str, str],
+    process_id: str,
 ) -> ProcessId:
     """Write builders into a temporary instance; `sources` are copy_dir and text."""
     copy_dir, text = sources
@@ -103,7 +109,9 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: s
 
 def _names(vault: Vault, temp: Temp) -> list[str]:
     """Name the builders, those made by hand included."""
-    tracked = Snapshot(vault.journal.repository, temp.tip).builders(temp.ref.table, temp.ref.version)
+    tracked = Snapshot(vault.journal.repository, temp.tip).builders(
+        temp.ref.table, temp.ref.version
+    )
     return sorted(tracked.keys() | vault.journal.faces.builders(temp.ref).keys())
 
 

@@ -87,9 +87,7 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp
     return found
 
 
-def _prepare(
-    vault: Vault, snapshot: Snapshot, temp: TempRef, texts: dict[str, bytes]
-) -> _Prepared:
+def _prepare(vault: Vault, snapshot: Snapshot, temp: TempRef, texts: dict[str, bytes]) -> _Prepared:
     """Parse builders, order them, and fix the instances that they read."""
     from tablevault.engine.builder import parse_builder
     from tablevault.engine.plan import make_plan

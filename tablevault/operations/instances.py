@@ -99,9 +99,7 @@ def create_instance(
         origin = _find_origin(vault, snapshot, wanted, version)
         holds = [temp_hold(wanted.table, version)]
         if origin is not None:
-            holds.append(
-                instance_hold(origin.table, origin.instance.instance_id, exclusive=False)
-            )
+            holds.append(instance_hold(origin.table, origin.instance.instance_id, exclusive=False))
         return holds
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
@@ -143,9 +141,7 @@ def _plan_create(
         Put(path=builder_path(temp.table, temp.version, name), data=text.encode("utf-8"))
         for name, text in texts.items()
     )
-    edits.append(
-        Put(path=instance_document(temp.table, temp.version), data=document.encode())
-    )
+    edits.append(Put(path=instance_document(temp.table, temp.version), data=document.encode()))
     kind = "external edit" if wanted.external_edit else f"{len(texts)} builders"
     source = "" if origin is None else f", from {origin.instance.instance_id}"
     message = operation_message(
@@ -188,9 +184,7 @@ def _find_origin(
     return None
 
 
-def _copied(
-    vault: Vault, origin: _Origin, temp: TempRef, *, external_edit: bool
-) -> list[Edit]:
+def _copied(vault: Vault, origin: _Origin, temp: TempRef, *, external_edit: bool) -> list[Edit]:
     """Take over from the origin: its dataframe for an external edit, else its builders."""
     instance = origin.instance
     snapshot = Snapshot(vault.journal.repository, instance.commit)
@@ -218,9 +212,7 @@ def _with_frame_of(
     return replace(document, dtypes=origin.dtypes, rows=origin.rows, digest=origin.digest)
 
 
-def delete_instance(
-    vault: Vault, instance_id: str, table: str, *, process_id: str
-) -> ProcessId:
+def delete_instance(vault: Vault, instance_id: str, table: str, *, process_id: str) -> ProcessId:
     """Remove an instance, dataframe and artifacts for good; its description stays in history."""
     request = Request(
         operation="delete_instance",
@@ -257,9 +249,7 @@ def delete_instance(
     return operation.process_id
 
 
-def _without(
-    vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInstance
-) -> list[Edit]:
+def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInstance) -> list[Edit]:
     """Take an instance out of the tree, where the one before it of its version steps in."""
     edits: list[Edit] = []
     document = snapshot.table(table)

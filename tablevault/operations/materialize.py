@@ -33,7 +33,8 @@ from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
 from tablevault.operations.messages import operation_message
 from tablevault.queries.artifacts import shares_folder
-from tablevault.queries.read import has_artifacts, instance_document as document_of
+from tablevault.queries.read import has_artifacts
+from tablevault.queries.read import instance_document as document_of
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -97,9 +98,7 @@ def materialize(
     return instance_id
 
 
-def _keep(
-    vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame
-) -> _Kept:
+def _keep(vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame) -> _Kept:
     """Write dataframe and artifacts, and move them into the object store."""
     from tablevault.frames.artifacts import artifact_values
     from tablevault.frames.parquet import write_frame
@@ -168,7 +167,13 @@ def _locate(
 def _refuse_outside(name: str) -> None:
     """Refuse an artifact name that leaves its folder."""
     path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or str(path) != name:
+    if (
+        path.is_absolute()
+        or ".." in path.parts
+        or "\\" in name
+        or "\0" in name
+        or str(path) != name
+    ):
         raise TVTableError(
             f'Artifact name "{name}" cannot be used.',
             "Name a file within the artifact folder, with a plain relative path.",

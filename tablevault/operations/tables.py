@@ -85,7 +85,9 @@ def create_table(
 
 def rename_table(vault: Vault, new: str, old: str, *, process_id: str) -> ProcessId:
     """Give a table another name; its instances, temporary ones too, and tags follow."""
-    request = Request(operation="rename_table", arguments={"new_table_name": new, "table_name": old})
+    request = Request(
+        operation="rename_table", arguments={"new_table_name": new, "table_name": old}
+    )
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         check_table_name(new)
@@ -186,9 +188,7 @@ def _refuse_taken(snapshot: Snapshot, table: str) -> None:
 def _drafted_temps(vault: Vault, operation: Operation, table: str) -> list[TempDraft]:
     """Take in what was edited by hand in the temporary instances of a table."""
     temps = [temp_of_ref(ref) for ref in vault.journal.repository.temp_refs()]
-    return [
-        operation.drafted(temp) for temp in temps if temp is not None and temp.table == table
-    ]
+    return [operation.drafted(temp) for temp in temps if temp is not None and temp.table == table]
 
 
 def _moved_folder(snapshot: Snapshot, old: str, new: str) -> tuple[Edit, ...]:
@@ -219,5 +219,3 @@ def _renamed(vault: Vault, draft: TempDraft, new: str) -> BranchChange:
         ),
         renamed_from=draft.temp,
     )
-
-

@@ -139,7 +139,7 @@ def remove_tree(path: Path) -> None:
 
     def make_writable(function: Callable[[str], object], name: str, _: object) -> None:
         parent = os.path.dirname(name)
-        os.chmod(parent, os.stat(parent).st_mode | stat.S_IWUSR | stat.S_IXUSR)
+        Path(parent).chmod(os.stat(parent).st_mode | stat.S_IWUSR | stat.S_IXUSR)
         function(name)
 
     shutil.rmtree(path, onerror=make_writable)
@@ -151,7 +151,9 @@ def _refuse_foreign(path: Path) -> None:
         return
     if not path.is_dir():
         raise TVArgumentError(
-            f'"{path}" is a file, not a folder.', "Choose another path for the vault.", path=str(path)
+            f'"{path}" is a file, not a folder.',
+            "Choose another path for the vault.",
+            path=str(path),
         )
     if is_vault(path):
         _refuse_in_use(path)

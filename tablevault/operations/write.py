@@ -105,7 +105,7 @@ def _pairs(dependencies: Dependencies) -> list[tuple[str, str | None]]:
     """Check the form of dependencies."""
     pairs: list[tuple[str, str | None]] = []
     for pair in dependencies or []:
-        if isinstance(pair, str) or len(pair) != 2:  # noqa: PLR2004 - a pair
+        if not isinstance(pair, tuple | list) or len(pair) != 2:  # noqa: PLR2004 - a pair
             raise TVArgumentError(
                 f"Dependency {pair!r} is no pair.", "Give pairs (table_name, instance_id)."
             )

@@ -9,10 +9,20 @@ from tablevault._lazy import lazily
 if TYPE_CHECKING:
     from tablevault.queries import (
         dataset as dataset,
+    )
+    from tablevault.queries import (
         describe as describe,
+    )
+    from tablevault.queries import (
         locate as locate,
+    )
+    from tablevault.queries import (
         processes as processes,
+    )
+    from tablevault.queries import (
         read as read,
+    )
+    from tablevault.queries import (
         tree as tree,
     )
 

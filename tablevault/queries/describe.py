@@ -115,7 +115,9 @@ def _describe_instance(
     if is_temp_id(instance_id):
         if not table:
             raise TVArgumentError(
-                f'"{instance_id}" may be in any table.', "Pass table_name, too.", instance=instance_id
+                f'"{instance_id}" may be in any table.',
+                "Pass table_name, too.",
+                instance=instance_id,
             )
         temp = find_temp_by_id(vault, snapshot, table, instance_id)
         return _instance_fields(temp.document)

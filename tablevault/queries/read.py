@@ -180,6 +180,7 @@ class VaultInputs:
     def _find(self, table: str, selector: str) -> Source:
         """Find the instance; references to the own table by name see inactive ones, too."""
         from tablevault.engine.inputs import Source
+
         try:
             if is_instance_id(selector):
                 found: IndexedInstance | None = find_instance(

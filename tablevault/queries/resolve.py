@@ -22,7 +22,7 @@ class Temp:
     document: InstanceDocument
 
 
-def find_table(vault: Vault, snapshot: Snapshot, table: str) -> TableDocument:
+def find_table(vault: Vault, snapshot: Snapshot, table: object) -> TableDocument:
     """Read the document of a table.
 
     Raises

@@ -22,7 +22,13 @@ from tablevault.names import (
 from tablevault.queries import describe
 from tablevault.queries.artifacts import shares_folder
 from tablevault.queries.read import instance_document
-from tablevault.queries.resolve import Temp, find_instance, find_table, find_temp_by_id, temp_or_none
+from tablevault.queries.resolve import (
+    Temp,
+    find_instance,
+    find_table,
+    find_temp_by_id,
+    temp_or_none,
+)
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -58,9 +64,7 @@ class _Reader:
     def whole(self) -> Node:
         """Show the vault."""
         names = describe.table_instances(self.vault, "", "")
-        children = [
-            Node(label=f"{TABLES_DIR}/", children=tuple(map(self.table, sorted(names))))
-        ]
+        children = [Node(label=f"{TABLES_DIR}/", children=tuple(map(self.table, sorted(names))))]
         if self.shown.code:
             modules = describe.code_modules(self.vault)
             leaves = tuple(Node(label=f"{name}.py") for name in modules)
@@ -78,7 +82,9 @@ class _Reader:
         children = [self.instance(table, item) for item in instances]
         children.extend(self.temp(temp) for temp in self._temps(table))
         if self.shown.artifacts and not document.multiple_artifacts:
-            children.append(self._artifacts(self.snapshot, artifacts_dir(table, "", multiple=False)))
+            children.append(
+                self._artifacts(self.snapshot, artifacts_dir(table, "", multiple=False))
+            )
         if self.shown.metadata:
             children.append(Node(label="table.yaml"))
         return Node(label=table, children=tuple(children))
