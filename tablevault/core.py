@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault import operations, queries
@@ -859,7 +858,7 @@ def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:
     ValueError
         The preset is not 0 to 9.
     """
-    operations.archive.compress_vault(Path(os.path.abspath(db_dir)), preset)
+    operations.archive.compress_vault(db_dir, preset)
 
 
 def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
@@ -872,7 +871,7 @@ def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
     TVArgumentError
         `db_dir` is there and not empty, or the archive is damaged, unsafe or holds no vault.
     """
-    operations.archive.decompress_vault(Path(os.path.abspath(db_dir)))
+    operations.archive.decompress_vault(db_dir)
 
 
 def delete_vault(db_dir: str | os.PathLike[str]) -> None:
@@ -885,4 +884,4 @@ def delete_vault(db_dir: str | os.PathLike[str]) -> None:
     TVLockError
         A process runs in the vault.
     """
-    operations.vaults.delete_vault(Path(os.path.abspath(db_dir)))
+    operations.vaults.delete_vault(db_dir)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -77,6 +78,11 @@ class Vault:
             parent=self.parent,
             lock_timeout_s=self.lock_timeout_s,
         )
+
+
+def absolute(path: str | os.PathLike[str]) -> Path:
+    """Make a path absolute without following symbolic links, so that ``chdir`` changes nothing."""
+    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
 
 
 def is_vault(path: Path) -> bool:

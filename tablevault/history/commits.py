@@ -150,9 +150,11 @@ def _tag_moves(repository: Repository, change: Change, commit: CommitId) -> list
     moves = []
     if change.tag:
         moves.append(RefMove(ref=change.tag, old=repository.tip(change.tag), new=commit))
-    for tag in change.untagged:
-        if (at := repository.tip(tag)) is not None:
-            moves.append(RefMove(ref=tag, old=at, new=None))
+    moves.extend(
+        RefMove(ref=tag, old=at, new=None)
+        for tag in change.untagged
+        if (at := repository.tip(tag)) is not None
+    )
     for old, new in change.retagged:
         if (at := repository.tip(old)) is not None:
             moves.append(RefMove(ref=old, old=at, new=None))

@@ -47,9 +47,11 @@ def decode_message(text: str) -> Message:
     paragraphs = text.strip("\n").split("\n\n")
     trailers: list[tuple[str, str]] = []
     if len(paragraphs) > 1:
-        for line in paragraphs[-1].splitlines():
-            if found := _TRAILER.fullmatch(line):
-                trailers.append((found[1], found[2]))
+        trailers.extend(
+            (found[1], found[2])
+            for line in paragraphs[-1].splitlines()
+            if (found := _TRAILER.fullmatch(line))
+        )
     return Message(subject=paragraphs[0].split("\n")[0], trailers=tuple(trailers))
 
 

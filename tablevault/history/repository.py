@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 import pygit2
 from pygit2.enums import SortMode
@@ -215,9 +216,7 @@ class Repository:
 
     def commit(self, commit: CommitId) -> Commit:
         """Read one commit."""
-        found = self.handle[commit]
-        assert isinstance(found, pygit2.Commit)
-        return _commit(found)
+        return _commit(cast("pygit2.Commit", self.handle[commit]))
 
     def read_blob(self, blob: str) -> bytes:
         """Read the bytes of a blob."""

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from tablevault.errors import TVArgumentError
 from tablevault.operations.vaults import remove_tree
-from tablevault.vault import is_vault, refuse_unless_vault
+from tablevault.vault import absolute, is_vault, refuse_unless_vault
 
 _LOCAL = ("processes", "tmp")
 """State of running processes of this machine: not part of what is archived."""
@@ -21,7 +21,7 @@ def archive_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.tar.xz")
 
 
-def compress_vault(path: Path, preset: int) -> None:
+def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
     """Write ``<path>.tar.xz``, in one step; the vault stays as it is.
 
     Raises
@@ -33,6 +33,7 @@ def compress_vault(path: Path, preset: int) -> None:
     TVArgumentError
         The folder is no vault.
     """
+    path = absolute(where)
     if not path.is_dir():
         raise FileNotFoundError(f'There is no folder "{path}".')
     if preset not in range(10):
@@ -54,7 +55,7 @@ def compress_vault(path: Path, preset: int) -> None:
         raise
 
 
-def decompress_vault(path: Path) -> None:
+def decompress_vault(where: str | os.PathLike[str]) -> None:
     """Restore `path` from ``<path>.tar.xz``.
 
     Raises
@@ -65,6 +66,7 @@ def decompress_vault(path: Path) -> None:
         The target is not empty, the archive is damaged, holds no vault, or holds a member that
         would leave the folder.
     """
+    path = absolute(where)
     source = archive_path(path)
     if not source.is_file():
         raise FileNotFoundError(f'There is no archive "{source}".')

@@ -18,7 +18,7 @@ from tablevault.history.documents import VaultDocument, timestamp
 from tablevault.history.layout import configure, init_repository
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.recovery import recover
-from tablevault.vault import Vault, is_vault, refuse_unless_vault
+from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +38,7 @@ def attach(
     if options.verbose:
         _log_to_stderr()
     vault = Vault(
-        path=Path(os.path.abspath(path)),
+        path=absolute(path),
         author=str(author or ""),
         parent=options.parent,
         lock_timeout_s=options.lock_timeout_s,
@@ -117,7 +117,7 @@ def open_vault(vault: Vault) -> None:
     recover(vault.journal)
 
 
-def delete_vault(path: Path) -> None:
+def delete_vault(where: str | os.PathLike[str]) -> None:
     """Remove a vault with everything in it.
 
     Raises
@@ -127,6 +127,7 @@ def delete_vault(path: Path) -> None:
     TVLockError
         A process runs in it.
     """
+    path = absolute(where)
     refuse_unless_vault(path)
     _refuse_in_use(path)
     aside = _move_aside(path)
@@ -138,8 +139,8 @@ def remove_tree(path: Path) -> None:
     """Remove a folder although git and the object store write read-only files."""
 
     def make_writable(function: Callable[[str], object], name: str, _: object) -> None:
-        parent = os.path.dirname(name)
-        Path(parent).chmod(os.stat(parent).st_mode | stat.S_IWUSR | stat.S_IXUSR)
+        parent = Path(name).parent
+        parent.chmod(parent.stat().st_mode | stat.S_IWUSR | stat.S_IXUSR)
         function(name)
 
     shutil.rmtree(path, onerror=make_writable)

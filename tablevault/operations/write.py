@@ -17,7 +17,7 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
-Dependencies = Sequence[tuple[str, str | None]] | None
+Dependencies = Sequence[Sequence[str | None]] | None
 
 
 def write_instance(
@@ -109,7 +109,7 @@ def _pairs(dependencies: Dependencies) -> list[tuple[str, str | None]]:
             raise TVArgumentError(
                 f"Dependency {pair!r} is no pair.", "Give pairs (table_name, instance_id)."
             )
-        pairs.append((pair[0], pair[1]))
+        pairs.append((str(pair[0]), pair[1]))
     return pairs
 
 
