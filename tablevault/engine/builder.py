@@ -38,6 +38,7 @@ _DEFAULTS: Mapping[str, object] = MappingProxyType(
     }
 )
 _LARGEST_TEXT = 1_000_000
+_LONGEST_NUMBER = 10_000
 # What PyYAML's safe constructors raise for scalars such as "!!int ''" or 2023-99-99, besides
 # its own errors (6.0.3).
 _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
@@ -223,6 +224,18 @@ class _Loader(yaml.SafeLoader):
             seen.add((key.tag, key.value))
         made: dict[Any, Any] = super().construct_mapping(node, deep)
         return made
+
+
+def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+    """Make an int that Python is willing to print: hexadecimal ones may have any length."""
+    number: int = loader.construct_yaml_int(node)
+    if number.bit_length() > _LONGEST_NUMBER:
+        problem = f"the number has more than {_LONGEST_NUMBER} bits"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return number
+
+
+_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
 
 
 def _reason(error: Exception) -> str:

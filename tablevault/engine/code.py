@@ -24,11 +24,13 @@ _PACKAGE = "tablevault.engine.functions"
 
 
 class Code:
-    """The code modules of a vault, each executed at most once for a run.
+    """The code modules of a vault.
 
-    A module can import the others by their plain names, and sees nothing of other vaults that
-    the same interpreter has open: what it imports is looked up here first, through an
-    ``__import__`` of its own. ``importlib.import_module`` does not find the others.
+    Each function that is asked for comes from modules of its own, executed for it: builders
+    share nothing but what is in tables. A module can import the others by their plain names, and
+    sees nothing of other vaults that the same interpreter has open, because its imports are
+    looked up here first, through an ``__import__`` of its own. ``importlib.import_module`` does
+    not find the others.
 
     Parameters
     ----------
@@ -41,8 +43,6 @@ class Code:
     def __init__(self, sources: Mapping[str, str], paths: Mapping[str, str] | None = None) -> None:
         self._sources = dict(sources)
         self._paths = {name: (paths or {}).get(name, f"code/{name}.py") for name in self._sources}
-        self._modules: dict[str, ModuleType] = {}
-        self._lock = threading.RLock()
 
     def load_function(self, module: str, function: str, *, is_custom: bool) -> Function:
         """Give a function by the names that a builder carries.
@@ -70,7 +70,7 @@ class Code:
                 module=module,
             )
         try:
-            namespace = vars(self._load(module))
+            namespace = vars(_Modules(self._sources, self._paths).load(module))
         except (Exception, SystemExit) as error:
             raise TVFileError(
                 f'Code module "{module}" cannot be loaded: {self._describe(error)}.',
@@ -79,7 +79,26 @@ class Code:
             ) from error
         return _function(namespace, function, module)
 
-    def _load(self, name: str) -> ModuleType:
+    def _describe(self, error: BaseException) -> str:
+        """Tell why a module failed, with the line in a module of the vault where it did."""
+        said = f"{type(error).__name__}: {error}"
+        if isinstance(error, SyntaxError):
+            return f"{said.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
+        known = set(self._paths.values())
+        frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in known]
+        return f"{said} in {frames[-1].filename}, line {frames[-1].lineno}" if frames else said
+
+
+class _Modules:
+    """Modules that know each other: those which one function needs."""
+
+    def __init__(self, sources: Mapping[str, str], paths: Mapping[str, str]) -> None:
+        self._sources = sources
+        self._paths = paths
+        self._modules: dict[str, ModuleType] = {}
+        self._lock = threading.RLock()
+
+    def load(self, name: str) -> ModuleType:
         """Execute a module of the vault, or give the one that was."""
         with self._lock:
             if name in self._modules:
@@ -115,16 +134,7 @@ class Code:
             raise ModuleNotFoundError(
                 f"No module named {name!r}; {top!r} is not a package", name=name
             )
-        return self._load(name)
-
-    def _describe(self, error: BaseException) -> str:
-        """Tell why a module failed, with the line in a module of the vault where it did."""
-        said = f"{type(error).__name__}: {error}"
-        if isinstance(error, SyntaxError):
-            return f"{said.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
-        known = set(self._paths.values())
-        frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in known]
-        return f"{said} in {frames[-1].filename}, line {frames[-1].lineno}" if frames else said
+        return self.load(name)
 
 
 def _execute(code: Any, module: ModuleType) -> None:  # noqa: ANN401 - a code object

@@ -63,7 +63,7 @@ class Place:
             raise self.wrong(value, allowed)
         try:
             number = float(value)
-        except ValueError:
+        except (ValueError, OverflowError):
             raise self.wrong(value, allowed) from None
         if not number.is_integer() or number < 1:
             raise self.wrong(value, allowed)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tablevault.engine.reference.view import owned
+from tablevault.engine.reference.view import own, owned
 from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.dtypes import cast, infer
 
@@ -62,10 +62,11 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
             f"returned {len(returned)} rows",
             f"The table has {rows}; a column builder returns one row for each, in order.",
         )
-    by_name = set(returned.columns) == set(columns)
+    labels = [str(label) for label in returned.columns]
+    by_name = set(labels) == set(columns)
     taken = {}
     for position, name in enumerate(columns):
-        series = returned[name] if by_name else returned.iloc[:, position]
+        series = returned.iloc[:, labels.index(name) if by_name else position]
         taken[name] = owned(series).reset_index(drop=True).rename(name)
     return taken
 
@@ -87,9 +88,11 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
         values: tuple[Any, ...] = value if unwrap and isinstance(value, tuple) else (value,)
     else:
         values = _several(() if value is None and not columns else value, job, row)
+    if not any(isinstance(cell, _COLLECTIONS) for cell in values):
+        return values
     for name, cell in zip(columns, values, strict=True):
-        if _is_collection(cell) and not (
-            _holds_objects(job, name) and not isinstance(cell, pd.DataFrame)
+        if isinstance(cell, _COLLECTIONS) and not (
+            _holds_objects(job, name) and not isinstance(cell, Iterator | pd.DataFrame)
         ):
             raise wrong(
                 job,
@@ -98,7 +101,7 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
                 row=row,
                 column=name,
             )
-    return values
+    return tuple(own(cell) for cell in values)
 
 
 def items_of(returned: object, job: Job, rows: int | None) -> Iterator[Any]:
@@ -234,11 +237,6 @@ def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
             row=row,
         )
     return tuple(values)
-
-
-def _is_collection(cell: object) -> bool:
-    """Tell whether a cell is more than one value."""
-    return isinstance(cell, _COLLECTIONS)
 
 
 def _holds_objects(job: Job, column: str) -> bool:

@@ -8,14 +8,14 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
 Result = TypeVar("Result")
 
 
 def call_rows(
     call: Callable[[int], Result],
-    rows: Iterable[int],
+    rows: Sequence[int],
     keep: Callable[[int, Result], None],
     *,
     n_threads: int,
@@ -26,7 +26,7 @@ def call_rows(
     ----------
     call : callable
         Makes the result of a row.
-    rows : iterable of int
+    rows : sequence of int
         The rows, begun in this order.
     keep : callable
         Receives row and result, one at a time but with several threads not in order.
@@ -44,9 +44,10 @@ def call_rows(
             keep(row, call(row))
         return
     crew = _Crew(call, rows, keep)
-    with ThreadPoolExecutor(n_threads, thread_name_prefix="tablevault-row") as pool:
+    size = max(1, min(n_threads, len(rows)))
+    with ThreadPoolExecutor(size, thread_name_prefix="tablevault-row") as pool:
         try:
-            wait([pool.submit(crew.work) for _ in range(n_threads)])
+            wait([pool.submit(crew.work) for _ in range(size)])
         finally:
             crew.stop.set()  # an interrupt must not wait for rows that nobody has begun
     if crew.failures:

@@ -61,7 +61,9 @@ def test_scalars_are_read_leniently(field, written, read):
     assert getattr(parse(**{field: written}), name) == (read if read is not None else "7")
 
 
-@pytest.mark.parametrize("field", ["builder_type", "changed_columns", "python_function", "code_module", "arguments"])
+@pytest.mark.parametrize(
+    "field", ["builder_type", "changed_columns", "python_function", "code_module", "arguments"]
+)
 @pytest.mark.parametrize("state", ["absent", "null"])
 def test_a_required_field_that_is_missing_is_named(field, state):
     with pytest.raises(TVBuilderError, match=f'"b".*{field}') as caught:
@@ -126,7 +128,7 @@ def test_a_wrong_value_is_named_with_its_path(field, written, path):
         "a: 2023-99-99",
         "a: 1\na: 2",
         "a: &x {b: 1}\nc: {<<: *x}",
-        "{" * 5000,
+        "{" * 2000,
         "a: " + "9" * 5000,
     ],
 )
@@ -144,8 +146,10 @@ def test_a_yaml_error_names_the_line():
 
 def bomb(levels):
     lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x]"]
-    for level in range(1, levels):
-        lines.append(f"a{level}: &a{level} [" + ", ".join([f"*a{level - 1}"] * 9) + "]")
+    lines += [
+        f"a{level}: &a{level} [" + ", ".join([f"*a{level - 1}"] * 9) + "]"
+        for level in range(1, levels)
+    ]
     return "\n".join(lines), f"*a{levels - 1}"
 
 
@@ -185,7 +189,9 @@ def test_a_field_given_by_a_reference_is_unknown_until_it_runs():
         n_threads="<<cfg.value[key::threads]>>",
         dtypes="{a: '<<cfg.value[key::dtype]>>'}",
     )
-    assert builder.function is builder.changed_columns is builder.n_threads is builder.dtypes is None
+    assert (
+        builder.function is builder.changed_columns is builder.n_threads is builder.dtypes is None
+    )
     assert str(builder.nodes["python_function"]) == "<<cfg.{value}[key::f]>>"
 
 

@@ -60,20 +60,25 @@ def test_modules_that_import_each_other_in_a_circle_work_as_in_python():
 
 
 def test_a_module_is_executed_once_also_by_threads():
-    sources = {"m": "import slow_part\ndef f():\n    return slow_part.TOKEN", "slow_part": "TOKEN = object()"}
-    code = Code(sources)
+    sources = {
+        "m": "def f():\n    import slow_part\n    return slow_part.TOKEN",
+        "slow_part": "import time\ntime.sleep(0.01)\nTOKEN = object()",
+    }
+    function = load(sources, "m", "f")
     seen = []
-
-    def ask():
-        seen.append(code.load_function("m", "f", is_custom=True)())
-
-    threads = [threading.Thread(target=ask) for _ in range(8)]
+    threads = [threading.Thread(target=lambda: seen.append(function())) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert len(seen) == 8
     assert len(set(map(id, seen))) == 1
+
+
+def test_builders_do_not_share_the_state_of_a_module():
+    code = Code({"m": "COUNT = []\ndef f():\n    COUNT.append(1)\n    return len(COUNT)"})
+    functions = [code.load_function("m", "f", is_custom=True) for _ in range(2)]
+    assert [function() for function in functions] == [1, 1]
 
 
 def test_dataclasses_with_postponed_annotations_work():
@@ -108,7 +113,12 @@ def test_a_traceback_shows_the_line():
         ({"m": "def score():\n    pass"}, "m", "scor", 'Did you mean "score"?'),
         ({"m": "f = 1"}, "m", "f", "is a int"),
         ({"m": "x = 1\ndef f(:\n"}, "m", "f", "SyntaxError: invalid syntax in code/m.py, line 2"),
-        ({"m": "x = 1\n\nimport nowhere_at_all"}, "m", "f", "No module named 'nowhere_at_all' in code/m.py, line 3"),
+        (
+            {"m": "x = 1\n\nimport nowhere_at_all"},
+            "m",
+            "f",
+            "No module named 'nowhere_at_all' in code/m.py, line 3",
+        ),
         ({"m": "x = 1\nraise ValueError('no')"}, "m", "f", "ValueError: no in code/m.py, line 2"),
         ({"m": "import n", "n": "\n1 / 0"}, "m", "f", "code/n.py, line 2"),
         ({"m": "import n", "n": "a b"}, "m", "f", "code/n.py, line 1"),

@@ -90,7 +90,7 @@ def test_the_whole_table_is_read_before_builders_that_need_the_result():
 
 
 def test_a_circle_is_printed():
-    with pytest.raises(TVBuilderError, match='"[ab]" reads "[ab]" reads "[ab]"') as caught:
+    with pytest.raises(TVBuilderError, match=r'"[ab]" reads "[ab]" reads "[ab]"') as caught:
         make_plan(
             [
                 index(),
@@ -118,7 +118,7 @@ def test_a_builder_may_read_its_own_columns(name):
 
 
 def test_an_index_builder_is_needed():
-    with pytest.raises(TVBuilderError, match='no index builder.*"t_index"'):
+    with pytest.raises(TVBuilderError, match=r'no index builder.*"t_index"'):
         make_plan([builder("a", "[a]")], table="t")
 
 
@@ -127,7 +127,7 @@ def test_a_column_has_one_builder(other):
     builders = [builder("a", "[a]"), other]
     if other.name != "t_index":
         builders.append(index())
-    with pytest.raises(TVBuilderError, match='both make the column "a"'):
+    with pytest.raises(TVBuilderError, match=r'both make the column "a"'):
         make_plan(builders, table="t")
 
 
@@ -168,7 +168,7 @@ def test_an_explicit_dependency_on_self_orders_builders():
 
 
 def test_a_primary_key_names_columns_of_the_index_builder():
-    with pytest.raises(TVArgumentError, match='primary_key names "z"'):
+    with pytest.raises(TVArgumentError, match=r'primary_key names "z"'):
         make_plan([index(more="primary_key: [z]")], table="t")
 
 

@@ -212,7 +212,11 @@ code_module: m
 return_type: row-wise
 arguments: {{x: {json.dumps(value)}}}
 """
-    functions = {"rows": lambda: rows(list(numbers)), "note": lambda x: seen.append(x)}
+
+    def note(x):
+        seen.append(x)
+
+    functions = {"rows": lambda: rows(list(numbers)), "note": note}
     execute({"t_index": INDEX, "o": column}, functions)
     return seen
 
@@ -268,7 +272,10 @@ code_module: m
 arguments: {{x: '<<{reference}>>'}}
 """
     with pytest.raises(TableReferenceError, match="no current row"):
-        execute({"t_index": INDEX, "o": column}, {"rows": lambda: rows([1, 2, 9]), "note": lambda x: None})
+        execute(
+            {"t_index": INDEX, "o": column},
+            {"rows": lambda: rows([1, 2, 9]), "note": lambda x: None},
+        )
 
 
 @pytest.mark.parametrize("reference", ["self.k[index::0]", "people.name[id::1]"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -75,7 +76,7 @@ class View:
         cells = self._cells.get(name)
         if cells is None:
             with self._lock:
-                cells = self._cells[name] = self.series(name).tolist()
+                cells = self._cells[name] = _cells(self.series(name))
         return own(cells[row])
 
     def comparable(self, name: str) -> Comparable:
@@ -116,6 +117,15 @@ class View:
             if None not in key:
                 lookup.setdefault(key, []).append(row)
         return lookup
+
+
+def _cells(series: pd.Series) -> list[Any]:
+    """Give the values of a column; a missing text or category is NA, as in nullable columns."""
+    cells: list[Any] = series.tolist()
+    dtype = series.dtype
+    if isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
+        return [pd.NA if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells]
+    return cells
 
 
 def own(value: Any) -> Any:  # noqa: ANN401 - a cell holds anything

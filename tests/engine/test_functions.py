@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from tablevault.engine.functions import random_string, table_generation
+
+
+def test_random_text_has_twenty_letters_and_digits():
+    text = random_string.random_row_string(["a"])
+    assert len(text) == 20
+    assert text.isalnum()
+    assert text.isascii()
+
+
+def test_a_row_of_several_columns_is_a_list():
+    assert [len(text) for text in random_string.random_row_string(["a", "b"])] == [20, 20]
+
+
+def test_frames_and_generators_have_a_row_for_each_row():
+    df = pd.DataFrame({"x": [1, 2, 3]})
+    frame = random_string.random_column_string(df=df, column_names=["a", "b"], other=1)
+    assert list(frame.columns) == ["a", "b"]
+    assert len(frame) == 3
+    assert len(list(random_string.random_gen_string(["a"], df, other=1))) == 3
+
+
+def test_a_seed_gives_the_same_text():
+    df = pd.DataFrame({"x": [1, 2]})
+    first = list(random_string.random_gen_string(["a", "b"], df, seed=7))
+    assert first == list(random_string.random_gen_string(["a", "b"], df, seed=7))
+    assert first != list(random_string.random_gen_string(["a", "b"], df, seed=8))
+    assert random_string.random_row_string(["a"], seed=1) == random_string.random_row_string(
+        ["a"], seed=1
+    )
+
+
+@pytest.fixture
+def papers(tmp_path):
+    folder = tmp_path / "papers"
+    folder.mkdir()
+    for name in ("b.pdf", "a.pdf", "c.txt"):
+        (folder / name).write_text(name)
+    (folder / "d.pdf").mkdir()
+    (tmp_path / "artifacts").mkdir()
+    return tmp_path
+
+
+def test_files_are_copied_in_sorted_order(papers):
+    frame = table_generation.create_paper_table_from_folder(
+        str(papers / "papers"), 1, str(papers / "artifacts")
+    )
+    assert frame["file_name"].tolist() == ["a", "b"]
+    assert frame["artifact_name"].tolist() == ["a.pdf", "b.pdf"]
+    assert frame["original_path"].iloc[0] == str(papers / "papers" / "a.pdf")
+    assert (papers / "artifacts" / "b.pdf").read_text() == "b.pdf"
+
+
+def test_copies_are_numbered(papers):
+    frame = table_generation.create_paper_table_from_folder(
+        str(papers / "papers"), 2, str(papers / "artifacts"), extension=".txt"
+    )
+    assert frame["artifact_name"].tolist() == ["c_0.txt", "c_1.txt"]
+    assert frame["file_name"].tolist() == ["c_0", "c_1"]
+
+
+def test_no_file_gives_the_three_columns(papers):
+    frame = table_generation.create_paper_table_from_folder(
+        str(papers / "papers"), 1, str(papers / "artifacts"), extension=".none"
+    )
+    assert frame.shape == (0, 3)
+
+
+def test_frames_are_copied_cut_or_sampled():
+    df = pd.DataFrame({"x": range(10)})
+    copied = table_generation.create_data_table_from_table(df)
+    assert copied is not df
+    assert copied.equals(df)
+    assert table_generation.create_data_table_from_table(df, 3)["x"].tolist() == [0, 1, 2]
+    sample = table_generation.create_data_table_from_table(df, 3, random_sample=True, seed=1)
+    again = table_generation.create_data_table_from_table(df, 3, random_sample=True, seed=1)
+    assert sample.equals(again)
+    assert sample["x"].is_unique
+    assert len(table_generation.create_data_table_from_table(df, 30, random_sample=True)) == 10
+
+
+def test_csv_and_lists_become_frames(tmp_path):
+    (tmp_path / "x.csv").write_text("a,b\n1,x\n")
+    frame = table_generation.create_data_table_from_csv(str(tmp_path / "x.csv"))
+    assert frame["a"].tolist() == [1]
+    assert table_generation.create_data_table_from_list([1, 2])["temp_name"].tolist() == [1, 2]
