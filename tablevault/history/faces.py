@@ -118,11 +118,32 @@ class Faces:
             for ref, tip in self._repository.temp_refs().items()
             if (temp := temp_of_ref(ref)) is not None
         }
-        for temp in self._noted() - tips.keys():
+        for temp in self._noted() | tips.keys():
+            self._follow(temp, tips.get(temp))
+
+    def follow(self, temp: TempRef) -> None:
+        """Bring one face to its branch: lay it out, or remove it when the branch is gone."""
+        self._follow(temp, self._repository.tip(temp.ref))
+
+    def rename(self, old: TempRef, new: TempRef) -> None:
+        """Carry a face over to a new name with the artifacts in it, and lay it out anew.
+
+        Whatever was edited by hand was taken into the branch before it got its new name.
+        """
+        if self.folder(old).is_dir() and not self.folder(new).exists():
+            self.folder(new).parent.mkdir(parents=True, exist_ok=True)
+            self.folder(old).rename(self.folder(new))
+        tip = self._repository.tip(new.ref)
+        if tip is not None:
+            self.lay_out(new, tip)
+        self.remove(old)
+
+    def _follow(self, temp: TempRef, tip: CommitId | None) -> None:
+        """Bring one face to the tip of its branch."""
+        if tip is None:
             self._drop(temp)
-        for temp, tip in tips.items():
-            if self._laid(temp) != tip and not self._pending(temp, tip, self.builders(temp)):
-                self.lay_out(temp, tip)
+        elif self._laid(temp) != tip and not self._pending(temp, tip, self.builders(temp)):
+            self.lay_out(temp, tip)
 
     def _drop(self, temp: TempRef) -> None:
         """Remove the face of a branch that is gone, unless it holds builders nobody committed."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterable
 
 from tablevault.errors import TVFileError
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import BlobId, artifacts_dir, frame_path
+from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path
 from tablevault.objects.pointer import Pointer
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (ref TEXT PRIMARY KEY, commit_id TEXT);
+CREATE TABLE IF NOT EXISTS folded (commit_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS processes (
     process_id TEXT PRIMARY KEY, operation TEXT, commit_id TEXT, author TEXT, at REAL
 ) WITHOUT ROWID;
@@ -42,6 +44,33 @@ CREATE INDEX IF NOT EXISTS objects_by_instance ON objects (instance_id);
 """Facts about instances are keyed by ids, so commits may be folded in any order that a merge of
 several histories gives. `gone` holds deleted instances and tables: an instance is gone when its
 table is."""
+
+
+TABLES = (
+    "seen",
+    "folded",
+    "processes",
+    "tables",
+    "renames",
+    "instances",
+    "inactive",
+    "gone",
+    "objects",
+)
+
+
+def fold_commits(
+    connection: sqlite3.Connection, repository: Repository, tips: Iterable[CommitId]
+) -> None:
+    """Fold every commit that can be reached from `tips` and was not folded before."""
+    waiting = list(tips)
+    while waiting:
+        commit_id = waiting.pop()
+        inserted = connection.execute("INSERT OR IGNORE INTO folded VALUES (?)", (commit_id,))
+        if inserted.rowcount:
+            commit = repository.commit(commit_id)
+            fold_commit(connection, repository, commit)
+            waiting.extend(commit.parents)
 
 
 def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tablevault.history.fold import SCHEMA, fold_commit
+from tablevault.history.fold import SCHEMA, TABLES, fold_commits
 from tablevault.history.repository import Repository
-from tablevault.names import MAIN, CommitId, InstanceId, ObjectId, TableId
+from tablevault.names import CommitId, InstanceId, ObjectId, TableId
 from tablevault.objects.disposable import Disposable
 
 _COLUMNS = (
@@ -117,11 +117,15 @@ class Index:
 
     def process(self, process_id: str) -> IndexedProcess | None:
         """Find an operation that ended with a commit."""
-        rows = self._query(
+        sql = (
             "SELECT process_id, operation, commit_id, author, at FROM processes"
-            " WHERE process_id = ?",
-            (process_id,),
+            " WHERE process_id = ?"
         )
+        rows = self._query(sql, (process_id,))
+        if not rows:
+            # Operations on temporary instances are commits on branches, not yet on main.
+            self._safely(lambda _: self._fold(with_temps=True))
+            rows = self._query(sql, (process_id,))
         if not rows:
             return None
         row = rows[0]
@@ -199,39 +203,28 @@ class Index:
             self._fold()
             read(self._file.connection())
 
-    def _fold(self) -> None:
-        """Bring the index to the tips of ``main`` and of the temporary branches."""
-        tips = {MAIN: self._repository.main(), **self._repository.temp_refs()}
-        if self._seen(self._file.connection()) == tips:
+    def _fold(self, *, with_temps: bool = False) -> None:
+        """Bring the index to the tip of ``main``, and of the temporary branches when asked."""
+        tip = self._repository.main()
+        if not with_temps and self._seen(self._file.connection()) == tip:
             return
+        tips = [tip, *self._repository.temp_refs().values()] if with_temps else [tip]
         with self._file.write() as connection:
             seen = self._seen(connection)
-            known = [tip for tip in seen.values() if self._repository.has(tip)]
-            if not self._continues(seen, tips[MAIN]):
+            if seen is not None and not self._continues(seen, tip):
                 # Somebody rewrote main: what was folded may no longer be true.
-                for table in (
-                    "instances",
-                    "inactive",
-                    "gone",
-                    "objects",
-                    "processes",
-                    "tables",
-                    "renames",
-                ):
-                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - names above
-                known = []
-            for commit in self._repository.new_commits(tips.values(), known):
-                fold_commit(connection, self._repository, commit)
-            connection.execute("DELETE FROM seen")
-            connection.executemany("INSERT INTO seen VALUES (?, ?)", tips.items())
+                for table in TABLES:
+                    connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
+            fold_commits(connection, self._repository, tips)
+            connection.execute("INSERT OR REPLACE INTO seen VALUES ('main', ?)", (tip,))
 
-    def _seen(self, connection: sqlite3.Connection) -> dict[str, CommitId]:
-        """Tips up to which history is folded."""
-        return {row[0]: CommitId(row[1]) for row in connection.execute("SELECT * FROM seen")}
+    def _seen(self, connection: sqlite3.Connection) -> CommitId | None:
+        """Give the tip of ``main`` up to which history is folded."""
+        row = connection.execute("SELECT commit_id FROM seen").fetchone()
+        return None if row is None else CommitId(row[0])
 
-    def _continues(self, seen: dict[str, CommitId], tip: CommitId) -> bool:
-        """Tell whether history goes on from what was seen."""
-        if MAIN not in seen:
-            return not seen
-        old = seen[MAIN]
-        return self._repository.has(old) and self._repository.is_ancestor(old, tip)
+    def _continues(self, seen: CommitId, tip: CommitId) -> bool:
+        """Tell whether history goes on from what was seen; the next commit mostly does."""
+        if seen in self._repository.commit(tip).parents:
+            return True
+        return self._repository.has(seen) and self._repository.is_ancestor(seen, tip)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import os
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
 import pygit2
-from pygit2.enums import SortMode
 
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.message import Message, decode_message
@@ -202,17 +201,6 @@ class Repository:
     def write_blob(self, data: bytes) -> BlobId:
         """Write a blob."""
         return BlobId(str(self.handle.create_blob(data)))
-
-    def new_commits(self, tips: Iterable[CommitId], known: Iterable[CommitId]) -> Iterator[Commit]:
-        """Walk what is reachable from `tips` and not from `known`, parents first."""
-        handle = self.handle
-        walker = handle.walk(None, SortMode.TOPOLOGICAL | SortMode.REVERSE)
-        for tip in tips:
-            walker.push(tip)
-        for seen in known:
-            walker.hide(seen)
-        for found in walker:
-            yield _commit(found)
 
     def commit(self, commit: CommitId) -> Commit:
         """Read one commit."""

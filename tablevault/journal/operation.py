@@ -20,7 +20,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.journal import locks
 from tablevault.journal.journal import Journal
 from tablevault.journal.record import Hold, Record, Request
-from tablevault.journal.recovery import catch_up, needed_elsewhere, roll_back, roll_forward
+from tablevault.journal.recovery import follow, needed_elsewhere, roll_back, roll_forward
 from tablevault.names import (
     CommitId,
     ObjectId,
@@ -115,13 +115,13 @@ class Operation:
         whatever becomes of the working tree: that is repaired by whoever comes next.
         """
         with self._journal.commit_lock():
-            catch_up(self._journal)
-            commit = self._retry(plan)
+            self._journal.worktree.refresh(self._journal.repository.main())
+            change, commit = self._retry(plan)
             self.published = commit
-            self._follow()
+            self._follow(change)
         return commit
 
-    def _retry(self, plan: Plan) -> CommitId:
+    def _retry(self, plan: Plan) -> tuple[Change, CommitId]:
         """Publish, again and again while other programs move or lock refs."""
         deadline = time.monotonic() + self._journal.lock_timeout_s
         wait = _FIRST_WAIT_S
@@ -137,7 +137,7 @@ class Operation:
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
 
-    def _try_to_publish(self, plan: Plan) -> CommitId:
+    def _try_to_publish(self, plan: Plan) -> tuple[Change, CommitId]:
         """Plan on the newest tip, write the commits, move the refs."""
         journal = self._journal
         main = journal.repository.main()
@@ -157,7 +157,7 @@ class Operation:
         self._update(replace(self.record, moves=draft.moves), durable=len(draft.moves) > 1)
         journal.repository.move(draft.moves, change.message.subject)
         # Dies here: the operation has happened, `roll_forward` makes the other moves.
-        return draft.commit
+        return change, draft.commit
 
     def _base(self, main: CommitId) -> CommitId:
         """Give `main`, or a commit on top of it with the code that was edited by hand."""
@@ -167,10 +167,10 @@ class Operation:
             return main
         return write_by_hand(journal.repository, main, edits, self._signing())
 
-    def _follow(self) -> None:
+    def _follow(self, change: Change) -> None:
         """Bring working tree, faces and index after the commit; a failure is repaired later."""
         try:
-            catch_up(self._journal)
+            follow(self._journal, change)
             self._journal.index.catch_up()
         except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)

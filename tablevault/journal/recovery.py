@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from tablevault.history.change import Change
 from tablevault.history.repository import RefBusyError, RefMove, RefMovedError
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.journal import Journal
 from tablevault.journal.record import Record
-from tablevault.names import ObjectId, ProcessId, frame_path, temp_of_ref
+from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, temp_of_ref
 
 _log = logging.getLogger("tablevault")
 
 
 def catch_up(journal: Journal) -> None:
-    """Let working tree and faces follow the refs; take the commit lock before."""
+    """Let working tree and all faces follow the refs; take the commit lock before."""
     journal.worktree.refresh(journal.repository.main())
     journal.faces.sync()
+
+
+def follow(journal: Journal, change: Change) -> None:
+    """Let working tree and the faces that `change` touched follow it."""
+    journal.worktree.refresh(journal.repository.main())
+    for branch in change.branches:
+        if branch.renamed_from is not None:
+            journal.faces.rename(branch.renamed_from, branch.temp)
+        else:
+            journal.faces.follow(branch.temp)
+    for removed in change.removed:
+        journal.faces.follow(removed.temp)
 
 
 def recover(journal: Journal) -> None:
@@ -51,9 +64,22 @@ def roll_forward(journal: Journal, record: Record) -> bool:
                     journal.repository.move([move], f"recover {record.request.operation}")
                 except (RefMovedError, RefBusyError) as error:
                     _log.warning("Ref %s could not be moved: %s", move.ref, error)
+        for old, new in _renamed_temps(record.moves):
+            journal.faces.rename(old, new)
         catch_up(journal)
     _end(journal, record)
     return True
+
+
+def _renamed_temps(moves: Sequence[RefMove]) -> list[tuple[TempRef, TempRef]]:
+    """Find temporary instances that moved to another table name: same version, two refs."""
+    temps = [(temp_of_ref(move.ref), move) for move in moves]
+    made = {temp.version: temp for temp, move in temps if temp is not None and move.old is None}
+    return [
+        (temp, made[temp.version])
+        for temp, move in temps
+        if temp is not None and move.new is None and temp.version in made
+    ]
 
 
 def roll_back(journal: Journal, record: Record) -> None:
