@@ -81,7 +81,8 @@ def _filter() -> dict[str, str]:
     """Give the settings of the LFS filter."""
     if shutil.which("git-lfs"):
         return _STOCK_FILTER
-    command = f"{shlex.quote(sys.executable)} -m tablevault.drivers.filter"
+    # -P: the vault is the current folder, and no file in it may pose as a Python module.
+    command = f"{shlex.quote(sys.executable)} -P -m tablevault.drivers.filter"
     return {
         "clean": f"{command} clean %f",
         "smudge": f"{command} smudge %f",
