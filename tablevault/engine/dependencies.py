@@ -5,14 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from tablevault.engine.fields import Place
 from tablevault.engine.reference import Reference, parse_template
 from tablevault.engine.reference.view import INDEX
 from tablevault.errors import TableReferenceError
-
-if TYPE_CHECKING:
-    from tablevault.engine.fields import Place
 
 _ALL_COLUMNS = re.compile(r"\s*\.\s*\*\s*$")
 _ALLOWED = "text such as orders, orders.amount, orders.{id,amount}, orders.* or orders(base).amount"

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
+import pandas as pd
 
-    import pandas as pd
-
-    from tablevault.names import InstanceId
+from tablevault.names import InstanceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -121,16 +121,22 @@ def _key(node: Node, tables: Tables, row: int | None) -> Any:  # noqa: ANN401 - 
 
 def references(node: Node) -> Iterator[Reference]:
     """Give every reference in a node, nested ones too."""
+    for template in templates(node):
+        yield from template.references()
+
+
+def templates(node: Node) -> Iterator[Template]:
+    """Give every template in a node."""
     match node:
         case Template():
-            yield from node.references()
+            yield node
         case ListNode(items) | SetNode(items):
             for item in items:
-                yield from references(item)
+                yield from templates(item)
         case MapNode(pairs):
             for key, item in pairs:
-                yield from references(key)
-                yield from references(item)
+                yield from templates(key)
+                yield from templates(item)
         case _:
             return
 

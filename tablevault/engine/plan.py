@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import graphlib
 import heapq
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
 
+from tablevault.engine.builder import Builder
 from tablevault.engine.dependencies import Dependency, dependencies_of, merged
 from tablevault.engine.nodes import references
 from tablevault.errors import TVArgumentError, TVBuilderError
 from tablevault.names import SELF, index_builder
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from tablevault.engine.builder import Builder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

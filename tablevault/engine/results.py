@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tablevault.engine.reference.view import own, owned
+from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.dtypes import cast, infer
-
-if TYPE_CHECKING:
-    from tablevault.engine.settle import Job
 
 _SHOWN = 80
 _MOST_ROWS = 5

@@ -7,20 +7,18 @@ import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.inputs import Inputs, Source
+from tablevault.engine.plan import Plan
 from tablevault.engine.rows import call_rows
 from tablevault.engine.settle import Job, settle
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TVBuilderError
 from tablevault.progress import Progress, Silent
-
-if TYPE_CHECKING:
-    from tablevault.engine.inputs import Inputs, Source
-    from tablevault.engine.plan import Plan
 
 Function = Callable[..., Any]
 
@@ -145,7 +143,7 @@ def _check_arguments(job: Job, function: Function) -> None:
     if names is None:
         return
     try:
-        signature = inspect.signature(function)
+        signature = inspect.signature(function, follow_wrapped=False)  # what is called
     except (ValueError, TypeError):  # some functions written in C have none
         return
     try:

@@ -3,20 +3,30 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from tablevault.engine.builder import READERS, Builder, Kind, ReturnType
 from tablevault.engine.fields import Place
-from tablevault.engine.nodes import MapNode, Node, grow, with_keywords
+from tablevault.engine.nodes import MapNode, Node, grow, templates, with_keywords
 from tablevault.engine.plan import Plan, make_plan
-from tablevault.engine.reference import Tables, Template
-from tablevault.errors import TVBuilderError, TVTableError
+from tablevault.engine.reference import Tables, Template, check
+from tablevault.errors import TableReferenceError, TVBuilderError, TVTableError
 from tablevault.frames.dtypes import parse_dtype
+from tablevault.names import SELF
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
+_KNOWN = (
+    "changed_columns",
+    "function",
+    "module",
+    "is_custom",
+    "return_type",
+    "n_threads",
+    "dtypes",
+    "primary_key",
+    "keep_old",
+)
 _LISTS = ("changed_columns", "primary_key")
 
 
@@ -39,12 +49,13 @@ class Job:
 
     def keywords(self, tables: Tables, row: int | None = None) -> dict[str, Any]:
         """Evaluate the arguments for one call; they belong to the function that gets them."""
-        found = grow(self.arguments, tables, row)
-        place = Place(self.name, "arguments")
-        for name in place.mapping(found):
+        found: dict[str, Any] = grow(self.arguments, tables, row)
+        for name in found:
             if not isinstance(name, str):
-                raise place.at(f", key {name!r:.40}").wrong(name, "the name of a parameter")
-        return dict(found)
+                raise Place(self.name, "arguments").wrong(
+                    name, "a mapping from names of parameters"
+                )
+        return found
 
     def known_keywords(self) -> tuple[str, ...] | None:
         """Give the names of the arguments; None when references decide them."""
@@ -76,20 +87,17 @@ def settle(plan: Plan, tables: Tables, keywords: Mapping[str, str]) -> tuple[tup
     ------
     TVBuilderError
         A reference gave what its field may not hold, or columns clash.
-    TVTableError
-        A dtype is not known.
+    TableReferenceError
+        A table, instance or column that is named does not exist.
     """
     jobs = {builder.name: _job(builder, tables, keywords) for builder in plan.order}
     known = [
-        replace(
-            builder,
-            changed_columns=jobs[builder.name].changed_columns,
-            primary_key=jobs[builder.name].primary_key,
-            dtypes=jobs[builder.name].dtypes,
-        )
+        replace(builder, **{field: getattr(jobs[builder.name], field) for field in _KNOWN})
         for builder in plan.order
     ]
     plan = make_plan(known, table=plan.table)
+    for builder in plan.order:
+        _check_reads(builder, tables, plan.columns)
     return tuple(jobs[builder.name] for builder in plan.order), plan
 
 
@@ -111,6 +119,29 @@ def _job(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Job:
         arguments=nodes["arguments"],
         **read,
     )
+
+
+def _check_reads(builder: Builder, tables: Tables, own: tuple[str, ...]) -> None:
+    """Refuse references and dependencies to what is not there, before anything is called."""
+    for node in builder.nodes.values():
+        for template in templates(node):
+            check(template, tables, own)
+    for dependency in builder.dependencies:
+        if dependency.table == SELF:
+            continue
+        try:
+            names = tables.view(dependency.table, dependency.selector).names
+        except TableReferenceError as error:
+            facts = {**error.facts, "builder": builder.name, "field": "dependencies"}
+            raise TableReferenceError(error.message, error.hint, **facts) from error
+        for column in dependency.columns or ():
+            if column not in names:
+                raise TableReferenceError(
+                    f'Table "{dependency.table}" has no column "{column}".',
+                    "Correct the field dependencies, or remove the column from it.",
+                    builder=builder.name,
+                    field="dependencies",
+                )
 
 
 def _checked_dtypes(

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tablevault.engine.inputs import Inputs, Source
 from tablevault.engine.reference.view import View, own
 from tablevault.frames.dtypes import infer
 from tablevault.names import SELF
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tablevault.engine.inputs import Inputs, Source
 
 
 class Draft(View):

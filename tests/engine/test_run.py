@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 import time
@@ -539,7 +540,40 @@ def test_rows_in_threads_do_not_see_each_other(fill):
 # -- what is told -----------------------------------------------------------------------------
 
 
-def test_sources_are_named_once_and_only_when_read(execute, inputs):
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("<<nope>>", "<<nope>>"),
+        ("<<people(other)>>", "<<people(other)>>"),
+        ("<<people.nme>>", "<<people.nme>>"),
+        ("<<people.name[nme::1]>>", "<<people.name[nme::1]>>"),
+        ("x <<people.name[id::<<cfg.valu[key::1]>>]>>", "<<cfg.valu[key::1]>>"),
+        ("<<self.missing>>", "<<self.missing>>"),
+    ],
+)
+def test_what_is_not_there_is_found_before_anything_is_called(execute, value, place):
+    texts = {"t_index": index(), "o": column(arguments=f'{{x: ["{value}"]}}')}
+    with pytest.raises(TableReferenceError) as caught:
+        execute(texts, {"rows": lambda: 1 / 0, "f": lambda x: 1 / 0})
+    assert caught.value.builder == "o"
+    assert caught.value.field == "arguments.x[0]"
+    assert caught.value.text[caught.value.start : caught.value.end] == place
+
+
+@pytest.mark.parametrize("entry", ["nope", "people(other)", "people.nme"])
+def test_explicit_dependencies_have_to_exist(execute, entry):
+    texts = {"t_index": index(dependencies=f"['{entry}']")}
+    with pytest.raises(TableReferenceError, match="dependencies"):
+        execute(texts, {"rows": lambda: 1 / 0})
+
+
+def test_explicit_dependencies_are_sources(execute):
+    texts = {"t_index": index(dependencies="[people.name, vers(base), 'self.k']")}
+    result = execute(texts, {"rows": rows})
+    assert [each.table for each in result.sources] == ["people", "vers"]
+
+
+def test_sources_are_named_once(execute, inputs):
     arguments = "{a: '<<people.name[id::1]>>', b: '<<people(base).age>>', c: '<<vers.v>>'}"
     texts = {"t_index": index(arguments=arguments)}
     result = execute(texts, {"rows": lambda a, b, c: rows()})
@@ -578,3 +612,17 @@ def test_columns_of_later_builders_are_not_there_yet(execute):
     with pytest.raises(TableReferenceError, match=r'no column "z"'):
         execute({"t_index": index(arguments="{x: '<<self.z>>'}")}, {"rows": lambda x: rows()})
     assert execute(texts, {"rows": lambda x: rows()}).frame.shape == (3, 2)
+
+
+def test_a_decorated_function_is_asked_for_what_it_takes_itself(fill):
+    @functools.wraps(lambda client, row: None)
+    def with_client(**given):
+        return given["row"]
+
+    frame = fill(with_client, return_type="row-wise", arguments="{row: <<self.index>>}")
+    assert frame["o"].tolist() == [0, 1, 2]
+
+
+def test_a_key_that_is_no_text_is_no_parameter(fill):
+    with pytest.raises(TVBuilderError, match="field arguments is 1"):
+        fill(lambda **given: 1, arguments="{1: x}")

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import random
 import string
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 import pandas as pd
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 _LENGTH = 20
 _LETTERS = string.ascii_letters + string.digits

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
-from tablevault.engine.reference.evaluate import Tables, evaluate
+from tablevault.engine.reference.evaluate import Tables, check, evaluate
 from tablevault.engine.reference.grammar import Condition, Reference, Template, parse_template
 from tablevault.engine.reference.view import View
 
-__all__ = ["Condition", "Reference", "Tables", "Template", "View", "evaluate", "parse_template"]
+__all__ = [
+    "Condition",
+    "Reference",
+    "Tables",
+    "Template",
+    "View",
+    "check",
+    "evaluate",
+    "parse_template",
+]

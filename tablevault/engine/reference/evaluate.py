@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import difflib
 from bisect import bisect_left
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import TYPE_CHECKING, Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import pandas as pd
 
 from tablevault.engine.reference.compare import POSITIONS, Comparable, is_scalar
+from tablevault.engine.reference.grammar import Condition, Reference, Template, Word
 from tablevault.engine.reference.view import INDEX, View
 from tablevault.errors import TableReferenceError
 from tablevault.names import SELF
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from tablevault.engine.reference.grammar import Condition, Reference, Template, Word
 
 _SHOWN = 12
 
@@ -30,7 +27,7 @@ class Tables(Protocol):
         """Give the table; raises TableReferenceError when there is none."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Scope:
     """What one evaluation knows: the tables, the current row if any, the template."""
 
@@ -89,6 +86,34 @@ def evaluate(template: Template, tables: Tables, row: int | None = None) -> Any:
     return "".join(part if isinstance(part, str) else _text(part, scope) for part in template.parts)
 
 
+def check(template: Template, tables: Tables, own: Sequence[str]) -> None:
+    """Refuse what is not there, as far as that can be told without evaluating anything.
+
+    Parameters
+    ----------
+    template : Template
+        From `parse_template`.
+    tables : Tables
+        Gives the views of the tables that are named.
+    own : sequence of str
+        Columns that the table under construction will have.
+
+    Raises
+    ------
+    TableReferenceError
+        A table, instance or column does not exist.
+    """
+    scope = _Scope(tables, None, template)
+    for reference in template.references():
+        if not isinstance(reference.table, str) or not isinstance(reference.selector, str):
+            continue
+        names = own if reference.table == SELF else _view(reference, scope).names
+        keys = (condition.key for condition in reference.conditions)
+        for word in (*(reference.columns or ()), *keys):
+            if isinstance(word, str):
+                _check_column(word, reference, names, scope)
+
+
 def _text(reference: Reference, scope: _Scope) -> str:
     """Give the result as the text that is spliced into other text."""
     result = _result(reference, scope)
@@ -121,8 +146,13 @@ def _result(reference: Reference, scope: _Scope) -> Any:  # noqa: ANN401 - as ab
 
 def _view(reference: Reference, scope: _Scope) -> View:
     """Find the table of a reference."""
-    table = _word(reference.table, scope.fixed())
-    selector = "" if table == SELF else _word(reference.selector, scope.fixed())
+    table, selector = reference.table, reference.selector
+    if not isinstance(table, str):
+        table = _word(table, scope.fixed())
+    if table == SELF:
+        selector = ""
+    elif not isinstance(selector, str):
+        selector = _word(selector, scope.fixed())
     try:
         return scope.tables.view(table, selector)
     except TableReferenceError as error:
@@ -136,16 +166,16 @@ def _columns(reference: Reference, view: View, scope: _Scope) -> tuple[str, ...]
         return view.names
     columns = tuple(_word(column, scope) for column in reference.columns)
     for column in columns:
-        _check_column(column, reference, view, scope)
+        _check_column(column, reference, view.names, scope)
     return columns
 
 
-def _check_column(column: str, reference: Reference, view: View, scope: _Scope) -> None:
+def _check_column(column: str, reference: Reference, names: Sequence[str], scope: _Scope) -> None:
     """Refuse a column that the table does not have."""
-    if column in view.names or column == INDEX:
+    if column in names or column == INDEX:
         return
-    near = difflib.get_close_matches(column, view.names, 1)
-    hint = f'Did you mean "{near[0]}"?' if near else f"It has: {_listed(view.names)}."
+    near = difflib.get_close_matches(column, names, 1)
+    hint = f'Did you mean "{near[0]}"?' if near else f"It has: {_listed(names)}."
     scope.fail(f'Table "{reference.table}" has no column "{column}".', reference, hint)
 
 
@@ -155,7 +185,7 @@ def _rows(reference: Reference, view: View, scope: _Scope) -> Sequence[int]:
     later: list[tuple[str, Condition]] = []
     for condition in reference.conditions:
         key = _word(condition.key, scope)
-        _check_column(key, reference, view, scope)
+        _check_column(key, reference, view.names, scope)
         if key == INDEX or condition.high is not None:
             later.append((key, condition))
         else:

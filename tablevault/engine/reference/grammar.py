@@ -13,14 +13,12 @@ before a reference is written twice.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from dataclasses import field as attribute
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TypeAlias
 
 from tablevault.engine.reference.tokens import RULES, Tokenizer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DEEPEST = 20
 """References may be nested so deep. Text from a stranger must not exhaust the interpreter."""

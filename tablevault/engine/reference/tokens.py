@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from tablevault.errors import TableReferenceError
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 RULES: Mapping[str, re.Pattern[str]] = MappingProxyType(
     {
