@@ -1,0 +1,54 @@
+"""What an operation costs in a vault with 10,000 instances against one with 10."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pygit2
+from pairs import Row, median_of_pairs
+
+from tablevault import TableVault
+
+AIM = "1.2"
+MANY, FEW = 10_000, 10
+
+
+def _fill(path: Path, instances: int) -> TableVault:
+    """Make a vault with `instances` instances in five tables; not durably, to save time."""
+    vault = TableVault(path, "ana", create=True)
+    pygit2.settings.enable_fsync_gitdir(False)
+    for table in range(5):
+        vault.create_table(f"t{table}")
+    for number in range(instances):
+        table = f"t{number % 5}"
+        vault.create_instance(table, external_edit=True)
+        vault.write_instance(pd.DataFrame({"n": [number]}), table)
+    pygit2.settings.enable_fsync_gitdir(True)
+    return vault
+
+
+def after_many(folder: Path, pairs: int) -> list[Row]:
+    """Measure operations and reads in both vaults by turns."""
+    instances = MANY if pairs > 5 else MANY // 10
+    many, few = _fill(folder / "many", instances), _fill(folder / "few", FEW)
+
+    def row(name: str, step) -> Row:
+        return median_of_pairs(
+            f"{name}, {instances:,} instances",
+            lambda i: step(many, i),
+            lambda i: step(few, i),
+            pairs=pairs,
+            aim=AIM,
+        )
+
+    def write(vault: TableVault, number: int) -> None:
+        vault.create_instance("t0", external_edit=True)
+        vault.write_instance(pd.DataFrame({"n": [-number]}), "t0")
+
+    return [
+        row("create_table", lambda vault, i: vault.create_table(f"x{i}")),
+        row("create_instance and write_instance", write),
+        row("get_dataframe", lambda vault, _: vault.get_dataframe("t0")),
+        row("open", lambda vault, _: TableVault(vault._vault.path, "ana")),  # noqa: SLF001 - its path
+    ]

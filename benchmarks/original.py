@@ -1,0 +1,51 @@
+"""The same script on tablevault 0.1.1, in a virtual environment of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+from pairs import Row, from_times
+
+ENVIRONMENT = Path(os.environ.get("TABLEVAULT_ORIGINAL", Path.home() / ".cache/tablevault-0.1.1"))
+SCRIPT = Path(__file__).with_name("original_script.py")
+
+
+def against(folder: Path, pairs: int) -> list[Row]:
+    """Run both interpreters by turns, each with a fresh vault, and pair the medians."""
+    _make_environment()
+    rounds = max(3, pairs // 8)
+    ours: dict[str, list[float]] = {}
+    theirs: dict[str, list[float]] = {}
+    for number in range(rounds):
+        for python, times in ((Path(sys.executable), ours), (_python(), theirs)):
+            target = folder / f"{'ours' if times is ours else 'theirs'}-{number}"
+            for name, seconds in _run(python, target).items():
+                times.setdefault(name, []).append(seconds)
+    return [from_times(name, ours[name], theirs[name], aim="below 1") for name in ours]
+
+
+def _run(python: Path, target: Path) -> dict[str, float]:
+    """Run the script and read its medians."""
+    command = [str(python), str(SCRIPT), str(target)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def _python() -> Path:
+    """Interpreter of the environment with the original."""
+    return ENVIRONMENT / "bin" / "python"
+
+
+def _make_environment() -> None:
+    """Install the original, once."""
+    if not _python().exists():
+        venv.create(ENVIRONMENT, with_pip=True)
+    probe = [str(_python()), "-c", "import tablevault.core"]
+    if subprocess.run(probe, capture_output=True, check=False).returncode:
+        command = [str(_python()), "-m", "pip", "install", "-q", "tablevault==0.1.1", "pandas<3"]
+        subprocess.run(command, check=True)
