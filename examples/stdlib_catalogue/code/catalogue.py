@@ -1,0 +1,78 @@
+"""Measure the modules of the standard library: the functions that the builders call."""
+
+from __future__ import annotations
+
+import ast
+import shutil
+import sysconfig
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+
+Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def collect(artifact_folder: str) -> pd.DataFrame:
+    """Copy the library's top-level modules into the artifact folder; one row for each.
+
+    `artifact_folder` is what ``~ARTIFACT_FOLDER~`` in the builder stands for.
+    """
+    names = []
+    for source in sorted(Path(sysconfig.get_paths()["stdlib"]).glob("*.py")):
+        shutil.copyfile(source, Path(artifact_folder) / source.name)
+        names.append(source.name)
+    return pd.DataFrame({"module": [name.removesuffix(".py") for name in names], "source": names})
+
+
+def measure(path: str) -> tuple[int, int, int, int]:
+    """Count lines, functions, classes and imported modules of one file."""
+    text = Path(path).read_bytes()
+    tree = ast.parse(text)
+    classes = sum(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
+    return len(text.splitlines()), len(list(_functions(tree))), classes, len(_imports(tree))
+
+
+def documented(path: str, count_private: bool) -> float | None:
+    """Give the share of functions with a docstring; None when the file has no function.
+
+    `count_private` says whether a name with one leading underscore, as in ``_helper``, counts.
+    """
+    functions = [
+        function
+        for function in _functions(ast.parse(Path(path).read_bytes()))
+        if count_private or not _is_private(function.name)
+    ]
+    if not functions:
+        return None
+    return sum(ast.get_docstring(each) is not None for each in functions) / len(functions)
+
+
+def rank(modules: pd.DataFrame, at_least: int) -> pd.DataFrame:
+    """Order modules by the share that is documented, those with few functions left out."""
+    ranked = modules[modules["functions"] >= at_least].sort_values(
+        ["documented", "functions", "module"], ascending=[False, False, True]
+    )
+    columns = ranked[["module", "documented", "functions"]].reset_index(drop=True)
+    return columns.assign(place=columns.index + 1)
+
+
+def _functions(tree: ast.AST) -> Iterator[Function]:
+    """Give all functions of a module: methods and inner functions, too."""
+    return (node for node in ast.walk(tree) if isinstance(node, Function))
+
+
+def _is_private(name: str) -> bool:
+    """Tell ``_helper`` from ``helper`` and ``__init__``."""
+    return name.startswith("_") and not name.endswith("__")
+
+
+def _imports(tree: ast.AST) -> set[str]:
+    """Give the top-level names of all modules that are imported anywhere in the file."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found.update(alias.name.split(".")[0] for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            found.add(node.module.split(".")[0])
+    return found
