@@ -101,11 +101,6 @@ def inputs():
 
 
 @pytest.fixture
-def memory():
-    return MemoryInputs
-
-
-@pytest.fixture
 def execute(inputs):
     """Run builders given as YAML against functions given as Python objects or module texts."""
 
@@ -126,16 +121,3 @@ def execute(inputs):
         )
 
     return call
-
-
-INDEX = """
-builder_type: IndexBuilder
-changed_columns: [k, n]
-python_function: rows
-code_module: m
-arguments: {}
-"""
-
-
-def rows():
-    return pd.DataFrame({"k": ["Ann", "Bob", "Zed"], "n": [1, 2, 9]})
