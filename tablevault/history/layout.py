@@ -65,7 +65,8 @@ def configure(path: Path) -> None:
     A plain ``git clone`` of a vault becomes whole by this, too. The LFS filter is git-lfs where
     that is installed, else the one of this package, so that git works either way.
     """
-    (path / ".git" / "tablevault" / "tmp").mkdir(parents=True, exist_ok=True)
+    for folder in ("tmp", "processes"):
+        (path / ".git" / "tablevault" / folder).mkdir(parents=True, exist_ok=True)
     (path / CODE_DIR).mkdir(exist_ok=True)
     config = pygit2.Repository(str(path)).config
     # A dataframe in the working tree is a hard link to its object: each new link changes the

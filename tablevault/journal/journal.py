@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import BaseFileLock, FileLock, Timeout
 
 from tablevault.errors import TVLockError
 from tablevault.history.faces import Faces
@@ -31,6 +31,11 @@ class Journal:
     index: Index
     files: JournalFiles
     lock_timeout_s: float = 10.0
+    _commit_lock: BaseFileLock = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Make the lock once: that costs more than taking it."""
+        object.__setattr__(self, "_commit_lock", FileLock(self.state / "commit.lock"))
 
     @contextmanager
     def commit_lock(self) -> Iterator[None]:
@@ -39,7 +44,7 @@ class Journal:
         Under it: read the tip, build trees, write commits, move refs, refresh the working tree.
         """
         try:
-            with FileLock(self.state / "commit.lock", timeout=max(self.lock_timeout_s, 10.0)):
+            with self._commit_lock.acquire(timeout=max(self.lock_timeout_s, 10.0)):
                 yield
         except Timeout as error:
             raise TVLockError(

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from filelock import BaseFileLock, Timeout
 
@@ -69,6 +70,7 @@ class Operation:
         self.record = record
         self.published: CommitId | None = None
         self._new_objects: list[ObjectId] = []
+        self._has_drafts = False
 
     @property
     def process_id(self) -> ProcessId:
@@ -77,7 +79,13 @@ class Operation:
 
     def new_draft(self) -> Draft:
         """Open a temporary file to write an object into; it is gone when the operation ends."""
+        self._has_drafts = True
         return self._journal.store.draft(self._journal.owner(self.process_id))
+
+    def draft_of(self, source: Path) -> Draft:
+        """Copy a file into a draft, closed."""
+        self._has_drafts = True
+        return self._journal.store.draft_of(source, self._journal.owner(self.process_id))
 
     def keep(self, drafts: Sequence[Draft]) -> None:
         """Move closed drafts into the object store, where they are taken back on failure."""
@@ -153,8 +161,9 @@ class Operation:
         draft = write_change(
             journal.repository, change, main=main, base=base, signing=self._signing()
         )
-        # Dies here: nothing has moved, the record says where to go back to.
-        self._update(replace(self.record, moves=draft.moves), durable=len(draft.moves) > 1)
+        # Dies here: nothing has moved.
+        if len(draft.moves) > 1:
+            self._update(replace(self.record, moves=draft.moves), durable=True)
         journal.repository.move(draft.moves, change.message.subject)
         # Dies here: the operation has happened, `roll_forward` makes the other moves.
         return change, draft.commit
@@ -186,7 +195,8 @@ class Operation:
 
     def close(self) -> None:
         """End a process that succeeded."""
-        self._journal.store.discard(self._journal.owner(self.process_id))
+        if self._has_drafts:
+            self._journal.store.discard(self._journal.owner(self.process_id))
         self._journal.files.remove(self.process_id)
 
     def revert(self, error: BaseException) -> None:
@@ -290,7 +300,7 @@ def _record_of(journal: Journal, request: Request, actor: Actor, process_id: Pro
                 f"Call {known.request.operation} with this process_id to go on with it.",
                 process=process_id,
             )
-        if known.moves and roll_forward(journal, known):
+        if roll_forward(journal, known):
             known = None
     if known is None and actor.process_id and is_finished(journal, process_id):
         raise TVProcessError(
@@ -324,7 +334,7 @@ def _blocking(
         holder = found[0]
         if journal.files.is_alive(holder.process_id):
             return found
-        if holder.moves and roll_forward(journal, holder):
+        if roll_forward(journal, holder):
             continue
         if holder.named:
             return found

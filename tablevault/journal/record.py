@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
 from tablevault.history.repository import RefMove
 from tablevault.names import CommitId, ObjectId, ProcessId
@@ -67,13 +67,34 @@ class Record:
     pins: tuple[ObjectId, ...] = ()
     """Objects in the store that the process is about to need."""
     moves: tuple[RefMove, ...] = ()
-    """Ref moves that are being made: the first one is the commit point."""
+    """Ref moves that are being made, the first one is the commit point; noted when there are
+    several. Whether an operation has happened is told by history, which names its process."""
     error: tuple[str, str] = ("", "")
     """Class name and text."""
 
     def encode(self) -> bytes:
         """Spell the record as JSON."""
-        return json.dumps(asdict(self), ensure_ascii=False, indent=1).encode("utf-8")
+        fields = {
+            "process_id": self.process_id,
+            "named": self.named,
+            "request": {
+                "operation": self.request.operation,
+                "arguments": dict(self.request.arguments),
+            },
+            "author": self.author,
+            "parent": self.parent,
+            "holds": [
+                {"resource": hold.resource, "exclusive": hold.exclusive} for hold in self.holds
+            ],
+            "started_at": self.started_at,
+            "updated_at": self.updated_at,
+            "pid": self.pid,
+            "steps": self.steps,
+            "pins": self.pins,
+            "moves": [{"ref": m.ref, "old": m.old, "new": m.new} for m in self.moves],
+            "error": self.error,
+        }
+        return json.dumps(fields, ensure_ascii=False).encode("utf-8")
 
     def failed(self, error: BaseException, at: float) -> Record:
         """Give the record with the error that ended or paused it."""

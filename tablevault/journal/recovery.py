@@ -41,7 +41,7 @@ def recover(journal: Journal) -> None:
     """
     with journal.files.mutex():
         for record in list(journal.files.every()):
-            if record.moves and not journal.files.is_alive(record.process_id):
+            if not journal.files.is_alive(record.process_id):
                 roll_forward(journal, record)
     with journal.commit_lock():
         catch_up(journal)
@@ -53,10 +53,10 @@ def roll_forward(journal: Journal, record: Record) -> bool:
     Returns
     -------
     bool
-        False when the operation has not happened: its first move was not made.
+        False when the operation has not happened: no commit in history names its process.
     """
     with journal.commit_lock():
-        if not _has_happened(journal, record.moves[0]):
+        if journal.index.process(record.process_id) is None:
             return False
         for move in record.moves[1:]:
             if journal.repository.tip(move.ref) == move.old:
@@ -122,17 +122,6 @@ def _pinned(journal: Journal, process_id: ProcessId) -> set[ObjectId]:
         if pointer is not None:
             pinned.add(pointer.oid)
     return pinned
-
-
-def _has_happened(journal: Journal, first: RefMove) -> bool:
-    """Tell whether the commit point of an operation was reached."""
-    repository = journal.repository
-    if first.new is None:
-        return repository.tip(first.ref) is None
-    tip = repository.tip(first.ref)
-    if tip is None:
-        return False
-    return repository.has(first.new) and repository.is_ancestor(first.new, tip)
 
 
 def _end(journal: Journal, record: Record) -> None:

@@ -112,9 +112,7 @@ def _keep(vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFr
     drafts: dict[str, Draft] = {}
     for name in named:
         if name in files:
-            drafts[name] = vault.store.draft_of(
-                files[name], vault.journal.owner(operation.process_id)
-            )
+            drafts[name] = operation.draft_of(files[name])
     operation.keep([sink, *drafts.values()])
     artifacts = {**found, **{name: made.pointer for name, made in drafts.items()}}
     return _Kept(file=file, frame=sink.pointer, artifacts=artifacts)
