@@ -64,6 +64,11 @@ class GitIndex:
         entry = self.entries.get((path.encode(), 0))
         return entry is not None and _same_file(entry.stat, stat_fields(status))
 
+    def is_skipped(self, path: str) -> bool:
+        """Tell whether a sparse checkout keeps the file out of the working tree."""
+        entry = self.entries.get((path.encode(), 0))
+        return entry is not None and bool(entry.extended) and bool(entry.extended[0] & 0x40)
+
     def put(self, path: str, blob: str, status: os.stat_result | None, *, executable: bool) -> None:
         """Stage `blob` for `path`; without a stat git will compare the content itself."""
         mode = 0o100755 if executable else 0o100644

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import cast
 
 import pygit2
+import pygit2.transaction
 
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.message import Message, decode_message
@@ -26,6 +27,10 @@ _HEAD_ON_MAIN = f"ref: {MAIN}"
 
 class RefMovedError(Exception):
     """A ref is no longer where the plan assumed it: nothing was moved, plan again."""
+
+
+class PartlyMovedError(Exception):
+    """The first ref has moved, so the operation has happened; others have not moved yet."""
 
 
 class RefBusyError(Exception):
@@ -143,29 +148,28 @@ class Repository:
             A ref is not at its `old` commit. Nothing has moved.
         RefBusyError
             Another program holds the lock of a ref. Nothing has moved.
+        PartlyMovedError
+            ``main`` has moved, the others have not.
         """
-        handle = self.handle
         first = [move for move in moves if move.ref == MAIN]
         rest = [move for move in moves if move.ref != MAIN]
         try:
-            with handle.transaction() as following, handle.transaction() as leading:
+            with self.handle.transaction() as following, self.handle.transaction() as leading:
                 for transaction, group in ((leading, first), (following, rest)):
                     for move in group:
                         transaction.lock_ref(move.ref)
                 self._compare(moves)
                 for transaction, group in ((leading, first), (following, rest)):
                     for move in group:
-                        if move.new is None:
-                            transaction.remove(move.ref)
-                        else:
-                            transaction.set_target(move.ref, move.new, message=reason)
+                        _enter(transaction, move, reason)
         except pygit2.GitError as error:
+            if first and self.tip(MAIN) == first[0].new:
+                raise PartlyMovedError(str(error)) from error
             if "failed to lock file" in str(error):
                 raise RefBusyError(str(error)) from error
             raise TVLockError(
                 f"A git ref cannot be moved: {error}.",
-                'A branch named "temp" or like a table is in the way of the vault\'s own refs: '
-                "rename it.",
+                'Is the disk full, or a branch named "temp" in the way of the vault\'s refs?',
             ) from error
 
     def _compare(self, moves: Iterable[RefMove]) -> None:
@@ -219,6 +223,16 @@ class Repository:
     def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
         """Tell whether `newer` is `older` or descends from it."""
         return older == newer or self.handle.descendant_of(newer, older)
+
+
+def _enter(
+    transaction: pygit2.transaction.ReferenceTransaction, move: RefMove, reason: str
+) -> None:
+    """Enter one move into a transaction that holds the lock of its ref."""
+    if move.new is None:
+        transaction.remove(move.ref)
+    else:
+        transaction.set_target(move.ref, move.new, message=reason)
 
 
 def _commit(commit: pygit2.Commit) -> Commit:

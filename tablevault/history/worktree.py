@@ -101,7 +101,10 @@ class WorkTree:
             if tracked.get(module) != blob:
                 content = data if data is not None else self._read(code_path(module))
                 edits.append(Put(path=code_path(module), data=content))
-        edits.extend(Remove(path=code_path(module)) for module in tracked if module not in found)
+        gone = [code_path(module) for module in tracked if module not in found]
+        if gone:
+            index = self._index_or_none(self._repository.git_dir / "index") or GitIndex({})
+            edits.extend(Remove(path=path) for path in gone if not index.is_skipped(path))
         return edits
 
     def code_on_disk(self) -> dict[str, tuple[BlobId, bytes | None]]:

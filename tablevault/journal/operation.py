@@ -16,15 +16,14 @@ from filelock import BaseFileLock, Timeout
 from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.history.change import Change
 from tablevault.history.commits import Signing, write_by_hand, write_change
-from tablevault.history.repository import RefBusyError, RefMovedError
+from tablevault.history.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal import locks
 from tablevault.journal.journal import Journal
 from tablevault.journal.record import Hold, Record, Request
-from tablevault.journal.recovery import follow, needed_elsewhere, roll_back, roll_forward
+from tablevault.journal.recovery import finish_moves, follow, roll_back, roll_forward
 from tablevault.names import (
     CommitId,
-    ObjectId,
     ProcessId,
     TempRef,
     check_process_id,
@@ -69,8 +68,8 @@ class Operation:
         self._journal = journal
         self.record = record
         self.published: CommitId | None = None
-        self._new_objects: list[ObjectId] = []
         self._has_drafts = False
+        self._is_complete = True
 
     @property
     def process_id(self) -> ProcessId:
@@ -92,8 +91,9 @@ class Operation:
         store = self._journal.store
         with store.locked():
             pins = (*self.record.pins, *(draft.pointer.oid for draft in drafts))
-            self._update(replace(self.record, pins=pins))
-            self._new_objects.extend(pointer.oid for pointer in store.keep(drafts))
+            made = (*self.record.made, *store.missing(drafts))
+            self._update(replace(self.record, pins=pins, made=made))
+            store.keep(drafts)
 
     def drafted(self, temp: TempRef) -> TempDraft:
         """Take what was edited by hand in the face of `temp` into a commit on its branch.
@@ -164,8 +164,11 @@ class Operation:
         # Dies here: nothing has moved.
         if len(draft.moves) > 1:
             self._update(replace(self.record, moves=draft.moves), durable=True)
-        journal.repository.move(draft.moves, change.message.subject)
-        # Dies here: the operation has happened, `roll_forward` makes the other moves.
+        try:
+            journal.repository.move(draft.moves, change.message.subject)
+        except PartlyMovedError:
+            # Or dies here: the operation has happened, `roll_forward` makes the other moves.
+            self._is_complete = finish_moves(journal, self.record)
         return change, draft.commit
 
     def _base(self, main: CommitId) -> CommitId:
@@ -197,14 +200,15 @@ class Operation:
         """End a process that succeeded."""
         if self._has_drafts:
             self._journal.store.discard(self._journal.owner(self.process_id))
-        self._journal.files.remove(self.process_id)
+        if self._is_complete:
+            self._journal.files.remove(self.process_id)
 
     def revert(self, error: BaseException) -> None:
         """Take back everything that the process left, and remember that it failed."""
-        record = self.record.failed(error, time.time())
-        needed = needed_elsewhere(self._journal, self.process_id)
-        self._journal.store.delete(self._new_objects, needed=needed)
-        roll_back(self._journal, record)
+        try:
+            roll_back(self._journal, self.record.failed(error, time.time()))
+        except Exception:  # noqa: BLE001 - must not hide the error that the caller is to see
+            _log.warning("Process %s was not taken back wholly.", self.process_id, exc_info=True)
 
 
 Setup = Callable[[Request, Snapshot], Sequence[Hold]]

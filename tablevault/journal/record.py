@@ -66,6 +66,8 @@ class Record:
     """Finished steps and when they ended (Unix s)."""
     pins: tuple[ObjectId, ...] = ()
     """Objects in the store that the process is about to need."""
+    made: tuple[ObjectId, ...] = ()
+    """Those of them that were not in the store before: taken back when the process fails."""
     moves: tuple[RefMove, ...] = ()
     """Ref moves that are being made, the first one is the commit point; noted when there are
     several. Whether an operation has happened is told by history, which names its process."""
@@ -91,6 +93,7 @@ class Record:
             "pid": self.pid,
             "steps": self.steps,
             "pins": self.pins,
+            "made": self.made,
             "moves": [{"ref": m.ref, "old": m.old, "new": m.new} for m in self.moves],
             "error": self.error,
         }
@@ -123,6 +126,7 @@ def decode_record(data: bytes) -> Record:
             pid=int(fields["pid"]),
             steps=tuple((str(name), float(at)) for name, at in fields["steps"]),
             pins=tuple(ObjectId(oid) for oid in fields["pins"]),
+            made=tuple(ObjectId(oid) for oid in fields["made"]),
             moves=tuple(
                 RefMove(
                     ref=move["ref"],

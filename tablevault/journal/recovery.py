@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
+from tablevault.errors import TVLockError
 from tablevault.history.change import Change
 from tablevault.history.repository import RefBusyError, RefMove, RefMovedError
 from tablevault.history.snapshot import Snapshot
@@ -58,17 +59,26 @@ def roll_forward(journal: Journal, record: Record) -> bool:
     with journal.commit_lock():
         if journal.index.process(record.process_id) is None:
             return False
-        for move in record.moves[1:]:
-            if journal.repository.tip(move.ref) == move.old:
-                try:
-                    journal.repository.move([move], f"recover {record.request.operation}")
-                except (RefMovedError, RefBusyError) as error:
-                    _log.warning("Ref %s could not be moved: %s", move.ref, error)
+        complete = finish_moves(journal, record)
         for old, new in _renamed_temps(record.moves):
             journal.faces.rename(old, new)
         catch_up(journal)
-    _end(journal, record)
+    if complete:
+        _end(journal, record)
     return True
+
+
+def finish_moves(journal: Journal, record: Record) -> bool:
+    """Make the ref moves that follow the first one, and tell whether all are made."""
+    complete = True
+    for move in record.moves[1:]:
+        if journal.repository.tip(move.ref) == move.old and move.old != move.new:
+            try:
+                journal.repository.move([move], f"recover {record.request.operation}")
+            except (RefMovedError, RefBusyError, TVLockError) as error:
+                _log.warning("Ref %s could not be moved: %s", move.ref, error)
+                complete = False
+    return complete
 
 
 def _renamed_temps(moves: Sequence[RefMove]) -> list[tuple[TempRef, TempRef]]:
@@ -85,7 +95,7 @@ def _renamed_temps(moves: Sequence[RefMove]) -> list[tuple[TempRef, TempRef]]:
 def roll_back(journal: Journal, record: Record) -> None:
     """Remove what an operation that has not happened left, and remember that it failed."""
     needed = needed_elsewhere(journal, record.process_id)
-    journal.store.delete(record.pins, needed=needed)
+    journal.store.delete(record.made, needed=needed)
     journal.files.remember(record)
     _end(journal, record)
 

@@ -137,15 +137,13 @@ class ObjectStore:
         """Remove the temporary files of `owner`."""
         shutil.rmtree(self._scratch / owner, ignore_errors=True)
 
-    def keep(self, drafts: Sequence[Draft]) -> list[Pointer]:
-        """Move closed drafts into the store; call it within :meth:`locked`.
+    def missing(self, drafts: Iterable[Draft]) -> list[ObjectId]:
+        """Name the objects that :meth:`keep` would add; call it within :meth:`locked`."""
+        pointers = (draft.pointer for draft in drafts)
+        return [pointer.oid for pointer in pointers if not self.has(pointer)]
 
-        Returns
-        -------
-        list of Pointer
-            Those that were new here: who fails later takes these back.
-        """
-        new: list[Pointer] = []
+    def keep(self, drafts: Sequence[Draft]) -> None:
+        """Move closed drafts into the store; call it within :meth:`locked`."""
         folders: set[Path] = set()
         stamps: list[tuple[ObjectId, Stamp]] = []
         for draft in drafts:
@@ -159,13 +157,11 @@ class ObjectStore:
             back = time.time_ns() - _BACKDATE_NS
             os.utime(draft.path, ns=(back, back))
             draft.path.replace(target)
-            new.append(pointer)
             folders.add(target.parent)
             stamps.append((pointer.oid, _stamp(target)))
         for folder in folders:
             sync_folder(folder)
         self._ledger.remember(stamps)
-        return new
 
     def has(self, pointer: Pointer) -> bool:
         """Tell whether the object is here with the right size; its bytes are not read."""
