@@ -1,0 +1,199 @@
+"""The pages tell the truth: what they show is run, and prints what they say.
+
+Each page has a folder of its own, in which its blocks are run from top to bottom:
+
+- ``python``: all blocks of a page share their variables. What a block prints stands in the
+  ``text`` block right after it; a block without one prints nothing.
+- ``console``: lines that begin with ``$ `` are given to bash, the lines after each are what it
+  prints, errors included.
+- ``<!-- file: NAME -->`` on the line before a block makes it the content of that file.
+- ``<!-- not run -->`` on the line before a block, and every other kind of block: shown only.
+
+Ids, times and hashes may differ, and a line ``...`` in an output stands for any lines.
+
+``python tests/test_docs.py [PAGE ...]`` writes what is printed into the pages.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+BLOCK = re.compile(
+    r"(?:^<!-- (?P<note>[^\n]*?) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+CHANGING = (
+    (r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", "<uuid>"),
+    (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?(Z| [+-]\d{4})?", "<time>"),
+    (r"(?<=_)\d{10}(?=_<uuid>)", "<time>"),
+    (r"\b[0-9a-f]{64}\b", "<sha256>"),
+    (r"\b[0-9a-f]{40}\b", "<id>"),
+    (r"\b[0-9a-f]{7,12}\b", "<id>"),
+    (r"^size \d+$", "size <n>"),
+)
+
+
+@dataclass(frozen=True)
+class Block:
+    """A block of a page; `start` and `end` are where its body is."""
+
+    note: str
+    kind: str
+    body: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class Printed:
+    """What something printed, and what the page says that it prints, at `start` to `end`."""
+
+    by: str
+    said: str
+    actual: str
+    start: int
+    end: int
+
+
+def blocks_of(text: str) -> list[Block]:
+    """Find the blocks of a page."""
+    return [
+        Block(found["note"] or "", found["kind"], found["body"], *found.span("body"))
+        for found in BLOCK.finditer(text)
+    ]
+
+
+def run(text: str) -> Iterator[Printed]:
+    """Run a page in the current folder."""
+    names: dict[str, object] = {"__name__": "__main__"}
+    blocks = blocks_of(text)
+    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        if block.note.startswith("file: "):
+            path = Path(block.note.removeprefix("file: "))
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(block.body, encoding="utf-8")
+        elif block.note == "not run":
+            continue
+        elif block.kind == "console":
+            yield from run_console(block)
+        elif block.kind == "python":
+            between = text[block.end : following.start] if following else ""
+            shows = following if between == "```\n\n```text\n" else None
+            yield run_python(block, shows, names)
+
+
+def run_python(block: Block, shows: Block | None, names: dict[str, object]) -> Printed:
+    """Run a block of Python."""
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(block.body, "<page>", "exec"), names)
+    place = (shows.body, printed.getvalue(), shows.start, shows.end) if shows else None
+    return Printed(block.body, *(place or ("", printed.getvalue(), block.end, block.end)))
+
+
+def run_console(block: Block) -> Iterator[Printed]:
+    """Run the commands of a block."""
+    for found in re.finditer(
+        r"^\$ (?P<command>.*)\n(?P<said>(?:(?!\$ ).*\n)*)", block.body, re.MULTILINE
+    ):
+        done = subprocess.run(
+            ["bash", "-c", found["command"]],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            env={**os.environ, "GIT_PAGER": "cat"},
+        )
+        start, end = found.span("said")
+        yield Printed(
+            found["command"], found["said"], done.stdout, block.start + start, block.start + end
+        )
+
+
+def plain(text: str) -> list[str]:
+    """Give the lines of an output without what may change from run to run."""
+    lines = [line.rstrip() for line in text.strip("\n").splitlines()]
+    for pattern, stands in CHANGING:
+        lines = [re.sub(pattern, stands, line) for line in lines]
+    return [re.sub(r" {2,}", "  ", line) for line in lines]  # columns grow with what is in them
+
+
+def agrees(printed: Printed) -> bool:
+    """Tell whether what is printed is what the page says."""
+    pattern = ""
+    for line in plain(printed.said):
+        pattern += r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n"
+    return re.fullmatch(pattern, "".join(line + "\n" for line in plain(printed.actual))) is not None
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_a_page_tells_the_truth(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for printed in run(page.read_text(encoding="utf-8")):
+        if not agrees(printed):
+            pytest.fail(
+                f"{page.name} shows\n\n{printed.by}\nand says that it prints\n\n{printed.said}\n"
+                f"but it prints\n\n{printed.actual}",
+                pytrace=False,
+            )
+
+
+def test_links_lead_somewhere():
+    for page in PAGES:
+        for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+            assert target.startswith("https://") or (page.parent / target).exists(), (page, target)
+
+
+def test_a_line_of_dots_stands_for_any_lines():
+    def fits(said: str, actual: str) -> bool:
+        return agrees(Printed("", said, actual, 0, 0))
+
+    assert fits("a\n...\nd\n", "a\nb\nc\nd\n")
+    assert fits("a\n...\nd\n", "a\nd\n")
+    assert not fits("a\n...\nd\n", "a\nb\n")
+    assert not fits("a\n", "a\nb\n")
+    assert fits("commit 0123abc\n", "commit fedcba9\n")
+
+
+def update(page: Path) -> None:
+    """Write what is printed into a page."""
+    text = page.read_text(encoding="utf-8")
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            done = list(run(text))
+        finally:
+            os.chdir(here)
+    for printed in reversed(done):
+        if agrees(printed):
+            continue
+        if printed.start == printed.end and "\n" in printed.by:
+            sys.stderr.write(
+                f"{page}: prints without a text block:\n{printed.by}\n{printed.actual}"
+            )
+            continue
+        shown = "".join(line.rstrip() + "\n" for line in printed.actual.splitlines())
+        text = text[: printed.start] + shown + text[printed.end :]
+    page.write_text(text, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    with tempfile.TemporaryDirectory() as home:
+        os.environ |= {"HOME": home, "GIT_CONFIG_NOSYSTEM": "1"}
+        for name in sys.argv[1:] or PAGES:
+            update(Path(name).absolute())

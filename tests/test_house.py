@@ -1,0 +1,214 @@
+"""Rules of the house that no linter knows."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import inspect
+import pickle
+import re
+import subprocess
+import sys
+import tokenize
+from pathlib import Path
+
+import pytest
+
+from tablevault import core, errors
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "tablevault"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+LONGEST_MODULE = 400
+BANNED_NAMES = {
+    "utils",
+    "util",
+    "helpers",
+    "helper",
+    "common",
+    "misc",
+    "manager",
+    "handler",
+    "base",
+    "data",
+    "info",
+}
+UNSAFE_MODULES = {"pickle", "cPickle", "dill", "cloudpickle", "joblib", "marshal", "shelve"}
+UNSAFE_NAMES = {"read_pickle", "to_pickle", "allow_pickle"}
+ERRORS = [
+    kind
+    for kind in vars(errors).values()
+    if inspect.isclass(kind) and issubclass(kind, errors.TableVaultError)
+]
+
+every_module = pytest.mark.parametrize(
+    "path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES]
+)
+
+
+def lines_of_code(path: Path) -> int:
+    """Count the lines that hold code: not docstrings, comments or blank ones."""
+    lines: set[int] = set()
+    at_start = True  # a string that is a whole statement is a docstring
+    passed_over = {
+        tokenize.ENCODING,
+        tokenize.COMMENT,
+        tokenize.NL,
+        tokenize.INDENT,
+        tokenize.DEDENT,
+    }
+    with path.open("rb") as file:
+        for token in tokenize.tokenize(file.readline):
+            if token.type in passed_over:
+                continue
+            if token.type == tokenize.NEWLINE:
+                at_start = True
+            elif not (at_start and token.type == tokenize.STRING):
+                lines.update(range(token.start[0], token.end[0] + 1))
+                at_start = False
+    return len(lines)
+
+
+@every_module
+def test_a_module_is_not_too_long(path):
+    assert lines_of_code(path) <= LONGEST_MODULE
+
+
+@every_module
+def test_a_module_begins_with_one_sentence(path):
+    doc = ast.get_docstring(ast.parse(path.read_bytes()))
+    assert doc, "no docstring"
+    first = doc.split("\n\n")[0]
+    assert "\n" not in first, "the first sentence takes more than one line"
+    assert first.endswith("."), first
+    assert "and then" not in first
+
+
+@every_module
+def test_names_say_what_is_in_them(path):
+    classes = {
+        node.name for node in ast.walk(ast.parse(path.read_bytes())) if type(node) is ast.ClassDef
+    }
+    assert not BANNED_NAMES & {path.stem, path.parent.name, *map(str.lower, classes)}
+
+
+@every_module
+def test_nothing_is_read_that_could_run_code(path):
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        match node:
+            case ast.Import(names=names):
+                assert not UNSAFE_MODULES & {alias.name.split(".")[0] for alias in names}
+            case ast.ImportFrom(module=str(module)):
+                assert module.split(".")[0] not in UNSAFE_MODULES
+            case ast.Attribute(attr=name) | ast.keyword(arg=name):
+                assert name not in UNSAFE_NAMES
+
+
+def test_methods_of_core_are_one_statement_long():
+    tree = ast.parse((PACKAGE / "core.py").read_bytes())
+    long = [
+        node.name
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and len([each for each in node.body if not is_docstring(each)]) != 1
+    ]
+    assert not long
+
+
+def is_docstring(node: ast.stmt) -> bool:
+    """Tell whether a statement is nothing but a text."""
+    return (
+        isinstance(node, ast.Expr)
+        and isinstance(node.value, ast.Constant)
+        and isinstance(node.value.value, str)
+    )
+
+
+def test_all_that_is_public_in_core_is_documented():
+    public = {
+        name: value
+        for name, value in (vars(core) | vars(core.TableVault)).items()
+        if not name.startswith("_") and inspect.isfunction(value)
+    }
+    assert len(public) > 20
+    assert not [name for name, value in public.items() if not value.__doc__]
+
+
+@pytest.mark.parametrize(
+    ("statement", "heavy"),
+    [
+        (
+            "import tablevault",
+            ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml", "filelock", "sqlite3"],
+        ),
+        ("from tablevault.core import TableVault", ["pandas", "numpy", "pyarrow"]),
+        ("import tablevault.errors", ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml"]),
+    ],
+)
+def test_an_import_costs_little(statement, heavy):
+    shown = f"{statement}\nimport sys\nprint(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", shown], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert not set(heavy) & set(done.stdout.split())
+
+
+@pytest.mark.parametrize("kind", ERRORS, ids=[kind.__name__ for kind in ERRORS])
+def test_an_error_survives_the_way_between_processes(kind):
+    error = kind('Table "a" is wrong.', "Mend it.", table="a", line=3, holder=None)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert (str(copy), copy.message, copy.hint, copy.facts) == (
+        str(error),
+        error.message,
+        error.hint,
+        error.facts,
+    )
+    assert (copy.table, copy.line, copy.holder) == ("a", 3, None)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+def test_names_in_the_docs_exist(page):
+    text = page.read_text(encoding="utf-8")
+    for dotted in re.findall(r"\btablevault(?:\.[A-Za-z_]\w*)+", text):
+        if dotted.removeprefix("tablevault.") not in {"py", "git"}:
+            assert resolves(dotted), dotted
+    for method in re.findall(r"\bvault\.([a-z_]+)\(", text):
+        assert hasattr(core.TableVault, method), method
+    for error in re.findall(r"\b(?:TV[A-Z]\w+|Table\w*Error)\b", text):
+        assert hasattr(errors, error), error
+
+
+def resolves(dotted: str) -> bool:
+    """Tell whether a dotted name is a module, or a name in one."""
+    parts = dotted.split(".")
+    for end in range(len(parts), 0, -1):
+        try:
+            found: object = importlib.import_module(".".join(parts[:end]))
+        except ModuleNotFoundError:
+            continue
+        for name in parts[end:]:
+            if not hasattr(found, name):
+                return False
+            found = getattr(found, name)
+        return True
+    return False
+
+
+def test_files_say_what_they_are_for():
+    scripts = [
+        *(ROOT / ".ci").iterdir(),
+        ROOT / ".importlinter",
+        ROOT / ".pre-commit-config.yaml",
+        *(ROOT / "examples").rglob("*.yaml"),
+    ]
+    for path in scripts:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        first = lines[1] if lines[0].startswith("#!") else lines[0]
+        assert re.match(r"# \w", first), path
+    for path in (ROOT / "examples").rglob("*.py"):
+        assert ast.get_docstring(ast.parse(path.read_bytes())), path
+    for page in PAGES:
+        assert page.read_text(encoding="utf-8").startswith("# "), page
