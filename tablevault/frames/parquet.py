@@ -1,0 +1,268 @@
+"""Dataframe files: Parquet that any reader understands, and that gives back every dtype.
+
+What Arrow types cannot say stands in the schema metadata under `_KEY`, as JSON
+``{"version": 1, "columns": [...]}`` with one entry a column: ``dtype``, ``form``, ``facts``, and
+for categories ``words``, their column as an Arrow stream. A file without the key is foreign; it is
+read to nullable dtypes.
+"""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import json
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from tablevault.errors import TVArgumentError, TVFormatError, TVTableError
+from tablevault.frames.decoding import decode_column, foreign_column
+from tablevault.frames.digest import digest_frame
+from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
+
+_KEY = b"tablevault"
+_VERSION = 1
+_ROWS_PER_GROUP = 131_072
+_BUFFER_BYTES = 1 << 20
+_NAMES_SHOWN = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FrameFile:
+    """What was written."""
+
+    rows: int
+    dtypes: Mapping[str, str]
+    """Name of the dtype of each column, in column order."""
+    digest: str
+    """Logical hash, ``"v1:"`` and hexadecimal digits; see `tablevault.frames.digest`."""
+
+
+def write_frame(frame: pd.DataFrame, sink: BinaryIO) -> FrameFile:
+    """Write a dataframe as Parquet, so that `read_frame` gives it back with dtypes and nulls.
+
+    The index is not written. The same frame gives the same bytes, with one version of pyarrow.
+
+    Parameters
+    ----------
+    frame : pandas.DataFrame
+        At least one column; names are distinct text. Not changed.
+    sink : binary file
+        Receives the bytes in order through ``write``; stays open.
+
+    Returns
+    -------
+    FrameFile
+        Number of rows, names of dtypes, logical hash.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no column, or a name is no text, is not Unicode, or occurs twice.
+    TVTableError
+        A column has a dtype or a value that cannot be stored; names column, row and type.
+    """
+    names = _check_names(frame)
+    columns = [
+        (name, dtype_name(values.dtype), encode_column(values, name))
+        for name, (_, values) in zip(names, frame.items(), strict=True)
+    ]
+    facts = [_facts(dtype, stored) for _, dtype, stored in columns]
+    key = json.dumps({"version": _VERSION, "columns": facts}, separators=(",", ":"))
+    table = pa.table([stored.array for _, _, stored in columns], names=names)
+    table = table.replace_schema_metadata({_KEY: key.encode("ascii")})
+    # Both release the interpreter lock for most of their time.
+    with ThreadPoolExecutor(max_workers=1) as beside:
+        digest = beside.submit(digest_frame, columns, len(frame))
+        _write_table(table, sink)
+        return FrameFile(
+            rows=len(frame),
+            dtypes={name: dtype for name, dtype, _ in columns},
+            digest=digest.result(),
+        )
+
+
+def read_frame(
+    source: Path, *, columns: Sequence[str] | None = None, rows: int | None = None
+) -> pd.DataFrame:
+    """Read a dataframe file as it was written, dtypes and nulls included.
+
+    Parameters
+    ----------
+    source : pathlib.Path
+        A Parquet file, of `write_frame` or foreign.
+    columns : sequence of str, optional
+        The columns to read from disk, in this order; all when None.
+    rows : int, optional
+        First `rows` rows, at least 0; all when None.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Shape (min(rows, rows in file), len(columns)), RangeIndex from 0, memory of its own.
+
+    Raises
+    ------
+    TVTableError
+        Not Parquet or damaged; a column is missing or asked for twice; `rows` is negative.
+    TVFormatError
+        Written by a newer release.
+    """
+    if rows is not None and rows < 0:
+        raise TVTableError(f"Cannot read {rows} rows.", "Ask for 0 or more.", rows=rows)
+    try:
+        with pq.ParquetFile(source) as file:
+            return _read(file, source, columns, rows)
+    except (pa.ArrowException, OSError, *_DAMAGE) as problem:
+        raise TVTableError(
+            f'"{source}" cannot be read as a dataframe file: {problem}',
+            "It is damaged or not Parquet; restore it from the history or write it again.",
+            path=str(source),
+        ) from problem
+
+
+_DAMAGE = (KeyError, ValueError, TypeError, AssertionError, IndexError, AttributeError)
+
+
+def dtype_name(dtype: object) -> str:
+    return str(dtype)
+
+
+def _check_names(frame: pd.DataFrame) -> list[str]:
+    """Refuse names that a file could not give back."""
+    names = list(frame.columns)
+    if not names:
+        raise TVArgumentError("A dataframe without columns cannot be stored.", "Add a column.")
+    seen: set[str] = set()
+    for name in names:
+        if not isinstance(name, str):
+            raise TVArgumentError(
+                f"Column name {name!r} is no text.",
+                "Rename the column: frame.columns = frame.columns.astype(str).",
+                column=str(name),
+            )
+        if name in seen:
+            raise TVArgumentError(
+                f'Column name "{name}" occurs twice.', "Rename one of them.", column=name
+            )
+        try:
+            name.encode("utf-8")
+        except UnicodeEncodeError as problem:
+            raise TVArgumentError(
+                f"Column name {name!r} is not valid Unicode.", "Rename the column.", column=name
+            ) from problem
+        seen.add(name)
+    return [str(name) for name in names]
+
+
+def _facts(dtype: str, stored: StoredColumn) -> dict[str, Any]:
+    """Describe how a column comes back."""
+    facts: dict[str, Any] = {"dtype": dtype, "form": stored.form, "facts": dict(stored.facts)}
+    if stored.categories is not None:
+        stream = pa.BufferOutputStream()
+        words = pa.table([whole_array(stored.categories.array)], names=["words"])
+        with pa.ipc.new_stream(
+            stream, words.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")
+        ) as writer:
+            writer.write_table(words)
+        facts["words"] = _facts("", stored.categories) | {
+            "stream": base64.b64encode(stream.getvalue()).decode("ascii")
+        }
+    return facts
+
+
+def _write_table(table: pa.Table, sink: BinaryIO) -> None:
+    """Write all row groups."""
+    # Wide tables write many small pieces; each would be a call into Python.
+    buffered = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER_BYTES)
+    with pq.ParquetWriter(
+        buffered, table.schema, compression="zstd", use_content_defined_chunking=True
+    ) as writer:
+        writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+    buffered.detach()  # flushes; close() would close the caller's sink
+
+
+def _read(
+    file: pq.ParquetFile, source: Path, columns: Sequence[str] | None, rows: int | None
+) -> pd.DataFrame:
+    """Read the wanted part of an open file."""
+    schema = file.schema_arrow
+    names = schema.names
+    stored = _stored_facts(schema, source)
+    if len(set(names)) < len(names):
+        raise TVTableError(f'"{source}" has two columns of one name.', path=str(source))
+    wanted = names if columns is None else _check_wanted(columns, names)
+    table = _read_groups(file, None if columns is None else wanted, rows)
+    arrays = {name: _decode(table.column(name), stored and stored[name]) for name in wanted}
+    return pd.DataFrame(
+        arrays, index=pd.RangeIndex(table.num_rows), columns=pd.Index(wanted), copy=False
+    )
+
+
+def _stored_facts(schema: pa.Schema, source: Path) -> dict[str, Any] | None:
+    """Give the facts of each column, None for a foreign file."""
+    key = (schema.metadata or {}).get(_KEY)
+    if key is None:
+        return None
+    facts = json.loads(key)
+    if facts["version"] > _VERSION:
+        raise TVFormatError(
+            f'"{source}" is a dataframe file of version {facts["version"]}; '
+            f"this release reads version {_VERSION}.",
+            "Upgrade tablevault.",
+            path=str(source),
+        )
+    return dict(zip(schema.names, facts["columns"], strict=True))
+
+
+def _check_wanted(columns: Sequence[str], names: list[str]) -> list[str]:
+    """Refuse columns that the file lacks or that are asked for twice."""
+    known, seen = set(names), set[str]()
+    for name in columns:
+        if name in seen:
+            raise TVTableError(f'Column "{name}" is asked for twice.', column=name)
+        if name not in known:
+            near = difflib.get_close_matches(str(name), names, n=1)
+            meant = f'Did you mean "{near[0]}"? ' if near else ""
+            shown = ", ".join(f'"{known}"' for known in names[:_NAMES_SHOWN])
+            more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
+            raise TVTableError(
+                f'There is no column "{name}".', f"{meant}There are {shown}{more}.", column=name
+            )
+        seen.add(name)
+    return list(columns)
+
+
+def _read_groups(file: pq.ParquetFile, columns: list[str] | None, rows: int | None) -> pa.Table:
+    """Read only the columns and the row groups that are needed."""
+    if rows is None:
+        return file.read(columns=columns)
+    found = 0
+    groups = []
+    for group in range(file.num_row_groups):
+        if found >= rows:
+            break
+        groups.append(group)
+        found += file.metadata.row_group(group).num_rows
+    return file.read_row_groups(groups, columns=columns).slice(0, rows)
+
+
+def _decode(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - any pandas array
+    """Rebuild a column, one of a foreign file as well as can be."""
+    if facts is None:
+        return decode_column(foreign_column(array))
+    words = None
+    if "words" in facts:
+        inner = facts["words"]
+        with pa.ipc.open_stream(base64.b64decode(inner["stream"])) as stream:
+            column = stream.read_all().column(0)
+        words = StoredColumn(form=inner["form"], array=column, facts=inner["facts"])
+    return decode_column(
+        StoredColumn(form=facts["form"], array=array, facts=facts["facts"], categories=words)
+    )
