@@ -224,11 +224,23 @@ def _arrow(stored: StoredColumn) -> Any:  # noqa: ANN401 - ArrowExtensionArray
         if pa.types.is_timestamp(kind) and kind.unit == "s":
             counts = _counts(StoredColumn(form="datetime", array=array, facts={"unit": "s"}))
             array = pa.array(counts, mask=counts == _NAT).view(kind)
+        elif pa.types.is_fixed_size_list(kind):
+            array = _lists_of_one_size(whole_array(array), kind)
         else:
             array = array.cast(kind)
     if not isinstance(array, pa.ChunkedArray):
         array = pa.chunked_array([array], type=kind)
     return pd.arrays.ArrowExtensionArray(array)
+
+
+def _lists_of_one_size(array: pa.LargeListArray, kind: pa.DataType) -> pa.Array:
+    """Give nulls items again, as lists of one size have."""
+    null = null_mask(array)
+    places = np.repeat(np.cumsum(~null) - 1, kind.list_size) * kind.list_size
+    places += np.tile(np.arange(kind.list_size), len(array))
+    empty = pa.array(np.repeat(null, kind.list_size))
+    items = array.flatten().take(pa.array(places, mask=empty.to_numpy(zero_copy_only=False)))
+    return pa.FixedSizeListArray.from_arrays(items, type=kind, mask=pa.array(null))
 
 
 def _periods(stored: StoredColumn) -> Any:  # noqa: ANN401 - PeriodArray
@@ -262,9 +274,12 @@ def _categories(stored: StoredColumn) -> pd.Categorical:
     whole = whole_array(array.unify_dictionaries() if isinstance(array, pa.ChunkedArray) else array)
     places = _places(whole.dictionary, words)
     codes = places.take(whole.indices).fill_null(-1).to_numpy(zero_copy_only=False)
-    dtype = pd.CategoricalDtype(
-        pd.Index(decode_column(stored.categories), copy=False), ordered=stored.facts["ordered"]
-    )
+    known = decode_column(stored.categories)
+    # Without the dtype an index of objects would become one of text or dates.
+    index: Any = pd.Index(known, dtype=known.dtype, copy=False)
+    if freq := stored.facts.get("freq"):
+        index.freq = freq
+    dtype = pd.CategoricalDtype(index, ordered=stored.facts["ordered"])
     return pd.Categorical.from_codes(np.array(codes), dtype=dtype)
 
 

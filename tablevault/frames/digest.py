@@ -153,7 +153,22 @@ def _normal(array: pa.Array | pa.ChunkedArray) -> pa.Array:
         array = array.cast(pa.large_binary())
     elif pa.types.is_list_view(kind) or pa.types.is_large_list_view(kind):
         array = array.cast(pa.large_list(kind.value_field))
+    elif pa.types.is_map(kind):
+        return _list_of_map(whole_array(array))
     return whole_array(array)
+
+
+def _list_of_map(array: pa.MapArray) -> pa.ListArray:
+    """View a map as the list of structs that it is, for which alone Arrow has functions."""
+    pairs = pa.StructArray.from_arrays([array.keys, array.items], names=["key", "value"])
+    return pa.Array.from_buffers(
+        pa.list_(pairs.type),
+        len(array),
+        array.buffers()[:2],
+        array.null_count,
+        array.offset,
+        children=[pairs],
+    )
 
 
 _Feed = Callable[[_Hash, pa.Array, Any], None]

@@ -184,16 +184,27 @@ def _arrow(values: Any, _name: str) -> StoredColumn:  # noqa: ANN401 - ArrowExte
         array = array.cast(
             pa.large_string() if pa.types.is_string_view(kind) else pa.large_binary()
         )
+    elif pa.types.is_fixed_size_list(kind):
+        array = _lists_of_any_size(whole_array(array))
     schema = pa.schema([pa.field("", kind)]).serialize().to_pybytes()
     facts = {"type": str(kind), "schema": base64.b64encode(schema).decode("ascii")}
     return StoredColumn(form="arrow", array=array, facts=facts)
+
+
+def _lists_of_any_size(array: pa.FixedSizeListArray) -> pa.LargeListArray:
+    """Let nulls have no items: pyarrow 21 cannot write them otherwise."""
+    valid = array.is_valid().to_numpy(zero_copy_only=False)
+    offsets = np.zeros(len(array) + 1, dtype=np.int64)
+    np.cumsum(valid * array.type.list_size, out=offsets[1:])
+    kind = pa.large_list(array.type.value_field)
+    return pa.LargeListArray.from_arrays(offsets, array.flatten(), type=kind, mask=pa.array(~valid))
 
 
 def _periods(values: Any, _name: str) -> StoredColumn:  # noqa: ANN401 - PeriodArray
     """Store ordinals of periods."""
     null = values.isna()
     array = pa.array(values.asi8, mask=null if null.any() else None)
-    return StoredColumn(form="period", array=array, facts={"freq": values.dtype.freq.freqstr})
+    return StoredColumn(form="period", array=array, facts={"freq": values.freqstr})
 
 
 def _intervals(values: Any, name: str) -> StoredColumn:  # noqa: ANN401 - IntervalArray
@@ -214,11 +225,14 @@ def _categories(values: Any, name: str) -> StoredColumn:  # noqa: ANN401 - Categ
     stored = encode_column(pd.Series(values.categories), name)
     codes = values.codes.astype(np.int32)
     places = pa.array(codes, mask=codes < 0)
+    facts: dict[str, Any] = {"ordered": bool(values.ordered)}
+    if isinstance(values.categories, pd.DatetimeIndex | pd.TimedeltaIndex):
+        facts["freq"] = values.categories.freqstr
     words = whole_array(stored.array)
     return StoredColumn(
         form="category",
         array=_decoded(words, places),
-        facts={"ordered": bool(values.ordered)},
+        facts=facts,
         categories=stored,
     )
 

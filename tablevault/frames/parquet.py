@@ -184,7 +184,13 @@ def _write_table(table: pa.Table, sink: BinaryIO) -> None:
     with pq.ParquetWriter(
         buffered, table.schema, compression="zstd", use_content_defined_chunking=True
     ) as writer:
-        writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+        try:
+            writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
+        except pa.ArrowException as problem:
+            raise TVTableError(
+                f"Parquet cannot hold this dataframe: {problem}",
+                "Convert nested columns to simpler types.",
+            ) from problem
     buffered.detach()  # flushes; close() would close the caller's sink
 
 
@@ -199,10 +205,19 @@ def _read(
         raise TVTableError(f'"{source}" has two columns of one name.', path=str(source))
     wanted = names if columns is None else _check_wanted(columns, names)
     table = _read_groups(file, None if columns is None else wanted, rows)
-    arrays = {name: _decode(table.column(name), stored and stored[name]) for name in wanted}
-    return pd.DataFrame(
-        arrays, index=pd.RangeIndex(table.num_rows), columns=pd.Index(wanted), copy=False
-    )
+    index = pd.RangeIndex(table.num_rows)
+    arrays = {
+        name: _kept(_decode(table.column(name), stored and stored[name]), index)
+        for name in wanted
+    }
+    return pd.DataFrame(arrays, index=index, columns=pd.Index(wanted), copy=False)
+
+
+def _kept(values: Any, index: pd.RangeIndex) -> Any:  # noqa: ANN401 - any pandas array
+    """Keep objects from becoming text or dates, which DataFrame would make of an array."""
+    if values.dtype == object:
+        return pd.Series(values, index=index, dtype=object, copy=False)
+    return values
 
 
 def _stored_facts(schema: pa.Schema, source: Path) -> dict[str, Any] | None:
