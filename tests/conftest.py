@@ -1,0 +1,171 @@
+"""The sealed environment of all tests, a fresh vault, and stock git to look at it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import hypothesis
+import pygit2
+import pytest
+from pygit2.enums import ConfigLevel
+
+from tablevault import TableVault
+from tablevault.history.commits import Signing
+from tablevault.history.documents import VaultDocument, timestamp
+from tablevault.history.layout import init_repository
+from tablevault.history.repository import Repository
+from tablevault.vault import Vault
+
+ROOT = Path(__file__).parents[1]
+AUTHOR = "Ana Lund <ana@example.org>"
+# Made once and kept: taken for the whole vault, not for a process.
+_LASTING_LOCKS = {"commit.lock", "journal.lock", "objects.lock"}
+
+hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True)
+hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
+hypothesis.settings.load_profile("ci")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def sealed(tmp_path_factory):
+    """Keep the machine's git settings, home folder and network out of every test."""
+    home = tmp_path_factory.mktemp("home")
+    config = home / ".gitconfig"
+    config.write_text("[user]\n\tname = Ana Lund\n\temail = ana@example.org\n", "utf-8")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("GIT_")]:
+            patch.delenv(name)
+        person = {f"GIT_{who}_NAME": "Ana Lund" for who in ("AUTHOR", "COMMITTER")}
+        person |= {f"GIT_{who}_EMAIL": "ana@example.org" for who in ("AUTHOR", "COMMITTER")}
+        fixed = {
+            "HOME": str(home),
+            "XDG_CONFIG_HOME": str(home / ".config"),
+            "GIT_CONFIG_GLOBAL": str(config),
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "GIT_ALLOW_PROTOCOL": "file",
+            "GIT_TERMINAL_PROMPT": "0",
+            "GIT_EDITOR": "true",
+            "LC_ALL": "C.UTF-8",
+            "TZ": "UTC",
+            "PYTHONPATH": str(ROOT),
+            **person,
+        }
+        for name, value in fixed.items():
+            patch.setenv(name, value)
+        # libgit2 ignores GIT_CONFIG_GLOBAL, and has read HOME already.
+        for level in (ConfigLevel.SYSTEM, ConfigLevel.XDG, ConfigLevel.GLOBAL):
+            pygit2.settings.search_path[level] = str(home)
+        yield home
+
+
+@pytest.fixture(scope="session")
+def author():
+    """Who works in the tests."""
+    return AUTHOR
+
+
+@pytest.fixture(scope="session")
+def git():
+    """Run stock git in a folder and give what it prints; it must succeed."""
+
+    def run(path, *arguments, text="", check=True):
+        done = subprocess.run(
+            ["git", "-C", str(path), *map(str, arguments)],
+            input=text.encode("utf-8", "surrogateescape"),
+            capture_output=True,
+            check=False,
+        )
+        assert done.returncode == 0 or not check, done.stderr.decode("utf-8", "replace")
+        return done.stdout.decode("utf-8", "surrogateescape")
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def python():
+    """Start a Python process on a script, its output and errors piped."""
+
+    def start(script, *arguments):
+        return subprocess.Popen(
+            [sys.executable, "-c", script, *map(str, arguments)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def finish():
+    """Wait for a process that has to succeed, and give what it printed."""
+
+    def wait(process):
+        out, errors = process.communicate(timeout=60)
+        assert process.returncode == 0, errors
+        return out
+
+    return wait
+
+
+@pytest.fixture(scope="session")
+def check_clean(git):
+    """Assert that a vault is whole and that nothing is left over from any operation."""
+
+    def check(path, *, status=True):
+        path = Path(path)
+        said = git(path, "fsck", "--strict", "--no-dangling", "--no-progress")
+        assert not said, said
+        if status:
+            assert not git(path, "status", "--porcelain")
+        if any((path / ".git/lfs/objects").rglob("*")):
+            assert "OK" in git(path, "lfs", "fsck")
+        state = path / ".git/tablevault"
+        assert not list((state / "processes").iterdir())
+        assert not list((state / "tmp").iterdir())
+        left = [
+            file.relative_to(path)
+            for pattern in ("*.lock", "*.tmp")
+            for file in path.rglob(pattern)
+            if not (file.parent == state and file.name in _LASTING_LOCKS)
+        ]
+        assert not left
+
+    return check
+
+
+@pytest.fixture
+def repo_path(tmp_path):
+    """Folder of the vault that the fixtures `vault` and `parts` open."""
+    return tmp_path / "vault"
+
+
+@pytest.fixture
+def vault(repo_path):
+    """Make a fresh vault."""
+    return TableVault(repo_path, AUTHOR, create=True)
+
+
+@pytest.fixture
+def parts(vault, repo_path):
+    """Give the parts list of the fresh vault, apart from the one that `vault` uses."""
+    return Vault(path=repo_path, author=AUTHOR)
+
+
+@pytest.fixture(scope="session")
+def new_repository(tmp_path_factory):
+    """Make repositories of empty vaults, also many within one test."""
+
+    def make():
+        path = tmp_path_factory.mktemp("repository")
+        document = VaultDocument(
+            id="v", description="", created_by="Ana", created_at=timestamp(1_700_000_000)
+        )
+        init_repository(path, document, Signing(author=AUTHOR, at=1_700_000_000.0))
+        return Repository(path)
+
+    return make
