@@ -37,7 +37,10 @@ _INSTANCE = re.compile(r"([^_]+)_([0-9]{10,})_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0
 _FORBIDDEN_IN_VERSION = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|_]')
 _PLAIN_IN_REF = ".-"
 _LONGEST_NAME = 100
+_LONGEST_BUILDER = _LONGEST_NAME + len("_index")
 _LONGEST_FILE_NAME = 120
+# A file name has at most 255 bytes, and a tag adds "_<time>_<uuid>", its lock file ".lock".
+_LONGEST_IN_REF = 200
 
 RESERVED_TABLES = frozenset(
     {
@@ -57,6 +60,7 @@ RESERVED_TABLES = frozenset(
     }
 )
 _RESERVED_VERSIONS = frozenset({"artifacts", "table.yaml"})
+_DOTGIT_ON_WINDOWS = "git~1"  # git fsck refuses a tree with this name, whatever its case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,8 +140,10 @@ def check_version(version: object) -> str:
         problem = f"it holds {found.group()!r}"
     elif version != version.strip(" ."):
         problem = "it begins or ends with a blank or a dot"
-    elif version in _RESERVED_VERSIONS:
-        problem = "the vault uses that name itself"
+    elif version in _RESERVED_VERSIONS or version.lower() == _DOTGIT_ON_WINDOWS:
+        problem = "the vault or git uses that name itself"
+    elif len(_ref_component(version)) > _LONGEST_IN_REF:
+        problem = "it is too long for the name of a branch, which spells it in ASCII"
     if problem:
         raise TVArgumentError(
             f"Version {version!r} cannot be used: {problem}.",
@@ -155,10 +161,10 @@ def check_builder_name(name: object) -> str:
     TVArgumentError
         The name holds other characters than ``[A-Za-z0-9_-]`` or is too long.
     """
-    if not isinstance(name, str) or not _BUILDER.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not isinstance(name, str) or not _BUILDER.fullmatch(name) or len(name) > _LONGEST_BUILDER:
         raise TVArgumentError(
             f"Builder name {name!r} cannot be used.",
-            f"Use 1 to {_LONGEST_NAME} letters, digits, underscores and hyphens.",
+            f"Use 1 to {_LONGEST_BUILDER} letters, digits, underscores and hyphens.",
             builder=str(name),
         )
     return name
@@ -187,12 +193,18 @@ def check_process_id(process_id: object) -> ProcessId:
     Raises
     ------
     TVArgumentError
-        It is no text, is empty, or holds a line break, which a commit trailer cannot carry.
+        It is no text, is empty, begins or ends with a blank, or holds a line break: a commit
+        trailer cannot carry these.
     """
-    if not isinstance(process_id, str) or not process_id.strip() or not process_id.isprintable():
+    if (
+        not isinstance(process_id, str)
+        or not process_id
+        or not process_id.isprintable()
+        or process_id != process_id.strip()
+    ):
         raise TVArgumentError(
             f"Process id {process_id!r} cannot be used.",
-            "Use printable text on one line, or leave it out.",
+            "Use printable text on one line, without blanks at its ends, or leave it out.",
             process=str(process_id),
         )
     return ProcessId(process_id)
@@ -226,11 +238,19 @@ def version_of(instance_id: str) -> str:
 
 
 def temp_of_ref(ref: str) -> TempRef | None:
-    """Give the temporary instance whose branch is `ref`; None for any other ref."""
+    """Give the temporary instance whose branch is `ref`; None for any other ref.
+
+    Anybody can name a branch ``temp/stories/..%2F..``: what is no version is no temporary
+    instance, so it never becomes a path.
+    """
     parts = ref.split("/")
     if len(parts) != 5 or parts[:3] != ["refs", "heads", "temp"] or not _TABLE.fullmatch(parts[3]):  # noqa: PLR2004 - refs/heads/temp/<table>/<version>
         return None
-    return TempRef(table=parts[3], version=unquote(parts[4]))
+    try:
+        temp = TempRef(table=parts[3], version=check_version(unquote(parts[4])))
+    except TVArgumentError:
+        return None
+    return temp if temp.ref == ref else None
 
 
 def tag_ref(table: str, instance_id: str) -> str:
@@ -297,10 +317,12 @@ def builder_of_path(path: str) -> str:
 def record_file(process_id: ProcessId) -> str:
     """File name, without ending, under which the journal keeps the record of `process_id`.
 
-    Any text may be an id, so what is no plain file name is percent-encoded, and what is long
-    is named by its hash.
+    Any text may be an id, so what is no plain file name is percent-encoded, a leading dot above
+    all: ``..`` would be the folder above. What is long is named by its hash.
     """
     plain = quote(process_id, safe="-_")
+    if plain.startswith("."):
+        plain = f"%2E{plain[1:]}"
     if len(plain) <= _LONGEST_FILE_NAME:
         return plain
     return "sha256-" + hashlib.sha256(process_id.encode()).hexdigest()
@@ -308,7 +330,7 @@ def record_file(process_id: ProcessId) -> str:
 
 def _ref_component(text: str) -> str:
     """Spell `text` so that git accepts it within a ref name (git-check-ref-format); reversible."""
-    spelled = quote(text, safe=_PLAIN_IN_REF)
+    spelled = quote(text, safe=_PLAIN_IN_REF).replace("~", "%7E")  # quote always spares "~"
     if spelled.startswith(".") or spelled.endswith((".", ".lock")) or ".." in spelled:
         spelled = spelled.replace(".", "%2E")
     return spelled
@@ -316,9 +338,5 @@ def _ref_component(text: str) -> str:
 
 def is_lfs_path(path: str) -> bool:
     """Tell whether git tracks a pointer at `path`, as ``.gitattributes`` says."""
-    parts = path.split("/")
-    if parts[0] != TABLES_DIR or len(parts) < 4:  # noqa: PLR2004 - tables/<table>/artifacts/<file>
-        return False
-    if len(parts) == 4:  # noqa: PLR2004 - tables/<table>/<version>/dataframe.parquet
-        return parts[2] == "artifacts" or parts[3] == "dataframe.parquet"
-    return "artifacts" in (parts[2], parts[3])
+    first, *folders, name = path.split("/") if "/" in path else ("", path)
+    return first == TABLES_DIR and (name == "dataframe.parquet" or "artifacts" in folders)

@@ -29,7 +29,7 @@ class Message:
             paragraphs.append(self.body)
         if self.trailers:
             paragraphs.append(
-                "\n".join(f"{key}: {one_line(value)}" for key, value in self.trailers)
+                "\n".join(f"{key}: {_unbroken(value)}" for key, value in self.trailers)
             )
         return "\n\n".join(paragraphs) + "\n"
 
@@ -58,6 +58,11 @@ def decode_message(text: str) -> Message:
 def trailers(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Name each key ``Vault-<key>`` and leave out the empty values."""
     return tuple((f"Vault-{key}", value) for key, value in pairs if value)
+
+
+def _unbroken(text: str) -> str:
+    """Turn line breaks into blanks; other blanks may be part of a name, and stay."""
+    return " ".join(text.splitlines()).strip()
 
 
 def one_line(text: str) -> str:
