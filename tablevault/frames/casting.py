@@ -1,0 +1,223 @@
+"""Casts that lose nothing, and the error that names the first value that does not fit."""
+
+from __future__ import annotations
+
+import decimal
+import math
+import numbers
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tablevault.errors import TVTableError
+
+_LONGEST_SHOWN = 80
+_TRUE = frozenset({"true", "1", "yes"})
+_FALSE = frozenset({"false", "0", "no"})
+_CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray, pd.DataFrame, pd.Series)
+_WRONG = (TypeError, ValueError, OverflowError, ArithmeticError, decimal.InvalidOperation)
+
+
+def cast(series: pd.Series, name: str) -> pd.Series:
+    """Give a column the dtype that was declared for it.
+
+    Parameters
+    ----------
+    series : Series
+        Any values; None, NaN, NaT and NA are missing. Not changed.
+    name : str
+        Declared dtype, as :func:`tablevault.frames.dtypes.parse_dtype` reads it.
+
+    Returns
+    -------
+    Series
+        Same length and name, RangeIndex. Digits in text become numbers, ISO texts times.
+
+    Raises
+    ------
+    TVTableError
+        The dtype is unknown, or a value does not fit it: names column, row, value and dtype.
+    """
+    from tablevault.frames.dtypes import parse_dtype
+
+    dtype = parse_dtype(name)
+    values = series.reset_index(drop=True)
+    if values.dtype == dtype:
+        return values.copy()
+    if dtype == np.dtype(object):
+        return values.astype(object)
+    rule = _rule(dtype)
+    fast = _fast(values, dtype)
+    if fast is not None:
+        return fast
+    if rule is None:
+        return _whole(values, dtype, name)
+    return _by_value(values, dtype, name, rule)
+
+
+def _fast(values: pd.Series, dtype: Any) -> pd.Series | None:  # noqa: ANN401 - numpy's or pandas'
+    """Cast numbers to wider or equal numbers, and text to text, without looking at each value."""
+    kind = values.dtype
+    if isinstance(dtype, pd.StringDtype) and isinstance(kind, pd.StringDtype):
+        return values.astype(dtype)
+    source, target = _numpy_of(kind), _numpy_of(dtype)
+    if source is None or target is None or not np.can_cast(source, target, "safe"):
+        return None
+    if source.kind in "iu" and target.kind == "f" and source.itemsize >= target.itemsize:
+        return None  # beyond 2**53 a float64 loses digits: look at each value
+    return values.astype(dtype)
+
+
+def _numpy_of(dtype: Any) -> np.dtype[Any] | None:  # noqa: ANN401 - as above
+    """Give the numpy dtype below a number or boolean column."""
+    found = getattr(dtype, "numpy_dtype", dtype)
+    return found if isinstance(found, np.dtype) and found.kind in "iufb" else None
+
+
+def _rule(dtype: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - as above
+    """Choose how one value is turned into what the dtype holds; None: pandas casts the column."""
+    numpy = _numpy_of(dtype)
+    if isinstance(dtype, pd.StringDtype):
+        return _text
+    if numpy is None:
+        return None
+    if numpy.kind == "b":
+        return _boolean
+    if numpy.kind in "iu":
+        limits = np.iinfo(numpy)
+        return lambda value: _whole_number(value, int(limits.min), int(limits.max))
+    return lambda value: _float(value, narrow=numpy.itemsize < 8)  # noqa: PLR2004 - float32
+
+
+def _by_value(
+    values: pd.Series,
+    dtype: Any,
+    name: str,
+    rule: Callable[[Any], Any],
+) -> pd.Series:
+    """Turn each value by the rule."""
+    made: list[Any] = []
+    missing = values.isna().to_numpy()
+    for row, value in enumerate(values.astype(object)):
+        if missing[row]:
+            made.append(pd.NA)
+            continue
+        try:
+            made.append(rule(value))
+        except _WRONG as error:
+            raise _misfit(values.name, row, value, name) from error
+    array: Any = pd.array(made, dtype=dtype) if made else pd.array([], dtype=dtype)
+    return pd.Series(array, name=values.name)
+
+
+def _whole(values: pd.Series, dtype: Any, name: str) -> pd.Series:  # noqa: ANN401 - as above
+    """Let pandas cast the column; no value may become missing by it."""
+    missing = values.isna()
+    try:
+        made = _converted(values, dtype)
+    except _WRONG as error:
+        row = _first_misfit(values, missing, dtype)
+        raise _misfit(values.name, row, values.iloc[row], name) from error
+    lost = made.isna() & ~missing
+    if lost.any():
+        row = int(lost.to_numpy().argmax())
+        raise _misfit(values.name, row, values.iloc[row], name)
+    return made
+
+
+def _converted(values: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 - as above
+    """Cast by way of pandas; text that spells a time is read as ISO 8601."""
+    if isinstance(dtype, pd.DatetimeTZDtype) and getattr(values.dtype, "tz", None) is None:
+        read = pd.to_datetime(values, utc=True, format="ISO8601") if _is_text(values) else values
+        return pd.Series(read).astype(dtype)
+    if isinstance(dtype, np.dtype) and dtype.kind == "M" and _is_text(values):
+        return pd.Series(pd.to_datetime(values, format="ISO8601")).astype(dtype)
+    if isinstance(dtype, pd.PeriodDtype) and _is_text(values):
+        periods = [pd.NaT if v is pd.NA or v is None else v for v in values.astype(object)]
+        return pd.Series(pd.PeriodIndex(periods, freq=dtype.freq), name=values.name)
+    return values.astype(dtype)
+
+
+def _is_text(values: pd.Series) -> bool:
+    """Tell whether a column holds text."""
+    return isinstance(values.dtype, pd.StringDtype) or values.dtype == np.dtype(object)
+
+
+def _first_misfit(values: pd.Series, missing: pd.Series, dtype: Any) -> int:  # noqa: ANN401 - as above
+    """Find the first value that cannot be cast alone."""
+    for row in np.flatnonzero(~missing.to_numpy()):
+        try:
+            _converted(values.iloc[[row]], dtype)
+        except _WRONG:
+            return int(row)
+    return 0
+
+
+def _misfit(column: object, row: int, value: object, name: str) -> TVTableError:
+    """Make the error for a value that does not fit."""
+    shown = repr(value)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[: _LONGEST_SHOWN - 3]}..."
+    return TVTableError(
+        f'Column "{column}", row {row}: {shown} does not fit dtype {name}.',
+        "Correct the value, or declare another dtype.",
+        column=str(column),
+        row=row,
+        dtype=str(name),
+    )
+
+
+def _text(value: Any) -> str:  # noqa: ANN401 - a cell
+    """Spell a plain value."""
+    if isinstance(value, _CONTAINERS):
+        raise TypeError("a container is no text")
+    return value if isinstance(value, str) else str(value)
+
+
+def _boolean(value: Any) -> bool:  # noqa: ANN401 - a cell
+    """Read a boolean, also from 1, 0 and the usual words."""
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in _TRUE or word in _FALSE:
+            return word in _TRUE
+    elif isinstance(value, numbers.Number) and value in (0, 1):
+        return bool(value)
+    raise ValueError("no boolean")
+
+
+def _whole_number(value: Any, least: int, most: int) -> int:  # noqa: ANN401 - a cell
+    """Read a whole number, without a detour through floats."""
+    if isinstance(value, str):
+        text = value.strip()
+        try:
+            number = int(text)
+        except ValueError:
+            exact = decimal.Decimal(text)
+            number = int(exact)
+            if number != exact:
+                raise
+    elif isinstance(value, _CONTAINERS):
+        raise TypeError("a container is no number")
+    else:
+        number = int(value)
+        if number != value:
+            raise ValueError("not whole")
+    if not least <= number <= most:
+        raise OverflowError("out of range")
+    return number
+
+
+def _float(value: Any, *, narrow: bool) -> float:  # noqa: ANN401 - a cell
+    """Read a float; a whole number that it cannot hold exactly is refused."""
+    if isinstance(value, _CONTAINERS):
+        raise TypeError("a container is no number")
+    number = float(value.strip() if isinstance(value, str) else value)
+    if isinstance(value, int | np.integer) and int(number) != int(value):
+        raise OverflowError("too large to be exact")
+    if narrow and math.isfinite(number) and abs(number) > float(np.finfo(np.float32).max):
+        raise OverflowError("out of range")
+    return number

@@ -1,0 +1,169 @@
+"""Names of dtypes, both ways, and what becomes of columns that carry no declaration."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tablevault.errors import TVArgumentError, TVTableError
+from tablevault.frames import artifacts
+from tablevault.frames.casting import cast
+from tablevault.frames.inference import infer
+
+_NULLABLE = {
+    **{f"int{n}": f"Int{n}" for n in (8, 16, 32, 64)},
+    **{f"uint{n}": f"UInt{n}" for n in (8, 16, 32, 64)},
+    "int": "Int64",
+    "uint": "UInt64",
+    "integer": "Int64",
+    **{f"float{n}": "Float64" for n in ("", 16, 32, 64)},
+    "bool": "boolean",
+    "str": "string",
+}
+_PLAIN = (
+    *(f"Int{n}" for n in (8, 16, 32, 64)),
+    *(f"UInt{n}" for n in (8, 16, 32, 64)),
+    "Float32",
+    "Float64",
+    "boolean",
+    "string",
+    "object",
+    "category",
+    artifacts.NAME,
+)
+_PATTERNS = re.compile(
+    r"datetime64\[(s|ms|us|ns)(, *[^\]]+)?\]|timedelta64\[(s|ms|us|ns)\]|[Pp]eriod\[.+\]"
+    r"|interval(\[.+\])?"
+)
+_ACCEPTED = (
+    *_PLAIN,
+    "datetime64[ns]",
+    "datetime64[ns, UTC]",
+    "timedelta64[ns]",
+    "period[D]",
+    "interval[int64, right]",
+)
+
+
+def dtype_name(dtype: object) -> str:
+    """Give the name of a dtype, as ``instance.yaml`` records it."""
+    if isinstance(dtype, pd.StringDtype):
+        return "string" if dtype.na_value is pd.NA else "str"
+    return str(dtype)
+
+
+def parse_dtype(name: str) -> Any:  # noqa: ANN401 - numpy's and pandas' dtypes have no common type
+    """Give the dtype that a declaration means, nullable where there is such a one.
+
+    ``int64`` means ``Int64``, ``int`` too; ``bool`` means ``boolean``, ``str`` means ``string``,
+    every numpy float ``Float64``.
+
+    Raises
+    ------
+    TVTableError
+        The name is unknown or not supported; names near misses.
+    """
+    wanted = _NULLABLE.get(name, name)
+    if isinstance(wanted, str) and (wanted in _PLAIN or _PATTERNS.fullmatch(wanted)):
+        try:
+            return pd.api.types.pandas_dtype(_with_default_subtype(wanted))
+        except (TypeError, ValueError, KeyError) as error:
+            raise _unsupported(name) from error
+    raise _unsupported(name)
+
+
+def nullable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a frame whose numbers, booleans and text have nullable dtypes.
+
+    numpy integers, booleans and floats (NaN becomes NA), every kind of pandas text, and object
+    columns that hold nothing but text. All other columns stay as they are. Not changed in place.
+    """
+    changed: dict[int, Any] = {}
+    for position, dtype in enumerate(frame.dtypes):
+        target = _nullable_of(dtype, frame.iloc[:, position])
+        if target is not None:
+            changed[position] = frame.iloc[:, position].astype(target)
+    if not changed:
+        return frame
+    columns = [changed.get(n, frame.iloc[:, n]) for n in range(frame.shape[1])]
+    made = pd.concat(columns, axis=1)
+    made.columns = frame.columns
+    return made
+
+
+def normalise_columns(frame: pd.DataFrame) -> pd.DataFrame:
+    """Give a frame whose columns are named by unique text and whose rows are numbered.
+
+    Names become text, those of several levels are joined by dots; a name that stands before is
+    numbered, ``a``, ``a.1``. Not changed in place.
+
+    Raises
+    ------
+    TVArgumentError
+        A name is no plain value, such as a frame.
+    """
+    names: list[str] = []
+    taken = {_column_text(label) for label in frame.columns}
+    used: set[str] = set()
+    for label in frame.columns:
+        text = name = _column_text(label)
+        number = 0
+        while name in used:
+            number += 1
+            name = f"{text}.{number}"
+            if name in taken and name not in used:
+                used.add(name)
+        used.add(name)
+        names.append(name)
+    named = frame.set_axis(names, axis=1)
+    return named.set_axis(pd.RangeIndex(len(frame)), axis=0)
+
+
+def _column_text(label: object) -> str:
+    """Spell the label of a column."""
+    if isinstance(label, tuple):
+        return ".".join(map(str, label))
+    if isinstance(label, pd.DataFrame | pd.Series | np.ndarray):
+        raise TVArgumentError(f"A column is named by a {type(label).__name__}.", "Name it by text.")
+    return str(label)
+
+
+def _nullable_of(dtype: Any, values: pd.Series) -> Any:  # noqa: ANN401 - as above
+    """Give the nullable dtype for a column, None when it is to stay."""
+    if isinstance(dtype, pd.StringDtype):
+        return None if dtype == pd.StringDtype() else pd.StringDtype()
+    if not isinstance(dtype, np.dtype):
+        return None
+    if dtype.kind in "iu":
+        return f"{'UInt' if dtype.kind == 'u' else 'Int'}{8 * dtype.itemsize}"
+    if dtype.kind == "f":
+        return "Float64" if dtype.itemsize <= 8 else None  # noqa: PLR2004 - a long double has no nullable dtype
+    if dtype.kind == "b":
+        return "boolean"
+    if dtype.kind == "O" and pd.api.types.infer_dtype(values, skipna=True) == "string":
+        return pd.StringDtype()
+    return None
+
+
+def _with_default_subtype(name: str) -> str:
+    """Complete a bare ``interval``."""
+    return "interval[float64, right]" if name == "interval" else name
+
+
+def _unsupported(name: object) -> TVTableError:
+    """Make the error for a dtype that is not known."""
+    known = [*_ACCEPTED, *_NULLABLE]
+    close = difflib.get_close_matches(str(name), known, n=1)
+    mean = f'Did you mean "{close[0]}"? ' if close else ""
+    return TVTableError(
+        f"{name!r} is an unsupported dtype.",
+        f"{mean}Supported are {', '.join(_ACCEPTED)} and the like.",
+        dtype=str(name),
+    )
+
+
+__all__ = ["cast", "dtype_name", "infer", "normalise_columns", "nullable", "parse_dtype"]
