@@ -247,7 +247,7 @@ class WorkTree:
         assert delta.new is not None
         pointer = self._pointer(delta.new) if is_lfs_path(delta.path) else None
         if pointer is not None and pointer.size and self._store.has(pointer):
-            self._store.lay_out(pointer, path)
+            self._store.lay_out(pointer, path, executable=delta.executable)
             return
         beside = f"{path.parent}/.{path.name}.{os.getpid()}.tmp"
         mode = 0o777 if delta.executable else 0o666

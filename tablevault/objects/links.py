@@ -12,22 +12,20 @@ _FICLONE = 0x40049409  # linux/fs.h
 READ_ONLY = 0o444
 
 
-def place(source: Path, target: Path) -> None:
+def place(source: Path, target: Path, *, executable: bool = False) -> None:
     """Put the bytes of `source` at `target`, read-only, replacing what is there.
 
     The new name appears in one step, so a reader of `target` sees the old file or the new one.
-    A hard link shares the inode: use it only within one vault.
+    A hard link shares the inode, mode included: use it only within one vault, and never for an
+    executable.
     """
+    mode = READ_ONLY | (0o111 if executable else 0)
     beside = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     try:
         if not _reflink(source, beside):
-            try:
-                os.link(source, beside)
-            except OSError:
-                shutil.copyfile(source, beside)
-                _copy_mtime(source, beside)
-        if (beside.stat().st_mode & 0o777) != READ_ONLY:
-            beside.chmod(READ_ONLY)
+            _link_or_copy(source, beside, may_link=not executable)
+        if (beside.stat().st_mode & 0o777) != mode:
+            beside.chmod(mode)
         beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)
@@ -36,10 +34,17 @@ def place(source: Path, target: Path) -> None:
     beside.unlink(missing_ok=True)
 
 
-def copy(source: Path, target: Path) -> None:
-    """Put the bytes of `source` at the new file `target`, sharing blocks but never the inode."""
-    if not _reflink(source, target):
-        shutil.copyfile(source, target)
+def _link_or_copy(source: Path, target: Path, *, may_link: bool) -> None:
+    """Share the inode where that is allowed and the file system can, else copy."""
+    if may_link:
+        try:
+            os.link(source, target)
+        except OSError:
+            pass
+        else:
+            return
+    shutil.copyfile(source, target)
+    _copy_mtime(source, target)
 
 
 def _reflink(source: Path, target: Path) -> bool:

@@ -202,9 +202,9 @@ class ObjectStore:
             oid=pointer.oid,
         )
 
-    def lay_out(self, pointer: Pointer, target: Path) -> None:
+    def lay_out(self, pointer: Pointer, target: Path, *, executable: bool = False) -> None:
         """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
-        links.place(self.file(pointer), target)
+        links.place(self.file(pointer), target, executable=executable)
 
     def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
         """Remove objects that nobody needs; takes :meth:`locked` itself."""

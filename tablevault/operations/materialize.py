@@ -58,12 +58,20 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class _Artifact:
+    """A file that a value names."""
+
+    pointer: Pointer
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
     """What went into the object store."""
 
     file: FrameFile
     frame: Pointer
-    artifacts: Mapping[str, Pointer]
+    artifacts: Mapping[str, _Artifact]
 
 
 def result_holds(document: TableDocument, temp: TempRef) -> list[Hold]:
@@ -114,23 +122,41 @@ def _keep(vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFr
         if name in files:
             drafts[name] = operation.draft_of(files[name])
     operation.keep([sink, *drafts.values()])
-    artifacts = {**found, **{name: made.pointer for name, made in drafts.items()}}
+    made = {
+        name: _Artifact(pointer=draft.pointer, executable=os.access(files[name], os.X_OK))
+        for name, draft in drafts.items()
+    }
+    artifacts = {**found, **made}
     return _Kept(file=file, frame=sink.pointer, artifacts=artifacts)
 
 
 def visible_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Walk the files below an artifact folder, by relative name; hidden ones are passed over."""
+    """Walk the files below an artifact folder, by relative name; hidden ones are passed over.
+
+    Raises
+    ------
+    TVTableError
+        A file or folder is a symbolic link: it may lead anywhere, now or later.
+    """
     for parent, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted(names):
-            if not name.startswith(".") and name.lower() not in _HIDDEN_FILES:
-                path = Path(parent) / name
+        for name in sorted([*names, *folders]):
+            path = Path(parent) / name
+            if name.startswith(".") or name.lower() in _HIDDEN_FILES:
+                continue
+            if path.is_symlink():
+                raise TVTableError(
+                    f'The artifact folder holds the symbolic link "{path}".',
+                    "Put the file itself there.",
+                    artifact=name,
+                )
+            if name not in folders:
                 yield path.relative_to(folder).as_posix(), path
 
 
 def _locate(
     vault: Vault, draft: TempDraft, named: Sequence[str], files: Mapping[str, Path]
-) -> dict[str, Pointer]:
+) -> dict[str, _Artifact]:
     """Find the artifacts that are not in the folder of the instance; refuse what is wrong.
 
     They may come from the origin, or from the folder that the instances of the table share.
@@ -179,7 +205,7 @@ def _refuse_outside(name: str) -> None:
         )
 
 
-def _earlier_artifacts(vault: Vault, draft: TempDraft) -> dict[str, Pointer]:
+def _earlier_artifacts(vault: Vault, draft: TempDraft) -> dict[str, _Artifact]:
     """Give the artifacts of the table's shared folder and of the origin, the latter first."""
     repository = vault.journal.repository
     table = draft.temp.table
@@ -190,12 +216,13 @@ def _earlier_artifacts(vault: Vault, draft: TempDraft) -> dict[str, Pointer]:
         for multiple in (False, True):
             folder = artifacts_dir(origin.table_name, origin.version, multiple=multiple)
             places.append((origin.commit, folder))
-    found: dict[str, Pointer] = {}
+    found: dict[str, _Artifact] = {}
     for commit, folder in places:
         snapshot = Snapshot(repository, CommitId(commit))
         for entry in snapshot.files(folder):
             path = f"{folder}/{entry.name}"
-            found[entry.name] = snapshot.pointer_of(BlobId(entry.id), path)
+            pointer = snapshot.pointer_of(BlobId(entry.id), path)
+            found[entry.name] = _Artifact(pointer=pointer, executable=entry.executable)
     return found
 
 
@@ -284,15 +311,19 @@ def _plan(
             ),
         ),
         tag=tag_ref(table, document.id),
-        needs=(kept.frame, *kept.artifacts.values()),
+        needs=(kept.frame, *(artifact.pointer for artifact in kept.artifacts.values())),
     )
 
 
 def _artifact_edits(folder: str, kept: _Kept) -> list[Edit]:
     """Put the pointers of artifacts into a folder."""
     return [
-        Put(path=f"{folder}/{name}", data=pointer.encode())
-        for name, pointer in kept.artifacts.items()
+        Put(
+            path=f"{folder}/{name}",
+            data=artifact.pointer.encode(),
+            executable=artifact.executable,
+        )
+        for name, artifact in kept.artifacts.items()
     ]
 
 

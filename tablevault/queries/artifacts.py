@@ -49,7 +49,7 @@ def fixed_folder_of(vault: Vault, document: TableDocument, instance: IndexedInst
         path = beside / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
         pointer = snapshot.pointer_of(BlobId(entry.id), f"{tracked}/{entry.name}")
-        vault.store.lay_out(pointer, path)
+        vault.store.lay_out(pointer, path, executable=entry.executable)
     try:
         beside.rename(target)
     except OSError:
