@@ -163,7 +163,10 @@ def _strings(values: Any, _name: str) -> StoredColumn:  # noqa: ANN401 - two arr
     is_nan = dtype.na_value is not pd.NA
     facts = {"storage": dtype.storage, "missing": "NaN" if is_nan else "NA"}
     try:
-        array = pa.array(values, from_pandas=True)
+        if dtype.storage == "python":  # as pandas does it, without its copy
+            array = pa.array(np.asarray(values), pa.large_string(), from_pandas=True)
+        else:
+            array = pa.array(values)
     except UnicodeEncodeError:
         texts = [None if pd.isna(v) else to_json(str(v)) for v in values]
         array, facts = pa.array(texts), facts | {"json": True}

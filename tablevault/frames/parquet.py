@@ -28,7 +28,9 @@ from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
 
 _KEY = b"tablevault"
 _VERSION = 1
-_ROWS_PER_GROUP = 131_072
+_ROWS_PER_GROUP = 1 << 20
+"""Large, since each group repeats its dictionaries, and its border hinders deduplication."""
+_ROWS_PER_BATCH = 1 << 16
 _BUFFER_BYTES = 1 << 20
 _NAMES_SHOWN = 20
 
@@ -117,7 +119,7 @@ def read_frame(
     if rows is not None and rows < 0:
         raise TVTableError(f"Cannot read {rows} rows.", "Ask for 0 or more.", rows=rows)
     try:
-        with pq.ParquetFile(source) as file:
+        with pq.ParquetFile(source, pre_buffer=rows is None) as file:
             return _read(file, source, columns, rows)
     except (pa.ArrowException, OSError, *_DAMAGE) as problem:
         raise TVTableError(
@@ -255,17 +257,19 @@ def _check_wanted(columns: Sequence[str], names: list[str]) -> list[str]:
 
 
 def _read_groups(file: pq.ParquetFile, columns: list[str] | None, rows: int | None) -> pa.Table:
-    """Read only the columns and the row groups that are needed."""
+    """Read only the columns and the pages that are needed."""
     if rows is None:
         return file.read(columns=columns)
-    found = 0
-    groups = []
-    for group in range(file.num_row_groups):
-        if found >= rows:
-            break
-        groups.append(group)
-        found += file.metadata.row_group(group).num_rows
-    return file.read_row_groups(groups, columns=columns).slice(0, rows)
+    batches, found = [], 0
+    if rows:  # batches decode only pages as far as they are needed
+        for batch in file.iter_batches(min(rows, _ROWS_PER_BATCH), columns=columns):
+            batches.append(batch)
+            found += batch.num_rows
+            if found >= rows:
+                break
+    if not batches:
+        return file.schema_arrow.empty_table()
+    return pa.Table.from_batches(batches).slice(0, rows)
 
 
 def _decode(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - any pandas array
