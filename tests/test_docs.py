@@ -60,7 +60,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Printed:
-    """What something printed, and what the page says that it prints, at `start` to `end`."""
+    """What something printed, and what the page says about it, at `start` to `end` if it does."""
 
     by: str
     said: str
@@ -101,8 +101,8 @@ def run_python(block: Block, shows: Block | None, names: dict[str, object]) -> P
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
         exec(compile(block.body, "<page>", "exec"), names)
-    place = (shows.body, printed.getvalue(), shows.start, shows.end) if shows else None
-    return Printed(block.body, *(place or ("", printed.getvalue(), block.end, block.end)))
+    said, start, end = (shows.body, shows.start, shows.end) if shows else ("", -1, -1)
+    return Printed(block.body, said, printed.getvalue(), start, end)
 
 
 def run_console(block: Block) -> Iterator[Printed]:
@@ -182,7 +182,7 @@ def update(page: Path) -> None:
     for printed in reversed(done):
         if agrees(printed):
             continue
-        if printed.start == printed.end and "\n" in printed.by:
+        if printed.start < 0:
             sys.stderr.write(
                 f"{page}: prints without a text block:\n{printed.by}\n{printed.actual}"
             )
@@ -193,6 +193,7 @@ def update(page: Path) -> None:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"HOME": home, "GIT_CONFIG_NOSYSTEM": "1"}
         for name in sys.argv[1:] or PAGES:
