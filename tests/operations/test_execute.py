@@ -51,7 +51,8 @@ changed_columns: [name]
 python_function: make
 code_module: words
 is_custom: true
-arguments: {names: [a, bb, ccc]}
+arguments:
+  names: [a, bb, ccc]
 """
 SHOUT = """\
 builder_type: ColumnBuilder
@@ -138,14 +139,14 @@ def test_the_exception_of_a_function_passes_unchanged(words: TableVault, vault_p
         (TVBuilderError, "shout", SHOUT.replace("row-wise", "nonsense")),
         (TVBuilderError, "shout", SHOUT.replace("loud", "length")),
         (TVBuilderError, "shout", SHOUT.replace("ColumnBuilder", "Nonsense")),
-        (TVBuilderError, "shout", SHOUT.replace("<<self.name[index]>>", "<<self.loud[index]>>")),
+        (TVBuilderError, "words_index", INDEX + "  x: <<self.loud>>\n"),
         (TVFileError, "shout", SHOUT.replace("code_module: words", "code_module: nope")),
         (TVFileError, "shout", SHOUT.replace("python_function: shout", "python_function: nope")),
         (TableReferenceError, "shout", SHOUT.replace("<<self.name[index]>>", "<<nope.x[index]>>")),
         (TableReferenceError, "shout", SHOUT.replace("<<self.name[index]>>", "<<self.x[index]>>")),
         (TVTableError, "shout", SHOUT + "dtypes: {loud: Int64}\n"),
-        (TVTableError, "shout", SHOUT + "dtypes: {loud: nonsense}\n"),
-        (TVBuilderError, "lengths", LENGTHS.replace("lengths", "shout").replace("frame:", "name:")),
+        (TVBuilderError, "shout", SHOUT + "dtypes: {loud: nonsense}\n"),
+        (TVBuilderError, "lengths", LENGTHS.replace("generator", "dataframe")),
         (
             TVTableError,
             "words_index",
@@ -279,7 +280,7 @@ def test_a_function_may_work_on_the_vault_it_runs_in(words: TableVault, vault_pa
     index = (
         INDEX.replace("python_function: make", "python_function: nested")
         .replace("code_module: words", "code_module: nested")
-        .replace("{names: [a, bb, ccc]}", f"{{path: {vault_path}}}")
+        .replace("names: [a, bb, ccc]", f"path: {vault_path}")
     )
     words.create_table("outer")
     words.create_instance("outer", builders={"outer_index": index})
