@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tablevault.frames.artifacts import ArtifactStringArray
 from tablevault.frames.encoding import StoredColumn, whole_array
 from tablevault.frames.object_columns import ObjectColumn, decode_objects
 from tablevault.frames.tagged_json import from_json, zone_from_plain
@@ -63,9 +64,7 @@ def foreign_column(array: pa.ChunkedArray) -> StoredColumn:
         return StoredColumn(form="string", array=array.cast(pa.large_string()), facts=facts)
     if pa.types.is_timestamp(kind) and (kind.tz is None or kind.tz == "UTC"):
         facts = {"unit": kind.unit, "zone": {"$zone": "UTC"}}
-        return StoredColumn(
-            form="zoned" if kind.tz else "datetime", array=array, facts=facts
-        )
+        return StoredColumn(form="zoned" if kind.tz else "datetime", array=array, facts=facts)
     if pa.types.is_duration(kind):
         return StoredColumn(form="timedelta", array=array, facts={"unit": kind.unit})
     schema = pa.schema([pa.field("", kind)]).serialize().to_pybytes()
@@ -178,7 +177,9 @@ def _objects(stored: StoredColumn) -> np.ndarray[Any, Any]:
     """Rebuild Python objects."""
     facts = stored.facts
     return decode_objects(
-        ObjectColumn(form=facts["objects"], missing=facts["missing"], array=whole_array(stored.array))
+        ObjectColumn(
+            form=facts["objects"], missing=facts["missing"], array=whole_array(stored.array)
+        )
     )
 
 
@@ -213,6 +214,13 @@ def string_dtype(storage: str, missing: str) -> Any:  # noqa: ANN401 - StringDty
 
 
 _IS_2_2 = pd.__version__.startswith("2.2.")
+
+
+def _artifacts(stored: StoredColumn) -> ArtifactStringArray:
+    """Rebuild names of artifacts."""
+    values = np.array(whole_array(stored.array).to_numpy(zero_copy_only=False), dtype=object)
+    values[null_mask(stored.array)] = pd.NA
+    return ArtifactStringArray(values)
 
 
 def _arrow(stored: StoredColumn) -> Any:  # noqa: ANN401 - ArrowExtensionArray
@@ -261,7 +269,8 @@ def _intervals(stored: StoredColumn) -> Any:  # noqa: ANN401 - IntervalArray
     if null.any() and isinstance(sides[0], np.ndarray) and sides[0].dtype.kind == "f":
         for side in sides:
             side[null] = np.nan
-    return pd.arrays.IntervalArray.from_arrays(*sides, closed=stored.facts["closed"])
+    left, right = sides
+    return pd.arrays.IntervalArray.from_arrays(left, right, closed=stored.facts["closed"])
 
 
 def _categories(stored: StoredColumn) -> pd.Categorical:
@@ -291,7 +300,7 @@ def _encoded(array: pa.Array) -> pa.Array:
 
 
 def _rows(array: pa.Array) -> pa.Array:
-    """Number the rows, null where the value is null."""
+    """Count the rows, null where the value is null."""
     return pa.array(np.arange(len(array)), mask=null_mask(array))
 
 
@@ -313,6 +322,7 @@ _RULES: Mapping[str, Callable[[StoredColumn], Any]] = {
     "masked": _masked,
     "string": _strings,
     "arrow": _arrow,
+    "artifact": _artifacts,
     "period": _periods,
     "interval": _intervals,
     "category": _categories,

@@ -53,7 +53,7 @@ _RULE_FACTS = ("objects", "missing", "json", "ordered")
 class _Hash(Protocol):
     """What is fed."""
 
-    def update(self, data: Any, /) -> None: ...  # noqa: ANN401, D102 - any buffer
+    def update(self, data: Any, /) -> None: ...  # noqa: ANN401 - any buffer
 
 
 def digest_frame(columns: Iterable[tuple[str, str, StoredColumn]], rows: int) -> str:

@@ -16,6 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tablevault.errors import TVTableError
+from tablevault.frames.artifacts import ArtifactStringDtype
 from tablevault.frames.object_columns import encode_objects
 from tablevault.frames.tagged_json import UnstorableValueError, to_json, zone_to_plain
 
@@ -62,12 +63,12 @@ def encode_column(values: pd.Series[Any], name: str) -> StoredColumn:
             if rule and dtype.char not in "gG":
                 return rule(values.to_numpy(), name)
         else:
-            for kind, extension_rule in _RULES.items():
-                if isinstance(dtype, kind):
-                    return extension_rule(values.array, name)
+            extension_rule = _RULES.get(type(dtype))
+            if extension_rule:
+                return extension_rule(values.array, name)
     except UnstorableValueError as problem:
         raise _unstorable(name, dtype, problem.reason) from problem
-    except pa.ArrowException as problem:
+    except (pa.ArrowException, UnicodeEncodeError) as problem:
         raise _unstorable(name, dtype, str(problem)) from problem
     raise _unstorable(name, dtype, "")
 
@@ -175,6 +176,11 @@ def _strings(values: Any, _name: str) -> StoredColumn:  # noqa: ANN401 - two arr
     return StoredColumn(form="string", array=array, facts=facts)
 
 
+def _artifacts(values: Any, _name: str) -> StoredColumn:  # noqa: ANN401 - as the rest
+    """Store names of artifacts as text."""
+    return StoredColumn(form="artifact", array=pa.array(values, pa.large_string()))
+
+
 def _arrow(values: Any, _name: str) -> StoredColumn:  # noqa: ANN401 - ArrowExtensionArray
     """Store an Arrow array; its exact type as a schema, since Parquet knows fewer types."""
     kind = values.dtype.pyarrow_dtype
@@ -255,12 +261,19 @@ _NUMPY_RULES: Mapping[str, Callable[[np.ndarray[Any, Any], str], StoredColumn]] 
     "O": _objects,
 }
 
+_MASKED_DTYPES = (
+    *(pd.Int8Dtype, pd.Int16Dtype, pd.Int32Dtype, pd.Int64Dtype),
+    *(pd.UInt8Dtype, pd.UInt16Dtype, pd.UInt32Dtype, pd.UInt64Dtype),
+    *(pd.Float32Dtype, pd.Float64Dtype, pd.BooleanDtype),
+)
+
 _RULES: Mapping[type, Callable[[Any, str], StoredColumn]] = {
-    pd.core.dtypes.dtypes.BaseMaskedDtype: _masked,
+    **dict.fromkeys(_MASKED_DTYPES, _masked),
     pd.StringDtype: _strings,
     pd.CategoricalDtype: _categories,
     pd.DatetimeTZDtype: _zoned,
     pd.PeriodDtype: _periods,
     pd.IntervalDtype: _intervals,
     pd.ArrowDtype: _arrow,
+    ArtifactStringDtype: _artifacts,
 }

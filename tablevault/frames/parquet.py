@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -24,6 +25,7 @@ import pyarrow.parquet as pq
 from tablevault.errors import TVArgumentError, TVFormatError, TVTableError
 from tablevault.frames.decoding import decode_column, foreign_column
 from tablevault.frames.digest import digest_frame
+from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
 
 _KEY = b"tablevault"
@@ -72,7 +74,7 @@ def write_frame(frame: pd.DataFrame, sink: BinaryIO) -> FrameFile:
     """
     names = _check_names(frame)
     columns = [
-        (name, dtype_name(values.dtype), encode_column(values, name))
+        (name, _name_of(values.dtype), encode_column(values, name))
         for name, (_, values) in zip(names, frame.items(), strict=True)
     ]
     facts = [_facts(dtype, stored) for _, dtype, stored in columns]
@@ -132,10 +134,6 @@ def read_frame(
 _DAMAGE = (KeyError, ValueError, TypeError, AssertionError, IndexError, AttributeError)
 
 
-def dtype_name(dtype: object) -> str:
-    return str(dtype)
-
-
 def _check_names(frame: pd.DataFrame) -> list[str]:
     """Refuse names that a file could not give back."""
     names = list(frame.columns)
@@ -161,6 +159,11 @@ def _check_names(frame: pd.DataFrame) -> list[str]:
             ) from problem
         seen.add(name)
     return [str(name) for name in names]
+
+
+def _name_of(dtype: Any) -> str:  # noqa: ANN401 - numpy's and pandas' dtypes
+    """Name a dtype; bytes of either order are one dtype here, the native one."""
+    return dtype_name(dtype.newbyteorder("=") if isinstance(dtype, np.dtype) else dtype)
 
 
 def _facts(dtype: str, stored: StoredColumn) -> dict[str, Any]:
@@ -209,10 +212,9 @@ def _read(
     table = _read_groups(file, None if columns is None else wanted, rows)
     index = pd.RangeIndex(table.num_rows)
     arrays = {
-        name: _kept(_decode(table.column(name), stored and stored[name]), index)
-        for name in wanted
+        name: _kept(_decode(table.column(name), stored and stored[name]), index) for name in wanted
     }
-    return pd.DataFrame(arrays, index=index, columns=pd.Index(wanted), copy=False)
+    return pd.DataFrame(arrays, index=index, copy=False)  # `columns` would look at every value
 
 
 def _kept(values: Any, index: pd.RangeIndex) -> Any:  # noqa: ANN401 - any pandas array
