@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -84,20 +85,24 @@ def git():
     return run
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def python():
-    """Start a Python process on a script, its output and errors piped."""
+    """Start Python processes on a script, output and errors piped; none outlives its test."""
+    with contextlib.ExitStack() as started:
 
-    def start(script, *arguments):
-        return subprocess.Popen(
-            [sys.executable, "-c", script, *map(str, arguments)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        def start(script, *arguments):
+            process = subprocess.Popen(
+                [sys.executable, "-c", script, *map(str, arguments)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            started.enter_context(process)
+            started.callback(process.kill)
+            return process
 
-    return start
+        yield start
 
 
 @pytest.fixture(scope="session")

@@ -36,7 +36,7 @@ def test_an_error_is_the_same_after_pickle_and_copy(kind):
 
 def test_every_error_prints_message_and_hint(capsys):
     for kind in KINDS:
-        print(f"{kind.__name__}: {kind('What was wrong.', 'What to do next.')}")
+        print(f"{kind.__name__}: {kind('What was wrong.', 'What to do next.')}")  # noqa: T201
     printed = capsys.readouterr().out.splitlines()
     assert printed == [f"{kind.__name__}: What was wrong. What to do next." for kind in KINDS]
 

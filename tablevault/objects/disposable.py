@@ -10,6 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+# Not the fault of the file: nothing would be gained by making it again.
+_PASSING = frozenset(
+    {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
+)
+_inherited: list[sqlite3.Connection] = []
+"""Connections of the process that this one was forked from. They are kept for good: to close one,
+even by forgetting it, would write to the file in the name of the other process."""
+
 
 class Disposable:
     """Connections to a SQLite file that is made again when it is missing or damaged.
@@ -50,25 +58,31 @@ class Disposable:
         """Drop the connection of this thread."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         self._local.connection = None
-        # A connection that was opened before a fork belongs to the parent: closing it here
-        # would drop the parent's POSIX locks.
-        if connection is not None and self._local.identity[0] == os.getpid():
-            with contextlib.suppress(sqlite3.Error):
-                connection.close()
+        if connection is None:
+            return
+        if self._local.identity[0] != os.getpid():
+            _inherited.append(connection)
+            return
+        with contextlib.suppress(sqlite3.Error):
+            connection.close()
 
     def discard(self) -> None:
-        """Delete the file, whatever state it is in."""
+        """Delete the file, whatever state it is in.
+
+        The log goes first. Whoever connects meanwhile notices that the file is another one; in
+        the other order one could lose the log of the new file.
+        """
         self.close()
-        for ending in ("", "-wal", "-shm"):
+        for ending in ("-wal", "-shm", ""):
             with contextlib.suppress(OSError):
                 self._path.with_name(self._path.name + ending).unlink()
 
     def _open(self) -> sqlite3.Connection:
-        """Connect, and make the tables; a file that is no database is discarded once."""
+        """Connect, and make the tables; a file that cannot be used is discarded once."""
         try:
             return self._connect()
         except sqlite3.DatabaseError as error:
-            if isinstance(error, sqlite3.OperationalError):
+            if error.sqlite_errorcode & 0xFF in _PASSING:
                 raise
             self.discard()
             return self._connect()

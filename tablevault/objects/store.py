@@ -232,18 +232,23 @@ class ObjectStore:
             return False
         if self._ledger.knows(pointer.oid, stamp):
             return True
-        if hash_file(path) != pointer.oid:
+        try:
+            if hash_file(path) != pointer.oid:
+                return False
+        except FileNotFoundError:
             return False
         self._ledger.remember([(pointer.oid, stamp)])
         return True
 
     def _set_aside(self, path: Path) -> Path | None:
         """Move a damaged object to where git-lfs would move it."""
-        if not path.exists():
-            return None
-        self._bad.mkdir(parents=True, exist_ok=True)
         target = self._bad / path.name
-        path.replace(target)
+        try:
+            self._bad.mkdir(parents=True, exist_ok=True)
+            path.replace(target)
+        except FileNotFoundError:
+            # Never here, or another reader was faster: it says what became of the object.
+            return target if target.exists() else None
         return target
 
     def _empty_file(self) -> Path:
@@ -277,7 +282,8 @@ def sync_folder(folder: Path) -> None:
 def _stamp(path: Path) -> Stamp:
     """Give what changes when the bytes of a file are changed."""
     status = path.stat()
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    # Some file systems number inodes by a hash of 64 bits; SQLite's integers have a sign.
+    return status.st_ino & (2**63 - 1), status.st_size, status.st_mtime_ns
 
 
 __all__ = ["EMPTY", "Draft", "Fetch", "ObjectStore", "hash_file", "sync_folder"]
