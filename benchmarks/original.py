@@ -32,7 +32,12 @@ def against(folder: Path, pairs: int) -> list[Row]:
 def _run(python: Path, target: Path) -> dict[str, float]:
     """Run the script and read its medians."""
     command = [str(python), str(SCRIPT), str(target)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    # PYTHONPATH may name this checkout: the original must not find ours.
+    hidden = {} if python == _python() else {"PYTHONPATH"}
+    environment = {
+        key: value for key, value in os.environ.items() if key in hidden or key != "PYTHONPATH"
+    }
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import threading
@@ -119,15 +120,20 @@ class Repository:
         }
 
     def temp_refs(self) -> dict[str, CommitId]:
-        """Give the branches of temporary instances, without a walk over all tags."""
+        """Give the branches of temporary instances.
+
+        libgit2 can only list all refs, and there is a tag for each instance; so the names are
+        looked up where git's files backend keeps them: loose below ``refs/``, or packed.
+        """
         prefix = "refs/heads/temp/"
-        found = {
-            f"refs/heads/{name}": None
-            for name in self.handle.branches.local
-            if f"refs/heads/{name}".startswith(prefix)
-        }
-        tips = ((ref, self.tip(ref)) for ref in found)
-        return {ref: tip for ref, tip in tips if tip is not None}
+        root = self.git_dir / prefix
+        names = {path.relative_to(self.git_dir).as_posix() for path in root.glob("*/*")}
+        with contextlib.suppress(FileNotFoundError):
+            packed = (self.git_dir / "packed-refs").read_bytes()
+            found = re.findall(rb"^[0-9a-f]{40} (refs/heads/temp/\S+)$", packed, re.MULTILINE)
+            names.update(name.decode("utf-8", "replace") for name in found)
+        tips = ((name, self.tip(name)) for name in sorted(names) if not name.endswith(".lock"))
+        return {name: tip for name, tip in tips if tip is not None}
 
     def head_is_main(self) -> bool:
         """Tell whether the working tree belongs to ``main``."""
