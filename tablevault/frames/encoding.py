@@ -61,7 +61,8 @@ def encode_column(values: pd.Series[Any], name: str) -> StoredColumn:
         if isinstance(dtype, np.dtype):
             rule = _NUMPY_RULES.get(dtype.kind)
             if rule and dtype.char not in "gG":
-                return rule(values.to_numpy(), name)
+                native = dtype.newbyteorder("=")  # Arrow knows no other order
+                return rule(values.to_numpy().astype(native, copy=False), name)
         else:
             extension_rule = _RULES.get(type(dtype))
             if extension_rule:
@@ -96,9 +97,8 @@ def _unstorable(name: str, dtype: object, reason: str) -> TVTableError:
 
 def _numpy(values: np.ndarray[Any, Any], _name: str) -> StoredColumn:
     """Store numbers and booleans; NaN is a value, not a null."""
-    native = values.dtype.newbyteorder("=")
-    array = pa.array(values.astype(native, copy=False), from_pandas=False)
-    return StoredColumn(form="numpy", array=array, facts={"type": native.name})
+    array = pa.array(values, from_pandas=False)
+    return StoredColumn(form="numpy", array=array, facts={"type": values.dtype.name})
 
 
 def _complex(values: np.ndarray[Any, Any], _name: str) -> StoredColumn:
@@ -112,7 +112,7 @@ def _instants(values: np.ndarray[Any, Any], _name: str) -> StoredColumn:
     """Store datetime64 or timedelta64 without zone."""
     unit = np.datetime_data(values.dtype)[0]
     form = "datetime" if values.dtype.kind == "M" else "timedelta"
-    counts = values.astype(values.dtype.newbyteorder("="), copy=False).view("i8")
+    counts = values.view("i8")
     array = _counted(counts, unit, None) if form == "datetime" else _durations(counts, unit)
     return StoredColumn(form=form, array=array, facts={"unit": unit})
 

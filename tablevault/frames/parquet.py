@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import numpy as np
 import pandas as pd
@@ -48,7 +48,7 @@ class FrameFile:
     """Logical hash, ``"v1:"`` and hexadecimal digits; see `tablevault.frames.digest`."""
 
 
-def write_frame(frame: pd.DataFrame, sink: BinaryIO) -> FrameFile:
+def write_frame(frame: pd.DataFrame, sink: IO[bytes]) -> FrameFile:
     """Write a dataframe as Parquet, so that `read_frame` gives it back with dtypes and nulls.
 
     The index is not written. The same frame gives the same bytes, with one version of pyarrow.
@@ -57,7 +57,7 @@ def write_frame(frame: pd.DataFrame, sink: BinaryIO) -> FrameFile:
     ----------
     frame : pandas.DataFrame
         At least one column; names are distinct text. Not changed.
-    sink : binary file
+    sink : binary file, BinaryIO or any IO[bytes]
         Receives the bytes in order through ``write``; stays open.
 
     Returns
@@ -121,7 +121,9 @@ def read_frame(
     if rows is not None and rows < 0:
         raise TVTableError(f"Cannot read {rows} rows.", "Ask for 0 or more.", rows=rows)
     try:
-        with pq.ParquetFile(source, pre_buffer=rows is None) as file:
+        with pq.ParquetFile(
+            source, pre_buffer=rows is None, page_checksum_verification=True
+        ) as file:
             return _read(file, source, columns, rows)
     except (pa.ArrowException, OSError, *_DAMAGE) as problem:
         raise TVTableError(
@@ -182,12 +184,16 @@ def _facts(dtype: str, stored: StoredColumn) -> dict[str, Any]:
     return facts
 
 
-def _write_table(table: pa.Table, sink: BinaryIO) -> None:
+def _write_table(table: pa.Table, sink: IO[bytes]) -> None:
     """Write all row groups."""
     # Wide tables write many small pieces; each would be a call into Python.
     buffered = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER_BYTES)
     with pq.ParquetWriter(
-        buffered, table.schema, compression="zstd", use_content_defined_chunking=True
+        buffered,
+        table.schema,
+        compression="zstd",
+        use_content_defined_chunking=True,
+        write_page_checksum=True,
     ) as writer:
         try:
             writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
@@ -283,6 +289,7 @@ def _decode(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> Any:  # 
         inner = facts["words"]
         with pa.ipc.open_stream(base64.b64decode(inner["stream"])) as stream:
             column = stream.read_all().column(0)
+        column.validate(full=True)  # damaged offsets would make Arrow read anywhere
         words = StoredColumn(form=inner["form"], array=column, facts=inner["facts"])
     return decode_column(
         StoredColumn(form=facts["form"], array=array, facts=facts["facts"], categories=words)
