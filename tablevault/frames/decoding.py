@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
@@ -14,7 +16,7 @@ import pyarrow.compute as pc
 from tablevault.frames.artifacts import ArtifactStringArray
 from tablevault.frames.encoding import StoredColumn, whole_array
 from tablevault.frames.object_columns import ObjectColumn, decode_objects
-from tablevault.frames.tagged_json import from_json, zone_from_plain
+from tablevault.frames.tagged_json import from_json, zone_from_plain, zone_to_plain
 
 _NAT = np.iinfo(np.int64).min
 
@@ -62,14 +64,26 @@ def foreign_column(array: pa.ChunkedArray) -> StoredColumn:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         facts: dict[str, Any] = {"storage": "pyarrow", "missing": "NA"}
         return StoredColumn(form="string", array=array.cast(pa.large_string()), facts=facts)
-    if pa.types.is_timestamp(kind) and (kind.tz is None or kind.tz == "UTC"):
-        facts = {"unit": kind.unit, "zone": {"$zone": "UTC"}}
-        return StoredColumn(form="zoned" if kind.tz else "datetime", array=array, facts=facts)
+    if pa.types.is_timestamp(kind) and kind.tz is None:
+        return StoredColumn(form="datetime", array=array, facts={"unit": kind.unit})
+    if pa.types.is_timestamp(kind) and (zone := _foreign_zone(kind.tz)):
+        return StoredColumn(form="zoned", array=array, facts={"unit": kind.unit, "zone": zone})
     if pa.types.is_duration(kind):
         return StoredColumn(form="timedelta", array=array, facts={"unit": kind.unit})
     schema = pa.schema([pa.field("", kind)]).serialize().to_pybytes()
     facts = {"schema": base64.b64encode(schema).decode("ascii")}
     return StoredColumn(form="arrow", array=array, facts=facts)
+
+
+def _foreign_zone(zone: str) -> dict[str, Any] | None:
+    """Describe the zone of an Arrow type, ``+HH:MM`` or a key of the tz database."""
+    if found := re.fullmatch(r"([+-])(\d\d):(\d\d)", zone):
+        minutes = int(found[2]) * 60 + int(found[3])
+        return {"$offset": [int(found[1] + "60000000") * minutes]}
+    try:
+        return zone_to_plain(ZoneInfo(zone))
+    except (KeyError, ValueError):
+        return None
 
 
 _FOREIGN_NUMBERS: Mapping[pa.DataType, str] = {

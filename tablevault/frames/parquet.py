@@ -33,7 +33,6 @@ _VERSION = 1
 _ROWS_PER_GROUP = 1 << 20
 """Large, since each group repeats its dictionaries, and its border hinders deduplication."""
 _ROWS_PER_BATCH = 1 << 16
-_BUFFER_BYTES = 1 << 20
 _NAMES_SHOWN = 20
 
 
@@ -186,10 +185,9 @@ def _facts(dtype: str, stored: StoredColumn) -> dict[str, Any]:
 
 def _write_table(table: pa.Table, sink: IO[bytes]) -> None:
     """Write all row groups."""
-    # Wide tables write many small pieces; each would be a call into Python.
-    buffered = pa.BufferedOutputStream(pa.PythonFile(sink, mode="w"), _BUFFER_BYTES)
+    # No BufferedOutputStream between: it would close the caller's sink when it goes.
     with pq.ParquetWriter(
-        buffered,
+        pa.PythonFile(sink, mode="w"),
         table.schema,
         compression="zstd",
         use_content_defined_chunking=True,
@@ -202,7 +200,6 @@ def _write_table(table: pa.Table, sink: IO[bytes]) -> None:
                 f"Parquet cannot hold this dataframe: {problem}",
                 "Convert nested columns to simpler types.",
             ) from problem
-    buffered.detach()  # flushes; close() would close the caller's sink
 
 
 def _read(

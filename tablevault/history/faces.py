@@ -113,13 +113,24 @@ class Faces:
 
     def sync(self) -> None:
         """Lay out the faces of new branches, remove those of branches that are gone."""
-        tips = {
+        tips = self._tips()
+        for temp in self._noted() | tips.keys():
+            self._follow(temp, tips.get(temp))
+
+    def are_behind(self) -> bool:
+        """Tell whether :meth:`sync` may have something to do."""
+        tips = self._tips()
+        return self._noted() != tips.keys() or any(
+            self._laid(temp) != tip for temp, tip in tips.items()
+        )
+
+    def _tips(self) -> dict[TempRef, CommitId]:
+        """Give the tips of the branches of temporary instances."""
+        return {
             temp: tip
             for ref, tip in self._repository.temp_refs().items()
             if (temp := temp_of_ref(ref)) is not None
         }
-        for temp in self._noted() | tips.keys():
-            self._follow(temp, tips.get(temp))
 
     def follow(self, temp: TempRef) -> None:
         """Bring one face to its branch: lay it out, or remove it when the branch is gone."""

@@ -70,13 +70,16 @@ class WorkTree:
         laid out is written last. A file that is neither the old nor the new one is somebody's
         edit and stays.
         """
-        laid = self.laid()
-        if laid == target or not self.follows_main():
+        if not self.is_behind(target):
             return
-        deltas = self._deltas(laid, target)
+        deltas = self._deltas(self.laid(), target)
         if deltas:
             self._apply(deltas)
         _write_note(self._laid, target)
+
+    def is_behind(self, target: CommitId) -> bool:
+        """Tell whether :meth:`refresh` has something to do."""
+        return self.laid() != target and self.follows_main()
 
     def laid(self) -> CommitId | None:
         """Give the commit that was laid out last, None when that is not known."""

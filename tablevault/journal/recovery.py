@@ -40,12 +40,15 @@ def recover(journal: Journal) -> None:
     What died before its commit keeps its record: it is taken up under its id, or taken back by
     the first process that needs what it held.
     """
-    with journal.files.mutex():
-        for record in list(journal.files.every()):
-            if not journal.files.is_alive(record.process_id):
-                roll_forward(journal, record)
-    with journal.commit_lock():
-        catch_up(journal)
+    if any(True for _ in journal.files.every()):
+        with journal.files.mutex():
+            for record in list(journal.files.every()):
+                if not journal.files.is_alive(record.process_id):
+                    roll_forward(journal, record)
+    # Mostly there is nothing to do, and then no lock is taken.
+    if journal.worktree.is_behind(journal.repository.main()) or journal.faces.are_behind():
+        with journal.commit_lock():
+            catch_up(journal)
 
 
 def roll_forward(journal: Journal, record: Record) -> bool:
