@@ -19,6 +19,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 from rich.console import Console
 
 from tablevault import TableVault, TableVaultError
@@ -119,10 +120,15 @@ def show_tables(vault: TableVault) -> None:
     """Print the beginning of both tables as they are now."""
     modules, instance = vault.get_dataframe("modules", full_artifact_path=False)
     console.print(f"modules, {len(modules)} rows, {instance}")
-    console.print(modules.head(SHOWN_ROWS).to_string(index=False, float_format="{:.2f}".format))
+    console.print(as_text(modules.head(SHOWN_ROWS)))
     ranking, instance = vault.get_dataframe("ranking", rows=SHOWN_PLACES)
     console.print(f"\nranking, the best {len(ranking)}, {instance}")
-    console.print(ranking.to_string(index=False, float_format="{:.2f}".format))
+    console.print(as_text(ranking))
+
+
+def as_text(frame: pd.DataFrame) -> str:
+    """Spell a frame without row numbers."""
+    return frame.to_string(index=False, float_format="{:.2f}".format)
 
 
 def library() -> str:

@@ -7,11 +7,13 @@ Each page has a folder of its own, in which its blocks are run from top to botto
 - ``console``: lines that begin with ``$ `` are given to bash, the lines after each are what it
   prints, errors included.
 - ``<!-- file: NAME -->`` on the line before a block makes it the content of that file.
+- ``<!-- from: COMMAND -->`` on the line before a block makes it part of what that command prints,
+  see `test_the_readme_shows_the_example`.
 - ``<!-- not run -->`` on the line before a block, and every other kind of block: shown only.
 
 Ids, times and hashes may differ, and a line ``...`` in an output stands for any lines.
 
-``python tests/test_docs.py [PAGE ...]`` writes what is printed into the pages.
+``python -m tests.test_docs [PAGE ...]`` writes what is printed into the pages.
 """
 
 from __future__ import annotations
@@ -19,15 +21,19 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import platform
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import pytest
+
+from tablevault import TableVault
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -81,7 +87,7 @@ def run(text: str) -> Iterator[Printed]:
     """Run a page in the current folder."""
     names: dict[str, object] = {"__name__": "__main__"}
     blocks = blocks_of(text)
-    for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+    for block, following in zip_longest(blocks, blocks[1:]):
         if block.note.startswith("file: "):
             path = Path(block.note.removeprefix("file: "))
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -152,6 +158,41 @@ def test_a_page_tells_the_truth(page, tmp_path, monkeypatch):
             )
 
 
+def test_the_readme_shows_the_example(tmp_path):
+    shown = next(
+        block.body
+        for block in blocks_of((ROOT / "README.md").read_text(encoding="utf-8"))
+        if block.note == "from: python examples/stdlib_catalogue.py"
+    )
+    if f"CPython {platform.python_version()}\n" not in shown:  # another library, other figures
+        shown = "".join(f"{line}\n...\n" for line in shown.splitlines() if line[:2] in {"- ", "+ "})
+    earlier = TableVault(
+        tmp_path / "stdlib.vault", "Ana", "Catalogue of the standard library", create=True
+    )
+    earlier.create_table("modules")  # as if from an earlier run, which is replaced
+    done = run_example(tmp_path / "stdlib.vault")
+    assert done.returncode == 0, done.stderr
+    assert agrees(Printed("", f"...\n{shown}...\n", done.stdout, 0, 0)), done.stdout
+
+
+def test_the_example_replaces_nothing_that_is_not_its_own(tmp_path):
+    (tmp_path / "letters").mkdir()
+    (tmp_path / "letters" / "dear.txt").write_text("Dear", encoding="utf-8")
+    TableVault(tmp_path / "mine", "Ana", "My tables", create=True).create_table("precious")
+    for name, kept in (("letters", "dear.txt"), ("mine", "tables/precious/table.yaml")):
+        done = run_example(tmp_path / name)
+        assert done.returncode == 1
+        assert (str(tmp_path / name) in done.stderr, "Traceback" in done.stderr) == (True, False)
+        assert (tmp_path / name / kept).exists()
+
+
+def run_example(vault: Path) -> subprocess.CompletedProcess[str]:
+    """Run the example."""
+    command = [sys.executable, str(ROOT / "examples" / "stdlib_catalogue.py"), str(vault)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
 def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
@@ -193,7 +234,6 @@ def update(page: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
     with tempfile.TemporaryDirectory() as home:
         os.environ |= {"HOME": home, "GIT_CONFIG_NOSYSTEM": "1"}
         for name in sys.argv[1:] or PAGES:

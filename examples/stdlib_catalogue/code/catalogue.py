@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import shutil
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 import pandas as pd
@@ -28,9 +28,10 @@ def collect(artifact_folder: str) -> pd.DataFrame:
 def measure(path: str) -> tuple[int, int, int, int]:
     """Count lines, functions, classes and imported modules of one file."""
     text = Path(path).read_bytes()
-    tree = ast.parse(text)
-    classes = sum(isinstance(node, ast.ClassDef) for node in ast.walk(tree))
-    return len(text.splitlines()), len(list(_functions(tree))), classes, len(_imports(tree))
+    nodes = list(ast.walk(ast.parse(text)))
+    functions = sum(isinstance(node, Function) for node in nodes)
+    classes = sum(isinstance(node, ast.ClassDef) for node in nodes)
+    return len(text.splitlines()), functions, classes, len(_imports(nodes))
 
 
 def documented(path: str, count_private: bool) -> float | None:
@@ -39,9 +40,9 @@ def documented(path: str, count_private: bool) -> float | None:
     `count_private` says whether a name with one leading underscore, as in ``_helper``, counts.
     """
     functions = [
-        function
-        for function in _functions(ast.parse(Path(path).read_bytes()))
-        if count_private or not _is_private(function.name)
+        node
+        for node in ast.walk(ast.parse(Path(path).read_bytes()))
+        if isinstance(node, Function) and (count_private or not _is_private(node.name))
     ]
     if not functions:
         return None
@@ -57,20 +58,15 @@ def rank(modules: pd.DataFrame, at_least: int) -> pd.DataFrame:
     return columns.assign(place=columns.index + 1)
 
 
-def _functions(tree: ast.AST) -> Iterator[Function]:
-    """Give all functions of a module: methods and inner functions, too."""
-    return (node for node in ast.walk(tree) if isinstance(node, Function))
-
-
 def _is_private(name: str) -> bool:
     """Tell ``_helper`` from ``helper`` and ``__init__``."""
     return name.startswith("_") and not name.endswith("__")
 
 
-def _imports(tree: ast.AST) -> set[str]:
+def _imports(nodes: Iterable[ast.AST]) -> set[str]:
     """Give the top-level names of all modules that are imported anywhere in the file."""
     found: set[str] = set()
-    for node in ast.walk(tree):
+    for node in nodes:
         if isinstance(node, ast.Import):
             found.update(alias.name.split(".")[0] for alias in node.names)
         elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
