@@ -1,4 +1,5 @@
 """The extension dtype ``artifact_string``: text that names a file beside the table."""
+# ruff: noqa: ARG003, SLF001 - names and signatures are those of pandas' extension interface
 
 from __future__ import annotations
 
@@ -120,7 +121,7 @@ class ArtifactStringArray(ExtensionArray):
 
     def take(
         self,
-        indices: Any,
+        indices: Any,  # noqa: ANN401 - as above
         *,
         allow_fill: bool = False,
         fill_value: Any = None,  # noqa: ANN401 - as above

@@ -93,7 +93,7 @@ def _rule(dtype: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - as above
 
 def _by_value(
     values: pd.Series,
-    dtype: Any,
+    dtype: Any,  # noqa: ANN401 - as above
     name: str,
     rule: Callable[[Any], Any],
 ) -> pd.Series:

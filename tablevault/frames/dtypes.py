@@ -138,15 +138,14 @@ def _nullable_of(dtype: Any, values: pd.Series) -> Any:  # noqa: ANN401 - as abo
         return None if dtype == pd.StringDtype() else pd.StringDtype()
     if not isinstance(dtype, np.dtype):
         return None
-    if dtype.kind in "iu":
-        return f"{'UInt' if dtype.kind == 'u' else 'Int'}{8 * dtype.itemsize}"
-    if dtype.kind == "f":
-        return "Float64" if dtype.itemsize <= 8 else None  # noqa: PLR2004 - a long double has no nullable dtype
-    if dtype.kind == "b":
-        return "boolean"
+    bits = 8 * dtype.itemsize
+    # A long double has no nullable dtype.
+    made = {"i": f"Int{bits}", "u": f"UInt{bits}", "b": "boolean"}.get(dtype.kind)
+    if dtype.kind == "f" and bits <= 64:  # noqa: PLR2004 - as above
+        made = "Float64"
     if dtype.kind == "O" and pd.api.types.infer_dtype(values, skipna=True) == "string":
         return pd.StringDtype()
-    return None
+    return made
 
 
 def _with_default_subtype(name: str) -> str:

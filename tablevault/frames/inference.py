@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import decimal
 from collections.abc import Sequence
 from typing import Any
@@ -102,8 +102,8 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("object", (decimal.Decimal, bytes, bytearray)),
     ("float", (float, np.floating)),
     ("text", (str,)),
-    ("time", (datetime.datetime, np.datetime64)),
-    ("duration", (datetime.timedelta, np.timedelta64)),
+    ("time", (dt.datetime, np.datetime64)),
+    ("duration", (dt.timedelta, np.timedelta64)),
 )
 
 

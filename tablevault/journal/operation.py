@@ -16,6 +16,7 @@ from filelock import BaseFileLock, Timeout
 from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.history.change import Change
 from tablevault.history.commits import Signing, write_by_hand, write_change
+from tablevault.history.packing import pack_if_many
 from tablevault.history.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal import locks
@@ -243,6 +244,7 @@ def running(journal: Journal, request: Request, actor: Actor, setup: Setup) -> I
                 operation.close()
             raise
         operation.close()
+    pack_if_many(journal.repository, journal.state)
 
 
 def _begin(
