@@ -199,7 +199,7 @@ def decode_instance(blob: bytes, where: str) -> InstanceDocument:
         primary_key=tuple(_texts(fields, "primary_key")),
         digest=_text(fields, "digest"),
         dependencies=tuple(
-            (str(pair[0]), InstanceId(str(pair[1])))
+            (_scalar(pair[0]), InstanceId(_scalar(pair[1])))
             for pair in (pairs if isinstance(pairs, list) else [])
             if isinstance(pair, list) and len(pair) == 2  # noqa: PLR2004 - a pair
         ),
@@ -230,7 +230,8 @@ def _load(blob: bytes, where: str) -> Fields:
     """Read a YAML mapping with the safe loader."""
     try:
         fields = yaml.load(blob, Loader=_Loader)  # noqa: TID251, S506 - a safe loader, the C one
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: no UTF-8, or a scalar such as the date 2024-99-99.
         raise TVFileError(f"{where} is no readable YAML: {error}.", _REPAIR) from error
     if not isinstance(fields, dict):
         raise TVFileError(f"{where} holds no mapping.", _REPAIR)
@@ -241,21 +242,29 @@ _REPAIR = "Restore it from history: git log -p -- <file>"
 
 
 def _text(fields: Fields, key: str) -> str:
-    """Give a field as text, "" when it is absent."""
+    """Give a field as text, "" when it is absent or no scalar.
+
+    Nested lists that name each other grow without bounds when they are written out.
+    """
     value = fields.get(key)
-    return "" if value is None else str(value)
+    return "" if value is None else _scalar(value)
+
+
+def _scalar(value: object) -> str:
+    """Spell a value, "" for what is no scalar."""
+    return "" if isinstance(value, list | dict | set | tuple) else str(value)
 
 
 def _texts(fields: Fields, key: str) -> list[str]:
     """Give a field as a list of text."""
     value = fields.get(key)
-    return [str(item) for item in value] if isinstance(value, list) else []
+    return [_scalar(item) for item in value] if isinstance(value, list) else []
 
 
 def _mapping(fields: Fields, key: str) -> dict[str, str]:
     """Give a field as a mapping of text to text."""
     value = fields.get(key)
-    return {str(k): str(v) for k, v in value.items()} if isinstance(value, dict) else {}
+    return {str(k): _scalar(v) for k, v in value.items()} if isinstance(value, dict) else {}
 
 
 def _whole(fields: Fields, key: str, where: str, default: int | None = None) -> int:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 _TRAILER = re.compile(r"(Vault-[A-Za-z-]+): (.*)")
 _LONGEST_SUBJECT = 200
+# git interpret-trailers takes such a line for the end of the message and the begin of a patch.
+_DIVIDER = re.compile(r"^---", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class Message:
         """Spell the commit message."""
         paragraphs = [one_line(self.subject)[:_LONGEST_SUBJECT]]
         if self.body:
-            paragraphs.append(self.body)
+            paragraphs.append(_DIVIDER.sub(r" \g<0>", self.body.replace("\0", "")))
         if self.trailers:
             paragraphs.append(
                 "\n".join(f"{key}: {_unbroken(value)}" for key, value in self.trailers)

@@ -86,11 +86,18 @@ def _enter(buffer: _Buffer, parts: list[str], leaf: _Leaf) -> None:
     for folder in folders:
         inner = buffer.get(folder)
         if not isinstance(inner, dict):
+            if leaf is None and folder in buffer and not _is_tree(inner):
+                return  # there is a file or nothing, so nothing below it
             # A whole folder was replaced or removed before: what follows is built on that.
-            inner = {} if inner is None and folder not in buffer else {_REPLACED: inner}
+            inner = {} if folder not in buffer else {_REPLACED: inner}
             buffer[folder] = inner
         buffer = inner
     buffer[name] = leaf
+
+
+def _is_tree(leaf: _Leaf) -> bool:
+    """Tell whether a buffered entry is a whole folder."""
+    return leaf is not None and leaf[1] == FileMode.TREE
 
 
 # Key of a buffered folder under which stands the entry that replaced it. "/" is in no name.
@@ -110,6 +117,8 @@ def _write(repo: pygit2.Repository, base: pygit2.Tree | None, buffer: _Buffer) -
         if isinstance(change, dict):
             inner = base[name] if base is not None and name in base else None
             written = _write(repo, inner if isinstance(inner, pygit2.Tree) else None, change)
+            if written is None and isinstance(inner, pygit2.Blob) and _REPLACED not in change:
+                continue  # what was to be removed lies below a file: it was never there
             change = None if written is None else (written, int(FileMode.TREE))  # noqa: PLW2901 - the folder became an entry
         if change is not None:
             builder.insert(name, *change)
