@@ -1,0 +1,274 @@
+"""Every operation of the public API, on one vault in which there is something to act on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from tablevault import TableVault
+
+CODE = """\
+import pandas as pd
+
+
+def make(names):
+    return pd.DataFrame({"name": names})
+
+
+def shout(name, ending="!"):
+    return name.upper() + ending
+
+
+def lengths(frame):
+    for name in frame["name"]:
+        yield len(name)
+"""
+INDEX = """\
+builder_type: IndexBuilder
+changed_columns: [name]
+python_function: make
+code_module: words
+is_custom: true
+arguments:
+  names: [a, bb, ccc]
+"""
+SHOUT = """\
+builder_type: ColumnBuilder
+changed_columns: [loud]
+python_function: shout
+code_module: words
+is_custom: true
+return_type: row-wise
+arguments: {name: "<<self.name[index]>>"}
+"""
+LENGTHS = """\
+builder_type: ColumnBuilder
+changed_columns: [length]
+python_function: lengths
+code_module: words
+is_custom: true
+return_type: generator
+arguments: {frame: "<<self.name>>"}
+"""
+AUTHOR = "Ana Lund <ana@example.org>"
+BUILDERS = {"words_index": INDEX, "shout": SHOUT, "lengths": LENGTHS}
+
+
+def furnish(path: Path) -> None:
+    """Make the vault on which all operations act."""
+    vault = TableVault(path, AUTHOR, create=True)
+    vault.create_code_module("words", text=CODE)
+    vault.create_code_module("spare", text="x = 1\n")
+    vault.create_table("words", description="made by builders")
+    vault.create_instance("words", builders=BUILDERS)
+    vault.execute_instance("words")
+    vault.create_instance("words", copy=True)
+    vault.create_instance("words", version="other", builders=BUILDERS)
+    vault.create_table("papers")
+    vault.create_table("films", allow_multiple_artifacts=True)
+    for table in ("papers", "films"):
+        for n in range(2):
+            vault.create_instance(table, external_edit=True)
+            _put_artifacts(vault, table, {"a.txt": f"{table} {n}", "sub/b.txt": "both"})
+            _write_artifacts(vault, table, ["a.txt", "sub/b.txt"])
+        vault.create_instance(table, external_edit=True)
+        _put_artifacts(vault, table, {"c.txt": f"{table} new"})
+    vault.create_table("events", has_side_effects=True)
+    for n in range(3):
+        vault.create_instance("events", external_edit=True)
+        vault.write_instance(pd.DataFrame({"n": [n, n]}), "events")
+    vault.create_instance("events", external_edit=True)
+
+
+def _put_artifacts(vault: TableVault, table: str, files: dict[str, str]) -> None:
+    folder = Path(vault.get_artifact_folder(table))
+    for name, text in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text, "utf-8")
+
+
+def _write_artifacts(vault: TableVault, table: str, names: list[str]) -> None:
+    vault.write_instance(pd.DataFrame({"file": names}), table, dtypes={"file": "artifact_string"})
+
+
+def _edit_temp(path: Path) -> None:
+    """Edit a builder in the folder of a temporary instance by hand."""
+    face = path / "temp/words/base/builders"
+    (face / "shout.yaml").write_text(SHOUT + "# by hand\n", "utf-8")
+    (face / "extra.yaml").write_text(SHOUT.replace("loud", "louder"), "utf-8")
+
+
+def _edit_all(path: Path) -> None:
+    """Edit a builder and the code by hand."""
+    _edit_temp(path)
+    (path / "code/words.py").write_text(CODE.replace('"!"', '"?"'), "utf-8")
+
+
+def _nothing(path: Path) -> None:
+    """Leave the vault as it is."""
+
+
+def _delete_nth(table: str, n: int) -> Callable[[TableVault], object]:
+    def act(vault: TableVault) -> object:
+        return vault.delete_instance(vault.get_table_instances(table)[n], table)
+
+    return act
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scenario:
+    """One call, and what was done by hand before."""
+
+    act: Callable[[TableVault], object]
+    prepare: Callable[[Path], None] = _nothing
+
+
+SCENARIOS = {
+    "create_table": Scenario(
+        act=lambda vault: vault.create_table("fresh", has_side_effects=True, description="new")
+    ),
+    "rename_table": Scenario(
+        act=lambda vault: vault.rename_table("terms", "words"), prepare=_edit_temp
+    ),
+    "rename_table_with_artifacts": Scenario(
+        act=lambda vault: vault.rename_table("articles", "papers")
+    ),
+    "delete_table": Scenario(act=lambda vault: vault.delete_table("words"), prepare=_edit_temp),
+    "delete_table_with_artifacts": Scenario(act=lambda vault: vault.delete_table("papers")),
+    "create_instance": Scenario(
+        act=lambda vault: vault.create_instance("words", version="third", builders=BUILDERS)
+    ),
+    "create_instance_replacing": Scenario(
+        act=lambda vault: vault.create_instance("words", builders={"words_index": INDEX}),
+        prepare=_edit_temp,
+    ),
+    "create_instance_copy": Scenario(
+        act=lambda vault: vault.create_instance("words", version="third", copy=True)
+    ),
+    "create_instance_external_copy": Scenario(
+        act=lambda vault: vault.create_instance(
+            "events", version="third", copy=True, external_edit=True
+        )
+    ),
+    "write_instance": Scenario(
+        act=lambda vault: vault.write_instance(
+            pd.DataFrame({"n": [1, 2], "s": ["a", None]}), "events", dependencies=[("words", None)]
+        )
+    ),
+    "write_instance_shared_artifacts": Scenario(
+        act=lambda vault: _write_artifacts(vault, "papers", ["a.txt", "c.txt"])
+    ),
+    "write_instance_own_artifacts": Scenario(
+        act=lambda vault: _write_artifacts(vault, "films", ["c.txt"])
+    ),
+    "execute_instance": Scenario(
+        act=lambda vault: vault.execute_instance("words"), prepare=_edit_all
+    ),
+    "delete_instance_latest": Scenario(act=_delete_nth("events", -1)),
+    "delete_instance_older": Scenario(act=_delete_nth("events", 0)),
+    "delete_instance_only": Scenario(act=_delete_nth("words", 0)),
+    "delete_instance_owner": Scenario(act=_delete_nth("papers", -1)),
+    "delete_instance_own_artifacts": Scenario(act=_delete_nth("films", 0)),
+    "delete_instance_temp": Scenario(
+        act=lambda vault: vault.delete_instance("TEMP_base", "words"), prepare=_edit_temp
+    ),
+    "create_code_module": Scenario(
+        act=lambda vault: vault.create_code_module("fresh", text="y = 2\n"), prepare=_edit_all
+    ),
+    "delete_code_module": Scenario(act=lambda vault: vault.delete_code_module("spare")),
+    "create_builder_file": Scenario(
+        act=lambda vault: vault.create_builder_file("words", "more", text=SHOUT),
+        prepare=_edit_temp,
+    ),
+    "delete_builder_file": Scenario(
+        act=lambda vault: vault.delete_builder_file("lengths", "words"), prepare=_edit_temp
+    ),
+}
+
+
+def view(vault: TableVault, path: Path, known: frozenset[str]) -> dict[str, object]:
+    """Give all that a user can see of a vault; instances that are not `known` have one name."""
+    seen: dict[str, object] = {}
+    for table in vault.get_table_instances():
+        described = vault.get_descriptions(table_name=table)
+        described["artifact_instance"] = _named(described.get("artifact_instance"), known)
+        seen[table] = described
+        for instance in vault.get_table_instances(table, ""):
+            seen[f"{table}/{_named(instance, known)}"] = _instance(vault, table, instance, known)
+        for temp in vault.get_table_instances(table, "", include_temp=True):
+            if temp.startswith("TEMP_"):
+                seen[f"{table}/{temp}"] = _temp(vault, table, temp)
+    for module in vault.get_code_modules_list():
+        seen[f"code/{module}"] = vault.get_code_module_str(module)
+    seen["processes"] = dict(vault.get_active_processes())
+    refs = vault._vault.journal.repository.refs("refs/")
+    seen["refs"] = sorted(_named_ref(ref, known) for ref in refs)
+    seen["files"] = _working_files(path)
+    return seen
+
+
+def _named(instance: object, known: frozenset[str]) -> object:
+    return instance if not instance or instance in known else "NEW"
+
+
+def _named_ref(ref: str, known: frozenset[str]) -> str:
+    *folders, last = ref.split("/")
+    return "/".join([*folders, "NEW" if ref.startswith("refs/tags") and last not in known else last])
+
+
+def _instance(
+    vault: TableVault, table: str, instance: str, known: frozenset[str]
+) -> dict[str, object]:
+    frame, _ = vault.get_dataframe(table, instance)
+    described = vault.get_descriptions(instance)
+    kept = ("summary", "origin", "external_edit", "success", "rows", "dtypes", "active")
+    builders = vault.get_builders_list(table, instance)
+    return {
+        "frame": json.loads(frame.to_json(orient="split")),
+        "artifacts": [
+            Path(name).read_text("utf-8") if name else "" for name in frame.get("file", [])
+        ],
+        "builders": {name: vault.get_builder_str(table, name, instance) for name in builders},
+        "dependencies": described["dependencies"],
+        **{key: described[key] for key in kept},
+    }
+
+
+def _temp(vault: TableVault, table: str, temp: str) -> dict[str, object]:
+    names = vault.get_builders_list(table, temp)
+    folder = Path(vault.get_artifact_folder(table, temp))
+    return {
+        "description": vault.get_descriptions(temp, table),
+        "builders": {name: vault.get_builder_str(table, name, temp) for name in names},
+        "artifacts": {
+            file.relative_to(folder).as_posix(): file.read_text("utf-8")
+            for file in sorted(folder.rglob("*"))
+            if file.is_file()
+        },
+    }
+
+
+def _working_files(path: Path) -> dict[str, bytes | None]:
+    """Give working files; of documents, which tell ids and times, the name alone."""
+    return {
+        file.relative_to(path).as_posix(): None
+        if file.name in ("instance.yaml", "table.yaml") or file.suffix == ".parquet"
+        else file.read_bytes()
+        for part in ("tables", "code", "temp")
+        for file in sorted((path / part).rglob("*"))
+        if file.is_file()
+    }
+
+
+def instance_ids(path: Path) -> frozenset[str]:
+    """Give the ids of all instances of a vault."""
+    vault = TableVault(path, AUTHOR)
+    return frozenset(
+        instance
+        for table in vault.get_table_instances()
+        for instance in vault.get_table_instances(table, "")
+    )
