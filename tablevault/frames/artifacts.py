@@ -1,8 +1,9 @@
 """The extension dtype ``artifact_string``: text that names a file beside the table."""
-# ruff: noqa: ARG003, SLF001 - names and signatures are those of pandas' extension interface
+# ruff: noqa: ANN401, ARG003, SLF001 - names and signatures are those of pandas' extension interface
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -25,7 +26,7 @@ class ArtifactStringDtype(ExtensionDtype):
     na_value = pd.NA
 
     @classmethod
-    def construct_array_type(cls) -> type[ArtifactStringArray]:
+    def construct_array_type(cls) -> builtins.type[ArtifactStringArray]:
         """Give the array class."""
         return ArtifactStringArray
 
@@ -42,7 +43,11 @@ class ArtifactStringArray(ExtensionArray):
 
     @classmethod
     def _from_sequence(
-        cls, scalars: Sequence[object], *, dtype: object = None, copy: bool = False
+        cls,
+        scalars: Any,
+        *,
+        dtype: object = None,
+        copy: bool = False,
     ) -> Self:
         """Take text and missing values; anything else is a TypeError."""
         values = np.empty(len(scalars), dtype=object)
@@ -86,13 +91,13 @@ class ArtifactStringArray(ExtensionArray):
         """Count the elements."""
         return len(self._values)
 
-    def __getitem__(self, item: Any) -> Any:  # noqa: ANN401 - every indexer of pandas
+    def __getitem__(self, item: Any) -> Any:
         """Give one element, or an array of several."""
         item = pd.api.indexers.check_array_indexer(self, item)
         found = self._values[item]
         return type(self)(found) if isinstance(found, np.ndarray) else found
 
-    def __setitem__(self, key: Any, value: Any) -> None:  # noqa: ANN401 - as above
+    def __setitem__(self, key: Any, value: Any) -> None:
         """Set elements; what is no text is a TypeError."""
         key = pd.api.indexers.check_array_indexer(self, key)
         if isinstance(value, str) or not pd.api.types.is_list_like(value):
@@ -100,15 +105,16 @@ class ArtifactStringArray(ExtensionArray):
         else:
             self._values[key] = self._from_sequence(list(value))._values
 
-    def __eq__(self, other: object) -> Any:  # noqa: ANN401 - an array, as pandas wants
+    def __eq__(self, other: object) -> Any:
         """Compare element by element; the result is nullable boolean."""
         if isinstance(other, pd.Series | pd.Index | pd.DataFrame):
             return NotImplemented
         mine = pd.array(self._values, dtype="string")
         theirs = pd.array(other._values, dtype="string") if isinstance(other, type(self)) else other
-        return pd.array(mine == theirs, dtype="boolean")
+        equal: Any = mine == theirs
+        return pd.array(equal, dtype="boolean")
 
-    def __ne__(self, other: object) -> Any:  # noqa: ANN401 - as above
+    def __ne__(self, other: object) -> Any:
         """Compare element by element; the result is nullable boolean."""
         equal = self.__eq__(other)
         return equal if equal is NotImplemented else ~equal
@@ -121,35 +127,41 @@ class ArtifactStringArray(ExtensionArray):
 
     def take(
         self,
-        indices: Any,  # noqa: ANN401 - as above
+        indices: Any,
         *,
         allow_fill: bool = False,
-        fill_value: Any = None,  # noqa: ANN401 - as above
+        fill_value: Any = None,
     ) -> Self:
         """Give elements by position, missing ones for -1 when `allow_fill`."""
         from pandas.api.extensions import take
 
         if allow_fill and (fill_value is None or pd.isna(fill_value)):
             fill_value = pd.NA
-        return type(self)(take(self._values, indices, allow_fill=allow_fill, fill_value=fill_value))
+        taken: Any = take(self._values, indices, allow_fill=allow_fill, fill_value=fill_value)
+        return type(self)(taken)
 
     def copy(self) -> Self:
         """Copy."""
         return type(self)(self._values.copy())
 
-    def astype(self, dtype: Any, copy: bool = True) -> Any:  # noqa: ANN401 - as above
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
         """Cast; to text as to any other dtype that takes text."""
         dtype = pd.api.types.pandas_dtype(dtype)
         if isinstance(dtype, ArtifactStringDtype):
             return self.copy() if copy else self
         if isinstance(dtype, ExtensionDtype):
-            return pd.array(self._values, dtype=dtype)
+            array_type: Any = dtype.construct_array_type()
+            return array_type._from_sequence(self._values, dtype=dtype)
         return self._values.astype(dtype)
 
-    def __arrow_array__(self, type: Any = None) -> pa.Array:  # noqa: A002, ANN401 - Arrow's protocol
+    def __arrow_array__(self, type: object = None) -> pa.Array:  # noqa: A002 - Arrow's protocol
         """Give Arrow text."""
         values = [None if value is pd.NA else value for value in self._values]
         return pa.array(values, type=type or pa.string())
+
+    def value_counts(self, dropna: bool = True) -> pd.Series:
+        """Count how often each name stands there."""
+        return pd.Series(self._values).value_counts(dropna=dropna)
 
     def _values_for_factorize(self) -> tuple[np.ndarray[Any, Any], object]:
         """Give values that pandas can hash, and what stands for a missing one."""
@@ -159,7 +171,7 @@ class ArtifactStringArray(ExtensionArray):
         """Give values that can be ordered."""
         return np.array(["" if value is pd.NA else value for value in self._values], dtype=object)
 
-    def _formatter(self, boxed: bool = False) -> Any:  # noqa: ANN401, ARG002 - pandas' signature
+    def _formatter(self, boxed: bool = False) -> Any:  # noqa: ARG002 - pandas' signature
         """Show text as it is."""
         return str
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import decimal
 import math
-import numbers
 from collections.abc import Callable
 from typing import Any
 
@@ -149,7 +148,7 @@ def _first_misfit(values: pd.Series, missing: pd.Series, dtype: Any) -> int:  # 
     """Find the first value that cannot be cast alone."""
     for row in np.flatnonzero(~missing.to_numpy()):
         try:
-            _converted(values.iloc[[row]], dtype)
+            _converted(values.iloc[int(row) : int(row) + 1], dtype)
         except _WRONG:
             return int(row)
     return 0
@@ -184,7 +183,7 @@ def _boolean(value: Any) -> bool:  # noqa: ANN401 - a cell
         word = value.strip().lower()
         if word in _TRUE or word in _FALSE:
             return word in _TRUE
-    elif isinstance(value, numbers.Number) and value in (0, 1):
+    elif isinstance(value, int | float | np.number | decimal.Decimal) and value in {0, 1}:
         return bool(value)
     raise ValueError("no boolean")
 

@@ -64,15 +64,24 @@ def foreign_column(array: pa.ChunkedArray) -> StoredColumn:
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         facts: dict[str, Any] = {"storage": "pyarrow", "missing": "NA"}
         return StoredColumn(form="string", array=array.cast(pa.large_string()), facts=facts)
-    if pa.types.is_timestamp(kind) and kind.tz is None:
-        return StoredColumn(form="datetime", array=array, facts={"unit": kind.unit})
-    if pa.types.is_timestamp(kind) and (zone := _foreign_zone(kind.tz)):
-        return StoredColumn(form="zoned", array=array, facts={"unit": kind.unit, "zone": zone})
-    if pa.types.is_duration(kind):
-        return StoredColumn(form="timedelta", array=array, facts={"unit": kind.unit})
+    if time := _foreign_time(kind):
+        form, facts = time
+        return StoredColumn(form=form, array=array, facts=facts)
     schema = pa.schema([pa.field("", kind)]).serialize().to_pybytes()
     facts = {"schema": base64.b64encode(schema).decode("ascii")}
     return StoredColumn(form="arrow", array=array, facts=facts)
+
+
+def _foreign_time(kind: pa.DataType) -> tuple[str, dict[str, Any]] | None:
+    """Choose form and facts for an instant or a duration; None for what pandas has no dtype."""
+    if pa.types.is_duration(kind):
+        return "timedelta", {"unit": kind.unit}
+    if not pa.types.is_timestamp(kind):
+        return None
+    if kind.tz is None:
+        return "datetime", {"unit": kind.unit}
+    zone = _foreign_zone(kind.tz)
+    return zone and ("zoned", {"unit": kind.unit, "zone": zone})
 
 
 def _foreign_zone(zone: str) -> dict[str, Any] | None:

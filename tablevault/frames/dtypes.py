@@ -67,8 +67,8 @@ def parse_dtype(name: str) -> Any:  # noqa: ANN401 - numpy's and pandas' dtypes 
     TVTableError
         The name is unknown or not supported; names near misses.
     """
-    wanted = _NULLABLE.get(name, name)
-    if isinstance(wanted, str) and (wanted in _PLAIN or _PATTERNS.fullmatch(wanted)):
+    wanted = str(_NULLABLE.get(name, name))
+    if wanted in _PLAIN or _PATTERNS.fullmatch(wanted):
         try:
             return pd.api.types.pandas_dtype(_with_default_subtype(wanted))
         except (TypeError, ValueError, KeyError) as error:
@@ -90,7 +90,7 @@ def nullable(frame: pd.DataFrame) -> pd.DataFrame:
     if not changed:
         return frame
     columns = [changed.get(n, frame.iloc[:, n]) for n in range(frame.shape[1])]
-    made = pd.concat(columns, axis=1)
+    made: pd.DataFrame = pd.concat(columns, axis=1)
     made.columns = frame.columns
     return made
 
@@ -112,11 +112,9 @@ def normalise_columns(frame: pd.DataFrame) -> pd.DataFrame:
     for label in frame.columns:
         text = name = _column_text(label)
         number = 0
-        while name in used:
+        while name in used or (number and name in taken):
             number += 1
             name = f"{text}.{number}"
-            if name in taken and name not in used:
-                used.add(name)
         used.add(name)
         names.append(name)
     named = frame.set_axis(names, axis=1)

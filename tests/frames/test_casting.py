@@ -1,0 +1,88 @@
+"""Casts lose nothing, or name the value that does not fit."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tablevault.errors import TVTableError
+from tablevault.frames.casting import cast
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "expected"),
+    [
+        (["1", " 2 ", None, "3.0"], "Int64", [1, 2, pd.NA, 3]),
+        ([2**62 + 1, None], "Int64", [2**62 + 1, pd.NA]),
+        ([str(2**63 + 1)], "UInt64", [2**63 + 1]),
+        ([1.0, np.nan], "Int8", [1, pd.NA]),
+        ([True, False], "Int64", [1, 0]),
+        ([Decimal("2.5"), "3e2", 4], "Float64", [2.5, 300.0, 4.0]),
+        (["true", "False", 1, 0.0, None], "boolean", [True, False, True, False, pd.NA]),
+        ([1, "a", True, None], "string", ["1", "a", "True", pd.NA]),
+        (["b", None, "a"], "category", ["b", np.nan, "a"]),
+        (["a.txt", None], "artifact_string", ["a.txt", pd.NA]),
+        (["2024-01-02"], "datetime64[s]", [pd.Timestamp("2024-01-02")]),
+        (["2024-01-02"], "datetime64[ns, UTC]", [pd.Timestamp("2024-01-02", tz="UTC")]),
+        (["2024-01", None], "period[M]", [pd.Period("2024-01", "M"), pd.NaT]),
+        ([[1], {"a": 1}, None], "object", [[1], {"a": 1}, None]),
+        ([], "Int64", []),
+        ([None, None], "Float64", [pd.NA, pd.NA]),
+    ],
+)
+def test_what_fits_is_cast(values: list[Any], dtype: str, expected: list[Any]) -> None:
+    given = pd.Series(values, dtype=object, name="x", index=range(5, 5 + len(values)))
+    before = given.copy()
+    made = cast(given, dtype)
+    assert made.name == "x"
+    assert list(made.index) == list(range(len(values)))
+    for one, other in zip(made.tolist(), expected, strict=True):
+        assert (pd.isna(one) is True and pd.isna(other)) or one == other
+    pd.testing.assert_series_equal(given, before)
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype", "row"),
+    [
+        ([1, 1.5], "Int64", 1),
+        ([300], "Int8", 0),
+        ([None, None, "abc"], "Int64", 2),
+        (["1.5"], "Int64", 0),
+        ([-1], "UInt8", 0),
+        ([2**64], "UInt64", 0),
+        ([2**53 + 1], "Float64", 0),
+        (["x"], "Float64", 0),
+        ([1e300], "Float32", 0),
+        (["maybe"], "boolean", 0),
+        ([2], "boolean", 0),
+        ([[1]], "string", 0),
+        ([None, 3], "artifact_string", 1),
+        (["2024-01-02", "yesterday"], "datetime64[ns]", 1),
+        (["nope"], "period[D]", 0),
+        ([float("inf")], "Int64", 0),
+        ([{}], "Int64", 0),
+    ],
+)
+def test_what_does_not_fit_is_named(values: list[Any], dtype: str, row: int) -> None:
+    with pytest.raises(TVTableError) as caught:
+        cast(pd.Series(values, dtype=object, name="score"), dtype)
+    assert '"score"' in str(caught.value)
+    assert f"row {row}:" in str(caught.value)
+    assert dtype in str(caught.value)
+    assert caught.value.row == row
+
+
+def test_a_long_value_is_shown_cut() -> None:
+    with pytest.raises(TVTableError) as caught:
+        cast(pd.Series(["x" * 1000], name="score"), "Int64")
+    assert len(str(caught.value)) < 250
+
+
+def test_numbers_are_cast_without_looking_at_each() -> None:
+    made = cast(pd.Series(np.arange(1_000_000, dtype="int32")), "Int64")
+    assert made.dtype == "Int64"
+    assert int(made.sum()) == 499999500000
