@@ -24,7 +24,8 @@ def folder_of(vault: Vault, table: str, instance: IndexedInstance) -> Path:
     folder = artifacts_dir(table, instance.version, multiple=not shared)
     current = snapshot.instance(table, instance.version)
     if shared:
-        stands = document.artifact_instance in ("", instance.instance_id)
+        owner = document.artifact_instance
+        stands = owner == instance.instance_id or not (owner or _has_own_files(vault, instance))
     else:
         stands = current is not None and current.id == instance.instance_id
     if stands and vault.journal.worktree.follows_main():
@@ -45,7 +46,9 @@ def fixed_folder_of(vault: Vault, document: TableDocument, instance: IndexedInst
     tracked = artifacts_dir(instance.table_name, instance.version, multiple=multiple)
     beside = target.with_name(f"{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
     beside.mkdir(parents=True)
-    for entry in snapshot.files(tracked):
+    # The folder that instances share may have been that of another one at the time.
+    files = snapshot.files(tracked) if multiple or _has_own_files(vault, instance) else ()
+    for entry in files:
         path = beside / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
         pointer = snapshot.pointer_of(BlobId(entry.id), f"{tracked}/{entry.name}")
@@ -63,3 +66,9 @@ def fixed_folder_of(vault: Vault, document: TableDocument, instance: IndexedInst
 def shares_folder(document: TableDocument, instance: IndexedInstance) -> bool:
     """Tell whether the instance keeps its artifacts in the folder of the table."""
     return not document.multiple_artifacts and instance.success
+
+
+def _has_own_files(vault: Vault, instance: IndexedInstance) -> bool:
+    """Tell whether the folder that instances share was filled by this one."""
+    made = Snapshot(vault.journal.repository, instance.commit)
+    return made.table(instance.table_name).artifact_instance == instance.instance_id

@@ -131,6 +131,25 @@ def test_deleting_the_owner_deletes_its_files(vault: TableVault, vault_path: Pat
     check_clean(vault_path)
 
 
+def test_files_stay_readable_when_the_owner_of_the_folder_is_deleted(vault: TableVault) -> None:
+    vault.create_table("papers")
+    first = put(vault, "papers", {"a.txt": "1"}, ["a.txt"])
+    second = put(vault, "papers", {"a.txt": "changed"}, ["a.txt"])
+    vault.delete_instance(second, "papers")
+    assert texts(vault, "papers", first) == ["1"]
+
+
+def test_an_instance_without_artifacts_has_none_of_another(vault: TableVault) -> None:
+    vault.create_table("papers")
+    first = put(vault, "papers", {"a.txt": "1"}, ["a.txt"])
+    vault.create_instance("papers", version="plain", external_edit=True)
+    vault.write_instance(pd.DataFrame({"n": [1]}), "papers", version="plain")
+    put(vault, "papers", {"a.txt": "2"}, ["a.txt"])
+    vault.delete_instance(first, "papers")
+    (plain,) = vault.get_table_instances("papers", "plain")
+    assert list(Path(vault.get_artifact_folder("papers", plain)).iterdir()) == []
+
+
 def test_the_executable_bit_is_kept(vault: TableVault, vault_path: Path) -> None:
     vault.create_table("papers")
     vault.create_instance("papers", external_edit=True)
