@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import threading
@@ -21,7 +22,8 @@ from tablevault.history.tree import Edit, write_tree
 from tablevault.names import MAIN, BlobId, CommitId
 
 _AUTHOR = re.compile(r"\s*([^<>]*?)\s*<([^<>]+)>\s*")
-_CRUD = re.compile(r"[\x00-\x1f<>]+")
+_CRUD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff<>]+")
+_ENDS = " .,:;\"'\\"  # libgit2 strips these, and refuses a name or address that is then empty
 _NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
 _HEAD_ON_MAIN = f"ref: {MAIN}"
 
@@ -171,7 +173,7 @@ class Repository:
         except pygit2.GitError as error:
             if first and self.tip(MAIN) == first[0].new:
                 raise PartlyMovedError(str(error)) from error
-            if "failed to lock file" in str(error):
+            if _is_busy(error):
                 raise RefBusyError(str(error)) from error
             raise TVLockError(
                 f"A git ref cannot be moved: {error}.",
@@ -241,6 +243,17 @@ def _enter(
         transaction.set_target(move.ref, move.new, message=reason)
 
 
+def _is_busy(error: pygit2.GitError) -> bool:
+    """Tell whether somebody holds a lock file: libgit2 1.9 looks first, then makes it for itself.
+
+    Who loses the race between these two steps gets the second message.
+    """
+    text = str(error)
+    return "failed to lock file" in text or (
+        "failed to create locked file" in text and os.strerror(errno.EEXIST) in text
+    )
+
+
 def _commit(commit: pygit2.Commit) -> Commit:
     """Take from a libgit2 commit what the rest of the package reads."""
     return Commit(
@@ -258,5 +271,6 @@ def _identity(author: str) -> tuple[str, str]:
         name, email = found[1] or found[2], found[2]
     else:
         name, email = author, ""
-    name = _CRUD.sub(" ", name).strip(" .,:;\"'") or "unknown"
-    return name, email.strip() or f"{_NOT_IN_EMAIL.sub('-', name.lower())}@localhost"
+    name = _CRUD.sub(" ", name).strip(_ENDS) or "unknown"
+    email = _CRUD.sub("", email).replace(" ", "").strip(_ENDS)
+    return name, email or f"{_NOT_IN_EMAIL.sub('-', name.lower())}@localhost"
