@@ -62,7 +62,7 @@ def foreign_column(array: pa.ChunkedArray) -> StoredColumn:
     if name := _FOREIGN_NUMBERS.get(kind):
         return StoredColumn(form="masked", array=array, facts={"type": name})
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
-        facts: dict[str, Any] = {"storage": "pyarrow", "missing": "NA"}
+        facts: dict[str, Any] = {"storage": "pyarrow", "na": "NA"}
         return StoredColumn(form="string", array=array.cast(pa.large_string()), facts=facts)
     if time := _foreign_time(kind):
         form, facts = time
@@ -215,7 +215,7 @@ def _masked(stored: StoredColumn) -> Any:  # noqa: ANN401 - four array classes
 
 def _strings(stored: StoredColumn) -> Any:  # noqa: ANN401 - string array classes
     """Rebuild text in the storage it had, as far as this pandas knows it."""
-    dtype = string_dtype(stored.facts["storage"], stored.facts["missing"])
+    dtype = _string_dtype(stored.facts["storage"], stored.facts["na"])
     array = stored.array
     if stored.facts.get("json"):
         texts = [None if v is None else from_json(v) for v in array.to_pylist()]
@@ -225,7 +225,7 @@ def _strings(stored: StoredColumn) -> Any:  # noqa: ANN401 - string array classe
     return dtype.__from_arrow__(array)
 
 
-def string_dtype(storage: str, missing: str) -> Any:  # noqa: ANN401 - StringDtype differs by version
+def _string_dtype(storage: str, missing: str) -> Any:  # noqa: ANN401 - StringDtype differs by version
     """Make the string dtype; pandas 2.2 has no ``str``, so it gets ``string`` there."""
     if storage == "pyarrow_numpy":
         if _IS_2_2:
@@ -251,7 +251,7 @@ def _arrow(stored: StoredColumn) -> Any:  # noqa: ANN401 - ArrowExtensionArray
     schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(stored.facts["schema"])))
     kind = schema.field(0).type
     array = stored.array
-    if array.type != kind:
+    if str(array.type) != str(kind):  # equality ignores names of items, which dtype names show
         if pa.types.is_timestamp(kind) and kind.unit == "s":
             counts = _counts(StoredColumn(form="datetime", array=array, facts={"unit": "s"}))
             array = pa.array(counts, mask=counts == _NAT).view(kind)

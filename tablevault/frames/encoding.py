@@ -162,7 +162,7 @@ def _strings(values: Any, _name: str) -> StoredColumn:  # noqa: ANN401 - two arr
     """Store text; a lone surrogate is no Unicode text, so such a column is JSON."""
     dtype = values.dtype
     is_nan = dtype.na_value is not pd.NA
-    facts = {"storage": dtype.storage, "missing": "NaN" if is_nan else "NA"}
+    facts = {"storage": dtype.storage, "na": "NaN" if is_nan else "NA"}
     try:
         if dtype.storage == "python":  # as pandas does it, without its copy
             array = pa.array(np.asarray(values), pa.large_string(), from_pandas=True)

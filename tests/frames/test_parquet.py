@@ -1,0 +1,398 @@
+"""A frame comes back from its file as it was; what is no such file is said to be none."""
+
+from __future__ import annotations
+
+import datetime as dt
+import io
+from contextlib import suppress
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from tablevault.errors import TVArgumentError, TVFormatError, TVTableError
+from tablevault.frames.artifacts import ArtifactStringDtype
+from tablevault.frames.encoding import whole_array
+from tablevault.frames.parquet import FrameFile, read_frame, write_frame
+
+PANDAS_3 = not pd.__version__.startswith("2.")
+UNITS = ("s", "ms", "us", "ns")
+INTS = [f"{u}int{n}" for u in ("", "u") for n in (8, 16, 32, 64)]
+EXTREMES = np.array([-(2**63) + 1, -(2**63), 2**63 - 1], "i8")
+
+
+def write(frame: pd.DataFrame, path: Path) -> FrameFile:
+    with path.open("wb") as sink:
+        return write_frame(frame, sink)
+
+
+def content(frame: pd.DataFrame) -> bytes:
+    sink = io.BytesIO()
+    write_frame(frame, sink)
+    return sink.getvalue()
+
+
+def _columns() -> dict[str, Any]:
+    made: dict[str, Any] = {n: np.array([1, 0, 3], n) for n in (*INTS, "bool")}
+    made |= {n: np.array([np.nan, -np.inf, -0.0], n) for n in ("float16", "float32", "float64")}
+    made |= {n: np.array([complex(np.nan, -0.0), 1j, 0], n) for n in ("complex64", "complex128")}
+    for unit in UNITS:
+        instants = np.array([0, "NaT", -5], f"M8[{unit}]")
+        made[f"datetime {unit}"] = instants
+        made[f"timedelta {unit}"] = np.array([0, "NaT", -5], f"m8[{unit}]")
+        made[f"extreme datetime {unit}"] = EXTREMES.view(f"M8[{unit}]")
+        made[f"extreme timedelta {unit}"] = EXTREMES.view(f"m8[{unit}]")
+        for zone in (ZoneInfo("Europe/Berlin"), dt.timezone(dt.timedelta(hours=5.5)), dt.UTC):
+            utc = pd.DatetimeIndex(instants).tz_localize("UTC")
+            made[f"zoned {zone} {unit}"] = utc.tz_convert(zone).array
+    nullable = [n.replace("i", "I").replace("uI", "UI") for n in INTS]
+    made |= {n: pd.array([1, None, 0], n) for n in (*nullable, "Float32", "Float64", "boolean")}
+    made["nan and NA"] = pd.arrays.FloatingArray(
+        np.array([np.nan, 1, 2]), np.array([False, True, False])
+    )
+    texts: list[Any] = [pd.StringDtype("python"), pd.StringDtype("pyarrow")]
+    if PANDAS_3:
+        texts += [pd.StringDtype(s, na_value=np.nan) for s in ("python", "pyarrow")]
+    else:
+        texts += [pd.StringDtype("pyarrow_numpy")]
+    made |= {f"text {n}": pd.array(["a\0", None, "ü"], t) for n, t in enumerate(texts)}
+    made["lone surrogate"] = pd.array(["\ud800", None, "a"], pd.StringDtype("python"))
+    made["artifact"] = pd.array(["a", None, "b"], ArtifactStringDtype())
+    for freq in ("D", "M", "Q-NOV", "Y", "2D", "W-SUN", "h", "ns"):
+        periods = [pd.Period(ordinal=n, freq=freq) for n in (-5, 7)]
+        made[f"period {freq}"] = pd.array([periods[0], pd.NaT, periods[1]], f"period[{freq}]")
+    spans = pd.arrays.IntervalArray
+    made["interval int"] = pd.interval_range(0, 3).array
+    made["interval float"] = spans.from_tuples([(0.5, 1), None, (2, 3)], closed="both")
+    made["interval zoned"] = spans.from_breaks(pd.date_range("2020", periods=4, tz="Asia/Tokyo"))
+    return made | _arrow_columns() | _categories()
+
+
+def _arrow_columns() -> dict[str, Any]:
+    cases: list[tuple[pa.DataType, list[Any]]] = [
+        (pa.int64(), [1, None, 2]),
+        (pa.bool_(), [True, None, False]),
+        (pa.string(), ["a", None, ""]),
+        (pa.binary(), [b"a", None, b""]),
+        (pa.binary(2), [b"ab", None, b"cd"]),
+        (pa.list_(pa.int8()), [[1, None], None, []]),
+        (pa.list_(pa.int8(), 2), [[1, None], None, [2, 3]]),
+        (pa.large_list(pa.string()), [["a"], None, [None]]),
+        (pa.struct([("a", pa.int8()), ("é", pa.string())]), [{"a": 1, "é": "x"}, None, {}]),
+        (pa.map_(pa.string(), pa.int8()), [[("a", 1)], None, []]),
+        (pa.list_(pa.struct([("x", pa.list_(pa.int8()))])), [[{"x": [1]}], None, [None]]),
+        (pa.decimal128(10, 2), [Decimal("1.20"), None, Decimal("0.00")]),
+        (pa.decimal256(60, 2), [Decimal("1.20"), None, Decimal("0.00")]),
+        (pa.date32(), [dt.date.min, None, dt.date.max]),
+        (pa.time32("s"), [1, None, 2]),
+        (pa.time64("ns"), [1, None, 2]),
+        (pa.duration("s"), [1, None, 2]),
+        (pa.timestamp("s"), [-(2**62), None, 2**62]),
+        (pa.timestamp("s", "UTC"), [0, None, 1]),
+        (pa.timestamp("ns", "Europe/Berlin"), [0, None, 1]),
+        (pa.dictionary(pa.int8(), pa.string()), ["a", None, "b"]),
+        (pa.null(), [None] * 3),
+    ]
+    extension = pd.arrays.ArrowExtensionArray
+    return {f"arrow {t}": extension(pa.chunked_array([pa.array(v, t)])) for t, v in cases}
+
+
+def _categories() -> dict[str, Any]:
+    objects = pd.Index(np.fromiter(["1", 1, (2,)], object), dtype=object)
+    indexes = {
+        "text": pd.Index(["z", "a", "b"]),
+        "string": pd.Index(["z", "a", "b"], dtype="string"),
+        "int": pd.Index([3, 1, 2]),
+        "Int64": pd.Index([3, 1, 2], dtype="Int64"),
+        "float": pd.Index([3.5, 1, 2]),
+        "bool": pd.Index([True, False]),
+        "objects": objects,
+        "decimals": pd.Index([Decimal(1), Decimal("2.0")], dtype=object),
+        "zoned": pd.date_range("2020", periods=3, tz="Europe/Berlin"),
+        "periods": pd.period_range("2020", periods=3, freq="M"),
+        "intervals": pd.interval_range(0, 3)[[2, 0, 1]],
+        "timedeltas": pd.to_timedelta([3, 1], unit="s"),
+        "none": pd.Index([], dtype=object),
+    }
+    made: dict[str, Any] = {}
+    for name, index in indexes.items():
+        codes = [0, -1, 1] if len(index) else [-1] * 3
+        for ordered in (False, True):
+            dtype = pd.CategoricalDtype(index, ordered=ordered)
+            made[f"category {name} {ordered}"] = pd.Categorical.from_codes(codes, dtype=dtype)
+    return made
+
+
+COLUMNS = _columns()
+
+
+def check_same(found: pd.DataFrame, wanted: pd.DataFrame) -> None:
+    assert list(found) == list(wanted)
+    assert list(found.index) == list(range(len(wanted)))
+    for name in wanted:
+        assert found[name].dtype == wanted[name].dtype
+        if isinstance(wanted[name].dtype, pd.ArrowDtype):
+            # pandas cannot show every instant that Arrow holds
+            one, two = (whole_array(pa.array(f[name].array)) for f in (found, wanted))
+            assert one == two
+            continue
+        assert list(map(repr, found[name])) == list(map(repr, wanted[name]))
+        if isinstance(wanted[name].dtype, pd.CategoricalDtype):
+            one, two = (frame[name].cat.categories for frame in (found, wanted))
+            assert one.dtype == two.dtype
+            assert list(map(repr, one)) == list(map(repr, two))
+
+
+@pytest.mark.parametrize("name", COLUMNS)
+def test_a_column_comes_back_as_it_was(name: str, tmp_path: Path) -> None:
+    column = pd.DataFrame({name: pd.Series(COLUMNS[name])})
+    nulls = column.iloc[[1, 1]].reset_index(drop=True)
+    for frame in (column, column.iloc[:0], nulls, column.iloc[1:].reset_index(drop=True)):
+        write(frame, tmp_path / "f")
+        check_same(read_frame(tmp_path / "f"), frame)
+        check_same(read_frame(tmp_path / "f", rows=0), frame.iloc[:0])
+        check_same(read_frame(tmp_path / "f", rows=1), frame.iloc[:1])
+
+
+def test_all_columns_come_back_together(tmp_path: Path) -> None:
+    frame = pd.DataFrame({name: pd.Series(values) for name, values in COLUMNS.items()})
+    file = write(frame, tmp_path / "f")
+    check_same(read_frame(tmp_path / "f"), frame)
+    assert list(file.dtypes) == list(frame)
+    assert file.rows == 3
+    assert content(frame) == (tmp_path / "f").read_bytes()
+
+
+def test_numpy_order_of_bytes_and_strides_do_not_matter(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": np.arange(6, dtype=">i4")[::2], "t": np.arange(3).astype(">M8[s]")})
+    assert write(frame, tmp_path / "f").dtypes == {"a": "int32", "t": "datetime64[s]"}
+    assert read_frame(tmp_path / "f")["a"].tolist() == [0, 2, 4]
+
+
+def test_the_index_is_not_written(tmp_path: Path) -> None:
+    write(pd.DataFrame({"a": [1, 2]}, index=[7, 9]), tmp_path / "f")
+    assert read_frame(tmp_path / "f").index.equals(pd.RangeIndex(2))
+
+
+NAMES = ["", "a.b", "a", "ü\n\t", "\0x", "\U0001f600", "index", "l.list.element", "c.real"]
+
+
+def test_any_text_is_a_name(tmp_path: Path) -> None:
+    frame = pd.DataFrame([range(len(NAMES))], columns=NAMES)
+    frame["l"] = pd.Series([[1]], dtype=object)
+    frame["c"] = [1j]
+    write(frame, tmp_path / "f")
+    check_same(read_frame(tmp_path / "f"), frame)
+    for name in frame:
+        for rows in (None, 1):
+            check_same(read_frame(tmp_path / "f", columns=[name], rows=rows), frame[[name]])
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [[], ["a", "a"], [1], pd.MultiIndex.from_tuples([("a", "b")]), pd.Index(["\ud800"], dtype="O")],
+    ids=["none", "twice", "number", "levels", "surrogate"],
+)
+def test_names_that_no_file_can_hold_are_refused(columns: Any) -> None:
+    frame = pd.DataFrame([[1] * len(columns)], columns=columns)
+    with pytest.raises(TVArgumentError):
+        write_frame(frame, io.BytesIO())
+
+
+def test_a_dtype_that_cannot_be_kept_is_refused_by_name() -> None:
+    for values in (pd.arrays.SparseArray([1, 0]), np.zeros(1, "g")):
+        with pytest.raises(TVTableError, match='Column "c" of dtype') as caught:
+            write_frame(pd.DataFrame({"c": values}), io.BytesIO())
+        assert caught.value.column == "c"
+
+
+def test_columns_come_in_the_order_asked_for(tmp_path: Path) -> None:
+    frame = pd.DataFrame({"a": [1, 2], "b": ["x", "y"], "c": [0.5, 1]})
+    write(frame, tmp_path / "f")
+    check_same(read_frame(tmp_path / "f", columns=["c", "a"]), frame[["c", "a"]])
+    check_same(read_frame(tmp_path / "f", columns=["b"], rows=1), frame[["b"]].iloc[:1])
+    assert read_frame(tmp_path / "f", columns=[]).shape == (2, 0)
+
+
+def test_an_unknown_column_lists_those_there_are(tmp_path: Path) -> None:
+    write(pd.DataFrame({"price": [1], "name": ["x"]}), tmp_path / "f")
+    with pytest.raises(TVTableError, match=r'Did you mean "price".*"price", "name"'):
+        read_frame(tmp_path / "f", columns=["prize"])
+
+
+def test_a_column_asked_for_twice_and_negative_rows_are_refused(tmp_path: Path) -> None:
+    write(pd.DataFrame({"a": [1]}), tmp_path / "f")
+    with pytest.raises(TVTableError, match="twice"):
+        read_frame(tmp_path / "f", columns=["a", "a"])
+    with pytest.raises(TVTableError, match="-1 rows"):
+        read_frame(tmp_path / "f", rows=-1)
+
+
+def test_rows_beyond_a_batch_and_a_group_come_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tablevault.frames.parquet._ROWS_PER_GROUP", 10)
+    monkeypatch.setattr("tablevault.frames.parquet._ROWS_PER_BATCH", 7)
+    kinds = pd.Categorical([f"k{n % 13}" for n in range(35)])
+    frame = pd.DataFrame({"a": range(35), "k": kinds, "l": [[n] for n in range(35)]})
+    write(frame, tmp_path / "f")
+    assert pq.ParquetFile(tmp_path / "f").num_row_groups == 4
+    for rows in (0, 1, 7, 10, 11, 34, 35, 36, None):
+        check_same(read_frame(tmp_path / "f", rows=rows), frame.iloc[:rows])
+
+
+def test_a_result_may_be_changed(tmp_path: Path) -> None:
+    frame = pd.DataFrame({name: pd.Series(values) for name, values in COLUMNS.items()})
+    write(frame, tmp_path / "f")
+    found = read_frame(tmp_path / "f")
+    for name in found:
+        if not isinstance(found[name].dtype, pd.ArrowDtype):  # pandas cannot set lists in these
+            found.loc[0, name] = found.loc[2, name]
+    assert read_frame(tmp_path / "f")["int64"].tolist() == [1, 0, 3]
+
+
+def test_writing_leaves_frame_and_sink_to_the_caller() -> None:
+    frame = pd.DataFrame({name: pd.Series(values) for name, values in COLUMNS.items()})
+    before = frame.copy(deep=True)
+    sink = io.BytesIO()
+    write_frame(frame, sink)
+    assert not sink.closed
+    check_same(frame, before)
+
+
+def test_an_error_of_the_sink_goes_through(capfd: pytest.CaptureFixture[str]) -> None:
+    class Full(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            raise OSError(28, "No space left on device")
+
+    sink = Full()
+    with pytest.raises(OSError, match="No space left"):
+        write_frame(pd.DataFrame({"a": [1]}), sink)
+    assert not sink.closed
+    assert not capfd.readouterr().err
+
+
+def test_ten_thousand_columns_come_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({f"c{n}": [n, n, n] for n in range(10_000)})
+    write(frame, tmp_path / "f")
+    pd.testing.assert_frame_equal(read_frame(tmp_path / "f"), frame)
+
+
+def test_stock_readers_see_plain_values(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "s": pd.array(["a", None], "string"),
+            "k": pd.Categorical(["x", "y"], categories=["z", "y", "x"]),
+            "o": pd.Series([{"a": 1}, None], dtype=object),
+            "t": pd.Series(np.array([0, 1], "M8[s]")),
+        }
+    )
+    write(frame, tmp_path / "f")
+    table = pq.read_table(tmp_path / "f")
+    assert table["s"].to_pylist() == ["a", None]
+    assert table["k"].to_pylist() == ["x", "y"]
+    assert table["o"].to_pylist() == ['{"a":1}', None]
+    assert table["t"].to_pylist()[1] == dt.datetime(1970, 1, 1, 0, 0, 1)  # noqa: DTZ001 - naive
+
+
+def test_a_foreign_file_is_read_to_nullable_dtypes(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "Int32": pa.array([1, None], pa.int32()),
+            "UInt8": pa.array([1, None], pa.uint8()),
+            "Float64": [1.5, None],
+            "boolean": [True, None],
+            "string": ["a", None],
+            "datetime64[us]": pa.array([1, None], pa.timestamp("us")),
+            "datetime64[ns, Europe/Berlin]": pa.array([1, 2], pa.timestamp("ns", "Europe/Berlin")),
+            "datetime64[us, UTC+05:30]": pa.array([1, 2], pa.timestamp("us", "+05:30")),
+            "timedelta64[s]": pa.array([1, None], pa.duration("s")),
+            "list<element: int64>[pyarrow]": [[1], None],
+            "decimal128(2, 1)[pyarrow]": [Decimal("1.2"), None],
+        }
+    )
+    pq.write_table(table, tmp_path / "f")
+    found = read_frame(tmp_path / "f")
+    assert [str(dtype) for dtype in found.dtypes] == list(found)
+    assert read_frame(tmp_path / "f", rows=1)["Int32"].tolist() == [1]
+
+
+def test_the_dictionary_of_a_foreign_file_is_its_values(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"d": pa.array(["a", None]).dictionary_encode()}), tmp_path / "f")
+    assert read_frame(tmp_path / "f")["d"].dtype == "string"
+
+
+def test_a_foreign_file_with_one_name_twice_is_refused(tmp_path: Path) -> None:
+    table = pa.Table.from_arrays([pa.array([1])] * 2, names=["a", "a"])
+    pq.write_table(table, tmp_path / "f")
+    with pytest.raises(TVTableError, match="two columns"):
+        read_frame(tmp_path / "f")
+
+
+DAMAGED = pd.DataFrame(
+    {
+        "a": [1, 2],
+        "k": pd.Categorical(["x", "y"]),
+        "o": pd.Series([[1], {"a": 1}], dtype=object),
+        "z": pd.date_range("2020", periods=2, tz="Europe/Berlin"),
+    }
+)
+
+
+def test_a_file_cut_anywhere_is_said_to_be_damaged(tmp_path: Path) -> None:
+    whole = content(DAMAGED)
+    for size in (*range(0, len(whole), 29), len(whole) - 1):
+        (tmp_path / "f").write_bytes(whole[:size])
+        with pytest.raises(TVTableError, match="cannot be read as a dataframe file"):
+            read_frame(tmp_path / "f")
+
+
+def test_a_changed_byte_is_an_error_or_harmless(tmp_path: Path) -> None:
+    whole = content(DAMAGED)
+    for place in range(0, len(whole), 7):
+        changed = bytearray(whole)
+        changed[place] ^= 1 << place % 8
+        (tmp_path / "f").write_bytes(changed)
+        with suppress(TVTableError, TVFormatError):
+            read_frame(tmp_path / "f")
+
+
+def test_a_changed_value_is_an_error(tmp_path: Path) -> None:
+    whole = bytearray(content(pd.DataFrame({"a": np.arange(1000) ** 3})))
+    whole[len(whole) // 4] ^= 1
+    (tmp_path / "f").write_bytes(whole)
+    with pytest.raises(TVTableError, match="damaged"):
+        read_frame(tmp_path / "f")
+
+
+@pytest.mark.parametrize("kind", ["missing", "folder", "text"])
+def test_what_is_no_parquet_file_is_refused(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / kind
+    if kind == "folder":
+        path.mkdir()
+    if kind == "text":
+        path.write_text("a,b\n1,2\n")
+    with pytest.raises(TVTableError, match=kind):
+        read_frame(path)
+
+
+def test_a_file_of_a_newer_version_is_said_to_be_one(tmp_path: Path) -> None:
+    table = pa.table({"a": [1]}).replace_schema_metadata({"tablevault": '{"version": 2}'})
+    pq.write_table(table, tmp_path / "f")
+    with pytest.raises(TVFormatError, match="version 2"):
+        read_frame(tmp_path / "f")
+
+
+def test_the_digest_does_not_hang_on_storage_or_index(tmp_path: Path) -> None:
+    frames = [
+        pd.DataFrame({"s": pd.array(["a", None], f"string[{storage}]")}, index=index)
+        for storage, index in (("python", [0, 1]), ("pyarrow", [5, 6]))
+    ]
+    one, two = (write(frame, tmp_path / "f") for frame in frames)
+    assert one == two
