@@ -146,7 +146,13 @@ def check_clean(git):
 @pytest.fixture
 def repo_path(tmp_path):
     """Folder of the vault that the fixtures `vault` and `parts` open."""
-    return tmp_path / "vault"
+    return tmp_path / "vaults" / "vault"
+
+
+@pytest.fixture
+def vault_path(repo_path):
+    """Give the folder of the vault under its other name."""
+    return repo_path
 
 
 @pytest.fixture

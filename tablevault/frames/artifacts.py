@@ -166,7 +166,9 @@ class ArtifactStringArray(ExtensionArray):
     def _values_for_factorize(self) -> tuple[np.ndarray[Any, Any], object]:
         """Give values that pandas can hash, and what stands for a missing one."""
         # pandas 2.2 compares each value with the sentinel, which NA does not allow.
-        return np.where(self.isna(), None, self._values), None
+        values = self._values.copy()
+        values[self.isna()] = None
+        return values, None
 
     def _values_for_argsort(self) -> np.ndarray[Any, Any]:
         """Give values that can be ordered."""

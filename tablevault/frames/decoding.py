@@ -187,7 +187,7 @@ def _zoned(stored: StoredColumn) -> Any:  # noqa: ANN401 - DatetimeArray
     """Rebuild datetimes with a zone."""
     zone = zone_from_plain(_zone_facts(stored.facts["zone"]))
     instants = pd.DatetimeIndex(_datetimes(stored)).tz_localize("UTC")
-    return instants.tz_convert(zone).array
+    return instants.tz_convert(zone).array.copy()  # that of an index may be read-only
 
 
 def _zone_facts(facts: Any) -> Mapping[str, Any]:  # noqa: ANN401 - JSON

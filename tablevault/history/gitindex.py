@@ -23,6 +23,8 @@ _HEADER = struct.Struct(">4sII")
 _FIXED = struct.Struct(">10I20sH")
 _STAT = struct.Struct(">10I")
 _EXTENDED = 0x4000
+_INTENT_TO_ADD = 0x20
+_SKIP_WORKTREE = 0x40
 _NAME_MASK = 0x0FFF
 _CHECKSUM = 20
 _VERSION_WITH_PREFIXES = 4
@@ -51,23 +53,43 @@ Key = tuple[bytes, int]
 class GitIndex:
     """The entries of an index file, in memory."""
 
-    def __init__(self, entries: dict[Key, IndexEntry]) -> None:
+    def __init__(self, entries: dict[Key, IndexEntry], written_ns: int = 0) -> None:
         self.entries = entries
+        self._written_ns = written_ns
 
     def blob(self, path: str) -> str | None:
-        """Git id that is staged for `path`, None when none is."""
+        """Git id that is staged for `path`, None when none is.
+
+        An intention to add (``git add -N``) stages nothing.
+        """
         entry = self.entries.get((path.encode(), 0))
-        return None if entry is None else entry.blob.hex()
+        if entry is None or (entry.extended and entry.extended[0] & _INTENT_TO_ADD):
+            return None
+        return entry.blob.hex()
 
     def is_fresh(self, path: str, status: os.stat_result) -> bool:
-        """Tell whether the file still has the stat it had when it was staged."""
+        """Tell whether the file still has the stat it had when it was staged.
+
+        A file that is not older than the index may have changed after that within one tick of
+        the clock (git's "racy" problem), so it is not taken for fresh.
+        """
         entry = self.entries.get((path.encode(), 0))
-        return entry is not None and _same_file(entry.stat, stat_fields(status))
+        return (
+            entry is not None
+            and status.st_mtime_ns < self._written_ns
+            and _same_file(entry.stat, stat_fields(status))
+        )
+
+    def is_unmerged(self, path: str) -> bool:
+        """Tell whether the user has a conflict to resolve in `path`."""
+        return any((path.encode(), stage) in self.entries for stage in (1, 2, 3))
 
     def is_skipped(self, path: str) -> bool:
         """Tell whether a sparse checkout keeps the file out of the working tree."""
         entry = self.entries.get((path.encode(), 0))
-        return entry is not None and bool(entry.extended) and bool(entry.extended[0] & 0x40)
+        return (
+            entry is not None and bool(entry.extended) and bool(entry.extended[0] & _SKIP_WORKTREE)
+        )
 
     def put(self, path: str, blob: str, status: os.stat_result | None, *, executable: bool) -> None:
         """Stage `blob` for `path`; without a stat git will compare the content itself."""
@@ -125,11 +147,12 @@ def read_index(path: Path) -> GitIndex:
         The file is damaged, or uses a split or sparse index.
     """
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data, written_ns = file.read(), os.fstat(file.fileno()).st_mtime_ns
     except FileNotFoundError:
         return GitIndex({})
     try:
-        return GitIndex(_decode(data))
+        return GitIndex(_decode(data), written_ns)
     except (struct.error, IndexError, ValueError) as error:
         raise TVFileError(
             f'Git\'s index "{path}" cannot be read: {error}.',

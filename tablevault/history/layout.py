@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import sys
@@ -26,6 +27,7 @@ GITIGNORE = f"""\
 /{FACES_DIR}/
 """.encode("ascii")
 
+_HARMLESS = re.compile(r"remote\.[^.]+\.(url|pushurl|fetch)|branch\..+\.(remote|merge)|user\..+")
 _STOCK_FILTER = {
     "clean": "git-lfs clean -- %f",
     "smudge": "git-lfs smudge -- %f",
@@ -78,6 +80,26 @@ def configure(path: Path) -> None:
             config[key] = value
 
 
+def reset_config(path: Path) -> None:
+    """Replace a ``.git/config`` from outside by a fresh one with only its remotes and branches.
+
+    Many settings of git name programs to run.
+    """
+    file = path / ".git" / "config"
+    kept = {}
+    if file.is_file():
+        kept = {entry.name: entry.value or "" for entry in pygit2.Config(str(file))}
+    file.unlink(missing_ok=True)
+    config = pygit2.Config(str(file))
+    fresh = {"core.repositoryformatversion": "0", "core.filemode": "true", "core.bare": "false"}
+    fresh |= {"core.logallrefupdates": "true"}
+    for key, value in fresh.items():
+        config[key] = value
+    for key, value in kept.items():
+        if _HARMLESS.fullmatch(key):
+            config[key] = value
+
+
 def _filter() -> dict[str, str]:
     """Give the settings of the LFS filter."""
     if shutil.which("git-lfs"):
@@ -87,7 +109,6 @@ def _filter() -> dict[str, str]:
     return {
         "clean": f"{command} clean %f",
         "smudge": f"{command} smudge %f",
-        # Empty means unset: it hides the setting that an earlier `git lfs install` left.
-        "process": "",
+        "process": f"{command} process",
         "required": "true",
     }

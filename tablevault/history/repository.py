@@ -107,6 +107,11 @@ class Repository:
         """
         tip = self.tip(MAIN)
         if tip is None:
+            if not self.git_dir.is_dir():
+                raise TVFileError(
+                    f'There is no vault at "{self.path}" any more.',
+                    "It was moved or deleted: open it where it is now.",
+                )
             raise TVFileError(
                 f'The vault "{self.path}" has no branch "main".',
                 "Restore it with `git branch main <commit>`; `git reflog` lists where it was.",

@@ -84,9 +84,26 @@ class JournalFiles:
     def remove(self, process_id: ProcessId) -> None:
         """Remove record and lock file of a process that ended."""
         path = f"{self._folder}/{record_file(process_id)}"
-        for ending in (".json", ".lock"):
+        for ending in (".json", ".tmp", ".lock"):
             with contextlib.suppress(OSError):
                 os.unlink(path + ending)  # noqa: PTH108 - pathlib doubles the cost of this
+
+    def strays(self) -> list[str]:
+        """Name what has no record: left by who died while it began or ended, or is beginning."""
+        try:
+            names = [Path(entry.name) for entry in os.scandir(self._folder)]
+        except FileNotFoundError:
+            return []
+        known = {name.stem for name in names if _is_record(name.name)}
+        return sorted({name.stem for name in names} - known)
+
+    def sweep(self) -> None:
+        """Remove strays; take the mutex before, so that nobody is beginning."""
+        for name in self.strays():
+            lock = FileLock(self._folder / f"{name}.lock", thread_local=False)
+            with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+                for ending in (".tmp", ".lock"):
+                    (self._folder / f"{name}{ending}").unlink(missing_ok=True)
 
     def remember(self, record: Record) -> None:
         """Append the last record of a process that left no commit to the local history."""

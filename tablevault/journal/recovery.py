@@ -45,6 +45,9 @@ def recover(journal: Journal) -> None:
             for record in list(journal.files.every()):
                 if not journal.files.is_alive(record.process_id):
                     roll_forward(journal, record)
+    if journal.files.strays():
+        with journal.files.mutex():
+            journal.files.sweep()
     # Mostly there is nothing to do, and then no lock is taken.
     if journal.worktree.is_behind(journal.repository.main()) or journal.faces.are_behind():
         with journal.commit_lock():

@@ -7,12 +7,13 @@ import hashlib
 import io
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Protocol
+from typing import IO, BinaryIO, Protocol, cast
 
 from filelock import FileLock
 
@@ -132,6 +133,11 @@ class ObjectStore:
             while block := reader.read(_BLOCK):
                 draft.write(block)
         return draft
+
+    def scratch_file(self) -> BinaryIO:
+        """Open a nameless temporary file in the file system of the store."""
+        self._scratch.mkdir(parents=True, exist_ok=True)
+        return cast("BinaryIO", tempfile.TemporaryFile(dir=self._scratch))
 
     def discard(self, owner: str) -> None:
         """Remove the temporary files of `owner`."""

@@ -9,6 +9,7 @@ import uuid
 from pathlib import Path, PurePosixPath
 
 from tablevault.errors import TVArgumentError
+from tablevault.history.layout import configure, reset_config
 from tablevault.operations.vaults import remove_tree
 from tablevault.vault import absolute, is_vault, refuse_unless_vault
 
@@ -83,6 +84,8 @@ def decompress_vault(where: str | os.PathLike[str]) -> None:
             vault = _only_folder(beside)
         if vault is None:
             raise TVArgumentError(f'"{source}" holds no vault.', "Was it made by compress_vault?")
+        reset_config(vault)
+        configure(vault)
         if path.is_dir():
             path.rmdir()
         vault.rename(path)
@@ -104,27 +107,42 @@ def _extract(source: Path, target: Path) -> None:
     try:
         with tarfile.open(source, mode="r:xz") as archive:
             for member in archive:
-                if member.issym() or not (member.isfile() or member.isdir() or member.islnk()):
-                    raise TVArgumentError(
-                        f'"{source}" holds "{member.name}", which is no plain file.',
-                        "Do not trust this archive.",
-                    )
-                archive.extract(member, target, filter="data")
-                if member.isfile():
-                    _restore(target / member.name, member)
+                _refuse_strange(source, member)
+                if _is_trusted(member):
+                    archive.extract(member, target, filter="data")
+                    if not member.isdir():
+                        # The safe filter makes files writable: objects are not.
+                        (target / member.name).chmod(member.mode & 0o777)
     except tarfile.FilterError as error:
         raise TVArgumentError(
             f'"{source}" is refused: {error}.', "Do not trust this archive."
         ) from error
-    except (tarfile.TarError, lzma.LZMAError, EOFError) as error:
+    except (tarfile.TarError, lzma.LZMAError, EOFError, OSError, KeyError) as error:
         raise TVArgumentError(
-            f'"{source}" is damaged: {error}.', "Restore it from a copy."
+            f'"{source}" cannot be unpacked: {error}.', "If it is damaged, restore it from a copy."
         ) from error
 
 
-def _restore(path: Path, member: tarfile.TarInfo) -> None:
-    """Give back the mode, which the safe filter makes writable."""
-    path.chmod(member.mode & 0o777)
+def _refuse_strange(source: Path, member: tarfile.TarInfo) -> None:
+    """Refuse links that lead somewhere, devices, and names that leave the folder."""
+    path = PurePosixPath(member.name)
+    is_plain = member.isfile() or member.isdir() or member.islnk()
+    if not is_plain or path.is_absolute() or ".." in path.parts:
+        raise TVArgumentError(
+            f'"{source}" holds "{member.name}", which is no plain file below the vault.',
+            "Do not trust this archive.",
+        )
+
+
+def _is_trusted(member: tarfile.TarInfo) -> bool:
+    """Leave out what makes git run programs or look elsewhere: it never comes from outside."""
+    parts = PurePosixPath(member.name).parts
+    if ".git" not in parts[:2]:
+        return True
+    below = parts[parts.index(".git") + 1 :]
+    return below[:1] not in {("hooks",), ("config.worktree",), ("modules",), ("worktrees",)} and (
+        below[:2] != ("info", "attributes") and below[:3] != ("objects", "info", "alternates")
+    )
 
 
 def _only_folder(folder: Path) -> Path | None:

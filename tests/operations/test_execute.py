@@ -252,7 +252,7 @@ def test_an_instance_being_read_cannot_be_deleted_meanwhile(words: TableVault) -
         .replace("code_module: words", "code_module: meddle")
         .replace(
             '{values: "<<words.length>>"}',
-            f"{{values: \"<<words.length>>\", path: {words._vault.path}, instance: {source}}}",
+            f'{{values: "<<words.length>>", path: {words._vault.path}, instance: {source}}}',
         )
     )
     words.create_table("sums")

@@ -99,7 +99,7 @@ def test_a_deleted_table_is_still_described(vault: TableVault) -> None:
     assert vault.get_table_instances() == []
     described = vault.get_descriptions(table_name="papers")
     assert described["summary"] == "those we read"
-    assert described["deleted_by"] == "ana"
+    assert described["deleted_by"] == "Ana Lund"
 
 
 def test_a_freed_name_starts_afresh(vault: TableVault) -> None:

@@ -134,7 +134,7 @@ def test_dependencies_are_resolved_and_recorded(papers: TableVault, vault_path: 
     (story,) = papers.get_table_instances("stories")
     described = papers.get_descriptions(story)
     assert described["dependencies"] == [["papers", first]]
-    assert described["author"] == "ana"
+    assert described["author"] == "Ana Lund <ana@example.org>"
     assert described["success"] is True
     log = git(vault_path, "log", "-1", "--format=%(trailers:key=Vault-Depends-On,valueonly)")
     assert log.strip() == f"papers/{first}"
@@ -225,7 +225,7 @@ def test_deleting_the_latest_brings_back_the_one_before(
     path = vault_path / "tables/papers/base/dataframe.parquet"
     assert pd.read_parquet(path)["n"].tolist() == [0]
     described = vault.get_descriptions(second)
-    assert described["deleted_by"] == "ana"
+    assert described["deleted_by"] == "Ana Lund"
     objects = [path for path in (vault_path / ".git/lfs/objects").rglob("*") if path.is_file()]
     assert len(objects) == 1
     with pytest.raises(TVTableError, match="was deleted"):

@@ -1,0 +1,161 @@
+"""A vault as one file, and back."""
+
+from __future__ import annotations
+
+import io
+import lzma
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault, compress_vault, decompress_vault, delete_vault
+from tablevault.errors import TVArgumentError
+from tests.looking import check_clean, state_of
+
+
+@pytest.fixture
+def filled(vault: TableVault) -> TableVault:
+    vault.create_code_module("m", text="x = 1\n")
+    vault.create_table("papers", allow_multiple_artifacts=True)
+    vault.create_instance("papers", external_edit=True)
+    (Path(vault.get_artifact_folder("papers")) / "a.txt").write_text("1")
+    frame = pd.DataFrame({"file": ["a.txt"]})
+    vault.write_instance(frame, "papers", dtypes={"file": "artifact_string"})
+    vault.create_instance("papers")
+    return vault
+
+
+def archive_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.tar.xz")
+
+
+def test_a_round_trip_gives_an_equal_vault(
+    filled: TableVault, vault_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = state_of(vault_path)
+    monkeypatch.chdir(tmp_path)
+    compress_vault(vault_path, preset=0)
+    assert state_of(vault_path) == before
+    assert list(tmp_path.glob("*.xz")) == []
+    delete_vault(vault_path)
+    decompress_vault(vault_path)
+    again = TableVault(vault_path, "bob")
+    assert state_of(vault_path) == before
+    assert filled.get_dataframe("papers")[0]["file"].map(lambda p: Path(p).read_text())[0] == "1"
+    assert again.get_table_instances("papers", include_temp=True)[-1] == "TEMP_base"
+    check_clean(vault_path)
+
+
+def test_an_archive_without_a_top_folder_is_read(filled: TableVault, vault_path: Path) -> None:
+    with tarfile.open(archive_of(vault_path), "w:xz", preset=0) as archive:
+        for path in sorted(vault_path.iterdir()):
+            archive.add(path, arcname=path.name)
+    before = state_of(vault_path)
+    delete_vault(vault_path)
+    decompress_vault(vault_path)
+    assert state_of(vault_path) == before
+
+
+def test_an_archive_may_be_renamed(filled: TableVault, vault_path: Path) -> None:
+    compress_vault(vault_path, preset=0)
+    other = vault_path.with_name("other")
+    archive_of(vault_path).rename(archive_of(other))
+    decompress_vault(other)
+    assert TableVault(other, "bob").get_table_instances() == ["papers"]
+
+
+def test_a_full_target_is_refused(filled: TableVault, vault_path: Path) -> None:
+    compress_vault(vault_path, preset=0)
+    before = state_of(vault_path)
+    with pytest.raises(TVArgumentError, match="there already"):
+        decompress_vault(vault_path)
+    assert state_of(vault_path) == before
+
+
+def test_wrong_calls(filled: TableVault, vault_path: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    for preset in (-1, 10, "9", 1.5):
+        with pytest.raises(ValueError, match="preset"):
+            compress_vault(vault_path, preset)  # type: ignore[arg-type]  # as users do
+    for path in (tmp_path / "nowhere", tmp_path / "file"):
+        with pytest.raises(FileNotFoundError):
+            compress_vault(path)
+    with pytest.raises(TVArgumentError):
+        compress_vault(tmp_path)
+    with pytest.raises(FileNotFoundError):
+        decompress_vault(tmp_path / "nowhere")
+    assert sorted(path.name for path in vault_path.parent.iterdir()) == [vault_path.name]
+
+
+def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfile.TarInfo:
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname = kind, target
+    return info
+
+
+@pytest.mark.parametrize(
+    "evil",
+    [
+        member("../evil"),
+        member("/tmp/evil"),
+        member("vault/../../evil"),
+        member("vault/link", tarfile.SYMTYPE, "/etc"),
+        member("vault/hard", tarfile.LNKTYPE, "../../../etc/passwd"),
+        member("vault/pipe", tarfile.FIFOTYPE),
+        member("vault/device", tarfile.CHRTYPE),
+    ],
+)
+def test_a_hostile_archive_is_refused(tmp_path: Path, evil: tarfile.TarInfo) -> None:
+    target = tmp_path / "in" / "vault"
+    target.parent.mkdir()
+    with tarfile.open(archive_of(target), "w:xz", preset=0) as archive:
+        archive.addfile(member("vault/vault.yaml"), io.BytesIO())
+        archive.addfile(evil, io.BytesIO())
+    with pytest.raises(TVArgumentError):
+        decompress_vault(target)
+    assert [path.name for path in target.parent.iterdir()] == [archive_of(target).name]
+    assert [path.name for path in tmp_path.iterdir()] == ["in"]
+
+
+@pytest.mark.parametrize("damage", ["not xz", "truncated", "no vault", "not tar"])
+def test_a_damaged_archive_is_refused(
+    filled: TableVault, vault_path: Path, tmp_path: Path, damage: str
+) -> None:
+    compress_vault(vault_path, preset=0)
+    data = archive_of(vault_path).read_bytes()
+    target = tmp_path / "vault"
+    changed = {
+        "not xz": b"hello",
+        "truncated": data[: len(data) // 2],
+        "not tar": lzma.compress(b"hello" * 1000),
+    }
+    if damage == "no vault":
+        with tarfile.open(archive_of(target), "w:xz") as archive:
+            archive.addfile(member("vault/readme.txt"), io.BytesIO())
+    else:
+        archive_of(target).write_bytes(changed[damage])
+    with pytest.raises(TVArgumentError):
+        decompress_vault(target)
+    assert not target.exists()
+    left = [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+    assert left == []
+
+
+def test_git_settings_and_hooks_of_an_archive_are_not_taken_over(
+    filled: TableVault, vault_path: Path
+) -> None:
+    marker = vault_path.parent / "ran"
+    config = vault_path / ".git/config"
+    config.write_text(config.read_text() + f'[core]\n\tfsmonitor = "touch {marker}"\n')
+    hooks = vault_path / ".git/hooks"
+    hooks.mkdir(exist_ok=True)
+    (hooks / "pre-commit").write_text("#!/bin/sh\n")
+    compress_vault(vault_path, preset=0)
+    delete_vault(vault_path)
+    decompress_vault(vault_path)
+    TableVault(vault_path, "bob")
+    check_clean(vault_path)
+    assert not marker.exists()
+    assert not (hooks / "pre-commit").exists()
