@@ -63,7 +63,7 @@ def main() -> int:
     git(folder, "log", "--first-parent", "--oneline")
     # Each instance is a tag, and always at the same paths. The artifacts have not changed.
     git(folder, "diff", f"modules/{first}", f"modules/{second}", "--", "tables/modules/base")
-    console.print(f"\nThe vault is {folder}: an ordinary git repository, look around.")
+    console.print(f"The vault is {folder}: a git repository, look around.", soft_wrap=True)
     return 0
 
 
