@@ -12,6 +12,7 @@ import pygit2
 from filelock import FileLock, Timeout
 
 from tablevault.history.repository import Repository
+from tablevault.objects.store import sync_file, sync_folder
 
 _log = logging.getLogger("tablevault")
 # As `git gc --auto` does, the number is estimated from one of the 256 folders. 8 in it are
@@ -50,7 +51,11 @@ def _pack(repository: Repository) -> None:
             builder.add(pygit2.Oid(hex=name))
 
     handle.pack(pack_delegate=choose)
-    packed = _names_in_newest_pack(objects / "pack")
+    newest = max((objects / "pack").glob("*.idx"), key=lambda path: path.stat().st_mtime_ns)
+    for path in (newest.with_suffix(".pack"), newest):
+        sync_file(path)
+    sync_folder(newest.parent)
+    packed = _names_in(newest)
     for name, path in loose.items():
         if bytes.fromhex(name) in packed:
             with contextlib.suppress(OSError):
@@ -67,10 +72,9 @@ def _loose(objects: Path) -> Iterator[tuple[str, Path]]:
                     yield folder.name + entry.name, Path(entry.path)
 
 
-def _names_in_newest_pack(folder: Path) -> set[bytes]:
-    """Read the object names from the index of the newest pack (gitformat-pack, version 2)."""
-    newest = max(folder.glob("*.idx"), key=lambda path: path.stat().st_mtime_ns)
-    data = newest.read_bytes()
+def _names_in(index: Path) -> set[bytes]:
+    """Read the object names from the index of a pack (gitformat-pack, version 2)."""
+    data = index.read_bytes()
     if data[:8] != b"\xfftOc\x00\x00\x00\x02":
         return set()
     count = int.from_bytes(data[8 + 255 * 4 : 8 + 256 * 4], "big")

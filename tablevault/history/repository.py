@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import re
 import threading
@@ -19,12 +20,14 @@ import pygit2.transaction
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.message import Message, decode_message
 from tablevault.history.tree import Edit, write_tree
-from tablevault.names import MAIN, BlobId, CommitId
+from tablevault.names import MAIN, CommitId
+from tablevault.objects.store import sync_file, sync_folder
 
 _AUTHOR = re.compile(r"\s*([^<>]*?)\s*<([^<>]+)>\s*")
 _CRUD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff<>]+")
 _ENDS = " .,:;\"'\\"  # libgit2 strips these, and refuses a name or address that is then empty
 _NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
+_log = logging.getLogger("tablevault")
 _HEAD_ON_MAIN = f"ref: {MAIN}"
 
 
@@ -70,9 +73,6 @@ class Repository:
         self.path = path
         self.git_dir = path / ".git"
         self._local = threading.local()
-        # Loose objects and refs are synced before a ref names them. The switch is one for the
-        # whole process (libgit2 1.9): other users of pygit2 in it become durable, too.
-        pygit2.settings.enable_fsync_gitdir(True)
 
     @property
     def handle(self) -> pygit2.Repository:
@@ -164,6 +164,7 @@ class Repository:
         PartlyMovedError
             ``main`` has moved, the others have not.
         """
+        self._sync_objects()
         first = [move for move in moves if move.ref == MAIN]
         rest = [move for move in moves if move.ref != MAIN]
         try:
@@ -184,6 +185,7 @@ class Repository:
                 f"A git ref cannot be moved: {error}.",
                 'Is the disk full, or a branch named "temp" in the way of the vault\'s refs?',
             ) from error
+        self._sync_refs(moves)
 
     def _compare(self, moves: Iterable[RefMove]) -> None:
         """Check that every ref is where its move starts."""
@@ -205,19 +207,56 @@ class Repository:
     ) -> CommitId:
         """Write a commit whose tree is that of `base` with `edits`; no ref moves."""
         handle = self.handle
-        tree = write_tree(handle, None if base is None else handle[base].tree, edits)
+        written = write_tree(handle, None if base is None else handle[base].tree, edits)
         name, email = _identity(author)
         offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
         minutes = 0 if offset is None else int(offset.total_seconds() // 60)
         person = pygit2.Signature(name, email, int(at), minutes)
         oid = handle.create_commit(
-            None, person, person, message.encode(), pygit2.Oid(hex=tree), [*parents]
+            None, person, person, message.encode(), pygit2.Oid(hex=written[-1]), [*parents]
         )
+        self._unsynced().extend((*written, str(oid)))
         return CommitId(str(oid))
 
-    def write_blob(self, data: bytes) -> BlobId:
-        """Write a blob."""
-        return BlobId(str(self.handle.create_blob(data)))
+    def _unsynced(self) -> list[str]:
+        """Give the objects that this thread wrote since refs moved last."""
+        if not hasattr(self._local, "unsynced"):
+            self._local.unsynced = []
+        found: list[str] = self._local.unsynced
+        return found
+
+    def _sync_objects(self) -> None:
+        """Make what this thread wrote durable, before a ref names it.
+
+        libgit2 can sync by itself, but object by object, and only for all repositories of the
+        process at once. All files are written by now, so the first sync makes the file system
+        write out most of it, and the others have little left to do.
+        """
+        objects = self.git_dir / "objects"
+        folders = {objects}
+        for name in dict.fromkeys(self._unsynced()):
+            path = objects / name[:2] / name[2:]
+            # Not loose: it was in a pack already.
+            with contextlib.suppress(FileNotFoundError):
+                sync_file(path)
+                folders.add(path.parent)
+        for folder in folders:
+            sync_folder(folder)
+        self._unsynced().clear()
+
+    def _sync_refs(self, moves: Iterable[RefMove]) -> None:
+        """Make moved refs durable; a failure is no reason to believe that they did not move."""
+        folders = set()
+        for move in moves:
+            path = self.git_dir / move.ref
+            folders.add(path.parent)
+            if move.new is not None:
+                try:
+                    sync_file(path)
+                except OSError as error:
+                    _log.warning("Ref %s has moved, but may not survive: %s", move.ref, error)
+        for folder in folders:
+            sync_folder(folder)
 
     def commit(self, commit: CommitId) -> Commit:
         """Read one commit."""

@@ -44,27 +44,33 @@ _Leaf = tuple[pygit2.Oid, int] | None
 _Buffer = dict[str, "_Leaf | _Buffer"]
 
 
-def write_tree(repo: pygit2.Repository, base: pygit2.Tree | None, edits: Iterable[Edit]) -> str:
-    """Apply `edits`, in order, to the tree `base` and write what is new.
+def write_tree(
+    repo: pygit2.Repository, base: pygit2.Tree | None, edits: Iterable[Edit]
+) -> list[str]:
+    """Apply `edits`, in order, to the tree `base` and write what is new; nothing is synced.
 
     Returns
     -------
-    str
-        Id of the new tree. Folders that become empty disappear, as git has none.
+    list of str
+        Ids of all objects that were written, the new tree last. Folders that become empty
+        disappear, as git has none.
     """
     buffer: _Buffer = {}
+    written: list[pygit2.Oid] = []
     for edit in edits:
-        _enter(buffer, _parts(edit.path), _leaf(repo, edit))
-    written = _write(repo, base, buffer)
-    return str(written if written is not None else repo.TreeBuilder().write())
+        _enter(buffer, _parts(edit.path), _leaf(repo, edit, written))
+    if _write(repo, base, buffer, written) is None:
+        written.append(repo.TreeBuilder().write())
+    return [str(oid) for oid in written]
 
 
-def _leaf(repo: pygit2.Repository, edit: Edit) -> _Leaf:
+def _leaf(repo: pygit2.Repository, edit: Edit, written: list[pygit2.Oid]) -> _Leaf:
     """Write the content of one edit and give its tree entry, None for a removal."""
     match edit:
         case Put():
             mode = FileMode.BLOB_EXECUTABLE if edit.executable else FileMode.BLOB
-            return repo.create_blob(edit.data), int(mode)
+            written.append(repo.create_blob(edit.data))
+            return written[-1], int(mode)
         case Graft():
             mode = FileMode.TREE if edit.is_tree else FileMode.BLOB
             return pygit2.Oid(hex=edit.source), int(mode)
@@ -74,10 +80,9 @@ def _leaf(repo: pygit2.Repository, edit: Edit) -> _Leaf:
 
 def _parts(path: str) -> list[str]:
     """Split a path, refusing what must never enter a tree."""
-    parts = path.split("/")
-    if any(part in _BAD_PARTS or part.lower() == ".git" for part in parts):
+    if not is_plain_path(path):
         raise TVImplementationError(f"Path {path!r} cannot enter a tree.", path=path)
-    return parts
+    return path.split("/")
 
 
 def _enter(buffer: _Buffer, parts: list[str], leaf: _Leaf) -> None:
@@ -104,8 +109,10 @@ def _is_tree(leaf: _Leaf) -> bool:
 _REPLACED = "/"
 
 
-def _write(repo: pygit2.Repository, base: pygit2.Tree | None, buffer: _Buffer) -> pygit2.Oid | None:
-    """Write one folder; None when nothing is left in it."""
+def _write(
+    repo: pygit2.Repository, base: pygit2.Tree | None, buffer: _Buffer, made: list[pygit2.Oid]
+) -> pygit2.Oid | None:
+    """Write one folder, and note in `made` what was written; None when nothing is left in it."""
     if _REPLACED in buffer:
         replaced = buffer[_REPLACED]
         found = repo[replaced[0]] if isinstance(replaced, tuple) else None
@@ -116,7 +123,7 @@ def _write(repo: pygit2.Repository, base: pygit2.Tree | None, buffer: _Buffer) -
             continue
         if isinstance(change, dict):
             inner = base[name] if base is not None and name in base else None
-            written = _write(repo, inner if isinstance(inner, pygit2.Tree) else None, change)
+            written = _write(repo, inner if isinstance(inner, pygit2.Tree) else None, change, made)
             if written is None and isinstance(inner, pygit2.Blob) and _REPLACED not in change:
                 continue  # what was to be removed lies below a file: it was never there
             change = None if written is None else (written, int(FileMode.TREE))  # noqa: PLW2901 - the folder became an entry
@@ -124,7 +131,18 @@ def _write(repo: pygit2.Repository, base: pygit2.Tree | None, buffer: _Buffer) -
             builder.insert(name, *change)
         elif base is not None and name in base:
             builder.remove(name)
-    return builder.write() if len(builder) else None
+    if not len(builder):
+        return None
+    made.append(builder.write())
+    return made[-1]
+
+
+def is_plain_path(path: str) -> bool:
+    """Tell whether a path stays below its root and out of ``.git``.
+
+    libgit2 writes no other trees, but it reads those of a stranger.
+    """
+    return not any(part in _BAD_PARTS or part.lower() == ".git" for part in path.split("/"))
 
 
 def is_folder(entry: pygit2.Object) -> bool:

@@ -21,7 +21,7 @@ from tablevault.errors import TVFileError
 from tablevault.names import ObjectId
 from tablevault.objects import links
 from tablevault.objects.ledger import Ledger, Stamp
-from tablevault.objects.pointer import EMPTY, Pointer
+from tablevault.objects.pointer import Pointer
 
 _BLOCK = 1 << 20
 # Stock git takes a file for "racily clean", and hashes it anew at each `git status`, when its
@@ -208,9 +208,16 @@ class ObjectStore:
             oid=pointer.oid,
         )
 
-    def lay_out(self, pointer: Pointer, target: Path, *, executable: bool = False) -> None:
+    def lay_out(
+        self,
+        pointer: Pointer,
+        target: Path,
+        *,
+        executable: bool = False,
+        beside: Path | None = None,
+    ) -> None:
         """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
-        links.place(self.file(pointer), target, executable=executable)
+        links.place(self.file(pointer), target, executable=executable, beside=beside)
 
     def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
         """Remove objects that nobody needs; takes :meth:`locked` itself."""
@@ -275,6 +282,15 @@ def hash_file(path: Path) -> ObjectId:
         return ObjectId(hashlib.file_digest(reader, "sha256").hexdigest())
 
 
+def sync_file(path: Path) -> None:
+    """Make the bytes of a file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable, where the file system lets us."""
     with contextlib.suppress(OSError):
@@ -290,6 +306,3 @@ def _stamp(path: Path) -> Stamp:
     status = path.stat()
     # Some file systems number inodes by a hash of 64 bits; SQLite's integers have a sign.
     return status.st_ino & (2**63 - 1), status.st_size, status.st_mtime_ns
-
-
-__all__ = ["EMPTY", "Draft", "Fetch", "ObjectStore", "hash_file", "sync_folder"]

@@ -61,8 +61,8 @@ def written(repository, base, wanted):
             real.append(Graft(path=edit[0], source=blob, is_tree=False))
         else:
             inner = [Put(path=name, data=data) for name, data in edit[1].items()]
-            real.append(Graft(path=edit[0], source=write_tree(handle, None, inner)))
-    return write_tree(handle, None if base is None else handle[base], real)
+            real.append(Graft(path=edit[0], source=write_tree(handle, None, inner)[-1]))
+    return write_tree(handle, None if base is None else handle[base], real)[-1]
 
 
 def files_of(repository, tree, prefix=""):
@@ -141,7 +141,7 @@ def test_a_folder_without_files_disappears(repository):
 
 
 def test_the_empty_tree_is_the_one_that_git_knows(repository):
-    assert write_tree(repository.handle, None, []) == "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+    assert write_tree(repository.handle, None, [])[-1] == "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
 
 
 @pytest.mark.parametrize(
