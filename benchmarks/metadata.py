@@ -24,7 +24,6 @@ class Replay:
     def __init__(self, vault: Path, raw: Path) -> None:
         self._source = pygit2.Repository(str(vault))
         self._repo = pygit2.init_repository(str(raw), initial_head="main")
-        pygit2.settings.enable_fsync_gitdir(True)
         self._known: set[str] = set()
         self._refs: dict[str, str] = {}
         self.look()
@@ -42,7 +41,8 @@ class Replay:
         self._refs = refs
 
     def write(self) -> None:
-        """Write it."""
+        """Write it, synced; the switch is one for the process, ours does without it."""
+        pygit2.settings.enable_fsync_gitdir(True)
         for kind, data in self.objects:
             self._repo.odb.write(kind, data)
         with self._repo.transaction() as transaction:
@@ -52,6 +52,7 @@ class Replay:
             for name in self.gone:
                 transaction.lock_ref(name)
                 transaction.remove(name)
+        pygit2.settings.enable_fsync_gitdir(False)
 
 
 def against_raw(folder: Path, pairs: int) -> list[Row]:
