@@ -81,7 +81,7 @@ def _foreign_time(kind: pa.DataType) -> tuple[str, dict[str, Any]] | None:
     if kind.tz is None:
         return "datetime", {"unit": kind.unit}
     zone = _foreign_zone(kind.tz)
-    return zone and ("zoned", {"unit": kind.unit, "zone": zone})
+    return ("zoned", {"unit": kind.unit, "zone": zone}) if zone else None
 
 
 def _foreign_zone(zone: str) -> dict[str, Any] | None:

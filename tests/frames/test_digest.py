@@ -169,7 +169,7 @@ def test_the_hash_of_version_1_never_changes() -> None:
             "l": pd.Series([[1], None], dtype=object),
         }
     )
-    stored = [(name, str(v.dtype), encode_column(v, name)) for name, v in frame.items()]
+    stored = [(str(name), str(v.dtype), encode_column(v, str(name))) for name, v in frame.items()]
     assert (
         digest_frame(stored, 2)
         == "v1:d7d1e24116d9e1fab0749a5da330cbd409a722f02bfea69846aebc21be2a8a58"

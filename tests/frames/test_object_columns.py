@@ -39,7 +39,7 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b) if type(a) is int else repr(a) == repr(b)
 
 
-NATIVE = {
+NATIVE: dict[str, list[Any]] = {
     "text": ["a", None, "ü\0"],
     "bytes": [b"a", None, b"\0"],
     "bool": [True, None, False],
@@ -55,7 +55,7 @@ NATIVE = {
     "vector": [np.array([1.5], "f4"), np.array([], "f4"), None],
 }
 
-TAGGED = {
+TAGGED: dict[str, list[Any]] = {
     "none_beside_nan": ["a", None, NAN],
     "mixed": [1, "a", 1.0, True, None],
     "huge_int": [2**64, -(10**5000)],
