@@ -12,7 +12,8 @@ import pandas as pd
 from tablevault.engine.reference.view import own, owned
 from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVTableError
-from tablevault.frames.dtypes import cast, infer
+from tablevault.frames.casting import cast
+from tablevault.frames.inference import infer
 
 _SHOWN = 80
 _MOST_ROWS = 5

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tablevault.engine.inputs import Inputs, Source
 from tablevault.engine.reference.view import View, own
-from tablevault.frames.dtypes import infer
+from tablevault.frames.inference import infer
 from tablevault.names import SELF
 
 

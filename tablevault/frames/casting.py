@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.errors import TVTableError
+from tablevault.frames.dtypes import parse_dtype
 
 _LONGEST_SHOWN = 80
 _TRUE = frozenset({"true", "1", "yes"})
@@ -39,8 +40,6 @@ def cast(series: pd.Series, name: str) -> pd.Series:
     TVTableError
         The dtype is unknown, or a value does not fit it: names column, row, value and dtype.
     """
-    from tablevault.frames.dtypes import parse_dtype
-
     dtype = parse_dtype(name)
     values = series.reset_index(drop=True)
     if values.dtype == dtype:

@@ -11,8 +11,6 @@ import pandas as pd
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.frames import artifacts
-from tablevault.frames.casting import cast
-from tablevault.frames.inference import infer
 
 _NULLABLE = {
     **{f"int{n}": f"Int{n}" for n in (8, 16, 32, 64)},
@@ -161,6 +159,3 @@ def _unsupported(name: object) -> TVTableError:
         f"{mean}Supported are {', '.join(_ACCEPTED)} and the like.",
         dtype=str(name),
     )
-
-
-__all__ = ["cast", "dtype_name", "infer", "normalise_columns", "nullable", "parse_dtype"]

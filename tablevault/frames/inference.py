@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tablevault.frames.dtypes import nullable
+
 _CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray)
 _INT64 = np.iinfo(np.int64)
 _UINT64 = np.iinfo(np.uint64)
@@ -36,8 +38,6 @@ def infer(values: Sequence[object] | pd.Series, name: str) -> pd.Series:
         RangeIndex. A Series of an extension or time dtype keeps it; numpy's become nullable.
     """
     if isinstance(values, pd.Series) and values.dtype != np.dtype(object):
-        from tablevault.frames.dtypes import nullable
-
         frame = values.reset_index(drop=True).to_frame(name)
         return pd.Series(nullable(frame)[name], copy=True)
     items = list(values)

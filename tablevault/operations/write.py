@@ -74,7 +74,8 @@ def _prepare(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Check the caller's frame and give one with text column names and nullable dtypes."""
     import pandas as pd
 
-    from tablevault.frames.dtypes import cast, normalise_columns, nullable
+    from tablevault.frames.casting import cast
+    from tablevault.frames.dtypes import normalise_columns, nullable
 
     if not isinstance(frame, pd.DataFrame):
         raise TVArgumentError(
