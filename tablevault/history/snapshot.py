@@ -16,7 +16,7 @@ from tablevault.history.documents import (
     decode_vault,
 )
 from tablevault.history.repository import Repository
-from tablevault.history.tree import is_folder
+from tablevault.history.tree import is_folder, is_plain_path
 from tablevault.names import (
     CODE_DIR,
     TABLES_DIR,
@@ -70,7 +70,10 @@ class Snapshot:
         return str(found.id) if isinstance(found, pygit2.Tree) else None
 
     def entries(self, path: str) -> list[Entry]:
-        """List the names in the folder `path`, sorted; empty when there is no such folder."""
+        """List the names in the folder `path`, sorted; empty when there is no such folder.
+
+        A tree made by a stranger may hold names such as ``..``, which are passed over.
+        """
         found = self._find(path)
         if not isinstance(found, pygit2.Tree):
             return []
@@ -82,6 +85,7 @@ class Snapshot:
                 executable=entry.filemode == pygit2.enums.FileMode.BLOB_EXECUTABLE,
             )
             for entry in found
+            if "/" not in str(entry.name) and is_plain_path(str(entry.name))
         ]
 
     def files(self, path: str) -> list[Entry]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.gitindex import GitIndex, GitIndexBusyError, read_index
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Put, Remove
+from tablevault.history.tree import Edit, Put, Remove, is_plain_path
 from tablevault.names import (
     CODE_DIR,
     BlobId,
@@ -54,6 +55,7 @@ class WorkTree:
         self._store = store
         self._root = repository.path
         self._laid = state / "laid"
+        self._beside = state / "laying"
         self._seen: dict[str, tuple[tuple[int, int, int], BlobId]] = {}
 
     def follows_main(self) -> bool:
@@ -66,20 +68,23 @@ class WorkTree:
     def refresh(self, target: CommitId) -> None:
         """Bring working files and git's index from the commit laid out last to `target`.
 
-        Repeatable: dies anywhere, then the next call does the rest, because the note of what is
-        laid out is written last. A file that is neither the old nor the new one is somebody's
-        edit and stays.
+        Take the commit lock before. Repeatable: dies anywhere, then the next call does the rest,
+        because the note of what is laid out is written last. A file that is neither the old nor
+        the new one is somebody's edit and stays.
         """
         if not self.is_behind(target):
             return
         deltas = self._deltas(self.laid(), target)
-        if deltas:
-            self._apply(deltas)
-        _write_note(self._laid, target)
+        # An index that was left behind would make the next `git commit` undo what it lacks: the
+        # note is not written, so that the next refresh brings it up to date.
+        if self._apply(deltas):
+            _write_note(self._laid, target)
 
     def is_behind(self, target: CommitId) -> bool:
         """Tell whether :meth:`refresh` has something to do."""
-        return self.laid() != target and self.follows_main()
+        # Amid a merge, too: it becomes a commit of what git's index holds then, and would take
+        # back whatever the index lacks. What the merge itself changed is left alone.
+        return self.laid() != target and self._repository.head_is_main()
 
     def laid(self) -> CommitId | None:
         """Give the commit that was laid out last, None when that is not known."""
@@ -102,13 +107,24 @@ class WorkTree:
         edits: list[Edit] = []
         for module, (blob, data) in found.items():
             if tracked.get(module) != blob:
-                content = data if data is not None else self._read(code_path(module))
-                edits.append(Put(path=code_path(module), data=content))
+                edits.append(self._edit(code_path(module), data))
+        # What is on disk under a tracked name but is no module of ours, a link say, stays.
         gone = [code_path(module) for module in tracked if module not in found]
-        if gone:
-            index = self._index_or_none(self._repository.git_dir / "index") or GitIndex({})
-            edits.extend(Remove(path=path) for path in gone if not index.is_skipped(path))
-        return edits
+        edits.extend(Remove(path=path) for path in gone if not os.path.lexists(self._root / path))
+        if not edits:
+            return []
+        index = self._index_or_none(self._repository.git_dir / "index") or GitIndex({})
+        return [
+            edit
+            for edit in edits
+            if not (index.is_unmerged(edit.path) or index.is_skipped(edit.path))
+        ]
+
+    def _edit(self, path: str, data: bytes | None) -> Put:
+        """Take in a working file, whose text may be known."""
+        file = self._root / path
+        content = data if data is not None else file.read_bytes()
+        return Put(path=path, data=content, executable=bool(file.stat().st_mode & 0o100))
 
     def code_on_disk(self) -> dict[str, tuple[BlobId, bytes | None]]:
         """Give the modules in ``code/`` with their git ids; text only where it was just read."""
@@ -141,28 +157,18 @@ class WorkTree:
             self._seen[entry.path] = (stamp, blob)
         return blob, data
 
-    def _read(self, path: str) -> bytes:
-        """Read a working file."""
-        return (self._root / path).read_bytes()
-
     def _deltas(self, old: CommitId | None, new: CommitId) -> list[_Delta]:
         """List the regular files that differ; symbolic links and submodules are never laid out."""
         handle = self._repository.handle
         if old is None:
-            snapshot = Snapshot(self._repository, new)
-            entries = [
-                (f"{folder.name}/{entry.name}" if folder.is_folder else entry.name, entry)
-                for folder in snapshot.entries("")
-                for entry in ([folder] if not folder.is_folder else snapshot.files(folder.name))
-            ]
-            return [
-                _Delta(path=path, old=None, new=entry.id, executable=entry.executable)
-                for path, entry in entries
-            ]
-        diff = handle[old].tree.diff_to_tree(handle[new].tree, context_lines=0)
+            diff = handle[new].tree.diff_to_tree(swap=True, context_lines=0)
+        else:
+            diff = handle[old].tree.diff_to_tree(handle[new].tree, context_lines=0)
         deltas = []
         for delta in diff.deltas:
             before, after = delta.old_file, delta.new_file
+            if not is_plain_path(after.path or before.path):
+                continue
             was = delta.status != DeltaStatus.ADDED and before.mode in _REGULAR
             stays = delta.status != DeltaStatus.DELETED and after.mode in _REGULAR
             deltas.append(
@@ -176,15 +182,17 @@ class WorkTree:
         # Removals first: a folder may become a file, and the other way round.
         return sorted(deltas, key=lambda delta: (delta.new is not None, delta.path))
 
-    def _apply(self, deltas: list[_Delta]) -> None:
-        """Change working files, then git's index; waits a moment for a busy index."""
+    def _apply(self, deltas: list[_Delta]) -> bool:
+        """Change working files, then git's index; False when that stays busy for too long."""
+        if not deltas:
+            return True
         path = self._repository.git_dir / "index"
         index = self._index_or_none(path)
         known = index if index is not None else GitIndex({})
         states = {delta.path: self._change(delta, known) for delta in deltas}
         for attempt in range(_BUSY_TRIES):
             if index is None:
-                return
+                return True
             for delta in deltas:
                 self._stage(index, delta, states[delta.path])
             try:
@@ -193,8 +201,9 @@ class WorkTree:
                 time.sleep(_BUSY_WAIT_S * (attempt > 0))
                 index = self._index_or_none(path)
                 continue
-            return
-        _log.warning("Git's index is locked by another program; `git status` may be behind.")
+            return True
+        _log.warning("Git's index is locked by another program; `git status` is behind.")
+        return False
 
     def _index_or_none(self, path: Path) -> GitIndex | None:
         """Read git's index; None, with a warning, when it is of a kind we cannot write."""
@@ -207,10 +216,11 @@ class WorkTree:
     def _change(self, delta: _Delta, index: GitIndex) -> os.stat_result | None:
         """Bring one working file up to date; give its stat when it holds the new content."""
         path = self._root / delta.path
-        current = self._current(delta, index, path)
-        if current == delta.new:
-            return _stat(path)
-        if current not in (None, delta.old):
+        current = self._current(delta, index, path) if self._is_reachable(path) else ""
+        status = _stat(path)
+        if current == delta.new and _has_mode(status, delta):
+            return status
+        if current not in (None, delta.old, delta.new):
             _log.info("%s was edited by hand and is left as it is.", delta.path)
             return None
         if delta.new is None:
@@ -219,6 +229,14 @@ class WorkTree:
             return None
         self._write(path, delta)
         return _stat(path)
+
+    def _is_reachable(self, path: Path) -> bool:
+        """Tell whether only real folders lead to `path`: what lies behind a link is not ours."""
+        for folder in path.relative_to(self._root).parents[:-1]:
+            status = _stat(self._root / folder)
+            if status is not None and not stat.S_ISDIR(status.st_mode):
+                return False
+        return True
 
     def _current(self, delta: _Delta, index: GitIndex, path: Path) -> str | None:
         """Give the git id of the working file, None when it is not there."""
@@ -250,11 +268,12 @@ class WorkTree:
         assert delta.new is not None
         pointer = self._pointer(delta.new) if is_lfs_path(delta.path) else None
         if pointer is not None and pointer.size and self._store.has(pointer):
-            self._store.lay_out(pointer, path, executable=delta.executable)
+            self._store.lay_out(pointer, path, executable=delta.executable, beside=self._beside)
             return
-        beside = f"{path.parent}/.{path.name}.{os.getpid()}.tmp"
+        beside = self._beside
+        beside.unlink(missing_ok=True)
         mode = 0o777 if delta.executable else 0o666
-        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "wb") as file:
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(self._repository.read_blob(delta.new))
         os.replace(beside, path)  # noqa: PTH105 - pathlib doubles the cost of this
 
@@ -265,7 +284,7 @@ class WorkTree:
     def _stage(self, index: GitIndex, delta: _Delta, status: os.stat_result | None) -> None:
         """Bring one index entry up to date, unless the user staged something else."""
         staged = index.blob(delta.path)
-        if staged not in (delta.old, delta.new):
+        if staged not in (delta.old, delta.new) or index.is_unmerged(delta.path):
             return
         if delta.new is None:
             index.remove(delta.path)
@@ -288,6 +307,11 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
+
+
+def _has_mode(status: os.stat_result | None, delta: _Delta) -> bool:
+    """Tell whether a file may be run if and only if it should."""
+    return status is None or bool(status.st_mode & stat.S_IXUSR) == delta.executable
 
 
 def _write_note(path: Path, commit: CommitId) -> None:

@@ -12,15 +12,21 @@ _FICLONE = 0x40049409  # linux/fs.h
 READ_ONLY = 0o444
 
 
-def place(source: Path, target: Path, *, executable: bool = False) -> None:
+def place(
+    source: Path, target: Path, *, executable: bool = False, beside: Path | None = None
+) -> None:
     """Put the bytes of `source` at `target`, read-only, replacing what is there.
 
     The new name appears in one step, so a reader of `target` sees the old file or the new one.
     A hard link shares the inode, mode included: use it only within one vault, and never for an
-    executable.
+    executable. It is made as `beside` first, a name in the same file system that nobody else
+    uses; by default one in the folder of `target`.
     """
     mode = READ_ONLY | (0o111 if executable else 0)
-    beside = target.with_name(f".{target.name}.{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    if beside is None:
+        beside = target.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    # Left by who died: it may be a link to an object, and must not be written into.
+    beside.unlink(missing_ok=True)
     try:
         if not _reflink(source, beside):
             _link_or_copy(source, beside, may_link=not executable)
