@@ -19,6 +19,7 @@ from tablevault.history.commits import Signing, write_by_hand, write_change
 from tablevault.history.packing import pack_if_many
 from tablevault.history.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit
 from tablevault.journal import locks
 from tablevault.journal.journal import Journal
 from tablevault.journal.record import Hold, Record, Request
@@ -71,6 +72,7 @@ class Operation:
         self.published: CommitId | None = None
         self._has_drafts = False
         self._is_complete = True
+        self._code_edits: list[Edit] | None = None
 
     @property
     def process_id(self) -> ProcessId:
@@ -113,8 +115,13 @@ class Operation:
         return TempDraft(temp=temp, tip=tip, commit=commit)
 
     def snapshot(self) -> Snapshot:
-        """Give ``main`` as it is now, with the code modules as the user left them."""
-        return Snapshot(self._journal.repository, self._base(self._journal.repository.main()))
+        """Give ``main`` as it is now, with the code modules as the user left them.
+
+        What they are now is what the operation commits, even if they are edited meanwhile.
+        """
+        main = self._journal.repository.main()
+        self._code_edits = self._find_code_edits(main)
+        return Snapshot(self._journal.repository, self._base(main))
 
     def publish(self, plan: Plan) -> CommitId:
         """Commit what `plan` wants on the newest tip of ``main``.
@@ -174,19 +181,26 @@ class Operation:
 
     def _base(self, main: CommitId) -> CommitId:
         """Give `main`, or a commit on top of it with the code that was edited by hand."""
-        journal = self._journal
-        edits = journal.worktree.code_edits(Snapshot(journal.repository, main))
+        edits = self._code_edits if self._code_edits is not None else self._find_code_edits(main)
         if not edits:
             return main
-        return write_by_hand(journal.repository, main, edits, self._signing())
+        return write_by_hand(self._journal.repository, main, edits, self._signing())
+
+    def _find_code_edits(self, main: CommitId) -> list[Edit]:
+        """Find code modules that differ from `main` in the working tree."""
+        return self._journal.worktree.code_edits(Snapshot(self._journal.repository, main))
 
     def _follow(self, change: Change) -> None:
-        """Bring working tree, faces and index after the commit; a failure is repaired later."""
+        """Bring working tree, faces and index after the commit; a failure is repaired later.
+
+        The record stays then: it alone tells which face was renamed.
+        """
         try:
             follow(self._journal, change)
             self._journal.index.catch_up()
         except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)
+            self._is_complete = False
 
     def _signing(self) -> Signing:
         """Give author and time of commits."""

@@ -312,3 +312,31 @@ def test_a_frame_of_a_function_is_stored_under_side_effects(vault: TableVault) -
     with pytest.raises(TVTableError, match="active"):
         vault.get_dataframe("events")
     assert vault.get_dataframe("events", active_only=False)[1] == ids[0]
+
+
+def test_code_edited_while_it_runs_is_not_what_made_the_instance(
+    vault: TableVault, vault_path: Path
+) -> None:
+    text = (
+        "import pandas as pd\n"
+        "from pathlib import Path\n"
+        "def edit_itself(path):\n"
+        "    file = Path(path) / 'code' / 'restless.py'\n"
+        "    file.write_text(file.read_text() + '# later\\n')\n"
+        "    return pd.DataFrame({'name': ['x']})\n"
+    )
+    index = (
+        INDEX.replace("python_function: make", "python_function: edit_itself")
+        .replace("code_module: words", "code_module: restless")
+        .replace("names: [a, bb, ccc]", f"path: {vault_path}")
+    )
+    vault.create_table("words")
+    vault.create_instance("words", builders={"words_index": index})
+    (vault_path / "code/restless.py").write_text(text)
+    vault.execute_instance("words")
+    (instance,) = vault.get_table_instances("words")
+    assert git(vault_path, "show", f"words/{instance}:code/restless.py") == text
+    assert git(vault_path, "status", "--porcelain") == " M code/restless.py\n"
+    vault.create_table("other")
+    assert git(vault_path, "status", "--porcelain") == ""
+    assert git(vault_path, "show", "main:code/restless.py").endswith("# later\n")
