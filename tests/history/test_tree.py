@@ -141,7 +141,15 @@ def test_a_folder_without_files_disappears(repository):
 
 
 def test_the_empty_tree_is_the_one_that_git_knows(repository):
-    assert write_tree(repository.handle, None, [])[-1] == "4b825dc642cb6eb9a060e54bf8d69288fbee4904"
+    made = write_tree(repository.handle, None, [])
+    assert made == ["4b825dc642cb6eb9a060e54bf8d69288fbee4904"]
+
+
+def test_all_that_was_written_is_told_the_tree_last(repository):
+    made = write_tree(repository.handle, None, [Put(path="a/b", data=b"1"), Remove(path="x")])
+    kinds = [repository.handle[oid].type_str for oid in made]
+    assert sorted(kinds[:-1]) == ["blob", "tree"]
+    assert files_of(repository, made[-1]) == {"a/b": (b"1", False)}
 
 
 @pytest.mark.parametrize(
