@@ -283,7 +283,8 @@ def _begin(
         waited = time.monotonic() - started
         if not alive or waited >= actor.lock_timeout_s:
             error = locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
-            _remember_failure(journal, record, error)
+            if journal.files.read(process_id) is None and record.named:
+                journal.files.remember(record.failed(error, time.time()))
             raise error
         time.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT_S)
@@ -299,9 +300,12 @@ def _set_up(journal: Journal, record: Record, setup: Setup) -> Sequence[Hold]:
 
 
 def _remember_failure(journal: Journal, record: Record, error: BaseException) -> None:
-    """Keep the id of a process that could not begin from being used again, if it is new."""
-    if journal.files.read(record.process_id) is None and record.named:
-        journal.files.remember(record.failed(error, time.time()))
+    """End a process that could not begin; an id that the caller gave is never used again."""
+    failed = record.failed(error, time.time())
+    if journal.files.read(record.process_id) is not None:
+        roll_back(journal, failed)
+    elif record.named:
+        journal.files.remember(failed)
 
 
 def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:

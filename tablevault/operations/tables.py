@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import sqlite3
 import uuid
 from collections.abc import Sequence
 
@@ -31,6 +33,8 @@ from tablevault.names import (
 from tablevault.operations.messages import operation_message
 from tablevault.queries.resolve import find_table
 from tablevault.vault import Vault
+
+_log = logging.getLogger("tablevault")
 
 
 def create_table(
@@ -164,8 +168,12 @@ def forget_objects(
     import shutil
 
     index = vault.journal.index
-    oids = {oid for instance in instances for oid in index.objects_of(instance.instance_id)}
-    vault.store.delete(oids, needed=needed_elsewhere(vault.journal, operation.process_id))
+    try:
+        oids = {oid for instance in instances for oid in index.objects_of(instance.instance_id)}
+        vault.store.delete(oids, needed=needed_elsewhere(vault.journal, operation.process_id))
+    except (OSError, sqlite3.Error):
+        # The deletion itself has happened, and must not be reported as failed.
+        _log.warning("Objects of deleted instances are still in the store.", exc_info=True)
     for instance in instances:
         shutil.rmtree(vault.state / "artifacts" / instance.instance_id, ignore_errors=True)
 

@@ -82,6 +82,7 @@ def create_vault(vault: Vault, description: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{uuid.uuid4()}.new")
     beside.mkdir()
+    old: Path | None = None
     try:
         now = time.time()
         document = VaultDocument(
@@ -94,7 +95,10 @@ def create_vault(vault: Vault, description: str) -> None:
         old = _move_aside(path)
         beside.rename(path)
     except BaseException:
-        remove_tree(beside)
+        if old is not None and not path.exists():
+            old.rename(path)
+        if beside.exists():
+            remove_tree(beside)
         raise
     if old is not None:
         remove_tree(old)
