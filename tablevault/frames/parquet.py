@@ -1,15 +1,17 @@
 """Dataframe files: Parquet that any reader understands, and that gives back every dtype.
 
-What Arrow types cannot say stands in the schema metadata under `_KEY`, as JSON
+What Arrow types cannot say stands in the file's metadata under `_KEY`, as JSON
 ``{"version": 1, "columns": [...]}`` with one entry a column: ``dtype``, ``form``, ``facts``, and
-for categories ``words``, their column as an Arrow stream. A file without the key is foreign; it is
-read to nullable dtypes.
+for categories ``words``, their column as an Arrow stream. JSON over 32 MiB goes on under the key
+with ``.1``, ``.2`` and so forth behind it. A file without the key is foreign; it is read to
+nullable dtypes.
 """
 
 from __future__ import annotations
 
 import base64
 import difflib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -34,6 +36,9 @@ _ROWS_PER_GROUP = 1 << 20
 """Large, since each group repeats its dictionaries, and its border hinders deduplication."""
 _ROWS_PER_BATCH = 1 << 16
 _NAMES_SHOWN = 20
+_PART = 1 << 25
+"""Characters of JSON under one key. Arrow refuses to read a file with an entry over 100 MB, which
+a column with some millions of categories would have."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,11 +84,11 @@ def write_frame(frame: pd.DataFrame, sink: IO[bytes]) -> FrameFile:
     facts = [_facts(dtype, stored) for _, dtype, stored in columns]
     key = json.dumps({"version": _VERSION, "columns": facts}, separators=(",", ":"))
     table = pa.table([stored.array for _, _, stored in columns], names=names)
-    table = table.replace_schema_metadata({_KEY: key.encode("ascii")})
+    table = table.replace_schema_metadata(None)
     # Both release the interpreter lock for most of their time.
     with ThreadPoolExecutor(max_workers=1) as beside:
         digest = beside.submit(digest_frame, columns, len(frame))
-        _write_table(table, sink)
+        _write_table(table, key.encode("ascii"), sink)
         return FrameFile(
             rows=len(frame),
             dtypes={name: dtype for name, dtype, _ in columns},
@@ -132,7 +137,10 @@ def read_frame(
         ) from problem
 
 
-_DAMAGE = (KeyError, ValueError, TypeError, AssertionError, IndexError, AttributeError)
+_DAMAGE = (
+    *(KeyError, ValueError, TypeError, AssertionError, IndexError, AttributeError),
+    *(ArithmeticError, RecursionError),
+)
 
 
 def _check_names(frame: pd.DataFrame) -> list[str]:
@@ -183,23 +191,66 @@ def _facts(dtype: str, stored: StoredColumn) -> dict[str, Any]:
     return facts
 
 
-def _write_table(table: pa.Table, sink: IO[bytes]) -> None:
-    """Write all row groups."""
-    # No BufferedOutputStream between: it would close the caller's sink when it goes.
-    with pq.ParquetWriter(
-        pa.PythonFile(sink, mode="w"),
-        table.schema,
-        compression="zstd",
-        use_content_defined_chunking=True,
-        write_page_checksum=True,
-    ) as writer:
-        try:
-            writer.write_table(table, row_group_size=_ROWS_PER_GROUP)
-        except pa.ArrowException as problem:
-            raise TVTableError(
-                f"Parquet cannot hold this dataframe: {problem}",
-                "Convert nested columns to simpler types.",
-            ) from problem
+class _Shield:
+    """Keeps a failure of the caller's sink from Arrow, which would end the whole process.
+
+    With content-defined chunking an error within a column, be it a full disk or Ctrl-C, meets a
+    check in C++ that aborts (column_writer.cc; seen with pyarrow 21 and 26).
+    """
+
+    closed = False
+
+    def __init__(self, sink: IO[bytes]) -> None:
+        self._sink = sink
+        self.failure: BaseException | None = None
+
+    def write(self, data: bytes) -> int:
+        """Hand on; after a failure, let the rest go."""
+        if self.failure is None:
+            try:
+                self._sink.write(data)
+            except BaseException as problem:  # noqa: BLE001 - raised again by `_write_table`
+                self.failure = problem
+        return len(data)
+
+    def flush(self) -> None:
+        """Leave flushing to the owner of the sink."""
+
+    def close(self) -> None:
+        """Leave the caller's sink open."""
+
+
+def _write_table(table: pa.Table, key: bytes, sink: IO[bytes]) -> None:
+    """Write all row groups, and the facts."""
+    shield = _Shield(sink)
+    parts = [key[start : start + _PART] for start in range(0, len(key), _PART)]
+    try:
+        # No BufferedOutputStream between: it would close the sink when it goes.
+        with pq.ParquetWriter(
+            pa.PythonFile(shield, mode="w"),
+            table.schema,
+            compression="zstd",
+            use_content_defined_chunking=True,
+            write_page_checksum=True,
+        ) as writer:
+            # Not in the schema: that is written twice, and pyarrow would copy it, no longer
+            # true, into files made from this one.
+            writer.add_key_value_metadata({_key(n): part for n, part in enumerate(parts)})
+            for start in range(0, max(table.num_rows, 1), _ROWS_PER_GROUP):
+                if shield.failure is None:
+                    writer.write_table(table.slice(start, _ROWS_PER_GROUP))
+    except pa.ArrowException as problem:
+        raise TVTableError(
+            f"Parquet cannot hold this dataframe: {problem}",
+            "Convert nested columns to simpler types.",
+        ) from problem
+    if shield.failure is not None:
+        raise shield.failure
+
+
+def _key(part: int) -> bytes:
+    """Name the key of one part of the facts."""
+    return _KEY + (b".%d" % part if part else b"")
 
 
 def _read(
@@ -208,7 +259,7 @@ def _read(
     """Read the wanted part of an open file."""
     schema = file.schema_arrow
     names = schema.names
-    stored = _stored_facts(schema, source)
+    stored = _stored_facts(file.metadata.metadata or {}, names, source)
     if len(set(names)) < len(names):
         raise TVTableError(f'"{source}" has two columns of one name.', path=str(source))
     wanted = names if columns is None else _check_wanted(columns, names)
@@ -227,12 +278,14 @@ def _kept(values: Any, index: pd.RangeIndex) -> Any:  # noqa: ANN401 - any panda
     return values
 
 
-def _stored_facts(schema: pa.Schema, source: Path) -> dict[str, Any] | None:
+def _stored_facts(
+    entries: Mapping[bytes, bytes], names: list[str], source: Path
+) -> dict[str, Any] | None:
     """Give the facts of each column, None for a foreign file."""
-    key = (schema.metadata or {}).get(_KEY)
-    if key is None:
+    if _KEY not in entries:
         return None
-    facts = json.loads(key)
+    parts = itertools.takewhile(entries.__contains__, map(_key, itertools.count()))
+    facts = json.loads(b"".join(map(entries.__getitem__, parts)))
     if facts["version"] > _VERSION:
         raise TVFormatError(
             f'"{source}" is a dataframe file of version {facts["version"]}; '
@@ -240,7 +293,7 @@ def _stored_facts(schema: pa.Schema, source: Path) -> dict[str, Any] | None:
             "Upgrade tablevault.",
             path=str(source),
         )
-    return dict(zip(schema.names, facts["columns"], strict=True))
+    return dict(zip(names, facts["columns"], strict=True))
 
 
 def _check_wanted(columns: Sequence[str], names: list[str]) -> list[str]:

@@ -4,6 +4,7 @@ Plain JSON values stand for themselves: None, bool, int within 64 bits, finite f
 and dict whose keys are text not beginning with ``$``. Every other value is an object with the one
 key that `_ENCODERS` gives its type, such as ``{"$tuple": [1, 2]}``. The text is ASCII, without
 blanks, so equal values built in the same order give equal text; sets are sorted by their text.
+Text with surrogates is tagged too: JSON would join two halves that stand side by side.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import base64
 import datetime as dt
 import json
 import math
+import re
 import uuid
 from collections.abc import Callable, Mapping
 from decimal import Decimal
@@ -24,6 +26,7 @@ import pandas as pd
 _DEEPEST = 100
 """Levels of nesting; well below Python's own limit, so what is written can always be read."""
 _INT64 = 1 << 63
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _PLAIN_KINDS = "biu"
 _BYTE_KINDS = "biufcMmSU"
 
@@ -106,7 +109,7 @@ def zone_from_plain(plain: Mapping[str, Any]) -> dt.tzinfo:
 def _plain(value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
     """Turn `value` into what `json.dumps` writes without loss."""
     kind = type(value)
-    if value is None or kind is bool or kind is str:
+    if value is None or kind is bool or (kind is str and not has_surrogates(str(value))):
         return value
     if kind is float:
         assert isinstance(value, float)
@@ -125,6 +128,11 @@ def _plain(value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
     raise UnstorableValueError(value)
 
 
+def has_surrogates(text: str) -> bool:
+    """Tell whether text cannot be spelled in UTF-8."""
+    return not text.isascii() and _SURROGATE.search(text) is not None
+
+
 def _int(value: int, _depth: int) -> Any:  # noqa: ANN401 - JSON
     """Keep what 64 bits hold; more is hexadecimal, since Python bounds decimal digits."""
     return value if -_INT64 <= value < _INT64 else {"$int": hex(value)}
@@ -132,7 +140,7 @@ def _int(value: int, _depth: int) -> Any:  # noqa: ANN401 - JSON
 
 def _dict(value: dict[object, object], depth: int) -> Any:  # noqa: ANN401 - JSON
     """Keep a dict as an object when no reader could take it for a tagged value."""
-    if all(type(key) is str and not key.startswith("$") for key in value):
+    if all(type(k) is str and not k.startswith("$") and not has_surrogates(k) for k in value):
         return {key: _plain(item, depth) for key, item in value.items()}
     return {"$dict": [[_plain(k, depth), _plain(v, depth)] for k, v in value.items()]}
 
@@ -206,6 +214,7 @@ def _base64(value: bytes | bytearray) -> str:
 
 _ENCODERS: Mapping[type, Callable[[Any, int], Any]] = {
     int: _int,
+    str: _written("$surrogates", lambda v: _base64(v.encode("utf-8", "surrogatepass"))),
     dict: _dict,
     tuple: _items("$tuple"),
     set: _members("$set"),
@@ -305,6 +314,7 @@ def _read_missing(name: str) -> object:
 
 
 _DECODERS: Mapping[str, Callable[[Any], object]] = {
+    "$surrogates": lambda body: base64.b64decode(body).decode("utf-8", "surrogatepass"),
     "$float": float,
     "$int": lambda body: int(body, 16),
     "$dict": dict,

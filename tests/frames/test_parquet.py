@@ -279,6 +279,53 @@ def test_an_error_of_the_sink_goes_through(capfd: pytest.CaptureFixture[str]) ->
     assert not capfd.readouterr().err
 
 
+@pytest.mark.parametrize("failure", [OSError(28, "No space left on device"), KeyboardInterrupt()])
+@pytest.mark.parametrize("accepted", [100_000, 1_500_000])
+def test_a_sink_that_fails_within_a_column_does_not_end_the_process(
+    failure: BaseException, accepted: int
+) -> None:
+    class Filling(io.BytesIO):
+        def write(self, data: Any, /) -> int:
+            if self.tell() > accepted:
+                raise failure
+            return super().write(data)
+
+    noise = np.random.default_rng(0).random(300_000)
+    with pytest.raises(type(failure)) as caught:
+        write_frame(pd.DataFrame({"a": noise}), Filling())
+    assert caught.value is failure
+
+
+def test_halves_of_a_surrogate_pair_stay_apart(tmp_path: Path) -> None:
+    halves = "\ud83d\ude00"
+    for values in ([halves], [{halves: [halves]}], pd.array([halves], pd.StringDtype("python"))):
+        frame = pd.DataFrame({"a": pd.Series(values, dtype=getattr(values, "dtype", object))})
+        write(frame, tmp_path / "f")
+        assert repr(read_frame(tmp_path / "f")["a"].tolist()) == repr(list(values))
+
+
+def test_facts_larger_than_one_entry_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tablevault.frames.parquet._PART", 100)
+    frame = pd.DataFrame({"k": pd.Categorical([f"k{n}" for n in range(50)])})
+    write(frame, tmp_path / "f")
+    check_same(read_frame(tmp_path / "f"), frame)
+    assert max(map(len, pq.read_metadata(tmp_path / "f").metadata.values())) < 500
+
+
+def test_a_struct_without_fields_is_refused() -> None:
+    values = pd.array([{}], dtype=pd.ArrowDtype(pa.struct([])))
+    with pytest.raises(TVTableError, match="Parquet cannot hold"):
+        write_frame(pd.DataFrame({"a": values}), io.BytesIO())
+
+
+def test_a_file_that_pyarrow_made_from_ours_is_foreign(tmp_path: Path) -> None:
+    write(pd.DataFrame({"a": [1, 2], "k": pd.Categorical(["x", "y"])}), tmp_path / "f")
+    pq.write_table(pq.read_table(tmp_path / "f").drop_columns(["a"]), tmp_path / "g")
+    assert read_frame(tmp_path / "g")["k"].tolist() == ["x", "y"]
+
+
 def test_ten_thousand_columns_come_back(tmp_path: Path) -> None:
     frame = pd.DataFrame({f"c{n}": [n, n, n] for n in range(10_000)})
     write(frame, tmp_path / "f")
