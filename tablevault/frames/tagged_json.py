@@ -27,7 +27,6 @@ _DEEPEST = 100
 """Levels of nesting; well below Python's own limit, so what is written can always be read."""
 _INT64 = 1 << 63
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_PLAIN_KINDS = "biu"
 _BYTE_KINDS = "biufcMmSU"
 
 
