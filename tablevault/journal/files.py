@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import BaseFileLock, FileLock, Timeout
 
@@ -41,15 +43,17 @@ class JournalFiles:
 
     def is_alive(self, process_id: ProcessId) -> bool:
         """Tell whether somebody runs the process just now."""
-        path = self._folder / f"{record_file(process_id)}.lock"
-        if not path.exists():
-            return False
-        lock = FileLock(path, thread_local=False)
         try:
-            lock.acquire(timeout=0)
-        except Timeout:
+            descriptor = os.open(f"{self._folder}/{record_file(process_id)}.lock", os.O_RDONLY)
+        except FileNotFoundError:
+            return False
+        try:
+            # Shared: to look at the lock must not look like holding it to somebody else who looks.
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
             return True
-        lock.release()
+        finally:
+            os.close(descriptor)
         return False
 
     def read(self, process_id: ProcessId) -> Record | None:
@@ -115,11 +119,12 @@ class JournalFiles:
                 "started_at": record.started_at,
                 "ended_at": record.updated_at,
                 "error": list(record.error),
-            },
-            ensure_ascii=False,
+            }
         )
-        with self._history.open("a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with self._history.open("ab+") as file:
+            # A line that a crash cut off must not take this one with it.
+            end = b"\n" if file.tell() and not _ends_a_line(file) else b""
+            file.write(end + line.encode("ascii") + b"\n")
         if self._history.stat().st_size > _HISTORY_LIMIT_BYTES:
             self._shorten()
 
@@ -152,6 +157,12 @@ class JournalFiles:
             return decode_record(path.read_bytes())
         except (FileNotFoundError, ValueError):
             return None
+
+
+def _ends_a_line(file: BinaryIO) -> bool:
+    """Tell whether the last byte of a file is a line break."""
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) == b"\n"
 
 
 def _is_record(name: str) -> bool:

@@ -95,7 +95,7 @@ def _spoken(resource: str) -> str:
     """Say what a resource is."""
     parts = resource.split("/")
     if parts == [CODE]:
-        return "The code modules"
+        return "The code folder"
     table = f'able "{parts[1]}"'
     if len(parts) == 2:  # noqa: PLR2004 - tables/<table>
         return f"T{table}"

@@ -35,6 +35,7 @@ from tablevault.objects.store import Draft
 
 _log = logging.getLogger("tablevault")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
+_LOOK_S = 1.0
 _current: ContextVar[tuple[str, ProcessId] | None] = ContextVar("tablevault_process", default=None)
 """Vault and id of the operation that runs in this context: an operation of the same vault that
 a user's function starts is its child."""
@@ -279,7 +280,10 @@ def _begin(
                 record = replace(record, holds=tuple(holds), parent=parent)
                 return _open(journal, record)
         holder, held = found
-        alive = journal.files.is_alive(holder.process_id)
+        # Alive, or it has happened and waits for another program to let go of a ref.
+        alive = journal.files.is_alive(holder.process_id) or bool(
+            journal.index.process(holder.process_id)
+        )
         waited = time.monotonic() - started
         if not alive or waited >= actor.lock_timeout_s:
             error = locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
@@ -358,9 +362,9 @@ def _blocking(
         holder = found[0]
         if journal.files.is_alive(holder.process_id):
             return found
-        if roll_forward(journal, holder):
+        if roll_forward(journal, holder) and journal.files.read(holder.process_id) is None:
             continue
-        if holder.named:
+        if holder.named or journal.index.process(holder.process_id) is not None:
             return found
         roll_back(journal, holder)
     return None
@@ -370,7 +374,8 @@ def _open(journal: Journal, record: Record) -> tuple[Operation, BaseFileLock]:
     """Take the OS lock of the process and write its record."""
     lock = journal.files.lock_of(record.process_id)
     try:
-        lock.acquire(timeout=0)
+        # Nobody runs it, but somebody may look at its lock just now.
+        lock.acquire(timeout=_LOOK_S, poll_interval=_FIRST_WAIT_S)
     except Timeout as error:
         raise TVProcessError(
             f'Process "{record.process_id}" runs just now.',

@@ -97,7 +97,8 @@ class Record:
             "moves": [{"ref": m.ref, "old": m.old, "new": m.new} for m in self.moves],
             "error": self.error,
         }
-        return json.dumps(fields, ensure_ascii=False).encode("utf-8")
+        # ASCII: an argument may be a path, and a path may be no UTF-8.
+        return json.dumps(fields).encode("ascii")
 
     def failed(self, error: BaseException, at: float) -> Record:
         """Give the record with the error that ended or paused it."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Sequence
 
-from tablevault.errors import TVLockError
+from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.change import Change
 from tablevault.history.repository import RefBusyError, RefMove, RefMovedError
 from tablevault.history.snapshot import Snapshot
@@ -134,9 +135,11 @@ def _pinned(journal: Journal, process_id: ProcessId) -> set[ObjectId]:
         if temp is None:
             continue
         path = frame_path(temp.table, temp.version)
-        pointer = Snapshot(journal.repository, tip).pointer(path)
-        if pointer is not None:
-            pinned.add(pointer.oid)
+        # A file that was committed around LFS is in git, not in the object store.
+        with contextlib.suppress(TVFileError):
+            pointer = Snapshot(journal.repository, tip).pointer(path)
+            if pointer is not None:
+                pinned.add(pointer.oid)
     return pinned
 
 

@@ -1,0 +1,183 @@
+"""The journal on disk."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from tablevault.journal.files import JournalFiles
+from tablevault.journal.record import Record, Request
+from tablevault.names import ProcessId
+
+
+def record(process_id="p", **changes):
+    made = Record(
+        process_id=ProcessId(process_id),
+        named=True,
+        request=Request(operation="op", arguments={}),
+        author="Ana",
+        started_at=1.0,
+        updated_at=2.0,
+        pid=1,
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "processes").mkdir()
+    return JournalFiles(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "process_id", ["p", "..", ".", "a/b", "ä ö", "x" * 4000, "p.json", "p.lock"]
+)
+def test_any_id_has_its_own_files_within_the_folder(files, tmp_path, process_id):
+    neighbour = record("neighbour")
+    files.write(neighbour)
+    files.write(record(process_id))
+    assert files.read(ProcessId(process_id)) == record(process_id)
+    with files.lock_of(ProcessId(process_id)):
+        assert files.is_alive(ProcessId(process_id))
+    files.remove(ProcessId(process_id))
+    assert list(files.every()) == [neighbour]
+    assert [path.name for path in (tmp_path / "processes").iterdir()] == ["neighbour.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["processes"]
+
+
+def test_records_are_read_oldest_first(files):
+    records = [
+        record("c", started_at=1.0),
+        record("a", started_at=2.0),
+        record("b", started_at=2.0),
+    ]
+    for each in reversed(records):
+        files.write(each)
+    assert list(files.every()) == records
+
+
+def test_what_is_no_whole_record_is_passed_over(files, tmp_path):
+    files.write(record())
+    (tmp_path / "processes/torn.json").write_bytes(record("torn").encode()[:50])
+    (tmp_path / "processes/empty.json").touch()
+    (tmp_path / "processes/new.tmp").write_bytes(record("new").encode())
+    assert list(files.every()) == [record()]
+    assert files.read(ProcessId("torn")) is None
+
+
+def test_a_vault_without_a_journal_has_no_processes(tmp_path):
+    files = JournalFiles(tmp_path / "nowhere")
+    assert list(files.every()) == []
+    assert files.read(ProcessId("p")) is None
+    assert not files.is_alive(ProcessId("p"))
+    assert files.strays() == []
+    files.remove(ProcessId("p"))
+
+
+def test_alive_means_that_the_lock_is_held_and_nothing_else(files):
+    files.write(record())
+    assert not files.is_alive(ProcessId("p"))
+    lock = files.lock_of(ProcessId("p"))
+    with lock:
+        assert files.is_alive(ProcessId("p"))
+    assert not files.is_alive(ProcessId("p"))
+
+
+def test_a_killed_process_is_dead_at_once(files, tmp_path, python):
+    script = """
+import sys
+from pathlib import Path
+from tablevault.journal.files import JournalFiles
+lock = JournalFiles(Path(sys.argv[1])).lock_of("p")
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+    child = python(script, tmp_path)
+    assert child.stdout.readline() == "held\n"
+    assert files.is_alive(ProcessId("p"))
+    child.kill()
+    child.wait()
+    assert not files.is_alive(ProcessId("p"))
+
+
+def test_many_who_look_at_a_dead_process_all_see_it_dead(files):
+    files.lock_of(ProcessId("p")).acquire().lock.release()
+    seen = []
+    start = threading.Barrier(4)
+
+    def look():
+        start.wait()
+        seen.extend(files.is_alive(ProcessId("p")) for _ in range(300))
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 1200
+    assert not any(seen)
+
+
+def test_to_look_at_a_process_leaves_nothing(files, tmp_path):
+    assert not files.is_alive(ProcessId("p"))
+    assert not list((tmp_path / "processes").iterdir())
+
+
+def test_strays_are_swept_but_not_what_is_held(files, tmp_path):
+    files.write(record("kept"))
+    files.lock_of(ProcessId("kept")).acquire().lock.release()
+    (tmp_path / "processes/torn.tmp").touch()
+    (tmp_path / "processes/dead.lock").touch()
+    assert files.strays() == ["dead", "torn"]
+    with files.lock_of(ProcessId("beginning")):
+        files.sweep()
+        names = {path.name for path in (tmp_path / "processes").iterdir()}
+        assert names == {"kept.json", "kept.lock", "beginning.lock"}
+
+
+def test_the_history_remembers_those_that_left_no_commit(files):
+    assert not files.remembers("p")
+    files.remember(record("p", error=("KeyError", "x"), updated_at=5.0))
+    files.remember(record("q"))
+    assert files.remembers("p")
+    assert not files.remembers("r")
+    assert next(files.past()) == {
+        "process_id": "p",
+        "operation": "op",
+        "author": "Ana",
+        "started_at": 1.0,
+        "ended_at": 5.0,
+        "error": ["KeyError", "x"],
+    }
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\u2028", "\udcff", "\0", "x" * 100_000])
+def test_any_error_can_be_remembered(files, text):
+    files.remember(record("p", error=("E", text)))
+    files.remember(record("q"))
+    assert [entry["error"][1] for entry in files.past()] == [text, ""]
+
+
+def test_a_line_that_a_crash_cut_off_costs_no_other(files, tmp_path):
+    files.remember(record("a"))
+    history = tmp_path / "history.jsonl"
+    whole = history.read_bytes()
+    files.remember(record("b"))
+    for length in range(len(whole), len(whole) * 2 - 1, 7):
+        history.write_bytes((whole + whole)[:length])
+        files.remember(record("c"))
+        assert files.remembers("a")
+        assert files.remembers("c")
+
+
+def test_the_history_is_bounded_and_keeps_the_newest(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("tablevault.journal.files._HISTORY_LIMIT_BYTES", 2000)
+    for number in range(100):
+        files.remember(record(f"p{number}"))
+    assert (tmp_path / "history.jsonl").stat().st_size <= 2200
+    assert files.remembers("p99")
+    assert not files.remembers("p0")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["history.jsonl"]

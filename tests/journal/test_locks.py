@@ -1,0 +1,151 @@
+"""Who may begin, who waits, and what those hear who waited in vain."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+
+import pytest
+
+from tablevault.journal import locks
+from tablevault.journal.record import Hold, Record, Request
+from tablevault.names import ProcessId
+
+TABLE = locks.table_hold("t", exclusive=True)
+OPERATIONS = {
+    "rename": [TABLE],
+    "create_instance": [
+        locks.temp_hold("t", "a"),
+        locks.instance_hold("t", "a_1", exclusive=False),
+    ],
+    "builder": [locks.temp_hold("t", "b")],
+    "execute_single": [locks.temp_hold("t", "c"), locks.artifacts_hold("t")],
+    "execute_multiple": [locks.temp_hold("t", "d")],
+    "execute_effects": [TABLE, locks.temp_hold("t", "e")],
+    "write_single": [locks.temp_hold("t", "f"), locks.artifacts_hold("t")],
+    "delete_instance": [locks.instance_hold("t", "x_1", exclusive=True)],
+    "delete_origin": [locks.instance_hold("t", "a_1", exclusive=True)],
+    "read_by_other": [locks.instance_hold("t", "x_1", exclusive=False)],
+    "other_table": [locks.table_hold("t2", exclusive=True)],
+    "code": [locks.code_hold(exclusive=True)],
+    "custom": [locks.code_hold(exclusive=False), locks.temp_hold("t2", "a")],
+}
+EXCLUDING = {
+    *(
+        frozenset({whole, other})
+        for whole in ("rename", "execute_effects")
+        for other in OPERATIONS
+        if other not in {"other_table", "code", "custom"}
+    ),
+    frozenset({"execute_single", "write_single"}),
+    frozenset({"delete_instance", "read_by_other"}),
+    frozenset({"create_instance", "delete_origin"}),
+    frozenset({"code", "custom"}),
+    frozenset({"other_table", "custom"}),
+}
+# Each excludes itself, but what only shares.
+EXCLUDING |= {frozenset({name}) for name in OPERATIONS if name != "read_by_other"}
+
+
+@pytest.mark.parametrize("pair", list(itertools.combinations_with_replacement(OPERATIONS, 2)))
+def test_operations_exclude_each_other_as_the_matrix_says(pair):
+    one, other = (OPERATIONS[name] for name in pair)
+    excluded = any(hold.excludes(held) for hold in one for held in other)
+    assert excluded == (frozenset(pair) in EXCLUDING)
+
+
+def test_what_is_excluded_is_told_who_holds_it(begin, refused):
+    with begin(process_id="holder"):
+        error = refused(begin(process_id="second"))
+    assert (error.holder, error.author, error.operation) == ("holder", "Ana", "op")
+    assert error.resource == "tables/t"
+    assert error.since[:4] == time.strftime("%Y")
+    assert 'Table "t" is held by process holder (op, Ana, since ' in error.message
+    assert "lock_timeout" in error.hint
+
+
+@pytest.mark.parametrize(
+    ("resource", "spoken"),
+    [
+        ("tables/t", 'Table "t" is held'),
+        ("tables/t/TEMP_a", 'Instance "TEMP_a" of table "t" is held'),
+        ("tables/t/artifacts", 'The artifact folder of table "t" is held'),
+        ("code", "The code folder is held"),
+    ],
+)
+def test_a_resource_is_named_as_people_speak(begin, refused, resource, spoken):
+    with begin(resource):
+        assert refused(begin(resource)).message.startswith(spoken)
+
+
+def test_one_waits_as_long_as_the_timeout_says(begin, refused):
+    with begin():
+        started = time.monotonic()
+        assert "; waited 0." in refused(begin(lock_timeout_s=0.2)).message
+        assert 0.2 <= time.monotonic() - started < 2
+
+
+def test_who_waits_begins_as_soon_as_the_holder_ends(begin):
+    began = threading.Event()
+
+    def work():
+        with begin(lock_timeout_s=20):
+            began.set()
+
+    thread = threading.Thread(target=work)
+    with begin():
+        thread.start()
+        assert not began.wait(0.1)
+    assert began.wait(5)
+    thread.join()
+
+
+def test_who_waits_keeps_nobody_else_from_beginning(begin, refused):
+    with begin("tables/a"):
+        thread = threading.Thread(target=refused, args=(begin("tables/a", lock_timeout_s=1),))
+        thread.start()
+        started = time.monotonic()
+        while thread.is_alive():
+            with begin("tables/b"):
+                pass
+        assert time.monotonic() - started < 5
+        thread.join()
+
+
+def test_who_waits_holds_nothing_meanwhile(begin, refused, journal):
+    with begin("tables/a"):
+        refused(begin("tables/a", process_id="waiting"))
+        assert journal.files.read(ProcessId("waiting")) is None
+
+
+def test_shared_claims_are_had_together(begin):
+    with begin(exclusive=False), begin(exclusive=False):
+        pass
+
+
+def test_ids_that_begin_alike_are_not_related(begin, refused):
+    with begin(process_id="job1"):
+        refused(begin(process_id="job10"))
+
+
+def test_ancestors_are_followed_up_and_circles_end(journal):
+    for process_id, parent in (("a", "b"), ("b", "c"), ("c", "a"), ("x", "")):
+        journal.files.write(
+            Record(
+                process_id=ProcessId(process_id),
+                named=True,
+                request=Request(operation="op", arguments={}),
+                author="Ana",
+                parent=parent,
+                holds=(Hold(resource="tables/t", exclusive=True),),
+                started_at=1.0,
+                updated_at=1.0,
+                pid=os.getpid(),
+            )
+        )
+    assert set(locks.ancestors(journal.files, "a")) == {"a", "b", "c"}
+    assert set(locks.ancestors(journal.files, "x")) == {"x"}
+    assert set(locks.ancestors(journal.files, "unknown")) == {"unknown"}
+    assert set(locks.ancestors(journal.files, "")) == set()
