@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import decimal
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,6 +15,8 @@ from tablevault.errors import TVTableError
 from tablevault.frames.dtypes import parse_dtype
 
 _LONGEST_SHOWN = 80
+_MOST_DIGITS = 20
+_ZONE = re.compile(r"[T ].*([zZ]|[+-]\d\d(:?\d\d)?)$")
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
 _CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray, pd.DataFrame, pd.Series)
@@ -127,15 +130,34 @@ def _whole(values: pd.Series, dtype: Any, name: str) -> pd.Series:  # noqa: ANN4
 
 def _converted(values: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 - as above
     """Cast by way of pandas; text that spells a time is read as ISO 8601."""
-    if isinstance(dtype, pd.DatetimeTZDtype) and getattr(values.dtype, "tz", None) is None:
-        read = pd.to_datetime(values, utc=True, format="ISO8601") if _is_text(values) else values
-        return pd.Series(read).astype(dtype)
-    if isinstance(dtype, np.dtype) and dtype.kind == "M" and _is_text(values):
-        return pd.Series(pd.to_datetime(values, format="ISO8601")).astype(dtype)
-    if isinstance(dtype, pd.PeriodDtype) and _is_text(values):
-        periods = [pd.NaT if v is pd.NA or v is None else v for v in values.astype(object)]
-        return pd.Series(pd.PeriodIndex(periods, freq=dtype.freq), name=values.name)
-    return values.astype(dtype)
+    if isinstance(dtype, pd.PeriodDtype):
+        return _periods(values, dtype)
+    if isinstance(dtype, pd.IntervalDtype) and _is_text(values):
+        return values.astype(object).where(values.notna(), np.nan).astype(dtype)
+    zoned = isinstance(dtype, pd.DatetimeTZDtype) and getattr(values.dtype, "tz", None) is None
+    naive = isinstance(dtype, np.dtype) and dtype.kind == "M"
+    read = values
+    if (zoned or naive) and _is_text(values):
+        if naive and any(isinstance(v, str) and _ZONE.search(v) for v in values):
+            raise ValueError("a time zone, which the dtype has not")
+        read = pd.Series(pd.to_datetime(values, utc=zoned, format="ISO8601"))
+    elif _is_text(values) and isinstance(dtype, np.dtype) and dtype.kind == "m":
+        read = pd.Series(pd.to_timedelta(values))
+    made = read.astype(dtype)
+    if read.dtype.kind in "mM" and (made.notna() & (made != read)).any():
+        raise ValueError("finer than the unit of the dtype")
+    return made
+
+
+def _periods(values: pd.Series, dtype: pd.PeriodDtype) -> pd.Series:
+    """Cast to periods; pandas is about to change what numbers mean there."""
+    present = values[values.notna()]
+    if not _is_text(values) and _numpy_of(values.dtype) is None:
+        return values.astype(dtype)
+    if any(isinstance(v, int | float | np.number) for v in present):
+        raise TypeError("a number is no period")
+    periods = [pd.NaT if gone else v for v, gone in zip(values, values.isna(), strict=True)]
+    return pd.Series(pd.PeriodIndex(periods, freq=dtype.freq), name=values.name)
 
 
 def _is_text(values: pd.Series) -> bool:
@@ -144,13 +166,18 @@ def _is_text(values: pd.Series) -> bool:
 
 
 def _first_misfit(values: pd.Series, missing: pd.Series, dtype: Any) -> int:  # noqa: ANN401 - as above
-    """Find the first value that cannot be cast alone."""
-    for row in np.flatnonzero(~missing.to_numpy()):
+    """Find the first value that cannot be cast, by halving: the rows before it can be."""
+    rows = np.flatnonzero(~missing.to_numpy())
+    low, high = 0, len(rows) - 1
+    while low < high:
+        middle = (low + high) // 2
         try:
-            _converted(values.iloc[int(row) : int(row) + 1], dtype)
+            _converted(values.iloc[rows[low : middle + 1]], dtype)
         except _WRONG:
-            return int(row)
-    return 0
+            high = middle
+        else:
+            low = middle + 1
+    return int(rows[low]) if len(rows) else 0
 
 
 def _misfit(column: object, row: int, value: object, name: str) -> TVTableError:
@@ -171,7 +198,9 @@ def _text(value: Any) -> str:  # noqa: ANN401 - a cell
     """Spell a plain value."""
     if isinstance(value, _CONTAINERS):
         raise TypeError("a container is no text")
-    return value if isinstance(value, str) else str(value)
+    text = value if isinstance(value, str) else str(value)
+    text.encode()  # half a surrogate pair is no text
+    return text
 
 
 def _boolean(value: Any) -> bool:  # noqa: ANN401 - a cell
@@ -195,6 +224,8 @@ def _whole_number(value: Any, least: int, most: int) -> int:  # noqa: ANN401 - a
             number = int(text)
         except ValueError:
             exact = decimal.Decimal(text)
+            if exact.adjusted() > _MOST_DIGITS:  # int() would write out every zero
+                raise
             number = int(exact)
             if number != exact:
                 raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -68,7 +69,7 @@ def parse_dtype(name: str) -> Any:  # noqa: ANN401 - numpy's and pandas' dtypes 
     wanted = str(_NULLABLE.get(name, name))
     if wanted in _PLAIN or _PATTERNS.fullmatch(wanted):
         try:
-            return pd.api.types.pandas_dtype(_with_default_subtype(wanted))
+            return pd.api.types.pandas_dtype(_as_pandas_spells(wanted))
         except (TypeError, ValueError, KeyError) as error:
             raise _unsupported(name) from error
     raise _unsupported(name)
@@ -84,7 +85,8 @@ def nullable(frame: pd.DataFrame) -> pd.DataFrame:
     for position, dtype in enumerate(frame.dtypes):
         target = _nullable_of(dtype, frame.iloc[:, position])
         if target is not None:
-            changed[position] = frame.iloc[:, position].astype(target)
+            with suppress(UnicodeEncodeError):  # half a surrogate pair stays an object
+                changed[position] = frame.iloc[:, position].astype(target)
     if not changed:
         return frame
     columns = [changed.get(n, frame.iloc[:, n]) for n in range(frame.shape[1])]
@@ -144,9 +146,12 @@ def _nullable_of(dtype: Any, values: pd.Series) -> Any:  # noqa: ANN401 - as abo
     return made
 
 
-def _with_default_subtype(name: str) -> str:
-    """Complete a bare ``interval``."""
-    return "interval[float64, right]" if name == "interval" else name
+def _as_pandas_spells(name: str) -> str:
+    """Complete a bare ``interval``, blanks after commas, and ``A``, the older name of ``Y``."""
+    if name == "interval":
+        return "interval[float64, right]"
+    name = re.sub(r",(?! )", ", ", name)
+    return re.sub(r"^([Pp]eriod\[\d*)A(?=[-\]])", r"\1Y", name)
 
 
 def _unsupported(name: object) -> TVTableError:

@@ -45,16 +45,24 @@ def infer(values: Sequence[object] | pd.Series, name: str) -> pd.Series:
     present = [value for value, gone in zip(items, missing, strict=True) if not gone]
     dtype = _common(present)
     if dtype == np.dtype(object):
-        objects = np.empty(len(items), dtype=object)
-        objects[:] = [None if gone else value for value, gone in zip(items, missing, strict=True)]
-        return pd.Series(objects, name=name, dtype=object)
+        return _objects(items, missing, name)
     filled = [pd.NA if gone else value for value, gone in zip(items, missing, strict=True)]
     if isinstance(dtype, pd.StringDtype):
         filled = [value if value is pd.NA else str(value) for value in filled]
     if dtype is None:
         times = [None if value is pd.NA else value for value in filled]
-        return pd.Series(pd.Series(times, name=name).infer_objects(), name=name)
-    return pd.Series(pd.array(filled, dtype=dtype), name=name)
+        return pd.Series(times, name=name).infer_objects()
+    try:
+        return pd.Series(pd.array(filled, dtype=dtype), name=name)
+    except UnicodeEncodeError:  # half a surrogate pair: Arrow's text is UTF-8
+        return _objects(items, missing, name)
+
+
+def _objects(items: list[Any], missing: list[bool], name: str) -> pd.Series:
+    """Keep values as they are, None where one is missing."""
+    objects = np.empty(len(items), dtype=object)
+    objects[:] = [None if gone else value for value, gone in zip(items, missing, strict=True)]
+    return pd.Series(objects, name=name, dtype=object)
 
 
 def _common(present: list[Any]) -> Any:  # noqa: ANN401 - numpy's or pandas' dtype, None for times
@@ -97,13 +105,13 @@ def _kind(value: Any) -> str:  # noqa: ANN401 - a cell
 
 
 _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
+    ("duration", (dt.timedelta, np.timedelta64)),  # numpy's is an integer too
     ("bool", (bool, np.bool_)),
     ("int", (int, np.integer)),
     ("object", (decimal.Decimal, bytes, bytearray)),
     ("float", (float, np.floating)),
     ("text", (str,)),
     ("time", (dt.datetime, np.datetime64)),
-    ("duration", (dt.timedelta, np.timedelta64)),
 )
 
 

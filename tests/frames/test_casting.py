@@ -65,6 +65,13 @@ def test_what_fits_is_cast(values: list[Any], dtype: str, expected: list[Any]) -
         (["nope"], "period[D]", 0),
         ([float("inf")], "Int64", 0),
         ([{}], "Int64", 0),
+        (["1", "1e400000000"], "Int64", 1),
+        (["2024-01-02T00:00:00.1", "2024-01-02T00:00:00.0000001"], "datetime64[us]", 1),
+        (["2024-01-02T00:00:00.1"], "datetime64[s, UTC]", 0),
+        (["2024-01-02", "2024-01-02T00:00:00+02:00"], "datetime64[ns]", 1),
+        ([pd.Timedelta(1, "s"), pd.Timedelta(1, "ms")], "timedelta64[s]", 1),
+        ([1], "period[D]", 0),
+        (["a", "\ud800"], "string", 1),
     ],
 )
 def test_what_does_not_fit_is_named(values: list[Any], dtype: str, row: int) -> None:
@@ -74,6 +81,31 @@ def test_what_does_not_fit_is_named(values: list[Any], dtype: str, row: int) -> 
     assert f"row {row}:" in str(caught.value)
     assert dtype in str(caught.value)
     assert caught.value.row == row
+
+
+def test_a_cast_to_a_coarser_unit_loses_nothing() -> None:
+    times = pd.Series(np.array([1_000, "NaT", 5_000], "M8[ms]"))
+    assert cast(times, "datetime64[s]").tolist() == times.tolist()
+    with pytest.raises(TVTableError, match="row 2"):
+        cast(times + pd.to_timedelta([0, 0, 1], unit="ms"), "datetime64[s]")
+
+
+def test_numbers_are_no_periods() -> None:
+    with pytest.raises(TVTableError, match=r"row 0: .*2024"):
+        cast(pd.Series([2024]), "period[D]")
+
+
+@pytest.mark.parametrize("dtype", ["interval", "period[D]", "datetime64[s]", "timedelta64[ns]"])
+def test_missing_values_of_every_sort_stay_missing(dtype: str) -> None:
+    values = pd.Series([None, float("nan"), pd.NA, pd.NaT], dtype=object)
+    assert cast(values, dtype).isna().all()
+
+
+def test_the_first_of_many_misfits_is_found_by_halving() -> None:
+    texts = pd.Series(["2024-01-02"] * 100_000, dtype=object)
+    texts[[70_001, 90_000]] = "soon"
+    with pytest.raises(TVTableError, match="row 70001"):
+        cast(texts, "datetime64[s]")
 
 
 def test_a_long_value_is_shown_cut() -> None:

@@ -33,6 +33,9 @@ from tablevault.frames.dtypes import dtype_name, normalise_columns, nullable, pa
         ("timedelta64[s]", "timedelta64[s]"),
         ("period[D]", "period[D]"),
         ("Period[D]", "period[D]"),
+        ("Period[A]", "period[Y-DEC]"),
+        ("datetime64[us,UTC]", "datetime64[us, UTC]"),
+        ("interval[int64,both]", "interval[int64, both]"),
     ],
 )
 def test_a_declared_name_means_a_nullable_dtype(given: str, meant: str) -> None:

@@ -50,6 +50,14 @@ def test_times_get_their_own_dtypes() -> None:
     assert infer([dt.timedelta(seconds=1), None], "x").dtype.kind == "m"
 
 
+def test_durations_in_days_are_durations() -> None:
+    assert infer([np.timedelta64(1, "D"), None], "x")[0] == pd.Timedelta(1, "D")
+
+
+def test_half_a_surrogate_pair_is_kept() -> None:
+    assert infer(["a", "\ud800"], "x").tolist() == ["a", "\ud800"]
+
+
 def test_a_series_keeps_what_it_is() -> None:
     kept = pd.Series(pd.Categorical(["a", None]), index=[4, 5])
     made = infer(kept, "x")
