@@ -43,6 +43,8 @@ class Code:
     def __init__(self, sources: Mapping[str, str], paths: Mapping[str, str] | None = None) -> None:
         self._sources = dict(sources)
         self._paths = {name: (paths or {}).get(name, f"code/{name}.py") for name in self._sources}
+        self.used: set[str] = set()
+        """Names of the modules that were executed so far, by an import within a function, too."""
 
     def load_function(self, module: str, function: str, *, is_custom: bool) -> Function:
         """Give a function by the names that a builder carries.
@@ -70,7 +72,7 @@ class Code:
                 module=module,
             )
         try:
-            namespace = vars(_Modules(self._sources, self._paths).load(module))
+            namespace = vars(_Modules(self._sources, self._paths, self.used).load(module))
         except (Exception, SystemExit) as error:
             raise TVFileError(
                 f'Code module "{module}" cannot be loaded: {self._describe(error)}.',
@@ -92,8 +94,11 @@ class Code:
 class _Modules:
     """Modules that know each other: those which one function needs."""
 
-    def __init__(self, sources: Mapping[str, str], paths: Mapping[str, str]) -> None:
+    def __init__(
+        self, sources: Mapping[str, str], paths: Mapping[str, str], used: set[str]
+    ) -> None:
         self._sources = sources
+        self._used = used
         self._paths = paths
         self._modules: dict[str, ModuleType] = {}
         self._lock = threading.RLock()
@@ -109,6 +114,7 @@ class _Modules:
             module = ModuleType(name)
             module.__file__ = path
             module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
+            self._used.add(name)
             self._modules[name] = module  # before it runs: modules may import each other
             try:
                 code = compile(text, path, "exec", dont_inherit=True)

@@ -6,6 +6,7 @@ import inspect
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
 
@@ -21,6 +22,9 @@ from tablevault.errors import TVBuilderError
 from tablevault.progress import Progress, Silent
 
 Function = Callable[..., Any]
+
+ARTIFACT_FOLDER = "~ARTIFACT_FOLDER~"
+"""Keyword for the artifact folder of the table that is being built."""
 
 
 class Load(Protocol):
@@ -120,14 +124,15 @@ def run(
         What a function raised, unchanged.
     """
     progress = progress or Silent()
-    tables = RunTables(inputs)
+    folder = keywords.get(ARTIFACT_FOLDER)
+    tables = RunTables(inputs, None if folder is None else Path(folder))
     jobs, plan = settle(plan, tables, keywords)
     functions = {job.name: load(job.module, job.function, is_custom=job.is_custom) for job in jobs}
     for job in jobs:
         _check_arguments(job, functions[job.name])
     done = [_run_job(job, functions[job.name], tables, progress) for job in jobs]
     return RunResult(
-        frame=tables.draft.frame(plan.columns, None),
+        frame=tables.draft.finished(plan.columns),
         sources=tables.sources,
         builders=tuple(done),
         plan=plan,

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tablevault.engine.inputs import Inputs, Source
-from tablevault.engine.reference.view import View, own
+from tablevault.engine.reference.view import View, own, owned
+from tablevault.frames.artifacts import NAME as ARTIFACT
+from tablevault.frames.artifacts import with_folder
 from tablevault.frames.inference import infer
 from tablevault.names import SELF
 
@@ -22,21 +25,34 @@ class Draft(View):
     read from its own columns; the others are null.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, artifacts: Path | None = None) -> None:
         super().__init__((), _nothing)
         self._growing: dict[str, list[Any]] = {}
+        self._artifacts = artifacts
+        self._stored: dict[str, pd.Series] = {}
 
     def set_rows(self, rows: int) -> None:
         """Fix the number of rows, which the index builder decides."""
         self._rows = rows
 
     def set_column(self, name: str, series: pd.Series) -> None:
-        """Add a finished column."""
+        """Add a finished column; references to an artifact column give full paths."""
         self._forget(name)
         self._growing.pop(name, None)
+        self._stored[name] = series
+        if self._artifacts is not None and str(series.dtype) == ARTIFACT:
+            series = with_folder(series.to_frame(name), self._artifacts)[name]
         self._series[name] = series
         if name not in self.names:
             self.names = (*self.names, name)
+
+    def load(self, names: Sequence[str]) -> None:
+        """Fetch nothing: the draft has all of its own, and makes growing columns when asked."""
+
+    def finished(self, names: Sequence[str]) -> pd.DataFrame:
+        """Give the finished columns as they are to be stored, in memory of their own."""
+        columns = {name: owned(self._stored[name]) for name in names}
+        return pd.DataFrame(columns, index=pd.RangeIndex(self.rows), copy=False)
 
     def grow(self, names: Sequence[str]) -> None:
         """Begin columns that are all null."""
@@ -78,6 +94,8 @@ class RunTables:
     ----------
     inputs : Inputs
         Where the other tables come from.
+    artifacts : Path, optional
+        Folder of the artifacts of the table that is being built.
 
     Attributes
     ----------
@@ -85,8 +103,8 @@ class RunTables:
         The table that is being built, ``self`` in references.
     """
 
-    def __init__(self, inputs: Inputs) -> None:
-        self.draft = Draft()
+    def __init__(self, inputs: Inputs, artifacts: Path | None = None) -> None:
+        self.draft = Draft(artifacts)
         self._inputs = inputs
         self._views: dict[tuple[str, str], View] = {}
         self._sources: dict[Source, View] = {}

@@ -63,6 +63,8 @@ class Faces:
         for name in self.builders(temp):
             if name not in wanted:
                 (folder / f"{name}.yaml").unlink()
+        for left in folder.glob(".*.yaml.tmp"):
+            left.unlink()
         self._write_note(temp, tip)
 
     def edits(self, temp: TempRef, tip: CommitId) -> list[Edit]:
@@ -103,9 +105,13 @@ class Faces:
         return found
 
     def remove(self, temp: TempRef) -> None:
-        """Remove the face and its note."""
+        """Remove the face, then its note: as long as that stands, it is tried again."""
         shutil.rmtree(self.folder(temp), ignore_errors=True)
-        self._note(temp).unlink(missing_ok=True)
+        if self.folder(temp).exists():
+            _log.warning("%s could not be removed.", temp.face)
+            return
+        for note in (_beside(self._note(temp)), self._note(temp)):
+            note.unlink(missing_ok=True)
         # Not the parent of all faces, and not a folder that still holds another version.
         for folder in (self.folder(temp).parent, self._note(temp).parent):
             with contextlib.suppress(OSError):
@@ -121,8 +127,12 @@ class Faces:
         """Tell whether :meth:`sync` may have something to do."""
         tips = self._tips()
         return self._noted() != tips.keys() or any(
-            self._laid(temp) != tip for temp, tip in tips.items()
+            self._is_behind(temp, tip) for temp, tip in tips.items()
         )
+
+    def _is_behind(self, temp: TempRef, tip: CommitId) -> bool:
+        """Tell whether a face was laid out from another commit, or is gone."""
+        return self._laid(temp) != tip or not (self.folder(temp) / "builders").is_dir()
 
     def _tips(self) -> dict[TempRef, CommitId]:
         """Give the tips of the branches of temporary instances."""
@@ -153,7 +163,7 @@ class Faces:
         """Bring one face to the tip of its branch."""
         if tip is None:
             self._drop(temp)
-        elif self._laid(temp) != tip and not self._pending(temp, tip, self.builders(temp)):
+        elif self._is_behind(temp, tip) and not self._pending(temp, tip, self.builders(temp)):
             self.lay_out(temp, tip)
 
     def _drop(self, temp: TempRef) -> None:
@@ -185,7 +195,8 @@ class Faces:
             for commit in dict.fromkeys(known)
         ]
         blobs = {name: _blob(data) for name, data in found.items()}
-        names = sorted(blobs.keys() | texts[0].keys())
+        # Without a note the face may have been laid out in part: what is missing tells nothing.
+        names = sorted(blobs if laid is None else blobs.keys() | texts[0].keys())
         return [name for name in names if all(blobs.get(name) != text.get(name) for text in texts)]
 
     def _noted(self) -> set[TempRef]:
@@ -193,7 +204,7 @@ class Faces:
         return {
             TempRef(table=path.parent.name, version=path.name)
             for path in self._notes.glob("*/*")
-            if not path.name.endswith(".tmp")
+            if not path.name.startswith(".")  # half written; a version may end in ".tmp"
         }
 
     def _laid(self, temp: TempRef) -> CommitId | None:
@@ -244,7 +255,16 @@ def _blob(data: bytes) -> BlobId:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write beside, rename."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    beside.write_bytes(data)
-    beside.replace(path)
+    """Write beside, rename; one process at a time works on a face."""
+    beside = _beside(path)
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _beside(path: Path) -> Path:
+    """Name under which a file is written."""
+    return path.with_name(f".{path.name}.tmp")

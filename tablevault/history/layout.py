@@ -70,7 +70,8 @@ def configure(path: Path) -> None:
     for folder in ("tmp", "processes"):
         (path / ".git" / "tablevault" / folder).mkdir(parents=True, exist_ok=True)
     (path / CODE_DIR).mkdir(exist_ok=True)
-    config = pygit2.Repository(str(path)).config
+    # This file alone: what the user's own configuration says is not there elsewhere.
+    config = pygit2.Config(str(path / ".git" / "config"))
     # A dataframe in the working tree is a hard link to its object: each new link changes the
     # ctime of the inode, never the bytes.
     wanted = {"core.trustctime": "false"}

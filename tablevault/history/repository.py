@@ -165,6 +165,26 @@ class Repository:
             ``main`` has moved, the others have not.
         """
         self._sync_objects()
+        error = self._move(moves, reason)
+        if error:
+            first = next((move for move in moves if move.ref == MAIN), None)
+            if first is not None and self.tip(MAIN) == first.new:
+                raise PartlyMovedError(error)
+            if _is_busy(error):
+                raise RefBusyError(error)
+            raise TVLockError(
+                f"A git ref cannot be moved: {error}.",
+                'Is the disk full, or a branch named "temp" in the way of the vault\'s refs?',
+            )
+        self._sync_refs(moves)
+
+    def _move(self, moves: Sequence[RefMove], reason: str) -> str:
+        """Move refs; give git's error as text, "" when there is none.
+
+        A transaction whose commit failed keeps its locks until it is freed, when nothing refers
+        to it any more (pygit2 1.21). So no exception leaves from here, and its traceback, which
+        is part of a reference cycle, is dropped.
+        """
         first = [move for move in moves if move.ref == MAIN]
         rest = [move for move in moves if move.ref != MAIN]
         try:
@@ -177,15 +197,11 @@ class Repository:
                     for move in group:
                         _enter(transaction, move, reason)
         except pygit2.GitError as error:
-            if first and self.tip(MAIN) == first[0].new:
-                raise PartlyMovedError(str(error)) from error
-            if _is_busy(error):
-                raise RefBusyError(str(error)) from error
-            raise TVLockError(
-                f"A git ref cannot be moved: {error}.",
-                'Is the disk full, or a branch named "temp" in the way of the vault\'s refs?',
-            ) from error
-        self._sync_refs(moves)
+            error.__traceback__ = None
+            # A handle that could not write packed-refs believes that it has (libgit2 1.9).
+            self._local.identity = None
+            return str(error) or "no reason given"
+        return ""
 
     def _compare(self, moves: Iterable[RefMove]) -> None:
         """Check that every ref is where its move starts."""
@@ -287,12 +303,11 @@ def _enter(
         transaction.set_target(move.ref, move.new, message=reason)
 
 
-def _is_busy(error: pygit2.GitError) -> bool:
+def _is_busy(text: str) -> bool:
     """Tell whether somebody holds a lock file: libgit2 1.9 looks first, then makes it for itself.
 
     Who loses the race between these two steps gets the second message.
     """
-    text = str(error)
     return "failed to lock file" in text or (
         "failed to create locked file" in text and os.strerror(errno.EEXIST) in text
     )

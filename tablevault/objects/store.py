@@ -158,7 +158,10 @@ class ObjectStore:
             if pointer.size == 0 or self._is_sound(pointer, target):
                 draft.path.unlink(missing_ok=True)
                 continue
-            target.parent.mkdir(parents=True, exist_ok=True)
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # The names of new folders have to last as well.
+                folders.update((target.parent.parent, self._objects))
             draft.path.chmod(links.READ_ONLY)
             back = time.time_ns() - _BACKDATE_NS
             os.utime(draft.path, ns=(back, back))

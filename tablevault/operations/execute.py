@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from tablevault.engine.inputs import Source
     from tablevault.engine.plan import Plan
     from tablevault.engine.run import RunResult
+
+
+_log = logging.getLogger("tablevault")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,14 +66,16 @@ def execute_instance(
         main = operation.snapshot()
         branch = Snapshot(vault.journal.repository, draft.commit)
         prepared = _prepare(vault, main, temp, tracked_builders(branch, table, temp.version))
-        result = _run(vault, operation, (main, temp, prepared))
+        result, modules = _run(vault, operation, (main, temp, prepared))
         if not len(result.frame.columns):
             raise TVTableError(
                 f'The builders of table "{table}" make no column.',
                 "Name at least one column in changed_columns.",
                 table=table,
             )
-        made = _result((main, branch), temp, prepared, result)
+        if result.keep_old:
+            _log.warning('Table "%s": keep_old is not applied; no old row is kept.', table)
+        made = _result((main, branch), temp, prepared, (result, modules))
         materialize(vault, operation, draft, result.frame, made)
     return operation.process_id
 
@@ -105,10 +111,10 @@ def _prepare(vault: Vault, snapshot: Snapshot, temp: TempRef, texts: dict[str, b
 
 def _run(
     vault: Vault, operation: Operation, parts: tuple[Snapshot, TempRef, _Prepared]
-) -> RunResult:
-    """Call the functions; what they raise passes unchanged."""
+) -> tuple[RunResult, set[str]]:
+    """Call the functions, and name the code modules they needed; what they raise passes."""
     from tablevault.engine.code import Code
-    from tablevault.engine.run import run
+    from tablevault.engine.run import ARTIFACT_FOLDER, run
 
     main, temp, prepared = parts
     blobs = main.code_modules()
@@ -118,29 +124,34 @@ def _run(
     )
     folder = vault.journal.faces.artifacts(temp)
     folder.mkdir(parents=True, exist_ok=True)
-    return run(
+    result = run(
         prepared.plan,
         inputs=prepared.inputs,
         load=code.load_function,
         keywords={
-            "~ARTIFACT_FOLDER~": str(folder),
+            ARTIFACT_FOLDER: str(folder),
             "~PROCESS_ID~": operation.process_id,
         },
     )
+    return result, code.used
 
 
 def _result(
-    snapshots: tuple[Snapshot, Snapshot], temp: TempRef, prepared: _Prepared, result: RunResult
+    snapshots: tuple[Snapshot, Snapshot],
+    temp: TempRef,
+    prepared: _Prepared,
+    ran: tuple[RunResult, set[str]],
 ) -> Result:
     """Note what the instance was made from: texts by their git ids, instances that were read."""
     main, branch = snapshots
+    result, modules = ran
     sources = dict.fromkeys((*prepared.sources, *result.sources))
     blobs = branch.builders(temp.table, temp.version)
     return Result(
         dependencies=tuple((source.table, source.instance_id) for source in sources),
         primary_key=result.primary_key,
         builders={builder.name: blobs[builder.name] for builder in result.plan.order},
-        code=dict(main.code_modules()) if _is_custom(result.plan) else {},
+        code={name: blob for name, blob in main.code_modules().items() if name in modules},
     )
 
 

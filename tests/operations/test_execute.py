@@ -340,3 +340,48 @@ def test_code_edited_while_it_runs_is_not_what_made_the_instance(
     vault.create_table("other")
     assert git(vault_path, "status", "--porcelain") == ""
     assert git(vault_path, "show", "main:code/restless.py").endswith("# later\n")
+
+
+def test_only_the_modules_that_ran_are_recorded(words: TableVault) -> None:
+    words.create_code_module("helper", text="def bang():\n    return '!'\n")
+    words.create_code_module("unrelated", text="x = 1\n")
+    text = CODE.replace("import pandas as pd\n", "import pandas as pd\nimport helper\n", 1)
+    words.create_code_module("words", text=text)
+    words.execute_instance("words")
+    (instance,) = words.get_table_instances("words")
+    shown = git(words._vault.path, "show", f"words/{instance}:tables/words/base/instance.yaml")
+    assert "\n  helper: " in shown
+    assert "\n  words: " in shown
+    assert "unrelated" not in shown
+
+
+def test_own_artifacts_are_read_by_full_path(vault: TableVault) -> None:
+    text = (
+        "from pathlib import Path\n"
+        "import pandas as pd\n"
+        "def make(folder):\n"
+        "    for name in ('a.txt', 'b.txt'):\n"
+        "        (Path(folder) / name).write_text(name * 2)\n"
+        "    return pd.DataFrame({'file': ['a.txt', 'b.txt', None]})\n"
+        "def read(path):\n"
+        "    return Path(path).read_text() if path else ''\n"
+    )
+    index = (
+        "builder_type: IndexBuilder\nchanged_columns: [file]\npython_function: make\n"
+        "code_module: files\nis_custom: true\ndtypes: {file: artifact_string}\n"
+        "arguments: {folder: ~ARTIFACT_FOLDER~}\n"
+    )
+    column = (
+        "builder_type: ColumnBuilder\nchanged_columns: [text]\npython_function: read\n"
+        "code_module: files\nis_custom: true\nreturn_type: row-wise\n"
+        "arguments:\n  path: <<self.file[index]>>\n"
+    )
+    vault.create_code_module("files", text=text)
+    vault.create_table("papers")
+    vault.create_instance("papers", builders={"papers_index": index, "text": column})
+    vault.execute_instance("papers")
+    frame, _ = vault.get_dataframe("papers", full_artifact_path=False)
+    assert frame["text"].tolist() == ["a.txta.txt", "b.txtb.txt", ""]
+    assert frame["file"].tolist()[:2] == ["a.txt", "b.txt"]
+    read, _ = vault.get_dataframe("papers")
+    assert Path(read["file"][1]).read_text() == "b.txtb.txt"
