@@ -168,8 +168,10 @@ class Faces:
 
     def _drop(self, temp: TempRef) -> None:
         """Remove the face of a branch that is gone, unless it holds builders nobody committed."""
-        base = self._laid(temp)
-        if base is not None and self._pending(temp, self._repository.main(), self.builders(temp)):
+        found = self.builders(temp)
+        # A builder that is missing is none: the face was perhaps removed in part.
+        edited = found.keys() & self._pending(temp, self._repository.main(), found)
+        if edited and self._laid(temp) is not None:
             _log.warning(
                 "%s has edits, but its branch is gone: the folder was left as it is.", temp.face
             )
