@@ -81,7 +81,7 @@ class Steps:
             return True
         if isinstance(path, bytes):
             return False
-        return os.path.abspath(os.fspath(path)).startswith(self._root)
+        return os.fspath(path).startswith(self._root)
 
 
 def no_space(name: str) -> None:

@@ -195,8 +195,9 @@ def view(vault: TableVault, path: Path, known: frozenset[str]) -> dict[str, obje
     seen: dict[str, object] = {}
     for table in vault.get_table_instances():
         described = vault.get_descriptions(table_name=table)
-        described["artifact_instance"] = _named(described.get("artifact_instance"), known)
-        seen[table] = described
+        owner = _named(described.get("artifact_instance"), known)
+        kept = ("summary", "multiple_artifacts", "side_effects")
+        seen[table] = {"owner": owner, **{key: described[key] for key in kept}}
         for instance in vault.get_table_instances(table, ""):
             seen[f"{table}/{_named(instance, known)}"] = _instance(vault, table, instance, known)
         for temp in vault.get_table_instances(table, "", include_temp=True):
@@ -217,7 +218,9 @@ def _named(instance: object, known: frozenset[str]) -> object:
 
 def _named_ref(ref: str, known: frozenset[str]) -> str:
     *folders, last = ref.split("/")
-    return "/".join([*folders, "NEW" if ref.startswith("refs/tags") and last not in known else last])
+    return "/".join(
+        [*folders, "NEW" if ref.startswith("refs/tags") and last not in known else last]
+    )
 
 
 def _instance(

@@ -1,0 +1,194 @@
+"""A fault at every step of every operation: it has happened wholly, or not at all.
+
+In the default profile a sample of the steps is tried, and another one each day; with
+TABLEVAULT_THOROUGH=1 all of them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tablevault import TableVault
+from tests.faults.injection import Steps, instrumented, interrupt, no_space
+from tests.faults.scenarios import AUTHOR, SCENARIOS, Scenario, view
+from tests.looking import check_clean, git
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
+THOROUGH = bool(os.environ.get("TABLEVAULT_THOROUGH"))
+_NO_STATE = ("index.sqlite", "objects.sqlite", "commit.lock", "journal.lock", "objects.lock")
+
+
+@dataclass(kw_only=True)
+class Trial:
+    """One scenario on copies of the furnished vault."""
+
+    name: str
+    path: Path
+    template: Path
+    known: frozenset[str]
+    steps: Steps
+    count: int = 0
+    before: dict[str, object]
+    after: dict[str, object]
+
+    @property
+    def scenario(self) -> Scenario:
+        return SCENARIOS[self.name]
+
+    def renew(self) -> None:
+        """Put a fresh copy of the vault in place."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        subprocess.run(["cp", "-a", self.template, self.path], check=True)
+        self.scenario.prepare(self.path)
+
+    def act(self) -> None:
+        self.scenario.act(TableVault(self.path, AUTHOR))
+
+    def view(self) -> dict[str, object]:
+        """Open the vault and look at it."""
+        return view(TableVault(self.path, AUTHOR), self.path, self.known)
+
+    def sample(self, size: int) -> list[int]:
+        """Give numbers of steps to fail at: one in each of `size` parts, or all."""
+        everything = range(1, self.count + 1)
+        if THOROUGH or size >= self.count:
+            return list(everything)
+        chance = random.Random(f"{self.name} {size}")
+        bounds = [self.count * part // size for part in range(size + 1)]
+        return [
+            chance.randint(low + 1, high) for low, high in zip(bounds, bounds[1:], strict=False)
+        ]
+
+    def check_whole(self, at: int) -> bool:
+        """Reopen, and see that all or nothing has happened; run it again when nothing has."""
+        seen = self.view()
+        step = self.steps.names[at - 1] if at <= len(self.steps.names) else ""
+        happened = seen == self.after
+        if not happened:
+            assert seen == self.before, f"step {at} {step}"
+            self.act()
+            assert self.view() == self.after, f"step {at} {step}"
+        check_clean(self.path)
+        return happened
+
+
+@pytest.fixture(params=SCENARIOS)
+def trial(
+    request: pytest.FixtureRequest, tmp_path: Path, furnished: Path, known: frozenset[str]
+) -> Iterator[Trial]:
+    """Run the scenario once without a fault, which counts its steps."""
+    path = tmp_path / "vault"
+    with instrumented(path) as steps:
+        made = Trial(
+            name=request.param,
+            path=path,
+            template=furnished,
+            known=known,
+            steps=steps,
+            before={},
+            after={},
+        )
+        made.renew()
+        vault = TableVault(path, AUTHOR)
+        made.before = view(vault, path, known)
+        with steps.counting():
+            made.scenario.act(vault)
+        made.count = len(steps.names)
+        made.after = made.view()
+        assert made.after != made.before
+        check_clean(path)
+        made.renew()
+        yield made
+
+
+def state(path: Path) -> dict[str, object]:
+    """Take down all but what is derived: refs, working files, objects, records, locks."""
+    found: dict[str, object] = {}
+    for folder, folders, names in os.walk(path):
+        inside = Path(folder).relative_to(path).as_posix()
+        if inside == ".git":
+            folders[:] = [name for name in folders if name not in ("objects", "logs", "hooks")]
+        elif not inside.startswith(".git"):
+            found[inside] = "folder"
+        for name in names:
+            if not name.startswith(_NO_STATE) and name != "history.jsonl":
+                file = Path(folder, name)
+                found[f"{inside}/{name}"] = (file.stat().st_mode, _content(inside, file))
+    return found
+
+
+def _content(inside: str, file: Path) -> bytes:
+    """Give the bytes; of the note of a face the commit that was laid out, not the adopted one."""
+    data = file.read_bytes()
+    return data.split(b"\n")[0] if inside.startswith(".git/tablevault/faces") else data
+
+
+def refs(path: Path) -> str:
+    return git(path, "for-each-ref", "--format=%(refname) %(objectname)")
+
+
+def fail(trial: Trial, at: int, fire: Callable[[str], None], *, for_good: bool = False) -> bool:
+    """Run the scenario with a fault, and tell whether the caller got an exception."""
+    vault = TableVault(trial.path, AUTHOR, lock_timeout=0.5)
+    try:
+        with trial.steps.counting(at, fire, for_good=for_good):
+            trial.scenario.act(vault)
+    except (Exception, KeyboardInterrupt):  # noqa: BLE001 - any will do
+        return True
+    return False
+
+
+@pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
+def test_a_full_disk_leaves_all_or_nothing(trial: Trial, for_good: bool) -> None:
+    before, refs_before = state(trial.path), refs(trial.path)
+    checked = random.Random(trial.name).sample(range(1, trial.count + 1), 3)
+    for at in trial.sample(trial.count // 3):
+        raised = fail(trial, at, no_space, for_good=for_good)
+        where = f"step {at} of {trial.count}: {trial.steps.names[at - 1 :][:1]}"
+        happened = refs(trial.path) != refs_before
+        assert raised is not happened, where
+        if not happened:
+            assert state(trial.path) == before, where
+        if happened or THOROUGH or at in checked:
+            assert trial.check_whole(at) is happened
+            trial.renew()
+            before = state(trial.path)
+
+
+def test_an_interrupt_leaves_all_or_nothing(trial: Trial) -> None:
+    for at in trial.sample(4):
+        fail(trial, at, interrupt)
+        trial.check_whole(at)
+        trial.renew()
+
+
+def test_a_kill_leaves_all_or_nothing(trial: Trial, killed: Callable[..., str]) -> None:
+    for at in trial.sample(5):
+        assert killed(trial.path, trial.name, at) == "killed"
+        trial.check_whole(at)
+        trial.renew()
+
+
+def test_a_kill_while_a_kill_is_recovered_leaves_all_or_nothing(
+    trial: Trial, killed: Callable[..., str]
+) -> None:
+    for at in trial.sample(1):
+        for recovery_at in range(1, 40):
+            trial.renew()
+            assert killed(trial.path, trial.name, at) == "killed"
+            if killed(trial.path, trial.name, at, recovery_at) == "done":
+                break
+            trial.check_whole(at)
+            if not THOROUGH and recovery_at > 2:
+                break
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(trial.path)
