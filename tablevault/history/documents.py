@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 
 import yaml
 
@@ -134,6 +135,7 @@ class InstanceDocument:
         return _dump(fields)
 
 
+@lru_cache(maxsize=64)
 def decode_vault(blob: bytes, where: str) -> VaultDocument:
     """Read ``vault.yaml``.
 
@@ -162,6 +164,7 @@ def decode_vault(blob: bytes, where: str) -> VaultDocument:
     )
 
 
+@lru_cache(maxsize=4096)
 def decode_table(blob: bytes, where: str) -> TableDocument:
     """Read ``table.yaml``; TVFileError when it is no such document."""
     fields = _load(blob, where)

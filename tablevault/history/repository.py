@@ -28,6 +28,8 @@ _CRUD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff<>]+")
 _ENDS = " .,:;\"'\\"  # libgit2 strips these, and refuses a name or address that is then empty
 _NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
 _log = logging.getLogger("tablevault")
+_REMEMBERED = 10_000
+"""So many objects are known to be durable at the most."""
 _HEAD_ON_MAIN = f"ref: {MAIN}"
 
 
@@ -73,6 +75,7 @@ class Repository:
         self.path = path
         self.git_dir = path / ".git"
         self._local = threading.local()
+        self._durable: dict[str, None] = {}
 
     @property
     def handle(self) -> pygit2.Repository:
@@ -251,6 +254,8 @@ class Repository:
         objects = self.git_dir / "objects"
         folders = {objects}
         for name in dict.fromkeys(self._unsynced()):
+            if name in self._durable:
+                continue
             path = objects / name[:2] / name[2:]
             # Not loose: it was in a pack already.
             with contextlib.suppress(FileNotFoundError):
@@ -258,7 +263,6 @@ class Repository:
                 folders.add(path.parent)
         for folder in folders:
             sync_folder(folder)
-        self._unsynced().clear()
 
     def _sync_refs(self, moves: Iterable[RefMove]) -> None:
         """Make moved refs durable; a failure is no reason to believe that they did not move."""
@@ -273,6 +277,12 @@ class Repository:
                     _log.warning("Ref %s has moved, but may not survive: %s", move.ref, error)
         for folder in folders:
             sync_folder(folder)
+        # Trees come back: what a builder's deletion leaves is what was there before the builder.
+        # Objects that a ref has named are not synced again.
+        self._durable.update(dict.fromkeys(self._unsynced()))
+        self._unsynced().clear()
+        if len(self._durable) > _REMEMBERED:
+            self._durable.clear()
 
     def commit(self, commit: CommitId) -> Commit:
         """Read one commit."""
@@ -289,8 +299,15 @@ class Repository:
         return pygit2.Oid(hex=commit) in self.handle
 
     def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
-        """Tell whether `newer` is `older` or descends from it."""
-        return older == newer or self.handle.descendant_of(newer, older)
+        """Tell whether `newer` is `older` or descends from it; False when `older` is gone.
+
+        libgit2 may still have in its cache what ``git gc`` has removed, so :meth:`has` is not
+        asked.
+        """
+        try:
+            return older == newer or self.handle.descendant_of(newer, older)
+        except (KeyError, pygit2.GitError):
+            return False
 
 
 def _enter(
