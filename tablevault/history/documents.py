@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from types import MappingProxyType
 
 import yaml
 
@@ -179,6 +180,7 @@ def decode_table(blob: bytes, where: str) -> TableDocument:
     )
 
 
+@lru_cache(maxsize=256)
 def decode_instance(blob: bytes, where: str) -> InstanceDocument:
     """Read ``instance.yaml``; TVFileError when it is no such document."""
     fields = _load(blob, where)
@@ -264,10 +266,11 @@ def _texts(fields: Fields, key: str) -> list[str]:
     return [_scalar(item) for item in value] if isinstance(value, list) else []
 
 
-def _mapping(fields: Fields, key: str) -> dict[str, str]:
-    """Give a field as a mapping of text to text."""
+def _mapping(fields: Fields, key: str) -> Mapping[str, str]:
+    """Give a field as a mapping of text to text that nobody can change: documents are kept."""
     value = fields.get(key)
-    return {str(k): _scalar(v) for k, v in value.items()} if isinstance(value, dict) else {}
+    found = {str(k): _scalar(v) for k, v in value.items()} if isinstance(value, dict) else {}
+    return MappingProxyType(found)
 
 
 def _whole(fields: Fields, key: str, where: str, default: int | None = None) -> int:

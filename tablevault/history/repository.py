@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import threading
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,6 +31,7 @@ _NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
 _log = logging.getLogger("tablevault")
 _REMEMBERED = 10_000
 """So many objects are known to be durable at the most."""
+_OLD_S = 10.0
 _HEAD_ON_MAIN = f"ref: {MAIN}"
 
 
@@ -76,6 +78,7 @@ class Repository:
         self.git_dir = path / ".git"
         self._local = threading.local()
         self._durable: dict[str, None] = {}
+        self._folders: set[Path] = set()
 
     @property
     def handle(self) -> pygit2.Repository:
@@ -181,6 +184,31 @@ class Repository:
             )
         self._sync_refs(moves)
 
+    def break_locks(self, refs: Iterable[str]) -> bool:
+        """Remove git's lock files on refs that a process which died was moving.
+
+        Between the moment it died and now another program may have taken such a lock. libgit2
+        fills the file last, so an empty one is ours; any other has to be old.
+
+        Returns
+        -------
+        bool
+            False when a lock is there that may be somebody else's.
+        """
+        free = True
+        for name in (*refs, "packed-refs"):
+            lock = self.git_dir / f"{name}.lock"
+            try:
+                status = lock.stat()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if status.st_size and time.time() - status.st_mtime < _OLD_S:
+                free = False
+            else:
+                _log.warning("%s was left by a process that died, and is removed.", lock)
+                lock.unlink(missing_ok=True)
+        return free
+
     def _move(self, moves: Sequence[RefMove], reason: str) -> str:
         """Move refs; give git's error as text, "" when there is none.
 
@@ -252,7 +280,7 @@ class Repository:
         write out most of it, and the others have little left to do.
         """
         objects = self.git_dir / "objects"
-        folders = {objects}
+        folders = set()
         for name in dict.fromkeys(self._unsynced()):
             if name in self._durable:
                 continue
@@ -261,6 +289,10 @@ class Repository:
             with contextlib.suppress(FileNotFoundError):
                 sync_file(path)
                 folders.add(path.parent)
+        # The names of new folders have to last as well; which are new is known only afterwards.
+        if not folders <= self._folders:
+            folders.add(objects)
+            self._folders |= folders
         for folder in folders:
             sync_folder(folder)
 
