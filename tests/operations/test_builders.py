@@ -163,7 +163,7 @@ def test_branch_and_face_edited_apart_is_an_error_that_names_the_file(
     git(vault_path, "worktree", "remove", "--force", str(tree))
     (vault_path / "temp/papers/base/builders/papers_index.yaml").write_text("b: 1\n")
     before = state_of(vault_path)
-    with pytest.raises(TVFileError, match="temp/papers/base/builders/papers_index.yaml"):
+    with pytest.raises(TVFileError, match=r"temp/papers/base/builders/papers_index\.yaml"):
         papers.create_builder_file("papers", "column", text=COLUMN)
     assert state_of(vault_path) == before
 
@@ -184,5 +184,5 @@ def test_delete_temporary_instance(papers: TableVault, vault_path: Path) -> None
     assert papers.get_process_completion(process)
     assert git(vault_path, "branch", "--list", "temp/*") == ""
     assert not (vault_path / "temp/papers").exists()
-    with pytest.raises(TVArgumentError, match="TEMP_base|temporary"):
+    with pytest.raises(TVArgumentError, match=r"TEMP_base|temporary"):
         papers.delete_instance("TEMP_base", "papers")

@@ -56,7 +56,7 @@ def test_wrong_calls_change_nothing(vault: TableVault, vault_path: Path, tmp_pat
     (tmp_path / "empty").mkdir()
     before = state_of(vault_path)
     for error, action in (
-        (TVArgumentError, lambda: vault.create_code_module()),
+        (TVArgumentError, vault.create_code_module),
         (TVFileError, lambda: vault.create_code_module(copy_dir=str(tmp_path / "no.py"))),
         (TVFileError, lambda: vault.create_code_module(copy_dir=str(tmp_path / "x.txt"))),
         (TVFileError, lambda: vault.create_code_module(copy_dir=str(tmp_path / "empty"))),

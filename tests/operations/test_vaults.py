@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from pathlib import Path
 
@@ -60,7 +59,7 @@ def test_an_empty_folder_becomes_a_vault(tmp_path: Path) -> None:
 
 def test_parent_folders_are_made(tmp_path: Path) -> None:
     TableVault(tmp_path / "a" / "b" / "vault", "ana", create=True)
-    assert sorted(os.listdir(tmp_path / "a" / "b")) == ["vault"]
+    assert [path.name for path in (tmp_path / "a" / "b").iterdir()] == ["vault"]
 
 
 def test_a_vault_is_replaced_by_an_empty_one(vault: TableVault, vault_path: Path) -> None:
@@ -68,7 +67,7 @@ def test_a_vault_is_replaced_by_an_empty_one(vault: TableVault, vault_path: Path
     again = TableVault(vault_path, "bob", "new", create=True)
     assert again.get_table_instances() == []
     assert again.get_descriptions()["summary"] == "new"
-    assert os.listdir(vault_path.parent) == [vault_path.name]
+    assert list(vault_path.parent.iterdir()) == [vault_path]
 
 
 def test_a_vault_of_a_newer_format_is_refused(vault: TableVault, vault_path: Path) -> None:
@@ -134,7 +133,7 @@ def test_delete_vault_refuses_what_is_no_vault(tmp_path: Path) -> None:
 def test_delete_vault_removes_everything(vault: TableVault, vault_path: Path) -> None:
     vault.create_table("papers")
     delete_vault(vault_path)
-    assert os.listdir(vault_path.parent) == []
+    assert list(vault_path.parent.iterdir()) == []
 
 
 def test_a_vault_in_use_is_neither_deleted_nor_replaced(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from decimal import Decimal
 from pathlib import Path
 
@@ -85,13 +85,13 @@ def test_values_come_back_exactly(papers: TableVault) -> None:
             "float": [0.30000000000000004, 1e-320, -0.0, 1.7e308, 2.0, None],
             "list": [[1, 2], [], ["a", {"b": None}], None, [1.5], ["x"]],
             "bytes": [b"", b"\0\xff", None, b"a", b"b", b"c"],
-            "decimal": [Decimal("1.10"), Decimal("-3"), None, Decimal("1E+5"), Decimal(0), None],
+            "decimal": [Decimal("1.10"), Decimal(-3), None, Decimal("1E+5"), Decimal(0), None],
             "when": pd.date_range("2024-01-01", periods=6, tz="Europe/Rome", unit="us"),
             "naive": pd.date_range("1800-01-01", periods=6, unit="s"),
             "delta": pd.to_timedelta([1, 2, 3, None, 5, 6], unit="s"),
             "kind": pd.Categorical(["b", "a", None, "b", "a", "b"], ["z", "b", "a"], ordered=True),
             "period": pd.period_range("2024-01", periods=6, freq="M"),
-            "day": [datetime.date(2024, 1, n) for n in range(1, 7)],
+            "day": [dt.date(2024, 1, n) for n in range(1, 7)],
             "": [1, 2, 3, 4, 5, 6],
             "größe": [True, False, None, True, False, None],
         }
