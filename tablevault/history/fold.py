@@ -59,6 +59,30 @@ TABLES = (
 )
 
 
+def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
+    """Spell an insertion that keeps the earliest of the facts with one key.
+
+    The same thing may be said twice: on two sides of a merge, or by a cherry-pick.
+    """
+    values = ", ".join("?" * columns)
+    return (
+        f"INSERT INTO {table} VALUES ({values}) "  # noqa: S608 - constants of this module
+        f"ON CONFLICT ({key}) DO UPDATE SET {_SET[table]} "
+        f"WHERE (excluded.{time}, excluded.commit_id) < ({table}.{time}, {table}.commit_id)"
+    )
+
+
+_SET = {
+    table: ", ".join(f"{name} = excluded.{name}" for name in names.split())
+    for table, names in {
+        "processes": "operation commit_id author at",
+        "gone": "commit_id at author",
+        "instances": "table_id table_name version commit_id materialized_at success",
+    }.items()
+}
+"""The columns beside the key."""
+
+
 def fold_commits(
     connection: sqlite3.Connection, repository: Repository, tips: Iterable[CommitId]
 ) -> None:
@@ -78,7 +102,7 @@ def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: 
     message = commit.message
     if process := message.first("Vault-Process"):
         connection.execute(
-            "INSERT OR IGNORE INTO processes VALUES (?, ?, ?, ?, ?)",
+            _earliest("processes", "process_id", "at", columns=5),
             (process, message.first("Vault-Operation"), commit.id, commit.author, commit.at),
         )
     if instance_id := message.first("Vault-Instance"):
@@ -87,7 +111,7 @@ def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: 
         connection.execute("INSERT OR IGNORE INTO inactive VALUES (?)", (other,))
     for subject in message.every("Vault-Deletes"):
         connection.execute(
-            "INSERT OR IGNORE INTO gone VALUES (?, ?, ?, ?)",
+            _earliest("gone", "subject", "at", columns=4),
             (subject, commit.id, message.first("Vault-Time"), commit.author),
         )
     _fold_table(connection, commit)
@@ -118,7 +142,7 @@ def _fold_instance(
     message = commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
     connection.execute(
-        "INSERT OR IGNORE INTO instances VALUES (?, ?, ?, ?, ?, ?, ?)",
+        _earliest("instances", "instance_id", "materialized_at", columns=7),
         (
             instance_id,
             message.first("Vault-Table-Id"),
@@ -143,7 +167,7 @@ def _pointers(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Poin
     frame = snapshot.blob_id(frame_path(table, version))
     blobs = [] if frame is None else [(frame_path(table, version), str(frame))]
     folders = [artifacts_dir(table, version, multiple=True)]
-    if snapshot.has_table(table) and snapshot.table(table).artifact_instance == instance_id:
+    if _owns_shared_folder(snapshot, table, instance_id):
         folders.append(artifacts_dir(table, version, multiple=False))
     for folder in folders:
         blobs.extend((f"{folder}/{entry.name}", entry.id) for entry in snapshot.files(folder))
@@ -155,3 +179,12 @@ def _pointers(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Poin
             # Committed around LFS: git has the bytes, the object store does not.
             continue
     return found
+
+
+def _owns_shared_folder(snapshot: Snapshot, table: str, instance_id: str) -> bool:
+    """Tell whether the artifacts of a table are those of `instance_id`."""
+    try:
+        return snapshot.has_table(table) and snapshot.table(table).artifact_instance == instance_id
+    except TVFileError:
+        # A document that somebody broke says nothing, for now.
+        return False

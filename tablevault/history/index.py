@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,7 @@ _FROM = (
     "LEFT JOIN gone ON gone.subject = instances.instance_id "
     "LEFT JOIN gone AS table_gone ON table_gone.subject = table_id"
 )
+_TRIES = 3
 _STANDS = "gone.at IS NULL AND table_gone.at IS NULL"
 
 
@@ -124,8 +126,7 @@ class Index:
         rows = self._query(sql, (process_id,))
         if not rows:
             # Operations on temporary instances are commits on branches, not yet on main.
-            self._safely(lambda _: self._fold(with_temps=True))
-            rows = self._query(sql, (process_id,))
+            rows = self._query(sql, (process_id,), with_temps=True)
         if not rows:
             return None
         row = rows[0]
@@ -156,7 +157,7 @@ class Index:
 
     def catch_up(self) -> None:
         """Fold the commits that were not seen yet."""
-        self._safely(lambda _: None)
+        self._query("SELECT 1", ())
 
     # -- machinery ----------------------------------------------------------------------------
 
@@ -187,29 +188,30 @@ class Index:
             for row in rows
         ]
 
-    def _query(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:
-        """Run one look-up on an index that is up to date."""
-        rows: list[tuple[str, ...]] = []
-        self._safely(lambda connection: rows.extend(connection.execute(sql, arguments)))
-        return rows
-
-    def _safely(self, read: Callable[[sqlite3.Connection], None]) -> None:
-        """Catch up, then read; a damaged file is made again once."""
-        try:
-            self._fold()
-            read(self._file.connection())
-        except sqlite3.DatabaseError:
+    def _query(
+        self, sql: str, arguments: tuple[str, ...], *, with_temps: bool = False
+    ) -> list[tuple[str, ...]]:
+        """Catch up, then read; a file that is damaged or taken away is made again."""
+        for _ in range(_TRIES - 1):
+            with contextlib.suppress(sqlite3.DatabaseError):
+                return list(self._caught_up(with_temps=with_temps).execute(sql, arguments))
             self._file.discard()
-            self._fold()
-            read(self._file.connection())
+        return list(self._caught_up(with_temps=with_temps).execute(sql, arguments))
 
-    def _fold(self, *, with_temps: bool = False) -> None:
-        """Bring the index to the tip of ``main``, and of the temporary branches when asked."""
-        tip = self._repository.main()
-        if not with_temps and self._seen(self._file.connection()) == tip:
-            return
-        tips = [tip, *self._repository.temp_refs().values()] if with_temps else [tip]
+    def _caught_up(self, *, with_temps: bool) -> sqlite3.Connection:
+        """Bring the index to the tip of ``main``, and of the temporary branches when asked.
+
+        Who reads has to use the connection that is given: the file may be taken away at any
+        moment, and another connection would find an empty one.
+        """
+        connection = self._file.connection()
+        if not with_temps and self._seen(connection) == self._repository.main():
+            return connection
         with self._file.write() as connection:
+            # Looked up within the transaction: if somebody folded a newer tip just before, an
+            # older one would look as if main had been rewritten.
+            tip = self._repository.main()
+            tips = [tip, *self._repository.temp_refs().values()] if with_temps else [tip]
             seen = self._seen(connection)
             if seen is not None and not self._continues(seen, tip):
                 # Somebody rewrote main: what was folded may no longer be true.
@@ -217,6 +219,7 @@ class Index:
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
             fold_commits(connection, self._repository, tips)
             connection.execute("INSERT OR REPLACE INTO seen VALUES ('main', ?)", (tip,))
+        return connection
 
     def _seen(self, connection: sqlite3.Connection) -> CommitId | None:
         """Give the tip of ``main`` up to which history is folded."""
@@ -227,4 +230,4 @@ class Index:
         """Tell whether history goes on from what was seen; the next commit mostly does."""
         if seen in self._repository.commit(tip).parents:
             return True
-        return self._repository.has(seen) and self._repository.is_ancestor(seen, tip)
+        return self._repository.is_ancestor(seen, tip)
