@@ -159,13 +159,8 @@ class WorkTree:
 
     def _deltas(self, old: CommitId | None, new: CommitId) -> list[_Delta]:
         """List the regular files that differ; symbolic links and submodules are never laid out."""
-        handle = self._repository.handle
-        if old is None:
-            diff = handle[new].tree.diff_to_tree(swap=True, context_lines=0)
-        else:
-            diff = handle[old].tree.diff_to_tree(handle[new].tree, context_lines=0)
         deltas = []
-        for delta in diff.deltas:
+        for delta in self._diff(old, new).deltas:
             before, after = delta.old_file, delta.new_file
             if not is_plain_path(after.path or before.path):
                 continue
@@ -181,6 +176,15 @@ class WorkTree:
             )
         # Removals first: a folder may become a file, and the other way round.
         return sorted(deltas, key=lambda delta: (delta.new is not None, delta.path))
+
+    def _diff(self, old: CommitId | None, new: CommitId) -> pygit2.Diff:
+        """Compare two commits; everything is new where `old` is unknown or pruned meanwhile."""
+        handle = self._repository.handle
+        tree = handle[new].tree
+        if old is not None:
+            with contextlib.suppress(KeyError, pygit2.GitError):
+                return handle[old].tree.diff_to_tree(tree, context_lines=0)
+        return tree.diff_to_tree(swap=True, context_lines=0)
 
     def _apply(self, deltas: list[_Delta]) -> bool:
         """Change working files, then git's index; False when that stays busy for too long."""
