@@ -53,9 +53,11 @@ Key = tuple[bytes, int]
 class GitIndex:
     """The entries of an index file, in memory."""
 
-    def __init__(self, entries: dict[Key, IndexEntry], written_ns: int = 0) -> None:
+    def __init__(
+        self, entries: dict[Key, IndexEntry], source: os.stat_result | None = None
+    ) -> None:
         self.entries = entries
-        self._written_ns = written_ns
+        self._source = source
 
     def blob(self, path: str) -> str | None:
         """Git id that is staged for `path`, None when none is.
@@ -76,7 +78,8 @@ class GitIndex:
         entry = self.entries.get((path.encode(), 0))
         return (
             entry is not None
-            and status.st_mtime_ns < self._written_ns
+            and self._source is not None
+            and status.st_mtime_ns < self._source.st_mtime_ns
             and _same_file(entry.stat, stat_fields(status))
         )
 
@@ -106,23 +109,41 @@ class GitIndex:
     def write(self, path: Path) -> None:
         """Write beside, rename: git's own protocol, with its lock file.
 
+        Take the commit lock before. The lock is made as a second name of a file of ours: one that
+        was left by who died here is known by that, and is no obstacle.
+
         Raises
         ------
         GitIndexBusyError
-            Another program holds ``index.lock``.
+            Another program holds ``index.lock``, or wrote the index since it was read.
         """
-        lock = path.with_name("index.lock")
-        try:
-            descriptor = os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
-        except FileExistsError as error:
-            raise GitIndexBusyError from error
+        lock, beside = path.with_name("index.lock"), path.with_name("index.tablevault")
+        if lock.exists() and beside.exists() and lock.samefile(beside):
+            lock.unlink()
+        beside.unlink(missing_ok=True)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             with os.fdopen(descriptor, "wb") as file:
-                file.write(self.encode())
-            lock.replace(path)
-        except BaseException:
-            lock.unlink(missing_ok=True)
-            raise
+                _lock(beside, lock)
+                try:
+                    self._check_unchanged(path)
+                    file.write(self.encode())
+                    file.flush()
+                    lock.replace(path)
+                except BaseException:
+                    lock.unlink(missing_ok=True)
+                    raise
+        finally:
+            beside.unlink(missing_ok=True)
+
+    def _check_unchanged(self, path: Path) -> None:
+        """Refuse to write over what somebody staged since the index was read."""
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            found = None
+        if _writing(found) != _writing(self._source):
+            raise GitIndexBusyError
 
     def encode(self) -> bytes:
         """Spell the index file."""
@@ -138,6 +159,14 @@ class GitIndex:
         return body + hashlib.sha1(body, usedforsecurity=False).digest()
 
 
+def _lock(beside: Path, lock: Path) -> None:
+    """Take git's lock by a second name of `beside`."""
+    try:
+        os.link(beside, lock)
+    except FileExistsError as error:
+        raise GitIndexBusyError from error
+
+
 def read_index(path: Path) -> GitIndex:
     """Read an index file; a missing one is empty.
 
@@ -148,11 +177,11 @@ def read_index(path: Path) -> GitIndex:
     """
     try:
         with path.open("rb") as file:
-            data, written_ns = file.read(), os.fstat(file.fileno()).st_mtime_ns
+            data, source = file.read(), os.fstat(file.fileno())
     except FileNotFoundError:
         return GitIndex({})
     try:
-        return GitIndex(_decode(data), written_ns)
+        return GitIndex(_decode(data), source)
     except (struct.error, IndexError, ValueError) as error:
         raise TVFileError(
             f'Git\'s index "{path}" cannot be read: {error}.',
@@ -174,6 +203,11 @@ def stat_fields(status: os.stat_result) -> tuple[int, ...]:
         status.st_size,
     )
     return tuple(value & 0xFFFFFFFF for value in fields)
+
+
+def _writing(status: os.stat_result | None) -> tuple[int, int, int] | None:
+    """Tell one writing of the index from another; git writes each as a file of its own."""
+    return None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
 
 
 def _same_file(left: tuple[int, ...], right: tuple[int, ...]) -> bool:

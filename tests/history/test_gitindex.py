@@ -110,7 +110,9 @@ def test_a_missing_index_is_empty(tmp_path):
 
 
 def test_an_empty_index_is_one_that_git_reads(git, work):
-    GitIndex({}).write(index_of(work))
+    index = read_index(index_of(work))
+    index.entries.clear()
+    index.write(index_of(work))
     assert git(work, "ls-files") == ""
 
 
@@ -129,6 +131,7 @@ def test_conflict_stages_are_kept(git, work):
     assert index.blob("a") is None
     assert index.is_unmerged("a")
     assert not index.is_unmerged("b")
+    index = read_index(index_of(work))
     index.remove("a")
     index.write(index_of(work))
     assert "\ta" not in git(work, "ls-files", "-s")
@@ -163,6 +166,7 @@ def test_an_entry_that_is_put_is_clean_for_git(git, work):
     index.write(index_of(work))
     assert git(work, "status", "--porcelain") == 'A  "n e w"\nA  tool\n'
     assert not git(work, "diff-files")
+    index = read_index(index_of(work))
     index.remove("tool")
     index.remove("nothing")
     index.write(index_of(work))
@@ -250,6 +254,16 @@ def test_git_waits_for_an_index_that_is_being_written(work, monkeypatch):
     assert answers == [128]
 
 
+def test_what_git_staged_since_the_index_was_read_is_not_overwritten(git, work):
+    index = read_index(index_of(work))
+    (work / "new").write_text("new")
+    git(work, "add", "new")
+    with pytest.raises(GitIndexBusyError):
+        index.write(index_of(work))
+    assert git(work, "status", "--porcelain") == "A  new\n"
+    assert not (work / ".git/index.lock").exists()
+
+
 def test_a_write_that_fails_leaves_no_lock(work, monkeypatch):
     index = read_index(index_of(work))
 
@@ -300,7 +314,8 @@ def test_git_reads_any_paths_that_are_written_and_we_those_of_git(bare, git, nam
         for name in names
         if not any(other != name and other.startswith(f"{name}/") for other in names)
     ]
-    index = GitIndex({})
+    index = read_index(index_of(bare))
+    index.entries.clear()
     for number, name in enumerate(names):
         index.put(name, EMPTY_BLOB, None, executable=bool(number % 2))
     index.write(index_of(bare))

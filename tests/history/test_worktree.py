@@ -221,6 +221,23 @@ def test_what_the_user_staged_stays_staged(bench, status, git):
     assert git(bench.path, "show", ":a") == "staged"
 
 
+def test_what_the_user_stages_while_files_are_laid_out_stays_staged(
+    bench, status, git, monkeypatch
+):
+    bench.write("mine", b"mine")
+    real = WorkTree._stage
+    added = []
+
+    def stage(self, *arguments):
+        if not added:
+            added.append(git(bench.path, "add", "mine"))
+        real(self, *arguments)
+
+    monkeypatch.setattr(WorkTree, "_stage", stage)
+    bench.publish(a=b"1")
+    assert status() == "A  mine\n"
+
+
 def test_an_intention_to_add_does_not_stage_a_removal(bench, status, git):
     bench.write("new", b"1")
     git(bench.path, "add", "-N", "new")
