@@ -210,16 +210,12 @@ class Repository:
         return free
 
     def _move(self, moves: Sequence[RefMove], reason: str) -> str:
-        """Move refs; give git's error as text, "" when there is none.
-
-        A transaction whose commit failed keeps its locks until it is freed, when nothing refers
-        to it any more (pygit2 1.21). So no exception leaves from here, and its traceback, which
-        is part of a reference cycle, is dropped.
-        """
+        """Move refs; give git's error as text, "" when there is none."""
         first = [move for move in moves if move.ref == MAIN]
         rest = [move for move in moves if move.ref != MAIN]
+        following, leading = self.handle.transaction(), self.handle.transaction()
         try:
-            with self.handle.transaction() as following, self.handle.transaction() as leading:
+            with following, leading:
                 for transaction, group in ((leading, first), (following, rest)):
                     for move in group:
                         transaction.lock_ref(move.ref)
@@ -228,10 +224,13 @@ class Repository:
                     for move in group:
                         _enter(transaction, move, reason)
         except pygit2.GitError as error:
-            error.__traceback__ = None
             # A handle that could not write packed-refs believes that it has (libgit2 1.9).
             self._local.identity = None
             return str(error) or "no reason given"
+        finally:
+            # A transaction whose commit failed keeps its locks (pygit2 1.21); this frees it.
+            for transaction in (leading, following):
+                transaction.__exit__(pygit2.GitError, None, None)
         return ""
 
     def _compare(self, moves: Iterable[RefMove]) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from filelock import BaseFileLock, FileLock, Timeout
 from tablevault.errors import TVLockError
 from tablevault.history.faces import Faces
 from tablevault.history.index import Index
-from tablevault.history.repository import Repository
+from tablevault.history.repository import RefMove, Repository
 from tablevault.history.worktree import WorkTree
 from tablevault.journal.files import JournalFiles
 from tablevault.names import ProcessId, record_file
@@ -45,12 +46,40 @@ class Journal:
         """
         try:
             with self._commit_lock.acquire(timeout=max(self.lock_timeout_s, 10.0)):
+                self._break_locks()
                 yield
         except Timeout as error:
             raise TVLockError(
                 "Another process commits to the vault for an unusually long time.",
                 "Try again; if no process of the vault runs, restart the machine's file server.",
             ) from error
+
+    def move(self, moves: Sequence[RefMove], reason: str) -> None:
+        """Move refs; take the commit lock before.
+
+        Which ones is noted meanwhile: git's lock files on them outlive a process that dies.
+        """
+        self._moving.write_text("\n".join(move.ref for move in moves), "utf-8")
+        try:
+            self.repository.move(moves, reason)
+        finally:
+            # A note too many does no harm.
+            with suppress(OSError):
+                os.truncate(self._moving, 0)
+
+    def _break_locks(self) -> None:
+        """Remove the lock files of whoever died while it moved refs: nobody else is moving any."""
+        try:
+            refs = self._moving.read_text("utf-8").split()
+        except FileNotFoundError:
+            return
+        if refs and self.repository.break_locks(refs):
+            os.truncate(self._moving, 0)
+
+    @property
+    def _moving(self) -> Path:
+        """File that names the refs that are being moved just now."""
+        return self.state / "moving"
 
     def owner(self, process_id: ProcessId) -> str:
         """Name under which a process keeps temporary files."""

@@ -174,9 +174,10 @@ class Operation:
         if len(draft.moves) > 1:
             self._update(replace(self.record, moves=draft.moves), durable=True)
         try:
-            journal.repository.move(draft.moves, change.message.subject)
+            journal.move(draft.moves, change.message.subject)
         except PartlyMovedError:
             # Or dies here: the operation has happened, `roll_forward` makes the other moves.
+            self.published, self._is_complete = draft.commit, False
             self._is_complete = finish_moves(journal, self.record)
         return change, draft.commit
 

@@ -81,8 +81,8 @@ def finish_moves(journal: Journal, record: Record) -> bool:
     for move in record.moves[1:]:
         if journal.repository.tip(move.ref) == move.old and move.old != move.new:
             try:
-                journal.repository.move([move], f"recover {record.request.operation}")
-            except (RefMovedError, RefBusyError, TVLockError) as error:
+                journal.move([move], f"recover {record.request.operation}")
+            except (RefMovedError, RefBusyError, TVLockError, OSError) as error:
                 _log.warning("Ref %s could not be moved: %s", move.ref, error)
                 complete = False
     return complete
@@ -103,7 +103,11 @@ def roll_back(journal: Journal, record: Record) -> None:
     """Remove what an operation that has not happened left, and remember that it failed."""
     needed = needed_elsewhere(journal, record.process_id)
     journal.store.delete(record.made, needed=needed)
-    journal.files.remember(record)
+    try:
+        journal.files.remember(record)
+    except OSError:
+        # The disk is full: the vault as it was is worth more than the memory of a failure.
+        _log.warning("The end of process %s is not remembered.", record.process_id, exc_info=True)
     _end(journal, record)
 
 
