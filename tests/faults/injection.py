@@ -23,7 +23,9 @@ import pytest
 
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # What still works when the disk is full.
-_NEEDS_NO_ROOM = frozenset({"unlink", "remove", "rmdir", "fsync", "chmod", "utime"})
+_NEEDS_NO_ROOM = frozenset(
+    {"unlink", "remove", "rmdir", "fsync", "chmod", "utime", "os.open existing"}
+)
 _ONE_PATH = ("unlink", "remove", "mkdir", "rmdir", "chmod", "utime")
 _TWO_PATHS = ("replace", "rename", "link", "symlink")
 
@@ -115,8 +117,9 @@ def instrumented(root: Path) -> Iterator[Steps]:
             patch.setattr(os, name, _one_path(steps, name))
         for name in _TWO_PATHS:
             patch.setattr(os, name, _two_paths(steps, name))
-        for name in ("fsync", "pwrite"):
-            patch.setattr(os, name, _descriptor(steps, name))
+        # No fault here takes the page cache away, so nothing needs to be synced.
+        patch.setattr(os, "fsync", lambda descriptor: steps.step("fsync", descriptor))
+        patch.setattr(os, "pwrite", _pwrite(steps))
         patch.setattr(os, "open", _os_open(steps))
         opening = _open(steps)
         patch.setattr(io, "open", opening)
@@ -146,12 +149,13 @@ def _two_paths(steps: Steps, name: str) -> Callable[..., object]:
     return stepped
 
 
-def _descriptor(steps: Steps, name: str) -> Callable[..., object]:
-    call = getattr(os, name)
+def _pwrite(steps: Steps) -> Callable[..., int]:
+    call = os.pwrite
 
-    def stepped(descriptor: int, *arguments: object) -> object:
-        steps.step(name, descriptor)
-        return call(descriptor, *arguments)
+    def stepped(descriptor: int, data: bytes, offset: int) -> int:
+        half = data[: len(data) // 2]
+        steps.step("pwrite", descriptor, torn=lambda: call(descriptor, half, offset))
+        return call(descriptor, data, offset)
 
     return stepped
 
@@ -161,7 +165,8 @@ def _os_open(steps: Steps) -> Callable[..., int]:
 
     def stepped(path: object, flags: int, *arguments: object, **options: object) -> int:
         if flags & _WRITING:
-            steps.step("os.open", path)
+            there = not flags & os.O_TRUNC and Path(path).exists()
+            steps.step("os.open existing" if there else "os.open", path)
         return call(path, flags, *arguments, **options)
 
     return stepped

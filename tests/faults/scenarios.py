@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,6 +83,7 @@ def furnish(path: Path) -> None:
         vault.create_instance("events", external_edit=True)
         vault.write_instance(pd.DataFrame({"n": [n, n]}), "events")
     vault.create_instance("events", external_edit=True)
+    subprocess.run(["git", "-C", path, "repack", "-adq"], check=True)
 
 
 def _put_artifacts(vault: TableVault, table: str, files: dict[str, str]) -> None:
@@ -205,7 +207,6 @@ def view(vault: TableVault, path: Path, known: frozenset[str]) -> dict[str, obje
                 seen[f"{table}/{temp}"] = _temp(vault, table, temp)
     for module in vault.get_code_modules_list():
         seen[f"code/{module}"] = vault.get_code_module_str(module)
-    seen["processes"] = dict(vault.get_active_processes())
     refs = vault._vault.journal.repository.refs("refs/")
     seen["refs"] = sorted(_named_ref(ref, known) for ref in refs)
     seen["files"] = _working_files(path)
