@@ -23,7 +23,7 @@ _FROM = (
     "LEFT JOIN gone ON gone.subject = instances.instance_id "
     "LEFT JOIN gone AS table_gone ON table_gone.subject = table_id"
 )
-_TRIES = 3
+_TRIES = 5
 _STANDS = "gone.at IS NULL AND table_gone.at IS NULL"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import sqlite3
 import threading
@@ -67,28 +68,28 @@ class Disposable:
             connection.close()
 
     def discard(self) -> None:
-        """Delete the file, whatever state it is in.
-
-        The log goes first. Whoever connects meanwhile notices that the file is another one; in
-        the other order one could lose the log of the new file.
-        """
+        """Delete the file, whatever state it is in."""
         self.close()
-        for ending in ("-wal", "-shm", ""):
-            with contextlib.suppress(OSError):
-                self._path.with_name(self._path.name + ending).unlink()
+        with self._alone():
+            self._remove("", "-wal", "-shm")
 
     def _open(self) -> sqlite3.Connection:
         """Connect, and make the tables; a file that cannot be used is discarded once."""
         try:
-            return self._connect()
+            with self._alone():
+                return self._connect()
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _PASSING:
                 raise
-            self.discard()
+        self.discard()
+        with self._alone():
             return self._connect()
 
     def _connect(self) -> sqlite3.Connection:
         """Connect and make sure that the tables are there."""
+        if not self._path.exists():
+            # What is left of a file that was deleted is in use by those who still have it open.
+            self._remove("-wal", "-shm")
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -98,6 +99,26 @@ class Disposable:
             connection.close()
             raise
         return connection
+
+    def _remove(self, *endings: str) -> None:
+        """Remove parts of the file; those who have them open keep what they have."""
+        for ending in endings:
+            with contextlib.suppress(OSError):
+                self._path.with_name(self._path.name + ending).unlink()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Keep others from making or deleting the file meanwhile: its folder is the lock."""
+        try:
+            descriptor = os.open(self._path.parent, os.O_RDONLY)
+        except FileNotFoundError:
+            yield
+            return
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(descriptor)
 
     def _identity(self) -> tuple[int, int | None]:
         """Process and inode that a connection is good for."""

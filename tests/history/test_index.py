@@ -257,7 +257,7 @@ def test_threads_that_look_while_it_is_deleted_never_fail(told, path):
         thread.start()
     while any(thread.is_alive() for thread in threads):
         path.unlink(missing_ok=True)
-        time.sleep(0.01)
+        time.sleep(0.03)
     for thread in threads:
         thread.join()
     assert errors == []
