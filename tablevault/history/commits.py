@@ -12,6 +12,9 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Remove
 from tablevault.names import MAIN, CommitId, instance_dir
 
+BY_HAND = "edit_by_hand"
+"""Name of the operation in commits that take in files as the user left them."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
@@ -82,7 +85,7 @@ def write_by_hand(
     """
     message = Message(
         subject=f"{', '.join(edit.path for edit in edits)}: edited by hand",
-        trailers=(("Vault-Operation", "edit_by_hand"),),
+        trailers=(("Vault-Operation", BY_HAND),),
     )
     return _Writer(repository, signing).write([base], base, tuple(edits), message)
 

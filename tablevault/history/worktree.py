@@ -14,6 +14,7 @@ import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.history.commits import BY_HAND
 from tablevault.history.gitindex import GitIndex, GitIndexBusyError, read_index
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
@@ -32,6 +33,7 @@ from tablevault.objects.store import ObjectStore, hash_file
 
 _log = logging.getLogger("tablevault")
 _BUSY_TRIES = 20
+_FARTHEST = 1000
 _BUSY_WAIT_S = 0.05
 _UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
 _REGULAR = (int(FileMode.BLOB), int(FileMode.BLOB_EXECUTABLE))
@@ -74,11 +76,31 @@ class WorkTree:
         """
         if not self.is_behind(target):
             return
-        deltas = self._deltas(self.laid(), target)
-        # An index that was left behind would make the next `git commit` undo what it lacks: the
-        # note is not written, so that the next refresh brings it up to date.
-        if self._apply(deltas):
-            _write_note(self._laid, target)
+        laid = self.laid()
+        for commit in (*self._adopted(laid, target), target):
+            # An index that was left behind would make the next `git commit` undo what it lacks:
+            # the note is not written, so that the next refresh brings it up to date.
+            if not self._apply(self._deltas(laid, commit)):
+                return
+            _write_note(self._laid, commit)
+            laid = commit
+
+    def _adopted(self, laid: CommitId | None, target: CommitId) -> list[CommitId]:
+        """List the commits since `laid` that took in what was edited by hand, oldest first.
+
+        The working tree holds just that, so it is laid out: else it would pass for an edit that
+        nobody has committed, outlast the operation, and take that back with the next one.
+        """
+        found: list[CommitId] = []
+        at = target
+        for _ in range(_FARTHEST):
+            commit = self._repository.commit(at)
+            if at == laid or not commit.parents:
+                break
+            if commit.message.first("Vault-Operation") == BY_HAND:
+                found.append(at)
+            at = commit.parents[0]
+        return found[::-1] if at == laid else []
 
     def is_behind(self, target: CommitId) -> bool:
         """Tell whether :meth:`refresh` has something to do."""

@@ -8,7 +8,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError
-from tests.looking import git, state_of
+from tests.looking import check_clean, git, state_of
 
 
 def test_a_module_is_written_read_and_deleted(vault: TableVault, vault_path: Path) -> None:
@@ -134,3 +134,19 @@ def test_commits_of_the_user_are_built_upon(vault: TableVault, vault_path: Path)
     assert subjects == ["stories: create table", "notes", "papers: create table"]
     assert (vault_path / "notes.md").read_text() == "mine\n"
     assert git(vault_path, "status", "--porcelain") == ""
+
+
+def test_an_operation_wins_over_what_was_edited_by_hand_before(
+    vault: TableVault, vault_path: Path
+) -> None:
+    (vault_path / "code/words.py").write_text("by = 'hand'\n")
+    vault.create_code_module("words", text="by = 'operation'\n")
+    assert (vault_path / "code/words.py").read_text() == "by = 'operation'\n"
+    assert git(vault_path, "show", "main~1:code/words.py") == "by = 'hand'\n"
+    (vault_path / "code/words.py").write_text("by = 'hand'\n")
+    vault.delete_code_module("words")
+    assert vault.get_code_modules_list() == []
+    assert git(vault_path, "show", "main~1:code/words.py") == "by = 'hand'\n"
+    vault.create_table("papers")
+    assert vault.get_code_modules_list() == []
+    check_clean(vault_path)
