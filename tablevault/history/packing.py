@@ -15,10 +15,11 @@ from tablevault.history.repository import Repository
 from tablevault.objects.store import sync_file, sync_folder
 
 _log = logging.getLogger("tablevault")
-# As `git gc --auto` does, the number is estimated from one of the 256 folders. 8 in it are
-# some 2,000 objects: two to four hundred operations.
+# As `git gc --auto` does, the number is estimated from one of the 256 folders, and
+# the threshold is git's own (gc.auto = 6700): five hundred operations or more, half a second to
+# pack. Each pack makes every look-up of a missing object a little dearer, so not much fewer.
 _SAMPLE = "17"
-_ENOUGH_IN_SAMPLE = 8
+_ENOUGH_IN_SAMPLE = 26
 
 
 def pack_if_many(repository: Repository, state: Path) -> None:

@@ -1,0 +1,76 @@
+"""Loose objects become packs, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tablevault.history import packing
+
+
+def counts(git, path):
+    lines = git(path, "count-objects", "-v").splitlines()
+    return {key: int(value) for key, value in (line.split(": ") for line in lines)}
+
+
+def test_many_loose_objects_are_packed(vault, vault_path, git, check_clean, monkeypatch):
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    for number in range(5):
+        vault.create_code_module("m", text=f"x = {number}\n")
+    found = counts(git, vault_path)
+    assert found["count"] == 0
+    assert found["in-pack"] > 20
+    assert vault.get_code_module_str("m") == "x = 4\n"
+    check_clean(vault_path)
+
+
+def test_few_loose_objects_stay(vault, vault_path, git):
+    vault.create_code_module("m", text="x = 1\n")
+    assert counts(git, vault_path)["packs"] == 0
+
+
+def test_whoever_reads_meanwhile_finds_everything(vault, vault_path, monkeypatch):
+    for number in range(20):
+        vault.create_code_module("m", text=f"x = {number}\n")
+    reader = (
+        "import sys\n"
+        "from tablevault import TableVault\n"
+        "vault = TableVault(sys.argv[1], 'bob')\n"
+        "snapshot = vault._vault.snapshot()\n"
+        "print('ready', flush=True)\n"
+        "sys.stdin.readline()\n"
+        "print(snapshot.blob('code/m.py'), vault.get_table_instances(), flush=True)\n"
+    )
+    command = [sys.executable, "-c", reader, str(vault_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout.readline() == "ready\n"
+        monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+        vault.create_table("papers")
+        out, _ = process.communicate("go\n", timeout=60)
+    assert process.returncode == 0
+    assert out == "b'x = 19\\n' ['papers']\n"
+
+
+def test_a_failure_leaves_the_objects_loose(vault, vault_path, git, check_clean, monkeypatch):
+    def fail(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    monkeypatch.setattr(packing, "sync_file", fail)
+    vault.create_table("papers")
+    assert counts(git, vault_path)["count"] > 0
+    assert vault.get_table_instances() == ["papers"]
+    check_clean(vault_path)
+
+
+@pytest.mark.parametrize("number", [1, 3])
+def test_packing_again_packs_what_is_new(vault, vault_path, git, monkeypatch, number):
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    for table in range(number):
+        vault.create_table(f"t{table}")
+    found = counts(git, vault_path)
+    assert (found["count"], found["packs"]) == (0, number)
