@@ -23,7 +23,7 @@ from tablevault.vault import Vault
 ROOT = Path(__file__).parents[1]
 AUTHOR = "Ana Lund <ana@example.org>"
 # Made once and kept: taken for the whole vault, not for a process.
-_LASTING_LOCKS = {"commit.lock", "journal.lock", "objects.lock"}
+_LASTING_LOCKS = {"commit.lock", "journal.lock", "objects.lock", "pack.lock"}
 
 hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)

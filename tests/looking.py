@@ -5,7 +5,14 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
-_NOT_STATE = ("index.sqlite", "objects.sqlite", "commit.lock", "journal.lock", "objects.lock")
+_NOT_STATE = (
+    "index.sqlite",
+    "objects.sqlite",
+    "commit.lock",
+    "journal.lock",
+    "objects.lock",
+    "pack.lock",
+)
 
 
 def git(path: Path, *arguments: str) -> str:
