@@ -160,9 +160,15 @@ class GitIndex:
 
 
 def _lock(beside: Path, lock: Path) -> None:
-    """Take git's lock by a second name of `beside`."""
+    """Take git's lock by a second name of `beside`; by renaming it where there are no links."""
     try:
-        os.link(beside, lock)
+        try:
+            os.link(beside, lock)
+        except FileExistsError:
+            raise
+        except OSError:
+            os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+            beside.replace(lock)
     except FileExistsError as error:
         raise GitIndexBusyError from error
 

@@ -328,3 +328,15 @@ def test_git_reads_any_paths_that_are_written_and_we_those_of_git(bare, git, nam
 def facts(index):
     """Give what is said of each path; the flags hold the length of its name."""
     return {key: (entry.blob, entry.stat) for key, entry in index.entries.items()}
+
+
+def test_a_file_system_without_hard_links_will_do(vault, repo_path, git, monkeypatch):
+    def refuse(*_, **__):
+        raise OSError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    vault.create_table("papers")
+    assert git(repo_path, "status", "--porcelain") == ""
+    (repo_path / ".git/index.lock").touch()
+    with pytest.raises(GitIndexBusyError):
+        read_index(repo_path / ".git/index").write(repo_path / ".git/index")
