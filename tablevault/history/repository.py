@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -184,11 +184,12 @@ class Repository:
             )
         self._sync_refs(moves)
 
-    def break_locks(self, refs: Iterable[str]) -> bool:
+    def break_locks(self, moving: Mapping[str, str]) -> bool:
         """Remove git's lock files on refs that a process which died was moving.
 
-        Between the moment it died and now another program may have taken such a lock. libgit2
-        fills the file last, so an empty one is ours; any other has to be old.
+        Between the moment it died and now another program may have taken such a lock. It is ours
+        when it is empty, for libgit2 fills it last, or holds the commit that the process was
+        moving the ref to; any other has to be old.
 
         Returns
         -------
@@ -196,13 +197,14 @@ class Repository:
             False when a lock is there that may be somebody else's.
         """
         free = True
-        for name in (*refs, "packed-refs"):
+        for name, target in (*moving.items(), ("packed-refs", "")):
             lock = self.git_dir / f"{name}.lock"
             try:
-                status = lock.stat()
+                age_s = time.time() - lock.stat().st_mtime
+                content = lock.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            if status.st_size and time.time() - status.st_mtime < _OLD_S:
+            if content not in (b"", f"{target}\n".encode("ascii")) and age_s < _OLD_S:
                 free = False
             else:
                 _log.warning("%s was left by a process that died, and is removed.", lock)

@@ -59,7 +59,8 @@ class Journal:
 
         Which ones is noted meanwhile: git's lock files on them outlive a process that dies.
         """
-        self._moving.write_text("\n".join(move.ref for move in moves), "utf-8")
+        lines = [f"{move.ref} {move.new or ''}\n" for move in moves]
+        self._moving.write_text("".join(lines), "utf-8")
         try:
             self.repository.move(moves, reason)
         finally:
@@ -70,10 +71,11 @@ class Journal:
     def _break_locks(self) -> None:
         """Remove the lock files of whoever died while it moved refs: nobody else is moving any."""
         try:
-            refs = self._moving.read_text("utf-8").split()
+            lines = self._moving.read_text("utf-8").splitlines()
         except FileNotFoundError:
             return
-        if refs and self.repository.break_locks(refs):
+        moving = {ref: new for ref, _, new in (line.partition(" ") for line in lines)}
+        if moving and self.repository.break_locks(moving):
             os.truncate(self._moving, 0)
 
     @property
