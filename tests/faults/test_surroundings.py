@@ -58,7 +58,7 @@ def counts(values):
 
 
 def empties(frame):
-    frame.drop(frame.index, inplace=True)
+    del frame["n"]
     return pd.DataFrame({"n": [0]})
 """
 
