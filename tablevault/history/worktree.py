@@ -246,7 +246,10 @@ class WorkTree:
         status = _stat(path)
         if current == delta.new and _has_mode(status, delta):
             return status
-        if current not in (None, delta.old, delta.new):
+        # Files come before the index: where that is new already, git itself has laid the file out,
+        # by a checkout say, and whatever the file is now came after.
+        is_later = bool(index.entries) and index.blob(delta.path) == delta.new != current
+        if current not in (None, delta.old, delta.new) or (current is not None and is_later):
             _log.info("%s was edited by hand and is left as it is.", delta.path)
             return None
         if delta.new is None:

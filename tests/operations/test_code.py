@@ -150,3 +150,15 @@ def test_an_operation_wins_over_what_was_edited_by_hand_before(
     vault.create_table("papers")
     assert vault.get_code_modules_list() == []
     check_clean(vault_path)
+
+
+def test_an_edit_back_to_an_earlier_text_is_an_edit(vault: TableVault, vault_path: Path) -> None:
+    vault.create_code_module("words", text="x = 1\n")
+    git(vault_path, "checkout", "-q", "-b", "side")
+    vault.create_code_module("words", text="x = 2\n")
+    git(vault_path, "checkout", "-q", "main")
+    (vault_path / "code/words.py").write_text("x = 1\n")
+    vault.create_table("papers")
+    assert vault.get_code_module_str("words") == "x = 1\n"
+    assert git(vault_path, "show", "main:code/words.py") == "x = 1\n"
+    check_clean(vault_path)
