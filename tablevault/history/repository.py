@@ -170,7 +170,6 @@ class Repository:
         PartlyMovedError
             ``main`` has moved, the others have not.
         """
-        self._sync_objects()
         error = self._move(moves, reason)
         if error:
             first = next((move for move in moves if move.ref == MAIN), None)
@@ -222,6 +221,8 @@ class Repository:
                     for move in group:
                         transaction.lock_ref(move.ref)
                 self._compare(moves)
+                # Only who will not lose the race pays for it, and the race is short.
+                self._sync_objects()
                 for transaction, group in ((leading, first), (following, rest)):
                     for move in group:
                         _enter(transaction, move, reason)

@@ -204,7 +204,7 @@ from tablevault.history.repository import *
 from tablevault.history.tree import Put
 from tablevault.names import MAIN
 repository = Repository(Path(sys.argv[1]))
-for number in range(10):
+for number in range(5):
     while True:
         tip = repository.main()
         new = repository.write_commit(parents=[tip], base=tip, message=Message(subject="s"),
@@ -225,8 +225,8 @@ for number in range(10):
         made += subprocess.run(command, capture_output=True, check=False).returncode == 0
     for child in children:
         finish(child)
-    assert git(path, "rev-list", "--count", "main").strip() == str(21 + made)
-    assert len(git(path, "ls-tree", "--name-only", "main").split()) == 20 + 3
+    assert git(path, "rev-list", "--count", "main").strip() == str(11 + made)
+    assert len(git(path, "ls-tree", "--name-only", "main").split()) == 10 + 3
 
 
 def test_a_vault_without_main_is_an_error_with_a_remedy(repository, git):
