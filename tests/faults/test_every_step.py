@@ -84,10 +84,10 @@ class Trial:
             assert self.view() == self.after, f"step {at} {step}"
         # What died before its commit is taken back by who needs what it held.
         assert list((self.path / ".git/tablevault/processes").iterdir()) == [], step
-        if THOROUGH:
+        if THOROUGH and at % 4 == 0:
             check_clean(self.path)
         else:
-            assert git(self.path, "status", "--porcelain") == ""
+            assert git(self.path, "status", "--porcelain") == "", step
         return happened
 
 
@@ -172,7 +172,7 @@ def fail(trial: Trial, at: int, fire: Callable[[str], None], *, for_good: bool =
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
 def test_a_full_disk_leaves_all_or_nothing(trial: Trial, for_good: bool) -> None:
     before = state(trial.path)
-    for at in trial.sample(2 if for_good else 5):
+    for at in trial.sample(2 if for_good else 4):
         raised = fail(trial, at, no_space, for_good=for_good)
         where = f"step {at} of {trial.count}: {trial.steps.names[at - 1 :][:1]}"
         seen = state(trial.path)
@@ -180,7 +180,7 @@ def test_a_full_disk_leaves_all_or_nothing(trial: Trial, for_good: bool) -> None
         assert raised is not happened, where
         if not happened:
             assert seen == before, where
-        if happened or THOROUGH:
+        if happened or at % 8 == 0:
             assert trial.check_whole(at) is happened
             trial.renew()
             before = state(trial.path)
