@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,51 @@ from tablevault.frames.inference import infer
 from tablevault.names import SELF
 
 
+class _Growing:
+    """A column whose rows are being finished, and what its values have in common so far."""
+
+    def __init__(self, rows: int) -> None:
+        self.cells: list[Any] = [None] * rows
+        self._unseen: list[int] = []
+        self._samples: dict[object, Any] = {}
+        self._is_odd = False
+
+    def put(self, row: int, value: object) -> None:
+        """Enter a value."""
+        self._is_odd = self._is_odd or self.cells[row] is not None  # what it was is a sample
+        self.cells[row] = value
+        self._unseen.append(row)
+
+    def part(self, name: str, rows: Sequence[int]) -> pd.Series:
+        """Give some rows, with the dtype that all values together have.
+
+        That dtype is known from a few values: one of each type, the least and the most of whole
+        numbers. A row that asks for itself must not cost a pass over all rows.
+        """
+        for row in self._unseen:
+            self._look_at(self.cells[row])
+        self._unseen.clear()
+        if self._is_odd:
+            return infer(self.cells, name).iloc[list(rows)]
+        samples = list(self._samples.values())
+        made = infer([*samples, *(self.cells[row] for row in rows)], name)
+        return made.iloc[len(samples) :].set_axis(list(rows))
+
+    def _look_at(self, value: Any) -> None:  # noqa: ANN401 - a cell holds anything
+        """Keep a value that says something about the dtype."""
+        kind = type(value)
+        if kind is int:
+            least, most = self._samples.get("least", value), self._samples.get("most", value)
+            self._samples |= {"least": min(least, value), "most": max(most, value)}
+        elif kind is bool or (kind is str and value.isascii()):
+            self._samples[kind] = value
+        elif kind is float:
+            if not math.isnan(value):
+                self._samples[kind] = value
+        elif value is not None:
+            self._is_odd = True  # its own value may decide, such as the zone of a time
+
+
 class Draft(View):
     """The table under construction, as finished builders have left it.
 
@@ -27,7 +73,9 @@ class Draft(View):
 
     def __init__(self, artifacts: Path | None = None) -> None:
         super().__init__((), _nothing)
-        self._growing: dict[str, list[Any]] = {}
+        self._growing: dict[str, _Growing] = {}
+        self.growing = self._growing.keys()
+        self._is_read = False
         self._artifacts = artifacts
         self._stored: dict[str, pd.Series] = {}
 
@@ -37,14 +85,14 @@ class Draft(View):
 
     def set_column(self, name: str, series: pd.Series) -> None:
         """Add a finished column; references to an artifact column give full paths."""
-        self._forget(name)
+        self._forget([name])
         self._growing.pop(name, None)
+        if name not in self._stored:
+            self.names = (*self.names, name)
         self._stored[name] = series
         if self._artifacts is not None and str(series.dtype) == ARTIFACT:
             series = with_folder(series.to_frame(name), self._artifacts)[name]
         self._series[name] = series
-        if name not in self.names:
-            self.names = (*self.names, name)
 
     def load(self, names: Sequence[str]) -> None:
         """Fetch nothing: the draft has all of its own, and makes growing columns when asked."""
@@ -58,33 +106,51 @@ class Draft(View):
         """Begin columns that are all null."""
         for name in names:
             self.set_column(name, pd.Series(np.full(self.rows, None), dtype=object, name=name))
-            self._growing[name] = [None] * self.rows
+            self._series.pop(name)
+            self._growing[name] = _Growing(self.rows)
 
-    def put(self, row: int, values: dict[str, Any]) -> None:
+    def put(self, row: int, values: Mapping[str, Any]) -> None:
         """Enter one finished row of growing columns."""
         for name, value in values.items():
-            self._growing[name][row] = value
-            self._forget(name)
+            self._growing[name].put(row, value)
+        if self._is_read:
+            self._forget(values)
+            self._is_read = False
 
     def series(self, name: str) -> pd.Series:
         """Give a column; one that grows is made from what is there."""
         if name in self._growing and name not in self._series:
-            self._series[name] = infer(self._growing[name], name)
+            self._is_read = True
+            self._series[name] = infer(self._growing[name].cells, name)
         return super().series(name)
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
         """Give one value; of a column that grows without making a column of it."""
         if name in self._growing:
-            value = self._growing[name][row]
+            value = self._growing[name].cells[row]
             return pd.NA if value is None else own(value)
         return super().cell(name, row)
 
-    def _forget(self, name: str) -> None:
-        """Drop what was made from an older state of a column."""
-        for made in (self._series, self._cells, self._comparable):
-            made.pop(name, None)
-        for names in [names for names in self._lookups if name in names]:
-            del self._lookups[names]
+    def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:
+        """Make a frame; of columns that grow without making whole ones for a few rows."""
+        growing = [name for name in dict.fromkeys(names) if name in self._growing]
+        if rows is None or not growing:
+            return super().frame(names, rows)
+        made = super().frame([name for name in names if name not in self._growing], rows)
+        for name in growing:
+            part = owned(self._growing[name].part(name, rows))
+            made.insert(list(dict.fromkeys(names)).index(name), name, part)
+        return made
+
+    def _forget(self, names: Iterable[str]) -> None:
+        """Drop what was made from an older state of columns."""
+        gone = set(names)
+        for made in (self._series, self._cells, self._plain, self._comparable, self._ordered):
+            for name in gone:
+                made.pop(name, None)
+        for joined in (self._lookups, self._frames):
+            for key in [key for key in joined if not gone.isdisjoint(key)]:
+                del joined[key]
 
 
 class RunTables:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,29 +23,38 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 class Comparable:
     """A column made comparable: its cells, and how a value becomes one of their kind."""
 
-    cells: list[Cell]
+    cells: Sequence[Cell]
     convert: Callable[[object], Cell]
     kind: str
 
 
-def comparable(series: pd.Series) -> Comparable:
+def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
     """Make the cells of `series` comparable by the kind of its dtype.
 
     Numbers compare as numbers, truth values as such, times as times; categories compare as what
     they hold, and everything else as text.
+
+    Parameters
+    ----------
+    series : Series
+        A column.
+    values : sequence
+        What it holds, row by row. The result may share it.
     """
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
-        kinds = comparable(pd.Series(dtype.categories))
+        held = pd.Series(dtype.categories)
+        kinds = comparable(held, held.tolist())
         codes = series.cat.codes.tolist()
-        cells = [kinds.cells[code] if code >= 0 else None for code in codes]
-        return Comparable(cells, kinds.convert, kinds.kind)
+        found = [kinds.cells[code] if code >= 0 else None for code in codes]
+        return Comparable(found, kinds.convert, kinds.kind)
     kind, convert = _conversion(series)
-    values = series.tolist()
-    if kind == "text":
-        cells = [None if _is_null(value) else str(value) for value in values]
-    else:
-        cells = [None if _is_null(value) else value for value in values]
+    cells = values
+    if kind == "text" and not isinstance(dtype, pd.StringDtype):
+        cells = [str(value) for value in values]
+    missing = series.isna().to_numpy()
+    if missing.any():
+        cells = [None if gone else cell for cell, gone in zip(cells, missing.tolist(), strict=True)]
     return Comparable(cells, convert, kind)
 
 
@@ -69,11 +78,6 @@ def _conversion(series: pd.Series) -> tuple[str, Callable[[object], Cell]]:
     if isinstance(dtype, pd.PeriodDtype):
         return "a period", lambda value: _period(value, dtype.freq)
     return "text", str
-
-
-def _is_null(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
-    """Tell whether a cell is null; a list or array in an object column is not."""
-    return value is None or (bool(pd.api.types.is_scalar(value)) and bool(pd.isna(value)))
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - what pandas reads, pandas checks

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import difflib
-from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from operator import itemgetter
 from typing import Any, NoReturn, Protocol
 
 import pandas as pd
 
 from tablevault.engine.reference.compare import POSITIONS, Comparable, is_scalar
 from tablevault.engine.reference.grammar import Condition, Reference, Template, Word
-from tablevault.engine.reference.view import INDEX, View
+from tablevault.engine.reference.view import INDEX, Between, Equal, View
 from tablevault.errors import TableReferenceError
 from tablevault.names import SELF
 
@@ -180,8 +178,9 @@ def _check_column(column: str, reference: Reference, names: Sequence[str], scope
 
 
 def _rows(reference: Reference, view: View, scope: _Scope) -> Sequence[int]:
-    """Give the rows that fulfil all conditions, in order: those on equality first, by hash."""
-    equal: list[tuple[str, object]] = []
+    """Give the rows that fulfil all conditions, in ascending order."""
+    equal: list[Equal] = []
+    between: list[Between] = []
     later: list[tuple[str, Condition]] = []
     for condition in reference.conditions:
         key = _word(condition.key, scope)
@@ -190,37 +189,14 @@ def _rows(reference: Reference, view: View, scope: _Scope) -> Sequence[int]:
             later.append((key, condition))
         else:
             equal.append((key, _typed(key, condition.low, view.comparable(key), reference, scope)))
-    rows: Sequence[int] = range(view.rows)
-    if equal:
-        equal.sort(key=itemgetter(0))
-        found = view.lookup(tuple(key for key, _ in equal))
-        rows = found.get(tuple(value for _, value in equal), ())
     for key, condition in later:
-        rows = _narrow(rows, key, condition, view, (reference, scope))
-    return rows
-
-
-def _narrow(
-    rows: Sequence[int],
-    key: str,
-    condition: Condition,
-    view: View,
-    place: tuple[Reference, _Scope],
-) -> Sequence[int]:
-    """Keep the rows, which are in ascending order, that fulfil one condition."""
-    column = POSITIONS if key == INDEX else view.comparable(key)
-    low = _typed(key, condition.low, column, *place)
-    high = low if condition.high is None else _typed(key, condition.high, column, *place)
-    if low is None or high is None:
-        return ()
-    if key != INDEX:
-        return [
-            row for row in rows if (cell := column.cells[row]) is not None and low <= cell < high
-        ]
-    if condition.high is None:
-        first = bisect_left(rows, low)
-        return rows[first : first + 1] if first < len(rows) and rows[first] == low else ()
-    return rows[bisect_left(rows, low) : bisect_left(rows, high)]
+        column = POSITIONS if key == INDEX else view.comparable(key)
+        low = _typed(key, condition.low, column, reference, scope)
+        if condition.high is None:
+            equal.append((key, low))
+        else:
+            between.append((key, low, _typed(key, condition.high, column, reference, scope)))
+    return view.matching(equal, between)
 
 
 def _typed(

@@ -3,23 +3,36 @@
 from __future__ import annotations
 
 import copy
+import datetime as dt
+import decimal
 import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Sequence
+from operator import itemgetter
+from typing import Any, TypeAlias
 
 import numpy as np
 import pandas as pd
 
-from tablevault.engine.reference.compare import Comparable, comparable
+from tablevault.engine.reference.compare import Cell, Comparable, comparable
+from tablevault.engine.reference.search import Lookup, Ordered
 
 INDEX = "index"
 """The pseudo column that every table has: the position of the row, from 0."""
 
-_IMMUTABLE = (str, int, float, bool, bytes, np.generic, pd.Timestamp, pd.Timedelta, type(None))
+_IMMUTABLE = (
+    str, int, float, bool, bytes, type(None), type(pd.NA), np.generic, dt.date, dt.time,
+    dt.timedelta, decimal.Decimal, pd.Period,
+)  # fmt: skip
+# Looking at so many rows costs less than ordering a column that is not ordered yet.
+_FEW = 32
 
 Fetch = Callable[[Sequence[str]], pd.DataFrame]
-Lookup = Mapping[tuple[object, ...], Sequence[int]]
+Equal: TypeAlias = tuple[str, Cell]
+"""A column and what its cell has to be."""
+Between: TypeAlias = tuple[str, Cell, Cell]
+"""A column, what its cell has to be at least, and what it has to be below."""
 
 
 class View:
@@ -31,15 +44,24 @@ class View:
         All columns of the table, in order.
     fetch : callable
         Gives a frame of the named columns, rows in order. Called at most once for a column.
+
+    Attributes
+    ----------
+    growing : collection of str
+        Columns whose cells may still change, so that nothing made of them stays true.
     """
 
     def __init__(self, names: Sequence[str], fetch: Fetch) -> None:
         self.names = tuple(names)
+        self.growing: Collection[str] = ()
         self._fetch = fetch
         self._series: dict[str, pd.Series] = {}
         self._cells: dict[str, list[Any]] = {}
+        self._plain: dict[str, bool] = {}
         self._comparable: dict[str, Comparable] = {}
+        self._ordered: dict[str, Ordered | None] = {}
         self._lookups: dict[tuple[str, ...], Lookup] = {}
+        self._frames: dict[tuple[str, ...], tuple[pd.DataFrame, tuple[str, ...]]] = {}
         self._rows: int | None = None
         self._lock = threading.RLock()
 
@@ -69,54 +91,137 @@ class View:
             self.load([name])
         return self._series[name]
 
-    def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
-        """Give one value, as a Python object of its own."""
+    def cells(self, name: str) -> Sequence[Any]:
+        """Give the values of a column as Python objects; they stay the property of the view."""
         if name == INDEX:
-            return row
+            return range(self.rows)
         cells = self._cells.get(name)
         if cells is None:
             with self._lock:
                 cells = self._cells[name] = _cells(self.series(name))
-        return own(cells[row])
+        return cells
+
+    def is_plain(self, name: str) -> bool:
+        """Tell whether no cell of a column can be changed, so that it may be handed out itself."""
+        if name == INDEX:
+            return True
+        plain = self._plain.get(name)
+        if plain is None:
+            with self._lock:
+                plain = self._plain[name] = _is_plain(self.series(name), self.cells(name))
+        return plain
+
+    def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
+        """Give one value, as a Python object of its own."""
+        return own(self.cells(name)[row])
 
     def comparable(self, name: str) -> Comparable:
         """Give a column made comparable."""
         found = self._comparable.get(name)
         if found is None:
             with self._lock:
-                found = self._comparable[name] = comparable(self.series(name))
+                found = comparable(self.series(name), self.cells(name))
+                self._comparable[name] = found
         return found
 
     def lookup(self, names: tuple[str, ...]) -> Lookup:
-        """Give the rows of each combination of values in `names`; rows with a null have none.
+        """Give the rows of each combination of values in `names`.
 
         Made once, so that a reference with a key for each row costs one pass, not one a row.
         """
         found = self._lookups.get(names)
         if found is None:
             with self._lock:
-                found = self._lookups[names] = self._hash(names)
+                found = Lookup([self.comparable(name).cells for name in names])
+                self._lookups[names] = found
         return found
+
+    def matching(self, equal: Sequence[Equal], between: Sequence[Between]) -> Sequence[int]:
+        """Give the rows that fulfil all conditions, in ascending order.
+
+        Parameters
+        ----------
+        equal, between : sequence of tuple
+            Conditions, at least one; cells are of their columns' kind, None where no cell
+            matches. ``index`` may be among the columns.
+        """
+        if any(None in condition[1:] for condition in (*equal, *between)):
+            return ()
+        # One lookup for two conditions on the same columns, in whatever order they are written.
+        keyed = sorted((each for each in equal if each[0] != INDEX), key=itemgetter(0))
+        rows: Sequence[int] = range(self.rows)
+        if keyed:
+            lookup = self.lookup(tuple(name for name, _ in keyed))
+            rows = lookup.rows([cell for _, cell in keyed])
+        for name, cell in equal:
+            if name == INDEX:
+                at = bisect_left(rows, cell)
+                rows = rows[at : at + 1] if at < len(rows) and rows[at] == cell else ()
+        for name, low, high in between:
+            if name == INDEX:
+                rows = rows[bisect_left(rows, low) : bisect_left(rows, high)]
+        return self._within(rows, [each for each in between if each[0] != INDEX])
 
     def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:
         """Make a frame of its own memory; it keeps the positions of its rows as index."""
-        self.load(names)
-        columns = {}
-        for name in names:
-            series = self.series(name)
-            columns[name] = owned(series if rows is None else series.iloc[list(rows)])
-        if columns:
-            return pd.DataFrame(columns, copy=False)
-        return pd.DataFrame(index=pd.RangeIndex(self.rows) if rows is None else pd.Index(rows))
+        names = tuple(dict.fromkeys(names))
+        if not names:
+            return pd.DataFrame(index=pd.RangeIndex(self.rows) if rows is None else pd.Index(rows))
+        whole, changeable = self._whole(names)
+        if rows is None:
+            made = whole.copy()
+        elif len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+            # A slice costs a third of what taking by positions does (pandas 3.1).
+            made = whole.iloc[rows[0] : rows[-1] + 1].copy()
+        else:
+            made = whole.take(list(rows))
+        for name in changeable:
+            made[name] = owned(made[name])
+        return made
 
-    def _hash(self, names: tuple[str, ...]) -> Lookup:
-        """Collect the rows of each combination of values."""
-        lookup: dict[tuple[object, ...], list[int]] = {}
-        columns = [self.comparable(name).cells for name in names]
-        for row, key in enumerate(zip(*columns, strict=True)):
-            if None not in key:
-                lookup.setdefault(key, []).append(row)
-        return lookup
+    def _within(self, rows: Sequence[int], between: list[Between]) -> Sequence[int]:
+        """Keep the rows whose cells are in all ranges; if these are many, by ordered columns."""
+        if isinstance(rows, range) and len(rows) > _FEW:
+            found = [
+                (ordered, ordered.span(low, high))
+                for name, low, high in between
+                if (ordered := self._in_order(name)) is not None
+            ]
+            ordered, span = min(found, key=lambda each: len(each[1]), default=(None, rows))
+            if ordered is not None and len(span) < len(rows):
+                within = rows
+                rows = [row for row in ordered.rows(span) if row in within]
+        for name, low, high in between:
+            cells = self.comparable(name).cells
+            rows = [row for row in rows if (cell := cells[row]) is not None and low <= cell < high]
+        return rows
+
+    def _in_order(self, name: str) -> Ordered | None:
+        """Give a column in order from the second time on: ordering costs some ten passes."""
+        if name in self.growing:
+            return None
+        with self._lock:
+            if name not in self._ordered:
+                self._ordered[name] = None
+                return None
+            ordered = self._ordered[name]
+            if ordered is None:
+                ordered = self._ordered[name] = Ordered(self.comparable(name).cells)
+            return ordered
+
+    def _whole(self, names: tuple[str, ...]) -> tuple[pd.DataFrame, tuple[str, ...]]:
+        """Give a frame of whole columns, and which of these hold objects that can be changed."""
+        found = self._frames.get(names)
+        if found is None:
+            self.load(names)
+            columns = {name: self.series(name) for name in names}
+            objects = [name for name, series in columns.items() if series.dtype == object]
+            found = (
+                pd.DataFrame(columns, copy=False),
+                tuple(name for name in objects if not self.is_plain(name)),
+            )
+            self._frames[names] = found
+        return found
 
 
 def _cells(series: pd.Series) -> list[Any]:
@@ -126,6 +231,13 @@ def _cells(series: pd.Series) -> list[Any]:
     if isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
         return [pd.NA if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells]
     return cells
+
+
+def _is_plain(series: pd.Series, cells: Sequence[Any]) -> bool:
+    """Tell whether a column holds nothing that can be changed."""
+    if series.dtype.kind in "iufbmM" or isinstance(series.dtype, pd.StringDtype):
+        return True
+    return all(isinstance(cell, _IMMUTABLE) for cell in cells)
 
 
 def own(value: Any) -> Any:  # noqa: ANN401 - a cell holds anything
