@@ -55,23 +55,32 @@ def _link_or_copy(source: Path, target: Path, *, may_link: bool) -> None:
 
 def _reflink(source: Path, target: Path) -> bool:
     """Share the blocks of `source` copy-on-write, where the file system can (btrfs, xfs)."""
-    if sys.platform != "linux":
-        return False
-    import fcntl
-
     with source.open("rb") as reader:
         try:
             descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         except FileExistsError:
             return False
         try:
-            fcntl.ioctl(descriptor, _FICLONE, reader.fileno())
-        except OSError:
-            Path(target).unlink()
-            return False
+            cloned = clone(reader.fileno(), descriptor)
         finally:
             os.close(descriptor)
+    if not cloned:
+        target.unlink()
+        return False
     _copy_mtime(source, target)
+    return True
+
+
+def clone(source: int, target: int) -> bool:
+    """Give the file open as `target` the blocks of `source`; False where that cannot be done."""
+    if sys.platform != "linux":
+        return False
+    import fcntl
+
+    try:
+        fcntl.ioctl(target, _FICLONE, source)
+    except OSError:
+        return False
     return True
 
 

@@ -21,6 +21,7 @@ from tablevault.errors import TVFileError
 from tablevault.names import ObjectId
 from tablevault.objects import links
 from tablevault.objects.ledger import Ledger, Stamp
+from tablevault.objects.partial import Partial
 from tablevault.objects.pointer import Pointer
 
 _BLOCK = 1 << 20
@@ -35,6 +36,18 @@ class Fetch(Protocol):
 
     def __call__(self, pointer: Pointer) -> None:
         """Make the object of `pointer` present in the store, or raise."""
+
+
+class Written(Protocol):
+    """A file beside the store, whole and durable: its next place is in it."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is now, in the file system of the store."""
+
+    @property
+    def pointer(self) -> Pointer:
+        """The pointer of its bytes, which were hashed as they were written."""
 
 
 class Draft(io.RawIOBase, IO[bytes]):
@@ -143,13 +156,25 @@ class ObjectStore:
         """Remove the temporary files of `owner`."""
         shutil.rmtree(self._scratch / owner, ignore_errors=True)
 
+    def partial(self, pointer: Pointer) -> Partial:
+        """Give the place where an object that comes from elsewhere is brought together."""
+        return Partial(self._scratch.parent / "incomplete" / pointer.oid, pointer)
+
+    def sweep_partials(self, older_than_s: float) -> None:
+        """Remove what nobody has added to for so long; it can be brought again from the start."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._scratch.parent / "incomplete"):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime > older_than_s:
+                        Path(entry.path).unlink()
+
     def missing(self, drafts: Iterable[Draft]) -> list[ObjectId]:
         """Name the objects that :meth:`keep` would add; call it within :meth:`locked`."""
         pointers = (draft.pointer for draft in drafts)
         return [pointer.oid for pointer in pointers if not self.has(pointer)]
 
-    def keep(self, drafts: Sequence[Draft]) -> None:
-        """Move closed drafts into the store; call it within :meth:`locked`."""
+    def keep(self, drafts: Sequence[Written]) -> None:
+        """Move finished drafts into the store; call it within :meth:`locked`."""
         folders: set[Path] = set()
         stamps: list[tuple[ObjectId, Stamp]] = []
         for draft in drafts:
