@@ -93,6 +93,25 @@ class TVFormatError(TVArgumentError):
     """A vault written in a format newer than this release can read."""
 
 
+class TVRemoteError(TableVaultError):
+    """A remote that is unknown, cannot be reached or refuses: what was asked did not happen."""
+
+
+class TVCredentialsError(TVRemoteError):
+    """A remote wants credentials; there are none, or it does not accept those that there are."""
+
+
+class TVTransferError(TVRemoteError):
+    """An object that a remote does not have, does not take, or gives wrongly."""
+
+
+class TVOutcomeUnknownError(TableVaultError):
+    """The connection was lost before the remote answered: it may have done what was asked, or not.
+
+    On purpose no :class:`TVRemoteError`: whoever catches that one knows that nothing happened.
+    """
+
+
 class TableReferenceError(TableVaultError):
     """A table reference that is malformed or cannot be resolved.
 

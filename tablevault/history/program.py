@@ -1,0 +1,62 @@
+"""Runs the git program, in the repository that is meant and in no other."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from tablevault.errors import TVRemoteError
+
+# `git rev-parse --local-env-vars`, but for what carries `git -c key=value`: git sets these for its
+# hooks, and they would turn every git that a hook calls to the repository of the hook.
+_OF_ONE_REPOSITORY = frozenset(
+    {
+        "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+        "GIT_COMMON_DIR",
+        "GIT_CONFIG",
+        "GIT_DIR",
+        "GIT_GRAFT_FILE",
+        "GIT_IMPLICIT_WORK_TREE",
+        "GIT_INDEX_FILE",
+        "GIT_INTERNAL_SUPER_PREFIX",
+        "GIT_NAMESPACE",
+        "GIT_NO_REPLACE_OBJECTS",
+        "GIT_OBJECT_DIRECTORY",
+        "GIT_PREFIX",
+        "GIT_QUARANTINE_PATH",
+        "GIT_REPLACE_REF_BASE",
+        "GIT_SHALLOW_FILE",
+        "GIT_WORK_TREE",
+    }
+)
+
+
+def run_git(arguments: Sequence[str], folder: Path | None = None, *, text: bytes = b"") -> bytes:
+    """Run git in `folder`, give it `text` to read, and give what it printed.
+
+    Raises
+    ------
+    TVRemoteError
+        git is not installed, or ended with an error.
+    """
+    command = ["git", *arguments]
+    try:
+        done = subprocess.run(
+            command, input=text, capture_output=True, cwd=folder, env=environment(), check=False
+        )
+    except FileNotFoundError as error:
+        raise TVRemoteError(
+            f"The program git cannot be run: {error.strerror}.",
+            "Remotes need it: install git, and see that it is on the PATH.",
+        ) from error
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        raise TVRemoteError(f"`git {arguments[0]}` failed: {said}")
+    return done.stdout
+
+
+def environment() -> dict[str, str]:
+    """Give the environment for programs that git or we start, without another repository's."""
+    return {name: value for name, value in os.environ.items() if name not in _OF_ONE_REPOSITORY}
