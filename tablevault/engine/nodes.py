@@ -5,11 +5,20 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, TypeAlias
 
 import pandas as pd
 
-from tablevault.engine.reference import Reference, Tables, Template, evaluate, parse_template
+from tablevault.engine.reference import (
+    ByRow,
+    Reference,
+    Tables,
+    Template,
+    by_row,
+    evaluate,
+    parse_template,
+)
 from tablevault.errors import TVBuilderError
 
 LARGEST = 100_000
@@ -102,6 +111,50 @@ def grow(node: Node, tables: Tables, row: int | None = None) -> Any:  # noqa: AN
             return {_key(item, tables, row) for item in items}
         case _:
             return node
+
+
+def grower(node: Node, tables: Tables) -> ByRow:
+    """Give a function of the row that gives what `grow` gives, results and errors alike.
+
+    What is the same for all rows is done once, at the first of them. From then on no column of
+    `tables` may change, but for those that are ``growing``.
+    """
+    match node:
+        case Template():
+            return by_row(node, tables)
+        case ListNode(items):
+            return _list_grower(items, tables)
+        case MapNode(pairs):
+            return _map_grower(pairs, tables)
+        case SetNode():
+            return partial(grow, node, tables)
+        case _:
+            return lambda _: node
+
+
+def _list_grower(items: tuple[Node, ...], tables: Tables) -> ByRow:
+    """Give the function of a list."""
+    if all(isinstance(item, Scalar) for item in items):
+        return lambda _: list(items)
+    growers = [grower(item, tables) for item in items]
+    return lambda row: [each(row) for each in growers]
+
+
+def _map_grower(pairs: tuple[tuple[Node, Node], ...], tables: Tables) -> ByRow:
+    """Give the function of a mapping."""
+    same = {key: item for key, item in pairs if isinstance(key, Scalar)}
+    if len(same) < len(pairs):  # a reference, or 1 and true, which are one key
+        return partial(grow, MapNode(pairs), tables)
+    growers = [(key, grower(i, tables)) for key, i in pairs if not isinstance(i, Scalar)]
+
+    def call(row: int) -> dict[Any, Any]:
+        """Fill in what depends on the row."""
+        made: dict[Any, Any] = same.copy()
+        for key, each in growers:
+            made[key] = each(row)
+        return made
+
+    return call
 
 
 def _key(node: Node, tables: Tables, row: int | None) -> Any:  # noqa: ANN401 - as above

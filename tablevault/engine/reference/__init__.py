@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from tablevault.engine.reference.compile import ByRow, by_row
 from tablevault.engine.reference.evaluate import Tables, check, evaluate
 from tablevault.engine.reference.grammar import Condition, Reference, Template, parse_template
 from tablevault.engine.reference.view import View
 
 __all__ = [
+    "ByRow",
     "Condition",
     "Reference",
     "Tables",
     "Template",
     "View",
+    "by_row",
     "check",
     "evaluate",
     "parse_template",

@@ -21,11 +21,15 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """A column made comparable: its cells, and how a value becomes one of their kind."""
+    """A column made comparable: its cells, and how a value becomes one of their kind.
+
+    A value whose type is exactly `same` is one already.
+    """
 
     cells: Sequence[Cell]
     convert: Callable[[object], Cell]
     kind: str
+    same: type | None = None
 
 
 def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
@@ -47,7 +51,7 @@ def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
         kinds = comparable(held, held.tolist())
         codes = series.cat.codes.tolist()
         found = [kinds.cells[code] if code >= 0 else None for code in codes]
-        return Comparable(found, kinds.convert, kinds.kind)
+        return Comparable(found, kinds.convert, kinds.kind, kinds.same)
     kind, convert = _conversion(series)
     cells = values
     if kind == "text" and not isinstance(dtype, pd.StringDtype):
@@ -55,7 +59,7 @@ def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
     missing = series.isna().to_numpy()
     if missing.any():
         cells = [None if gone else cell for cell, gone in zip(cells, missing.tolist(), strict=True)]
-    return Comparable(cells, convert, kind)
+    return Comparable(cells, convert, kind, {str: str, _number: int}.get(convert))
 
 
 def is_scalar(value: object) -> bool:
@@ -130,5 +134,5 @@ def _duration(value: object) -> pd.Timedelta:
     return pd.Timedelta(_plain(value))
 
 
-POSITIONS = Comparable([], _number, "a number")
+POSITIONS = Comparable([], _number, "a number", int)
 """The pseudo column ``index``, whose cells are the positions themselves."""

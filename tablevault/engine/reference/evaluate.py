@@ -26,16 +26,16 @@ class Tables(Protocol):
 
 
 @dataclass(slots=True)
-class _Scope:
+class Scope:
     """What one evaluation knows: the tables, the current row if any, the template."""
 
     tables: Tables
     row: int | None
     template: Template
 
-    def fixed(self) -> _Scope:
+    def fixed(self) -> Scope:
         """Give the same scope without a row: which instance is read is fixed for a whole run."""
-        return self if self.row is None else _Scope(self.tables, None, self.template)
+        return self if self.row is None else Scope(self.tables, None, self.template)
 
     def fail(self, message: str, reference: Reference, hint: str = "") -> NoReturn:
         """Raise `message` with the place of `reference`."""
@@ -78,7 +78,7 @@ def evaluate(template: Template, tables: Tables, row: int | None = None) -> Any:
         A table, column or row that is not there, a value that does not fit the dtype of its
         column, a nested reference that gives no scalar, or a frame inside text.
     """
-    scope = _Scope(tables, row, template)
+    scope = Scope(tables, row, template)
     if (whole := template.whole) is not None:
         return _result(whole, scope)
     return "".join(part if isinstance(part, str) else _text(part, scope) for part in template.parts)
@@ -101,18 +101,18 @@ def check(template: Template, tables: Tables, own: Sequence[str]) -> None:
     TableReferenceError
         A table, instance or column does not exist.
     """
-    scope = _Scope(tables, None, template)
+    scope = Scope(tables, None, template)
     for reference in template.references():
         if not isinstance(reference.table, str) or not isinstance(reference.selector, str):
             continue
-        names = own if reference.table == SELF else _view(reference, scope).names
+        names = own if reference.table == SELF else view_of(reference, scope).names
         keys = (condition.key for condition in reference.conditions)
         for word in (*(reference.columns or ()), *keys):
             if isinstance(word, str):
                 _check_column(word, reference, names, scope)
 
 
-def _text(reference: Reference, scope: _Scope) -> str:
+def _text(reference: Reference, scope: Scope) -> str:
     """Give the result as the text that is spliced into other text."""
     result = _result(reference, scope)
     if isinstance(result, pd.DataFrame):
@@ -124,15 +124,15 @@ def _text(reference: Reference, scope: _Scope) -> str:
     return str(result)
 
 
-def _result(reference: Reference, scope: _Scope) -> Any:  # noqa: ANN401 - as above
+def _result(reference: Reference, scope: Scope) -> Any:  # noqa: ANN401 - as above
     """Give the object that a reference means, simplified by its shape."""
-    view = _view(reference, scope)
-    columns = _columns(reference, view, scope)
+    view = view_of(reference, scope)
+    columns = columns_of(reference, view, scope)
     if not reference.conditions:
         if columns == (INDEX,) and reference.table == SELF:
             return _current_row(reference, scope)
         return view.frame(columns, None)
-    rows = _rows(reference, view, scope)
+    rows = rows_of(reference, view, scope)
     if len(rows) == 0:
         return None
     if len(columns) != 1:
@@ -142,15 +142,15 @@ def _result(reference: Reference, scope: _Scope) -> Any:  # noqa: ANN401 - as ab
     return [view.cell(columns[0], row) for row in rows]
 
 
-def _view(reference: Reference, scope: _Scope) -> View:
+def view_of(reference: Reference, scope: Scope) -> View:
     """Find the table of a reference."""
     table, selector = reference.table, reference.selector
     if not isinstance(table, str):
-        table = _word(table, scope.fixed())
+        table = name_of(table, scope.fixed())
     if table == SELF:
         selector = ""
     elif not isinstance(selector, str):
-        selector = _word(selector, scope.fixed())
+        selector = name_of(selector, scope.fixed())
     try:
         return scope.tables.view(table, selector)
     except TableReferenceError as error:
@@ -158,17 +158,17 @@ def _view(reference: Reference, scope: _Scope) -> View:
         raise TableReferenceError(error.message, error.hint, **facts) from error
 
 
-def _columns(reference: Reference, view: View, scope: _Scope) -> tuple[str, ...]:
+def columns_of(reference: Reference, view: View, scope: Scope) -> tuple[str, ...]:
     """Give the columns that a reference asks for, each of which is there."""
     if reference.columns is None:
         return view.names
-    columns = tuple(_word(column, scope) for column in reference.columns)
+    columns = tuple(name_of(column, scope) for column in reference.columns)
     for column in columns:
         _check_column(column, reference, view.names, scope)
     return columns
 
 
-def _check_column(column: str, reference: Reference, names: Sequence[str], scope: _Scope) -> None:
+def _check_column(column: str, reference: Reference, names: Sequence[str], scope: Scope) -> None:
     """Refuse a column that the table does not have."""
     if column in names or column == INDEX:
         return
@@ -177,30 +177,30 @@ def _check_column(column: str, reference: Reference, names: Sequence[str], scope
     scope.fail(f'Table "{reference.table}" has no column "{column}".', reference, hint)
 
 
-def _rows(reference: Reference, view: View, scope: _Scope) -> Sequence[int]:
+def rows_of(reference: Reference, view: View, scope: Scope) -> Sequence[int]:
     """Give the rows that fulfil all conditions, in ascending order."""
     equal: list[Equal] = []
     between: list[Between] = []
     later: list[tuple[str, Condition]] = []
     for condition in reference.conditions:
-        key = _word(condition.key, scope)
+        key = name_of(condition.key, scope)
         _check_column(key, reference, view.names, scope)
         if key == INDEX or condition.high is not None:
             later.append((key, condition))
         else:
-            equal.append((key, _typed(key, condition.low, view.comparable(key), reference, scope)))
+            equal.append((key, typed(key, condition.low, view.comparable(key), reference, scope)))
     for key, condition in later:
         column = POSITIONS if key == INDEX else view.comparable(key)
-        low = _typed(key, condition.low, column, reference, scope)
+        low = typed(key, condition.low, column, reference, scope)
         if condition.high is None:
             equal.append((key, low))
         else:
-            between.append((key, low, _typed(key, condition.high, column, reference, scope)))
+            between.append((key, low, typed(key, condition.high, column, reference, scope)))
     return view.matching(equal, between)
 
 
-def _typed(
-    key: str, word: Word | None, column: Comparable, reference: Reference, scope: _Scope
+def typed(
+    key: str, word: Word | None, column: Comparable, reference: Reference, scope: Scope
 ) -> Any:  # noqa: ANN401 - a cell of any column
     """Turn the value of a condition into a cell of its column; None when nothing can match."""
     value = _current_row(reference, scope) if word is None else _scalar(word, scope)
@@ -217,7 +217,7 @@ def _typed(
         ) from error
 
 
-def _current_row(reference: Reference, scope: _Scope) -> int:
+def _current_row(reference: Reference, scope: Scope) -> int:
     """Give the position of the current row."""
     if scope.row is None:
         scope.fail(
@@ -229,7 +229,7 @@ def _current_row(reference: Reference, scope: _Scope) -> int:
     return scope.row
 
 
-def _scalar(word: Word, scope: _Scope) -> Any:  # noqa: ANN401 - a cell of any column
+def _scalar(word: Word, scope: Scope) -> Any:  # noqa: ANN401 - a cell of any column
     """Give the one value that a word means; a frame of one cell counts as that cell."""
     if isinstance(word, str):
         return word
@@ -243,7 +243,7 @@ def _scalar(word: Word, scope: _Scope) -> Any:  # noqa: ANN401 - a cell of any c
     return value
 
 
-def _word(word: Word, scope: _Scope) -> str:
+def name_of(word: Word, scope: Scope) -> str:
     """Give the name that a word means."""
     if isinstance(word, str):
         return word
