@@ -100,7 +100,8 @@ class TableVault:
             Each instance keeps its artifacts for ever; else the table has one artifact folder,
             which a new instance with artifacts replaces.
         has_side_effects : bool, default False
-            A new instance makes all earlier ones inactive.
+            Running the builders invalidates what earlier instances describe: all of them are
+            inactive from the moment the first function is called.
         description : str, default ""
             Summary of the table.
         process_id : str, default ""

@@ -6,10 +6,14 @@ import sqlite3
 from collections.abc import Iterable
 
 from tablevault.errors import TVFileError
+from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path
 from tablevault.objects.pointer import Pointer
+
+DEACTIVATION = "deactivate_instances"
+"""The operation that makes earlier instances inactive while an execution begins to call."""
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (ref TEXT PRIMARY KEY, commit_id TEXT);
@@ -32,7 +36,12 @@ CREATE INDEX IF NOT EXISTS instances_by_table
     ON instances (table_id, materialized_at, instance_id);
 CREATE INDEX IF NOT EXISTS instances_by_version
     ON instances (table_id, version, materialized_at, instance_id);
-CREATE TABLE IF NOT EXISTS inactive (instance_id TEXT PRIMARY KEY) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS inactive (
+    instance_id TEXT, cause TEXT, PRIMARY KEY (instance_id, cause)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS revived (
+    instance_id TEXT, cause TEXT, PRIMARY KEY (instance_id, cause)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gone (
     subject TEXT PRIMARY KEY, commit_id TEXT, at TEXT, author TEXT
 ) WITHOUT ROWID;
@@ -43,7 +52,8 @@ CREATE INDEX IF NOT EXISTS objects_by_instance ON objects (instance_id);
 """
 """Facts about instances are keyed by ids, so commits may be folded in any order that a merge of
 several histories gives. `gone` holds deleted instances and tables: an instance is gone when its
-table is."""
+table is. `inactive` says which process made an instance inactive, `revived` which process took
+that back: an instance is active when each of its causes was."""
 
 
 TABLES = (
@@ -54,6 +64,7 @@ TABLES = (
     "renames",
     "instances",
     "inactive",
+    "revived",
     "gone",
     "objects",
 )
@@ -107,14 +118,27 @@ def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: 
         )
     if instance_id := message.first("Vault-Instance"):
         _fold_instance(connection, repository, commit, instance_id)
-    for other in message.every("Vault-Deactivates"):
-        connection.execute("INSERT OR IGNORE INTO inactive VALUES (?)", (other,))
+    _fold_activity(connection, message)
     for subject in message.every("Vault-Deletes"):
         connection.execute(
             _earliest("gone", "subject", "at", columns=4),
             (subject, commit.id, message.first("Vault-Time"), commit.author),
         )
     _fold_table(connection, commit)
+
+
+def _fold_activity(connection: sqlite3.Connection, message: Message) -> None:
+    """Enter which instances a process made inactive, or active again.
+
+    What a child deactivated at the start of an execution was deactivated by the execution.
+    """
+    is_child = message.first("Vault-Operation") == DEACTIVATION
+    cause = message.first("Vault-Parent-Process" if is_child else "Vault-Process")
+    for table, trailer in (("inactive", "Vault-Deactivates"), ("revived", "Vault-Reactivates")):
+        connection.executemany(
+            f"INSERT OR IGNORE INTO {table} VALUES (?, ?)",  # noqa: S608 - constants
+            [(instance_id, cause) for instance_id in message.every(trailer)],
+        )
 
 
 def _fold_table(connection: sqlite3.Connection, commit: Commit) -> None:

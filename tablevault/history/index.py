@@ -13,14 +13,17 @@ from tablevault.history.repository import Repository
 from tablevault.names import CommitId, InstanceId, ObjectId, TableId
 from tablevault.objects.disposable import Disposable
 
+_ACTIVE = (
+    "NOT EXISTS (SELECT 1 FROM inactive LEFT JOIN revived USING (instance_id, cause) "
+    "WHERE inactive.instance_id = instances.instance_id AND revived.cause IS NULL)"
+)
 _COLUMNS = (
     "instances.instance_id, table_id, table_name, version, instances.commit_id, "
-    "materialized_at, success, inactive.instance_id IS NULL, "
+    f"materialized_at, success, {_ACTIVE}, "
     "COALESCE(gone.at, table_gone.at), COALESCE(gone.author, table_gone.author)"
 )
 _FROM = (
-    "instances LEFT JOIN inactive ON inactive.instance_id = instances.instance_id "
-    "LEFT JOIN gone ON gone.subject = instances.instance_id "
+    "instances LEFT JOIN gone ON gone.subject = instances.instance_id "
     "LEFT JOIN gone AS table_gone ON table_gone.subject = table_id"
 )
 _TRIES = 5
@@ -86,12 +89,17 @@ class Index:
         if version:
             where += " AND version = ?"
         if active:
-            where += " AND inactive.instance_id IS NULL"
+            where += f" AND {_ACTIVE}"
         if successful:
             where += " AND success"
         arguments = (table_id, version) if version else (table_id,)
         rows = self._instances(where, arguments, last=True)
         return rows[0] if rows else None
+
+    def deactivated_by(self, process_id: str) -> list[InstanceId]:
+        """List the instances that a process made inactive, whether or not it took that back."""
+        rows = self._query("SELECT instance_id FROM inactive WHERE cause = ?", (process_id,))
+        return [InstanceId(row[0]) for row in rows]
 
     def table_of_deleted(self, name: str) -> TableId | None:
         """Find the table that carried `name` last, deleted ones included."""

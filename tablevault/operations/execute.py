@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.locks import code_hold, instance_hold, table_hold
+from tablevault.journal.locks import code_hold, instance_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
 from tablevault.names import ProcessId, TempRef, check_version, code_path
+from tablevault.operations.activity import before_first_call, deactivate_instances
 from tablevault.operations.materialize import Result, materialize, result_holds
 from tablevault.queries.describe import temp_builders, tracked_builders
 from tablevault.queries.read import VaultInputs
@@ -22,7 +23,7 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     from tablevault.engine.inputs import Source
     from tablevault.engine.plan import Plan
-    from tablevault.engine.run import RunResult
+    from tablevault.engine.run import Load, RunResult
 
 
 _log = logging.getLogger("tablevault")
@@ -49,10 +50,8 @@ def execute_instance(
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         found = _find_with_builders(vault, snapshot, temp)
-        document = snapshot.table(table)
         prepared = _prepare(vault, snapshot, temp, temp_builders(vault, found))
-        holds = [table_hold(table, exclusive=True)] if document.side_effects else []
-        holds.extend(result_holds(document, temp))
+        holds = result_holds(snapshot.table(table), temp)
         holds.extend(
             instance_hold(source.table, source.instance_id, exclusive=False)
             for source in prepared.sources
@@ -122,12 +121,15 @@ def _run(
         {name: main.text_of(blob, code_path(name)) for name, blob in blobs.items()},
         {name: str(vault.path / code_path(name)) for name in blobs},
     )
+    load: Load = code.load_function
+    if main.table(temp.table).side_effects:
+        load = before_first_call(load, lambda: deactivate_instances(vault, operation, temp.table))
     folder = vault.journal.faces.artifacts(temp)
     folder.mkdir(parents=True, exist_ok=True)
     result = run(
         prepared.plan,
         inputs=prepared.inputs,
-        load=code.load_function,
+        load=load,
         keywords={
             ARTIFACT_FOLDER: str(folder),
             "~PROCESS_ID~": operation.process_id,

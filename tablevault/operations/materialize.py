@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TVTableError
 from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
-from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
-from tablevault.journal.locks import artifacts_hold, temp_hold
+from tablevault.journal.locks import artifacts_hold, table_hold, temp_hold
 from tablevault.journal.operation import Operation, TempDraft
 from tablevault.journal.record import Hold
 from tablevault.names import (
@@ -31,10 +30,9 @@ from tablevault.names import (
 )
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
+from tablevault.operations.activity import activity_trailers
 from tablevault.operations.messages import operation_message
-from tablevault.queries.artifacts import shares_folder
 from tablevault.queries.read import has_artifacts
-from tablevault.queries.read import instance_document as document_of
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -55,6 +53,9 @@ class Result:
     """Builder to git blob id, in the order of execution; None leaves them out."""
     code: Mapping[str, str] | None = None
     """Code module to git blob id."""
+    reuses: str = ""
+    """Digest of the instance from which everything was taken that functions would have made;
+    empty when one was called to fill a column."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +78,8 @@ class _Kept:
 def result_holds(document: TableDocument, temp: TempRef) -> list[Hold]:
     """Claim what making an instance of a table excludes others from."""
     holds = [temp_hold(temp.table, temp.version)]
+    if document.side_effects:
+        holds.append(table_hold(temp.table, exclusive=True))
     if not document.multiple_artifacts:
         holds.append(artifacts_hold(temp.table))
     return holds
@@ -100,7 +103,7 @@ def materialize(
         at = max(at, _last(vault, snapshot, draft.temp) + 1e-6)
         document = _document(vault, operation, draft, kept, result)
         document = replace(document, id=instance_id, materialized_at=timestamp(at))
-        return _plan(vault, operation, draft, (snapshot, document, kept))
+        return _plan(vault, operation, draft, (snapshot, document, kept, result))
 
     operation.publish(plan)
     return instance_id
@@ -263,10 +266,10 @@ def _plan(
     vault: Vault,
     operation: Operation,
     draft: TempDraft,
-    parts: tuple[Snapshot, InstanceDocument, _Kept],
+    parts: tuple[Snapshot, InstanceDocument, _Kept, Result],
 ) -> Change:
     """Plan the commit on the branch, its merge into main, and the tag."""
-    snapshot, document, kept = parts
+    snapshot, document, kept, result = parts
     table, version = draft.temp.table, draft.temp.version
     settings = snapshot.table(table)
     branch = [
@@ -293,7 +296,9 @@ def _plan(
         ("Time", document.materialized_at),
         ("Origin", document.origin[0]),
         *(("Depends-On", f"{name}/{instance}") for name, instance in document.dependencies),
-        *(("Deactivates", other) for other in _superseded(vault, settings, document)),
+        *activity_trailers(
+            vault, operation, (settings, document), kept=document.digest == result.reuses
+        ),
     ]
     return Change(
         message=operation_message(operation, subject, pairs),
@@ -325,28 +330,6 @@ def _artifact_edits(folder: str, kept: _Kept) -> list[Edit]:
         )
         for name, artifact in kept.artifacts.items()
     ]
-
-
-def _superseded(
-    vault: Vault, settings: TableDocument, document: InstanceDocument
-) -> list[InstanceId]:
-    """Name the instances that become inactive.
-
-    On a table with side effects all of them; where the shared artifact folder is replaced,
-    those that have artifacts in it.
-    """
-    replaces_folder = not settings.multiple_artifacts and has_artifacts(document)
-    if not settings.side_effects and not replaces_folder:
-        return []
-    active = [item for item in vault.journal.index.instances(settings.id) if item.active]
-    if settings.side_effects:
-        return [item.instance_id for item in active]
-    return [item.instance_id for item in active if _keeps_artifacts(vault, settings, item)]
-
-
-def _keeps_artifacts(vault: Vault, settings: TableDocument, item: IndexedInstance) -> bool:
-    """Tell whether an instance names artifacts in the shared folder."""
-    return shares_folder(settings, item) and has_artifacts(document_of(vault, item))
 
 
 def _last(vault: Vault, snapshot: Snapshot, temp: TempRef) -> float:

@@ -27,6 +27,13 @@ def story(chronicle):
     chronicle.materialize("a", "A", "side_2", ref=side)
     chronicle.create_table("b", "B")
     chronicle.materialize("b", "B", "base_3", ("Deactivates", "base_1"))
+    chronicle.commit(
+        ("Operation", "deactivate_instances"),
+        ("Process", "child"),
+        ("Parent-Process", "make base_5"),
+        ("Deactivates", "base_3"),
+    )
+    chronicle.materialize("b", "B", "base_5", ("Reactivates", "base_3"))
     chronicle.delete("base_1")
     chronicle.commit(("Process", "merge"), merged=[chronicle.repository.tip(side)])
     chronicle.rename_table("b", "c", "B")
@@ -62,7 +69,7 @@ def folded(repository, order):
 def test_the_order_of_commits_does_not_matter(story):
     every = commits(story.repository)
     expected = folded(story.repository, every)
-    assert len(expected["instances"]) == 3
+    assert len(expected["instances"]) == 4
     for seed in range(20):
         shuffled = random.Random(seed).sample(every, len(every))
         assert folded(story.repository, shuffled) == expected
@@ -86,8 +93,37 @@ def test_every_commit_is_folded_once_however_it_is_reached(story):
     connection.close()
 
 
+def active(chronicle):
+    """Give the active instances of table A."""
+    index = Index(chronicle.repository, chronicle.repository.git_dir / "tablevault/i.sqlite")
+    return [item.instance_id for item in index.instances(TableId("A")) if item.active]
+
+
+def test_what_a_process_deactivated_it_may_activate_again(chronicle):
+    chronicle.create_table("a", "A")
+    chronicle.materialize("a", "A", "base_1")
+    child = [("Operation", "deactivate_instances"), ("Process", "c"), ("Deactivates", "base_1")]
+    chronicle.commit(*child, ("Parent-Process", "make base_2"))
+    assert active(chronicle) == []
+    chronicle.materialize("a", "A", "base_2", ("Reactivates", "base_1"))
+    assert active(chronicle) == ["base_1", "base_2"]
+
+
+def test_what_another_process_deactivated_stays_inactive(chronicle):
+    chronicle.create_table("a", "A")
+    chronicle.materialize("a", "A", "base_1")
+    chronicle.materialize("a", "A", "base_2", ("Deactivates", "base_1"))
+    child = [("Operation", "deactivate_instances"), ("Process", "c"), ("Deactivates", "base_1")]
+    chronicle.commit(*child, ("Parent-Process", "make base_3"))
+    chronicle.materialize("a", "A", "base_3", ("Reactivates", "base_1"))
+    assert active(chronicle) == ["base_2", "base_3"]
+
+
 steps = st.lists(
-    st.tuples(st.sampled_from(["make", "delete", "deactivate", "rename", "plain"]), st.booleans()),
+    st.tuples(
+        st.sampled_from(["make", "delete", "deactivate", "revive", "rename", "plain"]),
+        st.booleans(),
+    ),
     max_size=6,
 )
 
@@ -109,6 +145,8 @@ def test_folding_step_by_step_is_folding_from_nothing(new_repository, chronicle_
                 chronicle.delete(made[number % len(made)])
             case "deactivate":
                 chronicle.commit(("Deactivates", made[-1]))
+            case "revive":
+                chronicle.commit(("Reactivates", made[-1]))
             case "rename":
                 chronicle.rename_table("a", f"a{number}", "A")
             case "plain":
