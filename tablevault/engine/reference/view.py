@@ -198,8 +198,6 @@ class View:
 
     def _in_order(self, name: str) -> Ordered | None:
         """Give a column in order from the second time on: ordering costs some ten passes."""
-        if name in self.growing:
-            return None
         with self._lock:
             if name not in self._ordered:
                 self._ordered[name] = None
