@@ -141,7 +141,7 @@ def test_all_that_is_public_in_core_is_documented():
     [
         (
             "import tablevault",
-            ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml", "filelock", "sqlite3"],
+            ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml", "sqlite3"],
         ),
         ("from tablevault.core import TableVault", ["pandas", "numpy", "pyarrow"]),
         ("import tablevault.errors", ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml"]),

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pygit2
-from filelock import FileLock, Timeout
 
 from tablevault.history.repository import Repository
+from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import sync_file, sync_folder
 
 _log = logging.getLogger("tablevault")
@@ -32,9 +32,9 @@ def pack_if_many(repository: Repository, state: Path) -> None:
     if _count(repository.git_dir / "objects" / _SAMPLE) < _ENOUGH_IN_SAMPLE:
         return
     try:
-        with FileLock(state / "pack.lock", timeout=0):
+        with OsLock(state / "pack.lock").acquire(timeout_s=0):
             _pack(repository)
-    except Timeout:
+    except TimeoutError:
         return
     except (OSError, pygit2.GitError):
         _log.warning("Loose git objects could not be packed; they stay as they are.", exc_info=True)

@@ -10,10 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from filelock import BaseFileLock, FileLock, Timeout
-
 from tablevault.journal.record import Record, decode_record
 from tablevault.names import ProcessId, record_file
+from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import sync_folder
 
 _HISTORY_LIMIT_BYTES = 4 << 20
@@ -29,17 +28,15 @@ class JournalFiles:
     def __init__(self, state: Path) -> None:
         self._folder = state / "processes"
         self._history = state / "history.jsonl"
-        self._mutex = FileLock(state / "journal.lock")
+        self._mutex = state / "journal.lock"
 
-    def mutex(self) -> BaseFileLock:
+    def mutex(self) -> OsLock:
         """Lock under which processes begin; held for milliseconds, before all other locks."""
-        return self._mutex
+        return OsLock(self._mutex)
 
-    def lock_of(self, process_id: ProcessId) -> BaseFileLock:
+    def lock_of(self, process_id: ProcessId) -> OsLock:
         """Lock that a process holds as long as it lives."""
-        self._folder.mkdir(parents=True, exist_ok=True)
-        # A child thread may end what another began, so the lock belongs to no thread.
-        return FileLock(self._folder / f"{record_file(process_id)}.lock", thread_local=False)
+        return OsLock(f"{self._folder}/{record_file(process_id)}.lock")
 
     def is_alive(self, process_id: ProcessId) -> bool:
         """Tell whether somebody runs the process just now."""
@@ -104,8 +101,8 @@ class JournalFiles:
     def sweep(self) -> None:
         """Remove strays; take the mutex before, so that nobody is beginning."""
         for name in self.strays():
-            lock = FileLock(self._folder / f"{name}.lock", thread_local=False)
-            with contextlib.suppress(Timeout), lock.acquire(timeout=0):
+            lock = OsLock(f"{self._folder}/{name}.lock")
+            with contextlib.suppress(TimeoutError), lock.acquire(timeout_s=0):
                 for ending in (".tmp", ".lock"):
                     (self._folder / f"{name}{ending}").unlink(missing_ok=True)
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-
-from filelock import BaseFileLock, FileLock, Timeout
 
 from tablevault.errors import TVLockError
 from tablevault.history.faces import Faces
@@ -17,6 +15,7 @@ from tablevault.history.repository import RefMove, Repository
 from tablevault.history.worktree import WorkTree
 from tablevault.journal.files import JournalFiles
 from tablevault.names import ProcessId, record_file
+from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import ObjectStore
 
 
@@ -32,11 +31,6 @@ class Journal:
     index: Index
     files: JournalFiles
     lock_timeout_s: float = 10.0
-    _commit_lock: BaseFileLock = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        """Make the lock once: that costs more than taking it."""
-        object.__setattr__(self, "_commit_lock", FileLock(self.state / "commit.lock"))
 
     @contextmanager
     def commit_lock(self) -> Iterator[None]:
@@ -44,15 +38,17 @@ class Journal:
 
         Under it: read the tip, build trees, write commits, move refs, refresh the working tree.
         """
+        lock = OsLock(f"{self.state}/commit.lock")
         try:
-            with self._commit_lock.acquire(timeout=max(self.lock_timeout_s, 10.0)):
-                self._break_locks()
-                yield
-        except Timeout as error:
+            lock.acquire(timeout_s=max(self.lock_timeout_s, 10.0))
+        except TimeoutError as error:
             raise TVLockError(
                 "Another process commits to the vault for an unusually long time.",
                 "Try again; if no process of the vault runs, restart the machine's file server.",
             ) from error
+        with lock:
+            self._break_locks()
+            yield
 
     def move(self, moves: Sequence[RefMove], reason: str) -> None:
         """Move refs; take the commit lock before.

@@ -11,8 +11,6 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from filelock import BaseFileLock, Timeout
-
 from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.history.change import Change
 from tablevault.history.commits import Signing, write_by_hand, write_change
@@ -31,6 +29,7 @@ from tablevault.names import (
     check_process_id,
     new_process_id,
 )
+from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import Draft
 
 _log = logging.getLogger("tablevault")
@@ -265,7 +264,7 @@ def running(journal: Journal, request: Request, actor: Actor, setup: Setup) -> I
 
 def _begin(
     journal: Journal, request: Request, actor: Actor, setup: Setup
-) -> tuple[Operation, BaseFileLock]:
+) -> tuple[Operation, OsLock]:
     """Open the record once nothing excludes the operation."""
     process_id = check_process_id(actor.process_id) if actor.process_id else new_process_id()
     parent = actor.parent or _enclosing(journal)
@@ -371,13 +370,13 @@ def _blocking(
     return None
 
 
-def _open(journal: Journal, record: Record) -> tuple[Operation, BaseFileLock]:
+def _open(journal: Journal, record: Record) -> tuple[Operation, OsLock]:
     """Take the OS lock of the process and write its record."""
     lock = journal.files.lock_of(record.process_id)
     try:
         # Nobody runs it, but somebody may look at its lock just now.
-        lock.acquire(timeout=_LOOK_S, poll_interval=_FIRST_WAIT_S)
-    except Timeout as error:
+        lock.acquire(timeout_s=_LOOK_S)
+    except TimeoutError as error:
         raise TVProcessError(
             f'Process "{record.process_id}" runs just now.',
             "Wait until it ends.",

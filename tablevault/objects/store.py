@@ -15,12 +15,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, Protocol, cast
 
-from filelock import FileLock
-
 from tablevault.errors import TVFileError
 from tablevault.names import ObjectId
 from tablevault.objects import links
 from tablevault.objects.ledger import Ledger, Stamp
+from tablevault.objects.oslock import OsLock
 from tablevault.objects.partial import Partial
 from tablevault.objects.pointer import Pointer
 
@@ -131,7 +130,7 @@ class ObjectStore:
         Whoever keeps an object notes its need within, whoever deletes looks for needs within:
         so nothing is deleted between the look "is it there already?" and the commit.
         """
-        with FileLock(self._scratch.parent / "objects.lock"):
+        with OsLock(self._scratch.parent / "objects.lock"):
             yield
 
     def draft(self, owner: str) -> Draft:

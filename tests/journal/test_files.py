@@ -104,7 +104,7 @@ sys.stdin.read()
 
 
 def test_many_who_look_at_a_dead_process_all_see_it_dead(files):
-    files.lock_of(ProcessId("p")).acquire().lock.release()
+    files.lock_of(ProcessId("p")).acquire().release()
     seen = []
     start = threading.Barrier(4)
 
@@ -128,7 +128,7 @@ def test_to_look_at_a_process_leaves_nothing(files, tmp_path):
 
 def test_strays_are_swept_but_not_what_is_held(files, tmp_path):
     files.write(record("kept"))
-    files.lock_of(ProcessId("kept")).acquire().lock.release()
+    files.lock_of(ProcessId("kept")).acquire().release()
     (tmp_path / "processes/torn.tmp").touch()
     (tmp_path / "processes/dead.lock").touch()
     assert files.strays() == ["dead", "torn"]
