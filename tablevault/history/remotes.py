@@ -63,15 +63,17 @@ class Settings:
             if key.startswith(head) and key.endswith(tail) and len(key) > len(head) + len(tail)
         ]
 
-    def for_url(self, section: str, name: str, url: str) -> list[str]:
+    def for_url(self, section: str, name: str, url: str, *, plain: bool = True) -> list[str]:
         """Give ``<section>.<url>.<name>`` of the longest URL that `url` is at or below.
 
-        The plain ``<section>.<name>`` counts as the shortest (git-config(1), ``http.<url>.*``).
+        The plain ``<section>.<name>``, if it counts at all, is the shortest (git-config(1),
+        ``http.<url>.*``).
         """
         fitting = [(_fit(base, url), base) for base in self.names(section, name)]
         longest, base = max(fitting, default=(0, ""))
-        key = f"{section}.{base}.{name}" if longest else f"{section}.{name}"
-        return list(self._values.get(key, []))
+        if not longest:
+            return list(self._values.get(f"{section}.{name}", [])) if plain else []
+        return list(self._values[f"{section}.{base}.{name}"])
 
     def instead(self, url: str, *, name: str = "insteadof") -> str:
         """Replace the beginning of `url` as ``url.<base>.insteadOf`` says; the longest wins."""

@@ -1,0 +1,302 @@
+"""Objects of a server that speaks the Batch API of Git LFS with basic transfers."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import BinaryIO
+
+from tablevault.errors import (
+    TVCredentialsError,
+    TVFileError,
+    TVRemoteError,
+    TVTransferError,
+)
+from tablevault.objects.partial import Partial
+from tablevault.objects.pointer import Pointer
+from tablevault.remotes import lfs
+from tablevault.remotes.attempt import Limits, Meter, PassingError
+from tablevault.remotes.lfs import Action, AnswerError, Offer, Operation, Refusal, refusal_error
+from tablevault.remotes.route import origin_of, split_login
+from tablevault.remotes.server import Server
+from tablevault.remotes.session import Reply
+from tablevault.remotes.wire import BLOCK, Bytes, Request
+
+_LONGEST_ANSWER = 1 << 26
+_PASSING = frozenset({408, 429, 500, 502, 503, 504})
+_JSON = {"Accept": lfs.MEDIA_TYPE, "Content-Type": lfs.MEDIA_TYPE}
+_RANGE = re.compile(r"bytes ([0-9]+)-[0-9]+/([0-9]+|\*)")
+
+
+class HttpTransport:
+    """Transfers objects to or from an LFS server; its methods may be called by many threads."""
+
+    def __init__(
+        self, server: Server, operation: Operation, limits: Limits, *, ref: str = ""
+    ) -> None:
+        self.operation: Operation = operation
+        self.limits = limits
+        self._server = server
+        self._ref = ref
+
+    @property
+    def where(self) -> str:
+        """The server, without secrets."""
+        return self._server.where
+
+    # -- what a transport does ----------------------------------------------------------------
+
+    def ask(self, pointers: Sequence[Pointer]) -> list[Offer]:
+        """Ask the server about objects: one request, or more when it finds it too large.
+
+        Raises
+        ------
+        TVRemoteError
+            It is no LFS server, or does not let us.
+        PassingError
+            It gave no answer.
+        """
+        body = Bytes(data=lfs.encode_batch(self.operation, pointers, self._ref))
+        url = f"{self._server.url.rstrip('/')}/objects/batch"
+        request = Request(method="POST", url=url, headers=_JSON, body=body)
+        with contextlib.closing(self._server.send(request, may_ask=True)) as reply:
+            now = lfs.Moment(monotonic=time.monotonic(), wall=time.time())
+            if reply.status == 200:  # noqa: PLR2004 - OK
+                return self._offers(reply, pointers, now)
+            said = reply.read_error()
+        if reply.status == 413 and len(pointers) > 1:  # noqa: PLR2004 - Content Too Large
+            half = len(pointers) // 2
+            return self.ask(pointers[:half]) + self.ask(pointers[half:])
+        message = self._server.hide(lfs.decode_message(said))
+        self._raise_if_passing(reply, message)
+        if self.operation == "download" and message and reply.status in (404, 410, 422):
+            # Some servers answer so when they have none of the objects (giftless 0.6).
+            refusal = Refusal(code=reply.status, message=message)
+            return [Offer(pointer=each, is_wanted=False, refusal=refusal) for each in pointers]
+        raise self._no_batch(reply.status, message)
+
+    def put(self, offer: Offer, source: Path, meter: Meter) -> None:
+        """Send an object, and let the server verify that it has it."""
+        meter.start(0)
+        with _opened(source, offer.pointer) as file:
+            body = _Upload(file=file, pointer=offer.pointer, meter=meter)
+            action = offer.actions["upload"]
+            headers = {"Content-Type": "application/octet-stream"}
+            request = Request(method="PUT", url=action.href, headers=headers, body=body)
+            self._carry_out(request, action, offer)
+        if verify := offer.actions.get("verify"):
+            said = Bytes(data=lfs.encode_verify(offer.pointer))
+            request = Request(method="POST", url=verify.href, headers=_JSON, body=said)
+            self._carry_out(request, verify, offer)
+
+    def get(self, offer: Offer, partial: Partial, meter: Meter) -> None:
+        """Fetch an object, or the rest of one."""
+        size = offer.pointer.size
+        while partial.size < size:
+            with contextlib.closing(self._fetch(offer, partial.size)) as reply:
+                if not self._can_go_on(reply, offer.pointer, partial):
+                    # It does not give the rest: all of it, in the next round.
+                    partial.restart()
+                    continue
+                meter.start(partial.size)
+                for block in reply.blocks():
+                    if partial.size + len(block) > size:
+                        raise self._wrong_size(offer.pointer)
+                    partial.write(block)
+                    meter.add(len(block))
+            if partial.size < size:
+                raise PassingError(f"{reply.origin} gave too few bytes")
+
+    def close(self) -> None:
+        """Close all connections, also those that are in use."""
+        self._server.close()
+
+    # -- requests -----------------------------------------------------------------------------
+
+    def _fetch(self, offer: Offer, start: int) -> Reply:
+        """Ask for an object from byte `start` on."""
+        action = offer.actions["download"]
+        headers = {"Accept": "*/*"}
+        if start:
+            headers["Range"] = f"bytes={start}-{offer.pointer.size - 1}"
+        request = Request(method="GET", url=action.href, headers=headers)
+        return self._act(request, action, offer)
+
+    def _can_go_on(self, reply: Reply, pointer: Pointer, partial: Partial) -> bool:
+        """Tell whether an answer continues what is there; one with the whole object starts anew."""
+        if reply.status == 206:  # noqa: PLR2004 - Partial Content
+            found = _RANGE.fullmatch(reply.headers.get("Content-Range", ""))
+            if not found or int(found[1]) != partial.size:
+                if not partial.size:
+                    raise PassingError(f"{reply.origin} gave another part than was asked for")
+                return False
+            if found[2] not in ("*", str(pointer.size)):
+                raise self._wrong_size(pointer)
+            return True
+        if reply.status == 416 and partial.size:  # noqa: PLR2004 - Range Not Satisfiable
+            return False
+        if reply.status != 200:  # noqa: PLR2004 - OK
+            self._raise_refused(reply, pointer)
+        if partial.size:
+            partial.restart()
+        length = reply.headers.get("Content-Length", "")
+        if length.isdecimal() and int(length) != pointer.size:
+            raise self._wrong_size(pointer)
+        return True
+
+    def _carry_out(self, request: Request, action: Action, offer: Offer) -> None:
+        """Send a request of an action that answers nothing but yes or no."""
+        with contextlib.closing(self._act(request, action, offer)) as reply:
+            if not 200 <= reply.status < 300:  # noqa: PLR2004 - Successful
+                self._raise_refused(reply, offer.pointer)
+            reply.read_error()
+
+    def _act(self, request: Request, action: Action, offer: Offer) -> Reply:
+        """Send a request of an action with what gives permission for it.
+
+        That is in its headers, or the server has no need of any. Only at the server itself our
+        own login counts, too: whoever answers for it could else use us to act in our name
+        somewhere else.
+        """
+        url, login = split_login(action.href)
+        if origin_of(url).scheme == "http" and self._server.origin.scheme == "https":
+            raise TVRemoteError(
+                f"{self.where} sends us to {origin_of(url)}, which is not encrypted.",
+                "Ask its owner: it may not know that it is reached by https.",
+            )
+        secrets = dict(action.header)
+        if login.password:
+            secrets["Authorization"] = login.basic
+        has_own = any(name.lower() == "authorization" for name in secrets)
+        may_ask = not (has_own or offer.is_authenticated) and origin_of(url) == self._server.origin
+        return self._server.send(replace(request, url=url, secrets=secrets), may_ask=may_ask)
+
+    # -- answers ------------------------------------------------------------------------------
+
+    def _offers(self, reply: Reply, pointers: Sequence[Pointer], now: lfs.Moment) -> list[Offer]:
+        """Read the answer to a batch request."""
+        body = reply.read(_LONGEST_ANSWER)
+        try:
+            return lfs.decode_batch(body, self.operation, pointers, now)
+        except AnswerError as error:
+            kind = reply.headers.get_content_type()
+            if "html" in kind or body.lstrip()[:1] == b"<":
+                raise self._no_lfs("it answered with a page for people") from None
+            raise TVRemoteError(
+                f"{self.where} gave an answer that cannot be understood: {error}."
+            ) from None
+
+    def _no_batch(self, status: int, message: str) -> TVRemoteError:
+        """Make the error of a server that does not answer batch requests."""
+        said = f'{status}, "{message}"' if message else f"{status}"
+        if status == 403:  # noqa: PLR2004 - Forbidden
+            return TVCredentialsError(
+                f"{self.where} does not let you {self.operation} ({said}).",
+                "Ask its owner for permission, or give git the credentials of somebody who has it.",
+            )
+        if status in (507, 509):
+            what = "has no space left" if status == 507 else "has used up its transfers"  # noqa: PLR2004
+            return TVRemoteError(f"{self.where} {what} ({said}).", "Ask its owner for more.")
+        if status in (404, 405, 410, 501) and not message:
+            return self._no_lfs(f"it answered {status}")
+        return TVRemoteError(
+            f"{self.where} refuses ({said}).",
+            "Check the URL of the remote; many servers say so, too, of what you may not see.",
+        )
+
+    def _no_lfs(self, why: str) -> TVRemoteError:
+        """Make the error of a server that is none."""
+        return TVRemoteError(
+            f"There is no Git LFS server at {self._server.url}: {why}.",
+            "Switch Git LFS on for the repository, or say where its objects are: `git config"
+            " remote.<name>.lfsurl <url>`.",
+        )
+
+    def _raise_refused(self, reply: Reply, pointer: Pointer) -> None:
+        """Raise the error of an action that was refused."""
+        message = self._server.hide(lfs.decode_message(reply.read_error()))
+        self._raise_if_passing(reply, message)
+        if reply.status in (401, 403):
+            # Most often what the server gave us for this action has run out.
+            raise PassingError(f"{reply.origin} does not let us ({reply.status})", most=2)
+        raise refusal_error(Refusal(code=reply.status, message=message), pointer, self.where)
+
+    def _raise_if_passing(self, reply: Reply, message: str) -> None:
+        """Raise PassingError when the server has a trouble that may pass."""
+        if reply.status in _PASSING:
+            said = f'{reply.status}, "{message}"' if message else f"{reply.status}"
+            after_s = _after_s(reply.headers.get("Retry-After", ""))
+            raise PassingError(f"{reply.origin} answered {said}", after_s=after_s)
+
+    def _wrong_size(self, pointer: Pointer) -> TVTransferError:
+        """Make the error of an object that has another size over there."""
+        return TVTransferError(
+            f"{self.where} has something of another size as object {pointer.oid}"
+            f" ({pointer.size:,} bytes).",
+            "Push it again from a vault that has it.",
+            oid=pointer.oid,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Upload:
+    """An object as a body; what is not what it should be is not sent to its end."""
+
+    file: BinaryIO
+    pointer: Pointer
+    meter: Meter
+
+    @property
+    def size(self) -> int:
+        """How many bytes there are."""
+        return self.pointer.size
+
+    def blocks(self) -> Iterator[bytes]:
+        """Give the bytes from the start; the last ones only when all were the right ones."""
+        self.meter.start(0)
+        found, left = hashlib.sha256(), self.pointer.size
+        self.file.seek(0)
+        while left:
+            block = self.file.read(min(BLOCK, left))
+            left -= len(block)
+            found.update(block)
+            if not block or (not left and found.hexdigest() != self.pointer.oid):
+                raise TVFileError(
+                    f"Object {self.pointer.oid} changed while it was sent.",
+                    "Try again; `git lfs fsck` names objects that are damaged.",
+                    oid=self.pointer.oid,
+                )
+            yield block
+            self.meter.add(len(block))
+
+
+@contextlib.contextmanager
+def _opened(source: Path, pointer: Pointer) -> Iterator[BinaryIO]:
+    """Open an object; an error of our own disk is none of the server's."""
+    try:
+        file = source.open("rb")
+    except OSError as error:
+        raise TVFileError(
+            f"Object {pointer.oid} cannot be read: {error.strerror}.", oid=pointer.oid
+        ) from error
+    with file:
+        yield file
+
+
+def _after_s(text: str) -> float | None:
+    """Read ``Retry-After``: seconds, or a date (RFC 9110, 10.2.3)."""
+    if text.isdecimal():
+        return float(text[:9])
+    try:
+        moment = parsedate_to_datetime(text)
+    except ValueError:
+        return None
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

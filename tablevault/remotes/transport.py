@@ -1,0 +1,114 @@
+"""What a transport does, and which module speaks to which URL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+from tablevault.errors import TVRemoteError
+from tablevault.history.remotes import (
+    Remote,
+    Settings,
+    find_repository,
+    read_committed_settings,
+    read_settings,
+)
+from tablevault.objects.partial import Partial
+from tablevault.objects.pointer import Pointer
+from tablevault.remotes.attempt import Limits, Meter, limits_of
+from tablevault.remotes.endpoint import LocalPlace, find_endpoint
+from tablevault.remotes.lfs import Offer, Operation
+
+
+class Transport(Protocol):
+    """Moves objects to or from one place, one by one; methods may be called by many threads.
+
+    Attributes
+    ----------
+    operation : str
+        ``upload`` or ``download``: it does one of them.
+    where : str
+        The other side, as the subject of a sentence, without secrets.
+    limits : Limits
+        How many objects may be on their way at once, and how often something is tried again.
+    """
+
+    @property
+    def operation(self) -> Operation:
+        """Either ``upload`` or ``download``."""
+
+    @property
+    def where(self) -> str:
+        """The other side, as the subject of a sentence."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much is done at once, and how often."""
+
+    def ask(self, pointers: Sequence[Pointer]) -> list[Offer]:
+        """Ask for each object, in this order, whether it can and has to be transferred."""
+
+    def put(self, offer: Offer, source: Path, meter: Meter) -> None:
+        """Send the object of an offer, whose bytes are in `source`."""
+
+    def get(self, offer: Offer, partial: Partial, meter: Meter) -> None:
+        """Fetch the object of an offer into `partial`, after what is there; it is not checked."""
+
+    def close(self) -> None:
+        """Cut all connections; threads that wait for one get a PassingError."""
+
+
+def open_transport(folder: Path, remote: str, operation: Operation, *, ref: str = "") -> Transport:
+    """Open the way to the objects of a remote; nothing is asked there yet, but by ssh.
+
+    Parameters
+    ----------
+    folder : Path
+        The repository whose configuration counts.
+    remote : str
+        Name of a remote, or a URL.
+    operation : str
+        ``upload`` or ``download``.
+    ref : str, default ""
+        Full name of the ref for which objects are transferred; some servers look at it.
+
+    Raises
+    ------
+    TVRemoteError
+        There is no such remote, its URL cannot be used, there is no repository at its path, or
+        its ssh host does not tell where the objects are.
+    """
+    settings = read_settings(folder)
+    found = find_remote(settings, remote, folder)
+    committed = read_committed_settings(folder)
+    endpoint = find_endpoint(found, operation, settings, committed, folder)
+    if isinstance(endpoint.place, LocalPlace):
+        from tablevault.remotes.local import LocalTransport
+
+        repository = find_repository(endpoint.place.path)
+        return LocalTransport(repository, operation, limits_of(settings))
+    from tablevault.remotes.http import HttpTransport
+    from tablevault.remotes.server import open_server
+
+    server = open_server(endpoint, operation, settings, folder)
+    return HttpTransport(server, operation, limits_of(settings), ref=ref)
+
+
+def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
+    """Give the remote of a name; a URL or a path is one without a name.
+
+    Raises
+    ------
+    TVRemoteError
+        It is neither.
+    """
+    if found := settings.remote(name):
+        return found
+    if name and (":" in name or "/" in name or (folder / name).is_dir()):
+        url = settings.instead(name)
+        pushed = settings.instead(name, name="pushinsteadof")
+        return Remote(name="", url=url, push_url=url if pushed == name else pushed)
+    known = ", ".join(f'"{each}"' for each in sorted(settings.names("remote", "url")))
+    hint = f"There are: {known}." if known else "Add one: `git remote add origin <url>`."
+    raise TVRemoteError(f'There is no remote "{name}".', hint, remote=name)
