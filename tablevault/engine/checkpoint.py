@@ -267,6 +267,14 @@ def read_note(folder: Path) -> Mapping[str, Any]:
     return note if isinstance(note, dict) else {}
 
 
+def parts_of(note: Mapping[str, Any]) -> tuple[Part, ...]:
+    """Give the builders that a note names."""
+    return tuple(
+        Part(name=part["name"], columns=tuple(part["columns"]), dtypes=part["dtypes"])
+        for part in note.get("builders", ())
+    )
+
+
 def owner_of(folder: Path) -> str:
     """Give the process to which the rows in a folder belong, "" when there are none."""
     return str(read_note(folder).get("process_id", ""))

@@ -262,7 +262,7 @@ def _read(
     stored = _stored_facts(file.metadata.metadata or {}, names, source)
     if len(set(names)) < len(names):
         raise TVTableError(f'"{source}" has two columns of one name.', path=str(source))
-    wanted = names if columns is None else _check_wanted(columns, names)
+    wanted = names if columns is None else check_wanted(columns, names)
     table = _read_groups(file, None if columns is None else wanted, rows)
     index = pd.RangeIndex(table.num_rows)
     arrays = {
@@ -296,7 +296,7 @@ def _stored_facts(
     return dict(zip(names, facts["columns"], strict=True))
 
 
-def _check_wanted(columns: Sequence[str], names: list[str]) -> list[str]:
+def check_wanted(columns: Sequence[str], names: list[str]) -> list[str]:
     """Refuse columns that the file lacks or that are asked for twice."""
     known, seen = set(names), set[str]()
     for name in columns:
