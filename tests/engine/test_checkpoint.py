@@ -177,8 +177,8 @@ def test_a_killed_process_loses_no_row_that_it_was_told_is_kept(folder, python):
         process = python(KILLED, folder)
         told = [int(process.stdout.readline()) for _ in range(wanted)]
         process.kill()
-        out, _ = process.communicate(timeout=60)
-        told += map(int, out.split())
+        told += map(int, process.stdout.read().split())
+        process.wait()
         with FileCheckpoint(folder, "p") as kept:
             rows = kept.rows("o", ("x", "y"))
         assert told[0] == before
