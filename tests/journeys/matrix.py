@@ -104,7 +104,7 @@ ACTS: dict[str, Act] = {
     "execute_reader": lambda vault, _, which: vault.execute_instance(f"reader{which}"),
     "execute_custom": lambda vault, _, which: vault.execute_instance(f"custom{which}"),
     "create_code": lambda vault, _, which: vault.create_code_module(f"m{which}", text="x = 1\n"),
-    "delete_code": lambda vault, _, which: vault.delete_code_module("words"),  # noqa: ARG005
+    "delete_code": lambda vault, _, which: vault.delete_code_module("words"),
     "create_table": lambda vault, _, which: vault.create_table(f"t{which}"),
 }
 
@@ -113,7 +113,8 @@ def _hold(path: Path, name: str, table: str, which: str) -> None:
     """Begin an operation, and hold what it holds."""
 
     def publish(*_: object) -> NoReturn:
-        print("held", flush=True)
+        sys.stdout.write("held\n")
+        sys.stdout.flush()
         sys.stdin.read()
         raise GivenUpError
 

@@ -38,8 +38,10 @@ EXCLUDED = {
         frozenset({"execute", "write"}),
     },
     "multiple": set(),
-    "effects": {frozenset({claims, other}) for claims in ("execute", "write") for other in ON_A_TABLE},
-}  # fmt: skip
+    "effects": {
+        frozenset({claims, other}) for claims in ("execute", "write") for other in ON_A_TABLE
+    },
+}
 ALWAYS = {
     frozenset({"create_instance", "delete_origin"}),
     frozenset({"delete_instance"}),
@@ -93,8 +95,7 @@ def may_begin(path: Path, name: str, table: str = "single", which: str = "two") 
         ACTS[name](TableVault(path, "asker", lock_timeout=0), table, which)
     except GivenUpError:
         return True
-    except TVLockError as error:
-        assert error.author == "holder"
+    except TVLockError:
         return False
     return name == "read"
 
