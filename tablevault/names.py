@@ -5,11 +5,12 @@ from __future__ import annotations
 import hashlib
 import re
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NewType
 from urllib.parse import quote, unquote
 
-from tablevault.errors import TVArgumentError
+from tablevault.errors import TVArgumentError, TVTableError
 
 CommitId = NewType("CommitId", str)
 """Forty hexadecimal digits: a git commit."""
@@ -61,6 +62,12 @@ RESERVED_TABLES = frozenset(
 )
 _RESERVED_VERSIONS = frozenset({"artifacts", "table.yaml"})
 _DOTGIT_ON_WINDOWS = "git~1"  # git fsck refuses a tree with this name, whatever its case
+_LONGEST_ARTIFACT = 1000
+_LONGEST_FILE = 255
+# Git takes ".gitattributes" and the like for its own, and on macOS also when one of these
+# characters is in it, which that file system ignores (git: utf8.c, is_hfs_dot_generic).
+_IGNORED_ON_MACOS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+_READ_BY_GIT = re.compile(r"\.git|gi[a-z0-9]{1,6}~\d|~\d{7}", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,6 +192,46 @@ def check_module_name(name: object) -> str:
             module=str(name),
         )
     return name
+
+
+def check_artifact_name(name: str) -> str:
+    """Return `name` when a value of a table may name an artifact so.
+
+    Raises
+    ------
+    TVTableError
+        It leads out of the artifact folder, is not spelled plainly, is too long, or is one that
+        git would read for itself.
+    """
+    problem = ""
+    parts = name.split("/")
+    if name.startswith("/") or ".." in parts or "\\" in name:
+        problem = "it leads out of the artifact folder"
+    elif "\0" in name or any(part in ("", ".") for part in parts):
+        problem = "it is no plain relative path"
+    elif any(_READ_BY_GIT.match(_IGNORED_ON_MACOS.sub("", part)) for part in parts):
+        problem = "git uses that name itself"
+    else:
+        problem = _too_long(name, parts)
+    if problem:
+        raise TVTableError(
+            f"Artifact name {name!r:.200} cannot be used: {problem}.",
+            "Name a file within the artifact folder, with a plain relative path.",
+            artifact=name,
+        )
+    return name
+
+
+def _too_long(name: str, parts: Sequence[str]) -> str:
+    """Say what is wrong with the length of a path, or with the text that it is made of."""
+    try:
+        longest = max(len(part.encode()) for part in parts)
+        whole = len(name.encode())
+    except UnicodeEncodeError:
+        return "it is no UTF-8 text"
+    if longest > _LONGEST_FILE or whole > _LONGEST_ARTIFACT:
+        return f"at most {_LONGEST_FILE} bytes a part, {_LONGEST_ARTIFACT} as a whole"
+    return ""
 
 
 def check_process_id(process_id: object) -> ProcessId:

@@ -9,7 +9,7 @@ import os
 import re
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,9 +19,10 @@ import pygit2
 import pygit2.transaction
 
 from tablevault.errors import TVFileError, TVLockError
+from tablevault.history.bulk import Bulk
 from tablevault.history.message import Message, decode_message
-from tablevault.history.tree import Edit, write_tree
-from tablevault.names import MAIN, CommitId
+from tablevault.history.tree import Edit, Put, write_tree
+from tablevault.names import MAIN, BlobId, CommitId
 from tablevault.objects.store import sync_file, sync_folder
 
 _AUTHOR = re.compile(r"\s*([^<>]*?)\s*<([^<>]+)>\s*")
@@ -31,6 +32,7 @@ _NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
 _log = logging.getLogger("tablevault")
 _REMEMBERED = 10_000
 """So many objects are known to be durable at the most."""
+_MANY_FILES = 100
 _OLD_S = 10.0
 _HEAD_ON_MAIN = f"ref: {MAIN}"
 
@@ -266,6 +268,21 @@ class Repository:
         )
         self._unsynced().extend((*written, str(oid)))
         return CommitId(str(oid))
+
+    def write_folder(self, files: Sequence[Put], known: Collection[BlobId]) -> str:
+        """Write a folder, and give the id of its tree; durable at the latest when refs move.
+
+        `files` have paths relative to the folder. Blobs that are `known` are in the object
+        database already.
+        """
+        if len(files) < _MANY_FILES:
+            written = write_tree(self.handle, None, files)
+            self._unsynced().extend(written)
+            return written[-1]
+        bulk = Bulk(files)
+        if pygit2.Oid(hex=bulk.tree) not in self.handle:
+            bulk.write(self.git_dir / "objects", known)
+        return bulk.tree
 
     def _unsynced(self) -> list[str]:
         """Give the objects that this thread wrote since refs moved last."""

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import logging
-import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,36 +16,16 @@ from tablevault.history.packing import pack_if_many
 from tablevault.history.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit
-from tablevault.journal import locks
+from tablevault.journal.beginning import Actor, Setup, begin, enclosing
+from tablevault.journal.cancelling import STOPPED, Cancel, cancellable
 from tablevault.journal.journal import Journal
-from tablevault.journal.record import Hold, Record, Request
-from tablevault.journal.recovery import finish_moves, follow, roll_back, roll_forward
-from tablevault.names import (
-    CommitId,
-    ProcessId,
-    TempRef,
-    check_process_id,
-    new_process_id,
-)
-from tablevault.objects.oslock import OsLock
+from tablevault.journal.record import Json, Record, Request
+from tablevault.journal.recovery import finish_moves, follow, roll_back
+from tablevault.names import CommitId, ProcessId, TempRef
 from tablevault.objects.store import Draft
 
 _log = logging.getLogger("tablevault")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
-_LOOK_S = 1.0
-_current: ContextVar[tuple[str, ProcessId] | None] = ContextVar("tablevault_process", default=None)
-"""Vault and id of the operation that runs in this context: an operation of the same vault that
-a user's function starts is its child."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Actor:
-    """Who asks, and how."""
-
-    author: str
-    process_id: str = ""
-    parent: str = ""
-    lock_timeout_s: float = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,12 +44,14 @@ Plan = Callable[[Snapshot, float], Change]
 class Operation:
     """A process that has begun: it has a record, an OS lock, and its resources."""
 
-    def __init__(self, journal: Journal, record: Record) -> None:
+    def __init__(self, journal: Journal, record: Record, cancel: Cancel) -> None:
         self._journal = journal
+        self._cancel = cancel
         self.record = record
         self.published: CommitId | None = None
         self._has_drafts = False
         self._is_complete = True
+        self._is_kept_out = False
         self._code_edits: list[Edit] | None = None
 
     @property
@@ -79,15 +59,29 @@ class Operation:
         """Id of the process."""
         return self.record.process_id
 
+    def check(self) -> None:
+        """Raise TVProcessError when somebody wants the process to stop."""
+        self._cancel.check(self.process_id)
+
+    def note(self, plan: Mapping[str, Json]) -> None:
+        """Note what was decided: the process holds on to it when it is taken up once more."""
+        self._update(replace(self.record, plan={**self.record.plan, **plan}), durable=True)
+
+    def step(self, name: str) -> None:
+        """Note a finished step, once."""
+        if all(name != known for known, _ in self.record.steps):
+            steps = (*self.record.steps, (name, time.time()))
+            self._update(replace(self.record, steps=steps))
+
     def new_draft(self) -> Draft:
         """Open a temporary file to write an object into; it is gone when the operation ends."""
         self._has_drafts = True
         return self._journal.store.draft(self._journal.owner(self.process_id))
 
-    def draft_of(self, source: Path) -> Draft:
-        """Copy a file into a draft, closed."""
+    def drafts_of(self, sources: Iterable[Path]) -> list[Draft]:
+        """Copy files into drafts, closed; OSError when one cannot be read."""
         self._has_drafts = True
-        return self._journal.store.draft_of(source, self._journal.owner(self.process_id))
+        return self._journal.store.drafts_of(sources, self._journal.owner(self.process_id))
 
     def keep(self, drafts: Sequence[Draft]) -> None:
         """Move closed drafts into the object store, where they are taken back on failure."""
@@ -130,11 +124,16 @@ class Operation:
         commit`` moved ``main`` meanwhile. When this returns, the operation has happened,
         whatever becomes of the working tree: that is repaired by whoever comes next.
         """
-        with self._journal.commit_lock():
-            self._journal.worktree.refresh(self._journal.repository.main())
-            change, commit = self._retry(plan)
-            self.published = commit
-            self._follow(change)
+        try:
+            with self._journal.commit_lock():
+                self.check()
+                self._journal.worktree.refresh(self._journal.repository.main())
+                change, commit = self._retry(plan)
+                self.published = commit
+                self._follow(change)
+        except TVLockError:
+            self._is_kept_out = True
+            raise
         return commit
 
     def _retry(self, plan: Plan) -> tuple[Change, CommitId]:
@@ -213,11 +212,42 @@ class Operation:
         self._journal.files.write(self.record, durable=durable)
 
     def close(self) -> None:
-        """End a process that succeeded."""
-        if self._has_drafts:
-            self._journal.store.discard(self._journal.owner(self.process_id))
+        """End a process that succeeded; what left no commit is remembered here alone."""
+        self._discard_drafts()
+        if self.published is None:
+            self._journal.files.remember(replace(self.record, updated_at=time.time()))
         if self._is_complete:
             self._journal.files.remove(self.process_id)
+
+    def fail(self, error: Exception) -> None:
+        """End, pause or take back a process whose body raised.
+
+        With an id that the caller chose, only an error of TableVault's own takes it back. Not
+        among these is that another program keeps git's refs locked when all work is done.
+        """
+        if self.published is not None:
+            self.close()
+        elif self._cancel.is_asked:
+            if not self._cancel.is_left_to_asker:
+                self.revert(TVProcessError(STOPPED))
+        elif self.record.named and (self._is_kept_out or not isinstance(error, TableVaultError)):
+            self._pause(error)
+        else:
+            self.revert(error)
+
+    def _pause(self, error: Exception) -> None:
+        """Leave the record with what it holds, so that the process can be taken up once more."""
+        try:
+            self._discard_drafts()
+            self._update(self.record.failed(error, time.time()), durable=True)
+        except OSError:
+            # The disk is full: the record stands as it was, which means the same.
+            _log.warning("The error of process %s was not noted.", self.process_id, exc_info=True)
+
+    def _discard_drafts(self) -> None:
+        """Remove temporary files."""
+        if self._has_drafts:
+            self._journal.store.discard(self._journal.owner(self.process_id))
 
     def revert(self, error: BaseException) -> None:
         """Take back everything that the process left, and remember that it failed."""
@@ -227,15 +257,10 @@ class Operation:
             _log.warning("Process %s was not taken back wholly.", self.process_id, exc_info=True)
 
 
-Setup = Callable[[Request, Snapshot], Sequence[Hold]]
-"""Checks the request and says what the operation must hold. Called again after each wait."""
-
-
 @contextmanager
 def running(journal: Journal, request: Request, actor: Actor, setup: Setup) -> Iterator[Operation]:
-    """Run the body as a process; take it back when the body raises.
+    """Run the body as a process; end it, pause it, or take it back when the body raises.
 
-    Waits up to the lock time-out for resources that others hold, holding nothing meanwhile.
     An interrupt (KeyboardInterrupt, SystemExit) leaves the record as a crash would.
 
     Raises
@@ -245,155 +270,16 @@ def running(journal: Journal, request: Request, actor: Actor, setup: Setup) -> I
     TVLockError
         A resource is held by another process for too long.
     """
-    operation, lock = _begin(journal, request, actor, setup)
-    token = _current.set((str(journal.repository.path), operation.process_id))
+    record, lock = begin(journal, request, actor, setup)
     with ExitStack() as stack:
-        stack.callback(_current.reset, token)
         stack.callback(lock.release)
+        cancel = stack.enter_context(cancellable(journal.state, record.process_id))
+        stack.enter_context(enclosing(journal, record.process_id))
+        operation = Operation(journal, record, cancel)
         try:
             yield operation
         except Exception as error:
-            if operation.published is None:
-                operation.revert(error)
-            else:
-                operation.close()
+            operation.fail(error)
             raise
         operation.close()
     pack_if_many(journal.repository, journal.state)
-
-
-def _begin(
-    journal: Journal, request: Request, actor: Actor, setup: Setup
-) -> tuple[Operation, OsLock]:
-    """Open the record once nothing excludes the operation."""
-    process_id = check_process_id(actor.process_id) if actor.process_id else new_process_id()
-    parent = actor.parent or _enclosing(journal)
-    started = time.monotonic()
-    wait = _FIRST_WAIT_S
-    while True:
-        with journal.files.mutex():
-            record = _record_of(journal, request, actor, process_id)
-            family = frozenset({process_id, *locks.ancestors(journal.files, parent)})
-            holds = _set_up(journal, record, setup)
-            found = _blocking(journal, holds, family)
-            if found is None:
-                record = replace(record, holds=tuple(holds), parent=parent)
-                return _open(journal, record)
-        holder, held = found
-        # Alive, or it has happened and waits for another program to let go of a ref.
-        alive = journal.files.is_alive(holder.process_id) or bool(
-            journal.index.process(holder.process_id)
-        )
-        waited = time.monotonic() - started
-        if not alive or waited >= actor.lock_timeout_s:
-            error = locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
-            if journal.files.read(process_id) is None and record.named:
-                journal.files.remember(record.failed(error, time.time()))
-            raise error
-        time.sleep(wait)
-        wait = min(2 * wait, _LONGEST_WAIT_S)
-
-
-def _set_up(journal: Journal, record: Record, setup: Setup) -> Sequence[Hold]:
-    """Check the request on the vault as it is; what is wrong with it is remembered."""
-    try:
-        return setup(record.request, Snapshot(journal.repository, journal.repository.main()))
-    except TableVaultError as error:
-        _remember_failure(journal, record, error)
-        raise
-
-
-def _remember_failure(journal: Journal, record: Record, error: BaseException) -> None:
-    """End a process that could not begin; an id that the caller gave is never used again."""
-    failed = record.failed(error, time.time())
-    if journal.files.read(record.process_id) is not None:
-        roll_back(journal, failed)
-    elif record.named:
-        journal.files.remember(failed)
-
-
-def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
-    """Make a new record, or take up the one that a crash left under this id."""
-    now = time.time()
-    known = journal.files.read(process_id) if actor.process_id else None
-    if known is not None:
-        if journal.files.is_alive(process_id):
-            raise TVProcessError(
-                f'Process "{process_id}" runs just now.', "Wait until it ends.", process=process_id
-            )
-        if known.request.operation != request.operation:
-            raise TVProcessError(
-                f'Process "{process_id}" is a paused {known.request.operation}, not a '
-                f"{request.operation}.",
-                f"Call {known.request.operation} with this process_id to go on with it.",
-                process=process_id,
-            )
-        if roll_forward(journal, known):
-            known = None
-    if known is None and actor.process_id and is_finished(journal, process_id):
-        raise TVProcessError(
-            f'Process "{process_id}" has ended; its id cannot be used again.',
-            "Leave process_id out, or choose another one.",
-            process=process_id,
-        )
-    if known is not None:
-        return replace(known, author=actor.author, pid=os.getpid(), updated_at=now, moves=())
-    return Record(
-        process_id=process_id,
-        named=bool(actor.process_id),
-        request=request,
-        author=actor.author,
-        started_at=now,
-        updated_at=now,
-        pid=os.getpid(),
-    )
-
-
-def is_finished(journal: Journal, process_id: str) -> bool:
-    """Tell whether a process ended, in whatever way."""
-    return journal.index.process(process_id) is not None or journal.files.remembers(process_id)
-
-
-def _blocking(
-    journal: Journal, holds: Sequence[Hold], family: frozenset[str]
-) -> tuple[Record, Hold] | None:
-    """Find who excludes `holds`, after taking back what nameless dead processes hold."""
-    while (found := locks.blocking(journal.files, holds, family)) is not None:
-        holder = found[0]
-        if journal.files.is_alive(holder.process_id):
-            return found
-        if roll_forward(journal, holder) and journal.files.read(holder.process_id) is None:
-            continue
-        if holder.named or journal.index.process(holder.process_id) is not None:
-            return found
-        roll_back(journal, holder)
-    return None
-
-
-def _open(journal: Journal, record: Record) -> tuple[Operation, OsLock]:
-    """Take the OS lock of the process and write its record."""
-    lock = journal.files.lock_of(record.process_id)
-    try:
-        # Nobody runs it, but somebody may look at its lock just now.
-        lock.acquire(timeout_s=_LOOK_S)
-    except TimeoutError as error:
-        raise TVProcessError(
-            f'Process "{record.process_id}" runs just now.',
-            "Wait until it ends.",
-            process=record.process_id,
-        ) from error
-    try:
-        journal.files.write(record)
-    except BaseException:
-        lock.release()
-        journal.files.remove(record.process_id)
-        raise
-    return Operation(journal, record), lock
-
-
-def _enclosing(journal: Journal) -> str:
-    """Id of the process within whose function this one is started, "" when there is none."""
-    current = _current.get()
-    if current is None or current[0] != str(journal.repository.path):
-        return ""
-    return current[1]

@@ -13,14 +13,25 @@ READ_ONLY = 0o444
 
 
 def place(
-    source: Path, target: Path, *, executable: bool = False, beside: Path | None = None
-) -> None:
+    source: Path,
+    target: Path,
+    *,
+    executable: bool = False,
+    beside: Path | None = None,
+    may_clone: bool = True,
+) -> bool:
     """Put the bytes of `source` at `target`, read-only, replacing what is there.
 
     The new name appears in one step, so a reader of `target` sees the old file or the new one.
     A hard link shares the inode, mode included: use it only within one vault, and never for an
     executable. It is made as `beside` first, a name in the same file system that nobody else
     uses; by default one in the folder of `target`.
+
+    Returns
+    -------
+    bool
+        Whether it is a reflink. Where one cannot be had, others of the same file system need not
+        be tried (`may_clone`): that costs more than the hard link.
     """
     mode = READ_ONLY | (0o111 if executable else 0)
     if beside is None:
@@ -28,7 +39,8 @@ def place(
     # Left by who died: it may be a link to an object, and must not be written into.
     beside.unlink(missing_ok=True)
     try:
-        if not _reflink(source, beside):
+        is_clone = may_clone and _reflink(source, beside)
+        if not is_clone:
             _link_or_copy(source, beside, may_link=not executable)
         if (beside.stat().st_mode & 0o777) != mode:
             beside.chmod(mode)
@@ -38,6 +50,7 @@ def place(
         raise
     # rename(2) does nothing when both names are links to one inode: the extra name stays behind.
     beside.unlink(missing_ok=True)
+    return is_clone
 
 
 def _link_or_copy(source: Path, target: Path, *, may_link: bool) -> None:

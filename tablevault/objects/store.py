@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import io
 import os
 import shutil
+import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -28,6 +30,8 @@ _BLOCK = 1 << 20
 # mtime lies in the second in which git's index was written. Nobody needs the mtime of an
 # object, so it is set back a little and `git status` stays fast however large the file is.
 _BACKDATE_NS = 3_000_000_000
+_MANY = 64
+_SYNCING = 8
 
 
 class Fetch(Protocol):
@@ -80,11 +84,12 @@ class Draft(io.RawIOBase, IO[bytes]):
         if not self._file.closed:
             self._file.flush()
 
-    def close(self) -> None:
-        """Flush, sync and close; further writes fail."""
+    def close(self, *, sync: bool = True) -> None:
+        """Flush, sync and close; further writes fail. Who does not sync has to do it later."""
         if not self._file.closed:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            if sync:
+                os.fsync(self._file.fileno())
             self._file.close()
         super().close()
 
@@ -122,6 +127,7 @@ class ObjectStore:
         self._scratch = scratch
         self._fetch = fetch
         self._ledger = Ledger(scratch.parent / "objects.sqlite")
+        self._may_clone = True
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -139,12 +145,28 @@ class ObjectStore:
         folder.mkdir(parents=True, exist_ok=True)
         return Draft(folder / os.urandom(8).hex())
 
-    def draft_of(self, source: Path, owner: str) -> Draft:
-        """Copy the file `source` into a draft, closed."""
-        with self.draft(owner) as draft, source.open("rb") as reader:
-            while block := reader.read(_BLOCK):
-                draft.write(block)
-        return draft
+    def drafts_of(self, sources: Iterable[Path], owner: str) -> list[Draft]:
+        """Copy files into drafts, closed.
+
+        Raises
+        ------
+        OSError
+            A file cannot be read, is no regular one, or changes meanwhile; ``filename`` tells
+            which.
+        """
+        drafts = []
+        for source in sources:
+            with self.draft(owner) as draft, _open_regular(source) as reader:
+                before = _stamp_of(os.fstat(reader.fileno()))
+                # One that grows as fast as it is read would never end.
+                while draft.tell() <= before[1] and (block := reader.read(_BLOCK)):
+                    draft.write(block)
+                if _stamp_of(os.fstat(reader.fileno())) != before or draft.tell() != before[1]:
+                    raise OSError(errno.EBUSY, "it changes while it is read", str(source))
+                draft.close(sync=False)
+            drafts.append(draft)
+        sync_all([draft.path for draft in drafts])
+        return drafts
 
     def scratch_file(self) -> BinaryIO:
         """Open a nameless temporary file in the file system of the store."""
@@ -175,11 +197,11 @@ class ObjectStore:
     def keep(self, drafts: Sequence[Written]) -> None:
         """Move finished drafts into the store; call it within :meth:`locked`."""
         folders: set[Path] = set()
-        stamps: list[tuple[ObjectId, Stamp]] = []
+        kept: dict[ObjectId, Stamp] = {}
         for draft in drafts:
             pointer = draft.pointer
             target = self._path(pointer.oid)
-            if pointer.size == 0 or self._is_sound(pointer, target):
+            if pointer.size == 0 or pointer.oid in kept or self._is_sound(pointer, target):
                 draft.path.unlink(missing_ok=True)
                 continue
             if not target.parent.is_dir():
@@ -191,10 +213,9 @@ class ObjectStore:
             os.utime(draft.path, ns=(back, back))
             draft.path.replace(target)
             folders.add(target.parent)
-            stamps.append((pointer.oid, _stamp(target)))
-        for folder in folders:
-            sync_folder(folder)
-        self._ledger.remember(stamps)
+            kept[pointer.oid] = _stamp(target)
+        sync_all(list(folders), sync_folder)
+        self._ledger.remember(kept.items())
 
     def has(self, pointer: Pointer) -> bool:
         """Tell whether the object is here with the right size; its bytes are not read."""
@@ -244,7 +265,13 @@ class ObjectStore:
         beside: Path | None = None,
     ) -> None:
         """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
-        links.place(self.file(pointer), target, executable=executable, beside=beside)
+        self._may_clone = links.place(
+            self.file(pointer),
+            target,
+            executable=executable,
+            beside=beside,
+            may_clone=self._may_clone,
+        )
 
     def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
         """Remove objects that nobody needs; takes :meth:`locked` itself."""
@@ -294,8 +321,14 @@ class ObjectStore:
     def _empty_file(self) -> Path:
         """Give a file of no bytes; LFS never stores one."""
         path = self._scratch.parent / "empty"
-        if not path.exists():
-            path.touch(links.READ_ONLY)
+        try:
+            if not path.stat().st_size:
+                return path
+        except FileNotFoundError:
+            pass
+        # Somebody wrote into a link to it: theirs is one file, and this will be another one.
+        path.unlink(missing_ok=True)
+        path.touch(links.READ_ONLY)
         return path
 
     def _path(self, oid: ObjectId) -> Path:
@@ -318,6 +351,19 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_all(paths: Sequence[Path], sync: Callable[[Path], None] = sync_file) -> None:
+    """Make many files or folders durable; from a few threads, whom the disk serves together."""
+    if len(paths) < _MANY:
+        for path in paths:
+            sync(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_SYNCING) as pool:
+        for _ in pool.map(sync, paths):
+            pass
+
+
 def sync_folder(folder: Path) -> None:
     """Make the names in `folder` durable, where the file system lets us."""
     with contextlib.suppress(OSError):
@@ -328,8 +374,21 @@ def sync_folder(folder: Path) -> None:
             os.close(descriptor)
 
 
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read; whatever else goes by that name cannot make us wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
 def _stamp(path: Path) -> Stamp:
     """Give what changes when the bytes of a file are changed."""
-    status = path.stat()
+    return _stamp_of(path.stat())
+
+
+def _stamp_of(status: os.stat_result) -> Stamp:
+    """Take a stamp from a stat."""
     # Some file systems number inodes by a hash of 64 bits; SQLite's integers have a sign.
     return status.st_ino & (2**63 - 1), status.st_size, status.st_mtime_ns

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TVTableError
 from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.snapshot import Snapshot
@@ -17,8 +14,6 @@ from tablevault.journal.locks import artifacts_hold, table_hold, temp_hold
 from tablevault.journal.operation import Operation, TempDraft
 from tablevault.journal.record import Hold
 from tablevault.names import (
-    BlobId,
-    CommitId,
     InstanceId,
     TempRef,
     artifacts_dir,
@@ -29,8 +24,8 @@ from tablevault.names import (
     tag_ref,
 )
 from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import Draft
 from tablevault.operations.activity import activity_trailers
+from tablevault.operations.artifacts import Artifacts, find_artifacts, keep_artifacts
 from tablevault.operations.messages import operation_message
 from tablevault.queries.read import has_artifacts
 from tablevault.vault import Vault
@@ -39,8 +34,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.frames.parquet import FrameFile
-
-_HIDDEN_FILES = frozenset({"thumbs.db", "desktop.ini"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,20 +52,12 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Artifact:
-    """A file that a value names."""
-
-    pointer: Pointer
-    executable: bool
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Kept:
     """What went into the object store."""
 
     file: FrameFile
     frame: Pointer
-    artifacts: Mapping[str, _Artifact]
+    artifacts: Artifacts
 
 
 def result_holds(document: TableDocument, temp: TempRef) -> list[Hold]:
@@ -114,119 +99,12 @@ def _keep(vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFr
     from tablevault.frames.artifacts import artifact_values
     from tablevault.frames.parquet import write_frame
 
-    folder = vault.journal.faces.artifacts(draft.temp)
-    named = artifact_values(frame)
-    files = dict(visible_files(folder))
-    found = _locate(vault, draft, named, files)
+    names = artifact_values(frame)
+    found = find_artifacts(vault, draft, _temp_document(vault, draft).origin[0], names)
     with operation.new_draft() as sink:
         file = write_frame(frame, sink)
-    drafts: dict[str, Draft] = {}
-    for name in named:
-        if name in files:
-            drafts[name] = operation.draft_of(files[name])
-    operation.keep([sink, *drafts.values()])
-    made = {
-        name: _Artifact(pointer=draft.pointer, executable=os.access(files[name], os.X_OK))
-        for name, draft in drafts.items()
-    }
-    artifacts = {**found, **made}
+    artifacts = keep_artifacts(vault, operation, draft, found, beside=sink)
     return _Kept(file=file, frame=sink.pointer, artifacts=artifacts)
-
-
-def visible_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Walk the files below an artifact folder, by relative name; hidden ones are passed over.
-
-    Raises
-    ------
-    TVTableError
-        A file or folder is a symbolic link: it may lead anywhere, now or later.
-    """
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        for name in sorted([*names, *folders]):
-            path = Path(parent) / name
-            if name.startswith(".") or name.lower() in _HIDDEN_FILES:
-                continue
-            if path.is_symlink():
-                raise TVTableError(
-                    f'The artifact folder holds the symbolic link "{path}".',
-                    "Put the file itself there.",
-                    artifact=name,
-                )
-            if name not in folders:
-                yield path.relative_to(folder).as_posix(), path
-
-
-def _locate(
-    vault: Vault, draft: TempDraft, named: Sequence[str], files: Mapping[str, Path]
-) -> dict[str, _Artifact]:
-    """Find the artifacts that are not in the folder of the instance; refuse what is wrong.
-
-    They may come from the origin, or from the folder that the instances of the table share.
-    """
-    for name in named:
-        _refuse_outside(name)
-    unnamed = sorted(files.keys() - set(named))
-    if unnamed:
-        raise TVTableError(
-            f'The artifact folder holds "{unnamed[0]}"'
-            + (f" and {len(unnamed) - 1} more files" if len(unnamed) > 1 else "")
-            + ", which no value of an artifact_string column names.",
-            "Name each file in the table, or remove it from "
-            f"{vault.journal.faces.artifacts(draft.temp)}.",
-            table=draft.temp.table,
-        )
-    wanted = [name for name in named if name not in files]
-    if not wanted:
-        return {}
-    known = _earlier_artifacts(vault, draft)
-    missing = [name for name in wanted if name not in known]
-    if missing:
-        raise TVTableError(
-            f'Artifact "{missing[0]}" is named by the table but is not there.',
-            f"Put the file into {vault.journal.faces.artifacts(draft.temp)}.",
-            table=draft.temp.table,
-            artifact=missing[0],
-        )
-    return {name: known[name] for name in wanted}
-
-
-def _refuse_outside(name: str) -> None:
-    """Refuse an artifact name that leaves its folder."""
-    path = PurePosixPath(name)
-    if (
-        path.is_absolute()
-        or ".." in path.parts
-        or "\\" in name
-        or "\0" in name
-        or str(path) != name
-    ):
-        raise TVTableError(
-            f'Artifact name "{name}" cannot be used.',
-            "Name a file within the artifact folder, with a plain relative path.",
-            artifact=name,
-        )
-
-
-def _earlier_artifacts(vault: Vault, draft: TempDraft) -> dict[str, _Artifact]:
-    """Give the artifacts of the table's shared folder and of the origin, the latter first."""
-    repository = vault.journal.repository
-    table = draft.temp.table
-    places = [(repository.main(), artifacts_dir(table, draft.temp.version, multiple=False))]
-    origin_id = _temp_document(vault, draft).origin[0]
-    origin = vault.journal.index.instance(origin_id) if origin_id else None
-    if origin is not None and not origin.deleted_at:
-        for multiple in (False, True):
-            folder = artifacts_dir(origin.table_name, origin.version, multiple=multiple)
-            places.append((origin.commit, folder))
-    found: dict[str, _Artifact] = {}
-    for commit, folder in places:
-        snapshot = Snapshot(repository, CommitId(commit))
-        for entry in snapshot.files(folder):
-            path = f"{folder}/{entry.name}"
-            pointer = snapshot.pointer_of(BlobId(entry.id), path)
-            found[entry.name] = _Artifact(pointer=pointer, executable=entry.executable)
-    return found
 
 
 def _temp_document(vault: Vault, draft: TempDraft) -> InstanceDocument:
@@ -280,11 +158,11 @@ def _plan(
     branch_edits: list[Edit] = [Remove(path=own), *branch]
     main: list[Edit] = []
     if settings.multiple_artifacts:
-        branch_edits.extend(_artifact_edits(own, kept))
+        branch_edits.extend(kept.artifacts.edits(own))
     elif has_artifacts(document):
         shared = artifacts_dir(table, version, multiple=False)
         main.append(Remove(path=shared))
-        main.extend(_artifact_edits(shared, kept))
+        main.extend(kept.artifacts.edits(shared))
         owned = replace(settings, artifact_instance=document.id)
         main.append(Put(path=table_document(table), data=owned.encode()))
     subject = f"{table}/{version}: {document.operation.split('_')[0]}, {document.rows:,} rows"
@@ -316,20 +194,8 @@ def _plan(
             ),
         ),
         tag=tag_ref(table, document.id),
-        needs=(kept.frame, *(artifact.pointer for artifact in kept.artifacts.values())),
+        needs=(kept.frame, *kept.artifacts.pointers),
     )
-
-
-def _artifact_edits(folder: str, kept: _Kept) -> list[Edit]:
-    """Put the pointers of artifacts into a folder."""
-    return [
-        Put(
-            path=f"{folder}/{name}",
-            data=artifact.pointer.encode(),
-            executable=artifact.executable,
-        )
-        for name, artifact in kept.artifacts.items()
-    ]
 
 
 def _last(vault: Vault, snapshot: Snapshot, temp: TempRef) -> float:

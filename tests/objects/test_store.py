@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from tablevault.errors import TVFileError
 from tablevault.names import ObjectId
 from tablevault.objects.pointer import EMPTY, Pointer
-from tablevault.objects.store import ObjectStore, hash_file
+from tablevault.objects.store import Draft, ObjectStore, hash_file
 
 
 @pytest.fixture
@@ -116,11 +116,46 @@ def test_a_draft_hashes_what_it_writes(tmp_path_factory, chunks):
     assert file.path.stat().st_size == file.pointer.size
 
 
-def test_a_copied_draft_has_the_bytes_of_its_source(store, tmp_path):
+@pytest.mark.parametrize("count", [1, 100])
+def test_copied_drafts_have_the_bytes_of_their_sources(store, tmp_path, count):
+    sources = [tmp_path / f"source {number}" for number in range(count)]
+    for source in sources:
+        source.write_bytes(os.urandom((3 << 20) // count))
+    files = store.drafts_of(sources, "p")
+    assert [file.pointer.oid for file in files] == [hash_file(source) for source in sources]
+    with store.locked():
+        store.keep(files)
+    assert all(store.file(file.pointer).stat().st_size for file in files)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "link", "folder", "nothing"])
+def test_what_is_no_regular_file_is_not_waited_for(store, tmp_path, kind):
     source = tmp_path / "source"
-    source.write_bytes(os.urandom(3 << 20))
-    file = store.draft_of(source, "p")
-    assert file.pointer == Pointer(oid=hash_file(source), size=3 << 20)
+    match kind:
+        case "fifo":
+            os.mkfifo(source)
+        case "link":
+            source.symlink_to("/etc/hostname")
+        case "folder":
+            source.mkdir()
+    with pytest.raises(OSError) as caught:  # noqa: PT011 - which one is the system's business
+        store.drafts_of([source], "p")
+    assert caught.value.filename == str(source)
+
+
+def test_a_file_that_changes_while_it_is_copied_is_refused(store, tmp_path, monkeypatch):
+    source = tmp_path / "source"
+    source.write_bytes(b"x" * 100)
+
+    def write(self, data):
+        with source.open("ab") as file:
+            file.write(b"more")
+        return real(self, data)
+
+    real = Draft.write
+    monkeypatch.setattr(Draft, "write", write)
+    with pytest.raises(OSError, match="changes while it is read"):
+        store.drafts_of([source], "p")
 
 
 def test_discarded_drafts_are_gone_and_those_of_others_are_not(store, root):

@@ -1,0 +1,256 @@
+"""The artifacts of an instance that is made: found, checked, and put into the object store."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tablevault.errors import TVTableError
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit, Graft, Put
+from tablevault.journal.operation import Operation, TempDraft
+from tablevault.names import BlobId, artifacts_dir, check_artifact_name
+from tablevault.objects.pointer import Pointer
+from tablevault.objects.store import Draft
+from tablevault.vault import Vault
+
+_HIDDEN_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
+_KINDS = {
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFDIR: "a folder",
+    stat.S_IFREG: "a file, and no folder",
+    stat.S_IFIFO: "a named pipe",
+    stat.S_IFSOCK: "a socket",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A file as git tracks it."""
+
+    pointer: Pointer
+    executable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """Where the files are that the values of a table name.
+
+    Attributes
+    ----------
+    files : mapping of str to Path
+        Those in the folder of the temporary instance.
+    earlier : mapping of str to Artifact
+        Those that an earlier instance has.
+    known : set of BlobId
+        Pointers that are in git already.
+    """
+
+    files: Mapping[str, Path]
+    earlier: Mapping[str, Artifact]
+    known: frozenset[BlobId]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifacts:
+    """The git tree that names all, and what of it is in the object store and has to stay there."""
+
+    pointers: tuple[Pointer, ...] = ()
+    tree: str = ""
+
+    def edits(self, folder: str) -> list[Edit]:
+        """Put them into a tracked folder."""
+        return [Graft(path=folder, source=self.tree)] if self.tree else []
+
+
+def find_artifacts(vault: Vault, draft: TempDraft, origin_id: str, names: Sequence[str]) -> Found:
+    """Find the artifacts that a table names; refuse what is wrong.
+
+    They are in the folder of the temporary instance; else they may come from its origin, or
+    from the folder that the instances of the table share.
+
+    Raises
+    ------
+    TVTableError
+        A name cannot be used, its file is nowhere or is no regular file, or a file in the folder
+        is named by no value.
+    """
+    folder = vault.journal.faces.artifacts(draft.temp)
+    for name in names:
+        check_artifact_name(name)
+    _refuse_clashes(names)
+    files = dict(_visible_files(folder))
+    if unnamed := files.keys() - set(names):
+        first = min(unnamed)
+        raise TVTableError(
+            f"The artifact folder holds {_shown(first)}"
+            + (f" and {len(unnamed) - 1} more files" if len(unnamed) > 1 else "")
+            + ", which no value of an artifact_string column names.",
+            f"Name each file in the table, or remove it from {folder}.",
+            table=draft.temp.table,
+        )
+    for name in names:
+        if name not in files and (hidden := _hidden_file(folder, name)) is not None:
+            files[name] = hidden
+    wanted = [name for name in names if name not in files]
+    earlier, known = _earlier(vault, draft, origin_id, set(wanted))
+    if missing := [name for name in wanted if name not in earlier]:
+        raise TVTableError(
+            f"Artifact {_shown(missing[0])} is named by the table but is not there.",
+            f"Put the file into {folder}.",
+            table=draft.temp.table,
+            artifact=missing[0],
+        )
+    return Found(files=files, earlier=earlier, known=known)
+
+
+def keep_artifacts(
+    vault: Vault, operation: Operation, draft: TempDraft, found: Found, *, beside: Draft
+) -> Artifacts:
+    """Move artifacts and the draft `beside` into the object store, and make the git tree.
+
+    All of that before the commit lock is taken: it may take a while.
+    """
+    folder = vault.journal.faces.artifacts(draft.temp)
+    try:
+        drafts = dict(zip(found.files, operation.drafts_of(found.files.values()), strict=True))
+    except OSError as error:
+        if not Path(str(error.filename)).is_relative_to(folder):
+            raise
+        name = Path(str(error.filename)).relative_to(folder).as_posix()
+        raise TVTableError(
+            f"Artifact {_shown(name)} cannot be stored: {error.strerror}.",
+            "Its file has to be readable, and closed by whoever wrote it.",
+            table=draft.temp.table,
+            artifact=name,
+        ) from error
+    operation.keep([beside, *drafts.values()])
+    artifacts = dict(found.earlier)
+    for name, made in drafts.items():
+        executable = bool(found.files[name].stat().st_mode & stat.S_IXUSR)
+        artifacts[name] = Artifact(pointer=made.pointer, executable=executable)
+    if not artifacts:
+        return Artifacts()
+    pointers = (artifact.pointer for artifact in artifacts.values())
+    puts = [
+        Put(path=name, data=artifact.pointer.encode(), executable=artifact.executable)
+        for name, artifact in artifacts.items()
+    ]
+    return Artifacts(
+        pointers=tuple(pointer for pointer in pointers if vault.store.has(pointer)),
+        tree=vault.journal.repository.write_folder(puts, found.known),
+    )
+
+
+def _visible_files(folder: Path, above: str = "") -> Iterator[tuple[str, Path]]:
+    """Walk the files below an artifact folder, by relative name; hidden ones are passed over.
+
+    Raises
+    ------
+    TVTableError
+        Something is neither file nor folder: a symbolic link may lead anywhere, now or later, and
+        a named pipe never ends. Or a folder cannot be read.
+    """
+    waiting = [(folder, above)]
+    while waiting:
+        current, prefix = waiting.pop()
+        for entry in _scan(current):
+            name = prefix + entry.name
+            if entry.name.startswith(".") or entry.name.lower() in _HIDDEN_FILES:
+                continue
+            if entry.is_dir(follow_symlinks=False):
+                waiting.append((Path(entry.path), f"{name}/"))
+                continue
+            if not entry.is_file(follow_symlinks=False):
+                raise _no_file(name, entry.stat(follow_symlinks=False))
+            yield name, Path(entry.path)
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder."""
+    try:
+        return list(os.scandir(folder))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise TVTableError(
+            f'The artifact folder "{folder}" cannot be read: {error.strerror}.',
+            "Give yourself the right to read it.",
+            path=str(folder),
+        ) from error
+
+
+def _hidden_file(folder: Path, name: str) -> Path | None:
+    """Give the file that a value names although it is passed over otherwise; None if not there."""
+    *above, _ = Path(name).parents
+    for part in (*reversed(above), Path(name)):
+        try:
+            status = (folder / part).lstat()
+        except OSError:
+            return None
+        is_right = stat.S_ISREG if part == Path(name) else stat.S_ISDIR
+        if not is_right(status.st_mode):
+            raise _no_file(part.as_posix(), status)
+    return folder / name
+
+
+def _no_file(name: str, status: os.stat_result) -> TVTableError:
+    """Make the error for what cannot be an artifact."""
+    kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a device")
+    return TVTableError(
+        f"In the artifact folder {_shown(name)} is {kind}.",
+        "Put the file itself there.",
+        artifact=name,
+    )
+
+
+def _refuse_clashes(names: Iterable[str]) -> None:
+    """Refuse a name that is also the folder of another one."""
+    known = set(names)
+    for name in known:
+        above = name
+        while "/" in above:
+            above = above.rpartition("/")[0]
+            if above in known:
+                raise TVTableError(
+                    f"Artifact {_shown(above)} is also the folder of {_shown(name)}.",
+                    "Give one of them another name.",
+                    artifact=name,
+                )
+
+
+def _earlier(
+    vault: Vault, draft: TempDraft, origin_id: str, wanted: set[str]
+) -> tuple[dict[str, Artifact], frozenset[BlobId]]:
+    """Give the wanted artifacts of the table's shared folder and of the origin, the latter first.
+
+    Also all pointers in the folder that the new instance is going to replace.
+    """
+    repository = vault.journal.repository
+    table, version = draft.temp.table, draft.temp.version
+    main = Snapshot(repository, repository.main())
+    shared = artifacts_dir(table, version, multiple=False)
+    places = [(main, shared)]
+    origin = vault.journal.index.instance(origin_id) if origin_id else None
+    if origin is not None and not origin.deleted_at:
+        made = Snapshot(repository, origin.commit)
+        for multiple in (False, True):
+            folder = artifacts_dir(origin.table_name, origin.version, multiple=multiple)
+            places.append((made, folder))
+    found: dict[str, Artifact] = {}
+    known = {BlobId(entry.id) for entry in main.files(artifacts_dir(table, version, multiple=True))}
+    for snapshot, folder in places:
+        for entry in snapshot.files(folder):
+            known.add(BlobId(entry.id))
+            if entry.name in wanted:
+                pointer = snapshot.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}")
+                found[entry.name] = Artifact(pointer=pointer, executable=entry.executable)
+    return found, frozenset(known)
+
+
+def _shown(name: str) -> str:
+    """Show a name in an error text, also one that holds a line break or is no text."""
+    return f'"{name}"' if name.isprintable() else ascii(name)
