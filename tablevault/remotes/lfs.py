@@ -202,7 +202,9 @@ def _offer(item: object, operation: Operation, pointer: Pointer, now: Moment) ->
     listed = item.get("actions") or {}
     if not isinstance(listed, dict):
         raise AnswerError('its "actions" are no object')
-    actions = {name: _action(listed[name], now) for name in _ACTIONS if listed.get(name)}
+    actions = {
+        name: _action(listed[name], now) for name in _ACTIONS if listed.get(name) is not None
+    }
     if operation == "download":
         if item.get("size", pointer.size) != pointer.size:
             return _refused(pointer, 422, "its size there is another one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import itertools
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
@@ -77,7 +78,9 @@ class Reply:
 
     def close(self) -> None:
         """Keep the connection when its answer was read to the end, else close it."""
-        self._session.give_back(self._link, whole=self._link.is_whole and self._response.isclosed())
+        whole = self._link.is_whole and self._response.isclosed()
+        self._response.close()
+        self._session.give_back(self._link, whole=whole)
 
 
 class Session:
@@ -133,10 +136,13 @@ class Session:
         """Cut all connections, also those that other threads wait for."""
         with self._lock:
             self._closed = True
-            links = [*self._used, *(link for idle in self._idle.values() for link in idle)]
+            used, idle = list(self._used), list(itertools.chain(*self._idle.values()))
             self._idle.clear()
-        for link in links:
+        for link in used:
+            # Who uses it closes it.
             link.cut()
+        for link in idle:
+            link.close()
 
     def _exchange(self, request: Request) -> Reply:
         """Send a request over a connection that was kept, or a new one."""

@@ -139,7 +139,9 @@ class Link:
         try:
             response = self.connection.getresponse()
         except (OSError, http.client.HTTPException) as error:
-            if not self.is_fresh and isinstance(error, _CLOSED):
+            # An object that went out whole may have arrived: it is asked for before it goes again.
+            is_out = sent and request.method == "PUT"
+            if not self.is_fresh and not is_out and isinstance(error, _CLOSED):
                 raise StaleError from error
             raise PassingError(f"{self.route.origin}: {said(error)}", unanswered=sent) from error
         self.is_whole = sent
