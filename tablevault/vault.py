@@ -13,8 +13,8 @@ from tablevault.names import VAULT_DOCUMENT
 
 if TYPE_CHECKING:
     from tablevault.history.snapshot import Snapshot
+    from tablevault.journal.beginning import Actor
     from tablevault.journal.journal import Journal
-    from tablevault.journal.operation import Actor
     from tablevault.objects.store import ObjectStore
 
 
@@ -70,7 +70,7 @@ class Vault:
 
     def actor(self, process_id: str) -> Actor:
         """Say who asks."""
-        from tablevault.journal.operation import Actor
+        from tablevault.journal.beginning import Actor
 
         return Actor(
             author=self.author,

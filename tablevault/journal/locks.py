@@ -65,6 +65,20 @@ def ancestors(files: JournalFiles, parent: str) -> Iterable[str]:
     return seen
 
 
+def descendants(files: JournalFiles, process_id: str) -> list[Record]:
+    """List the processes that were started within a process, and within these; deepest first."""
+    records = list(files.every())
+    found: list[Record] = []
+    parents = {process_id}
+    while parents:
+        children = [
+            record for record in records if record.parent in parents and record not in found
+        ]
+        found.extend(children)
+        parents = {child.process_id for child in children}
+    return found[::-1]
+
+
 def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> TVLockError:
     """Make the error that names holder, author, since when, and how to get rid of it."""
     since = datetime.fromtimestamp(record.started_at, UTC).astimezone()
@@ -79,7 +93,10 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
         text += f"; waited {waited_s:g} s"
         hint = "Wait until it ends, or open the vault with a longer lock_timeout."
     else:
-        hint = f"Run {operation} again with process_id={record.process_id!r} to go on with it."
+        hint = (
+            f"Run {operation} again with process_id={record.process_id!r} to go on with it, or "
+            f"give it up: stop_process({record.process_id!r})."
+        )
     return TVLockError(
         f"{text}.",
         hint,

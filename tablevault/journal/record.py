@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from tablevault.history.repository import RefMove
 from tablevault.names import CommitId, ObjectId, ProcessId
@@ -73,6 +73,8 @@ class Record:
     several. Whether an operation has happened is told by history, which names its process."""
     error: tuple[str, str] = ("", "")
     """Class name and text."""
+    plan: Mapping[str, Json] = field(default_factory=dict)
+    """What the operation decided when it began to work, and holds on to when it is taken up."""
 
     def encode(self) -> bytes:
         """Spell the record as JSON."""
@@ -96,6 +98,7 @@ class Record:
             "made": self.made,
             "moves": [{"ref": m.ref, "old": m.old, "new": m.new} for m in self.moves],
             "error": self.error,
+            "plan": dict(self.plan),
         }
         # ASCII: an argument may be a path, and a path may be no UTF-8.
         return json.dumps(fields).encode("ascii")
@@ -137,6 +140,7 @@ def decode_record(data: bytes) -> Record:
                 for move in fields["moves"]
             ),
             error=(str(fields["error"][0]), str(fields["error"][1])),
+            plan=dict(fields["plan"]),
         )
     except (KeyError, TypeError, IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"no process record: {error}") from error

@@ -13,8 +13,9 @@ from tablevault.history.documents import InstanceDocument, TableDocument, timest
 from tablevault.history.fold import DEACTIVATION
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
+from tablevault.journal.beginning import Actor
 from tablevault.journal.locks import table_hold
-from tablevault.journal.operation import Actor, Operation, running
+from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
 from tablevault.operations.messages import operation_message
 from tablevault.queries.artifacts import shares_folder

@@ -11,7 +11,8 @@ from tablevault.errors import TVLockError
 from tablevault.history.change import Change
 from tablevault.history.message import Message, trailers
 from tablevault.history.tree import Put
-from tablevault.journal.operation import Actor, running
+from tablevault.journal.beginning import Actor
+from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Request
 
 

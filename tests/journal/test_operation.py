@@ -14,7 +14,8 @@ from tablevault.history.message import Message, decode_message
 from tablevault.history.repository import PartlyMovedError, RefMovedError, Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put
-from tablevault.journal.operation import Actor, running
+from tablevault.journal.beginning import Actor
+from tablevault.journal.operation import running
 from tablevault.journal.record import Request
 from tablevault.names import MAIN, ProcessId, TempRef
 from tablevault.vault import Vault

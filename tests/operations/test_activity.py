@@ -14,8 +14,9 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TableVaultError, TVLockError, TVTableError
+from tablevault.journal.beginning import Actor
 from tablevault.journal.locks import temp_hold
-from tablevault.journal.operation import Actor, running
+from tablevault.journal.operation import running
 from tablevault.journal.record import Request
 from tablevault.operations.activity import before_first_call
 from tests.looking import check_clean, git

@@ -1,0 +1,246 @@
+"""How a process begins: its record is opened once nothing excludes it, or taken up once more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+from tablevault.errors import TableVaultError, TVProcessError
+from tablevault.history.snapshot import Snapshot
+from tablevault.journal import locks
+from tablevault.journal.journal import Journal
+from tablevault.journal.record import Hold, Record, Request
+from tablevault.journal.recovery import roll_back, roll_forward
+from tablevault.names import ProcessId, check_process_id, new_process_id
+from tablevault.objects.oslock import OsLock
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
+_LOOK_S = 1.0
+_current: ContextVar[tuple[str, ProcessId] | None] = ContextVar("tablevault_process", default=None)
+"""Vault and id of the operation that runs in this context: an operation of the same vault that
+a user's function starts is its child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who asks, and how."""
+
+    author: str
+    process_id: str = ""
+    parent: str = ""
+    lock_timeout_s: float = 10.0
+    takes_over: str = ""
+    """Process to which nothing is refused that this one and its children hold: it is to end
+    them."""
+    lock: OsLock | None = None
+    """Lock of the process when this interpreter was started to go on with it."""
+
+
+Setup = Callable[[Request, Snapshot], Sequence[Hold]]
+"""Checks the request and says what the operation must hold. Called again after each wait."""
+
+
+def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tuple[Record, OsLock]:
+    """Open the record once nothing excludes the operation.
+
+    Waits up to the lock time-out for resources that others hold, holding nothing meanwhile.
+
+    Raises
+    ------
+    TVProcessError
+        The process id was used before, or runs just now.
+    TVLockError
+        A resource is held by another process for too long.
+    """
+    process_id = check_process_id(actor.process_id) if actor.process_id else new_process_id()
+    started = time.monotonic()
+    wait = _FIRST_WAIT_S
+    while True:
+        with journal.files.mutex():
+            record = _record_of(journal, request, actor, process_id)
+            holds = _set_up(journal, record, setup)
+            found = _blocking(journal, holds, _family(journal, record, actor))
+            if found is None:
+                record = replace(record, holds=tuple(holds))
+                return record, _open(journal, record, actor.lock)
+        holder, held = found
+        # Alive, or it has happened and waits for another program to let go of a ref.
+        alive = journal.files.is_alive(holder.process_id) or bool(
+            journal.index.process(holder.process_id)
+        )
+        waited = time.monotonic() - started
+        if not alive or waited >= actor.lock_timeout_s:
+            error = locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
+            if journal.files.read(process_id) is None and record.named:
+                journal.files.remember(record.failed(error, time.time()))
+            raise error
+        time.sleep(wait)
+        wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+@contextmanager
+def enclosing(journal: Journal, process_id: ProcessId) -> Iterator[None]:
+    """Make operations of the same vault, as long as this lasts, children of the process."""
+    token = _current.set((str(journal.repository.path), process_id))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def is_finished(journal: Journal, process_id: str) -> bool:
+    """Tell whether a process ended, in whatever way."""
+    return journal.index.process(process_id) is not None or journal.files.remembers(process_id)
+
+
+def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
+    """Make a new record, or take up the one that waits under this id."""
+    now = time.time()
+    known = _known(journal, request, actor, process_id) if actor.process_id else None
+    if known is None and actor.process_id and is_finished(journal, process_id):
+        raise TVProcessError(
+            f'Process "{process_id}" has ended; its id cannot be used again.',
+            "Leave process_id out, or choose another one.",
+            process=process_id,
+        )
+    parent = actor.parent or _enclosing(journal)
+    if known is None:
+        return Record(
+            process_id=process_id,
+            named=bool(actor.process_id),
+            request=request,
+            author=actor.author,
+            parent=parent,
+            started_at=now,
+            updated_at=now,
+            pid=os.getpid(),
+        )
+    return replace(
+        known,
+        author=actor.author,
+        parent=parent or known.parent,
+        pid=os.getpid(),
+        updated_at=now,
+        moves=(),
+        error=("", ""),
+    )
+
+
+def _known(
+    journal: Journal, request: Request, actor: Actor, process_id: ProcessId
+) -> Record | None:
+    """Find the record that waits under this id; what has happened already is ended here."""
+    known = journal.files.read(process_id)
+    if known is None:
+        return None
+    if actor.lock is None and journal.files.is_alive(process_id):
+        raise _runs(process_id)
+    if known.request.operation != request.operation:
+        raise TVProcessError(
+            f'Process "{process_id}" is a paused {known.request.operation}, not a '
+            f"{request.operation}.",
+            f"Call {known.request.operation} with this process_id to go on with it.",
+            process=process_id,
+        )
+    if roll_forward(journal, known):
+        return None
+    _end_children(journal, process_id)
+    return known
+
+
+def _end_children(journal: Journal, process_id: ProcessId) -> None:
+    """End what died with a process that is taken up: its functions will be called again.
+
+    A child with an id that the function chose stays: it is taken up when it is called again.
+    """
+    for child in locks.descendants(journal.files, process_id):
+        if child.named or journal.files.is_alive(child.process_id):
+            continue
+        if not roll_forward(journal, child):
+            roll_back(journal, child)
+
+
+def _set_up(journal: Journal, record: Record, setup: Setup) -> Sequence[Hold]:
+    """Check the request on the vault as it is.
+
+    What is wrong with it ends the process, and is remembered. Only a process that has done work
+    already goes on waiting: what is wrong now can be corrected, and the work is not lost.
+    """
+    try:
+        return setup(record.request, Snapshot(journal.repository, journal.repository.main()))
+    except TableVaultError as error:
+        failed = record.failed(error, time.time())
+        if journal.files.read(record.process_id) is None:
+            if record.named:
+                journal.files.remember(failed)
+        elif record.plan:
+            journal.files.write(failed)
+        else:
+            roll_back(journal, failed)
+        raise
+
+
+def _family(journal: Journal, record: Record, actor: Actor) -> frozenset[str]:
+    """Give the processes whose claims exclude nothing: itself, whose child it is, its children."""
+    ids: set[str] = {record.process_id, *locks.ancestors(journal.files, record.parent)}
+    for root in (actor.process_id, actor.takes_over):
+        if root:
+            ids.add(root)
+            ids.update(child.process_id for child in locks.descendants(journal.files, root))
+    return frozenset(ids)
+
+
+def _blocking(
+    journal: Journal, holds: Sequence[Hold], family: frozenset[str]
+) -> tuple[Record, Hold] | None:
+    """Find who excludes `holds`, after taking back what nameless dead processes hold."""
+    while (found := locks.blocking(journal.files, holds, family)) is not None:
+        holder = found[0]
+        if journal.files.is_alive(holder.process_id):
+            return found
+        if roll_forward(journal, holder) and journal.files.read(holder.process_id) is None:
+            continue
+        if holder.named or journal.index.process(holder.process_id) is not None:
+            return found
+        roll_back(journal, holder)
+    return None
+
+
+def _open(journal: Journal, record: Record, lock: OsLock | None) -> OsLock:
+    """Take the OS lock of the process, unless it is had already, and write its record."""
+    if lock is None:
+        lock = journal.files.lock_of(record.process_id)
+        try:
+            # Nobody runs it, but somebody may look at its lock just now.
+            lock.acquire(timeout_s=_LOOK_S)
+        except TimeoutError as error:
+            raise _runs(record.process_id) from error
+    try:
+        journal.files.write(record)
+    except BaseException:
+        lock.release()
+        if journal.files.read(record.process_id) is None:
+            journal.files.remove(record.process_id)
+        raise
+    return lock
+
+
+def _runs(process_id: ProcessId) -> TVProcessError:
+    """Make the error for a process that somebody runs."""
+    return TVProcessError(
+        f'Process "{process_id}" runs just now.',
+        "Wait until it ends, or stop it: stop_process(..., force=True).",
+        process=process_id,
+    )
+
+
+def _enclosing(journal: Journal) -> str:
+    """Id of the process within whose function this one is started, "" when there is none."""
+    current = _current.get()
+    if current is None or current[0] != str(journal.repository.path):
+        return ""
+    return current[1]

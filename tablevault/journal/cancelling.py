@@ -1,0 +1,63 @@
+"""Processes of this interpreter, and how one is asked to stop between two steps of its work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tablevault.errors import TVProcessError
+from tablevault.names import ProcessId
+
+STOPPED = "User Stopped"
+"""What the record of a process says that was stopped."""
+
+
+class Cancel:
+    """Whether a process was asked to stop, and who takes back what it did."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self.is_left_to_asker = False
+        """Whoever asked ends the process; else it ends itself."""
+
+    @property
+    def is_asked(self) -> bool:
+        """Tell whether the process was asked to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Ask the process to stop; the asker waits, and ends it."""
+        self.is_left_to_asker = True
+        self._asked.set()
+
+    def check(self, process_id: ProcessId) -> None:
+        """Raise TVProcessError when the process was asked to stop."""
+        if self._asked.is_set():
+            raise TVProcessError(
+                f'Process "{process_id}" was stopped.',
+                "Run the operation again, with another process_id.",
+                process=process_id,
+            )
+
+
+_here: dict[tuple[str, ProcessId], Cancel] = {}
+"""What runs in this interpreter, by the folder of its vault and its id: whoever wants to stop it
+may have opened the vault for itself, and shares nothing else with it."""
+
+
+@contextmanager
+def cancellable(state: Path, process_id: ProcessId) -> Iterator[Cancel]:
+    """Let a process be found and asked to stop, as long as this lasts."""
+    key = (str(state), process_id)
+    cancel = _here[key] = Cancel()
+    try:
+        yield cancel
+    finally:
+        del _here[key]
+
+
+def cancel_of(state: Path, process_id: ProcessId) -> Cancel | None:
+    """Find a process that runs in this interpreter; None when it runs elsewhere, or not at all."""
+    return _here.get((str(state), process_id))
