@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -76,23 +75,29 @@ def parse_dtype(name: str) -> Any:  # noqa: ANN401 - numpy's and pandas' dtypes 
 
 
 def nullable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give a frame whose numbers, booleans and text have nullable dtypes.
-
-    numpy integers, booleans and floats (NaN becomes NA), every kind of pandas text, and object
-    columns that hold nothing but text. All other columns stay as they are. Not changed in place.
-    """
-    changed: dict[int, Any] = {}
-    for position, dtype in enumerate(frame.dtypes):
-        target = _nullable_of(dtype, frame.iloc[:, position])
-        if target is not None:
-            with suppress(UnicodeEncodeError):  # half a surrogate pair stays an object
-                changed[position] = frame.iloc[:, position].astype(target)
-    if not changed:
+    """Give a frame whose columns are those that `nullable_column` gives. Not changed in place."""
+    text = pd.StringDtype()
+    if all(dtype == text or _is_kept(dtype) for dtype in frame.dtypes):
         return frame
-    columns = [changed.get(n, frame.iloc[:, n]) for n in range(frame.shape[1])]
+    columns = [nullable_column(series) for _, series in frame.items()]  # noqa: PERF102 - a frame
     made: pd.DataFrame = pd.concat(columns, axis=1)
     made.columns = frame.columns
     return made
+
+
+def nullable_column(series: pd.Series) -> pd.Series:
+    """Give a column of a nullable dtype if it holds numbers, booleans or text.
+
+    That is numpy integers, booleans and floats (NaN becomes NA), every kind of pandas text, and
+    object columns that hold nothing but text. Any other column is given back itself.
+    """
+    target = _nullable_of(series)
+    if target is None:
+        return series
+    try:
+        return series.astype(target)
+    except UnicodeEncodeError:  # half a surrogate pair stays an object
+        return series
 
 
 def normalise_columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -130,20 +135,27 @@ def _column_text(label: object) -> str:
     return str(label)
 
 
-def _nullable_of(dtype: Any, values: pd.Series) -> Any:  # noqa: ANN401 - as above
+def _nullable_of(values: pd.Series) -> Any:  # noqa: ANN401 - as above
     """Give the nullable dtype for a column, None when it is to stay."""
+    dtype: Any = values.dtype
+    if _is_kept(dtype):
+        return None
     if isinstance(dtype, pd.StringDtype):
         return None if dtype == pd.StringDtype() else pd.StringDtype()
-    if not isinstance(dtype, np.dtype):
-        return None
+    if dtype.kind == "O":
+        is_text = pd.api.types.infer_dtype(values, skipna=True) == "string"
+        return pd.StringDtype() if is_text else None
     bits = 8 * dtype.itemsize
     # A long double has no nullable dtype.
-    made = {"i": f"Int{bits}", "u": f"UInt{bits}", "b": "boolean"}.get(dtype.kind)
     if dtype.kind == "f" and bits <= 64:  # noqa: PLR2004 - as above
-        made = "Float64"
-    if dtype.kind == "O" and pd.api.types.infer_dtype(values, skipna=True) == "string":
-        return pd.StringDtype()
-    return made
+        return pd.Float64Dtype()
+    made = {"i": f"Int{bits}", "u": f"UInt{bits}", "b": "boolean"}.get(dtype.kind)
+    return None if made is None else pd.api.types.pandas_dtype(made)
+
+
+def _is_kept(dtype: object) -> bool:
+    """Tell whether no column of a dtype becomes another: neither numpy's nor text."""
+    return not isinstance(dtype, np.dtype | pd.StringDtype)
 
 
 def _as_pandas_spells(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tablevault.frames.dtypes import nullable
+from tablevault.frames.dtypes import nullable_column
 
 _CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray)
 _INT64 = np.iinfo(np.int64)
@@ -38,8 +38,9 @@ def infer(values: Sequence[object] | pd.Series, name: str) -> pd.Series:
         RangeIndex. A Series of an extension or time dtype keeps it; numpy's become nullable.
     """
     if isinstance(values, pd.Series) and values.dtype != np.dtype(object):
-        frame = values.reset_index(drop=True).to_frame(name)
-        return pd.Series(nullable(frame)[name], copy=True)
+        made = nullable_column(values.reset_index(drop=True)).copy()
+        made.name = name
+        return made
     items = list(values)
     missing = [_is_missing(value) for value in items]
     present = [value for value, gone in zip(items, missing, strict=True) if not gone]
