@@ -74,9 +74,11 @@ class Place:
         if not isinstance(value, list | tuple):
             raise self.wrong(value, "a list of column names")
         names = tuple(self.at(f"[{number}]").text(name) for number, name in enumerate(value))
+        seen: set[str] = set()
         for number, name in enumerate(names):
-            if name in names[:number]:
+            if name in seen:
                 raise self.at(f"[{number}]").wrong(name, "a column that is not named before")
+            seen.add(name)
         return names
 
     def mapping(self, value: object) -> Mapping[object, object]:

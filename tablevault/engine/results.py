@@ -63,12 +63,15 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
             f"returned {len(returned)} rows",
             f"The table has {rows}; a column builder returns one row for each, in order.",
         )
-    labels = [str(label) for label in returned.columns]
-    by_name = set(labels) == set(columns)
+    found = [series for _, series in returned.items()]  # noqa: PERF102 - no dict, but a frame
+    labels = {str(label): position for position, label in enumerate(returned.columns)}
+    by_name = labels.keys() == set(columns)
     taken = {}
     for position, name in enumerate(columns):
-        series = returned.iloc[:, labels.index(name) if by_name else position]
-        taken[name] = owned(series).reset_index(drop=True).rename(name)
+        series = owned(found[labels[name] if by_name else position])
+        series.index = pd.RangeIndex(len(series))
+        series.name = name
+        taken[name] = series
     return taken
 
 

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tablevault.engine.inputs import Inputs, Source
@@ -78,6 +77,7 @@ class Draft(View):
         self._is_read = False
         self._artifacts = artifacts
         self._stored: dict[str, pd.Series] = {}
+        self._known: set[str] = set()
 
     def set_rows(self, rows: int) -> None:
         """Fix the number of rows, which the index builder decides."""
@@ -87,8 +87,7 @@ class Draft(View):
         """Add a finished column; references to an artifact column give full paths."""
         self._forget([name])
         self._growing.pop(name, None)
-        if name not in self._stored:
-            self.names = (*self.names, name)
+        self._name([name])
         self._stored[name] = series
         if self._artifacts is not None and str(series.dtype) == ARTIFACT:
             series = with_folder(series.to_frame(name), self._artifacts)[name]
@@ -99,14 +98,17 @@ class Draft(View):
 
     def finished(self, names: Sequence[str]) -> pd.DataFrame:
         """Give the finished columns as they are to be stored, in memory of their own."""
-        columns = {name: owned(self._stored[name]) for name in names}
+        columns: dict[str, Any] = {name: owned(self._stored[name]) for name in names}
+        for name, series in columns.items():
+            if series.dtype != object:  # an array need not be aligned; objects would be inferred
+                columns[name] = series.array
         return pd.DataFrame(columns, index=pd.RangeIndex(self.rows), copy=False)
 
     def grow(self, names: Sequence[str]) -> None:
         """Begin columns that are all null."""
+        self._name(names)
+        self._forget(names)
         for name in names:
-            self.set_column(name, pd.Series(np.full(self.rows, None), dtype=object, name=name))
-            self._series.pop(name)
             self._growing[name] = _Growing(self.rows)
 
     def put(self, row: int, values: Mapping[str, Any]) -> None:
@@ -141,6 +143,13 @@ class Draft(View):
             part = owned(self._growing[name].part(name, rows))
             made.insert(list(dict.fromkeys(names)).index(name), name, part)
         return made
+
+    def _name(self, names: Sequence[str]) -> None:
+        """Add names of columns, those that are new."""
+        new = [name for name in dict.fromkeys(names) if name not in self._known]
+        if new:
+            self._known.update(new)
+            self.names = (*self.names, *new)
 
     def _forget(self, names: Iterable[str]) -> None:
         """Drop what was made from an older state of columns."""
