@@ -6,6 +6,8 @@ import contextlib
 import logging
 import os
 import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import pygit2
@@ -23,6 +25,26 @@ from tablevault.names import (
 )
 
 _log = logging.getLogger("tablevault")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Note:
+    """What is remembered of a face; None where that is missing, or its commit is gone."""
+
+    laid: CommitId | None = None
+    """The commit that the face was laid out from."""
+    adopted: CommitId | None = None
+    """The commit that took in what was edited by hand last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The builder files in a face."""
+
+    texts: Mapping[str, bytes]
+    blobs: Mapping[str, BlobId]
+    left: tuple[str, ...] = ()
+    """Names of files that were half written when somebody died."""
 
 
 class Faces:
@@ -50,22 +72,7 @@ class Faces:
 
         Repeatable: the note is written last. Artifacts are left alone.
         """
-        folder = self.folder(temp) / "builders"
-        folder.mkdir(parents=True, exist_ok=True)
-        self.artifacts(temp).mkdir(exist_ok=True)
-        snapshot = Snapshot(self._repository, tip)
-        wanted = snapshot.builders(temp.table, temp.version)
-        for name, blob in wanted.items():
-            data = self._repository.read_blob(blob)
-            path = folder / f"{name}.yaml"
-            if not path.is_file() or path.read_bytes() != data:
-                _write(path, data)
-        for name in self.builders(temp):
-            if name not in wanted:
-                (folder / f"{name}.yaml").unlink()
-        for left in folder.glob(".*.yaml.tmp"):
-            left.unlink()
-        self._write_note(temp, tip)
+        self._lay_out(temp, tip, self._scan(temp))
 
     def edits(self, temp: TempRef, tip: CommitId) -> list[Edit]:
         """Find builders that were edited, added or removed in the face.
@@ -75,13 +82,15 @@ class Faces:
         TVFileError
             The branch moved, too, since the face was laid out: names the files.
         """
-        found = self.builders(temp)
-        changed = self._pending(temp, tip, found)
-        if changed and self._laid(temp) not in (None, tip):
+        found, note = self._scan(temp), self._read_note(temp)
+        changed = self._pending(temp, tip, found, note)
+        if found is None or not changed:
+            return []
+        if note.laid not in (None, tip):
             raise _both_moved(temp, changed)
         return [
-            Put(path=builder_path(temp.table, temp.version, name), data=found[name])
-            if name in found
+            Put(path=builder_path(temp.table, temp.version, name), data=found.texts[name])
+            if name in found.texts
             else Remove(path=builder_path(temp.table, temp.version, name))
             for name in changed
         ]
@@ -91,18 +100,20 @@ class Faces:
 
         It counts once the branch or ``main`` has it: then the face holds nothing new.
         """
-        self._write_note(temp, self._laid(temp), commit)
+        self._write_note(temp, _Note(laid=self._read_note(temp).laid, adopted=commit))
 
     def builders(self, temp: TempRef) -> dict[str, bytes]:
-        """Give the builder files in the face."""
-        found: dict[str, bytes] = {}
-        with contextlib.suppress(FileNotFoundError):
-            for entry in sorted(
-                os.scandir(self.folder(temp) / "builders"), key=lambda entry: entry.name
-            ):
-                if entry.name.endswith(".yaml") and entry.is_file(follow_symlinks=False):
-                    found[entry.name.removesuffix(".yaml")] = Path(entry.path).read_bytes()
-        return found
+        """Give the builder files in the face, by name, sorted."""
+        found = self._scan(temp)
+        return {} if found is None else dict(found.texts)
+
+    def builder_names(self, temp: TempRef) -> list[str]:
+        """Name the builder files in the face."""
+        try:
+            entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [entry.name.removesuffix(".yaml") for entry in entries if _is_builder(entry)]
 
     def remove(self, temp: TempRef) -> None:
         """Remove the face, then its note: as long as that stands, it is tried again."""
@@ -132,7 +143,7 @@ class Faces:
 
     def _is_behind(self, temp: TempRef, tip: CommitId) -> bool:
         """Tell whether a face was laid out from another commit, or is gone."""
-        return self._laid(temp) != tip or not (self.folder(temp) / "builders").is_dir()
+        return self._read_note(temp).laid != tip or not Path(self._builders(temp)).is_dir()
 
     def _tips(self) -> dict[TempRef, CommitId]:
         """Give the tips of the branches of temporary instances."""
@@ -163,43 +174,91 @@ class Faces:
         """Bring one face to the tip of its branch."""
         if tip is None:
             self._drop(temp)
-        elif self._is_behind(temp, tip) and not self._pending(temp, tip, self.builders(temp)):
-            self.lay_out(temp, tip)
+            return
+        note = self._read_note(temp)
+        if note.laid == tip and Path(self._builders(temp)).is_dir():
+            return
+        found = self._scan(temp)
+        if not self._pending(temp, tip, found, note):
+            self._lay_out(temp, tip, found)
 
     def _drop(self, temp: TempRef) -> None:
         """Remove the face of a branch that is gone, unless it holds builders nobody committed."""
-        found = self.builders(temp)
+        found, note = self._scan(temp), self._read_note(temp)
         # A builder that is missing is none: the face was perhaps removed in part.
-        edited = found.keys() & self._pending(temp, self._repository.main(), found)
-        if edited and self._laid(temp) is not None:
-            _log.warning(
-                "%s has edits, but its branch is gone: the folder was left as it is.", temp.face
-            )
-            self._note(temp).unlink(missing_ok=True)
-            return
+        if found is not None and found.blobs and note.laid is not None:
+            edited = self._pending(temp, self._repository.main(), found, note)
+            if found.blobs.keys() & edited:
+                _log.warning(
+                    "%s has edits, but its branch is gone: the folder was left as it is.",
+                    temp.face,
+                )
+                self._note(temp).unlink(missing_ok=True)
+                return
         self.remove(temp)
 
-    def _pending(self, temp: TempRef, tip: CommitId, found: dict[str, bytes]) -> list[str]:
+    def _lay_out(self, temp: TempRef, tip: CommitId, found: _Found | None) -> None:
+        """Make of the builders that were `found` those of the branch."""
+        folder = self._builders(temp)
+        for needed in (Path(folder), self.artifacts(temp)):
+            if not needed.is_dir():
+                needed.mkdir(parents=True, exist_ok=True)
+        there = {} if found is None else found.blobs
+        wanted = Snapshot(self._repository, tip).builders(temp.table, temp.version)
+        for name, blob in wanted.items():
+            if there.get(name) != blob:
+                _write(Path(folder, f"{name}.yaml"), self._repository.read_blob(blob))
+        gone = [f"{name}.yaml" for name in there if name not in wanted]
+        for name in (*gone, *(() if found is None else found.left)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{folder}/{name}")  # noqa: PTH108 - pathlib doubles the cost of this
+        self._write_note(temp, _Note(laid=tip))
+
+    def _pending(
+        self, temp: TempRef, tip: CommitId, found: _Found | None, note: _Note
+    ) -> list[str]:
         """Name the builders in the face that are neither as laid out nor in history already.
 
         A builder that was adopted by a commit below `tip`, or that is the same in `tip`, is no
         edit any more.
         """
-        if not (self.folder(temp) / "builders").is_dir():
+        if found is None:
             # The folder as a whole is gone, or was never laid out (a fresh clone): no edit.
             return []
-        laid, adopted = self._laid(temp), self._adopted(temp)
-        known = [laid or tip, tip]
-        if adopted is not None and self._repository.is_ancestor(adopted, tip):
-            known.append(adopted)
+        known = [note.laid or tip, tip]
+        if note.adopted is not None and self._repository.is_ancestor(note.adopted, tip):
+            known.append(note.adopted)
         texts = [
             Snapshot(self._repository, commit).builders(temp.table, temp.version)
             for commit in dict.fromkeys(known)
         ]
-        blobs = {name: _blob(data) for name, data in found.items()}
+        blobs = found.blobs
         # Without a note the face may have been laid out in part: what is missing tells nothing.
-        names = sorted(blobs if laid is None else blobs.keys() | texts[0].keys())
+        names = sorted(blobs if note.laid is None else blobs.keys() | texts[0].keys())
         return [name for name in names if all(blobs.get(name) != text.get(name) for text in texts)]
+
+    # -- files --------------------------------------------------------------------------------
+
+    def _builders(self, temp: TempRef) -> str:
+        """Folder of the builders in a face."""
+        return f"{self._root}/{temp.face}/builders"
+
+    def _scan(self, temp: TempRef) -> _Found | None:
+        """Read the builder files in the face; None when there is no folder for them."""
+        try:
+            entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        texts: dict[str, bytes] = {}
+        for entry in entries:
+            if _is_builder(entry):
+                with contextlib.suppress(FileNotFoundError):
+                    texts[entry.name.removesuffix(".yaml")] = _read(entry.path)
+        return _Found(
+            texts=texts,
+            blobs={name: BlobId(str(pygit2.hash(data))) for name, data in texts.items()},
+            left=tuple(entry.name for entry in entries if _is_left(entry.name)),
+        )
 
     def _noted(self) -> set[TempRef]:
         """List the faces that have a note."""
@@ -209,29 +268,36 @@ class Faces:
             if not path.name.startswith(".")  # half written; a version may end in ".tmp"
         }
 
-    def _laid(self, temp: TempRef) -> CommitId | None:
-        """Give the commit that the face was laid out from."""
-        return self._noted_commit(temp, 0)
-
-    def _adopted(self, temp: TempRef) -> CommitId | None:
-        """Give the commit that took in what was edited by hand last."""
-        return self._noted_commit(temp, 1)
-
-    def _noted_commit(self, temp: TempRef, line: int) -> CommitId | None:
-        """Read one line of the note; None when it is missing or its commit is gone."""
+    def _read_note(self, temp: TempRef) -> _Note:
+        """Read the note; what is torn or damaged counts as missing."""
         try:
-            commit = CommitId(self._note(temp).read_text("ascii").split("\n")[line])
+            lines = _read(f"{self._notes}/{temp.table}/{temp.version}").split(b"\n")
+        except OSError:
+            return _Note()
+        return _Note(laid=self._standing(lines, 0), adopted=self._standing(lines, 1))
+
+    def _standing(self, lines: list[bytes], number: int) -> CommitId | None:
+        """Give the commit that a line of the note names, if it is there still."""
+        try:
+            commit = CommitId(lines[number].strip().decode("ascii"))
             return commit if commit and self._repository.has(commit) else None
-        except (OSError, ValueError, IndexError):
+        except (ValueError, IndexError):
             return None
 
-    def _write_note(
-        self, temp: TempRef, laid: CommitId | None, adopted: CommitId | None = None
-    ) -> None:
-        """Write the note: the commit laid out, and the one that adopted edits."""
-        note = self._note(temp)
-        note.parent.mkdir(parents=True, exist_ok=True)
-        _write(note, f"{laid or ''}\n{adopted or ''}\n".encode("ascii"))
+    def _write_note(self, temp: TempRef, note: _Note) -> None:
+        """Write the note over the one before: always as long, so there is nothing to cut off."""
+        data = f"{note.laid or '':40}\n{note.adopted or '':40}\n".encode("ascii")
+        path = self._note(temp)
+        try:
+            descriptor = os.open(path, os.O_WRONLY)
+        except FileNotFoundError:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _write(path, data)
+            return
+        try:
+            os.pwrite(descriptor, data, 0)
+        finally:
+            os.close(descriptor)
 
     def _note(self, temp: TempRef) -> Path:
         """File with the commit that the face was laid out from."""
@@ -251,9 +317,20 @@ def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
     )
 
 
-def _blob(data: bytes) -> BlobId:
-    """Git id of the bytes."""
-    return BlobId(str(pygit2.hash(data)))
+def _is_builder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a name in the folder of builders is a builder file."""
+    return entry.name.endswith(".yaml") and entry.is_file(follow_symlinks=False)
+
+
+def _is_left(name: str) -> bool:
+    """Tell whether a file was half written when somebody died."""
+    return name.startswith(".") and name.endswith(".yaml.tmp")
+
+
+def _read(path: str) -> bytes:
+    """Read a small file with as few system calls as that takes."""
+    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
+        return file.read()
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -56,28 +56,43 @@ class Journal:
         Which ones is noted meanwhile: git's lock files on them outlive a process that dies.
         """
         lines = [f"{move.ref} {move.new or ''}\n" for move in moves]
-        self._moving.write_text("".join(lines), "utf-8")
+        self._note_moving("".join(lines))
         try:
             self.repository.move(moves, reason)
         finally:
             # A note too many does no harm.
             with suppress(OSError):
-                os.truncate(self._moving, 0)
+                self._note_moving("")
 
     def _break_locks(self) -> None:
         """Remove the lock files of whoever died while it moved refs: nobody else is moving any."""
         try:
-            lines = self._moving.read_text("utf-8").splitlines()
+            with open(self._moving, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
+                if file.read(1) in (b"", b"\n"):
+                    return
+                file.seek(0)
+                noted = file.read().decode("utf-8", "replace").partition("\n\n")[0]
         except FileNotFoundError:
             return
-        moving = {ref: new for ref, _, new in (line.partition(" ") for line in lines)}
-        if moving and self.repository.break_locks(moving):
-            os.truncate(self._moving, 0)
+        lines = [line.partition(" ") for line in noted.splitlines()]
+        if self.repository.break_locks({ref: new for ref, _, new in lines}):
+            self._note_moving("")
+
+    def _note_moving(self, lines: str) -> None:
+        """Note `lines` over what was noted before; an empty one ends what counts.
+
+        To cut the file off would cost an operation more than all else that it notes.
+        """
+        descriptor = os.open(self._moving, os.O_WRONLY | os.O_CREAT, 0o666)
+        try:
+            os.pwrite(descriptor, f"{lines}\n".encode(), 0)
+        finally:
+            os.close(descriptor)
 
     @property
-    def _moving(self) -> Path:
+    def _moving(self) -> str:
         """File that names the refs that are being moved just now."""
-        return self.state / "moving"
+        return f"{self.state}/moving"
 
     def owner(self, process_id: ProcessId) -> str:
         """Name under which a process keeps temporary files."""

@@ -112,7 +112,7 @@ def _names(vault: Vault, temp: Temp) -> list[str]:
     tracked = Snapshot(vault.journal.repository, temp.tip).builders(
         temp.ref.table, temp.ref.version
     )
-    return sorted(tracked.keys() | vault.journal.faces.builders(temp.ref).keys())
+    return sorted(tracked.keys() | set(vault.journal.faces.builder_names(temp.ref)))
 
 
 def _on_branch(

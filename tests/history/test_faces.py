@@ -267,6 +267,20 @@ def test_without_its_note_a_face_keeps_edits_and_counts_nothing_missing(desk, te
     assert desk.edits() == [put("q", b"q: mine\n")]
 
 
+def test_a_note_is_written_over_longer_and_shorter_ones(desk):
+    note = desk.repository.path / ".git/tablevault/faces/t/base"
+    note.write_text(f"{desk.tip}\n\n", "ascii")
+    assert not desk.faces.are_behind()
+    for text in (b"q: 2\n", b"q: 3\n"):
+        desk.write("q", text)
+        desk.adopt()
+        assert desk.edits() == []
+        desk.commit(r=text)
+        desk.faces.sync()
+        assert note.read_text("ascii").split() == [desk.tip]
+        assert not desk.faces.are_behind()
+
+
 def test_a_fresh_clone_lays_its_faces_out(desk):
     shutil.rmtree(desk.repository.path / ".git/tablevault/faces")
     shutil.rmtree(desk.repository.path / "temp")
