@@ -10,6 +10,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
+from tablevault.engine.fields import Place
 from tablevault.engine.reference import (
     ByRow,
     Reference,
@@ -130,6 +131,44 @@ def grower(node: Node, tables: Tables) -> ByRow:
             return partial(grow, node, tables)
         case _:
             return lambda _: node
+
+
+def compile_arguments(
+    arguments: Node, tables: Tables, *, builder: str
+) -> Callable[[int | None], dict[str, Any]]:
+    """Give a function that evaluates the arguments of a builder for one call.
+
+    Parameters
+    ----------
+    arguments : Node
+        A mapping.
+    tables : Tables
+        Where the own columns of the builder are ``growing`` already. Nothing is asked of them
+        before the first call.
+    builder : str
+        Name of the builder, for errors.
+
+    Returns
+    -------
+    callable
+        Takes the position of the current row, None when there is none. Gives keyword arguments
+        that belong to who gets them. May be called from several threads at a time.
+    """
+    by_row = grower(arguments, tables)
+    pairs = arguments.items if isinstance(arguments, MapNode) else ()
+    is_named = all(isinstance(key, str) for key, _ in pairs)
+
+    def call(row: int | None) -> dict[str, Any]:
+        """Evaluate for one call."""
+        found: dict[Any, Any] = grow(arguments, tables) if row is None else by_row(row)
+        if not is_named:
+            for name in found:
+                if not isinstance(name, str):
+                    allowed = "a mapping from names of parameters"
+                    raise Place(builder, "arguments").wrong(name, allowed)
+        return found
+
+    return call
 
 
 def _list_grower(items: tuple[Node, ...], tables: Tables) -> ByRow:
