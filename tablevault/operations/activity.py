@@ -112,7 +112,9 @@ def activity_trailers(
     artifact folder is replaced, those that have artifacts in it become inactive, whatever else.
     """
     settings, document = parts
-    replaces_folder = not settings.multiple_artifacts and has_artifacts(document)
+    replaces_folder = (
+        document.success and not settings.multiple_artifacts and has_artifacts(document)
+    )
 
     def loses_files(item: IndexedInstance) -> bool:
         return (

@@ -107,6 +107,26 @@ def find_artifacts(vault: Vault, draft: TempDraft, origin_id: str, names: Sequen
     return Found(files=files, earlier=earlier, known=known)
 
 
+def find_partial_artifacts(
+    vault: Vault, draft: TempDraft, origin_id: str, names: Sequence[str]
+) -> Found:
+    """Find what there is of the artifacts of a table that was not finished; nothing is refused.
+
+    All files of its folder, named or not, and of the earlier ones those that it names.
+    """
+    folder = vault.journal.faces.artifacts(draft.temp)
+    files = {name: path for name, path in _visible_files(folder, refuse=False) if _is_usable(name)}
+    wanted = {name for name in names if name not in files and _is_usable(name)}
+    earlier, known = _earlier(vault, draft, origin_id, wanted)
+    folders = {parent for name in files for parent in _above(name)}
+    fitting = {
+        name: artifact
+        for name, artifact in earlier.items()
+        if name not in folders and not any(parent in files for parent in _above(name))
+    }
+    return Found(files=files, earlier=fitting, known=known)
+
+
 def keep_artifacts(
     vault: Vault, operation: Operation, draft: TempDraft, found: Found, *, beside: Draft
 ) -> Artifacts:
@@ -145,16 +165,17 @@ def keep_artifacts(
     )
 
 
-def _visible_files(folder: Path, above: str = "") -> Iterator[tuple[str, Path]]:
+def _visible_files(folder: Path, *, refuse: bool = True) -> Iterator[tuple[str, Path]]:
     """Walk the files below an artifact folder, by relative name; hidden ones are passed over.
 
     Raises
     ------
     TVTableError
         Something is neither file nor folder: a symbolic link may lead anywhere, now or later, and
-        a named pipe never ends. Or a folder cannot be read.
+        a named pipe never ends. It is passed over, too, unless `refuse`. Or a folder cannot be
+        read.
     """
-    waiting = [(folder, above)]
+    waiting = [(folder, "")]
     while waiting:
         current, prefix = waiting.pop()
         for entry in _scan(current):
@@ -164,9 +185,10 @@ def _visible_files(folder: Path, above: str = "") -> Iterator[tuple[str, Path]]:
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), f"{name}/"))
                 continue
-            if not entry.is_file(follow_symlinks=False):
+            if entry.is_file(follow_symlinks=False):
+                yield name, Path(entry.path)
+            elif refuse:
                 raise _no_file(name, entry.stat(follow_symlinks=False))
-            yield name, Path(entry.path)
 
 
 def _scan(folder: Path) -> list[os.DirEntry[str]]:
@@ -211,15 +233,29 @@ def _refuse_clashes(names: Iterable[str]) -> None:
     """Refuse a name that is also the folder of another one."""
     known = set(names)
     for name in known:
-        above = name
-        while "/" in above:
-            above = above.rpartition("/")[0]
+        for above in _above(name):
             if above in known:
                 raise TVTableError(
                     f"Artifact {_shown(above)} is also the folder of {_shown(name)}.",
                     "Give one of them another name.",
                     artifact=name,
                 )
+
+
+def _above(name: str) -> Iterator[str]:
+    """Name the folders in which an artifact lies, below the artifact folder."""
+    while "/" in name:
+        name = name.rpartition("/")[0]
+        yield name
+
+
+def _is_usable(name: str) -> bool:
+    """Tell whether an artifact may have this name."""
+    try:
+        check_artifact_name(name)
+    except TVTableError:
+        return False
+    return True
 
 
 def _earlier(

@@ -25,7 +25,12 @@ from tablevault.names import (
 )
 from tablevault.objects.pointer import Pointer
 from tablevault.operations.activity import activity_trailers
-from tablevault.operations.artifacts import Artifacts, find_artifacts, keep_artifacts
+from tablevault.operations.artifacts import (
+    Artifacts,
+    find_artifacts,
+    find_partial_artifacts,
+    keep_artifacts,
+)
 from tablevault.operations.messages import operation_message
 from tablevault.queries.read import has_artifacts
 from tablevault.vault import Vault
@@ -49,6 +54,8 @@ class Result:
     reuses: str = ""
     """Digest of the instance from which everything was taken that functions would have made;
     empty when one was called to fill a column."""
+    success: bool = True
+    """The run was complete. Else the instance keeps its artifacts for itself, as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,7 +89,7 @@ def materialize(
         artifact folder is named by no value.
     """
     instance_id = new_instance_id(draft.temp.version, operation.record.started_at)
-    kept = _keep(vault, operation, draft, frame)
+    kept = _keep(vault, operation, draft, frame, success=result.success)
 
     def plan(snapshot: Snapshot, at: float) -> Change:
         at = max(at, _last(vault, snapshot, draft.temp) + 1e-6)
@@ -94,13 +101,16 @@ def materialize(
     return instance_id
 
 
-def _keep(vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame) -> _Kept:
+def _keep(
+    vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame, *, success: bool
+) -> _Kept:
     """Write dataframe and artifacts, and move them into the object store."""
     from tablevault.frames.artifacts import artifact_values
     from tablevault.frames.parquet import write_frame
 
     names = artifact_values(frame)
-    found = find_artifacts(vault, draft, _temp_document(vault, draft).origin[0], names)
+    find = find_artifacts if success else find_partial_artifacts
+    found = find(vault, draft, _temp_document(vault, draft).origin[0], names)
     with operation.new_draft() as sink:
         file = write_frame(frame, sink)
     artifacts = keep_artifacts(vault, operation, draft, found, beside=sink)
@@ -126,7 +136,7 @@ def _document(
         _temp_document(vault, draft),
         table_id=table.id,
         operation=record.request.operation,
-        success=True,
+        success=result.success,
         author=record.author,
         process=record.process_id,
         started_at=timestamp(record.started_at),
@@ -157,7 +167,7 @@ def _plan(
     own = artifacts_dir(table, version, multiple=True)
     branch_edits: list[Edit] = [Remove(path=own), *branch]
     main: list[Edit] = []
-    if settings.multiple_artifacts:
+    if settings.multiple_artifacts or not document.success:
         branch_edits.extend(kept.artifacts.edits(own))
     elif has_artifacts(document):
         shared = artifacts_dir(table, version, multiple=False)
@@ -172,6 +182,7 @@ def _plan(
         ("Version", version),
         ("Instance", document.id),
         ("Time", document.materialized_at),
+        ("Success", "" if document.success else "false"),
         ("Origin", document.origin[0]),
         *(("Depends-On", f"{name}/{instance}") for name, instance in document.dependencies),
         *activity_trailers(
