@@ -11,11 +11,11 @@ from tablevault.errors import TVRemoteError
 from tablevault.history.remotes import Remote, Settings
 from tablevault.remotes.lfs import Operation
 from tablevault.remotes.login import Login
-from tablevault.remotes.route import split_login
+from tablevault.remotes.route import is_host, split_login
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
-_SCP = re.compile(r"(?:([^@/\[\]]*)@)?(?:\[([^\]/]+)\]|([^:/\[\]]+)):(.*)", re.DOTALL)
-_HOST_AND_PORT = re.compile(r"(?:([^@]*)@)?([^:]+)(?::([0-9]+))?")
+_SCP = re.compile(r"(?:([^/:\[\]]*)@)?(?:\[([^\]/]+)\]|([^:/\[\]@]+)):(.*)", re.DOTALL)
+_HOST_AND_PORT = re.compile(r"(?:(.*)@)?([^:@]+)(?::([0-9]+))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SSH = frozenset({"ssh", "git+ssh", "ssh+git"})
 
@@ -206,8 +206,8 @@ def _ssh(user: str, host: str, port: str, path: str) -> SshPlace:
     """Make the place, unless ssh or the shell over there would take a part for an option."""
     place = SshPlace(user=user, host=host, port=port, path=path)
     dangerous = any(part.startswith("-") for part in (user, host, path))
-    decoded = _CONTROL.search(user + host + path)
-    if not host or not path or dangerous or decoded or (port and not port.isdecimal()):
+    odd = _CONTROL.search(user + host + path) or not is_host(host)
+    if odd or not path or dangerous or (port and not port.isdecimal()):
         raise TVRemoteError(
             "The URL of a remote is for ssh, and its user, host, port or path cannot be used.",
             "It looks like ssh://user@host:22/path or user@host:path.",

@@ -50,13 +50,19 @@ def split_url(url: str) -> SplitResult:
     """
     try:
         parts = urlsplit(url)
-        fine = parts.scheme in _PORTS and bool(parts.hostname) and not _UNFIT.search(parts.netloc)
+        fine = parts.scheme in _PORTS and is_host(parts.hostname or "")
+        fine = fine and not _UNFIT.search(parts.netloc)
         _ = parts.port
     except ValueError:
         fine, parts = False, urlsplit("")
     if not fine or re.search(r"[\x00-\x1f\x7f]", url):
         raise TVRemoteError("An address is no URL of http or https with a host.")
     return parts
+
+
+def is_host(name: str) -> bool:
+    """Tell whether `name` may be one of a host: no escapes, which some would decode."""
+    return bool(name) and ("%" not in name or ":" in name)
 
 
 def origin_of(url: str) -> Origin:

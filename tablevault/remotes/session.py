@@ -184,7 +184,10 @@ class Session:
 
 def _redirected(request: Request, target: str) -> Request:
     """Make the request that follows a redirect; what gives permission stays with its origin."""
-    url = urljoin(request.url, target)
+    try:
+        url = urljoin(request.url, target)
+    except ValueError:
+        url = ""
     origin = origin_of(url)
     if request.origin.scheme == "https" and origin.scheme == "http":
         raise TVRemoteError(f"{request.origin} redirects to {origin}, which is not encrypted.")
