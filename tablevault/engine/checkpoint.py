@@ -142,7 +142,10 @@ class FileCheckpoint:
         self.close()
 
     def begin(self, parts: Sequence[Part]) -> None:
-        """Note the builders of the run."""
+        """Note the builders of the run; another index builder than before means other rows."""
+        before = parts_of(read_note(self.folder))
+        if before and (before[0].name, before[0].columns) != (parts[0].name, parts[0].columns):
+            self._clear()
         self._parts = {part.name: part for part in parts}
         self._note(parts)
 
@@ -158,6 +161,8 @@ class FileCheckpoint:
         except TVTableError as error:
             _log.warning('Builder "%s" runs again: %s', builder, error)
             path.unlink()
+            if builder == next(iter(self._parts), ""):
+                self._clear()
             return None
         return {str(name): series for name, series in frame.items()}
 
@@ -200,6 +205,12 @@ class FileCheckpoint:
                 self._sync(log)
             finally:
                 log.close()
+
+    def _clear(self) -> None:
+        """Remove what was finished: it belongs to other rows than those that will be made."""
+        for path in self.folder.iterdir():
+            if path.suffix in (ROWS_SUFFIX, FRAME_SUFFIX, NONE_SUFFIX):
+                path.unlink()
 
     def _open(self, builder: str, columns: Sequence[str]) -> RowLog:
         """Open the file of a builder."""

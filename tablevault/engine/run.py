@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.checkpoint import Checkpoint, NoCheckpoint, Part
 from tablevault.engine.inputs import Inputs, Source
 from tablevault.engine.plan import Plan
 from tablevault.engine.rows import call_rows
@@ -86,6 +87,7 @@ def run(
     load: Load,
     keywords: Mapping[str, str],
     progress: Progress | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> RunResult:
     """Run all builders of a plan.
 
@@ -104,6 +106,9 @@ def run(
         fields, never inside data that a reference brings.
     progress : Progress, optional
         Is told of each builder and counts ``calls``.
+    checkpoint : Checkpoint, optional
+        What an earlier attempt has finished, which is not computed again, and where this one
+        notes what it has; nothing by default.
 
     Returns
     -------
@@ -124,13 +129,17 @@ def run(
         What a function raised, unchanged.
     """
     progress = progress or Silent()
+    checkpoint = checkpoint or NoCheckpoint()
     folder = keywords.get(ARTIFACT_FOLDER)
     tables = RunTables(inputs, None if folder is None else Path(folder))
     jobs, plan = settle(plan, tables, keywords)
     functions = {job.name: load(job.module, job.function, is_custom=job.is_custom) for job in jobs}
     for job in jobs:
         _check_arguments(job, functions[job.name])
-    done = [_run_job(job, functions[job.name], tables, progress) for job in jobs]
+    checkpoint.begin(
+        [Part(name=job.name, columns=job.changed_columns, dtypes=job.dtypes) for job in jobs]
+    )
+    done = [_run_job(job, functions[job.name], tables, (progress, checkpoint)) for job in jobs]
     return RunResult(
         frame=tables.draft.finished(plan.columns),
         sources=tables.sources,
@@ -162,8 +171,11 @@ def _check_arguments(job: Job, function: Function) -> None:
         ) from error
 
 
-def _run_job(job: Job, function: Function, tables: RunTables, progress: Progress) -> BuilderResult:
-    """Run one builder and add its columns to the draft."""
+def _run_job(
+    job: Job, function: Function, tables: RunTables, kept: tuple[Progress, Checkpoint]
+) -> BuilderResult:
+    """Run one builder, unless an earlier attempt has, and add its columns to the draft."""
+    progress, checkpoint = kept
     draft = tables.draft
     rows = None if job.kind == "index" else draft.rows
     draft.grow(job.changed_columns)
@@ -182,15 +194,20 @@ def _run_job(job: Job, function: Function, tables: RunTables, progress: Progress
     row_by_row = job.return_type == "row-wise"
     progress.start(job.name, draft.rows if row_by_row else rows)
     try:
-        if row_by_row:
-            columns = _row_wise(job, call, tables, progress)
+        before = checkpoint.finished(job.name)
+        if before is not None and tuple(before) == job.changed_columns:
+            columns = before
+        elif row_by_row:
+            columns = _row_wise(job, call, tables, kept)
         elif rows == 0:
             columns = results.row_columns([], job)  # no rows, nothing to ask a function for
         elif job.return_type == "dataframe":
             columns = results.frame_columns(call(), job, rows)
         else:
-            columns = _generated(job, call, rows, progress)
-        _finish(job, columns, tables)
+            columns = _generated(job, call, rows, kept)
+        finished = _finish(job, columns, tables)
+        if columns is not before:
+            checkpoint.finish(job.name, finished)
     finally:
         progress.finish(job.name)
     return BuilderResult(
@@ -205,26 +222,35 @@ def _run_job(job: Job, function: Function, tables: RunTables, progress: Progress
 
 
 def _row_wise(
-    job: Job, call: Callable[[int], Any], tables: RunTables, progress: Progress
+    job: Job, call: Callable[[int], Any], tables: RunTables, kept: tuple[Progress, Checkpoint]
 ) -> dict[str, pd.Series]:
-    """Call once for each row that is there.
+    """Call once for each row that is there and that no earlier attempt has finished.
 
     In one thread the function of a row sees the rows before it in its own columns. Between
     threads that would depend on luck, so there its own columns stay null until the end.
     """
+    progress, checkpoint = kept
     draft = tables.draft
     finished: list[tuple[Any, ...]] = [()] * draft.rows
 
-    def keep(row: int, values: tuple[Any, ...]) -> None:
+    def enter(row: int, values: tuple[Any, ...]) -> None:
         """Enter the values of a row."""
         finished[row] = values
         if job.n_threads == 1:
             draft.put(row, dict(zip(job.changed_columns, values, strict=True)))
         progress.advance(job.name)
 
+    def keep(row: int, values: tuple[Any, ...]) -> None:
+        """Enter the values of a row once they outlive this process."""
+        checkpoint.append(job.name, row, values)
+        enter(row, values)
+
+    before = checkpoint.rows(job.name, job.changed_columns)
+    for row in sorted(before):
+        enter(row, before[row])
     call_rows(
         lambda row: results.row_values(call(row), job, row),
-        range(draft.rows),
+        [row for row in range(draft.rows) if row not in before],
         keep,
         n_threads=job.n_threads,
     )
@@ -232,17 +258,22 @@ def _row_wise(
 
 
 def _generated(
-    job: Job, call: Callable[[], Any], rows: int | None, progress: Progress
+    job: Job, call: Callable[[], Any], rows: int | None, kept: tuple[Progress, Checkpoint]
 ) -> dict[str, pd.Series]:
-    """Call once and take items as they come."""
+    """Call once and take items as they come; those an earlier attempt took stay as they were."""
+    progress, checkpoint = kept
     finished = []
+    before = checkpoint.rows(job.name, job.changed_columns)
     for row, item in enumerate(results.items_of(call(), job, rows)):
-        finished.append(results.row_values(item, job, row))
+        values = results.row_values(item, job, row)
+        if row not in before:
+            checkpoint.append(job.name, row, values)
+        finished.append(before.get(row, values))
         progress.advance(job.name)
     return results.row_columns(finished, job)
 
 
-def _finish(job: Job, columns: Mapping[str, pd.Series], tables: RunTables) -> None:
+def _finish(job: Job, columns: Mapping[str, pd.Series], tables: RunTables) -> dict[str, pd.Series]:
     """Give columns their dtypes and add them; the index builder's decide the number of rows."""
     finished = {name: results.typed(series, name, job) for name, series in columns.items()}
     if job.kind == "index":
@@ -250,3 +281,4 @@ def _finish(job: Job, columns: Mapping[str, pd.Series], tables: RunTables) -> No
         results.check_key(pd.DataFrame(finished), job)
     for name, series in finished.items():
         tables.draft.set_column(name, series)
+    return finished

@@ -98,6 +98,26 @@ def test_a_damaged_file_of_columns_means_that_the_builder_runs_again(folder, cap
     assert '"o" runs again' in caplog.text
 
 
+@pytest.mark.parametrize("change", ["columns", "name", "damage"])
+def test_another_index_builder_means_other_rows(folder, change):
+    with opened(folder) as first:
+        first.finish("t_index", {"k": pd.Series(["a", "b"])})
+        first.append("o", 1, (1, 2))
+        first.finish("p", {"z": pd.Series([1, 2])})
+    index = {
+        "columns": Part(name="t_index", columns=("k", "n")),
+        "name": Part(name="u_index", columns=("k",)),
+        "damage": PARTS[0],
+    }[change]
+    if change == "damage":
+        (folder / "t_index.parquet").write_bytes(b"")
+    with FileCheckpoint(folder, "p") as again:
+        again.begin([index, PARTS[1]])
+        assert again.finished(index.name) is None
+        assert again.rows("o", ("x", "y")) == {}
+        assert again.finished("p") is None
+
+
 def test_columns_that_cannot_be_stored_are_an_error_that_names_the_builder(folder):
     with opened(folder) as first, pytest.raises(TVTableError, match=r'Builder "o": Column "x"'):
         first.finish("o", {"x": pd.Series([object()])})
