@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVLockError
+from tablevault.history.checkpoints import Checkpoints
 from tablevault.history.faces import Faces
 from tablevault.history.index import Index
 from tablevault.history.repository import RefMove, Repository
@@ -93,6 +94,15 @@ class Journal:
     def _moving(self) -> str:
         """File that names the refs that are being moved just now."""
         return f"{self.state}/moving"
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Folders in which executions keep what they have finished."""
+        return Checkpoints(self.repository, self.state)
+
+    def log_file(self, process_id: ProcessId) -> Path:
+        """File for what a process prints that runs in the background."""
+        return self.state / "logs" / f"{record_file(process_id)}.log"
 
     def owner(self, process_id: ProcessId) -> str:
         """Name under which a process keeps temporary files."""

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.change import Change
-from tablevault.history.checkpoints import Checkpoints
 from tablevault.history.repository import RefBusyError, RefMove, RefMovedError
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.journal import Journal
@@ -22,7 +21,7 @@ def catch_up(journal: Journal) -> None:
     """Let working tree and all faces follow the refs; take the commit lock before."""
     journal.worktree.refresh(journal.repository.main())
     journal.faces.sync()
-    checkpoints_of(journal).sweep()
+    journal.checkpoints.sweep()
 
 
 def follow(journal: Journal, change: Change) -> None:
@@ -36,12 +35,7 @@ def follow(journal: Journal, change: Change) -> None:
     for removed in change.removed:
         journal.faces.follow(removed.temp)
     if change.removed or any(branch.merged or branch.fresh for branch in change.branches):
-        checkpoints_of(journal).sweep()
-
-
-def checkpoints_of(journal: Journal) -> Checkpoints:
-    """Give the folders in which executions keep what they have finished."""
-    return Checkpoints(journal.repository, journal.state)
+        journal.checkpoints.sweep()
 
 
 def sweep_checkpoints(journal: Journal) -> int:
@@ -50,7 +44,7 @@ def sweep_checkpoints(journal: Journal) -> int:
     Takes the commit lock.
     """
     with journal.commit_lock():
-        return len(checkpoints_of(journal).sweep())
+        return len(journal.checkpoints.sweep())
 
 
 def recover(journal: Journal) -> None:

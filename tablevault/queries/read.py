@@ -13,6 +13,7 @@ from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import InstanceId, frame_path, is_instance_id, is_temp_id
 from tablevault.queries import artifacts
+from tablevault.queries.partial import run_of_temp
 from tablevault.queries.resolve import (
     Temp,
     find_instance,
@@ -122,18 +123,21 @@ def _frame(vault: Vault, instance: IndexedInstance, query: FrameQuery) -> pd.Dat
 
 
 def _temp_frame(vault: Vault, temp: Temp, query: FrameQuery) -> pd.DataFrame:
-    """Read what a temporary instance holds so far: nothing, or the copy of its origin."""
+    """Read what a temporary instance holds: what builders made so far, or a copy of its origin."""
     import pandas as pd
 
     from tablevault.frames.artifacts import with_folder
     from tablevault.frames.parquet import read_frame
 
-    snapshot = Snapshot(vault.journal.repository, temp.tip)
-    pointer = snapshot.pointer(frame_path(temp.ref.table, temp.ref.version))
-    if pointer is None:
+    pointer = Snapshot(vault.journal.repository, temp.tip).pointer(
+        frame_path(temp.ref.table, temp.ref.version)
+    )
+    if (run := run_of_temp(vault, temp)) is not None:
+        frame = run.frame(query.columns, query.rows)
+    elif pointer is not None:
+        frame = read_frame(vault.store.file(pointer), columns=query.columns, rows=query.rows)
+    else:
         return pd.DataFrame()
-    path = vault.store.file(pointer)
-    frame = read_frame(path, columns=query.columns, rows=query.rows)
     if query.full_artifact_path:
         frame = with_folder(frame, vault.journal.faces.artifacts(temp.ref))
     return frame

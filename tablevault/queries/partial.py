@@ -1,0 +1,40 @@
+"""What an execution has made so far, for whoever reads while it goes on or after it stopped."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tablevault.journal.record import Record
+from tablevault.names import CommitId, TempRef
+from tablevault.queries.resolve import Temp
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    from tablevault.engine.partial import PartialRun
+
+
+def run_of_temp(vault: Vault, temp: Temp) -> PartialRun | None:
+    """Find the execution that runs or ran last on a temporary instance; None when none did."""
+    return _run_at(vault, temp.tip)
+
+
+def run_of_process(vault: Vault, record: Record) -> PartialRun | None:
+    """Find what a process has made; None when it makes nothing, or has not begun to."""
+    table, version = (record.request.arguments.get(key) for key in ("table_name", "version"))
+    if record.request.operation != "execute_instance" or not (
+        isinstance(table, str) and isinstance(version, str)
+    ):
+        return None
+    tip = vault.journal.repository.tip(TempRef(table=table, version=version).ref)
+    run = None if tip is None else _run_at(vault, tip)
+    return run if run is not None and run.process_id == record.process_id else None
+
+
+def _run_at(vault: Vault, tip: CommitId) -> PartialRun | None:
+    """Find the run of the temporary instance whose branch is at `tip`."""
+    folder = vault.journal.checkpoints.folder(tip)
+    if not folder.is_dir():
+        return None
+    from tablevault.engine.partial import find_run
+
+    return find_run(folder)
