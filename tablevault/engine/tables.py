@@ -8,24 +8,33 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from tablevault.engine.inputs import Inputs, Source
-from tablevault.engine.reference.view import View, own, owned
+from tablevault.engine.reference.view import View, Whole, own, owned
 from tablevault.frames.artifacts import NAME as ARTIFACT
 from tablevault.frames.artifacts import with_folder
 from tablevault.frames.inference import infer
 from tablevault.names import SELF
 
+_ODD = object()
+"""What values say that have to be looked at together."""
+
 
 class _Growing:
-    """A column whose rows are being finished, and what its values have in common so far."""
+    """A column whose rows are being finished, and what its values have in common so far.
+
+    The dtype of all values together is known from one value of each trait. A row that asks for
+    itself must not cost a pass over all rows.
+    """
 
     def __init__(self, rows: int) -> None:
         self.cells: list[Any] = [None] * rows
         self._unseen: list[int] = []
         self._samples: dict[object, Any] = {}
         self._is_odd = False
+        self._null: pd.Series | None = None
 
     def put(self, row: int, value: object) -> None:
         """Enter a value."""
@@ -34,33 +43,62 @@ class _Growing:
         self._unseen.append(row)
 
     def part(self, name: str, rows: Sequence[int]) -> pd.Series:
-        """Give some rows, with the dtype that all values together have.
-
-        That dtype is known from a few values: one of each type, the least and the most of whole
-        numbers. A row that asks for itself must not cost a pass over all rows.
-        """
-        for row in self._unseen:
-            self._look_at(self.cells[row])
-        self._unseen.clear()
-        if self._is_odd:
+        """Give some rows, with the dtype that all values together have."""
+        samples = self._look()
+        if samples is None:
             return infer(self.cells, name).iloc[list(rows)]
-        samples = list(self._samples.values())
         made = infer([*samples, *(self.cells[row] for row in rows)], name)
         return made.iloc[len(samples) :].set_axis(list(rows))
 
-    def _look_at(self, value: Any) -> None:  # noqa: ANN401 - a cell holds anything
-        """Keep a value that says something about the dtype."""
-        kind = type(value)
-        if kind is int:
-            least, most = self._samples.get("least", value), self._samples.get("most", value)
-            self._samples |= {"least": min(least, value), "most": max(most, value)}
-        elif kind is bool or (kind is str and value.isascii()):
-            self._samples[kind] = value
-        elif kind is float:
-            if not math.isnan(value):
-                self._samples[kind] = value
-        elif value is not None:
-            self._is_odd = True  # its own value may decide, such as the zone of a time
+    def null(self) -> pd.Series | None:
+        """Give one null of that dtype, the same as before while it is; None if it is not known."""
+        samples = self._look()
+        if samples is not None and self._null is None:
+            self._null = infer([*samples, None], "").iloc[-1:]
+        return self._null
+
+    def _look(self) -> list[Any] | None:
+        """Give the samples of all values; None when all of them have to be looked at."""
+        for row in self._unseen:
+            value = self.cells[row]
+            trait = _trait(value)
+            if trait is _ODD:
+                self._is_odd = True
+            elif trait is not None and trait not in self._samples:
+                self._samples[trait] = value
+                self._null = None
+        self._unseen.clear()
+        if self._is_odd:
+            self._null = None
+            return None
+        return list(self._samples.values())
+
+
+def _trait(value: Any) -> object:  # noqa: ANN401 - a cell holds anything
+    """Name what a value says about the dtype of its column, the same for others that say it."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    kind = type(value)
+    if kind is int:
+        bits = (value if value >= 0 else ~value).bit_length()
+        return value < 0, bits > 63, bits > 64  # noqa: PLR2004 - what Int64 and UInt64 hold
+    if kind is float:
+        return None if math.isnan(value) else kind
+    if kind is str:
+        return kind if value.isascii() or _is_unicode(value) else _ODD
+    if kind in (bool, list, dict, tuple, set):
+        return kind
+    # The value itself may decide, such as the zone of a time.
+    return None if value is None or value is pd.NA else _ODD
+
+
+def _is_unicode(text: str) -> bool:
+    """Tell whether a text holds no half of a surrogate pair."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 class Draft(View):
@@ -78,6 +116,7 @@ class Draft(View):
         self._artifacts = artifacts
         self._stored: dict[str, pd.Series] = {}
         self._known: set[str] = set()
+        self._blanks: dict[tuple[str, ...], tuple[tuple[pd.Series, ...], Whole]] = {}
 
     def set_rows(self, rows: int) -> None:
         """Fix the number of rows, which the index builder decides."""
@@ -86,6 +125,7 @@ class Draft(View):
     def set_column(self, name: str, series: pd.Series) -> None:
         """Add a finished column; references to an artifact column give full paths."""
         self._forget([name])
+        self._blanks.clear()
         self._growing.pop(name, None)
         self._name([name])
         self._stored[name] = series
@@ -135,13 +175,29 @@ class Draft(View):
 
     def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:
         """Make a frame; of columns that grow without making whole ones for a few rows."""
-        growing = [name for name in dict.fromkeys(names) if name in self._growing]
+        names = tuple(dict.fromkeys(names))
+        growing = {name: self._growing[name] for name in names if name in self._growing}
         if rows is None or not growing:
             return super().frame(names, rows)
-        made = super().frame([name for name in names if name not in self._growing], rows)
-        for name in growing:
-            part = owned(self._growing[name].part(name, rows))
-            made.insert(list(dict.fromkeys(names)).index(name), name, part)
+        nulls = {name: column.null() for name, column in growing.items()}
+        if all(column.cells[row] is None for column in growing.values() for row in rows):
+            known = {name: null for name, null in nulls.items() if null is not None}
+            if len(known) == len(nulls):
+                return self._unfinished(names, known).rows(rows)
+        made = super().frame([name for name in names if name not in growing], rows)
+        for name, column in growing.items():
+            made.insert(names.index(name), name, owned(column.part(name, rows)))
+        return made
+
+    def _unfinished(self, names: tuple[str, ...], nulls: Mapping[str, pd.Series]) -> Whole:
+        """Give whole columns, null where they grow: what the row that is being made looks like."""
+        found, made = self._blanks.get(names, ((), None))
+        if made is None or any(a is not b for a, b in zip(found, nulls.values(), strict=True)):
+            series = {name: self.series(name) for name in names if name not in nulls}
+            for name, null in nulls.items():
+                series[name] = null.iloc[[0] * self.rows].set_axis(pd.RangeIndex(self.rows))
+            made = Whole({name: series[name] for name in names})
+            self._blanks[names] = tuple(nulls.values()), made
         return made
 
     def _name(self, names: Sequence[str]) -> None:
@@ -157,7 +213,7 @@ class Draft(View):
         for made in (self._series, self._cells, self._plain, self._comparable, self._ordered):
             for name in gone:
                 made.pop(name, None)
-        for joined in (self._lookups, self._frames):
+        for joined in (self._lookups, self._wholes):
             for key in [key for key in joined if not gone.isdisjoint(key)]:
                 del joined[key]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 
+import numpy as np
 import pandas as pd
 import pytest
 from hypothesis import HealthCheck, example, given, settings
@@ -148,7 +149,13 @@ TEMPLATES = st.one_of(
         "".join
     ),
 )
-PUT = st.sampled_from([None, 1, 2**63, 1.5, float("nan"), True, "a", "\ud800", [1], dt.date.min])
+PUT = (
+    st.sampled_from([None, pd.NA, float("nan"), np.float64("nan"), 1.5, True, "a", "ü", "\ud800"])
+    | st.sampled_from([0, 1, -1, 2**63 - 1, 2**63, 2**64 - 1, 2**64, -(2**63), -(2**63) - 1])
+    | st.sampled_from([[1], {"a": 1}, (1,), b"x", dt.date.min, dt.timedelta(1)])
+    | st.sampled_from([np.int8(1), np.float32(0.5), np.bool_(True), np.str_("b")])
+    | st.sampled_from([pd.Timestamp("2023-01-01"), pd.Timestamp("2023-01-01", tz="UTC")])
+)
 
 
 def outcome(call, *given_arguments):

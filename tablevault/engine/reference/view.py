@@ -8,7 +8,7 @@ import decimal
 import math
 import threading
 from bisect import bisect_left
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from operator import itemgetter
 from typing import Any, TypeAlias
 
@@ -33,6 +33,37 @@ Equal: TypeAlias = tuple[str, Cell]
 """A column and what its cell has to be."""
 Between: TypeAlias = tuple[str, Cell, Cell]
 """A column, what its cell has to be at least, and what it has to be below."""
+
+
+class Whole:
+    """Columns put into a frame once, so that frames of their rows are cut out of it.
+
+    Parameters
+    ----------
+    columns : mapping of str to Series
+        Kept, and never changed; rows numbered.
+    """
+
+    def __init__(self, columns: Mapping[str, pd.Series]) -> None:
+        self._frame = pd.DataFrame(columns, copy=False)
+        self._changeable = [
+            name
+            for name, series in columns.items()
+            if series.dtype == object and not _is_plain(series, series.tolist())
+        ]
+
+    def rows(self, rows: Sequence[int] | None) -> pd.DataFrame:
+        """Make a frame of some rows, of all if None, in memory of its own."""
+        if rows is None:
+            made = self._frame.copy()
+        elif len(rows) and rows[-1] - rows[0] == len(rows) - 1:
+            # A slice costs a third of what taking by positions does (pandas 3.1).
+            made = self._frame.iloc[rows[0] : rows[-1] + 1].copy()
+        else:
+            made = self._frame.take(list(rows))
+        for name in self._changeable:
+            made[name] = owned(made[name])
+        return made
 
 
 class View:
@@ -61,7 +92,7 @@ class View:
         self._comparable: dict[str, Comparable] = {}
         self._ordered: dict[str, Ordered | None] = {}
         self._lookups: dict[tuple[str, ...], Lookup] = {}
-        self._frames: dict[tuple[str, ...], tuple[pd.DataFrame, tuple[str, ...]]] = {}
+        self._wholes: dict[tuple[str, ...], Whole] = {}
         self._rows: int | None = None
         self._lock = threading.RLock()
 
@@ -167,17 +198,7 @@ class View:
         names = tuple(dict.fromkeys(names))
         if not names:
             return pd.DataFrame(index=pd.RangeIndex(self.rows) if rows is None else pd.Index(rows))
-        whole, changeable = self._whole(names)
-        if rows is None:
-            made = whole.copy()
-        elif len(rows) and rows[-1] - rows[0] == len(rows) - 1:
-            # A slice costs a third of what taking by positions does (pandas 3.1).
-            made = whole.iloc[rows[0] : rows[-1] + 1].copy()
-        else:
-            made = whole.take(list(rows))
-        for name in changeable:
-            made[name] = owned(made[name])
-        return made
+        return self._whole(names).rows(rows)
 
     def _within(self, rows: Sequence[int], between: list[Between]) -> Sequence[int]:
         """Keep the rows whose cells are in all ranges; if these are many, by ordered columns."""
@@ -207,18 +228,12 @@ class View:
                 ordered = self._ordered[name] = Ordered(self.comparable(name).cells)
             return ordered
 
-    def _whole(self, names: tuple[str, ...]) -> tuple[pd.DataFrame, tuple[str, ...]]:
-        """Give a frame of whole columns, and which of these hold objects that can be changed."""
-        found = self._frames.get(names)
+    def _whole(self, names: tuple[str, ...]) -> Whole:
+        """Give whole columns, which stay the property of the view."""
+        found = self._wholes.get(names)
         if found is None:
             self.load(names)
-            columns = {name: self.series(name) for name in names}
-            objects = [name for name, series in columns.items() if series.dtype == object]
-            found = (
-                pd.DataFrame(columns, copy=False),
-                tuple(name for name in objects if not self.is_plain(name)),
-            )
-            self._frames[names] = found
+            found = self._wholes[names] = Whole({name: self.series(name) for name in names})
         return found
 
 
