@@ -8,6 +8,7 @@ import subprocess
 import sys
 import venv
 from pathlib import Path
+from typing import Any
 
 from pairs import Row, from_times
 
@@ -17,23 +18,23 @@ SCRIPT = Path(__file__).with_name("original_script.py")
 
 def against(folder: Path, pairs: int) -> list[Row]:
     """Run both interpreters by turns, each with a fresh vault, and pair the medians."""
-    _make_environment()
+    make_environment()
     rounds = max(3, pairs // 8)
     ours: dict[str, list[float]] = {}
     theirs: dict[str, list[float]] = {}
     for number in range(rounds):
-        for python, times in ((Path(sys.executable), ours), (_python(), theirs)):
+        for python, times in ((Path(sys.executable), ours), (python_of_original(), theirs)):
             target = folder / f"{'ours' if times is ours else 'theirs'}-{number}"
-            for name, seconds in _run(python, target).items():
+            for name, seconds in run(python, SCRIPT, target).items():
                 times.setdefault(name, []).append(seconds)
     return [from_times(name, ours[name], theirs[name], aim="below 1") for name in ours]
 
 
-def _run(python: Path, target: Path) -> dict[str, float]:
-    """Run the script and read its medians."""
-    command = [str(python), str(SCRIPT), str(target)]
+def run(python: Path, script: Path, *arguments: object) -> Any:
+    """Run a script and read the JSON that it prints last."""
+    command = [str(python), str(script), *map(str, arguments)]
     # PYTHONPATH may name this checkout: the original must not find ours.
-    hidden = {} if python == _python() else {"PYTHONPATH"}
+    hidden = {} if python == python_of_original() else {"PYTHONPATH"}
     environment = {
         key: value for key, value in os.environ.items() if key in hidden or key != "PYTHONPATH"
     }
@@ -41,16 +42,24 @@ def _run(python: Path, target: Path) -> dict[str, float]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def _python() -> Path:
+def python_of_original() -> Path:
     """Interpreter of the environment with the original."""
     return ENVIRONMENT / "bin" / "python"
 
 
-def _make_environment() -> None:
+def make_environment() -> None:
     """Install the original, once."""
-    if not _python().exists():
+    if not python_of_original().exists():
         venv.create(ENVIRONMENT, with_pip=True)
-    probe = [str(_python()), "-c", "import tablevault.core"]
+    probe = [str(python_of_original()), "-c", "import tablevault.core"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
-        command = [str(_python()), "-m", "pip", "install", "-q", "tablevault==0.1.1", "pandas<3"]
+        command = [
+            str(python_of_original()),
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "tablevault==0.1.1",
+            "pandas<3",
+        ]
         subprocess.run(command, check=True)

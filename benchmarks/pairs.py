@@ -12,13 +12,14 @@ Step = Callable[[int], object]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One line of the report: seconds of both sides, and the ratio ours / theirs."""
+    """One line of the report: seconds or bytes of both sides, and the ratio ours / theirs."""
 
     name: str
-    ours_s: float
-    theirs_s: float
+    ours: float
+    theirs: float
     ratio: float
     aim: str
+    unit: str = "ms"
 
 
 def median_of_pairs(
@@ -49,24 +50,28 @@ def timed(step: Step, number: int) -> float:
     return time.perf_counter() - start
 
 
-def from_times(name: str, ours: list[float], theirs: list[float], *, aim: str) -> Row:
-    """Make a row of times that were taken by turns."""
+def from_times(
+    name: str, ours: list[float], theirs: list[float], *, aim: str, unit: str = "ms"
+) -> Row:
+    """Make a row of times that were taken by turns, or of sizes with the unit MB."""
     return Row(
         name=name,
-        ours_s=statistics.median(ours),
-        theirs_s=statistics.median(theirs),
+        ours=statistics.median(ours),
+        theirs=statistics.median(theirs),
         ratio=statistics.median(a / b for a, b in zip(ours, theirs, strict=True)),
         aim=aim,
+        unit=unit,
     )
 
 
 def print_rows(title: str, against: str, rows: list[Row]) -> None:
     """Print a group of rows."""
     print(f"\n{title}")
-    print(f"  {'':40} {'ours':>13} {against:>16} {'ratio':>7}  aim")
+    print(f"  {'':48} {'ours':>13} {against:>16} {'ratio':>7}  aim")
     for row in rows:
+        scale = {"ms": 1e3, "MB": 1e-6}[row.unit]
         print(
-            f"  {row.name:40} {row.ours_s * 1e3:>10.2f} ms {row.theirs_s * 1e3:>13.2f} ms"
-            f" {row.ratio:>7.2f}  {row.aim}",
+            f"  {row.name:48} {row.ours * scale:>10.2f} {row.unit} {row.theirs * scale:>13.2f}"
+            f" {row.unit} {row.ratio:>7.2f}  {row.aim}",
             flush=True,
         )

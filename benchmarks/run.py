@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import engine
 import frames
 import growth
 import metadata
@@ -20,6 +21,8 @@ from pairs import print_rows
 GROUPS = {
     "metadata": ("Metadata operations against raw pygit2", "raw pygit2", metadata.against_raw),
     "original": ("The same script on tablevault 0.1.1", "tablevault 0.1.1", original.against),
+    "engine": ("Executions, the cost of 1,000 rows", "tablevault 0.1.1", engine.against),
+    "memory": ("The peak of an execution", "its frame", engine.memory),
     "frames": ("A frame of 1,000,000 x 10", "raw pyarrow", frames.against_raw),
     "growth": ("After 10,000 instances against after 10", "after 10", growth.after_many),
     "start": ("Start-up", "python -c pass", start.imports),

@@ -1,0 +1,89 @@
+"""Executions by the row: calls, references, what is done again, and memory."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from original import make_environment, python_of_original, run
+from pairs import Row, from_times
+
+SCRIPT = Path(__file__).with_name("engine_script.py")
+FEW, SOME, MANY = 2_000, 20_000, 100_000
+MOST = 1_000_000
+THEIRS = 1_000
+NAMES = {
+    "rowwise": "row-wise",
+    "generator": "generator",
+    "unchanged": "nothing changed",
+    "new rows": "100 new rows",
+}
+AIMS = {"rowwise": "60 ms", "generator": "60 ms"}
+
+Found = dict[str, tuple[float, int]]
+
+
+def against(folder: Path, pairs: int) -> list[Row]:
+    """Run both interpreters by turns, each with a fresh vault."""
+    make_environment()
+    rounds = range(max(2, pairs // 13))
+    theirs: list[Found] = []
+    ours: dict[int, list[Found]] = {FEW: [], SOME: [], MANY: []}
+    lookups: list[tuple[Found, Found]] = []
+    for number in rounds:
+        for rows, found in ours.items():
+            found.append(_ours(folder / f"ours-{number}-{rows}", "rows", rows))
+        theirs.append(_theirs(folder / f"theirs-{number}", "rows", THEIRS))
+        lookups.append(
+            (
+                _ours(folder / f"our-lookup-{number}", "lookup", MANY, MANY),
+                _theirs(folder / f"their-lookup-{number}", "lookup", THEIRS // 5, MANY),
+            )
+        )
+    found = [
+        _row(step, rows, ours[rows], theirs)
+        for step, sizes in {
+            "rowwise": (FEW, SOME),
+            "generator": (FEW, SOME),
+            "unchanged": (MANY,),
+            "new rows": (MANY,),
+        }.items()
+        for rows in sizes
+    ]
+    return [
+        *found,
+        from_times(
+            f"lookups in {MANY:,} rows, {MANY:,}",
+            [mine["lookup"][0] / MANY * 1000 for mine, _ in lookups],
+            [other["lookup"][0] / (THEIRS // 5) * 1000 for _, other in lookups],
+            aim="60 ms",
+        ),
+    ]
+
+
+def memory(folder: Path, pairs: int) -> list[Row]:
+    """Measure the peak of an execution that makes four columns, one of them row by row."""
+    rows = MOST if pairs > 5 else MOST // 10
+    most, frame = _ours(folder / "memory", "memory", rows)["memory"]
+    return [from_times(f"{rows:,} rows x 4", [most], [float(frame)], aim="", unit="MB")]
+
+
+def _row(step: str, rows: int, ours: list[Found], theirs: list[Found]) -> Row:
+    """Pair what one step cost, by 1,000 rows."""
+    calls = f"{ours[0][step][1]:,} / {theirs[0][step][1]:,}"
+    return from_times(
+        f"{NAMES[step]}, {rows:,} [{calls}]",
+        [found[step][0] / rows * 1000 for found in ours],
+        [found[step][0] / THEIRS * 1000 for found in theirs],
+        aim=AIMS.get(step, "below 1"),
+    )
+
+
+def _ours(*arguments: object) -> Found:
+    """Run the script with this interpreter."""
+    return run(Path(sys.executable), SCRIPT, *arguments)
+
+
+def _theirs(*arguments: object) -> Found:
+    """Run the script with the original."""
+    return run(python_of_original(), SCRIPT, *arguments)

@@ -1,0 +1,184 @@
+"""What executions cost by the row on either version of TableVault; prints JSON.
+
+``python engine_script.py <folder> rows <rows>``: row-wise and generator builders, an execution
+again with nothing changed, and one with 100 new rows. ``lookup <rows> <other rows>``: references
+into another table. ``memory <rows>``: the peak of one execution.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+from tablevault.core import TableVault
+
+NEW_ROWS = 100
+MODULE = """\
+def touch(x):
+    import __main__
+    __main__.calls += 1
+    return x
+
+
+def count(number):
+    import __main__
+    for n in range(number):
+        __main__.calls += 1
+        yield n
+
+
+def frame(number):
+    import pandas as pd
+    return pd.DataFrame(
+        {"k": [f"key {n}" for n in range(number)], "n": range(number), "x": [0.5] * number}
+    )
+"""
+INDEX = """\
+builder_type: IndexBuilder
+changed_columns: [k, n]
+primary_key: [k]
+python_function: create_data_table_from_csv
+code_module: table_generation
+arguments: {csv_file_path: %s}
+is_custom: false
+dtypes: {k: string, n: Int64}
+"""
+FRAME_INDEX = """\
+builder_type: IndexBuilder
+changed_columns: [k, n, x]
+python_function: frame
+code_module: functions
+arguments: {number: %d}
+is_custom: true
+dtypes: {k: string, n: Int64, x: Float64}
+"""
+ROW_WISE = """\
+builder_type: ColumnBuilder
+changed_columns: [made]
+python_function: touch
+code_module: functions
+arguments: {x: %s}
+is_custom: true
+return_type: row-wise
+dtypes: {made: string}
+"""
+GENERATOR = """\
+builder_type: ColumnBuilder
+changed_columns: [made]
+python_function: count
+code_module: functions
+arguments: {number: %d}
+is_custom: true
+return_type: generator
+dtypes: {made: Int64}
+"""
+CURRENT = "<<self.k[index]>>"
+LOOKED_UP = "<<other.v[k::<<self.k[index]>>]>>"
+
+calls = 0
+
+
+def make(folder: Path) -> TableVault:
+    """Make a vault that holds the functions."""
+    vault = TableVault(str(folder / "vault"), "ana", create=True)
+    module = folder / "functions.py"
+    module.write_text(MODULE)
+    vault.create_code_module(copy_dir=str(module))
+    return vault
+
+
+def write_rows(path: Path, rows: int, new: int = 0) -> None:
+    """Write the file that the index builder reads; new rows stand in front."""
+    keys = [f"new {n}" for n in range(new)] + [f"key {n}" for n in range(rows)]
+    pd.DataFrame({"k": keys, "n": range(len(keys))}).to_csv(path, index=False)
+
+
+def prepare(vault: TableVault, folder: Path, table: str, **texts: str) -> None:
+    """Make a table and its temporary instance with builders."""
+    vault.create_table(table)
+    vault.create_instance(table)
+    for name, text in texts.items():
+        file = folder / f"{table}-{name}.yaml"
+        file.write_text(text)
+        vault.create_builder_file(table, f"{table}_{name}", copy_dir=str(file))
+
+
+def execute(vault: TableVault, table: str) -> tuple[float, int]:
+    """Give the seconds of an execution, and how often functions were called."""
+    global calls  # noqa: PLW0603 - functions count their calls here
+    calls = 0
+    start = time.perf_counter()
+    vault.execute_instance(table)
+    return time.perf_counter() - start, calls
+
+
+def warm_up(vault: TableVault, folder: Path) -> None:
+    """Execute once, so that what is imported late is there."""
+    file = folder / "few.csv"
+    write_rows(file, 10)
+    prepare(vault, folder, "few", index=INDEX % file, made=ROW_WISE % json.dumps(CURRENT))
+    execute(vault, "few")
+
+
+def by_rows(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
+    """Measure executions of a table of so many rows."""
+    vault, csv = make(folder), folder / "rows.csv"
+    write_rows(csv, rows)
+    index = INDEX % csv
+    warm_up(vault, folder)
+    prepare(vault, folder, "bare", index=index)
+    prepare(vault, folder, "rowwise", index=index, made=ROW_WISE % json.dumps(CURRENT))
+    prepare(vault, folder, "generator", index=index, made=GENERATOR % rows)
+    bare, _ = execute(vault, "bare")
+    found = {}
+    for table in ("rowwise", "generator"):
+        seconds, called = execute(vault, table)
+        found[table] = (seconds - bare, called)
+    vault.create_instance("rowwise", copy=True)
+    found["unchanged"] = execute(vault, "rowwise")
+    write_rows(csv, rows, NEW_ROWS)
+    vault.create_instance("rowwise", copy=True)
+    found["new rows"] = execute(vault, "rowwise")
+    return found
+
+
+def by_lookups(folder: Path, rows: int, other: int) -> dict[str, tuple[float, int]]:
+    """Measure references from so many rows into a table of so many others."""
+    vault, csv = make(folder), folder / "rows.csv"
+    write_rows(csv, rows)
+    vault.create_table("other")
+    vault.create_instance("other", external_edit=True)
+    keys = [f"key {n}" for n in range(other)]
+    vault.write_instance(pd.DataFrame({"k": keys, "v": keys[::-1]}), "other")
+    warm_up(vault, folder)
+    prepare(vault, folder, "bare", index=INDEX % csv)
+    made = ROW_WISE % json.dumps(LOOKED_UP)
+    prepare(vault, folder, "lookup", index=INDEX % csv, made=made)
+    bare, _ = execute(vault, "bare")
+    seconds, called = execute(vault, "lookup")
+    return {"lookup": (seconds - bare, called)}
+
+
+def peak(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
+    """Measure the bytes that an execution needs at most, and the bytes of its frame."""
+    vault = make(folder)
+    for table, number in (("small", 10), ("large", rows)):
+        made = ROW_WISE % json.dumps(CURRENT)
+        prepare(vault, folder, table, index=FRAME_INDEX % number, made=made)
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        execute(vault, table)
+    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    frame, _ = vault.get_dataframe("large")
+    unit = 1 if sys.platform == "darwin" else 1024
+    return {"memory": ((most - before) * unit, int(frame.memory_usage(deep=True).sum()))}
+
+
+if __name__ == "__main__":
+    folder = Path(sys.argv[1])
+    folder.mkdir(parents=True)
+    measure = {"rows": by_rows, "lookup": by_lookups, "memory": peak}[sys.argv[2]]
+    print(json.dumps(measure(folder, *map(int, sys.argv[3:]))))
