@@ -157,11 +157,12 @@ class Repository:
         except OSError:
             return False
 
-    def move(self, moves: Sequence[RefMove], reason: str) -> None:
+    def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[Path] = ()) -> None:
         """Move refs together, ``main`` before all others: its update is the commit point.
 
         Every ref is locked (git's own ``.lock`` files) and compared before the first one moves.
-        libgit2 applies one transaction in no particular order, hence two of them.
+        libgit2 applies one transaction in no particular order, hence two of them. The files
+        `needs` are made durable together with the objects, before the first ref moves.
 
         Raises
         ------
@@ -172,7 +173,7 @@ class Repository:
         PartlyMovedError
             ``main`` has moved, the others have not.
         """
-        error = self._move(moves, reason)
+        error = self._move(moves, reason, needs)
         if error:
             first = next((move for move in moves if move.ref == MAIN), None)
             if first is not None and self.tip(MAIN) == first.new:
@@ -212,7 +213,7 @@ class Repository:
                 lock.unlink(missing_ok=True)
         return free
 
-    def _move(self, moves: Sequence[RefMove], reason: str) -> str:
+    def _move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[Path]) -> str:
         """Move refs; give git's error as text, "" when there is none."""
         first = [move for move in moves if move.ref == MAIN]
         rest = [move for move in moves if move.ref != MAIN]
@@ -224,7 +225,7 @@ class Repository:
                         transaction.lock_ref(move.ref)
                 self._compare(moves)
                 # Only who will not lose the race pays for it, and the race is short.
-                self._sync_objects()
+                self._sync_objects(needs)
                 for transaction, group in ((leading, first), (following, rest)):
                     for move in group:
                         _enter(transaction, move, reason)
@@ -291,8 +292,8 @@ class Repository:
         found: list[str] = self._local.unsynced
         return found
 
-    def _sync_objects(self) -> None:
-        """Make what this thread wrote durable, before a ref names it.
+    def _sync_objects(self, needs: Sequence[Path]) -> None:
+        """Make what this thread wrote durable, before a ref names it, and the files `needs`.
 
         libgit2 can sync by itself, but object by object, and only for all repositories of the
         process at once. All files are written by now, so the first sync makes the file system
@@ -312,7 +313,9 @@ class Repository:
         if not folders <= self._folders:
             folders.add(objects)
             self._folders |= folders
-        for folder in folders:
+        for path in needs:
+            sync_file(path)
+        for folder in folders | {path.parent for path in needs}:
             sync_folder(folder)
 
     def _sync_refs(self, moves: Iterable[RefMove]) -> None:

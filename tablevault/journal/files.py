@@ -1,4 +1,4 @@
-"""The journal on disk: a file and an OS lock for each process, and a bounded local history."""
+"""The journal on disk: a file for each process, locked while it runs; a bounded local history."""
 
 from __future__ import annotations
 
@@ -16,13 +16,16 @@ from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import sync_folder
 
 _HISTORY_LIMIT_BYTES = 4 << 20
+_LONGEST_BYTES = 1 << 16
+_ENDINGS = (".json", ".next", ".tmp")
 
 
 class JournalFiles:
     """Records below ``.git/tablevault/processes``.
 
-    ``<name>.json`` is the record, ``<name>.lock`` is held by the operating system process that
-    runs it: *alive* means that this lock is held, and nothing else.
+    ``<name>.json`` is the record, the last whole line of it; when it has grown long, the record is
+    the file ``<name>.next`` instead. The operating system process that runs it holds a lock on
+    ``<name>.json``: *alive* means that this lock is held, and nothing else.
     """
 
     def __init__(self, state: Path) -> None:
@@ -36,12 +39,16 @@ class JournalFiles:
 
     def lock_of(self, process_id: ProcessId) -> OsLock:
         """Lock that a process holds as long as it lives."""
-        return OsLock(f"{self._folder}/{record_file(process_id)}.lock")
+        return OsLock(self.path_of(process_id))
+
+    def path_of(self, process_id: ProcessId) -> str:
+        """File of the record, for who has to make it durable."""
+        return f"{self._folder}/{record_file(process_id)}.json"
 
     def is_alive(self, process_id: ProcessId) -> bool:
         """Tell whether somebody runs the process just now."""
         try:
-            descriptor = os.open(f"{self._folder}/{record_file(process_id)}.lock", os.O_RDONLY)
+            descriptor = os.open(self.path_of(process_id), os.O_RDONLY)
         except FileNotFoundError:
             return False
         try:
@@ -55,56 +62,66 @@ class JournalFiles:
 
     def read(self, process_id: ProcessId) -> Record | None:
         """Read the record of a process that has not ended."""
-        return self._read(self._folder / f"{record_file(process_id)}.json")
+        return _read(self.path_of(process_id))
 
     def every(self) -> Iterator[Record]:
         """Read the records of all processes that have not ended, oldest first."""
         try:
-            names = [entry.name for entry in os.scandir(self._folder) if _is_record(entry.name)]
+            paths = [entry.path for entry in os.scandir(self._folder) if _is_record(entry.name)]
         except FileNotFoundError:
             return
-        records = [self._read(self._folder / name) for name in names]
+        records = [_read(path) for path in paths]
         yield from sorted(
             (record for record in records if record is not None),
             key=lambda record: (record.started_at, record.process_id),
         )
 
     def write(self, record: Record, *, durable: bool = False) -> None:
-        """Write the record in one step; synced when what follows must not outlive it."""
-        path = f"{self._folder}/{record_file(record.process_id)}"
-        beside = f"{path}.tmp"
-        with open(beside, "wb") as file:  # noqa: PTH123 - pathlib doubles the cost of this
-            file.write(record.encode())
+        """Write what the record is now after what it was before; synced when that must last."""
+        path = self.path_of(record.process_id)
+        with open(path, "ab") as file:  # noqa: PTH123 - pathlib doubles the cost of this
+            is_long = file.tell() > _LONGEST_BYTES
+            if not is_long:
+                # The break ends a line that was cut off when somebody died, or the disk was full.
+                file.write(b"\n" + record.encode())
             if durable:
                 file.flush()
                 os.fsync(file.fileno())
-        os.replace(beside, f"{path}.json")  # noqa: PTH105 - as above
+        if is_long:
+            self._write_next(_stem(path), record, durable=durable)
         if durable:
             sync_folder(self._folder)
 
     def remove(self, process_id: ProcessId) -> None:
-        """Remove record and lock file of a process that ended."""
-        path = f"{self._folder}/{record_file(process_id)}"
-        for ending in (".json", ".tmp", ".lock"):
-            with contextlib.suppress(OSError):
-                os.unlink(path + ending)  # noqa: PTH108 - pathlib doubles the cost of this
+        """Remove the record of a process that ended; its lock goes with it."""
+        path = self.path_of(process_id)
+        with contextlib.suppress(OSError):
+            is_long = os.stat(path).st_size > _LONGEST_BYTES  # noqa: PTH116 - as above
+            os.unlink(path)  # noqa: PTH108 - as above
+            if is_long:
+                _remove_others(_stem(path))
 
     def strays(self) -> list[str]:
         """Name what has no record: left by who died while it began or ended, or is beginning."""
         try:
-            names = [Path(entry.name) for entry in os.scandir(self._folder)]
+            names = [entry.name for entry in os.scandir(self._folder)]
         except FileNotFoundError:
             return []
-        known = {name.stem for name in names if _is_record(name.name)}
-        return sorted({name.stem for name in names} - known)
+        known = {
+            _stem(name)
+            for name in names
+            if _is_record(name) and _read(f"{self._folder}/{name}") is not None
+        }
+        return sorted({_stem(name) for name in names if name.endswith(_ENDINGS)} - known)
 
     def sweep(self) -> None:
         """Remove strays; take the mutex before, so that nobody is beginning."""
         for name in self.strays():
-            lock = OsLock(f"{self._folder}/{name}.lock")
+            path = self._folder / f"{name}.json"
+            lock = OsLock(path)
             with contextlib.suppress(TimeoutError), lock.acquire(timeout_s=0):
-                for ending in (".tmp", ".lock"):
-                    (self._folder / f"{name}{ending}").unlink(missing_ok=True)
+                _remove_others(_stem(str(path)))
+                path.unlink(missing_ok=True)
 
     def remember(self, record: Record) -> None:
         """Append the last record of a process that left no commit to the local history."""
@@ -148,12 +165,42 @@ class JournalFiles:
         beside.write_bytes(b"".join(lines[len(lines) // 2 :]))
         beside.replace(self._history)
 
-    def _read(self, path: Path) -> Record | None:
-        """Read one record; None when it is gone or was cut off before it meant anything."""
-        try:
-            return decode_record(path.read_bytes())
-        except (FileNotFoundError, ValueError):
-            return None
+    def _write_next(self, stem: str, record: Record, *, durable: bool) -> None:
+        """Write a record whose file is long already: beside it, in one step."""
+        beside = Path(f"{stem}.tmp")
+        with beside.open("wb") as file:
+            file.write(record.encode())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        beside.replace(f"{stem}.next")
+
+
+def _read(path: str) -> Record | None:
+    """Read one record; None when it is gone or was cut off before it meant anything."""
+    try:
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
+            data = file.read()
+    except FileNotFoundError:
+        return None
+    if len(data) > _LONGEST_BYTES:
+        with contextlib.suppress(FileNotFoundError, ValueError):
+            return decode_record(Path(f"{_stem(path)}.next").read_bytes())
+    for line in reversed(data.split(b"\n")):
+        with contextlib.suppress(ValueError):
+            return decode_record(line)
+    return None
+
+
+def _stem(path: str) -> str:
+    """Give a name without its ending."""
+    return path.rpartition(".")[0]
+
+
+def _remove_others(stem: str) -> None:
+    """Remove what may stand beside a record."""
+    for ending in ("next", "tmp"):
+        Path(f"{stem}.{ending}").unlink(missing_ok=True)
 
 
 def _ends_a_line(file: BinaryIO) -> bool:
@@ -163,5 +210,5 @@ def _ends_a_line(file: BinaryIO) -> bool:
 
 
 def _is_record(name: str) -> bool:
-    """Tell records from lock files and from files being written."""
+    """Tell records from what is none of ours."""
     return name.endswith(".json")

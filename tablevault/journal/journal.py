@@ -51,15 +51,15 @@ class Journal:
             self._break_locks()
             yield
 
-    def move(self, moves: Sequence[RefMove], reason: str) -> None:
-        """Move refs; take the commit lock before.
+    def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[Path] = ()) -> None:
+        """Move refs; take the commit lock before. The files `needs` are made durable first.
 
         Which ones is noted meanwhile: git's lock files on them outlive a process that dies.
         """
         lines = [f"{move.ref} {move.new or ''}\n" for move in moves]
         self._note_moving("".join(lines))
         try:
-            self.repository.move(moves, reason)
+            self.repository.move(moves, reason, needs)
         finally:
             # A note too many does no harm.
             with suppress(OSError):

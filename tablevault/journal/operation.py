@@ -170,9 +170,11 @@ class Operation:
         )
         # Dies here: nothing has moved.
         if len(draft.moves) > 1:
-            self._update(replace(self.record, moves=draft.moves), durable=True)
+            self._update(replace(self.record, moves=draft.moves))
+        record = Path(journal.files.path_of(self.process_id))
+        needs = (record,) if len(draft.moves) > 1 else ()
         try:
-            journal.move(draft.moves, change.message.subject)
+            journal.move(draft.moves, change.message.subject, needs)
         except PartlyMovedError:
             # Or dies here: the operation has happened, `roll_forward` makes the other moves.
             self.published, self._is_complete = draft.commit, False

@@ -129,13 +129,46 @@ def test_to_look_at_a_process_leaves_nothing(files, tmp_path):
 def test_strays_are_swept_but_not_what_is_held(files, tmp_path):
     files.write(record("kept"))
     files.lock_of(ProcessId("kept")).acquire().release()
-    (tmp_path / "processes/torn.tmp").touch()
-    (tmp_path / "processes/dead.lock").touch()
-    assert files.strays() == ["dead", "torn"]
+    (tmp_path / "processes/torn.json").write_bytes(record("torn").encode()[:50])
+    (tmp_path / "processes/dead.json").touch()
+    (tmp_path / "processes/gone.next").touch()
+    (tmp_path / "processes/gone.tmp").touch()
+    assert files.strays() == ["dead", "gone", "torn"]
     with files.lock_of(ProcessId("beginning")):
         files.sweep()
         names = {path.name for path in (tmp_path / "processes").iterdir()}
-        assert names == {"kept.json", "kept.lock", "beginning.lock"}
+        assert names == {"kept.json", "beginning.json"}
+
+
+def test_the_last_whole_record_counts(files, tmp_path):
+    path = tmp_path / "processes/p.json"
+    for number in range(3):
+        files.write(record(updated_at=float(number)))
+    torn = record(updated_at=9.0).encode()
+    for size in (0, 1, 50, len(torn) - 1):
+        with path.open("ab") as file:
+            file.write(b"\n" + torn[:size])
+        assert files.read(ProcessId("p")) == record(updated_at=2.0)
+    files.write(record(updated_at=3.0))
+    assert list(files.every()) == [record(updated_at=3.0)]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_record_that_is_written_often_does_not_grow_without_end(files, tmp_path, durable):
+    folder = tmp_path / "processes"
+    with files.lock_of(ProcessId("p")):
+        for number in range(40):
+            steps = tuple((f"step {step}", 0.0) for step in range(20 * number))
+            written = record(steps=steps, updated_at=float(number))
+            files.write(written, durable=durable)
+            assert files.read(ProcessId("p")) == written
+            assert list(files.every()) == [written]
+            assert files.is_alive(ProcessId("p"))
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
+        (folder / "p.tmp").touch()
+        assert files.strays() == []
+        files.remove(ProcessId("p"))
+    assert not list(folder.iterdir())
 
 
 def test_the_history_remembers_those_that_left_no_commit(files):

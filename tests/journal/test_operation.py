@@ -189,7 +189,7 @@ def test_a_plain_commit_in_between_is_planned_upon(
     planned = []
     real = Repository.move
 
-    def move(self, moves, reason):
+    def move(self, moves, reason, *_):
         if len(planned) == 1:
             (repo_path / "by-hand").write_text("x")
             git(repo_path, "add", "by-hand")
@@ -334,7 +334,7 @@ def test_refs_left_behind_are_finished_by_whoever_comes_next(
 ):
     real = Repository.move
 
-    def move(self, moves, reason):
+    def move(self, moves, reason, *_):
         if len(moves) > 1:
             real(self, moves[:1], reason)
             raise PartlyMovedError

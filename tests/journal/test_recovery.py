@@ -42,7 +42,7 @@ match point:
     case "before refs":
         Repository.move = stop
     case "between refs":
-        def move(self, moves, reason):
+        def move(self, moves, reason, *_):
             real_move(self, moves[:1], reason)
             stop()
         Repository.move = move
