@@ -31,16 +31,17 @@ class _Growing:
 
     def __init__(self, rows: int) -> None:
         self.cells: list[Any] = [None] * rows
-        self._unseen: list[int] = []
+        self._unseen: list[int] | None = None  # all, until somebody asks; many never do
         self._samples: dict[object, Any] = {}
         self._is_odd = False
         self._null: pd.Series | None = None
 
     def put(self, row: int, value: object) -> None:
         """Enter a value."""
-        self._is_odd = self._is_odd or self.cells[row] is not None  # what it was is a sample
+        if self._unseen is not None:
+            self._unseen.append(row)
+            self._is_odd = self._is_odd or self.cells[row] is not None  # what it was is a sample
         self.cells[row] = value
-        self._unseen.append(row)
 
     def part(self, name: str, rows: Sequence[int]) -> pd.Series:
         """Give some rows, with the dtype that all values together have."""
@@ -59,7 +60,9 @@ class _Growing:
 
     def _look(self) -> list[Any] | None:
         """Give the samples of all values; None when all of them have to be looked at."""
-        for row in self._unseen:
+        rows = range(len(self.cells)) if self._unseen is None else self._unseen
+        self._unseen = []
+        for row in rows:
             value = self.cells[row]
             trait = _trait(value)
             if trait is _ODD:
@@ -67,7 +70,6 @@ class _Growing:
             elif trait is not None and trait not in self._samples:
                 self._samples[trait] = value
                 self._null = None
-        self._unseen.clear()
         if self._is_odd:
             self._null = None
             return None
