@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextvars import copy_context
 from operator import itemgetter
 from typing import TypeVar
 
@@ -45,7 +46,8 @@ def call_rows(
     size = max(1, min(n_threads, len(rows)))
     with ThreadPoolExecutor(size, thread_name_prefix="tablevault-row") as pool:
         try:
-            wait([pool.submit(crew.work) for _ in range(size)])
+            # In the context of the caller, which says for instance what process this is.
+            wait([pool.submit(copy_context().run, crew.work) for _ in range(size)])
         finally:
             crew.stop.set()  # an interrupt must not wait for rows that nobody has begun
     if crew.failures:

@@ -76,18 +76,26 @@ def write_change(
 
 
 def write_by_hand(
-    repository: Repository, base: CommitId, edits: Sequence[Edit], signing: Signing
+    repository: Repository,
+    base: CommitId,
+    edits: Sequence[Edit],
+    signing: Signing,
+    *,
+    superseded: CommitId | None = None,
 ) -> CommitId:
     """Write a commit with files as the user left them.
 
     It is a commit of its own below the operation's, so that the operation shows only what it
-    did itself.
+    did itself. A commit with edits that somebody has `superseded` by now is merged, so that
+    history has the very text that was used, and changes nothing.
     """
-    message = Message(
-        subject=f"{', '.join(edit.path for edit in edits)}: edited by hand",
-        trailers=(("Vault-Operation", BY_HAND),),
-    )
-    return _Writer(repository, signing).write([base], base, tuple(edits), message)
+    if superseded is None:
+        subject = f"{', '.join(edit.path for edit in edits)}: edited by hand"
+    else:
+        subject = "code as it was edited by hand before"
+    message = Message(subject=subject, trailers=(("Vault-Operation", BY_HAND),))
+    parents = [base] if superseded is None else [base, superseded]
+    return _Writer(repository, signing).write(parents, base, tuple(edits), message)
 
 
 class _Writer:

@@ -63,6 +63,7 @@ def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tup
         with journal.files.mutex():
             record = _record_of(journal, request, actor, process_id)
             holds = _set_up(journal, record, setup)
+            _refuse_within(journal, record, holds)
             found = _blocking(journal, holds, _family(journal, record, actor))
             if found is None:
                 record = replace(record, holds=tuple(holds))
@@ -107,7 +108,7 @@ def _record_of(journal: Journal, request: Request, actor: Actor, process_id: Pro
             "Leave process_id out, or choose another one.",
             process=process_id,
         )
-    parent = actor.parent or _enclosing(journal)
+    parent = _parent(journal, actor)
     if known is None:
         return Record(
             process_id=process_id,
@@ -194,6 +195,17 @@ def _family(journal: Journal, record: Record, actor: Actor) -> frozenset[str]:
     return frozenset(ids)
 
 
+def _refuse_within(journal: Journal, record: Record, holds: Sequence[Hold]) -> None:
+    """Refuse what an ancestor keeps for itself: to wait for it would be to wait for oneself."""
+    found = locks.blocking_within(journal.files, holds, record.parent)
+    if found is None:
+        return
+    error = locks.within_error(*found, record.request.operation)
+    if record.named and journal.files.read(record.process_id) is None:
+        journal.files.remember(record.failed(error, time.time()))
+    raise error
+
+
 def _blocking(
     journal: Journal, holds: Sequence[Hold], family: frozenset[str]
 ) -> tuple[Record, Hold] | None:
@@ -238,9 +250,20 @@ def _runs(process_id: ProcessId) -> TVProcessError:
     )
 
 
-def _enclosing(journal: Journal) -> str:
-    """Id of the process within whose function this one is started, "" when there is none."""
+def _parent(journal: Journal, actor: Actor) -> str:
+    """Id of the process within whose function this one is started, "" when there is none.
+
+    A thread that a function left behind carries its process with it also when that has ended.
+    """
+    if actor.parent:
+        if not journal.files.is_alive(ProcessId(actor.parent)):
+            raise TVProcessError(
+                f'Process "{actor.parent}", within which this was to happen, does not run.',
+                "Open the vault without parent_id.",
+                process=actor.parent,
+            )
+        return actor.parent
     current = _current.get()
     if current is None or current[0] != str(journal.repository.path):
         return ""
-    return current[1]
+    return current[1] if journal.files.is_alive(current[1]) else ""

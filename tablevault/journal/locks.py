@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from tablevault.errors import TVLockError
@@ -39,6 +40,11 @@ def code_hold(*, exclusive: bool) -> Hold:
     return Hold(resource=CODE, exclusive=exclusive)
 
 
+def alone(hold: Hold) -> Hold:
+    """Claim a resource against what is started within the process, or what it is within, too."""
+    return replace(hold, alone=True)
+
+
 def blocking(
     files: JournalFiles, holds: Sequence[Hold], family: frozenset[str]
 ) -> tuple[Record, Hold] | None:
@@ -53,6 +59,28 @@ def blocking(
             if any(hold.excludes(held) for hold in holds):
                 return record, held
     return None
+
+
+def blocking_within(
+    files: JournalFiles, holds: Sequence[Hold], parent: str
+) -> tuple[Record, Hold] | None:
+    """Find an ancestor that excludes `holds` although they are claimed within it."""
+    above = set(ancestors(files, parent))
+    for record in files.every() if above else ():
+        if record.process_id in above:
+            for held in record.holds:
+                if held.alone and any(_intrudes(hold, held) for hold in holds):
+                    return record, held
+    return None
+
+
+def _intrudes(hold: Hold, held: Hold) -> bool:
+    """Tell whether a claim reaches for what an ancestor keeps for itself.
+
+    A claim on a whole table does not, unless it is to be alone with it.
+    """
+    is_within = f"{hold.resource}/".startswith(f"{held.resource}/")
+    return hold.excludes(held) and (hold.alone or is_within)
 
 
 def ancestors(files: JournalFiles, parent: str) -> Iterable[str]:
@@ -104,6 +132,18 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
         author=record.author,
         operation=operation,
         since=since.isoformat(timespec="seconds"),
+        resource=held.resource,
+    )
+
+
+def within_error(record: Record, held: Hold, operation: str) -> TVLockError:
+    """Make the error for an operation that would have to wait for the one it is called in."""
+    return TVLockError(
+        f"{_spoken(held.resource)} cannot be changed by {operation} within a function that process "
+        f"{record.process_id} ({record.request.operation}) calls: it works with that itself.",
+        "Do it when that process has ended.",
+        holder=record.process_id,
+        operation=record.request.operation,
         resource=held.resource,
     )
 

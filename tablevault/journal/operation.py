@@ -37,6 +37,15 @@ class TempDraft:
     commit: CommitId
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Used:
+    """The code that an operation runs: ``main``, and on top of it what was edited by hand."""
+
+    main: CommitId
+    commit: CommitId
+    edits: list[Edit]
+
+
 Plan = Callable[[Snapshot, float], Change]
 """Pure: the snapshot to change and the time of the change in, the change out."""
 
@@ -52,7 +61,7 @@ class Operation:
         self._has_drafts = False
         self._is_complete = True
         self._is_kept_out = False
-        self._code_edits: list[Edit] | None = None
+        self._used: _Used | None = None
 
     @property
     def process_id(self) -> ProcessId:
@@ -113,9 +122,14 @@ class Operation:
 
         What they are now is what the operation commits, even if they are edited meanwhile.
         """
-        main = self._journal.repository.main()
-        self._code_edits = self._find_code_edits(main)
-        return Snapshot(self._journal.repository, self._base(main))
+        repository = self._journal.repository
+        main = repository.main()
+        edits = self._find_code_edits(main)
+        self._used = _Used(main=main, commit=main, edits=edits)
+        if edits:
+            commit = write_by_hand(repository, main, edits, self._signing())
+            self._used = _Used(main=main, commit=commit, edits=edits)
+        return Snapshot(repository, self._used.commit)
 
     def publish(self, plan: Plan) -> CommitId:
         """Commit what `plan` wants on the newest tip of ``main``.
@@ -182,11 +196,25 @@ class Operation:
         return change, draft.commit
 
     def _base(self, main: CommitId) -> CommitId:
-        """Give `main`, or a commit on top of it with the code that was edited by hand."""
-        edits = self._code_edits if self._code_edits is not None else self._find_code_edits(main)
-        if not edits:
+        """Give `main`, or a commit on top of it with the code that was edited by hand.
+
+        What was used by the operation but has changed on `main` meanwhile, by a commit of the
+        user's or of a child, is older than that and does not take it back.
+        """
+        repository = self._journal.repository
+        used = self._used
+        if used is None or used.main == main:
+            edits = self._find_code_edits(main) if used is None else used.edits
+            return write_by_hand(repository, main, edits, self._signing()) if edits else main
+        then, mine, now = (Snapshot(repository, each) for each in (used.main, used.commit, main))
+        open_edits = [
+            edit for edit in used.edits if now.blob_id(edit.path) != mine.blob_id(edit.path)
+        ]
+        edits = [edit for edit in open_edits if now.blob_id(edit.path) == then.blob_id(edit.path)]
+        superseded = used.commit if len(edits) < len(open_edits) else None
+        if not edits and superseded is None:
             return main
-        return write_by_hand(self._journal.repository, main, edits, self._signing())
+        return write_by_hand(repository, main, edits, self._signing(), superseded=superseded)
 
     def _find_code_edits(self, main: CommitId) -> list[Edit]:
         """Find code modules that differ from `main` in the working tree."""

@@ -39,6 +39,9 @@ class Hold:
 
     resource: str
     exclusive: bool
+    alone: bool = False
+    """It excludes also what is started within the process, which else may use what that holds.
+    See :func:`tablevault.journal.locks.alone`."""
 
     def excludes(self, other: Hold) -> bool:
         """Tell whether both cannot be had at once: a resource covers everything below it."""
@@ -88,7 +91,8 @@ class Record:
             "author": self.author,
             "parent": self.parent,
             "holds": [
-                {"resource": hold.resource, "exclusive": hold.exclusive} for hold in self.holds
+                {"resource": hold.resource, "exclusive": hold.exclusive, "alone": hold.alone}
+                for hold in self.holds
             ],
             "started_at": self.started_at,
             "updated_at": self.updated_at,

@@ -14,7 +14,6 @@ from tablevault.history.fold import DEACTIVATION
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.beginning import Actor
-from tablevault.journal.locks import table_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
 from tablevault.operations.messages import operation_message
@@ -81,7 +80,7 @@ def deactivate_instances(vault: Vault, parent: Operation, table: str) -> None:
     )
 
     def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        return [table_hold(table, exclusive=True)]
+        return []  # the execution holds the table
 
     if not _active(vault, vault.snapshot().table(table)):
         return

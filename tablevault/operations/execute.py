@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.locks import code_hold, instance_hold
+from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
 from tablevault.names import ProcessId, TempRef, check_version, code_path
@@ -51,11 +51,14 @@ def execute_instance(
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         found = _find_with_builders(vault, snapshot, temp)
         prepared = _prepare(vault, snapshot, temp, temp_builders(vault, found))
-        holds = result_holds(snapshot.table(table), temp)
-        holds.extend(
-            instance_hold(source.table, source.instance_id, exclusive=False)
-            for source in prepared.sources
-        )
+        mine = [
+            temp_hold(table, temp.version),
+            *(
+                instance_hold(each.table, each.instance_id, exclusive=False)
+                for each in prepared.sources
+            ),
+        ]
+        holds = [*map(alone, mine), *result_holds(snapshot.table(table), temp)]
         if _is_custom(prepared.plan):
             holds.append(code_hold(exclusive=False))
         return holds

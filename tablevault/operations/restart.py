@@ -41,7 +41,7 @@ def _restart(vault: Vault, record: Record) -> None:
     resume = _RESUME.get(record.request.operation)
     if record.parent or resume is None:
         roll_back(vault.journal, record)
-        if resume is None:
+        if resume is None and not record.parent:
             raise TVProcessError(
                 "it needs data that only its caller has, and was taken back.",
                 process=record.process_id,

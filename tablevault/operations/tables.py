@@ -14,7 +14,7 @@ from tablevault.history.index import IndexedInstance
 from tablevault.history.message import Message, trailers
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
-from tablevault.journal.locks import table_hold
+from tablevault.journal.locks import alone, table_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Request
 from tablevault.journal.recovery import needed_elsewhere
@@ -97,7 +97,7 @@ def rename_table(vault: Vault, new: str, old: str, *, process_id: str) -> Proces
         check_table_name(new)
         find_table(vault, snapshot, old)
         _refuse_taken(snapshot, new)
-        return [table_hold(old, exclusive=True), table_hold(new, exclusive=True)]
+        return [alone(table_hold(name, exclusive=True)) for name in (old, new)]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
         drafts = _drafted_temps(vault, operation, old)
@@ -134,7 +134,7 @@ def delete_table(vault: Vault, table: str, *, process_id: str) -> ProcessId:
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         find_table(vault, snapshot, table)
-        return [table_hold(table, exclusive=True)]
+        return [alone(table_hold(table, exclusive=True))]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
         drafts = _drafted_temps(vault, operation, table)

@@ -27,8 +27,10 @@ def begin(journal):
     """Begin an operation as a context manager."""
 
     @contextmanager
-    def begin(resource="tables/t", *, exclusive=True, on=None, operation="op", **actor):
-        hold = [Hold(resource=resource, exclusive=exclusive)] if resource else []
+    def begin(
+        resource="tables/t", *, exclusive=True, alone=False, on=None, operation="op", **actor
+    ):
+        hold = [Hold(resource=resource, exclusive=exclusive, alone=alone)] if resource else []
         request = Request(operation=operation, arguments={"resource": resource})
         who = Actor(author="Ana", **{"lock_timeout_s": 0.0, **actor})
         with running(on or journal, request, who, lambda *_: hold) as process:

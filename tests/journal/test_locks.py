@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from tablevault.errors import TVLockError
 from tablevault.journal import locks
 from tablevault.journal.record import Hold, Record, Request
 from tablevault.names import ProcessId
@@ -149,3 +150,20 @@ def test_ancestors_are_followed_up_and_circles_end(journal):
     assert set(locks.ancestors(journal.files, "x")) == {"x"}
     assert set(locks.ancestors(journal.files, "unknown")) == {"unknown"}
     assert set(locks.ancestors(journal.files, "")) == set()
+
+
+def test_what_is_held_alone_is_refused_at_once_to_a_child(begin, refused):
+    mine = "tables/t/TEMP_base"
+    with begin(mine, alone=True), begin("tables/u"):
+        for resource, options in (
+            (mine, {}),
+            (mine, {"exclusive": False}),
+            (f"{mine}/x", {}),
+            ("tables/t", {"alone": True}),
+        ):
+            with pytest.raises(TVLockError, match="within a function"):
+                begin(resource, lock_timeout_s=60, **options).__enter__()
+        with begin("tables/t"), begin("tables/t/TEMP_other", alone=True):
+            pass
+    with begin(mine, alone=True, exclusive=False), begin(mine, exclusive=False):
+        pass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from contextvars import Context, copy_context
 
 import pytest
 
@@ -488,7 +489,21 @@ def test_a_child_may_be_named_by_its_parent(begin, refused):
         thread = threading.Thread(target=lambda: begin(parent="parent").__enter__())
         thread.start()
         thread.join()
+        elsewhere, stranger = Context(), begin("tables/u", process_id="stranger")
+        elsewhere.run(stranger.__enter__)
         refused(begin(parent="stranger"))
+        elsewhere.run(stranger.__exit__, None, None, None)
+
+
+def test_a_parent_that_does_not_run_has_no_children(begin, refused, plan):
+    refused(begin(parent="nobody"), TVProcessError)
+    with begin(process_id="ended") as process:
+        process.publish(plan(process))
+        remembered = copy_context()
+    refused(begin(parent="ended"), TVProcessError)
+    later = begin()
+    assert remembered.run(later.__enter__).record.parent == ""
+    remembered.run(later.__exit__, None, None, None)
 
 
 def test_an_operation_of_another_vault_is_no_child(begin, tmp_path, author):

@@ -30,7 +30,9 @@ records = st.builds(
     ),
     author=texts,
     parent=texts,
-    holds=st.lists(st.builds(Hold, resource=texts, exclusive=st.booleans()), max_size=3).map(tuple),
+    holds=st.lists(
+        st.builds(Hold, resource=texts, exclusive=st.booleans(), alone=st.booleans()), max_size=3
+    ).map(tuple),
     started_at=times,
     updated_at=times,
     pid=st.integers(1, 1 << 22),
