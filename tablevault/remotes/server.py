@@ -20,6 +20,7 @@ from tablevault.remotes.session import Reply, Session
 from tablevault.remotes.wire import Request
 
 _MOST_LOGINS = 3
+_SHORTEST_SECRET = 6
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x1f\x7f]*)")
 _log = logging.getLogger("tablevault")
 
@@ -135,7 +136,11 @@ class Server:
         return replace(request, url=_moved(request.url, origin))
 
     def hide(self, text: str) -> str:
-        """Take secrets out of a text that came from a server."""
+        """Take secrets out of a text that came from a server: some tell what they were sent."""
+        given = {**self._header, **(self._permission.last() if self._permission else {})}
+        for value in given.values():
+            for secret in {value, value.rpartition(" ")[2]}:
+                text = text.replace(secret, "***") if len(secret) >= _SHORTEST_SECRET else text
         return self._credentials.hide(text)
 
     def close(self) -> None:
@@ -157,6 +162,11 @@ class Permission:
             if self._action is None or not self._action.is_good(time.monotonic()):
                 self._action = self._renew()
             return self._action
+
+    def last(self) -> Mapping[str, str]:
+        """Give the headers that were given last, without asking anybody."""
+        with self._lock:
+            return self._action.header if self._action else {}
 
     def drop(self, refused: Mapping[str, str]) -> None:
         """Forget the headers, if they still are those that were refused."""

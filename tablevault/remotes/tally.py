@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tablevault.errors import TableVaultError
+from tablevault.errors import TableVaultError, TVOutcomeUnknownError
 from tablevault.objects.pointer import Pointer
 from tablevault.progress import Progress
 
@@ -46,12 +46,15 @@ class TransferReport:
 
         Raises
         ------
+        TVOutcomeUnknownError
+            Of at least one object it is not known whether it was transferred.
         TableVaultError
-            Of the class of the first failure.
+            Else of the class of the first failure.
         """
         if not self.failures:
             return
-        first = self.failures[0].error
+        errors = [failure.error for failure in self.failures]
+        first = next((e for e in errors if isinstance(e, TVOutcomeUnknownError)), errors[0])
         if len(self.failures) == 1:
             raise first
         total = self.objects + self.present + len(self.failures)

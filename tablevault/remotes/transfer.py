@@ -101,20 +101,22 @@ class _Transfer:
 
     def run(self, pointers: Iterable[Pointer]) -> TransferReport:
         """Transfer what is missing."""
-        given = list({pointer.oid: pointer for pointer in pointers}.values())
+        given = list(dict.fromkeys(pointers))
         missing = [pointer for pointer in given if not self._direction.is_here(pointer)]
         tally = self._tally
         tally.present = sum(pointer.size > 0 for pointer in given) - len(missing)
         self._progress.start(self._direction.name, sum(pointer.size for pointer in missing))
         # The largest first, so that none is left over when all others are done.
         missing.sort(key=lambda pointer: (-pointer.size, pointer.oid))
-        with self._pool() as pool:
-            for batch in _batched(missing):
-                for offer in self._ask(batch):
-                    self._begin(offer, pool)
-                self._settle(2 * self._transport.limits.threads)
-            self._settle(0)
-        self._progress.finish(self._direction.name)
+        try:
+            with self._pool() as pool:
+                for batch in _batched(missing):
+                    for offer in self._ask(batch):
+                        self._begin(offer, pool)
+                    self._settle(2 * self._transport.limits.threads)
+                self._settle(0)
+        finally:
+            self._progress.finish(self._direction.name)
         return tally.report(given)
 
     @contextmanager
