@@ -12,6 +12,7 @@ _NOT_STATE = (
     "journal.lock",
     "objects.lock",
     "pack.lock",
+    "checkpoints/",  # what an execution that failed has made stays to be looked at
 )
 
 

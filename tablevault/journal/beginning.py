@@ -83,6 +83,18 @@ def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tup
         wait = min(2 * wait, _LONGEST_WAIT_S)
 
 
+def taken_up(journal: Journal, request: Request, process_id: str) -> Request:
+    """Give what a process was asked for that waits under this id, else `request`.
+
+    Who calls an operation again with the id of a paused one goes on with that, whatever else
+    is in the call.
+    """
+    known = journal.files.read(ProcessId(process_id)) if process_id else None
+    if known is None or known.request.operation != request.operation:
+        return request
+    return known.request
+
+
 @contextmanager
 def enclosing(journal: Journal, process_id: ProcessId) -> Iterator[None]:
     """Make operations of the same vault, as long as this lasts, children of the process."""

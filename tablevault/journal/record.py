@@ -18,6 +18,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import cast
 
 from tablevault.history.repository import RefMove
 from tablevault.names import CommitId, ObjectId, ProcessId
@@ -31,6 +32,14 @@ class Request:
 
     operation: str
     arguments: Mapping[str, Json]
+
+    def text(self, key: str) -> str:
+        """Give an argument that is to be text; what the user gave instead is refused later."""
+        return cast("str", self.arguments[key])
+
+    def flag(self, key: str) -> bool:
+        """Give an argument that is true or false."""
+        return bool(self.arguments[key])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

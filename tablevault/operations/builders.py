@@ -9,6 +9,7 @@ from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
+from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import temp_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
@@ -40,9 +41,17 @@ def create_builder_file(
             "text": text,
         },
     )
+    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Write the builders that are asked for."""
+    table, version = request.text("table_name"), request.text("version")
     # Looked up before the texts, so that a wrong table is what the user hears of first.
     _find_with_builders(vault, vault.snapshot(), table, version)
-    texts = builder_texts(table, builder, copy_dir, text)
+    texts = builder_texts(
+        table, request.text("builder_name"), request.text("copy_dir"), request.text("text")
+    )
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         temp = _find_with_builders(vault, snapshot, table, version)
@@ -70,6 +79,13 @@ def delete_builder_file(
         operation="delete_builder_file",
         arguments={"builder_name": builder, "table_name": table, "version": version},
     )
+    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Remove the builder that is asked for."""
+    builder, table = request.text("builder_name"), request.text("table_name")
+    version = request.text("version")
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         temp = _find_with_builders(vault, snapshot, table, version)

@@ -10,6 +10,7 @@ from tablevault.history.change import Change
 from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put, Remove
+from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import code_hold
 from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Request
@@ -30,7 +31,13 @@ def create_code_module(
         operation="create_code_module",
         arguments={"module_name": module, "copy_dir": copy_dir, "text": text},
     )
-    texts = _texts(module, copy_dir, text)
+    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Write the modules that are asked for."""
+    copy_dir, text = request.text("copy_dir"), request.text("text")
+    texts = _texts(request.text("module_name"), copy_dir, text)
     keeps_existing = not copy_dir and not text
 
     def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
@@ -59,8 +66,13 @@ def create_code_module(
 
 def delete_code_module(vault: Vault, module: str, *, process_id: str) -> ProcessId:
     """Remove a code module."""
-    name = module.removesuffix(".py")
     request = Request(operation="delete_code_module", arguments={"module_name": module})
+    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Remove the module that is asked for."""
+    name = request.text("module_name").removesuffix(".py")
 
     def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
         check_module_name(name)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.snapshot import Snapshot
+from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
-from tablevault.journal.operation import Operation, running
-from tablevault.journal.record import Hold, Request
+from tablevault.journal.operation import Operation, TempDraft, running
+from tablevault.journal.record import Hold, Json, Request
 from tablevault.names import ProcessId, TempRef, check_version, code_path
 from tablevault.operations.activity import before_first_call, deactivate_instances
+from tablevault.operations.attempt import Attempt, FixedSources, fixed_sources
 from tablevault.operations.materialize import Result, materialize, result_holds
 from tablevault.queries.describe import temp_builders, tracked_builders
 from tablevault.queries.read import VaultInputs
@@ -42,15 +44,25 @@ def execute_instance(
     vault: Vault, table: str, version: str, *, force_execute: bool, process_id: str
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
-    temp = TempRef(table=table, version=check_version(version))
     request = Request(
         operation="execute_instance",
-        arguments={"table_name": table, "version": temp.version, "force_execute": force_execute},
+        arguments={
+            "table_name": table,
+            "version": check_version(version),
+            "force_execute": force_execute,
+        },
     )
+    return perform(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Execute the instance that is asked for, from where an earlier attempt stopped."""
+    temp = TempRef(table=request.text("table_name"), version=request.text("version"))
+    table, fixed = temp.table, fixed_sources(vault, process_id)
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         found = _find_with_builders(vault, snapshot, temp)
-        prepared = _prepare(vault, snapshot, temp, temp_builders(vault, found))
+        prepared = _prepare(vault, snapshot, temp, (temp_builders(vault, found), fixed))
         mine = [
             temp_hold(table, temp.version),
             *(
@@ -67,8 +79,9 @@ def execute_instance(
         draft = operation.drafted(temp)
         main = operation.snapshot()
         branch = Snapshot(vault.journal.repository, draft.commit)
-        prepared = _prepare(vault, main, temp, tracked_builders(branch, table, temp.version))
-        result, modules = _run(vault, operation, (main, temp, prepared))
+        texts = tracked_builders(branch, table, temp.version)
+        prepared = _prepare(vault, main, temp, (texts, fixed))
+        result, modules = _run(vault, operation, draft, (main, prepared))
         if not len(result.frame.columns):
             raise TVTableError(
                 f'The builders of table "{table}" make no column.',
@@ -95,30 +108,35 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp
     return found
 
 
-def _prepare(vault: Vault, snapshot: Snapshot, temp: TempRef, texts: dict[str, bytes]) -> _Prepared:
-    """Parse builders, order them, and fix the instances that they read."""
+def _prepare(
+    vault: Vault, snapshot: Snapshot, temp: TempRef, given: tuple[dict[str, bytes], FixedSources]
+) -> _Prepared:
+    """Parse builders, order them, and fix the instances that they read, if they are not yet."""
     from tablevault.engine.builder import parse_builder
     from tablevault.engine.plan import make_plan
     from tablevault.history.snapshot import decode_text
 
+    texts, fixed = given
     builders = [
         parse_builder(name, decode_text(data, f"{name}.yaml"), table=temp.table)
         for name, data in texts.items()
     ]
     plan = make_plan(builders, table=temp.table)
     inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table=temp.table)
+    inputs.hold_on_to(fixed)
     sources = tuple(inputs.resolve(needed.table, needed.selector) for needed in plan.external)
     return _Prepared(plan=plan, inputs=inputs, sources=tuple(dict.fromkeys(sources)))
 
 
 def _run(
-    vault: Vault, operation: Operation, parts: tuple[Snapshot, TempRef, _Prepared]
+    vault: Vault, operation: Operation, draft: TempDraft, parts: tuple[Snapshot, _Prepared]
 ) -> tuple[RunResult, set[str]]:
     """Call the functions, and name the code modules they needed; what they raise passes."""
     from tablevault.engine.code import Code
     from tablevault.engine.run import ARTIFACT_FOLDER, run
 
-    main, temp, prepared = parts
+    main, prepared = parts
+    temp = draft.temp
     blobs = main.code_modules()
     code = Code(
         {name: main.text_of(blob, code_path(name)) for name, blob in blobs.items()},
@@ -129,15 +147,22 @@ def _run(
         load = before_first_call(load, lambda: deactivate_instances(vault, operation, temp.table))
     folder = vault.journal.faces.artifacts(temp)
     folder.mkdir(parents=True, exist_ok=True)
-    result = run(
-        prepared.plan,
-        inputs=prepared.inputs,
-        load=load,
-        keywords={
-            ARTIFACT_FOLDER: str(folder),
-            "~PROCESS_ID~": operation.process_id,
-        },
-    )
+
+    def decided() -> Mapping[str, Json]:
+        used: dict[str, Json] = {name: blob for name, blob in blobs.items() if name in code.used}
+        return {"sources": [list(each) for each in prepared.inputs.fixed], "code": used}
+
+    with Attempt(vault, operation, draft, decided) as attempt:
+        result = run(
+            prepared.plan,
+            inputs=prepared.inputs,
+            load=load,
+            keywords={
+                ARTIFACT_FOLDER: str(folder),
+                "~PROCESS_ID~": operation.process_id,
+            },
+            checkpoint=attempt,
+        )
     return result, code.used
 
 

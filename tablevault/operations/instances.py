@@ -11,6 +11,7 @@ from tablevault.history.documents import InstanceDocument, timestamp
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import instance_hold, temp_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
@@ -70,7 +71,6 @@ def create_instance(
 ) -> ProcessId:
     """Make a temporary instance; one of the same version is replaced."""
     version = check_version(wanted.version)
-    temp = TempRef(table=wanted.table, version=version)
     if wanted.external_edit and builders:
         raise TVArgumentError(
             "An instance with external_edit=True has no builders.",
@@ -91,6 +91,25 @@ def create_instance(
             "description": wanted.description,
         },
     )
+    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Make the temporary instance that is asked for."""
+    wanted = NewInstance(
+        table=request.text("table_name"),
+        version=request.text("version"),
+        origin_id=request.text("origin_id"),
+        origin_table=request.text("origin_table"),
+        external_edit=request.flag("external_edit"),
+        copy=request.flag("copy"),
+        description=request.text("description"),
+    )
+    version = wanted.version
+    temp = TempRef(table=wanted.table, version=version)
+    given = request.arguments["builders"]
+    assert isinstance(given, dict)
+    texts = {name: str(text) for name, text in given.items()}
     origin: _Origin | None = None
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
@@ -218,6 +237,12 @@ def delete_instance(vault: Vault, instance_id: str, table: str, *, process_id: s
         operation="delete_instance",
         arguments={"instance_id": instance_id, "table_name": table},
     )
+    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Remove the instance that is asked for."""
+    table, instance_id = request.text("table_name"), request.text("instance_id")
     if is_temp_id(instance_id):
         return _delete_temp(vault, request, process_id)
 
@@ -278,7 +303,7 @@ def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInst
 
 def _delete_temp(vault: Vault, request: Request, process_id: str) -> ProcessId:
     """Remove a temporary instance: its branch becomes a parent of a commit that changes nothing."""
-    table, instance_id = str(request.arguments["table_name"]), str(request.arguments["instance_id"])
+    table, instance_id = request.text("table_name"), request.text("instance_id")
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         temp = find_temp_by_id(vault, snapshot, table, instance_id)

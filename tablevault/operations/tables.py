@@ -14,6 +14,7 @@ from tablevault.history.index import IndexedInstance
 from tablevault.history.message import Message, trailers
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import alone, table_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Request
@@ -56,6 +57,12 @@ def create_table(
             "description": description,
         },
     )
+    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Make the table that is asked for."""
+    table = request.text("table_name")
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         check_table_name(table)
@@ -68,9 +75,9 @@ def create_table(
             _refuse_taken(snapshot, table)
             document = TableDocument(
                 id=TableId(str(uuid.uuid4())),
-                description=description,
-                multiple_artifacts=multiple_artifacts,
-                side_effects=side_effects,
+                description=request.text("description"),
+                multiple_artifacts=request.flag("allow_multiple_artifacts"),
+                side_effects=request.flag("has_side_effects"),
                 created_by=vault.author,
                 created_at=timestamp(at),
             )
@@ -92,6 +99,12 @@ def rename_table(vault: Vault, new: str, old: str, *, process_id: str) -> Proces
     request = Request(
         operation="rename_table", arguments={"new_table_name": new, "table_name": old}
     )
+    return perform_rename(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_rename(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Give the table that is asked for its new name."""
+    new, old = request.text("new_table_name"), request.text("table_name")
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         check_table_name(new)
@@ -131,6 +144,12 @@ def rename_table(vault: Vault, new: str, old: str, *, process_id: str) -> Proces
 def delete_table(vault: Vault, table: str, *, process_id: str) -> ProcessId:
     """Remove a table; dataframes and artifacts are gone for good, descriptions stay in history."""
     request = Request(operation="delete_table", arguments={"table_name": table})
+    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Remove the table that is asked for."""
+    table = request.text("table_name")
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         find_table(vault, snapshot, table)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.snapshot import Snapshot
+from tablevault.journal.beginning import taken_up
 from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Request
 from tablevault.names import InstanceId, ProcessId, check_version
@@ -41,8 +42,16 @@ def write_instance(
             "dtypes": {str(key): str(value) for key, value in (dtypes or {}).items()},
         },
     )
+    return perform(vault, frame, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform(vault: Vault, frame: pd.DataFrame, request: Request, process_id: str) -> ProcessId:
+    """Materialise `frame` as the instance that is asked for."""
+    table, label = request.text("table_name"), request.text("version")
+    dependencies = cast("list[list[str | None]]", request.arguments["dependencies"])
+    dtypes = cast("dict[str, str]", request.arguments["dtypes"])
     _find_external(vault, vault.snapshot(), table, label)
-    prepared = _prepare(frame, dtypes or {})
+    prepared = _prepare(frame, dtypes)
     resolved: list[tuple[str, InstanceId]] = []
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
@@ -74,7 +83,7 @@ def _prepare(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     """Check the caller's frame and give one with text column names and nullable dtypes."""
     import pandas as pd
 
-    from tablevault.frames.casting import cast
+    from tablevault.frames.casting import cast as cast_column
     from tablevault.frames.dtypes import normalise_columns, nullable
 
     if not isinstance(frame, pd.DataFrame):
@@ -94,7 +103,7 @@ def _prepare(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
                 f"Its columns are: {', '.join(map(str, named.columns[:20]))}.",
                 column=str(name),
             )
-    declared = {name: cast(named[name], dtype) for name, dtype in dtypes.items()}
+    declared = {name: cast_column(named[name], dtype) for name, dtype in dtypes.items()}
     rest = nullable(named.drop(columns=list(declared)))
     if not declared:
         return rest

@@ -3,32 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 
 from tablevault.journal.record import Record
+from tablevault.queries.partial import run_of_process
 from tablevault.vault import Vault
 
 
 class ActiveProcess(Mapping[str, object]):
     """Read-only facts of a process, as items and as attributes."""
 
-    def __init__(self, record: Record) -> None:
-        fields = asdict(record)
-        self._fields: dict[str, object] = {
-            "process_id": record.process_id,
-            "author": record.author,
-            "parent_id": record.parent,
-            "start_time": record.started_at,
-            "log_time": record.updated_at,
-            "operation": record.request.operation,
-            "complete_steps": [name for name, _ in record.steps],
-            "step_times": [at for _, at in record.steps],
-            "data": fields["request"]["arguments"],
-            "resources": [hold.resource for hold in record.holds],
-            "error": list(record.error),
-            "pid": record.pid,
-            "force_takedown": not record.named,
-        }
+    def __init__(self, vault: Vault, record: Record) -> None:
+        self._fields = _facts(vault, record)
 
     def __getitem__(self, key: str) -> object:
         """Give one fact."""
@@ -54,9 +39,38 @@ class ActiveProcess(Mapping[str, object]):
         return f"ActiveProcess({self._fields!r})"
 
 
+def _facts(vault: Vault, record: Record) -> dict[str, object]:
+    """Tell all of a process; it is in the journal only once its setup has succeeded."""
+    run = run_of_process(vault, record)
+    arguments = dict(record.request.arguments)
+    if arguments.get("background"):
+        arguments["log"] = str(vault.journal.log_file(record.process_id))
+    return {
+        "process_id": record.process_id,
+        "author": record.author,
+        "parent_id": record.parent,
+        "start_time": record.started_at,
+        "log_time": record.updated_at,
+        "operation": record.request.operation,
+        "complete_steps": [name for name, _ in record.steps],
+        "step_times": [at for _, at in record.steps],
+        "data": {**arguments, **({"plan": dict(record.plan)} if record.plan else {})},
+        "resources": list(dict.fromkeys(hold.resource for hold in record.holds)),
+        "start_success": True,
+        "execution_success": False if record.error[0] else None,
+        "error": list(record.error),
+        "pid": record.pid,
+        "force_takedown": not record.named,
+        "is_running": vault.journal.files.is_alive(record.process_id),
+        "rows": {} if run is None else run.progress(),
+    }
+
+
 def active(vault: Vault) -> dict[str, ActiveProcess]:
     """Give the processes that have not ended, oldest first."""
-    return {record.process_id: ActiveProcess(record) for record in vault.journal.files.every()}
+    return {
+        record.process_id: ActiveProcess(vault, record) for record in vault.journal.files.every()
+    }
 
 
 def is_complete(vault: Vault, process_id: str) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -162,6 +162,23 @@ class VaultInputs:
         if key not in self._resolved:
             self._resolved[key] = self._find(table, selector)
         return self._resolved[key]
+
+    @property
+    def fixed(self) -> list[tuple[str, str, str]]:
+        """Give table, selector and instance id of what was resolved so far."""
+        return [
+            (table, selector, source.instance_id)
+            for (table, selector), source in self._resolved.items()
+        ]
+
+    def hold_on_to(self, fixed: Iterable[tuple[str, str, str]]) -> None:
+        """Let references mean what they meant before, although there may be later instances."""
+        from tablevault.engine.inputs import Source
+
+        for table, selector, instance_id in fixed:
+            found = find_instance(self.vault, self.snapshot, table, instance_id)
+            self._instances[found.instance_id] = found
+            self._resolved[table, selector] = Source(table=table, instance_id=found.instance_id)
 
     def columns(self, source: Source) -> tuple[str, ...]:
         """Columns of an instance, in order."""

@@ -135,6 +135,9 @@ def state(path: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for folder, folders, names in os.walk(path):
         inside = Path(folder).relative_to(path).as_posix()
+        if inside == ".git/tablevault":
+            # What an execution that failed has made stays to be looked at.
+            folders[:] = [name for name in folders if name != "checkpoints"]
         if inside == ".git":
             folders[:] = [name for name in folders if name not in ("objects", "logs", "hooks")]
         elif not inside.startswith(".git"):

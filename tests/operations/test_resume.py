@@ -1,0 +1,414 @@
+"""An execution that stopped goes on where it was: no row is paid for twice, none is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault
+from tablevault.errors import TVBuilderError, TVLockError, TVProcessError, TVTableError
+from tests.looking import check_clean
+
+INDEX = """\
+builder_type: IndexBuilder
+changed_columns: [n]
+python_function: make
+code_module: paid
+is_custom: true
+arguments: {count: 20}
+"""
+ROWS = """\
+builder_type: ColumnBuilder
+changed_columns: [square, text]
+python_function: square
+code_module: paid
+is_custom: true
+return_type: row-wise
+n_threads: 1
+dtypes: {square: Int64}
+arguments: {n: "<<self.n[index]>>"}
+"""
+ITEMS = """\
+builder_type: ColumnBuilder
+changed_columns: [item]
+python_function: items
+code_module: paid
+is_custom: true
+return_type: generator
+arguments: {frame: "<<self.n>>"}
+"""
+
+
+def code(paid: Path, *, square: str = "", items: str = "") -> str:
+    """Write a module whose functions note each call in a file outside of the vault."""
+    return f"""\
+import os, signal, time
+import pandas as pd
+
+
+def pay(what):
+    with open({str(paid)!r}, "a") as file:
+        file.write(what + "\\n")
+
+
+def make(count):
+    pay("make")
+    return pd.DataFrame({{"n": range(count)}})
+
+
+def square(n):
+    {square or "pass"}
+    pay(f"square {{n}}")
+    return n * n, f"text {{n}}"
+
+
+def items(frame):
+    for n in frame["n"]:
+        {items or "pass"}
+        pay(f"item {{n}}")
+        yield [n, str(n)] if False else f"item {{n}}"
+"""
+
+
+@pytest.fixture
+def paid(tmp_path: Path) -> Path:
+    return tmp_path / "paid"
+
+
+def calls(paid: Path) -> Counter[str]:
+    return Counter(paid.read_text().splitlines()) if paid.exists() else Counter()
+
+
+@pytest.fixture
+def prepared(vault: TableVault, paid: Path) -> Callable[..., TableVault]:
+    """Prepare an execution of twenty rows with functions that stop somewhere."""
+
+    def prepare(*builders: str, threads: int = 1, **stops: str) -> TableVault:
+        vault.create_code_module("paid", text=code(paid, **stops))
+        vault.create_table("t")
+        known = {"rows": ROWS.replace("n_threads: 1", f"n_threads: {threads}"), "items": ITEMS}
+        given = {name: known[name] for name in builders or ("rows",)}
+        vault.create_instance("t", builders={"t_index": INDEX, **given})
+        return vault
+
+    return prepare
+
+
+def mend(vault_path: Path, paid: Path) -> None:
+    """Correct the functions by hand."""
+    (vault_path / "code/paid.py").write_text(code(paid))
+
+
+STOP_AT_7 = 'if n == 7: raise RuntimeError("seven")'
+EXPECTED = {
+    "n": list(range(20)),
+    "square": [n * n for n in range(20)],
+    "text": [f"text {n}" for n in range(20)],
+}
+FAILED = pytest.raises(RuntimeError, match="seven")
+
+
+def check_whole(vault: TableVault, paid: Path, path: Path) -> None:
+    """Check the frame, that each row was paid for once, and that nothing is left."""
+    frame, _ = vault.get_dataframe("t")
+    assert frame[list(EXPECTED)].to_dict("list") == EXPECTED
+    assert frame["square"].dtype == "Int64"
+    assert set(calls(paid).values()) == {1}
+    assert len(calls(paid)) == 21
+    assert vault.get_active_processes() == {}
+    check_clean(path)
+    assert not (path / ".git/tablevault/checkpoints").exists()
+
+
+def test_a_failure_with_an_id_pauses_and_goes_on_with_the_missing_rows(
+    prepared, paid, vault_path
+) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    assert not vault.get_process_completion("p")
+    with pytest.raises(TVLockError, match="paused process p"):
+        vault.create_builder_file("t", "more")
+    vault.create_table("other")
+    mend(vault_path, paid)
+    assert TableVault(vault_path, "Ben").execute_instance("t", process_id="p") == "p"
+    assert vault.get_process_completion("p")
+    check_whole(vault, paid, vault_path)
+    with pytest.raises(TVProcessError, match="has ended"):
+        vault.execute_instance("t", process_id="p")
+
+
+def test_rows_done_before_a_repair_stay_as_they_were(prepared, paid, vault_path) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    face = vault_path / "temp/t/base/builders/rows.yaml"
+    other = ROWS.replace("function: square", "function: other")
+    face.write_text(other.replace("{n: ", "{m: 100, n: "))
+    text = code(paid) + "\n\ndef other(n, m):\n    return n * m, 'other'\n"
+    (vault_path / "code/paid.py").write_text(text)
+    vault.execute_instance("t", process_id="p")
+    frame, instance = vault.get_dataframe("t")
+    assert frame["square"].tolist() == [n * n if n < 7 else 100 * n for n in range(20)]
+    assert "other" in vault.get_builder_str("t", "rows", instance)
+    check_clean(vault_path)
+
+
+def test_a_failure_without_an_id_leaves_rows_to_look_at_and_starts_anew(
+    prepared, paid, vault_path
+) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t")
+    assert vault.get_active_processes() == {}
+    check_clean(vault_path)
+    frame, instance = vault.get_dataframe("t", "TEMP_base")
+    assert instance == "TEMP_base"
+    assert frame["n"].tolist() == list(range(20))
+    assert frame["square"].dropna().tolist() == [n * n for n in range(7)]
+    assert (frame["square"].dtype, frame["text"].dtype) == ("Int64", "string")
+    some, _ = vault.get_dataframe("t", "TEMP_base", rows=2, columns=["text"])
+    assert some.to_dict("list") == {"text": ["text 0", "text 1"]}
+    with pytest.raises(TVTableError, match="no column"):
+        vault.get_dataframe("t", "TEMP_base", columns=["nope"])
+    mend(vault_path, paid)
+    vault.execute_instance("t")
+    assert calls(paid)["square 0"] == 2
+    assert not (vault_path / ".git/tablevault/checkpoints").exists()
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_threads_keep_the_rows_that_were_in_flight(prepared, paid, vault_path, threads) -> None:
+    vault = prepared(square=STOP_AT_7 + "\n    time.sleep(0.01)", threads=threads)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    done = sum(calls(paid).values()) - 1
+    frame, _ = vault.get_dataframe("t", "TEMP_base")
+    assert frame["square"].notna().sum() == done
+    mend(vault_path, paid)
+    vault.execute_instance("t", process_id="p")
+    check_whole(vault, paid, vault_path)
+
+
+def test_a_generator_keeps_its_items_and_is_called_again_from_the_start(
+    prepared, paid, vault_path
+) -> None:
+    vault = prepared("items", items='if n == 2: raise RuntimeError("seven")')
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    frame, _ = vault.get_dataframe("t", "TEMP_base")
+    assert frame["item"].dropna().tolist() == ["item 0", "item 1"]
+    assert vault.get_active_processes()["p"].rows == {"t_index": 20, "items": 2}
+    mend(vault_path, paid)
+    vault.execute_instance("t", process_id="p")
+    assert vault.get_dataframe("t")[0]["item"].tolist() == [f"item {n}" for n in range(20)]
+    check_clean(vault_path)
+
+
+def test_a_builder_that_ended_is_not_called_again(prepared, paid, vault_path) -> None:
+    vault = prepared("rows", "items", square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    assert vault.get_active_processes()["p"]["complete_steps"] == ["t_index", "items"]
+    mend(vault_path, paid)
+    vault.execute_instance("t", process_id="p")
+    assert set(calls(paid).values()) == {1}
+    assert len(calls(paid)) == 41
+
+
+def test_the_arguments_of_the_first_call_count(prepared, paid, vault_path) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    mend(vault_path, paid)
+    vault.execute_instance("nope", "other", True, process_id="p")
+    check_whole(vault, paid, vault_path)
+
+
+def test_another_operation_cannot_take_the_id(prepared) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    with pytest.raises(TVProcessError, match="paused execute_instance, not a create_table"):
+        vault.create_table("x", process_id="p")
+    assert list(vault.get_active_processes()) == ["p"]
+
+
+def test_an_error_of_tablevault_ends_the_process_although_it_has_an_id(
+    prepared, vault_path
+) -> None:
+    vault = prepared(square="if n == 7: return 'no number', 1")
+    with pytest.raises(TVTableError, match="no number"):
+        vault.execute_instance("t", process_id="p")
+    assert vault.get_process_completion("p")
+    check_clean(vault_path)
+    vault.create_instance("t", builders={"t_index": "builder_type: nonsense"})
+    with pytest.raises(TVBuilderError):
+        vault.execute_instance("t", process_id="q")
+    assert vault.get_process_completion("q")
+    check_clean(vault_path)
+
+
+def test_a_slip_while_a_builder_is_repaired_loses_nothing(prepared, paid, vault_path) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    face = vault_path / "temp/t/base/builders/rows.yaml"
+    text = face.read_text()
+    face.write_text(text + "n_threads: none\n")
+    with pytest.raises(TVBuilderError):
+        vault.execute_instance("t", process_id="p")
+    assert vault.get_active_processes()["p"].error[0] == "TVBuilderError"
+    face.write_text(text)
+    mend(vault_path, paid)
+    vault.execute_instance("t", process_id="p")
+    check_whole(vault, paid, vault_path)
+
+
+def test_references_go_on_to_mean_the_instances_that_they_meant(prepared, paid, vault_path) -> None:
+    vault = prepared(square=STOP_AT_7)
+    vault.create_table("source")
+    builder = ROWS.replace("{n: ", '{by: "<<source.v>>", n: ').replace("n: square", "n: times")
+    vault.create_builder_file("t", "rows", text=builder)
+    more = "\n\ndef times(n, by):\n    return square(n)[0] * int(by.iloc[0, 0]), ''\n"
+    for number in (1, 100):
+        vault.create_instance("source", external_edit=True)
+        vault.write_instance(pd.DataFrame({"v": [number]}), "source")
+        if number == 1:
+            (vault_path / "code/paid.py").write_text(code(paid, square=STOP_AT_7) + more)
+            with FAILED:
+                vault.execute_instance("t", process_id="p")
+    (vault_path / "code/paid.py").write_text(code(paid) + more)
+    vault.execute_instance("t", process_id="p")
+    frame, instance = vault.get_dataframe("t")
+    assert frame["square"].tolist() == EXPECTED["square"]
+    first, _ = vault.get_table_instances("source")
+    assert vault.get_descriptions(instance)["dependencies"] == [["source", first]]
+
+
+def test_rows_that_cannot_be_kept_are_one_error_that_pauses(
+    prepared, paid, vault_path, monkeypatch
+) -> None:
+    vault = prepared()
+    real, written = os.write, []
+
+    def full(descriptor: int, data: bytes) -> int:
+        written.append(data)
+        if len(written) > 9:
+            raise OSError(28, "No space left on device")
+        return real(descriptor, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tablevault.engine.row_log.os.write", full)
+        with pytest.raises(OSError, match='"rows": row 8 was computed but cannot be kept'):
+            vault.execute_instance("t", process_id="p")
+    assert vault.get_active_processes()["p"].rows["rows"] == 8
+    vault.execute_instance("t", process_id="p")
+    assert calls(paid).pop("square 8") == 2
+    assert sum(calls(paid).values()) == 22
+
+
+# -- processes that are killed --------------------------------------------------------------------
+
+EXECUTE = """
+import sys
+from tablevault import TableVault
+TableVault(sys.argv[1], "B").execute_instance("t", process_id=sys.argv[2])
+"""
+KILL_AT_7 = "if n == 7: os.kill(os.getpid(), signal.SIGKILL)"
+
+
+@pytest.mark.parametrize("process_id", ["p", ""])
+def test_a_killed_execution_is_finished_by_restart(
+    prepared, paid, vault_path, python, process_id
+) -> None:
+    vault = prepared(square=KILL_AT_7)
+    killed = python(EXECUTE, vault_path, process_id)
+    assert killed.wait() == -signal.SIGKILL
+    (record,) = vault.get_active_processes().values()
+    assert record.rows == {"t_index": 20, "rows": 7}
+    assert vault.get_dataframe("t", "TEMP_base")[0]["square"].notna().sum() == 7
+    vault.create_table("in_between")
+    mend(vault_path, paid)
+    again = TableVault(vault_path, "Ben", restart=True)
+    assert again.get_process_completion(record.process_id)
+    check_whole(again, paid, vault_path)
+
+
+def test_a_nameless_killed_execution_is_taken_back_by_the_next_one(
+    prepared, paid, vault_path, python
+) -> None:
+    vault = prepared(square=KILL_AT_7)
+    assert python(EXECUTE, vault_path, "").wait() == -signal.SIGKILL
+    (dead,) = vault.get_active_processes()
+    mend(vault_path, paid)
+    vault.execute_instance("t")
+    assert vault.get_process_completion(dead)
+    assert calls(paid)["square 0"] == 2
+    assert vault.get_dataframe("t")[0]["square"].tolist() == EXPECTED["square"]
+    check_clean(vault_path)
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_kills_at_any_moment_lose_at_most_the_rows_in_flight(
+    prepared, paid, vault_path, python, threads
+) -> None:
+    vault = prepared(square="time.sleep(0.005)", threads=threads)
+    kills = 0
+    for wait in (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 10):
+        process = python(EXECUTE, vault_path, "p")
+        deadline = time.monotonic() + wait
+        while process.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.005)
+        if process.poll() is not None:
+            assert process.returncode == 0, process.stderr.read()
+            break
+        process.kill()
+        process.wait()
+        kills += 1
+    frame, _ = vault.get_dataframe("t")
+    assert frame[list(EXPECTED)].to_dict("list") == EXPECTED
+    squares = [count for what, count in calls(paid).items() if what.startswith("square")]
+    assert len(squares) == 20
+    assert sum(squares) - 20 <= kills * threads
+    check_clean(vault_path)
+
+
+def test_rows_are_seen_from_another_process_while_they_are_made(
+    prepared, paid, vault_path, python, tmp_path
+) -> None:
+    go = tmp_path / "go"
+    waits = f"if n == 7:\n        while not os.path.exists({str(go)!r}): time.sleep(0.01)"
+    vault = prepared(square=waits)
+    process = python(EXECUTE, vault_path, "p")
+    while calls(paid)["square 6"] == 0:
+        time.sleep(0.01)
+    time.sleep(0.05)
+    active = vault.get_active_processes()["p"]
+    assert active.pid == process.pid
+    assert active.rows == {"t_index": 20, "rows": 7}
+    assert active["start_success"] is True
+    assert active["execution_success"] is None
+    assert vault.get_dataframe("t", "TEMP_base")[0]["square"].count() == 7
+    with pytest.raises(TVProcessError, match="runs just now"):
+        vault.execute_instance("t", process_id="p")
+    go.touch()
+    assert process.wait() == 0
+    check_whole(vault, paid, vault_path)
+
+
+def test_an_instance_that_is_made_anew_shows_nothing_of_the_one_before(prepared) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t")
+    vault.rename_table("u", "t")
+    assert len(vault.get_dataframe("u", "TEMP_base")[0]) == 20
+    vault.create_instance("u", builders={"u_index": INDEX})
+    assert vault.get_dataframe("u", "TEMP_base")[0].empty
