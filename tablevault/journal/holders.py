@@ -69,7 +69,7 @@ def _send(pid: int, number: signal.Signals, path: Path) -> bool:
 def _pids() -> Iterator[int]:
     """List the processes that we can see."""
     with contextlib.suppress(OSError):
-        yield from (int(entry.name) for entry in os.scandir(_PROC) if entry.name.isdecimal())
+        yield from [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()]
 
 
 def _holds(pid: int, path: Path) -> bool:
@@ -78,17 +78,17 @@ def _holds(pid: int, path: Path) -> bool:
     with contextlib.suppress(OSError):
         wanted = path.stat()
         return any(
-            _is_locked(_PROC / str(pid) / "fdinfo" / entry.name)
-            for entry in os.scandir(files)
-            if _is_same(entry.path, wanted)
+            _is_locked(_PROC / str(pid) / "fdinfo" / file.name)
+            for file in list(files.iterdir())
+            if _is_same(file, wanted)
         )
     return False
 
 
-def _is_same(path: str, wanted: os.stat_result) -> bool:
+def _is_same(file: Path, wanted: os.stat_result) -> bool:
     """Tell whether an open file is the one that is wanted."""
     with contextlib.suppress(OSError):
-        return os.path.samestat(Path(path).stat(), wanted)
+        return os.path.samestat(file.stat(), wanted)
     return False
 
 
