@@ -41,11 +41,12 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Part:
-    """A builder of a run: its name, its columns in order, and what dtypes it declares."""
+    """A builder of a run: its name, its columns in order, and what it declares about them."""
 
     name: str
     columns: tuple[str, ...]
     dtypes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    primary_key: tuple[str, ...] = ()
 
 
 class Checkpoint(Protocol):
@@ -121,6 +122,7 @@ class FileCheckpoint:
         self._process_id = process_id
         self._parts: dict[str, Part] = {}
         self._logs: dict[str, RowLog] = {}
+        self._ended: dict[str, tuple[str, ...]] = {}
         self._synced_at = 0.0
         self._is_noted = False
         if owner_of(folder) != process_id:
@@ -164,6 +166,7 @@ class FileCheckpoint:
             if builder == next(iter(self._parts), ""):
                 self._clear()
             return None
+        self._ended[builder] = tuple(map(str, frame.columns))
         return {str(name): series for name, series in frame.items()}
 
     def rows(self, builder: str, columns: Sequence[str]) -> dict[int, Values]:
@@ -180,10 +183,12 @@ class FileCheckpoint:
             self._synced_at = now
 
     def finish(self, builder: str, columns: Mapping[str, pd.Series]) -> None:
-        """Write columns beside, sync, rename.
+        """Write columns beside, sync, rename; nothing when they were read from here.
 
         Dies before the rename: the rows are still there. Dies after it: they count no more.
         """
+        if columns and self._ended.get(builder) == tuple(columns):
+            return
         if not self._is_noted:
             self._sync_note()
         if columns:
@@ -255,7 +260,12 @@ class FileCheckpoint:
             "pid": os.getpid(),
             "started": time.time(),
             "builders": [
-                {"name": part.name, "columns": part.columns, "dtypes": dict(part.dtypes)}
+                {
+                    "name": part.name,
+                    "columns": part.columns,
+                    "dtypes": dict(part.dtypes),
+                    "primary_key": part.primary_key,
+                }
                 for part in parts
             ],
         }
@@ -281,7 +291,12 @@ def read_note(folder: Path) -> Mapping[str, Any]:
 def parts_of(note: Mapping[str, Any]) -> tuple[Part, ...]:
     """Give the builders that a note names."""
     return tuple(
-        Part(name=part["name"], columns=tuple(part["columns"]), dtypes=part["dtypes"])
+        Part(
+            name=part["name"],
+            columns=tuple(part["columns"]),
+            dtypes=part["dtypes"],
+            primary_key=tuple(part["primary_key"]),
+        )
         for part in note.get("builders", ())
     )
 

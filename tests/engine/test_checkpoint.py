@@ -20,7 +20,7 @@ from tablevault.engine.checkpoint import (
 from tablevault.errors import TVTableError
 
 PARTS = (
-    Part(name="t_index", columns=("k",)),
+    Part(name="t_index", columns=("k",), primary_key=("k",)),
     Part(name="o", columns=("x", "y"), dtypes={"x": "Int8"}),
 )
 
@@ -129,8 +129,8 @@ def test_the_note_says_who_runs_which_builders(folder):
     note = read_note(folder)
     assert (note["process_id"], note["pid"]) == ("p", os.getpid())
     assert note["builders"] == [
-        {"name": "t_index", "columns": ["k"], "dtypes": {}},
-        {"name": "o", "columns": ["x", "y"], "dtypes": {"x": "Int8"}},
+        {"name": "t_index", "columns": ["k"], "dtypes": {}, "primary_key": ["k"]},
+        {"name": "o", "columns": ["x", "y"], "dtypes": {"x": "Int8"}, "primary_key": []},
     ]
 
 
