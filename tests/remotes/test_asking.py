@@ -1,0 +1,111 @@
+"""Programs that may ask a person."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from tablevault.errors import TVRemoteError
+from tablevault.remotes import asking
+from tablevault.remotes.asking import run
+
+
+def test_a_program_is_given_text_and_heard(tmp_path):
+    said = run(["sh", "-c", "cat; echo oops >&2; exit 3"], tmp_path, text="häh\n")
+    assert (said.code, said.out, said.err) == (3, "häh\n".encode(), b"oops\n")
+    assert "h" not in repr(said).replace("out", "").removeprefix("Said(code=3)")
+
+
+def test_it_has_no_terminal_where_we_have_none(tmp_path):
+    said = run(
+        ["sh", "-c", "exec 3</dev/tty && echo terminal; echo $GIT_TERMINAL_PROMPT"], tmp_path
+    )
+    assert said.out == b"0\n" or b"tty" in said.err
+
+
+def test_it_need_not_listen(tmp_path):
+    assert run(["true"], tmp_path, text="x" * 1_000_000).code == 0
+
+
+def test_a_daemon_that_it_leaves_does_not_hold_us(tmp_path):
+    before = time.monotonic()
+    said = run(["sh", "-c", "sleep 5 & echo started"], tmp_path)
+    assert said.out == b"started\n"
+    assert time.monotonic() - before < 4
+
+
+def test_one_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch, caplog):
+    monkeypatch.setattr(asking, "_ALONE_S", 0.3)
+    said = run(["sh", "-c", "sleep 1000 & echo $!; wait"], tmp_path)
+    assert said.code == 124
+    assert "gave no answer" in caplog.text
+    child = int(said.out)
+    # A process that nobody has waited for yet is still listed, as a zombie.
+    until(lambda: state_of(child) in ("", "Z"))
+
+
+def state_of(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+
+
+def until(condition):
+    for _ in range(1000):
+        if condition():
+            return
+        time.sleep(0.01)
+    raise AssertionError(condition)
+
+
+def test_an_interrupt_ends_it_too(tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from tablevault.remotes.asking import run\n"
+        # It takes its time, so that we wait for it when the interrupt comes.
+        "run(['sh', '-c', 'sleep 0.3; echo $$ > pid; exec sleep 1000'], Path(sys.argv[1]))"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, tmp_path], stderr=subprocess.PIPE
+    ) as process:
+        pid = tmp_path / "pid"
+        while not (pid.exists() and pid.read_text().strip()):
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        assert b"KeyboardInterrupt" in process.stderr.read()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(pid.read_text()), 0)
+
+
+def test_a_missing_program_is_told(tmp_path):
+    with pytest.raises(TVRemoteError, match='program "no-such" cannot be run: No such file'):
+        run(["no-such"], tmp_path)
+
+
+def test_where_input_is_closed_there_is_nobody(monkeypatch):
+    closed = io.StringIO()
+    closed.close()
+    for stream in (None, closed, io.StringIO()):
+        monkeypatch.setattr(sys, "stdin", stream)
+        assert not asking.is_terminal()
+
+
+def test_threads_may_ask_at_once(tmp_path):
+    found = []
+    threads = [
+        threading.Thread(target=lambda: found.append(run(["cat"], tmp_path, text="x").out))
+        for _ in range(8)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == [b"x"] * 8
