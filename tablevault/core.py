@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tablevault import operations, queries
+from tablevault.bars import Bars
 from tablevault.names import DEFAULT_VERSION, new_process_id
 
 if TYPE_CHECKING:
@@ -75,6 +76,7 @@ class TableVault:
                 verbose=verbose,
                 parent=parent_id,
                 lock_timeout_s=lock_timeout,
+                progress=Bars,
             ),
             create=create,
             restart=restart,

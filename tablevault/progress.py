@@ -9,11 +9,14 @@ from typing import Protocol
 class Progress(Protocol):
     """Told by long work how far it is; the door decides what a person sees."""
 
-    def start(self, task: str, total: int | None) -> None:
+    def start(self, task: str, total: int | None, unit: str = "rows") -> None:
         """Begin `task` with `total` units of work, None when unknown."""
 
     def advance(self, task: str, units: int = 1) -> None:
         """Count `units` more of `task` as done."""
+
+    def skip(self, task: str, units: int = 1) -> None:
+        """Count `units` more of `task` that need not be done, because there is a result."""
 
     def finish(self, task: str) -> None:
         """End `task`."""
@@ -25,11 +28,14 @@ class Progress(Protocol):
 class Silent:
     """Hear everything, say nothing."""
 
-    def start(self, task: str, total: int | None) -> None:
+    def start(self, task: str, total: int | None, unit: str = "rows") -> None:
         """Begin `task`."""
 
     def advance(self, task: str, units: int = 1) -> None:
         """Count `units` of `task`."""
+
+    def skip(self, task: str, units: int = 1) -> None:
+        """Count `units` of `task` that need not be done."""
 
     def finish(self, task: str) -> None:
         """End `task`."""
@@ -47,6 +53,11 @@ class Collected(Silent):
     def advance(self, task: str, units: int = 1) -> None:
         """Count `units` of `task` under its name."""
         self.counters[task] += units
+
+    def skip(self, task: str, units: int = 1) -> None:
+        """Count `units` of `task` under its name, and under that with "reused"."""
+        self.counters[task] += units
+        self.counters[f"{task} reused"] += units
 
     def count(self, name: str, amount: int = 1) -> None:
         """Add `amount` to the counter `name`."""

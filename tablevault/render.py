@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
+    from rich.table import Table
     from rich.tree import Tree
+
+_BAR = 24
 
 
 class Labelled(Protocol):
@@ -38,3 +41,39 @@ def _grow(drawn: Tree, node: Labelled) -> None:
 
     for child in node.children:
         _grow(drawn.add(Text(child.label)), child)
+
+
+def progress_line(stream: TextIO, name: str, fraction: float | None, told: str) -> str:
+    """Draw how far something is as one line that fits the terminal `stream`.
+
+    `fraction` is the part that is done, None when that is not known.
+    """
+    from rich.console import Console
+
+    console = Console(file=stream, force_terminal=True)
+    with console.capture() as captured:
+        # A full line would make some terminals go to the next one.
+        width = console.width - 1
+        console.print(_progress(name, fraction, told), width=width, no_wrap=True, crop=True)
+    return captured.get().partition("\n")[0].rstrip()
+
+
+def progress_bundle(name: str, fraction: float | None, told: str) -> Mapping[str, str]:
+    """Draw how far something is for a notebook: by media type, as HTML and as plain text."""
+    grid = _progress(name, fraction, told)
+    return grid._repr_mimebundle_(include=(), exclude=())
+
+
+def _progress(name: str, fraction: float | None, told: str) -> Table:
+    """Put name, bar and text beside each other."""
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid(padding=(0, 1))
+    for _ in range(3):
+        grid.add_column(no_wrap=True, overflow="ellipsis")
+    total = None if fraction is None else 1.0
+    bar = ProgressBar(total=total, completed=fraction or 0.0, width=_BAR)
+    grid.add_row(Text(name), bar, Text(told))
+    return grid

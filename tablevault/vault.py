@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError
 from tablevault.names import VAULT_DOCUMENT
+from tablevault.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from tablevault.history.snapshot import Snapshot
@@ -26,6 +28,8 @@ class Vault:
     author: str
     parent: str = ""
     lock_timeout_s: float = 10.0
+    progress: Callable[[], Progress] = Silent
+    """Makes what listens to one long operation."""
 
     @property
     def state(self) -> Path:

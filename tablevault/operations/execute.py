@@ -161,6 +161,7 @@ def _run(
                 ARTIFACT_FOLDER: str(folder),
                 "~PROCESS_ID~": operation.process_id,
             },
+            progress=vault.progress(),
             checkpoint=attempt,
         )
     return result, code.used

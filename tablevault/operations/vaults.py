@@ -18,6 +18,7 @@ from tablevault.history.documents import VaultDocument, timestamp
 from tablevault.history.layout import configure, init_repository
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.recovery import recover
+from tablevault.progress import Progress, Silent
 from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault
 
 
@@ -29,6 +30,7 @@ class Options:
     verbose: bool = False
     parent: str = ""
     lock_timeout_s: float = 10.0
+    progress: Callable[[], Progress] = Silent
 
 
 def attach(
@@ -42,6 +44,7 @@ def attach(
         author=str(author or ""),
         parent=options.parent,
         lock_timeout_s=options.lock_timeout_s,
+        progress=options.progress,
     )
     if create:
         create_vault(vault, options.description)

@@ -1,0 +1,321 @@
+"""How far long work is, as a line for each task, for a person who watches."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+import threading
+import time
+from dataclasses import dataclass
+from typing import Any, Protocol, TextIO
+
+from tablevault import render
+from tablevault.progress import Silent
+
+_TERMINAL_S, _NOTEBOOK_S = 0.1, 0.5
+_SETTLED_S = 1.0  # a speed means little before
+_SLOW = 0.1
+_MINUTE_S, _HOUR_S = 60, 3600
+_KILO = 1000
+_screen = threading.Lock()
+"""Held by whoever draws: one line at a time can be redrawn. A task that begins within another
+one, or beside it in another thread, is not shown."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Task:
+    """What is known of one task; its done units include the skipped ones."""
+
+    name: str
+    total: int | None
+    unit: str
+    began_s: float
+    done: int = 0
+    skipped: int = 0
+
+    @property
+    def fraction(self) -> float | None:
+        """Part that is done, None when the total is not known."""
+        if self.total is None:
+            return None
+        return min(1.0, self.done / self.total) if self.total else 1.0
+
+    def told(self, now_s: float) -> str:
+        """Tell how far it is, how fast, and when it will have ended."""
+        if self.total is None and not self.done:
+            return ""
+        parts = [self._amount()]
+        if self.skipped:
+            parts.append(f"{_number(self.skipped, self.unit)} reused")
+        elapsed_s = now_s - self.began_s
+        if self.done > self.skipped and elapsed_s > _SETTLED_S:
+            rate = (self.done - self.skipped) / elapsed_s
+            parts.append(_speed(rate, self.unit))
+            if self.total is not None and self.total > self.done:
+                parts.append(f"{_clock((self.total - self.done) / rate)} left")
+        return ", ".join(parts)
+
+    def ended(self, now_s: float) -> str:
+        """Tell what was done, and how long it took."""
+        reused = f", {_number(self.skipped, self.unit)} reused" if self.skipped else ""
+        return f"{self._amount()}{reused}, {_clock(now_s - self.began_s)}"
+
+    def _amount(self) -> str:
+        """Tell how many units are done, and of how many if some are not."""
+        done = _number(self.done, self.unit)
+        of = ""
+        if self.total is not None and self.total != self.done:
+            of = f" of {_number(self.total, self.unit)}"
+        return f"{done}{of}{_spoken(self.unit)}"
+
+
+class Screen(Protocol):
+    """Where a line is drawn over and over, until it is done and stays."""
+
+    every_s: float
+    """Seconds between two drawings at least."""
+
+    def draw(self, task: Task, now_s: float) -> None:
+        """Draw the line of a task that goes on."""
+
+    def end(self, task: Task, now_s: float) -> None:
+        """Draw the line for the last time, leave it there, and leave the screen."""
+
+    def leave(self) -> None:
+        """Leave the screen as it is."""
+
+
+class Bars(Silent):
+    """Listen to long work, and show it when a person watches; else do nothing.
+
+    A person watches when stderr is a terminal, or in a notebook. That is looked up whenever a
+    task begins. Drawing never fails the work: what cannot be drawn is not.
+    """
+
+    def __init__(self) -> None:
+        self._tasks: dict[str, Task] = {}
+        self._shown: Task | None = None
+        self._on: Screen | None = None
+        self._drawn_s = 0.0
+        self._lock = threading.RLock()
+
+    def start(self, task: str, total: int | None, unit: str = "rows") -> None:
+        """Begin `task`, on the screen if that is free and somebody looks at it."""
+        with self._lock:
+            began = Task(name=task, total=total, unit=unit, began_s=time.monotonic())
+            self._tasks[task] = began
+            if self._shown is None and _screen.acquire(blocking=False):
+                self._shown, self._on = began, _watched()
+                self._draw(began, force=True)
+
+    def advance(self, task: str, units: int = 1) -> None:
+        """Count `units` of `task` as done."""
+        with self._lock:
+            known = self._tasks[task]
+            known.done += units
+            if known is self._shown:
+                self._draw(known)
+
+    def skip(self, task: str, units: int = 1) -> None:
+        """Count `units` of `task` that need not be done."""
+        with self._lock:
+            self._tasks[task].skipped += units
+            self.advance(task, units)
+
+    def finish(self, task: str) -> None:
+        """End `task`; its line stays."""
+        with self._lock:
+            known = self._tasks.pop(task)
+            if known is not self._shown:
+                return
+            screen, self._on, self._shown = self._on, None, None
+            try:
+                if screen is not None:
+                    screen.end(known, time.monotonic())
+            except (OSError, ValueError):
+                return
+            finally:
+                _screen.release()
+
+    def _draw(self, task: Task, *, force: bool = False) -> None:
+        """Draw the line, if the one before has stood long enough."""
+        now_s = time.monotonic()
+        if self._on is None or not (force or now_s - self._drawn_s >= self._on.every_s):
+            return
+        self._drawn_s = now_s
+        try:
+            self._on.draw(task, now_s)
+        except (OSError, ValueError):
+            # The terminal is gone, or a function has closed stderr.
+            self._on.leave()
+            self._on = None
+
+
+class Terminal:
+    """The last line of a terminal; what functions print goes above it, as it is.
+
+    Parameters
+    ----------
+    stream : text stream
+        The terminal.
+    """
+
+    every_s = _TERMINAL_S
+
+    def __init__(self, stream: TextIO) -> None:
+        self.pid = os.getpid()
+        self._stream = stream
+        self._lock = threading.RLock()
+        self._is_drawn = False
+        self._is_free = True
+        self._above: dict[str, _Above] = {}
+        for name in ("stdout", "stderr"):
+            current = getattr(sys, name)
+            if _is_terminal(current):
+                self._above[name] = _Above(current, self)
+                setattr(sys, name, self._above[name])
+
+    def draw(self, task: Task, now_s: float) -> None:
+        """Draw over the line drawn before, unless somebody has begun a line of his own."""
+        with self._lock:
+            if self._is_free:
+                self._write(task.name, task.fraction, task.told(now_s))
+                self._is_drawn = True
+
+    def leave(self) -> None:
+        """Give the streams back, unless somebody has put others there."""
+        for name, above in self._above.items():
+            if getattr(sys, name) is above:
+                setattr(sys, name, above.stream)
+
+    def end(self, task: Task, now_s: float) -> None:
+        """Draw once more, go to the next line, and give the streams back."""
+        with self._lock:
+            self.leave()
+            if not self._is_free:
+                self._stream.write("\n")
+            part = 1.0 if task.total is None else task.fraction
+            self._write(task.name, part, task.ended(now_s))
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def _write(self, name: str, fraction: float | None, told: str) -> None:
+        """Write a line over the one before."""
+        line = render.progress_line(self._stream, name, fraction, told)
+        self._stream.write(f"\r\x1b[2K{line}")
+        self._stream.flush()
+
+    def write_above(self, stream: TextIO, text: str) -> int:
+        """Write what a function prints, where the line was; it is drawn again below."""
+        with self._lock:
+            if self._is_drawn:
+                self._is_drawn = False
+                self._stream.write("\r\x1b[2K")
+                self._stream.flush()
+            count = stream.write(text)
+            stream.flush()
+            self._is_free = text.endswith("\n") if text else self._is_free
+            return count
+
+
+class _Above:
+    """Standard output or error as functions see it while a line is drawn below."""
+
+    def __init__(self, stream: TextIO, terminal: Terminal) -> None:
+        self.stream = stream
+        self._terminal = terminal
+
+    def write(self, text: str) -> int:
+        """Write above the line, which is not for a process that was forked meanwhile to draw."""
+        if os.getpid() != self._terminal.pid:
+            return self.stream.write(text)
+        return self._terminal.write_above(self.stream, text)
+
+    def writelines(self, lines: list[str]) -> None:
+        """Write above the line."""
+        self.write("".join(lines))
+
+    def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever a stream has
+        """Be the stream in all else."""
+        return getattr(self.stream, name)
+
+
+class Notebook:
+    """A line below the cell of a notebook."""
+
+    every_s = _NOTEBOOK_S
+
+    def __init__(self) -> None:
+        self._handle: Any = None
+
+    def draw(self, task: Task, now_s: float) -> None:
+        """Show the line, in the place of the one before."""
+        self._show(task.name, task.fraction, task.told(now_s))
+
+    def end(self, task: Task, now_s: float) -> None:
+        """Show it for the last time."""
+        part = 1.0 if task.total is None else task.fraction
+        self._show(task.name, part, task.ended(now_s))
+
+    def leave(self) -> None:
+        """Leave the line as it is."""
+
+    def _show(self, name: str, fraction: float | None, told: str) -> None:
+        """Show a line in the place of the one before."""
+        shown = render.progress_bundle(name, fraction, told)
+        if self._handle is None:
+            display = importlib.import_module("IPython.display").display
+            self._handle = display(shown, raw=True, display_id=True)
+        else:
+            self._handle.update(shown, raw=True)
+
+
+def _watched() -> Screen | None:
+    """Find the screen that a person looks at."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    if getattr(shell, "kernel", None) is not None:
+        return Notebook()
+    if _is_terminal(sys.stderr) and os.environ.get("TERM", "") not in ("", "dumb", "unknown"):
+        return Terminal(sys.stderr)
+    return None
+
+
+def _is_terminal(stream: TextIO | None) -> bool:
+    """Tell whether a stream is a terminal; a function may have closed it, or put something else."""
+    try:
+        return stream is not None and stream.isatty()
+    except (ValueError, AttributeError):
+        return False
+
+
+def _number(amount: float, unit: str) -> str:
+    """Spell an amount of a unit."""
+    if unit == "bytes":
+        for ending in ("B", "kB", "MB", "GB"):
+            if amount < _KILO:
+                return f"{amount:.0f} {ending}" if ending == "B" else f"{amount:.1f} {ending}"
+            amount /= _KILO
+        return f"{amount:,.1f} TB"
+    return f"{amount:,.0f}" if amount >= 100 or amount == int(amount) else f"{amount:.1f}"  # noqa: PLR2004 - three digits tell enough
+
+
+def _speed(rate: float, unit: str) -> str:
+    """Spell units a second, or a minute where that is easier to grasp."""
+    if rate < _SLOW:
+        return f"{_number(60 * rate, unit)}{_spoken(unit)}/min"
+    return f"{_number(rate, unit)}{_spoken(unit)}/s"
+
+
+def _spoken(unit: str) -> str:
+    """Spell a unit after its amount, which of bytes says it already."""
+    return "" if unit == "bytes" else f" {unit}"
+
+
+def _clock(seconds: float) -> str:
+    """Spell a time as minutes and seconds, hours before them if there are any."""
+    whole = round(seconds)
+    hours, rest = divmod(whole, _HOUR_S)
+    minutes, rest = divmod(rest, _MINUTE_S)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

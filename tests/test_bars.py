@@ -1,0 +1,371 @@
+"""How far long work is: for a person who watches, and for nobody else."""
+
+from __future__ import annotations
+
+import io
+import os
+import pty
+import re
+import subprocess
+import sys
+import threading
+import types
+from pathlib import Path
+
+import pytest
+
+from tablevault import bars
+from tablevault.bars import Bars, Task
+from tablevault.progress import Collected, Progress, Silent
+
+CODE = """\
+import os
+import sys
+import threading
+import time
+import pandas as pd
+
+
+def make(rows):
+    print("made by stdout", rows)
+    return pd.DataFrame({"n": range(rows)})
+
+
+def slow(n):
+    time.sleep(0.03)
+    if n % 10 == 0:
+        print("row", n)
+        print("half", end="")
+        print(" a line", file=sys.stderr)
+    return n
+
+
+def close(n):
+    sys.stderr.close()
+    return n
+
+
+def nested(n, path):
+    from tablevault import TableVault
+
+    vault = TableVault(path, "within")
+    vault.create_instance("inner", copy=True, builders=None)
+    vault.execute_instance("inner")
+    return n
+
+
+def fork(n):
+    sys.stdout.flush()
+    child = os.fork()
+    if child == 0:
+        print("in the child", n)
+        sys.stdout.flush()
+        os._exit(0)
+    os.waitpid(child, 0)
+    return n
+"""
+INDEX = """\
+builder_type: IndexBuilder
+changed_columns: [n]
+python_function: make
+code_module: work
+is_custom: true
+arguments: {rows: ROWS}
+"""
+COLUMN = """\
+builder_type: ColumnBuilder
+changed_columns: [m]
+python_function: FUNCTION
+code_module: work
+is_custom: true
+return_type: row-wise
+n_threads: THREADS
+arguments: {n: "<<self.n[index]>>" MORE}
+"""
+SCRIPT = """\
+import sys
+from pathlib import Path
+from tablevault import TableVault
+path, function, threads, rows = sys.argv[1:5]
+index, column, code = (Path(f"{path}.{each}").read_text() for each in ("index", "column", "code"))
+vault = TableVault(path, "Ana", create=True)
+vault.create_code_module("work", text=code)
+if function == "nested":
+    vault.create_table("inner")
+    vault.create_instance("inner", builders={"inner_index": index.replace("ROWS", "2")})
+    vault.execute_instance("inner")
+vault.create_table("words")
+more = f", path: {path}" if function == "nested" else ""
+column = column.replace("FUNCTION", function).replace("THREADS", threads).replace("MORE", more)
+builders = {"words_index": index.replace("ROWS", rows), "many": column}
+vault.create_instance("words", builders=builders)
+vault.execute_instance("words")
+assert len(vault.get_dataframe("words")[0]) == int(rows)
+print("rich" if "rich" in sys.modules else "no rich", type(sys.stdout).__name__)
+"""
+
+
+@pytest.fixture
+def run(vault_path: Path):
+    """Give the command that executes a table with a function of the code above."""
+
+    def command(function: str, *, threads: int = 1, rows: int = 40) -> list[str]:
+        vault_path.parent.mkdir(parents=True, exist_ok=True)
+        for name, text in (("code", CODE), ("index", INDEX), ("column", COLUMN)):
+            Path(f"{vault_path}.{name}").write_text(text)
+        arguments = [str(vault_path), function, str(threads), str(rows)]
+        return [sys.executable, "-W", "error", "-c", SCRIPT, *arguments]
+
+    return command
+
+
+def in_terminal(command: list[str], *, stdout: int | None = None, term: str = "xterm") -> str:
+    """Run a command on a terminal of its own, and give what was written to that."""
+    ours, theirs = pty.openpty()
+    environment = {**os.environ, "TERM": term, "COLUMNS": "100"}
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=stdout or theirs, stderr=theirs, env=environment
+    ) as process:
+        os.close(theirs)
+        written = b""
+        while True:
+            try:
+                data = os.read(ours, 65536)
+            except OSError:  # the other side is closed
+                break
+            if not data:
+                break
+            written += data
+        os.close(ours)
+    assert process.returncode == 0, written.decode()
+    return written.decode()
+
+
+def seen(written: str) -> list[str]:
+    """Give the lines that are left on a terminal in the end."""
+    text = re.sub(r"\x1b\[[0-9;]*m", "", written).replace("\r\n", "\n")
+    lines = text.split("\n")
+    return [line.rsplit("\r\x1b[2K", 1)[-1].rstrip() for line in lines if line]
+
+
+@pytest.mark.parametrize("threads", [1, 4])
+def test_a_terminal_shows_a_line_for_each_builder(run, threads: int) -> None:
+    written = in_terminal(run("slow", threads=threads))
+    lines = seen(written)
+    assert [line.split()[0] for line in lines if "━" in line] == ["words_index", "many"]
+    assert "40 rows, 0:0" in lines[-2]
+    assert re.search(r"\d+ of 40 rows", written)
+    assert "made by stdout 40" in lines
+    for n in (0, 10, 20, 30):
+        assert f"row {n}" in lines
+    if threads == 1:
+        assert lines.count("half a line") == 4
+    assert lines[-1] == "rich TextIOWrapper"
+    assert "\x1b[?25l" not in written  # the cursor stays: who is killed cannot bring it back
+
+
+def test_what_functions_print_still_goes_to_a_file(run, tmp_path: Path) -> None:
+    with (tmp_path / "out").open("wb") as out:
+        written = in_terminal(run("slow", rows=20), stdout=out.fileno())
+    printed = (tmp_path / "out").read_text().splitlines()
+    assert printed == ["made by stdout 20", "row 0", "halfrow 10", "halfrich TextIOWrapper"]
+    assert "row 10" not in written
+    assert " a line" in seen(written)
+
+
+def test_nothing_is_drawn_where_nobody_watches(run) -> None:
+    done = subprocess.run(run("slow"), capture_output=True, text=True, check=True)
+    assert done.stderr == " a line\n" * 4
+    assert done.stdout.splitlines()[-1].endswith("no rich TextIOWrapper")
+
+
+def test_nothing_is_drawn_on_a_terminal_that_cannot(run) -> None:
+    written = in_terminal(run("slow"), term="dumb")
+    assert "━" not in written
+    assert seen(written)[-1] == "no rich TextIOWrapper"
+
+
+@pytest.mark.parametrize("function", ["close", "fork"])
+def test_a_function_that_does_odd_things_with_streams_is_no_obstacle(run, function: str) -> None:
+    lines = seen(in_terminal(run(function, rows=3)))
+    assert lines[-1].endswith("rich TextIOWrapper")
+    if function == "fork":
+        assert [line for line in lines if "child" in line] == [
+            line for line in lines if line.endswith(("child 0", "child 1", "child 2"))
+        ]
+
+
+def test_what_runs_within_a_function_is_not_shown(run) -> None:
+    written = in_terminal(run("nested", rows=3))
+    names = [line.split()[0] for line in seen(written) if "━" in line]
+    assert names == ["inner_index", "words_index", "many"]
+
+
+# -- a notebook -----------------------------------------------------------------------------------
+
+
+class Shell:
+    """What stands for a notebook: it keeps what it was told to display."""
+
+    kernel = object()
+
+    def __init__(self) -> None:
+        self.displays: list[list[dict[str, str]]] = []
+
+    def display(self, shown: dict[str, str], *, raw: bool, display_id: bool) -> Shell.Handle:
+        assert raw
+        assert display_id
+        self.displays.append([shown])
+        return Shell.Handle(self.displays[-1])
+
+    class Handle:
+        def __init__(self, shown: list[dict[str, str]]) -> None:
+            self._shown = shown
+
+        def update(self, shown: dict[str, str], *, raw: bool) -> None:
+            assert raw
+            self._shown.append(shown)
+
+
+def test_a_notebook_shows_one_line_for_each_builder(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = Shell()
+    module = types.ModuleType("IPython")
+    module.get_ipython = lambda: shell  # type: ignore[attr-defined]
+    shown = types.ModuleType("IPython.display")
+    shown.display = shell.display  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "IPython", module)
+    monkeypatch.setitem(sys.modules, "IPython.display", shown)
+    monkeypatch.setattr(bars.Notebook, "every_s", 0.0)
+    listener = Bars()
+    for name, total in (("q1", 3), ("q2", None)):
+        listener.start(name, total)
+        for _ in range(3):
+            listener.advance(name)
+        listener.finish(name)
+    assert len(shell.displays) == 2
+    assert len(shell.displays[0]) == 5
+    last = shell.displays[0][-1]
+    assert last["text/html"].startswith("<pre")
+    assert "3 rows, 0:00" in last["text/html"]
+    assert "q2" in shell.displays[1][-1]["text/plain"]
+
+
+# -- what a line says -----------------------------------------------------------------------------
+
+
+def task(**given: object) -> Task:
+    fields: dict[str, object] = {"name": "q", "total": None, "unit": "rows", "began_s": 0.0}
+    return Task(**{**fields, **given})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "now", "told"),
+    [
+        ({}, 5, ""),
+        ({"total": 1234}, 5, "0 of 1,234 rows"),
+        (
+            {"total": 1234, "done": 812, "skipped": 300},
+            10,
+            "812 of 1,234 rows, 300 reused, 51.2 rows/s, 0:08 left",
+        ),
+        ({"total": 10, "done": 10, "skipped": 10}, 10, "10 rows, 10 reused"),
+        ({"done": 57}, 19, "57 rows, 3 rows/s"),
+        ({"total": 100, "done": 1}, 200, "1 of 100 rows, 0.3 rows/min, 5:30:00 left"),
+        ({"total": 100, "done": 1}, 0.5, "1 of 100 rows"),
+        ({"total": 0}, 1, "0 rows"),
+        (
+            {"total": 5_000_000, "done": 2_500_000, "unit": "bytes"},
+            2,
+            "2.5 MB of 5.0 MB, 1.2 MB/s, 0:02 left",
+        ),
+    ],
+)
+def test_a_line_tells_rows_reuse_rate_and_time_left(
+    given: dict[str, object], now: float, told: str
+) -> None:
+    assert task(**given).told(now) == told
+
+
+@pytest.mark.parametrize(
+    ("given", "now", "told"),
+    [
+        ({"total": 1234, "done": 1234, "skipped": 300}, 100, "1,234 rows, 300 reused, 1:40"),
+        ({"total": 1234, "done": 12}, 3601, "12 of 1,234 rows, 1:00:01"),
+        ({"done": 999, "unit": "bytes"}, 1, "999 B, 0:01"),
+        ({"done": 3 * 10**15, "unit": "bytes"}, 1, "3,000.0 TB, 0:01"),
+    ],
+)
+def test_the_last_line_tells_what_was_done(given: dict[str, object], now: float, told: str) -> None:
+    assert task(**given).ended(now) == told
+
+
+def test_parts_are_never_more_than_all() -> None:
+    assert task().fraction is None
+    assert task(total=0).fraction == 1.0
+    assert task(total=2, done=3).fraction == 1.0
+    assert task(total=4, done=1).fraction == 0.25
+
+
+# -- listeners ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("listener", [Silent(), Collected(), Bars()])
+def test_every_listener_hears_everything(listener: Progress) -> None:
+    listener.start("task", 3)
+    listener.start("other", None, "bytes")
+    listener.skip("task", 1)
+    listener.advance("task")
+    listener.count("calls")
+    listener.finish("other")
+    listener.finish("task")
+
+
+def test_one_line_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[str] = []
+
+    class Screen:
+        every_s = 0.0
+
+        def draw(self, task: Task, now_s: float) -> None:
+            drawn.append(task.name)
+
+        def end(self, task: Task, now_s: float) -> None:
+            drawn.append(f"{task.name} ended")
+
+        def leave(self) -> None:
+            drawn.append("left")
+
+    monkeypatch.setattr(bars, "_watched", Screen)
+    outer, inner = Bars(), Bars()
+    outer.start("outer", 2)
+    thread = threading.Thread(target=lambda: (inner.start("inner", 1), inner.advance("inner")))
+    thread.start()
+    thread.join()
+    inner.finish("inner")
+    outer.advance("outer")
+    outer.finish("outer")
+    assert drawn == ["outer", "outer", "outer ended"]
+    inner.start("inner", 1)
+    inner.finish("inner")
+    assert drawn[3:] == ["inner", "inner ended"]
+
+
+def test_a_terminal_that_is_gone_ends_the_drawing_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Gone(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+        def write(self, text: str) -> int:
+            raise OSError("hung up")
+
+    monkeypatch.setenv("TERM", "xterm")
+    gone = Gone()
+    with monkeypatch.context() as patch:
+        patch.setattr(sys, "stderr", gone)
+        listener = Bars()
+        listener.start("q", 2)
+        listener.advance("q")
+        listener.finish("q")
+        assert sys.stderr is gone
+    listener.start("q", 1)
+    listener.finish("q")
