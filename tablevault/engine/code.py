@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import builtins
 import difflib
+import hashlib
 import importlib
 import linecache
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -45,6 +47,8 @@ class Code:
         self._paths = {name: (paths or {}).get(name, f"code/{name}.py") for name in self._sources}
         self.used: set[str] = set()
         """Names of the modules that were executed so far, by an import within a function, too."""
+        self.shipped: set[str] = set()
+        """Names of the modules of the package that were asked for."""
 
     def load_function(self, module: str, function: str, *, is_custom: bool) -> Function:
         """Give a function by the names that a builder carries.
@@ -63,6 +67,7 @@ class Code:
             why and where, and the cause is chained.
         """
         if not is_custom:
+            self.shipped.add(module)
             return _shipped(module, function)
         if module not in self._sources:
             raise TVFileError(
@@ -156,6 +161,14 @@ def _execute(code: Any, module: ModuleType) -> None:  # noqa: ANN401 - a code ob
     finally:
         if mine:
             sys.modules.pop(name, None)
+
+
+def shipped_id(module: str) -> str:
+    """Give an id of the text of a module that comes with the package, "" when there is none."""
+    if module not in SHIPPED:
+        return ""
+    path = Path(__file__).parent / "functions" / f"{module}.py"
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _shipped(module: str, function: str) -> Function:

@@ -54,3 +54,11 @@ class Inputs(Protocol):
         The engine keeps what it is given and never changes it.
         """
         ...
+
+    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
+        """Give the named columns to be compared with those of another instance.
+
+        Artifact columns hold text that is the same only for a file of the same name with the
+        same bytes, wherever it is.
+        """
+        ...

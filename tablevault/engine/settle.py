@@ -47,16 +47,6 @@ class Job:
     keep_old: bool
     arguments: Node
 
-    def keywords(self, tables: Tables, row: int | None = None) -> dict[str, Any]:
-        """Evaluate the arguments for one call; they belong to the function that gets them."""
-        found: dict[str, Any] = grow(self.arguments, tables, row)
-        for name in found:
-            if not isinstance(name, str):
-                raise Place(self.name, "arguments").wrong(
-                    name, "a mapping from names of parameters"
-                )
-        return found
-
     def known_keywords(self) -> tuple[str, ...] | None:
         """Give the names of the arguments; None when references decide them."""
         names = self.arguments.items if isinstance(self.arguments, MapNode) else ()
@@ -90,7 +80,7 @@ def settle(plan: Plan, tables: Tables, keywords: Mapping[str, str]) -> tuple[tup
     TableReferenceError
         A table, instance or column that is named does not exist.
     """
-    jobs = {builder.name: _job(builder, tables, keywords) for builder in plan.order}
+    jobs = {builder.name: settled(builder, tables, keywords) for builder in plan.order}
     known = [
         replace(builder, **{field: getattr(jobs[builder.name], field) for field in _KNOWN})
         for builder in plan.order
@@ -101,8 +91,8 @@ def settle(plan: Plan, tables: Tables, keywords: Mapping[str, str]) -> tuple[tup
     return tuple(jobs[builder.name] for builder in plan.order), plan
 
 
-def _job(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Job:
-    """Resolve one builder."""
+def settled(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Job:
+    """Resolve the fields of one builder; raises what `settle` raises."""
     nodes = {name: with_keywords(node, keywords) for name, node in builder.nodes.items()}
     read: dict[str, Any] = {}
     for field, reader in READERS.items():

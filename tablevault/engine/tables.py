@@ -135,6 +135,10 @@ class Draft(View):
             series = with_folder(series.to_frame(name), self._artifacts)[name]
         self._series[name] = series
 
+    def stored(self, name: str) -> pd.Series:
+        """Give a finished column as it is to be stored; it stays the property of the draft."""
+        return self._stored[name]
+
     def load(self, names: Sequence[str]) -> None:
         """Fetch nothing: the draft has all of its own, and makes growing columns when asked."""
 

@@ -81,6 +81,18 @@ class TableDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderRun:
+    """What an execution did for the columns of one builder."""
+
+    computed: int
+    """Rows that the function was asked for."""
+    reused: int
+    """Rows that were taken over from an earlier instance."""
+    reason: str
+    """Why not more of them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InstanceDocument:
     """``instance.yaml``: one instance; of a temporary one only the first four are known."""
 
@@ -106,6 +118,10 @@ class InstanceDocument:
     """Builder name to git blob id, in the order of execution."""
     code: Mapping[str, str] = field(default_factory=dict)
     """Code module to the git blob id of the very text that ran."""
+    shipped: Mapping[str, str] = field(default_factory=dict)
+    """Module that comes with the package to the sha256 of its text."""
+    execution: Mapping[str, BuilderRun] = field(default_factory=dict)
+    """By builder, in the order of execution."""
 
     def encode(self) -> bytes:
         """Spell the document."""
@@ -130,6 +146,8 @@ class InstanceDocument:
                 "dependencies": [list(pair) for pair in self.dependencies],
                 "builders": dict(self.builders),
                 "code": dict(self.code),
+                **({"shipped": dict(self.shipped)} if self.shipped else {}),
+                **({"execution": _runs(self.execution)} if self.execution else {}),
                 "dtypes": dict(self.dtypes),
                 "digest": self.digest,
             }
@@ -210,6 +228,37 @@ def decode_instance(blob: bytes, where: str) -> InstanceDocument:
         ),
         builders=_mapping(fields, "builders"),
         code=_mapping(fields, "code"),
+        shipped=_mapping(fields, "shipped"),
+        execution=_execution(fields),
+    )
+
+
+def _runs(execution: Mapping[str, BuilderRun]) -> Fields:
+    """Spell what was done for each builder."""
+    return {
+        name: {"computed": run.computed, "reused": run.reused, "reason": run.reason}
+        for name, run in execution.items()
+    }
+
+
+def _execution(fields: Fields) -> Mapping[str, BuilderRun]:
+    """Read what was done for each builder; what is no number counts as nothing."""
+    found = fields.get("execution")
+    runs = found.items() if isinstance(found, dict) else ()
+
+    def number(value: object) -> int:
+        return value if isinstance(value, int) else 0
+
+    return MappingProxyType(
+        {
+            str(name): BuilderRun(
+                computed=number(run.get("computed")),
+                reused=number(run.get("reused")),
+                reason=_scalar(run.get("reason")),
+            )
+            for name, run in runs
+            if isinstance(run, dict)
+        }
     )
 
 

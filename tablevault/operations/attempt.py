@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
@@ -18,15 +19,32 @@ if TYPE_CHECKING:
     from tablevault.engine.row_log import Values
 
 
-FixedSources = Sequence[tuple[str, str, str]]
-"""Table, selector and instance id of references that mean what they meant in an earlier attempt."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """What a paused execution holds on to, so that it goes on as it began.
+
+    Attributes
+    ----------
+    sources : sequence of (str, str, str)
+        Table, selector and instance id of references.
+    origin : str, optional
+        Id of the instance that it started from, "" when there was none; None for an execution
+        that has not begun.
+    """
+
+    sources: Sequence[tuple[str, str, str]] = ()
+    origin: str | None = None
 
 
-def fixed_sources(vault: Vault, process_id: str) -> FixedSources:
-    """Give what the references of a paused execution mean; nothing for a new one."""
+def fixed_by(vault: Vault, process_id: str) -> Fixed:
+    """Give what a paused execution holds on to; nothing for a new one."""
     record = vault.journal.files.read(ProcessId(process_id)) if process_id else None
-    sources = [] if record is None else record.plan.get("sources", [])
-    return cast("FixedSources", sources)
+    if record is None or "sources" not in record.plan:
+        return Fixed()
+    return Fixed(
+        sources=cast("Sequence[tuple[str, str, str]]", record.plan["sources"]),
+        origin=cast("str", record.plan.get("origin", "")),
+    )
 
 
 class Attempt:

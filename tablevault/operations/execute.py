@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TVArgumentError, TVTableError
+from tablevault.errors import TableVaultError, TVArgumentError, TVTableError
+from tablevault.history.documents import BuilderRun
+from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Request
-from tablevault.names import ProcessId, TempRef, check_version, code_path
+from tablevault.names import InstanceId, ProcessId, TempRef, check_version, code_path
 from tablevault.operations.activity import before_first_call, deactivate_instances
-from tablevault.operations.attempt import Attempt, FixedSources, fixed_sources
+from tablevault.operations.attempt import Attempt, Fixed, fixed_by
 from tablevault.operations.materialize import Result, materialize, result_holds
 from tablevault.queries.describe import temp_builders, tracked_builders
-from tablevault.queries.read import VaultInputs
+from tablevault.queries.origin import (
+    code_ids,
+    content_of_temp,
+    earlier_of,
+    find_origin,
+    table_of_origin,
+)
+from tablevault.queries.read import VaultInputs, instance_document
 from tablevault.queries.resolve import Temp, find_temp
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
+    from tablevault.engine.code import Code
     from tablevault.engine.inputs import Source
     from tablevault.engine.plan import Plan
+    from tablevault.engine.reuse import Past
     from tablevault.engine.run import Load, RunResult
-
-
-_log = logging.getLogger("tablevault")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,8 +43,13 @@ class _Prepared:
     """What is known before the first function is called."""
 
     plan: Plan
+    version: str
     inputs: VaultInputs
     sources: tuple[Source, ...]
+    origin: IndexedInstance | None
+    """The instance that is started from."""
+    why_not: str
+    """Why there is none."""
 
 
 def execute_instance(
@@ -58,11 +70,12 @@ def execute_instance(
 def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
     """Execute the instance that is asked for, from where an earlier attempt stopped."""
     temp = TempRef(table=request.text("table_name"), version=request.text("version"))
-    table, fixed = temp.table, fixed_sources(vault, process_id)
+    table, fixed = temp.table, fixed_by(vault, process_id)
+    forced = bool(request.arguments["force_execute"])
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         found = _find_with_builders(vault, snapshot, temp)
-        prepared = _prepare(vault, snapshot, temp, (temp_builders(vault, found), fixed))
+        prepared = _prepare(vault, snapshot, found, (temp_builders(vault, found), fixed), forced)
         mine = [
             temp_hold(table, temp.version),
             *(
@@ -70,6 +83,9 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
                 for each in prepared.sources
             ),
         ]
+        if prepared.origin is not None:
+            origin_table = table_of_origin(snapshot, prepared.origin)
+            mine.append(instance_hold(origin_table, prepared.origin.instance_id, exclusive=False))
         holds = [*map(alone, mine), *result_holds(snapshot.table(table), temp)]
         if _is_custom(prepared.plan):
             holds.append(code_hold(exclusive=False))
@@ -80,17 +96,16 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
         main = operation.snapshot()
         branch = Snapshot(vault.journal.repository, draft.commit)
         texts = tracked_builders(branch, table, temp.version)
-        prepared = _prepare(vault, main, temp, (texts, fixed))
-        result, modules = _run(vault, operation, draft, (main, prepared))
+        found = _find_with_builders(vault, main, temp)
+        prepared = _prepare(vault, main, found, (texts, fixed), forced)
+        result, code = _run(vault, operation, draft, (main, prepared))
         if not len(result.frame.columns):
             raise TVTableError(
                 f'The builders of table "{table}" make no column.',
                 "Name at least one column in changed_columns.",
                 table=table,
             )
-        if result.keep_old:
-            _log.warning('Table "%s": keep_old is not applied; no old row is kept.', table)
-        made = _result((main, branch), temp, prepared, (result, modules))
+        made = _result(vault, (main, branch), prepared, (result, code))
         materialize(vault, operation, draft, result.frame, made)
     return operation.process_id
 
@@ -109,7 +124,11 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp
 
 
 def _prepare(
-    vault: Vault, snapshot: Snapshot, temp: TempRef, given: tuple[dict[str, bytes], FixedSources]
+    vault: Vault,
+    snapshot: Snapshot,
+    found: Temp,
+    given: tuple[dict[str, bytes], Fixed],
+    forced: bool,
 ) -> _Prepared:
     """Parse builders, order them, and fix the instances that they read, if they are not yet."""
     from tablevault.engine.builder import parse_builder
@@ -117,40 +136,54 @@ def _prepare(
     from tablevault.history.snapshot import decode_text
 
     texts, fixed = given
+    temp = found.ref
     builders = [
         parse_builder(name, decode_text(data, f"{name}.yaml"), table=temp.table)
         for name, data in texts.items()
     ]
     plan = make_plan(builders, table=temp.table)
     inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table=temp.table)
-    inputs.hold_on_to(fixed)
+    inputs.hold_on_to(fixed.sources)
     sources = tuple(inputs.resolve(needed.table, needed.selector) for needed in plan.external)
-    return _Prepared(plan=plan, inputs=inputs, sources=tuple(dict.fromkeys(sources)))
+    if forced:
+        origin, why_not = None, "forced"
+    elif fixed.origin is not None:
+        origin = vault.journal.index.instance(InstanceId(fixed.origin)) if fixed.origin else None
+        why_not = "first run"
+    else:
+        origin, why_not = find_origin(vault, snapshot, temp, found.document)
+    return _Prepared(
+        plan=plan,
+        version=temp.version,
+        inputs=inputs,
+        sources=tuple(dict.fromkeys(sources)),
+        origin=origin,
+        why_not=why_not,
+    )
 
 
 def _run(
     vault: Vault, operation: Operation, draft: TempDraft, parts: tuple[Snapshot, _Prepared]
-) -> tuple[RunResult, set[str]]:
-    """Call the functions, and name the code modules they needed; what they raise passes."""
-    from tablevault.engine.code import Code
+) -> tuple[RunResult, _Code]:
+    """Call the functions, and name the code that they needed; what they raise passes."""
     from tablevault.engine.run import ARTIFACT_FOLDER, run
 
     main, prepared = parts
     temp = draft.temp
-    blobs = main.code_modules()
-    code = Code(
-        {name: main.text_of(blob, code_path(name)) for name, blob in blobs.items()},
-        {name: str(vault.path / code_path(name)) for name in blobs},
-    )
-    load: Load = code.load_function
+    code = _Code(vault, main)
+    load: Load = code.code.load_function
     if main.table(temp.table).side_effects:
         load = before_first_call(load, lambda: deactivate_instances(vault, operation, temp.table))
     folder = vault.journal.faces.artifacts(temp)
     folder.mkdir(parents=True, exist_ok=True)
 
     def decided() -> Mapping[str, Json]:
-        used: dict[str, Json] = {name: blob for name, blob in blobs.items() if name in code.used}
-        return {"sources": [list(each) for each in prepared.inputs.fixed], "code": used}
+        return {
+            "sources": [list(each) for each in prepared.inputs.fixed],
+            "origin": "" if prepared.origin is None else prepared.origin.instance_id,
+            "code": dict(code.used()),
+            "shipped": dict(code.shipped()),
+        }
 
     with Attempt(vault, operation, draft, decided) as attempt:
         result = run(
@@ -162,27 +195,88 @@ def _run(
                 "~PROCESS_ID~": operation.process_id,
             },
             progress=vault.progress(),
-            checkpoint=attempt,
+            past=_past(vault, main, temp, (prepared, code, attempt)),
         )
-    return result, code.used
+    return result, code
+
+
+def _past(
+    vault: Vault, main: Snapshot, temp: TempRef, parts: tuple[_Prepared, _Code, Attempt]
+) -> Past:
+    """Say what may be taken over."""
+    from tablevault.engine.reuse import Past
+
+    prepared, code, attempt = parts
+    earlier, why_not = None, prepared.why_not
+    if prepared.origin is not None:
+        try:
+            earlier = earlier_of(vault, main, prepared.origin)
+        except TableVaultError as error:
+            why_not = f"{prepared.origin.instance_id} cannot be read: {error.message}"
+    return Past(
+        earlier=earlier,
+        why_not=why_not,
+        code_of=code.code_of,
+        content=content_of_temp(vault, main, temp, prepared.origin),
+        checkpoint=attempt,
+    )
+
+
+class _Code:
+    """The code modules as they are when an execution begins, and which of them it needed."""
+
+    def __init__(self, vault: Vault, main: Snapshot) -> None:
+        from tablevault.engine.code import Code
+
+        self._blobs = main.code_modules()
+        self._texts = {
+            name: main.text_of(blob, code_path(name)) for name, blob in self._blobs.items()
+        }
+        paths = {name: str(vault.path / code_path(name)) for name in self._blobs}
+        self.code: Code = Code(self._texts, paths)
+        self.code_of = code_ids(self._texts, self._blobs)
+
+    def used(self) -> dict[str, str]:
+        """Give the git blob ids of the modules that ran or that these may import."""
+        names = {name for each in self.code.used for name in self.code_of(each, True)}
+        return {name: blob for name, blob in self._blobs.items() if name in names}
+
+    def shipped(self) -> dict[str, str]:
+        """Give ids of the modules of the package that were needed."""
+        return {
+            name: found
+            for each in sorted(self.code.shipped)
+            for name, found in self.code_of(each, False).items()
+        }
 
 
 def _result(
+    vault: Vault,
     snapshots: tuple[Snapshot, Snapshot],
-    temp: TempRef,
     prepared: _Prepared,
-    ran: tuple[RunResult, set[str]],
+    ran: tuple[RunResult, _Code],
 ) -> Result:
     """Note what the instance was made from: texts by their git ids, instances that were read."""
     main, branch = snapshots
-    result, modules = ran
+    result, code = ran
+    origin = prepared.origin
     sources = dict.fromkeys((*prepared.sources, *result.sources))
-    blobs = branch.builders(temp.table, temp.version)
+    plan = result.plan
+    blobs = branch.builders(plan.table, prepared.version)
     return Result(
         dependencies=tuple((source.table, source.instance_id) for source in sources),
         primary_key=result.primary_key,
-        builders={builder.name: blobs[builder.name] for builder in result.plan.order},
-        code={name: blob for name, blob in main.code_modules().items() if name in modules},
+        builders={builder.name: blobs[builder.name] for builder in plan.order},
+        code=code.used(),
+        shipped=code.shipped(),
+        execution={
+            each.name: BuilderRun(
+                computed=each.rows - each.reused, reused=each.reused, reason=each.reason
+            )
+            for each in result.builders
+        },
+        origin=("", "") if origin is None else (origin.instance_id, table_of_origin(main, origin)),
+        reuses=instance_document(vault, origin).digest if origin and result.is_same else "",
     )
 
 

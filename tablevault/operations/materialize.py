@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tablevault.history.change import BranchChange, Change
-from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
+from tablevault.history.documents import (
+    BuilderRun,
+    InstanceDocument,
+    TableDocument,
+    timestamp,
+)
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
 from tablevault.journal.locks import artifacts_hold, table_hold, temp_hold
@@ -51,6 +56,12 @@ class Result:
     """Builder to git blob id, in the order of execution; None leaves them out."""
     code: Mapping[str, str] | None = None
     """Code module to git blob id."""
+    shipped: Mapping[str, str] | None = None
+    """Module that comes with the package to an id of its text."""
+    execution: Mapping[str, BuilderRun] | None = None
+    """What was done for each builder."""
+    origin: tuple[str, str] = ("", "")
+    """Id and table of the instance that it started from, if it was not named before."""
     reuses: str = ""
     """Digest of the instance from which everything was taken that functions would have made;
     empty when one was called to fill a column."""
@@ -89,7 +100,7 @@ def materialize(
         artifact folder is named by no value.
     """
     instance_id = new_instance_id(draft.temp.version, operation.record.started_at)
-    kept = _keep(vault, operation, draft, frame, success=result.success)
+    kept = _keep(vault, operation, draft, frame, result)
 
     def plan(snapshot: Snapshot, at: float) -> Change:
         at = max(at, _last(vault, snapshot, draft.temp) + 1e-6)
@@ -102,15 +113,15 @@ def materialize(
 
 
 def _keep(
-    vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame, *, success: bool
+    vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame, result: Result
 ) -> _Kept:
     """Write dataframe and artifacts, and move them into the object store."""
     from tablevault.frames.artifacts import artifact_values
     from tablevault.frames.parquet import write_frame
 
     names = artifact_values(frame)
-    find = find_artifacts if success else find_partial_artifacts
-    found = find(vault, draft, _temp_document(vault, draft).origin[0], names)
+    find = find_artifacts if result.success else find_partial_artifacts
+    found = find(vault, draft, _origin(_temp_document(vault, draft), result)[0], names)
     with operation.new_draft() as sink:
         file = write_frame(frame, sink)
     artifacts = keep_artifacts(vault, operation, draft, found, beside=sink)
@@ -132,8 +143,10 @@ def _document(
     """Describe the new instance."""
     table = vault.snapshot().table(draft.temp.table)
     record = operation.record
+    drafted = _temp_document(vault, draft)
     return replace(
-        _temp_document(vault, draft),
+        drafted,
+        origin=_origin(drafted, result),
         table_id=table.id,
         operation=record.request.operation,
         success=result.success,
@@ -147,7 +160,27 @@ def _document(
         dependencies=result.dependencies,
         builders=result.builders or {},
         code=result.code or {},
+        shipped=result.shipped or {},
+        execution=result.execution or {},
     )
+
+
+def _origin(document: InstanceDocument, result: Result) -> tuple[str, str]:
+    """Give the instance it started from: the one that was named, or the one that was found."""
+    return document.origin if document.origin[0] else result.origin
+
+
+def _report(document: InstanceDocument) -> str:
+    """Say for each builder what was computed, what was not, and why."""
+    return "\n".join(
+        f"{name}: {_counted(run)}: {run.reason}" for name, run in document.execution.items()
+    )
+
+
+def _counted(run: BuilderRun) -> str:
+    """Say how many rows were computed and reused."""
+    rows = f"{run.computed:,} row{'' if run.computed == 1 else 's'} computed"
+    return f"{rows}, {run.reused:,} reused" if run.reused else rows
 
 
 def _plan(
@@ -190,7 +223,7 @@ def _plan(
         ),
     ]
     return Change(
-        message=operation_message(operation, subject, pairs),
+        message=operation_message(operation, subject, pairs, _report(document)),
         main=tuple(main),
         branches=(
             BranchChange(

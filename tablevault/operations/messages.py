@@ -9,7 +9,7 @@ from tablevault.journal.operation import Operation
 
 
 def operation_message(
-    operation: Operation, subject: str, pairs: Iterable[tuple[str, str]]
+    operation: Operation, subject: str, pairs: Iterable[tuple[str, str]], body: str = ""
 ) -> Message:
     """Write the message of the commit that stands for `operation`.
 
@@ -18,6 +18,7 @@ def operation_message(
     record = operation.record
     return Message(
         subject=subject,
+        body=body,
         trailers=trailers(
             [
                 ("Operation", record.request.operation),

@@ -68,6 +68,17 @@ def shares_folder(document: TableDocument, instance: IndexedInstance) -> bool:
     return not document.multiple_artifacts and instance.success
 
 
+def artifact_ids(vault: Vault, instance: IndexedInstance) -> dict[str, str]:
+    """Give the sha256 of each artifact of an instance, by its name."""
+    made = Snapshot(vault.journal.repository, instance.commit)
+    multiple = not shares_folder(made.table(instance.table_name), instance)
+    folder = artifacts_dir(instance.table_name, instance.version, multiple=multiple)
+    return {
+        entry.name: made.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}").oid
+        for entry in made.files(folder)
+    }
+
+
 def _has_own_files(vault: Vault, instance: IndexedInstance) -> bool:
     """Tell whether the folder that instances share was filled by this one."""
     made = Snapshot(vault.journal.repository, instance.commit)

@@ -161,6 +161,11 @@ def _instance_fields(document: InstanceDocument) -> Description:
             "dtypes": dict(document.dtypes),
             "primary_key": list(document.primary_key),
         }
+    if document.execution:
+        fields["execution"] = {
+            name: {"computed": run.computed, "reused": run.reused, "reason": run.reason}
+            for name, run in document.execution.items()
+        }
     return fields
 
 

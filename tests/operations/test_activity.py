@@ -186,7 +186,7 @@ def test_a_kill_while_a_function_runs_leaves_them_inactive(
 
 def test_versions_of_the_table_are_deactivated_together(events: TableVault) -> None:
     events.create_instance("events", version="other", builders=BUILDERS)
-    events.execute_instance("events", version="other")
+    events.execute_instance("events", version="other", force_execute=True)
     assert active(events) == [False, True]
 
 

@@ -1,0 +1,124 @@
+"""Rows and cells of two frames: which row was which, and what is the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from tablevault.frames.artifacts import NAME as ARTIFACT
+from tablevault.frames.dtypes import dtype_name
+from tablevault.frames.tagged_json import UnstorableValueError, to_json
+
+Rows: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
+"""For each row its position in an earlier frame, -1 where it was not there."""
+
+Mask: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.bool_]]"
+"""A claim for each row."""
+
+NEW = -1
+
+
+def match_rows(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> Rows:
+    """Find where each row was before.
+
+    Parameters
+    ----------
+    new, old : DataFrame
+        What the index builder made, and the earlier frame; RangeIndex.
+    key : sequence of str
+        Columns that name a row. Without them a row is the one in the same position, if all
+        columns of `new` are equal there.
+
+    Returns
+    -------
+    array of int64, shape (len(new),)
+        Positions in `old`, -1 for new rows. A key whose dtype changed, or that is not unique in
+        `old`, names nothing.
+    """
+    nothing = np.full(len(new), NEW, dtype=np.int64)
+    names = list(key) or list(new.columns)
+    if not names or not all(
+        name in old.columns and _same_dtype(new[name], old[name]) for name in names
+    ):
+        return nothing
+    if not key:
+        both = min(len(new), len(old))
+        same = np.ones(both, dtype=np.bool_)
+        for name in names:
+            same &= cells_equal(new[name].iloc[:both], old[name].iloc[:both])
+        nothing[:both][same] = np.flatnonzero(same)
+        return nothing
+    now, before = (
+        pd.Index(frame[names[0]]) if len(names) == 1 else pd.MultiIndex.from_frame(frame[names])
+        for frame in (new, old)
+    )
+    try:
+        if not before.is_unique:
+            return nothing
+        return before.get_indexer(now).astype(np.int64)
+    except TypeError:  # values that cannot be hashed
+        return nothing
+
+
+def cells_equal(one: pd.Series, other: pd.Series) -> Mask:
+    """Compare two columns of the same length cell by cell; two nulls are equal.
+
+    Columns of other dtypes have no equal cells. Objects are compared by their stored form.
+    """
+    if not _same_dtype(one, other):
+        return np.zeros(len(one), dtype=np.bool_)
+    one, other = one.reset_index(drop=True), other.reset_index(drop=True)
+    if isinstance(one.dtype, pd.CategoricalDtype):
+        one, other = _without_categories(one), _without_categories(other)
+    if one.dtype == object or str(one.dtype) == ARTIFACT:
+        one, other = _texts(one), _texts(other)
+    null, others_null = one.isna().to_numpy(), other.isna().to_numpy()
+    equal = one.array == other.array
+    values = pd.array(equal).fillna(value=False) if hasattr(equal, "dtype") else equal
+    same: Mask = np.asarray(values, dtype=np.bool_) & ~null & ~others_null
+    return same | (null & others_null)
+
+
+def with_contents(series: pd.Series, content: Callable[[str], str]) -> pd.Series:
+    """Join each file name of an artifact column with what is in the file."""
+    known: dict[object, object] = {}
+    for name in series.dropna().unique():
+        known[name] = f"{name}\0{content(str(name))}"
+    texts = [known.get(name) if isinstance(name, str) else None for name in series.tolist()]
+    return pd.Series(texts, index=series.index, dtype=object, name=series.name)
+
+
+def is_artifact(series: pd.Series) -> bool:
+    """Tell whether a column names files."""
+    return str(series.dtype) == ARTIFACT
+
+
+def _same_dtype(one: pd.Series, other: pd.Series) -> bool:
+    """Tell whether two columns have a dtype of one name."""
+    return one.dtype == other.dtype or dtype_name(one.dtype) == dtype_name(other.dtype)
+
+
+def _without_categories(series: pd.Series) -> pd.Series:
+    """Give the values of a categorical column themselves."""
+    return series.astype(object)
+
+
+def _texts(series: pd.Series) -> pd.Series:
+    """Give objects as the text they are stored as; what cannot be stored equals nothing."""
+    texts = np.empty(len(series), dtype=object)
+    for row, (value, is_null) in enumerate(
+        zip(series.tolist(), series.isna().tolist(), strict=True)
+    ):
+        texts[row] = None if is_null is True else _text(value, row)
+    return pd.Series(texts, dtype=object)
+
+
+def _text(value: object, row: int) -> str:
+    """Spell one value."""
+    try:
+        return to_json(value)
+    except UnstorableValueError:
+        return f"{id(value)} {row}"

@@ -1,0 +1,422 @@
+"""Which cells need not be computed again, and why the others do.
+
+A cell is kept exactly when what made it is unchanged: its builder, the code that this calls, what
+its arguments read, and the key of its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine.builder import Builder
+from tablevault.engine.checkpoint import Checkpoint, NoCheckpoint
+from tablevault.engine.inputs import Inputs
+from tablevault.engine.matching import (
+    NEW,
+    Mask,
+    Rows,
+    cells_equal,
+    is_artifact,
+    match_rows,
+    with_contents,
+)
+from tablevault.engine.reads import Read, Whole, reads_of
+from tablevault.engine.recipes import DECISIVE, changed_code, changed_fields
+from tablevault.engine.reference import View, by_row, evaluate
+from tablevault.engine.reference.view import INDEX
+from tablevault.engine.settle import Job, settled
+from tablevault.engine.tables import Draft
+from tablevault.errors import TableVaultError
+from tablevault.frames.tagged_json import UnstorableValueError, to_json
+from tablevault.names import SELF
+
+UNCHANGED = "unchanged"
+
+CodeOf: TypeAlias = Callable[[str, bool], Mapping[str, str]]
+"""Name of a module, and whether it is one of the vault's, to ids of all texts it consists of."""
+
+
+def _no_code(_module: str, _is_custom: bool) -> Mapping[str, str]:
+    """Know of no code."""
+    return {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The instance that an execution starts from.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        As it is stored: artifact columns hold names.
+    builders : mapping of str to Builder
+        As they were then.
+    code_of : callable
+        Gives a code module and those that it imports, each with an id of its text then.
+    inputs : Inputs
+        The tables as they were read then.
+    is_complete : bool
+        False for what a stopped execution left.
+    content : callable
+        Gives an id of what is in the file that an artifact column names.
+    """
+
+    frame: pd.DataFrame
+    builders: Mapping[str, Builder]
+    code_of: CodeOf
+    inputs: Inputs
+    is_complete: bool
+    content: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What an execution may take over, and what it is compared with.
+
+    Attributes
+    ----------
+    earlier : Earlier, optional
+        The instance to start from; None computes everything.
+    why_not : str
+        Reason to give when there is none.
+    code_of, content : callable
+        As those of `Earlier`, of now.
+    checkpoint : Checkpoint
+        What an earlier attempt has finished, which is not computed again, and where this one
+        notes what it has.
+    """
+
+    earlier: Earlier | None = None
+    why_not: str = "first run"
+    code_of: CodeOf = _no_code
+    content: Callable[[str], str] = str
+    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of the columns of one builder.
+
+    Attributes
+    ----------
+    rows : array of int64
+        For each row the row of the earlier frame whose cells are kept, -1 where the function is
+        to be asked.
+    reason : str
+        Why it is asked, or "unchanged".
+    """
+
+    rows: Rows
+    reason: str
+
+    @property
+    def reused(self) -> int:
+        """Number of rows that are kept."""
+        return int((self.rows != NEW).sum())
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the function need not be called."""
+        return bool((self.rows != NEW).all())
+
+
+INDEX_RUNS = Decision(rows=np.zeros(0, dtype=np.int64), reason="index builders always run")
+
+
+class Reuse:
+    """Decides for each builder of one run, after those before it have run.
+
+    Parameters
+    ----------
+    past : Past
+        The instance to start from.
+    inputs : Inputs
+        The tables as they are read now.
+    draft : Draft
+        The table under construction.
+    """
+
+    def __init__(self, past: Past, inputs: Inputs, draft: Draft) -> None:
+        self._past = past
+        self._earlier = past.earlier
+        self._inputs = inputs
+        self._draft = draft
+        self._matched: Rows = np.zeros(0, dtype=np.int64)
+        self._same: dict[str, Mask] = {}
+        self._names: list[str] = []
+
+    def match(self, index: Job) -> None:
+        """Find the rows that were there before, once the index builder has made the rows."""
+        self._matched = np.full(self._draft.rows, NEW, dtype=np.int64)
+        self._names = list(index.changed_columns)
+        if self._earlier is not None:
+            made = pd.DataFrame({name: self._draft.stored(name) for name in index.changed_columns})
+            self._matched = match_rows(made, self._earlier.frame, index.primary_key)
+
+    @property
+    def has_same_rows(self) -> bool:
+        """Whether all rows were there before, in the same order, and no others."""
+        if self._earlier is None or len(self._matched) != len(self._earlier.frame):
+            return False
+        return bool((self._matched == np.arange(len(self._matched))).all())
+
+    def index_is_same(self) -> bool:
+        """Tell whether the index builder made what it made before."""
+        index = self._names
+        return self.has_same_rows and all(self._cells_same(name).all() for name in index)
+
+    def decide(self, job: Job, builder: Builder) -> Decision:
+        """Decide for a column builder; its own columns are being computed next."""
+        nothing = np.full(self._draft.rows, NEW, dtype=np.int64)
+        decided = self._decide(job, builder, nothing)
+        self._names.extend(job.changed_columns)
+        return decided
+
+    def _decide(self, job: Job, builder: Builder, nothing: Rows) -> Decision:
+        """Compare what made the columns then with what would make them now."""
+        earlier = self._earlier
+        if earlier is None:
+            return Decision(rows=nothing, reason=self._past.why_not)
+        changes = self._changed_recipe(job, builder, earlier)
+        if changes:
+            return Decision(rows=nothing, reason="; ".join(changes))
+        keeps = self._matched != NEW
+        reasons = []
+        if missing := int((~keeps).sum()):
+            reasons.append(_count(missing, "new row"))
+        for read in reads_of(job.arguments):
+            unchanged, said = self._unchanged(read, job, earlier)
+            if lost := int((keeps & ~unchanged).sum()):
+                reasons.append(f"{said} changed" + _in_rows(lost, len(keeps)))
+                keeps &= unchanged
+        whole = job.return_type != "row-wise" or self._reads_itself(job)
+        if whole and not (keeps.all() and self.has_same_rows):
+            keeps[:] = False
+            reasons = reasons or ["other rows"]
+        if job.return_type == "row-wise" or not earlier.is_complete:
+            empty = keeps & self._empty(job, earlier)
+            if asked := int(empty.sum()):
+                reasons.append(_count(asked, "empty row"))
+                keeps &= not whole
+                keeps &= ~empty
+        rows = np.where(keeps, self._matched, NEW)
+        return Decision(rows=rows, reason="; ".join(dict.fromkeys(reasons)) or UNCHANGED)
+
+    def _changed_recipe(self, job: Job, builder: Builder, earlier: Earlier) -> list[str]:
+        """Say what of builder and code is another; nothing when all is the same."""
+        before = earlier.builders.get(job.name)
+        if before is None:
+            return ["new builder"]
+        if missing := [name for name in job.changed_columns if name not in earlier.frame.columns]:
+            return [f"new column `{name}`" for name in missing]
+        changes = changed_fields(before, builder)
+        if changes:
+            return changes
+        try:  # fields may be given by references
+            then = settled(before, self._side_then(earlier), {})
+        except TableVaultError:
+            return ["what its fields read is gone"]
+        changes = [f"field {name} changed" for name in DECISIVE if _differ(then, job, name)]
+        code = changed_code(
+            earlier.code_of(then.module, then.is_custom),
+            self._past.code_of(job.module, job.is_custom),
+        )
+        return [*changes, *([f"code changed: {', '.join(code)}"] if code else [])]
+
+    def _empty(self, job: Job, earlier: Earlier) -> Mask:
+        """Find the rows in which a cell has no value: nobody was asked, or nobody knew."""
+        frame = earlier.frame[list(job.changed_columns)]
+        empty = frame.isna().any(axis=1).to_numpy(dtype=np.bool_)
+        found = np.zeros(len(self._matched), dtype=np.bool_)
+        there = self._matched != NEW
+        found[there] = empty[self._matched[there]]
+        return found
+
+    def _reads_itself(self, job: Job) -> bool:
+        """Tell whether a builder reads its own columns beyond the current row."""
+        own = set(job.changed_columns)
+        return any(
+            whole.table == SELF and not own.isdisjoint(whole.columns or ())
+            for read in reads_of(job.arguments)
+            for whole in read.wholes
+        )
+
+    # -- what arguments read ------------------------------------------------------------------
+
+    def _unchanged(self, read: Read, job: Job, earlier: Earlier) -> tuple[Mask, str]:
+        """Tell for each row whether a reference gives what it gave, and name what changed."""
+        unchanged = np.ones(len(self._matched), dtype=np.bool_)
+        said = []
+        for name in read.cells:
+            if name in job.changed_columns:
+                continue  # null before it is computed, then as now
+            same = self._cells_same(name)
+            if not (same | (self._matched == NEW)).all():
+                said.append(f"`{SELF}.{name}`")
+            unchanged &= same
+        try:
+            changed = [whole for whole in read.wholes if not self._whole_same(whole, job, earlier)]
+        except TableVaultError:  # what was read then is gone
+            changed = list(read.wholes)
+        if not read.is_known or changed:
+            said += [f"`{whole}`" for whole in changed] or ["what it reads"]
+            if read.is_known and not read.selects:
+                unchanged[:] = False
+            else:
+                unchanged &= self._gives_same(read, unchanged, earlier)
+        return unchanged, " and ".join(said)
+
+    def _cells_same(self, name: str) -> Mask:
+        """Tell for each row whether its cell of an own column is what it was."""
+        if name not in self._same:
+            self._same[name] = self._compared(name)
+        return self._same[name]
+
+    def _compared(self, name: str) -> Mask:
+        """Compare an own column with its earlier state, row by row."""
+        matched = self._matched
+        same = np.zeros(len(matched), dtype=np.bool_)
+        assert self._earlier is not None
+        if name == INDEX:
+            return np.equal(matched, np.arange(len(matched)))
+        if name not in self._earlier.frame.columns or name not in self._draft.names:
+            return same
+        there = matched != NEW
+        now = self._draft.stored(name).iloc[there]
+        before = self._earlier.frame[name].iloc[matched[there]]
+        if is_artifact(now) and is_artifact(before):
+            now = with_contents(now, self._past.content)
+            before = with_contents(before, self._earlier.content)
+        same[there] = cells_equal(now, before)
+        return same
+
+    def _whole_same(self, whole: Whole, job: Job, earlier: Earlier) -> bool:
+        """Tell whether columns that are read as wholes hold what they held."""
+        if whole.table == SELF:
+            own = set(job.changed_columns)
+            names = self._names if whole.columns is None else whole.columns
+            return (
+                self.has_same_rows
+                and (whole.columns is not None or self._same_names(job, earlier))
+                and all(self._cells_same(name).all() for name in names if name not in own)
+            )
+        now = self._inputs.resolve(whole.table, whole.selector)
+        before = earlier.inputs.resolve(whole.table, whole.selector)
+        if now.instance_id == before.instance_id:
+            return True
+        names_now = whole.columns or self._inputs.columns(now)
+        if whole.columns is None and names_now != earlier.inputs.columns(before):
+            return False
+        if not set(names_now) <= set(earlier.inputs.columns(before)):
+            return False
+        frames = (
+            self._inputs.contents(now, names_now),
+            earlier.inputs.contents(before, names_now),
+        )
+        return len(frames[0]) == len(frames[1]) and all(
+            cells_equal(frames[0][name], frames[1][name]).all() for name in names_now
+        )
+
+    def _same_names(self, job: Job, earlier: Earlier) -> bool:
+        """Tell whether the whole table has the columns before this builder that it had then."""
+        before = [name for name in earlier.frame.columns if name not in job.changed_columns]
+        return before[: len(self._names)] == self._names
+
+    def _gives_same(self, read: Read, asked: Mask, earlier: Earlier) -> Mask:
+        """Evaluate a reference as it was then and as it is now, in the rows that are `asked`."""
+        then = self._side_then(earlier)
+        names = self._names
+        stored = pd.DataFrame({name: self._draft.stored(name) for name in names})
+        now = _Side(self._inputs, stored, names, self._past.content)
+        same = np.zeros(len(asked), dtype=np.bool_)
+        if not read.by_row:
+            same[:] = _given(lambda: evaluate(read.template, then)) == _given(
+                lambda: evaluate(read.template, now)
+            )
+            return same
+        was, gives = by_row(read.template, then), by_row(read.template, now)
+        for row in np.flatnonzero(asked & (self._matched != NEW)).tolist():
+            before = int(self._matched[row])
+            told = _given(lambda b=before: was(b))  # type: ignore[misc]  # bound now
+            same[row] = told == _given(lambda r=row: gives(r))  # type: ignore[misc]  # bound now
+        return same
+
+    def _side_then(self, earlier: Earlier) -> _Side:
+        """Give the tables as they were read then."""
+        return _Side(earlier.inputs, earlier.frame, list(earlier.frame.columns), earlier.content)
+
+
+class _Side:
+    """Tables as they are at one of the two times, with what is in files for their names."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        frame: pd.DataFrame,
+        names: Sequence[str],
+        content: Callable[[str], str],
+    ) -> None:
+        self._inputs = inputs
+        self._views: dict[tuple[str, str], View] = {}
+
+        def fetch(wanted: Sequence[str]) -> pd.DataFrame:
+            """Give own columns."""
+            found = frame[list(wanted)]
+            files = [name for name in found.columns if is_artifact(found[name])]
+            return found.assign(**{name: with_contents(found[name], content) for name in files})
+
+        self._own = View(tuple(names), fetch)
+
+    def view(self, table: str, selector: str) -> View:
+        """Give a table by name and selector."""
+        if table == SELF:
+            return self._own
+        key = (table, selector)
+        if key not in self._views:
+            source = self._inputs.resolve(table, selector)
+            self._views[key] = View(
+                self._inputs.columns(source),
+                lambda names: self._inputs.contents(source, names),
+            )
+        return self._views[key]
+
+
+def _differ(one: Job, other: Job, field: str) -> bool:
+    """Tell whether two builders differ in a field that decides what they make."""
+    return bool(getattr(one, field) != getattr(other, field))
+
+
+def _given(give: Callable[[], object]) -> object:
+    """Give what a reference gives as something that can be compared; never equal if it fails."""
+    try:
+        value = give()
+    except TableVaultError:
+        return object()
+    if isinstance(value, pd.DataFrame):
+        cells = [_spelled(value[name].tolist()) for name in value.columns]
+        kinds = [str(dtype) for dtype in value.dtypes]
+        return list(value.columns), kinds, list(value.index), cells
+    return type(value).__name__, _spelled(value)
+
+
+def _spelled(value: object) -> object:
+    """Spell values as they are stored."""
+    try:
+        return to_json(value)
+    except UnstorableValueError:
+        return object()
+
+
+def _count(number: int, what: str) -> str:
+    """Say how many there are."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _in_rows(number: int, rows: int) -> str:
+    """Say in how many rows, unless it is in all."""
+    return "" if number == rows else f" in {_count(number, 'row')}"

@@ -1,0 +1,240 @@
+"""One builder of a run: what is there already is kept, the function is asked for the rest."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from tablevault.engine import results
+from tablevault.engine.checkpoint import Checkpoint
+from tablevault.engine.matching import NEW
+from tablevault.engine.nodes import compile_arguments
+from tablevault.engine.reuse import Decision
+from tablevault.engine.row_log import Values
+from tablevault.engine.rows import call_rows
+from tablevault.engine.settle import Job
+from tablevault.engine.tables import RunTables
+from tablevault.errors import TVProcessError
+from tablevault.progress import Progress
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderResult:
+    """What one builder did: what was called, how often, for which columns and how many rows."""
+
+    name: str
+    module: str
+    function: str
+    is_custom: bool
+    columns: tuple[str, ...]
+    rows: int
+    calls: int
+    reused: int
+    """Rows whose cells were taken over; the others were computed, in this attempt or before."""
+    reason: str
+    """Why the others were."""
+
+
+class Step:
+    """Runs one builder and adds its columns to the draft.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    function : callable
+        What it calls.
+    tables : RunTables
+        What it reads, and the draft that it fills.
+    progress, checkpoint : Progress, Checkpoint
+        Where it tells what it has done.
+    earlier : DataFrame, optional
+        The earlier instance.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        function: Function,
+        tables: RunTables,
+        told: tuple[Progress, Checkpoint],
+        earlier: pd.DataFrame | None,
+    ) -> None:
+        self._job = job
+        self._function = function
+        self._tables = tables
+        self._draft = tables.draft
+        self._progress, self._checkpoint = told
+        self._earlier = earlier
+        self._calls = 0
+        self._counting = threading.Lock()
+        self._pid = os.getpid()
+
+    def run(self, decision: Decision) -> BuilderResult:
+        """Make the columns.
+
+        Parameters
+        ----------
+        decision : Decision
+            Which rows are taken over; of no length for an index builder.
+        """
+        job, draft = self._job, self._draft
+        self._arguments = compile_arguments(job.arguments, self._tables, builder=job.name)
+        is_row_wise = job.return_type == "row-wise"
+        if job.kind == "index":
+            draft.set_rows(0 if self._earlier is None or not is_row_wise else len(self._earlier))
+        draft.grow(job.changed_columns)
+        rows = None if job.kind == "index" and not is_row_wise else draft.rows
+        self._progress.start(job.name, rows)
+        try:
+            finished = self._finished(decision, rows)
+        finally:
+            self._progress.finish(job.name)
+        self._checkpoint.finish(job.name, finished)
+        return BuilderResult(
+            name=job.name,
+            module=job.module,
+            function=job.function,
+            is_custom=job.is_custom,
+            columns=job.changed_columns,
+            rows=draft.rows,
+            calls=self._calls,
+            reused=decision.reused,
+            reason=decision.reason,
+        )
+
+    def _finished(self, decision: Decision, rows: int | None) -> dict[str, pd.Series]:
+        """Give the columns with their dtypes, after adding them to the draft."""
+        job = self._job
+        before = self._checkpoint.finished(job.name)
+        if before is not None and tuple(before) == job.changed_columns:
+            return self._add(before)
+        if job.kind == "column" and decision.keeps_all and self._earlier is not None:
+            self._progress.skip(job.name, len(decision.rows))
+            taken = {name: self._earlier[name] for name in job.changed_columns}
+            return self._add(
+                {
+                    name: series.iloc[decision.rows].reset_index(drop=True).rename(name)
+                    for name, series in taken.items()
+                }
+            )
+        columns = self._made(decision, rows)
+        return self._add(
+            {name: results.typed(series, name, job) for name, series in columns.items()}
+        )
+
+    def _made(self, decision: Decision, rows: int | None) -> Mapping[str, pd.Series]:
+        """Ask the function for what is not there."""
+        job = self._job
+        if job.return_type == "row-wise":
+            return self._row_wise(decision)
+        if rows == 0:
+            return results.row_columns([], job)  # no rows, nothing to ask a function for
+        if job.return_type == "dataframe":
+            return results.frame_columns(self._call(None), job, rows)
+        return self._generated(rows)
+
+    def _add(self, finished: dict[str, pd.Series]) -> dict[str, pd.Series]:
+        """Add columns to the draft; the index builder's decide the number of rows."""
+        if self._job.kind == "index":
+            self._draft.set_rows(len(next(iter(finished.values()), ())))
+            key = {name: finished[name] for name in self._job.primary_key}
+            results.check_key(pd.DataFrame(key), self._job)
+        for name, series in finished.items():
+            self._draft.set_column(name, series)
+        return finished
+
+    def _call(self, row: int | None) -> Any:  # noqa: ANN401 - functions return anything
+        """Call the function with its arguments evaluated."""
+        keywords = self._arguments(row)
+        with self._counting:
+            self._calls += 1
+            self._progress.count("calls")
+        value = self._function(**keywords)
+        if os.getpid() != self._pid:
+            raise TVProcessError(
+                f'Builder "{self._job.name}": function "{self._job.function}" made a copy of the '
+                "process with fork, and returned in the copy.",
+                "End the copy with os._exit, or use subprocess or multiprocessing.",
+                builder=self._job.name,
+            )
+        return value
+
+    def _row_wise(self, decision: Decision) -> dict[str, pd.Series]:
+        """Call once for each row that neither an earlier instance nor an earlier attempt has.
+
+        In one thread the function of a row sees the rows before it in its own columns. Between
+        threads that would depend on luck, so there its own columns stay null until the end.
+        """
+        job, draft = self._job, self._draft
+        finished: list[Values] = [()] * draft.rows
+        is_seen = job.n_threads == 1
+
+        def enter(row: int, values: Values) -> None:
+            """Enter the values of a row."""
+            finished[row] = values
+            if is_seen:
+                draft.put(row, dict(zip(job.changed_columns, values, strict=True)))
+
+        def keep(row: int, values: Values) -> None:
+            """Enter the values of a row once they outlive this process."""
+            self._checkpoint.append(job.name, row, values)
+            enter(row, values)
+            self._progress.advance(job.name)
+
+        there = self._taken(decision)
+        there |= self._checkpoint.rows(job.name, job.changed_columns)
+        for row in sorted(there):
+            enter(row, there[row])
+        if there:
+            self._progress.skip(job.name, len(there))
+        if job.kind == "index" and is_seen:
+            self._show_earlier(there)
+        call_rows(
+            lambda row: results.row_values(self._call(row), job, row),
+            [row for row in range(draft.rows) if row not in there] if there else range(draft.rows),
+            keep,
+            n_threads=job.n_threads,
+        )
+        return results.row_columns(finished, job)
+
+    def _taken(self, decision: Decision) -> dict[int, Values]:
+        """Give the cells of the rows that are taken over."""
+        kept = (decision.rows != NEW).nonzero()[0]
+        if self._earlier is None or not len(kept):
+            return {}
+        columns = [
+            self._earlier[name].iloc[decision.rows[kept]].tolist()
+            for name in self._job.changed_columns
+        ]
+        return dict(zip(kept.tolist(), zip(*columns, strict=True), strict=True))
+
+    def _show_earlier(self, there: Mapping[int, Values]) -> None:
+        """Let a row-wise index builder see what its columns held."""
+        assert self._earlier is not None or not self._draft.rows
+        for name in self._job.changed_columns:
+            if self._earlier is not None and name in self._earlier.columns:
+                series = self._earlier[name]
+                for row, (value, null) in enumerate(zip(series, series.isna(), strict=True)):
+                    if row not in there and null is not True:
+                        self._draft.put(row, {name: value})
+
+    def _generated(self, rows: int | None) -> dict[str, pd.Series]:
+        """Call once and take items as they come; those taken by an earlier attempt stay."""
+        job = self._job
+        finished = []
+        before = self._checkpoint.rows(job.name, job.changed_columns)
+        for row, item in enumerate(results.items_of(self._call(None), job, rows)):
+            values = results.row_values(item, job, row)
+            if row not in before:
+                self._checkpoint.append(job.name, row, values)
+            finished.append(before.get(row, values))
+            self._progress.advance(job.name)
+        return results.row_columns(finished, job)
