@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tablevault.errors import TableVaultError
 from tablevault.history.remotes import Settings
 
 _LONGEST_WAIT_S = 300.0
@@ -44,6 +45,20 @@ class PassingError(Exception):
 
 class StoppedError(Exception):
     """Another thread has given up the whole transfer."""
+
+
+class HaltError(Exception):
+    """No object can be transferred any more.
+
+    Parameters
+    ----------
+    error : TableVaultError
+        Why; it ends the whole transfer.
+    """
+
+    def __init__(self, error: TableVaultError) -> None:
+        super().__init__(str(error))
+        self.error = error
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,7 +10,7 @@ from typing import Protocol
 from tablevault.errors import TVFileError
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import ObjectStore
-from tablevault.remotes.attempt import Meter, PassingError, StoppedError
+from tablevault.remotes.attempt import HaltError, Meter, PassingError, StoppedError
 from tablevault.remotes.lfs import Offer
 from tablevault.remotes.transport import Transport
 
@@ -83,8 +83,12 @@ class Receiving:
 
     def finish(self, jobs: Sequence[Job]) -> None:
         """Put into the store what has come; dies here: the next one finds it whole."""
-        with self._store.locked():
-            self._store.keep([job.partial for job in jobs if isinstance(job, _Receive)])
+        partials = [job.partial for job in jobs if isinstance(job, _Receive)]
+        try:
+            with self._store.locked():
+                self._store.keep(partials)
+        except OSError as error:
+            raise _unwritable(partials[0].pointer, error) from error
 
 
 class _Send:
@@ -123,11 +127,7 @@ class _Receive:
                 # What an earlier transfer left may have been wrong: once more, from the start.
                 raise PassingError(f"{self._transport.where} gave other bytes", most=2)
         except OSError as error:
-            raise TVFileError(
-                f"Object {offer.pointer.oid} cannot be written: {error.strerror}.",
-                "Is the disk full? What has come so far is kept, and the next try goes on from it.",
-                oid=offer.pointer.oid,
-            ) from error
+            raise HaltError(_unwritable(offer.pointer, error)) from error
         return True
 
     def close(self) -> None:
@@ -145,3 +145,12 @@ class _Receive:
             elif stop.wait(_LOOK_AGAIN_S):
                 raise StoppedError
         return not self._store.has(self.partial.pointer)
+
+
+def _unwritable(pointer: Pointer, error: OSError) -> TVFileError:
+    """Make the error of a store that takes nothing any more."""
+    return TVFileError(
+        f"Object {pointer.oid} cannot be written: {error.strerror}.",
+        "Is the disk full? What has come so far is kept, and the next try goes on from it.",
+        oid=pointer.oid,
+    )

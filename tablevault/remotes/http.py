@@ -155,7 +155,8 @@ class HttpTransport:
         """Send a request of an action that answers nothing but yes or no."""
         with contextlib.closing(self._act(request, action, offer)) as reply:
             if not 200 <= reply.status < 300:  # noqa: PLR2004 - Successful
-                self._raise_refused(reply, offer.pointer)
+                # A gateway that lost the server does not know what became of the request.
+                self._raise_refused(reply, offer.pointer, unanswered=reply.status in (502, 504))
             reply.read_error()
 
     def _act(self, request: Request, action: Action, offer: Offer) -> Reply:
@@ -219,21 +220,22 @@ class HttpTransport:
             " remote.<name>.lfsurl <url>`.",
         )
 
-    def _raise_refused(self, reply: Reply, pointer: Pointer) -> None:
+    def _raise_refused(self, reply: Reply, pointer: Pointer, *, unanswered: bool = False) -> None:
         """Raise the error of an action that was refused."""
         message = self._server.hide(lfs.decode_message(reply.read_error()))
-        self._raise_if_passing(reply, message)
+        self._raise_if_passing(reply, message, unanswered=unanswered)
         if reply.status in (401, 403):
             # Most often what the server gave us for this action has run out.
             raise PassingError(f"{reply.origin} does not let us ({reply.status})", most=2)
         raise refusal_error(Refusal(code=reply.status, message=message), pointer, self.where)
 
-    def _raise_if_passing(self, reply: Reply, message: str) -> None:
+    def _raise_if_passing(self, reply: Reply, message: str, *, unanswered: bool = False) -> None:
         """Raise PassingError when the server has a trouble that may pass."""
         if reply.status in _PASSING:
             said = f'{reply.status}, "{message}"' if message else f"{reply.status}"
             after_s = _after_s(reply.headers.get("Retry-After", ""))
-            raise PassingError(f"{reply.origin} answered {said}", after_s=after_s)
+            text = f"{reply.origin} answered {said}"
+            raise PassingError(text, after_s=after_s, unanswered=unanswered)
 
     def _wrong_size(self, pointer: Pointer) -> TVTransferError:
         """Make the error of an object that has another size over there."""

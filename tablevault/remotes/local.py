@@ -55,15 +55,15 @@ class LocalTransport:
         pointer = offer.pointer
         beside = self._temporary / f"{pointer.oid}-tablevault-{os.urandom(8).hex()}"
         try:
-            self._make(self._temporary)
+            changed = self._make(self._temporary)
+            target = self._path(pointer)
             try:
                 self._copy(source, beside, pointer, meter)
-                target = self._path(pointer)
-                new = self._make(target.parent)
+                changed += self._make(target.parent)
                 beside.replace(target)
             finally:
                 beside.unlink(missing_ok=True)
-            for folder in (target.parent, *new):
+            for folder in (target.parent, *changed):
                 sync_folder(folder)
         except OSError as error:
             raise self._refused(error, pointer) from error

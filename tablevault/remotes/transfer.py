@@ -11,6 +11,7 @@ from contextlib import contextmanager
 
 from tablevault.errors import (
     TableVaultError,
+    TVCredentialsError,
     TVFileError,
     TVOutcomeUnknownError,
     TVRemoteError,
@@ -19,7 +20,7 @@ from tablevault.errors import (
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import ObjectStore
 from tablevault.progress import Progress, Silent
-from tablevault.remotes.attempt import Meter, PassingError, StoppedError
+from tablevault.remotes.attempt import HaltError, Meter, PassingError, StoppedError
 from tablevault.remotes.directions import Direction, Job, Receiving, Sending
 from tablevault.remotes.lfs import Offer, refusal_error
 from tablevault.remotes.tally import Tally, TransferReport
@@ -193,11 +194,12 @@ class _Transfer:
         try:
             if future.result():
                 return True
-        except TVFileError as error:
-            if isinstance(error.__cause__, OSError):
-                raise
-            self._tally.failed(pointer, error, lost=False)
-        except (TVRemoteError, TVOutcomeUnknownError) as error:
+        except HaltError as halt:
+            raise halt.error from halt.__cause__
+        except TVCredentialsError:
+            # What one object may not, no other may; and nobody wants to be asked for each of them.
+            raise
+        except (TVRemoteError, TVOutcomeUnknownError, TVFileError) as error:
             self._tally.failed(pointer, error, lost=isinstance(error.__cause__, PassingError))
         else:
             self._tally.was_there(0)

@@ -149,8 +149,12 @@ class Link:
 
     def cut(self) -> None:
         """Wake whoever waits for this connection, with an error."""
-        with contextlib.suppress(OSError, AttributeError):
-            self.connection.sock.shutdown(socket.SHUT_RDWR)
+        sock: socket.socket | None = self.connection.sock
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                # That of ssl.SSLSocket first forgets that it is one: who writes just then would
+                # write in the clear.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection."""

@@ -17,6 +17,7 @@ from tablevault.errors import TVCredentialsError, TVRemoteError
 from tablevault.remotes.credentials import Credentials, Known
 from tablevault.remotes.login import Login
 from tablevault.remotes.route import Origin, origin_of
+from tests.remotes.conftest import pointer_of
 from tests.remotes.test_http import fetch, push
 
 PASSWORD = "s3cr3t-pässword"
@@ -208,8 +209,6 @@ def test_nobody_is_asked_where_there_is_no_terminal(here, server, contents):
 
 
 def fetchable(server, contents):
-    from tests.remotes.conftest import pointer_of
-
     made = contents(1, seed=9)
     server.add(made[0])
     return [pointer_of(made[0])]

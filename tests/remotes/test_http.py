@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from contextlib import closing
 
 import pytest
 
-from tablevault.errors import TVCredentialsError, TVRemoteError, TVTransferError
+from tablevault.errors import (
+    TVCredentialsError,
+    TVFileError,
+    TVOutcomeUnknownError,
+    TVRemoteError,
+    TVTransferError,
+)
+from tablevault.objects.partial import Partial
 from tablevault.objects.pointer import Pointer
 from tablevault.progress import Collected
 from tablevault.remotes.transfer import receive, send
@@ -640,8 +648,6 @@ def test_an_upload_that_arrived_without_an_answer_is_not_sent_twice(here, server
 
 
 def test_an_upload_that_is_never_answered_is_not_called_a_failure(here, server, contents):
-    from tablevault.errors import TVOutcomeUnknownError
-
     @server.on("PUT", "store")
     def _(handler):
         handler.take()
@@ -666,11 +672,6 @@ def test_a_refusal_that_comes_before_all_is_sent_is_heard(here, server, contents
 
 
 def test_a_full_disk_here_ends_all_and_keeps_what_has_come(here, server, contents, monkeypatch):
-    import errno
-
-    from tablevault.errors import TVFileError
-    from tablevault.objects.partial import Partial
-
     made = contents(3, size=200_000)
     for each in made:
         server.add(each)
@@ -705,3 +706,54 @@ def test_a_403_says_how_to_give_credentials(here, server, contents):
         TVCredentialsError, match=r'does not let you upload \(403, "read only"\).*give git'
     ):
         push(here, here.add(*contents(1)))
+
+
+def test_a_gateway_that_lost_the_server_does_not_know(here, server, contents):
+    server.refuse("PUT", "store", 504)
+    pointers = here.add(*contents(2))
+    report, _ = push(here, [*pointers, pointer_of(b"not here")])
+    kinds = [type(failure.error) for failure in report.failures]
+    assert kinds == [TVOutcomeUnknownError, TVOutcomeUnknownError, TVFileError]
+    with pytest.raises(TVOutcomeUnknownError, match="3 of 3 objects"):
+        report.check()
+
+
+def test_one_object_that_cannot_be_read_here_stops_no_other(here, server, contents, monkeypatch):
+    pointers = here.add(*contents(3))
+    paths = {pointer: here.store.file(pointer) for pointer in pointers}
+    paths[pointers[1]] = here.path / "nowhere"
+    monkeypatch.setattr(here.store, "file", paths.__getitem__)
+    report, _ = push(here, pointers)
+    assert report.objects == 2
+    assert "cannot be read: No such file" in str(error_of(report))
+
+
+def test_a_login_that_is_taken_away_ends_all(here, server, contents):
+    here.set("lfs.concurrenttransfers", 2)
+    here.git("remote", "set-url", "origin", server.url.replace("://", "://ana:pw@"))
+    server.actions = {"expires_in": 1}
+    server.login = "Basic YW5hOnB3"
+
+    @server.on("PUT", "store")
+    def _(handler):
+        handler.answer()
+        server.login = "other"
+
+    with pytest.raises(TVCredentialsError, match="does not accept"):
+        push(here, here.add(*contents(50)))
+    assert len(server.headers("POST", "batch")) < 20
+
+
+def test_a_store_that_cannot_keep_what_has_come_is_told(here, server, contents, monkeypatch):
+    [made] = contents(1)
+    server.add(made)
+
+    def refuse(_):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(here.store, "keep", refuse)
+        with pytest.raises(TVFileError, match="cannot be written: Read-only file system"):
+            fetch(here, [pointer_of(made)])
+    report, _ = fetch(here, [pointer_of(made)])
+    assert (report.objects, report.bytes) == (1, 0)

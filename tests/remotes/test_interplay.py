@@ -10,6 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
+from tablevault.errors import TVCredentialsError, TVRemoteError
 from tests.remotes.conftest import pointer_of
 from tests.remotes.test_http import fetch, push
 
@@ -110,8 +111,6 @@ def test_git_lfs_does_not_send_what_we_sent(committed, remote, contents, place):
 
 
 def test_a_real_server_without_the_right_password_is_told(committed, real_server, contents):
-    from tablevault.errors import TVCredentialsError
-
     url, _ = real_server("ana:pw")
     stock, pointers = committed(contents(1))
     stock.git("remote", "add", "origin", f"{url.replace('://', '://ana:wrong@')}/ana/papers.git")
@@ -120,8 +119,6 @@ def test_a_real_server_without_the_right_password_is_told(committed, real_server
 
 
 def test_a_git_server_without_lfs_is_recognised(committed, servers, contents):
-    from tablevault.errors import TVRemoteError
-
     plain = servers()
     plain.refuse("POST", "batch", 404, body=b"Not Found", Content_Type="text/plain")
     stock, pointers = committed(contents(1))
