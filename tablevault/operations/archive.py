@@ -13,7 +13,7 @@ from tablevault.history.layout import configure, reset_config
 from tablevault.operations.vaults import remove_tree
 from tablevault.vault import absolute, is_vault, refuse_unless_vault
 
-_LOCAL = ("processes", "tmp")
+_LOCAL = ("incomplete", "processes", "tmp")
 """State of running processes of this machine: not part of what is archived."""
 
 

@@ -58,6 +58,18 @@ def test_an_archive_without_a_top_folder_is_read(filled: TableVault, vault_path:
     assert state_of(vault_path) == before
 
 
+@pytest.mark.parametrize("folder", ["incomplete", "processes", "tmp"])
+def test_what_is_under_way_is_not_archived(
+    filled: TableVault, vault_path: Path, folder: str
+) -> None:
+    path = vault_path / ".git/tablevault" / folder / "half"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    compress_vault(vault_path, preset=0)
+    with tarfile.open(archive_of(vault_path)) as archive:
+        assert not [name for name in archive.getnames() if name.endswith("/half")]
+
+
 def test_an_archive_may_be_renamed(filled: TableVault, vault_path: Path) -> None:
     compress_vault(vault_path, preset=0)
     other = vault_path.with_name("other")
