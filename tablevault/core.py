@@ -531,14 +531,66 @@ class TableVault:
         """Make a random process id, a version 4 UUID; nothing is registered."""
         return new_process_id()
 
+    def stop_process(
+        self,
+        to_stop_process_id: str,
+        force: bool = False,
+        materialize: bool = False,
+        process_id: str = "",
+    ) -> str:
+        """End a process that is paused or runs, with everything that was started within it.
+
+        What it did is taken back, and its id is never used again. An execution leaves its
+        temporary instance, which shows the rows so far until it is executed anew.
+
+        Parameters
+        ----------
+        to_stop_process_id : str
+            The process.
+        force : bool, default False
+            End it although it runs. In this interpreter it stops between two rows; a function
+            that runs is waited for up to the lock time-out, and the process ends as soon as it
+            returns. Another operating system process is ended, with all else that it does: at
+            first by SIGTERM, after five seconds by SIGKILL.
+        materialize : bool, default False
+            Make an instance of the rows that an execution has computed so far, null elsewhere. It
+            is active but not successful, and keeps its artifacts, which are not checked, for
+            itself. Ignored for a process that has made no rows.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id of this operation.
+
+        Raises
+        ------
+        TVProcessError
+            There is no such process, or it has ended. It runs, and `force` is False. A function
+            in this interpreter does not return in time. Nothing proves which operating system
+            process runs it (no one is ended by mistake).
+        TVArgumentError
+            It runs within another process, or is itself a ``stop_process``.
+        """
+        return operations.stop.stop_process(
+            self._vault, to_stop_process_id, force=force, keep=materialize, process_id=process_id
+        )
+
     def get_active_processes(self) -> Mapping[str, ActiveProcess]:
         """Give the processes that have not ended, by id, oldest first.
 
         Returns
         -------
         mapping of str to ActiveProcess
-            Each is a read-only mapping that gives its items as attributes, too: ``operation``,
-            ``author``, ``start_time`` (Unix s), ``pid``, ``data``, ``resources`` and others.
+            Each is a read-only mapping that gives its items as attributes, too: ``process_id``,
+            ``operation``, ``author``, ``parent_id``, ``start_time`` and ``log_time`` (Unix s, the
+            latter of the last change), ``complete_steps`` and ``step_times``, ``data`` (arguments
+            and plan), ``resources`` (what it holds), ``start_success`` (true: it is not listed
+            before), ``execution_success`` (false when it failed and is paused, else None),
+            ``error`` (class name and text), ``pid``, ``force_takedown`` (an error ends it, since
+            no id was given), ``is_running``, and ``rows`` (finished rows of each builder of an
+            execution).
         """
         return queries.processes.active(self._vault)
 

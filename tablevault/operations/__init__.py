@@ -23,6 +23,9 @@ if TYPE_CHECKING:
         instances as instances,
     )
     from tablevault.operations import (
+        stop as stop,
+    )
+    from tablevault.operations import (
         tables as tables,
     )
     from tablevault.operations import (

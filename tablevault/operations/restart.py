@@ -5,27 +5,33 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 
-from tablevault.errors import TVProcessError
+from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.journal.record import Record, Request
-from tablevault.journal.recovery import roll_back
-from tablevault.operations import builders, code, execute, instances, tables
+from tablevault.journal.recovery import roll_back, roll_forward
+from tablevault.names import ProcessId
+from tablevault.operations import builders, code, execute, instances, stop, tables
 from tablevault.vault import Vault
+
+Perform = Callable[[Vault, Request, str], object]
 
 
 def restart_processes(vault: Vault) -> None:
-    """Run every process to its end that is in the journal and does not live.
+    """Run every process to its end that is in the journal and that nobody runs.
 
-    Each is handled for itself; what fails is reported by one warning at the end. A process that
-    was started within another's function is taken back: its parent makes it again.
+    Each is handled for itself; what fails is reported by one warning at the end. Processes that
+    stop others come first, so that these are not run instead of stopped.
     """
+    files = vault.journal.files
     failures = []
-    for record in list(vault.journal.files.every()):
-        if vault.journal.files.is_alive(record.process_id):
-            continue
+    for record in sorted(files.every(), key=lambda each: each.request.operation != _STOP):
         try:
-            _restart(vault, record)
+            problem = _restart(vault, record)
         except Exception as error:  # noqa: BLE001 - one bad record must not keep the vault closed
-            failures.append(f"{record.request.operation} {record.process_id}: {error}")
+            # In another interpreter somebody may have been faster.
+            ended = isinstance(error, TVProcessError) and files.read(record.process_id) is None
+            problem = "" if ended or files.is_alive(record.process_id) else str(error)
+        if problem:
+            failures.append(f"{record.request.operation} {record.process_id}: {problem}")
     if failures:
         warnings.warn(
             f"{len(failures)} processes could not be restarted: " + "; ".join(failures),
@@ -34,22 +40,42 @@ def restart_processes(vault: Vault) -> None:
         )
 
 
-def _restart(vault: Vault, record: Record) -> None:
-    """Run one process again, with the arguments it was started with."""
+def _restart(vault: Vault, record: Record) -> str:
+    """Run one process again, with the arguments it was started with; say what was not possible.
+
+    What was started within another one is left to that; when it has ended, nobody waits for what
+    it started, and only what has an id of its own is run.
+    """
+    files, process_id = vault.journal.files, record.process_id
+    if files.is_alive(process_id) or files.read(process_id) is None:
+        return ""
+    if record.parent and files.read(ProcessId(record.parent)) is not None:
+        return ""
     perform = _PERFORM.get(record.request.operation)
-    if record.parent or perform is None:
-        roll_back(vault.journal, record)
-        if perform is None and not record.parent:
-            raise TVProcessError(
-                "it needs data that only its caller has, and was taken back.",
-                process=record.process_id,
-            )
-        return
-    perform(vault, record.request, record.process_id)
+    if perform is None or (record.parent and not record.named):
+        _take_back(vault, record)
+        needs = "it needs data that only its caller has, and was taken back"
+        return needs if perform is None else ""
+    try:
+        perform(vault, record.request, process_id)
+    except TVLockError:
+        raise  # somebody else is in the way: it goes on waiting
+    except TableVaultError:
+        left = files.read(process_id)
+        if left is not None and not left.plan and not files.is_alive(process_id):
+            _take_back(vault, left)  # it cannot begin, and has done nothing that would be lost
+        raise
+    return ""
 
 
-Perform = Callable[[Vault, Request, str], object]
+def _take_back(vault: Vault, record: Record) -> None:
+    """End a process that cannot be run again; unless it has happened."""
+    with vault.journal.files.mutex():
+        if not roll_forward(vault.journal, record):
+            roll_back(vault.journal, record)
 
+
+_STOP = "stop_process"
 _PERFORM: Mapping[str, Perform] = {
     "create_table": tables.perform_create,
     "rename_table": tables.perform_rename,
@@ -61,5 +87,6 @@ _PERFORM: Mapping[str, Perform] = {
     "create_code_module": code.perform_create,
     "delete_code_module": code.perform_delete,
     "execute_instance": execute.perform,
+    _STOP: stop.perform,
 }
 """By the name of the operation; write_instance is not here: its frame died with its caller."""

@@ -1,0 +1,99 @@
+"""How a process is ended from outside: nobody runs it any more, and what it did is taken back."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from tablevault.errors import TVProcessError
+from tablevault.journal.cancelling import STOPPED, Cancel, cancel_of
+from tablevault.journal.holders import end_holders
+from tablevault.journal.journal import Journal
+from tablevault.journal.locks import descendants
+from tablevault.journal.record import Record
+from tablevault.journal.recovery import roll_back, roll_forward
+from tablevault.names import ProcessId
+
+_POLL_S = 0.01
+_LOOK_S = 1.0
+
+
+def halt(journal: Journal, record: Record, wait_s: float) -> None:
+    """See to it that nobody runs a process nor what was started within it.
+
+    In this interpreter it is asked, and stops between two rows; another operating system process
+    is ended, after it was proven that it holds the lock of the process.
+
+    Raises
+    ------
+    TVProcessError
+        A function that it runs in this interpreter does not return within `wait_s` seconds: the
+        process ends as soon as it does. Or nobody is proven to run it, though somebody does.
+    """
+    running = [
+        each
+        for each in (*descendants(journal.files, record.process_id), record)
+        if journal.files.is_alive(each.process_id)
+    ]
+    asked = {each.process_id: cancel_of(journal.state, each.process_id) for each in running}
+    here = {process_id: cancel for process_id, cancel in asked.items() if cancel is not None}
+    for cancel in here.values():
+        cancel.ask()
+    for each in running:
+        if each.process_id not in here:
+            _end_elsewhere(journal, each)
+    _wait(journal, record, here, wait_s)
+
+
+def take_down(journal: Journal, process_id: ProcessId) -> bool:
+    """Take back a process that nobody runs, with what was started within it, deepest first.
+
+    Takes the journal's mutex, so that nobody takes it up meanwhile.
+
+    Returns
+    -------
+    bool
+        False when it has ended already, because it has happened or by itself.
+    """
+    with journal.files.mutex():
+        target = journal.files.read(process_id)
+        if target is None or roll_forward(journal, target):
+            return False
+        for record in (*descendants(journal.files, process_id), target):
+            if record is target or not roll_forward(journal, record):
+                roll_back(journal, record.failed(TVProcessError(STOPPED), time.time()))
+    return True
+
+
+def _wait(journal: Journal, record: Record, here: dict[ProcessId, Cancel], wait_s: float) -> None:
+    """Wait for what runs in this interpreter; when that takes too long, it will end itself."""
+    deadline = time.monotonic() + wait_s
+    while any(journal.files.is_alive(process_id) for process_id in here):
+        if time.monotonic() > deadline:
+            for cancel in here.values():
+                cancel.is_left_to_asker = False
+            if any(journal.files.is_alive(process_id) for process_id in here):
+                raise TVProcessError(
+                    f'Process "{record.process_id}" still runs a function; it was asked to stop '
+                    "and will be taken back when that returns.",
+                    "Wait, or open the vault with a longer lock_timeout and stop it again.",
+                    process=record.process_id,
+                )
+        time.sleep(_POLL_S)
+
+
+def _end_elsewhere(journal: Journal, record: Record) -> None:
+    """End the operating system process that runs a process."""
+    ended = end_holders(Path(journal.files.path_of(record.process_id)))
+    deadline = time.monotonic() + _LOOK_S
+    while journal.files.is_alive(record.process_id):
+        if time.monotonic() > deadline:
+            what = f"{ended} did not end" if ended else "nothing proves which one runs it"
+            raise TVProcessError(
+                f'Process "{record.process_id}" cannot be stopped: it should run in operating '
+                f"system process {record.pid}, but {what}.",
+                f"Look what {record.pid} is, end it by hand if that is right, and stop again.",
+                process=record.process_id,
+                pid=record.pid,
+            )
+        time.sleep(_POLL_S)
