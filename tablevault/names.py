@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NewType
 from urllib.parse import quote, unquote
 
@@ -361,6 +362,7 @@ def builder_of_path(path: str) -> str:
     return path.rsplit("/", 1)[-1].split(".", 1)[0]
 
 
+@lru_cache(maxsize=64)
 def record_file(process_id: ProcessId) -> str:
     """File name, without ending, under which the journal keeps the record of `process_id`.
 
@@ -375,6 +377,7 @@ def record_file(process_id: ProcessId) -> str:
     return "sha256-" + hashlib.sha256(process_id.encode()).hexdigest()
 
 
+@lru_cache(maxsize=1024)
 def _ref_component(text: str) -> str:
     """Spell `text` so that git accepts it within a ref name (git-check-ref-format); reversible."""
     spelled = quote(text, safe=_PLAIN_IN_REF).replace("~", "%7E")  # quote always spares "~"

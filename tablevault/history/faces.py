@@ -23,6 +23,7 @@ from tablevault.names import (
     builder_path,
     temp_of_ref,
 )
+from tablevault.objects.notes import read_note, write_note
 
 _log = logging.getLogger("tablevault")
 
@@ -117,16 +118,15 @@ class Faces:
 
     def remove(self, temp: TempRef) -> None:
         """Remove the face, then its note: as long as that stands, it is tried again."""
-        shutil.rmtree(self.folder(temp), ignore_errors=True)
-        if self.folder(temp).exists():
+        folder = self.folder(temp)
+        shutil.rmtree(folder, ignore_errors=True)
+        if folder.exists():
             _log.warning("%s could not be removed.", temp.face)
             return
-        for note in (_beside(self._note(temp)), self._note(temp)):
-            note.unlink(missing_ok=True)
+        self._remove_note(temp)
         # Not the parent of all faces, and not a folder that still holds another version.
-        for folder in (self.folder(temp).parent, self._note(temp).parent):
-            with contextlib.suppress(OSError):
-                folder.rmdir()
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
 
     def sync(self) -> None:
         """Lay out the faces of new branches, remove those of branches that are gone."""
@@ -193,16 +193,18 @@ class Faces:
                     "%s has edits, but its branch is gone: the folder was left as it is.",
                     temp.face,
                 )
-                self._note(temp).unlink(missing_ok=True)
+                self._remove_note(temp)
                 return
         self.remove(temp)
 
     def _lay_out(self, temp: TempRef, tip: CommitId, found: _Found | None) -> None:
         """Make of the builders that were `found` those of the branch."""
         folder = self._builders(temp)
-        for needed in (Path(folder), self.artifacts(temp)):
-            if not needed.is_dir():
-                needed.mkdir(parents=True, exist_ok=True)
+        if found is None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        artifacts = self.artifacts(temp)
+        if not artifacts.is_dir():
+            artifacts.mkdir(exist_ok=True)
         there = {} if found is None else found.blobs
         wanted = Snapshot(self._repository, tip).builders(temp.table, temp.version)
         for name, blob in wanted.items():
@@ -253,7 +255,7 @@ class Faces:
         for entry in entries:
             if _is_builder(entry):
                 with contextlib.suppress(FileNotFoundError):
-                    texts[entry.name.removesuffix(".yaml")] = _read(entry.path)
+                    texts[entry.name.removesuffix(".yaml")] = read_note(entry.path)
         return _Found(
             texts=texts,
             blobs={name: BlobId(str(pygit2.hash(data))) for name, data in texts.items()},
@@ -263,15 +265,22 @@ class Faces:
     def _noted(self) -> set[TempRef]:
         """List the faces that have a note."""
         return {
-            TempRef(table=path.parent.name, version=path.name)
-            for path in self._notes.glob("*/*")
-            if not path.name.startswith(".")  # half written; a version may end in ".tmp"
+            TempRef(table=table, version=version)
+            for table, at, version in (name.partition("@") for name in self._note_names())
+            if at
         }
+
+    def _note_names(self) -> list[str]:
+        """List the file names of all notes."""
+        try:
+            return os.listdir(self._notes)  # noqa: PTH208 - the names alone
+        except FileNotFoundError:
+            return []
 
     def _read_note(self, temp: TempRef) -> _Note:
         """Read the note; what is torn or damaged counts as missing."""
         try:
-            lines = _read(f"{self._notes}/{temp.table}/{temp.version}").split(b"\n")
+            lines = read_note(self._note(temp)).split(b"\n")
         except OSError:
             return _Note()
         return _Note(laid=self._standing(lines, 0), adopted=self._standing(lines, 1))
@@ -287,21 +296,20 @@ class Faces:
     def _write_note(self, temp: TempRef, note: _Note) -> None:
         """Write the note over the one before: always as long, so there is nothing to cut off."""
         data = f"{note.laid or '':40}\n{note.adopted or '':40}\n".encode("ascii")
-        path = self._note(temp)
         try:
-            descriptor = os.open(path, os.O_WRONLY)
+            write_note(self._note(temp), data)
         except FileNotFoundError:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write(path, data)
-            return
-        try:
-            os.pwrite(descriptor, data, 0)
-        finally:
-            os.close(descriptor)
+            self._notes.mkdir(parents=True, exist_ok=True)
+            write_note(self._note(temp), data)
 
-    def _note(self, temp: TempRef) -> Path:
-        """File with the commit that the face was laid out from."""
-        return self._notes / temp.table / temp.version
+    def _remove_note(self, temp: TempRef) -> None:
+        """Forget a face."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._note(temp))  # noqa: PTH108 - pathlib doubles the cost of this
+
+    def _note(self, temp: TempRef) -> str:
+        """File of the note; there is no "@" in the name of a table."""
+        return f"{self._notes}/{temp.table}@{temp.version}"
 
 
 def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
@@ -327,23 +335,12 @@ def _is_left(name: str) -> bool:
     return name.startswith(".") and name.endswith(".yaml.tmp")
 
 
-def _read(path: str) -> bytes:
-    """Read a small file with as few system calls as that takes."""
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
-        return file.read()
-
-
 def _write(path: Path, data: bytes) -> None:
     """Write beside, rename; one process at a time works on a face."""
-    beside = _beside(path)
+    beside = path.with_name(f".{path.name}.tmp")
     try:
         beside.write_bytes(data)
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-
-
-def _beside(path: Path) -> Path:
-    """Name under which a file is written."""
-    return path.with_name(f".{path.name}.tmp")

@@ -37,7 +37,10 @@ class Message:
 
     def first(self, key: str) -> str:
         """Give the value of the first trailer `key`, "" when there is none."""
-        return next((value for name, value in self.trailers if name == key), "")
+        for name, value in self.trailers:
+            if name == key:
+                return value
+        return ""
 
     def every(self, key: str) -> tuple[str, ...]:
         """Give the values of all trailers `key`."""

@@ -29,7 +29,7 @@ def pack_if_many(repository: Repository, state: Path) -> None:
     misses a loose one looks into new packs. Dies anywhere: the pack is synced and named before
     the first loose object goes, so each object is there once or twice.
     """
-    if _count(repository.git_dir / "objects" / _SAMPLE) < _ENOUGH_IN_SAMPLE:
+    if _count(f"{repository.git_dir}/objects/{_SAMPLE}") < _ENOUGH_IN_SAMPLE:
         return
     try:
         with OsLock(state / "pack.lock").acquire(timeout_s=0):
@@ -83,7 +83,7 @@ def _names_in(index: Path) -> set[bytes]:
     return {data[start + 20 * n : start + 20 * (n + 1)] for n in range(count)}
 
 
-def _count(folder: Path) -> int:
+def _count(folder: str) -> int:
     """Count the names in a folder."""
     try:
         return len(os.listdir(folder))  # noqa: PTH208 - the names alone

@@ -183,23 +183,28 @@ class Snapshot:
 
     def builders(self, table: str, version: str) -> dict[str, BlobId]:
         """Give the builders that stand here, by name, sorted."""
-        return {
-            entry.name.removesuffix(".yaml"): BlobId(entry.id)
-            for entry in self.entries(builders_dir(table, version))
-            if not entry.is_folder and entry.name.endswith(".yaml")
-        }
+        return self._blobs(builders_dir(table, version), ".yaml")
 
     def code_modules(self) -> dict[str, BlobId]:
         """Give the code modules, by name, sorted."""
-        return {
-            entry.name.removesuffix(".py"): BlobId(entry.id)
-            for entry in self.entries(CODE_DIR)
-            if not entry.is_folder and entry.name.endswith(".py")
-        }
+        return self._blobs(CODE_DIR, ".py")
 
     def text_of(self, blob: BlobId, where: str) -> str:
         """Decode the text of a blob; TVFileError when it is no UTF-8."""
         return decode_text(self.repository.read_blob(blob), where)
+
+    def _blobs(self, path: str, ending: str) -> dict[str, BlobId]:
+        """Give the files in a folder that end so, by their names without it, sorted."""
+        found = self._find(path)
+        if not isinstance(found, pygit2.Tree):
+            return {}
+        return {
+            name.removesuffix(ending): BlobId(str(entry.id))
+            for entry in found
+            if (name := str(entry.name)).endswith(ending)
+            and not is_folder(entry)
+            and "/" not in name
+        }
 
     def _find(self, path: str) -> pygit2.Object | None:
         """Look one path up."""

@@ -28,6 +28,7 @@ from tablevault.names import (
     code_path,
     is_lfs_path,
 )
+from tablevault.objects.notes import read_note, write_note
 from tablevault.objects.pointer import Pointer, decode_pointer
 from tablevault.objects.store import ObjectStore, hash_file
 
@@ -56,7 +57,7 @@ class WorkTree:
         self._repository = repository
         self._store = store
         self._root = repository.path
-        self._laid = state / "laid"
+        self._laid = f"{state}/laid"
         self._beside = state / "laying"
         self._seen: dict[str, tuple[tuple[int, int, int], BlobId]] = {}
 
@@ -74,15 +75,15 @@ class WorkTree:
         because the note of what is laid out is written last. A file that is neither the old nor
         the new one is somebody's edit and stays.
         """
-        if not self.is_behind(target):
-            return
         laid = self.laid()
+        if laid == target or not self._repository.head_is_main():
+            return
         for commit in (*self._adopted(laid, target), target):
             # An index that was left behind would make the next `git commit` undo what it lacks:
             # the note is not written, so that the next refresh brings it up to date.
             if not self._apply(self._deltas(laid, commit)):
                 return
-            _write_note(self._laid, commit)
+            write_note(self._laid, f"{commit}\n".encode("ascii"))
             laid = commit
 
     def _adopted(self, laid: CommitId | None, target: CommitId) -> list[CommitId]:
@@ -111,7 +112,7 @@ class WorkTree:
     def laid(self) -> CommitId | None:
         """Give the commit that was laid out last, None when that is not known."""
         try:
-            text = self._laid.read_text("ascii").strip()
+            text = read_note(self._laid).decode("ascii").strip()
         except (OSError, UnicodeDecodeError):
             return None
         commit = CommitId(text)
@@ -152,7 +153,7 @@ class WorkTree:
         """Give the modules in ``code/`` with their git ids; text only where it was just read."""
         found: dict[str, tuple[BlobId, bytes | None]] = {}
         try:
-            entries = sorted(os.scandir(self._root / CODE_DIR), key=lambda entry: entry.name)
+            entries = sorted(os.scandir(f"{self._root}/{CODE_DIR}"), key=lambda entry: entry.name)
         except FileNotFoundError:
             return found
         for entry in entries:
@@ -181,6 +182,8 @@ class WorkTree:
 
     def _deltas(self, old: CommitId | None, new: CommitId) -> list[_Delta]:
         """List the regular files that differ; symbolic links and submodules are never laid out."""
+        if old is not None and self._have_one_tree(old, new):
+            return []
         deltas = []
         for delta in self._diff(old, new).deltas:
             before, after = delta.old_file, delta.new_file
@@ -198,6 +201,13 @@ class WorkTree:
             )
         # Removals first: a folder may become a file, and the other way round.
         return sorted(deltas, key=lambda delta: (delta.new is not None, delta.path))
+
+    def _have_one_tree(self, old: CommitId, new: CommitId) -> bool:
+        """Tell whether two commits hold the same, as when only history is added to."""
+        handle = self._repository.handle
+        with contextlib.suppress(KeyError, pygit2.GitError):
+            return bool(handle[old].tree.id == handle[new].tree.id)
+        return False
 
     def _diff(self, old: CommitId | None, new: CommitId) -> pygit2.Diff:
         """Compare two commits; everything is new where `old` is unknown or pruned meanwhile."""
@@ -341,12 +351,3 @@ def _stat(path: Path) -> os.stat_result | None:
 def _has_mode(status: os.stat_result | None, delta: _Delta) -> bool:
     """Tell whether a file may be run if and only if it should."""
     return status is None or bool(status.st_mode & stat.S_IXUSR) == delta.executable
-
-
-def _write_note(path: Path, commit: CommitId) -> None:
-    """Write a commit id over the one before; a torn one is unknown and all is compared anew."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
-    try:
-        os.pwrite(descriptor, f"{commit}\n".encode("ascii"), 0)
-    finally:
-        os.close(descriptor)

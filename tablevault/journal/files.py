@@ -12,6 +12,7 @@ from typing import BinaryIO
 
 from tablevault.journal.record import Record, decode_record
 from tablevault.names import ProcessId, record_file
+from tablevault.objects.notes import read_note
 from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import sync_folder
 
@@ -179,8 +180,7 @@ class JournalFiles:
 def _read(path: str) -> Record | None:
     """Read one record; None when it is gone or was cut off before it meant anything."""
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
-            data = file.read()
+        data = read_note(path)
     except FileNotFoundError:
         return None
     if len(data) > _LONGEST_BYTES:

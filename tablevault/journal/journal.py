@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from tablevault.history.repository import RefMove, Repository
 from tablevault.history.worktree import WorkTree
 from tablevault.journal.files import JournalFiles
 from tablevault.names import ProcessId, record_file
+from tablevault.objects.notes import read_note, write_note
 from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import ObjectStore
 
@@ -51,7 +51,7 @@ class Journal:
             self._break_locks()
             yield
 
-    def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[Path] = ()) -> None:
+    def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str] = ()) -> None:
         """Move refs; take the commit lock before. The files `needs` are made durable first.
 
         Which ones is noted meanwhile: git's lock files on them outlive a process that dies.
@@ -68,27 +68,19 @@ class Journal:
     def _break_locks(self) -> None:
         """Remove the lock files of whoever died while it moved refs: nobody else is moving any."""
         try:
-            with open(self._moving, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
-                if file.read(1) in (b"", b"\n"):
-                    return
-                file.seek(0)
-                noted = file.read().decode("utf-8", "replace").partition("\n\n")[0]
+            noted = read_note(self._moving).decode("utf-8", "replace")
         except FileNotFoundError:
             return
-        lines = [line.partition(" ") for line in noted.splitlines()]
+        if noted.startswith("\n") or not noted:
+            return
+        # What follows the empty line is left of a longer note.
+        lines = [line.partition(" ") for line in noted.partition("\n\n")[0].splitlines()]
         if self.repository.break_locks({ref: new for ref, _, new in lines}):
             self._note_moving("")
 
     def _note_moving(self, lines: str) -> None:
-        """Note `lines` over what was noted before; an empty one ends what counts.
-
-        To cut the file off would cost an operation more than all else that it notes.
-        """
-        descriptor = os.open(self._moving, os.O_WRONLY | os.O_CREAT, 0o666)
-        try:
-            os.pwrite(descriptor, f"{lines}\n".encode(), 0)
-        finally:
-            os.close(descriptor)
+        """Note `lines` over what was noted before; an empty one ends what counts."""
+        write_note(self._moving, f"{lines}\n".encode())
 
     @property
     def _moving(self) -> str:

@@ -141,7 +141,6 @@ class Operation:
         try:
             with self._journal.commit_lock():
                 self.check()
-                self._journal.worktree.refresh(self._journal.repository.main())
                 change, commit = self._retry(plan)
                 self.published = commit
                 self._follow(change)
@@ -170,6 +169,7 @@ class Operation:
         """Plan on the newest tip, write the commits, move the refs."""
         journal = self._journal
         main = journal.repository.main()
+        journal.worktree.refresh(main)
         base = self._base(main)
         at = time.time()
         change = plan(Snapshot(journal.repository, base), at)
@@ -185,8 +185,7 @@ class Operation:
         # Dies here: nothing has moved.
         if len(draft.moves) > 1:
             self._update(replace(self.record, moves=draft.moves))
-        record = Path(journal.files.path_of(self.process_id))
-        needs = (record,) if len(draft.moves) > 1 else ()
+        needs = (journal.files.path_of(self.process_id),) if len(draft.moves) > 1 else ()
         try:
             journal.move(draft.moves, change.message.subject, needs)
         except PartlyMovedError:

@@ -342,7 +342,7 @@ def hash_file(path: Path) -> ObjectId:
         return ObjectId(hashlib.file_digest(reader, "sha256").hexdigest())
 
 
-def sync_file(path: Path) -> None:
+def sync_file(path: str | Path) -> None:
     """Make the bytes of a file durable."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -364,7 +364,7 @@ def sync_all(paths: Sequence[Path], sync: Callable[[Path], None] = sync_file) ->
             pass
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(folder: str | Path) -> None:
     """Make the names in `folder` durable, where the file system lets us."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)

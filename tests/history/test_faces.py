@@ -259,7 +259,7 @@ def test_a_face_that_was_deleted_is_no_edit_and_comes_back(desk, part):
 
 @pytest.mark.parametrize("text", ["", "x\n", "ab" * 20 + "\n", "\xff"])
 def test_without_its_note_a_face_keeps_edits_and_counts_nothing_missing(desk, text):
-    note = desk.repository.path / ".git/tablevault/faces/t/base"
+    note = desk.repository.path / ".git/tablevault/faces/t@base"
     note.write_text(text, "latin-1")
     assert desk.edits() == []
     desk.write("q", b"q: mine\n")
@@ -268,7 +268,7 @@ def test_without_its_note_a_face_keeps_edits_and_counts_nothing_missing(desk, te
 
 
 def test_a_note_is_written_over_longer_and_shorter_ones(desk):
-    note = desk.repository.path / ".git/tablevault/faces/t/base"
+    note = desk.repository.path / ".git/tablevault/faces/t@base"
     note.write_text(f"{desk.tip}\n\n", "ascii")
     assert not desk.faces.are_behind()
     for text in (b"q: 2\n", b"q: 3\n"):

@@ -91,6 +91,20 @@ def test_a_packed_ref_can_be_moved_and_removed(repository, git):
     assert all_refs(repository) == {MAIN: new}
 
 
+def test_a_tip_is_found_however_git_keeps_the_ref(repository, git):
+    main = repository.main()
+    new = commit(repository)
+    git(repository.path, "update-ref", TEMP, new)
+    git(repository.path, "symbolic-ref", "refs/heads/alias", TEMP)
+    assert [repository.tip(ref) for ref in (MAIN, TEMP, "refs/heads/alias")] == [main, new, new]
+    git(repository.path, "pack-refs", "--all")
+    assert [repository.tip(ref) for ref in (MAIN, TEMP, "refs/heads/alias")] == [main, new, new]
+    git(repository.path, "update-ref", MAIN, new)
+    assert repository.main() == new
+    assert repository.tip("refs/heads/temp") is None
+    assert repository.tip("refs/heads/none") is None
+
+
 @pytest.mark.parametrize("wrong", [MAIN, TEMP, TAG])
 def test_a_ref_that_is_elsewhere_stops_all_moves(repository, wrong):
     main = repository.main()
