@@ -1,6 +1,6 @@
 """Dataframe files: Parquet that any reader understands, and that gives back every dtype.
 
-What Arrow types cannot say stands in the file's metadata under `_KEY`, as JSON
+What Arrow types cannot say stands in the file's metadata under `facts.KEY`, as JSON
 ``{"version": 1, "columns": [...]}`` with one entry a column: ``dtype``, ``form``, ``facts``, and
 for categories ``words``, their column as an Arrow stream. JSON over 32 MiB goes on under the key
 with ``.1``, ``.2`` and so forth behind it. A file without the key is foreign; it is read to
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import base64
 import difflib
-import itertools
 import json
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,14 +23,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tablevault.errors import TVArgumentError, TVFormatError, TVTableError
+from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.frames.decoding import decode_column, foreign_column
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
+from tablevault.frames.facts import VERSION, part_key, read_facts
 
-_KEY = b"tablevault"
-_VERSION = 1
 _ROWS_PER_GROUP = 1 << 20
 """Large, since each group repeats its dictionaries, and its border hinders deduplication."""
 _ROWS_PER_BATCH = 1 << 16
@@ -82,7 +80,7 @@ def write_frame(frame: pd.DataFrame, sink: IO[bytes]) -> FrameFile:
         for name, (_, values) in zip(names, frame.items(), strict=True)
     ]
     facts = [_facts(dtype, stored) for _, dtype, stored in columns]
-    key = json.dumps({"version": _VERSION, "columns": facts}, separators=(",", ":"))
+    key = json.dumps({"version": VERSION, "columns": facts}, separators=(",", ":"))
     table = pa.table([stored.array for _, _, stored in columns], names=names)
     table = table.replace_schema_metadata(None)
     # Both release the interpreter lock for most of their time.
@@ -235,7 +233,7 @@ def _write_table(table: pa.Table, key: bytes, sink: IO[bytes]) -> None:
         ) as writer:
             # Not in the schema: that is written twice, and pyarrow would copy it, no longer
             # true, into files made from this one.
-            writer.add_key_value_metadata({_key(n): part for n, part in enumerate(parts)})
+            writer.add_key_value_metadata({part_key(n): part for n, part in enumerate(parts)})
             for start in range(0, max(table.num_rows, 1), _ROWS_PER_GROUP):
                 if shield.failure is None:
                     writer.write_table(table.slice(start, _ROWS_PER_GROUP))
@@ -248,18 +246,13 @@ def _write_table(table: pa.Table, key: bytes, sink: IO[bytes]) -> None:
         raise shield.failure
 
 
-def _key(part: int) -> bytes:
-    """Name the key of one part of the facts."""
-    return _KEY + (b".%d" % part if part else b"")
-
-
 def _read(
     file: pq.ParquetFile, source: Path, columns: Sequence[str] | None, rows: int | None
 ) -> pd.DataFrame:
     """Read the wanted part of an open file."""
     schema = file.schema_arrow
     names = schema.names
-    stored = _stored_facts(file.metadata.metadata or {}, names, source)
+    stored = read_facts(file.metadata.metadata or {}, names, source)
     if len(set(names)) < len(names):
         raise TVTableError(f'"{source}" has two columns of one name.', path=str(source))
     wanted = names if columns is None else check_wanted(columns, names)
@@ -276,24 +269,6 @@ def _kept(values: Any, index: pd.RangeIndex) -> Any:  # noqa: ANN401 - any panda
     if values.dtype == object:
         return pd.Series(values, index=index, dtype=object, copy=False)
     return values
-
-
-def _stored_facts(
-    entries: Mapping[bytes, bytes], names: list[str], source: Path
-) -> dict[str, Any] | None:
-    """Give the facts of each column, None for a foreign file."""
-    if _KEY not in entries:
-        return None
-    parts = itertools.takewhile(entries.__contains__, map(_key, itertools.count()))
-    facts = json.loads(b"".join(map(entries.__getitem__, parts)))
-    if facts["version"] > _VERSION:
-        raise TVFormatError(
-            f'"{source}" is a dataframe file of version {facts["version"]}; '
-            f"this release reads version {_VERSION}.",
-            "Upgrade tablevault.",
-            path=str(source),
-        )
-    return dict(zip(names, facts["columns"], strict=True))
 
 
 def check_wanted(columns: Sequence[str], names: list[str]) -> list[str]:

@@ -34,6 +34,7 @@ _STOCK_FILTER = {
     "process": "git-lfs filter-process",
     "required": "true",
 }
+_OUR_TEXTCONV = "tablevault.drivers.textconv"
 
 
 def init_repository(path: Path, document: VaultDocument, signing: Signing) -> None:
@@ -75,7 +76,14 @@ def configure(path: Path) -> None:
     # A dataframe in the working tree is a hard link to its object: each new link changes the
     # ctime of the inode, never the bytes.
     wanted = {"core.trustctime": "false"}
+    # Git smudges whatever it shows as rows. Without this `git log -p` would end at the first
+    # object that is neither here nor to be had from a remote (git-lfs 3.3).
+    wanted["lfs.skipdownloaderrors"] = "true"
     wanted |= {f"filter.lfs.{key}": value for key, value in _filter().items()}
+    for key, value in _diff().items():
+        # How dataframes are shown is a matter of taste: another command than ours stays.
+        if key not in config or _OUR_TEXTCONV in (config[key] or ""):
+            wanted[key] = value
     for key, value in wanted.items():
         if key not in config or config[key] != value:
             config[key] = value
@@ -99,6 +107,19 @@ def reset_config(path: Path) -> None:
     for key, value in kept.items():
         if _HARMLESS.fullmatch(key):
             config[key] = value
+
+
+def _diff() -> dict[str, str]:
+    """Give the settings that show dataframes as rows, with their columns above each hunk.
+
+    If this interpreter is gone one day, git goes on without the rows.
+    """
+    command = f"{shlex.quote(sys.executable)} -P -m {_OUR_TEXTCONV}"
+    otherwise = "echo '# Rows are shown again once TableVault has opened this vault.'; cksum"
+    return {
+        "diff.tablevault.textconv": f'f() {{ {command} "$1" || {{ {otherwise} <"$1"; }}; }}; f',
+        "diff.tablevault.xfuncname": "^# columns: (.*)$",
+    }
 
 
 def _filter() -> dict[str, str]:

@@ -24,6 +24,7 @@ from tablevault.objects.ledger import Ledger, Stamp
 from tablevault.objects.oslock import OsLock
 from tablevault.objects.partial import Partial
 from tablevault.objects.pointer import Pointer
+from tablevault.objects.texts import drop_text
 
 _BLOCK = 1 << 20
 # Stock git takes a file for "racily clean", and hashes it anew at each `git status`, when its
@@ -278,6 +279,7 @@ class ObjectStore:
         with self.locked():
             for oid in oids:
                 if not needed(oid):
+                    drop_text(str(self._scratch.parent), oid)
                     with contextlib.suppress(OSError):
                         self._path(oid).unlink(missing_ok=True)
 
