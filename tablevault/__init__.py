@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+# As typing has it, which takes as long to load as the rest of Python.
+TYPE_CHECKING = False
 
 if TYPE_CHECKING:
     from tablevault.core import (

@@ -94,6 +94,7 @@ class Bars(Silent):
     """
 
     def __init__(self) -> None:
+        self._pid = os.getpid()
         self._tasks: dict[str, Task] = {}
         self._shown: Task | None = None
         self._on: Screen | None = None
@@ -124,10 +125,10 @@ class Bars(Silent):
             self.advance(task, units)
 
     def finish(self, task: str) -> None:
-        """End `task`; its line stays."""
+        """End `task`; its line stays. Where a function has forked, it is the parent's to end."""
         with self._lock:
             known = self._tasks.pop(task)
-            if known is not self._shown:
+            if known is not self._shown or os.getpid() != self._pid:
                 return
             screen, self._on, self._shown = self._on, None, None
             try:
@@ -141,7 +142,11 @@ class Bars(Silent):
     def _draw(self, task: Task, *, force: bool = False) -> None:
         """Draw the line, if the one before has stood long enough."""
         now_s = time.monotonic()
-        if self._on is None or not (force or now_s - self._drawn_s >= self._on.every_s):
+        if (
+            self._on is None
+            or os.getpid() != self._pid
+            or not (force or now_s - self._drawn_s >= self._on.every_s)
+        ):
             return
         self._drawn_s = now_s
         try:

@@ -20,6 +20,8 @@ from tablevault.history.layout import init_repository
 from tablevault.history.repository import Repository
 from tablevault.vault import Vault
 
+pytest.register_assert_rewrite("tests.looking")
+
 ROOT = Path(__file__).parents[1]
 AUTHOR = "Ana Lund <ana@example.org>"
 # Made once and kept: taken for the whole vault, not for a process.

@@ -138,7 +138,9 @@ class Step:
         if rows == 0:
             return results.row_columns([], job)  # no rows, nothing to ask a function for
         if job.return_type == "dataframe":
-            return results.frame_columns(self._call(None), job, rows)
+            columns = results.frame_columns(self._call(None), job, rows)
+            self._progress.advance(job.name, len(next(iter(columns.values()), ())))
+            return columns
         return self._generated(rows)
 
     def _add(self, finished: dict[str, pd.Series]) -> dict[str, pd.Series]:
@@ -158,6 +160,11 @@ class Step:
             self._calls += 1
             self._progress.count("calls")
         value = self._function(**keywords)
+        self._refuse_copy()
+        return value
+
+    def _refuse_copy(self) -> None:
+        """Stop in a copy of the process that a function made: the original goes on."""
         if os.getpid() != self._pid:
             raise TVProcessError(
                 f'Builder "{self._job.name}": function "{self._job.function}" made a copy of the '
@@ -165,7 +172,6 @@ class Step:
                 "End the copy with os._exit, or use subprocess or multiprocessing.",
                 builder=self._job.name,
             )
-        return value
 
     def _row_wise(self, decision: Decision) -> dict[str, pd.Series]:
         """Call once for each row that neither an earlier instance nor an earlier attempt has.
@@ -232,6 +238,7 @@ class Step:
         finished = []
         before = self._checkpoint.rows(job.name, job.changed_columns)
         for row, item in enumerate(results.items_of(self._call(None), job, rows)):
+            self._refuse_copy()
             values = results.row_values(item, job, row)
             if row not in before:
                 self._checkpoint.append(job.name, row, values)

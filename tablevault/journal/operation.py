@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -57,6 +58,7 @@ class Operation:
         self._journal = journal
         self._cancel = cancel
         self.record = record
+        self._pid = os.getpid()
         self.published: CommitId | None = None
         self._has_drafts = False
         self._is_complete = True
@@ -67,6 +69,11 @@ class Operation:
     def process_id(self) -> ProcessId:
         """Id of the process."""
         return self.record.process_id
+
+    @property
+    def _is_copy(self) -> bool:
+        """Tell whether a function has forked, and this is the child: all is the parent's."""
+        return os.getpid() != self._pid
 
     def check(self) -> None:
         """Raise TVProcessError when somebody wants the process to stop."""
@@ -138,6 +145,7 @@ class Operation:
         commit`` moved ``main`` meanwhile. When this returns, the operation has happened,
         whatever becomes of the working tree: that is repaired by whoever comes next.
         """
+        assert not self._is_copy, "the copy of a process would do the work of the original"
         try:
             with self._journal.commit_lock():
                 self.check()
@@ -237,11 +245,14 @@ class Operation:
 
     def _update(self, record: Record, *, durable: bool = False) -> None:
         """Change the record, in memory and on disk."""
+        assert not self._is_copy, "the copy of a process would do the work of the original"
         self.record = replace(record, updated_at=time.time())
         self._journal.files.write(self.record, durable=durable)
 
     def close(self) -> None:
         """End a process that succeeded; what left no commit is remembered here alone."""
+        if self._is_copy:
+            return
         self._discard_drafts()
         if self.published is None:
             self._journal.files.remember(replace(self.record, updated_at=time.time()))
@@ -254,6 +265,8 @@ class Operation:
         With an id that the caller chose, only an error of TableVault's own takes it back. Not
         among these is that another program keeps git's refs locked when all work is done.
         """
+        if self._is_copy:
+            return
         if self.published is not None:
             self.close()
         elif self._cancel.is_asked:

@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytest.register_assert_rewrite("tests.looking")
-
-from tests.faults.scenarios import furnish, instance_ids  # noqa: E402
+from tests.faults.scenarios import furnish, instance_ids
 
 
 @pytest.fixture(scope="session")
