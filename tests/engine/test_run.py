@@ -592,7 +592,7 @@ def test_calls_and_rows_are_counted(execute):
     progress = Collected()
     texts = {"t_index": index(), "o": column(return_type="row-wise", n_threads=2)}
     result = execute(texts, {"rows": rows, "f": lambda: 1}, progress=progress)
-    assert progress.counters == {"calls": 4, "o": 3}
+    assert progress.counters == {"calls": 4, "t_index": 3, "o": 3}
     assert [(each.name, each.rows, each.calls) for each in result.builders] == [
         ("t_index", 3, 1),
         ("o", 3, 3),
