@@ -43,6 +43,30 @@ def _grow(drawn: Tree, node: Labelled) -> None:
         _grow(drawn.add(Text(child.label)), child)
 
 
+def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
+    """Draw rows of text below headings; what is in them is no markup."""
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    for column in columns:
+        drawn.add_column(column, overflow="fold")
+    for row in rows:
+        drawn.add_row(*map(Text, row))
+    return drawn
+
+
+def printed(drawn: object, stream: TextIO) -> str:
+    """Give what rich draws as the text to write to `stream`: colours only for a terminal."""
+    from rich.console import Console
+
+    console = Console(file=stream, soft_wrap=not stream.isatty())
+    with console.capture() as captured:
+        console.print(drawn)
+    return captured.get()
+
+
 def progress_line(stream: TextIO, name: str, fraction: float | None, told: str) -> str:
     """Draw how far something is as one line that fits the terminal `stream`.
 

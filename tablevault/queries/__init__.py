@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from tablevault._lazy import lazily
 
+TYPE_CHECKING = False  # as typing has it, which takes longer to load
 if TYPE_CHECKING:
     from tablevault.queries import (
         dataset as dataset,

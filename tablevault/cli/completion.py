@@ -1,0 +1,180 @@
+"""What a shell may complete: commands, options, tables, instances, modules, processes."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterable, Mapping, Sequence
+
+from tablevault import queries
+from tablevault.cli.command import Argument, Command
+from tablevault.cli.place import Place
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import TextIO
+
+    from tablevault.cli.command import Completes
+    from tablevault.vault import Vault
+
+ASK = "__complete"
+"""First word of a question: the words of the command line so far follow it."""
+_GLOBAL = {"--db-dir": True, "--author": True, "--quiet": False, "-q": False, "--debug": False}
+"""Options of every command, and whether a value follows."""
+_FILES = ":files"
+"""Answer that leaves it to the shell to complete the name of a file."""
+
+
+def answer(words: Sequence[str], commands: Mapping[str, Command], stream: TextIO) -> int:
+    """Print what the last word may become, one a line; a shell is not told of any error."""
+    try:
+        offered = list(offers(list(words), commands))
+    except Exception:  # noqa: BLE001 - a person presses Tab: whatever is wrong, nothing is offered
+        offered = []
+    stream.writelines(f"{each}\n" for each in offered)
+    return 0
+
+
+def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
+    """Give what the last of `words` may become."""
+    *before, last = words or [""]
+    name, options, values = _read(before, commands)
+    if before and _GLOBAL.get(before[-1]):
+        return [_FILES] if before[-1] == "--db-dir" else []
+    command = commands.get(name)
+    if command is None:
+        return _beginning(last, [*commands, *_GLOBAL] if last.startswith("-") else commands)
+    by_name = {each: found for found in command.arguments for each in found.names}
+    if before and before[-1] in by_name and _takes_value(by_name[before[-1]]):
+        return _values(by_name[before[-1]].completes, last, options, values)
+    if last.startswith("-"):
+        return _beginning(last, [each for each in by_name if each.startswith("-")] + [*_GLOBAL])
+    positionals = [each for each in command.arguments if not each.is_option]
+    if len(values) < len(positionals):
+        return _values(positionals[len(values)].completes, last, options, values)
+    return []
+
+
+def _read(
+    before: list[str], commands: Mapping[str, Command]
+) -> tuple[str, dict[str, str], list[str]]:
+    """Sort words into the command, the values of options, and what stands by its place."""
+    name = ""
+    options: dict[str, str] = {}
+    values: list[str] = []
+    by_name: dict[str, Argument] = {}
+    at = 0
+    while at < len(before):
+        word = before[at]
+        has_value = _GLOBAL.get(word) or (word in by_name and _takes_value(by_name[word]))
+        if has_value and at + 1 < len(before):
+            options[word] = before[at + 1]
+            at += 1
+        elif word.startswith("-"):
+            key, _, value = word.partition("=")
+            options[key] = value
+        elif not name:
+            name = word
+            arguments = commands[word].arguments if word in commands else ()
+            by_name = {each: found for found in arguments for each in found.names}
+        else:
+            values.append(word)
+        at += 1
+    return name, options, values
+
+
+def _takes_value(argument: Argument) -> bool:
+    """Tell whether a value follows the name of an argument."""
+    return (argument.is_option and "action" not in argument.options) or (
+        argument.options.get("action") == "append"
+    )
+
+
+def _beginning(start: str, words: Iterable[str]) -> list[str]:
+    """Keep the words that begin with `start`."""
+    return [word for word in words if word.startswith(start)]
+
+
+def _values(kind: Completes, start: str, options: dict[str, str], values: list[str]) -> list[str]:
+    """Give the values that an argument may have."""
+    if kind == "path":
+        return [_FILES]
+    if not kind:
+        return []
+    place = Place(db_dir=options.get("--db-dir", ""), is_quiet=True)
+    vault = place.look()
+    table = options.get("--table-name", "") or (values[0] if values else "")
+    return _beginning(start, _things(kind, vault, table))
+
+
+def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
+    """Name what is in the vault."""
+    match kind:
+        case "table":
+            return queries.describe.table_instances(vault, "", "")
+        case "instance":
+            return queries.describe.table_instances(vault, table, "", include_temp=True)
+        case "module":
+            return queries.describe.code_modules(vault)
+        case "builder":
+            return queries.describe.builders_list(vault, table, "", "base", is_temp=True)
+        case "process":
+            return list(queries.processes.active(vault))
+        case _:
+            return []
+
+
+_BASH = """_tablevault() {
+    local answer
+    mapfile -t answer < <(tablevault %(ask)s "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    if [[ ${answer[0]} == :files ]]; then
+        COMPREPLY=()
+        compopt -o default
+    else
+        COMPREPLY=("${answer[@]}")
+    fi
+}
+complete -F _tablevault tablevault
+"""
+_ZSH = """#compdef tablevault
+_tablevault() {
+    local -a answer
+    answer=("${(@f)$(tablevault %(ask)s "${(@)words[2,CURRENT]}" 2>/dev/null)}")
+    if [[ ${answer[1]} == :files ]]; then
+        _files
+    else
+        compadd -Q -- ${answer:#}
+    fi
+}
+compdef _tablevault tablevault
+"""
+_FISH = """function __tablevault
+    set -l words (commandline -opc) (commandline -ct)
+    set -l answer (tablevault %(ask)s $words[2..] 2>/dev/null)
+    if test "$answer[1]" = :files
+        __fish_complete_path (commandline -ct)
+    else
+        printf '%%s\\n' $answer
+    end
+end
+complete -c tablevault -f -a '(__tablevault)'
+"""
+_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+
+
+def _script(place: Place, given: argparse.Namespace) -> object:
+    """Print what a shell is to read."""
+    del place
+    return _SCRIPTS[given.shell] % {"ask": ASK}
+
+
+COMMANDS = (
+    Command(
+        name="completion",
+        summary="print what makes a shell complete commands, tables and instances",
+        run=_script,
+        details='In ~/.bashrc: eval "$(tablevault completion bash)".',
+        arguments=(
+            Argument(("shell",), {"choices": tuple(_SCRIPTS), "help": "bash, zsh or fish"}),
+        ),
+    ),
+)

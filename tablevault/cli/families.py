@@ -1,0 +1,12 @@
+"""All commands, by name, in the order in which they are listed."""
+
+from __future__ import annotations
+
+from tablevault.cli import completion, files, instances, processes, reading, tables, vaults
+from tablevault.cli.command import Command
+
+
+def commands() -> dict[str, Command]:
+    """Give every command by its name."""
+    families = (vaults, tables, files, instances, processes, reading, completion)
+    return {command.name: command for family in families for command in family.COMMANDS}

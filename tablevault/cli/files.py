@@ -1,0 +1,105 @@
+"""Commands on code modules and builder files."""
+
+from __future__ import annotations
+
+import argparse
+
+from tablevault import operations
+from tablevault.cli.command import (
+    PROCESS_ID,
+    VERSION,
+    Command,
+    option,
+    positional,
+)
+from tablevault.cli.place import Place, given_text
+
+_TABLE = positional("table_name", "the table", "table")
+_TEXT = option("text", 'what to write; "-" reads the standard input')
+_COPY = option("copy-dir", "file or folder to copy", "path")
+
+
+def _create_module(place: Place, given: argparse.Namespace) -> object:
+    """Write code modules."""
+    return operations.code.create_code_module(
+        place.vault(),
+        given.module_name,
+        copy_dir=given.copy_dir,
+        text=given_text(given.text),
+        process_id=given.process_id,
+    )
+
+
+def _delete_module(place: Place, given: argparse.Namespace) -> object:
+    """Remove a code module."""
+    return operations.code.delete_code_module(
+        place.vault(), given.module_name, process_id=given.process_id
+    )
+
+
+def _create_builder(place: Place, given: argparse.Namespace) -> object:
+    """Write builders."""
+    return operations.builders.create_builder_file(
+        place.vault(),
+        given.table_name,
+        given.builder_name,
+        given.version,
+        sources=(given.copy_dir, given_text(given.text)),
+        process_id=given.process_id,
+    )
+
+
+def _delete_builder(place: Place, given: argparse.Namespace) -> object:
+    """Remove a builder."""
+    return operations.builders.delete_builder_file(
+        place.vault(),
+        given.builder_name,
+        given.table_name,
+        given.version,
+        process_id=given.process_id,
+    )
+
+
+COMMANDS = (
+    Command(
+        name="create-code-module",
+        summary="write code modules",
+        run=_create_module,
+        arguments=(
+            option("module-name", "name of the module, a Python identifier", "module"),
+            _COPY,
+            _TEXT,
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="delete-code-module",
+        summary="remove a code module",
+        run=_delete_module,
+        arguments=(positional("module_name", "the module", "module"), PROCESS_ID),
+    ),
+    Command(
+        name="create-builder-file",
+        summary="write builders into a temporary instance",
+        run=_create_builder,
+        arguments=(
+            _TABLE,
+            option("builder-name", "name of the builder, by default TABLE_index", "builder"),
+            VERSION,
+            _COPY,
+            _TEXT,
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="delete-builder-file",
+        summary="remove a builder from a temporary instance",
+        run=_delete_builder,
+        arguments=(
+            _TABLE,
+            positional("builder_name", "the builder", "builder"),
+            VERSION,
+            PROCESS_ID,
+        ),
+    ),
+)

@@ -1,0 +1,179 @@
+"""Commands on instances: create, write, execute, delete."""
+
+from __future__ import annotations
+
+import argparse
+
+from tablevault import operations
+from tablevault.cli.command import (
+    DESCRIPTION,
+    PROCESS_ID,
+    VERSION,
+    Argument,
+    Command,
+    option,
+    positional,
+    switch,
+)
+from tablevault.cli.mistakes import UsageError
+from tablevault.cli.place import Place, existing_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import pandas as pd
+
+_TABLE = positional("table_name", "the table", "table")
+
+
+def _create(place: Place, given: argparse.Namespace) -> object:
+    """Make a temporary instance."""
+    return operations.instances.create_instance(
+        place.vault(),
+        operations.instances.NewInstance(
+            table=given.table_name,
+            # The option of the first release is empty by default, and means the same.
+            version=given.version or "base",
+            origin_id=given.origin_id,
+            origin_table=given.origin_table,
+            external_edit=given.external_edit,
+            copy=given.copy,
+            description=given.description,
+        ),
+        given.builder or None,
+        process_id=given.process_id,
+    )
+
+
+def _write(place: Place, given: argparse.Namespace) -> object:
+    """Fill an instance from a CSV file."""
+    frame = _read_csv(given.csv)
+    dependencies = [_pair(text) for text in given.dependency or ()]
+    dtypes = dict(_dtype(text) for text in given.dtype or ())
+    return operations.write.write_instance(
+        place.vault(),
+        frame,
+        given.table_name,
+        given.version,
+        options=(dependencies or None, dtypes or None),
+        process_id=given.process_id,
+    )
+
+
+def _execute(place: Place, given: argparse.Namespace) -> object:
+    """Run the builders of an instance."""
+    return operations.execute.execute_instance(
+        place.vault(),
+        given.table_name,
+        given.version,
+        force_execute=given.force,
+        process_id=given.process_id,
+    )
+
+
+def _delete(place: Place, given: argparse.Namespace) -> object:
+    """Remove an instance."""
+    return operations.instances.delete_instance(
+        place.vault(), given.instance_id, given.table_name, process_id=given.process_id
+    )
+
+
+def _read_csv(path: str) -> pd.DataFrame:
+    """Read a CSV file, its types inferred."""
+    import pandas as pd
+
+    file = existing_file(path)
+    try:
+        return pd.read_csv(file)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise UsageError(f'"{path}" cannot be read as CSV: {error}') from error
+
+
+def _pair(text: str) -> tuple[str, str | None]:
+    """Read ``TABLE`` or ``TABLE/INSTANCE``."""
+    table, _, instance = text.partition("/")
+    return table, instance or None
+
+
+def _dtype(text: str) -> tuple[str, str]:
+    """Read ``COLUMN=DTYPE``."""
+    column, separator, dtype = text.rpartition("=")
+    if not separator:
+        raise UsageError(f'--dtype "{text}" is not COLUMN=DTYPE')
+    return column, dtype
+
+
+COMMANDS = (
+    Command(
+        name="create-instance",
+        summary="make a temporary instance, with a folder to edit",
+        run=_create,
+        arguments=(
+            _TABLE,
+            option("version", 'version of the table (default: "base")'),
+            option("origin-id", "instance to start from", "instance"),
+            option("origin-table", "table of the origin, by default this table", "table"),
+            switch("external-edit", "no builders: the frame is written by write-instance"),
+            switch("copy", "start from the latest instance"),
+            Argument(
+                ("--builder",),
+                {
+                    "action": "append",
+                    "metavar": "NAME",
+                    "help": "name of a builder, which gets a template, or path of a .yaml file; "
+                    "may be repeated",
+                },
+            ),
+            DESCRIPTION,
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="write-instance",
+        summary="fill an instance made with --external-edit from a CSV file",
+        run=_write,
+        arguments=(
+            _TABLE,
+            option("csv", "the file; types are inferred", "path", required=True),
+            VERSION,
+            Argument(
+                ("--dependency",),
+                {
+                    "action": "append",
+                    "metavar": "TABLE[/INSTANCE]",
+                    "help": "what the frame was made from; may be repeated",
+                },
+                "table",
+            ),
+            Argument(
+                ("--dtype",),
+                {
+                    "action": "append",
+                    "metavar": "COLUMN=DTYPE",
+                    "help": "dtype of a column; may be repeated",
+                },
+            ),
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="execute-instance",
+        summary="run the builders of an instance",
+        run=_execute,
+        arguments=(
+            _TABLE,
+            VERSION,
+            switch("force", "compute every cell, also those that are unchanged"),
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="delete-instance",
+        summary="remove an instance; its description, builders and code stay in history",
+        run=_delete,
+        arguments=(
+            _TABLE,
+            positional("instance_id", "the instance", "instance"),
+            PROCESS_ID,
+        ),
+    ),
+)

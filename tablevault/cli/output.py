@@ -1,0 +1,116 @@
+"""One value as text for a terminal, for a pipe, or as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import TextIO
+
+
+class Listing:
+    """Rows below headings, and what they are for a program.
+
+    `value` is given for ``--json``. In a pipe it is given, too, by the commands that
+    TableVault 0.1 had, since scripts read it (`is_json_in_pipe`); else one row a line, with tabs.
+    `if_empty` is said in a terminal instead of headings without rows.
+    """
+
+    __slots__ = ("columns", "exit_code", "if_empty", "is_json_in_pipe", "rows", "value")
+
+    def __init__(
+        self,
+        *,
+        columns: Sequence[str],
+        rows: Sequence[Sequence[str]],
+        value: object,
+        is_json_in_pipe: bool = False,
+        if_empty: str = "",
+        exit_code: int = 0,
+    ) -> None:
+        self.columns = columns
+        self.rows = rows
+        self.value = value
+        self.is_json_in_pipe = is_json_in_pipe
+        self.if_empty = if_empty
+        self.exit_code = exit_code
+
+
+class Drawing:
+    """Something that rich can draw, once it is wanted; `value` is for ``--json``."""
+
+    __slots__ = ("draw", "value")
+
+    def __init__(self, *, draw: Callable[[], object], value: object) -> None:
+        self.draw = draw
+        self.value = value
+
+
+def show(value: object, stream: TextIO, *, as_json: bool) -> None:
+    """Print `value` as its kind, the stream and the wish for JSON ask for."""
+    if value is None:
+        return
+    if isinstance(value, Listing):
+        _show_listing(value, stream, as_json=as_json)
+    elif isinstance(value, Drawing):
+        if as_json:
+            _print(_json(value.value), stream)
+        else:
+            from tablevault import render
+
+            _print(render.printed(value.draw(), stream), stream)
+    elif as_json or isinstance(value, Mapping | list | tuple):
+        _print(_json(value), stream)
+    else:
+        _print(str(value), stream)
+
+
+def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
+    """Print rows: JSON, a table for a person, or lines with tabs."""
+    if as_json or (listing.is_json_in_pipe and not stream.isatty()):
+        _print(_json(listing.value), stream)
+    elif not stream.isatty():
+        for row in listing.rows:
+            _print("\t".join(map(plain, row)), stream)
+    elif listing.rows:
+        from tablevault import render
+
+        drawn = render.listing(listing.columns, listing.rows)
+        _print(render.printed(drawn, stream), stream)
+    elif listing.if_empty:
+        _print(listing.if_empty, stream)
+
+
+def plain(text: str) -> str:
+    """Give `text` on one line, without what would steer a terminal or look like a column."""
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else f"\\x{ord(character):02x}"
+        for character in text.replace("\t", " ").replace("\n", " ")
+    )
+
+
+def _json(value: object) -> str:
+    """Write JSON as the first release did: indented, by the order of things."""
+    import json
+
+    return json.dumps(value, indent=2, ensure_ascii=False, default=_as_json)
+
+
+def _as_json(value: object) -> object:
+    """Turn what JSON does not know into something that it does."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Iterable):
+        return list(value)
+    return str(value)
+
+
+def _print(text: str, stream: TextIO) -> None:
+    """Write `text` and end the line, whatever the encoding of the terminal is."""
+    encoding = getattr(stream, "encoding", None) or "utf-8"
+    shown = text.encode(encoding, "backslashreplace").decode(encoding)
+    stream.write(shown if shown.endswith("\n") else shown + "\n")

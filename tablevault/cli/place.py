@@ -1,0 +1,165 @@
+"""Where a command works and for whom: the vault that is found, and the author."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+
+from tablevault import operations
+from tablevault.cli.mistakes import UsageError
+from tablevault.errors import TVArgumentError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tablevault.vault import Vault
+
+
+class Place:
+    """What the options of every command say."""
+
+    def __init__(self, *, db_dir: str = "", named_author: str = "", is_quiet: bool = False) -> None:
+        self.db_dir = db_dir
+        self.named_author = named_author
+        self.is_quiet = is_quiet
+
+    @cached_property
+    def path(self) -> Path:
+        """Folder of the vault: as it was named, else found from the current directory upwards."""
+        named = self.db_dir or os.environ.get("TABLEVAULT_DIR", "")
+        return Path(named) if named else find_vault(Path.cwd())
+
+    @cached_property
+    def author(self) -> str:
+        """Who works: as named, else as git knows them."""
+        return (
+            self.named_author
+            or os.environ.get("TABLEVAULT_AUTHOR", "")
+            or _git_author(self.path if self.path.is_dir() else Path.cwd())
+        )
+
+    def vault(self) -> Vault:
+        """Open the vault for a change; what died in it is finished or taken back first."""
+        return self._attach(self.author)
+
+    def read(self) -> Vault:
+        """Open the vault to read in it; nobody needs to be named for that."""
+        return self._attach(self.named_author or "reader")
+
+    def look(self) -> Vault:
+        """Look at the vault as it is: nothing is set up, finished or taken back."""
+        from tablevault.vault import Vault, absolute
+
+        return Vault(path=absolute(self.path), author="")
+
+    def create(self, path: str, description: str) -> Vault:
+        """Make a new vault at `path`."""
+        if Path(path).is_dir() and any(Path(path).iterdir()):
+            raise TVArgumentError(
+                f'The folder "{path}" is there and is not empty; nothing in it was touched.',
+                "Choose a new folder, or delete that one first.",
+                path=path,
+            )
+        self.__dict__["path"] = Path(path)
+        return operations.vaults.attach(
+            path,
+            self.author,
+            self.options(description),
+            create=True,
+            restart=False,
+        )
+
+    def restart(self) -> Vault:
+        """Open the vault and run what crashed to its end."""
+        return operations.vaults.attach(
+            self.path, self.author, self.options(), create=False, restart=True
+        )
+
+    def options(self, description: str = "") -> operations.vaults.Options:
+        """Say how a vault is opened from a prompt."""
+        from tablevault.bars import Bars
+
+        return operations.vaults.Options(
+            description=description, verbose=not self.is_quiet, progress=Bars
+        )
+
+    def _attach(self, author: str) -> Vault:
+        """Open the vault."""
+        return operations.vaults.attach(
+            self.path, author, self.options(), create=False, restart=False
+        )
+
+
+def find_vault(start: Path) -> Path:
+    """Find the vault that `start` is in, looking upwards as git does.
+
+    Raises
+    ------
+    TVArgumentError
+        None of the folders from `start` to the root is a vault.
+    """
+    from tablevault.vault import is_vault
+
+    for folder in (start, *start.parents):
+        if is_vault(folder):
+            return folder
+    raise TVArgumentError(
+        f'There is no vault at "{start}" nor in a folder above it.',
+        "Go into a vault, name one by --db-dir or TABLEVAULT_DIR, or make one: "
+        "tablevault create-vault DIR.",
+        path=str(start),
+    )
+
+
+def existing_file(path: str) -> Path:
+    """Refuse a path that is no file."""
+    if not Path(path).is_file():
+        raise UsageError(f'there is no file "{path}"')
+    return Path(path)
+
+
+def existing_folder(path: str) -> Path:
+    """Refuse a path that is no folder."""
+    if not Path(path).is_dir():
+        raise UsageError(f'there is no folder "{path}"')
+    return Path(path)
+
+
+def given_text(text: str) -> str:
+    """Give the text of ``--text``; ``-`` stands for the standard input."""
+    return sys.stdin.read() if text == "-" else text
+
+
+def _git_author(folder: Path) -> str:
+    """Ask git who works in a folder.
+
+    Raises
+    ------
+    TVArgumentError
+        Git does not know.
+    """
+    name, email = (_git_config(folder, f"user.{what}") for what in ("name", "email"))
+    if not name:
+        raise TVArgumentError(
+            "Nobody is named as the author.",
+            "Pass --author, set TABLEVAULT_AUTHOR, or tell git: "
+            'git config --global user.name "Your Name".',
+        )
+    return f"{name} <{email}>" if email else name
+
+
+def _git_config(folder: Path, key: str) -> str:
+    """Give one setting of git, "" when it is not set or git is missing."""
+    import subprocess
+
+    try:
+        found = subprocess.run(
+            ["git", "-C", str(folder), "config", "--get", key],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except OSError:
+        return ""
+    return found.stdout.strip()

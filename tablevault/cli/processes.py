@@ -1,0 +1,123 @@
+"""Commands on processes: list, stop, restart."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from tablevault import operations, queries
+from tablevault.cli.command import JSON, PROCESS_ID, Command, positional, switch
+from tablevault.cli.output import Listing
+from tablevault.cli.place import Place
+
+_PROCESS = positional("to_stop_process_id", "the process", "process")
+
+
+def _generate(place: Place, given: argparse.Namespace) -> object:
+    """Make a random process id."""
+    from tablevault.names import new_process_id
+
+    del place, given
+    return new_process_id()
+
+
+def _stop(place: Place, given: argparse.Namespace) -> object:
+    """End a process."""
+    return operations.stop.stop_process(
+        place.vault(),
+        given.to_stop_process_id,
+        force=given.force,
+        keep=given.materialize,
+        process_id=given.process_id,
+    )
+
+
+def _is_complete(place: Place, given: argparse.Namespace) -> object:
+    """Tell whether a process has ended."""
+    return queries.processes.is_complete(place.read(), given.process_id)
+
+
+def _active(place: Place, given: argparse.Namespace) -> object:
+    """List what has not ended."""
+    processes = queries.processes.active(place.read())
+    rows = [
+        (
+            process_id,
+            str(process["operation"]),
+            str(process["author"]),
+            "running" if process["is_running"] else "paused",
+            time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(process["start_time"])))),
+            _rows_done(process["rows"]),
+        )
+        for process_id, process in processes.items()
+    ]
+    value: object
+    if given.json:
+        value = {process_id: dict(process) for process_id, process in processes.items()}
+    else:  # as the first release printed it
+        value = {process_id: _text(process) for process_id, process in processes.items()}
+    return Listing(
+        columns=("process", "operation", "author", "state", "since", "rows done"),
+        rows=rows,
+        value=value,
+        is_json_in_pipe=True,
+        if_empty="No process runs or is paused.",
+    )
+
+
+def _rows_done(rows: object) -> str:
+    """Say how far each builder is."""
+    done = rows if isinstance(rows, dict) else {}
+    return ", ".join(f"{builder} {count:,}" for builder, count in done.items())
+
+
+def _text(process: queries.processes.ActiveProcess) -> str:
+    """Give a record as JSON text, without its arguments."""
+    import json
+
+    shown = {key: value for key, value in process.items() if key != "data"}
+    return json.dumps(shown, indent=4, default=str)
+
+
+def _restart(place: Place, given: argparse.Namespace) -> object:
+    """Run what crashed to its end."""
+    del given
+    place.restart()
+    return None
+
+
+COMMANDS = (
+    Command(
+        name="generate-process-id",
+        summary="make a random process id",
+        run=_generate,
+    ),
+    Command(
+        name="stop-process",
+        summary="end a process that is paused or runs",
+        run=_stop,
+        arguments=(
+            _PROCESS,
+            switch("force", "end it although it runs"),
+            switch("materialize", "make an instance of the rows that it has computed"),
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="get-process-completion",
+        summary="tell whether a process has ended: True or False",
+        run=_is_complete,
+        arguments=(positional("process_id", "the process", "process"),),
+    ),
+    Command(
+        name="get-active-processes",
+        summary="list what runs or is paused",
+        run=_active,
+        arguments=(JSON,),
+    ),
+    Command(
+        name="restart",
+        summary="run everything that crashed or is paused to its end",
+        run=_restart,
+    ),
+)

@@ -1,0 +1,238 @@
+"""Commands that read: frames, lists, descriptions, texts."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from tablevault import queries
+from tablevault.cli.command import (
+    JSON,
+    VERSION,
+    Argument,
+    Command,
+    either,
+    option,
+    positional,
+    switch,
+)
+from tablevault.cli.mistakes import UsageError
+from tablevault.cli.output import Drawing, Listing
+from tablevault.cli.place import Place
+
+_TABLE = positional("table_name", "the table", "table")
+_INSTANCE = option("instance-id", "the instance, by default the latest", "instance")
+_TEMP = either(
+    "temp", "materialised", "without an id: the temporary or the latest instance", default=True
+)
+
+
+def _dataframe(place: Place, given: argparse.Namespace) -> object:
+    """Write a dataframe as CSV."""
+    if given.rows is not None and given.rows < 0:
+        raise UsageError(f"--rows is {given.rows}; it must be at least 0")
+    frame, instance_id = queries.read.get_dataframe(
+        place.read(),
+        queries.read.FrameQuery(
+            table=given.table_name,
+            instance_id=given.instance_id,
+            version=given.version,
+            active_only=not given.include_inactive,
+            successful_only=given.successful_only,
+            columns=None,
+            rows=given.rows,
+            full_artifact_path=not given.no_artifact_path,
+        ),
+    )
+    target = Path(given.output)
+    frame.to_csv(target, index=False)
+    return {"instance_id": instance_id, "rows": len(frame), "csv": given.output}
+
+
+def _instances(place: Place, given: argparse.Namespace) -> object:
+    """List tables or instances."""
+    table = given.table_name or given.table
+    vault = place.read()
+    ids = queries.describe.table_instances(
+        vault, table, given.version if table else "base", include_temp=given.temp
+    )
+    return Listing(
+        columns=("instance" if table else "table",),
+        rows=[(each,) for each in ids],
+        value=ids,
+        is_json_in_pipe=True,
+        if_empty=f'Table "{table}" has no instance.' if table else "There is no table.",
+    )
+
+
+def _descriptions(place: Place, given: argparse.Namespace) -> object:
+    """Describe the vault, a table or an instance."""
+    return queries.describe.descriptions(place.read(), given.instance_id, given.table_name)
+
+
+def _artifact_folder(place: Place, given: argparse.Namespace) -> object:
+    """Give a folder of artifacts."""
+    return queries.locate.artifact_folder(
+        place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
+    )
+
+
+def _file_tree(place: Place, given: argparse.Namespace) -> object:
+    """Draw what is in the vault."""
+    shown = queries.tree.Shown(
+        code=given.code_files,
+        builders=given.builder_files,
+        metadata=given.metadata_files,
+        artifacts=given.artifact_files,
+    )
+    vault = place.read()
+    node = queries.tree.file_tree(vault, given.instance_id, given.table_name, shown)
+    return Drawing(draw=lambda: _drawn(node), value=_nested(node))
+
+
+def _drawn(node: queries.tree.Node) -> object:
+    """Draw a tree for a person."""
+    from tablevault import render
+
+    return render.tree(node)
+
+
+def _nested(node: queries.tree.Node) -> dict[str, object]:
+    """Give a tree as JSON has it."""
+    return {"label": node.label, "children": [_nested(child) for child in node.children]}
+
+
+def _modules(place: Place, given: argparse.Namespace) -> object:
+    """List the code modules."""
+    return _names("module", queries.describe.code_modules(place.read()), given)
+
+
+def _builders(place: Place, given: argparse.Namespace) -> object:
+    """List the builders of an instance."""
+    names = queries.describe.builders_list(
+        place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
+    )
+    return _names("builder", names, given)
+
+
+def _names(column: str, names: list[str], given: argparse.Namespace) -> Listing:
+    """List names."""
+    del given
+    return Listing(
+        columns=(column,),
+        rows=[(name,) for name in names],
+        value=names,
+        is_json_in_pipe=True,
+        if_empty=f"There is no {column}.",
+    )
+
+
+def _builder_text(place: Place, given: argparse.Namespace) -> object:
+    """Give the text of a builder."""
+    return queries.describe.builder_text(
+        place.read(),
+        given.table_name,
+        given.builder_name,
+        (given.instance_id, given.version),
+        is_temp=given.temp,
+    )
+
+
+def _module_text(place: Place, given: argparse.Namespace) -> object:
+    """Give the text of a code module."""
+    return queries.describe.code_text(place.read(), given.module_name)
+
+
+COMMANDS = (
+    Command(
+        name="get-dataframe",
+        summary="write the dataframe of an instance as CSV",
+        run=_dataframe,
+        arguments=(
+            _TABLE,
+            option("output", "the CSV file to write", "path", required=True),
+            _INSTANCE,
+            VERSION,
+            option("rows", "first rows only", default=None, type=int),
+            switch("include-inactive", "take the latest instance also when it is inactive"),
+            switch("successful-only", "leave out instances of stopped executions"),
+            switch("no-artifact-path", "names of artifacts as they are stored, not paths"),
+        ),
+    ),
+    Command(
+        name="get-table-instances",
+        summary="list the instances of a table; without a table, the tables",
+        run=_instances,
+        arguments=(
+            positional("table_name", "the table", "table", default=""),
+            Argument(
+                ("--table-name", "--table_name"),
+                {"help": "the same, as an option", "default": "", "dest": "table"},
+                "table",
+            ),
+            option("version", 'version, "" for all', default="base"),
+            either("temp", "no-temp", "temporary instances, too", default=False),
+            JSON,
+        ),
+    ),
+    Command(
+        name="get-descriptions",
+        summary="describe the vault, a table or an instance",
+        run=_descriptions,
+        arguments=(
+            option("table-name", "the table", "table"),
+            option("instance-id", "the instance", "instance"),
+            JSON,
+        ),
+    ),
+    Command(
+        name="get-artifact-folder",
+        summary="print the folder of artifacts of an instance",
+        run=_artifact_folder,
+        arguments=(_TABLE, _INSTANCE, VERSION, _TEMP),
+    ),
+    Command(
+        name="get-file-tree",
+        summary="draw what is in the vault, in a table or in an instance",
+        run=_file_tree,
+        arguments=(
+            option("table-name", "the table", "table"),
+            option("instance-id", "the instance", "instance"),
+            either("code-files", "no-code-files", "code modules", default=True),
+            either("builder-files", "no-builder-files", "builders", default=True),
+            either("metadata-files", "no-metadata-files", "documents of the vault", default=False),
+            either("artifact-files", "no-artifact-files", "artifacts", default=False),
+            JSON,
+        ),
+    ),
+    Command(
+        name="get-modules-list",
+        summary="list the code modules",
+        run=_modules,
+        arguments=(JSON,),
+    ),
+    Command(
+        name="get-builders-list",
+        summary="list the builders of an instance",
+        run=_builders,
+        arguments=(_TABLE, _INSTANCE, VERSION, _TEMP, JSON),
+    ),
+    Command(
+        name="get-builder-str",
+        summary="print a builder",
+        run=_builder_text,
+        arguments=(
+            _TABLE,
+            option("builder-name", "the builder, by default TABLE_index", "builder"),
+            _INSTANCE,
+            VERSION,
+            _TEMP,
+        ),
+    ),
+    Command(
+        name="get-code-module-str",
+        summary="print a code module",
+        run=_module_text,
+        arguments=(positional("module_name", "the module", "module"),),
+    ),
+)

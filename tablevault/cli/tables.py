@@ -1,0 +1,67 @@
+"""Commands on tables: create, rename, delete."""
+
+from __future__ import annotations
+
+import argparse
+
+from tablevault import operations
+from tablevault.cli.command import DESCRIPTION, PROCESS_ID, Command, positional, switch
+from tablevault.cli.place import Place
+
+
+def _create(place: Place, given: argparse.Namespace) -> object:
+    """Make an empty table."""
+    return operations.tables.create_table(
+        place.vault(),
+        given.table_name,
+        multiple_artifacts=given.multiple_artifacts,
+        side_effects=given.side_effects,
+        description=given.description,
+        process_id=given.process_id,
+    )
+
+
+def _rename(place: Place, given: argparse.Namespace) -> object:
+    """Give a table another name."""
+    return operations.tables.rename_table(
+        place.vault(), given.new_name, given.old_name, process_id=given.process_id
+    )
+
+
+def _delete(place: Place, given: argparse.Namespace) -> object:
+    """Remove a table."""
+    return operations.tables.delete_table(
+        place.vault(), given.table_name, process_id=given.process_id
+    )
+
+
+COMMANDS = (
+    Command(
+        name="create-table",
+        summary="make an empty table",
+        run=_create,
+        arguments=(
+            positional("table_name", "name of the new table"),
+            switch("multiple-artifacts", "each instance keeps its artifacts for ever"),
+            switch("side-effects", "running the builders invalidates earlier instances"),
+            DESCRIPTION,
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="rename-table",
+        summary="give a table another name",
+        run=_rename,
+        arguments=(
+            positional("old_name", "name so far", "table"),
+            positional("new_name", "name to be"),
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="delete-table",
+        summary="remove a table; its description, builders and code stay in history",
+        run=_delete,
+        arguments=(positional("table_name", "the table", "table"), PROCESS_ID),
+    ),
+)

@@ -1,0 +1,98 @@
+"""Commands on a vault as a whole: create, compress, decompress, delete, demo."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from tablevault import operations
+from tablevault.cli.command import DESCRIPTION, Command, option, positional, switch
+from tablevault.cli.mistakes import AbortedError, UsageError
+from tablevault.cli.place import Place, existing_file, existing_folder
+
+_ENDING = ".tar.xz"
+
+
+def _create(place: Place, given: argparse.Namespace) -> object:
+    """Make an empty vault."""
+    vault = place.create(given.new_dir, given.description)
+    return f"Created → {vault.path}"
+
+
+def _compress(place: Place, given: argparse.Namespace) -> object:
+    """Write a vault into one file."""
+    del place
+    folder = existing_folder(given.vault_dir)
+    operations.archive.compress_vault(folder, given.preset)
+    return f"Compressed → {folder.name}{_ENDING}"
+
+
+def _decompress(place: Place, given: argparse.Namespace) -> object:
+    """Restore a vault from such a file."""
+    del place
+    archive = existing_file(given.archive)
+    if not archive.name.endswith(_ENDING):
+        raise UsageError(f'"{archive}" does not end in {_ENDING}')
+    target = archive.with_name(archive.name.removesuffix(_ENDING))
+    operations.archive.decompress_vault(target)
+    return f"Decompressed → {target.name}/"
+
+
+def _delete(place: Place, given: argparse.Namespace) -> object:
+    """Remove a vault."""
+    del place
+    folder = existing_folder(given.vault_dir)
+    if not given.yes:
+        sys.stdout.write(f'Delete the vault "{folder}" with everything in it? [y/N] ')
+        sys.stdout.flush()
+        if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
+            raise AbortedError
+    operations.vaults.delete_vault(folder)
+    return f"Deleted → {folder}"
+
+
+def _demo(place: Place, given: argparse.Namespace) -> object:
+    """Make a small vault to look at."""
+    from tablevault.cli import demo
+
+    return demo.make(place, given.new_dir)
+
+
+COMMANDS = (
+    Command(
+        name="create-vault",
+        summary="make an empty vault",
+        run=_create,
+        arguments=(positional("new_dir", "folder of the new vault", "path"), DESCRIPTION),
+    ),
+    Command(
+        name="demo",
+        summary="make a small vault to look at, and say what to look at",
+        run=_demo,
+        arguments=(positional("new_dir", "folder of the new vault", "path", default="demo.vault"),),
+    ),
+    Command(
+        name="compress",
+        summary="write a vault into one file, DIR.tar.xz; the vault stays",
+        run=_compress,
+        arguments=(
+            positional("vault_dir", "folder of the vault", "path"),
+            option("preset", "0 (fast) to 9 (small)", default=6, type=int, choices=range(10)),
+        ),
+    ),
+    Command(
+        name="decompress",
+        summary="restore a vault from such a file",
+        run=_decompress,
+        arguments=(positional("archive", "the file, NAME.tar.xz", "path"),),
+    ),
+    Command(
+        name="delete-vault",
+        summary="remove a vault with everything in it",
+        run=_delete,
+        arguments=(
+            positional("vault_dir", "folder of the vault", "path"),
+            switch("yes", "do not ask"),
+        ),
+    ),
+)
