@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 
@@ -61,7 +62,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
         _tell("Nothing was changed.")
         return _FAILED
     except KeyboardInterrupt:
-        _tell(f"Interrupted. {_after_interrupt(given)}".rstrip())
+        _tell(f"Interrupted. {_after_interrupt(place, given)}".rstrip())
         return _INTERRUPTED
     except BrokenPipeError:
         raise
@@ -78,12 +79,19 @@ def _tell(text: str) -> None:
     sys.stderr.write(f"{text}\n")
 
 
-def _after_interrupt(given: argparse.Namespace) -> str:
-    """Say how an interrupted command goes on."""
-    process_id = getattr(given, "process_id", "")
-    if not process_id or given.command == "get-process-completion":
-        return ""
-    return f"The same command with --process-id {process_id} goes on where it was."
+def _after_interrupt(place: Place, given: argparse.Namespace) -> str:
+    """Take back what nobody could name to go on with it; say what comes next."""
+    from tablevault import operations, queries
+
+    with contextlib.suppress(TableVaultError):
+        vault = place.look()
+        for process_id, process in queries.processes.active(vault).items():
+            if process["pid"] != os.getpid() or process["parent_id"]:
+                continue
+            if not process["force_takedown"]:
+                return f"The same command, with --process-id {process_id}, goes on where it was."
+            operations.stop.stop_process(vault, process_id, force=False, keep=False, process_id="")
+    return "Nothing was changed." if hasattr(given, "process_id") else ""
 
 
 def _told(error: Exception) -> str:

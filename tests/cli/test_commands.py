@@ -1,0 +1,233 @@
+"""What each command does to a vault and what it prints."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault
+from tests.looking import check_clean, git
+
+CODE = """
+def rows(n=3):
+    import pandas as pd
+
+    return pd.DataFrame({"n": range(n)})
+
+
+def double(n):
+    return 2 * n
+"""
+INDEX = """builder_type: IndexBuilder
+changed_columns: [n]
+primary_key: [n]
+python_function: rows
+code_module: m
+is_custom: true
+return_type: dataframe
+arguments: {}
+"""
+DOUBLE = """builder_type: ColumnBuilder
+changed_columns: [twice]
+python_function: double
+code_module: m
+is_custom: true
+return_type: row-wise
+arguments:
+  n: <<self.n[index]>>
+"""
+
+
+def ids(vault: TableVault, table: str = "t") -> list[str]:
+    return vault.get_table_instances(table)
+
+
+@pytest.fixture
+def made(vault: TableVault, run) -> TableVault:
+    """Make a table of builders by commands alone."""
+    Path("../m.py").write_text(CODE, encoding="utf-8")
+    Path("../double.yaml").write_text(DOUBLE, encoding="utf-8")
+    for words in (
+        ("create-table", "t", "--description", "Numbers"),
+        ("create-code-module", "--copy-dir", "../m.py"),
+        ("create-instance", "t", "--description", "first"),
+        ("create-builder-file", "t", "--text", INDEX),
+        ("create-builder-file", "t", "--copy-dir", "../double.yaml"),
+        ("execute-instance", "t"),
+    ):
+        code, out, err = run(*words)
+        assert (code, len(out.split())) == (0, 1), err
+    return vault
+
+
+def test_a_table_is_made_by_commands(made, run):
+    frame, instance_id = made.get_dataframe("t")
+    assert frame["twice"].tolist() == [0, 2, 4]
+    assert run("get-table-instances", "t")[:2] == (0, json.dumps([instance_id], indent=2) + "\n")
+    assert made.get_descriptions(table_name="t")["summary"] == "Numbers"
+    assert made.get_descriptions(instance_id, "t")["summary"] == "first"
+    check_clean(Path.cwd())
+
+
+def test_what_is_printed_is_the_process(made, run):
+    process_id = run("create-table", "u", "--process-id", "mine")[1].strip()
+    assert process_id == "mine"
+    assert run("get-process-completion", "mine")[:2] == (0, "True\n")
+    assert run("get-process-completion", "other")[:2] == (0, "False\n")
+    assert "Vault-Process: mine" in git(Path.cwd(), "log", "-1", "--format=%B")
+
+
+def test_frames_go_out_and_in_as_csv(made, run):
+    code, out, _ = run("get-dataframe", "t", "--output", "../t.csv", "--rows", "2")
+    assert (code, json.loads(out)) == (
+        0,
+        {"instance_id": ids(made)[0], "rows": 2, "csv": "../t.csv"},
+    )
+    assert Path("../t.csv").read_text(encoding="utf-8") == "n,twice\n0,0\n1,2\n"
+    run("create-table", "w")
+    run("create-instance", "w", "--external-edit")
+    code, _, err = run(
+        "write-instance", "w", "--csv", "../t.csv", "--dtype", "n=Float64", "--dependency", "t"
+    )
+    assert code == 0, err
+    frame, written = made.get_dataframe("w")
+    assert frame["n"].dtype == pd.Float64Dtype()
+    assert made.get_descriptions(written, "w")["dependencies"] == [("t", ids(made)[0])] or [
+        list(pair) for pair in made.get_descriptions(written, "w")["dependencies"]
+    ] == [["t", ids(made)[0]]]
+
+
+def test_texts_and_lists(made, run):
+    assert json.loads(run("get-modules-list")[1]) == ["m"]
+    assert run("get-code-module-str", "m")[1] == CODE
+    instance = ("--instance-id", ids(made)[0])
+    assert json.loads(run("get-builders-list", "t", *instance)[1]) == ["double", "t_index"]
+    assert json.loads(run("get-builders-list", "t", "--materialised")[1]) == ["double", "t_index"]
+    assert run("get-builder-str", "t", *instance)[1] == INDEX
+    assert run("get-builder-str", "t", "--builder-name", "double", *instance)[1] == DOUBLE
+    assert json.loads(run("get-descriptions", "--table-name", "t")[1])["summary"] == "Numbers"
+    folder = run("get-artifact-folder", "t", *instance)[1].strip()
+    assert Path(folder).is_dir()
+    assert json.loads(run("get-table-instances")[1]) == ["t"]
+    assert run("get-table-instances", "--table_name", "t") == run("get-table-instances", "t")
+
+
+def test_a_tree_is_drawn(made, run):
+    out = run("get-file-tree", "--table-name", "t", "--no-builder-files")[1]
+    assert "├── n(Int64)" in out
+    assert "double.yaml" not in out
+    assert json.loads(run("get-file-tree", "--json")[1])["label"].endswith("/v")
+
+
+def test_temporary_instances_are_listed_on_request(made, run):
+    run("create-instance", "t", "--copy", "--version", "new")
+    assert json.loads(run("get-table-instances", "t", "--version", "new", "--temp")[1]) == [
+        "TEMP_new"
+    ]
+    assert json.loads(run("get-table-instances", "t", "--version", "new")[1]) == []
+
+
+def test_what_is_deleted_is_gone(made, run):
+    run("create-instance", "t", "--copy")
+    for words in (
+        ("delete-builder-file", "t", "double"),
+        ("delete-instance", "t", "TEMP_base"),
+        ("delete-instance", "t", ids(made)[0]),
+        ("rename-table", "t", "s"),
+        ("delete-table", "s"),
+        ("delete-code-module", "m"),
+    ):
+        code, _, err = run(*words)
+        assert code == 0, err
+    assert made.get_table_instances() == []
+    assert made.get_code_modules_list() == []
+
+
+def test_texts_may_come_from_the_standard_input(vault, run, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO(CODE))
+    assert run("create-code-module", "--module-name", "m", "--text", "-")[0] == 0
+    assert vault.get_code_module_str("m") == CODE
+
+
+def test_a_paused_process_is_listed_resumed_or_stopped(made, run):
+    Path("code/m.py").write_text(CODE.replace("2 * n", "2 // n"), encoding="utf-8")
+    run("create-instance", "t", "--copy")
+    code, out, err = run("execute-instance", "t", "--process-id", "p 1")
+    assert (code, out) == (1, "")
+    assert "ZeroDivisionError" in err
+    assert "Traceback" not in err
+    assert "m.py, line 9" in err
+    printed = json.loads(run("get-active-processes")[1])
+    assert json.loads(printed["p 1"])["operation"] == "execute_instance"
+    nested = json.loads(run("get-active-processes", "--json")[1])
+    assert nested["p 1"]["data"]["table_name"] == "t"
+    assert run("stop-process", "p 1")[0] == 0
+    assert json.loads(run("get-active-processes")[1]) == {}
+    check_clean(Path.cwd())
+
+
+def test_everything_paused_is_run_by_restart(made, run):
+    Path("code/m.py").write_text(CODE.replace("2 * n", "2 // n"), encoding="utf-8")
+    run("create-instance", "t", "--copy")
+    run("execute-instance", "t", "--process-id", "p")
+    Path("code/m.py").write_text(CODE.replace("2 * n", "3 * n"), encoding="utf-8")
+    assert run("restart")[0] == 0
+    assert made.get_dataframe("t")[0]["twice"].tolist() == [0, 3, 6]
+
+
+def test_a_vault_is_packed_unpacked_and_deleted(made, run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run("compress", "v", "--preset", "0")[:2] == (0, "Compressed → v.tar.xz\n")
+    monkeypatch.setattr("sys.stdin", io.StringIO("no\n"))
+    code, _, err = run("delete-vault", "v")
+    assert (code, err) == (1, "Nothing was changed.\n")
+    assert run("delete-vault", "v", "--yes")[:2] == (0, "Deleted → v\n")
+    assert not Path("v").exists()
+    assert run("decompress", "v.tar.xz")[:2] == (0, "Decompressed → v/\n")
+    assert TableVault("v", "Bo").get_table_instances() == ["t"]
+
+
+def test_the_demonstration(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, err = run("demo", "shown")
+    assert code == 0, err
+    assert "tablevault log" in out
+    vault = TableVault("shown", "Bo")
+    assert vault.get_table_instances() == ["reviews", "moods"]
+    moods = vault.get_dataframe("moods")[0]
+    assert dict(zip(moods["mood"], moods["reviews"], strict=True)) == {
+        "bad": 1,
+        "good": 1,
+        "neutral": 2,
+    }
+    assert len(vault.get_table_instances("reviews")) == 2
+    check_clean(tmp_path / "shown")
+
+
+def test_every_command_can_be_asked_for_help(run):
+    _, listed, _ = run("--help")
+    from tablevault.cli.families import commands
+
+    for name, command in commands().items():
+        assert name in listed
+        code, out, _ = run(name, "--help")
+        assert (code, out.split()[:3]) == (0, ["usage:", "tablevault", name])
+        assert all(argument.options["help"] for argument in command.arguments)
+
+
+def test_a_frame_with_hostile_cells_survives_csv(vault, run):
+    hostile = ['a,"b"', "line\nbreak", "=1+1", "ünï"]
+    with Path("../h.csv").open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([["c"], *([each] for each in hostile)])
+    run("create-table", "h")
+    run("create-instance", "h", "--external-edit")
+    assert run("write-instance", "h", "--csv", "../h.csv")[0] == 0
+    run("get-dataframe", "h", "--output", f"..{os.sep}back.csv")
+    with Path("../back.csv").open(newline="", encoding="utf-8") as file:
+        assert [row[0] for row in csv.reader(file)] == ["c", *hostile]

@@ -1,0 +1,288 @@
+"""How the command finds its vault and its author, and how it ends when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tablevault import TableVault
+from tablevault.cli.families import commands
+from tests.cli.conftest import ROOT
+from tests.looking import check_clean, git, state_of
+
+
+def test_the_vault_is_found_from_a_folder_within(vault, run, monkeypatch):
+    vault.create_table("t")
+    monkeypatch.chdir("tables/t")
+    assert json.loads(run("get-table-instances")[1]) == ["t"]
+
+
+def test_the_author_is_who_git_says(vault, run):
+    run("create-table", "t")
+    assert git(Path.cwd(), "log", "-1", "--format=%an <%ae>").strip() == (
+        "Ana Lund <ana@example.org>"
+    )
+
+
+@pytest.mark.parametrize("words", [("--author", "Bo", "create-table", "t"), ("create-table", "t")])
+def test_the_author_is_as_named(vault, run, monkeypatch, words):
+    monkeypatch.setenv("TABLEVAULT_AUTHOR", "Bo")
+    run(*words)
+    assert git(Path.cwd(), "log", "-1", "--format=%an").strip() == "Bo"
+
+
+def test_options_of_every_command_stand_before_or_after_it(vault, run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run("--db-dir", "v", "create-table", "a")[0] == 0
+    assert run("create-table", "b", "--db-dir", "v", "--author", "Bo")[0] == 0
+    monkeypatch.setenv("TABLEVAULT_DIR", str(tmp_path / "v"))
+    assert json.loads(run("get-table-instances")[1]) == ["a", "b"]
+    assert git(tmp_path / "v", "log", "-2", "--format=%an").split("\n")[0] == "Bo"
+
+
+def test_nobody_is_no_author(vault, run, monkeypatch, tmp_path):
+    (tmp_path / "empty").write_text("", encoding="utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "empty"))
+    before = state_of(Path.cwd())
+    code, out, err = run("create-table", "t")
+    assert (code, out) == (1, "")
+    assert "TABLEVAULT_AUTHOR" in err
+    assert state_of(Path.cwd()) == before
+    assert run("get-table-instances")[0] == 0
+
+
+def test_where_there_is_no_vault(run, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("TABLEVAULT_DIR", raising=False)
+    code, _, err = run("get-table-instances")
+    assert code == 1
+    assert err.startswith(f'TableVault error: There is no vault at "{tmp_path}"')
+    assert "create-vault" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["nope"], "invalid choice: 'nope'"),
+        (["create-table"], "TABLE_NAME"),
+        (["create-table", "t", "--nope"], "--nope"),
+        (["write-instance", "t"], "--csv"),
+        (["write-instance", "t", "--csv", "missing.csv"], "missing.csv"),
+        (["get-dataframe", "t"], "--output"),
+        (["get-dataframe", "t", "--output", "x", "--rows", "many"], "many"),
+        (["get-dataframe", "t", "--output", "x", "--rows", "-1"], "-1"),
+        (["compress", "missing"], "missing"),
+        (["compress", ".", "--preset", "12"], "12"),
+        (["decompress", "missing.tar.xz"], "missing.tar.xz"),
+        (["decompress", "vault.yaml"], ".tar.xz"),
+        (["delete-vault", "missing"], "missing"),
+        (["completion", "tcsh"], "tcsh"),
+    ],
+)
+def test_wrong_arguments_are_two(vault, run, words, said):
+    before = state_of(Path.cwd())
+    code, out, err = run(*words)
+    assert (code, out) == (2, "")
+    assert said in err
+    assert "Traceback" not in err
+    assert state_of(Path.cwd()) == before
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["create-table", "../x"],
+        ["delete-table", "t"],
+        ["get-table-instances", "t"],
+        ["execute-instance", "t"],
+        ["stop-process", "t"],
+        ["get-code-module-str", "t"],
+        ["create-vault", "."],
+        ["get-dataframe", "t", "--output", "x.csv"],
+    ],
+)
+def test_what_is_refused_is_one(vault, run, words):
+    before = state_of(Path.cwd())
+    code, out, err = run(*words)
+    assert (code, out) == (1, "")
+    assert err.startswith("TableVault error: ")
+    assert "Traceback" not in err
+    assert state_of(Path.cwd()) == before
+
+
+def test_the_traceback_is_shown_on_request(vault, run):
+    with pytest.raises(Exception, match="no table"):
+        run("--debug", "delete-table", "t")
+
+
+def test_an_unexpected_error_takes_one_line(vault, run, tmp_path):
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    (tmp_path / "x.csv").write_text("a\n1\n", encoding="utf-8")
+    run("write-instance", "t", "--csv", "../x.csv")
+    code, out, err = run("get-dataframe", "t", "--output", "missing/x.csv")
+    assert (code, out) == (1, "")
+    assert err.startswith("Unexpected error: OSError: ")
+    assert err.count("\n") == 1
+
+
+def test_without_a_command_it_says_what_there_is(run):
+    code, out, _ = run()
+    assert (code, out.split()[0]) == (2, "usage:")
+
+
+SLOW = """
+import pathlib, time
+
+def wait():
+    pathlib.Path("started").touch()
+    time.sleep(100)
+"""
+BUILDER = """builder_type: IndexBuilder
+changed_columns: [n]
+python_function: wait
+code_module: slow
+is_custom: true
+return_type: dataframe
+arguments: {}
+"""
+
+
+def test_ctrl_c_leaves_a_clean_vault(vault):
+    vault.create_code_module("slow", text=SLOW)
+    vault.create_table("t")
+    vault.create_instance("t", builders={"t_index": BUILDER})
+    with subprocess.Popen(
+        [sys.executable, "-m", "tablevault", "execute-instance", "t"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as running:
+        while not Path("started").exists():
+            assert running.poll() is None, running.communicate()
+        Path("started").unlink()
+        running.send_signal(signal.SIGINT)
+        out, err = running.communicate(timeout=30)
+    assert (running.returncode, out) == (130, "")
+    assert err.startswith("Interrupted.")
+    assert "Traceback" not in err
+    check_clean(Path.cwd())
+    assert dict(vault.get_active_processes()) == {}
+    vault.create_builder_file("t", text=BUILDER)
+
+
+def test_who_reads_may_go_away(vault, apart):
+    for number in range(3):
+        vault.create_table(f"t{number}")
+    done = subprocess.run(
+        f"{sys.executable} -m tablevault get-file-tree --metadata-files | head -n 1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (done.stdout.count("\n"), done.stderr) == (1, "")
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["get-table-instances", "--help"], ["get-table-instances"]]
+)
+def test_it_starts_without_pandas(vault, words):
+    program = (
+        "import sys\nfrom tablevault.cli.main import main\n"
+        f"try:\n    main({words!r})\nexcept SystemExit:\n    pass\n"
+        "print({'pandas', 'pyarrow', 'rich', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.splitlines()[-1] == "set()"
+
+
+def test_a_terminal_gets_a_table(vault):
+    vault.create_table("first")
+    leader, follower = pty.openpty()
+    done = subprocess.run(
+        [sys.executable, "-m", "tablevault", "get-table-instances"],
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "60"},
+    )
+    os.close(follower)
+    shown = os.read(leader, 10_000).decode()
+    os.close(leader)
+    assert done.stderr == b""
+    assert "table" in shown
+    assert "first" in shown
+    assert "[" not in shown.replace("\x1b[", "")
+
+
+class TestCompletion:
+    """What a shell is told that it may complete."""
+
+    def ask(self, run, *words: str) -> list[str]:
+        code, out, err = run("__complete", *words)
+        assert (code, err) == (0, "")
+        return out.splitlines()
+
+    def test_commands(self, vault, run):
+        assert self.ask(run, "create-t") == ["create-table"]
+        assert self.ask(run, "") == list(commands())
+        assert "--db-dir" in self.ask(run, "--")
+
+    def test_tables_and_instances(self, vault, run):
+        vault.create_table("apples")
+        vault.create_table("pears")
+        vault.create_instance("pears", version="green")
+        assert self.ask(run, "delete-table", "a") == ["apples"]
+        assert self.ask(run, "delete-instance", "pears", "") == ["TEMP_green"]
+        assert self.ask(run, "get-descriptions", "--table-name", "") == ["apples", "pears"]
+        assert self.ask(run, "get-descriptions", "--table-name", "pears", "--instance-id", "T") == [
+            "TEMP_green"
+        ]
+        assert self.ask(run, "delete-table", "apples", "") == []
+
+    def test_modules_options_and_files(self, vault, run):
+        vault.create_code_module("m", text="A = 1\n")
+        assert self.ask(run, "delete-code-module", "") == ["m"]
+        assert self.ask(run, "create-table", "--mul") == ["--multiple-artifacts"]
+        assert self.ask(run, "compress", "") == [":files"]
+
+    def test_elsewhere(self, vault, run, monkeypatch, tmp_path):
+        vault.create_table("apples")
+        monkeypatch.chdir(tmp_path)
+        assert self.ask(run, "delete-table", "") == []
+        assert self.ask(run, "--db-dir", "v", "delete-table", "") == ["apples"]
+
+    @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+    def test_scripts_are_printed(self, run, shell):
+        assert "__complete" in run("completion", shell)[1]
+
+    def test_bash_completes(self, vault, run, tmp_path):
+        TableVault(Path.cwd(), "Ana").create_table("apples")
+        (tmp_path / "bin").mkdir()
+        program = tmp_path / "bin" / "tablevault"
+        program.write_text(
+            f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tablevault "$@"\n', "utf-8"
+        )
+        program.chmod(0o755)
+        (tmp_path / "script").write_text(run("completion", "bash")[1], encoding="utf-8")
+        ask = "COMP_WORDS=(tablevault delete-table a); COMP_CWORD=2; _tablevault"
+        done = subprocess.run(
+            ["bash", "-c", f'source {tmp_path}/script; {ask}; echo "${{COMPREPLY[@]}}"'],
+            capture_output=True,
+            text=True,
+            check=True,
+            env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
+        )
+        assert done.stdout == "apples\n", done.stderr
