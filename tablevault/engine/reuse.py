@@ -186,13 +186,16 @@ class Reuse:
         if changes:
             return Decision(rows=nothing, reason="; ".join(changes))
         keeps = self._matched != NEW
+        known = int(keeps.sum())
         reasons = []
         if missing := int((~keeps).sum()):
             reasons.append(_count(missing, "new row"))
         for read in reads_of(job.arguments):
             unchanged, said = self._unchanged(read, job, earlier)
             if lost := int((keeps & ~unchanged).sum()):
-                reasons.append(f"{said} changed" + _in_rows(lost, len(keeps)))
+                reasons.append(
+                    f"{said} changed" + _in_rows(lost, int((self._matched != NEW).sum()))
+                )
                 keeps &= unchanged
         whole = job.return_type != "row-wise" or self._reads_itself(job)
         if whole and not (keeps.all() and self.has_same_rows):
@@ -418,5 +421,5 @@ def _count(number: int, what: str) -> str:
 
 
 def _in_rows(number: int, rows: int) -> str:
-    """Say in how many rows, unless it is in all."""
+    """Say in how many of the rows that were there before, unless it is in all of them."""
     return "" if number == rows else f" in {_count(number, 'row')}"
