@@ -193,9 +193,7 @@ class Reuse:
         for read in reads_of(job.arguments):
             unchanged, said = self._unchanged(read, job, earlier)
             if lost := int((keeps & ~unchanged).sum()):
-                reasons.append(
-                    f"{said} changed" + _in_rows(lost, int((self._matched != NEW).sum()))
-                )
+                reasons.append(f"{said} changed" + _in_rows(lost, known))
                 keeps &= unchanged
         whole = job.return_type != "row-wise" or self._reads_itself(job)
         if whole and not (keeps.all() and self.has_same_rows):
