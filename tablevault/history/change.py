@@ -52,6 +52,8 @@ class Change:
     """Branches to remove; their tips become parents of the commit on ``main``."""
     tag: str = ""
     """Full name of a tag for the new commit on ``main``."""
+    tagged: tuple[tuple[str, CommitId], ...] = ()
+    """Full names of further tags, and the commits that they are for."""
     retagged: tuple[tuple[str, str], ...] = ()
     """Pairs of full tag names, old and new."""
     untagged: tuple[str, ...] = ()

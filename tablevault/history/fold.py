@@ -19,7 +19,11 @@ SCHEMA = """
 CREATE TABLE IF NOT EXISTS seen (ref TEXT PRIMARY KEY, commit_id TEXT);
 CREATE TABLE IF NOT EXISTS folded (commit_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS processes (
-    process_id TEXT PRIMARY KEY, operation TEXT, commit_id TEXT, author TEXT, at REAL
+    process_id TEXT PRIMARY KEY, operation TEXT, commit_id TEXT, author TEXT, at REAL, parent TEXT
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS processes_by_parent ON processes (parent);
+CREATE TABLE IF NOT EXISTS undos (
+    process_id TEXT, undone_by TEXT, PRIMARY KEY (process_id, undone_by)
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS tables (
     table_id TEXT, name TEXT, created_at TEXT, PRIMARY KEY (table_id, name)
@@ -42,8 +46,15 @@ CREATE TABLE IF NOT EXISTS inactive (
 CREATE TABLE IF NOT EXISTS revived (
     instance_id TEXT, cause TEXT, PRIMARY KEY (instance_id, cause)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS ended (
+    subject TEXT, cause TEXT, commit_id TEXT, at TEXT, author TEXT, for_good INTEGER,
+    PRIMARY KEY (subject, cause)
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS restored (
+    subject TEXT, cause TEXT, PRIMARY KEY (subject, cause)
+) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS gone (
-    subject TEXT PRIMARY KEY, commit_id TEXT, at TEXT, author TEXT
+    subject TEXT PRIMARY KEY, commit_id TEXT, at TEXT, author TEXT, for_good INTEGER
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS objects (
     oid TEXT, instance_id TEXT, PRIMARY KEY (oid, instance_id)
@@ -51,10 +62,13 @@ CREATE TABLE IF NOT EXISTS objects (
 CREATE INDEX IF NOT EXISTS objects_by_instance ON objects (instance_id);
 """
 """Facts about instances are keyed by ids, so commits may be folded in any order that a merge of
-several histories gives. `gone` holds deleted instances and tables: an instance is gone when its
-table is. `inactive` says which process made an instance inactive, `revived` which process took
-that back: an instance is active when each of its causes was."""
+several histories gives. `ended` says which process ended an instance or a table, `restored` of
+which that was taken back; `gone` has those that are ended by some process still: an instance is
+gone when its table is. What was deleted is gone for good, what an undo ended keeps its objects.
+`inactive` says which process made an instance inactive, `revived` of which that was taken back: an
+instance is active when each of its causes was."""
 
+_STANDS_FOR = ("Operation", "Parent-Process")
 
 TABLES = (
     "seen",
@@ -65,6 +79,9 @@ TABLES = (
     "instances",
     "inactive",
     "revived",
+    "undos",
+    "ended",
+    "restored",
     "gone",
     "objects",
 )
@@ -86,8 +103,8 @@ def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
 _SET = {
     table: ", ".join(f"{name} = excluded.{name}" for name in names.split())
     for table, names in {
-        "processes": "operation commit_id author at",
-        "gone": "commit_id at author",
+        "processes": "operation commit_id author at parent",
+        "ended": "commit_id at author for_good",
         "instances": "table_id table_name version commit_id materialized_at success",
     }.items()
 }
@@ -111,20 +128,52 @@ def fold_commits(
 def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:
     """Enter into the index what the trailers of `commit` say."""
     message = commit.message
-    if process := message.first("Vault-Process"):
+    process = message.first("Vault-Process")
+    if process and not message.first("Vault-Step"):
+        operation, parent = (message.first(f"Vault-{key}") for key in _STANDS_FOR)
         connection.execute(
-            _earliest("processes", "process_id", "at", columns=5),
-            (process, message.first("Vault-Operation"), commit.id, commit.author, commit.at),
+            _earliest("processes", "process_id", "at", columns=6),
+            (process, operation, commit.id, commit.author, commit.at, parent),
         )
     if instance_id := message.first("Vault-Instance"):
         _fold_instance(connection, repository, commit, instance_id)
     _fold_activity(connection, message)
-    for subject in message.every("Vault-Deletes"):
-        connection.execute(
-            _earliest("gone", "subject", "at", columns=4),
-            (subject, commit.id, message.first("Vault-Time"), commit.author),
-        )
+    _fold_ends(connection, commit)
     _fold_table(connection, commit)
+
+
+def _fold_ends(connection: sqlite3.Connection, commit: Commit) -> None:
+    """Enter which instances and tables an operation ended, or brought back, and what it undid."""
+    message = commit.message
+    process, at = message.first("Vault-Process"), message.first("Vault-Time")
+    for trailer, for_good in (("Vault-Deletes", True), ("Vault-Withdraws", False)):
+        for subject in message.every(trailer):
+            connection.execute(
+                _earliest("ended", "subject, cause", "at", columns=6),
+                (subject, process, commit.id, at, commit.author, for_good),
+            )
+            _settle(connection, subject)
+    for subject in message.every("Vault-Restores"):
+        connection.execute(
+            "INSERT OR IGNORE INTO restored VALUES (?, ?)",
+            (subject, message.first("Vault-Undoes")),
+        )
+        _settle(connection, subject)
+    connection.executemany(
+        "INSERT OR IGNORE INTO undos VALUES (?, ?)",
+        [(undone, process) for undone in message.every("Vault-Undoes")],
+    )
+
+
+def _settle(connection: sqlite3.Connection, subject: str) -> None:
+    """Say anew whether an instance or a table is gone: look-ups need it in one row."""
+    connection.execute("DELETE FROM gone WHERE subject = ?", (subject,))
+    connection.execute(
+        "INSERT INTO gone SELECT subject, commit_id, at, author, for_good FROM ended "
+        "WHERE subject = ? AND (subject, cause) NOT IN (SELECT subject, cause FROM restored "
+        "WHERE subject = ended.subject) ORDER BY for_good DESC, at, commit_id LIMIT 1",
+        (subject,),
+    )
 
 
 def _fold_activity(connection: sqlite3.Connection, message: Message) -> None:
@@ -132,27 +181,36 @@ def _fold_activity(connection: sqlite3.Connection, message: Message) -> None:
 
     What a child deactivated at the start of an execution was deactivated by the execution.
     """
-    is_child = message.first("Vault-Operation") == DEACTIVATION
-    cause = message.first("Vault-Parent-Process" if is_child else "Vault-Process")
-    for table, trailer in (("inactive", "Vault-Deactivates"), ("revived", "Vault-Reactivates")):
+    cause = cause_in(message)
+    undone = message.first("Vault-Cause") or cause
+    for table, trailer, why in (
+        ("inactive", "Vault-Deactivates", cause),
+        ("revived", "Vault-Reactivates", undone),
+    ):
         connection.executemany(
             f"INSERT OR IGNORE INTO {table} VALUES (?, ?)",  # noqa: S608 - constants
-            [(instance_id, cause) for instance_id in message.every(trailer)],
+            [(instance_id, why) for instance_id in message.every(trailer)],
         )
+
+
+def cause_in(message: Message) -> str:
+    """Give the process that counts as the one that made instances inactive."""
+    is_child = message.first("Vault-Operation") == DEACTIVATION
+    return message.first("Vault-Parent-Process" if is_child else "Vault-Process")
 
 
 def _fold_table(connection: sqlite3.Connection, commit: Commit) -> None:
     """Enter what `commit` says of the table itself."""
     message = commit.message
-    operation = message.first("Vault-Operation")
-    if operation not in ("create_table", "rename_table"):
+    is_rename = bool(message.first("Vault-Renames"))
+    if message.first("Vault-Operation") != "create_table" and not is_rename:
         return
     table_id, name = message.first("Vault-Table-Id"), message.first("Vault-Table")
     connection.execute(
         "INSERT OR IGNORE INTO tables VALUES (?, ?, ?)",
         (table_id, name, message.first("Vault-Created") or message.first("Vault-Time")),
     )
-    if operation == "rename_table":
+    if is_rename:
         connection.execute(
             "INSERT OR IGNORE INTO renames VALUES (?, ?, ?, ?, ?)",
             (commit.id, table_id, message.first("Vault-Renames"), name, commit.at),
@@ -180,11 +238,11 @@ def _fold_instance(
     snapshot = Snapshot(repository, commit.id)
     connection.executemany(
         "INSERT OR IGNORE INTO objects VALUES (?, ?)",
-        [(pointer.oid, instance_id) for pointer in _pointers(snapshot, commit, instance_id)],
+        [(pointer.oid, instance_id) for pointer in pointers_of(snapshot, commit, instance_id)],
     )
 
 
-def _pointers(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Pointer]:
+def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Pointer]:
     """List the pointers of an instance where it was made: dataframe and artifacts."""
     table = commit.message.first("Vault-Table")
     version = commit.message.first("Vault-Version")

@@ -20,7 +20,8 @@ _ACTIVE = (
 _COLUMNS = (
     "instances.instance_id, table_id, table_name, version, instances.commit_id, "
     f"materialized_at, success, {_ACTIVE}, "
-    "COALESCE(gone.at, table_gone.at), COALESCE(gone.author, table_gone.author)"
+    "COALESCE(gone.at, table_gone.at), COALESCE(gone.author, table_gone.author), "
+    "COALESCE(gone.for_good, table_gone.for_good)"
 )
 _FROM = (
     "instances LEFT JOIN gone ON gone.subject = instances.instance_id "
@@ -28,6 +29,7 @@ _FROM = (
 )
 _TRIES = 5
 _STANDS = "gone.at IS NULL AND table_gone.at IS NULL"
+_KEEPS_OBJECTS = "NOT COALESCE(gone.for_good, 0) AND NOT COALESCE(table_gone.for_good, 0)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +47,8 @@ class IndexedInstance:
     active: bool
     deleted_at: str
     deleted_by: str
+    withdrawn: bool
+    """It is gone because its making was undone, and keeps its objects."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +60,7 @@ class IndexedProcess:
     commit: CommitId
     author: str
     at: float
+    parent: str
 
 
 class Index:
@@ -81,6 +86,16 @@ class Index:
             )
         return self._instances(f"table_id = ? AND {_STANDS}", (table_id,))
 
+    def instances_with(self, table_id: TableId) -> list[IndexedInstance]:
+        """List the instances that are gone with their table alone, or not at all."""
+        return self._instances("table_id = ? AND gone.at IS NULL", (table_id,))
+
+    def withdrawn(self, table_id: TableId) -> list[IndexedInstance]:
+        """List the instances of a table that were undone, and keep their objects."""
+        return self._instances(
+            "table_id = ? AND gone.at IS NOT NULL AND NOT gone.for_good", (table_id,)
+        )
+
     def latest(
         self, table_id: TableId, version: str = "", *, active: bool, successful: bool
     ) -> IndexedInstance | None:
@@ -100,6 +115,38 @@ class Index:
         """List the instances that a process made inactive, whether or not it took that back."""
         rows = self._query("SELECT instance_id FROM inactive WHERE cause = ?", (process_id,))
         return [InstanceId(row[0]) for row in rows]
+
+    def still_deactivated_by(self, process_id: str) -> list[InstanceId]:
+        """List the instances that a process made inactive, where that was not taken back."""
+        rows = self._query(
+            "SELECT instance_id FROM inactive LEFT JOIN revived USING (instance_id, cause)"
+            " WHERE inactive.cause = ? AND revived.cause IS NULL ORDER BY instance_id",
+            (process_id,),
+        )
+        return [InstanceId(row[0]) for row in rows]
+
+    def deactivation(self, instance_id: str) -> str:
+        """Give a process that made an instance inactive, where that stands; else ""."""
+        rows = self._query(
+            "SELECT inactive.cause FROM inactive LEFT JOIN revived USING (instance_id, cause)"
+            " WHERE instance_id = ? AND revived.cause IS NULL",
+            (instance_id,),
+        )
+        return str(rows[0][0]) if rows else ""
+
+    def undone_by(self, process_id: str) -> str:
+        """Give the process that undid another one, unless that was undone itself; else ""."""
+        rows = self._query("SELECT undone_by FROM undos WHERE process_id = ?", (process_id,))
+        return next((row[0] for row in rows if not self.undone_by(row[0])), "")
+
+    def children(self, process_id: str) -> list[IndexedProcess]:
+        """List the operations that were done within another one, oldest first."""
+        return self._processes("parent", process_id, with_temps=True)
+
+    def end_of(self, subject: str) -> CommitId | None:
+        """Give the commit that ended an instance or a table, None when it is there."""
+        rows = self._query("SELECT commit_id FROM gone WHERE subject = ?", (subject,))
+        return CommitId(rows[0][0]) if rows else None
 
     def table_of_deleted(self, name: str) -> TableId | None:
         """Find the table that carried `name` last, deleted ones included."""
@@ -127,24 +174,11 @@ class Index:
 
     def process(self, process_id: str) -> IndexedProcess | None:
         """Find an operation that ended with a commit."""
-        sql = (
-            "SELECT process_id, operation, commit_id, author, at FROM processes"
-            " WHERE process_id = ?"
+        # Operations on temporary instances are commits on branches, not yet on main.
+        rows = self._processes("process_id", process_id) or self._processes(
+            "process_id", process_id, with_temps=True
         )
-        rows = self._query(sql, (process_id,))
-        if not rows:
-            # Operations on temporary instances are commits on branches, not yet on main.
-            rows = self._query(sql, (process_id,), with_temps=True)
-        if not rows:
-            return None
-        row = rows[0]
-        return IndexedProcess(
-            process_id=row[0],
-            operation=row[1],
-            commit=CommitId(row[2]),
-            author=row[3],
-            at=float(row[4]),
-        )
+        return rows[0] if rows else None
 
     def objects_of(self, instance_id: InstanceId) -> set[ObjectId]:
         """List the objects of an instance: its dataframe and its artifacts."""
@@ -152,13 +186,13 @@ class Index:
         return {ObjectId(row[0]) for row in rows}
 
     def still_needed(self, oids: Iterable[ObjectId]) -> set[ObjectId]:
-        """Keep of `oids` those that some instance which is not deleted needs."""
+        """Keep of `oids` those that some instance which is not deleted for good needs."""
         return {
             oid
             for oid in oids
             if self._query(
                 f"SELECT 1 FROM objects CROSS JOIN {_FROM} WHERE oid = ?"  # noqa: S608 - constants
-                f" AND instances.instance_id = objects.instance_id AND {_STANDS} LIMIT 1",
+                f" AND instances.instance_id = objects.instance_id AND {_KEEPS_OBJECTS} LIMIT 1",
                 (oid,),
             )
         }
@@ -192,6 +226,29 @@ class Index:
                 active=bool(row[7]),
                 deleted_at=row[8] or "",
                 deleted_by=row[9] or "",
+                withdrawn=row[10] == 0,
+            )
+            for row in rows
+        ]
+
+    def _processes(
+        self, column: str, wanted: str, *, with_temps: bool = False
+    ) -> list[IndexedProcess]:
+        """Read operations by their id or their parent, oldest first."""
+        rows = self._query(
+            "SELECT process_id, operation, commit_id, author, at, parent FROM processes"
+            f" WHERE {column} = ? ORDER BY at, process_id",  # noqa: S608 - a constant
+            (wanted,),
+            with_temps=with_temps,
+        )
+        return [
+            IndexedProcess(
+                process_id=row[0],
+                operation=row[1],
+                commit=CommitId(row[2]),
+                author=row[3],
+                at=float(row[4]),
+                parent=row[5],
             )
             for row in rows
         ]

@@ -29,6 +29,7 @@ class Graft:
     path: str
     source: str
     is_tree: bool = True
+    executable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +73,8 @@ def _leaf(repo: pygit2.Repository, edit: Edit, written: list[pygit2.Oid]) -> _Le
             written.append(repo.create_blob(edit.data))
             return written[-1], int(mode)
         case Graft():
-            mode = FileMode.TREE if edit.is_tree else FileMode.BLOB
+            mode = FileMode.BLOB_EXECUTABLE if edit.executable else FileMode.BLOB
+            mode = FileMode.TREE if edit.is_tree else mode
             return pygit2.Oid(hex=edit.source), int(mode)
         case Remove():
             return None

@@ -23,6 +23,7 @@ from tablevault.journal.journal import Journal
 from tablevault.journal.record import Json, Record, Request
 from tablevault.journal.recovery import finish_moves, follow, roll_back
 from tablevault.names import CommitId, ProcessId, TempRef
+from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
 
 _log = logging.getLogger("tablevault")
@@ -107,6 +108,14 @@ class Operation:
             made = (*self.record.made, *store.missing(drafts))
             self._update(replace(self.record, pins=pins, made=made))
             store.keep(drafts)
+
+    def pin(self, pointers: Sequence[Pointer]) -> list[Pointer]:
+        """Keep objects from being deleted until the operation ends; give those that are missing."""
+        store = self._journal.store
+        with store.locked():
+            pins = (*self.record.pins, *(pointer.oid for pointer in pointers))
+            self._update(replace(self.record, pins=tuple(dict.fromkeys(pins))))
+            return [pointer for pointer in pointers if not store.has(pointer)]
 
     def drafted(self, temp: TempRef) -> TempDraft:
         """Take what was edited by hand in the face of `temp` into a commit on its branch.

@@ -232,7 +232,9 @@ def _plan(
                 onto=draft.commit,
                 edits=tuple(branch_edits),
                 message=operation_message(
-                    operation, f"{subject}, result", [("Table", table), ("Version", version)]
+                    operation,
+                    f"{subject}, result",
+                    [("Table", table), ("Version", version), ("Step", "result")],
                 ),
                 merged=True,
             ),

@@ -113,32 +113,48 @@ def perform_rename(vault: Vault, request: Request, process_id: str) -> ProcessId
         return [alone(table_hold(name, exclusive=True)) for name in (old, new)]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        drafts = _drafted_temps(vault, operation, old)
+        drafts = drafted_temps(vault, operation, old)
 
         def plan(snapshot: Snapshot, at: float) -> Change:
             _refuse_taken(snapshot, new)
             document = find_table(vault, snapshot, old)
-            subject = f"{old}: rename to {new}"
-            pairs = [
-                ("Table", new),
-                ("Renames", old),
-                ("Table-Id", document.id),
-                ("Created", document.created_at),
-                ("Time", timestamp(at)),
-            ]
-            instances = vault.journal.index.instances(document.id)
-            return Change(
-                message=operation_message(operation, subject, pairs),
-                main=_moved_folder(snapshot, old, new),
-                branches=tuple(_renamed(vault, draft, new) for draft in drafts),
-                retagged=tuple(
-                    (tag_ref(old, item.instance_id), tag_ref(new, item.instance_id))
-                    for item in instances
-                ),
-            )
+            pairs = rename_pairs(document, old, new, at)
+            message = operation_message(operation, f"{old}: rename to {new}", pairs)
+            return renaming(vault, snapshot, drafts, (old, new), message)
 
         operation.publish(plan)
     return operation.process_id
+
+
+def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list[tuple[str, str]]:
+    """Give the trailers of a renaming."""
+    return [
+        ("Table", new),
+        ("Renames", old),
+        ("Table-Id", document.id),
+        ("Created", document.created_at),
+        ("Time", timestamp(at)),
+    ]
+
+
+def renaming(
+    vault: Vault,
+    snapshot: Snapshot,
+    drafts: Sequence[TempDraft],
+    names: tuple[str, str],
+    message: Message,
+) -> Change:
+    """Move a table from the first of two names to the second."""
+    old, new = names
+    instances = vault.journal.index.instances(find_table(vault, snapshot, old).id)
+    return Change(
+        message=message,
+        main=_moved_folder(snapshot, old, new),
+        branches=tuple(_renamed(vault, draft, new) for draft in drafts),
+        retagged=tuple(
+            (tag_ref(old, item.instance_id), tag_ref(new, item.instance_id)) for item in instances
+        ),
+    )
 
 
 def delete_table(vault: Vault, table: str, *, process_id: str) -> ProcessId:
@@ -156,16 +172,20 @@ def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId
         return [alone(table_hold(table, exclusive=True))]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        drafts = _drafted_temps(vault, operation, table)
+        drafts = drafted_temps(vault, operation, table)
         instances: list[IndexedInstance] = []
+        withdrawn: list[IndexedInstance] = []
 
         def plan(snapshot: Snapshot, at: float) -> Change:
             document = find_table(vault, snapshot, table)
             instances[:] = vault.journal.index.instances(document.id)
+            withdrawn[:] = vault.journal.index.withdrawn(document.id)
             pairs = [
                 ("Table", table),
                 ("Table-Id", document.id),
                 ("Deletes", document.id),
+                # In the order of the parents of the commit, after the first.
+                *(("Temp", draft.temp.version) for draft in drafts),
                 ("Time", timestamp(at)),
             ]
             return Change(
@@ -176,7 +196,7 @@ def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId
             )
 
         operation.publish(plan)
-        forget_objects(vault, operation, instances)
+        forget_objects(vault, operation, [*instances, *withdrawn])
     return operation.process_id
 
 
@@ -212,7 +232,7 @@ def _refuse_taken(snapshot: Snapshot, table: str) -> None:
         )
 
 
-def _drafted_temps(vault: Vault, operation: Operation, table: str) -> list[TempDraft]:
+def drafted_temps(vault: Vault, operation: Operation, table: str) -> list[TempDraft]:
     """Take in what was edited by hand in the temporary instances of a table."""
     temps = [temp_of_ref(ref) for ref in vault.journal.repository.temp_refs()]
     return [operation.drafted(temp) for temp in temps if temp is not None and temp.table == table]

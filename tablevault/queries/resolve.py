@@ -57,6 +57,14 @@ def find_instance(
             table=table,
             instance=instance_id,
         )
+    if found.withdrawn:
+        raise TVArgumentError(
+            f'The making of instance "{instance_id}" of table "{table}" was undone at '
+            f"{found.deleted_at} by {found.deleted_by}.",
+            "undo takes that back, too, when it is given the process id of the undoing.",
+            table=table,
+            instance=instance_id,
+        )
     if found.deleted_at:
         raise TVArgumentError(
             f'Instance "{instance_id}" of table "{table}" was deleted at {found.deleted_at} by '
