@@ -577,6 +577,43 @@ class TableVault:
             self._vault, to_stop_process_id, force=force, keep=materialize, process_id=process_id
         )
 
+    def undo(self, process_id: str, *, undo_process_id: str = "") -> str:
+        """Take one operation back, by a new commit; what happened stays in history.
+
+        What it changed is again as it was before, and nothing else: a temporary instance that was
+        executed is there once more, the instance that was made of it is gone. An undo can be
+        undone in its turn, then the operation has happened again.
+
+        Parameters
+        ----------
+        process_id : str
+            The operation: the id that it returned, the trailer ``Vault-Process`` of its commit.
+        undo_process_id : str, keyword only, default ""
+            Id under which this operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id of this operation.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such process.
+        TVProcessError
+            Nothing is changed, because the operation
+
+            - was undone already, has not ended, or left no commit;
+            - is not the last one to change something: the error names the later one (facts
+              ``blocking``, ``operation``, ``author``, ``at``), which has to be undone first;
+            - was an execution whose functions used the vault: they are named, and have to be
+              undone first;
+            - deleted something whose dataframes or artifacts are gone for good.
+        TVLockError
+            Something that would change is held by another process for too long.
+        """
+        return operations.undo.undo(self._vault, process_id, process_id=undo_process_id)
+
     def get_active_processes(self) -> Mapping[str, ActiveProcess]:
         """Give the processes that have not ended, by id, oldest first.
 

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from tablevault import operations, queries
-from tablevault.cli.command import JSON, PROCESS_ID, Command, positional, switch
+from tablevault.cli.command import JSON, PROCESS_ID, Command, option, positional, switch
 from tablevault.cli.output import Listing
 from tablevault.cli.place import Place
 
@@ -30,6 +30,11 @@ def _stop(place: Place, given: argparse.Namespace) -> object:
         keep=given.materialize,
         process_id=given.process_id,
     )
+
+
+def _undo(place: Place, given: argparse.Namespace) -> object:
+    """Take an operation back."""
+    return operations.undo.undo(place.vault(), given.process_id, process_id=given.undo_process_id)
 
 
 def _is_complete(place: Place, given: argparse.Namespace) -> object:
@@ -101,6 +106,15 @@ COMMANDS = (
             switch("force", "end it although it runs"),
             switch("materialize", "make an instance of the rows that it has computed"),
             PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="undo",
+        summary="take one operation back, by a new commit",
+        run=_undo,
+        arguments=(
+            positional("process_id", "the operation", "process"),
+            option("undo-process-id", "id of this process, so that it can be taken up again"),
         ),
     ),
     Command(

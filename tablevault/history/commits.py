@@ -162,8 +162,7 @@ def _tag_moves(repository: Repository, change: Change, commit: CommitId) -> list
     if change.tag:
         moves.append(RefMove(ref=change.tag, old=repository.tip(change.tag), new=commit))
     moves.extend(
-        RefMove(ref=tag, old=repository.tip(tag), new=commit_id)
-        for tag, commit_id in change.tagged
+        RefMove(ref=tag, old=repository.tip(tag), new=commit_id) for tag, commit_id in change.tagged
     )
     moves.extend(
         RefMove(ref=tag, old=at, new=None)

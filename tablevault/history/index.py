@@ -125,14 +125,14 @@ class Index:
         )
         return [InstanceId(row[0]) for row in rows]
 
-    def deactivation(self, instance_id: str) -> str:
-        """Give a process that made an instance inactive, where that stands; else ""."""
+    def deactivations(self, instance_id: str) -> list[str]:
+        """List the processes that made an instance inactive, where that was not taken back."""
         rows = self._query(
             "SELECT inactive.cause FROM inactive LEFT JOIN revived USING (instance_id, cause)"
-            " WHERE instance_id = ? AND revived.cause IS NULL",
+            " WHERE instance_id = ? AND revived.cause IS NULL ORDER BY inactive.cause",
             (instance_id,),
         )
-        return str(rows[0][0]) if rows else ""
+        return [str(row[0]) for row in rows]
 
     def undone_by(self, process_id: str) -> str:
         """Give the process that undid another one, unless that was undone itself; else ""."""
@@ -226,7 +226,7 @@ class Index:
                 active=bool(row[7]),
                 deleted_at=row[8] or "",
                 deleted_by=row[9] or "",
-                withdrawn=row[10] == 0,
+                withdrawn=bool(row[8]) and not row[10],
             )
             for row in rows
         ]
@@ -236,8 +236,8 @@ class Index:
     ) -> list[IndexedProcess]:
         """Read operations by their id or their parent, oldest first."""
         rows = self._query(
-            "SELECT process_id, operation, commit_id, author, at, parent FROM processes"
-            f" WHERE {column} = ? ORDER BY at, process_id",  # noqa: S608 - a constant
+            "SELECT process_id, operation, commit_id, author, at, parent"  # noqa: S608 - a constant
+            f" FROM processes WHERE {column} = ? ORDER BY at, process_id",
             (wanted,),
             with_temps=with_temps,
         )

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         tables as tables,
     )
     from tablevault.operations import (
+        undo as undo,
+    )
+    from tablevault.operations import (
         vaults as vaults,
     )
     from tablevault.operations import (

@@ -9,7 +9,7 @@ from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.journal.record import Record, Request
 from tablevault.journal.recovery import roll_back, roll_forward
 from tablevault.names import ProcessId
-from tablevault.operations import builders, code, execute, instances, stop, tables
+from tablevault.operations import builders, code, execute, instances, stop, tables, undo
 from tablevault.vault import Vault
 
 Perform = Callable[[Vault, Request, str], object]
@@ -88,5 +88,6 @@ _PERFORM: Mapping[str, Perform] = {
     "delete_code_module": code.perform_delete,
     "execute_instance": execute.perform,
     _STOP: stop.perform,
+    "undo": undo.perform,
 }
 """By the name of the operation; write_instance is not here: its frame died with its caller."""

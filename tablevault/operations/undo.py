@@ -1,0 +1,199 @@
+"""Take one operation back, by a new commit; undo that, and it has happened again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tablevault.history.change import Change
+from tablevault.history.documents import timestamp
+from tablevault.history.fold import DEACTIVATION
+from tablevault.history.message import Message
+from tablevault.history.snapshot import Snapshot
+from tablevault.journal.beginning import taken_up
+from tablevault.journal.locks import (
+    alone,
+    artifacts_hold,
+    code_hold,
+    instance_hold,
+    table_hold,
+    temp_hold,
+)
+from tablevault.journal.operation import Operation, running
+from tablevault.journal.record import Hold, Request
+from tablevault.names import CODE_DIR, ProcessId, table_document
+from tablevault.operations.messages import operation_message
+from tablevault.operations.tables import drafted_temps, rename_pairs, renaming
+from tablevault.operations.undo_main import Main, plan_main
+from tablevault.operations.undo_temps import bring_back_artifacts, plan_temps
+from tablevault.queries.effect import UNDO, Effect, effect_of, find_operation
+from tablevault.queries.since import path_changed, refusal, table_changed
+from tablevault.vault import Vault
+
+
+def undo(vault: Vault, target: str, *, process_id: str) -> ProcessId:
+    """Take back what a process did."""
+    request = Request(operation=UNDO, arguments={"process_id": target})
+    return perform(vault, taken_up(vault.journal, request, process_id), process_id)
+
+
+def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
+    """Take back what the process did that is asked for."""
+    target = request.text("process_id")
+
+    def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
+        return _holds(_find(vault, target))
+
+    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        done: list[Effect] = []
+
+        def plan(snapshot: Snapshot, at: float) -> Change:
+            done[:] = [_find(vault, target)]
+            return _plan(vault, operation, snapshot, done[0], at)
+
+        operation.publish(plan)
+        bring_back_artifacts(vault, done[0])
+    return operation.process_id
+
+
+def _find(vault: Vault, target: str) -> Effect:
+    """Find what an operation did; refuse what is undone, or part of something that is not.
+
+    Raises
+    ------
+    TVArgumentError
+        No process has that id.
+    TVProcessError
+        It cannot be undone.
+    """
+    index = vault.journal.index
+    process = find_operation(vault, target)
+    effect = effect_of(vault, process)
+    if by := index.undone_by(process.process_id):
+        raise refusal(
+            effect, f'undo "{by}" has done that', f"To have it again: undo({by!r}).", blocking=by
+        )
+    parent = index.process(process.parent) if process.operation == DEACTIVATION else None
+    if parent is not None and not index.undone_by(parent.process_id):
+        raise refusal(
+            effect,
+            f'it is the beginning of {parent.operation} "{parent.process_id}"',
+            f"Undo that: undo({parent.process_id!r}).",
+            blocking=parent.process_id,
+        )
+    within = [
+        child
+        for child in index.children(process.process_id)
+        if child.operation != DEACTIVATION and not index.undone_by(child.process_id)
+    ]
+    if within:
+        listed = ", ".join(f'{child.operation} "{child.process_id}"' for child in within[::-1])
+        raise refusal(
+            effect,
+            f"functions that it called have used the vault: {listed}",
+            "Undo these first, in this order.",
+            blocking=within[-1].process_id,
+        )
+    return effect
+
+
+def _holds(effect: Effect) -> list[Hold]:
+    """Claim whatever changes."""
+    table = effect.table
+    if effect.renamed is not None:
+        return [alone(table_hold(name, exclusive=True)) for name in effect.renamed]
+    if effect.is_of_table or effect.deactivated or effect.reactivated:
+        return [alone(table_hold(table, exclusive=True))]
+    holds = [temp_hold(temp.ref.table, temp.ref.version) for temp in effect.temps]
+    subjects = (*effect.made, *effect.ended)
+    holds.extend(instance_hold(table, each, exclusive=True) for each in subjects)
+    paths = [each.path for each in effect.paths]
+    if any(path.startswith(f"{CODE_DIR}/") for path in paths):
+        holds.append(code_hold(exclusive=True))
+    if table and table_document(table) in paths:
+        holds.append(artifacts_hold(table))
+    return holds
+
+
+def _plan(
+    vault: Vault, operation: Operation, snapshot: Snapshot, effect: Effect, at: float
+) -> Change:
+    """Plan the commit, on whatever was done since."""
+    if effect.renamed is not None:
+        return _plan_renaming(vault, operation, snapshot, effect, at)
+    _refuse_other_table(vault, effect, snapshot)
+    main = plan_main(vault, operation, snapshot, effect)
+    message = _message(operation, effect, main, at)
+    step = operation_message(
+        operation,
+        message.subject,
+        [("Table", effect.table), ("Step", "temporary instance")],
+    )
+    temps = plan_temps(vault, operation, effect, step)
+    return Change(
+        message=message,
+        main=main.edits,
+        branches=temps.branches,
+        removed=temps.removed,
+        tagged=main.tagged,
+        untagged=main.untagged,
+        needs=(*main.needs, *temps.needs),
+    )
+
+
+def _plan_renaming(
+    vault: Vault, operation: Operation, snapshot: Snapshot, effect: Effect, at: float
+) -> Change:
+    """Give a table back the name that it had, with all that was made in it since."""
+    assert effect.renamed is not None
+    old, new = effect.renamed
+    if not snapshot.has_table(new) or snapshot.table(new).id != effect.table_id:
+        raise table_changed(vault, effect, snapshot, new)
+    if snapshot.has_table(old):
+        raise path_changed(vault, effect, snapshot, table_document(old))
+    pairs = rename_pairs(snapshot.table(new), new, old, at)
+    message = operation_message(
+        operation,
+        _subject(effect),
+        [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]],
+    )
+    drafts = drafted_temps(vault, operation, new)
+    return renaming(vault, snapshot, drafts, (new, old), message)
+
+
+def _refuse_other_table(vault: Vault, effect: Effect, snapshot: Snapshot) -> None:
+    """Refuse when the table was renamed or deleted since; another one may carry its name."""
+    table = effect.table
+    if not table or effect.is_of_table:
+        return
+    then = Snapshot(vault.journal.repository, effect.commit.id).table(table)
+    if not snapshot.has_table(table) or snapshot.table(table).id != then.id:
+        raise table_changed(vault, effect, snapshot, table)
+
+
+def _message(operation: Operation, effect: Effect, main: Main, at: float) -> Message:
+    """Write the message of the commit."""
+    told = effect.commit.message
+    return operation_message(
+        operation,
+        _subject(effect),
+        [
+            ("Undoes", effect.process.process_id),
+            ("Cause", effect.cause if effect.deactivated else ""),
+            ("Table", effect.table),
+            ("Table-Id", main.table_id),
+            ("Version", told.first("Vault-Version")),
+            *(("Withdraws", subject) for subject in effect.made),
+            *(("Restores", subject) for subject in effect.ended),
+            *(("Deactivates", each) for each in effect.reactivated),
+            *(("Reactivates", each) for each in effect.deactivated),
+            ("Time", timestamp(at)),
+        ],
+    )
+
+
+def _subject(effect: Effect) -> str:
+    """Say what is taken back; an undo that is undone is a redo."""
+    subject = effect.commit.message.subject
+    if subject.startswith("undo: "):
+        return f"redo: {subject.removeprefix('undo: ')}"
+    return f"undo: {subject.removeprefix('redo: ')}"

@@ -1,0 +1,227 @@
+"""What an undo does to temporary instances: they go, come back, or get files back."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass, field
+
+from tablevault.errors import TVFileError
+from tablevault.history.change import BranchChange, RemovedBranch
+from tablevault.history.differences import differences, edits_for, entry_at
+from tablevault.history.message import Message
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit, Graft, Remove
+from tablevault.journal.operation import Operation
+from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path, instance_dir, temp_of_ref
+from tablevault.objects.pointer import Pointer
+from tablevault.objects.store import hash_file
+from tablevault.operations.tables import removed_branch
+from tablevault.queries.effect import Effect, TempEffect
+from tablevault.queries.since import refusal, temp_changed
+from tablevault.vault import Vault
+
+
+@dataclass(slots=True, kw_only=True)
+class Temps:
+    """What becomes of branches."""
+
+    made: list[BranchChange] = field(default_factory=list)
+    gone: list[RemovedBranch] = field(default_factory=list)
+    needed: list[Pointer] = field(default_factory=list)
+
+    @property
+    def branches(self) -> tuple[BranchChange, ...]:
+        """Branches that get a commit."""
+        return tuple(self.made)
+
+    @property
+    def removed(self) -> tuple[RemovedBranch, ...]:
+        """Branches that are removed."""
+        return tuple(self.gone)
+
+    @property
+    def needs(self) -> tuple[Pointer, ...]:
+        """Objects that temporary instances need."""
+        return tuple(self.needed)
+
+
+def plan_temps(vault: Vault, operation: Operation, effect: Effect, message: Message) -> Temps:
+    """Plan what becomes of temporary instances; each has to be as the operation left it.
+
+    Raises
+    ------
+    TVProcessError
+        One was changed since, by another operation or by hand.
+    """
+    temps = Temps()
+    _refuse_others(vault, effect)
+    for each in effect.temps:
+        tip = vault.journal.repository.tip(each.ref.ref)
+        if (tip is None) != (each.new is None):
+            raise temp_changed(vault, effect, each.ref, tip)
+        if not each.is_whole:
+            temps.made.append(_with_files(vault, operation, effect, each, message))
+        elif tip is None:
+            assert each.old is not None
+            temps.made.append(
+                BranchChange(
+                    temp=each.ref,
+                    tip=None,
+                    onto=each.old,
+                    edits=_folder_of(vault, each, each.old),
+                    message=message,
+                    fresh=True,
+                )
+            )
+        else:
+            _take_away(vault, operation, effect, each, (temps, message))
+        if each.is_whole and each.old is not None:
+            temps.needed.extend(_frame_of(vault, operation, effect, each, each.old))
+    return temps
+
+
+def bring_back_artifacts(vault: Vault, effect: Effect) -> None:
+    """Put the artifacts of an instance that was written back where its author had put them."""
+    faces, repository = vault.journal.faces, vault.journal.repository
+    commit = effect.commit
+    for each in effect.temps:
+        made = Snapshot(repository, commit.id).instance(each.ref.table, each.ref.version)
+        if not effect.made or each.old is None or made is None or not made.external_edit:
+            continue
+        folder = faces.artifacts(each.ref)
+        for name, pointer in _artifacts(vault, commit.id, each).items():
+            target = folder / name
+            if not target.exists() and vault.store.has(pointer):
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(vault.store.file(pointer), target)
+
+
+def _refuse_others(vault: Vault, effect: Effect) -> None:
+    """Refuse to take a table away in which temporary instances were made since."""
+    if not effect.is_of_table or effect.table_id not in effect.made:
+        return
+    known = {each.ref for each in effect.temps}
+    for ref, tip in vault.journal.repository.temp_refs().items():
+        temp = temp_of_ref(ref)
+        if temp is not None and temp.table == effect.table and temp not in known:
+            raise temp_changed(vault, effect, temp, tip)
+
+
+def _with_files(
+    vault: Vault, operation: Operation, effect: Effect, each: TempEffect, message: Message
+) -> BranchChange:
+    """Give files of a temporary instance back the text that they had."""
+    repository = vault.journal.repository
+    draft = operation.drafted(each.ref)
+    folder = instance_dir(each.ref.table, each.ref.version)
+    now = Snapshot(repository, draft.commit)
+    assert each.old is not None
+    assert each.new is not None
+    changed = differences(Snapshot(repository, each.old), Snapshot(repository, each.new), folder)
+    for one in changed:
+        if entry_at(now, one.path) != one.new:
+            raise temp_changed(vault, effect, each.ref, draft.commit)
+    return BranchChange(
+        temp=each.ref,
+        tip=draft.tip,
+        onto=draft.commit,
+        edits=tuple(edits_for([(one.path, one.old) for one in changed])),
+        message=message,
+    )
+
+
+def _take_away(
+    vault: Vault,
+    operation: Operation,
+    effect: Effect,
+    each: TempEffect,
+    parts: tuple[Temps, Message],
+) -> None:
+    """Remove a temporary instance, or put the one back that it had replaced."""
+    temps, message = parts
+    draft = operation.drafted(each.ref)
+    assert each.new is not None
+    if _tree(vault, each, draft.commit) != _tree(vault, each, each.new):
+        raise temp_changed(vault, effect, each.ref, draft.commit)
+    if each.old is None:
+        _refuse_lost_files(vault, effect, each)
+        temps.gone.append(removed_branch(draft))
+        return
+    temps.made.append(
+        BranchChange(
+            temp=each.ref,
+            tip=draft.tip,
+            onto=draft.commit,
+            edits=_folder_of(vault, each, each.old),
+            message=message,
+            fresh=True,
+        )
+    )
+
+
+def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
+    """Refuse to remove a folder with files that are nowhere else."""
+    folder = vault.journal.faces.artifacts(each.ref)
+    # What is done again brings its instance back, whose artifacts these may be.
+    known = _artifacts(vault, effect.commit.parents[0], each) if effect.ended else {}
+    found = sorted(path for path in folder.rglob("*") if path.is_file())
+    names = {path.relative_to(folder).as_posix(): path for path in found}
+    lost = [
+        name
+        for name, path in names.items()
+        if name not in known or known[name].oid != hash_file(path)
+    ]
+    if lost:
+        raise refusal(
+            effect,
+            f'files were put into {folder} since, "{lost[0]}" for one',
+            "Move them elsewhere, and undo then.",
+        )
+
+
+def _artifacts(vault: Vault, commit: CommitId, each: TempEffect) -> dict[str, Pointer]:
+    """Give the artifacts that stand at a commit where the instance would have them."""
+    snapshot = Snapshot(vault.journal.repository, commit)
+    if not snapshot.has_table(each.ref.table):
+        return {}
+    document = snapshot.table(each.ref.table)
+    folder = artifacts_dir(each.ref.table, each.ref.version, multiple=document.multiple_artifacts)
+    return {
+        entry.name: snapshot.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}")
+        for entry in snapshot.files(folder)
+    }
+
+
+def _tree(vault: Vault, each: TempEffect, commit: CommitId) -> str | None:
+    """Give the folder of a temporary instance at a commit."""
+    folder = instance_dir(each.ref.table, each.ref.version)
+    return Snapshot(vault.journal.repository, commit).tree_id(folder)
+
+
+def _folder_of(vault: Vault, each: TempEffect, commit: CommitId) -> tuple[Edit, ...]:
+    """Put the folder of a temporary instance as it was at a commit."""
+    folder = instance_dir(each.ref.table, each.ref.version)
+    tree = _tree(vault, each, commit)
+    kept = () if tree is None else (Graft(path=folder, source=tree),)
+    return (Remove(path=folder), *kept)
+
+
+def _frame_of(
+    vault: Vault, operation: Operation, effect: Effect, each: TempEffect, commit: CommitId
+) -> list[Pointer]:
+    """Hold on to the dataframe that a temporary instance was begun with."""
+    path = frame_path(each.ref.table, each.ref.version)
+    try:
+        pointer = Snapshot(vault.journal.repository, commit).pointer(path)
+    except TVFileError:
+        return []  # committed around LFS: git has it
+    if pointer is None:
+        return []
+    if operation.pin([pointer]):
+        raise refusal(
+            effect,
+            f'the dataframe that {each.ref.instance_id} of table "{each.ref.table}" began with '
+            "was deleted for good",
+            f"Its builders are in history: git show --stat {commit[:12]}",
+        )
+    return [pointer]

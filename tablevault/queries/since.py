@@ -1,0 +1,138 @@
+"""Who changed something after an operation, and the error that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from tablevault.errors import TVProcessError
+from tablevault.history.commits import BY_HAND
+from tablevault.history.differences import entry_at
+from tablevault.history.fold import DEACTIVATION
+from tablevault.history.repository import Commit
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import CommitId, TempRef, table_document
+from tablevault.queries.effect import Effect
+from tablevault.vault import Vault
+
+
+def refusal(effect: Effect, reason: str, hint: str, **facts: str) -> TVProcessError:
+    """Make the error for an operation that cannot be undone."""
+    process = effect.process
+    return TVProcessError(
+        f'{process.operation} "{process.process_id}" cannot be undone: {reason}.',
+        hint,
+        process=process.process_id,
+        **facts,
+    )
+
+
+def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcessError:
+    """Make the error that names the operation that changed something since."""
+    if commit is None:
+        return refusal(effect, f"{what} is not as it was left", "See git log for what happened.")
+    message = commit.message
+    blocking, operation = message.first("Vault-Process"), message.first("Vault-Operation")
+    at = message.first("Vault-Time")
+    told = f"{message.subject!r}, {commit.author}" + (f", {at}" if at else "")
+    if blocking:
+        by, hint = f'{operation} "{blocking}"', f"Undo that first: undo({blocking!r})."
+    elif operation == BY_HAND:
+        by = "an edit by hand"
+        hint = f"Put it back as it was: git show {effect.commit.id[:12]}"
+    else:
+        by = f"commit {commit.id[:12]}"
+        hint = f"Take that back first: git revert {commit.id[:12]}"
+    return refusal(
+        effect,
+        f"{what} was changed since by {by} ({told})",
+        hint,
+        blocking=blocking,
+        operation=operation,
+        author=commit.author,
+        at=at,
+        commit=commit.id,
+    )
+
+
+def path_changed(vault: Vault, effect: Effect, snapshot: Snapshot, path: str) -> TVProcessError:
+    """Make the error for a path on ``main`` that is not as the operation left it."""
+
+    def changes(commit: Commit) -> bool:
+        before = Snapshot(vault.journal.repository, commit.parents[0])
+        after = Snapshot(vault.journal.repository, commit.id)
+        return entry_at(before, path) != entry_at(after, path)
+
+    return changed_since(effect, f'"{path}"', _last(vault, snapshot.commit, changes))
+
+
+def table_changed(vault: Vault, effect: Effect, snapshot: Snapshot, table: str) -> TVProcessError:
+    """Make the error for a table that is not there any more, or has another name."""
+    path = table_document(table)
+
+    def changes(commit: Commit) -> bool:
+        before = Snapshot(vault.journal.repository, commit.parents[0])
+        return (before.blob_id(path) is None) != (
+            Snapshot(vault.journal.repository, commit.id).blob_id(path) is None
+        )
+
+    return changed_since(effect, f'table "{table}"', _last(vault, snapshot.commit, changes))
+
+
+def temp_changed(
+    vault: Vault, effect: Effect, temp: TempRef, draft: CommitId | None
+) -> TVProcessError:
+    """Make the error for a temporary instance that is not as the operation left it.
+
+    `draft` is the tip of its branch, or a commit on top of it with what was edited by hand; None
+    when there is no branch.
+    """
+    what = f'{temp.instance_id} of table "{temp.table}"'
+    repository = vault.journal.repository
+    if draft is not None:
+        commit = repository.commit(draft)
+        if commit.message.first("Vault-Operation") == BY_HAND and draft != repository.tip(temp.ref):
+            return refusal(
+                effect,
+                f"{what} was edited by hand since",
+                f"Put the files in {temp.face} back as they were, or keep them elsewhere: "
+                f"git show {temp.ref.removeprefix('refs/heads/')}",
+            )
+        return changed_since(effect, what, commit)
+
+    def ends(commit: Commit) -> bool:
+        message = commit.message
+        if message.first("Vault-Renames") == temp.table:
+            return True
+        if message.first("Vault-Table") != temp.table:
+            return False
+        return message.first("Vault-Version") == temp.version or bool(
+            {temp.version} & set(message.every("Vault-Temp"))
+        )
+
+    return changed_since(effect, what, _last(vault, repository.main(), ends))
+
+
+def deactivated_since(vault: Vault, effect: Effect, instance_id: str) -> TVProcessError | None:
+    """Make the error for an instance that a later operation made inactive; None if none did."""
+    index, repository = vault.journal.index, vault.journal.repository
+    for cause in index.deactivations(instance_id):
+        found = index.process(cause) or next(
+            (each for each in index.children(cause) if each.operation == DEACTIVATION), None
+        )
+        if found is None or found.commit == effect.commit.id:
+            continue
+        if repository.is_ancestor(effect.commit.id, found.commit):
+            return changed_since(
+                effect, f'instance "{instance_id}"', repository.commit(found.commit)
+            )
+    return None
+
+
+def _last(vault: Vault, tip: CommitId, condition: Callable[[Commit], bool]) -> Commit | None:
+    """Find the newest commit on ``main`` for which something holds."""
+    at = vault.journal.repository.commit(tip)
+    while at.parents:
+        if condition(at):
+            return at
+        at = vault.journal.repository.commit(at.parents[0])
+    return None

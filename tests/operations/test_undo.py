@@ -1,0 +1,533 @@
+"""Undo: each kind of operation, there and back; what stands in the way, and what is gone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault
+from tablevault.errors import TVArgumentError, TVLockError, TVProcessError
+from tests.looking import check_clean, git, state_of
+from tests.operations.undoing import (
+    CODE,
+    column_builder,
+    drawing_builder,
+    index_builder,
+    picture,
+)
+
+AUTHOR = "Ana Lund <ana@example.org>"
+FRAME = pd.DataFrame({"a": [1, 2, 3]})
+
+
+@pytest.fixture
+def full(vault: TableVault) -> TableVault:
+    """A vault with a bit of everything."""
+    vault.create_code_module("made", text=CODE)
+    vault.create_table("t", description="with builders")
+    vault.create_instance("t", builders={"t_index": index_builder()})
+    vault.execute_instance("t")
+    vault.create_instance("t", copy=True)
+    vault.create_table("free", allow_multiple_artifacts=True)
+    vault.create_instance("free", external_edit=True)
+    vault.write_instance(FRAME, "free")
+    vault.create_instance("free", version="other", external_edit=True)
+    vault.create_table("acts", has_side_effects=True)
+    for _ in range(2):
+        vault.create_instance(
+            "acts", builders={"acts_index": index_builder(), "m": column_builder()}
+        )
+        vault.execute_instance("acts")
+    vault.create_instance("acts", builders={"acts_index": index_builder(3), "m": column_builder()})
+    vault.create_table("files")
+    vault.create_instance("files", builders={"files_index": drawing_builder()})
+    vault.execute_instance("files")
+    vault.create_instance("files", builders={"files_index": drawing_builder(3)})
+    vault.create_table("empty")
+    return vault
+
+
+def latest(vault: TableVault, table: str) -> str:
+    return vault.get_table_instances(table, "")[-1]
+
+
+Do = Callable[[TableVault], str]
+KINDS: dict[str, Do] = {
+    "create_table": lambda v: v.create_table("new", has_side_effects=True),
+    "rename_table": lambda v: v.rename_table("renamed", "t"),
+    "rename_table with artifacts": lambda v: v.rename_table("renamed", "files"),
+    "delete_table": lambda v: v.delete_table("empty"),
+    "create_instance": lambda v: v.create_instance("t", version="new", copy=True),
+    "create_instance, external": lambda v: v.create_instance("free", copy=True, external_edit=True),
+    "create_instance, replacing": lambda v: v.create_instance(
+        "t", builders={"x": column_builder()}
+    ),
+    "delete_instance, temporary": lambda v: v.delete_instance("TEMP_base", "t"),
+    "create_builder_file": lambda v: v.create_builder_file("t", "x", text=column_builder()),
+    "create_builder_file, again": lambda v: v.create_builder_file("t", text=index_builder(9)),
+    "delete_builder_file": lambda v: v.delete_builder_file("m", "acts"),
+    "create_code_module": lambda v: v.create_code_module("more", text="x = 1\n"),
+    "create_code_module, again": lambda v: v.create_code_module("made", text="x = 1\n"),
+    "create_code_module, no change": lambda v: v.create_code_module("made"),
+    "delete_code_module": lambda v: v.delete_code_module("made"),
+    "execute_instance": lambda v: v.execute_instance("t", force_execute=True),
+    "execute_instance, side effects": lambda v: v.execute_instance("acts"),
+    "execute_instance, artifacts": lambda v: v.execute_instance("files"),
+    "write_instance": lambda v: v.write_instance(FRAME, "free", version="other"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_undone_was_never_there_and_undone_again_it_was(
+    full: TableVault, vault_path: Path, kind: str
+) -> None:
+    before = picture(vault_path)
+    commits = int(git(vault_path, "rev-list", "--first-parent", "--count", "main"))
+    done = KINDS[kind](full)
+    after = picture(vault_path)
+    for _ in range(2):
+        undone = full.undo(done)
+        assert picture(vault_path) == before
+        check_clean(vault_path)
+        done = full.undo(undone)
+        assert picture(vault_path) == after
+        check_clean(vault_path)
+    assert int(git(vault_path, "rev-list", "--first-parent", "--count", "main")) >= commits + 4
+    (vault_path / ".git/tablevault/index.sqlite").unlink()
+    assert picture(vault_path) == after
+    full.undo(done)
+    clone = vault_path.with_name("clone")
+    git(vault_path.parent, "clone", "-q", str(vault_path), str(clone))
+    shutil.copytree(vault_path / ".git/lfs", clone / ".git/lfs")
+    again = TableVault(clone, AUTHOR)
+    for table in full.get_table_instances(""):
+        assert again.get_table_instances(table, "") == full.get_table_instances(table, "")
+
+
+def test_undo_is_one_commit_that_says_what_it_undid(full: TableVault, vault_path: Path) -> None:
+    done = full.execute_instance("t", force_execute=True)
+    made = latest(full, "t")
+    undone = full.undo(done, undo_process_id="take-it-back")
+    assert undone == "take-it-back"
+    message = git(vault_path, "log", "-1", "--format=%B", "main")
+    assert message.startswith("undo: t/base: execute, 2 rows")
+    told = dict(
+        line.split(": ", 1)
+        for line in git(vault_path, "log", "-1", "--format=%(trailers:only)").splitlines()
+        if line
+    )
+    assert told["Vault-Operation"] == "undo"
+    assert told["Vault-Undoes"] == done
+    assert told["Vault-Withdraws"] == made
+    assert full.get_process_completion("take-it-back")
+    full.undo(undone)
+    assert git(vault_path, "log", "-1", "--format=%s", "main").startswith("redo: t/base: execute")
+
+
+def test_an_execution_that_is_undone_can_be_executed_anew(full: TableVault) -> None:
+    done = full.execute_instance("t", force_execute=True)
+    made = latest(full, "t")
+    full.undo(done)
+    with pytest.raises(TVArgumentError, match="was undone at"):
+        full.delete_instance(made, "t")
+    assert full.get_descriptions(made)["deleted_at"]
+    full.create_builder_file("t", text=index_builder(5))
+    full.execute_instance("t")
+    assert len(full.get_dataframe("t")[0]) == 5
+
+
+def refused(vault: TableVault, path: Path, process: str) -> TVProcessError:
+    before = state_of(path)
+    with pytest.raises(TVProcessError, match="cannot be undone") as caught:
+        vault.undo(process)
+    assert state_of(path) == before
+    return caught.value
+
+
+Two = tuple[Do, Do]
+BLOCKED: dict[str, Two] = {
+    "module written again": (
+        lambda v: v.create_code_module("made", text="x = 1\n"),
+        lambda v: v.create_code_module("made", text="x = 2\n"),
+    ),
+    "builder written again": (
+        lambda v: v.create_builder_file("t", text=index_builder(3)),
+        lambda v: v.create_builder_file("t", text=index_builder(4)),
+    ),
+    "builder in a new instance": (
+        lambda v: v.create_instance("t", version="new"),
+        lambda v: v.create_builder_file("t", "x", version="new", text=column_builder()),
+    ),
+    "builder of what is executed": (
+        lambda v: v.create_builder_file("t", text=index_builder(3)),
+        lambda v: v.execute_instance("t"),
+    ),
+    "builder of what is deleted": (
+        lambda v: v.create_builder_file("t", text=index_builder(3)),
+        lambda v: v.delete_instance("TEMP_base", "t"),
+    ),
+    "builder in a table with a new name": (
+        lambda v: v.create_builder_file("t", text=index_builder(3)),
+        lambda v: v.rename_table("renamed", "t"),
+    ),
+    "deleted and created again": (
+        lambda v: v.delete_instance("TEMP_base", "t"),
+        lambda v: v.create_instance("t"),
+    ),
+    "executed twice": (
+        lambda v: v.execute_instance("t", force_execute=True),
+        lambda v: v.create_instance("t", copy=True),
+    ),
+    "executed and deactivated": (
+        lambda v: v.execute_instance("acts", force_execute=True),
+        lambda v: (
+            v.create_instance("acts", version="v2", builders={"acts_index": index_builder()}),
+            v.execute_instance("acts", version="v2"),
+        )[1],
+    ),
+    "executed and deleted": (
+        lambda v: v.execute_instance("t", force_execute=True),
+        lambda v: v.delete_instance(latest(v, "t"), "t"),
+    ),
+    "instance in a new table": (
+        lambda v: v.create_table("new"),
+        lambda v: v.create_instance("new"),
+    ),
+    "new table with a new name": (
+        lambda v: v.create_table("new"),
+        lambda v: v.rename_table("newer", "new"),
+    ),
+    "old name is taken": (
+        lambda v: v.rename_table("renamed", "t"),
+        lambda v: v.create_table("t"),
+    ),
+    "renamed twice": (
+        lambda v: v.rename_table("renamed", "t"),
+        lambda v: v.rename_table("third", "renamed"),
+    ),
+    "name of a deleted table is taken": (
+        lambda v: v.delete_table("empty"),
+        lambda v: v.create_table("empty"),
+    ),
+    "undone": (
+        lambda v: v.create_code_module("made", text="x = 1\n"),
+        lambda v: v.undo(v.create_code_module("made", text="x = 3\n")),
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in BLOCKED if kind != "undone"])
+def test_what_was_changed_since_is_named_with_the_way_out(
+    full: TableVault, vault_path: Path, kind: str
+) -> None:
+    first, second = BLOCKED[kind]
+    done = first(full)
+    blocking = second(full)
+    error = refused(full, vault_path, done)
+    assert error.blocking == blocking
+    assert error.author == "Ana Lund"
+    assert error.at
+    assert f"undo({blocking!r})" in str(error)
+    if kind != "executed and deleted":
+        full.undo(blocking)
+        full.undo(done)
+        check_clean(vault_path)
+
+
+def test_what_was_changed_and_changed_back_is_undone(full: TableVault, vault_path: Path) -> None:
+    before = picture(vault_path)
+    first, second = BLOCKED["undone"]
+    done = first(full)
+    second(full)
+    full.undo(done)
+    assert picture(vault_path) == before
+
+
+def test_what_is_undone_is_not_undone_again(full: TableVault, vault_path: Path) -> None:
+    done = full.create_code_module("more", text="1\n")
+    undone = full.undo(done)
+    error = refused(full, vault_path, done)
+    assert error.blocking == undone
+    redone = full.undo(undone)
+    refused(full, vault_path, undone)
+    full.undo(done)
+    assert "more" not in full.get_code_modules_list()
+    refused(full, vault_path, redone)
+
+
+def test_other_paths_may_change_meanwhile(full: TableVault, vault_path: Path) -> None:
+    first = full.create_code_module("one", text="1\n")
+    second = full.create_builder_file("t", "x", text=column_builder())
+    full.create_code_module("two", text="2\n")
+    full.create_builder_file("t", "y", text=column_builder())
+    full.create_table("another")
+    full.undo(first)
+    full.undo(second)
+    assert full.get_code_modules_list() == ["made", "two"]
+    assert full.get_builders_list("t") == ["t_index", "y"]
+    check_clean(vault_path)
+
+
+def test_a_name_is_given_back_with_all_that_was_made_since(
+    full: TableVault, vault_path: Path
+) -> None:
+    done = full.rename_table("renamed", "t")
+    full.execute_instance("renamed", force_execute=True)
+    full.create_instance("renamed", version="new", builders={"renamed_index": index_builder()})
+    full.undo(done)
+    assert len(full.get_table_instances("t", "")) == 2
+    full.execute_instance("t", version="new")
+    with pytest.raises(TVArgumentError, match='renamed to "t"'):
+        full.get_descriptions(table_name="renamed")
+    check_clean(vault_path)
+
+
+def test_deleted_data_is_not_to_be_had_again(full: TableVault, vault_path: Path) -> None:
+    kept = latest(full, "t")
+    for done in (full.delete_instance(latest(full, "free"), "free"), full.delete_table("files")):
+        assert "deleted for good" in str(refused(full, vault_path, done))
+    assert latest(full, "t") == kept
+
+
+def test_a_deletion_is_undone_where_the_bytes_are_needed_elsewhere(
+    full: TableVault, vault_path: Path
+) -> None:
+    full.write_instance(FRAME, "free", version="other")
+    second = full.get_table_instances("free", "")[-1]
+    before = picture(vault_path)
+    done = full.delete_instance(second, "free")
+    full.undo(done)
+    assert picture(vault_path) == before
+    check_clean(vault_path)
+
+
+def test_a_table_with_instances_comes_back_where_the_bytes_are_needed_elsewhere(
+    full: TableVault, vault_path: Path
+) -> None:
+    full.create_table("twin", description="the same bytes")
+    full.create_instance("twin", external_edit=True)
+    full.write_instance(FRAME, "twin")
+    full.create_instance("twin", external_edit=True, copy=True)
+    full.create_instance("twin", version="b", builders={"x": column_builder()})
+    before = picture(vault_path)
+    done = full.delete_table("twin")
+    after = picture(vault_path)
+    undone = full.undo(done)
+    assert picture(vault_path) == before
+    full.undo(undone)
+    assert picture(vault_path) == after
+    check_clean(vault_path)
+
+
+def test_what_was_undone_keeps_its_bytes_until_its_table_is_deleted(
+    full: TableVault, vault_path: Path
+) -> None:
+    full.delete_instance(latest(full, "free"), "free")
+    objects = {file.name for file in (vault_path / ".git/lfs/objects").rglob("*") if file.is_file()}
+    done = full.write_instance(FRAME, "free", version="other")
+    undone = full.undo(done)
+    # The same bytes, made and deleted.
+    full.create_instance("free", version="third", external_edit=True)
+    full.write_instance(FRAME, "free", version="third")
+    full.delete_instance(latest(full, "free"), "free")
+    full.undo(undone)
+    assert len(full.get_dataframe("free", version="other")[0]) == 3
+    full.undo(_last_process(vault_path))
+    full.delete_table("free")
+    left = {file.name for file in (vault_path / ".git/lfs/objects").rglob("*") if file.is_file()}
+    assert left == objects
+
+
+def _last_process(path: Path) -> str:
+    return git(path, "log", "-1", "--format=%(trailers:key=Vault-Process,valueonly)").strip()
+
+
+def test_an_instance_comes_back_in_front_of_what_was_deleted_since(
+    full: TableVault, vault_path: Path
+) -> None:
+    """X is undone while W, which stood before it, was deleted: nothing of W comes back."""
+    full.create_instance("free", external_edit=True)
+    old = latest(full, "free")
+    done = full.write_instance(FRAME + 1, "free")
+    full.delete_instance(old, "free")
+    full.undo(done)
+    assert full.get_table_instances("free", "") == []
+    assert not (vault_path / "tables/free/base").exists()
+    check_clean(vault_path)
+
+
+def test_the_shared_folder_is_empty_when_its_owner_was_deleted(
+    full: TableVault, vault_path: Path
+) -> None:
+    old = latest(full, "files")
+    done = full.execute_instance("files")
+    full.delete_instance(old, "files")
+    undone = full.undo(done)
+    assert "artifact_instance" not in full.get_descriptions(table_name="files")
+    check_clean(vault_path)
+    full.undo(undone)
+    assert len(full.get_dataframe("files")[0]) == 3
+    check_clean(vault_path)
+
+
+def test_an_execution_that_failed_gives_back_activity(full: TableVault, vault_path: Path) -> None:
+    instance = latest(full, "acts")
+    full.create_builder_file("acts", "m", text=column_builder("fail"))
+    with pytest.raises(LookupError):
+        full.execute_instance("acts", force_execute=True)
+    assert not full.get_descriptions(instance)["active"]
+    undone = full.undo(_last_process(vault_path))
+    assert full.get_descriptions(instance)["active"]
+    full.undo(undone)
+    assert not full.get_descriptions(instance)["active"]
+
+
+def test_the_beginning_of_an_execution_is_undone_with_it(
+    full: TableVault, vault_path: Path
+) -> None:
+    done = full.execute_instance("acts", force_execute=True)
+    first = git(
+        vault_path,
+        "log",
+        "-2",
+        "--first-parent",
+        "--format=%(trailers:key=Vault-Process,valueonly)",
+    ).split()[-1]
+    assert refused(full, vault_path, first).blocking == done
+
+
+def test_an_execution_whose_functions_used_the_vault_names_them(
+    full: TableVault, vault_path: Path
+) -> None:
+    full.create_code_module(
+        "inner",
+        text=(
+            "import pandas as pd\nfrom tablevault import TableVault\n\n\n"
+            "def make(path):\n"
+            "    vault = TableVault(path, 'function')\n"
+            "    vault.create_table('inside')\n"
+            "    vault.create_code_module('inside', text='1')\n"
+            "    return pd.DataFrame({'n': [1]})\n"
+        ),
+    )
+    full.create_instance(
+        "t",
+        builders={
+            "t_index": (
+                "builder_type: IndexBuilder\nchanged_columns: [n]\npython_function: make\n"
+                f"code_module: inner\nis_custom: true\narguments: {{path: {vault_path}}}\n"
+            )
+        },
+    )
+    before = picture(vault_path)
+    done = full.execute_instance("t")
+    error = refused(full, vault_path, done)
+    assert "create_table" in str(error)
+    assert "create_code_module" in str(error)
+    full.undo(error.blocking)
+    full.undo(refused(full, vault_path, done).blocking)
+    full.undo(done)
+    assert picture(vault_path) == before
+
+
+def test_edits_by_hand_are_not_lost(full: TableVault, vault_path: Path) -> None:
+    done = full.create_code_module("made", text="x = 1\n")
+    (vault_path / "code/made.py").write_text("x = 2\n")
+    with pytest.raises(TVProcessError, match="edit by hand"):
+        full.undo(done)
+    assert (vault_path / "code/made.py").read_text() == "x = 2\n"
+    done = full.create_builder_file("t", text=index_builder(7))
+    face = vault_path / "temp/t/base/builders/t_index.yaml"
+    face.write_text(index_builder(8))
+    with pytest.raises(TVProcessError, match="edited by hand since"):
+        full.undo(done)
+    assert face.read_text() == index_builder(8)
+    face.write_text(index_builder(7))
+    full.undo(done)
+    assert face.read_text() == index_builder(2)
+    done = full.create_instance("free", external_edit=True)
+    drawing = vault_path / "temp/free/base/artifacts/drawing.png"
+    drawing.write_bytes(b"hours of work")
+    with pytest.raises(TVProcessError, match=r"drawing\.png"):
+        full.undo(done)
+    drawing.unlink()
+    full.undo(done)
+
+
+def test_a_plain_commit_is_named_with_the_way_out(full: TableVault, vault_path: Path) -> None:
+    done = full.create_code_module("made", text="x = 1\n")
+    (vault_path / "code/made.py").write_text("x = 2\n")
+    git(vault_path, "commit", "-qam", "mine")
+    with pytest.raises(TVProcessError, match="git revert"):
+        full.undo(done)
+    git(vault_path, "revert", "--no-edit", "HEAD")
+    full.undo(done)
+    assert full.get_code_module_str("made") == CODE
+
+
+def test_artifacts_come_back_to_where_their_author_had_put_them(
+    vault: TableVault, vault_path: Path
+) -> None:
+    vault.create_table("pictures")
+    vault.create_instance("pictures", external_edit=True)
+    folder = vault_path / "temp/pictures/base/artifacts"
+    (folder / "a").mkdir()
+    (folder / "a/one.txt").write_text("one")
+    before = picture(vault_path)
+    frame = pd.DataFrame({"file": ["a/one.txt"]})
+    dtypes = {"file": "artifact_string"}
+    done = vault.write_instance(frame, "pictures", dtypes=dtypes)
+    after = picture(vault_path)
+    undone = vault.undo(done)
+    assert picture(vault_path) == before
+    assert os.access(folder / "a/one.txt", os.W_OK)
+    vault.undo(undone)
+    assert picture(vault_path) == after
+    vault.undo(_last_process(vault_path))
+    vault.write_instance(frame, "pictures", dtypes=dtypes)
+    assert picture(vault_path)["/tables/pictures/artifacts/a/one.txt"] == b"one"
+
+
+def test_a_partial_instance_is_undone(full: TableVault, vault_path: Path) -> None:
+    full.create_builder_file("t", "m", text=column_builder("fail"))
+    before = picture(vault_path)
+    with pytest.raises(LookupError):
+        full.execute_instance("t", process_id="paused")
+    with pytest.raises(TVProcessError, match="has not ended"):
+        full.undo("paused")
+    stopped = full.stop_process("paused", materialize=True)
+    assert len(full.get_table_instances("t", "")) == 2
+    full.undo(stopped)
+    assert picture(vault_path) == before
+    with pytest.raises(TVProcessError, match="left no commit"):
+        full.undo("paused")
+    check_clean(vault_path)
+
+
+@pytest.mark.parametrize("wrong", ["", "nobody", "../x", "a" * 500])
+def test_an_unknown_process_is_one_clear_error(
+    full: TableVault, vault_path: Path, wrong: str
+) -> None:
+    before = state_of(vault_path)
+    with pytest.raises(TVArgumentError, match="There is no process"):
+        full.undo(wrong)
+    assert state_of(vault_path) == before
+
+
+def test_an_undo_waits_for_nobody_who_does_not_touch_the_same(full: TableVault) -> None:
+    """Another process holds the temporary instance: the undo of its builder names it."""
+    done = full.create_builder_file("t", "m", text=column_builder("fail"))
+    module = full.create_table("unrelated")
+    with pytest.raises(LookupError):
+        full.execute_instance("t", process_id="holder")
+    with pytest.raises(TVLockError, match="holder"):
+        full.undo(done)
+    full.undo(module)
+    full.stop_process("holder")
+    full.undo(done)
+    assert full.get_builders_list("t") == ["t_index"]
