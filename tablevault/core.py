@@ -834,6 +834,60 @@ class TableVault:
             ),
         )
 
+    def log(
+        self, table_name: str = "", instance_id: str = "", limit: int | None = None
+    ) -> pd.DataFrame:
+        """List what was done in the vault, newest first.
+
+        Operations that failed leave no commit; this machine remembers the latest of them. What
+        other clones tried in vain is not known here.
+
+        Parameters
+        ----------
+        table_name : str, default ""
+            Only operations on this table, under whatever name it had then; all when empty. A
+            table that was deleted is found by its last name.
+        instance_id : str, default ""
+            Only what is about this instance: how it was prepared and made, whether it was made
+            inactive, and its deletion. Needs `table_name`.
+        limit : int, optional
+            At most so many rows, at least 0; all when None.
+
+        Returns
+        -------
+        pandas.DataFrame
+            One row an operation, and one a commit made with plain git; RangeIndex from 0.
+            Texts are "" where there is nothing to say.
+
+            ============= ==================== ==================================================
+            column        dtype
+            ============= ==================== ==================================================
+            time          datetime64[us, UTC]  when it ended; to the second for plain commits
+            operation     string               method that was called; ``edit_by_hand`` for code
+                                               that an operation found edited, ``commit`` for
+                                               plain git
+            table_name    string               name of the table then
+            version       string
+            instance_id   string               the instance made or deleted, or ``TEMP_<version>``
+            rows          Int64                rows of the instance that was made
+            success       bool                 False when it failed, or its instance is partial
+            error         string               class and text of the error
+            author        string
+            duration      timedelta64[us]      from the start of the process, pauses included
+            subject       string               first line of the commit message
+            process_id    string
+            parent_id     string               process within which it was called
+            commit        string               full id of the commit
+            ============= ==================== ==================================================
+
+        Raises
+        ------
+        TVArgumentError
+            There never was such a table or instance, an instance is named without its table, or
+            `limit` is no number of rows.
+        """
+        return queries.log.log(self._vault, table_name, instance_id, limit)
+
     def get_artifact_folder(
         self,
         table_name: str,

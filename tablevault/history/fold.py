@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterable
 
 from tablevault.errors import TVFileError
+from tablevault.history import logbook
 from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
@@ -15,7 +16,8 @@ from tablevault.objects.pointer import Pointer
 DEACTIVATION = "deactivate_instances"
 """The operation that makes earlier instances inactive while an execution begins to call."""
 
-SCHEMA = """
+SCHEMA = f"""
+{logbook.SCHEMA}
 CREATE TABLE IF NOT EXISTS seen (ref TEXT PRIMARY KEY, commit_id TEXT);
 CREATE TABLE IF NOT EXISTS folded (commit_id TEXT PRIMARY KEY) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS processes (
@@ -84,6 +86,7 @@ TABLES = (
     "restored",
     "gone",
     "objects",
+    *logbook.TABLES,
 )
 
 
@@ -135,6 +138,7 @@ def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: 
             _earliest("processes", "process_id", "at", columns=6),
             (process, operation, commit.id, commit.author, commit.at, parent),
         )
+    logbook.fold_logbook(connection, repository, commit)
     if instance_id := message.first("Vault-Instance"):
         _fold_instance(connection, repository, commit, instance_id)
     _fold_activity(connection, message)

@@ -201,6 +201,10 @@ class Index:
         """Fold the commits that were not seen yet."""
         self._query("SELECT 1", ())
 
+    def read(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:
+        """Ask for rows of what is folded, operations on temporary instances included."""
+        return self._query(sql, arguments, with_temps=True)
+
     # -- machinery ----------------------------------------------------------------------------
 
     def _instances(
@@ -270,7 +274,9 @@ class Index:
         moment, and another connection would find an empty one.
         """
         connection = self._file.connection()
-        if not with_temps and self._seen(connection) == self._repository.main():
+        if self._seen(connection) == self._repository.main() and (
+            not with_temps or self._has_folded(connection, self._repository.temp_refs().values())
+        ):
             return connection
         with self._file.write() as connection:
             # Looked up within the transaction: if somebody folded a newer tip just before, an
@@ -290,6 +296,11 @@ class Index:
         """Give the tip of ``main`` up to which history is folded."""
         row = connection.execute("SELECT commit_id FROM seen").fetchone()
         return None if row is None else CommitId(row[0])
+
+    def _has_folded(self, connection: sqlite3.Connection, tips: Iterable[CommitId]) -> bool:
+        """Tell whether all of these commits are folded."""
+        sql = "SELECT 1 FROM folded WHERE commit_id = ?"
+        return all(connection.execute(sql, (tip,)).fetchone() for tip in tips)
 
     def _continues(self, seen: CommitId, tip: CommitId) -> bool:
         """Tell whether history goes on from what was seen; the next commit mostly does."""

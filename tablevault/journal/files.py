@@ -134,6 +134,10 @@ class JournalFiles:
                 "started_at": record.started_at,
                 "ended_at": record.updated_at,
                 "error": list(record.error),
+                "parent": record.parent,
+                "table_name": _argument(record, "table_name"),
+                "version": _argument(record, "version"),
+                "instance_id": _argument(record, "instance_id"),
             }
         )
         with self._history.open("ab+") as file:
@@ -190,6 +194,12 @@ def _read(path: str) -> Record | None:
         with contextlib.suppress(ValueError):
             return decode_record(line)
     return None
+
+
+def _argument(record: Record, key: str) -> str:
+    """Give an argument that names something; what the user gave instead is no name."""
+    value = record.request.arguments.get(key)
+    return value if isinstance(value, str) else ""
 
 
 def _stem(path: str) -> str:

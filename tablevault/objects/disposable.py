@@ -7,6 +7,7 @@ import fcntl
 import os
 import sqlite3
 import threading
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,10 @@ _inherited: list[sqlite3.Connection] = []
 even by forgetting it, would write to the file in the name of the other process."""
 
 
+class _OtherFormError(Exception):
+    """The tables are those of another release."""
+
+
 class Disposable:
     """Connections to a SQLite file that is made again when it is missing or damaged.
 
@@ -30,6 +35,7 @@ class Disposable:
     def __init__(self, path: Path, schema: str) -> None:
         self._path = path
         self._schema = schema
+        self._form = zlib.crc32(schema.encode()) & 0x7FFFFFFF  # what SQLite keeps is signed
         self._local = threading.local()
 
     def connection(self) -> sqlite3.Connection:
@@ -78,6 +84,8 @@ class Disposable:
         try:
             with self._alone():
                 return self._connect()
+        except _OtherFormError:
+            pass
         except sqlite3.DatabaseError as error:
             if error.sqlite_errorcode & 0xFF in _PASSING:
                 raise
@@ -94,11 +102,21 @@ class Disposable:
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")
-            connection.executescript(self._schema)
+            self._set_up(connection)
         except BaseException:
             connection.close()
             raise
         return connection
+
+    def _set_up(self, connection: sqlite3.Connection) -> None:
+        """Make the tables; what another release has written in another form is refused."""
+        form = connection.execute("PRAGMA user_version").fetchone()[0]
+        if form == self._form:
+            return
+        if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
+            raise _OtherFormError
+        # The number comes last: whoever dies before has made an empty file of another form.
+        connection.executescript(f"{self._schema}; PRAGMA user_version = {self._form}")
 
     def _remove(self, *endings: str) -> None:
         """Remove parts of the file; those who have them open keep what they have."""

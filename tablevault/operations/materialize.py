@@ -215,6 +215,7 @@ def _plan(
         ("Version", version),
         ("Instance", document.id),
         ("Time", document.materialized_at),
+        ("Rows", str(document.rows)),
         ("Success", "" if document.success else "false"),
         ("Origin", document.origin[0]),
         *(("Depends-On", f"{name}/{instance}") for name, instance in document.dependencies),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from tablevault.history.documents import timestamp
 from tablevault.history.message import Message, trailers
 from tablevault.journal.operation import Operation
 
@@ -25,6 +26,7 @@ def operation_message(
                 ("Process", record.process_id),
                 ("Parent-Process", record.parent),
                 *pairs,
+                ("Started", timestamp(record.started_at)),
             ]
         ),
     )

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
         locate as locate,
     )
     from tablevault.queries import (
+        log as log,
+    )
+    from tablevault.queries import (
         processes as processes,
     )
     from tablevault.queries import (

@@ -184,6 +184,10 @@ def test_the_history_remembers_those_that_left_no_commit(files):
         "started_at": 1.0,
         "ended_at": 5.0,
         "error": ["KeyError", "x"],
+        "parent": "",
+        "table_name": "",
+        "version": "",
+        "instance_id": "",
     }
 
 

@@ -1,0 +1,233 @@
+"""The operations of a vault as a table, newest first, those that failed included."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TVArgumentError
+from tablevault.history import logbook
+from tablevault.history.logbook import LogEntry
+from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id
+from tablevault.queries.resolve import find_table, find_temp_by_id
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_MOST_STEPS = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One operation, whether or not it left a commit."""
+
+    process_id: str
+    ended: float
+    started: float | None
+    """Unix s, None when that is not known."""
+    author: str
+    operation: str
+    table: str
+    version: str
+    instance_id: str
+    subject: str
+    commit: str
+    success: bool
+    error: str
+    rows: int | None
+    parent_id: str
+
+
+def log(vault: Vault, table: str, instance_id: str, limit: int | None) -> pd.DataFrame:
+    """Give the operations as a dataframe."""
+    return _frame(entries(vault, table, instance_id, limit))
+
+
+def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> list[Entry]:
+    """List operations, newest first.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no such table or instance and never was, an instance is named without its table,
+        or the limit is no number of operations.
+    """
+    most = _checked(limit)
+    if instance_id and not table:
+        raise TVArgumentError(
+            f'Instance "{instance_id}" is named without its table.', "Pass table_name, too."
+        )
+    table_id = _table_id(vault, table) if table else None
+    read = vault.journal.index.read
+    if table_id is not None and instance_id:
+        commits = _commits_of(vault, table, table_id, instance_id)
+        made = logbook.entries(read, commits=commits)
+    else:
+        made = logbook.entries(read, table_id=table_id or "", limit=most)
+    found = [_committed(entry) for entry in made]
+    known = {entry.process_id for entry in found} - {""}
+    found.extend(
+        entry
+        for entry in _uncommitted(vault)
+        if entry.process_id not in known
+        and (table_id is None or _is_about(vault, entry, table_id))
+        and instance_id in ("", entry.instance_id)
+    )
+    found.sort(key=lambda entry: entry.ended, reverse=True)
+    return found if limit is None else found[:limit]
+
+
+def _checked(limit: object) -> int:
+    """Give a limit as SQLite understands it."""
+    if limit is None:
+        return -1
+    if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
+        raise TVArgumentError(
+            f"limit is {limit!r}; it must be a whole number of at least 0, or None for all.",
+            limit=str(limit),
+        )
+    return min(limit, 1 << 62)
+
+
+def _table_id(vault: Vault, table: object) -> TableId:
+    """Find the table that has a name now, or else the one that had it last."""
+    snapshot = vault.snapshot()
+    if isinstance(table, str) and not snapshot.has_table(table):
+        gone = vault.journal.index.table_of_deleted(table)
+        if gone is not None:
+            return gone
+    return find_table(vault, snapshot, table).id
+
+
+def _commits_of(vault: Vault, table: str, table_id: TableId, instance_id: str) -> list[CommitId]:
+    """List the commits about one instance: how it was prepared, made, and what became of it."""
+    if is_temp_id(instance_id):
+        temp = find_temp_by_id(vault, vault.snapshot(), table, instance_id)
+        return list(_preparation(vault, temp.tip))
+    instance = vault.journal.index.instance(instance_id)
+    if instance is None or instance.table_id != table_id:
+        raise TVArgumentError(
+            f'Table "{table}" never had an instance "{instance_id}".',
+            f"List those there are: get_table_instances({table!r}).",
+            table=table,
+            instance=instance_id,
+        )
+    commits = logbook.commits_about(vault.journal.index.read, instance_id)
+    parents = vault.journal.repository.commit(instance.commit).parents
+    if len(parents) > 1:
+        commits.extend(_preparation(vault, parents[-1]))
+    return commits
+
+
+def _preparation(vault: Vault, tip: CommitId) -> Iterator[CommitId]:
+    """Give the commits on the branch of a temporary instance, back to its creation."""
+    repository = vault.journal.repository
+    for _ in range(_MOST_STEPS):
+        commit = repository.commit(tip)
+        yield tip
+        if commit.message.first("Vault-Operation") == "create_instance" or not commit.parents:
+            return
+        tip = commit.parents[0]
+
+
+def _committed(entry: LogEntry) -> Entry:
+    """Describe an operation that left a commit."""
+    return Entry(
+        process_id=entry.process_id,
+        ended=entry.at,
+        started=entry.started,
+        author=entry.author,
+        operation=entry.operation,
+        table=entry.table_name,
+        version=entry.version,
+        instance_id=entry.instance_id,
+        subject=entry.subject,
+        commit=entry.commit,
+        success=entry.success,
+        error="",
+        rows=entry.rows,
+        parent_id=entry.parent_id,
+    )
+
+
+def _uncommitted(vault: Vault) -> Iterator[Entry]:
+    """Read the operations that left no commit: most of them because they failed."""
+    for past in vault.journal.files.past():
+        error = past.get("error")
+        kind, text = map(str, error) if isinstance(error, list) and len(error) == 2 else ("", "")  # noqa: PLR2004 - class and text
+        operation, table, version = (
+            _text(past, key) for key in ("operation", "table_name", "version")
+        )
+        what = f"{table}/{version}" if table and version else table
+        words = operation.replace("_", " ")
+        yield Entry(
+            process_id=_text(past, "process_id"),
+            ended=_time(past, "ended_at") or 0.0,
+            started=_time(past, "started_at"),
+            author=_text(past, "author"),
+            operation=operation,
+            table=table,
+            version=version,
+            instance_id=_text(past, "instance_id")
+            or (f"{TEMP_PREFIX}{version}" if version else ""),
+            subject=f"{what}: {words}" if what else words,
+            commit="",
+            success=not kind,
+            error=f"{kind}: {text}" if kind else "",
+            rows=None,
+            parent_id=_text(past, "parent"),
+        )
+
+
+def _is_about(vault: Vault, entry: Entry, table_id: TableId) -> bool:
+    """Tell whether the name that a failed operation gave was that of the table at the time."""
+    known = logbook.bearers(vault.journal.index.read, entry.table) if entry.table else []
+    bearers = [(since, each) for each, since in known if since <= entry.ended]
+    return bool(bearers) and max(bearers)[1] == table_id
+
+
+def _text(past: Mapping[str, object], key: str) -> str:
+    """Give a field of the local history as text."""
+    value = past.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _time(past: Mapping[str, object], key: str) -> float | None:
+    """Give a field of the local history as a time."""
+    value = past.get(key)
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _frame(found: Iterable[Entry]) -> pd.DataFrame:
+    """Put the operations into columns of fixed dtypes."""
+    import pandas as pd
+
+    rows = list(found)
+
+    def texts(name: str) -> pd.Series[str]:
+        return pd.Series([getattr(row, name) for row in rows], dtype="string")
+
+    ended = pd.Series([round(row.ended * 1e6) for row in rows], dtype="int64")
+    lasted = [
+        None if row.started is None else round((row.ended - row.started) * 1e6) for row in rows
+    ]
+    return pd.DataFrame(
+        {
+            "time": ended.astype("datetime64[us]").dt.tz_localize("UTC"),
+            "operation": texts("operation"),
+            "table_name": texts("table"),
+            "version": texts("version"),
+            "instance_id": texts("instance_id"),
+            "rows": pd.Series([row.rows for row in rows], dtype="Int64"),
+            "success": pd.Series([row.success for row in rows], dtype="bool"),
+            "error": texts("error"),
+            "author": texts("author"),
+            "duration": pd.Series(lasted, dtype="Int64").astype("timedelta64[us]"),
+            "subject": texts("subject"),
+            "process_id": texts("process_id"),
+            "parent_id": texts("parent_id"),
+            "commit": texts("commit"),
+        }
+    )
