@@ -54,7 +54,7 @@ class Vault:
             repository=repository,
             store=store,
             worktree=WorkTree(repository, store, self.state),
-            faces=Faces(repository, self.state),
+            faces=Faces(repository, self.state, store),
             index=Index(repository, self.state / "index.sqlite"),
             files=JournalFiles(self.state),
             lock_timeout_s=self.lock_timeout_s,

@@ -24,8 +24,11 @@ from tablevault.names import (
     temp_of_ref,
 )
 from tablevault.objects.notes import read_note, write_note
+from tablevault.objects.store import ObjectStore
 
 _log = logging.getLogger("tablevault")
+ARTIFACTS_OF = "Vault-Artifacts-Of"
+"""Trailer of a commit on a branch: the artifacts that its author had put there, at that commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +58,9 @@ class Faces:
     from, so that an edit in the folder and a commit on the branch can be told apart.
     """
 
-    def __init__(self, repository: Repository, state: Path) -> None:
+    def __init__(self, repository: Repository, state: Path, store: ObjectStore) -> None:
         self._repository = repository
+        self._store = store
         self._root = repository.path
         self._notes = state / "faces"
 
@@ -205,6 +209,8 @@ class Faces:
         artifacts = self.artifacts(temp)
         if not artifacts.is_dir():
             artifacts.mkdir(exist_ok=True)
+        if self._read_note(temp).laid is None:
+            self._bring_back_artifacts(temp, tip)
         there = {} if found is None else found.blobs
         wanted = Snapshot(self._repository, tip).builders(temp.table, temp.version)
         for name, blob in wanted.items():
@@ -215,6 +221,25 @@ class Faces:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{folder}/{name}")  # noqa: PTH108 - pathlib doubles the cost of this
         self._write_note(temp, _Note(laid=tip))
+
+    def _bring_back_artifacts(self, temp: TempRef, tip: CommitId) -> None:
+        """Copy the artifacts of an instance that was undone to where its author had put them."""
+        made = self._repository.commit(tip).message.first(ARTIFACTS_OF)
+        if not made:
+            return
+        try:
+            pointers = Snapshot(self._repository, CommitId(made)).artifacts(
+                temp.table, temp.version
+            )
+        except (KeyError, ValueError, TVFileError):
+            return  # somebody else's branch may say anything
+        for name, pointer in pointers.items():
+            path = self.artifacts(temp) / name
+            if not path.exists() and self._store.has(pointer):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                beside = Path(f"{self._builders(temp)}/.artifact.yaml.tmp")
+                shutil.copyfile(self._store.file(pointer), beside)
+                beside.replace(path)
 
     def _pending(
         self, temp: TempRef, tip: CommitId, found: _Found | None, note: _Note

@@ -23,6 +23,7 @@ from tablevault.names import (
     VAULT_DOCUMENT,
     BlobId,
     CommitId,
+    artifacts_dir,
     builders_dir,
     instance_document,
     table_document,
@@ -180,6 +181,16 @@ class Snapshot:
         """Read the document of the instance of `version` that stands here."""
         blob = self.blob(instance_document(table, version))
         return None if blob is None else decode_instance(blob, instance_document(table, version))
+
+    def artifacts(self, table: str, version: str) -> dict[str, Pointer]:
+        """Give the artifacts that stand where an instance of `version` has them, by name."""
+        if not self.has_table(table):
+            return {}
+        folder = artifacts_dir(table, version, multiple=self.table(table).multiple_artifacts)
+        return {
+            entry.name: self.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}")
+            for entry in self.files(folder)
+        }
 
     def builders(self, table: str, version: str) -> dict[str, BlobId]:
         """Give the builders that stand here, by name, sorted."""

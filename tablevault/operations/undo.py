@@ -24,7 +24,7 @@ from tablevault.names import CODE_DIR, ProcessId, table_document
 from tablevault.operations.messages import operation_message
 from tablevault.operations.tables import drafted_temps, rename_pairs, renaming
 from tablevault.operations.undo_main import Main, plan_main
-from tablevault.operations.undo_temps import bring_back_artifacts, plan_temps
+from tablevault.operations.undo_temps import plan_temps
 from tablevault.queries.effect import UNDO, Effect, effect_of, find_operation
 from tablevault.queries.since import path_changed, refusal, table_changed
 from tablevault.vault import Vault
@@ -44,14 +44,11 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
         return _holds(_find(vault, target))
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        done: list[Effect] = []
 
         def plan(snapshot: Snapshot, at: float) -> Change:
-            done[:] = [_find(vault, target)]
-            return _plan(vault, operation, snapshot, done[0], at)
+            return _plan(vault, operation, snapshot, _find(vault, target), at)
 
         operation.publish(plan)
-        bring_back_artifacts(vault, done[0])
     return operation.process_id
 
 

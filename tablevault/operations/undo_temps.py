@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tablevault.errors import TVFileError
 from tablevault.history.change import BranchChange, RemovedBranch
 from tablevault.history.differences import differences, edits_for, entry_at
+from tablevault.history.faces import ARTIFACTS_OF
 from tablevault.history.message import Message
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Remove
 from tablevault.journal.operation import Operation
-from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path, instance_dir, temp_of_ref
+from tablevault.names import CommitId, frame_path, instance_dir, temp_of_ref
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import hash_file
 from tablevault.operations.tables import removed_branch
@@ -69,7 +69,7 @@ def plan_temps(vault: Vault, operation: Operation, effect: Effect, message: Mess
                     tip=None,
                     onto=each.old,
                     edits=_folder_of(vault, each, each.old),
-                    message=message,
+                    message=_saying_whose_artifacts(vault, effect, each, message),
                     fresh=True,
                 )
             )
@@ -80,20 +80,16 @@ def plan_temps(vault: Vault, operation: Operation, effect: Effect, message: Mess
     return temps
 
 
-def bring_back_artifacts(vault: Vault, effect: Effect) -> None:
-    """Put the artifacts of an instance that was written back where its author had put them."""
-    faces, repository = vault.journal.faces, vault.journal.repository
-    commit = effect.commit
-    for each in effect.temps:
-        made = Snapshot(repository, commit.id).instance(each.ref.table, each.ref.version)
-        if not effect.made or each.old is None or made is None or not made.external_edit:
-            continue
-        folder = faces.artifacts(each.ref)
-        for name, pointer in _artifacts(vault, commit.id, each).items():
-            target = folder / name
-            if not target.exists() and vault.store.has(pointer):
-                target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(vault.store.file(pointer), target)
+def _saying_whose_artifacts(
+    vault: Vault, effect: Effect, each: TempEffect, message: Message
+) -> Message:
+    """Say where the artifacts of an instance that was written are: its author had put them."""
+    made = Snapshot(vault.journal.repository, effect.commit.id).instance(
+        each.ref.table, each.ref.version
+    )
+    if not effect.made or made is None or not made.external_edit:
+        return message
+    return replace(message, trailers=(*message.trailers, (ARTIFACTS_OF, effect.commit.id)))
 
 
 def _refuse_others(vault: Vault, effect: Effect) -> None:
@@ -163,7 +159,10 @@ def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
     """Refuse to remove a folder with files that are nowhere else."""
     folder = vault.journal.faces.artifacts(each.ref)
     # What is done again brings its instance back, whose artifacts these may be.
-    known = _artifacts(vault, effect.commit.parents[0], each) if effect.ended else {}
+    known = {}
+    if effect.ended:
+        before = Snapshot(vault.journal.repository, effect.commit.parents[0])
+        known = before.artifacts(each.ref.table, each.ref.version)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in found}
     lost = [
@@ -177,19 +176,6 @@ def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
             f'files were put into {folder} since, "{lost[0]}" for one',
             "Move them elsewhere, and undo then.",
         )
-
-
-def _artifacts(vault: Vault, commit: CommitId, each: TempEffect) -> dict[str, Pointer]:
-    """Give the artifacts that stand at a commit where the instance would have them."""
-    snapshot = Snapshot(vault.journal.repository, commit)
-    if not snapshot.has_table(each.ref.table):
-        return {}
-    document = snapshot.table(each.ref.table)
-    folder = artifacts_dir(each.ref.table, each.ref.version, multiple=document.multiple_artifacts)
-    return {
-        entry.name: snapshot.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}")
-        for entry in snapshot.files(folder)
-    }
 
 
 def _tree(vault: Vault, each: TempEffect, commit: CommitId) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable
@@ -93,8 +94,10 @@ def _put_artifacts(vault: TableVault, table: str, files: dict[str, str]) -> None
         (folder / name).write_text(text, "utf-8")
 
 
-def _write_artifacts(vault: TableVault, table: str, names: list[str]) -> None:
-    vault.write_instance(pd.DataFrame({"file": names}), table, dtypes={"file": "artifact_string"})
+def _write_artifacts(vault: TableVault, table: str, names: list[str], process_id: str = "") -> None:
+    frame = pd.DataFrame({"file": names})
+    dtypes = {"file": "artifact_string"}
+    vault.write_instance(frame, table, dtypes=dtypes, process_id=process_id)
 
 
 def _edit_temp(path: Path) -> None:
@@ -112,6 +115,18 @@ def _edit_all(path: Path) -> None:
 
 def _nothing(path: Path) -> None:
     """Leave the vault as it is."""
+
+
+def _undone(do: Callable[[TableVault], object], *more: str) -> Scenario:
+    """Undo an operation that was done under the id "done", after undoing and redoing it."""
+
+    def prepare(path: Path) -> None:
+        vault = TableVault(path, AUTHOR)
+        do(vault)
+        for undone, by in itertools.pairwise(("done", *more)):
+            vault.undo(undone, undo_process_id=by)
+
+    return Scenario(act=lambda vault: vault.undo(("done", *more)[-1]), prepare=prepare)
 
 
 def _delete_nth(table: str, n: int) -> Callable[[TableVault], object]:
@@ -188,6 +203,43 @@ SCENARIOS = {
     ),
     "delete_builder_file": Scenario(
         act=lambda vault: vault.delete_builder_file("lengths", "words"), prepare=_edit_temp
+    ),
+    "undo_create_table": _undone(lambda vault: vault.create_table("fresh", process_id="done")),
+    "undo_rename_table": _undone(
+        lambda vault: vault.rename_table("articles", "papers", process_id="done")
+    ),
+    "undo_delete_table": _undone(
+        lambda vault: (
+            vault.create_table("fresh"),
+            vault.create_instance("fresh", builders={"shout": SHOUT}),
+            vault.delete_table("fresh", process_id="done"),
+        )
+    ),
+    "undo_create_instance_replacing": _undone(
+        lambda vault: vault.create_instance(
+            "words", builders={"words_index": INDEX}, process_id="done"
+        )
+    ),
+    "undo_delete_instance_temp": _undone(
+        lambda vault: vault.delete_instance("TEMP_base", "words", process_id="done")
+    ),
+    "undo_create_builder_file": _undone(
+        lambda vault: vault.create_builder_file("words", "shout", text=LENGTHS, process_id="done")
+    ),
+    "undo_create_code_module": _undone(
+        lambda vault: vault.create_code_module("words", text="y = 2\n", process_id="done")
+    ),
+    "undo_execute_instance": _undone(
+        lambda vault: vault.execute_instance("words", process_id="done")
+    ),
+    "undo_write_instance": _undone(
+        lambda vault: vault.write_instance(pd.DataFrame({"n": [1, 2]}), "events", process_id="done")
+    ),
+    "undo_write_instance_shared_artifacts": _undone(
+        lambda vault: _write_artifacts(vault, "papers", ["a.txt", "c.txt"], "done")
+    ),
+    "redo_write_instance_own_artifacts": _undone(
+        lambda vault: _write_artifacts(vault, "films", ["c.txt"], "done"), "undone"
     ),
 }
 

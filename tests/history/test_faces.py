@@ -12,6 +12,7 @@ from tablevault.history.message import Message
 from tablevault.history.repository import RefMove
 from tablevault.history.tree import Put, Remove
 from tablevault.names import MAIN, TempRef, builder_path
+from tablevault.objects.store import ObjectStore
 
 TEMP = TempRef(table="t", version="base")
 
@@ -21,7 +22,9 @@ class Desk:
 
     def __init__(self, repository):
         self.repository = repository
-        self.faces = Faces(repository, repository.path / ".git/tablevault")
+        state = repository.path / ".git/tablevault"
+        store = ObjectStore(repository.path / ".git/lfs", state / "tmp")
+        self.faces = Faces(repository, state, store)
         self.folder = self.faces.folder(TEMP)
 
     @property
