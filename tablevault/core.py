@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset
     from rich.tree import Tree
 
+    from tablevault.problems import Problem
     from tablevault.queries.processes import ActiveProcess
 
 
@@ -983,6 +984,35 @@ class TableVault:
             There is no such module.
         """
         return queries.describe.code_text(self._vault, module_name)
+
+    # -- upkeep -------------------------------------------------------------------------------
+
+    def verify(self, *, data: bool = True, repair: bool = False) -> list[Problem]:
+        """Look whether the vault is whole, and mend what can be mended if wanted.
+
+        Looked at are: every git object and everything that refs reach; refs and tags; the
+        objects of all instances that are not deleted, and rows, columns and dtypes of their
+        dataframes; the derived index; working tree and git's index; faces of temporary
+        instances; processes that died; settings of git; leftovers. Others may work in the vault
+        meanwhile. Nothing that the vault contains is run.
+
+        Parameters
+        ----------
+        data : bool, keyword only, default True
+            Read every object and compare its sha256, in several threads. Without, objects are
+            only looked for, and their sizes compared.
+        repair : bool, keyword only, default False
+            Make again what follows from the rest: index, tags, working tree, faces, settings,
+            and objects of which an identical file lies in the vault. Whatever is replaced is
+            moved to ``.git/tablevault/aside/`` or ``.git/lfs/bad/``.
+
+        Returns
+        -------
+        list of Problem
+            The worst first, empty when nothing is wrong. What was mended is in it, too, with
+            ``repaired=True``. Each has ``kind``, ``severity``, ``where``, ``text``, ``advice``.
+        """
+        return operations.repair.verify(self._vault, data=data, repair=repair)
 
 
 def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import uuid
@@ -299,6 +300,16 @@ def temp_of_ref(ref: str) -> TempRef | None:
     except TVArgumentError:
         return None
     return temp if temp.ref == ref else None
+
+
+def temp_of_face(path: str) -> TempRef | None:
+    """Give the temporary instance whose face is the folder `path`; None for any other one."""
+    parts = path.split("/")
+    if len(parts) != 3 or parts[0] != FACES_DIR or not _TABLE.fullmatch(parts[1]):  # noqa: PLR2004 - temp/<table>/<version>
+        return None
+    with contextlib.suppress(TVArgumentError):
+        return TempRef(table=parts[1], version=check_version(parts[2]))
+    return None
 
 
 def tag_ref(table: str, instance_id: str) -> str:

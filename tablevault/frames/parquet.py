@@ -135,6 +135,35 @@ def read_frame(
         ) from problem
 
 
+def read_form(source: Path) -> tuple[int, dict[str, str]]:
+    """Tell rows and names of dtypes of a dataframe file, without reading a value.
+
+    Returns
+    -------
+    tuple of int and dict
+        Number of rows; name of the dtype of each column, "" where the file does not say.
+
+    Raises
+    ------
+    TVTableError
+        Not Parquet or damaged.
+    TVFormatError
+        Written by a newer release.
+    """
+    try:
+        with pq.ParquetFile(source) as file:
+            names = file.schema_arrow.names
+            facts = read_facts(file.metadata.metadata or {}, names, source) or {}
+            dtypes = {name: str(facts[name]["dtype"]) if facts else "" for name in names}
+            return file.metadata.num_rows, dtypes
+    except (pa.ArrowException, OSError, *_DAMAGE) as problem:
+        raise TVTableError(
+            f'"{source}" cannot be read as a dataframe file: {problem}',
+            "It is damaged or not Parquet; restore it from the history or write it again.",
+            path=str(source),
+        ) from problem
+
+
 _DAMAGE = (
     *(KeyError, ValueError, TypeError, AssertionError, IndexError, AttributeError),
     *(ArithmeticError, RecursionError),

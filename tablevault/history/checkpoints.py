@@ -32,17 +32,21 @@ class Checkpoints:
         """Give the folder of the temporary instance whose branch is at `tip`; it may be missing."""
         return self._root / self._made_by(tip)
 
-    def sweep(self) -> list[Path]:
-        """Remove the folders of instances that are gone; take the commit lock before.
-
-        Under it no branch appears, so what belongs to none is needed by nobody.
-        """
+    def strays(self) -> list[Path]:
+        """List the folders of instances that are gone."""
         names = {entry.name for entry in self._entries()}
         if not names:
             return []
         tips = self._repository.temp_refs()
         names -= {self._made_by(tip) for ref, tip in tips.items() if temp_of_ref(ref) is not None}
-        removed = [self._root / name for name in sorted(names)]
+        return [self._root / name for name in sorted(names)]
+
+    def sweep(self) -> list[Path]:
+        """Remove the folders of instances that are gone; take the commit lock before.
+
+        Under it no branch appears, so what belongs to none is needed by nobody.
+        """
+        removed = self.strays()
         for folder in removed:
             shutil.rmtree(folder, ignore_errors=True)
         with contextlib.suppress(OSError):

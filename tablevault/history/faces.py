@@ -17,10 +17,12 @@ from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
 from tablevault.names import (
+    FACES_DIR,
     BlobId,
     CommitId,
     TempRef,
     builder_path,
+    temp_of_face,
     temp_of_ref,
 )
 from tablevault.objects.notes import read_note, write_note
@@ -144,6 +146,54 @@ class Faces:
         return self._noted() != tips.keys() or any(
             self._is_behind(temp, tip) for temp, tip in tips.items()
         )
+
+    def unsound(self) -> dict[TempRef, tuple[str, bool]]:
+        """Say which faces are not as they should be, how, and whether that can be mended.
+
+        What was edited by hand is no fault.
+        """
+        tips, found = self._tips(), {}
+        for temp in sorted(self._noted() | tips.keys() | self._on_disk(), key=str):
+            tip = tips.get(temp)
+            wrong = self._wrong_with(temp, tip) if tip is not None else self._left(temp)
+            if wrong[0]:
+                found[temp] = wrong
+        return found
+
+    def mend(self, temp: TempRef) -> None:
+        """Make one face what :meth:`unsound` misses; take the commit lock before."""
+        for name in getattr(self._scan(temp), "left", ()):
+            Path(self._builders(temp), name).unlink(missing_ok=True)
+        self._follow(temp, self._repository.tip(temp.ref))
+
+    def _wrong_with(self, temp: TempRef, tip: CommitId) -> tuple[str, bool]:
+        """Say what is wrong with the face of a branch."""
+        found, note = self._scan(temp), self._read_note(temp)
+        if found is None:
+            return "It is missing.", True
+        if found.left:
+            return f"{found.left[0]} is half written.", True
+        if note.laid == tip:
+            return "", True
+        if not self._pending(temp, tip, found, note):
+            return "It was laid out in part, or from another commit of its branch.", True
+        if note.laid is None:
+            return "What it was laid out from is not known, and it differs from its branch.", False
+        return "It was edited, while its branch moved, too.", False
+
+    def _left(self, temp: TempRef) -> tuple[str, bool]:
+        """Say what is wrong with a face whose branch is gone."""
+        if temp in self._noted():
+            return "Its branch is gone.", True
+        return "It has files that were edited, but there is no branch for it.", False
+
+    def _on_disk(self) -> set[TempRef]:
+        """List the faces that are folders."""
+        folders = (self._root / FACES_DIR).glob("*/*/builders")
+        faces = (
+            temp_of_face(folder.parent.relative_to(self._root).as_posix()) for folder in folders
+        )
+        return {face for face in faces if face is not None}
 
     def _is_behind(self, temp: TempRef, tip: CommitId) -> bool:
         """Tell whether a face was laid out from another commit, or is gone."""

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from tablevault.history.fold import SCHEMA, TABLES, fold_commits
 from tablevault.history.repository import Repository
@@ -63,15 +65,28 @@ class IndexedProcess:
     parent: str
 
 
+class IndexFile(Protocol):
+    """Where a fold is kept; it may be thrown away at any moment."""
+
+    def connection(self) -> sqlite3.Connection:
+        """Give a connection."""
+
+    def write(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Hold the one write transaction."""
+
+    def discard(self) -> None:
+        """Throw it away, whatever state it is in."""
+
+
 class Index:
     """Look-ups that must not cost a walk over history.
 
     Each method first catches up with the commits it has not seen, whoever made them.
     """
 
-    def __init__(self, repository: Repository, path: Path) -> None:
+    def __init__(self, repository: Repository, file: Path | IndexFile) -> None:
         self._repository = repository
-        self._file = Disposable(path, SCHEMA)
+        self._file = Disposable(file, SCHEMA) if isinstance(file, Path) else file
 
     def instance(self, instance_id: str) -> IndexedInstance | None:
         """Find an instance by its id, deleted ones too."""
@@ -196,6 +211,27 @@ class Index:
                 (oid,),
             )
         }
+
+    def needed(self) -> set[ObjectId]:
+        """List the objects that instances need which are not deleted."""
+        rows = self._query(
+            f"SELECT DISTINCT oid FROM objects CROSS JOIN {_FROM}"  # noqa: S608 - constants
+            f" WHERE instances.instance_id = objects.instance_id AND {_STANDS}",
+            (),
+        )
+        return {ObjectId(row[0]) for row in rows}
+
+    def known(self) -> set[ObjectId]:
+        """List the objects of all instances that ever were."""
+        return {ObjectId(row[0]) for row in self._query("SELECT DISTINCT oid FROM objects", ())}
+
+    def standing(self) -> list[IndexedInstance]:
+        """List all instances that are not deleted, oldest first."""
+        return self._instances(_STANDS, ())
+
+    def discard(self) -> None:
+        """Throw away what was folded; the next look-up folds it again from nothing."""
+        self._file.discard()
 
     def catch_up(self) -> None:
         """Fold the commits that were not seen yet."""

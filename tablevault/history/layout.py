@@ -71,8 +71,47 @@ def configure(path: Path) -> None:
     for folder in ("tmp", "processes"):
         (path / ".git" / "tablevault" / folder).mkdir(parents=True, exist_ok=True)
     (path / CODE_DIR).mkdir(exist_ok=True)
-    # This file alone: what the user's own configuration says is not there elsewhere.
-    config = pygit2.Config(str(path / ".git" / "config"))
+    config = _config(path)
+    for key, value in _missing(config).items():
+        config[key] = value
+
+
+def missing_settings(path: Path) -> dict[str, str]:
+    """Give the settings that :func:`configure` would make."""
+    return _missing(_config(path))
+
+
+def settings_are_readable(path: Path) -> bool:
+    """Tell whether git can read the vault's own ``.git/config``."""
+    try:
+        _missing(_config(path))
+    except (pygit2.GitError, OSError, ValueError, KeyError):
+        return False
+    return True
+
+
+def put_on_main(path: Path) -> None:
+    """Check ``main`` out, in name: no file is touched."""
+    (path / ".git" / "HEAD").write_text(f"ref: {MAIN}\n", "ascii")
+
+
+def missing_attributes(text: bytes) -> list[str]:
+    """Name the lines that a ``.gitattributes`` lacks, without which git takes large files."""
+    lines = {tuple(line.split()) for line in text.splitlines()}
+    return [
+        line.decode("ascii")
+        for line in GITATTRIBUTES.splitlines()
+        if not line.startswith(b"#") and tuple(line.split()) not in lines
+    ]
+
+
+def _config(path: Path) -> pygit2.Config:
+    """Open this file alone: what the user's own configuration says is not there elsewhere."""
+    return pygit2.Config(str(path / ".git" / "config"))
+
+
+def _missing(config: pygit2.Config) -> dict[str, str]:
+    """Give the settings that are not there, or are others."""
     # A dataframe in the working tree is a hard link to its object: each new link changes the
     # ctime of the inode, never the bytes.
     wanted = {"core.trustctime": "false"}
@@ -84,9 +123,9 @@ def configure(path: Path) -> None:
         # How dataframes are shown is a matter of taste: another command than ours stays.
         if key not in config or _OUR_TEXTCONV in (config[key] or ""):
             wanted[key] = value
-    for key, value in wanted.items():
-        if key not in config or config[key] != value:
-            config[key] = value
+    return {
+        key: value for key, value in wanted.items() if key not in config or config[key] != value
+    }
 
 
 def reset_config(path: Path) -> None:

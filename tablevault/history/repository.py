@@ -157,6 +157,10 @@ class Repository:
         tips = ((name, self.tip(name)) for name in sorted(names) if not name.endswith(".lock"))
         return {name: tip for name, tip in tips if tip is not None}
 
+    def has_remote(self) -> bool:
+        """Tell whether git knows of another repository."""
+        return any(True for _ in self.handle.remotes.names())
+
     def head_is_main(self) -> bool:
         """Tell whether the working tree belongs to ``main``."""
         try:

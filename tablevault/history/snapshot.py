@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pygit2
+from pygit2.enums import FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.documents import (
@@ -30,6 +31,8 @@ from tablevault.names import (
 )
 from tablevault.objects.pointer import LONGEST_POINTER, Pointer, decode_pointer
 
+_LINKS = (FileMode.LINK, FileMode.COMMIT)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -39,6 +42,8 @@ class Entry:
     id: str
     is_folder: bool
     executable: bool = False
+    is_link: bool = False
+    """A symbolic link or a submodule: nothing that is read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ class Snapshot:
                 name=str(entry.name),
                 id=str(entry.id),
                 is_folder=is_folder(entry),
-                executable=entry.filemode == pygit2.enums.FileMode.BLOB_EXECUTABLE,
+                executable=entry.filemode == FileMode.BLOB_EXECUTABLE,
+                is_link=entry.filemode in _LINKS,
             )
             for entry in found
             if "/" not in str(entry.name) and is_plain_path(str(entry.name))
@@ -102,6 +108,7 @@ class Snapshot:
                     id=inner.id,
                     is_folder=False,
                     executable=inner.executable,
+                    is_link=inner.is_link,
                 )
                 for inner in self.files(f"{path}/{entry.name}")
             )

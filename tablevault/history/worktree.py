@@ -7,6 +7,7 @@ import logging
 import os
 import stat
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,6 +103,33 @@ class WorkTree:
                 found.append(at)
             at = commit.parents[0]
         return found[::-1] if at == laid else []
+
+    def lay_out_again(self, files: Mapping[str, tuple[str, bool]]) -> None:
+        """Lay out single files of ``main`` where nothing stands any more, and stage them.
+
+        Take the commit lock before. `files` gives the blob of each path, and whether it may be
+        run.
+        """
+        self._apply(
+            [
+                _Delta(path=path, old=blob, new=blob, executable=executable)
+                for path, (blob, executable) in sorted(files.items())
+            ]
+        )
+
+    def restage(self, files: Mapping[str, tuple[str, bool]]) -> None:
+        """Make git's index anew from the files of ``main``; take the commit lock before.
+
+        No working file is touched: what differs shows as an edit.
+        """
+        index = GitIndex({})
+        for path, (blob, executable) in files.items():
+            delta = _Delta(path=path, old=blob, new=blob, executable=executable)
+            file = self._root / path
+            current = self._current(delta, index, file) if self._is_reachable(file) else None
+            status = _stat(file) if current == blob else None
+            index.put(path, blob, status, executable=executable)
+        index.write(self._repository.git_dir / "index")
 
     def is_behind(self, target: CommitId) -> bool:
         """Tell whether :meth:`refresh` has something to do."""

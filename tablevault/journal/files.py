@@ -13,7 +13,7 @@ from typing import BinaryIO
 from tablevault.journal.record import Record, decode_record
 from tablevault.names import ProcessId, record_file
 from tablevault.objects.notes import read_note
-from tablevault.objects.oslock import OsLock
+from tablevault.objects.oslock import OsLock, is_held
 from tablevault.objects.store import sync_folder
 
 _HISTORY_LIMIT_BYTES = 4 << 20
@@ -60,6 +60,10 @@ class JournalFiles:
         finally:
             os.close(descriptor)
         return False
+
+    def is_alive_file(self, name: str) -> bool:
+        """Tell whether somebody holds the record in the file `name`, given without ending."""
+        return is_held(f"{self._folder}/{name}.json")
 
     def read(self, process_id: ProcessId) -> Record | None:
         """Read the record of a process that has not ended."""

@@ -16,7 +16,7 @@ from tablevault.history.worktree import WorkTree
 from tablevault.journal.files import JournalFiles
 from tablevault.names import ProcessId, record_file
 from tablevault.objects.notes import read_note, write_note
-from tablevault.objects.oslock import OsLock
+from tablevault.objects.oslock import OsLock, is_held
 from tablevault.objects.store import ObjectStore
 
 
@@ -50,6 +50,10 @@ class Journal:
         with lock:
             self._break_locks()
             yield
+
+    def is_committing(self) -> bool:
+        """Tell whether somebody holds the commit lock just now."""
+        return is_held(f"{self.state}/commit.lock")
 
     def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str] = ()) -> None:
         """Move refs; take the commit lock before. The files `needs` are made durable first.

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import io
 import os
+import re
 import shutil
 import stat
 import tempfile
@@ -31,6 +32,7 @@ _BLOCK = 1 << 20
 # mtime lies in the second in which git's index was written. Nobody needs the mtime of an
 # object, so it is set back a little and `git status` stays fast however large the file is.
 _BACKDATE_NS = 3_000_000_000
+_OID = re.compile(r"[0-9a-f]{64}")
 _MANY = 64
 _SYNCING = 8
 
@@ -257,6 +259,46 @@ class ObjectStore:
             oid=pointer.oid,
         )
 
+    def every(self) -> Iterator[tuple[ObjectId, os.stat_result]]:
+        """List what lies in the store under the name of an object, sound or not."""
+        for path in sorted(self._objects.glob("??/??/*")):
+            if _OID.fullmatch(path.name) and path == self._path(ObjectId(path.name)):
+                with contextlib.suppress(FileNotFoundError):
+                    yield ObjectId(path.name), path.lstat()
+
+    def stat(self, oid: ObjectId) -> os.stat_result | None:
+        """Give the stat of what lies in the place of an object; None when nothing does."""
+        try:
+            return self._path(oid).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def path(self, oid: ObjectId) -> Path:
+        """Give the place of an object, for who looks at it whatever state it is in."""
+        return self._path(oid)
+
+    def digest(self, oid: ObjectId) -> ObjectId:
+        """Hash what lies in the place of an object.
+
+        Raises
+        ------
+        OSError
+            It is gone, is no regular file, or cannot be read.
+        """
+        digest = hashlib.sha256()
+        with _open_regular(self._path(oid)) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return ObjectId(digest.hexdigest())
+
+    def make_read_only(self, oid: ObjectId) -> None:
+        """Protect an object against being written to by mistake."""
+        self._path(oid).chmod(links.READ_ONLY)
+
+    def set_aside(self, oid: ObjectId) -> Path | None:
+        """Move what lies in the place of an object to where damaged ones are kept."""
+        return self._set_aside(self._path(oid))
+
     def lay_out(
         self,
         pointer: Pointer,
@@ -314,6 +356,8 @@ class ObjectStore:
         target = self._bad / path.name
         try:
             self._bad.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                target = target.with_name(f"{target.name}.{os.urandom(4).hex()}")
             path.replace(target)
         except FileNotFoundError:
             # Never here, or another reader was faster: it says what became of the object.

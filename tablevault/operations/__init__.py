@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         instances as instances,
     )
     from tablevault.operations import (
+        repair as repair,
+    )
+    from tablevault.operations import (
         stop as stop,
     )
     from tablevault.operations import (

@@ -1,0 +1,102 @@
+"""The derived index folded from nothing, in memory: to look things up, and to compare with."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from tablevault.history.fold import SCHEMA, TABLES, fold_commits
+from tablevault.history.index import Index
+from tablevault.history.repository import Repository
+from tablevault.names import CommitId
+
+
+class FreshIndex(Index):
+    """Answers from history alone, whatever stands in the file; for one thread."""
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository, _Memory())
+
+
+class _Memory:
+    """A database that nobody else sees."""
+
+    def __init__(self) -> None:
+        self._connection = _new()
+
+    def connection(self) -> sqlite3.Connection:
+        """Give the one connection."""
+        return self._connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction."""
+        with self._connection:
+            yield self._connection
+
+    def discard(self) -> None:
+        """Begin anew."""
+        self._connection.close()
+        self._connection = _new()
+
+
+def wrong_with_index(path: Path, repository: Repository) -> str:
+    """Say how the file of the derived index differs from history, "" when it does not.
+
+    A file that is not there, or that has not seen the newest commits, is none the worse.
+    """
+    if not path.is_file():
+        return ""
+    try:
+        with contextlib.closing(_open(path)) as connection:
+            connection.execute("BEGIN")
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if said != "ok":
+                return f"SQLite finds it damaged ({said})"
+            rows = {table: _rows(connection, table) for table in TABLES}
+    except sqlite3.DatabaseError as error:
+        return f"SQLite cannot read it ({error})"
+    return _wrong_with_rows(rows, repository)
+
+
+def _wrong_with_rows(rows: Mapping[str, set[tuple[object, ...]]], repository: Repository) -> str:
+    """Compare what was folded with the very commits that it was folded from."""
+    folded = [CommitId(str(row[0])) for row in rows["folded"]]
+    gone = next((commit for commit in folded if not _is_there(repository, commit)), None)
+    if gone is not None:
+        return f'it knows of a commit "{gone}", which is not there'
+    if any(str(row[1]) not in folded for row in rows["seen"]):
+        return "it has not seen what it says that it has"
+    with contextlib.closing(_new()) as expected:
+        fold_commits(expected, repository, folded)
+        differing = [t for t in TABLES if t != "seen" and rows[t] != _rows(expected, t)]
+    return f"what it says of {', '.join(differing)} is not what history says" if differing else ""
+
+
+def _is_there(repository: Repository, commit: CommitId) -> bool:
+    """Tell whether a commit is there; False for what is no commit id."""
+    try:
+        return repository.has(commit)
+    except ValueError:
+        return False
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open the file to read it only."""
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+
+
+def _new() -> sqlite3.Connection:
+    """Make an empty index."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript(SCHEMA)
+    return connection
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> set[tuple[object, ...]]:
+    """Read a table."""
+    return set(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 - a constant

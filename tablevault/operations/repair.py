@@ -1,0 +1,239 @@
+"""Mends what can be made again from what is left; what was in the way is kept aside."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shutil
+from collections.abc import Callable, Sequence
+
+from tablevault.errors import TVFileError
+from tablevault.history.gitfiles import logged, read_refs, sound_packed_refs
+from tablevault.history.inspection import Inspection, copies_of
+from tablevault.history.layout import configure, put_on_main, reset_config
+from tablevault.history.reach import Reach
+from tablevault.history.refold import FreshIndex
+from tablevault.history.repository import RefMove
+from tablevault.history.rescue import restore_blobs
+from tablevault.journal.aside import Aside
+from tablevault.journal.recovery import recover, sweep_checkpoints
+from tablevault.names import FACES_DIR, CommitId, ObjectId, temp_of_face
+from tablevault.problems import Problem, in_order
+from tablevault.queries.checks.instances import check_tags, expected_tags
+from tablevault.queries.checks.objects import places_of_copies
+from tablevault.queries.verify import find_problems
+from tablevault.vault import Vault
+
+_log = logging.getLogger("tablevault")
+_ROUNDS = 4
+_OWNER = "repair"
+
+
+def verify(vault: Vault, *, data: bool = True, repair: bool = False) -> list[Problem]:
+    """Find what is wrong with a vault, and mend what can be mended when that is wanted.
+
+    What is said to be repaired was not found by a second look.
+    """
+    found = find_problems(vault, data=data)
+    repaired: list[Problem] = []
+    # More than once: what keeps git from working hides everything else.
+    for _ in range(_ROUNDS if repair else 0):
+        wanted = [problem for problem in found if problem.repairable]
+        if not wanted:
+            break
+        _mend(Vault(path=vault.path, author=vault.author), wanted)
+        found = find_problems(vault, data=data)
+        left = {problem.key for problem in found}
+        gone = [problem.mended() for problem in wanted if problem.key not in left]
+        repaired.extend(gone)
+        if not gone:
+            break
+    return in_order([*repaired, *found])
+
+
+def _mend(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Mend one kind after the other, what others rest on first."""
+    menders: dict[str, Callable[[Vault, Sequence[Problem]], None]] = {
+        "state": _mend_state,
+        "repository": _mend_repository,
+        "settings": _mend_settings,
+        "git object": _mend_git_objects,
+        "ref": _mend_refs,
+        "object": _mend_objects,
+        "index": _mend_index,
+        "tag": _mend_tags,
+        "working tree": _mend_worktree,
+        "face": _mend_faces,
+        "process": _mend_processes,
+        "leftover": _mend_leftovers,
+    }
+    for kind, mend in menders.items():
+        concerned = [problem for problem in problems if problem.kind == kind]
+        if not concerned:
+            continue
+        try:
+            mend(vault, concerned)
+        except Exception:  # noqa: BLE001 - damage takes any form, and none may keep the rest unmended
+            # The next look tells what is left.
+            _log.warning("Not everything of kind %s was mended.", kind, exc_info=True)
+
+
+def _mend_state(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Move away what is no file or no folder, and make folders that are missing."""
+    for problem in problems:
+        Aside(vault.state).take(vault.path / problem.where)
+    configure(vault.path)
+
+
+def _mend_repository(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Make HEAD and the settings again."""
+    for problem in problems:
+        Aside(vault.state).take(vault.path / problem.where)
+        if problem.where.endswith("HEAD"):
+            put_on_main(vault.path)
+        else:
+            reset_config(vault.path)
+            configure(vault.path)
+
+
+def _mend_settings(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Set what stock git needs."""
+    del problems
+    configure(vault.path)
+
+
+def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Move damaged loose objects away; find the content of files elsewhere in the vault."""
+    repository = vault.journal.repository
+    for problem in problems:
+        # One that is in a pack is not damaged itself: then there is no such file.
+        path = repository.git_dir / "objects" / problem.where[:2] / problem.where[2:]
+        if path.exists():
+            Aside(vault.state).take(path)
+    restore_blobs(repository, vault.store, {problem.where for problem in problems})
+
+
+def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Put branches back where their logs say; tags are made again. Takes the commit lock."""
+    repository, aside = vault.journal.repository, Aside(vault.state)
+    packed = repository.git_dir / "packed-refs"
+    with vault.journal.commit_lock():
+        if any(problem.where == ".git/packed-refs" for problem in problems):
+            sound = sound_packed_refs(packed)
+            aside.take(packed)
+            packed.write_bytes(sound)
+        for problem in problems:
+            ref, last = problem.where, logged(repository.git_dir, problem.where)
+            if ref.startswith("refs/"):
+                aside.take(repository.git_dir / ref)
+            if last and repository.has(CommitId(last)):
+                move = RefMove(ref=ref, old=repository.tip(ref), new=CommitId(last))
+                vault.journal.move([move], f"repair {ref}")
+
+
+def _mend_objects(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Bring objects back from identical files; move damaged ones to where git-lfs moves them."""
+    reach = Reach(vault.journal.repository.git_dir)
+    refs = read_refs(vault.journal.repository.git_dir)
+    reach.extend((target, ref) for ref, target in refs.targets.items())
+    for problem in problems:
+        oid = ObjectId(problem.where)
+        if problem.severity == "note":
+            vault.store.make_read_only(oid)
+        elif oid in reach.pointers:
+            pointer = reach.pointers[oid].pointer
+            places = places_of_copies(vault)
+            copies = (copy for place in places for copy in copies_of(place, pointer))
+            drafts = vault.store.drafts_of([copy for copy in [next(copies, None)] if copy], _OWNER)
+            with vault.store.locked():
+                vault.store.set_aside(oid)
+                vault.store.keep(drafts)
+            vault.store.discard(_OWNER)
+
+
+def _mend_index(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Fold history again from nothing."""
+    del problems
+    vault.journal.index.discard()
+    vault.journal.index.catch_up()
+
+
+def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Set and remove tags, as far as they are still wrong; takes the commit lock."""
+    repository = vault.journal.repository
+    wanted = {problem.where for problem in problems}
+    with vault.journal.commit_lock():
+        index = FreshIndex(repository)
+        targets = read_refs(repository.git_dir).targets
+        expected = expected_tags(repository, index)
+        moves = [
+            RefMove(
+                ref=problem.where,
+                old=repository.tip(problem.where),
+                new=expected.get(problem.where),
+            )
+            for problem in check_tags(repository, index, targets)
+            if problem.repairable and problem.where in wanted
+        ]
+        if moves:
+            vault.journal.move(moves, "repair tags")
+
+
+def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Lay files out again, and make git's index anew; takes the commit lock."""
+    journal, aside = vault.journal, Aside(vault.state)
+    wanted = {problem.where: problem for problem in problems}
+    with journal.commit_lock():
+        main = journal.repository.main()
+        if wanted.pop(".git/tablevault/laid", None):
+            journal.worktree.refresh(main)
+        tracked = Inspection(journal.repository, vault.store, main).tracked()
+        files = {file.path: (str(file.blob), file.executable) for file in tracked}
+        if wanted.pop(".git/index", None):
+            aside.take(journal.repository.git_dir / "index")
+            journal.worktree.restage(files)
+        for path in wanted.keys() & files.keys():
+            _make_way(vault, aside, path)
+            with contextlib.suppress(TVFileError):
+                # Its object is missing: that is told of by itself.
+                journal.worktree.lay_out_again({path: files[path]})
+
+
+def _make_way(vault: Vault, aside: Aside, path: str) -> None:
+    """Move away what stands in the place of a file, and what is no folder above it."""
+    file = vault.path / path
+    for folder in reversed(file.relative_to(vault.path).parents[:-1]):
+        place = vault.path / folder
+        if place.is_symlink() or (place.exists() and not place.is_dir()):
+            aside.take(place)
+    aside.take(file)
+
+
+def _mend_faces(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Lay faces out again; takes the commit lock."""
+    aside = Aside(vault.state)
+    with vault.journal.commit_lock():
+        for problem in problems:
+            temp = temp_of_face(problem.where)
+            if temp is None:
+                continue
+            folder = vault.path / problem.where
+            inner = (folder / "builders", folder / "artifacts")
+            for place in (vault.path / FACES_DIR, folder.parent, folder, *inner):
+                if place.is_symlink() or (place.exists() and not place.is_dir()):
+                    aside.take(place)
+            vault.journal.faces.mend(temp)
+
+
+def _mend_processes(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Remove records that cannot be read, and do what the dead left to do."""
+    del problems
+    recover(vault.journal)
+
+
+def _mend_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Remove what nobody needs."""
+    sweep_checkpoints(vault.journal)
+    for problem in problems:
+        if problem.where.startswith(".git/tablevault/tmp/"):
+            shutil.rmtree(vault.path / problem.where, ignore_errors=True)

@@ -1,0 +1,106 @@
+"""The git repository: its files, its refs, and everything that these reach."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from tablevault.errors import TVFileError
+from tablevault.history.gitfiles import (
+    Refs,
+    check_loose,
+    check_packs,
+    damaged_ref,
+    logged,
+    read_refs,
+)
+from tablevault.history.layout import settings_are_readable
+from tablevault.history.reach import Reach
+from tablevault.history.repository import Repository
+from tablevault.history.rescue import find_blobs
+from tablevault.names import MAIN
+from tablevault.problems import Problem
+from tablevault.vault import Vault
+
+
+def check_opening(path: Path) -> list[Problem]:
+    """Find what keeps git from working at all; then nothing else can be looked at."""
+    found = list(_check_head(path / ".git" / "HEAD"))
+    try:
+        # A new one: whoever has the repository open does not notice what became of its settings.
+        repository = Repository(path)
+        assert repository.handle is not None
+    except TVFileError as error:
+        if not found and settings_are_readable(path):
+            found.append(_unusable(".git", error.message, "Restore it from another clone."))
+    if not settings_are_readable(path):
+        text = "Git cannot read its settings."
+        advice = "Remotes have to be added again."
+        found.append(_unusable(".git/config", text, advice, repairable=True))
+    return found
+
+
+def _unusable(where: str, text: str, advice: str, *, repairable: bool = False) -> Problem:
+    """Describe what keeps git from working."""
+    return Problem(
+        kind="repository",
+        severity="error",
+        where=where,
+        text=text,
+        advice=advice,
+        repairable=repairable,
+    )
+
+
+def _check_head(head: Path) -> Iterator[Problem]:
+    """Look at what is checked out."""
+    try:
+        text = head.read_bytes().strip()
+    except OSError as error:
+        text, wrong = b"", f"HEAD cannot be read: {error.strerror}."
+    else:
+        wrong = "HEAD is damaged: it names no branch."
+    is_id = len(text) == 40 and not text.strip(b"0123456789abcdef")  # noqa: PLR2004 - digits
+    if not (is_id or text.startswith(b"ref: refs/heads/")):
+        advice = "Write `ref: refs/heads/main` into it."
+        yield _unusable(".git/HEAD", wrong, advice, repairable=True)
+
+
+def check_refs(path: Path) -> tuple[list[Problem], Refs]:
+    """Read all refs, and find those that are damaged."""
+    refs = read_refs(path / ".git")
+    found = list(refs.problems)
+    if MAIN not in refs.targets:
+        found.append(damaged_ref(path / ".git", MAIN, "There is no branch main."))
+    return found, refs
+
+
+def check_files(path: Path) -> Iterator[Problem]:
+    """Check loose objects and packs, whether or not anything needs them."""
+    yield from check_loose(path / ".git")
+    yield from check_packs(path / ".git")
+
+
+def broken(vault: Vault, reach: Reach, refs: Refs) -> Iterator[Problem]:
+    """Name what refs need and what cannot be read."""
+    path = vault.path
+    files = {each.id for each in reach.broken.values() if each.is_file}
+    elsewhere = find_blobs(vault.journal.repository, vault.store, files)
+    tips = {target: ref for ref, target in refs.targets.items()}
+    # If more is missing than what they name, tags are not at fault.
+    tags_alone = all(tips.get(name, "").startswith("refs/tags/") for name in reach.broken)
+    for each in reach.broken.values():
+        ref = tips.get(each.id, "")
+        is_elsewhere = logged(path / ".git", ref) not in ("", each.id)
+        if is_elsewhere or tags_alone:
+            yield damaged_ref(path / ".git", ref, f"Object {each.id} is {each.state}.")
+            continue
+        yield Problem(
+            kind="git object",
+            severity="error",
+            where=each.id,
+            text=f"It is {each.state}: {each.role}.",
+            advice="Bring it from another clone of the vault: `git fetch`, or copy its "
+            ".git/objects into this one.",
+            repairable=each.id in elsewhere,
+        )

@@ -1,0 +1,144 @@
+"""Instances: their tags, and whether their dataframes are what their documents say."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from urllib.parse import unquote
+
+from tablevault.errors import TableVaultError
+from tablevault.history.index import Index, IndexedInstance
+from tablevault.history.repository import Repository
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import CommitId, ObjectId, frame_path, is_instance_id, tag_ref
+from tablevault.problems import Problem
+from tablevault.vault import Vault
+
+_TAGS = "refs/tags/"
+
+
+def expected_tags(repository: Repository, index: Index) -> dict[str, CommitId]:
+    """Give the tag of every instance that is not deleted, by full name."""
+    snapshot = Snapshot(repository, repository.main())
+    names = {}
+    for name in snapshot.table_names():
+        names[snapshot.table(name).id] = name
+    return {
+        tag_ref(names[instance.table_id], instance.instance_id): instance.commit
+        for instance in index.standing()
+        if instance.table_id in names
+    }
+
+
+def check_tags(
+    repository: Repository, index: Index, targets: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Compare the tags that there are with those that there should be."""
+    expected = expected_tags(repository, index)
+    for ref, commit in expected.items():
+        target = targets.get(ref)
+        if target is None:
+            text = f"The tag is missing; it names commit {commit[:12]}."
+        elif target != commit and not _makes(repository, target, ref):
+            text = f"The tag names {target[:12]} instead of commit {commit[:12]}."
+        else:
+            continue
+        yield Problem(
+            kind="tag",
+            severity="warning",
+            where=ref,
+            text=text,
+            advice=f"`git tag -f {ref.removeprefix(_TAGS)} {commit}` sets it.",
+            repairable=True,
+        )
+    for ref in targets.keys() - expected.keys():
+        instance_id = _instance_of(ref)
+        if instance_id:
+            yield _stray(ref, index.instance(instance_id))
+
+
+def _makes(repository: Repository, target: str, ref: str) -> bool:
+    """Tell whether another commit made the instance, too: by a cherry-pick, say."""
+    try:
+        message = repository.commit(CommitId(target)).message
+    except (KeyError, ValueError, AttributeError):
+        return False
+    return message.first("Vault-Instance") == _instance_of(ref)
+
+
+def _instance_of(ref: str) -> str:
+    """Give the instance that a tag is named after, "" when it is somebody's own tag."""
+    if not ref.startswith(_TAGS) or ref.count("/") != 3:  # noqa: PLR2004 - refs/tags/<table>/<id>
+        return ""
+    name = unquote(ref.rpartition("/")[2])
+    return name if is_instance_id(name) else ""
+
+
+def _stray(ref: str, instance: IndexedInstance | None) -> Problem:
+    """Describe a tag that is too much."""
+    name = ref.removeprefix(_TAGS)
+    if instance is None:
+        return Problem(
+            kind="tag",
+            severity="note",
+            where=ref,
+            text="The history of main has no such instance.",
+            advice=f"Merge {name} if it is wanted, else `git tag -d {name}`: that may be the last "
+            "name of what it holds.",
+        )
+    reason = "was deleted" if instance.deleted_at else "is of a table with another name by now"
+    return Problem(
+        kind="tag",
+        severity="warning",
+        where=ref,
+        text=f"The instance {reason}.",
+        advice=f"`git tag -d {name}` removes it.",
+        repairable=True,
+    )
+
+
+def check_frames(vault: Vault, index: Index, sound: Collection[ObjectId]) -> Iterator[Problem]:
+    """Compare rows, columns and dtypes of each dataframe with what its document says.
+
+    The bytes are proven by their sha256, and the logical digest was made as they were written;
+    so it is not made again here, which would take many times as long. Objects that are not
+    `sound` are told of elsewhere.
+    """
+    for instance in index.standing():
+        try:
+            wrong = _wrong_with_frame(vault, instance, sound)
+        except TableVaultError as error:
+            wrong = error.message
+        except (KeyError, OSError) as error:
+            wrong = f"It cannot be read: {error}."
+        if wrong:
+            yield Problem(
+                kind="dataframe",
+                severity="error",
+                where=instance.instance_id,
+                text=f'{wrong} It is of table "{instance.table_name}", commit '
+                f"{instance.commit[:12]}.",
+                advice="The history was rewritten by hand: compare it with another clone.",
+            )
+
+
+def _wrong_with_frame(vault: Vault, instance: IndexedInstance, sound: Collection[ObjectId]) -> str:
+    """Say what is wrong with the dataframe of an instance."""
+    from tablevault.frames.parquet import read_form
+
+    table, version = instance.table_name, instance.version
+    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    document = snapshot.instance(table, version)
+    pointer = snapshot.pointer(frame_path(table, version))
+    if document is None or pointer is None:
+        return "The instance has no document." if document is None else "It has no dataframe."
+    if document.id != instance.instance_id:
+        return f"Its document is that of {document.id}."
+    if pointer.oid not in sound:
+        return ""
+    rows, dtypes = read_form(vault.store.path(pointer.oid))
+    if rows != document.rows:
+        return f"The dataframe has {rows:,} rows, its document says {document.rows:,}."
+    if list(dtypes) != list(document.dtypes):
+        return "The dataframe has other columns than its document says."
+    others = [name for name, dtype in dtypes.items() if dtype not in ("", document.dtypes[name])]
+    return f'Column "{others[0]}" has another dtype than its document says.' if others else ""

@@ -1,0 +1,238 @@
+"""What this machine keeps for itself: settings, index, faces, processes, leftovers."""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from tablevault.history.index import Index
+from tablevault.history.inspection import Inspection
+from tablevault.history.layout import missing_attributes, missing_settings
+from tablevault.history.refold import wrong_with_index
+from tablevault.names import record_file
+from tablevault.problems import Problem, Severity
+from tablevault.vault import Vault
+
+_FILES = (
+    "commit.lock",
+    "journal.lock",
+    "objects.lock",
+    "pack.lock",
+    "laid",
+    "moving",
+    "index.sqlite",
+    "objects.sqlite",
+    "history.jsonl",
+    "empty",
+)
+_FOLDERS = ("tmp", "processes", "faces", "checkpoints", "artifacts", "texts", "incomplete", "logs")
+_LEFT_S = 3600.0
+"""What nobody has written to for so long, and no record names, was left by who died."""
+_GIT_LOCKS = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
+
+
+def check_state(vault: Vault) -> Iterator[Problem]:
+    """Find files where folders should be, and the other way round: nothing works around these."""
+    for names, is_right, wanted in (
+        (_FILES, stat.S_ISREG, "file"),
+        (_FOLDERS, stat.S_ISDIR, "folder"),
+    ):
+        for name in names:
+            status = _stat(vault.state / name)
+            if status is not None and not is_right(status.st_mode):
+                yield _state(f".git/tablevault/{name}", f"It is no {wanted}.")
+    for name in ("tmp", "processes"):
+        if _stat(vault.state / name) is None:
+            yield _state(f".git/tablevault/{name}", "The folder is missing.")
+    for folder in ("processes", "faces"):
+        for entry in _entries(vault.state / folder):
+            if not entry.is_file(follow_symlinks=False):
+                yield _state(f".git/tablevault/{folder}/{entry.name}", "It is no file.")
+
+
+def check_settings(vault: Vault) -> Iterator[Problem]:
+    """Find what stock git needs to be at home in the vault."""
+    for key in missing_settings(vault.path):
+        yield Problem(
+            kind="settings",
+            severity="warning",
+            where=f".git/config:{key}",
+            text="The setting is missing, or is another one.",
+            advice="Opening the vault sets it.",
+            repairable=True,
+        )
+
+
+def check_attributes(vault: Vault) -> Iterator[Problem]:
+    """Find what git has to know of large files."""
+    for where, text in _attributes(vault):
+        for line in missing_attributes(text):
+            yield Problem(
+                kind="settings",
+                severity="warning",
+                where=f"{where}: {line}",
+                text="The line is missing: git would take large files into its own store.",
+                advice="Write it back, and commit.",
+            )
+
+
+def _attributes(vault: Vault) -> Iterator[tuple[str, bytes]]:
+    """Give the attributes that count: those on main, and those that git reads first."""
+    yield "main:.gitattributes", vault.snapshot().blob(".gitattributes") or b""
+    path = vault.path / ".gitattributes"
+    if path.is_file():
+        yield ".gitattributes", path.read_bytes()
+
+
+def check_index(vault: Vault) -> Iterator[Problem]:
+    """Fold history again from nothing, and compare."""
+    wrong = wrong_with_index(vault.state / "index.sqlite", vault.journal.repository)
+    if wrong:
+        yield Problem(
+            kind="index",
+            severity="warning",
+            where=".git/tablevault/index.sqlite",
+            text=f"The derived index is wrong: {wrong}.",
+            advice="Delete it: it is made again.",
+            repairable=True,
+        )
+
+
+def check_worktree(vault: Vault, *, data: bool) -> Iterator[Problem]:
+    """Compare working tree and git's index with main, while main is checked out."""
+    worktree, repository = vault.journal.worktree, vault.journal.repository
+    main = repository.main()
+    if not worktree.follows_main():
+        return
+    inspection = Inspection(repository, vault.store, main)
+    found = [*inspection.files(data=data), *inspection.index()]
+    if found and worktree.laid() != main:
+        # Somebody died as it was laid out. After a plain `git commit` there is nothing to find.
+        yield Problem(
+            kind="working tree",
+            severity="warning",
+            where=".git/tablevault/laid",
+            text="The working tree was not laid out wholly from the tip of main.",
+            advice="The next operation does that, too.",
+            repairable=True,
+        )
+        return
+    yield from found
+
+
+def check_faces(vault: Vault) -> Iterator[Problem]:
+    """Compare the faces of temporary instances with their branches."""
+    for temp, (text, repairable) in vault.journal.faces.unsound().items():
+        advice = f"Compare it with the branch temp/{temp.table}/{temp.version}, and keep one."
+        yield Problem(
+            kind="face",
+            severity="warning",
+            where=temp.face,
+            text=text,
+            advice="" if repairable else advice,
+            repairable=repairable,
+        )
+
+
+def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
+    """Find records that cannot be read, and those of processes that died."""
+    files = vault.journal.files
+    for name in files.strays():
+        if not files.is_alive_file(name):
+            yield Problem(
+                kind="process",
+                severity="warning",
+                where=f".git/tablevault/processes/{name}.json",
+                text="The record cannot be read: it was left by who died as it began.",
+                advice="Opening the vault removes it.",
+                repairable=True,
+            )
+    for record in files.every():
+        if files.is_alive(record.process_id) or (record.named and record.error[0]):
+            continue
+        has_happened = index.process(record.process_id) is not None
+        yield Problem(
+            kind="process",
+            severity="warning" if has_happened else "note",
+            where=record.process_id,
+            text=f"{record.request.operation} died "
+            + ("after its commit." if has_happened else "before its commit."),
+            advice="Opening the vault does the rest."
+            if has_happened
+            else f"TableVault(..., restart=True) runs it again, stop_process({record.process_id!r})"
+            " gives it up.",
+            repairable=has_happened,
+        )
+
+
+def check_leftovers(vault: Vault) -> Iterator[Problem]:
+    """Find temporary files, checkpoints and locks that nobody needs any more."""
+    records = {record_file(record.process_id) for record in vault.journal.files.every()}
+    now = time.time()
+    for entry in _entries(vault.state / "tmp"):
+        if entry.name not in records and now - entry.stat().st_mtime > _LEFT_S:
+            yield _leftover(f".git/tablevault/tmp/{entry.name}", "Files of a process that died.")
+    for folder in vault.journal.checkpoints.strays():
+        yield _leftover(
+            folder.relative_to(vault.path).as_posix(),
+            "Rows that an execution computed for a temporary instance that is gone.",
+        )
+    for path in _git_locks(vault.path / ".git"):
+        status = _stat(path)
+        if status is not None and now - status.st_mtime > _LEFT_S:
+            yield Problem(
+                kind="leftover",
+                severity="warning",
+                where=path.relative_to(vault.path).as_posix(),
+                text="A lock of git, which keeps everybody out.",
+                advice="If no git command runs in the vault, delete it.",
+            )
+
+
+def _git_locks(git_dir: Path) -> Iterator[Path]:
+    """Walk the lock files of git."""
+    yield from (git_dir / name for name in _GIT_LOCKS)
+    yield from (git_dir / "refs").rglob("*.lock")
+
+
+def _state(where: str, text: str) -> Problem:
+    """Describe something in the folder of the vault's own that is in the way."""
+    return Problem(
+        kind="state",
+        severity="error",
+        where=where,
+        text=text,
+        advice="Move it away.",
+        repairable=True,
+    )
+
+
+def _leftover(where: str, text: str, severity: Severity = "note") -> Problem:
+    """Describe what may go."""
+    return Problem(
+        kind="leftover",
+        severity=severity,
+        where=where,
+        text=text,
+        advice="gc() removes it, too.",
+        repairable=True,
+    )
+
+
+def _entries(folder: Path) -> list[os.DirEntry[str]]:
+    """List a folder; empty where there is none."""
+    try:
+        return sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return []
+
+
+def _stat(path: Path) -> os.stat_result | None:
+    """Stat of the name itself, None when there is nothing."""
+    try:
+        return path.lstat()
+    except OSError:
+        return None

@@ -1,0 +1,126 @@
+"""Is the vault whole: git, objects, and all that is derived from these; nothing is changed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+from tablevault.history.gitfiles import Refs, read_refs
+from tablevault.history.reach import Reach
+from tablevault.history.refold import FreshIndex
+from tablevault.names import MAIN, ObjectId
+from tablevault.problems import Problem, in_order
+from tablevault.queries.checks import git, instances, local, objects
+from tablevault.queries.checks.quiet import settled
+from tablevault.vault import Vault
+
+
+def find_problems(vault: Vault, *, data: bool = True) -> list[Problem]:
+    """Look at everything; the worst comes first.
+
+    No lock is taken, nothing is written, nothing that the vault contains is run, and whatever
+    is damaged, no exception is raised.
+    """
+    return in_order(_Look(vault, data=data).everything())
+
+
+class _Look:
+    """One look at a vault."""
+
+    def __init__(self, vault: Vault, *, data: bool) -> None:
+        # Parts of its own: what somebody has open already may not notice what became of it.
+        self._vault = Vault(path=vault.path, author=vault.author)
+        self._data = data
+
+    def everything(self) -> Iterator[Problem]:
+        """Look at one part after the other; what cannot be looked at is a problem itself."""
+        vault = self._vault
+        yield from _guarded(".git/tablevault", lambda: local.check_state(vault))
+        unusable = _guarded(".git", lambda: git.check_opening(vault.path))
+        yield from unusable
+        damaged = _guarded(".git/objects", lambda: git.check_files(vault.path))
+        yield from damaged
+        if any(problem.kind == "repository" for problem in unusable):
+            return
+        refs = Refs()
+        try:
+            wrong, refs = git.check_refs(vault.path)
+        except OSError as error:
+            wrong = [_unknown(".git/refs", error)]
+        yield from wrong
+        yield from _guarded(".git/config", lambda: local.check_settings(vault))
+        if any("/" in problem.where for problem in damaged):
+            return  # in a damaged pack libgit2 must not be let loose
+        reach = Reach(vault.path / ".git", {problem.where for problem in damaged})
+        yield from _guarded(".git/objects", lambda: self._history(reach, refs))
+        # What is wrong below says little as long as refs and history are not whole.
+        if MAIN in refs.targets and not (reach.broken or wrong):
+            yield from self._derived(reach)
+
+    def _history(self, reach: Reach, refs: Refs) -> Iterator[Problem]:
+        """Walk all that refs reach."""
+        reach.extend((target, ref) for ref, target in refs.targets.items())
+        yield from git.broken(self._vault, reach, refs)
+
+    def _derived(self, reach: Reach) -> Iterator[Problem]:
+        """Look at what follows from a history that is whole."""
+        vault = self._vault
+        index = FreshIndex(vault.journal.repository)
+        yield from self._settled(".gitattributes", lambda: local.check_attributes(vault))
+        yield from _guarded(".git/lfs", lambda: self._objects(reach, index))
+        yield from self._settled("refs/tags", lambda: self._tags(index))
+        yield from _guarded("index", lambda: local.check_index(vault))
+        yield from self._settled(
+            "working tree", lambda: local.check_worktree(vault, data=self._data)
+        )
+        yield from self._settled("temp", lambda: local.check_faces(vault))
+        yield from self._settled("processes", lambda: local.check_processes(vault, index))
+        yield from self._settled("leftovers", lambda: local.check_leftovers(vault))
+
+    def _settled(self, what: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+        """Look at what others may be changing."""
+        return settled(self._vault, lambda: _guarded(what, look))
+
+    def _tags(self, index: FreshIndex) -> Iterator[Problem]:
+        """Compare tags with instances."""
+        targets = read_refs(self._vault.path / ".git").targets
+        yield from instances.check_tags(self._vault.journal.repository, index, targets)
+
+    def _objects(self, reach: Reach, index: FreshIndex) -> list[Problem]:
+        """Look at objects, and then at the dataframes in those that are sound."""
+        repository = self._vault.journal.repository
+        needed = objects.needed_objects(repository, index, reach)
+        found = objects.check_objects(self._vault, needed, data=self._data)
+        if self._data:
+            bad = {problem.where for problem in found if problem.severity == "error"}
+            sound = {
+                oid for oid in needed if oid not in bad and self._vault.store.stat(oid) is not None
+            }
+            found.extend(instances.check_frames(self._vault, index, sound))
+        # What was deleted while we looked is nobody's any more.
+        still = objects.needed_objects(repository, index, reach)
+        return [
+            problem
+            for problem in found
+            if problem.kind != "object" or ObjectId(problem.where) in still
+        ]
+
+
+def _guarded(what: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    """Collect what a look finds; one that fails is a problem, and the others go on."""
+    found: list[Problem] = []
+    try:
+        found.extend(look())
+    except Exception as error:  # noqa: BLE001 - damage takes any form, and none may end verify
+        found.append(_unknown(what, error))
+    return found
+
+
+def _unknown(what: str, error: Exception) -> Problem:
+    """Describe what could not be looked at."""
+    return Problem(
+        kind="repository",
+        severity="error",
+        where=what,
+        text=f"It could not be looked at: {type(error).__name__}: {error}.",
+        advice="Compare with `git fsck --full`, and restore from another clone.",
+    )
