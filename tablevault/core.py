@@ -311,8 +311,13 @@ class TableVault:
         version: str = DEFAULT_VERSION,
         force_execute: bool = False,
         process_id: str = "",
+        background: bool = False,
     ) -> str:
         """Run the builders of a temporary instance and materialise the result.
+
+        An error that is not TableVault's own, or the end of the interpreter, only *pauses* an
+        execution with a `process_id`: the same call goes on with it, with the arguments of the
+        first one, and no row is computed again that was finished.
 
         Parameters
         ----------
@@ -321,10 +326,15 @@ class TableVault:
         version : str, default "base"
             Version of the temporary instance.
         force_execute : bool, default False
-            Compute every cell. So far nothing is taken over from an origin, so every cell is
-            computed in any case.
+            Compute every cell; nothing is taken over from an origin.
         process_id : str, default ""
             Id under which the operation is known; made up when empty.
+        background : bool, default False
+            Return at once, while an interpreter of its own does it, which goes on when this one
+            ends. Mistakes that are found before the first function is called are raised here,
+            as long as that takes no more than a few seconds; :meth:`get_active_processes` tells
+            how far it is, and in which file what it prints and raises is kept. A paused
+            execution goes on in the background if this is set now or was in the first call.
 
         Returns
         -------
@@ -345,11 +355,18 @@ class TableVault:
         TVTableError
             A value does not fit its dtype, a primary key is null or not unique, an artifact is
             missing or named by no value.
+        TVProcessError
+            The id was used before, or runs just now; the background cannot be had.
         Exception
-            What a function raised, unchanged.
+            What a function raised, unchanged; not from the background.
         """
         return operations.execute.execute_instance(
-            self._vault, table_name, version, force_execute=force_execute, process_id=process_id
+            self._vault,
+            table_name,
+            version,
+            force_execute=force_execute,
+            process_id=process_id,
+            background=background,
         )
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str = "") -> str:
@@ -627,8 +644,9 @@ class TableVault:
             and plan), ``resources`` (what it holds), ``start_success`` (true: it is not listed
             before), ``execution_success`` (false when it failed and is paused, else None),
             ``error`` (class name and text), ``pid``, ``force_takedown`` (an error ends it, since
-            no id was given), ``is_running``, and ``rows`` (finished rows of each builder of an
-            execution).
+            no id was given), ``is_running``, ``rows`` (finished rows of each builder of an
+            execution), and ``log`` (file with what an execution in the background printed). Its
+            ``str`` is JSON.
         """
         return queries.processes.active(self._vault)
 

@@ -67,6 +67,7 @@ def _execute(place: Place, given: argparse.Namespace) -> object:
         given.version,
         force_execute=given.force,
         process_id=given.process_id,
+        background=given.background,
     )
 
 
@@ -163,6 +164,7 @@ COMMANDS = (
             _TABLE,
             VERSION,
             switch("force", "compute every cell, also those that are unchanged"),
+            switch("background", "return at once; get-active-processes tells how far it is"),
             PROCESS_ID,
         ),
     ),

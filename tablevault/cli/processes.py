@@ -60,7 +60,7 @@ def _active(place: Place, given: argparse.Namespace) -> object:
     if given.json:
         value = {process_id: dict(process) for process_id, process in processes.items()}
     else:  # as the first release printed it
-        value = {process_id: _text(process) for process_id, process in processes.items()}
+        value = {process_id: str(process) for process_id, process in processes.items()}
     return Listing(
         columns=("process", "operation", "author", "state", "since", "rows done"),
         rows=rows,
@@ -74,14 +74,6 @@ def _rows_done(rows: object) -> str:
     """Say how far each builder is."""
     done = rows if isinstance(rows, dict) else {}
     return ", ".join(f"{builder} {count:,}" for builder, count in done.items())
-
-
-def _text(process: queries.processes.ActiveProcess) -> str:
-    """Give a record as JSON text, without its arguments."""
-    import json
-
-    shown = {key: value for key, value in process.items() if key != "data"}
-    return json.dumps(shown, indent=4, default=str)
 
 
 def _restart(place: Place, given: argparse.Namespace) -> object:

@@ -54,6 +54,49 @@ class OsLock:
                 _held.discard(descriptor)
                 os.close(descriptor)
 
+    @property
+    def descriptor(self) -> int:
+        """The open file through which it is held, for a program that is started to take it over.
+
+        Raises
+        ------
+        ValueError
+            It is not held.
+        """
+        if self._descriptor is None:
+            raise ValueError(f"the lock {self._path} is not held")
+        return self._descriptor
+
+    def leave(self) -> None:
+        """Close the file without letting go: who was given the descriptor holds the lock now."""
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with _gate:
+                _held.discard(descriptor)
+                os.close(descriptor)
+
+    def adopt(self, descriptor: int) -> Self:
+        """Hold the lock through a descriptor that this program was started with.
+
+        Raises
+        ------
+        TimeoutError
+            It is another file, or somebody else holds the lock.
+        """
+        with _gate:
+            try:
+                is_same = os.path.samestat(os.fstat(descriptor), Path(self._path).stat())
+                # Had already through this descriptor, so this changes nothing.
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                is_same = False
+            if not is_same:
+                raise TimeoutError(self._path)
+            os.set_inheritable(descriptor, False)
+            _held.add(descriptor)
+            self._descriptor, self._pid = descriptor, os.getpid()
+        return self
+
     def __enter__(self) -> Self:
         """Acquire, however long that takes, unless that was done already."""
         return self if self._descriptor is not None else self.acquire()

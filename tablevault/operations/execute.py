@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TableVaultError, TVArgumentError, TVTableError
+from tablevault.errors import (
+    TableVaultError,
+    TVArgumentError,
+    TVProcessError,
+    TVTableError,
+)
 from tablevault.history.documents import BuilderRun
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.beginning import taken_up
+from tablevault.journal.background import Handed, check_interpreter, launch
+from tablevault.journal.beginning import Actor, Setup, begin, taken_up
 from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Request
@@ -53,7 +59,13 @@ class _Prepared:
 
 
 def execute_instance(
-    vault: Vault, table: str, version: str, *, force_execute: bool, process_id: str
+    vault: Vault,
+    table: str,
+    version: str,
+    *,
+    force_execute: bool,
+    process_id: str,
+    background: bool = False,
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
     request = Request(
@@ -62,20 +74,57 @@ def execute_instance(
             "table_name": table,
             "version": check_version(version),
             "force_execute": force_execute,
+            "background": background,
         },
     )
-    return perform(vault, taken_up(vault.journal, request, process_id), process_id)
+    request = taken_up(vault.journal, request, process_id)
+    if background:
+        request = replace(request, arguments={**request.arguments, "background": True})
+    return perform(vault, request, process_id)
 
 
 def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
     """Execute the instance that is asked for, from where an earlier attempt stopped."""
+    actor = vault.actor(process_id)
+    if request.arguments.get("background"):
+        return _start(vault, request, actor)
+    return _perform(vault, request, actor, lambda: None)
+
+
+def perform_handed(vault: Vault, handed: Handed) -> None:
+    """Execute the instance for which this interpreter was started."""
+    record = vault.journal.files.read(handed.process_id)
+    if record is None:
+        raise TVProcessError(
+            f'The record of process "{handed.process_id}" is gone.', process=handed.process_id
+        )
+    actor = replace(vault.actor(handed.process_id), lock=handed.lock)
+    _perform(vault, record.request, actor, handed.ready)
+
+
+def _start(vault: Vault, request: Request, actor: Actor) -> ProcessId:
+    """Begin here, where mistakes are raised, and let another interpreter go on."""
+    check_interpreter()
+    record, lock = begin(vault.journal, request, actor, _setup(vault, request, actor))
+    order: dict[str, Json] = {
+        "path": str(vault.path),
+        "author": vault.author,
+        "lock_timeout_s": vault.lock_timeout_s,
+    }
+    record = replace(record, request=request)
+    launch(vault.journal, record, lock, "tablevault.operations.detached", order)
+    return record.process_id
+
+
+def _setup(vault: Vault, request: Request, actor: Actor) -> Setup:
+    """Give what checks the request and says what is to be held."""
     temp = TempRef(table=request.text("table_name"), version=request.text("version"))
-    table, fixed = temp.table, fixed_by(vault, process_id)
-    forced = bool(request.arguments["force_execute"])
+    table, fixed = temp.table, fixed_by(vault, actor.process_id)
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         found = _find_with_builders(vault, snapshot, temp)
-        prepared = _prepare(vault, snapshot, found, (temp_builders(vault, found), fixed), forced)
+        texts = temp_builders(vault, found)
+        prepared = _prepare(vault, snapshot, found, (texts, fixed), request.flag("force_execute"))
         mine = [
             temp_hold(table, temp.version),
             *(
@@ -91,14 +140,23 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
             holds.append(code_hold(exclusive=False))
         return holds
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+    return setup
+
+
+def _perform(vault: Vault, request: Request, actor: Actor, ready: Callable[[], None]) -> ProcessId:
+    """Execute in this interpreter; `ready` is called before the first function is."""
+    temp = TempRef(table=request.text("table_name"), version=request.text("version"))
+    table, fixed = temp.table, fixed_by(vault, actor.process_id)
+    forced = request.flag("force_execute")
+    setup = _setup(vault, request, actor)
+    with running(vault.journal, request, actor, setup) as operation:
         draft = operation.drafted(temp)
         main = operation.snapshot()
         branch = Snapshot(vault.journal.repository, draft.commit)
         texts = tracked_builders(branch, table, temp.version)
         found = _find_with_builders(vault, main, temp)
         prepared = _prepare(vault, main, found, (texts, fixed), forced)
-        result, code = _run(vault, operation, draft, (main, prepared))
+        result, code = _run(vault, operation, draft, (main, prepared, ready))
         if not len(result.frame.columns):
             raise TVTableError(
                 f'The builders of table "{table}" make no column.',
@@ -163,12 +221,15 @@ def _prepare(
 
 
 def _run(
-    vault: Vault, operation: Operation, draft: TempDraft, parts: tuple[Snapshot, _Prepared]
+    vault: Vault,
+    operation: Operation,
+    draft: TempDraft,
+    parts: tuple[Snapshot, _Prepared, Callable[[], None]],
 ) -> tuple[RunResult, _Code]:
     """Call the functions, and name the code that they needed; what they raise passes."""
     from tablevault.engine.run import ARTIFACT_FOLDER, run
 
-    main, prepared = parts
+    main, prepared, ready = parts
     temp = draft.temp
     code = _Code(vault, main)
     load: Load = code.code.load_function
@@ -178,6 +239,7 @@ def _run(
     folder.mkdir(parents=True, exist_ok=True)
 
     def decided() -> Mapping[str, Json]:
+        ready()
         return {
             "sources": [list(each) for each in prepared.inputs.fixed],
             "origin": "" if prepared.origin is None else prepared.origin.instance_id,

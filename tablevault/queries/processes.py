@@ -38,13 +38,19 @@ class ActiveProcess(Mapping[str, object]):
         """Show all facts."""
         return f"ActiveProcess({self._fields!r})"
 
+    def __str__(self) -> str:
+        """Spell all facts as JSON, without the arguments: these may be long."""
+        import json
+
+        shown = {key: value for key, value in self._fields.items() if key != "data"}
+        return json.dumps(shown, indent=4, default=str)
+
 
 def _facts(vault: Vault, record: Record) -> dict[str, object]:
     """Tell all of a process; it is in the journal only once its setup has succeeded."""
     run = run_of_process(vault, record)
     arguments = dict(record.request.arguments)
-    if arguments.get("background"):
-        arguments["log"] = str(vault.journal.log_file(record.process_id))
+    log = str(vault.journal.log_file(record.process_id)) if arguments.get("background") else ""
     return {
         "process_id": record.process_id,
         "author": record.author,
@@ -63,6 +69,7 @@ def _facts(vault: Vault, record: Record) -> dict[str, object]:
         "force_takedown": not record.named,
         "is_running": vault.journal.files.is_alive(record.process_id),
         "rows": {} if run is None else run.progress(),
+        "log": log,
     }
 
 

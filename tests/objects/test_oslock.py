@@ -7,6 +7,8 @@ import fcntl
 import gc
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from pathlib import Path
@@ -215,3 +217,39 @@ def test_no_child_is_forked_with_a_lock_unknown_to_it(path):
         for child in children:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
+
+
+TAKE_OVER = """
+import sys
+from tablevault.objects.oslock import OsLock
+lock = OsLock(sys.argv[1]).adopt(int(sys.argv[2]))
+print("has it", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_lock_is_given_to_another_program_and_never_free_in_between(path):
+    lock = OsLock(path).acquire()
+    with subprocess.Popen(
+        [sys.executable, "-c", TAKE_OVER, path, str(lock.descriptor)],
+        pass_fds=[lock.descriptor],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        lock.leave()
+        lock.leave()
+        assert not is_free(path)
+        assert other.stdout.readline() == "has it\n"
+        lock.release()
+        assert not is_free(path)
+    assert is_free(path)
+
+
+def test_what_is_not_held_cannot_be_given_or_taken(path, tmp_path):
+    with pytest.raises(ValueError, match="not held"):
+        _ = OsLock(path).descriptor
+    with OsLock(path), (tmp_path / "other").open("wb") as other:
+        for descriptor in (other.fileno(), 999):
+            with pytest.raises(TimeoutError):
+                OsLock(path).adopt(descriptor)

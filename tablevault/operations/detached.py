@@ -1,0 +1,45 @@
+"""What an interpreter does that was started to run a process in the background."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import cast
+
+from tablevault.journal.background import Handed, accept
+from tablevault.operations.execute import perform_handed
+from tablevault.vault import Vault
+
+
+def main() -> None:
+    """Go on with the process that was handed over; what is printed is kept in its log.
+
+    What a function raises is printed with its traceback, as in any program.
+    """
+    handed = accept()
+    try:
+        _say(f"process {handed.process_id} runs in operating system process {os.getpid()}")
+        perform_handed(_vault(handed), handed)
+        _say("ended")
+    except BaseException as error:
+        handed.failed(error)
+        _say("failed")
+        raise
+
+
+def _vault(handed: Handed) -> Vault:
+    """Open the vault as the caller had opened it."""
+    order = handed.order
+    return Vault(
+        path=Path(cast("str", order["path"])),
+        author=cast("str", order["author"]),
+        lock_timeout_s=cast("float", order["lock_timeout_s"]),
+    )
+
+
+def _say(text: str) -> None:
+    """Print a line that tells what happens, and when."""
+    sys.stdout.write(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    sys.stdout.flush()
