@@ -15,6 +15,7 @@ import frames
 import growth
 import metadata
 import original
+import provenance
 import start
 from pairs import print_rows
 
@@ -24,6 +25,7 @@ GROUPS = {
     "engine": ("Executions, the cost of 1,000 rows", "tablevault 0.1.1", engine.against),
     "memory": ("The peak of an execution", "its frame", engine.memory),
     "frames": ("A frame of 1,000,000 x 10", "raw pyarrow", frames.against_raw),
+    "provenance": ("Differences of 1,000,000 x 10", "get_dataframe", provenance.against_read),
     "growth": ("After 10,000 instances against after 10", "after 10", growth.after_many),
     "start": ("Start-up", "python -c pass", start.imports),
 }

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from tablevault.problems import Problem
+    from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.processes import ActiveProcess
 
 
@@ -906,6 +907,38 @@ class TableVault:
             `limit` is no number of rows.
         """
         return queries.log.log(self._vault, table_name, instance_id, limit)
+
+    def diff(self, table_name: str, instance_id: str, other_instance_id: str = "") -> InstanceDiff:
+        """Tell what changed from one instance of a table to another.
+
+        Rows are compared by primary key. Without one, rows of the same content are the same row;
+        of the others, those between the same neighbours are one row that changed, unless all its
+        cells did. Nulls are equal to nulls, NaN to NaN, and neither to the other.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        instance_id : str
+            The instance after.
+        other_instance_id : str, default ""
+            The instance before, of any version; by default the one before in the same version.
+
+        Returns
+        -------
+        InstanceDiff
+            ``added`` and ``removed`` (rows, with the columns of their instance), ``changed``
+            (cells: ``column``, ``old``, ``new``), columns, builders and code as unified diffs,
+            dependencies, artifacts, description; ``is_empty``. Prints, also in a notebook.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table or instance, or none before it.
+        TVTableError
+            A dataframe is damaged.
+        """
+        return queries.diff.diff(self._vault, table_name, instance_id, other_instance_id)
 
     def get_artifact_folder(
         self,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TextIO
 
 if TYPE_CHECKING:
     from rich.table import Table
+    from rich.text import Text
     from rich.tree import Tree
 
 _BAR = 24
@@ -101,3 +104,47 @@ def _progress(name: str, fraction: float | None, told: str) -> Table:
     bar = ProgressBar(total=total, completed=fraction or 0.0, width=_BAR)
     grid.add_row(Text(name), bar, Text(told))
     return grid
+
+
+@dataclass(frozen=True, slots=True)
+class Marked:
+    """A line of a comparison: its mark, such as ``+``, and what it says."""
+
+    mark: str
+    text: str
+
+
+_COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
+_LONGEST_LINE = 500
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def visible(text: str) -> str:
+    """Spell characters that would move a cursor or hide others, and cut what is very long."""
+    shown = text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
+    return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], shown.replace("\t", "    "))
+
+
+def marked(lines: Iterable[Marked]) -> Text:
+    """Draw the lines of a comparison in colours; what is in them is no markup."""
+    from rich.text import Text
+
+    drawn = Text()
+    for line in lines:
+        text = f"{line.mark:1} {visible(line.text)}\n"
+        drawn.append(text, style=_COLOURS.get(line.mark.strip(), ""))
+    drawn.rstrip()
+    return drawn
+
+
+def marked_html(lines: Iterable[Marked]) -> str:
+    """Write the lines of a comparison as HTML that needs nothing else."""
+    import html
+
+    rows = []
+    for line in lines:
+        colour = _COLOURS.get(line.mark.strip(), "inherit").replace("yellow", "darkorange")
+        text = html.escape(f"{line.mark:1} {visible(line.text)}")
+        rows.append(f'<span style="color: {colour}">{text}</span>')
+    body = "\n".join(rows)
+    return f'<pre style="line-height: 1.25">{body}</pre>'

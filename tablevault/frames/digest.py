@@ -128,7 +128,7 @@ def _ascending(stored: StoredColumn) -> pa.Array:
 
 def _feed(column: _Hash, array: pa.Array | pa.ChunkedArray) -> None:
     """Hash the node of an array."""
-    array = _normal(array)
+    array = plain_array(array)
     kind, feed_values = _layout(array.type)
     column.update(_text(kind) + _u64(len(array)))
     null = None
@@ -140,13 +140,13 @@ def _feed(column: _Hash, array: pa.Array | pa.ChunkedArray) -> None:
     feed_values(column, array, null)
 
 
-def _normal(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Reduce the ways to say the same: chunks, dictionaries, extensions, offset widths."""
+def plain_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Reduce the ways to say the same: chunks, dictionaries, extensions, widths of offsets."""
     kind = array.type
     if isinstance(kind, pa.BaseExtensionType):
-        return _normal(whole_array(array).storage)
+        return plain_array(whole_array(array).storage)
     if pa.types.is_dictionary(kind):
-        return _normal(array.cast(kind.value_type))
+        return plain_array(array.cast(kind.value_type))
     if pa.types.is_string(kind) or pa.types.is_string_view(kind):
         array = array.cast(pa.large_string())
     elif pa.types.is_binary(kind) or pa.types.is_binary_view(kind):

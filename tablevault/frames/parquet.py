@@ -127,7 +127,7 @@ def read_frame(
             source, pre_buffer=rows is None, page_checksum_verification=True
         ) as file:
             return _read(file, source, columns, rows)
-    except (pa.ArrowException, OSError, *_DAMAGE) as problem:
+    except (pa.ArrowException, OSError, *DAMAGE) as problem:
         raise TVTableError(
             f'"{source}" cannot be read as a dataframe file: {problem}',
             "It is damaged or not Parquet; restore it from the history or write it again.",
@@ -156,7 +156,7 @@ def read_form(source: Path) -> tuple[int, dict[str, str]]:
             facts = read_facts(file.metadata.metadata or {}, names, source) or {}
             dtypes = {name: str(facts[name]["dtype"]) if facts else "" for name in names}
             return file.metadata.num_rows, dtypes
-    except (pa.ArrowException, OSError, *_DAMAGE) as problem:
+    except (pa.ArrowException, OSError, *DAMAGE) as problem:
         raise TVTableError(
             f'"{source}" cannot be read as a dataframe file: {problem}',
             "It is damaged or not Parquet; restore it from the history or write it again.",
@@ -164,7 +164,7 @@ def read_form(source: Path) -> tuple[int, dict[str, str]]:
         ) from problem
 
 
-_DAMAGE = (
+DAMAGE = (
     *(KeyError, ValueError, TypeError, AssertionError, IndexError, AttributeError),
     *(ArithmeticError, RecursionError),
 )
@@ -288,7 +288,8 @@ def _read(
     table = _read_groups(file, None if columns is None else wanted, rows)
     index = pd.RangeIndex(table.num_rows)
     arrays = {
-        name: _kept(_decode(table.column(name), stored and stored[name]), index) for name in wanted
+        name: _kept(decode_stored(table.column(name), stored and stored[name]), index)
+        for name in wanted
     }
     return pd.DataFrame(arrays, index=index, copy=False)  # `columns` would look at every value
 
@@ -334,7 +335,7 @@ def _read_groups(file: pq.ParquetFile, columns: list[str] | None, rows: int | No
     return pa.Table.from_batches(batches).slice(0, rows)
 
 
-def _decode(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - any pandas array
+def decode_stored(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> Any:  # noqa: ANN401 - any pandas array
     """Rebuild a column, one of a foreign file as well as can be."""
     if facts is None:
         return decode_column(foreign_column(array))

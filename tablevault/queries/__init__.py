@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         describe as describe,
     )
     from tablevault.queries import (
+        diff as diff,
+    )
+    from tablevault.queries import (
         locate as locate,
     )
     from tablevault.queries import (

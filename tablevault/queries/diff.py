@@ -1,0 +1,310 @@
+"""What is different between two instances of a table: rows, columns, builders, code, sources."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from tablevault import render
+from tablevault.errors import TVArgumentError
+from tablevault.history.documents import InstanceDocument
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import BlobId
+from tablevault.queries.artifacts import artifact_ids
+from tablevault.queries.describe import tracked_builders
+from tablevault.queries.read import frame_file, instance_document
+from tablevault.queries.resolve import find_instance
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.text import Text
+
+    from tablevault.frames.compare import FrameDiff
+
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class InstanceDiff:
+    """What changed from one instance to another.
+
+    Rows and cells are read from the files of the instances when they are first asked for.
+    """
+
+    table_name: str
+    old_id: str
+    new_id: str
+    columns_added: Mapping[str, str]
+    """Name to dtype."""
+    columns_removed: Mapping[str, str]
+    """Name to dtype."""
+    columns_changed: Mapping[str, tuple[str, str]]
+    """Name to both dtypes, of columns whose cells are not compared."""
+    primary_key: tuple[str, ...]
+    """Columns by which rows were compared; empty when it was by position and content."""
+    is_reordered: bool
+    """Rows or columns that are in both stand in another order."""
+    description: tuple[str, str]
+    """Before and after."""
+    builders: Mapping[str, str]
+    """Name to unified diff, of those that are not the same."""
+    code: Mapping[str, str]
+    """Module to unified diff, of those that ran and are not the same."""
+    dependencies_added: tuple[tuple[str, str], ...]
+    """Table and instance id of what the new instance read and the old did not."""
+    dependencies_removed: tuple[tuple[str, str], ...]
+    artifacts: Mapping[str, str]
+    """Name to ``added``, ``removed`` or ``changed``."""
+    _frames: FrameDiff | None = field(repr=False)
+
+    @property
+    def added(self) -> pd.DataFrame:
+        """Rows that are new, as in the new instance; index ``row``: their position there."""
+        return self._rows(lambda frames: frames.added)
+
+    @property
+    def removed(self) -> pd.DataFrame:
+        """Rows that are gone, as in the old instance; index ``row``: their position there."""
+        return self._rows(lambda frames: frames.removed)
+
+    @property
+    def changed(self) -> pd.DataFrame:
+        """Cells that are not the same, one a row: columns ``column``, ``old``, ``new`` (object).
+
+        The index is the primary key; without one ``row``, the position in the new instance.
+        """
+        return self._rows(lambda frames: frames.changed)
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing is different but ids, times and authors."""
+        texts = self.builders or self.code or self.artifacts
+        sources = self.dependencies_added or self.dependencies_removed
+        same = self.description[0] == self.description[1]
+        frames = self._frames is None or self._frames.is_empty
+        return frames and same and not (texts or sources)
+
+    def __str__(self) -> str:
+        """Show it as lines of text."""
+        return "\n".join(
+            f"{line.mark:1} {render.visible(line.text)}".rstrip() for line in self._lines()
+        )
+
+    def __rich__(self) -> Text:
+        """Show it in a terminal, in colours."""
+        return render.marked(self._lines())
+
+    def _repr_html_(self) -> str:
+        """Show it in a notebook."""
+        return render.marked_html(self._lines())
+
+    def _rows(self, part: Callable[[FrameDiff], pd.DataFrame]) -> pd.DataFrame:
+        """Give a part of what is different in the frames, which the caller may change."""
+        if self._frames is None:
+            import pandas as pd
+
+            return pd.DataFrame()
+        return part(self._frames).copy()
+
+    def _lines(self) -> Iterator[render.Marked]:
+        """Say what is different."""
+        yield render.Marked("", f"{self.table_name}: from {self.old_id} to {self.new_id}")
+        if self.is_empty:
+            yield render.Marked("", "no difference")
+            return
+        if self.description[0] != self.description[1]:
+            yield render.Marked("-", f"description: {self.description[0]}")
+            yield render.Marked("+", f"description: {self.description[1]}")
+        yield from _changes("column", _columns(self))
+        if self._frames is not None:
+            yield from _rows_shown(self._frames)
+        for kind, texts in (("builder", self.builders), ("code", self.code)):
+            for name, text in texts.items():
+                yield render.Marked("~", f"{kind} {name}")
+                for line in text.splitlines()[2:]:
+                    yield render.Marked(f"  {line[:1]}", line[1:])
+        sources = [(mark, f"{table}/{instance}") for mark, table, instance in _sources(self)]
+        yield from _changes("dependency", sources)
+        marks = {"added": "+", "removed": "-", "changed": "~"}
+        yield from _changes(
+            "artifact", [(marks[how], each) for each, how in self.artifacts.items()]
+        )
+
+
+def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceDiff:
+    """Find what changed from `other_id` to `instance_id`.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no such table or instance, or none of the version before it.
+    TVTableError, TVFileError
+        A dataframe is not here, or damaged.
+    """
+    snapshot = vault.snapshot()
+    new = find_instance(vault, snapshot, table, instance_id)
+    old = (
+        find_instance(vault, snapshot, table, other_id) if other_id else _before(vault, table, new)
+    )
+    before, after = (instance_document(vault, each) for each in (old, new))
+    frames = _frames(vault, (old, before), (new, after))
+    repository = vault.journal.repository
+    snapshots = [Snapshot(repository, each.commit) for each in (old, new)]
+    builders = [
+        {
+            name: data.decode("utf-8", "replace")
+            for name, data in tracked_builders(then, each.table_name, each.version).items()
+        }
+        for then, each in zip(snapshots, (old, new), strict=True)
+    ]
+    code = [
+        {name: _text(then, blob) for name, blob in document.code.items()}
+        for then, document in zip(snapshots, (before, after), strict=True)
+    ]
+    return InstanceDiff(
+        table_name=table,
+        old_id=old.instance_id,
+        new_id=new.instance_id,
+        columns_added={} if frames is None else frames.columns_added,
+        columns_removed={} if frames is None else frames.columns_removed,
+        columns_changed={} if frames is None else frames.columns_changed,
+        primary_key=() if frames is None else frames.key,
+        is_reordered=frames is not None and frames.is_reordered,
+        description=(before.description, after.description),
+        builders=_unified(builders[0], builders[1], "builders/{}.yaml"),
+        code=_unified(code[0], code[1], "code/{}.py"),
+        dependencies_added=_missing(after, before),
+        dependencies_removed=_missing(before, after),
+        artifacts=_artifacts(artifact_ids(vault, old), artifact_ids(vault, new)),
+        _frames=frames,
+    )
+
+
+def _before(vault: Vault, table: str, new: IndexedInstance) -> IndexedInstance:
+    """Find the instance before another one, of the same version."""
+    earlier = [
+        each
+        for each in vault.journal.index.instances(new.table_id, new.version)
+        if (each.materialized_at, each.instance_id) < (new.materialized_at, new.instance_id)
+    ]
+    if not earlier:
+        raise TVArgumentError(
+            f'Instance "{new.instance_id}" is the first of version "{new.version}" of table '
+            f'"{table}" that there is.',
+            "Name the other one: diff(table_name, instance_id, other_instance_id).",
+            table=table,
+            instance=new.instance_id,
+        )
+    return earlier[-1]
+
+
+_Side = tuple[IndexedInstance, InstanceDocument]
+
+
+def _frames(vault: Vault, old: _Side, new: _Side) -> FrameDiff | None:
+    """Compare the dataframes; None when the logical hash says that they are the same."""
+    if old[1].digest == new[1].digest != "":
+        return None
+    from tablevault.frames.columns import FrameColumns
+    from tablevault.frames.compare import compare_frames
+
+    files = [FrameColumns(frame_file(vault, each)) for each, _ in (old, new)]
+    return compare_frames(files[0], files[1], new[1].primary_key)
+
+
+def _unified(old: Mapping[str, str], new: Mapping[str, str], path: str) -> dict[str, str]:
+    """Compare texts by their names."""
+    found = {}
+    for name in sorted({*old, *new}):
+        if old.get(name) != new.get(name):
+            before, after = (
+                path.format(name) if name in side else "/dev/null" for side in (old, new)
+            )
+            one, other = (side.get(name, "").splitlines() for side in (old, new))
+            lines = difflib.unified_diff(one, other, before, after, lineterm="")
+            found[name] = "\n".join(lines)
+    return found
+
+
+def _text(snapshot: Snapshot, blob: str) -> str:
+    """Read the text of a module, as far as it is text; it may be gone where history was cut."""
+    try:
+        return snapshot.repository.read_blob(BlobId(blob)).decode("utf-8", "replace")
+    except (KeyError, ValueError):
+        return f"blob {blob}\n"
+
+
+def _missing(one: InstanceDocument, other: InstanceDocument) -> tuple[tuple[str, str], ...]:
+    """List what one instance read and the other did not."""
+    known = {instance for _, instance in other.dependencies}
+    return tuple((table, each) for table, each in one.dependencies if each not in known)
+
+
+def _artifacts(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+    """Compare artifacts by what is in them."""
+    found = {name: "added" for name in new if name not in old}
+    found |= {name: "removed" for name in old if name not in new}
+    found |= {name: "changed" for name in new if name in old and new[name] != old[name]}
+    return dict(sorted(found.items()))
+
+
+def _columns(diff: InstanceDiff) -> list[tuple[str, str]]:
+    """List what is different in the columns."""
+    return [
+        *(("+", f"{name} ({dtype})") for name, dtype in diff.columns_added.items()),
+        *(("-", f"{name} ({dtype})") for name, dtype in diff.columns_removed.items()),
+        *(("~", f"{name} ({one} to {two})") for name, (one, two) in diff.columns_changed.items()),
+    ]
+
+
+def _sources(diff: InstanceDiff) -> Iterator[tuple[str, str, str]]:
+    """List what is different in what was read."""
+    yield from (("+", *each) for each in diff.dependencies_added)
+    yield from (("-", *each) for each in diff.dependencies_removed)
+
+
+def _changes(what: str, changes: list[tuple[str, str]]) -> Iterator[render.Marked]:
+    """Show the first changes of one kind."""
+    for mark, text in changes[:_SHOWN]:
+        yield render.Marked(mark, f"{what} {text}")
+    if len(changes) > _SHOWN:
+        yield render.Marked("", f"{what}: {len(changes) - _SHOWN:,} more")
+
+
+def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
+    """Show the first rows and cells, and how many there are."""
+    counts = (
+        f"{len(frames.added_rows):,} rows added, {len(frames.removed_rows):,} removed, "
+        f"{frames.cell_count:,} cells changed"
+    )
+    yield render.Marked("", counts + (", another order" if frames.is_reordered else ""))
+    for mark, columns, places in (
+        ("-", frames.old, frames.removed_rows),
+        ("+", frames.new, frames.added_rows),
+    ):
+        if len(places):
+            shown = columns.frame(places[:_SHOWN])
+            for row, values in zip(shown.index, shown.itertuples(index=False), strict=True):
+                cells = ", ".join(
+                    f"{name}={_spelled(value)}"
+                    for name, value in zip(columns.names, values, strict=True)
+                )
+                yield render.Marked(mark, f"row {row}: {cells}")
+    head = frames.changed_head(_SHOWN)
+    name = ", ".join(frames.key) or "row"
+    for row, (column, old, new) in zip(
+        head.index, head.itertuples(index=False, name=None), strict=True
+    ):
+        yield render.Marked(
+            "~", f"{name} {_spelled(row)}, {column}: {_spelled(old)} to {_spelled(new)}"
+        )
+
+
+def _spelled(value: object) -> str:
+    """Spell a cell; a number of numpy as a number."""
+    is_number = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
+    return repr(value.item() if is_number else value)  # type: ignore[attr-defined]  # all of them have it
