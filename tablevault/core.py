@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset
     from rich.tree import Tree
 
+    from tablevault.operations.gc import GcReport
     from tablevault.problems import Problem
     from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.processes import ActiveProcess
@@ -1064,6 +1065,37 @@ class TableVault:
             ``repaired=True``. Each has ``kind``, ``severity``, ``where``, ``text``, ``advice``.
         """
         return operations.repair.verify(self._vault, data=data, repair=repair)
+
+    def gc(self, *, grace_s: float = 14 * 24 * 3600.0, dry_run: bool = False) -> GcReport:
+        """Remove what nothing needs any more, and make one pack of git's many.
+
+        Removed are: objects that no instance, no temporary instance, nothing else in history
+        and no process needs; temporary files of processes that died; checkpoints of temporary
+        instances that are gone; what was damaged or in the way and set aside; git objects that
+        no ref, no log of a ref and no index reaches, these only while no process runs or waits.
+        Others may work in the vault meanwhile.
+
+        Parameters
+        ----------
+        grace_s : float, keyword only, default 1,209,600.0
+            Age in seconds, two weeks by default, that objects, git objects and what was set
+            aside must have.
+        dry_run : bool, keyword only, default False
+            Change nothing, tell what would be removed.
+
+        Returns
+        -------
+        GcReport
+            Counts and bytes.
+
+        Raises
+        ------
+        TVArgumentError
+            `grace_s` is negative.
+        TVFileError
+            Something in git is damaged; nothing was removed.
+        """
+        return operations.gc.collect(self._vault, grace_s=grace_s, dry_run=dry_run)
 
 
 def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:

@@ -213,10 +213,10 @@ class Index:
         }
 
     def needed(self) -> set[ObjectId]:
-        """List the objects that instances need which are not deleted."""
+        """List the objects that instances need which are not deleted for good."""
         rows = self._query(
             f"SELECT DISTINCT oid FROM objects CROSS JOIN {_FROM}"  # noqa: S608 - constants
-            f" WHERE instances.instance_id = objects.instance_id AND {_STANDS}",
+            f" WHERE instances.instance_id = objects.instance_id AND {_KEEPS_OBJECTS}",
             (),
         )
         return {ObjectId(row[0]) for row in rows}

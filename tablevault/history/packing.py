@@ -56,7 +56,7 @@ def _pack(repository: Repository) -> None:
     for path in (newest.with_suffix(".pack"), newest):
         sync_file(path)
     sync_folder(newest.parent)
-    packed = _names_in(newest)
+    packed = names_in(newest)
     for name, path in loose.items():
         if bytes.fromhex(name) in packed:
             with contextlib.suppress(OSError):
@@ -73,7 +73,7 @@ def _loose(objects: Path) -> Iterator[tuple[str, Path]]:
                     yield folder.name + entry.name, Path(entry.path)
 
 
-def _names_in(index: Path) -> set[bytes]:
+def names_in(index: Path) -> set[bytes]:
     """Read the object names from the index of a pack (gitformat-pack, version 2)."""
     data = index.read_bytes()
     if data[:8] != b"\xfftOc\x00\x00\x00\x02":

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
         execute as execute,
     )
     from tablevault.operations import (
+        gc as gc,
+    )
+    from tablevault.operations import (
         instances as instances,
     )
     from tablevault.operations import (
