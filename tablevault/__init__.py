@@ -10,6 +10,9 @@ if TYPE_CHECKING:
         TableVault as TableVault,
     )
     from tablevault.core import (
+        clone_vault as clone_vault,
+    )
+    from tablevault.core import (
         compress_vault as compress_vault,
     )
     from tablevault.core import (
@@ -24,6 +27,7 @@ __version__ = "0.1.0"
 __all__ = [
     "TableVault",
     "TableVaultError",
+    "clone_vault",
     "compress_vault",
     "decompress_vault",
     "delete_vault",

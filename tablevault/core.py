@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tablevault import operations, queries
+from tablevault import operations, queries, remotes
 from tablevault.bars import Bars
 from tablevault.names import DEFAULT_VERSION, new_process_id
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from tablevault.problems import Problem
     from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.processes import ActiveProcess
+    from tablevault.remotes.reports import PullReport, PushReport
 
 
 class TableVault:
@@ -80,6 +81,7 @@ class TableVault:
                 parent=parent_id,
                 lock_timeout_s=lock_timeout,
                 progress=Bars,
+                bring=remotes.door.bring,
             ),
             create=create,
             restart=restart,
@@ -1023,6 +1025,87 @@ class TableVault:
             self._vault, table_name, builder_name, (instance_id, version), is_temp=is_temp
         )
 
+    # -- sharing ------------------------------------------------------------------------------
+
+    def add_remote(self, name: str, url: str | os.PathLike[str]) -> None:
+        """Give the address of another repository a name, as ``git remote add`` does.
+
+        Parameters
+        ----------
+        name : str
+            Such as "origin". Adding the same address once more changes nothing.
+        url : str or Path
+            A path, made absolute, or an address as for :func:`clone_vault`.
+
+        Raises
+        ------
+        TVArgumentError
+            The name is taken by another address, or cannot be used.
+        """
+        remotes.clone.add_remote(self._vault, name, url)
+
+    def push(self, remote: str = "origin", *, temp: bool = False) -> PushReport:
+        """Bring a remote up to date: objects, then ``main`` and the tags of instances.
+
+        Parameters
+        ----------
+        remote : str, default "origin"
+            Name of a remote, or an address.
+        temp : bool, keyword only, default False
+            Push the branches of temporary instances, too.
+
+        Returns
+        -------
+        PushReport
+            What was pushed; says it in a sentence when printed.
+
+        Raises
+        ------
+        TVRemoteError
+            There is no such remote, it cannot be reached or refuses, holds another vault, or has
+            what this vault has not: pull first.
+        TVOutcomeUnknownError
+            The connection was lost at the last step: it is not known whether it took place.
+        """
+        return remotes.push.push(self._vault, remote, temp=temp)
+
+    def pull(
+        self,
+        remote: str = "origin",
+        *,
+        data: str = "lazy",
+        resolve: Mapping[str, str] | None = None,
+    ) -> PullReport:
+        """Take over what a remote has, and merge it with what was done here.
+
+        Instances of both sides are kept, the later one is the latest. A table's settings are
+        merged field by field, code by text. Temporary instances are not touched.
+
+        Parameters
+        ----------
+        remote : str, default "origin"
+            Name of a remote, or an address.
+        data : str, keyword only, default "lazy"
+            "lazy" or "all", as for :func:`clone_vault`.
+        resolve : dict of str to str, keyword only, optional
+            Path, as a conflict names it, to "ours" or "theirs".
+
+        Returns
+        -------
+        PullReport
+            What was taken over; says it in a sentence when printed.
+
+        Raises
+        ------
+        TVRemoteError
+            There is no such remote, it cannot be reached, holds no vault or another one, or what
+            no vault holds; or both sides changed the same, then the text names each conflict and
+            the way out. Nothing has changed here.
+        """
+        return remotes.pull.pull(self._vault, remote, data=data, resolve=resolve)
+
+    # -- texts --------------------------------------------------------------------------------
+
     def get_code_modules_list(self) -> list[str]:
         """List the code modules, without ending, sorted."""
         return queries.describe.code_modules(self._vault)
@@ -1096,6 +1179,46 @@ class TableVault:
             Something in git is damaged; nothing was removed.
         """
         return operations.gc.collect(self._vault, grace_s=grace_s, dry_run=dry_run)
+
+
+def clone_vault(
+    url: str | os.PathLike[str],
+    db_dir: str | os.PathLike[str],
+    author: str,
+    *,
+    data: str = "lazy",
+) -> TableVault:
+    """Make a copy of a vault from elsewhere, and open it.
+
+    Nothing that is in it is run. Neither git configuration nor hooks come along.
+
+    Parameters
+    ----------
+    url : str or Path
+        A path, ``file://``, ``ssh://``, ``host:path``, ``http://`` or ``https://`` address of a git
+        repository that holds a vault. It becomes the remote ``origin``.
+    db_dir : str or Path
+        Folder to be made; it must not exist or be empty.
+    author : str
+        Who works with the copy.
+    data : str, keyword only, default "lazy"
+        "lazy" brings history now and each dataframe when it is first read, "all" brings the
+        dataframes and artifacts of all instances now.
+
+    Returns
+    -------
+    TableVault
+        The copy.
+
+    Raises
+    ------
+    TVArgumentError
+        The folder is not empty.
+    TVRemoteError
+        There is no vault, it cannot be reached, or holds what no vault holds (symbolic links,
+        paths that lead out of it, documents that cannot be read).
+    """
+    return TableVault(remotes.clone.clone(url, db_dir, author, Bars, data=data), author)
 
 
 def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from tablevault.history.snapshot import Snapshot
     from tablevault.journal.beginning import Actor
     from tablevault.journal.journal import Journal
+    from tablevault.objects.pointer import Pointer
     from tablevault.objects.store import ObjectStore
+
+    Bring = Callable[[Path, ObjectStore, Pointer, Progress], None]
 
 
 @dataclass(kw_only=True)
@@ -30,6 +35,8 @@ class Vault:
     lock_timeout_s: float = 10.0
     progress: Callable[[], Progress] = Silent
     """Makes what listens to one long operation."""
+    bring: Bring | None = None
+    """Brings an object that is not here; handed in by whoever opens the vault."""
 
     @property
     def state(self) -> Path:
@@ -48,7 +55,7 @@ class Vault:
         from tablevault.objects.store import ObjectStore
 
         repository = Repository(self.path)
-        store = ObjectStore(self.path / ".git" / "lfs", self.state / "tmp")
+        store = ObjectStore(self.path / ".git" / "lfs", self.state / "tmp", self._fetch)
         return Journal(
             state=self.state,
             repository=repository,
@@ -59,6 +66,11 @@ class Vault:
             files=JournalFiles(self.state),
             lock_timeout_s=self.lock_timeout_s,
         )
+
+    def _fetch(self, pointer: Pointer) -> None:
+        """Bring an object that is read and is not here."""
+        if self.bring is not None:
+            self.bring(self.path, self.store, pointer, self.progress())
 
     @property
     def store(self) -> ObjectStore:
@@ -124,3 +136,14 @@ def refuse_unless_vault(path: Path) -> None:
             "Open the folder that holds vault.yaml, or pass create=True with a new folder.",
             path=str(path),
         )
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a folder although git and the object store write read-only files."""
+
+    def make_writable(function: Callable[[str], object], name: str, _: object) -> None:
+        parent = Path(name).parent
+        parent.chmod(parent.stat().st_mode | stat.S_IWUSR | stat.S_IXUSR)
+        function(name)
+
+    shutil.rmtree(path, onerror=make_writable)

@@ -50,6 +50,10 @@ class Change:
     branches: tuple[BranchChange, ...] = ()
     removed: tuple[RemovedBranch, ...] = ()
     """Branches to remove; their tips become parents of the commit on ``main``."""
+    merges: tuple[CommitId, ...] = ()
+    """Further parents of the commit on ``main``: history that came from elsewhere."""
+    forward: CommitId | None = None
+    """Move ``main`` to this commit, a descendant of it, and write none; `main` is None then."""
     tag: str = ""
     """Full name of a tag for the new commit on ``main``."""
     tagged: tuple[tuple[str, CommitId], ...] = ()

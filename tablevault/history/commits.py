@@ -67,9 +67,12 @@ def write_change(
     if change.main is not None:
         # The instance's folder is taken whole from its branch, all else from the tip of main.
         edits = (*_grafts(repository, change, merged), *change.main)
-        last = writer.write([base, *merged], base, edits, change.message)
+        parents = [base, *merged, *change.merges]
+        last = writer.write(parents, base, edits, change.message)
         moves.extend(_tag_moves(repository, change, last))
-    tip = base if change.main is None else last
+    if change.forward is not None:
+        last = change.forward
+    tip = base if change.main is None and change.forward is None else last
     if tip != main:
         moves.insert(0, RefMove(ref=MAIN, old=main, new=tip))
     return Draft(moves=tuple(moves), commit=last)

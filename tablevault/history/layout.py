@@ -128,6 +128,18 @@ def _missing(config: pygit2.Config) -> dict[str, str]:
     }
 
 
+def begin_clone(path: Path, remote: str, url: str) -> None:
+    """Make an empty repository with one remote, whose ``main`` plain git pulls and pushes."""
+    pygit2.init_repository(str(path), initial_head=MAIN.removeprefix("refs/heads/"))
+    config = pygit2.Config(str(path / ".git" / "config"))
+    config[f"remote.{remote}.url"] = url
+    config[f"remote.{remote}.fetch"] = f"+refs/heads/*:refs/remotes/{remote}/*"
+    config["branch.main.remote"] = remote
+    config["branch.main.merge"] = MAIN
+    for folder in ("tmp", "processes"):
+        (path / ".git" / "tablevault" / folder).mkdir(parents=True, exist_ok=True)
+
+
 def reset_config(path: Path) -> None:
     """Replace a ``.git/config`` from outside by a fresh one with only its remotes and branches.
 

@@ -30,7 +30,7 @@ from tablevault.names import (
     is_lfs_path,
 )
 from tablevault.objects.notes import read_note, write_note
-from tablevault.objects.pointer import Pointer, decode_pointer
+from tablevault.objects.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.objects.store import ObjectStore, hash_file
 
 _log = logging.getLogger("tablevault")
@@ -86,6 +86,35 @@ class WorkTree:
                 return
             write_note(self._laid, f"{commit}\n".encode("ascii"))
             laid = commit
+
+    def fill(self, target: CommitId) -> None:
+        """Lay out the files of objects that have come since `target` was laid out.
+
+        Take the commit lock before.
+        """
+        if self.laid() != target or not self._repository.head_is_main():
+            return
+        deltas = [
+            _Delta(path=each.path, old=each.new, new=each.new, executable=each.executable)
+            for each in self._deltas(None, target)
+            if each.new is not None and is_lfs_path(each.path) and self._is_empty_handed(each)
+        ]
+        self._apply(deltas, is_filling=True)
+
+    def _fill(self, delta: _Delta, _: GitIndex) -> os.stat_result | None:
+        """Put the file in the place of its pointer."""
+        path = self._root / delta.path
+        self._write(path, delta)
+        return _stat(path)
+
+    def _is_empty_handed(self, delta: _Delta) -> bool:
+        """Tell whether a working file is the pointer itself, though its object is here."""
+        path = self._root / delta.path
+        status = _stat(path)
+        if status is None or status.st_size >= LONGEST_POINTER or not self._is_reachable(path):
+            return False
+        pointer = decode_pointer(path.read_bytes()) if stat.S_ISREG(status.st_mode) else None
+        return pointer is not None and pointer.size > 0 and self._store.has(pointer)
 
     def _adopted(self, laid: CommitId | None, target: CommitId) -> list[CommitId]:
         """List the commits since `laid` that took in what was edited by hand, oldest first.
@@ -246,14 +275,15 @@ class WorkTree:
                 return handle[old].tree.diff_to_tree(tree, context_lines=0)
         return tree.diff_to_tree(swap=True, context_lines=0)
 
-    def _apply(self, deltas: list[_Delta]) -> bool:
+    def _apply(self, deltas: list[_Delta], *, is_filling: bool = False) -> bool:
         """Change working files, then git's index; False when that stays busy for too long."""
         if not deltas:
             return True
         path = self._repository.git_dir / "index"
         index = self._index_or_none(path)
         known = index if index is not None else GitIndex({})
-        states = {delta.path: self._change(delta, known) for delta in deltas}
+        change = self._fill if is_filling else self._change
+        states = {delta.path: change(delta, known) for delta in deltas}
         for attempt in range(_BUSY_TRIES):
             if index is None:
                 return True

@@ -10,8 +10,7 @@ from pathlib import Path, PurePosixPath
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.layout import configure, reset_config
-from tablevault.operations.vaults import remove_tree
-from tablevault.vault import absolute, is_vault, refuse_unless_vault
+from tablevault.vault import absolute, is_vault, refuse_unless_vault, remove_tree
 
 _LOCAL = ("incomplete", "processes", "tmp")
 """State of running processes of this machine: not part of what is archived."""

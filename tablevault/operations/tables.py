@@ -8,12 +8,13 @@ import uuid
 from collections.abc import Sequence
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.change import BranchChange, Change, RemovedBranch
+from tablevault.history.change import Change, RemovedBranch
 from tablevault.history.documents import TableDocument, timestamp
 from tablevault.history.index import IndexedInstance
-from tablevault.history.message import Message, trailers
+from tablevault.history.message import Message
+from tablevault.history.renaming import moved_folder, renamed_branch
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.history.tree import Put, Remove
 from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import alone, table_hold
 from tablevault.journal.operation import Operation, TempDraft, running
@@ -22,10 +23,7 @@ from tablevault.journal.recovery import needed_elsewhere
 from tablevault.names import (
     ProcessId,
     TableId,
-    TempRef,
-    builder_path,
     check_table_name,
-    index_builder,
     table_dir,
     table_document,
     tag_ref,
@@ -149,8 +147,11 @@ def renaming(
     instances = vault.journal.index.instances(find_table(vault, snapshot, old).id)
     return Change(
         message=message,
-        main=_moved_folder(snapshot, old, new),
-        branches=tuple(_renamed(vault, draft, new) for draft in drafts),
+        main=moved_folder(snapshot, old, new),
+        branches=tuple(
+            renamed_branch(vault.journal.repository, draft.temp, draft.tip, draft.commit, new)
+            for draft in drafts
+        ),
         retagged=tuple(
             (tag_ref(old, item.instance_id), tag_ref(new, item.instance_id)) for item in instances
         ),
@@ -236,33 +237,3 @@ def drafted_temps(vault: Vault, operation: Operation, table: str) -> list[TempDr
     """Take in what was edited by hand in the temporary instances of a table."""
     temps = [temp_of_ref(ref) for ref in vault.journal.repository.temp_refs()]
     return [operation.drafted(temp) for temp in temps if temp is not None and temp.table == table]
-
-
-def _moved_folder(snapshot: Snapshot, old: str, new: str) -> tuple[Edit, ...]:
-    """Move the folder of a table."""
-    tree = snapshot.tree_id(table_dir(old))
-    moved = () if tree is None else (Graft(path=table_dir(new), source=tree),)
-    return (*moved, Remove(path=table_dir(old)))
-
-
-def _renamed(vault: Vault, draft: TempDraft, new: str) -> BranchChange:
-    """Carry a temporary instance over to the new name of its table, its index builder included."""
-    old = draft.temp.table
-    version = draft.temp.version
-    snapshot = Snapshot(vault.journal.repository, draft.commit)
-    edits = list(_moved_folder(snapshot, old, new))
-    index = snapshot.blob(builder_path(old, version, index_builder(old)))
-    if index is not None:
-        edits.append(Remove(path=builder_path(new, version, index_builder(old))))
-        edits.append(Put(path=builder_path(new, version, index_builder(new)), data=index))
-    return BranchChange(
-        temp=TempRef(table=new, version=version),
-        tip=draft.tip,
-        onto=draft.commit,
-        edits=tuple(edits),
-        message=Message(
-            subject=f"{old}/{version}: table renamed to {new}",
-            trailers=trailers([("Table", new), ("Version", version)]),
-        ),
-        renamed_from=draft.temp,
-    )

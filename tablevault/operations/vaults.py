@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
-import shutil
-import stat
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVLockError
 from tablevault.history.commits import Signing
@@ -19,7 +18,10 @@ from tablevault.history.layout import configure, init_repository
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.recovery import recover
 from tablevault.progress import Progress, Silent
-from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault
+from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault, remove_tree
+
+if TYPE_CHECKING:
+    from tablevault.vault import Bring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class Options:
     parent: str = ""
     lock_timeout_s: float = 10.0
     progress: Callable[[], Progress] = Silent
+    bring: Bring | None = None
 
 
 def attach(
@@ -45,6 +48,7 @@ def attach(
         parent=options.parent,
         lock_timeout_s=options.lock_timeout_s,
         progress=options.progress,
+        bring=options.bring,
     )
     if create:
         create_vault(vault, options.description)
@@ -140,17 +144,6 @@ def delete_vault(where: str | os.PathLike[str]) -> None:
     aside = _move_aside(path)
     if aside is not None:
         remove_tree(aside)
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder although git and the object store write read-only files."""
-
-    def make_writable(function: Callable[[str], object], name: str, _: object) -> None:
-        parent = Path(name).parent
-        parent.chmod(parent.stat().st_mode | stat.S_IWUSR | stat.S_IXUSR)
-        function(name)
-
-    shutil.rmtree(path, onerror=make_writable)
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -1,0 +1,452 @@
+"""Two histories of a vault and what they have in common, into edits or conflicts; pure.
+
+The folder of a version is taken whole from the side with the later instance, a table's settings
+are merged field by field, every other file as git merges text. Tables are known by their id, so a
+rename on one side and a new instance on the other meet. The result does not depend on which side
+is called ours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import pygit2
+from pygit2.enums import FileMode
+
+from tablevault.history.documents import InstanceDocument, TableDocument
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.names import (
+    TABLES_DIR,
+    VAULT_DOCUMENT,
+    InstanceId,
+    artifacts_dir,
+    builder_path,
+    index_builder,
+    instance_dir,
+    table_dir,
+    table_document,
+)
+
+Side = Literal["ours", "theirs"]
+
+_ARTIFACTS = "artifacts"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conflict:
+    """Something that both sides changed, each in its own way."""
+
+    path: str
+    problem: str
+    hint: str
+
+
+@dataclass(kw_only=True)
+class Merged:
+    """What a merge comes to, as edits of the tree of ours."""
+
+    edits: list[Edit] = field(default_factory=list)
+    conflicts: list[Conflict] = field(default_factory=list)
+    renames: dict[str, str] = field(default_factory=dict)
+    """Tables of ours that have another name now."""
+    superseded: list[InstanceId] = field(default_factory=list)
+    """Instances that are inactive, since a later one of the other side took their place."""
+
+
+def merge_snapshots(
+    base: Snapshot | None, ours: Snapshot, theirs: Snapshot, resolve: Mapping[str, Side]
+) -> Merged:
+    """Merge `theirs` into `ours`.
+
+    Parameters
+    ----------
+    base : Snapshot or None
+        The last commit that both have in common.
+    ours, theirs : Snapshot
+        The two sides.
+    resolve : dict of path to "ours" or "theirs"
+        Which side is right where both changed the same.
+
+    Returns
+    -------
+    Merged
+        Its edits count only when it has no conflicts.
+    """
+    return _Merge(base, ours, theirs, resolve).run()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Table:
+    """A table on one side."""
+
+    side: Snapshot
+    name: str
+    document: TableDocument
+
+    def tree(self, version: str) -> str | None:
+        """Give the id of the folder of a version, or of the shared artifacts."""
+        return self.side.tree_id(f"{table_dir(self.name)}/{version}")
+
+    def folders(self) -> set[str]:
+        """Name the folders of versions."""
+        entries = self.side.entries(table_dir(self.name))
+        return {entry.name for entry in entries if entry.is_folder and entry.name != _ARTIFACTS}
+
+    def whole(self) -> str | None:
+        """Give the id of the folder of the table."""
+        return self.side.tree_id(table_dir(self.name))
+
+    def made(self) -> dict[str, InstanceDocument]:
+        """Give the instances that stand here, by version."""
+        found = {version: self.side.instance(self.name, version) for version in self.folders()}
+        return {version: document for version, document in found.items() if document is not None}
+
+
+class _Merge:
+    """One merge."""
+
+    def __init__(
+        self, base: Snapshot | None, ours: Snapshot, theirs: Snapshot, resolve: Mapping[str, Side]
+    ) -> None:
+        self._base = base
+        self._ours = ours
+        self._theirs = theirs
+        self._resolve = resolve
+        self._result = Merged()
+        self._removed: list[Edit] = []
+
+    def run(self) -> Merged:
+        """Merge tables by their ids, all other files by their paths."""
+        if self._ours.vault().id != self._theirs.vault().id:
+            self._conflict(
+                VAULT_DOCUMENT, "the other side is another vault", "Clone it into a folder."
+            )
+            return self._result
+        self._merge_vault()
+        self._merge_tables()
+        self._merge_files()
+        # What frees a name comes before what takes it.
+        self._result.edits[:0] = self._removed
+        return self._result
+
+    # -- settings -----------------------------------------------------------------------------
+
+    def _merge_vault(self) -> None:
+        """Merge ``vault.yaml`` field by field."""
+        base = None if self._base is None else self._base.vault()
+        ours, theirs = self._ours.vault(), self._theirs.vault()
+        description = self._field(
+            VAULT_DOCUMENT,
+            "description",
+            None if base is None else base.description,
+            ours.description,
+            theirs.description,
+        )
+        merged = replace(ours, description=description, format=max(ours.format, theirs.format))
+        if merged != ours:
+            self._result.edits.append(Put(path=VAULT_DOCUMENT, data=merged.encode()))
+
+    def _field(self, path: str, name: str, base: str | None, ours: str, theirs: str) -> str:
+        """Merge one field."""
+        if theirs in (ours, base):
+            return ours
+        if ours == base:
+            return theirs
+        side = self._resolve.get(path)
+        if side is None:
+            self._conflict(path, f"its {name} is {ours!r} here and {theirs!r} there")
+        return theirs if side == "theirs" else ours
+
+    # -- tables -------------------------------------------------------------------------------
+
+    def _merge_tables(self) -> None:
+        """Merge what is below ``tables/``."""
+        bases = {} if self._base is None else _tables(self._base)
+        ours, theirs = _tables(self._ours), _tables(self._theirs)
+        names: dict[str, str] = {}
+        gone = _gone(ours, theirs, bases)
+        self._removed.extend(Remove(path=table_dir(table.name)) for table in gone)
+        for table_id in sorted({*ours, *theirs}):
+            base, our, their = (side.get(table_id) for side in (bases, ours, theirs))
+            if our is not None and their is not None:
+                name = self._merge_table(base, our, their)
+            elif our is not None:
+                name = self._one_sided(base, our, deleted_by="theirs")
+            else:
+                assert their is not None
+                name = self._one_sided(base, their, deleted_by="ours")
+                if name:
+                    self._take(their, name)
+            if name and names.setdefault(name, table_id) != table_id:
+                self._conflict(
+                    table_dir(name),
+                    f'two tables are called "{name}", one on each side',
+                    f'Give yours another name, rename_table(..., "{name}"), and pull again.',
+                    may_resolve=False,
+                )
+
+    def _one_sided(self, base: _Table | None, table: _Table, *, deleted_by: Side) -> str:
+        """Keep a table that is new, drop one that the other side deleted; "" when dropped."""
+        if base is None:
+            return table.name
+        if base.whole() != table.whole() and self._has_news(base, table):
+            path = table_dir(table.name)
+            if self._resolve.get(path) != deleted_by:
+                here, there = (
+                    ("deleted here", "changed there")
+                    if deleted_by == "ours"
+                    else ("changed here", "deleted there")
+                )
+                self._conflict(
+                    path,
+                    f"it was {here} and {there}",
+                    f'A deletion cannot be taken back: pull(resolve={{"{path}": "{deleted_by}"}}) '
+                    "accepts it. Save what you need of the table before.",
+                    may_resolve=False,
+                )
+        return ""
+
+    def _has_news(self, base: _Table, table: _Table) -> bool:
+        """Tell whether a side has instances that the base lacks."""
+        before = {document.id for document in base.made().values()}
+        return any(document.id not in before for document in table.made().values())
+
+    def _merge_table(self, base: _Table | None, ours: _Table, theirs: _Table) -> str:
+        """Merge a table that both sides have; give its name."""
+        name = self._field(
+            table_dir(ours.name),
+            "name",
+            None if base is None else base.name,
+            ours.name,
+            theirs.name,
+        )
+        if ours.whole() == theirs.whole() and name == ours.name == theirs.name:
+            return name
+        if name != ours.name:
+            self._result.renames[ours.name] = name
+        owner = self._owner(base, ours, theirs)
+        document = self._merge_settings(base, ours, theirs, owner)
+        taken: dict[str, _Table] = {}
+        for version in sorted(ours.folders() | theirs.folders()):
+            side = self._later(base, ours, theirs, version)
+            if side is not None:
+                taken[version] = side
+        if owner is not None and owner.tree(_ARTIFACTS):
+            taken[_ARTIFACTS] = owner
+        self._write(ours, name, document, taken)
+        return name
+
+    def _merge_settings(
+        self, base: _Table | None, ours: _Table, theirs: _Table, owner: _Table | None
+    ) -> TableDocument:
+        """Merge ``table.yaml`` field by field; what is fixed at the creation is the same."""
+        description = self._field(
+            table_document(ours.name),
+            "description",
+            None if base is None else base.document.description,
+            ours.document.description,
+            theirs.document.description,
+        )
+        owning = "" if owner is None else owner.document.artifact_instance
+        return replace(ours.document, description=description, artifact_instance=owning)
+
+    def _owner(self, base: _Table | None, ours: _Table, theirs: _Table) -> _Table | None:
+        """Choose the side whose instance has the one artifact folder of the table."""
+        before = "" if base is None else base.document.artifact_instance
+        mine, yours = ours.document.artifact_instance, theirs.document.artifact_instance
+        if yours in (before, mine):
+            winner = ours
+        elif mine == before:
+            winner = theirs
+        else:
+            times = (_made_at(ours, mine), _made_at(theirs, yours))
+            winner = ours if times[0] >= times[1] else theirs
+            loser = mine if winner is theirs else yours
+            if loser:
+                self._result.superseded.append(InstanceId(loser))
+        return winner if winner.document.artifact_instance or winner.tree(_ARTIFACTS) else None
+
+    def _later(
+        self, base: _Table | None, ours: _Table, theirs: _Table, version: str
+    ) -> _Table | None:
+        """Choose the side whose folder of a version is taken; None when it is deleted."""
+        before = None if base is None else base.tree(version)
+        mine, yours = ours.tree(version), theirs.tree(version)
+        if yours in (mine, before):
+            return ours if mine else None
+        if mine == before:
+            return theirs if yours else None
+        if mine is None or yours is None:
+            return ours if mine else theirs
+        return ours if _moment(ours, version) >= _moment(theirs, version) else theirs
+
+    def _write(
+        self, ours: _Table, name: str, document: TableDocument, taken: Mapping[str, _Table]
+    ) -> None:
+        """Make the folder of a table what was decided."""
+        self._removed.append(Remove(path=table_dir(ours.name)))
+        self._result.edits.append(Put(path=table_document(name), data=document.encode()))
+        for folder, side in taken.items():
+            self._result.edits.extend(_carried(side, folder, name))
+
+    def _take(self, theirs: _Table, name: str) -> None:
+        """Take over a table that is only there."""
+        tree = theirs.whole()
+        assert tree is not None
+        self._result.edits.append(Graft(path=table_dir(name), source=tree))
+
+    # -- all other files ----------------------------------------------------------------------
+
+    def _merge_files(self) -> None:
+        """Merge everything outside of ``tables/`` as git does."""
+        sides = [
+            {} if side is None else dict(_files(side))
+            for side in (self._base, self._ours, self._theirs)
+        ]
+        for path in sorted({*sides[1], *sides[2]}):
+            base, ours, theirs = (side.get(path) for side in sides)
+            if theirs in (ours, base) or path == VAULT_DOCUMENT:
+                continue
+            if ours == base:
+                self._result.edits.append(_edit(path, theirs))
+            else:
+                self._merge_file(path, base, ours, theirs)
+
+    def _merge_file(
+        self, path: str, base: _File | None, ours: _File | None, theirs: _File | None
+    ) -> None:
+        """Merge one file that both sides changed."""
+        if path in self._resolve:
+            chosen = theirs if self._resolve[path] == "theirs" else ours
+            if chosen != ours:
+                self._result.edits.append(_edit(path, chosen))
+            return
+        if ours is None or theirs is None:
+            who = (
+                ("deleted here", "changed there")
+                if ours is None
+                else (
+                    "changed here",
+                    "deleted there",
+                )
+            )
+            self._conflict(path, f"it was {who[0]} and {who[1]}")
+            return
+        merged = self._ours.repository.handle.merge_file_from_index(
+            None if base is None else _entry(path, base),
+            _entry(path, ours),
+            _entry(path, theirs),
+            use_deprecated=False,
+        )
+        if isinstance(merged, str) or not merged.automergeable:
+            self._conflict(path, "both sides changed the same lines")
+            return
+        self._result.edits.append(
+            Put(
+                path=path,
+                data=merged.contents.encode("utf-8"),
+                executable=(ours if base is None or ours.mode != base.mode else theirs).mode
+                == FileMode.BLOB_EXECUTABLE,
+            )
+        )
+
+    def _conflict(
+        self, path: str, problem: str, hint: str = "", *, may_resolve: bool = True
+    ) -> None:
+        """Note a conflict."""
+        if may_resolve and not hint:
+            hint = f'Choose: pull(resolve={{"{path}": "ours"}}) or "theirs".'
+        self._result.conflicts.append(Conflict(path=path, problem=problem, hint=hint))
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A file outside of ``tables/``."""
+
+    id: str
+    mode: FileMode
+
+
+def _tables(side: Snapshot) -> dict[str, _Table]:
+    """Give the tables of a side by their ids."""
+    found = {}
+    for name in side.table_names():
+        document = side.table(name)
+        found[str(document.id)] = _Table(side=side, name=name, document=document)
+    return found
+
+
+def _gone(
+    ours: Mapping[str, _Table], theirs: Mapping[str, _Table], bases: Mapping[str, _Table]
+) -> Iterator[_Table]:
+    """Give the tables of ours that the other side has deleted."""
+    for table_id, table in ours.items():
+        if table_id in bases and table_id not in theirs:
+            yield table
+
+
+def _made_at(table: _Table, instance_id: str) -> tuple[str, str]:
+    """Tell when an instance was made that stands on a side; ordered the same on both sides."""
+    for document in table.made().values():
+        if document.id == instance_id:
+            return document.materialized_at, instance_id
+    return "", instance_id
+
+
+def _moment(table: _Table, version: str) -> tuple[str, str, str]:
+    """Tell when the instance of a version was made; no two different folders are equal."""
+    document = table.side.instance(table.name, version)
+    made = ("", "") if document is None else (document.materialized_at, document.id)
+    return (*made, table.tree(version) or "")
+
+
+def _carried(side: _Table, folder: str, name: str) -> Iterator[Edit]:
+    """Take a folder of a table from one side; its index builder is called as the table is."""
+    tree = side.tree(folder)
+    assert tree is not None
+    target = (
+        artifacts_dir(name, "", multiple=False)
+        if folder == _ARTIFACTS
+        else instance_dir(name, folder)
+    )
+    yield Graft(path=target, source=tree)
+    if folder == _ARTIFACTS or side.name == name:
+        return
+    index = side.side.blob(builder_path(side.name, folder, index_builder(side.name)))
+    if index is not None:
+        yield Remove(path=builder_path(name, folder, index_builder(side.name)))
+        yield Put(path=builder_path(name, folder, index_builder(name)), data=index)
+
+
+def _files(side: Snapshot) -> Iterator[tuple[str, _File]]:
+    """List the files of a side outside of ``tables/``."""
+    for entry in side.entries(""):
+        if entry.name == TABLES_DIR:
+            continue
+        if not entry.is_folder:
+            yield entry.name, _File(entry.id, _mode(entry.executable))
+            continue
+        for inner in side.files(entry.name):
+            yield f"{entry.name}/{inner.name}", _File(inner.id, _mode(inner.executable))
+
+
+def _mode(executable: bool) -> FileMode:
+    """Give the mode of a file."""
+    return FileMode.BLOB_EXECUTABLE if executable else FileMode.BLOB
+
+
+def _edit(path: str, file: _File | None) -> Edit:
+    """Make a file what it is on the other side."""
+    if file is None:
+        return Remove(path=path)
+    return Graft(
+        path=path, source=file.id, is_tree=False, executable=file.mode == FileMode.BLOB_EXECUTABLE
+    )
+
+
+def _entry(path: str, file: _File) -> pygit2.IndexEntry:
+    """Make what libgit2 merges."""
+    return pygit2.IndexEntry(path, pygit2.Oid(hex=file.id), file.mode)

@@ -1,0 +1,147 @@
+"""What somebody else made is looked through before it becomes part of a vault."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import pygit2
+from pygit2.enums import FileMode
+
+from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
+from tablevault.history.documents import decode_instance, decode_table, decode_vault
+from tablevault.history.repository import Repository
+from tablevault.history.tree import is_plain_path
+from tablevault.names import (
+    TABLES_DIR,
+    VAULT_DOCUMENT,
+    CommitId,
+    check_table_name,
+    check_version,
+)
+
+_DEEPEST = 100
+_LARGEST_DOCUMENT = 64 << 20
+_REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+
+
+def refuse_hostile(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId], where: str
+) -> None:
+    """Refuse commits whose trees hold what a vault never does.
+
+    Looked at is each tree that can be reached from `tips` and not from `known`: symbolic links,
+    submodules, names such as ``..`` and ``.git``, folders of tables and versions whose names could
+    not have been given here, and documents that cannot be read. Nothing of it is run.
+
+    Raises
+    ------
+    TVRemoteError
+        Names the path, the commit, and why.
+    """
+    handle = repository.handle
+    seen: set[str] = set()
+    known = list(known)
+    for ours in known:
+        _mark(handle, handle[ours].tree, seen)
+    for commit in new_commits(repository, tips, known):
+        for path, problem in _problems(handle, commit.tree, seen):
+            raise TVRemoteError(
+                f'{where} holds "{path}" in commit {str(commit.id)[:12]}: {problem}.',
+                "Nothing was taken over. Ask who pushed it, or look with git: "
+                f"git show --stat {str(commit.id)[:12]}.",
+                path=path,
+            )
+
+
+def new_commits(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId]
+) -> Iterator[pygit2.Commit]:
+    """Walk the commits that can be reached from `tips` and not from `known`, newest first."""
+    walker = repository.handle.walk(None, pygit2.enums.SortMode.TOPOLOGICAL)
+    for tip in tips:
+        walker.push(pygit2.Oid(hex=tip))
+    for commit in known:
+        walker.hide(pygit2.Oid(hex=commit))
+    yield from walker
+
+
+def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[str]) -> None:
+    """Note the trees of a commit that we have: what they hold was looked through before."""
+    seen.add(str(tree.id))
+    for entry in tree:
+        if entry.filemode == FileMode.TREE and str(entry.id) not in seen:
+            found = handle[entry.id]
+            if isinstance(found, pygit2.Tree):
+                _mark(handle, found, seen)
+
+
+def _problems(
+    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[str], path: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Look through a tree; what was `seen` is passed over."""
+    key = str(tree.id)
+    if key in seen:
+        return
+    seen.add(key)
+    if path.count("/") > _DEEPEST:
+        yield path, "folders are nested too deep"
+        return
+    for entry in tree:
+        name = str(entry.name)
+        inner = f"{path}{name}"
+        problem = _problem(handle, entry, inner)
+        if problem:
+            yield inner, problem
+        elif entry.filemode == FileMode.TREE:
+            found = handle[entry.id]
+            if isinstance(found, pygit2.Tree):
+                yield from _problems(handle, found, seen, f"{inner}/")
+
+
+def _problem(handle: pygit2.Repository, entry: pygit2.Object, path: str) -> str:
+    """Say what is wrong with one entry of a tree, "" when nothing is."""
+    name = str(entry.name)
+    if "/" in name or "\\" in name or not is_plain_path(name) or not name.isprintable():
+        return f"no file or folder of a vault has the name {name!r}"
+    if entry.filemode == FileMode.LINK:
+        return "it is a symbolic link"
+    if entry.filemode == FileMode.COMMIT:
+        return "it is a submodule"
+    if entry.filemode == FileMode.TREE:
+        return _problem_of_folder(path)
+    if entry.filemode not in _REGULAR and entry.filemode != FileMode.BLOB | 0o020:
+        return f"its mode is {entry.filemode:o}"
+    return _problem_of_document(handle, entry, path)
+
+
+def _problem_of_folder(path: str) -> str:
+    """Check the name of the folder of a table or version."""
+    parts = path.split("/")
+    try:
+        if len(parts) == 2 and parts[0] == TABLES_DIR:  # noqa: PLR2004 - tables/<table>
+            check_table_name(parts[1])
+        elif len(parts) == 3 and parts[0] == TABLES_DIR and parts[2] != "artifacts":  # noqa: PLR2004 - tables/<table>/<version>
+            check_version(parts[2])
+    except TVArgumentError as error:
+        return error.message.rstrip(".")
+    return ""
+
+
+def _problem_of_document(handle: pygit2.Repository, entry: pygit2.Object, path: str) -> str:
+    """Check that a document of the vault can be read, and what is in it."""
+    parts = path.split("/")
+    decode = {
+        (1, VAULT_DOCUMENT): decode_vault,
+        (3, "table.yaml"): decode_table,
+        (4, "instance.yaml"): decode_instance,
+    }.get((len(parts), parts[-1]))
+    if decode is None or (len(parts) > 1 and parts[0] != TABLES_DIR):
+        return ""
+    blob = handle[entry.id]
+    if not isinstance(blob, pygit2.Blob) or blob.size > _LARGEST_DOCUMENT:
+        return "the document is too large"
+    try:
+        decode(blob.data, path)
+    except (TVFileError, TVArgumentError) as error:
+        return error.message.rstrip(".")
+    return ""

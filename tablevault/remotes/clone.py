@@ -1,0 +1,137 @@
+"""clone_vault: a vault from elsewhere, in a folder of its own."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from tablevault.errors import TVArgumentError, TVRemoteError
+from tablevault.history.layout import begin_clone, configure
+from tablevault.history.program import run_git
+from tablevault.history.repository import RefMove
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.strangers import refuse_hostile
+from tablevault.names import MAIN, VAULT_DOCUMENT
+from tablevault.progress import Progress
+from tablevault.remotes.fetch import bring_all
+from tablevault.remotes.pull import check_data, fetch_main, lay_tags
+from tablevault.vault import Vault, absolute, remove_tree
+
+ORIGIN = "origin"
+
+
+def clone(
+    url: str | os.PathLike[str],
+    db_dir: str | os.PathLike[str],
+    author: str,
+    progress: Callable[[], Progress],
+    *,
+    data: str,
+) -> Path:
+    """Make the vault at `url` into a folder; give its path.
+
+    Built beside and renamed into place: killed before, nothing is there but a folder whose name
+    begins with a dot. No configuration and no hook comes along.
+
+    Raises
+    ------
+    TVArgumentError
+        The folder is there and not empty.
+    TVRemoteError
+        There is no vault at `url`, it cannot be reached, or it holds what no vault holds.
+    """
+    check_data(data)
+    path = absolute(db_dir)
+    vault = Vault(path=path, author=author, progress=progress)
+    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+        raise TVArgumentError(
+            f'"{path}" is there already, and is not an empty folder.',
+            "Choose another folder for the clone.",
+            path=str(path),
+        )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{uuid.uuid4()}.clone")
+    try:
+        _build(_at(vault, beside), address(url))
+        if path.exists():
+            path.rmdir()
+        beside.rename(path)
+    finally:
+        if beside.exists():
+            remove_tree(beside)
+    if data == "all":
+        bring_all(vault, ORIGIN, [vault.journal.repository.main()])
+    return path
+
+
+def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
+    """Give the address of another repository a name, in git's configuration of the vault.
+
+    Raises
+    ------
+    TVArgumentError
+        The name is taken by another address, or git does not accept it.
+    """
+    from tablevault.history.remotes import read_settings
+
+    wanted = address(url)
+    known = read_settings(vault.path).get(f"remote.{name}.url")
+    if known == wanted:
+        return
+    if known:
+        raise TVArgumentError(
+            f'There is a remote "{name}" already: {known}.',
+            f"Choose another name, or change it: git remote set-url {name} {wanted}.",
+            remote=name,
+        )
+    try:
+        run_git(["remote", "add", "--", name, wanted], vault.path)
+    except TVRemoteError as error:
+        raise TVArgumentError(
+            f'"{name}" cannot be the name of a remote.',
+            "Use letters, digits, - and _.",
+            remote=name,
+        ) from error
+
+
+def address(url: str | os.PathLike[str]) -> str:
+    """Make the path of a folder absolute, so that it is found from anywhere; a URL stays."""
+    text = os.fspath(url)
+    if not text or text.startswith("-"):
+        raise TVArgumentError(f"{text!r} is no address of a repository.", "Give a path or a URL.")
+    if Path(text).expanduser().exists():
+        return str(absolute(Path(text).expanduser()))
+    return text
+
+
+def _at(vault: Vault, path: Path) -> Vault:
+    """Give the parts list of a vault at another place."""
+    return Vault(
+        path=path,
+        author=vault.author,
+        lock_timeout_s=vault.lock_timeout_s,
+        progress=vault.progress,
+    )
+
+
+def _build(vault: Vault, url: str) -> None:
+    """Make the repository, bring its history, lay out its files."""
+    begin_clone(vault.path, ORIGIN, url)
+    theirs = fetch_main(vault, ORIGIN)
+    repository = vault.journal.repository
+    snapshot = Snapshot(repository, theirs)
+    if snapshot.blob(VAULT_DOCUMENT) is None:
+        raise TVRemoteError(
+            f'There is a git repository at "{url}", but no vault: its branch "main" holds no '
+            f"{VAULT_DOCUMENT}.",
+            "Check the address.",
+        )
+    snapshot.vault()
+    refuse_hostile(repository, [theirs], [], f'The vault at "{url}"')
+    configure(vault.path)
+    repository.move([RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")
+    lay_tags(vault)
+    with vault.journal.commit_lock():
+        vault.journal.worktree.refresh(theirs)

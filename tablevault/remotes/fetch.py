@@ -1,0 +1,85 @@
+"""Objects that are read for the first time, and those that are wanted all at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tablevault.errors import TableVaultError, TVFileError
+from tablevault.history.pointers import pointers_of
+from tablevault.history.remotes import read_settings
+from tablevault.names import CommitId
+from tablevault.objects.pointer import Pointer
+from tablevault.objects.store import ObjectStore
+from tablevault.progress import Progress
+from tablevault.remotes.reports import NO_TRANSFER
+from tablevault.remotes.tally import TransferReport
+from tablevault.remotes.transfer import receive
+from tablevault.remotes.transport import open_transport
+from tablevault.vault import Vault
+
+
+def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress) -> None:
+    """Bring one object from whichever remote of the repository in `folder` has it.
+
+    Raises
+    ------
+    TVFileError
+        None has it, or none can be reached.
+    """
+    settings = read_settings(folder)
+    names = sorted(settings.names("remote", "url"), key=lambda name: (name != "origin", name))
+    reasons = []
+    for name in names:
+        try:
+            _receive(folder, name, [pointer], store, progress).check()
+        except TableVaultError as error:
+            reasons.append(f"{name}: {error.message}")
+        if store.has(pointer):
+            return
+    if reasons:
+        raise TVFileError(
+            f"Object {pointer.oid} ({pointer.size:,} bytes) is not here, and no remote gave it. "
+            + " ".join(reasons),
+            "Is the network there? Ask whoever made it to push, or pull from them.",
+            oid=pointer.oid,
+        )
+
+
+def bring_all(vault: Vault, remote: str, tips: Sequence[CommitId]) -> TransferReport:
+    """Bring the objects of all instances that stand; those of deleted ones exist nowhere.
+
+    Raises
+    ------
+    TableVaultError
+        Objects did not come; the others are kept.
+    """
+    named = [
+        pointer
+        for pointer in pointers_of(vault.journal.repository, tips)
+        if not vault.store.has(pointer)
+    ]
+    needed = vault.journal.index.still_needed(pointer.oid for pointer in named)
+    wanted = [pointer for pointer in named if pointer.oid in needed]
+    if not wanted:
+        return NO_TRANSFER
+    report = _receive(vault.path, remote, wanted, vault.store, vault.progress())
+    with vault.journal.commit_lock():
+        vault.journal.worktree.fill(vault.journal.repository.main())
+    report.check()
+    return report
+
+
+def _receive(
+    folder: Path,
+    remote: str,
+    pointers: Sequence[Pointer],
+    store: ObjectStore,
+    progress: Progress,
+) -> TransferReport:
+    """Receive objects from one remote."""
+    transport = open_transport(folder, remote, "download")
+    try:
+        return receive(transport, pointers, store, progress)
+    finally:
+        transport.close()

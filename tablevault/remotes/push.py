@@ -1,0 +1,147 @@
+"""push: objects first, then ``main``, then what is derived from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from urllib.parse import unquote
+
+from tablevault.errors import TVFileError, TVRemoteError
+from tablevault.history.pointers import pointers_of
+from tablevault.history.remotes import read_settings
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.strangers import new_commits
+from tablevault.history.tags import expected_tags
+from tablevault.names import MAIN, CommitId, temp_of_ref
+from tablevault.objects.pointer import Pointer
+from tablevault.remotes.refs import fetch_refs, is_name, list_refs, push_refs, tracking_ref
+from tablevault.remotes.reports import NO_TRANSFER, PushReport
+from tablevault.remotes.tally import TransferReport
+from tablevault.remotes.transfer import send
+from tablevault.remotes.transport import find_remote, open_transport
+from tablevault.vault import Vault
+
+_TEMPS = "refs/heads/temp/"
+_TAGS = "refs/tags/"
+
+
+def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
+    """Bring a remote up to date with this vault.
+
+    Killed at any moment, the remote is as it was before, or has objects that nothing names yet.
+
+    Raises
+    ------
+    TVRemoteError
+        There is no such remote, it cannot be reached, holds something else, or has news.
+    """
+    find_remote(read_settings(vault.path), remote, vault.path)
+    repository = vault.journal.repository
+    main = repository.main()
+    there = list_refs(vault.path, remote)
+    known = _known(vault, remote, there, main)
+    wanted = _wanted(vault, main, temp=temp)
+    moved = {ref: commit for ref, commit in wanted.items() if there.get(ref) != commit}
+    # Only what is derived is removed there, and only what this vault has seen there.
+    gone = [ref for ref in there if ref not in wanted and _is_stale(vault, ref, there[ref])]
+    if not moved and not gone:
+        return PushReport(remote=remote, commits=0, refs=(), objects=NO_TRANSFER)
+    branches = [commit for ref, commit in moved.items() if not ref.startswith(_TAGS)]
+    commits = sum(1 for _ in new_commits(repository, branches, known)) if branches else 0
+    objects = _send(vault, remote, branches, known) if branches else NO_TRANSFER
+    leading = [f"{commit}:{ref}" for ref, commit in moved.items() if ref == MAIN]
+    temps = [f"+{commit}:{ref}" for ref, commit in moved.items() if ref.startswith(_TEMPS)]
+    tags = [f"+{commit}:{ref}" for ref, commit in moved.items() if ref.startswith(_TAGS)]
+    for specs in (leading, temps, tags, [f":{ref}" for ref in gone]):
+        if specs:
+            push_refs(vault.path, remote, specs)
+    return PushReport(remote=remote, commits=commits, refs=(*moved, *gone), objects=objects)
+
+
+def _known(vault: Vault, remote: str, there: dict[str, CommitId], main: CommitId) -> list[CommitId]:
+    """Give the commits that the remote has and we do, too; refuse a remote that has news."""
+    repository = vault.journal.repository
+    tip = there.get(MAIN)
+    if tip is None:
+        others = [ref for ref in there if ref.startswith("refs/heads/")]
+        if others:
+            raise TVRemoteError(
+                f'Remote "{remote}" holds something, but no vault: it has '
+                f'{", ".join(others[:3])} and no branch "main".',
+                "Push to an empty repository, or to one that holds this vault.",
+                remote=remote,
+            )
+        return []
+    if not repository.has(tip) and is_name(remote):
+        fetch_refs(vault.path, remote, [f"+{MAIN}:{tracking_ref(remote, MAIN)}"])
+    if repository.has(tip):
+        _refuse_other_vault(vault, remote, tip)
+    if not repository.has(tip) or not repository.is_ancestor(tip, main):
+        raise TVRemoteError(
+            f'Remote "{remote}" has what this vault has not: nothing was pushed.',
+            f'Pull first: vault.pull("{remote}").',
+            remote=remote,
+        )
+    return [commit for commit in set(there.values()) if repository.has(commit)]
+
+
+def _refuse_other_vault(vault: Vault, remote: str, tip: CommitId) -> None:
+    """Refuse a remote that holds something else."""
+    try:
+        found = Snapshot(vault.journal.repository, tip).vault().id
+    except TVFileError:
+        found = ""
+    if found != vault.snapshot().vault().id:
+        what = "another vault" if found else "something else than a vault"
+        raise TVRemoteError(
+            f'Remote "{remote}" holds {what}: nothing was pushed.',
+            "Push to an empty repository, or to one that holds this vault.",
+            remote=remote,
+        )
+
+
+def _wanted(vault: Vault, main: CommitId, *, temp: bool) -> dict[str, CommitId]:
+    """Give the refs that the remote should have."""
+    repository = vault.journal.repository
+    wanted = {MAIN: main}
+    if temp:
+        wanted |= {
+            ref: tip for ref, tip in repository.temp_refs().items() if temp_of_ref(ref) is not None
+        }
+    return wanted | expected_tags(vault.journal.index, Snapshot(repository, main))
+
+
+def _is_stale(vault: Vault, ref: str, commit: CommitId) -> bool:
+    """Tell whether a ref of the remote is the tag of an instance that is deleted or renamed."""
+    instance_id = unquote(ref.rpartition("/")[2])
+    if not ref.startswith(_TAGS):
+        return False
+    found = vault.journal.index.instance(instance_id)
+    return found is not None and found.commit == commit
+
+
+def _send(
+    vault: Vault, remote: str, tips: Iterable[CommitId], known: list[CommitId]
+) -> TransferReport:
+    """Send the objects that the commits name which the remote does not have.
+
+    Objects of deleted instances are gone for good, and nobody expects them.
+    """
+    named = pointers_of(vault.journal.repository, tips, known)
+    deleted = _deleted(vault, named)
+    pointers = [pointer for pointer in named if pointer not in deleted]
+    if not pointers:
+        return NO_TRANSFER
+    transport = open_transport(vault.path, remote, "upload", ref=MAIN)
+    try:
+        report = send(transport, pointers, vault.store, vault.progress())
+    finally:
+        transport.close()
+    report.check()
+    return report
+
+
+def _deleted(vault: Vault, named: Iterable[Pointer]) -> set[Pointer]:
+    """Find the pointers whose objects are not here since no instance that stands needs them."""
+    missing = [pointer for pointer in named if not vault.store.has(pointer)]
+    needed = vault.journal.index.still_needed(pointer.oid for pointer in missing)
+    return {pointer for pointer in missing if pointer.oid not in needed}

@@ -1,0 +1,88 @@
+"""What a push or a pull has done."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from tablevault.remotes.tally import TransferReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushReport:
+    """What a push has done.
+
+    Attributes
+    ----------
+    remote : str
+        Name of the remote.
+    commits : int
+        Commits that it did not have before.
+    refs : tuple of str
+        Refs that were moved there, by full name; empty when there was nothing to push.
+    objects : TransferReport
+        Objects that were sent, or had not to be.
+    """
+
+    remote: str
+    commits: int
+    refs: tuple[str, ...]
+    objects: TransferReport
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        if not self.refs:
+            return f"{self.remote} is up to date."
+        return (
+            f"Pushed {_count(self.commits, 'commit')} to {self.remote}, "
+            f"with {_transferred(self.objects)}."
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PullReport:
+    """What a pull has done.
+
+    Attributes
+    ----------
+    remote : str
+        Name of the remote.
+    commits : int
+        Commits that this vault did not have before.
+    merged : bool
+        Both sides had news, and a commit joins them.
+    process_id : str
+        Id of the operation, "" when there was nothing to take over.
+    renamed : dict of str to str
+        Tables that have another name now.
+    objects : TransferReport
+        Objects that were received; none by a lazy pull.
+    """
+
+    remote: str
+    commits: int
+    merged: bool
+    process_id: str
+    renamed: dict[str, str]
+    objects: TransferReport
+
+    def __str__(self) -> str:
+        """Say it in a sentence."""
+        data = f", with {_transferred(self.objects)}" if self.objects.objects else ""
+        if not self.commits:
+            return f"Nothing new on {self.remote}{data}."
+        how = "Merged" if self.merged else "Took over"
+        renamed = "".join(f" Table {old} is called {new} now." for old, new in self.renamed.items())
+        return f"{how} {_count(self.commits, 'commit')} from {self.remote}{data}.{renamed}"
+
+
+NO_TRANSFER = TransferReport(objects=0, bytes=0, present=0, failures=())
+
+
+def _transferred(report: TransferReport) -> str:
+    """Say how much has moved."""
+    return f"{_count(report.objects, 'object')} ({report.bytes:,} bytes)"
+
+
+def _count(number: int, what: str) -> str:
+    """Say how many there are."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
