@@ -1,0 +1,555 @@
+"""Two people and a repository between them: push, pull, clone, over every way there is."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault, clone_vault
+from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
+from tests.looking import check_clean, state_of
+from tests.looking import git as stock
+from tests.remotes.test_ssh import sshd  # noqa: F401 - a fixture
+
+ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
+
+
+@pytest.fixture(params=["path", "file", "http with a login", "ssh"])
+def hub(request, tmp_path, git, real_server, monkeypatch):
+    """Give the address of an empty bare repository."""
+    if request.param == "http with a login":
+        url, root = real_server("ana:pw")
+        path, address = root / "git/ana/hub.git", f"{url.replace('://', '://ana:pw@')}/ana/hub.git"
+    else:
+        path = tmp_path / "hub.git"
+        address = str(path) if request.param == "path" else f"file://{path}"
+    if request.param == "ssh":
+        host = request.getfixturevalue("sshd")
+        monkeypatch.setenv("GIT_SSH_COMMAND", host.command)
+        # Objects go another way than history, as they do at hosts that keep them elsewhere.
+        monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+        monkeypatch.setenv("GIT_CONFIG_KEY_0", "lfs.url")
+        monkeypatch.setenv("GIT_CONFIG_VALUE_0", f"file://{path}")
+        address = f"{host.url}{path}"
+    path.mkdir(parents=True)
+    git(path, "init", "-q", "--bare", "-b", "main")
+    return address
+
+
+@pytest.fixture
+def bare(tmp_path, git):
+    """Give an empty bare repository at a path."""
+    path = tmp_path / "hub.git"
+    path.mkdir()
+    git(path, "init", "-q", "--bare", "-b", "main")
+    return path
+
+
+@pytest.fixture
+def ana(tmp_path):
+    """Give a vault with a table."""
+    vault = TableVault(tmp_path / "ana", ANA, create=True)
+    vault.create_table("t")
+    write(vault, [1, 2])
+    return vault
+
+
+@pytest.fixture
+def shared(ana, bare, tmp_path):
+    """Give two vaults and what is between them."""
+    ana.add_remote("origin", bare)
+    ana.push()
+    return ana, clone_vault(bare, tmp_path / "bo", BO)
+
+
+def write(vault, values, table="t", version="base", **more):
+    vault.create_instance(table, version=version, external_edit=True)
+    vault.write_instance(pd.DataFrame({"n": values}), table, version, **more)
+
+
+def path_of(vault):
+    return vault._vault.path
+
+
+def read(vault, table="t", **which):
+    return vault.get_dataframe(table, **which)[0]["n"].tolist()
+
+
+def look(vault):
+    """Give all that two vaults with the same history have in common."""
+    path = path_of(vault)
+    tables = {table: vault.get_table_instances(table, "") for table in vault.get_table_instances()}
+    return {
+        "main": stock(path, "rev-parse", "main"),
+        "tags": stock(path, "for-each-ref", "refs/tags"),
+        "tables": tables,
+        "frames": {
+            instance: read(vault, table, instance_id=instance)
+            for table, instances in tables.items()
+            for instance in instances
+        },
+        "latest": {
+            table: vault.get_dataframe(table, version="", active_only=False)[1]
+            for table, instances in tables.items()
+            if instances
+        },
+        "modules": {
+            name: vault.get_code_module_str(name) for name in vault.get_code_modules_list()
+        },
+    }
+
+
+def same(*vaults):
+    first, *others = map(look, vaults)
+    for other in others:
+        assert other == first
+    for vault in vaults:
+        check_clean(path_of(vault))
+
+
+def test_a_vault_goes_to_and_fro(ana, hub, tmp_path):
+    ana.add_remote("origin", hub)
+    report = ana.push()
+    assert (report.commits, report.objects.objects) == (4, 1)
+    assert str(report).startswith("Pushed 4 commits to origin, with 1 object (")
+    assert str(ana.push()) == "origin is up to date."
+    bo = clone_vault(hub, tmp_path / "bo", BO)
+    same(ana, bo)
+    write(bo, [3])
+    assert bo.push().objects.objects == 1
+    taken = ana.pull()
+    assert (taken.commits, taken.merged) == (3, False)
+    assert read(ana) == [3]
+    same(ana, bo)
+    assert str(ana.pull()) == "Nothing new on origin."
+
+
+def test_data_comes_when_it_is_read(ana, hub, tmp_path):
+    ana.add_remote("origin", hub)
+    ana.push()
+    bo = clone_vault(hub, tmp_path / "bo", BO)
+    objects = tmp_path / "bo/.git/lfs/objects"
+    assert not objects.exists() or not any(path.is_file() for path in objects.rglob("*"))
+    assert (tmp_path / "bo/tables/t/base/dataframe.parquet").stat().st_size < 200
+    assert stock(tmp_path / "bo", "status", "--porcelain") == ""
+    assert read(bo) == [1, 2]
+    assert len([path for path in objects.rglob("*") if path.is_file()]) == 1
+
+
+def test_data_comes_at_once_on_request(ana, bare, tmp_path):
+    write(ana, [7], version="other")
+    ana.add_remote("origin", bare)
+    ana.push()
+    bo = clone_vault(bare, tmp_path / "bo", BO, data="all")
+    bare.rename(tmp_path / "away")
+    for name in ("base", "other"):
+        frame = pd.read_parquet(tmp_path / f"bo/tables/t/{name}/dataframe.parquet")
+        assert frame["n"].tolist() == read(ana, version=name)
+    same(ana, bo)
+
+
+def test_data_that_cannot_come_is_told(shared, bare, tmp_path):
+    _, bo = shared
+    bare.rename(tmp_path / "away")
+    with pytest.raises(TVFileError, match=r"(?s)is not here, and no remote gave it\. origin:.*hub"):
+        bo.get_dataframe("t")
+    check_clean(path_of(bo))
+
+
+def test_lazy_data_is_laid_out_later(shared):
+    ana, bo = shared
+    file = path_of(bo) / "tables/t/base/dataframe.parquet"
+    assert file.stat().st_size < 200
+    report = bo.pull(data="all")
+    assert (report.commits, report.objects.objects) == (0, 1)
+    assert pd.read_parquet(file)["n"].tolist() == [1, 2]
+    same(ana, bo)
+
+
+def test_both_sides_have_news(shared):
+    ana, bo = shared
+    ana.create_code_module("m", text="A = 1\n\n\n\n\nB = 1\n")
+    ana.push()
+    bo.pull()
+    write(bo, [3])
+    bo.create_table("u")
+    bo.create_code_module("m", text="A = 1\n\n\n\n\nB = 2\n")
+    write(ana, [4])
+    ana.create_code_module("m", text="A = 2\n\n\n\n\nB = 1\n")
+    ana.push()
+    with pytest.raises(TVRemoteError, match="Pull first"):
+        bo.push()
+    report = bo.pull()
+    assert report.merged
+    bo.push()
+    ana.pull()
+    same(ana, bo)
+    assert len(ana.get_table_instances("t")) == 3
+    assert read(ana) == [4]
+    assert ana.get_code_module_str("m") == "A = 2\n\n\n\n\nB = 2\n"
+
+
+def test_a_rename_meets_a_new_instance(shared):
+    ana, bo = shared
+    bo.create_instance("t", external_edit=True)
+    ana.rename_table("papers", "t")
+    write(ana, [5], table="papers")
+    write(bo, [6], version="v")
+    bo.create_instance("t", external_edit=True)
+    ana.push()
+    assert bo.pull().renamed == {"t": "papers"}
+    assert bo.get_table_instances("papers", include_temp=True)[-1] == "TEMP_base"
+    bo.write_instance(pd.DataFrame({"n": [7]}), "papers")
+    bo.push()
+    ana.pull()
+    same(ana, bo)
+    assert read(ana, "papers") == [7]
+    assert read(ana, "papers", version="v") == [6]
+
+
+def test_a_deletion_is_followed(shared):
+    ana, bo = shared
+    ana.create_table("gone")
+    ana.push()
+    bo.pull()
+    ana.delete_table("gone")
+    ana.delete_instance(ana.get_table_instances("t")[0], "t")
+    write(bo, [8], version="v")
+    ana.push()
+    bo.pull()
+    bo.push()
+    ana.pull()
+    same(ana, bo)
+    assert ana.get_table_instances() == ["t"]
+    assert [read(ana, version="v"), len(ana.get_table_instances("t", ""))] == [[8], 1]
+
+
+def test_the_same_lines_are_a_conflict(shared):
+    ana, bo = shared
+    for vault, text in ((ana, "A = 1\n"), (bo, "A = 2\n")):
+        vault.create_code_module("m", text=text)
+    ana.push()
+    before = state_of(path_of(bo))
+    with pytest.raises(TVRemoteError, match=r'code/m\.py: both .*"code/m\.py": "ours"'):
+        bo.pull()
+    assert state_of(path_of(bo)) == before
+    bo.pull(resolve={"code/m.py": "theirs"})
+    assert bo.get_code_module_str("m") == "A = 1\n"
+    bo.push()
+    ana.pull()
+    same(ana, bo)
+
+
+def test_ours_may_be_right(shared):
+    ana, bo = shared
+    for vault, text in ((ana, "A = 1\n"), (bo, "A = 2\n")):
+        vault.create_code_module("m", text=text)
+    ana.push()
+    bo.pull(resolve={"code/m.py": "ours"})
+    bo.push()
+    ana.pull()
+    same(ana, bo)
+    assert ana.get_code_module_str("m") == "A = 2\n"
+
+
+def test_one_name_for_two_tables_is_a_conflict(shared):
+    ana, bo = shared
+    for vault in shared:
+        vault.create_table("u")
+        write(vault, [1], table="u")
+    ana.push()
+    before = state_of(path_of(bo))
+    with pytest.raises(TVRemoteError, match=r'two tables are called "u".*rename_table'):
+        bo.pull()
+    assert state_of(path_of(bo)) == before
+    bo.rename_table("mine", "u")
+    bo.pull()
+    bo.push()
+    ana.pull()
+    same(ana, bo)
+    assert sorted(ana.get_table_instances()) == ["mine", "t", "u"]
+
+
+def test_a_deletion_meets_news(shared):
+    ana, bo = shared
+    ana.delete_table("t")
+    write(bo, [9])
+    ana.push()
+    with pytest.raises(TVRemoteError, match=r"changed here and deleted there.*theirs"):
+        bo.pull()
+    bo.pull(resolve={"tables/t": "theirs"})
+    bo.push()
+    ana.pull()
+    same(ana, bo)
+    assert ana.get_table_instances() == []
+
+
+def test_code_edited_by_hand_is_merged(shared):
+    ana, bo = shared
+    ana.create_code_module("m", text="A = 1\n\n\n\n\nB = 1\n")
+    ana.push()
+    bo.pull()
+    ana.create_code_module("m", text="A = 2\n\n\n\n\nB = 1\n")
+    ana.push()
+    (path_of(bo) / "code/m.py").write_text("A = 1\n\n\n\n\nB = 2\n", encoding="utf-8")
+    assert bo.pull().merged
+    assert bo.get_code_module_str("m") == "A = 2\n\n\n\n\nB = 2\n"
+    assert (path_of(bo) / "code/m.py").read_text(encoding="utf-8") == "A = 2\n\n\n\n\nB = 2\n"
+    check_clean(path_of(bo))
+
+
+def test_the_later_owner_has_the_artifacts(shared):
+    ana, bo = shared
+    for vault, text in ((bo, "from bo"), (ana, "from ana")):
+        vault.create_instance("t", external_edit=True)
+        (path_of(vault) / "temp/t/base/artifacts/a.txt").write_text(text, encoding="utf-8")
+        frame = pd.DataFrame({"n": ["a.txt"]})
+        vault.write_instance(frame, "t", dtypes={"n": "artifact_string"})
+    ana.push()
+    bo.pull()
+    bo.push()
+    ana.pull(data="all")
+    bo.pull(data="all")
+    file = "tables/t/artifacts/a.txt"
+    assert [(path_of(vault) / file).read_text("utf-8") for vault in shared] == ["from ana"] * 2
+    assert {vault.get_dataframe("t")[1] for vault in shared} == {ana.get_table_instances("t")[-1]}
+    for vault in shared:
+        check_clean(path_of(vault))
+
+
+def test_temporary_instances_travel_on_request(shared, bare):
+    ana, bo = shared
+    ana.create_instance("t", external_edit=True, version="draft")
+    assert str(ana.push()) == "origin is up to date."
+    assert ana.push(temp=True).refs == ("refs/heads/temp/t/draft",)
+    assert "refs/heads/temp/t/draft" in stock(bare, "for-each-ref")
+    bo.pull()
+    assert "refs/remotes/origin/temp/t/draft" in stock(path_of(bo), "for-each-ref")
+    assert bo.get_table_instances("t", "draft", include_temp=True) == []
+
+
+def test_a_push_after_a_deletion(shared, bare):
+    ana, bo = shared
+    write(ana, [5])
+    ana.push()
+    ana.delete_instance(ana.get_table_instances("t")[-1], "t")
+    ana.push()
+    assert stock(bare, "tag").count("\n") == 1
+    bo.pull(data="all")
+    same(ana, bo)
+
+
+def test_what_is_no_vault_is_refused(ana, tmp_path, git, bare):
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q", "-b", "main")
+    git(other, "commit", "-q", "--allow-empty", "-m", "x")
+    git(other, "push", "-q", str(bare), "main")
+    ana.add_remote("origin", bare)
+    before = state_of(path_of(ana))
+    with pytest.raises(TVRemoteError, match="something else than a vault"):
+        ana.push()
+    with pytest.raises(TVRemoteError, match="another vault"):
+        ana.pull()
+    with pytest.raises(TVRemoteError, match="no vault"):
+        clone_vault(bare, tmp_path / "copy", BO)
+    assert not (tmp_path / "copy").exists()
+    state = state_of(path_of(ana))
+    assert {key: value for key, value in state.items() if key != "refs"} == {
+        key: value for key, value in before.items() if key != "refs"
+    }
+
+
+def test_another_vault_is_refused(shared, tmp_path, bare):
+    other = TableVault(tmp_path / "other", "Cy", create=True)
+    other.add_remote("origin", bare)
+    with pytest.raises(TVRemoteError, match="another vault"):
+        other.push()
+    with pytest.raises(TVRemoteError, match="another vault"):
+        other.pull()
+    check_clean(tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda vault: vault.push("nope"),
+        lambda vault: vault.pull("nope"),
+        lambda vault: vault.push("/nowhere/hub.git"),
+        lambda vault: vault.pull("file:///nowhere/hub.git"),
+        lambda vault: vault.pull(data="some"),
+        lambda vault: vault.pull(resolve={"code/m.py": "mine"}),
+        lambda vault: vault.add_remote("-x", "/tmp"),
+        lambda vault: vault.add_remote("a b", "/tmp"),
+        lambda vault: vault.add_remote("a", ""),
+        lambda vault: vault.add_remote("a", "--upload-pack=touch x"),
+    ],
+    ids=range(10),
+)
+def test_bad_calls_change_nothing(ana, call):
+    before = state_of(path_of(ana))
+    with pytest.raises((TVRemoteError, TVArgumentError)):
+        call(ana)
+    assert state_of(path_of(ana)) == before
+
+
+def test_a_name_is_given_once(ana, bare, tmp_path):
+    ana.add_remote("origin", bare)
+    ana.add_remote("origin", str(bare))
+    with pytest.raises(TVArgumentError, match="There is a remote"):
+        ana.add_remote("origin", tmp_path / "elsewhere")
+
+
+def test_a_clone_needs_a_folder_of_its_own(shared, bare, tmp_path):
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/x").touch()
+    with pytest.raises(TVArgumentError, match="is there already"):
+        clone_vault(bare, tmp_path / "full", BO)
+    assert [path.name for path in (tmp_path / "full").iterdir()] == ["x"]
+    (tmp_path / "empty").mkdir()
+    assert read(clone_vault(bare, tmp_path / "empty", BO)) == [1, 2]
+
+
+def test_nothing_comes_along_that_could_run(shared, tmp_path, bare):
+    ana, _ = shared
+    hook = path_of(ana) / ".git/hooks/post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n", encoding="utf-8")
+    hook.chmod(0o755)
+    stock(path_of(ana), "config", "alias.x", "!touch ran")
+    copy = clone_vault(path_of(ana), tmp_path / "copy", BO)
+    assert "alias" not in (tmp_path / "copy/.git/config").read_text(encoding="utf-8")
+    assert read(copy) == [1, 2]
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("mode", "name", "told"),
+    [
+        ("120000", "tables/t/base/link", "symbolic link"),
+        ("120000", "code/m.py", "symbolic link"),
+        ("160000", "tables/sub", "submodule"),
+        ("100644", "tables/t/__x/y", "version"),
+        ("100644", "tables/a b/table.yaml", "name"),
+        ("100644", "tables/t/table.yaml", "table.yaml"),
+        ("100644", "vault.yaml", "vault.yaml"),
+    ],
+)
+def test_a_hostile_history_is_refused(shared, bare, tmp_path, mode, name, told):
+    _, bo = shared
+    mallory = tmp_path / "mallory"
+    stock(tmp_path, "clone", "-q", str(bare), str(mallory))
+    target = (tmp_path / "target") if mode != "160000" else None
+    if target is None:
+        oid = stock(mallory, "rev-parse", "HEAD").strip()
+    else:
+        target.write_text("/etc/passwd", encoding="utf-8")
+        oid = stock(mallory, "hash-object", "-w", str(target)).strip()
+    stock(mallory, "update-index", "--add", "--cacheinfo", f"{mode},{oid},{name}")
+    stock(mallory, "commit", "-qm", "innocent")
+    stock(mallory, "-c", "core.hooksPath=/dev/null", "push", "-q", "origin", "HEAD:main")
+    before = state_of(path_of(bo))
+    with pytest.raises(TVRemoteError, match=told):
+        bo.pull()
+    after = state_of(path_of(bo))
+    for state in (before, after):
+        state["refs"] = [line for line in state["refs"].splitlines() if "/remotes/" not in line]
+    assert after == before
+    with pytest.raises(TVRemoteError, match=told):
+        clone_vault(bare, tmp_path / "copy", "Cy")
+    assert not (tmp_path / "copy").exists()
+
+
+PULLS = """
+import sys
+from tablevault import TableVault
+TableVault(sys.argv[1], "Bo <bo@example.org>").pull(data="all")
+"""
+
+
+def test_a_pull_that_is_killed_is_done_by_the_next_one(shared):
+    ana, bo = shared
+    for number in range(3):
+        write(ana, list(range(number * 1000, number * 1000 + 50_000)))
+        write(bo, [number], version=f"v{number}")
+    ana.push()
+    source = random.Random(0)
+    for _ in range(6):
+        with subprocess.Popen([sys.executable, "-c", PULLS, str(path_of(bo))]) as process:
+            time.sleep(source.uniform(0.2, 0.8))
+            process.send_signal(signal.SIGKILL)
+    bo = TableVault(path_of(bo), BO)
+    bo.pull(data="all")
+    bo.push()
+    ana.pull(data="all")
+    same(ana, bo)
+    assert read(ana) == list(range(2000, 52_000))
+
+
+def act(source, number, step, vault):
+    """Do one thing."""
+    own = [t for t in vault.get_table_instances() if t.startswith(f"t{number}")]
+    match source.randrange(5):
+        case 0:
+            vault.create_table(f"t{number}{step}")
+        case 1:
+            vault.create_code_module(f"m{source.randrange(9)}{number}", text=f"A = {step}\n")
+        case 2:
+            tables = vault.get_table_instances()
+            write(vault, [step], table=source.choice(tables), version=f"v{step % 2}")
+        case 3 if own:
+            vault.rename_table(f"t{number}{step}", source.choice(own))
+        case _:
+            vault.pull()
+            vault.push()
+
+
+def test_any_order_of_pushes_and_pulls_ends_the_same(shared, bare, tmp_path):
+    vaults = [*shared, clone_vault(bare, tmp_path / "cy", "Cy <cy@example.org>")]
+    source = random.Random(1)
+    for step in range(30):
+        number = source.randrange(3)
+        act(source, number, step, vaults[number])
+    for vault in (*vaults, *vaults):
+        vault.pull()
+        vault.push()
+    same(*vaults)
+
+
+class TestPlainGit:
+    """Stock git and git-lfs do what push, pull and clone do."""
+
+    @pytest.fixture(autouse=True)
+    def programs(self, program):
+        program("git-lfs")
+
+    def test_a_plain_clone_is_a_vault(self, shared, bare, tmp_path):
+        ana, _ = shared
+        plain = tmp_path / "plain"
+        stock(tmp_path, "clone", "-q", str(bare), str(plain))
+        vault = TableVault(plain, "Cy <cy@example.org>")
+        same(ana, vault)
+        write(vault, [11])
+        vault.push()
+        ana.pull()
+        same(ana, vault)
+
+    def test_a_plain_pull_and_push(self, shared, bare):
+        ana, bo = shared
+        write(bo, [12])
+        stock(path_of(bo), "push", "-q", "origin", "main")
+        ana.pull()
+        assert read(ana) == [12]
+        write(ana, [13])
+        ana.push()
+        stock(path_of(bo), "pull", "-q", "--ff-only", "origin", "main")
+        bo = TableVault(path_of(bo), BO)
+        assert read(bo) == [13]
+        ana.pull()
+        same(ana, bo)
