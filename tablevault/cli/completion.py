@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
 
-from tablevault import queries
+from tablevault import queries, remotes
 from tablevault.cli.command import Argument, Command
 from tablevault.cli.place import Place
 
@@ -108,19 +108,15 @@ def _values(kind: Completes, start: str, options: dict[str, str], values: list[s
 
 def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
     """Name what is in the vault."""
-    match kind:
-        case "table":
-            return queries.describe.table_instances(vault, "", "")
-        case "instance":
-            return queries.describe.table_instances(vault, table, "", include_temp=True)
-        case "module":
-            return queries.describe.code_modules(vault)
-        case "builder":
-            return queries.describe.builders_list(vault, table, "", "base", is_temp=True)
-        case "process":
-            return list(queries.processes.active(vault))
-        case _:
-            return []
+    ask = {
+        "table": lambda: queries.describe.table_instances(vault, "", ""),
+        "instance": lambda: queries.describe.table_instances(vault, table, "", include_temp=True),
+        "module": lambda: queries.describe.code_modules(vault),
+        "builder": lambda: queries.describe.builders_list(vault, table, "", "base", is_temp=True),
+        "process": lambda: list(queries.processes.active(vault)),
+        "remote": lambda: list(remotes.clone.list_remotes(vault)),
+    }
+    return ask[kind]()
 
 
 _BASH = """_tablevault() {

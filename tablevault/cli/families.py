@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
-from tablevault.cli import completion, files, instances, processes, reading, tables, vaults
+from tablevault.cli import (
+    completion,
+    files,
+    instances,
+    past,
+    processes,
+    reading,
+    sharing,
+    tables,
+    vaults,
+)
 from tablevault.cli.command import Command
 
 
 def commands() -> dict[str, Command]:
     """Give every command by its name."""
-    families = (vaults, tables, files, instances, processes, reading, completion)
+    families = (
+        vaults,
+        sharing,
+        tables,
+        files,
+        instances,
+        processes,
+        reading,
+        past,
+        completion,
+    )
     return {command.name: command for family in families for command in family.COMMANDS}

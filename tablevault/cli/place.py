@@ -36,8 +36,13 @@ class Place:
         return (
             self.named_author
             or os.environ.get("TABLEVAULT_AUTHOR", "")
-            or _git_author(self.path if self.path.is_dir() else Path.cwd())
+            or _git_author(self._folder())
         )
+
+    def _folder(self) -> Path:
+        """Give a folder in which git's configuration counts, whether or not it is in a vault."""
+        named = Path(self.db_dir or os.environ.get("TABLEVAULT_DIR", "") or ".")
+        return named if named.is_dir() else Path()
 
     def vault(self) -> Vault:
         """Open the vault for a change; what died in it is finished or taken back first."""
@@ -79,9 +84,10 @@ class Place:
     def options(self, description: str = "") -> operations.vaults.Options:
         """Say how a vault is opened from a prompt."""
         from tablevault.bars import Bars
+        from tablevault.remotes.door import bring
 
         return operations.vaults.Options(
-            description=description, verbose=not self.is_quiet, progress=Bars
+            description=description, verbose=not self.is_quiet, progress=Bars, bring=bring
         )
 
     def _attach(self, author: str) -> Vault:

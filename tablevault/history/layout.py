@@ -12,6 +12,7 @@ import pygit2
 
 from tablevault.history.commits import Signing
 from tablevault.history.documents import VaultDocument
+from tablevault.history.hooks import install_hooks
 from tablevault.history.message import Message, trailers
 from tablevault.history.repository import RefMove, Repository
 from tablevault.history.tree import Put
@@ -71,6 +72,7 @@ def configure(path: Path) -> None:
     for folder in ("tmp", "processes"):
         (path / ".git" / "tablevault" / folder).mkdir(parents=True, exist_ok=True)
     (path / CODE_DIR).mkdir(exist_ok=True)
+    install_hooks(path / ".git")
     config = _config(path)
     for key, value in _missing(config).items():
         config[key] = value

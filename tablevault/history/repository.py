@@ -363,6 +363,10 @@ class Repository:
         """Tell whether the commit is in the object database."""
         return pygit2.Oid(hex=commit) in self.handle
 
+    def peeled(self, name: str) -> CommitId:
+        """Give the commit that an id names, of a commit or of an annotated tag."""
+        return CommitId(str(self.handle[name].peel(pygit2.Commit).id))
+
     def merge_base(self, one: CommitId, other: CommitId) -> CommitId | None:
         """Give the last commit that two histories have in common, None when there is none."""
         handle = self.handle

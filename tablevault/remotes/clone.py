@@ -10,6 +10,7 @@ from pathlib import Path
 from tablevault.errors import TVArgumentError, TVRemoteError
 from tablevault.history.layout import begin_clone, configure
 from tablevault.history.program import run_git
+from tablevault.history.remotes import read_settings
 from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.strangers import refuse_hostile
@@ -17,6 +18,7 @@ from tablevault.names import MAIN, VAULT_DOCUMENT
 from tablevault.progress import Progress
 from tablevault.remotes.fetch import bring_all
 from tablevault.remotes.pull import check_data, fetch_main, lay_tags
+from tablevault.remotes.refs import is_name
 from tablevault.vault import Vault, absolute, remove_tree
 
 ORIGIN = "origin"
@@ -74,8 +76,6 @@ def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
     TVArgumentError
         The name is taken by another address, or git does not accept it.
     """
-    from tablevault.history.remotes import read_settings
-
     wanted = address(url)
     known = read_settings(vault.path).get(f"remote.{name}.url")
     if known == wanted:
@@ -86,14 +86,21 @@ def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
             f"Choose another name, or change it: git remote set-url {name} {wanted}.",
             remote=name,
         )
-    try:
-        run_git(["remote", "add", "--", name, wanted], vault.path)
-    except TVRemoteError as error:
+    if not is_name(name):
         raise TVArgumentError(
             f'"{name}" cannot be the name of a remote.',
             "Use letters, digits, - and _.",
             remote=name,
-        ) from error
+        )
+    run_git(["remote", "add", "--", name, wanted], vault.path)
+
+
+def list_remotes(vault: Vault) -> dict[str, str]:
+    """Give the addresses of the remotes by their names."""
+    settings = read_settings(vault.path)
+    return {
+        name: settings.get(f"remote.{name}.url") for name in sorted(settings.names("remote", "url"))
+    }
 
 
 def address(url: str | os.PathLike[str]) -> str:
@@ -128,8 +135,8 @@ def _build(vault: Vault, url: str) -> None:
             f"{VAULT_DOCUMENT}.",
             "Check the address.",
         )
-    snapshot.vault()
     refuse_hostile(repository, [theirs], [], f'The vault at "{url}"')
+    snapshot.vault()
     configure(vault.path)
     repository.move([RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")
     lay_tags(vault)

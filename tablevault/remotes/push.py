@@ -47,7 +47,7 @@ def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
         return PushReport(remote=remote, commits=0, refs=(), objects=NO_TRANSFER)
     branches = [commit for ref, commit in moved.items() if not ref.startswith(_TAGS)]
     commits = sum(1 for _ in new_commits(repository, branches, known)) if branches else 0
-    objects = _send(vault, remote, branches, known) if branches else NO_TRANSFER
+    objects = send_objects(vault, remote, branches, known) if branches else NO_TRANSFER
     leading = [f"{commit}:{ref}" for ref, commit in moved.items() if ref == MAIN]
     temps = [f"+{commit}:{ref}" for ref, commit in moved.items() if ref.startswith(_TEMPS)]
     tags = [f"+{commit}:{ref}" for ref, commit in moved.items() if ref.startswith(_TAGS)]
@@ -119,8 +119,8 @@ def _is_stale(vault: Vault, ref: str, commit: CommitId) -> bool:
     return found is not None and found.commit == commit
 
 
-def _send(
-    vault: Vault, remote: str, tips: Iterable[CommitId], known: list[CommitId]
+def send_objects(
+    vault: Vault, remote: str, tips: Iterable[CommitId], known: Iterable[CommitId]
 ) -> TransferReport:
     """Send the objects that the commits name which the remote does not have.
 

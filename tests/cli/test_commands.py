@@ -231,3 +231,37 @@ def test_a_frame_with_hostile_cells_survives_csv(vault, run):
     run("get-dataframe", "h", "--output", f"..{os.sep}back.csv")
     with Path("../back.csv").open(newline="", encoding="utf-8") as file:
         assert [row[0] for row in csv.reader(file)] == ["c", *hostile]
+
+
+def test_what_was_done_is_listed_and_taken_back(made, run):
+    process_id = run("create-table", "u")[1].strip()
+    log = json.loads(run("log", "--json", "--limit", "2")[1])
+    assert [entry["subject"] for entry in log] == ["u: create table", "t/base: execute, 3 rows"]
+    assert log[0]["process_id"] == process_id
+    lines = run("log", "t")[1].splitlines()
+    assert [line.split("\t")[3] for line in lines][::-1][0] == "t: create table"
+    assert run("undo", process_id)[0] == 0
+    assert made.get_table_instances() == ["t"]
+    assert run("undo", "nope")[0] == 1
+
+
+def test_two_vaults_share_by_commands(made, run, tmp_path, monkeypatch):
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
+    assert run("remote")[1] == ""
+    assert run("remote", "origin", "../hub.git")[0] == 0
+    assert run("remote")[1] == f"origin\t{tmp_path}/hub.git\n"
+    assert run("push")[1].startswith("Pushed ")
+    monkeypatch.chdir(tmp_path)
+    assert run("clone", "hub.git", "--all")[:2] == (0, f"Cloned → {tmp_path}/hub\n")
+    monkeypatch.chdir("hub")
+    run("create-code-module", "--module-name", "m", "--text", "A = 1")
+    run("push")
+    monkeypatch.chdir(tmp_path / "v")
+    run("create-code-module", "--module-name", "m", "--text", "A = 2")
+    code, _, err = run("pull")
+    assert (code, "code/m.py" in err) == (1, True)
+    code, out, err = run("pull", "--theirs", "code/m.py")
+    assert (code, out) == (0, "Merged 1 commit from origin.\n"), err
+    assert made.get_code_module_str("m") == "A = 1"
+    assert run("pull", "nope")[0] == 1
+    assert run("remote", "x")[0] == 2

@@ -73,6 +73,19 @@ def write(vault, values, table="t", version="base", **more):
     vault.write_instance(pd.DataFrame({"n": values}), table, version, **more)
 
 
+def sound(vault):
+    """Check a vault whose data is not here yet."""
+    stock(path_of(vault), "fsck", "--strict", "--no-dangling")
+    assert stock(path_of(vault), "status", "--porcelain") == ""
+
+
+def own_state(vault):
+    """Take down all but what is known of the remote."""
+    state = state_of(path_of(vault))
+    state["refs"] = [line for line in state["refs"].splitlines() if "/remotes/" not in line]
+    return {name: what for name, what in state.items() if not name.startswith(".git/lfs/tmp/")}
+
+
 def path_of(vault):
     return vault._vault.path
 
@@ -116,8 +129,8 @@ def same(*vaults):
 def test_a_vault_goes_to_and_fro(ana, hub, tmp_path):
     ana.add_remote("origin", hub)
     report = ana.push()
-    assert (report.commits, report.objects.objects) == (4, 1)
-    assert str(report).startswith("Pushed 4 commits to origin, with 1 object (")
+    assert (report.commits, report.objects.objects) == (5, 1)
+    assert str(report).startswith("Pushed 5 commits to origin, with 1 object (")
     assert str(ana.push()) == "origin is up to date."
     bo = clone_vault(hub, tmp_path / "bo", BO)
     same(ana, bo)
@@ -159,7 +172,7 @@ def test_data_that_cannot_come_is_told(shared, bare, tmp_path):
     bare.rename(tmp_path / "away")
     with pytest.raises(TVFileError, match=r"(?s)is not here, and no remote gave it\. origin:.*hub"):
         bo.get_dataframe("t")
-    check_clean(path_of(bo))
+    sound(bo)
 
 
 def test_lazy_data_is_laid_out_later(shared):
@@ -235,10 +248,10 @@ def test_the_same_lines_are_a_conflict(shared):
     for vault, text in ((ana, "A = 1\n"), (bo, "A = 2\n")):
         vault.create_code_module("m", text=text)
     ana.push()
-    before = state_of(path_of(bo))
+    before = own_state(bo)
     with pytest.raises(TVRemoteError, match=r'code/m\.py: both .*"code/m\.py": "ours"'):
         bo.pull()
-    assert state_of(path_of(bo)) == before
+    assert own_state(bo) == before
     bo.pull(resolve={"code/m.py": "theirs"})
     assert bo.get_code_module_str("m") == "A = 1\n"
     bo.push()
@@ -264,10 +277,10 @@ def test_one_name_for_two_tables_is_a_conflict(shared):
         vault.create_table("u")
         write(vault, [1], table="u")
     ana.push()
-    before = state_of(path_of(bo))
+    before = own_state(bo)
     with pytest.raises(TVRemoteError, match=r'two tables are called "u".*rename_table'):
         bo.pull()
-    assert state_of(path_of(bo)) == before
+    assert own_state(bo) == before
     bo.rename_table("mine", "u")
     bo.pull()
     bo.push()
@@ -301,7 +314,7 @@ def test_code_edited_by_hand_is_merged(shared):
     assert bo.pull().merged
     assert bo.get_code_module_str("m") == "A = 2\n\n\n\n\nB = 2\n"
     assert (path_of(bo) / "code/m.py").read_text(encoding="utf-8") == "A = 2\n\n\n\n\nB = 2\n"
-    check_clean(path_of(bo))
+    sound(bo)
 
 
 def test_the_later_owner_has_the_artifacts(shared):
@@ -352,7 +365,7 @@ def test_what_is_no_vault_is_refused(ana, tmp_path, git, bare):
     git(other, "commit", "-q", "--allow-empty", "-m", "x")
     git(other, "push", "-q", str(bare), "main")
     ana.add_remote("origin", bare)
-    before = state_of(path_of(ana))
+    before = own_state(ana)
     with pytest.raises(TVRemoteError, match="something else than a vault"):
         ana.push()
     with pytest.raises(TVRemoteError, match="another vault"):
@@ -360,10 +373,7 @@ def test_what_is_no_vault_is_refused(ana, tmp_path, git, bare):
     with pytest.raises(TVRemoteError, match="no vault"):
         clone_vault(bare, tmp_path / "copy", BO)
     assert not (tmp_path / "copy").exists()
-    state = state_of(path_of(ana))
-    assert {key: value for key, value in state.items() if key != "refs"} == {
-        key: value for key, value in before.items() if key != "refs"
-    }
+    assert own_state(ana) == before
 
 
 def test_another_vault_is_refused(shared, tmp_path, bare):
@@ -435,7 +445,7 @@ def test_nothing_comes_along_that_could_run(shared, tmp_path, bare):
         ("120000", "tables/t/base/link", "symbolic link"),
         ("120000", "code/m.py", "symbolic link"),
         ("160000", "tables/sub", "submodule"),
-        ("100644", "tables/t/__x/y", "version"),
+        ("100644", "tables/t/__x/y", "Version"),
         ("100644", "tables/a b/table.yaml", "name"),
         ("100644", "tables/t/table.yaml", "table.yaml"),
         ("100644", "vault.yaml", "vault.yaml"),
@@ -454,13 +464,10 @@ def test_a_hostile_history_is_refused(shared, bare, tmp_path, mode, name, told):
     stock(mallory, "update-index", "--add", "--cacheinfo", f"{mode},{oid},{name}")
     stock(mallory, "commit", "-qm", "innocent")
     stock(mallory, "-c", "core.hooksPath=/dev/null", "push", "-q", "origin", "HEAD:main")
-    before = state_of(path_of(bo))
+    before = own_state(bo)
     with pytest.raises(TVRemoteError, match=told):
         bo.pull()
-    after = state_of(path_of(bo))
-    for state in (before, after):
-        state["refs"] = [line for line in state["refs"].splitlines() if "/remotes/" not in line]
-    assert after == before
+    assert own_state(bo) == before
     with pytest.raises(TVRemoteError, match=told):
         clone_vault(bare, tmp_path / "copy", "Cy")
     assert not (tmp_path / "copy").exists()
@@ -553,3 +560,63 @@ class TestPlainGit:
         assert read(bo) == [13]
         ana.pull()
         same(ana, bo)
+
+    def test_git_fetches_what_is_pushed_by_plain_git_without_git_lfs(self, shared, bare):
+        _, bo = shared
+        stock(path_of(bo), "config", "--unset-all", "filter.lfs.process")
+        write(bo, [14])
+        stock(path_of(bo), "push", "-q", "origin", "main")
+        pointer = stock(bare, "show", "main:tables/t/base/dataframe.parquet")
+        oid = pointer.split("sha256:")[1].split()[0]
+        assert (bare / "lfs/objects" / oid[:2] / oid[2:4] / oid).is_file()
+
+    def test_what_would_break_the_vault_is_not_committed(self, shared):
+        ana, _ = shared
+        path = path_of(ana)
+        frame = path / "tables/t/base/dataframe.parquet"
+        frame.unlink()
+        frame.write_bytes(b"mine")
+        (path / "code/m.py").write_text("def f(:\n", encoding="utf-8")
+        (path / "vault.yaml").write_text("[]\n", encoding="utf-8")
+        stock(path, "add", "-A")
+        done = subprocess.run(
+            ["git", "commit", "-m", "x"], cwd=path, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 1
+        for said in ("dataframe.parquet: it belongs", "code/m.py: line 1", "vault.yaml"):
+            assert said in done.stderr
+        stock(path, "reset", "-q", "--hard")
+        (path / "code").mkdir(exist_ok=True)
+        (path / "code/m.py").write_text("A = 1\n", encoding="utf-8")
+        stock(path, "add", "code/m.py")
+        stock(path, "commit", "-qm", "a module")
+        assert ana.get_code_modules_list() == ["m"]
+        check_clean(path)
+
+    def test_a_hook_of_ones_own_stays(self, shared):
+        ana, _ = shared
+        hook = path_of(ana) / ".git/hooks/pre-push"
+        hook.write_text("#!/bin/sh\nexit 0\n", encoding="utf-8")
+        TableVault(path_of(ana), ANA)
+        assert hook.read_text(encoding="utf-8") == "#!/bin/sh\nexit 0\n"
+
+    @pytest.mark.parametrize(("name", "code"), [("pre-push", 1), ("post-merge", 0)])
+    def test_an_interpreter_that_is_gone_is_told(self, shared, name, code):
+        ana, _ = shared
+        hook = path_of(ana) / ".git/hooks" / name
+        text = hook.read_text(encoding="utf-8").replace(f"python={sys.executable}", "python=/gone")
+        hook.write_text(text, encoding="utf-8")
+        done = subprocess.run([str(hook), "x"], capture_output=True, text=True, check=False)
+        assert done.returncode == code
+        assert "there is no /gone any more" in done.stderr
+
+    def test_hooks_start_without_pandas(self):
+        program = (
+            "import sys, tablevault.drivers.hooks, tablevault.remotes.push, "
+            "tablevault.remotes.pull, tablevault.operations.vaults\n"
+            "print({'pandas', 'pyarrow', 'numpy', 'rich'} & set(sys.modules))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=True
+        )
+        assert done.stdout == "set()\n"

@@ -1,0 +1,171 @@
+"""Git's hooks in a vault: what makes plain git safe there. Each is called by a few lines of shell.
+
+Light to start: neither pandas nor pyarrow. A hook that only follows never stops git.
+"""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tablevault.errors import TableVaultError, TVFileError
+from tablevault.names import CommitId, is_lfs_path
+from tablevault.vault import Vault
+
+_NOTHING = "0" * 40
+_INSTANCE = re.compile(r"tables/[^/]+/[^/]+/(instance\.yaml|builders/.*)")
+_OURS = ("tables/", "code/", "vault.yaml")
+
+
+def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
+    """Send the objects of what is pushed, before git sends what names them."""
+    from tablevault.remotes.push import send_objects
+
+    remote = arguments[0]
+    tips, known = [], list(_seen(vault, remote))
+    for line in sys.stdin.read().splitlines():
+        _, local, _, there = line.split()
+        if local != _NOTHING:
+            tips.append(_commit(vault, local))
+        if there != _NOTHING and vault.journal.repository.has(CommitId(there)):
+            known.append(_commit(vault, there))
+    if tips:
+        report = send_objects(vault, remote, tips, known)
+        if report.objects:
+            _say(f"sent {report.objects:,} objects ({report.bytes:,} bytes) to {remote}")
+    return 0
+
+
+def follow(vault: Vault, _: Sequence[str]) -> int:
+    """Let working tree, temporary instances, index and tags follow what git has done."""
+    from tablevault.operations.vaults import open_vault
+    from tablevault.remotes.pull import lay_tags
+
+    open_vault(vault)
+    lay_tags(vault)
+    return 0
+
+
+def post_checkout(vault: Vault, arguments: Sequence[str]) -> int:
+    """Follow a change of branch; a checkout of single files is the user's own affair."""
+    return follow(vault, arguments) if arguments[-1:] == ["1"] else 0
+
+
+def pre_commit(vault: Vault, _: Sequence[str]) -> int:
+    """Refuse what would break the vault: hand-edited instances, code and YAML that do not parse."""
+    git_dir = vault.journal.repository.git_dir
+    is_joining = any(
+        (git_dir / name).exists() for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
+    )
+    on_main = vault.journal.repository.head_is_main()
+    problems = []
+    for status, path in _staged():
+        if not path.startswith(_OURS):
+            continue
+        if on_main and not is_joining and (is_lfs_path(path) or _INSTANCE.fullmatch(path)):
+            problems.append(
+                f"{path}: it belongs to an instance, which never changes. "
+                "Make a new one with create_instance; undo this by: "
+                f"git restore --staged --worktree {path}"
+            )
+        elif status != "D":
+            problems.extend(f"{path}: {problem}" for problem in _wrong(path))
+    for problem in problems:
+        _say(problem)
+    if problems:
+        _say("nothing was committed. `git commit --no-verify` does it all the same.")
+    return 1 if problems else 0
+
+
+_HOOKS = {
+    "pre-push": pre_push,
+    "pre-commit": pre_commit,
+    "post-checkout": post_checkout,
+    "post-merge": follow,
+    "post-rewrite": follow,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run one hook; those that come after the event cannot fail."""
+    from tablevault.remotes.door import bring
+
+    name, *rest = arguments
+    here = Path.cwd()
+    try:
+        vault = Vault(path=here, author="git hook", bring=bring)
+        return _HOOKS[name](vault, rest)
+    except TableVaultError as error:
+        _say(f"{name}: {error}")
+    except Exception as error:  # noqa: BLE001 - git shows a person what a hook says
+        _say(f"{name}: {type(error).__name__}: {error}")
+    return 0 if name.startswith("post-") else 1
+
+
+def _say(text: str) -> None:
+    """Tell the person who runs git."""
+    sys.stderr.write(f"tablevault: {text}\n")
+
+
+def _commit(vault: Vault, oid: str) -> CommitId:
+    """Give the commit that an object id names, which may be that of a tag."""
+    return vault.journal.repository.peeled(oid)
+
+
+def _seen(vault: Vault, remote: str) -> list[CommitId]:
+    """Give what the remote had when we looked last."""
+    return list(vault.journal.repository.refs(f"refs/remotes/{remote}/").values())
+
+
+def _staged() -> list[tuple[str, str]]:
+    """List what is to be committed; git's own index counts, also that of ``git commit FILE``."""
+    done = subprocess.run(
+        ["git", "diff", "--cached", "--no-renames", "--name-status", "-z"],
+        capture_output=True,
+        check=True,
+    )
+    parts = os.fsdecode(done.stdout).split("\0")
+    return list(zip(parts[::2], parts[1::2], strict=False))
+
+
+def _wrong(path: str) -> list[str]:
+    """Say what is wrong with a file that is to be committed; nothing in it is run."""
+    done = subprocess.run(["git", "cat-file", "blob", f":{path}"], capture_output=True, check=True)
+    from tablevault.history.documents import decode_table, decode_vault
+    from tablevault.history.snapshot import decode_text
+
+    try:
+        if path.endswith("table.yaml"):
+            decode_table(done.stdout, path)
+        elif path == "vault.yaml":
+            decode_vault(done.stdout, path)
+        elif path.endswith(".py"):
+            ast.parse(decode_text(done.stdout, path))
+        elif path.endswith(".yaml") and "/builders/" in path:
+            return _wrong_builder(decode_text(done.stdout, path))
+    except TVFileError as error:
+        return [str(error)]
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        return [f"{error}" if line is None else f"line {line}: {getattr(error, 'msg', error)}"]
+    return []
+
+
+def _wrong_builder(text: str) -> list[str]:
+    """Say whether a builder is no YAML mapping."""
+    import yaml
+
+    try:
+        found = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        return [f"it is no YAML: {error}"]
+    return [] if isinstance(found, dict) else ["a builder is a mapping of fields to values"]
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,55 @@
+"""Hooks of a vault: a few lines of shell each, written where the user has none of their own."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import shlex
+import sys
+from pathlib import Path
+
+from tablevault.objects.notes import read_note
+
+_log = logging.getLogger("tablevault")
+_NAMES = ("pre-push", "pre-commit", "post-checkout", "post-merge", "post-rewrite")
+_OURS = b"tablevault.drivers.hooks"
+_OF_GIT_LFS = b"git lfs "
+
+
+def install_hooks(git_dir: Path) -> None:
+    """Write the hooks that are missing or call another interpreter.
+
+    A hook of the user's own stays; one that only calls git-lfs is replaced, since ours does what
+    that does. Where ``core.hooksPath`` leads elsewhere, git does not read these files.
+    """
+    folder = git_dir / "hooks"
+    for name in _NAMES:
+        path = folder / name
+        wanted = _text(name)
+        try:
+            found = read_note(str(path))
+        except OSError:
+            found = b""
+        if found == wanted or (found and _OURS not in found and _OF_GIT_LFS not in found):
+            continue
+        if path.is_symlink():
+            continue
+        with contextlib.suppress(OSError):  # a vault that may only be read needs none
+            folder.mkdir(exist_ok=True)
+            beside = folder / f".{name}.new"
+            beside.write_bytes(wanted)
+            beside.chmod(0o755)
+            beside.replace(path)
+
+
+def _text(name: str) -> bytes:
+    """Spell a hook."""
+    text = _source(name).read_text("utf-8")
+    return text.replace("@PYTHON@", shlex.quote(sys.executable)).encode()
+
+
+def _source(name: str) -> Path:
+    """Find the text of a hook: in the package, or beside it in a checkout."""
+    package = Path(__file__).parents[1]
+    within = package / "_hooks" / name
+    return within if within.is_file() else package.parent / "hooks" / name
