@@ -164,10 +164,12 @@ def test_git_settings_and_hooks_of_an_archive_are_not_taken_over(
     hooks = vault_path / ".git/hooks"
     hooks.mkdir(exist_ok=True)
     (hooks / "pre-commit").write_text("#!/bin/sh\n")
+    (hooks / "post-index-change").write_text("#!/bin/sh\n")
     compress_vault(vault_path, preset=0)
     delete_vault(vault_path)
     decompress_vault(vault_path)
     TableVault(vault_path, "bob")
     check_clean(vault_path)
     assert not marker.exists()
-    assert not (hooks / "pre-commit").exists()
+    assert not (hooks / "post-index-change").exists()
+    assert "tablevault.drivers.hooks" in (hooks / "pre-commit").read_text()
