@@ -51,6 +51,7 @@ CHANGING = (
     (r"\b[0-9a-f]{40}\b", "<id>"),
     (r"\b[0-9a-f]{7,12}\b", "<id>"),
     (r"^([-+ ]?)size \d+$", r"\1size <n>"),
+    (r"\([\d,]+ bytes\)", "(<n> bytes)"),
 )
 
 

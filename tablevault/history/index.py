@@ -111,10 +111,6 @@ class Index:
             "table_id = ? AND gone.at IS NOT NULL AND NOT gone.for_good", (table_id,)
         )
 
-    def standing(self) -> list[IndexedInstance]:
-        """List the instances of all tables that are not deleted, oldest first."""
-        return self._instances(_STANDS, ())
-
     def latest(
         self, table_id: TableId, version: str = "", *, active: bool, successful: bool
     ) -> IndexedInstance | None:
