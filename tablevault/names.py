@@ -242,21 +242,25 @@ def check_process_id(process_id: object) -> ProcessId:
     Raises
     ------
     TVArgumentError
-        It is no text, is empty, begins or ends with a blank, or holds a line break: a commit
-        trailer cannot carry these.
+        It is no text, is empty, or holds half of a character (a lone surrogate), which no file
+        can carry.
     """
-    if (
-        not isinstance(process_id, str)
-        or not process_id
-        or not process_id.isprintable()
-        or process_id != process_id.strip()
-    ):
+    if not isinstance(process_id, str) or not process_id or not _is_utf8(process_id):
         raise TVArgumentError(
             f"Process id {process_id!r} cannot be used.",
-            "Use printable text on one line, without blanks at its ends, or leave it out.",
-            process=str(process_id),
+            "Use any text that is not empty, or leave it out.",
+            process=ascii(process_id),
         )
     return ProcessId(process_id)
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text can be written as UTF-8."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def new_process_id() -> ProcessId:

@@ -197,15 +197,15 @@ def test_a_temporary_id_tells_its_version(version):
     assert names.version_of(temp_id) == version
 
 
-@pytest.mark.parametrize("process_id", ["1", "job 1", "..", "a/b", "two  blanks", "é", "x" * 5000])
-def test_any_printable_text_is_a_process_id(process_id):
+@pytest.mark.parametrize(
+    "process_id", ["1", "job 1", "..", "a/b", " ", " a\n", "a\0b", "a\u2028b", "é", "x" * 5000]
+)
+def test_any_text_is_a_process_id(process_id):
     assert names.check_process_id(process_id) == process_id
 
 
-@pytest.mark.parametrize(
-    "process_id", ["", " ", " a", "a ", "a\nb", "a\tb", "a\0b", "a\u2028b", "\ud800", None, 7]
-)
-def test_a_process_id_that_a_trailer_cannot_carry_is_refused(process_id):
+@pytest.mark.parametrize("process_id", ["", "\ud800", None, 7])
+def test_what_is_no_text_is_no_process_id(process_id):
     with pytest.raises(TVArgumentError):
         names.check_process_id(process_id)
 

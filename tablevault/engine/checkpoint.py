@@ -75,6 +75,9 @@ class Checkpoint(Protocol):
             The disk is full or fails. The rows before this one are kept.
         """
 
+    def check(self) -> None:
+        """Raise when the run is to stop; asked where nothing else is told."""
+
     def finish(self, builder: str, columns: Mapping[str, pd.Series]) -> None:
         """Keep the columns of a builder that ended.
 
@@ -101,6 +104,9 @@ class NoCheckpoint:
 
     def append(self, builder: str, row: int, values: Values) -> None:
         """Keep nothing."""
+
+    def check(self) -> None:
+        """Go on."""
 
     def finish(self, builder: str, columns: Mapping[str, pd.Series]) -> None:
         """Keep nothing."""
@@ -181,6 +187,9 @@ class FileCheckpoint:
         if now - self._synced_at >= _SYNC_EVERY_S:
             self._sync(log)
             self._synced_at = now
+
+    def check(self) -> None:
+        """Go on: nobody stops what only keeps rows."""
 
     def finish(self, builder: str, columns: Mapping[str, pd.Series]) -> None:
         """Write columns beside, sync, rename; nothing when they were read from here.

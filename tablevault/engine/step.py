@@ -242,6 +242,8 @@ class Step:
             values = results.row_values(item, job, row)
             if row not in before:
                 self._checkpoint.append(job.name, row, values)
+            else:
+                self._checkpoint.check()
             finished.append(before.get(row, values))
             self._progress.advance(job.name)
         return results.row_columns(finished, job)

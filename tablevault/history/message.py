@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 _TRAILER = re.compile(r"(Vault-[A-Za-z-]+): (.*)")
 _LONGEST_SUBJECT = 200
+# Any text may be the id of a process. One that would not survive on a line is JSON, in quotes.
+_IDS = {"Vault-Process", "Vault-Parent-Process", "Vault-Undoes", "Vault-Cause"}
 # git interpret-trailers takes such a line for the end of the message and the begin of a patch.
 _DIVIDER = re.compile(r"^---", re.MULTILINE)
 
@@ -31,7 +34,7 @@ class Message:
             paragraphs.append(_DIVIDER.sub(r" \g<0>", self.body.replace("\0", "")))
         if self.trailers:
             paragraphs.append(
-                "\n".join(f"{key}: {_unbroken(value)}" for key, value in self.trailers)
+                "\n".join(f"{key}: {_spelled(key, value)}" for key, value in self.trailers)
             )
         return "\n\n".join(paragraphs) + "\n"
 
@@ -53,7 +56,7 @@ def decode_message(text: str) -> Message:
     trailers: list[tuple[str, str]] = []
     if len(paragraphs) > 1:
         trailers.extend(
-            (found[1], found[2])
+            (found[1], _read(found[1], found[2]))
             for line in paragraphs[-1].splitlines()
             if (found := _TRAILER.fullmatch(line))
         )
@@ -63,6 +66,23 @@ def decode_message(text: str) -> Message:
 def trailers(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """Name each key ``Vault-<key>`` and leave out the empty values."""
     return tuple((f"Vault-{key}", value) for key, value in pairs if value)
+
+
+def _spelled(key: str, value: str) -> str:
+    """Spell the value of a trailer on one line."""
+    is_plain = value.isprintable() and value == value.strip() and not value.startswith('"')
+    return json.dumps(value) if key in _IDS and not is_plain else _unbroken(value)
+
+
+def _read(key: str, text: str) -> str:
+    """Read what `_spelled` wrote; what is in quotes but no JSON stands for itself."""
+    if key in _IDS and text.startswith('"'):
+        try:
+            value = json.loads(text)
+        except ValueError:
+            return text
+        return value if isinstance(value, str) else text
+    return text
 
 
 def _unbroken(text: str) -> str:

@@ -119,7 +119,10 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
     )
     if alive:
         text += f"; waited {waited_s:g} s"
-        hint = "Wait until it ends, or open the vault with a longer lock_timeout."
+        hint = (
+            "Wait until it ends, open the vault with a longer lock_timeout, or end it: "
+            f"stop_process({record.process_id!r}, force=True)."
+        )
     else:
         hint = (
             f"Run {operation} again with process_id={record.process_id!r} to go on with it, or "

@@ -111,6 +111,10 @@ class Attempt:
         self._kept.append(builder, row, values)
         self._operation.check()
 
+    def check(self) -> None:
+        """Raise TVProcessError when somebody wants the process to stop."""
+        self._operation.check()
+
     def finish(self, builder: str, columns: Mapping[str, pd.Series]) -> None:
         """Keep the columns of a builder that ended, a step of the process."""
         self._kept.finish(builder, columns)

@@ -58,10 +58,9 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
             if temp is not None:
                 operation.drafted(temp)  # what is wrong in its folder is told before it is late
             operation.note(_plan(record, temp))
-            if not take_down(vault.journal, target):
-                raise _unknown(vault, target)
-        else:
-            take_down(vault.journal, target)
+        # False also when this was done by an attempt that died since.
+        if not take_down(vault.journal, target) and _has_happened(vault, target):
+            raise _unknown(vault, target)
         if "temp" in operation.record.plan:
             _materialize(vault, operation)
     return operation.process_id
@@ -93,6 +92,11 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
             pid=record.pid,
         )
     return record
+
+
+def _has_happened(vault: Vault, target: ProcessId) -> bool:
+    """Tell whether a process came to its end before it could be stopped."""
+    return vault.journal.index.process(target) is not None
 
 
 def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:

@@ -73,9 +73,27 @@ def test_trailers_survive_a_commit_of_stock_git(git, tmp_path):
     assert decode_message(said).first("Vault-Process") == "two  blanks"
 
 
+@pytest.mark.parametrize(
+    "process_id",
+    ["a\nb", "Vault-Process: x\n\nb", " a ", '"', '"a"', "\0", "a\u2028b", '"a\n', "é/_."],
+)
+@pytest.mark.parametrize("key", ["Vault-Process", "Vault-Parent-Process", "Vault-Undoes"])
+def test_any_id_of_a_process_is_read_as_it_was_written(git, sealed, process_id, key):
+    message = Message(subject="s", trailers=((key, process_id), ("Vault-Table", "t")))
+    assert decode_message(message.encode()) == message
+    ((name, _), table) = parsed_by_git(git, sealed, message)
+    assert (name, table) == (key, ("Vault-Table", "t"))
+
+
+def test_a_quote_that_is_no_json_stands_for_itself():
+    for value in ('"a', '"a" b', '"'):
+        text = f"s\n\nVault-Process: {value}\n"
+        assert decode_message(text).first("Vault-Process") == value
+
+
 def test_a_line_break_in_a_value_becomes_a_blank():
-    text = Message(subject="s", trailers=(("Vault-Process", "a\nVault-Deletes: b"),)).encode()
-    assert decode_message(text).trailers == (("Vault-Process", "a Vault-Deletes: b"),)
+    text = Message(subject="s", trailers=(("Vault-Table", "a\nVault-Deletes: b"),)).encode()
+    assert decode_message(text).trailers == (("Vault-Table", "a Vault-Deletes: b"),)
 
 
 def test_a_subject_is_one_line_of_bounded_length():

@@ -378,7 +378,7 @@ def test_an_id_with_blanks_within_is_known_after_it_ended(begin, plan, refused):
 
 def test_an_id_that_cannot_be_noted_is_refused(begin):
     with pytest.raises(TVArgumentError):
-        begin(process_id="a\nb").__enter__()
+        begin(process_id="\ud800").__enter__()
 
 
 # -- the dead -------------------------------------------------------------------------------------

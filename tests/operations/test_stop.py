@@ -313,6 +313,136 @@ def test_a_process_that_has_happened_is_not_stopped(paused, vault_path, go, monk
         vault.stop_process("p", force=True)
 
 
+GENERATOR = """\
+builder_type: ColumnBuilder
+changed_columns: [square, file]
+python_function: squares
+code_module: slow
+is_custom: true
+return_type: generator
+dtypes: {square: Int64}
+arguments: {frame: "<<self.n>>"}
+"""
+GENERATES = """
+
+def squares(frame):
+    for n in frame["n"]:
+        while n == 4 and not os.path.exists(GO):
+            open(GO + ".waits", "w").close()
+            time.sleep(0.01)
+        yield n * n, str(n)
+        print("yielded", n)
+"""
+
+
+@pytest.mark.parametrize(
+    ("rows", "code"),
+    [(GENERATOR, GENERATES), (ROWS.replace("row-wise", "row-wise\nn_threads: 3"), "")],
+)
+def test_generators_and_threads_of_a_builder_are_stopped_too(
+    slow, waits, vault_path, go, rows, code
+) -> None:
+    vault = slow()
+    vault.create_code_module("slow", text=CODE.format(go=str(go), there="pass") + code)
+    vault.create_builder_file("t", "rows", text=rows)
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            TableVault(vault_path, "B").execute_instance("t", process_id="p")
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    waits()
+    until_asked = threading.Thread(target=lambda: _when_asked(vault_path, go))
+    until_asked.start()
+    vault.stop_process("p", force=True, materialize=True)
+    thread.join()
+    until_asked.join()
+    assert "was stopped" in str(raised[0])
+    frame, _ = vault.get_dataframe("t")
+    done = frame["square"].dropna().tolist()
+    assert {0, 1, 4, 9, 16} <= set(done) < {n * n for n in range(10)} | {-1}
+    assert vault.get_process_completion("p")
+    check_clean(vault_path)
+
+
+def _when_asked(path: Path, go: Path) -> None:
+    """Let the function go on as soon as its process was asked to stop."""
+    cancel = cancel_of(path / ".git/tablevault", "p")
+    while not cancel.is_asked:
+        time.sleep(0.01)
+    go.touch()
+
+
+def test_a_generator_is_stopped_while_it_repeats_what_is_known(slow, waits, vault_path, go) -> None:
+    vault = slow()
+    text = CODE.format(go=str(go), there="pass") + GENERATES
+    vault.create_code_module("slow", text=text.replace('print("yielded", n)', "assert n != 6"))
+    vault.create_builder_file("t", "rows", text=GENERATOR)
+    go.touch()
+    with pytest.raises(AssertionError):
+        vault.execute_instance("t", process_id="p")
+    go.unlink()
+    Path(f"{go}.waits").unlink(missing_ok=True)
+    (vault_path / "code/slow.py").write_text(text)
+    raised: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            vault.execute_instance("t", process_id="p")
+        except BaseException as error:  # noqa: BLE001 - shown by the test
+            raised.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    waits()
+    until_asked = threading.Thread(target=lambda: _when_asked(vault_path, go))
+    until_asked.start()
+    TableVault(vault_path, "B").stop_process("p", force=True, materialize=True)
+    thread.join()
+    until_asked.join()
+    assert "was stopped" in str(raised[0])
+    frame, _ = vault.get_dataframe("t")
+    assert frame["square"].dropna().tolist() == [0, 1, 4, 9, 16, 25, 36]
+    check_clean(vault_path)
+
+
+# -- ids ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "process_id", ["a/../b", "p_1_2", "..", "a\nb\n", " p ", "é\u2028\0", '"q"', "x" * 4096]
+)
+def test_any_text_is_the_id_of_a_process(slow, vault_path, process_id, go) -> None:
+    vault = slow("raise RuntimeError('four')")
+    with pytest.raises(RuntimeError):
+        vault.execute_instance("t", process_id=process_id)
+    assert list(vault.get_active_processes()) == [process_id]
+    assert not vault.get_process_completion(process_id)
+    assert not vault.get_process_completion(process_id[:1])
+    with pytest.raises(RuntimeError):
+        vault.execute_instance("t", process_id=process_id)
+    stop = f"{process_id}!"
+    assert vault.stop_process(process_id, materialize=True, process_id=stop) == stop
+    check_stopped_id(vault, vault_path, process_id, stop)
+    vault.create_table("u", process_id=f"{process_id}?")
+    check_stopped_id(TableVault(vault_path, "B"), vault_path, f"{process_id}?", stop)
+
+
+def check_stopped_id(vault: TableVault, path: Path, *ended: str) -> None:
+    """Check that processes have ended, and that their ids cannot be used again."""
+    for process_id in ended:
+        assert vault.get_process_completion(process_id)
+        assert not vault.get_process_completion(process_id[:-1] + "~")
+        with pytest.raises(TVProcessError, match="has ended"):
+            vault.create_table("v", process_id=process_id)
+    assert vault.get_active_processes() == {}
+    check_clean(path)
+
+
 # -- families -------------------------------------------------------------------------------------
 
 
