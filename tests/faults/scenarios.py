@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -56,6 +57,49 @@ is_custom: true
 return_type: generator
 arguments: {frame: "<<self.name>>"}
 """
+ACTING = """\
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from tablevault import TableVault
+
+
+def act(values):
+    if "TABLEVAULT_TEST_FAILS" in os.environ:
+        raise LookupError("on purpose")
+    return pd.DataFrame({"n": values})
+
+
+def draw(folder, names):
+    for name in names:
+        beside = Path(folder).parents[4] / name  # outside of the vault: here it appears whole
+        beside.write_text(f"drawn {name}")
+        beside.rename(Path(folder) / name)
+    act([])
+    return pd.DataFrame({"file": names})
+
+
+def use_the_vault(folder):
+    vault = TableVault(Path(folder).parents[3], "a function")
+    if "inner" not in vault.get_table_instances():
+        vault.create_table("inner")
+    return act([1])
+"""
+
+
+def _index(function: str, arguments: str, columns: str = "n") -> str:
+    """Write an index builder that calls a function of the module ``acting``."""
+    return (
+        f"builder_type: IndexBuilder\nchanged_columns: [{columns}]\n"
+        f"python_function: {function}\ncode_module: acting\nis_custom: true\n"
+        f"arguments: {{{arguments}}}\n"
+        + ("dtypes: {file: artifact_string}\n" if columns == "file" else "")
+    )
+
+
+FAILS = "TABLEVAULT_TEST_FAILS"
 AUTHOR = "Ana Lund <ana@example.org>"
 BUILDERS = {"words_index": INDEX, "shout": SHOUT, "lengths": LENGTHS}
 
@@ -84,6 +128,18 @@ def furnish(path: Path) -> None:
         vault.create_instance("events", external_edit=True)
         vault.write_instance(pd.DataFrame({"n": [n, n]}), "events")
     vault.create_instance("events", external_edit=True)
+    vault.create_code_module("acting", text=ACTING)
+    for table, version in (("events", "acts"), ("papers", "drawn"), ("films", "drawn")):
+        arguments = "values: [4]" if table == "events" else "folder: ~ARTIFACT_FOLDER~, names: [d]"
+        index = _index(
+            "act" if table == "events" else "draw",
+            arguments,
+            "n" if table == "events" else "file",
+        )
+        vault.create_instance(table, version=version, builders={f"{table}_index": index})
+    vault.create_table("outer")
+    index = _index("use_the_vault", "folder: ~ARTIFACT_FOLDER~")
+    vault.create_instance("outer", builders={"outer_index": index})
     subprocess.run(["git", "-C", path, "repack", "-adq"], check=True)
 
 
@@ -117,6 +173,17 @@ def _nothing(path: Path) -> None:
     """Leave the vault as it is."""
 
 
+def _pause(path: Path) -> None:
+    """Leave an execution paused that has made some rows."""
+    vault = TableVault(path, AUTHOR)
+    vault.create_code_module("words", text=CODE.replace("name.upper()", "name.missing()"))
+    try:
+        vault.execute_instance("words", process_id="paused")
+    except AttributeError:
+        return
+    raise AssertionError("nothing was paused")
+
+
 def _undone(do: Callable[[TableVault], object], *more: str) -> Scenario:
     """Undo an operation that was done under the id "done", after undoing and redoing it."""
 
@@ -142,6 +209,23 @@ class Scenario:
 
     act: Callable[[TableVault], object]
     prepare: Callable[[Path], None] = _nothing
+    has_middle: bool = False
+    """Functions, and what they do within the vault, are a step of their own, which stays."""
+    half: Callable[[TableVault], object] | None = None
+    """Does the first of two steps; who finds it done opens the vault with ``restart=True``."""
+
+    def act_half(self, vault: TableVault) -> None:
+        """Do the first step: let the function fail when it has done what stays."""
+        if self.half is not None:
+            self.half(vault)
+            return
+        os.environ[FAILS] = "1"
+        try:
+            self.act(vault)
+        except LookupError:
+            pass
+        finally:
+            del os.environ[FAILS]
 
 
 SCENARIOS = {
@@ -204,6 +288,28 @@ SCENARIOS = {
     "delete_builder_file": Scenario(
         act=lambda vault: vault.delete_builder_file("lengths", "words"), prepare=_edit_temp
     ),
+    "execute_instance_shared_artifacts": Scenario(
+        act=lambda vault: vault.execute_instance("papers", version="drawn"), has_middle=True
+    ),
+    "execute_instance_own_artifacts": Scenario(
+        act=lambda vault: vault.execute_instance("films", version="drawn"), has_middle=True
+    ),
+    "execute_instance_side_effects": Scenario(
+        act=lambda vault: vault.execute_instance("events", version="acts"), has_middle=True
+    ),
+    "execute_instance_within": Scenario(
+        act=lambda vault: vault.execute_instance("outer"), has_middle=True
+    ),
+    "stop_process": Scenario(act=lambda vault: vault.stop_process("paused"), prepare=_pause),
+    "stop_process_keeping_rows": Scenario(
+        act=lambda vault: vault.stop_process("paused", materialize=True),
+        prepare=_pause,
+        has_middle=True,
+        half=lambda vault: vault.stop_process("paused"),
+    ),
+    "undo_execute_instance_side_effects": _undone(
+        lambda vault: vault.execute_instance("events", version="acts", process_id="done")
+    ),
     "undo_create_table": _undone(lambda vault: vault.create_table("fresh", process_id="done")),
     "undo_rename_table": _undone(
         lambda vault: vault.rename_table("articles", "papers", process_id="done")
@@ -262,6 +368,7 @@ def view(vault: TableVault, path: Path, known: frozenset[str]) -> dict[str, obje
     refs = vault._vault.journal.repository.refs("refs/")
     seen["refs"] = sorted(_named_ref(ref, known) for ref in refs)
     seen["files"] = _working_files(path)
+    seen["paused"] = [name for name in vault.get_active_processes() if name == "paused"]
     return seen
 
 

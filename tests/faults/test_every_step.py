@@ -45,6 +45,7 @@ class Trial:
     steps: Steps
     count: int = 0
     before: dict[str, object]
+    middle: dict[str, object] | None = None
     after: dict[str, object]
 
     @property
@@ -79,9 +80,13 @@ class Trial:
         step = self.steps.names[at - 1] if at <= len(self.steps.names) else ""
         happened = seen == self.after
         if not happened:
-            assert seen == self.before, f"step {at} {step}"
-            self.act()
-            assert self.view() == self.after, f"step {at} {step}"
+            assert seen in (self.before, self.middle), f"step {at} {step}"
+            if seen == self.middle and self.scenario.half is not None:
+                TableVault(self.path, AUTHOR, restart=True)
+                assert self.view() in (self.middle, self.after), f"step {at} {step}"
+            else:
+                self.act()
+                assert comparable(self, self.view()) == comparable(self, self.after), step
         # What died before its commit is taken back by who needs what it held.
         assert list((self.path / ".git/tablevault/processes").iterdir()) == [], step
         if THOROUGH and at % 4 == 0:
@@ -89,6 +94,18 @@ class Trial:
         else:
             assert git(self.path, "status", "--porcelain") == "", step
         return happened
+
+
+def comparable(trial: Trial, seen: dict[str, object]) -> dict[str, object]:
+    """Leave out the origin of an instance for which earlier ones are inactive since the fault."""
+    if trial.middle is None:
+        return seen
+    return {
+        name: {key: fact for key, fact in what.items() if key != "origin"}
+        if isinstance(what, dict)
+        else what
+        for name, what in seen.items()
+    }
 
 
 @pytest.fixture(scope="module", params=SCENARIOS)
@@ -110,6 +127,10 @@ def measured(
             before={},
             after={},
         )
+        if made.scenario.has_middle:
+            made.renew()
+            made.scenario.act_half(TableVault(path, AUTHOR))
+            made.middle = made.view()
         made.renew()
         vault = TableVault(path, AUTHOR)
         made.before = view(vault, path, known)
@@ -177,6 +198,11 @@ def test_a_full_disk_leaves_all_or_nothing(trial: Trial, for_good: bool) -> None
     before = state(trial.path)
     for at in trial.sample(2 if for_good else 4):
         raised = fail(trial, at, no_space, for_good=for_good)
+        if trial.middle is not None or trial.name == "stop_process":
+            # What stays, and what leaves no commit, cannot be told by the refs.
+            trial.check_whole(at)
+            trial.renew()
+            continue
         where = f"step {at} of {trial.count}: {trial.steps.names[at - 1 :][:1]}"
         seen = state(trial.path)
         happened = refs(seen) != refs(before)
