@@ -236,7 +236,9 @@ def test_a_kill_while_a_kill_is_recovered_leaves_all_or_nothing(
     for at in trial.sample(1)[:: 1 if not THOROUGH else 5]:
         for recovery_at in range(1, 100):
             trial.renew()
-            assert killed(trial.path, trial.name, at) == "killed"
+            if killed(trial.path, trial.name, at) == "done":
+                assert at > trial.count - 10  # in another process there may be some steps less
+                break
             if killed(trial.path, trial.name, at, recovery_at) == "done":
                 break
             trial.check_whole(at)
