@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from tablevault.operations.gc import GcReport
     from tablevault.problems import Problem
     from tablevault.queries.diff import InstanceDiff
+    from tablevault.queries.lineage import Lineage
     from tablevault.queries.processes import ActiveProcess
     from tablevault.remotes.reports import PullReport, PushReport
 
@@ -942,6 +943,30 @@ class TableVault:
             A dataframe is damaged.
         """
         return queries.diff.diff(self._vault, table_name, instance_id, other_instance_id)
+
+    def lineage(self, table_name: str, instance_id: str = "") -> Lineage:
+        """Tell what instances were made from, and what was made from them, however indirectly.
+
+        Parameters
+        ----------
+        table_name : str
+            The table, under its name of today; one that was deleted under its last name.
+        instance_id : str, default ""
+            The instance, also one that was deleted; by default all that the table has.
+
+        Returns
+        -------
+        Lineage
+            ``nodes`` (instances, deleted ones too) and ``edges``, without circles. Prints as a
+            tree, draws itself in a notebook; ``to_frame()``, ``to_mermaid()``,
+            ``to_openlineage()``.
+
+        Raises
+        ------
+        TVArgumentError
+            There never was such a table or instance.
+        """
+        return queries.lineage.lineage(self._vault, table_name, instance_id)
 
     def get_artifact_folder(
         self,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import sqlite3
 from collections.abc import Iterable
 from contextlib import AbstractContextManager
@@ -109,6 +110,13 @@ class Index:
         """List the instances of a table that were undone, and keep their objects."""
         return self._instances(
             "table_id = ? AND gone.at IS NOT NULL AND NOT gone.for_good", (table_id,)
+        )
+
+    def instances_with_ids(self, ids: Iterable[str]) -> list[IndexedInstance]:
+        """Find instances by their ids, oldest first, deleted ones too; unknown ids are left out."""
+        wanted = json.dumps(sorted(ids))
+        return self._instances(
+            "instances.instance_id IN (SELECT value FROM json_each(?))", (wanted,)
         )
 
     def latest(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -153,22 +154,31 @@ def bearers(read: Read, name: str) -> list[tuple[TableId, float]]:
     return [(TableId(row[0]), _unix(row[1])) for row in rows]
 
 
-def sources(read: Read, instance_ids: Iterable[str], *, down: bool) -> list[IndexedSource]:
-    """List what instances were made from, or when `down` what was made from them."""
-    column = "source_id" if down else "instance_id"
-    found: list[IndexedSource] = []
-    for some in _batches(sorted(set(instance_ids))):
-        marks = ", ".join("?" * len(some))
+def related(read: Read, instance_ids: Iterable[str]) -> set[str]:
+    """Name instances, all that they were made from, however indirectly, and all made from them."""
+    found: set[str] = set()
+    for here, there in (("instance_id", "source_id"), ("source_id", "instance_id")):
         rows = read(
-            "SELECT instance_id, kind, table_name, source_id FROM sources "  # noqa: S608 - constants
-            f"WHERE {column} IN ({marks}) ORDER BY instance_id, kind, place",
-            tuple(some),
+            "WITH RECURSIVE reached (id) AS (SELECT value FROM json_each(?) "  # noqa: S608 - constants
+            f"UNION SELECT {there} FROM sources JOIN reached ON {here} = id) "
+            "SELECT id FROM reached",
+            (json.dumps(sorted(instance_ids)),),
         )
-        found.extend(
-            IndexedSource(instance_id=row[0], kind=row[1], table_name=row[2], source_id=row[3])
-            for row in rows
-        )
+        found.update(row[0] for row in rows)
     return found
+
+
+def sources(read: Read, instance_ids: Iterable[str]) -> list[IndexedSource]:
+    """List what instances were made from directly, in the order in which their commits say it."""
+    rows = read(
+        "SELECT instance_id, kind, table_name, source_id FROM sources "
+        "WHERE instance_id IN (SELECT value FROM json_each(?)) ORDER BY instance_id, place",
+        (json.dumps(sorted(instance_ids)),),
+    )
+    return [
+        IndexedSource(instance_id=row[0], kind=row[1], table_name=row[2], source_id=row[3])
+        for row in rows
+    ]
 
 
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:

@@ -59,7 +59,7 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
         raise TVArgumentError(
             f'Instance "{instance_id}" is named without its table.', "Pass table_name, too."
         )
-    table_id = _table_id(vault, table) if table else None
+    table_id = table_id_of(vault, table) if table else None
     read = vault.journal.index.read
     if table_id is not None and instance_id:
         commits = _commits_of(vault, table, table_id, instance_id)
@@ -91,7 +91,7 @@ def _checked(limit: object) -> int:
     return min(limit, 1 << 62)
 
 
-def _table_id(vault: Vault, table: object) -> TableId:
+def table_id_of(vault: Vault, table: object) -> TableId:
     """Find the table that has a name now, or else the one that had it last."""
     snapshot = vault.snapshot()
     if isinstance(table, str) and not snapshot.has_table(table):

@@ -1,0 +1,249 @@
+"""What instances were made from, and what was made from them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tablevault import render
+from tablevault.errors import TableVaultError, TVArgumentError
+from tablevault.history import logbook
+from tablevault.history.documents import InstanceDocument
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import TableId, version_of
+from tablevault.queries.graph import Box, Graph, mermaid, svg, tree_lines, without_circles
+from tablevault.queries.log import table_id_of
+from tablevault.queries.openlineage import Event, Made, Producer
+from tablevault.queries.read import instance_document
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from rich.text import Text
+
+
+_PROGRAM = "https://pypi.org/project/tablevault/"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageNode:
+    """An instance."""
+
+    instance_id: str
+    table_name: str
+    """Name of the table today, its last one when it was deleted."""
+    version: str
+    materialized_at: str
+    """RFC 3339, UTC; "" when the instance is not in this history."""
+    success: bool
+    deleted_at: str
+    """RFC 3339, UTC; "" when it was not deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineageEdge:
+    """One instance was made from another one."""
+
+    source_id: str
+    instance_id: str
+    kind: str
+    """``depends``: a builder read it, or it was named. ``origin``: it was copied, or taken up."""
+
+
+@dataclass(frozen=True)
+class Lineage:
+    """Instances, and which was made from which; there are no circles."""
+
+    roots: tuple[str, ...]
+    """Ids of the instances that were asked for, newest first."""
+    nodes: tuple[LineageNode, ...]
+    """All instances, oldest first."""
+    edges: tuple[LineageEdge, ...]
+    _producer: Producer = field(repr=False)
+    _made: Callable[[str], Made] = field(repr=False)
+    _sources: tuple[tuple[str, str], ...] = field(repr=False)
+    """All that nodes were made from, also what is neither up nor down from the roots."""
+
+    def upstream(self, instance_id: str) -> tuple[str, ...]:
+        """Give the instances that one was made from directly."""
+        return tuple(each.source_id for each in self.edges if each.instance_id == instance_id)
+
+    def downstream(self, instance_id: str) -> tuple[str, ...]:
+        """Give the instances that were made from one directly."""
+        return tuple(each.instance_id for each in self.edges if each.source_id == instance_id)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Give one row an edge.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns ``source_table``, ``source_id``, ``table_name``, ``instance_id``, ``kind``, all
+            of dtype string.
+        """
+        import pandas as pd
+
+        tables = {node.instance_id: node.table_name for node in self.nodes}
+        columns = {
+            "source_table": [tables[each.source_id] for each in self.edges],
+            "source_id": [each.source_id for each in self.edges],
+            "table_name": [tables[each.instance_id] for each in self.edges],
+            "instance_id": [each.instance_id for each in self.edges],
+            "kind": [each.kind for each in self.edges],
+        }
+        return pd.DataFrame(columns, dtype="string")
+
+    def to_mermaid(self) -> str:
+        """Write a Mermaid flowchart, as Markdown pages show it."""
+        return mermaid(self._graph())
+
+    def to_openlineage(self) -> list[dict[str, object]]:
+        """Tell of each instance as OpenLineage run events, ready for ``json.dumps``.
+
+        Returns
+        -------
+        list of dict
+            A START and a COMPLETE event for each instance, oldest first; ABORT for one that is
+            partial. A version of a table is a dataset, an instance the version of it.
+        """
+        made = cache(self._made)
+        sources: dict[str, dict[str, Made]] = {}
+        for source, instance_id in self._sources:
+            sources.setdefault(instance_id, {})[source] = made(source)
+        events: list[Event] = []
+        for node in self.nodes:
+            inputs = sources.get(node.instance_id, {})
+            events.extend(self._producer.events(made(node.instance_id), list(inputs.values())))
+        return events
+
+    def __str__(self) -> str:
+        """Show it as a tree: what each instance was made from, and what was made from it."""
+        return "\n".join(tree_lines(self._graph(), self.roots)) or "no instance"
+
+    def __rich__(self) -> Text:
+        """Show it in a terminal."""
+        return render.marked(render.Marked("", line) for line in str(self).splitlines())
+
+    def _repr_html_(self) -> str:
+        """Draw it in a notebook."""
+        return svg(self._graph())
+
+    def _graph(self) -> Graph:
+        """Say what is to be drawn."""
+        boxes, roots = {}, set(self.roots)
+        for node in self.nodes:
+            note = f"deleted {node.deleted_at[:10]}" if node.deleted_at else ""
+            if not node.materialized_at:
+                note = "not in this history"
+            elif not node.success:
+                note = f"{note}, partial" if note else "partial"
+            boxes[node.instance_id] = Box(
+                title=node.table_name or "?",
+                name=node.instance_id,
+                note=note,
+                is_root=node.instance_id in roots,
+                is_gone=bool(node.deleted_at) or not node.materialized_at,
+            )
+        edges = [
+            (each.source_id, each.instance_id, "origin" if each.kind == "origin" else "")
+            for each in self.edges
+        ]
+        return Graph(boxes, edges)
+
+
+def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
+    """Find what is up and down from an instance, or from all instances of a table.
+
+    Raises
+    ------
+    TVArgumentError
+        There never was such a table or instance.
+    """
+    index = vault.journal.index
+    roots = _roots(vault, table, instance_id)
+    ids = logbook.related(index.read, roots)
+    found = [each for each in logbook.sources(index.read, ids) if each.source_id]
+    edges = without_circles(
+        (each.source_id, each.instance_id, each.kind) for each in found if each.source_id in ids
+    )
+    everything = ids | {each.source_id for each in found}
+    known = {str(each.instance_id): each for each in index.instances_with_ids(everything)}
+    named = {each.source_id: each.table_name for each in found}
+    names = _names_today(vault)
+    strangers = sorted(everything - known.keys())
+    described = {each: _unknown(each, named.get(each, "")) for each in strangers}
+    described |= {each: _node(instance, names) for each, instance in known.items()}
+
+    def made(each: str) -> Made:
+        node = described[each]
+        document = _document(vault, known[each]) if each in known else None
+        return Made(
+            table=node.table_name, version=node.version, instance_id=each, document=document
+        )
+
+    return Lineage(
+        roots=tuple(roots),
+        nodes=tuple(node for each, node in described.items() if each in ids),
+        edges=tuple(LineageEdge(source_id=a, instance_id=b, kind=kind) for a, b, kind in edges),
+        _producer=Producer(vault.snapshot().vault().id, _PROGRAM),
+        _made=made,
+        _sources=tuple((each.source_id, each.instance_id) for each in found),
+    )
+
+
+def _document(vault: Vault, instance: IndexedInstance) -> InstanceDocument | None:
+    """Read the document of an instance; where somebody broke it, its name is all there is."""
+    try:
+        return instance_document(vault, instance)
+    except TableVaultError:
+        return None
+
+
+def _roots(vault: Vault, table: str, instance_id: str) -> list[str]:
+    """Find the instances that are meant, newest first."""
+    index = vault.journal.index
+    table_id = table_id_of(vault, table)
+    if not instance_id:
+        return [each.instance_id for each in reversed(index.instances(table_id))]
+    found = index.instance(instance_id)
+    if found is None or found.table_id != table_id:
+        raise TVArgumentError(
+            f'Table "{table}" never had an instance "{instance_id}".',
+            f"List those there are: get_table_instances({table!r}).",
+            table=table,
+            instance=instance_id,
+        )
+    return [instance_id]
+
+
+def _names_today(vault: Vault) -> dict[TableId, str]:
+    """Give the name of each table that there is."""
+    snapshot: Snapshot = vault.snapshot()
+    return {snapshot.table(name).id: name for name in snapshot.table_names()}
+
+
+def _node(instance: IndexedInstance, names: dict[TableId, str]) -> LineageNode:
+    """Describe an instance."""
+    return LineageNode(
+        instance_id=instance.instance_id,
+        table_name=names.get(instance.table_id, instance.table_name),
+        version=instance.version,
+        materialized_at=instance.materialized_at,
+        success=instance.success,
+        deleted_at=instance.deleted_at,
+    )
+
+
+def _unknown(instance_id: str, table: str) -> LineageNode:
+    """Describe an instance of which only the name is known here, as in a shallow clone."""
+    return LineageNode(
+        instance_id=instance_id,
+        table_name=table,
+        version=version_of(instance_id),
+        materialized_at="",
+        success=True,
+        deleted_at="",
+    )

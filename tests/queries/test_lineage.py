@@ -1,0 +1,266 @@
+"""Lineage: what instances were made from, through renames, deletions, clones and forgeries."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import uuid
+import xml.etree.ElementTree as ET
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault
+from tablevault.errors import TVArgumentError
+from tablevault.queries.graph import Box, Graph, mermaid, svg, tree_lines, without_circles
+from tests.looking import git, state_of
+
+FRAME = pd.DataFrame({"x": [1, 2]})
+HOSTILE = '"]; click n0 call x()\n</svg><script>alert(1)</script>[bold]\x1b[31m#quot;'
+
+
+def write(vault, table, *sources, version="base"):
+    vault.create_instance(table, version=version, external_edit=True)
+    vault.write_instance(FRAME, table, version=version, dependencies=list(sources))
+    return vault.get_table_instances(table, version)[-1]
+
+
+@pytest.fixture
+def made(vault):
+    """Make raw -> clean -> report, and raw -> report."""
+    for table in ("raw", "clean", "report"):
+        vault.create_table(table)
+    raw = write(vault, "raw")
+    clean = write(vault, "clean", ("raw", raw))
+    report = write(vault, "report", ("clean", clean), ("raw", raw))
+    return vault, raw, clean, report
+
+
+def ids(lineage):
+    return [node.instance_id for node in lineage.nodes]
+
+
+def edges(lineage):
+    return {(each.source_id, each.instance_id) for each in lineage.edges}
+
+
+def test_up_and_down(made):
+    vault, raw, clean, report = made
+    lineage = vault.lineage("clean", clean)
+    assert ids(lineage) == [raw, clean, report]
+    assert edges(lineage) == {(raw, clean), (clean, report), (raw, report)}
+    assert lineage.roots == (clean,)
+    assert lineage.upstream(report) == (clean, raw)
+    assert lineage.downstream(clean) == (report,)
+
+
+def test_what_is_neither_up_nor_down_is_left_out(made):
+    vault, raw, clean, report = made
+    other = write(vault, "clean", ("raw", raw))
+    assert other not in ids(vault.lineage("report", report))
+    assert set(ids(vault.lineage("clean"))) == {raw, clean, report, other}
+
+
+def test_renamed_tables_have_their_name_of_today(made):
+    vault, raw, clean, report = made
+    vault.rename_table("tidy", "clean")
+    lineage = vault.lineage("tidy", clean)
+    assert [node.table_name for node in lineage.nodes] == ["raw", "tidy", "report"]
+    assert edges(lineage) == {(raw, clean), (clean, report), (raw, report)}
+
+
+def test_deleted_instances_keep_their_place(made):
+    vault, raw, clean, report = made
+    vault.delete_instance(raw, "raw")
+    vault.delete_table("clean")
+    lineage = vault.lineage("report", report)
+    gone = [bool(node.deleted_at) for node in lineage.nodes]
+    assert gone == [True, True, False]
+    assert "deleted" in str(lineage)
+    assert ids(vault.lineage("clean", clean)) == [raw, clean, report]
+    assert vault.lineage("raw").roots == ()
+    assert str(vault.lineage("raw")) == "no instance"
+
+
+def test_a_copy_comes_from_its_origin(made):
+    vault, raw, *_ = made
+    vault.create_instance("raw", version="copy", origin_id=raw, external_edit=True)
+    vault.write_instance(FRAME, "raw", version="copy")
+    copy = vault.get_table_instances("raw", "copy")[-1]
+    kinds = {(each.source_id, each.kind) for each in vault.lineage("raw", copy).edges}
+    assert (raw, "origin") in kinds
+
+
+def test_a_plain_clone_has_the_same_lineage(made, repo_path, tmp_path):
+    vault, _, clean, _ = made
+    git(tmp_path, "clone", "-q", str(repo_path), "copy")
+    copy = TableVault(tmp_path / "copy", "b")
+    assert edges(copy.lineage("clean", clean)) == edges(vault.lineage("clean", clean))
+
+
+def test_an_instance_that_is_not_here_is_a_named_leaf(made, repo_path):
+    vault, raw, *_ = made
+    tree = git(repo_path, "rev-parse", "HEAD^{tree}").strip()
+    table = git(repo_path, "show", "HEAD:tables/raw/table.yaml").split()[1]
+    message = (
+        f"forged\n\nVault-Operation: write_instance\nVault-Table: raw\nVault-Table-Id: {table}\n"
+        "Vault-Version: base\nVault-Instance: base_2_x\nVault-Time: 2030-01-01T00:00:00.000000Z\n"
+        f"Vault-Depends-On: far/base_9_y\nVault-Depends-On: raw/{raw}\n"
+    )
+    commit = git(repo_path, "commit-tree", tree, "-p", "HEAD", "-m", message).strip()
+    git(repo_path, "update-ref", "refs/heads/main", commit)
+    lineage = vault.lineage("raw", "base_2_x")
+    assert (lineage.nodes[0].table_name, lineage.nodes[0].materialized_at) == ("far", "")
+    assert "not in this history" in str(lineage)
+    assert [event["eventType"] for event in lineage.to_openlineage()].count("COMPLETE") >= 1
+
+
+def test_a_forged_circle_ends(made, repo_path):
+    vault, raw, _, report = made
+    tree = git(repo_path, "rev-parse", "HEAD^{tree}").strip()
+    table = git(repo_path, "show", "HEAD:tables/raw/table.yaml").split()[1]
+    message = (
+        f"forged\n\nVault-Operation: write_instance\nVault-Table: raw\nVault-Table-Id: {table}\n"
+        f"Vault-Version: base\nVault-Instance: {raw}\nVault-Time: 2020-01-01T00:00:00.000000Z\n"
+        f"Vault-Depends-On: report/{report}\n"
+    )
+    commit = git(repo_path, "commit-tree", tree, "-p", "HEAD", "-m", message).strip()
+    git(repo_path, "update-ref", "refs/heads/main", commit)
+    lineage = vault.lineage("report", report)
+    found = edges(lineage)
+    assert without_circles((a, b, "") for a, b in found)
+    order = {}
+    while len(order) < len(lineage.nodes):
+        free = [
+            node
+            for node in ids(lineage)
+            if node not in order and all(a in order for a, b in found if b == node)
+        ]
+        assert free, "a circle"
+        order.update(dict.fromkeys(free))
+    assert str(lineage)
+    assert lineage._repr_html_()
+
+
+@pytest.mark.parametrize("case", [("raw", "base_1_x"), ("nowhere", ""), ("raw", "TEMP_base")])
+def test_what_never_was_is_refused(made, case):
+    vault, *_ = made
+    with pytest.raises(TVArgumentError):
+        vault.lineage(*case)
+
+
+def test_edges_as_a_frame(made):
+    vault, raw, clean, report = made
+    frame = vault.lineage("report", report).to_frame()
+    assert {str(dtype) for dtype in frame.dtypes} == {"string"}
+    assert frame.columns.tolist() == [
+        "source_table",
+        "source_id",
+        "table_name",
+        "instance_id",
+        "kind",
+    ]
+    assert len(frame) == 3
+    assert vault.lineage("raw", raw).to_frame().shape == (3, 5)
+    assert str(write(vault, "raw")) not in str(frame["source_id"].tolist())
+    assert clean in frame["source_id"].tolist()
+
+
+def check_facet(facet):
+    assert facet["_producer"].startswith("https://")
+    assert facet["_schemaURL"].startswith("https://openlineage.io/spec/")
+
+
+def check_dataset(dataset):
+    assert isinstance(dataset["namespace"], str)
+    assert isinstance(dataset["name"], str)
+    for facet in dataset.get("facets", {}).values():
+        check_facet(facet)
+
+
+def test_events_have_the_form_of_openlineage(made):
+    vault, raw, clean, report = made
+    vault.create_instance("report", description="what is read", external_edit=True)
+    vault.write_instance(FRAME, "report", dependencies=[("clean", clean)], process_id="not a uuid")
+    events = json.loads(json.dumps(vault.lineage("clean", clean).to_openlineage()))
+    assert [event["eventType"] for event in events] == ["START", "COMPLETE"] * 4
+    for event in events:
+        assert {"eventTime", "producer", "schemaURL", "run", "job"} <= event.keys()
+        assert dt.datetime.fromisoformat(event["eventTime"]).tzinfo is not None
+        uuid.UUID(event["run"]["runId"])
+        assert event["job"]["name"]
+        assert event["job"]["namespace"]
+        for facet in event["job"].get("facets", {}).values():
+            check_facet(facet)
+        for dataset in (*event["inputs"], *event["outputs"]):
+            check_dataset(dataset)
+        for output in event["outputs"]:
+            check_facet(output["outputFacets"]["outputStatistics"])
+            assert output["outputFacets"]["outputStatistics"]["rowCount"] == 2
+    final = events[5]
+    versions = [each["facets"]["version"]["datasetVersion"] for each in final["inputs"]]
+    assert versions == [clean, raw]
+    assert final["outputs"][0]["facets"]["version"]["datasetVersion"] == report
+    fields = final["outputs"][0]["facets"]["schema"]["fields"]
+    assert fields == [{"name": "x", "type": "Int64"}]
+
+
+def test_other_inputs_of_what_was_made_are_told_too(made):
+    vault, raw, clean, _ = made
+    vault.create_table("side")
+    side = write(vault, "side")
+    late = write(vault, "report", ("clean", clean), ("side", side))
+    lineage = vault.lineage("clean", clean)
+    assert side not in ids(lineage)
+    event = next(
+        each
+        for each in lineage.to_openlineage()
+        if each["outputs"] and late in json.dumps(each["outputs"])
+    )
+    assert side in json.dumps(event["inputs"])
+    assert raw in ids(lineage)
+
+
+def test_a_lineage_changes_nothing(made, repo_path):
+    vault, _, clean, _ = made
+    before = state_of(repo_path)
+    str(vault.lineage("clean", clean))
+    vault.lineage("clean").to_openlineage()
+    assert state_of(repo_path) == before
+
+
+def test_labels_are_text_wherever_they_are_drawn():
+    graph = Graph({"a": Box(HOSTILE, HOSTILE, HOSTILE), "b": Box("b", "c")}, [("a", "b", HOSTILE)])
+    drawn = svg(graph)
+    root = ET.fromstring(drawn)
+    assert {each.tag.rpartition("}")[2] for each in root.iter()} <= {
+        "svg",
+        "g",
+        "title",
+        "rect",
+        "text",
+        "path",
+    }
+    lines = mermaid(graph).splitlines()
+    assert len(lines) == 6
+    for line in lines[1:4]:
+        inner = line.split('"')
+        assert len(inner) == 3, line
+        assert "script>" not in line.replace("<br/>", "")
+        assert "\x1b" not in line
+    assert "\x1b" not in "".join(tree_lines(graph, ["a"]))
+
+
+def test_a_long_chain_is_drawn():
+    boxes = {str(n): Box("t", str(n)) for n in range(20_000)}
+    chain = [(str(n), str(n + 1), "") for n in range(19_999)]
+    assert without_circles(chain) == chain
+    graph = Graph(boxes, chain)
+    assert tree_lines(graph, ["10000"])[-1].endswith("...")
+    ET.fromstring(svg(graph).partition("<p>")[0])
+    assert len(tree_lines(graph, list(boxes))) <= 201
+
+
+def test_a_circle_is_opened():
+    circle = [("a", "b", ""), ("b", "c", ""), ("c", "a", ""), ("a", "a", "")]
+    assert without_circles(circle) == [("a", "b", ""), ("b", "c", "")]
