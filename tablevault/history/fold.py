@@ -217,7 +217,7 @@ def _fold_table(connection: sqlite3.Connection, commit: Commit) -> None:
     if is_rename:
         connection.execute(
             "INSERT OR IGNORE INTO renames VALUES (?, ?, ?, ?, ?)",
-            (commit.id, table_id, message.first("Vault-Renames"), name, commit.at),
+            (commit.id, table_id, message.first("Vault-Renames"), name, commit.time),
         )
 
 

@@ -266,7 +266,10 @@ def _subject_id(message: Message) -> str:
     if instance_id := message.first("Vault-Instance"):
         return instance_id
     version = message.first("Vault-Version")
-    return message.first("Vault-Deletes") or f"{TEMP_PREFIX}{version}" if version else ""
+    if not version:
+        return ""
+    known = (message.first(f"Vault-{key}") for key in ("Deletes", "Withdraws", "Restores"))
+    return next(filter(None, known), f"{TEMP_PREFIX}{version}")
 
 
 def _table_id(repository: Repository, commit: Commit) -> str:

@@ -70,6 +70,14 @@ class Commit:
     at: float
     message: Message
 
+    @property
+    def time(self) -> float:
+        """When it was made (Unix s), to the microsecond if it is an operation of the vault."""
+        try:
+            return datetime.fromisoformat(self.message.first("Vault-Time")).timestamp()
+        except (ValueError, OverflowError):
+            return self.at
+
 
 class Repository:
     """An opened repository; safe to use from several threads.

@@ -28,6 +28,7 @@ from tablevault.objects.store import Draft
 
 _log = logging.getLogger("tablevault")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
+_TICK_S = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,17 +189,22 @@ class Operation:
         main = journal.repository.main()
         journal.worktree.refresh(main)
         base = self._base(main)
-        at = time.time()
+        at = max(time.time(), self._after([main]))
         change = plan(Snapshot(journal.repository, base), at)
+        tips = [each.onto or each.tip for each in change.branches]
+        tips.extend(each.onto for each in change.removed)
+        later = self._after(tip for tip in tips if tip is not None)
+        if later > at:
+            at = later
+            change = plan(Snapshot(journal.repository, base), at)
         for pointer in change.needs:
             if not journal.store.has(pointer):
                 raise TVLockError(
                     f"Object {pointer.oid} disappeared from the store during the operation.",
                     "Run it again.",
                 )
-        draft = write_change(
-            journal.repository, change, main=main, base=base, signing=self._signing()
-        )
+        signing = Signing(author=self.record.author, at=at)
+        draft = write_change(journal.repository, change, main=main, base=base, signing=signing)
         # Dies here: nothing has moved.
         if len(draft.moves) > 1:
             self._update(replace(self.record, moves=draft.moves))
@@ -210,6 +216,11 @@ class Operation:
             self.published, self._is_complete = draft.commit, False
             self._is_complete = finish_moves(journal, self.record)
         return change, draft.commit
+
+    def _after(self, commits: Iterable[CommitId]) -> float:
+        """Give a time after that of commits: what comes later is later, whatever the clock says."""
+        times = (self._journal.repository.commit(commit).time for commit in commits)
+        return max(times, default=0.0) + _TICK_S
 
     def _base(self, main: CommitId) -> CommitId:
         """Give `main`, or a commit on top of it with the code that was edited by hand.
