@@ -26,10 +26,12 @@ def restart_processes(vault: Vault) -> None:
     for record in sorted(files.every(), key=lambda each: each.request.operation != _STOP):
         try:
             problem = _restart(vault, record)
-        except Exception as error:  # noqa: BLE001 - one bad record must not keep the vault closed
+        # One bad record must not keep the vault closed, nor a function that wants to exit.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
             # In another interpreter somebody may have been faster.
             ended = isinstance(error, TVProcessError) and files.read(record.process_id) is None
-            problem = "" if ended or files.is_alive(record.process_id) else str(error)
+            runs = ended or files.is_alive(record.process_id)
+            problem = "" if runs else f"{type(error).__name__}: {error}"
         if problem:
             failures.append(f"{record.request.operation} {record.process_id}: {problem}")
     if failures:
@@ -54,7 +56,7 @@ def _restart(vault: Vault, record: Record) -> str:
     perform = _PERFORM.get(record.request.operation)
     if perform is None or (record.parent and not record.named):
         _take_back(vault, record)
-        needs = "it needs data that only its caller has, and was taken back"
+        needs = "only its caller can run it again; it was taken back"
         return needs if perform is None else ""
     try:
         perform(vault, record.request, process_id)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import random
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -361,26 +363,85 @@ def test_kills_at_any_moment_lose_at_most_the_rows_in_flight(
     prepared, paid, vault_path, python, threads
 ) -> None:
     vault = prepared(square="time.sleep(0.005)", threads=threads)
-    kills = 0
-    for wait in (0.6, 0.65, 0.7, 0.75, 0.8, 0.85, 10):
-        process = python(EXECUTE, vault_path, "p")
-        deadline = time.monotonic() + wait
-        while process.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.005)
-        if process.poll() is not None:
-            assert process.returncode == 0, process.stderr.read()
-            break
-        process.kill()
-        process.wait()
-        kills += 1
-        if vault.get_process_completion("p"):
-            break  # killed on its way out
+    kills = kill_and_resume(vault, paid, lambda: python(EXECUTE, vault_path, "p"))
     frame, _ = vault.get_dataframe("t")
     assert frame[list(EXPECTED)].to_dict("list") == EXPECTED
     squares = [count for what, count in calls(paid).items() if what.startswith("square")]
     assert len(squares) == 20
     assert sum(squares) - 20 <= kills * threads
     check_clean(vault_path)
+
+
+def test_a_killed_generator_keeps_every_item_that_it_has_made(
+    prepared, paid, vault_path, python
+) -> None:
+    vault = prepared("items", items="time.sleep(0.005)")
+    kills = kill_and_resume(vault, paid, lambda: python(EXECUTE, vault_path, "p"), "items")
+    assert calls(paid)["item 0"] >= kills
+    frame, _ = vault.get_dataframe("t")
+    assert frame["item"].tolist() == [f"item {n}" for n in range(20)]
+    check_clean(vault_path)
+
+
+def kill_and_resume(
+    vault: TableVault, paid: Path, start: Callable[[], subprocess.Popen[str]], builder: str = "rows"
+) -> int:
+    """Kill an execution again and again while it calls functions; give how often that was."""
+    chance = random.Random(7)
+    kills = done = 0
+    for more in (1, 6, 4):
+        paid_before = sum(calls(paid).values())
+        process = start()
+        until = paid_before + more + (done if builder == "items" else 0)
+        while process.poll() is None and sum(calls(paid).values()) < until:
+            time.sleep(chance.random() / 1000)
+        process.kill()
+        process.wait()
+        kills += 1
+        left = vault.get_active_processes()["p"]
+        assert not left.is_running
+        assert left.rows.get(builder, 0) >= done
+        done = left.rows.get(builder, 0)
+    process = start()
+    assert process.wait() == 0, process.stderr.read()
+    return kills
+
+
+TRY = """
+import sys
+from tablevault import TableVault
+from tablevault.errors import TVProcessError
+vault = TableVault(sys.argv[1], "B")
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    vault.execute_instance("t", process_id="p", background=len(sys.argv) > 2)
+except TVProcessError as error:
+    print(error)
+    sys.exit(9)
+"""
+
+
+@pytest.mark.parametrize("arguments", [(), ("background",)])
+def test_of_two_who_go_on_with_the_same_process_exactly_one_does(
+    prepared, paid, vault_path, python, arguments
+) -> None:
+    vault = prepared(square=STOP_AT_7)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    mend(vault_path, paid)
+    both = [python(TRY, vault_path, *arguments) for _ in range(2)]
+    for process in both:
+        assert process.stdout.readline() == "ready\n"
+    for process in both:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    said = {process.wait(): process.stdout.read() + process.stderr.read() for process in both}
+    assert set(said) == {0, 9}, said
+    assert "runs just now" in said[9] or "has ended" in said[9]
+    while not vault.get_process_completion("p"):
+        time.sleep(0.01)
+    check_whole(vault, paid, vault_path)
 
 
 def test_rows_are_seen_from_another_process_while_they_are_made(
