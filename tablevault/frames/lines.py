@@ -3,12 +3,14 @@ r"""A dataframe file as lines of text for git to compare: one line a row, by pya
 Two lines that begin with ``#`` say which columns there are and how many rows. Then comes a line
 for each row, its cells between tabs, spelled as by PostgreSQL's COPY: ``\N`` is a null; ``\t``,
 ``\n``, ``\r`` and ``\\`` stand for that character, ``\x1b`` and the like for all others that would
-move a cursor. A row that begins with ``#`` has a backslash before it. Floats have all digits.
+move a cursor. A row that begins with ``#`` has a backslash before it. Floats have all digits. Of
+a very long cell its begin is shown, its length, and the start of the sha256 of its spelling.
 """
 
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -20,6 +22,7 @@ from tablevault.frames.facts import read_facts
 
 MOST_ROWS = 20_000
 MOST_BYTES = 8 << 20
+LONGEST_CELL = 2_000
 _MOST_CELLS = 400_000
 NULL = "\\N"
 _SPECIAL = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
@@ -106,7 +109,16 @@ def _cells(array: pa.Array) -> list[str]:
     values = values_of(array)
     if spell is escape and not _SPECIAL.search("".join(filter(None, values))):
         spell = str  # most columns hold nothing special
-    return [NULL if value is None else spell(value) for value in values]
+    cells = [NULL if value is None else spell(value) for value in values]
+    if max(map(len, cells), default=0) > LONGEST_CELL:
+        cells = [cell if len(cell) <= LONGEST_CELL else _cut(cell) for cell in cells]
+    return cells
+
+
+def _cut(cell: str) -> str:
+    """Keep the begin of a long cell, and a hash of all of it, so that any change shows."""
+    digest = hashlib.sha256(cell.encode("utf-8", "replace")).hexdigest()
+    return f"{cell[:LONGEST_CELL]}... ({len(cell)} characters, sha256 {digest[:16]})"
 
 
 _Values = Callable[[pa.Array], list[Any]]

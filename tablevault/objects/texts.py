@@ -7,7 +7,7 @@ import contextlib
 import os
 
 _FOLDER = "texts"
-_HEAD = b"tablevault text 1 "
+_HEAD = b"tablevault text 2 "
 _HEAD_BYTES = 40
 _LIMIT_BYTES = 256 << 20
 """All texts together, so that a vault that is looked at a lot does not grow without end."""

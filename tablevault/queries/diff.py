@@ -278,10 +278,10 @@ def _changes(what: str, changes: list[tuple[str, str]]) -> Iterator[render.Marke
 def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
     """Show the first rows and cells, and how many there are."""
     counts = (
-        f"{len(frames.added_rows):,} rows added, {len(frames.removed_rows):,} removed, "
-        f"{frames.cell_count:,} cells changed"
+        f"rows: {len(frames.added_rows):,} added, {len(frames.removed_rows):,} removed; "
+        f"cells: {frames.cell_count:,} changed"
     )
-    yield render.Marked("", counts + (", another order" if frames.is_reordered else ""))
+    yield render.Marked("", counts + ("; another order" if frames.is_reordered else ""))
     for mark, columns, places in (
         ("-", frames.old, frames.removed_rows),
         ("+", frames.new, frames.added_rows),

@@ -135,7 +135,7 @@ class Lineage:
         """Say what is to be drawn."""
         boxes, roots = {}, set(self.roots)
         for node in self.nodes:
-            note = f"deleted {node.deleted_at[:10]}" if node.deleted_at else ""
+            note = "deleted" if node.deleted_at else ""
             if not node.materialized_at:
                 note = "not in this history"
             elif not node.success:

@@ -159,3 +159,12 @@ def test_pandas_and_numpy_are_not_needed(tmp_path: Path) -> None:
         [sys.executable, "-c", script, str(path)], capture_output=True, text=True, check=True
     )
     assert done.stdout.splitlines() == ["1.5\t2024-01-01 00:00:00\tx", "set()"]
+
+
+def test_of_a_long_cell_the_begin_is_shown_and_a_hash_of_all(tmp_path: Path) -> None:
+    texts = ["x" * 5_000, "x" * 4_999 + "y", "x" * lines.LONGEST_CELL]
+    found = shown(tmp_path / "f", pd.DataFrame({"a": texts, "b": [[0] * 3_000, "z", "z"]}))[2:]
+    assert all(len(line) < 2 * lines.LONGEST_CELL + 200 for line in found)
+    assert found[0].startswith("x" * lines.LONGEST_CELL + "... (5000 characters, sha256 ")
+    assert found[0].partition("\t")[0] != found[1].partition("\t")[0]
+    assert found[2] == "x" * lines.LONGEST_CELL + '\t"z"'
