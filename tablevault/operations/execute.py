@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from tablevault.errors import (
+    TableReferenceError,
     TableVaultError,
     TVArgumentError,
     TVProcessError,
@@ -202,7 +203,7 @@ def _prepare(
     plan = make_plan(builders, table=temp.table)
     inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table=temp.table)
     inputs.hold_on_to(fixed.sources)
-    sources = tuple(inputs.resolve(needed.table, needed.selector) for needed in plan.external)
+    sources = _sources(inputs, plan)
     if forced:
         origin, why_not = None, "forced"
     elif fixed.origin is not None:
@@ -218,6 +219,19 @@ def _prepare(
         origin=origin,
         why_not=why_not,
     )
+
+
+def _sources(inputs: VaultInputs, plan: Plan) -> tuple[Source, ...]:
+    """Fix the instances that builders read; who names one that is not there is told where."""
+    from tablevault.engine.blame import blamed
+
+    found = []
+    for needed in plan.external:
+        try:
+            found.append(inputs.resolve(needed.table, needed.selector))
+        except TableReferenceError as error:
+            raise blamed(error, plan.order, needed) from error
+    return tuple(found)
 
 
 def _run(
