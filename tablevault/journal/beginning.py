@@ -166,7 +166,7 @@ def _known(
 
 
 def _end_children(journal: Journal, process_id: ProcessId) -> None:
-    """End what died with a process that is taken up: its functions will be called again.
+    """End what died with a process: if that is taken up, its functions will be called again.
 
     A child with an id that the function chose stays: it is taken up when it is called again.
     """
@@ -230,6 +230,8 @@ def _blocking(
             continue
         if holder.named or journal.index.process(holder.process_id) is not None:
             return found
+        # What it had started dies with it, and may hold nothing that anybody would come for.
+        _end_children(journal, holder.process_id)
         roll_back(journal, holder)
     return None
 

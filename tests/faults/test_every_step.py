@@ -244,3 +244,21 @@ def test_a_kill_while_a_kill_is_recovered_leaves_all_or_nothing(
             trial.check_whole(at)
             if not THOROUGH:
                 break
+
+
+def test_what_a_process_had_started_dies_with_it(
+    tmp_path: Path, furnished: Path, killed: Callable[..., str]
+) -> None:
+    """Killed while its child makes instances inactive, which holds nothing anybody comes for."""
+    name, path = "execute_instance_side_effects", tmp_path / "vault"
+    shutil.copytree(furnished, path, symlinks=True)
+    with instrumented(path) as steps, steps.counting():
+        SCENARIOS[name].act(TableVault(path, AUTHOR))
+    first = steps.names.index("git commit") + 1
+    shutil.rmtree(path)
+    shutil.copytree(furnished, path, symlinks=True)
+    for at in range(first - 3, first + 3):
+        killed(path, name, at)
+    assert len(list((path / ".git/tablevault/processes").iterdir())) > 1
+    SCENARIOS[name].act(TableVault(path, AUTHOR))
+    check_clean(path)

@@ -1,0 +1,226 @@
+"""Several interpreters with several threads each in one vault: history is what they were told."""
+
+from __future__ import annotations
+
+import json
+import random
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from tablevault import TableVault
+from tests.journeys.hammer import SHARED, TABLES
+from tests.looking import check_clean, git
+
+pytestmark = pytest.mark.timeout(600)
+AUTHOR = "Ana Lund <ana@example.org>"
+_KEYS = ("Process", "Operation", "Instance", "Undoes", "Step")
+_FORM = "%x00".join(["%H", *(f"%(trailers:key=Vault-{key},valueonly)" for key in _KEYS)])
+Said = dict[str, str]
+
+
+@dataclass
+class Model:
+    """What must be in the vault, by what was done in the order of history."""
+
+    tables: dict[str, dict[str, str]] = field(default_factory=dict)
+    modules: dict[str, str] = field(default_factory=dict)
+    undoing: dict[str, tuple[str, str, str | None]] = field(default_factory=dict)
+
+    def apply(self, process: str, instance: str, said: Said) -> None:
+        """Follow one operation."""
+        kind, table, value = said["kind"], said["table"], said["value"]
+        match kind:
+            case "create_table":
+                assert table not in self.tables
+                self.tables[table] = {}
+            case "rename_table":
+                assert said["new"] not in self.tables
+                self.tables[said["new"]] = self.tables.pop(table)
+            case "delete_table":
+                del self.tables[table]
+            case "write" | "execute":
+                self.tables[table][instance] = value
+                self.undoing[process] = ("instance", instance, None)
+            case "delete_instance":
+                del self.tables[table][said["instance"]]
+            case "module":
+                before = self.modules.get(said["module"])
+                self.modules[said["module"]] = f"v = {value!r}\n"
+                self.undoing[process] = ("module", said["module"], before)
+            case "delete_module":
+                self.undoing[process] = ("module", said["module"], self.modules[said["module"]])
+                del self.modules[said["module"]]
+            case "undo":
+                self.undo(*self.undoing.pop(said["undoes"]))
+            case _:
+                raise AssertionError(kind)
+
+    def undo(self, what: str, name: str, before: str | None) -> None:
+        """Take one operation back."""
+        if what == "instance":
+            next(each for each in self.tables.values() if name in each).pop(name)
+        elif before is None:
+            del self.modules[name]
+        else:
+            self.modules[name] = before
+
+
+def start(path: Path, name: str, operations: int, threads: int) -> subprocess.Popen[str]:
+    worker = subprocess.Popen(
+        [
+            *(sys.executable, "-W", "error", "-m", "tests.journeys.hammer"),
+            *(path, name, str(operations), str(threads)),
+        ],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert worker.stdout.readline() == "ready\n"
+    return worker
+
+
+def vault_at(path: Path) -> TableVault:
+    vault = TableVault(path, AUTHOR, create=True)
+    vault.create_code_module("shared", text=SHARED)
+    for table in TABLES[:2]:
+        vault.create_table(table)
+    return vault
+
+
+def first_model(path: Path) -> tuple[Model, str]:
+    """Give what is there before anybody hammers, and the commit."""
+    model = Model(tables={table: {} for table in TABLES[:2]}, modules={"shared": SHARED})
+    return model, git(path, "rev-parse", "main").strip()
+
+
+def history(path: Path, since: str) -> list[list[str]]:
+    """Give commit, process, operation, instance and so on of all commits on main, oldest first."""
+    told = git(
+        path, "log", "--first-parent", "--reverse", f"--format={_FORM}%x01", f"{since}..main"
+    )
+    rows = [each.strip().split("\0") for each in told.split("\1") if each.strip()]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def replay(path: Path, since: str, model: Model, said: list[Said], died: list[Said]) -> None:
+    """Follow history; each operation on it was said to be done, or is one that somebody died in."""
+    done = {each["done"]: each for each in said if "done" in each}
+    on_main = history(path, since)
+    seen = [row[1] for row in on_main]
+    assert len(seen) == len(set(seen)), "a process has two commits"
+    for _commit, process, _operation, instance, undoes, _step in on_main:
+        found = done.get(process)
+        if found is None:
+            found = next(
+                each for each in died if fits(each, _operation, undoes) and not each.get("used")
+            )
+            found["used"] = "yes"
+        model.apply(process, instance, found)
+    lost = {process for process, each in done.items() if each["kind"] != "builder"} - set(seen)
+    assert not lost, "what was said to be done is not in history"
+
+
+def fits(wanted: Said, operation: str, undoes: str) -> bool:
+    """Tell whether a commit may be what somebody wanted who died before saying that it was done."""
+    names = {
+        "write": "write_instance",
+        "execute": "execute_instance",
+        "module": "create_code_module",
+        "delete_module": "delete_code_module",
+    }
+    kind = wanted["kind"]
+    return names.get(kind, kind) == operation and (not undoes or wanted.get("undoes") == undoes)
+
+
+def check_same(path: Path, model: Model) -> None:
+    """Compare the vault with the model, and look for what was left over."""
+    for vault in (TableVault(path, AUTHOR), _rebuilt(path)):
+        assert sorted(vault.get_table_instances("")) == sorted(model.tables)
+        for table, instances in model.tables.items():
+            found = vault.get_table_instances(table, "")
+            assert sorted(found) == sorted(instances)
+            for instance in found:
+                frame, _ = vault.get_dataframe(table, instance)
+                assert frame["n"].tolist() == [instances[instance]]
+        modules = {name: vault.get_code_module_str(name) for name in vault.get_code_modules_list()}
+        assert modules == model.modules
+    tags = git(path, "for-each-ref", "--format=%(refname:lstrip=2)", "refs/tags").split("\n")
+    wanted = [f"{table}/{each}" for table, ids in model.tables.items() for each in ids]
+    assert sorted(filter(None, tags)) == sorted(wanted)
+    check_clean(path)
+
+
+def _rebuilt(path: Path) -> TableVault:
+    (path / ".git/tablevault/index.sqlite").unlink()
+    return TableVault(path, AUTHOR)
+
+
+def lines(text: str) -> list[Said]:
+    """Read what a worker said; the last line may be cut off."""
+    whole = [line for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    return [json.loads(line) for line in whole]
+
+
+def pending(said: list[Said]) -> list[Said]:
+    """Give what each thread wanted last without saying what became of it."""
+    last: dict[str, Said] = {}
+    for each in said:
+        if "wants" in each:
+            last[each["by"]] = each["wants"]
+        else:
+            last.pop(each["by"], None)
+    return list(last.values())
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(2, 2), (4, 1)])
+def test_what_was_said_to_be_done_is_done_and_nothing_else(
+    path: Path, workers: int, threads: int
+) -> None:
+    vault_at(path)
+    model, since = first_model(path)
+    running = [start(path, f"w{n}", 20, threads) for n in range(workers)]
+    for worker in running:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    said: list[Said] = []
+    for worker in running:
+        out, errors = worker.communicate(timeout=300)
+        assert errors == ""
+        assert worker.returncode == 0
+        said.extend(lines(out))
+    assert sum("done" in each for each in said) > 10 * workers
+    replay(path, since, model, said, [])
+    check_same(path, model)
+
+
+def test_who_is_killed_takes_nobody_elses_work_along(path: Path) -> None:
+    """Workers are killed at any moment, and others take their place in the same vault."""
+    vault_at(path)
+    model, since = first_model(path)
+    chance = random.Random("kill")
+    said: list[Said] = []
+    died: list[Said] = []
+    for round_ in range(2):
+        running = [start(path, f"r{round_}w{n}", 30, 2) for n in range(2)]
+        for worker in running:
+            worker.stdin.write("go\n")
+            worker.stdin.flush()
+        victim, other = running
+        heard = [victim.stdout.readline() for _ in range(chance.randint(5, 40))]
+        victim.send_signal(signal.SIGKILL)
+        rest, _errors = victim.communicate()
+        told = lines("".join(heard) + rest)
+        died.extend(pending(told))
+        said.extend(told)
+        out, errors = other.communicate(timeout=300)
+        assert all("was left by a process that died" in line for line in errors.splitlines())
+        said.extend(lines(out))
+    TableVault(path, AUTHOR, restart=True)
+    replay(path, since, model, said, died)
+    check_same(path, model)
