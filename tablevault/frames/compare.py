@@ -69,15 +69,16 @@ class FrameDiff:
 
     def changed_head(self, most: int | None) -> pd.DataFrame:
         """Give the first cells that changed, by row and then by column."""
-        names = list(self.cells)
-        rows = _joined([after for _, after in self.cells.values()])
+        cells = {name: _first(*rows, most) for name, rows in self.cells.items()}
+        names = list(cells)
+        rows = _joined([after for _, after in cells.values()])
         numbers = _joined(
-            [np.full(len(after), place) for place, (_, after) in enumerate(self.cells.values())]
+            [np.full(len(after), place) for place, (_, after) in enumerate(cells.values())]
         )
         order = np.lexsort((numbers, rows))[:most]
         old, new = (np.empty(len(order), dtype=object) for _ in range(2))
         offset = 0
-        for name, (before, after) in self.cells.items():
+        for name, (before, after) in cells.items():
             mine = np.flatnonzero((order >= offset) & (order < offset + len(after)))
             wanted = order[mine] - offset
             _fill(old, mine, self.old.cells(name, before[wanted]))
@@ -292,6 +293,14 @@ def _moved_columns(old: FrameColumns, new: FrameColumns, both: Sequence[str]) ->
     return [name for name in old.names if name in both] != [
         name for name in new.names if name in both
     ]
+
+
+def _first(before: Codes, after: Codes, most: int | None) -> tuple[Codes, Codes]:
+    """Keep of pairs of rows those that come first afterwards; all when `most` is None."""
+    if most is None or len(after) <= most:
+        return before, after
+    places = np.argpartition(after, most)[:most]
+    return before[places], after[places]
 
 
 def _common_start(one: Codes, other: Codes) -> int:

@@ -188,3 +188,10 @@ def test_a_file_that_is_no_dataframe_is_one_clear_error(tmp_path):
     (tmp_path / "x").write_bytes(b"PAR1 nothing")
     with pytest.raises(TVTableError, match="cannot be read"):
         FrameColumns(tmp_path / "x")
+
+
+def test_the_head_of_what_changed_is_its_beginning(compare):
+    old = pd.DataFrame({"id": range(50), "a": range(50), "b": range(50)})
+    diff = compare(old, old.assign(a=old["a"] + 1, b=old["b"] + 1)[::-1], ["id"])
+    for most in (0, 1, 7, 99, 100, 200):
+        pd.testing.assert_frame_equal(diff.changed_head(most), diff.changed.head(most))
