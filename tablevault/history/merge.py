@@ -15,9 +15,10 @@ from typing import Literal
 import pygit2
 from pygit2.enums import FileMode
 
-from tablevault.history.documents import InstanceDocument, TableDocument
+from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.history.union import Union
 from tablevault.names import (
     TABLES_DIR,
     VAULT_DOCUMENT,
@@ -57,7 +58,11 @@ class Merged:
 
 
 def merge_snapshots(
-    base: Snapshot | None, ours: Snapshot, theirs: Snapshot, resolve: Mapping[str, Side]
+    base: Snapshot | None,
+    ours: Snapshot,
+    theirs: Snapshot,
+    resolve: Mapping[str, Side],
+    union: Union | None = None,
 ) -> Merged:
     """Merge `theirs` into `ours`.
 
@@ -69,13 +74,15 @@ def merge_snapshots(
         The two sides.
     resolve : dict of path to "ours" or "theirs"
         Which side is right where both changed the same.
+    union : Union or None
+        What both histories say of instances; None when neither has ended one by itself.
 
     Returns
     -------
     Merged
         Its edits count only when it has no conflicts.
     """
-    return _Merge(base, ours, theirs, resolve).run()
+    return _Merge(base, ours, theirs, resolve, union).run()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,8 +116,14 @@ class _Merge:
     """One merge."""
 
     def __init__(
-        self, base: Snapshot | None, ours: Snapshot, theirs: Snapshot, resolve: Mapping[str, Side]
+        self,
+        base: Snapshot | None,
+        ours: Snapshot,
+        theirs: Snapshot,
+        resolve: Mapping[str, Side],
+        union: Union | None,
     ) -> None:
+        self._union = union
         self._base = base
         self._ours = ours
         self._theirs = theirs
@@ -228,10 +241,12 @@ class _Merge:
         if name != ours.name:
             self._result.renames[ours.name] = name
         owner = self._owner(base, ours, theirs)
+        if ours.document.side_effects:
+            self._end_all_but_one(base, ours, theirs)
         document = self._merge_settings(base, ours, theirs, owner)
         taken: dict[str, _Table] = {}
         for version in sorted(ours.folders() | theirs.folders()):
-            side = self._later(base, ours, theirs, version)
+            side = self._standing(self._later(base, ours, theirs, version), version)
             if side is not None:
                 taken[version] = side
         if owner is not None and owner.tree(_ARTIFACTS):
@@ -283,6 +298,38 @@ class _Merge:
             return ours if mine else theirs
         return ours if _moment(ours, version) >= _moment(theirs, version) else theirs
 
+    def _standing(self, table: _Table | None, version: str) -> _Table | None:
+        """Replace an instance that the other side has deleted by the one before it."""
+        document = None if table is None else table.side.instance(table.name, version)
+        if table is None or document is None or self._union is None:
+            return table
+        if self._union.stands(document.id):
+            return table
+        found = self._union.latest(table.document.id, version)
+        if found is None:
+            return None
+        side = Snapshot(table.side.repository, found.commit)
+        before = _Table(side=side, name=found.table_name, document=table.document)
+        return before if before.tree(version) else None
+
+    def _end_all_but_one(self, base: _Table | None, ours: _Table, theirs: _Table) -> None:
+        """Leave one instance active where both sides have made some of a table with side effects.
+
+        Each ended what there was before it, but knew nothing of the other.
+        """
+        before = set() if base is None else {each.id for each in base.made().values()}
+        sides = [
+            {each.id: each.materialized_at for each in side.made().values()}
+            for side in (ours, theirs)
+        ]
+        if all(side.keys() - before for side in sides):
+            made = {name: at for side in sides for name, at in side.items() if name not in before}
+            last = max(made, key=lambda name: (made[name], name))
+            new = (name for name in sorted(made) if name != last)
+            self._result.superseded.extend(
+                InstanceId(name) for name in new if name not in self._result.superseded
+            )
+
     def _write(
         self, ours: _Table, name: str, document: TableDocument, taken: Mapping[str, _Table]
     ) -> None:
@@ -318,40 +365,33 @@ class _Merge:
     def _merge_file(
         self, path: str, base: _File | None, ours: _File | None, theirs: _File | None
     ) -> None:
-        """Merge one file that both sides changed."""
-        if path in self._resolve:
-            chosen = theirs if self._resolve[path] == "theirs" else ours
-            if chosen != ours:
-                self._result.edits.append(_edit(path, chosen))
-            return
+        """Merge one file that both sides changed; a choice counts where text does not merge."""
         if ours is None or theirs is None:
-            who = (
-                ("deleted here", "changed there")
-                if ours is None
-                else (
-                    "changed here",
-                    "deleted there",
+            here, there = ("deleted", "changed") if ours is None else ("changed", "deleted")
+            problem = f"it was {here} here and {there} there"
+        else:
+            merged = self._ours.repository.handle.merge_file_from_index(
+                None if base is None else _entry(path, base),
+                _entry(path, ours),
+                _entry(path, theirs),
+                use_deprecated=False,
+            )
+            if not isinstance(merged, str) and merged.automergeable:
+                mode = (ours if base is None or ours.mode != base.mode else theirs).mode
+                self._result.edits.append(
+                    Put(
+                        path=path,
+                        data=merged.contents.encode("utf-8"),
+                        executable=mode == FileMode.BLOB_EXECUTABLE,
+                    )
                 )
-            )
-            self._conflict(path, f"it was {who[0]} and {who[1]}")
-            return
-        merged = self._ours.repository.handle.merge_file_from_index(
-            None if base is None else _entry(path, base),
-            _entry(path, ours),
-            _entry(path, theirs),
-            use_deprecated=False,
-        )
-        if isinstance(merged, str) or not merged.automergeable:
-            self._conflict(path, "both sides changed the same lines")
-            return
-        self._result.edits.append(
-            Put(
-                path=path,
-                data=merged.contents.encode("utf-8"),
-                executable=(ours if base is None or ours.mode != base.mode else theirs).mode
-                == FileMode.BLOB_EXECUTABLE,
-            )
-        )
+                return
+            problem = "both sides changed the same lines"
+        chosen = self._resolve.get(path)
+        if chosen is None:
+            self._conflict(path, problem)
+        elif chosen == "theirs":
+            self._result.edits.append(_edit(path, theirs))
 
     def _conflict(
         self, path: str, problem: str, hint: str = "", *, may_resolve: bool = True
@@ -393,7 +433,9 @@ def _made_at(table: _Table, instance_id: str) -> tuple[str, str]:
     for document in table.made().values():
         if document.id == instance_id:
             return document.materialized_at, instance_id
-    return "", instance_id
+    # A later one without artifacts stands there; the id says when it was begun.
+    begun = instance_id.split("_")[1:2]
+    return (timestamp(float(begun[0])) if begun and begun[0].isdigit() else ""), instance_id
 
 
 def _moment(table: _Table, version: str) -> tuple[str, str, str]:

@@ -375,13 +375,6 @@ class Repository:
         """Give the commit that an id names, of a commit or of an annotated tag."""
         return CommitId(str(self.handle[name].peel(pygit2.Commit).id))
 
-    def merge_base(self, one: CommitId, other: CommitId) -> CommitId | None:
-        """Give the last commit that two histories have in common, None when there is none."""
-        handle = self.handle
-        # None when there is none, whatever its annotation says (pygit2 1.21).
-        found: pygit2.Oid | None = handle.merge_base(pygit2.Oid(hex=one), pygit2.Oid(hex=other))
-        return CommitId(str(found)) if found else None
-
     def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
         """Tell whether `newer` is `older` or descends from it; False when `older` is gone.
 

@@ -8,7 +8,8 @@ from typing import Literal, cast
 from tablevault.errors import TVArgumentError, TVRemoteError
 from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import timestamp
-from tablevault.history.merge import Conflict, Merged, Side, merge_snapshots
+from tablevault.history.joining import merge_commits
+from tablevault.history.merge import Conflict, Merged, Side
 from tablevault.history.message import Message, trailers
 from tablevault.history.remotes import read_settings
 from tablevault.history.renaming import renamed_branch
@@ -169,7 +170,7 @@ class _Joint:
                 forward=self._theirs,
                 branches=self._renamed_temps(),
             )
-        merged = merge_snapshots(self._base(ours), ours, theirs, self._choices)
+        merged = merge_commits(repository, ours, self._theirs, self._choices)
         if merged.conflicts:
             raise _conflict_error(self._remote, merged.conflicts)
         self.merged, self.renames = merged, merged.renames
@@ -186,12 +187,6 @@ class _Joint:
             merges=(self._theirs,),
             branches=self._renamed_temps(),
         )
-
-    def _base(self, ours: Snapshot) -> Snapshot | None:
-        """Give the last commit in common."""
-        repository = self._vault.journal.repository
-        found = repository.merge_base(ours.commit, self._theirs)
-        return None if found is None else Snapshot(repository, found)
 
     def _renamed_temps(self) -> tuple[BranchChange, ...]:
         """Carry the temporary instances of renamed tables over to the new names."""
