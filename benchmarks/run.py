@@ -17,6 +17,7 @@ import metadata
 import original
 import provenance
 import start
+import upkeep
 from pairs import print_rows
 
 GROUPS = {
@@ -27,6 +28,7 @@ GROUPS = {
     "frames": ("A frame of 1,000,000 x 10", "raw pyarrow", frames.against_raw),
     "provenance": ("Differences of 1,000,000 x 10", "get_dataframe", provenance.against_read),
     "growth": ("After 10,000 instances against after 10", "after 10", growth.after_many),
+    "verify": ("Upkeep of 1 GB of frames", "git lfs fsck", upkeep.verify_a_gigabyte),
     "start": ("Start-up", "python -c pass", start.imports),
 }
 

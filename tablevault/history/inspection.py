@@ -138,7 +138,8 @@ class Inspection:
         """Look at the file of a pointer: a link to its object, a copy, or the pointer itself."""
         file = self._root / path
         lying = self._store.stat(pointer.oid)
-        if lying is None and _is_pointer(file, status, pointer):
+        is_here = lying is not None and lying.st_size == pointer.size
+        if not is_here and _is_pointer(file, status, pointer):
             return None
         is_link = lying is not None and os.path.samestat(lying, status)
         if not is_link and _is_pointer(file, status, pointer):
@@ -148,9 +149,7 @@ class Inspection:
         if not is_link and (
             status.st_size != pointer.size or (data and hash_file(file) != pointer.oid)
         ):
-            return _problem(
-                path, "It is not what was materialized.", _LOST, repairable=lying is not None
-            )
+            return _problem(path, "It is not what was materialized.", _LOST, repairable=is_here)
         if status.st_mode & 0o222:
             return _problem(path, "It can be written to.", "", "note")
         return None

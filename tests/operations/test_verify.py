@@ -156,7 +156,7 @@ def test_a_document_that_tells_another_number_of_rows_is_found(damaged):
     vault.write_instance(pd.DataFrame({"length": [9, 9, 9]}), "lengths")
     document = damaged / "tables/lengths/base/instance.yaml"
     document.write_text(document.read_text().replace("rows: 3", "rows: 4"))
-    git(damaged, "commit", "-qa", "--amend", "--no-edit")
+    git(damaged, "commit", "-qa", "--amend", "--no-edit", "--no-verify")
     vault.get_table_instances("lengths")
     found = one(damaged)
     assert (found.kind, found.where) == ("dataframe", vault.get_table_instances("lengths")[-1])
