@@ -23,23 +23,29 @@ def install_hooks(git_dir: Path) -> None:
     that does. Where ``core.hooksPath`` leads elsewhere, git does not read these files.
     """
     folder = git_dir / "hooks"
-    for name in _NAMES:
-        path = folder / name
-        wanted = _text(name)
-        try:
-            found = read_note(str(path))
-        except OSError:
-            found = b""
-        if found == wanted or (found and _OURS not in found and _OF_GIT_LFS not in found):
-            continue
-        if path.is_symlink():
-            continue
+    for name in missing_hooks(git_dir):
         with contextlib.suppress(OSError):  # a vault that may only be read needs none
             folder.mkdir(exist_ok=True)
             beside = folder / f".{name}.new"
-            beside.write_bytes(wanted)
+            beside.write_bytes(_text(name))
             beside.chmod(0o755)
-            beside.replace(path)
+            beside.replace(folder / name)
+
+
+def missing_hooks(git_dir: Path) -> list[str]:
+    """Name the hooks that :func:`install_hooks` would write."""
+    return [name for name in _NAMES if _is_missing(git_dir / "hooks" / name)]
+
+
+def _is_missing(path: Path) -> bool:
+    """Tell whether a hook is to be written: a link is somebody's own, like any other text."""
+    try:
+        found = read_note(str(path))
+    except OSError:
+        found = b""
+    if found == _text(path.name) or path.is_symlink():
+        return False
+    return not found or _OURS in found or _OF_GIT_LFS in found
 
 
 def _text(name: str) -> bytes:

@@ -98,7 +98,9 @@ def _mend_repository(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_settings(vault: Vault, problems: Sequence[Problem]) -> None:
     """Set what stock git needs."""
-    del problems
+    for problem in problems:
+        if (vault.path / problem.where).is_dir():
+            Aside(vault.state).take(vault.path / problem.where)
     configure(vault.path)
 
 

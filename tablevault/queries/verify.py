@@ -52,6 +52,7 @@ class _Look:
             return  # in a damaged pack libgit2 must not be let loose
         reach = Reach(vault.path / ".git", {problem.where for problem in damaged})
         yield from _guarded(".git/objects", lambda: self._history(reach, refs))
+        yield from _guarded(".git/HEAD", lambda: git.check_branch(vault.path, refs))
         # What is wrong below says little as long as refs and history are not whole.
         if MAIN in refs.targets and not (reach.broken or wrong):
             yield from self._derived(reach)
@@ -68,7 +69,7 @@ class _Look:
         yield from self._settled(".gitattributes", lambda: local.check_attributes(vault))
         yield from _guarded(".git/lfs", lambda: self._objects(reach, index))
         yield from self._settled("refs/tags", lambda: self._tags(index))
-        yield from _guarded("index", lambda: local.check_index(vault))
+        yield from _guarded("index", lambda: local.check_index(vault, index))
         yield from self._settled(
             "working tree", lambda: local.check_worktree(vault, data=self._data)
         )

@@ -172,6 +172,7 @@ def test_a_document_that_tells_another_number_of_rows_is_found(damaged):
         (lambda p: shutil.rmtree(p / "tables/lengths/base"), "working tree", "tables/lengths/"),
         (lambda p: shutil.rmtree(p / "temp/words/base/builders"), "face", "temp/words/base"),
         (lambda p: git(p, "config", "--unset", "filter.lfs.clean"), "settings", ".git/config"),
+        (lambda p: (p / ".git/hooks/pre-push").unlink(), "settings", ".git/hooks/pre-push"),
         (lambda p: (p / ".git/index").write_bytes(b"DIRC"), "working tree", ".git/index"),
         (lambda p: (p / ".git/HEAD").write_text("?"), "repository", ".git/HEAD"),
         (lambda p: (p / ".git/config").write_text("[?"), "repository", ".git/config"),
@@ -231,6 +232,12 @@ vault.create_table("more")
     assert look(damaged) == []
     assert (damaged / "tables/more/table.yaml").is_file()
     check_clean(damaged)
+
+
+def test_a_branch_that_is_not_there_is_told_of(damaged):
+    git(damaged, "symbolic-ref", "HEAD", "refs/heads/mbin")
+    found = one(damaged)
+    assert (found.where, found.severity, found.repairable) == (".git/HEAD", "warning", False)
 
 
 def test_a_commit_by_hand_is_no_problem(damaged):

@@ -75,6 +75,20 @@ def check_refs(path: Path) -> tuple[list[Problem], Refs]:
     return found, refs
 
 
+def check_branch(path: Path, refs: Refs) -> Iterator[Problem]:
+    """Find out whether the branch that is checked out is there."""
+    text = (path / ".git" / "HEAD").read_text("utf-8", "replace").rstrip("\n")
+    branch = text.removeprefix("ref: ")
+    if branch != text and branch not in refs.targets:
+        yield Problem(
+            kind="ref",
+            severity="warning",
+            where=".git/HEAD",
+            text=f'There is no branch "{branch}", which is checked out.',
+            advice="`git symbolic-ref HEAD refs/heads/main` goes back to main.",
+        )
+
+
 def check_files(path: Path) -> Iterator[Problem]:
     """Check loose objects and packs, whether or not anything needs them."""
     yield from check_loose(path / ".git")

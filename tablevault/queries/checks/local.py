@@ -8,10 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tablevault.history.hooks import missing_hooks
 from tablevault.history.index import Index
 from tablevault.history.inspection import Inspection
 from tablevault.history.layout import missing_attributes, missing_settings
-from tablevault.history.refold import wrong_with_index
+from tablevault.history.refold import FreshIndex, wrong_with_index
 from tablevault.names import record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault
@@ -55,12 +56,14 @@ def check_state(vault: Vault) -> Iterator[Problem]:
 
 def check_settings(vault: Vault) -> Iterator[Problem]:
     """Find what stock git needs to be at home in the vault."""
-    for key in missing_settings(vault.path):
+    keys = (f".git/config:{key}" for key in missing_settings(vault.path))
+    hooks = (f".git/hooks/{name}" for name in missing_hooks(vault.path / ".git"))
+    for where in (*keys, *hooks):
         yield Problem(
             kind="settings",
             severity="warning",
-            where=f".git/config:{key}",
-            text="The setting is missing, or is another one.",
+            where=where,
+            text="It is missing, or is another one.",
             advice="Opening the vault sets it.",
             repairable=True,
         )
@@ -87,9 +90,9 @@ def _attributes(vault: Vault) -> Iterator[tuple[str, bytes]]:
         yield ".gitattributes", path.read_bytes()
 
 
-def check_index(vault: Vault) -> Iterator[Problem]:
+def check_index(vault: Vault, fresh: FreshIndex) -> Iterator[Problem]:
     """Fold history again from nothing, and compare."""
-    wrong = wrong_with_index(vault.state / "index.sqlite", vault.journal.repository)
+    wrong = wrong_with_index(vault.state / "index.sqlite", vault.journal.repository, fresh)
     if wrong:
         yield Problem(
             kind="index",
