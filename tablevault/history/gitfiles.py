@@ -148,7 +148,7 @@ def read_refs(git_dir: Path) -> Refs:
     found = Refs()
     _read_packed(git_dir, found)
     symbolic: dict[str, str] = {}
-    for path in _files_below(git_dir / "refs"):
+    for path in files_below(git_dir / "refs"):
         name = path.relative_to(git_dir).as_posix()
         if name.endswith(".lock"):
             continue
@@ -240,12 +240,12 @@ def logged(git_dir: Path, name: str) -> str:
     return ""
 
 
-def _files_below(folder: Path) -> Iterator[Path]:
-    """Walk the files below a folder, in order."""
+def files_below(folder: Path) -> Iterator[Path]:
+    """Walk the files below a folder, in order, while others may take some of it away."""
     for name in _names(folder):
         path = folder / name
         if path.is_dir() and not path.is_symlink():
-            yield from _files_below(path)
+            yield from files_below(path)
         else:
             yield path
 

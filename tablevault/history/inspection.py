@@ -12,6 +12,7 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError
+from tablevault.history.gitfiles import files_below
 from tablevault.history.gitindex import GitIndex, read_index
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
@@ -183,7 +184,7 @@ def _problem(
 
 def copies_of(folder: Path, pointer: Pointer) -> Iterator[Path]:
     """Find files below `folder` that hold the very bytes of `pointer`."""
-    for path in folder.rglob("*"):
+    for path in files_below(folder):
         try:
             status = path.lstat()
             is_candidate = stat.S_ISREG(status.st_mode) and status.st_size == pointer.size

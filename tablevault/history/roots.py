@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tablevault.errors import TVFileError
-from tablevault.history.gitfiles import check_loose, check_packs, read_refs
+from tablevault.history.gitfiles import check_loose, check_packs, files_below, read_refs
 from tablevault.history.gitindex import read_index
 from tablevault.history.reach import Reach
 
@@ -49,7 +49,7 @@ def extend(reach: Reach, git_dir: Path, state: Path) -> None:
 def _noted(git_dir: Path, state: Path) -> Iterator[str]:
     """Give all ids in logs of refs, in HEAD and its like, and in the records of processes."""
     for folder in (git_dir, *_folders(git_dir / "worktrees")):
-        for path in (*folder.glob("*HEAD"), *(folder / "logs").rglob("*")):
+        for path in (*folder.glob("*HEAD"), *files_below(folder / "logs")):
             yield from _ids_in(path)
     for pattern in _NAMED_IN_STATE:
         for path in state.glob(pattern):

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from tablevault.history.consolidate import stale_files
+from tablevault.history.gitfiles import files_below
 from tablevault.journal.aside import Aside
 from tablevault.journal.journal import Journal
 from tablevault.names import record_file
@@ -49,7 +50,8 @@ def stale(journal: Journal, instances: Collection[str], older_than_s: float) -> 
 
 def size_of(path: Path) -> int:
     """Sum the bytes of a file, or of all files in a folder; a hard link frees nothing."""
-    files = [path, *path.rglob("*")] if path.is_dir() and not path.is_symlink() else [path]
+    is_folder = path.is_dir() and not path.is_symlink()
+    files = list(files_below(path)) if is_folder else [path]
     total = 0
     for file in files:
         with contextlib.suppress(OSError):

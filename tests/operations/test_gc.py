@@ -232,6 +232,7 @@ def test_who_works_meanwhile_loses_nothing(vault, vault_path, tmp_path, python, 
     for table in ("one", "two"):
         for instance in vault.get_table_instances(table):
             assert len(vault.get_dataframe(table, instance)[0]) == 1
+    vault.create_table("last")  # which commits the code that was edited last
     vault.gc(grace_s=0)
     assert vault.verify() == []
     check_clean(vault_path)

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from tablevault.history.gitfiles import files_below
 from tablevault.history.hooks import missing_hooks
 from tablevault.history.index import Index
 from tablevault.history.inspection import Inspection
@@ -198,7 +199,7 @@ def check_leftovers(vault: Vault) -> Iterator[Problem]:
 def _git_locks(git_dir: Path) -> Iterator[Path]:
     """Walk the lock files of git."""
     yield from (git_dir / name for name in _GIT_LOCKS)
-    yield from (git_dir / "refs").rglob("*.lock")
+    yield from (path for path in files_below(git_dir / "refs") if path.suffix == ".lock")
 
 
 def _state(where: str, text: str) -> Problem:
