@@ -166,6 +166,15 @@ class Index:
         """List the operations that were done within another one, oldest first."""
         return self._processes("parent", process_id, with_temps=True)
 
+    def ended_by(self, subject: str) -> list[str]:
+        """List the processes that ended an instance or a table, where that was not taken back."""
+        rows = self._query(
+            "SELECT ended.cause FROM ended LEFT JOIN restored USING (subject, cause)"
+            " WHERE subject = ? AND restored.cause IS NULL ORDER BY ended.cause",
+            (subject,),
+        )
+        return [str(row[0]) for row in rows]
+
     def end_of(self, subject: str) -> CommitId | None:
         """Give the commit that ended an instance or a table, None when it is there."""
         rows = self._query("SELECT commit_id FROM gone WHERE subject = ?", (subject,))

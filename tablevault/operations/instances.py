@@ -247,14 +247,14 @@ def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId
         return _delete_temp(vault, request, process_id)
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        find_instance(vault, snapshot, table, instance_id)
+        find_instance(vault, snapshot, table, instance_id, withdrawn_too=True)
         return [instance_hold(table, instance_id, exclusive=True)]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
         found: list[IndexedInstance] = []
 
         def plan(snapshot: Snapshot, at: float) -> Change:
-            found[:] = [find_instance(vault, snapshot, table, instance_id)]
+            found[:] = [find_instance(vault, snapshot, table, instance_id, withdrawn_too=True)]
             pairs = [
                 ("Table", table),
                 ("Version", found[0].version),

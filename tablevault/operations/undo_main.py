@@ -51,10 +51,12 @@ def plan_main(vault: Vault, operation: Operation, snapshot: Snapshot, effect: Ef
     for instance in going:
         _refuse_changed(vault, effect, instance)
     _refuse_superseded(vault, effect, coming)
-    needs = _data_of(vault, operation, effect, coming)
+    ended = [vault.journal.index.instance(each) for each in effect.ended]
+    undeleted = {each.instance_id: each for each in (*coming, *ended) if each is not None}
+    needs = _data_of(vault, operation, effect, list(undeleted.values()))
     if not effect.is_of_table:
         for version in dict.fromkeys(each.version for each in (*going, *coming)):
-            _stand_in(vault, snapshot, effect, version, wanted)
+            _stand_in(vault, snapshot, (effect, coming), version, wanted)
     return Main(
         edits=(*edits_for(list(wanted.items())), *_without_owner(vault, snapshot, effect, wanted)),
         tagged=tuple((tag_ref(effect.table, each.instance_id), each.commit) for each in coming),
@@ -91,7 +93,26 @@ def _subjects(vault: Vault, effect: Effect) -> tuple[list[IndexedInstance], list
         for subjects in (effect.made, effect.ended)
     )
     going, coming = found
-    return going, coming
+    return going, [each for each in coming if _comes_back(vault, effect, each)]
+
+
+def _comes_back(vault: Vault, effect: Effect, instance: IndexedInstance) -> bool:
+    """Tell whether an instance is there when the operation is undone that ended it.
+
+    What was undone before it was deleted comes back as undone; what was deleted since does not.
+    """
+    index, repository = vault.journal.index, vault.journal.repository
+    is_last = True
+    for process_id in index.ended_by(instance.instance_id):
+        other = index.process(process_id)
+        if other is None or other.commit == effect.commit.id:
+            continue
+        if repository.is_ancestor(effect.commit.id, other.commit):
+            raise changed_since(
+                effect, f'instance "{instance.instance_id}"', repository.commit(other.commit)
+            )
+        is_last = False
+    return is_last
 
 
 def _refuse_changed(vault: Vault, effect: Effect, instance: IndexedInstance) -> None:
@@ -162,7 +183,7 @@ def _data_of(
 def _stand_in(
     vault: Vault,
     snapshot: Snapshot,
-    effect: Effect,
+    parts: tuple[Effect, Sequence[IndexedInstance]],
     version: str,
     wanted: dict[str, Entry | None],
 ) -> None:
@@ -170,12 +191,13 @@ def _stand_in(
 
     What stood there before the operation may have been deleted since.
     """
+    effect, _coming = parts
     repository, table = vault.journal.repository, effect.table
     folder = instance_dir(table, version)
     touched = [path for path in wanted if f"{path}/".startswith(f"{folder}/")]
     before = Snapshot(repository, effect.commit.parents[0]) if touched else snapshot
     shown = before.instance(table, version)
-    latest = _latest(vault, snapshot.table(table).id, effect, version)
+    latest = _latest(vault, snapshot.table(table).id, parts, version)
     if (shown.id if shown else None) == (latest.instance_id if latest else None):
         return
     for path in touched:
@@ -189,15 +211,18 @@ def _stand_in(
 
 
 def _latest(
-    vault: Vault, table_id: TableId, effect: Effect, version: str
+    vault: Vault,
+    table_id: TableId,
+    parts: tuple[Effect, Sequence[IndexedInstance]],
+    version: str,
 ) -> IndexedInstance | None:
     """Find the instance of a version that will be the latest one."""
+    effect, coming = parts
     index = vault.journal.index
     there = [
         each for each in index.instances(table_id, version) if each.instance_id not in effect.made
     ]
-    back = [item for each in effect.ended if (item := index.instance(each)) is not None]
-    there.extend(item for item in back if item.version == version)
+    there.extend(each for each in coming if each.version == version)
     return max(there, key=lambda each: (each.materialized_at, each.instance_id), default=None)
 
 

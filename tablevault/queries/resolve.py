@@ -39,9 +39,14 @@ def find_table(vault: Vault, snapshot: Snapshot, table: object) -> TableDocument
 
 
 def find_instance(
-    vault: Vault, snapshot: Snapshot, table: str, instance_id: str
+    vault: Vault,
+    snapshot: Snapshot,
+    table: str,
+    instance_id: str,
+    *,
+    withdrawn_too: bool = False,
 ) -> IndexedInstance:
-    """Find a materialised instance of `table` by its id.
+    """Find a materialised instance of `table` by its id; one whose making was undone if wanted.
 
     Raises
     ------
@@ -57,6 +62,8 @@ def find_instance(
             table=table,
             instance=instance_id,
         )
+    if found.withdrawn and withdrawn_too:
+        return found
     if found.withdrawn:
         raise TVArgumentError(
             f'The making of instance "{instance_id}" of table "{table}" was undone at '

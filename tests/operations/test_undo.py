@@ -100,7 +100,10 @@ def test_what_is_undone_was_never_there_and_undone_again_it_was(
     assert int(git(vault_path, "rev-list", "--first-parent", "--count", "main")) >= commits + 4
     (vault_path / ".git/tablevault/index.sqlite").unlink()
     assert picture(vault_path) == after
-    full.undo(done)
+    undone = full.undo(done)
+    assert not full.gc(grace_s=0).objects
+    assert [each for each in full.verify() if each.severity != "note"] == []
+    full.undo(full.undo(undone))
     clone = vault_path.with_name("clone")
     git(vault_path.parent, "clone", "-q", str(vault_path), str(clone))
     shutil.copytree(vault_path / ".git/lfs", clone / ".git/lfs")
@@ -134,7 +137,7 @@ def test_an_execution_that_is_undone_can_be_executed_anew(full: TableVault) -> N
     made = latest(full, "t")
     full.undo(done)
     with pytest.raises(TVArgumentError, match="was undone at"):
-        full.delete_instance(made, "t")
+        full.get_builders_list("t", made)
     assert full.get_descriptions(made)["deleted_at"]
     full.create_builder_file("t", text=index_builder(5))
     full.execute_instance("t")
@@ -345,6 +348,24 @@ def test_what_was_undone_keeps_its_bytes_until_its_table_is_deleted(
 
 def _last_process(path: Path) -> str:
     return git(path, "log", "-1", "--format=%(trailers:key=Vault-Process,valueonly)").strip()
+
+
+def test_what_was_undone_can_be_deleted_for_good(full: TableVault, vault_path: Path) -> None:
+    objects = {file.name for file in (vault_path / ".git/lfs/objects").rglob("*") if file.is_file()}
+    done = full.write_instance(FRAME * 7, "free", version="other")
+    made = latest(full, "free")
+    undone = full.undo(done)
+    before = picture(vault_path)
+    deleted = full.delete_instance(made, "free")
+    assert picture(vault_path) == before
+    left = {file.name for file in (vault_path / ".git/lfs/objects").rglob("*") if file.is_file()}
+    assert left == objects
+    assert refused(full, vault_path, undone).blocking == deleted
+    assert "not in the vault any more" in str(refused(full, vault_path, deleted))
+    with pytest.raises(TVArgumentError, match="was deleted at"):
+        full.get_builders_list("free", made)
+    check_clean(vault_path)
+    assert [each for each in full.verify() if each.severity != "note"] == []
 
 
 def test_an_instance_comes_back_in_front_of_what_was_deleted_since(
