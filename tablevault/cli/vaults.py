@@ -58,6 +58,13 @@ def _demo(place: Place, given: argparse.Namespace) -> object:
     return demo.make(place, given.new_dir)
 
 
+def _import(place: Place, given: argparse.Namespace) -> object:
+    """Take over a vault of TableVault 0.1."""
+    old = existing_folder(given.old_dir)
+    report = operations.adopt.import_original(old, given.new_dir, place.author, place.options())
+    return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
+
+
 COMMANDS = (
     Command(
         name="create-vault",
@@ -70,6 +77,17 @@ COMMANDS = (
         summary="make a small vault to look at, and say what to look at",
         run=_demo,
         arguments=(positional("new_dir", "folder of the new vault", "path", default="demo.vault"),),
+    ),
+    Command(
+        name="import-original",
+        summary="make a vault of one of TableVault 0.1, with its history as commits",
+        run=_import,
+        arguments=(
+            positional(
+                "old_dir", "folder of the vault of TableVault 0.1; it stays as it is", "path"
+            ),
+            positional("new_dir", "folder of the new vault", "path"),
+        ),
     ),
     Command(
         name="compress",

@@ -367,6 +367,10 @@ class Repository:
         assert isinstance(found, pygit2.Blob)
         return found.data
 
+    def blob_id(self, data: bytes) -> str:
+        """Give the id that git gives to a file with these bytes; nothing is written."""
+        return str(pygit2.hash(data))
+
     def has(self, commit: CommitId) -> bool:
         """Tell whether the commit is in the object database."""
         return pygit2.Oid(hex=commit) in self.handle

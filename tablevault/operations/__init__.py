@@ -7,6 +7,9 @@ from tablevault._lazy import lazily
 TYPE_CHECKING = False  # as typing has it, which takes longer to load
 if TYPE_CHECKING:
     from tablevault.operations import (
+        adopt as adopt,
+    )
+    from tablevault.operations import (
         archive as archive,
     )
     from tablevault.operations import (

@@ -1,0 +1,138 @@
+"""A vault that the real TableVault 0.1.1 made (see make.py) becomes one of ours."""
+
+from __future__ import annotations
+
+import shutil
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault
+from tablevault.cli.main import main
+from tests.looking import check_clean, git
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    with tarfile.open(Path(__file__).with_name("vault.tar.gz")) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return tmp_path / "old"
+
+
+@pytest.fixture
+def vault(old: Path, tmp_path: Path) -> TableVault:
+    assert main(["-q", "--author", "Cy", "import-original", str(old), str(tmp_path / "new")]) == 0
+    return TableVault(tmp_path / "new", "Cy")
+
+
+def test_tables_and_instances_are_all_there(vault, tmp_path):
+    assert vault.get_table_instances() == ["papers", "notes", "empty", "pictures"]
+    ids = {table: vault.get_table_instances(table, "") for table in vault.get_table_instances()}
+    assert {table: len(each) for table, each in ids.items()} == {
+        "papers": 2,
+        "notes": 2,
+        "empty": 0,
+        "pictures": 1,
+    }
+    assert all((tmp_path / "old" / t / i).is_dir() for t, each in ids.items() for i in each)
+    assert vault.get_descriptions()["summary"] == "The old vault"
+    papers = vault.get_descriptions(table_name="papers")
+    assert (papers["summary"], papers["created_by"]) == ("What was read", "Ana")
+    described = [vault.get_descriptions(each, "papers") for each in ids["papers"]]
+    assert [each["summary"] for each in described] == ["2 papers", "3 papers"]
+    assert {each["author"] for each in described} == {"Bo"}
+    check_clean(tmp_path / "new")
+
+
+def test_frames_are_what_they_were(vault):
+    papers, _ = vault.get_dataframe("papers")
+    assert papers["id"].tolist() == ["x", "y", "z"]
+    assert papers["text"].isna().tolist() == [False, True, False]
+    assert papers["text"][0] == 'a,\n"b"'
+    notes, _ = vault.get_dataframe("notes")
+    assert notes.dtypes.astype(str).to_dict() == {
+        "id": "string",
+        "score": "Float64",
+        "good": "boolean",
+        "day": "string",
+        "loud": "string",
+    }
+    assert notes["score"].tolist() == [0.5, pd.NA, 2.25]
+    assert notes["good"].tolist() == [True, pd.NA, False]
+    assert notes["loud"].tolist() == ["X", "Y", "Z"]
+
+
+def test_history_is_in_order_and_by_who_made_it(vault, tmp_path):
+    log = git(tmp_path / "new", "log", "--reverse", "--format=%an: %s").splitlines()
+    assert log[1:] == [
+        "Ana: papers: create table",
+        "Bo: papers/base: write, 2 rows",
+        "Bo: papers/base: write, 3 rows",
+        "Ana: notes: create table",
+        "Ana: notes/base: execute, 3 rows",
+        "Ana: notes/base: execute, 3 rows",
+        "Ana: empty: create table",
+        "Ana: pictures: create table",
+        "Ana: pictures/base: write, 1 rows",
+        "Cy: code: as it was at the import",
+    ]
+    times = git(tmp_path / "new", "log", "--reverse", "--format=%ct").split()[1:]
+    assert times == sorted(times)
+    first, second = vault.get_table_instances("notes")
+    assert [vault.get_descriptions(each, "notes")["active"] for each in (first, second)] == [
+        False,
+        True,
+    ]
+    papers = vault.get_table_instances("papers")
+    assert [list(pair) for pair in vault.get_descriptions(second, "notes")["dependencies"]] == [
+        ["papers", papers[-1]]
+    ]
+
+
+def test_the_code_that_ran_stays_with_what_it_made(vault, tmp_path):
+    instance = vault.get_table_instances("notes")[0]
+    ran = git(tmp_path / "new", "show", f"notes/{instance}:code/made.py")
+    assert "# later" not in ran
+    assert vault.get_code_module_str("made") == f"{ran}# later\n"
+    assert vault.get_builders_list("notes", instance) == ["loud", "notes_index"]
+
+
+def test_artifacts_are_taken_along(vault):
+    frame, _ = vault.get_dataframe("pictures")
+    assert Path(frame["file"][0]).read_text(encoding="utf-8") == "one"
+
+
+def test_what_is_in_progress_goes_on(vault):
+    assert vault.get_table_instances("notes", "next", include_temp=True) == ["TEMP_next"]
+    vault.execute_instance("notes", "next")
+    frame, instance = vault.get_dataframe("notes", version="next")
+    assert frame["loud"].tolist() == ["X", "Y", "Z"]
+    assert vault.get_descriptions(instance, "notes")["execution"]["loud"]["computed"] == 3
+
+
+def test_the_old_vault_is_not_touched(old, tmp_path):
+    shutil.copytree(old, tmp_path / "before")
+    main(["-q", "--author", "Cy", "import-original", str(old), str(tmp_path / "new")])
+    for path in (tmp_path / "before").rglob("*"):
+        if path.is_file():
+            assert (old / path.relative_to(tmp_path / "before")).read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("wrong", ["empty", "ours", "broken", "taken"])
+def test_what_cannot_be_imported_leaves_nothing(old, tmp_path, capsys, wrong):
+    source, target = old, tmp_path / "new"
+    if wrong == "empty":
+        (source := tmp_path / "nothing").mkdir()
+    elif wrong == "ours":
+        TableVault(source := tmp_path / "ours", "Cy", create=True)
+    elif wrong == "broken":
+        (old / "metadata/tables_history.json").write_text("{", encoding="utf-8")
+    else:
+        target.mkdir()
+    names = sorted(path.name for path in tmp_path.iterdir())
+    code = main(["-q", "--author", "Cy", "import-original", str(source), str(target)])
+    assert code == 1
+    assert capsys.readouterr().err.startswith("TableVault error: ")
+    assert sorted(path.name for path in tmp_path.iterdir()) == names
