@@ -78,42 +78,58 @@ def without_circles(
 
 
 def tree_lines(graph: Graph, roots: Sequence[str]) -> list[str]:
-    """Draw what is above and below the roots as an indented list."""
-    lines: list[str] = []
-    ways = [(word, graph.neighbours(down=down)) for word, down in (("from", False), ("made", True))]
+    """Draw what is above and below the roots as an indented list.
+
+    What stands under one root is not drawn again under another: it is named, with a hint.
+    """
+    pen = _Pen(graph, [], set(), {"from": set(), "made": set()})
+    ways = {"from": graph.neighbours(down=False), "made": graph.neighbours(down=True)}
     for root in roots:
-        lines.append(_label(graph.boxes[root]))
-        for word, next_of in ways:
-            _grow(lines, graph, next_of, (root, f"  {word} ", {root}))
-        if len(lines) > _MOST_LINES:
+        edges = {pen.edge(root, other) for way in ways.values() for other, _ in way.get(root, ())}
+        if len(pen.lines) > _MOST_LINES:
             break
-    if len(lines) > _MOST_LINES:
-        return [*lines[:_MOST_LINES], "... and more: to_frame() has all of it"]
-    return lines
-
-
-def _grow(
-    lines: list[str],
-    graph: Graph,
-    next_of: Mapping[str, list[tuple[str, str]]],
-    at: tuple[str, str, set[str]],
-) -> None:
-    """Add what comes next; what was shown once is named, not shown again."""
-    node, indent, seen = at
-    for other, label in next_of.get(node, ()):
-        if len(lines) > _MOST_LINES:
-            return
-        again = " (see above)" if other in seen and next_of.get(other) else ""
-        how = f" [{render.visible(label)}]" if label else ""
-        lines.append(f"{indent}{_label(graph.boxes[other])}{how}{again}")
-        if again:
+        if edges and edges <= pen.drawn:
             continue
-        seen.add(other)
+        pen.lines.append(_label(graph.boxes[root]))
+        for word, next_of in ways.items():
+            pen.grow(word, next_of, root, f"  {word} ")
+    if len(pen.lines) > _MOST_LINES:
+        return [*pen.lines[:_MOST_LINES], "... and more: to_frame() has all of it"]
+    return pen.lines
+
+
+@dataclass(frozen=True, slots=True)
+class _Pen:
+    """What is drawn so far: lines, edges, and by direction the boxes that were gone on from."""
+
+    graph: Graph
+    lines: list[str]
+    drawn: set[tuple[str, ...]]
+    seen: Mapping[str, set[str]]
+
+    def edge(self, one: str, other: str) -> tuple[str, ...]:
+        """Name an edge from whichever end."""
+        return tuple(sorted((one, other)))
+
+    def grow(
+        self, word: str, next_of: Mapping[str, list[tuple[str, str]]], node: str, indent: str
+    ) -> None:
+        """Add what comes next in a direction."""
+        self.seen[word].add(node)
         blank = " " * len(indent)
-        if len(indent) > 2 * _DEEPEST and next_of.get(other):
-            lines.append(f"{blank}  ...")
-        else:
-            _grow(lines, graph, next_of, (other, f"{blank}  ", seen))
+        for other, label in next_of.get(node, ()):
+            if len(self.lines) > _MOST_LINES:
+                return
+            self.drawn.add(self.edge(node, other))
+            goes_on = bool(next_of.get(other))
+            is_again = goes_on and other in self.seen[word]
+            how = f" [{render.visible(label)}]" if label else ""
+            hint = " (see above)" if is_again else ""
+            self.lines.append(f"{indent}{_label(self.graph.boxes[other])}{how}{hint}")
+            if goes_on and not is_again and len(indent) > 2 * _DEEPEST:
+                self.lines.append(f"{blank}  ...")
+            elif goes_on and not is_again:
+                self.grow(word, next_of, other, f"{blank}  ")
 
 
 def _label(box: Box) -> str:

@@ -264,3 +264,25 @@ def test_a_long_chain_is_drawn():
 def test_a_circle_is_opened():
     circle = [("a", "b", ""), ("b", "c", ""), ("c", "a", ""), ("a", "a", "")]
     assert without_circles(circle) == [("a", "b", ""), ("b", "c", "")]
+
+
+def test_what_was_drawn_under_one_root_is_not_drawn_again():
+    boxes = {each: Box("t", each) for each in "abcd"}
+    graph = Graph(boxes, [("a", "b", ""), ("b", "c", ""), ("a", "d", "")])
+    assert tree_lines(graph, ["c", "b", "a"]) == [
+        "t c",
+        "  from t b",
+        "         t a",
+        "t a",
+        "  made t b",
+        "         t c",
+        "  made t d",
+    ]
+    assert tree_lines(graph, ["d", "c"]) == [
+        "t d",
+        "  from t a",
+        "t c",
+        "  from t b",
+        "         t a",
+    ]
+    assert tree_lines(Graph({"x": Box("t", "x")}, []), ["x"]) == ["t x"]
