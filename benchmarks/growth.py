@@ -14,7 +14,7 @@ AIM = "1.2"
 MANY, FEW = 10_000, 10
 
 
-def _fill(path: Path, instances: int) -> TableVault:
+def fill(path: Path, instances: int) -> TableVault:
     """Make a vault with `instances` instances in five tables; not durably, to save time."""
     vault = TableVault(path, "ana", create=True)
     synced, os.fsync = os.fsync, lambda _: None
@@ -31,7 +31,7 @@ def _fill(path: Path, instances: int) -> TableVault:
 def after_many(folder: Path, pairs: int) -> list[Row]:
     """Measure operations and reads in both vaults by turns."""
     instances = MANY if pairs > 5 else MANY // 10
-    many, few = _fill(folder / "many", instances), _fill(folder / "few", FEW)
+    many, few = fill(folder / "many", instances), fill(folder / "few", FEW)
 
     def row(name: str, step) -> Row:
         return median_of_pairs(

@@ -17,6 +17,7 @@ import metadata
 import original
 import provenance
 import start
+import together
 import upkeep
 from pairs import print_rows
 
@@ -29,6 +30,8 @@ GROUPS = {
     "provenance": ("Differences of 1,000,000 x 10", "get_dataframe", provenance.against_read),
     "growth": ("After 10,000 instances against after 10", "after 10", growth.after_many),
     "verify": ("Upkeep of 1 GB of frames", "git lfs fsck", upkeep.verify_a_gigabyte),
+    "together": ("Several processes in one vault", "one process", together.throughput),
+    "reopen": ("Opening a full vault", "an empty one", together.reopening),
     "start": ("Start-up", "python -c pass", start.imports),
 }
 

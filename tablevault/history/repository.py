@@ -286,7 +286,7 @@ class Repository:
         oid = handle.create_commit(
             None, person, person, message.encode(), pygit2.Oid(hex=written[-1]), [*parents]
         )
-        self._unsynced().extend((*written, str(oid)))
+        self._note_written((*written, str(oid)))
         return CommitId(str(oid))
 
     def write_folder(self, files: Sequence[Put], known: Collection[BlobId]) -> str:
@@ -297,12 +297,27 @@ class Repository:
         """
         if len(files) < _MANY_FILES:
             written = write_tree(self.handle, None, files)
-            self._unsynced().extend(written)
+            self._note_written(written)
             return written[-1]
         bulk = Bulk(files)
         if pygit2.Oid(hex=bulk.tree) not in self.handle:
             bulk.write(self.git_dir / "objects", known)
         return bulk.tree
+
+    def _note_written(self, names: Sequence[str]) -> None:
+        """Remember objects that are to be made durable; OSError when one is not there.
+
+        On a full disk libgit2 (1.9) may say that it has written what it has not.
+        """
+        for name in names:
+            path = f"{self.git_dir}/objects/{name[:2]}/{name[2:]}"
+            if (
+                name not in self._durable
+                and not os.path.exists(path)  # noqa: PTH110 - pathlib doubles the cost of this
+                and pygit2.Oid(hex=name) not in self.handle
+            ):
+                raise OSError(errno.ENOSPC, "git has not kept an object; is the disk full?", path)
+        self._unsynced().extend(names)
 
     def _unsynced(self) -> list[str]:
         """Give the objects that this thread wrote since refs moved last."""

@@ -28,7 +28,8 @@ class _OtherFormError(Exception):
 class Disposable:
     """Connections to a SQLite file that is made again when it is missing or damaged.
 
-    One connection for each thread and operating system process. Nothing is synced: a power cut
+    One connection for each thread and operating system process; on a file system that is read-only
+    to a content of its own, in memory. Nothing is synced: a power cut
     may cost the content, never more.
     """
 
@@ -44,7 +45,7 @@ class Disposable:
         if connection is not None and self._local.identity == self._identity():
             return connection
         self.close()
-        connection = self._open()
+        connection = self._open() if self._is_writable() else self._in_memory()
         self._local.connection = connection
         self._local.identity = self._identity()
         return connection
@@ -78,6 +79,17 @@ class Disposable:
         self.close()
         with self._alone():
             self._remove("", "-wal", "-shm")
+
+    def _is_writable(self) -> bool:
+        """Tell whether the file can be kept where it belongs; one who may only read cannot."""
+        folder = self._path.parent
+        return os.access(folder, os.W_OK) or not folder.exists()
+
+    def _in_memory(self) -> sqlite3.Connection:
+        """Make the content for this thread alone."""
+        connection = sqlite3.connect(":memory:", isolation_level=None)
+        self._set_up(connection)
+        return connection
 
     def _open(self) -> sqlite3.Connection:
         """Connect, and make the tables; a file that cannot be used is discarded once."""

@@ -1,0 +1,124 @@
+"""A file system that is really full, or read-only; in a mount namespace of the test's own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault
+from tests.faults.scenarios import AUTHOR
+from tests.looking import check_clean, state_of
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(300)]
+OWN_MOUNTS = ["unshare", "--map-root-user", "--mount"]
+FULL = """\
+import random
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+
+from tablevault import TableVault
+from tests.looking import check_clean
+
+root = Path(sys.argv[1])
+path = root / "vault"
+vault = TableVault(path, "bob", create=True)
+vault.create_table("t")
+chance = random.Random(1)
+written, failed = [], 0
+for n in range(60):
+    values = [chance.random() for _ in range(4000)]
+    calls = (
+        lambda: vault.create_instance("t", external_edit=True),
+        lambda: vault.write_instance(pd.DataFrame({"x": values}), "t"),
+        lambda: vault.create_code_module("m", text=f"# {n}\\n" + "x" * 3000),
+    )
+    for number, call in enumerate(calls):
+        try:
+            call()
+        except Exception as error:
+            failed += 1
+            assert "space" in str(error) or "full" in str(error) or number == 1, error
+        else:
+            written += [values] * (number == 1)
+assert failed > 9, failed
+assert written
+subprocess.run(["mount", "-o", "remount,size=64m", str(root)], check=True)
+vault = TableVault(path, "bob")
+found = [vault.get_dataframe("t", each)[0]["x"].tolist() for each in vault.get_table_instances("t")]
+assert found == written
+assert not vault.get_active_processes()
+vault.create_instance("t", external_edit=True)
+vault.write_instance(pd.DataFrame({"x": [1]}), "t")
+check_clean(path)
+print("whole")
+"""
+READ_ONLY = """\
+import sys
+from tablevault import TableVault
+vault = TableVault(sys.argv[1], "bob")
+(instance,) = vault.get_table_instances("t")
+assert vault.get_dataframe("t")[0]["n"].tolist() == [1, 2]
+assert vault.get_descriptions(instance)["rows"] == 2
+assert len(vault.log()) >= 3
+assert not vault.get_active_processes()
+try:
+    vault.create_table("u")
+except OSError as error:
+    print(error.strerror)
+"""
+
+
+@pytest.fixture(scope="module")
+def own_mounts() -> list[str]:
+    """Give a command before which others see mounts of their own."""
+    try:
+        done = subprocess.run([*OWN_MOUNTS, "mount", "-t", "tmpfs", "t", "/mnt"], check=False)
+    except FileNotFoundError:
+        pytest.skip("unshare is not installed")
+    if done.returncode:
+        pytest.skip("nobody may mount here")
+    return OWN_MOUNTS
+
+
+def run(own_mounts: list[str], mount: str, script: str, path: Path) -> str:
+    """Run a script where something is mounted at a path."""
+    command = [*own_mounts, "sh", "-c", f'{mount} && exec "$1" -c "$2" "$0"']
+    done = subprocess.run(
+        [*command, path, sys.executable, script], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def test_a_full_file_system_costs_what_did_not_fit_alone(
+    own_mounts: list[str], tmp_path: Path
+) -> None:
+    """Operations fail one after the other; when there is room again, all is as it should be."""
+    said = run(own_mounts, 'mount -t tmpfs -o size=4m full "$0"', FULL, tmp_path)
+    assert said == "whole\n"
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["with index", "without"])
+def test_a_read_only_file_system_is_read(
+    own_mounts: list[str], tmp_path: Path, known: bool
+) -> None:
+    path = tmp_path / "vault"
+    vault = TableVault(path, AUTHOR, create=True)
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    vault.write_instance(pd.DataFrame({"n": [1, 2]}), "t")
+    if not known:
+        (path / ".git/tablevault/index.sqlite").unlink()
+    before = state_of(path)
+    mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
+    assert run(own_mounts, mount, READ_ONLY, path) == "Read-only file system\n"
+    assert state_of(path) == before
+    TableVault(path, AUTHOR).create_table("u")
+    check_clean(path)
