@@ -20,6 +20,7 @@ from tablevault.vault import Vault
 _NOTHING = "0" * 40
 _INSTANCE = re.compile(r"tables/[^/]+/[^/]+/(instance\.yaml|builders/.*)")
 _OURS = ("tables/", "code/", "vault.yaml")
+_ROOTS = ("tables", "vault.yaml")
 
 
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
@@ -49,6 +50,48 @@ def follow(vault: Vault, _: Sequence[str]) -> int:
     open_vault(vault)
     lay_tags(vault)
     return 0
+
+
+def post_merge(vault: Vault, arguments: Sequence[str]) -> int:
+    """Finish what git's own merge leaves to do, and follow."""
+    from tablevault.operations.vaults import open_vault
+    from tablevault.remotes.completion import complete_merge
+
+    open_vault(vault)
+    if vault.journal.repository.head_is_main() and complete_merge(vault):
+        _say("instances that both sides made are whole again: a commit was added to the merge")
+    return follow(vault, arguments)
+
+
+def pre_merge_commit(vault: Vault, _: Sequence[str]) -> int:
+    """Refuse a merge that is none for git but is one for the vault, such as one name twice."""
+    from tablevault.drivers.merge import merged_commit
+    from tablevault.history.joining import join
+
+    repository = vault.journal.repository
+    theirs, ours = merged_commit(), repository.tip("HEAD")
+    if theirs is None or ours is None:
+        return 0
+    conflicts = join(repository, ours, repository.peeled(theirs)).conflicts_in(_ROOTS)
+    for conflict in conflicts:
+        _say(f"{conflict.path}: {conflict.problem}. {conflict.hint}")
+    if conflicts:
+        _say("the merge was not committed: `git merge --abort`, then do that.")
+    return 1 if conflicts else 0
+
+
+def pre_rebase(_: Vault, arguments: Sequence[str]) -> int:
+    """Refuse to make commits of operations anew: what made an instance would be in none of them."""
+    upstream, branch = (*arguments, "HEAD")[:2]
+    done = subprocess.run(
+        ["git", "log", "--format=%h %s", "--grep=^Vault-Process: ", f"{upstream}..{branch}"],
+        capture_output=True,
+        check=True,
+    )
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    if lines:
+        _say(f"commits of operations cannot be rebased, {lines[0]} for one. Merge: git merge")
+    return 1 if lines else 0
 
 
 def post_checkout(vault: Vault, arguments: Sequence[str]) -> int:
@@ -85,8 +128,11 @@ def pre_commit(vault: Vault, _: Sequence[str]) -> int:
 _HOOKS = {
     "pre-push": pre_push,
     "pre-commit": pre_commit,
+    "pre-merge-commit": pre_merge_commit,
+    "pre-rebase": pre_rebase,
     "post-checkout": post_checkout,
-    "post-merge": follow,
+    "post-commit": post_merge,
+    "post-merge": post_merge,
     "post-rewrite": follow,
 }
 

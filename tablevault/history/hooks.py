@@ -11,7 +11,16 @@ from pathlib import Path
 from tablevault.objects.notes import read_note
 
 _log = logging.getLogger("tablevault")
-_NAMES = ("pre-push", "pre-commit", "post-checkout", "post-merge", "post-rewrite")
+_NAMES = (
+    "pre-push",
+    "pre-commit",
+    "pre-merge-commit",
+    "pre-rebase",
+    "post-checkout",
+    "post-commit",
+    "post-merge",
+    "post-rewrite",
+)
 _OURS = b"tablevault.drivers.hooks"
 _OF_GIT_LFS = b"git lfs "
 

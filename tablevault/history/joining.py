@@ -1,17 +1,42 @@
-"""Two commits of a vault joined: what they have in common, and the merge of both."""
+"""Two commits of a vault joined: what they have in common, the merge of both, and its tree."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import pygit2
 
-from tablevault.history.merge import Merged, Side, merge_snapshots
+from tablevault.history.merge import Conflict, Merged, Side, merge_snapshots
 from tablevault.history.message import Message
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import write_tree
 from tablevault.history.union import Union, find_union
-from tablevault.names import CommitId
+from tablevault.names import TABLES_DIR, CommitId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What two commits come to."""
+
+    merged: Merged
+    tree: str
+    """The tree, in the object database; where there are conflicts it is that of ours."""
+
+    def conflicts_at(self, path: str) -> list[Conflict]:
+        """Give the conflicts in a file, or in a folder that it is in."""
+        return [
+            conflict
+            for conflict in self.merged.conflicts
+            if conflict.path == path or path.startswith(f"{conflict.path}/")
+        ]
+
+    def conflicts_in(self, roots: Sequence[str]) -> list[Conflict]:
+        """Give the conflicts in some top folders or files."""
+        return [
+            conflict for conflict in self.merged.conflicts if conflict.path.split("/")[0] in roots
+        ]
 
 
 def merge_commits(
@@ -22,6 +47,43 @@ def merge_commits(
     union = find_union(repository, ours.commit, theirs)
     base = _base(repository, ours.commit, theirs, union)
     return merge_snapshots(base, ours, other, resolve, union)
+
+
+def join(repository: Repository, ours: CommitId, theirs: CommitId) -> Joined:
+    """Merge two commits, and write the tree."""
+    merged = merge_commits(repository, Snapshot(repository, ours), theirs, {})
+    handle = repository.handle
+    return Joined(merged=merged, tree=write_tree(handle, handle[ours].tree, merged.edits)[-1])
+
+
+def read_in_tree(repository: Repository, tree: str, path: str) -> bytes | None:
+    """Give the bytes of a file in a tree, None when it is not there."""
+    blob = in_tree(repository, tree, path)
+    found = None if blob is None else repository.handle[blob]
+    return found.data if isinstance(found, pygit2.Blob) else None
+
+
+def in_tree(repository: Repository, tree: str, path: str) -> str | None:
+    """Give the id of what stands at a path in a tree, None when nothing does."""
+    root = repository.handle[tree]
+    assert isinstance(root, pygit2.Tree)
+    try:
+        return str(root[path].id)
+    except KeyError:
+        return None
+
+
+def folders_in(repository: Repository, tree: str) -> set[str]:
+    """Give the paths of the folders of tables in a tree."""
+    found = in_tree(repository, tree, TABLES_DIR)
+    folder = None if found is None else repository.handle[found]
+    names = [entry.name for entry in folder] if isinstance(folder, pygit2.Tree) else []
+    return {f"{TABLES_DIR}/{name}" for name in names}
+
+
+def tree_of(repository: Repository, commit: CommitId) -> str:
+    """Give the tree of a commit."""
+    return str(repository.handle[commit].tree.id)
 
 
 def merge_bases(repository: Repository, one: CommitId, other: CommitId) -> list[CommitId]:

@@ -19,9 +19,11 @@ from tablevault.history.tree import Put
 from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
 
 GITATTRIBUTES = b"""\
-# Dataframes and artifacts are Git LFS pointers.
+# Instances are merged whole. Dataframes and artifacts are Git LFS pointers.
+/vault.yaml merge=tablevault
+/tables/** merge=tablevault
 /tables/**/dataframe.parquet filter=lfs diff=tablevault merge=tablevault -text
-/tables/**/artifacts/** filter=lfs diff=lfs merge=lfs -text
+/tables/**/artifacts/** filter=lfs diff=lfs merge=tablevault -text
 """
 GITIGNORE = f"""\
 # Editable faces of temporary instances; the branches temp/<table>/<version> track them.
@@ -35,6 +37,9 @@ _STOCK_FILTER = {
     "process": "git-lfs filter-process",
     "required": "true",
 }
+# A rebase makes commits anew, without what they say of instances. A table that has another name
+# takes along the versions that the other side has added.
+_JOINING = {"pull.rebase": "false", "merge.directoryRenames": "true"}
 _OUR_TEXTCONV = "tablevault.drivers.textconv"
 
 
@@ -125,6 +130,10 @@ def _missing(config: pygit2.Config) -> dict[str, str]:
         # How dataframes are shown is a matter of taste: another command than ours stays.
         if key not in config or _OUR_TEXTCONV in (config[key] or ""):
             wanted[key] = value
+    wanted |= _merge()
+    for key, value in _JOINING.items():
+        if key not in config:
+            wanted[key] = value
     return {
         key: value for key, value in wanted.items() if key not in config or config[key] != value
     }
@@ -172,6 +181,17 @@ def _diff() -> dict[str, str]:
     return {
         "diff.tablevault.textconv": f'f() {{ {command} "$1" || {{ {otherwise} <"$1"; }}; }}; f',
         "diff.tablevault.xfuncname": "^# columns: (.*)$",
+    }
+
+
+def _merge() -> dict[str, str]:
+    """Give the settings of the merge driver; without this interpreter each file is a conflict."""
+    command = f"{shlex.quote(sys.executable)} -P -m tablevault.drivers.merge"
+    return {
+        "merge.tablevault.name": "instances whole, settings field by field",
+        "merge.tablevault.driver": f"{command} %O %A %B %P",
+        # What several common ancestors come to, git merges by itself: ours is asked for the rest.
+        "merge.tablevault.recursive": "text",
     }
 
 

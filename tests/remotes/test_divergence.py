@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+
 import pandas as pd
 import pytest
 
@@ -136,3 +138,171 @@ def test_what_both_have_merged_is_settled(ana, part):
     finish(ana, bo)
     assert ana.get_code_module_str("m") == "A = 2\n\n\n\nB = 2\n"
     assert ana.get_table_instances() == ["t"]
+
+
+class TestPlainGit:
+    """``git merge`` and ``git pull`` come to what ``pull`` comes to."""
+
+    @pytest.fixture(autouse=True)
+    def programs(self, program):
+        program("git-lfs")
+
+    @pytest.fixture
+    def trio(self, ana, part, tmp_path):
+        """Give Ana's and Bo's vaults, and one that will join both as a vault does."""
+
+        def make():
+            bo = part()
+            cy = clone_vault(path_of(ana), tmp_path / "cy", "Cy <cy@example.org>")
+            return bo, cy
+
+        return make
+
+    def pull_both(self, ana, bo, cy):
+        """Pull with git at Bo's, with the vault at Cy's; the result has to be the same."""
+        cy.add_remote("bo", path_of(bo))
+        cy.pull("bo")
+        cy.pull("origin")
+        git(path_of(bo), "pull", "-q", "--no-edit", "origin", "main")
+        bo = TableVault(path_of(bo), BO)
+        assert tree(bo) == tree(cy)
+        assert standing(bo) == standing(cy)
+        tags = [git(path_of(vault), "for-each-ref", "refs/tags") for vault in (bo, cy)]
+        assert tags[0] == tags[1]
+        git(path_of(bo), "fsck", "--strict", "--no-dangling")
+        assert git(path_of(bo), "status", "--porcelain") == ""
+        return bo
+
+    def test_both_have_an_instance_of_one_version(self, ana, trio):
+        builders = [{"one": "x: 1\n", "two": "x: 2\n"}, {"one": "x: 9\n", "three": "x: 3\n"}]
+        write(ana, [0])
+        bo, cy = trio()
+        last = ""
+        for vault, texts in zip((bo, ana), builders, strict=True):
+            vault.create_instance("t", external_edit=True)
+            vault.write_instance(pd.DataFrame({"n": [len(texts)]}), "t")
+            last = vault.get_dataframe("t")[1]
+        bo = self.pull_both(ana, bo, cy)
+        assert bo.get_dataframe("t")[1] == last
+
+    def test_a_file_that_the_earlier_side_alone_changed(self, ana, trio):
+        path = "tables/t/base/notes.txt"
+        write(ana, [0])
+        bo, cy = trio()
+        write(bo, [1])
+        file = path_of(bo) / path
+        file.write_text("of the earlier one\n", "utf-8")
+        git(path_of(bo), "add", path)
+        git(path_of(bo), "commit", "-qm", "notes")
+        write(ana, [2])
+        bo = self.pull_both(ana, bo, cy)
+        assert not (path_of(bo) / path).exists()
+        assert bo.get_dataframe("t")[0]["n"].tolist() == [2]
+        assert git(path_of(bo), "log", "-1", "--format=%s").startswith("merge: instances")
+
+    def test_a_rename_meets_new_versions(self, ana, trio):
+        write(ana, [0])
+        bo, cy = trio()
+        bo.create_instance("t", version="draft", external_edit=True)
+        write(bo, [1], version="new")
+        ana.rename_table("u", "t")
+        bo = self.pull_both(ana, bo, cy)
+        assert bo.get_table_instances() == ["u"]
+        bo.write_instance(pd.DataFrame({"n": [5]}), "u", "draft")
+        check_clean(path_of(bo))
+
+    def test_settings_and_code(self, ana, trio):
+        ana.create_code_module("m", text="A = 0\n\n\n\nB = 0\n")
+        bo, cy = trio()
+        ana.create_code_module("m", text="A = 1\n\n\n\nB = 0\n")
+        bo.create_code_module("m", text="A = 0\n\n\n\nB = 1\n")
+        ana.create_table("mails", has_side_effects=True)
+        bo = self.pull_both(ana, bo, cy)
+        assert bo.get_code_module_str("m") == "A = 1\n\n\n\nB = 1\n"
+
+    def test_side_effects(self, ana, trio):
+        ana.create_table("mails", has_side_effects=True)
+        bo, cy = trio()
+        write(bo, [1], "mails")
+        write(ana, [2], "mails", "other")
+        self.pull_both(ana, bo, cy)
+
+    def test_one_name_for_two_tables_stops_git(self, ana, trio):
+        bo, _ = trio()
+        for vault in (ana, bo):
+            vault.create_table("twice")
+        before = tree(bo)
+        done = subprocess.run(
+            ["git", "pull", "-q", "--no-edit", "origin", "main"],
+            cwd=path_of(bo),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert 'two tables are called "twice"' in done.stderr
+        git(path_of(bo), "merge", "--abort")
+        assert tree(bo) == before
+        check_clean(path_of(bo))
+
+    def test_a_deletion_meets_a_new_version(self, ana, trio):
+        """Git sees no conflict: what is added and what is removed are different files."""
+        bo, _ = trio()
+        write(ana, [0])
+        bo.pull()
+        bo.delete_table("t")
+        write(ana, [1], version="new")
+        done = subprocess.run(
+            ["git", "pull", "-q", "--no-edit", "origin", "main"],
+            cwd=path_of(bo),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 1
+        assert "tables/t: it was deleted here and changed there" in done.stderr
+        git(path_of(bo), "merge", "--abort")
+        check_clean(path_of(bo))
+
+    def test_a_merge_that_was_settled_by_hand_is_finished(self, ana, trio):
+        ana.create_code_module("m", text="A = 0\n")
+        write(ana, [0])
+        bo, _ = trio()
+        write(bo, [1])
+        ana.create_code_module("m", text="A = 1\n")
+        bo.create_code_module("m", text="A = 2\n")
+        (path_of(bo) / "tables/t/base/notes.txt").write_text("mine\n", "utf-8")
+        git(path_of(bo), "add", "tables/t/base/notes.txt")
+        git(path_of(bo), "commit", "-qm", "notes")
+        write(ana, [2])
+        path = path_of(bo)
+        pulled = ["git", "pull", "-q", "--no-edit", "origin", "main"]
+        assert subprocess.run(pulled, cwd=path, capture_output=True, check=False).returncode == 1
+        (path / "code/m.py").write_text("A = 3\n", "utf-8")
+        git(path, "commit", "-qam", "settled")
+        bo = TableVault(path, BO)
+        assert bo.get_dataframe("t")[0]["n"].tolist() == [2]
+        assert bo.get_code_module_str("m") == "A = 3\n"
+        assert not (path / "tables/t/base/notes.txt").exists()
+        check_clean(path)
+
+    def test_operations_are_not_rebased(self, ana, trio):
+        bo, _ = trio()
+        write(bo, [1])
+        write(ana, [2])
+        before = tree(bo)
+        done = subprocess.run(
+            ["git", "pull", "-q", "--rebase", "origin", "main"],
+            cwd=path_of(bo),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode != 0
+        assert "cannot be rebased" in done.stderr
+        assert tree(bo) == before
+
+
+def standing(vault):
+    """Give the instances that stand, and whether they are active."""
+    return [(item.instance_id, item.active) for item in vault._vault.journal.index.standing()]
