@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tablevault.cli import (
+    care,
     completion,
     files,
     instances,
@@ -27,6 +28,7 @@ def commands() -> dict[str, Command]:
         processes,
         reading,
         past,
+        care,
         completion,
     )
     return {command.name: command for family in families for command in family.COMMANDS}

@@ -48,6 +48,16 @@ class Drawing:
         self.value = value
 
 
+class Text:
+    """Text for a person, and what it says for ``--json``."""
+
+    __slots__ = ("text", "value")
+
+    def __init__(self, text: str, value: object) -> None:
+        self.text = text
+        self.value = value
+
+
 def show(value: object, stream: TextIO, *, as_json: bool) -> None:
     """Print `value` as its kind, the stream and the wish for JSON ask for."""
     if value is None:
@@ -61,6 +71,8 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
             from tablevault import render
 
             _print(render.printed(value.draw(), stream), stream)
+    elif isinstance(value, Text):
+        _print(_json(value.value) if as_json else value.text, stream)
     elif as_json or isinstance(value, Mapping | list | tuple):
         _print(_json(value), stream)
     else:

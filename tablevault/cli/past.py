@@ -6,9 +6,9 @@ import argparse
 import time
 
 from tablevault import operations, queries
-from tablevault.cli.command import JSON, PROCESS_ID, Command, option, positional
+from tablevault.cli.command import JSON, PROCESS_ID, Command, option, positional, switch
 from tablevault.cli.mistakes import UsageError
-from tablevault.cli.output import Listing
+from tablevault.cli.output import Drawing, Listing
 from tablevault.cli.place import Place
 
 _FIELDS = (
@@ -56,6 +56,61 @@ def _undo(place: Place, given: argparse.Namespace) -> object:
     return operations.undo.undo(place.vault(), given.undone_process_id, process_id=given.process_id)
 
 
+def _diff(place: Place, given: argparse.Namespace) -> object:
+    """Tell what changed between two instances."""
+    vault = place.read()
+    instance = given.instance_id or str(
+        queries.resolve.latest_or_error(vault, vault.snapshot(), given.table_name, "").instance_id
+    )
+    found = queries.diff.diff(vault, given.table_name, instance, given.other_instance_id)
+    return Drawing(draw=lambda: found, value=_as_json(found) if given.json else None)
+
+
+def _as_json(found: queries.diff.InstanceDiff) -> dict[str, object]:
+    """Give a difference for a program."""
+    facts: dict[str, object] = {
+        name: getattr(found, name)
+        for name in (
+            "table_name",
+            "old_id",
+            "new_id",
+            "primary_key",
+            "columns_added",
+            "columns_removed",
+            "columns_changed",
+            "is_reordered",
+            "description",
+            "builders",
+            "code",
+            "dependencies_added",
+            "dependencies_removed",
+            "artifacts",
+        )
+    }
+    for name in ("added", "removed", "changed"):
+        frame = getattr(found, name).reset_index()
+        facts[name] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return facts
+
+
+def _lineage(place: Place, given: argparse.Namespace) -> object:
+    """Tell what instances were made from, and what was made from them."""
+    found = queries.lineage.lineage(place.read(), given.table_name, given.instance_id)
+    if given.mermaid:
+        return found.to_mermaid()
+    if given.openlineage:
+        return found.to_openlineage()
+    value = None
+    if given.json:
+        from dataclasses import asdict
+
+        value = {
+            "nodes": [asdict(node) for node in found.nodes],
+            "edges": [asdict(edge) for edge in found.edges],
+        }
+    return Drawing(draw=lambda: found, value=value)
+
+
 COMMANDS = (
     Command(
         name="log",
@@ -65,6 +120,33 @@ COMMANDS = (
             positional("table_name", "operations on this table only", "table", default=""),
             option("instance-id", "operations that made this instance", "instance"),
             option("limit", "so many at the most", default=None, type=int),
+            JSON,
+        ),
+    ),
+    Command(
+        name="diff",
+        summary="tell what changed from one instance of a table to another",
+        run=_diff,
+        arguments=(
+            positional("table_name", "the table", "table"),
+            positional(
+                "instance_id", "the instance, by default the latest", "instance", default=""
+            ),
+            positional(
+                "other_instance_id", "the one before, by default of its version", default=""
+            ),
+            JSON,
+        ),
+    ),
+    Command(
+        name="lineage",
+        summary="tell what instances were made from, and what was made from them",
+        run=_lineage,
+        arguments=(
+            positional("table_name", "the table", "table"),
+            positional("instance_id", "the instance, by default all", "instance", default=""),
+            switch("mermaid", "print a Mermaid flowchart"),
+            switch("openlineage", "print OpenLineage events"),
             JSON,
         ),
     ),

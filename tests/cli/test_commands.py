@@ -265,3 +265,40 @@ def test_two_vaults_share_by_commands(made, run, tmp_path, monkeypatch):
     assert made.get_code_module_str("m") == "A = 1"
     assert run("pull", "nope")[0] == 1
     assert run("remote", "x")[0] == 2
+
+
+def test_differences_and_lineage(made, run):
+    run("create-instance", "t", "--copy")
+    Path("code/m.py").write_text(CODE.replace("2 * n", "3 * n"), encoding="utf-8")
+    assert run("execute-instance", "t")[0] == 0
+    code, out, err = run("diff", "t")
+    assert code == 0, err
+    assert "3 * n" in out
+    found = json.loads(run("diff", "t", "--json")[1])
+    assert [cell["new"] for cell in found["changed"]] == [3, 6]
+    run("create-table", "u")
+    run("create-instance", "u", "--external-edit")
+    Path("../u.csv").write_text("a\n1\n", encoding="utf-8")
+    run("write-instance", "u", "--csv", "../u.csv", "--dependency", "t")
+    assert ids(made)[-1] in run("lineage", "u")[1]
+    assert run("lineage", "u", "--mermaid")[1].startswith("flowchart")
+    assert json.loads(run("lineage", "u", "--openlineage")[1])
+    edges = json.loads(run("lineage", "u", "--json")[1])["edges"]
+    assert [ids(made)[-1], ids(made, "u")[-1]] in [
+        [edge["source_id"], edge["instance_id"]] for edge in edges
+    ]
+
+
+def test_a_damaged_vault_is_told_and_mended(made, run):
+    assert run("verify")[:2] == (0, "")
+    git(Path.cwd(), "tag", "-d", git(Path.cwd(), "tag").split()[0])
+    code, out, _ = run("verify", "--json")
+    assert (code, len(json.loads(out))) == (1, 1)
+    assert run("verify", "--repair")[0] == 0
+    assert run("verify", "--no-data")[:2] == (0, "")
+    code, out, err = run("gc", "--dry-run", "--json")
+    assert code == 0, err
+    assert json.loads(out)
+    assert run("gc", "--grace-days", "0")[0] == 0
+    assert run("gc", "--grace-days", "-1")[0] == 2
+    check_clean(Path.cwd())
