@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -43,7 +44,7 @@ importlib.import_module(sys.argv[2]).main()
 
 def check_interpreter() -> None:
     """Raise TVProcessError where no interpreter can be started."""
-    if not sys.executable:
+    if not sys.executable or getattr(sys, "frozen", False):
         raise TVProcessError(
             "There is no Python interpreter to run a process in the background: this program "
             "embeds its own.",
@@ -154,12 +155,16 @@ def _spawn(
 ) -> int:
     """Start the interpreter, give it its order, and return what it will answer through."""
     entry, order = task
-    heard, answer = os.pipe()
+    heard, written = os.pipe()
+    # Where standard input or output is closed, numbers below 3 are free, but mean these.
+    answer, lent = (
+        fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3) for each in (written, lock.descriptor)
+    )
     try:
         given = {
             "process_id": record.process_id,
             "record": journal.files.path_of(record.process_id),
-            "lock": lock.descriptor,
+            "lock": lent,
             "answer": answer,
             "order": dict(order),
         }
@@ -172,7 +177,8 @@ def _spawn(
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(lock.descriptor, answer),
+                pass_fds=(lent, answer),
+                start_new_session=True,
             ) as started,
         ):
             assert started.stdin is not None
@@ -182,7 +188,8 @@ def _spawn(
         os.close(heard)
         raise
     finally:
-        os.close(answer)
+        for each in (written, answer, lent):
+            os.close(each)
     return heard
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 
@@ -30,19 +31,23 @@ def halt(journal: Journal, record: Record, wait_s: float) -> None:
         A function that it runs in this interpreter does not return within `wait_s` seconds: the
         process ends as soon as it does. Or nobody is proven to run it, though somebody does.
     """
-    running = [
-        each
-        for each in (*descendants(journal.files, record.process_id), record)
-        if journal.files.is_alive(each.process_id)
-    ]
-    asked = {each.process_id: cancel_of(journal.state, each.process_id) for each in running}
-    here = {process_id: cancel for process_id, cancel in asked.items() if cancel is not None}
-    for cancel in here.values():
-        cancel.ask()
-    for each in running:
-        if each.process_id not in here:
-            _end_elsewhere(journal, each)
-    _wait(journal, record, here, wait_s)
+    while running := _running(journal, record):
+        here: dict[ProcessId, Cancel] = {}
+        # From above: nobody is left who would go on when what it waits for was ended.
+        for each in running:
+            cancel = _cancel_of(journal, each)
+            if cancel is None:
+                _end_elsewhere(journal, each)
+            else:
+                cancel.ask()
+                here[each.process_id] = cancel
+        _wait(journal, record, here, wait_s)
+
+
+def _running(journal: Journal, record: Record) -> list[Record]:
+    """List the processes that run, this one and those that were started within it."""
+    family = (record, *descendants(journal.files, record.process_id)[::-1])
+    return [each for each in family if journal.files.is_alive(each.process_id)]
 
 
 def take_down(journal: Journal, process_id: ProcessId) -> bool:
@@ -60,9 +65,23 @@ def take_down(journal: Journal, process_id: ProcessId) -> bool:
         if target is None or roll_forward(journal, target):
             return False
         for record in (*descendants(journal.files, process_id), target):
+            if journal.files.is_alive(record.process_id):
+                continue  # begun a moment ago: nobody's child any more
             if record is target or not roll_forward(journal, record):
                 roll_back(journal, record.failed(TVProcessError(STOPPED), time.time()))
     return True
+
+
+def _cancel_of(journal: Journal, record: Record) -> Cancel | None:
+    """Find a process that runs in this interpreter, also one that has begun this very moment."""
+    deadline = time.monotonic() + _LOOK_S
+    while (found := cancel_of(journal.state, record.process_id)) is None:
+        if record.pid != os.getpid() or time.monotonic() > deadline:
+            break
+        if not journal.files.is_alive(record.process_id):
+            break
+        time.sleep(_POLL_S)
+    return found
 
 
 def _wait(journal: Journal, record: Record, here: dict[ProcessId, Cancel], wait_s: float) -> None:

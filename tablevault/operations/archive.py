@@ -12,8 +12,8 @@ from tablevault.errors import TVArgumentError
 from tablevault.history.layout import configure, reset_config
 from tablevault.vault import absolute, is_vault, refuse_unless_vault, remove_tree
 
-_LOCAL = ("incomplete", "processes", "tmp")
-"""State of running processes of this machine: not part of what is archived."""
+_LOCAL = ("incomplete", "logs", "processes", "tmp")
+"""State of processes of this machine: not part of what is archived."""
 
 
 def archive_path(path: Path) -> Path:

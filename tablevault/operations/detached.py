@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
+from types import TracebackType
 from typing import cast
 
 from tablevault.journal.background import Handed, accept
@@ -16,17 +18,40 @@ from tablevault.vault import Vault
 def main() -> None:
     """Go on with the process that was handed over; what is printed is kept in its log.
 
-    What a function raises is printed with its traceback, as in any program.
+    What a function raises is printed with its traceback, as in any program, and before the
+    process ends or is paused: who sees that finds it there.
     """
     handed = accept()
+    told = _Told()
     try:
         _say(f"process {handed.process_id} runs in operating system process {os.getpid()}")
-        perform_handed(_vault(handed), handed)
-        _say("ended")
+        perform_handed(_vault(handed), handed, told)
     except BaseException as error:
         handed.failed(error)
-        _say("failed")
-        raise
+        if not told.is_told:
+            raise
+        sys.exit(1)
+
+
+class _Told:
+    """Tells in the log how the work ended."""
+
+    is_told = False
+
+    def __enter__(self) -> None:
+        """Begin; that was told already."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Tell that the work is done, or what ended it."""
+        if error is not None:
+            traceback.print_exception(error)
+        _say("ended" if error is None else "failed")
+        self.is_told = True
 
 
 def _vault(handed: Handed) -> Vault:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -89,18 +90,18 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
     actor = vault.actor(process_id)
     if request.arguments.get("background"):
         return _start(vault, request, actor)
-    return _perform(vault, request, actor, lambda: None)
+    return _perform(vault, request, actor, lambda: None, nullcontext())
 
 
-def perform_handed(vault: Vault, handed: Handed) -> None:
-    """Execute the instance for which this interpreter was started."""
+def perform_handed(vault: Vault, handed: Handed, told: AbstractContextManager[None]) -> None:
+    """Execute the instance for which this interpreter was started, the work within `told`."""
     record = vault.journal.files.read(handed.process_id)
     if record is None:
         raise TVProcessError(
             f'The record of process "{handed.process_id}" is gone.', process=handed.process_id
         )
     actor = replace(vault.actor(handed.process_id), lock=handed.lock)
-    _perform(vault, record.request, actor, handed.ready)
+    _perform(vault, record.request, actor, handed.ready, told)
 
 
 def _start(vault: Vault, request: Request, actor: Actor) -> ProcessId:
@@ -144,13 +145,19 @@ def _setup(vault: Vault, request: Request, actor: Actor) -> Setup:
     return setup
 
 
-def _perform(vault: Vault, request: Request, actor: Actor, ready: Callable[[], None]) -> ProcessId:
+def _perform(
+    vault: Vault,
+    request: Request,
+    actor: Actor,
+    ready: Callable[[], None],
+    told: AbstractContextManager[None],
+) -> ProcessId:
     """Execute in this interpreter; `ready` is called before the first function is."""
     temp = TempRef(table=request.text("table_name"), version=request.text("version"))
     table, fixed = temp.table, fixed_by(vault, actor.process_id)
     forced = request.flag("force_execute")
     setup = _setup(vault, request, actor)
-    with running(vault.journal, request, actor, setup) as operation:
+    with running(vault.journal, request, actor, setup) as operation, told:
         draft = operation.drafted(temp)
         main = operation.snapshot()
         branch = Snapshot(vault.journal.repository, draft.commit)

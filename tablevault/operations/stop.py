@@ -84,13 +84,16 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
             f"Stop that one: stop_process({record.parent!r}).",
             process=target,
         )
-    if not force and files.is_alive(target):
-        raise TVProcessError(
-            f'Process "{target}" runs just now, in operating system process {record.pid}.',
-            "Wait until it ends, or pass force=True.",
-            process=target,
-            pid=record.pid,
-        )
+    for each in () if force else (record, *descendants(files, target)):
+        if files.is_alive(each.process_id):
+            within = "" if each is record else f', which was started within "{target}",'
+            raise TVProcessError(
+                f'Process "{each.process_id}"{within} runs just now, in operating system process '
+                f"{each.pid}.",
+                "Wait until it ends, or pass force=True.",
+                process=each.process_id,
+                pid=each.pid,
+            )
     return record
 
 

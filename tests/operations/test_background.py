@@ -202,6 +202,22 @@ def test_a_script_may_end_at_once(slow, vault_path, go, tmp_path, finish, python
     check_done(vault, vault_path, process_id)
 
 
+def test_a_program_whose_input_and_output_are_closed_may_start_it(
+    slow, vault_path, go, tmp_path
+) -> None:
+    vault = slow()
+    command = 'exec "$0" -c "$1" "$2" "$3" <&- >&- 2>&-'
+    script = SCRIPT.replace("print(", "open(sys.argv[2] + '/id', 'w').write(")
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable, script, vault_path, tmp_path],
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    go.touch()
+    check_done(vault, vault_path, (tmp_path / "id").read_text())
+
+
 def test_what_lies_in_the_current_folder_is_not_run(slow, vault_path, go, tmp_path) -> None:
     vault = slow()
     (tmp_path / "json.py").write_text("raise SystemExit('not the json of Python')")

@@ -456,6 +456,42 @@ def test_a_process_within_another_cannot_be_stopped_alone(paused, vault_path, be
     check_stopped(vault, vault_path)
 
 
+def test_what_runs_within_it_in_another_program_is_stopped_too(
+    vault, vault_path, go, waits, python
+) -> None:
+    child = (
+        "import sys; from tablevault import TableVault; "
+        f"TableVault({str(vault_path)!r}, 'C', parent_id=sys.argv[1])"
+        ".execute_instance('u', process_id='child')"
+    )
+    start = (
+        "import pandas as pd\nimport subprocess, sys\n\n\ndef start(mine):\n"
+        f"    subprocess.run([sys.executable, '-c', {child!r}, mine])\n"
+        "    return pd.DataFrame({'n': [1]})\n"
+    )
+    vault.create_code_module("slow", text=CODE.format(go=str(go), there="pass"))
+    vault.create_code_module("start", text=start)
+    vault.create_table("u")
+    vault.create_instance("u", builders={"u_index": INDEX, "rows": ROWS})
+    vault.create_table("t")
+    index = INDEX.replace("slow", "start").replace(": make", ": start")
+    index = index.replace("{count: 10}", "{mine: ~PROCESS_ID~}")
+    vault.create_instance("t", builders={"t_index": index})
+    process = python(EXECUTE, vault_path, "p")
+    waits()
+    active = vault.get_active_processes()
+    assert (active["child"].parent_id, active["child"].is_running) == ("p", True)
+    with pytest.raises(TVArgumentError, match='runs within process "p"'):
+        vault.stop_process("child", force=True)
+    vault.stop_process("p", force=True)
+    assert process.wait() == -signal.SIGTERM
+    assert vault.get_active_processes() == {}
+    assert vault.get_process_completion("child")
+    assert not go.exists()
+    assert vault.get_dataframe("u", "TEMP_base")[0]["square"].count() == 4
+    check_clean(vault_path)
+
+
 @pytest.fixture
 def begin_child():
     """Leave the record of a process that died within another one."""
@@ -468,6 +504,19 @@ def begin_child():
         return "child"
 
     return begin
+
+
+def test_what_runs_within_a_paused_process_is_ended_by_force_only(
+    paused, vault_path, begin_child
+) -> None:
+    vault = paused()
+    child = begin_child(vault, "p")
+    with vault._vault.journal.files.lock_of(child):
+        with pytest.raises(TVProcessError, match='"child", which was started within "p", runs'):
+            vault.stop_process("p")
+        assert set(vault.get_active_processes()) == {"p", "child"}
+    vault.stop_process("p")
+    check_stopped(vault, vault_path)
 
 
 def test_an_orphan_can_be_stopped(paused, vault_path, begin_child) -> None:
