@@ -212,6 +212,17 @@ class Index:
         )
         return rows[0] if rows else None
 
+    def ended(self, process_ids: Iterable[str]) -> set[str]:
+        """Keep of processes those that ended with a commit, on ``main`` or on a branch."""
+        found: set[str] = set()
+        with_temps = True
+        for process_id in process_ids:
+            # One look at the branches serves all.
+            if self._processes("process_id", process_id, with_temps=with_temps):
+                found.add(process_id)
+            with_temps = False
+        return found
+
     def objects_of(self, instance_id: InstanceId) -> set[ObjectId]:
         """List the objects of an instance: its dataframe and its artifacts."""
         rows = self._query("SELECT oid FROM objects WHERE instance_id = ?", (instance_id,))

@@ -55,9 +55,14 @@ def recover(journal: Journal) -> None:
     """
     if any(True for _ in journal.files.every()):
         with journal.files.mutex():
-            for record in list(journal.files.every()):
-                if not journal.files.is_alive(record.process_id):
-                    roll_forward(journal, record)
+            dead = {
+                record.process_id: record
+                for record in journal.files.every()
+                if not journal.files.is_alive(record.process_id)
+            }
+            ended = journal.index.ended(dead)
+            for record in [each for each in dead.values() if each.process_id in ended]:
+                roll_forward(journal, record)
     if journal.files.strays():
         with journal.files.mutex():
             journal.files.sweep()
