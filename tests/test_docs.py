@@ -18,7 +18,9 @@ Ids, times and hashes may differ, and a line ``...`` in an output stands for any
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import io
 import os
 import platform
@@ -124,12 +126,27 @@ def run_console(block: Block) -> Iterator[Printed]:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            env={**os.environ, "GIT_PAGER": "cat"},
+            env={**os.environ, "GIT_PAGER": "cat", **command_of_this_checkout()},
         )
         start, end = found.span("said")
         yield Printed(
             found["command"], found["said"], done.stdout, block.start + start, block.start + end
         )
+
+
+@functools.cache
+def command_of_this_checkout() -> dict[str, str]:
+    """Let the pages call the command, whether or not it is installed."""
+    folder = Path(tempfile.mkdtemp(prefix="tablevault-docs-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    command = folder / "tablevault"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m tablevault "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    return {
+        "PATH": f"{folder}{os.pathsep}{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "80",
+    }
 
 
 def plain(text: str) -> list[str]:

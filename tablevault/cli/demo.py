@@ -107,7 +107,7 @@ def make(place: Place, path: str) -> str:
     }
     _execute(vault, "reviews", changed)
     _execute(vault, "moods", _BUILDERS["moods"])
-    return _AFTER.format(path=vault.path)
+    return _AFTER.format(path=path)
 
 
 def _execute(vault: Vault, table: str, builders: dict[str, str]) -> None:

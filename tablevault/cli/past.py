@@ -1,12 +1,12 @@
-"""Commands on what was done: log, undo."""
+"""Commands on what was done: log, diff, lineage."""
 
 from __future__ import annotations
 
 import argparse
 import time
 
-from tablevault import operations, queries
-from tablevault.cli.command import JSON, PROCESS_ID, Command, option, positional, switch
+from tablevault import queries
+from tablevault.cli.command import JSON, Command, option, positional, switch
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Drawing, Listing
 from tablevault.cli.place import Place
@@ -49,11 +49,6 @@ def _log(place: Place, given: argparse.Namespace) -> object:
         value=[{name: getattr(entry, name) for name in _FIELDS} for entry in entries],
         if_empty="Nothing was done.",
     )
-
-
-def _undo(place: Place, given: argparse.Namespace) -> object:
-    """Take one operation back."""
-    return operations.undo.undo(place.vault(), given.undone_process_id, process_id=given.process_id)
 
 
 def _diff(place: Place, given: argparse.Namespace) -> object:
@@ -149,11 +144,5 @@ COMMANDS = (
             switch("openlineage", "print OpenLineage events"),
             JSON,
         ),
-    ),
-    Command(
-        name="undo",
-        summary="take one operation back, by a new commit",
-        run=_undo,
-        arguments=(positional("undone_process_id", "its process id, as log shows it"), PROCESS_ID),
     ),
 )

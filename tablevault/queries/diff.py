@@ -126,7 +126,10 @@ class InstanceDiff:
             for name, text in texts.items():
                 yield render.Marked("~", f"{kind} {name}")
                 for line in text.splitlines()[2:]:
-                    yield render.Marked(f"  {line[:1]}", line[1:])
+                    is_place = line.startswith("@@")
+                    yield render.Marked(
+                        *(("  ", line) if is_place else (f"  {line[:1]}", line[1:]))
+                    )
         sources = [(mark, f"{table}/{instance}") for mark, table, instance in _sources(self)]
         yield from _changes("dependency", sources)
         marks = {"added": "+", "removed": "-", "changed": "~"}
