@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NewType
+from typing import NewType, TypeGuard
 from urllib.parse import quote, unquote
 
 from tablevault.errors import TVArgumentError, TVTableError
@@ -245,22 +245,23 @@ def check_process_id(process_id: object) -> ProcessId:
         It is no text, is empty, or holds half of a character (a lone surrogate), which no file
         can carry.
     """
-    if not isinstance(process_id, str) or not process_id or not _is_utf8(process_id):
+    if not is_process_id(process_id):
         raise TVArgumentError(
             f"Process id {process_id!r} cannot be used.",
             "Use any text that is not empty, or leave it out.",
             process=ascii(process_id),
         )
-    return ProcessId(process_id)
+    return process_id
 
 
-def _is_utf8(text: str) -> bool:
-    """Tell whether a text can be written as UTF-8."""
+def is_process_id(process_id: object) -> TypeGuard[ProcessId]:
+    """Tell whether something can be the id of a process."""
+    if not isinstance(process_id, str):
+        return False
     try:
-        text.encode()
+        return bool(process_id.encode())
     except UnicodeEncodeError:
         return False
-    return True
 
 
 def new_process_id() -> ProcessId:

@@ -89,10 +89,25 @@ def taken_up(journal: Journal, request: Request, process_id: str) -> Request:
     Who calls an operation again with the id of a paused one goes on with that, whatever else
     is in the call.
     """
-    known = journal.files.read(ProcessId(process_id)) if process_id else None
+    known = journal.files.read(check_process_id(process_id)) if process_id else None
     if known is None or known.request.operation != request.operation:
         return request
     return known.request
+
+
+@contextmanager
+def refusing(journal: Journal, operation: str, actor: Actor) -> Iterator[None]:
+    """Remember a request with an id that is refused before anything has begun: the id is used."""
+    try:
+        yield
+    except TableVaultError as error:
+        if actor.process_id:
+            process_id = check_process_id(actor.process_id)
+            if journal.files.read(process_id) is None and not is_finished(journal, process_id):
+                request = Request(operation=operation, arguments={})
+                record = _new_record(request, actor, process_id, "")
+                journal.files.remember(record.failed(error, time.time()))
+        raise
 
 
 @contextmanager
@@ -112,7 +127,6 @@ def is_finished(journal: Journal, process_id: str) -> bool:
 
 def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
     """Make a new record, or take up the one that waits under this id."""
-    now = time.time()
     known = _known(journal, request, actor, process_id) if actor.process_id else None
     if known is None and actor.process_id and is_finished(journal, process_id):
         raise TVProcessError(
@@ -122,24 +136,30 @@ def _record_of(journal: Journal, request: Request, actor: Actor, process_id: Pro
         )
     parent = _parent(journal, actor)
     if known is None:
-        return Record(
-            process_id=process_id,
-            named=bool(actor.process_id),
-            request=request,
-            author=actor.author,
-            parent=parent,
-            started_at=now,
-            updated_at=now,
-            pid=os.getpid(),
-        )
+        return _new_record(request, actor, process_id, parent)
     return replace(
         known,
         author=actor.author,
         parent=parent or known.parent,
         pid=os.getpid(),
-        updated_at=now,
+        updated_at=time.time(),
         moves=(),
         error=("", ""),
+    )
+
+
+def _new_record(request: Request, actor: Actor, process_id: ProcessId, parent: str) -> Record:
+    """Make the record of a process that begins."""
+    now = time.time()
+    return Record(
+        process_id=process_id,
+        named=bool(actor.process_id),
+        request=request,
+        author=actor.author,
+        parent=parent,
+        started_at=now,
+        updated_at=now,
+        pid=os.getpid(),
     )
 
 

@@ -9,7 +9,7 @@ from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
-from tablevault.journal.beginning import taken_up
+from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import temp_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
@@ -30,18 +30,19 @@ def create_builder_file(
     process_id: str,
 ) -> ProcessId:
     """Write builders into a temporary instance; `sources` are copy_dir and text."""
-    copy_dir, text = sources
-    request = Request(
-        operation="create_builder_file",
-        arguments={
-            "table_name": table,
-            "builder_name": builder,
-            "version": version,
-            "copy_dir": copy_dir,
-            "text": text,
-        },
-    )
-    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+    with refusing(vault.journal, "create_builder_file", vault.actor(process_id)):
+        copy_dir, text = sources
+        request = Request(
+            operation="create_builder_file",
+            arguments={
+                "table_name": table,
+                "builder_name": builder,
+                "version": version,
+                "copy_dir": copy_dir,
+                "text": text,
+            },
+        )
+        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
 
 
 def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:

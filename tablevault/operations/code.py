@@ -10,7 +10,7 @@ from tablevault.history.change import Change
 from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put, Remove
-from tablevault.journal.beginning import taken_up
+from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import code_hold
 from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Request
@@ -27,11 +27,12 @@ def create_code_module(
     vault: Vault, module: str, *, copy_dir: str, text: str, process_id: str
 ) -> ProcessId:
     """Write code modules into the vault."""
-    request = Request(
-        operation="create_code_module",
-        arguments={"module_name": module, "copy_dir": copy_dir, "text": text},
-    )
-    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+    with refusing(vault.journal, "create_code_module", vault.actor(process_id)):
+        request = Request(
+            operation="create_code_module",
+            arguments={"module_name": module, "copy_dir": copy_dir, "text": text},
+        )
+        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
 
 
 def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:

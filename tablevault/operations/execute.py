@@ -18,7 +18,7 @@ from tablevault.history.documents import BuilderRun
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.background import Handed, check_interpreter, launch
-from tablevault.journal.beginning import Actor, Setup, begin, taken_up
+from tablevault.journal.beginning import Actor, Setup, begin, refusing, taken_up
 from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Request
@@ -70,19 +70,20 @@ def execute_instance(
     background: bool = False,
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
-    request = Request(
-        operation="execute_instance",
-        arguments={
-            "table_name": table,
-            "version": check_version(version),
-            "force_execute": force_execute,
-            "background": background,
-        },
-    )
-    request = taken_up(vault.journal, request, process_id)
-    if background:
-        request = replace(request, arguments={**request.arguments, "background": True})
-    return perform(vault, request, process_id)
+    with refusing(vault.journal, "execute_instance", vault.actor(process_id)):
+        request = Request(
+            operation="execute_instance",
+            arguments={
+                "table_name": table,
+                "version": check_version(version),
+                "force_execute": force_execute,
+                "background": background,
+            },
+        )
+        request = taken_up(vault.journal, request, process_id)
+        if background:
+            request = replace(request, arguments={**request.arguments, "background": True})
+        return perform(vault, request, process_id)
 
 
 def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:

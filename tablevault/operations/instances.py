@@ -11,7 +11,7 @@ from tablevault.history.documents import InstanceDocument, timestamp
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
-from tablevault.journal.beginning import taken_up
+from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import instance_hold, temp_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
@@ -70,28 +70,29 @@ def create_instance(
     vault: Vault, wanted: NewInstance, builders: Builders, *, process_id: str
 ) -> ProcessId:
     """Make a temporary instance; one of the same version is replaced."""
-    version = check_version(wanted.version)
-    if wanted.external_edit and builders:
-        raise TVArgumentError(
-            "An instance with external_edit=True has no builders.",
-            "Leave out builders, or leave out external_edit.",
-            table=wanted.table,
+    with refusing(vault.journal, "create_instance", vault.actor(process_id)):
+        version = check_version(wanted.version)
+        if wanted.external_edit and builders:
+            raise TVArgumentError(
+                "An instance with external_edit=True has no builders.",
+                "Leave out builders, or leave out external_edit.",
+                table=wanted.table,
+            )
+        texts = gather_builders(wanted.table, builders)
+        request = Request(
+            operation="create_instance",
+            arguments={
+                "table_name": wanted.table,
+                "version": version,
+                "origin_id": wanted.origin_id,
+                "origin_table": wanted.origin_table,
+                "external_edit": wanted.external_edit,
+                "copy": wanted.copy,
+                "builders": dict(texts),
+                "description": wanted.description,
+            },
         )
-    texts = gather_builders(wanted.table, builders)
-    request = Request(
-        operation="create_instance",
-        arguments={
-            "table_name": wanted.table,
-            "version": version,
-            "origin_id": wanted.origin_id,
-            "origin_table": wanted.origin_table,
-            "external_edit": wanted.external_edit,
-            "copy": wanted.copy,
-            "builders": dict(texts),
-            "description": wanted.description,
-        },
-    )
-    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
 
 
 def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:

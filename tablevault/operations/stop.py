@@ -8,12 +8,12 @@ from typing import cast
 
 from tablevault.errors import TVArgumentError, TVProcessError
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.beginning import taken_up
+from tablevault.journal.beginning import is_finished, taken_up
 from tablevault.journal.locks import descendants
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Record, Request
 from tablevault.journal.stopping import halt, take_down
-from tablevault.names import InstanceId, ProcessId, TempRef
+from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
 from tablevault.operations.materialize import Result, materialize
 from tablevault.queries.partial import run_of_process, run_of_temp
 from tablevault.queries.resolve import temp_or_none
@@ -40,7 +40,8 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
     up ends the process, if that is not done, and makes the instance.
     """
     target = ProcessId(request.text("to_stop_process_id"))
-    actor = replace(vault.actor(process_id), takes_over=target)
+    # What is no text is nobody's id, and refused below.
+    actor = replace(vault.actor(process_id), takes_over=target if is_process_id(target) else "")
 
     def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
         known = vault.journal.files.read(ProcessId(process_id)) if process_id else None
@@ -69,7 +70,7 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
 def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
     """Find the process that is to be stopped; refuse what cannot be."""
     files = vault.journal.files
-    record = files.read(target)
+    record = files.read(target) if is_process_id(target) else None
     if record is None:
         raise _unknown(vault, target)
     if record.request.operation == _OPERATION:
@@ -104,11 +105,11 @@ def _has_happened(vault: Vault, target: ProcessId) -> bool:
 
 def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:
     """Make the error for a process that is not there to be stopped."""
-    journal = vault.journal
-    if journal.index.process(target) is not None or journal.files.remembers(target):
+    if is_process_id(target) and is_finished(vault.journal, target):
         text = f'Process "{target}" has ended.'
     else:
-        text = f'There is no process "{target}".'
+        shown = target if is_process_id(target) else ascii(target)
+        text = f'There is no process "{shown}".'
     return TVProcessError(
         text, "get_active_processes() gives those that there are.", process=target
     )

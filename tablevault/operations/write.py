@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, cast
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.beginning import taken_up
+from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Request
 from tablevault.names import InstanceId, ProcessId, check_version
@@ -31,18 +31,19 @@ def write_instance(
     process_id: str,
 ) -> ProcessId:
     """Materialise `frame` as an instance; `options` are dependencies and dtypes."""
-    dependencies, dtypes = options
-    label = check_version(version)
-    request = Request(
-        operation="write_instance",
-        arguments={
-            "table_name": table,
-            "version": label,
-            "dependencies": [[pair[0], pair[1]] for pair in _pairs(dependencies)],
-            "dtypes": {str(key): str(value) for key, value in (dtypes or {}).items()},
-        },
-    )
-    return perform(vault, frame, taken_up(vault.journal, request, process_id), process_id)
+    with refusing(vault.journal, "write_instance", vault.actor(process_id)):
+        dependencies, dtypes = options
+        label = check_version(version)
+        request = Request(
+            operation="write_instance",
+            arguments={
+                "table_name": table,
+                "version": label,
+                "dependencies": [[pair[0], pair[1]] for pair in _pairs(dependencies)],
+                "dtypes": {str(key): str(value) for key, value in (dtypes or {}).items()},
+            },
+        )
+        return perform(vault, frame, taken_up(vault.journal, request, process_id), process_id)
 
 
 def perform(vault: Vault, frame: pd.DataFrame, request: Request, process_id: str) -> ProcessId:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from tablevault.journal.record import Record
+from tablevault.names import is_process_id
 from tablevault.queries.partial import run_of_process
 from tablevault.vault import Vault
 
@@ -83,6 +84,6 @@ def active(vault: Vault) -> dict[str, ActiveProcess]:
 def is_complete(vault: Vault, process_id: str) -> bool:
     """Tell whether a process ended, in whatever way."""
     journal = vault.journal
-    if not process_id or journal.files.read(process_id) is not None:  # type: ignore[arg-type]  # any text may be asked for
+    if not is_process_id(process_id) or journal.files.read(process_id) is not None:
         return False
     return journal.index.process(process_id) is not None or journal.files.remembers(process_id)
