@@ -88,6 +88,14 @@ class TableVault:
             restart=restart,
         )
 
+    def __repr__(self) -> str:
+        """Say which vault this is."""
+        return queries.overview.text(self._vault)
+
+    def _repr_html_(self) -> str:
+        """Show tables and their latest instances in a notebook."""
+        return queries.overview.html(self._vault)
+
     # -- tables -------------------------------------------------------------------------------
 
     def create_table(

@@ -148,3 +148,20 @@ def marked_html(lines: Iterable[Marked]) -> str:
         rows.append(f'<span style="color: {colour}">{text}</span>')
     body = "\n".join(rows)
     return f'<pre style="line-height: 1.25">{body}</pre>'
+
+
+def table_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Draw rows of text as an HTML table with a caption."""
+    from html import escape
+
+    def cells(kind: str, texts: Sequence[str]) -> str:
+        inner = "".join(
+            f'<{kind} style="text-align: left">{escape(text)}</{kind}>' for text in texts
+        )
+        return f"<tr>{inner}</tr>"
+
+    body = "".join(cells("td", row) for row in rows)
+    return (
+        f"<table><caption>{escape(caption)}</caption>"
+        f"<thead>{cells('th', columns)}</thead><tbody>{body}</tbody></table>"
+    )

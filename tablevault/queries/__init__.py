@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         log as log,
     )
     from tablevault.queries import (
+        overview as overview,
+    )
+    from tablevault.queries import (
         processes as processes,
     )
     from tablevault.queries import (
