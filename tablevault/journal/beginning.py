@@ -96,15 +96,16 @@ def taken_up(journal: Journal, request: Request, process_id: str) -> Request:
 
 
 @contextmanager
-def refusing(journal: Journal, operation: str, actor: Actor) -> Iterator[None]:
-    """Remember a request with an id that is refused before anything has begun: the id is used."""
+def refusing(journal: Journal, actor: Actor, operation: str, **arguments: object) -> Iterator[None]:
+    """Remember what is refused before anything has begun: its id, if it has one, is used."""
     try:
         yield
     except TableVaultError as error:
         if actor.process_id:
             process_id = check_process_id(actor.process_id)
             if journal.files.read(process_id) is None and not is_finished(journal, process_id):
-                request = Request(operation=operation, arguments={})
+                texts = {key: str(value) for key, value in arguments.items()}
+                request = Request(operation=operation, arguments=texts)
                 record = _new_record(request, actor, process_id, "")
                 journal.files.remember(record.failed(error, time.time()))
         raise

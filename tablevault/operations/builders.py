@@ -30,7 +30,13 @@ def create_builder_file(
     process_id: str,
 ) -> ProcessId:
     """Write builders into a temporary instance; `sources` are copy_dir and text."""
-    with refusing(vault.journal, "create_builder_file", vault.actor(process_id)):
+    with refusing(
+        vault.journal,
+        vault.actor(process_id),
+        "create_builder_file",
+        table_name=table,
+        version=version,
+    ):
         copy_dir, text = sources
         request = Request(
             operation="create_builder_file",

@@ -27,7 +27,7 @@ def create_code_module(
     vault: Vault, module: str, *, copy_dir: str, text: str, process_id: str
 ) -> ProcessId:
     """Write code modules into the vault."""
-    with refusing(vault.journal, "create_code_module", vault.actor(process_id)):
+    with refusing(vault.journal, vault.actor(process_id), "create_code_module"):
         request = Request(
             operation="create_code_module",
             arguments={"module_name": module, "copy_dir": copy_dir, "text": text},

@@ -70,7 +70,13 @@ def execute_instance(
     background: bool = False,
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
-    with refusing(vault.journal, "execute_instance", vault.actor(process_id)):
+    with refusing(
+        vault.journal,
+        vault.actor(process_id),
+        "execute_instance",
+        table_name=table,
+        version=version,
+    ):
         request = Request(
             operation="execute_instance",
             arguments={

@@ -70,7 +70,13 @@ def create_instance(
     vault: Vault, wanted: NewInstance, builders: Builders, *, process_id: str
 ) -> ProcessId:
     """Make a temporary instance; one of the same version is replaced."""
-    with refusing(vault.journal, "create_instance", vault.actor(process_id)):
+    with refusing(
+        vault.journal,
+        vault.actor(process_id),
+        "create_instance",
+        table_name=wanted.table,
+        version=wanted.version,
+    ):
         version = check_version(wanted.version)
         if wanted.external_edit and builders:
             raise TVArgumentError(

@@ -31,7 +31,9 @@ def write_instance(
     process_id: str,
 ) -> ProcessId:
     """Materialise `frame` as an instance; `options` are dependencies and dtypes."""
-    with refusing(vault.journal, "write_instance", vault.actor(process_id)):
+    with refusing(
+        vault.journal, vault.actor(process_id), "write_instance", table_name=table, version=version
+    ):
         dependencies, dtypes = options
         label = check_version(version)
         request = Request(

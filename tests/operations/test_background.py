@@ -292,6 +292,8 @@ def test_a_function_that_fails_pauses_or_ends_it_and_is_in_the_log(
     assert "AssertionError: not six" in log.read_text()
     if not process_id:
         assert vault.get_active_processes() == {}
+        last = vault.log("t").iloc[0]
+        assert (last["process_id"], last["error"]) == (found, "AssertionError: not six")
         check_clean(vault_path)
         return
     process = vault.get_active_processes()[found]

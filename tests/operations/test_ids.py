@@ -42,6 +42,9 @@ def test_what_is_refused_has_ended_and_its_id_is_used(vault: TableVault, vault_p
         assert not isinstance(refused.value, TVProcessError) or name == "stop_process"
         assert vault.get_process_completion(name), name
     assert vault.get_active_processes() == {}
+    told = vault.log("t").set_index("process_id")
+    assert told.loc["execute_instance", "version"] == "a/b"
+    assert told.loc["write_instance", "error"].startswith("TVArgumentError: ")
     again = TableVault(vault_path, "Ben")
     for name, act in REFUSED.items():
         with pytest.raises(TableVaultError):
