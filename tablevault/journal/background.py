@@ -88,8 +88,10 @@ def launch(
     lock.leave()
     with os.fdopen(heard, "rb") as answer:
         # Not readable in time: it is still at it, and tells no one but its log.
-        if select.select([answer], [], [], _SETUP_S)[0]:
-            said = answer.read()
+        waiting = select.poll()
+        waiting.register(answer, select.POLLIN)
+        if waiting.poll(_SETUP_S * 1000):
+            said = answer.readline()
             if not said:
                 raise _give_up(journal, record, log, "its interpreter ended before it had begun")
             _raise(json.loads(said), record.process_id, log)
@@ -118,7 +120,7 @@ class Handed:
     def _say(self, said: Mapping[str, Json]) -> None:
         """Answer; nobody listens any more after the first time, or when the caller has ended."""
         with contextlib.suppress(OSError):
-            os.write(self.answer, json.dumps(dict(said)).encode("ascii"))
+            os.write(self.answer, json.dumps(dict(said)).encode("ascii") + b"\n")
             os.close(self.answer)
 
 

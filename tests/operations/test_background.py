@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -216,6 +218,28 @@ def test_a_program_whose_input_and_output_are_closed_may_start_it(
     assert done.returncode == 0
     go.touch()
     check_done(vault, vault_path, (tmp_path / "id").read_text())
+
+
+def test_a_program_with_many_open_files_may_start_it_and_its_children_keep_nobody_waiting(
+    slow, vault, vault_path, go, tmp_path
+) -> None:
+    slow()
+    module = vault_path / "code/slow.py"
+    # At its import it leaves a copy of itself behind, which keeps all that is open.
+    stays = "import os, time\nif os.fork() == 0:\n    time.sleep(600)\n    os._exit(0)\n"
+    vault.create_code_module("slow", text=stays + module.read_text())
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 1200 if hard == resource.RLIM_INFINITY else min(hard, 1200)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], wanted), hard))
+    with contextlib.ExitStack() as opened:
+        opened.callback(resource.setrlimit, resource.RLIMIT_NOFILE, limits)
+        for _ in range(wanted - 150):
+            opened.enter_context(open(os.devnull))  # noqa: PTH123 - many, and at once
+        vault.execute_instance("t", process_id="p", background=True)
+    until(lambda: rows_of(vault, "p") == 4)
+    vault.stop_process("p", force=True)
+    check_clean(vault_path)
 
 
 def test_what_lies_in_the_current_folder_is_not_run(slow, vault_path, go, tmp_path) -> None:

@@ -146,6 +146,21 @@ def test_a_stop_that_died_ends_its_process_which_is_not_run(paused, vault_path, 
     check_clean(vault_path)
 
 
+def test_restarts_at_once_run_each_process_once(paused, vault_path, python, tmp_path) -> None:
+    paused("one", "two", "three")
+    ran = tmp_path / "ran"
+    (vault_path / "code/words.py").write_text(CODE % f"open({str(ran)!r}, 'a').write('x')")
+    script = "import sys; from tablevault import TableVault; TableVault(sys.argv[1], 'B', "
+    others = [python(f"{script}restart=True)", vault_path) for _ in range(2)]
+    for other in others:
+        assert (other.communicate()[1], other.returncode) == ("", 0)
+    again = TableVault(vault_path, "bob")
+    assert again.get_active_processes() == {}
+    assert ran.read_text() == "xxx"
+    assert all(len(again.get_table_instances(table)) == 1 for table in ("one", "two", "three"))
+    check_clean(vault_path)
+
+
 def test_a_restart_that_is_interrupted_is_interrupted(paused, vault_path) -> None:
     paused("one")
     (vault_path / "code/words.py").write_text(CODE % "raise KeyboardInterrupt")
