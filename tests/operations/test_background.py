@@ -168,6 +168,7 @@ def test_nothing_of_the_caller_is_kept_open(slow, vault_path, go, tmp_path) -> N
     with (tmp_path / "mine").open("w") as mine:
         os.set_inheritable(mine.fileno(), True)
         vault.execute_instance("t", process_id="p", background=True)
+    until(lambda: rows_of(vault, "p") == 4)
     pid = vault.get_active_processes()["p"].pid
     opened = {os.path.realpath(file) for file in Path(f"/proc/{pid}/fd").iterdir()}
     assert str(tmp_path / "mine") not in opened
