@@ -204,18 +204,24 @@ class _Merge:
     def _one_sided(self, base: _Table | None, table: _Table, *, deleted_by: Side) -> str:
         """Keep a table that is new, drop one that the other side deleted; "" when dropped."""
         if base is None:
-            return table.name
+            # Some who merged before may have settled it already.
+            is_gone = self._union is not None and self._union.is_gone(table.document.id)
+            if is_gone and deleted_by == "theirs":
+                self._removed.append(Remove(path=table_dir(table.name)))
+            return "" if is_gone else table.name
         if base.whole() != table.whole() and self._has_news(base, table):
-            path = table_dir(table.name)
+            # By the name that both knew: two tables may have got one name since.
+            path = table_dir(base.name)
             if self._resolve.get(path) != deleted_by:
                 here, there = (
                     ("deleted here", "changed there")
                     if deleted_by == "ours"
                     else ("changed here", "deleted there")
                 )
+                called = "" if table.name == base.name else f', where it is "{table.name}" now'
                 self._conflict(
                     path,
-                    f"it was {here} and {there}",
+                    f"it was {here} and {there}{called}",
                     f'A deletion cannot be taken back: pull(resolve={{"{path}": "{deleted_by}"}}) '
                     "accepts it. Save what you need of the table before.",
                     may_resolve=False,
@@ -246,7 +252,7 @@ class _Merge:
         document = self._merge_settings(base, ours, theirs, owner)
         taken: dict[str, _Table] = {}
         for version in sorted(ours.folders() | theirs.folders()):
-            side = self._standing(self._later(base, ours, theirs, version), version)
+            side = self._standing(ours, theirs, self._later(base, ours, theirs, version), version)
             if side is not None:
                 taken[version] = side
         if owner is not None and owner.tree(_ARTIFACTS):
@@ -298,19 +304,29 @@ class _Merge:
             return ours if mine else theirs
         return ours if _moment(ours, version) >= _moment(theirs, version) else theirs
 
-    def _standing(self, table: _Table | None, version: str) -> _Table | None:
-        """Replace an instance that the other side has deleted by the one before it."""
-        document = None if table is None else table.side.instance(table.name, version)
-        if table is None or document is None or self._union is None:
-            return table
-        if self._union.stands(document.id):
-            return table
-        found = self._union.latest(table.document.id, version)
+    def _standing(
+        self, ours: _Table, theirs: _Table, chosen: _Table | None, version: str
+    ) -> _Table | None:
+        """Take the latest instance that neither side has deleted, where one of them did delete.
+
+        It may stand on neither side: each shows one that the other has deleted, or the one that
+        was there before what the other has deleted is known there alone.
+        """
+        if self._union is None or ours.tree(version) == theirs.tree(version):
+            return chosen
+        shown = None if chosen is None else chosen.side.instance(chosen.name, version)
+        if shown is not None and not self._union.knows(shown.id):
+            return chosen  # made without operations, so history does not tell
+        found = self._union.latest(ours.document.id, version)
         if found is None:
             return None
-        side = Snapshot(table.side.repository, found.commit)
-        before = _Table(side=side, name=found.table_name, document=table.document)
-        return before if before.tree(version) else None
+        for side in (chosen, ours, theirs):
+            document = None if side is None else side.side.instance(side.name, version)
+            if document is not None and document.id == found.instance_id:
+                return side
+        snapshot = Snapshot(ours.side.repository, found.commit)
+        before = _Table(side=snapshot, name=found.table_name, document=ours.document)
+        return before if before.tree(version) else chosen
 
     def _end_all_but_one(self, base: _Table | None, ours: _Table, theirs: _Table) -> None:
         """Leave one instance active where both sides have made some of a table with side effects.

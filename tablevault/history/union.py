@@ -22,10 +22,13 @@ class Union:
     def __init__(self, repository: Repository, tips: tuple[CommitId, CommitId]) -> None:
         self._index = _Both(repository, tips)
 
-    def stands(self, instance_id: str) -> bool:
-        """Tell whether neither history has ended an instance; also when none knows it."""
-        found = self._index.instance(instance_id)
-        return found is None or not found.deleted_at
+    def knows(self, instance_id: str) -> bool:
+        """Tell whether an operation has made an instance, deleted or not."""
+        return self._index.instance(instance_id) is not None
+
+    def is_gone(self, table_id: TableId) -> bool:
+        """Tell whether a table was deleted."""
+        return self._index.table_deletion(table_id) is not None
 
     def latest(self, table_id: TableId, version: str) -> IndexedInstance | None:
         """Find the latest instance of a version that stands."""
