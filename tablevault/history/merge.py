@@ -386,19 +386,13 @@ class _Merge:
             here, there = ("deleted", "changed") if ours is None else ("changed", "deleted")
             problem = f"it was {here} here and {there} there"
         else:
-            merged = self._ours.repository.handle.merge_file_from_index(
-                None if base is None else _entry(path, base),
-                _entry(path, ours),
-                _entry(path, theirs),
-                use_deprecated=False,
-            )
-            if not isinstance(merged, str) and merged.automergeable:
-                mode = (ours if base is None or ours.mode != base.mode else theirs).mode
+            merged = _merge_lines(self._ours, base, ours, theirs)
+            if merged is not None:
                 self._result.edits.append(
                     Put(
                         path=path,
-                        data=merged.contents.encode("utf-8"),
-                        executable=mode == FileMode.BLOB_EXECUTABLE,
+                        data=self._ours.repository.read_blob(merged.id),
+                        executable=merged.mode == FileMode.BLOB_EXECUTABLE,
                     )
                 )
                 return
@@ -505,6 +499,21 @@ def _edit(path: str, file: _File | None) -> Edit:
     )
 
 
-def _entry(path: str, file: _File) -> pygit2.IndexEntry:
-    """Make what libgit2 merges."""
-    return pygit2.IndexEntry(path, pygit2.Oid(hex=file.id), file.mode)
+def _merge_lines(side: Snapshot, base: _File | None, ours: _File, theirs: _File) -> _File | None:
+    """Merge the lines of one file as git does; None when they conflict, or are no lines.
+
+    ``merge_file_from_index`` would give text, and fail where a file is no UTF-8 (pygit2 1.21).
+    """
+    handle = side.repository.handle
+    trees = []
+    for file in (base, ours, theirs):
+        builder = handle.TreeBuilder()
+        if file is not None:
+            builder.insert("file", pygit2.Oid(hex=file.id), file.mode)
+        trees.append(builder.write())
+    ancestor, mine, yours = (str(tree) for tree in trees)
+    index = handle.merge_trees(ancestor, mine, yours)
+    if index.conflicts is not None:
+        return None
+    entry = index["file"]
+    return _File(str(entry.id), FileMode(entry.mode))

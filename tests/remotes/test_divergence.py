@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault, clone_vault
+from tablevault.errors import TVRemoteError
 from tablevault.history.joining import merge_bases
 from tests.looking import check_clean, git
 
@@ -138,6 +139,27 @@ def test_what_both_have_merged_is_settled(ana, part):
     finish(ana, bo)
     assert ana.get_code_module_str("m") == "A = 2\n\n\n\nB = 2\n"
     assert ana.get_table_instances() == ["t"]
+
+
+def test_a_file_of_the_users_own_is_merged_by_lines(ana, part):
+    def keep(vault, data):
+        (path_of(vault) / "notes.txt").write_bytes(data)
+        git(path_of(vault), "add", "notes.txt")
+        git(path_of(vault), "commit", "-qm", "notes")
+
+    keep(ana, b"\xe9 a\n\n\n\n\nb\n")  # no UTF-8
+    bo = part()
+    keep(ana, b"\xe9 A\n\n\n\n\nb\n")
+    keep(bo, b"\xe9 a\n\n\n\n\nB\n")
+    finish(ana, bo)
+    assert (path_of(bo) / "notes.txt").read_bytes() == b"\xe9 A\n\n\n\n\nB\n"
+    keep(ana, b"\0\1")
+    keep(bo, b"\0\2")
+    with pytest.raises(TVRemoteError, match=r"notes.txt: both sides changed the same lines"):
+        bo.pull()
+    bo.pull(resolve={"notes.txt": "theirs"})
+    finish(ana, bo)
+    assert (path_of(bo) / "notes.txt").read_bytes() == b"\0\1"
 
 
 class TestPlainGit:
