@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tablevault import operations, queries, remotes
+from tablevault.arguments import checked, checked_class
 from tablevault.bars import Bars
 from tablevault.names import DEFAULT_VERSION, new_process_id
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tablevault.remotes.reports import PullReport, PushReport
 
 
+@checked_class
 class TableVault:
     """A vault of tables, kept in a git repository.
 
@@ -34,8 +36,8 @@ class TableVault:
     ----------
     db_dir : str or Path
         Folder of the vault. Made absolute at once, so a later ``chdir`` changes nothing.
-    author : str
-        Who works: the author of all commits, ``Name`` or ``Name <email>``.
+    author : str or None
+        Who works: the author of all commits, ``Name`` or ``Name <email>``; nobody when None.
     description : str, default ""
         Summary of a new vault; ignored when a vault is opened.
     create : bool, default False
@@ -64,7 +66,7 @@ class TableVault:
     def __init__(
         self,
         db_dir: str | os.PathLike[str],
-        author: str,
+        author: str | None,
         description: str = "",
         create: bool = False,
         restart: bool = False,
@@ -416,7 +418,12 @@ class TableVault:
     # -- code and builders --------------------------------------------------------------------
 
     def create_code_module(
-        self, module_name: str = "", copy_dir: str = "", process_id: str = "", *, text: str = ""
+        self,
+        module_name: str = "",
+        copy_dir: str | os.PathLike[str] = "",
+        process_id: str = "",
+        *,
+        text: str = "",
     ) -> str:
         """Write code modules, ``code/<module>.py``.
 
@@ -424,7 +431,7 @@ class TableVault:
         ----------
         module_name : str, default ""
             A Python identifier. May be empty when `copy_dir` is given.
-        copy_dir : str, default ""
+        copy_dir : str or Path, default ""
             A ``.py`` file, or a folder whose ``.py`` files are copied.
         process_id : str, default ""
             Id under which the operation is known; made up when empty.
@@ -475,7 +482,7 @@ class TableVault:
         table_name: str,
         builder_name: str = "",
         version: str = DEFAULT_VERSION,
-        copy_dir: str = "",
+        copy_dir: str | os.PathLike[str] = "",
         process_id: str = "",
         *,
         text: str = "",
@@ -490,7 +497,7 @@ class TableVault:
             Name of the builder, by default ``<table>_index``.
         version : str, default "base"
             Version of the temporary instance.
-        copy_dir : str, default ""
+        copy_dir : str or Path, default ""
             A ``.yaml`` file, or a folder whose ``.yaml`` files are copied.
         process_id : str, default ""
             Id under which the operation is known; made up when empty.
@@ -1214,6 +1221,7 @@ class TableVault:
         return operations.gc.collect(self._vault, grace_s=grace_s, dry_run=dry_run)
 
 
+@checked
 def clone_vault(
     url: str | os.PathLike[str],
     db_dir: str | os.PathLike[str],
@@ -1254,6 +1262,7 @@ def clone_vault(
     return TableVault(remotes.clone.clone(url, db_dir, author, Bars, data=data), author)
 
 
+@checked
 def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:
     """Write a vault into one file, ``<db_dir>.tar.xz``; the vault stays as it is.
 
@@ -1276,6 +1285,7 @@ def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:
     operations.archive.compress_vault(db_dir, preset)
 
 
+@checked
 def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
     """Restore the vault `db_dir` from ``<db_dir>.tar.xz``.
 
@@ -1289,6 +1299,7 @@ def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
     operations.archive.decompress_vault(db_dir)
 
 
+@checked
 def delete_vault(db_dir: str | os.PathLike[str]) -> None:
     """Remove a vault with everything in it.
 

@@ -38,7 +38,7 @@ def restart_processes(vault: Vault) -> None:
         warnings.warn(
             f"{len(failures)} processes could not be restarted: " + "; ".join(failures),
             RuntimeWarning,
-            stacklevel=4,
+            stacklevel=5,
         )
 
 

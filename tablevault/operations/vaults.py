@@ -37,14 +37,19 @@ class Options:
 
 
 def attach(
-    path: str | os.PathLike[str], author: str, options: Options, *, create: bool, restart: bool
+    path: str | os.PathLike[str],
+    author: str | None,
+    options: Options,
+    *,
+    create: bool,
+    restart: bool,
 ) -> Vault:
     """Open a vault, or make one; what :class:`tablevault.core.TableVault` does at first."""
     if options.verbose:
         _log_to_stderr()
     vault = Vault(
         path=absolute(path),
-        author=str(author or ""),
+        author=author or "",
         parent=options.parent,
         lock_timeout_s=options.lock_timeout_s,
         progress=options.progress,

@@ -1,0 +1,137 @@
+"""Arguments of public methods are compared with what their signatures promise."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import operator
+import os
+from collections.abc import Callable, Iterable, Mapping
+from typing import ParamSpec, TypeVar
+
+from tablevault.errors import TVArgumentError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C")
+
+_LONGEST_SHOWN = 60
+
+
+def checked(function: Callable[P, R]) -> Callable[P, R]:
+    """Wrap a function so that an argument of a wrong type is one clear error.
+
+    What is checked follows from the annotations. Those that are not in the table below are left
+    to the function: what a frame holds, say, is better told by who reads it.
+
+    Raises
+    ------
+    TVArgumentError
+        From the wrapped function: names the argument, its value, and what it has to be.
+    """
+    signature = inspect.signature(function)
+    known = {
+        name: kinds
+        for name, parameter in signature.parameters.items()
+        if (kinds := _kinds(str(parameter.annotation)))
+    }
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        # What does not fit the signature at all is a TypeError of Python's, as for any function.
+        for name, value in signature.bind(*args, **kwargs).arguments.items():
+            if name in known and not any(_CHECKS[kind](value) for kind in known[name]):
+                raise _refusal(function.__name__, name, value, known[name])
+        return function(*args, **kwargs)
+
+    return call
+
+
+def checked_class(kind: type[C]) -> type[C]:
+    """Wrap the constructor and all public methods of a class, as :func:`checked` does."""
+    for name, member in list(vars(kind).items()):
+        if inspect.isfunction(member) and (name == "__init__" or not name.startswith("_")):
+            setattr(kind, name, checked(member))
+    return kind
+
+
+def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) -> TVArgumentError:
+    """Say what an argument is and what it has to be."""
+    shown = repr(value)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = shown[:_LONGEST_SHOWN] + "..."
+    wanted = " or ".join(_WORDS[kind] for kind in kinds)
+    place = "" if function == "__init__" else f" of {function}"
+    return TVArgumentError(
+        f"Argument {name}{place} is {shown} ({type(value).__name__}).",
+        f"It has to be {wanted}.",
+        argument=name,
+    )
+
+
+def _kinds(annotation: str) -> tuple[str, ...]:
+    """Give the kinds that an annotation allows; none when one of them is unknown here."""
+    kinds = tuple(each.split("[")[0] for each in _alternatives(annotation))
+    return kinds if all(kind in _CHECKS for kind in kinds) else ()
+
+
+def _alternatives(annotation: str) -> list[str]:
+    """Split `annotation` at each ``|`` that is not within brackets."""
+    found, depth = [""], 0
+    for character in annotation:
+        depth += (character == "[") - (character == "]")
+        if character == "|" and depth == 0:
+            found.append("")
+        else:
+            found[-1] += character
+    return [each.strip() for each in found]
+
+
+def _is_flag(value: object) -> bool:
+    """Accept True and False, of NumPy too, and the numbers that equal them."""
+    return (
+        isinstance(value, bool) or (_is_whole(value) and value in (0, 1)) or _is_numpy_bool(value)
+    )
+
+
+def _is_numpy_bool(value: object) -> bool:
+    """Tell a bool of NumPy, which is not imported for it."""
+    return type(value).__module__ == "numpy" and type(value).__name__ in {"bool", "bool_"}
+
+
+def _is_whole(value: object) -> bool:
+    """Accept whole numbers, of NumPy too; a bool is none, where a number of rows is asked for."""
+    if isinstance(value, bool) or _is_numpy_bool(value):
+        return False
+    try:
+        operator.index(value)  # type: ignore[arg-type]  # that is what is tried
+    except TypeError:
+        return False
+    return True
+
+
+def _is_list(value: object) -> bool:
+    """Accept what has items, but not text, whose items are letters, nor a mapping."""
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
+
+
+_CHECKS: Mapping[str, Callable[[object], bool]] = {
+    "None": lambda value: value is None,
+    "str": lambda value: isinstance(value, str),
+    "bool": _is_flag,
+    "int": _is_whole,
+    "float": lambda value: isinstance(value, float) or _is_whole(value),
+    "os.PathLike": lambda value: isinstance(value, os.PathLike),
+    "Sequence": _is_list,
+    "Mapping": lambda value: isinstance(value, Mapping),
+}
+_WORDS = {
+    "None": "None",
+    "str": "text",
+    "bool": "True or False",
+    "int": "a whole number",
+    "float": "a number",
+    "os.PathLike": "a path",
+    "Sequence": "a list",
+    "Mapping": "a mapping",
+}

@@ -1,0 +1,151 @@
+"""Arguments of a wrong type are told at the door, and what looks like the right type passes."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tablevault import TableVault, core
+from tablevault.arguments import checked
+from tablevault.errors import TVArgumentError
+from tests.looking import check_clean, state_of
+
+METHODS = {
+    name: member
+    for name, member in vars(TableVault).items()
+    if inspect.isfunction(member) and not name.startswith("_")
+}
+FUNCTIONS = [core.clone_vault, core.compress_vault, core.decompress_vault, core.delete_vault]
+ARGUMENTS = [
+    (name, argument)
+    for name, member in METHODS.items()
+    for argument in inspect.signature(member).parameters
+    if (name, argument) != ("write_instance", "table_df") and argument != "self"
+]
+
+
+@pytest.fixture
+def table(vault: TableVault) -> TableVault:
+    """A vault with one table of two rows."""
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    vault.write_instance(pd.DataFrame({"a": [1, 2], "b": ["x", "y"]}), "t")
+    return vault
+
+
+def test_no_argument_of_a_public_method_takes_anything(table: TableVault, vault_path: Path) -> None:
+    before = state_of(vault_path)
+    for name, argument in ARGUMENTS:
+        method = getattr(table, name)
+        given = {
+            other: "t"
+            for other, parameter in inspect.signature(method).parameters.items()
+            if parameter.default is inspect.Parameter.empty
+        }
+        with pytest.raises(TVArgumentError, match=rf"^Argument {argument} of {name} is <obj"):
+            method(**{**given, argument: object()})
+    assert state_of(vault_path) == before
+    check_clean(vault_path)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_no_argument_of_a_public_function_takes_anything(function: object) -> None:
+    assert callable(function)
+    parameters = inspect.signature(function).parameters
+    for argument in parameters:
+        given = {
+            other: "t"
+            for other, parameter in parameters.items()
+            if parameter.default is inspect.Parameter.empty
+        }
+        with pytest.raises(TVArgumentError, match=f"^Argument {argument} of"):
+            function(**{**given, argument: object()})
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            {"rows": 1.5},
+            r"rows of get_dataframe is 1\.5 \(float\)\. It has to be a whole number or",
+        ),
+        ({"rows": "2"}, r"rows of get_dataframe is '2' \(str\)"),
+        ({"rows": True}, r"rows of get_dataframe is True \(bool\)"),
+        ({"rows": np.True_}, r"rows of get_dataframe is np\.True_ \(bool\)"),
+        ({"columns": "ab"}, r"columns of get_dataframe is 'ab' \(str\)\. It has to be a list or"),
+        ({"columns": b"ab"}, r"columns of get_dataframe is b'ab'"),
+        ({"columns": 5}, r"columns of get_dataframe is 5 \(int\)"),
+        ({"columns": {"a": "Int64"}}, r"columns of get_dataframe is \{'a': 'Int64'\} \(dict\)"),
+        ({"version": None}, r"version of get_dataframe is None \(NoneType\)\. It has to be text"),
+        ({"instance_id": 5}, r"instance_id of get_dataframe is 5 \(int\)"),
+        ({"active_only": "no"}, r"active_only of get_dataframe is 'no'.*True or False"),
+        ({"active_only": 2}, r"active_only of get_dataframe is 2"),
+        ({"version": ["x" * 1000]}, r"version of get_dataframe is \['x{58}\.\.\. \(list\)"),
+    ],
+)
+def test_an_argument_is_named_with_its_value(
+    table: TableVault, given: dict[str, object], said: str
+) -> None:
+    with pytest.raises(TVArgumentError, match=f"^Argument {said}") as caught:
+        table.get_dataframe("t", **given)  # type: ignore[arg-type]  # wrong on purpose
+    assert caught.value.argument == next(iter(given))
+    assert str(pickle.loads(pickle.dumps(caught.value))) == str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rows": np.int64(1)},
+        {"rows": 1, "columns": ("a", "b")},
+        {"rows": 1, "columns": pd.Index(["a", "b"])},
+        {"rows": 1, "columns": np.array(["a", "b"])},
+        {"rows": 1, "columns": {"a": 0, "b": 0}.keys()},
+        {"rows": 1, "active_only": 1, "successful_only": np.False_},
+        {"rows": 1, "version": np.str_("base")},
+    ],
+)
+def test_what_counts_as_the_type_passes(table: TableVault, given: dict[str, object]) -> None:
+    frame, _ = table.get_dataframe("t", **given)  # type: ignore[arg-type]  # that is what is asked
+    assert frame.to_numpy().tolist() == [[1, "x"]]
+
+
+def test_the_constructor_is_checked_too(tmp_path: Path) -> None:
+    with pytest.raises(TVArgumentError, match=r"^Argument db_dir is 5 \(int\)\. .*text or a path"):
+        TableVault(5, "Ana")  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(TVArgumentError, match=r"^Argument author is 5"):
+        TableVault(tmp_path / "v", 5, create=True)  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(TVArgumentError, match=r"^Argument lock_timeout is 'long'"):
+        TableVault(tmp_path / "v", "Ana", lock_timeout="long")  # type: ignore[arg-type]  # so
+    assert list(tmp_path.iterdir()) == []
+    assert TableVault(tmp_path / "v", None, create=True).get_table_instances() == []
+
+
+def test_what_does_not_fit_the_signature_stays_a_type_error(table: TableVault) -> None:
+    with pytest.raises(TypeError, match="unexpected keyword argument 'row'"):
+        table.get_dataframe("t", row=1)  # type: ignore[call-arg]  # wrong on purpose
+    with pytest.raises(TypeError, match="missing a required argument: 'table_name'"):
+        table.get_dataframe()  # type: ignore[call-arg]  # wrong on purpose
+
+
+def test_signature_and_documentation_stay() -> None:
+    parameter = inspect.signature(TableVault.get_dataframe).parameters["rows"]
+    assert (parameter.default, parameter.annotation) == (None, "int | None")
+    assert (TableVault.get_dataframe.__doc__ or "").startswith("Read")
+
+
+def test_annotations_that_are_not_known_are_not_checked() -> None:
+    @checked
+    def call(a: dict[str, int] | None, b, c: str) -> str:  # type: ignore[no-untyped-def]
+        return f"{a}{b}{c}"
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert call(object, object, "c").endswith("c")
+    with pytest.raises(TVArgumentError):
+        call(None, None, 1)
