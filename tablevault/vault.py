@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import stat
 from collections.abc import Callable
@@ -130,10 +131,30 @@ def refuse_unless_vault(path: Path) -> None:
             path=str(path),
         )
     if not is_vault(path):
+        _refuse_unborn(path)
         what = "folder" if path.is_dir() else "file"
         raise TVArgumentError(
             f'The {what} "{path}" is no vault.',
             "Open the folder that holds vault.yaml, or pass create=True with a new folder.",
+            path=str(path),
+        )
+
+
+def _refuse_unborn(path: Path) -> None:
+    """Tell what to do about a clone by plain git that has checked out another branch than main."""
+    from tablevault.errors import TVFileError
+    from tablevault.history.repository import Repository
+
+    if not (path / ".git").is_dir():
+        return
+    try:
+        found = Repository(path).tip("refs/remotes/origin/main")
+    except TVFileError:
+        return
+    if found is not None:
+        raise TVArgumentError(
+            f'In the clone "{path}" branch "main" is not checked out.',
+            f"Check it out, and open it then: git -C {shlex.quote(str(path))} checkout main",
             path=str(path),
         )
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import pygit2
-from pygit2.enums import FileMode
+from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.history.repository import Repository
 from tablevault.history.strangers import new_commits
 from tablevault.names import TABLES_DIR, CommitId, is_lfs_path
 from tablevault.objects.pointer import LONGEST_POINTER, Pointer, decode_pointer
+
+_FILES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 
 
 def pointers_of(
@@ -18,7 +20,7 @@ def pointers_of(
 ) -> dict[Pointer, str]:
     """Give the pointers that commits name which are reached from `tips` and not from `known`.
 
-    Each tree is looked at once, so the cost is that of what changed.
+    Looked at is where each commit differs from its parents, so the cost is that of what changed.
 
     Returns
     -------
@@ -27,38 +29,27 @@ def pointers_of(
     """
     handle = repository.handle
     found: dict[Pointer, str] = {}
-    seen: set[tuple[str, str]] = set()
+    seen: set[str] = set()
     for commit in new_commits(repository, tips, known):
-        tree = commit.tree
-        if TABLES_DIR in tree:
-            entry = tree[TABLES_DIR]
-            if isinstance(entry, pygit2.Tree):
-                _collect(handle, entry, f"{TABLES_DIR}/", seen, found)
-    return found
-
-
-def _collect(
-    handle: pygit2.Repository,
-    tree: pygit2.Tree,
-    path: str,
-    seen: set[tuple[str, str]],
-    found: dict[Pointer, str],
-) -> None:
-    """Look through one tree."""
-    # The same tree at another path may be something else: what is a pointer is told by the path.
-    key = (str(tree.id), path if path.count("/") < 3 else "")  # noqa: PLR2004 - tables/<t>/<v>
-    if key in seen:
-        return
-    seen.add(key)
-    for entry in tree:
-        inner = f"{path}{entry.name}"
-        if entry.filemode == FileMode.TREE:
-            child = handle[entry.id]
-            if isinstance(child, pygit2.Tree):
-                _collect(handle, child, f"{inner}/", seen, found)
-        elif is_lfs_path(inner):
-            blob = handle[entry.id]
+        for path, oid in _changed(commit):
+            if oid in seen or not path.startswith(f"{TABLES_DIR}/") or not is_lfs_path(path):
+                continue
+            seen.add(oid)
+            blob = handle[oid]
             if isinstance(blob, pygit2.Blob) and blob.size < LONGEST_POINTER:
                 pointer = decode_pointer(blob.data)
                 if pointer is not None and pointer.size:
-                    found.setdefault(pointer, inner)
+                    found.setdefault(pointer, path)
+    return found
+
+
+def _changed(commit: pygit2.Commit) -> Iterator[tuple[str, str]]:
+    """Give path and blob of the files of a commit that none of its parents has."""
+    parents = [parent.tree for parent in commit.parents]
+    tree = commit.tree
+    diff = parents[0].diff_to_tree(tree) if parents else tree.diff_to_tree(swap=True)
+    for delta in diff.deltas:
+        path, oid = delta.new_file.path, str(delta.new_file.id)
+        is_file = delta.status != DeltaStatus.DELETED and delta.new_file.mode in _FILES
+        if is_file and not any(path in each and str(each[path].id) == oid for each in parents[1:]):
+            yield path, oid

@@ -31,7 +31,14 @@ class Said:
     err: bytes = field(repr=False)
 
 
-def run(command: list[str], folder: Path, *, text: str = "", shown: bool = False) -> Said:
+def run(
+    command: list[str],
+    folder: Path,
+    *,
+    text: str = "",
+    shown: bool = False,
+    is_transfer: bool = False,
+) -> Said:
     """Run a program in `folder` and give it `text` to read.
 
     Without a terminal it gets a session of its own, so that it cannot reach the terminal from
@@ -42,6 +49,8 @@ def run(command: list[str], folder: Path, *, text: str = "", shown: bool = False
     ----------
     shown : bool, default False
         Its errors are meant for the person at the terminal, if there is one.
+    is_transfer : bool, default False
+        It moves data: it may take as long as it needs, and say as much as it wants.
 
     Raises
     ------
@@ -49,8 +58,11 @@ def run(command: list[str], folder: Path, *, text: str = "", shown: bool = False
         There is no such program.
     """
     person = is_terminal()
-    wait_s = _WITH_A_PERSON_S if person else _ALONE_S
+    wait_s = None if is_transfer else _WITH_A_PERSON_S if person else _ALONE_S
+    longest = -1 if is_transfer else _LONGEST
     variables = environment() if person else {**environment(), "GIT_TERMINAL_PROMPT": "0"}
+    if is_transfer:
+        variables["LC_ALL"] = "C"  # what went wrong is told by the words
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         try:
             process = subprocess.Popen(
@@ -80,7 +92,7 @@ def run(command: list[str], folder: Path, *, text: str = "", shown: bool = False
                 raise
         out.seek(0)
         err.seek(0)
-        return Said(code=code, out=out.read(_LONGEST), err=err.read(_LONGEST))
+        return Said(code=code, out=out.read(longest), err=err.read(longest))
 
 
 def is_terminal() -> bool:

@@ -76,7 +76,7 @@ def fetch_main(vault: Vault, remote: str) -> CommitId:
             "Push to it first, from the vault that it is to hold.",
             remote=remote,
         )
-    heads = [ref for ref in there if ref == MAIN or temp_of_ref(ref) is not None]
+    heads = (MAIN, "refs/heads/temp/*")
     fetch_refs(vault.path, remote, [f"+{ref}:{tracking_ref(remote, ref)}" for ref in heads])
     found = vault.journal.repository.tip(tracking_ref(remote, MAIN))
     assert found is not None

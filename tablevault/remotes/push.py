@@ -1,60 +1,97 @@
-"""push: objects first, then ``main``, then what is derived from it."""
+"""push: objects first, then ``main`` together with what is derived from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from urllib.parse import unquote
 
-from tablevault.errors import TVFileError, TVRemoteError
+from tablevault.errors import TVFileError, TVOutcomeUnknownError, TVRemoteError
 from tablevault.history.pointers import pointers_of
-from tablevault.history.remotes import read_settings
+from tablevault.history.remotes import find_repository, read_settings
+from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.strangers import new_commits
 from tablevault.history.tags import expected_tags
 from tablevault.names import MAIN, CommitId, temp_of_ref
 from tablevault.objects.pointer import Pointer
-from tablevault.remotes.refs import fetch_refs, is_name, list_refs, push_refs, tracking_ref
+from tablevault.remotes.endpoint import LocalPlace, classify
+from tablevault.remotes.refs import (
+    fetch_refs,
+    is_name,
+    list_refs,
+    point_head_to_main,
+    push_refs,
+    tracking_ref,
+)
 from tablevault.remotes.reports import NO_TRANSFER, PushReport
 from tablevault.remotes.tally import TransferReport
 from tablevault.remotes.transfer import send
 from tablevault.remotes.transport import find_remote, open_transport
 from tablevault.vault import Vault
 
-_TEMPS = "refs/heads/temp/"
+_HEADS = "refs/heads/"
 _TAGS = "refs/tags/"
 
 
 def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     """Bring a remote up to date with this vault.
 
-    Killed at any moment, the remote is as it was before, or has objects that nothing names yet.
+    Objects go first, then all refs together, each only if it still is where it was seen. Killed at
+    any moment, the remote is as it was before, but may have objects that nothing names yet.
 
     Raises
     ------
     TVRemoteError
         There is no such remote, it cannot be reached, holds something else, or has news.
+    TVOutcomeUnknownError
+        The connection was lost at the last step, and the remote cannot be asked what it did.
     """
-    find_remote(read_settings(vault.path), remote, vault.path)
+    address = find_remote(read_settings(vault.path), remote, vault.path).push_url
     repository = vault.journal.repository
     main = repository.main()
     there = list_refs(vault.path, remote)
     known = _known(vault, remote, there, main)
     wanted = _wanted(vault, main, temp=temp)
-    moved = {ref: commit for ref, commit in wanted.items() if there.get(ref) != commit}
+    _refuse_other_temps(vault, remote, there, wanted)
+    moves = [
+        RefMove(ref=ref, old=there.get(ref), new=commit)
+        for ref, commit in wanted.items()
+        if there.get(ref) != commit
+    ]
     # Only what is derived is removed there, and only what this vault has seen there.
-    gone = [ref for ref in there if ref not in wanted and _is_stale(vault, ref, there[ref])]
-    if not moved and not gone:
+    moves += [
+        RefMove(ref=ref, old=commit, new=None)
+        for ref, commit in there.items()
+        if ref not in wanted and _is_stale(vault, ref, commit, main)
+    ]
+    if not moves:
         return PushReport(remote=remote, commits=0, refs=(), objects=NO_TRANSFER)
-    branches = [commit for ref, commit in moved.items() if not ref.startswith(_TAGS)]
+    branches = [move.new for move in moves if move.new and not move.ref.startswith(_TAGS)]
     commits = sum(1 for _ in new_commits(repository, branches, known)) if branches else 0
     objects = send_objects(vault, remote, branches, known) if branches else NO_TRANSFER
-    leading = [f"{commit}:{ref}" for ref, commit in moved.items() if ref == MAIN]
-    temps = [f"+{commit}:{ref}" for ref, commit in moved.items() if ref.startswith(_TEMPS)]
-    tags = [f"+{commit}:{ref}" for ref, commit in moved.items() if ref.startswith(_TAGS)]
-    for specs in (leading, temps, tags, [f":{ref}" for ref in gone]):
-        if specs:
-            push_refs(vault.path, remote, specs)
-    return PushReport(remote=remote, commits=commits, refs=(*moved, *gone), objects=objects)
+    _move_there(vault, remote, moves)
+    place = classify(address, vault.path)
+    if isinstance(place, LocalPlace) and not any(ref.startswith(_HEADS) for ref in there):
+        point_head_to_main(find_repository(place.path).git_dir)
+    refs = tuple(move.ref for move in moves)
+    return PushReport(remote=remote, commits=commits, refs=refs, objects=objects)
+
+
+def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> None:
+    """Move refs of the remote; ask what it did when the connection is lost meanwhile."""
+    try:
+        push_refs(vault.path, remote, moves)
+    except TVOutcomeUnknownError as unknown:
+        try:
+            there = list_refs(vault.path, remote)
+        except TVRemoteError:
+            raise unknown from None
+        if any(there.get(move.ref) != move.new for move in moves):
+            raise TVRemoteError(
+                f"{unknown.message} The remote has not taken everything.",
+                "Push again.",
+                remote=remote,
+            ) from unknown
 
 
 def _known(vault: Vault, remote: str, there: dict[str, CommitId], main: CommitId) -> list[CommitId]:
@@ -62,7 +99,7 @@ def _known(vault: Vault, remote: str, there: dict[str, CommitId], main: CommitId
     repository = vault.journal.repository
     tip = there.get(MAIN)
     if tip is None:
-        others = [ref for ref in there if ref.startswith("refs/heads/")]
+        others = [ref for ref in there if ref.startswith(_HEADS)]
         if others:
             raise TVRemoteError(
                 f'Remote "{remote}" holds something, but no vault: it has '
@@ -110,8 +147,36 @@ def _wanted(vault: Vault, main: CommitId, *, temp: bool) -> dict[str, CommitId]:
     return wanted | expected_tags(vault.journal.index, Snapshot(repository, main))
 
 
-def _is_stale(vault: Vault, ref: str, commit: CommitId) -> bool:
-    """Tell whether a ref of the remote is the tag of an instance that is deleted or renamed."""
+def _refuse_other_temps(
+    vault: Vault, remote: str, there: Mapping[str, CommitId], wanted: Mapping[str, CommitId]
+) -> None:
+    """Refuse to put a temporary instance in the place of one that somebody else works on."""
+    repository = vault.journal.repository
+    for ref, commit in wanted.items():
+        temp, tip = temp_of_ref(ref), there.get(ref)
+        if temp is None or tip is None:
+            continue
+        if not any(repository.is_ancestor(tip, ours) for ours in (commit, wanted[MAIN])):
+            raise TVRemoteError(
+                f'Remote "{remote}" has another temporary instance of table "{temp.table}", '
+                f'version "{temp.version}", that does not go on from yours: nothing was pushed.',
+                "Leave yours out: push(temp=False). Or ask who made it, and remove it there: "
+                f"git push {remote} :{ref}",
+                remote=remote,
+                table=temp.table,
+                version=temp.version,
+            )
+
+
+def _is_stale(vault: Vault, ref: str, commit: CommitId, main: CommitId) -> bool:
+    """Tell whether a ref of the remote is a leftover.
+
+    That is the tag of an instance that is deleted or renamed, or a temporary instance that is
+    materialised or deleted, so that its branch is part of ``main``.
+    """
+    repository = vault.journal.repository
+    if temp_of_ref(ref) is not None:
+        return repository.is_ancestor(commit, main) and repository.tip(ref) is None
     instance_id = unquote(ref.rpartition("/")[2])
     if not ref.startswith(_TAGS):
         return False

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tablevault.errors import TVRemoteError
+from tablevault.errors import TVOutcomeUnknownError, TVRemoteError
 from tablevault.history.program import run_git
-from tablevault.names import CommitId
+from tablevault.history.repository import RefMove
+from tablevault.names import MAIN, CommitId
+from tablevault.remotes.asking import run
 
 # Nothing that stands in the vault is run, and what comes is checked as it is unpacked.
 _SAFE = (
@@ -30,6 +33,18 @@ _SAFE = (
 _LISTED = re.compile(r"([0-9a-f]{40})\t(\S+)")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _MOST_REFS = 500
+# What git says when it was refused, or got no further than asking which refs there are.
+_BEFORE = (
+    "rejected",
+    "Could not read from remote repository",
+    "does not appear to be a git repository",
+    "unable to access",
+    "Authentication failed",
+    "could not read Username",
+    "could not read Password",
+    "does not support --atomic push",
+    "not found",
+)
 
 
 def is_name(remote: str) -> bool:
@@ -56,38 +71,66 @@ def fetch_refs(folder: Path, remote: str, specs: Sequence[str]) -> None:
     _git(folder, [*command, *specs], remote)
 
 
-def push_refs(folder: Path, remote: str, specs: Sequence[str]) -> None:
-    """Move refs of a remote; those of one call all together, or none of them.
+def push_refs(folder: Path, remote: str, moves: Sequence[RefMove]) -> None:
+    """Move refs of a remote, if they still are where they were seen: all together, or none.
+
+    Where there are hundreds, the first ones go first.
 
     Raises
     ------
     TVRemoteError
-        Somebody else was faster, or the remote refuses.
+        Somebody else was faster, or the remote refuses, or is not reached. Nothing has moved.
+    TVOutcomeUnknownError
+        The connection was lost before the remote said whether it has moved them.
     """
-    for start in range(0, len(specs), _MOST_REFS):
-        some = specs[start : start + _MOST_REFS]
-        command = ["push", "--quiet", "--atomic", "--no-verify", "--no-follow-tags", "--", remote]
-        _git(folder, [*command, *some], remote)
+    for start in range(0, len(moves), _MOST_REFS):
+        some = moves[start : start + _MOST_REFS]
+        command = ["push", "--quiet", "--atomic", "--no-verify", "--no-follow-tags"]
+        command += [f"--force-with-lease={move.ref}:{move.old or ''}" for move in some]
+        specs = [f"{move.new or ''}:{move.ref}" for move in some]
+        _git(folder, [*command, "--", remote, *specs], remote)
+
+
+def point_head_to_main(git_dir: Path) -> None:
+    """Let a clone of a bare repository on this machine, which was empty, check out ``main``.
+
+    ``git init --bare`` names the branch that its user's configuration says, mostly ``master``.
+    """
+    with contextlib.suppress(TVRemoteError):  # it may belong to somebody else
+        place = ["--git-dir", str(git_dir)]
+        if run_git([*place, "rev-parse", "--is-bare-repository"]).strip() == b"true":
+            run_git([*place, "symbolic-ref", "HEAD", MAIN])
 
 
 def _git(folder: Path, command: Sequence[str], remote: str) -> str:
     """Run git for a remote; what it says of a failure is told in our words where we know them."""
-    try:
-        return run_git([*_SAFE, *command], folder).decode("utf-8", "replace")
-    except TVRemoteError as error:
-        said = str(error.message)
-        raise TVRemoteError(*_explained(said, command[0], remote), remote=remote) from error
+    said = run(["git", *_SAFE, *command], folder, is_transfer=True)
+    if said.code == 0:
+        return said.out.decode("utf-8", "replace")
+    lines = said.err.decode("utf-8", "replace").splitlines()
+    # What hooks over there say is not git's word.
+    told = "\n".join(line for line in lines if not line.startswith("remote: ")) or "\n".join(lines)
+    if command[0] == "push" and not any(each in told for each in _BEFORE):
+        raise TVOutcomeUnknownError(
+            f'The connection to remote "{remote}" was lost: {_reason(told)}',
+            "It may have taken what was sent, or not: push again to be sure.",
+            remote=remote,
+        )
+    raise TVRemoteError(*_explained(told, remote), remote=remote)
 
 
-def _explained(said: str, verb: str, remote: str) -> tuple[str, str]:
-    """Say what went wrong, and what to do."""
-    told = said.partition("failed: ")[2] or said
+def _reason(told: str) -> str:
+    """Give what git said, in one line, without its advice."""
     lines = [
         line.strip()
         for line in told.splitlines()
         if line.strip() and not line.startswith(("hint:", "To ", "remote: "))
     ]
-    reason = " ".join(lines)[:1000]
+    return (" ".join(lines)[:1000] or "it said nothing").rstrip(".") + "."
+
+
+def _explained(told: str, remote: str) -> tuple[str, str]:
+    """Say what went wrong, and what to do."""
     if "non-fast-forward" in told or "fetch first" in told or "stale info" in told:
         return (
             f'Remote "{remote}" has what this vault has not: nothing was pushed.',
@@ -99,13 +142,8 @@ def _explained(said: str, verb: str, remote: str) -> tuple[str, str]:
             "Push to a bare repository (`git init --bare`), or pull from over there.",
         )
     if "rejected" in told:
-        return f'Remote "{remote}" refuses: {reason}', "Ask who runs it."
-    if verb == "push" and ("hung up" in told or "unexpected disconnect" in told):
-        return (
-            f'The connection to remote "{remote}" was lost: {reason}',
-            "It may have taken what was sent, or not: push again to be sure.",
-        )
+        return f'Remote "{remote}" refuses: {_reason(told)}', "Ask who runs it."
     return (
-        f'Remote "{remote}" cannot be reached: {reason}',
+        f'Remote "{remote}" cannot be reached: {_reason(told)}',
         "Check the address with `git remote -v`, the network, and whether you may read it.",
     )
