@@ -1119,7 +1119,8 @@ class TableVault:
         """Take over what a remote has, and merge it with what was done here.
 
         Instances of both sides are kept, the later one is the latest. A table's settings are
-        merged field by field, code by text. Temporary instances are not touched.
+        merged field by field, code by text. Temporary instances stay. Other processes may go on,
+        but for those that work on a table which is renamed or deleted there: these end first.
 
         Parameters
         ----------
@@ -1141,6 +1142,8 @@ class TableVault:
             There is no such remote, it cannot be reached, holds no vault or another one, or what
             no vault holds; or both sides changed the same, then the text names each conflict and
             the way out. Nothing has changed here.
+        TVLockError
+            A process works on a table that is renamed or deleted there, or is paused on it.
         """
         return remotes.pull.pull(self._vault, remote, data=data, resolve=resolve)
 

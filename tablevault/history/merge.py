@@ -53,6 +53,8 @@ class Merged:
     conflicts: list[Conflict] = field(default_factory=list)
     renames: dict[str, str] = field(default_factory=dict)
     """Tables of ours that have another name now."""
+    gone: list[str] = field(default_factory=list)
+    """Tables of ours that the other side has deleted."""
     superseded: list[InstanceId] = field(default_factory=list)
     """Instances that are inactive, since a later one of the other side took their place."""
 
@@ -180,7 +182,8 @@ class _Merge:
         bases = {} if self._base is None else _tables(self._base)
         ours, theirs = _tables(self._ours), _tables(self._theirs)
         names: dict[str, str] = {}
-        gone = _gone(ours, theirs, bases)
+        gone = list(_gone(ours, theirs, bases))
+        self._result.gone.extend(table.name for table in gone)
         self._removed.extend(Remove(path=table_dir(table.name)) for table in gone)
         for table_id in sorted({*ours, *theirs}):
             base, our, their = (side.get(table_id) for side in (bases, ours, theirs))
@@ -207,6 +210,7 @@ class _Merge:
             # Some who merged before may have settled it already.
             is_gone = self._union is not None and self._union.is_gone(table.document.id)
             if is_gone and deleted_by == "theirs":
+                self._result.gone.append(table.name)
                 self._removed.append(Remove(path=table_dir(table.name)))
             return "" if is_gone else table.name
         if base.whole() != table.whole() and self._has_news(base, table):
