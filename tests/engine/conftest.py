@@ -12,6 +12,7 @@ from tablevault.engine.plan import make_plan
 from tablevault.engine.run import run
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId
+from tests.engine.reference_table import CONFIG, EVENTS, PEOPLE
 
 
 class MemoryInputs:
@@ -42,35 +43,6 @@ class MemoryInputs:
 
 def instance(version, number=0):
     return f"{version}_{1700000000 + number}_00000000-0000-4000-8000-{number:012d}"
-
-
-PEOPLE = {
-    "id": pd.array([1, 2, 3, 4], dtype="Int64"),
-    "name": pd.array(["Ann", "Bob", "O'Hara", "123"], dtype="string"),
-    "age": pd.array([30, 25, 41, 30], dtype="Int64"),
-    "city": pd.array(["Paris", "Rome", "Paris", "New York"], dtype="string"),
-    "flag": pd.array([True, False, True, False], dtype="boolean"),
-    "score": pd.array([1.5, 2.5, None, 4.0], dtype="Float64"),
-    "a-b": pd.array([5, 6, 7, 8], dtype="Int64"),
-    "full name": pd.array(["x", "y", "z", "w"], dtype="string"),
-}
-CONFIG = {
-    "model": "gpt",
-    "limit": "3",
-    "col": "name",
-    "tab": "people",
-    "digits": "007",
-    "lst": "[1, 2]",
-}
-EVENTS = {
-    "ts": pd.array(
-        ["2023-01-01T00:00:00", "2023-01-01T12:00:00", "2023-02-01T00:00:00"], dtype="string"
-    ),
-    "amt": pd.array([1.5, 2.5, 3.5], dtype="Float64"),
-    "cat": pd.Categorical(["x", "y", "x"]),
-    "nul": pd.array([None, "b", "c"], dtype="string"),
-    "big": pd.array([10, 20, 30], dtype="Int64"),
-}
 
 
 def example_tables():
