@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.documents import InstanceDocument, TableDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot, decode_text
 from tablevault.names import (
     CODE_DIR,
+    TableId,
     builder_path,
     check_version,
     code_path,
@@ -120,7 +123,7 @@ def _describe_instance(
                 instance=instance_id,
             )
         temp = find_temp_by_id(vault, snapshot, table, instance_id)
-        return _instance_fields(temp.document)
+        return _instance_fields(vault, snapshot, temp.document)
     found = vault.journal.index.instance(instance_id)
     if found is None:
         if table:
@@ -130,7 +133,7 @@ def _describe_instance(
             "get_table_instances(table_name) lists them.",
             instance=instance_id,
         )
-    fields = _instance_fields(instance_document(vault, found))
+    fields = _instance_fields(vault, snapshot, instance_document(vault, found))
     return {**fields, **_standing(found)}
 
 
@@ -142,18 +145,21 @@ def _standing(found: IndexedInstance) -> Description:
     return fields
 
 
-def _instance_fields(document: InstanceDocument) -> Description:
+def _instance_fields(vault: Vault, snapshot: Snapshot, document: InstanceDocument) -> Description:
     """Spell an instance document under the names of the API."""
+    origin, table_of_origin = document.origin
+    pairs = [(table, instance) for table, instance in document.dependencies]
+    today = _names_today(vault, snapshot, [(table_of_origin, origin), *pairs])
     fields: Description = {
         "summary": document.description,
-        "origin": list(document.origin),
+        "origin": [origin, today.get(origin, table_of_origin)],
         "external_edit": document.external_edit,
     }
     if document.id:
         fields |= {
             "success": document.success,
             "author": document.author,
-            "dependencies": [list(pair) for pair in document.dependencies],
+            "dependencies": [[today.get(instance, table), instance] for table, instance in pairs],
             "process": document.process,
             "started_at": document.started_at,
             "materialized_at": document.materialized_at,
@@ -167,6 +173,32 @@ def _instance_fields(document: InstanceDocument) -> Description:
             for name, run in document.execution.items()
         }
     return fields
+
+
+def _names_today(
+    vault: Vault, snapshot: Snapshot, pairs: Sequence[tuple[str, str]]
+) -> dict[str, str]:
+    """Give, by instance id, the name that its table has now, where that is another.
+
+    What is recorded is the name of that day; after a rename it leads nowhere. Of a table that was
+    deleted the recorded name is all there is.
+    """
+    found: dict[str, TableId] = {
+        each.instance_id: each.table_id
+        for each in vault.journal.index.instances_with_ids(
+            instance for _, instance in pairs if instance
+        )
+    }
+    moved = {
+        instance: found[instance]
+        for table, instance in pairs
+        if instance in found
+        and not (snapshot.has_table(table) and snapshot.table(table).id == found[instance])
+    }
+    if not moved:
+        return {}
+    names = {snapshot.table(name).id: name for name in snapshot.table_names()}
+    return {instance: names[table] for instance, table in moved.items() if table in names}
 
 
 # -- builders and code --------------------------------------------------------------------------
