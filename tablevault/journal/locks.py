@@ -13,6 +13,8 @@ from tablevault.names import TABLES_DIR, TEMP_PREFIX
 
 CODE = "code"
 """All code modules together."""
+PULL = "pull"
+"""What comes from a remote is joined by one process at a time."""
 
 
 def table_hold(table: str, *, exclusive: bool) -> Hold:
@@ -38,6 +40,11 @@ def artifacts_hold(table: str) -> Hold:
 def code_hold(*, exclusive: bool) -> Hold:
     """Claim the code modules."""
     return Hold(resource=CODE, exclusive=exclusive)
+
+
+def pull_hold() -> Hold:
+    """Claim the right to join what comes from a remote; whoever comes next ends one that died."""
+    return Hold(resource=PULL, exclusive=True)
 
 
 def alone(hold: Hold) -> Hold:
@@ -156,6 +163,8 @@ def _spoken(resource: str) -> str:
     parts = resource.split("/")
     if parts == [CODE]:
         return "The code folder"
+    if parts == [PULL]:
+        return "What comes from remotes"
     table = f'able "{parts[1]}"'
     if len(parts) == 2:  # noqa: PLR2004 - tables/<table>
         return f"T{table}"

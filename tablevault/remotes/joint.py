@@ -12,7 +12,7 @@ from tablevault.history.merge import Conflict, Merged, Side
 from tablevault.history.message import Message, trailers
 from tablevault.history.renaming import renamed_branch
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.locks import alone, table_hold
+from tablevault.journal.locks import alone, pull_hold, table_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Request
 from tablevault.names import CommitId, TempRef, table_dir, temp_of_ref
@@ -69,7 +69,8 @@ class Joint:
         }
 
         def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-            return [alone(table_hold(name, exclusive=True)) for name in sorted(touched)]
+            tables = [alone(table_hold(name, exclusive=True)) for name in sorted(touched)]
+            return [pull_hold(), *tables]
 
         request = Request(operation="pull", arguments=arguments)
         with running(self._vault.journal, request, self._vault.actor(""), setup) as operation:

@@ -263,6 +263,7 @@ def _instrument_sqlite(patch: pytest.MonkeyPatch, steps: Steps) -> None:
             super().commit()
 
     def stepped(path: object, **options: object) -> sqlite3.Connection:
-        return connect(path, factory=Connection, **options)
+        # Another trial may be around this one.
+        return connect(path, **{"factory": Connection, **options})
 
     patch.setattr(sqlite3, "connect", stepped)
