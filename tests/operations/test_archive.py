@@ -88,9 +88,12 @@ def test_a_full_target_is_refused(filled: TableVault, vault_path: Path) -> None:
 
 def test_wrong_calls(filled: TableVault, vault_path: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
-    for preset in (-1, 10, "9", 1.5):
+    for preset in (-1, 10):
         with pytest.raises(ValueError, match="preset"):
-            compress_vault(vault_path, preset)  # type: ignore[arg-type]  # as users do
+            compress_vault(vault_path, preset)
+    for strange in ("9", 1.5):
+        with pytest.raises(TVArgumentError, match="preset"):
+            compress_vault(vault_path, strange)  # type: ignore[arg-type]  # as users do
     for path in (tmp_path / "nowhere", tmp_path / "file"):
         with pytest.raises(FileNotFoundError):
             compress_vault(path)

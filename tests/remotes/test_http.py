@@ -609,9 +609,10 @@ def test_an_answer_that_never_comes_right_is_given_up(here, server, contents):
 def test_a_store_that_is_away_is_not_asked_for_every_object(here, server, contents):
     here.set("lfs.concurrenttransfers", 2)
     server.refuse("PUT", "store", 503)
-    with pytest.raises(TVRemoteError, match=r"was given up, after 2 objects in a row: .*503"):
+    with pytest.raises(TVRemoteError, match=r"was given up, after \d objects in a row: .*503"):
         push(here, here.add(*contents(50)))
-    assert len(server.paths("PUT")) <= 4 * 3
+    # Two in a row are enough; as many again may be on their way before that is seen.
+    assert len(server.paths("PUT")) <= 6 * 3
 
 
 def test_what_runs_out_before_it_is_used_is_asked_for_again(here, server, contents):
