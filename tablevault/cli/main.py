@@ -15,7 +15,7 @@ from tablevault.errors import TableVaultError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import NoReturn
 
     from tablevault.cli.command import Command
@@ -34,7 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == [completion.ASK]:
         return completion.answer(words[1:], families.commands(), sys.stdout)
     commands = families.commands()
-    parser = build_parser(commands)
+    # To make the arguments of all commands would take longer than most commands take.
+    parser = build_parser(commands, whole=words)
     given = parser.parse_args(words)
     if not given.command:
         parser.print_help()
@@ -128,8 +129,10 @@ class _Parser(argparse.ArgumentParser):
         self.exit(_USAGE, f"{self.prog}: error: {message}\nSee {self.prog} --help.\n")
 
 
-def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
-    """Make the parser of all commands."""
+def build_parser(
+    commands: dict[str, Command], *, whole: Collection[str] | None = None
+) -> argparse.ArgumentParser:
+    """Make the parser of all commands; only those in `whole` get arguments, if that is given."""
     parser = _Parser(
         prog="tablevault",
         description="Tables made with Python, every step of their making kept in git.",
@@ -139,6 +142,9 @@ def build_parser(commands: dict[str, Command]) -> argparse.ArgumentParser:
     _add_globals(parser, is_first=True)
     added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
     for command in commands.values():
+        if whole is not None and command.name not in whole:
+            added.add_parser(command.name, help=command.summary, add_help=False)
+            continue
         one = added.add_parser(
             command.name,
             help=command.summary,
