@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from tablevault.history.gitfiles import Refs, read_refs
 from tablevault.history.reach import Reach
 from tablevault.history.refold import FreshIndex
-from tablevault.names import MAIN, ObjectId
+from tablevault.names import MAIN
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks import git, instances, local, objects
 from tablevault.queries.checks.quiet import settled
@@ -98,11 +98,14 @@ class _Look:
             }
             found.extend(instances.check_frames(self._vault, index, sound))
         # What was deleted while we looked is nobody's any more.
-        still = objects.needed_objects(repository, index, reach)
+        still: dict[str, set[str]] = {
+            "object": set(objects.needed_objects(repository, index, reach)),
+            "dataframe": {instance.instance_id for instance in index.standing()},
+        }
         return [
             problem
             for problem in found
-            if problem.kind != "object" or ObjectId(problem.where) in still
+            if problem.kind not in still or problem.where in still[problem.kind]
         ]
 
 
