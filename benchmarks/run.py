@@ -32,7 +32,7 @@ GROUPS = {
     "verify": ("Upkeep of 1 GB of frames", "git lfs fsck", upkeep.verify_a_gigabyte),
     "together": ("Several processes in one vault", "one process", together.throughput),
     "reopen": ("Opening a full vault", "an empty one", together.reopening),
-    "start": ("Start-up", "python -c pass", start.imports),
+    "start": ("Start-up", "python -c pass", start.starting),
 }
 
 

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
-import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import NewType, TypeGuard
+from typing import NamedTuple, NewType, TypeGuard
 from urllib.parse import quote, unquote
 
 from tablevault.errors import TVArgumentError, TVTableError
@@ -72,8 +69,7 @@ _IGNORED_ON_MACOS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]"
 _READ_BY_GIT = re.compile(r"\.git|gi[a-z0-9]{1,6}~\d|~\d{7}", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TempRef:
+class TempRef(NamedTuple):
     """A temporary instance: at most one for each table and version."""
 
     table: str
@@ -95,8 +91,7 @@ class TempRef:
         return f"{FACES_DIR}/{self.table}/{self.version}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class InstanceRef:
+class InstanceRef(NamedTuple):
     """A materialised instance of a table."""
 
     table: str
@@ -266,11 +261,15 @@ def is_process_id(process_id: object) -> TypeGuard[ProcessId]:
 
 def new_process_id() -> ProcessId:
     """Make a random process id, a version 4 UUID."""
+    import uuid  # late, like hashlib below: each takes as long to load as all of this module
+
     return ProcessId(str(uuid.uuid4()))
 
 
 def new_instance_id(version: str, started_at: float) -> InstanceId:
     """Make a permanent id of `version` for an operation that started at `started_at` (Unix s)."""
+    import uuid
+
     return InstanceId(f"{version}_{int(started_at):010d}_{uuid.uuid4()}")
 
 
@@ -390,6 +389,8 @@ def record_file(process_id: ProcessId) -> str:
         plain = f"%2E{plain[1:]}"
     if len(plain) <= _LONGEST_FILE_NAME:
         return plain
+    import hashlib
+
     return "sha256-" + hashlib.sha256(process_id.encode()).hexdigest()
 
 

@@ -117,3 +117,5 @@ PROCESS_ID = option("process-id", "id of the process, so that it can be taken up
 VERSION = option("version", "version of the table", default="base")
 DESCRIPTION = option("description", "what it is, in a sentence")
 JSON = switch("json", "print JSON")
+ASK = "__complete"
+"""First word of a question of a shell: the words of the command line so far follow it."""

@@ -6,7 +6,8 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 
 from tablevault import queries, remotes
-from tablevault.cli.command import Argument, Command
+from tablevault.cli.command import ASK, Argument, Command
+from tablevault.cli.families import GLOBAL_OPTIONS
 from tablevault.cli.place import Place
 
 TYPE_CHECKING = False
@@ -16,10 +17,6 @@ if TYPE_CHECKING:
     from tablevault.cli.command import Completes
     from tablevault.vault import Vault
 
-ASK = "__complete"
-"""First word of a question: the words of the command line so far follow it."""
-_GLOBAL = {"--db-dir": True, "--author": True, "--quiet": False, "-q": False, "--debug": False}
-"""Options of every command, and whether a value follows."""
 _FILES = ":files"
 """Answer that leaves it to the shell to complete the name of a file."""
 
@@ -38,16 +35,18 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
     """Give what the last of `words` may become."""
     *before, last = words or [""]
     name, options, values = _read(before, commands)
-    if before and _GLOBAL.get(before[-1]):
+    if before and GLOBAL_OPTIONS.get(before[-1]):
         return [_FILES] if before[-1] == "--db-dir" else []
     command = commands.get(name)
     if command is None:
-        return _beginning(last, [*commands, *_GLOBAL] if last.startswith("-") else commands)
+        return _beginning(last, [*commands, *GLOBAL_OPTIONS] if last.startswith("-") else commands)
     by_name = {each: found for found in command.arguments for each in found.names}
     if before and before[-1] in by_name and _takes_value(by_name[before[-1]]):
         return _values(by_name[before[-1]].completes, last, options, values)
     if last.startswith("-"):
-        return _beginning(last, [each for each in by_name if each.startswith("-")] + [*_GLOBAL])
+        return _beginning(
+            last, [each for each in by_name if each.startswith("-")] + [*GLOBAL_OPTIONS]
+        )
     positionals = [each for each in command.arguments if not each.is_option]
     if len(values) < len(positionals):
         return _values(positionals[len(values)].completes, last, options, values)
@@ -65,7 +64,7 @@ def _read(
     at = 0
     while at < len(before):
         word = before[at]
-        has_value = _GLOBAL.get(word) or (word in by_name and _takes_value(by_name[word]))
+        has_value = GLOBAL_OPTIONS.get(word) or (word in by_name and _takes_value(by_name[word]))
         if has_value and at + 1 < len(before):
             options[word] = before[at + 1]
             at += 1

@@ -7,7 +7,8 @@ import contextlib
 import os
 import sys
 
-from tablevault.cli import completion, families
+from tablevault.cli import families
+from tablevault.cli.command import ASK
 from tablevault.cli.mistakes import AbortedError, UsageError
 from tablevault.cli.output import show
 from tablevault.cli.place import Place
@@ -31,9 +32,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     are wrong. 130: interrupted by Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
-    if words[:1] == [completion.ASK]:
+    if words[:1] == [ASK]:
+        from tablevault.cli import completion
+
         return completion.answer(words[1:], families.commands(), sys.stdout)
-    commands = families.commands()
+    commands = families.commands(words)
     # To make the arguments of all commands would take longer than most commands take.
     parser = build_parser(commands, whole=words)
     given = parser.parse_args(words)
@@ -56,6 +59,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
         value = command.run(place, given)
         show(value, sys.stdout, as_json=getattr(given, "json", False))
         sys.stdout.flush()
+        place.leave()
     except UsageError as error:
         _tell(f"tablevault {command.name}: error: {error}")
         return _USAGE

@@ -23,6 +23,7 @@ class Place:
         self.db_dir = db_dir
         self.named_author = named_author
         self.is_quiet = is_quiet
+        self._changed: Vault | None = None
 
     @cached_property
     def path(self) -> Path:
@@ -46,7 +47,13 @@ class Place:
 
     def vault(self) -> Vault:
         """Open the vault for a change; what died in it is finished or taken back first."""
-        return self._attach(self.author)
+        self._changed = self._attach(self.author)
+        return self._changed
+
+    def leave(self) -> None:
+        """Bring the index up to date after a change, so that whoever asks next need not."""
+        if self._changed is not None:
+            self._changed.journal.index.read("SELECT 1", ())
 
     def read(self) -> Vault:
         """Open the vault to read in it; nobody needs to be named for that."""
@@ -105,10 +112,8 @@ def find_vault(start: Path) -> Path:
     TVArgumentError
         None of the folders from `start` to the root is a vault.
     """
-    from tablevault.vault import is_vault
-
     for folder in (start, *start.parents):
-        if is_vault(folder):
+        if (folder / ".git").is_dir() and _is_vault(folder):
             return folder
     raise TVArgumentError(
         f'There is no vault at "{start}" nor in a folder above it.',
@@ -116,6 +121,15 @@ def find_vault(start: Path) -> Path:
         "tablevault create-vault DIR.",
         path=str(start),
     )
+
+
+def _is_vault(repository: Path) -> bool:
+    """Tell whether a repository is a vault; one that shows it on the spot is not opened."""
+    if (repository / "vault.yaml").is_file():
+        return True
+    from tablevault.vault import is_vault
+
+    return is_vault(repository)
 
 
 def existing_file(path: str) -> Path:

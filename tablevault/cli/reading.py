@@ -52,10 +52,12 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
 def _instances(place: Place, given: argparse.Namespace) -> object:
     """List tables or instances."""
     table = given.table_name or given.table
-    vault = place.read()
-    ids = queries.describe.table_instances(
-        vault, table, given.version if table else "base", include_temp=given.temp
-    )
+    version = given.version if table else "base"
+    ids = queries.glance.table_instances(place.path, table, version, include_temp=given.temp)
+    if ids is None:
+        ids = queries.describe.table_instances(
+            place.read(), table, version, include_temp=given.temp
+        )
     return Listing(
         columns=("instance" if table else "table",),
         rows=[(each,) for each in ids],

@@ -6,88 +6,18 @@ import sqlite3
 from collections.abc import Iterable
 
 from tablevault.errors import TVFileError
-from tablevault.history import logbook
+from tablevault.history.logfold import fold_logbook
 from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
+from tablevault.history.standing import TouchedTables
 from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path
 from tablevault.objects.pointer import Pointer
 
 DEACTIVATION = "deactivate_instances"
 """The operation that makes earlier instances inactive while an execution begins to call."""
 
-SCHEMA = f"""
-{logbook.SCHEMA}
-CREATE TABLE IF NOT EXISTS seen (ref TEXT PRIMARY KEY, commit_id TEXT);
-CREATE TABLE IF NOT EXISTS folded (commit_id TEXT PRIMARY KEY) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS processes (
-    process_id TEXT PRIMARY KEY, operation TEXT, commit_id TEXT, author TEXT, at REAL, parent TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS processes_by_parent ON processes (parent);
-CREATE TABLE IF NOT EXISTS undos (
-    process_id TEXT, undone_by TEXT, PRIMARY KEY (process_id, undone_by)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS tables (
-    table_id TEXT, name TEXT, created_at TEXT, PRIMARY KEY (table_id, name)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS tables_by_name ON tables (name);
-CREATE TABLE IF NOT EXISTS renames (
-    commit_id TEXT PRIMARY KEY, table_id TEXT, old_name TEXT, new_name TEXT, at REAL
-);
-CREATE TABLE IF NOT EXISTS instances (
-    instance_id TEXT PRIMARY KEY, table_id TEXT, table_name TEXT, version TEXT, commit_id TEXT,
-    materialized_at TEXT, success INTEGER
-);
-CREATE INDEX IF NOT EXISTS instances_by_table
-    ON instances (table_id, materialized_at, instance_id);
-CREATE INDEX IF NOT EXISTS instances_by_version
-    ON instances (table_id, version, materialized_at, instance_id);
-CREATE TABLE IF NOT EXISTS inactive (
-    instance_id TEXT, cause TEXT, PRIMARY KEY (instance_id, cause)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS revived (
-    instance_id TEXT, cause TEXT, PRIMARY KEY (instance_id, cause)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS ended (
-    subject TEXT, cause TEXT, commit_id TEXT, at TEXT, author TEXT, for_good INTEGER,
-    PRIMARY KEY (subject, cause)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS restored (
-    subject TEXT, cause TEXT, PRIMARY KEY (subject, cause)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS gone (
-    subject TEXT PRIMARY KEY, commit_id TEXT, at TEXT, author TEXT, for_good INTEGER
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS objects (
-    oid TEXT, instance_id TEXT, PRIMARY KEY (oid, instance_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS objects_by_instance ON objects (instance_id);
-"""
-"""Facts about instances are keyed by ids, so commits may be folded in any order that a merge of
-several histories gives. `ended` says which process ended an instance or a table, `restored` of
-which that was taken back; `gone` has those that are ended by some process still: an instance is
-gone when its table is. What was deleted is gone for good, what an undo ended keeps its objects.
-`inactive` says which process made an instance inactive, `revived` of which that was taken back: an
-instance is active when each of its causes was."""
-
 _STANDS_FOR = ("Operation", "Parent-Process")
-
-TABLES = (
-    "seen",
-    "folded",
-    "processes",
-    "tables",
-    "renames",
-    "instances",
-    "inactive",
-    "revived",
-    "undos",
-    "ended",
-    "restored",
-    "gone",
-    "objects",
-    *logbook.TABLES,
-)
 
 
 def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
@@ -116,16 +46,19 @@ _SET = {
 
 def fold_commits(
     connection: sqlite3.Connection, repository: Repository, tips: Iterable[CommitId]
-) -> None:
+) -> TouchedTables:
     """Fold every commit that can be reached from `tips` and was not folded before."""
     waiting = list(tips)
+    touched = TouchedTables()
     while waiting:
         commit_id = waiting.pop()
         inserted = connection.execute("INSERT OR IGNORE INTO folded VALUES (?)", (commit_id,))
         if inserted.rowcount:
             commit = repository.commit(commit_id)
             fold_commit(connection, repository, commit)
+            touched.add(commit.message)
             waiting.extend(commit.parents)
+    return touched
 
 
 def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:
@@ -138,7 +71,7 @@ def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: 
             _earliest("processes", "process_id", "at", columns=6),
             (process, operation, commit.id, commit.author, commit.at, parent),
         )
-    logbook.fold_logbook(connection, repository, commit)
+    fold_logbook(connection, repository, commit)
     if instance_id := message.first("Vault-Instance"):
         _fold_instance(connection, repository, commit, instance_id)
     _fold_activity(connection, message)

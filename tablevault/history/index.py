@@ -11,8 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from tablevault.history.fold import SCHEMA, TABLES, fold_commits
+from tablevault.history.fold import fold_commits
 from tablevault.history.repository import Repository
+from tablevault.history.schema import INSTANCES, SCHEMA, STANDS, TABLES
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.standing import doubt_standing, note_standing
 from tablevault.names import CommitId, InstanceId, ObjectId, TableId
 from tablevault.objects.disposable import Disposable
 
@@ -26,12 +29,7 @@ _COLUMNS = (
     "COALESCE(gone.at, table_gone.at), COALESCE(gone.author, table_gone.author), "
     "COALESCE(gone.for_good, table_gone.for_good)"
 )
-_FROM = (
-    "instances LEFT JOIN gone ON gone.subject = instances.instance_id "
-    "LEFT JOIN gone AS table_gone ON table_gone.subject = table_id"
-)
 _TRIES = 5
-_STANDS = "gone.at IS NULL AND table_gone.at IS NULL"
 _KEEPS_OBJECTS = "NOT COALESCE(gone.for_good, 0) AND NOT COALESCE(table_gone.for_good, 0)"
 
 
@@ -98,9 +96,9 @@ class Index:
         """List the instances of a table that are not deleted, oldest first."""
         if version:
             return self._instances(
-                f"table_id = ? AND version = ? AND {_STANDS}", (table_id, version)
+                f"table_id = ? AND version = ? AND {STANDS}", (table_id, version)
             )
-        return self._instances(f"table_id = ? AND {_STANDS}", (table_id,))
+        return self._instances(f"table_id = ? AND {STANDS}", (table_id,))
 
     def instances_with(self, table_id: TableId) -> list[IndexedInstance]:
         """List the instances that are gone with their table alone, or not at all."""
@@ -123,7 +121,7 @@ class Index:
         self, table_id: TableId, version: str = "", *, active: bool, successful: bool
     ) -> IndexedInstance | None:
         """Find the instance of a table that was materialised last, of any version when ""."""
-        where = f"table_id = ? AND {_STANDS}"
+        where = f"table_id = ? AND {STANDS}"
         if version:
             where += " AND version = ?"
         if active:
@@ -234,7 +232,7 @@ class Index:
             oid
             for oid in oids
             if self._query(
-                f"SELECT 1 FROM objects CROSS JOIN {_FROM} WHERE oid = ?"  # noqa: S608 - constants
+                f"SELECT 1 FROM objects CROSS JOIN {INSTANCES} WHERE oid = ?"  # noqa: S608 - constants
                 f" AND instances.instance_id = objects.instance_id AND {_KEEPS_OBJECTS} LIMIT 1",
                 (oid,),
             )
@@ -243,7 +241,7 @@ class Index:
     def needed(self) -> set[ObjectId]:
         """List the objects that instances need which are not deleted for good."""
         rows = self._query(
-            f"SELECT DISTINCT oid FROM objects CROSS JOIN {_FROM}"  # noqa: S608 - constants
+            f"SELECT DISTINCT oid FROM objects CROSS JOIN {INSTANCES}"  # noqa: S608 - constants
             f" WHERE instances.instance_id = objects.instance_id AND {_KEEPS_OBJECTS}",
             (),
         )
@@ -255,7 +253,7 @@ class Index:
 
     def standing(self) -> list[IndexedInstance]:
         """List all instances that are not deleted, oldest first."""
-        return self._instances(_STANDS, ())
+        return self._instances(STANDS, ())
 
     def discard(self) -> None:
         """Throw away what was folded; the next look-up folds it again from nothing."""
@@ -278,7 +276,7 @@ class Index:
         direction = "DESC" if last else "ASC"
         limit = " LIMIT 1" if last else ""
         rows = self._query(
-            f"SELECT {_COLUMNS} FROM {_FROM} WHERE {where}"  # noqa: S608 - constants of this module
+            f"SELECT {_COLUMNS} FROM {INSTANCES} WHERE {where}"  # noqa: S608 - constants of this module
             f" ORDER BY materialized_at {direction}, instances.instance_id {direction}{limit}",
             arguments,
         )
@@ -346,13 +344,19 @@ class Index:
             # Looked up within the transaction: if somebody folded a newer tip just before, an
             # older one would look as if main had been rewritten.
             tip = self._repository.main()
-            tips = [tip, *self._repository.temp_refs().values()] if with_temps else [tip]
             seen = self._seen(connection)
             if seen is not None and not self._continues(seen, tip):
                 # Somebody rewrote main: what was folded may no longer be true.
                 for table in TABLES:
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
-            fold_commits(connection, self._repository, tips)
+            touched = fold_commits(connection, self._repository, [tip])
+            if tip != seen:
+                note_standing(connection, Snapshot(self._repository, tip), touched)
+            if with_temps:
+                # A branch may have begun at a commit that main has reached just now.
+                temps = self._repository.temp_refs().values()
+                if not fold_commits(connection, self._repository, temps).is_none:
+                    doubt_standing(connection)
             connection.execute("INSERT OR REPLACE INTO seen VALUES ('main', ?)", (tip,))
         return connection
 

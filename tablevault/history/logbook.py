@@ -1,44 +1,13 @@
-"""The log in the derived index: what each commit stands for, and what instances were made from."""
+"""The log read from the derived index: operations, and what instances were made from."""
 
 from __future__ import annotations
 
 import json
-import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
-from tablevault.errors import TVFileError
-from tablevault.history.message import Message
-from tablevault.history.repository import Commit, Repository
-from tablevault.history.snapshot import Snapshot
-from tablevault.names import TEMP_PREFIX, CommitId, TableId
-
-SCHEMA = """
-CREATE TABLE IF NOT EXISTS log (
-    commit_id TEXT PRIMARY KEY, process_id TEXT, stands INTEGER, at REAL, started REAL,
-    author TEXT, operation TEXT, table_id TEXT, table_name TEXT, version TEXT,
-    instance_id TEXT, subject TEXT, success INTEGER, rows INTEGER, parent_id TEXT
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS log_by_time ON log (at, commit_id);
-CREATE INDEX IF NOT EXISTS log_by_process ON log (process_id, stands, at, commit_id);
-CREATE INDEX IF NOT EXISTS log_by_table ON log (table_id, at);
-CREATE INDEX IF NOT EXISTS log_by_instance ON log (instance_id);
-CREATE TABLE IF NOT EXISTS sources (
-    instance_id TEXT, kind TEXT, place INTEGER, table_name TEXT, source_id TEXT,
-    PRIMARY KEY (instance_id, kind, source_id)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS sources_by_source ON sources (source_id);
-"""
-"""`log` has a row for each commit that an operation or a person made. Of the commits of one
-process, the one with ``Vault-Time`` stands for it; the same may be said twice, by a cherry-pick,
-and then the earliest counts. `sources` holds what an instance was made from: the instances it read
-(``depends``) and the one it was copied from (``origin``)."""
-
-TABLES = ("log", "sources")
-
-PLAIN_COMMIT = "commit"
-"""Operation of a commit that somebody made with plain git."""
+from tablevault.names import CommitId, TableId
 
 _WHO_STANDS = (
     "(process_id = '' OR commit_id = (SELECT other.commit_id FROM log AS other "
@@ -56,8 +25,7 @@ Read = Callable[[str, tuple[str, ...]], list[Row]]
 """Asks the index: an SQL query and its arguments."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LogEntry:
+class LogEntry(NamedTuple):
     """One operation that left a commit, or one commit of plain git."""
 
     commit: str
@@ -76,8 +44,7 @@ class LogEntry:
     parent_id: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class IndexedSource:
+class IndexedSource(NamedTuple):
     """An instance was made from another one."""
 
     instance_id: str
@@ -86,9 +53,6 @@ class IndexedSource:
     table_name: str
     """Name of the table of the source at the time, "" when the commit does not say."""
     source_id: str
-
-
-# -- reading ------------------------------------------------------------------------------------
 
 
 def entries(
@@ -208,86 +172,8 @@ def _entry(row: Sequence[str | float | None]) -> LogEntry:
     )
 
 
-# -- folding ------------------------------------------------------------------------------------
-
-
-def fold_logbook(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:
-    """Enter what `commit` says of itself, and of the sources of the instance it made."""
-    message = commit.message
-    operation = message.first("Vault-Operation")
-    # What has a table but no operation is a step of one: it carries a branch along.
-    if operation or not message.first("Vault-Table"):
-        connection.execute(
-            "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            (
-                commit.id,
-                message.first("Vault-Process"),
-                bool(message.first("Vault-Time")),
-                _time(message.first("Vault-Time"), commit.at),
-                _time(message.first("Vault-Started"), None),
-                commit.author,
-                operation or PLAIN_COMMIT,
-                _table_id(repository, commit),
-                message.first("Vault-Table"),
-                message.first("Vault-Version"),
-                _subject_id(message),
-                message.subject,
-                message.first("Vault-Success") != "false",
-                _number(message.first("Vault-Rows")),
-                message.first("Vault-Parent-Process"),
-            ),
-        )
-    if instance_id := message.first("Vault-Instance"):
-        _fold_sources(connection, message, instance_id)
-
-
-def _fold_sources(connection: sqlite3.Connection, message: Message, instance_id: str) -> None:
-    """Enter what an instance was made from; never from itself."""
-    named = [("depends", *_reference(text)) for text in message.every("Vault-Depends-On")]
-    named += [("origin", "", text) for text in message.every("Vault-Origin")]
-    connection.executemany(
-        "INSERT OR IGNORE INTO sources VALUES (?, ?, ?, ?, ?)",
-        [
-            (instance_id, kind, place, table, source)
-            for place, (kind, table, source) in enumerate(named)
-            if source != instance_id
-        ],
-    )
-
-
-def _reference(text: str) -> tuple[str, str]:
-    """Split ``<table>/<instance id>``."""
-    table, _, instance_id = text.rpartition("/")
-    return table, instance_id
-
-
-def _subject_id(message: Message) -> str:
-    """Name the instance that an operation is about; a temporary one by its version."""
-    if instance_id := message.first("Vault-Instance"):
-        return instance_id
-    version = message.first("Vault-Version")
-    if not version:
-        return ""
-    known = (message.first(f"Vault-{key}") for key in ("Deletes", "Withdraws", "Restores"))
-    return next(filter(None, known), f"{TEMP_PREFIX}{version}")
-
-
-def _table_id(repository: Repository, commit: Commit) -> str:
-    """Find the id of the table that a commit is about: said by it, or by the table as it was."""
-    message = commit.message
-    table = message.first("Vault-Table")
-    if (known := message.first("Vault-Table-Id")) or not table:
-        return known
-    try:
-        snapshot = Snapshot(repository, commit.id)
-        return snapshot.table(table).id if snapshot.has_table(table) else ""
-    except TVFileError:
-        # A document that somebody broke says nothing, for now.
-        return ""
-
-
-def _time(text: str, otherwise: float | None) -> float | None:
-    """Read a trailer that says when."""
+def unix_time(text: str, otherwise: float | None) -> float | None:
+    """Give a time in ISO 8601 as Unix s; `otherwise` when `text` is none."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
@@ -296,9 +182,4 @@ def _time(text: str, otherwise: float | None) -> float | None:
 
 def _unix(value: str | float) -> float:
     """Read a time that stands in the index as a number or as text."""
-    return value if isinstance(value, float) else _time(value, None) or 0.0
-
-
-def _number(text: str) -> int | None:
-    """Read a trailer that counts; SQLite has room for 63 bits."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None  # noqa: PLR2004 - digits of 2**63
+    return value if isinstance(value, float) else unix_time(value, None) or 0.0

@@ -9,9 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from tablevault.history.fold import SCHEMA, TABLES, fold_commits
+from tablevault.history.fold import fold_commits
 from tablevault.history.index import Index
 from tablevault.history.repository import Repository
+from tablevault.history.schema import SCHEMA, TABLES
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.standing import standing_rows
 from tablevault.names import CommitId
 
 
@@ -87,8 +90,11 @@ def _wrong_with_rows(
         return f'it knows of a commit "{gone}", which is not there'
     if any(str(row[1]) not in folded for row in rows["seen"]):
         return "it has not seen what it says that it has"
-    expected = fresh.folded_from(folded)
-    differing = [table for table in TABLES if table != "seen" and rows[table] != expected[table]]
+    expected = {**fresh.folded_from(folded), "seen": rows["seen"]}
+    tips = [Snapshot(repository, CommitId(str(row[1]))) for row in rows["seen"]]
+    expected["standing"] = {row for tip in tips for row in standing_rows(tip)}
+    rows = {**rows, "standing": rows["standing"] or expected["standing"]}
+    differing = [table for table in TABLES if rows[table] != expected[table]]
     return f"what it says of {', '.join(differing)} is not what history says" if differing else ""
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from tablevault.journal.past import history_file, read_past, records_folder
 from tablevault.journal.record import Record, decode_record
 from tablevault.names import ProcessId, record_file
 from tablevault.objects.notes import read_note
@@ -30,8 +31,9 @@ class JournalFiles:
     """
 
     def __init__(self, state: Path) -> None:
-        self._folder = state / "processes"
-        self._history = state / "history.jsonl"
+        self._state = state
+        self._folder = records_folder(state)
+        self._history = history_file(state)
         self._mutex = state / "journal.lock"
 
     def mutex(self) -> OsLock:
@@ -157,15 +159,7 @@ class JournalFiles:
 
     def past(self) -> Iterator[dict[str, object]]:
         """Read the local history, oldest first; a line cut off by a crash is passed over."""
-        try:
-            lines = self._history.read_text("utf-8", errors="replace").splitlines()
-        except FileNotFoundError:
-            return
-        for line in lines:
-            with contextlib.suppress(ValueError):
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    yield entry
+        return read_past(self._state)
 
     def _shorten(self) -> None:
         """Keep the newer half of the history."""

@@ -21,6 +21,11 @@ _inherited: list[sqlite3.Connection] = []
 even by forgetting it, would write to the file in the name of the other process."""
 
 
+def form_of(schema: str) -> int:
+    """Give a number to the form of tables; what SQLite keeps of it is signed and has 32 bits."""
+    return zlib.crc32(schema.encode()) & 0x7FFFFFFF
+
+
 class _OtherFormError(Exception):
     """The tables are those of another release."""
 
@@ -36,7 +41,7 @@ class Disposable:
     def __init__(self, path: Path, schema: str) -> None:
         self._path = path
         self._schema = schema
-        self._form = zlib.crc32(schema.encode()) & 0x7FFFFFFF  # what SQLite keeps is signed
+        self._form = form_of(schema)
         self._local = threading.local()
 
     def connection(self) -> sqlite3.Connection:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError
 from tablevault.history import logbook
-from tablevault.history.logbook import LogEntry
-from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id
+from tablevault.journal.past import read_past
+from tablevault.names import CommitId, TableId, is_temp_id
+from tablevault.queries.logged import Entry, Wanted, logged
 from tablevault.queries.resolve import find_table, find_temp_by_id
 from tablevault.vault import Vault
 
@@ -17,27 +17,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _MOST_STEPS = 10_000
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One operation, whether or not it left a commit."""
-
-    process_id: str
-    ended: float
-    started: float | None
-    """Unix s, None when that is not known."""
-    author: str
-    operation: str
-    table: str
-    version: str
-    instance_id: str
-    subject: str
-    commit: str
-    success: bool
-    error: str
-    rows: int | None
-    parent_id: str
 
 
 def log(vault: Vault, table: str, instance_id: str, limit: int | None) -> pd.DataFrame:
@@ -59,24 +38,12 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
         raise TVArgumentError(
             f'Instance "{instance_id}" is named without its table.', "Pass table_name, too."
         )
-    table_id = table_id_of(vault, table) if table else None
-    read = vault.journal.index.read
-    if table_id is not None and instance_id:
-        commits = _commits_of(vault, table, table_id, instance_id)
-        made = logbook.entries(read, commits=commits)
-    else:
-        made = logbook.entries(read, table_id=table_id or "", limit=most)
-    found = [_committed(entry) for entry in made]
-    known = {entry.process_id for entry in found} - {""}
-    found.extend(
-        entry
-        for entry in _uncommitted(vault)
-        if entry.process_id not in known
-        and (table_id is None or _is_about(vault, entry, table_id))
-        and instance_id in ("", entry.instance_id)
-    )
-    found.sort(key=lambda entry: entry.ended, reverse=True)
-    return found if limit is None else found[:limit]
+    wanted = Wanted(limit=most)
+    if table:
+        table_id = table_id_of(vault, table)
+        about = _commits_of(vault, table, table_id, instance_id) if instance_id else None
+        wanted = Wanted(table_id=table_id, instance_id=instance_id, commits=about, limit=most)
+    return logged(vault.journal.index.read, read_past(vault.state), wanted)
 
 
 def _checked(limit: object) -> int:
@@ -130,74 +97,6 @@ def _preparation(vault: Vault, tip: CommitId) -> Iterator[CommitId]:
         if commit.message.first("Vault-Operation") == "create_instance" or not commit.parents:
             return
         tip = commit.parents[0]
-
-
-def _committed(entry: LogEntry) -> Entry:
-    """Describe an operation that left a commit."""
-    return Entry(
-        process_id=entry.process_id,
-        ended=entry.at,
-        started=entry.started,
-        author=entry.author,
-        operation=entry.operation,
-        table=entry.table_name,
-        version=entry.version,
-        instance_id=entry.instance_id,
-        subject=entry.subject,
-        commit=entry.commit,
-        success=entry.success,
-        error="",
-        rows=entry.rows,
-        parent_id=entry.parent_id,
-    )
-
-
-def _uncommitted(vault: Vault) -> Iterator[Entry]:
-    """Read the operations that left no commit: most of them because they failed."""
-    for past in vault.journal.files.past():
-        error = past.get("error")
-        kind, text = map(str, error) if isinstance(error, list) and len(error) == 2 else ("", "")  # noqa: PLR2004 - class and text
-        operation, table, version = (
-            _text(past, key) for key in ("operation", "table_name", "version")
-        )
-        what = f"{table}/{version}" if table and version else table
-        words = operation.replace("_", " ")
-        yield Entry(
-            process_id=_text(past, "process_id"),
-            ended=_time(past, "ended_at") or 0.0,
-            started=_time(past, "started_at"),
-            author=_text(past, "author"),
-            operation=operation,
-            table=table,
-            version=version,
-            instance_id=_text(past, "instance_id")
-            or (f"{TEMP_PREFIX}{version}" if version else ""),
-            subject=f"{what}: {words}" if what else words,
-            commit="",
-            success=not kind,
-            error=f"{kind}: {text}" if kind else "",
-            rows=None,
-            parent_id=_text(past, "parent"),
-        )
-
-
-def _is_about(vault: Vault, entry: Entry, table_id: TableId) -> bool:
-    """Tell whether the name that a failed operation gave was that of the table at the time."""
-    known = logbook.bearers(vault.journal.index.read, entry.table) if entry.table else []
-    bearers = [(since, each) for each, since in known if since <= entry.ended]
-    return bool(bearers) and max(bearers)[1] == table_id
-
-
-def _text(past: Mapping[str, object], key: str) -> str:
-    """Give a field of the local history as text."""
-    value = past.get(key)
-    return value if isinstance(value, str) else ""
-
-
-def _time(past: Mapping[str, object], key: str) -> float | None:
-    """Give a field of the local history as a time."""
-    value = past.get(key)
-    return float(value) if isinstance(value, int | float) else None
 
 
 def _frame(found: Iterable[Entry]) -> pd.DataFrame:
