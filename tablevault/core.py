@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tablevault import operations, queries, remotes
+from tablevault import operations, queries, remotes, report
 from tablevault.arguments import checked, checked_class
 from tablevault.bars import Bars
 from tablevault.names import DEFAULT_VERSION, new_process_id
@@ -982,6 +982,40 @@ class TableVault:
             There never was such a table or instance.
         """
         return queries.lineage.lineage(self._vault, table_name, instance_id)
+
+    def report(
+        self, path: str | os.PathLike[str], table_name: str = "", *, force: bool = False
+    ) -> str:
+        """Write a page about the vault for a browser: one HTML file that needs nothing else.
+
+        It shows the tables, their instances over time, and what was made from what; and of the
+        latest instances builders, code, row counts, reuse, duration, author, first rows, and the
+        difference from the one before. It holds text and cells of the vault: whoever gets the
+        file can read them. Nothing is fetched: of a dataframe that is not here no rows are shown.
+
+        Parameters
+        ----------
+        path : str or Path
+            The file. A report that is there is replaced.
+        table_name : str, default ""
+            One table, with all that it was made from and that was made from it; by default all.
+        force : bool, keyword only, default False
+            Replace `path` whatever file it is.
+
+        Returns
+        -------
+        str
+            Absolute path of the file.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table; the folder of `path` is not there, or `path` is a folder, or
+            a file that is no report.
+        TVFileError
+            The file cannot be written.
+        """
+        return str(report.file.write(self._vault, path, table_name, force=force))
 
     def get_artifact_folder(
         self,

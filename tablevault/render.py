@@ -119,9 +119,9 @@ _LONGEST_LINE = 500
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
-def visible(text: str) -> str:
+def visible(text: str, most: int = _LONGEST_LINE) -> str:
     """Spell characters that would move a cursor or hide others, and cut what is very long."""
-    shown = text if len(text) <= _LONGEST_LINE else f"{text[:_LONGEST_LINE]}…"
+    shown = text if len(text) <= most else f"{text[:most]}…"
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], shown.replace("\t", "    "))
 
 

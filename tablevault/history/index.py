@@ -104,6 +104,10 @@ class Index:
         """List the instances that are gone with their table alone, or not at all."""
         return self._instances("table_id = ? AND gone.at IS NULL", (table_id,))
 
+    def ever(self, table_id: TableId) -> list[IndexedInstance]:
+        """List the instances that a table ever had, deleted ones too, oldest first."""
+        return self._instances("table_id = ?", (table_id,))
+
     def withdrawn(self, table_id: TableId) -> list[IndexedInstance]:
         """List the instances of a table that were undone, and keep their objects."""
         return self._instances(

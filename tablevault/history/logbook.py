@@ -93,6 +93,16 @@ def entries(
     return ordered if limit < 0 else ordered[:limit]
 
 
+def makings(read: Read, table_id: str) -> dict[str, LogEntry]:
+    """Give what made each instance of a table, by the id of the instance."""
+    rows = read(
+        f"SELECT {_ENTRY} FROM log WHERE commit_id IN "  # noqa: S608 - a constant
+        "(SELECT commit_id FROM instances WHERE table_id = ?)",
+        (table_id,),
+    )
+    return {each.instance_id: each for each in map(_entry, rows)}
+
+
 def commits_about(read: Read, instance_id: str) -> list[CommitId]:
     """List the commits that made an instance, deleted it, or changed whether it is active."""
     rows = read(

@@ -154,7 +154,7 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
         find_instance(vault, snapshot, table, other_id) if other_id else _before(vault, table, new)
     )
     before, after = (instance_document(vault, each) for each in (old, new))
-    frames = _frames(vault, (old, before), (new, after))
+    frames = frame_difference(vault, (old, before), (new, after))
     repository = vault.journal.repository
     snapshots = [Snapshot(repository, each.commit) for each in (old, new)]
     builders = [
@@ -165,7 +165,7 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
         for then, each in zip(snapshots, (old, new), strict=True)
     ]
     code = [
-        {name: _text(then, blob) for name, blob in document.code.items()}
+        {name: blob_text(then, blob) for name, blob in document.code.items()}
         for then, document in zip(snapshots, (before, after), strict=True)
     ]
     return InstanceDiff(
@@ -178,11 +178,11 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
         primary_key=() if frames is None else frames.key,
         is_reordered=frames is not None and frames.is_reordered,
         description=(before.description, after.description),
-        builders=_unified(builders[0], builders[1], "builders/{}.yaml"),
-        code=_unified(code[0], code[1], "code/{}.py"),
+        builders=unified(builders[0], builders[1], "builders/{}.yaml"),
+        code=unified(code[0], code[1], "code/{}.py"),
         dependencies_added=_missing(after, before),
         dependencies_removed=_missing(before, after),
-        artifacts=_artifacts(artifact_ids(vault, old), artifact_ids(vault, new)),
+        artifacts=artifact_changes(artifact_ids(vault, old), artifact_ids(vault, new)),
         _frames=frames,
     )
 
@@ -205,10 +205,10 @@ def _before(vault: Vault, table: str, new: IndexedInstance) -> IndexedInstance:
     return earlier[-1]
 
 
-_Side = tuple[IndexedInstance, InstanceDocument]
+Side = tuple[IndexedInstance, InstanceDocument]
 
 
-def _frames(vault: Vault, old: _Side, new: _Side) -> FrameDiff | None:
+def frame_difference(vault: Vault, old: Side, new: Side) -> FrameDiff | None:
     """Compare the dataframes; None when the logical hash says that they are the same."""
     if old[1].digest == new[1].digest != "":
         return None
@@ -219,7 +219,7 @@ def _frames(vault: Vault, old: _Side, new: _Side) -> FrameDiff | None:
     return compare_frames(files[0], files[1], new[1].primary_key)
 
 
-def _unified(old: Mapping[str, str], new: Mapping[str, str], path: str) -> dict[str, str]:
+def unified(old: Mapping[str, str], new: Mapping[str, str], path: str) -> dict[str, str]:
     """Compare texts by their names."""
     found = {}
     for name in sorted({*old, *new}):
@@ -233,7 +233,7 @@ def _unified(old: Mapping[str, str], new: Mapping[str, str], path: str) -> dict[
     return found
 
 
-def _text(snapshot: Snapshot, blob: str) -> str:
+def blob_text(snapshot: Snapshot, blob: str) -> str:
     """Read the text of a module, as far as it is text; it may be gone where history was cut."""
     try:
         return snapshot.repository.read_blob(BlobId(blob)).decode("utf-8", "replace")
@@ -247,7 +247,7 @@ def _missing(one: InstanceDocument, other: InstanceDocument) -> tuple[tuple[str,
     return tuple((table, each) for table, each in one.dependencies if each not in known)
 
 
-def _artifacts(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+def artifact_changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
     """Compare artifacts by what is in them."""
     found = {name: "added" for name in new if name not in old}
     found |= {name: "removed" for name in old if name not in new}
@@ -293,7 +293,7 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
             shown = columns.frame(places[:_SHOWN])
             for row, values in zip(shown.index, shown.itertuples(index=False), strict=True):
                 cells = ", ".join(
-                    f"{name}={_spelled(value)}"
+                    f"{name}={spelled(value)}"
                     for name, value in zip(columns.names, values, strict=True)
                 )
                 yield render.Marked(mark, f"row {row}: {cells}")
@@ -303,11 +303,11 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
         head.index, head.itertuples(index=False, name=None), strict=True
     ):
         yield render.Marked(
-            "~", f"{name} {_spelled(row)}, {column}: {_spelled(old)} to {_spelled(new)}"
+            "~", f"{name} {spelled(row)}, {column}: {spelled(old)} to {spelled(new)}"
         )
 
 
-def _spelled(value: object) -> str:
+def spelled(value: object) -> str:
     """Spell a cell; a number of numpy as a number."""
     is_number = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
     return repr(value.item() if is_number else value)  # type: ignore[attr-defined]  # all of them have it

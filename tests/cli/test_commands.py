@@ -245,6 +245,21 @@ def test_what_was_done_is_listed_and_taken_back(made, run):
     assert run("undo", "nope")[0] == 1
 
 
+def test_a_report_is_written(made, run):
+    code, out, _ = run("report", "t", "-o", "../page.html")
+    assert (code, out) == (0, "../page.html\n")
+    assert ids(made)[0] in Path("../page.html").read_text("utf-8")
+    Path("../page.html").write_text("mine", "utf-8")
+    code, out, err = run("report", "--output", "../page.html")
+    assert (code, out) == (1, "")
+    assert "--force" in err
+    assert run("report", "-o", "../page.html", "--force")[0] == 0
+    assert run("report", "nothing", "-o", "../page.html")[0] == 1
+    check_clean(Path.cwd())
+    assert run("report")[:2] == (0, "report.html\n")
+    assert Path("report.html").is_file()
+
+
 def test_two_vaults_share_by_commands(made, run, tmp_path, monkeypatch):
     git(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
     assert run("remote")[1] == ""

@@ -1,0 +1,222 @@
+"""What an instance changed against the one before it, as a part of the page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from tablevault.queries.change import Change, RowChange, RowsState, TextChange
+from tablevault.report.markup import Markup, joined, tag, text
+from tablevault.report.words import anchor, counted, short
+
+_LONGEST_CELL = 160
+_LONGEST_LINE = 400
+_MARKS = {"+": "add", "-": "del", "@": "at"}
+_WHY: dict[RowsState, str] = {
+    "same": "The rows are the same.",
+    "compared": "",
+    "absent": "The rows of both are not in this copy of the vault, so they were not compared.",
+    "large": "The dataframes are too large to be compared here.",
+    "later": "Rows are compared for the latest instances only.",
+    "damaged": "A dataframe cannot be read: see tablevault verify.",
+}
+
+
+def badges(change: Change) -> list[Markup]:
+    """Say in a few words what changed."""
+    found: list[tuple[str, str]] = []
+    rows = change.rows
+    if rows is not None:
+        found += [("add", f"+{counted(rows.added, 'row')}")] if rows.added else []
+        found += [("del", f"\N{MINUS SIGN}{counted(rows.removed, 'row')}")] if rows.removed else []
+        found += [("mod", f"{counted(rows.cells, 'cell')} changed")] if rows.cells else []
+        found += [("mod", "other order")] if rows.is_reordered else []
+    columns = len(change.columns_added) + len(change.columns_removed) + len(change.columns_changed)
+    found += [("mod", counted(columns, "column"))] if columns else []
+    for kind, many in (("builder", "builders"), ("code", "code")):
+        names = [each.name for each in change.texts if each.kind == kind]
+        if names:
+            found.append(
+                ("mod", f"{kind} {names[0]}" if len(names) == 1 else f"{len(names)} {many}")
+            )
+    files = len(change.artifacts) + change.more_artifacts
+    found += [("mod", counted(files, "artifact"))] if files else []
+    if not found and change.is_empty:
+        found.append(("same", "no difference"))
+    return [tag("span", words, class_=f"badge {kind}") for kind, words in found]
+
+
+def block(change: Change) -> Markup:
+    """Show what changed: columns, rows, builders and code, what was read, files."""
+    parts: list[Markup | None] = [
+        _description(change),
+        _columns(change),
+        _rows(change),
+        *(_text(each) for each in change.texts),
+        _pairs("Now also made from", "add", change.sources_added),
+        _pairs("No longer made from", "del", change.sources_removed),
+        _artifacts(change),
+    ]
+    before = tag(
+        "a", short(change.before_id), href=f"#{anchor('i', change.before_id)}", class_="id"
+    )
+    return tag(
+        "section",
+        tag("h4", "Since the one before (", before, ")"),
+        parts,
+        class_="difference",
+    )
+
+
+def _description(change: Change) -> Markup | None:
+    """Show another description."""
+    before, after = change.description
+    if before == after:
+        return None
+    return tag("p", "Description: ", _del(before or "none"), " ", _ins(after or "none"))
+
+
+def _columns(change: Change) -> Markup | None:
+    """Show other columns."""
+    items = [
+        *(tag("li", _ins(name), f" {dtype}") for name, dtype in change.columns_added),
+        *(tag("li", _del(name), f" {dtype}") for name, dtype in change.columns_removed),
+        *(
+            tag("li", tag("code", name), " ", _del(one), " ", _ins(two))
+            for name, one, two in change.columns_changed
+        ),
+    ]
+    return tag("div", tag("p", "Columns:"), tag("ul", items)) if items else None
+
+
+def _rows(change: Change) -> Markup:
+    """Show what became of the rows."""
+    rows = change.rows
+    if rows is None:
+        return tag("p", _WHY[change.rows_state], class_="muted")
+    counts = [
+        counted(rows.added, "row") + " added",
+        counted(rows.removed, "row") + " removed",
+        counted(rows.cells, "cell") + " changed",
+        *(["another order"] if rows.is_reordered else []),
+    ]
+    key = f", compared by {', '.join(rows.key)}" if rows.key else ""
+    return joined(
+        [
+            tag("p", f"Rows: {', '.join(counts)}{key}."),
+            _cells(rows),
+            _whole_rows("Removed", "del", rows.removed_rows, rows.removed),
+            _whole_rows("Added", "add", rows.added_rows, rows.added),
+        ]
+    )
+
+
+def _cells(rows: RowChange) -> Markup | None:
+    """Show the first cells that changed."""
+    if not rows.changed_cells:
+        return None
+    head = [", ".join(rows.key) or "row", "column", "before", "after"]
+    body = [
+        tag(
+            "tr",
+            tag("th", text(key, _LONGEST_CELL), scope="row"),
+            tag("td", column),
+            tag("td", _del(before)),
+            tag("td", _ins(after)),
+        )
+        for key, column, before, after in rows.changed_cells
+    ]
+    return _table("Cells that changed", head, body, rows.cells - len(body))
+
+
+def _whole_rows(
+    what: str, kind: str, shown: Sequence[Sequence[tuple[str, str]]], total: int
+) -> Markup | None:
+    """Show the first rows that came or went."""
+    if not shown:
+        return None
+    head = [name for name, _ in shown[0]]
+    body = [
+        tag("tr", [tag("td", text(value, _LONGEST_CELL)) for _, value in row], class_=kind)
+        for row in shown
+    ]
+    return _table(f"{what} rows", head, body, total - len(shown))
+
+
+def _table(caption: str, head: Iterable[str], body: Sequence[Markup], more: int) -> Markup:
+    """Put rows into a box that scrolls by itself."""
+    drawn = tag(
+        "table",
+        tag("caption", caption),
+        tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])),
+        tag("tbody", body),
+    )
+    note = tag("p", f"… {more:,} more.", class_="more") if more > 0 else None
+    return joined([scrolling(drawn, caption), note])
+
+
+def scrolling(inner: Markup, label: str) -> Markup:
+    """Put something wide into a box that scrolls by itself, with the keyboard, too."""
+    return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=label)
+
+
+def _text(change: TextChange) -> Markup:
+    """Show a unified diff."""
+    title = tag("p", f"{change.kind} ", tag("code", change.name))
+    if not change.lines:
+        return joined([title, tag("p", "Too long to be compared here.", class_="muted")])
+    lines = [
+        tag("span", text(line, _LONGEST_LINE), "\n", class_=_MARKS.get(line[:1], ""))
+        for line in change.lines
+    ]
+    more = tag("p", f"… {change.more:,} more lines.", class_="more") if change.more else None
+    label = f"Difference of {change.name}"
+    return joined([title, scrolling(tag("pre", lines, class_="diff"), label), more])
+
+
+def _pairs(words: str, kind: str, pairs: Sequence[tuple[str, str]]) -> Markup | None:
+    """Show what was read, or was not any more."""
+    if not pairs:
+        return None
+    links = [
+        tag(
+            "li",
+            tag(
+                "a",
+                f"{table} ",
+                tag("span", short(each), class_="id"),
+                href=f"#{anchor('i', each)}",
+                title=each,
+                class_=f"badge {kind}",
+            ),
+        )
+        for table, each in pairs
+    ]
+    return tag("div", tag("p", f"{words}:"), tag("ul", links, class_="inline"))
+
+
+def _artifacts(change: Change) -> Markup | None:
+    """Show other files."""
+    if not change.artifacts:
+        return None
+    kinds = {"added": "add", "removed": "del"}
+    items = [
+        tag("li", tag("span", f"{how} {name}", class_=f"badge {kinds.get(how, 'mod')}"))
+        for name, how in change.artifacts
+    ]
+    more = f"… {change.more_artifacts:,} more." if change.more_artifacts else ""
+    return tag(
+        "div",
+        tag("p", "Artifacts:"),
+        tag("ul", items, class_="inline"),
+        tag("p", more, class_="more") if more else None,
+    )
+
+
+def _ins(words: str) -> Markup:
+    """Mark what is new."""
+    return tag("ins", text(words, _LONGEST_CELL))
+
+
+def _del(words: str) -> Markup:
+    """Mark what is gone."""
+    return tag("del", text(words, _LONGEST_CELL))

@@ -1,0 +1,70 @@
+"""The file that a page is written to: whole or not at all, and over nothing but a report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.queries.chronicle import chronicle
+from tablevault.report.page import MARK, page
+from tablevault.vault import Vault, absolute
+
+
+def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool = False) -> Path:
+    """Write the page about a vault, or about one table of it, and give its path, absolute.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no such table; the folder of `path` is not there, `path` is a folder, or a file
+        that is no report and may not be replaced.
+    TVFileError
+        The file cannot be written.
+    """
+    target = absolute(path).resolve()
+    _refuse_others(target, force=force)
+    content = page(chronicle(vault, table)).encode("utf-8", "backslashreplace")
+    beside = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    try:
+        beside.write_bytes(content)
+        beside.replace(target)
+    except OSError as error:
+        raise TVFileError(
+            f'The report cannot be written to "{target}": {error.strerror}.',
+            "Name a file in a folder that you may write to.",
+            path=str(target),
+        ) from error
+    finally:
+        beside.unlink(missing_ok=True)
+    return target
+
+
+def _refuse_others(target: Path, *, force: bool) -> None:
+    """Refuse a path that is not for a report, before anything costs time."""
+    if not target.parent.is_dir():
+        raise TVArgumentError(
+            f'There is no folder "{target.parent}".', "Make it first.", path=str(target)
+        )
+    if not os.path.lexists(target):
+        return
+    if not target.is_file():
+        raise TVArgumentError(
+            f'"{target}" is no file.', 'Name a file, such as "report.html".', path=str(target)
+        )
+    if not (force or _is_report(target)):
+        raise TVArgumentError(
+            f'"{target}" is there already, and is no report of TableVault.',
+            "Choose another name, or have it replaced: force=True, or --force at a prompt.",
+            path=str(target),
+        )
+
+
+def _is_report(path: Path) -> bool:
+    """Tell whether a file is a report, or empty."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(len(MARK))
+    except OSError:
+        return False
+    return not begin or begin == MARK.encode()

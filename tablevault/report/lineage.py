@@ -1,0 +1,267 @@
+"""The lineage as a drawing: a card for each table, a row for each instance, curves between them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+
+from tablevault.queries.chronicle import Chronicle, Node
+from tablevault.report.layout import columns
+from tablevault.report.markup import Markup, joined, raw, tag
+from tablevault.report.words import anchor, cut, day, minute
+
+_MOST_TABLES = 80
+_MOST_ROWS = 5
+_MOST_CURVES = 800
+_MOST_ALONE = 60
+_WIDTH, _HEADER, _ROW, _GAP_X, _GAP_Y, _MARGIN = 216, 30, 24, 84, 22, 10
+_BOTTOM = 6
+_LONGEST_NAME, _LONGEST_VERSION = 25, 15
+
+Neighbours = Mapping[str, Sequence[Node]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Card:
+    """A table in the drawing."""
+
+    table: str
+    nodes: Sequence[Node]
+    """Those that have a row, newest first."""
+    earlier: int
+    """Instances that share the last row."""
+
+    @property
+    def height(self) -> int:
+        """Height in pixels."""
+        return _HEADER + _ROW * (len(self.nodes) + bool(self.earlier)) + _BOTTOM
+
+
+def section(found: Chronicle) -> Markup:
+    """Draw what was made from what."""
+    links = _between_tables(found)
+    linked = [name for name in _names(found) if name in {each for pair in links for each in pair}]
+    told = {table.name for table in found.tables}
+    alone = [table.name for table in found.tables if table.name not in linked]
+    parts: list[Markup] = []
+    if linked:
+        parts.append(_drawing(found, linked[:_MOST_TABLES], links, told))
+    if len(linked) > _MOST_TABLES:
+        parts.append(tag("p", f"… {len(linked) - _MOST_TABLES:,} more tables.", class_="more"))
+    if alone and linked:
+        parts.append(
+            tag(
+                "p",
+                "Made from no other table, and no other from them: ",
+                _listed(alone),
+                class_="muted",
+            )
+        )
+    if not linked:
+        parts.append(tag("p", "No table was made from another one.", class_="muted"))
+    return tag(
+        "section", tag("h2", "Lineage"), parts, id="lineage", aria_label="Lineage", class_="card"
+    )
+
+
+def _listed(names: Sequence[str]) -> Markup:
+    """List tables with links."""
+    shown = [tag("a", name, href=f"#{anchor('table', name)}") for name in names[:_MOST_ALONE]]
+    more = len(names) - len(shown)
+    commas = raw(", ").join(shown)
+    return joined([raw(commas), f" and {more:,} more" if more else None, "."])
+
+
+def _names(found: Chronicle) -> list[str]:
+    """Name the tables: those that are told of first."""
+    return list(
+        dict.fromkeys(
+            [
+                *(table.name for table in found.tables),
+                *sorted({node.table for node in found.nodes.values()}),
+            ]
+        )
+    )
+
+
+def _between_tables(found: Chronicle) -> list[tuple[str, str]]:
+    """Give the pairs of tables of which one was made from the other."""
+    pairs = {
+        (found.nodes[edge.source].table, found.nodes[edge.target].table): None
+        for edge in found.edges
+    }
+    return [pair for pair in pairs if pair[0] != pair[1]]
+
+
+def _cards(found: Chronicle, names: Collection[str]) -> dict[str, _Card]:
+    """Choose the instances of each table that get a row: the latest."""
+    current = {
+        each.instance_id for table in found.tables for each in table.instances if each.current
+    }
+    by_table: dict[str, list[Node]] = defaultdict(list)
+    for node in found.nodes.values():
+        by_table[node.table].append(node)
+    cards = {}
+    for name in names:
+        nodes = sorted(by_table[name], key=lambda node: (node.at, node.instance_id), reverse=True)
+        # What readers get comes first, however old it is.
+        ranked = sorted(nodes, key=lambda node: (node.instance_id not in current, node.gone))
+        chosen = {node.instance_id for node in ranked[:_MOST_ROWS]}
+        shown = [node for node in nodes if node.instance_id in chosen]
+        cards[name] = _Card(name, shown, len(nodes) - len(shown))
+    return cards
+
+
+def _drawing(
+    found: Chronicle,
+    names: Sequence[str],
+    links: Sequence[tuple[str, str]],
+    told: Collection[str],
+) -> Markup:
+    """Draw the tables that are linked to each other."""
+    cards = _cards(found, names)
+    placed = columns(names, links)
+    places, width, height = _places(placed, cards)
+    current = {
+        each.instance_id for table in found.tables for each in table.instances if each.current
+    }
+    curves = _curves(found, cards, places)
+    drawn = tag(
+        "svg",
+        tag("g", curves, class_="curves"),
+        [_card(cards[name], places[name], told, current) for name in names],
+        xmlns="http://www.w3.org/2000/svg",
+        width=width,
+        height=height,
+        viewBox=f"0 0 {width} {height}",
+        role="group",
+        aria_label="Which instance was made from which, from left to right",
+    )
+    hint = (
+        "From left to right: each row is an instance, each curve leads to what was made from it. "
+        "Click a row to read how it was made."
+    )
+    return tag(
+        "figure",
+        tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label="Drawing"),
+        tag("figcaption", hint, class_="muted"),
+    )
+
+
+_Place = tuple[int, int]
+
+
+def _places(
+    placed: Sequence[Sequence[str]], cards: Mapping[str, _Card]
+) -> tuple[dict[str, _Place], int, int]:
+    """Give the upper left corner of each card, and the size of the drawing."""
+    heights = [
+        sum(cards[name].height for name in column) + _GAP_Y * (len(column) - 1) for column in placed
+    ]
+    tallest = max(heights, default=0)
+    places = {}
+    for number, (column, height) in enumerate(zip(placed, heights, strict=True)):
+        y = _MARGIN + (tallest - height) // 2
+        for name in column:
+            places[name] = (_MARGIN + number * (_WIDTH + _GAP_X), y)
+            y += cards[name].height + _GAP_Y
+    width = 2 * _MARGIN + len(placed) * (_WIDTH + _GAP_X) - _GAP_X
+    return places, width, tallest + 2 * _MARGIN
+
+
+def _card(card: _Card, place: _Place, told: Collection[str], current: Collection[str]) -> Markup:
+    """Draw a table."""
+    x, y = place
+    name = cut(card.table, _LONGEST_NAME)
+    title = tag("text", name, x=x + 12, y=y + 20, class_="name")
+    whole = tag("title", card.table)
+    if card.table in told:
+        header = tag("a", whole, title, href=f"#{anchor('table', card.table)}")
+    else:
+        header = tag("g", whole, title)
+    rows = [
+        _row(node, x, y + _HEADER + _ROW * number, card.table in told, node.instance_id in current)
+        for number, node in enumerate(card.nodes)
+    ]
+    if card.earlier:
+        at = y + _HEADER + _ROW * len(card.nodes)
+        rows.append(tag("text", f"… {card.earlier:,} more", x=x + 26, y=at + 16, class_="faint"))
+    box = tag("rect", x=x, y=y, width=_WIDTH, height=card.height, rx=8, class_="box")
+    return tag("g", box, header, rows)
+
+
+def _row(node: Node, x: int, y: int, is_told: bool, is_current: bool) -> Markup:
+    """Draw an instance."""
+    marks = ["row"]
+    marks += ["current"] if is_current else []
+    marks += ["gone"] if node.gone else []
+    marks += ["partial"] if not node.success else []
+    state = "not in this history" if not node.at else "deleted" if node.gone else ""
+    state = state or ("partial" if not node.success else "")
+    whole = f"{node.instance_id}, {minute(node.at) or 'no time'}" + (f", {state}" if state else "")
+    inner = [
+        tag("title", whole),
+        tag("rect", x=x + 6, y=y, width=_WIDTH - 12, height=_ROW - 2, rx=5, class_="back"),
+        tag("rect", x=x + 13, y=y + 7, width=8, height=8, rx=4, class_="dot"),
+        tag("text", cut(node.version, _LONGEST_VERSION), x=x + 27, y=y + 16),
+        tag("text", day(node.at) or "?", x=x + _WIDTH - 14, y=y + 16, class_="faint end"),
+    ]
+    key = anchor("i", node.instance_id)
+    if is_told:
+        return tag("a", inner, href=f"#{key}", class_=" ".join(marks), data_node=key)
+    return tag("g", inner, class_=" ".join(marks), data_node=key)
+
+
+def _curves(
+    found: Chronicle, cards: Mapping[str, _Card], places: Mapping[str, _Place]
+) -> list[Markup]:
+    """Draw what leads from one row to another; within a table the order of rows tells it."""
+    at: dict[str, tuple[str, int]] = {}
+    for card in cards.values():
+        for number, node in enumerate(card.nodes):
+            at[node.instance_id] = (card.table, number)
+    for node in found.nodes.values():
+        if node.instance_id not in at and node.table in cards:
+            at[node.instance_id] = (node.table, len(cards[node.table].nodes))
+    drawn: dict[tuple[tuple[str, int], tuple[str, int]], tuple[str, str]] = {}
+    for edge in found.edges:
+        source, target = at.get(edge.source), at.get(edge.target)
+        if source is None or target is None or source[0] == target[0]:
+            continue
+        drawn.setdefault((source, target), (edge.source, edge.target))
+    return [
+        _curve(places, source, target, ids)
+        for (source, target), ids in list(drawn.items())[:_MOST_CURVES]
+    ]
+
+
+def _curve(
+    places: Mapping[str, _Place],
+    source: tuple[str, int],
+    target: tuple[str, int],
+    ids: tuple[str, str],
+) -> Markup:
+    """Draw one curve, with a head."""
+    x1 = places[source[0]][0] + _WIDTH - 6
+    x2 = places[target[0]][0] + 6
+    y1, y2 = (places[table][1] + _HEADER + _ROW * row + 11 for table, row in (source, target))
+    bend = max(40, (x2 - x1) // 2)
+    line = f"M{x1},{y1} C{x1 + bend},{y1} {x2 - bend - 6},{y2} {x2 - 6},{y2} L{x2},{y2}"
+    head = f"M{x2 - 5},{y2 - 4} L{x2},{y2} L{x2 - 5},{y2 + 4}"
+    return tag(
+        "path",
+        d=f"{line} {head}",
+        data_from=anchor("i", ids[0]),
+        data_to=anchor("i", ids[1]),
+    )
+
+
+def neighbours(found: Chronicle) -> tuple[Neighbours, Neighbours]:
+    """Give by id what each instance was made from, and what was made from it."""
+    above: dict[str, list[Node]] = defaultdict(list)
+    below: dict[str, list[Node]] = defaultdict(list)
+    for edge in found.edges:
+        above[edge.target].append(found.nodes[edge.source])
+        below[edge.source].append(found.nodes[edge.target])
+    return above, below

@@ -1,0 +1,95 @@
+"use strict";
+// The page can be read without any of this: it opens what a link leads to, finds, and lights up.
+(() => {
+  document.documentElement.classList.add("with-script");
+
+  // A link to something folded unfolds it.
+  const reveal = () => {
+    const name = decodeURIComponent(location.hash.slice(1));
+    const target = name && document.getElementById(name);
+    if (!target) return;
+    for (let at = target; at; at = at.parentElement) {
+      if (at.tagName === "DETAILS") at.open = true;
+    }
+    target.scrollIntoView();
+  };
+  addEventListener("hashchange", reveal);
+  // The same link again changes no hash.
+  addEventListener("click", (event) => {
+    const link = event.target.closest("a[href]");
+    if (link && link.getAttribute("href") === location.hash) reveal();
+  });
+  reveal();
+
+  // Times in the zone of whoever reads, when pointed at.
+  for (const time of document.querySelectorAll("time[datetime]")) {
+    time.title += ` = ${new Date(time.dateTime).toLocaleString()}`;
+  }
+
+  // Pointing at an instance lights up all that it was made from, and all made from it.
+  const svg = document.querySelector("#lineage svg");
+  if (svg) {
+    const paths = [...svg.querySelectorAll("path[data-from]")];
+    const rows = new Map([...svg.querySelectorAll("[data-node]")].map((row) => [row.dataset.node, row]));
+    const reached = (start, here, there) => {
+      const found = new Set([start]);
+      const lit = [];
+      for (const node of found) {
+        for (const path of paths) {
+          if (path.dataset[here] !== node) continue;
+          lit.push(path);
+          found.add(path.dataset[there]);
+        }
+      }
+      return [found, lit];
+    };
+    const clear = () => {
+      svg.classList.remove("lighting");
+      for (const each of svg.querySelectorAll(".lit")) each.classList.remove("lit");
+    };
+    const light = (event) => {
+      clear();
+      const row = event.target.closest("[data-node]");
+      if (!row) return;
+      svg.classList.add("lighting");
+      for (const way of [["from", "to"], ["to", "from"]]) {
+        const [nodes, lit] = reached(row.dataset.node, ...way);
+        for (const path of lit) path.classList.add("lit");
+        for (const node of nodes) rows.get(node)?.classList.add("lit");
+      }
+    };
+    svg.addEventListener("mouseover", light);
+    svg.addEventListener("focusin", light);
+    svg.addEventListener("mouseleave", clear);
+    svg.addEventListener("focusout", clear);
+  }
+
+  // The filter keeps the tables of that name, and of the others the instances that hold the words.
+  const filter = document.getElementById("filter");
+  const found = document.getElementById("found");
+  if (filter) {
+    const tables = [...document.querySelectorAll("section.table")];
+    const texts = new Map();
+    const text = (element) => {
+      if (!texts.has(element)) texts.set(element, element.textContent.toLowerCase());
+      return texts.get(element);
+    };
+    filter.addEventListener("input", () => {
+      const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
+      const fits = (element) => words.every((word) => text(element).includes(word));
+      let count = 0;
+      for (const table of tables) {
+        const isNamed = fits(table.querySelector("h2"));
+        let isShown = isNamed;
+        for (const each of table.querySelectorAll("details.instance, .earlier tbody tr, div.draft")) {
+          const isKept = isNamed || fits(each);
+          each.hidden = !isKept;
+          isShown ||= isKept;
+        }
+        table.hidden = !isShown;
+        count += isShown;
+      }
+      found.textContent = words.length ? `${count} of ${tables.length} tables` : "";
+    });
+  }
+})();

@@ -1,0 +1,377 @@
+"""What a report says, and that nothing in it is taken for more than text."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from tablevault import TableVault
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.queries.chronicle import chronicle
+from tablevault.report.page import MARK
+from tablevault.report.page import page as page_of
+from tests.looking import check_clean, state_of
+from tests.report.conftest import Elements, check_sound, write
+
+HOSTILE = "<script>alert(1)</script>\"'&<!-- </style></title>"
+
+
+def told(vault: TableVault, table: str = ""):
+    return chronicle(vault._vault, table)
+
+
+# -- facts --------------------------------------------------------------------------------------
+
+
+def test_it_tells_how_instances_were_made(made):
+    found = told(made)
+    assert [table.name for table in found.tables] == ["numbers", "sums", "apart"]
+    numbers = found.tables[0]
+    assert numbers.description == "Numbers & their doubles"
+    latest, before, first = numbers.instances
+    assert [each.instance_id for each in (first, before, latest)] == made.get_table_instances(
+        "numbers"
+    )
+    assert (latest.rows, latest.rows_before, latest.author) == (3, 3, "Ana Lund")
+    assert [each.current for each in numbers.instances] == [True, False, False]
+    assert latest.duration_s is not None
+    assert latest.making is not None
+    assert latest.making.description == "another factor"
+    runs = {run.name: (run.computed, run.reused) for run in latest.making.builders}
+    assert runs == {"numbers_index": (3, 0), "twice": (3, 0)}
+    assert before.making is not None
+    runs = {run.name: (run.computed, run.reused) for run in before.making.builders}
+    assert runs["twice"] == (1, 2)
+    assert found.texts[latest.making.builders[1].text_id].lines[-1] == "  factor: 3"
+    assert latest.making.code[0][0] == "m"
+    assert latest.making.head is not None
+    assert latest.making.head.rows[1] == ("1", "3")
+
+
+def test_it_tells_what_changed(made):
+    latest, before, first = told(made).tables[0].instances
+    assert first.making is not None
+    assert first.making.change is None
+    assert before.making is not None
+    change = before.making.change
+    assert change is not None
+    assert change.before_id == first.instance_id
+    assert change.rows is not None
+    assert (change.rows.added, change.rows.removed, change.rows.cells) == (1, 0, 0)
+    assert change.rows.added_rows == ((("n", "2"), ("twice", "4")),)
+    assert [each.name for each in change.texts] == ["numbers_index"]
+    change = latest.making.change
+    assert change.rows.changed_cells == (
+        ("1", "twice", "2", "3"),
+        ("2", "twice", "4", "6"),
+    )
+    assert "-  factor: 2" in change.texts[0].lines
+    assert "+  factor: 3" in change.texts[0].lines
+    assert change.description == ("one more row", "another factor")
+
+
+def test_columns_and_sources_are_compared_by_what_is_noted(vault):
+    for table in ("a", "b"):
+        vault.create_table(table)
+    first = write(vault, "a", {"x": [1], "gone": ["g"]})
+    write(vault, "b", {"y": [1]}, ("a", first))
+    second = write(vault, "a", {"x": ["1"], "new": [True]})
+    write(vault, "b", {"y": [1]}, ("a", second))
+    a, b = told(vault).tables
+    change = a.instances[0].making.change
+    assert [name for name, _ in change.columns_added] == ["new"]
+    assert [name for name, _ in change.columns_removed] == ["gone"]
+    assert [name for name, *_ in change.columns_changed] == ["x"]
+    change = b.instances[0].making.change
+    assert change.rows_state == "same"
+    assert (change.sources_added, change.sources_removed) == ((("a", second),), (("a", first),))
+    assert not change.is_empty
+
+
+def test_versions_are_compared_each_with_its_own(vault):
+    vault.create_table("t")
+    write(vault, "t", {"x": [1]})
+    write(vault, "t", {"x": [2, 3]}, version="other")
+    write(vault, "t", {"x": [1, 2]})
+    newest, other, _ = told(vault).tables[0].instances
+    assert (newest.rows_before, other.rows_before) == (1, None)
+    assert newest.current
+    assert other.current
+
+
+def test_what_is_gone_is_told_as_gone(made):
+    first, _, latest = made.get_table_instances("numbers")
+    made.delete_instance(first, "numbers")
+    process = make_process(made)
+    made.undo(process)
+    instances = told(made).tables[0].instances
+    assert [bool(each.deleted_at) for each in instances] == [True, False, False, True]
+    assert [each.undone for each in instances] == [True, False, False, False]
+    current = [each.instance_id for each in instances if each.current]
+    assert current == [latest]
+    # The first that is left has nothing before it.
+    assert instances[2].making.change is None
+    assert instances[3].making.change is None
+
+
+def make_process(vault):
+    vault.create_instance("numbers", external_edit=True)
+    return vault.write_instance(pd.DataFrame({"n": [1]}), "numbers")
+
+
+def test_what_is_in_preparation_is_told(made):
+    made.create_instance("apart", external_edit=True, description="soon")
+    made.create_code_module(
+        "flaky",
+        text="import pandas as pd\n\ndef rows():\n    return pd.DataFrame({'n': range(4)})\n\n"
+        "def ask(n):\n    if n == 3:\n        raise TimeoutError('no <answer>')\n    return n\n",
+    )
+    made.create_table("probe")
+    index = (
+        "{builder_type: IndexBuilder, changed_columns: [n], python_function: rows, "
+        "code_module: flaky, is_custom: true, return_type: dataframe, arguments: {}}"
+    )
+    ask = (
+        "{builder_type: ColumnBuilder, changed_columns: [a], python_function: ask, code_module: "
+        "flaky, is_custom: true, return_type: row-wise, arguments: {n: '<<self.n[index]>>'}}"
+    )
+    made.create_instance("probe", builders={"probe_index": index, "ask": ask})
+    with pytest.raises(TimeoutError):
+        made.execute_instance("probe", process_id="p1")
+    found = told(made)
+    (draft,) = found.tables[2].drafts
+    assert (draft.version, draft.description, draft.external_edit) == ("base", "soon", True)
+    (draft,) = found.tables[3].drafts
+    assert dict(draft.progress) == {"probe_index": 4, "ask": 3}
+    (process,) = found.unfinished
+    assert (process.process_id, process.where, process.is_running) == ("p1", "probe/base", False)
+    text = page_of(found)
+    check_sound(text)
+    assert "TimeoutError: no &lt;answer&gt;" in text
+    assert not told(made, "numbers").unfinished
+
+
+def test_one_table_comes_with_what_it_is_linked_to(made):
+    found = told(made, "sums")
+    assert [table.name for table in found.tables] == ["sums"]
+    assert {node.table for node in found.nodes.values()} == {"numbers", "sums"}
+    assert len(found.nodes) == 5
+    with pytest.raises(TVArgumentError, match='"sum"'):
+        told(made, "sum")
+
+
+def test_an_empty_vault_has_a_page(vault, page):
+    text = page()
+    assert "0 tables" in text
+    assert 'id="lineage"' not in text
+
+
+def test_nothing_is_changed_by_it(made, page, repo_path):
+    before = state_of(repo_path)
+    page()
+    assert state_of(repo_path) == before
+    check_clean(repo_path)
+
+
+def test_the_same_vault_gives_the_same_page(made, page):
+    assert page() == page(path="other.html")
+
+
+# -- rendering ----------------------------------------------------------------------------------
+
+
+def test_each_instance_has_a_place_that_links_lead_to(made, page):
+    text = page()
+    elements = Elements(text)
+    ids = {attributes.get("id") for _, attributes in elements.found}
+    for table in ("numbers", "sums"):
+        assert f"table-{table}" in ids
+        for instance_id in made.get_table_instances(table):
+            assert f"i-{instance_id}" in ids
+    assert {link["href"][1:] for link in elements.named("a")} <= ids
+    paths = [each for each in elements.named("path") if "data-from" in each]
+    assert len(paths) == 2
+    assert {each["data-to"][2:] for each in paths} == set(made.get_table_instances("sums"))
+
+
+def test_words_of_users_are_text(vault, page):
+    vault.create_table("t", description=HOSTILE)
+    vault.create_code_module("m", text=f"# {HOSTILE}\ndef f():\n    return None\n")
+    builder = (
+        "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, code_module: m, "
+        f"is_custom: true, arguments: {{}}}} # {HOSTILE}\n"
+    )
+    vault.create_code_module(
+        "m",
+        text=f"# {HOSTILE}\nimport pandas as pd\ndef f():\n    return pd.DataFrame({{'a': [1]}})\n",
+    )
+    other = TableVault(vault._vault.path, f"{HOSTILE} <eve@example.org>")
+    other.create_instance("t", builders={"t_index": builder}, description=HOSTILE)
+    other.execute_instance("t")
+    write(other, "t", {HOSTILE: [HOSTILE, None], "k": [HOSTILE * 90, "x"]})
+    write(other, "t", {HOSTILE: ["2", HOSTILE], "k": ["x", "y"]})
+    text = page()
+    assert "<script>alert" not in text
+    assert "<!-- </style>" not in text
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 10
+
+
+def test_a_hostile_description_of_the_vault_is_text(tmp_path):
+    vault = TableVault(tmp_path / "<b>v", "Ana", HOSTILE, create=True)
+    text = Path(vault.report(tmp_path / "r.html")).read_text("utf-8")
+    check_sound(text)
+    assert "<h1>&lt;b&gt;v</h1>" in text
+
+
+def test_names_of_strangers_are_text(vault, git, repo_path, page):
+    """Somebody may commit a table by hand, whatever its name."""
+    vault.create_table("t")
+    write(vault, "t", {"x": [1]})
+    odd = 'x"><img src=x onerror=alert(1)>'
+    folder = repo_path / "tables" / odd
+    folder.mkdir(parents=True)
+    document = (repo_path / "tables/t/table.yaml").read_text("utf-8")
+    (folder / "table.yaml").write_text(document.replace("id: ", "id: other-"), "utf-8")
+    broken = repo_path / "tables" / "broken"
+    broken.mkdir()
+    (broken / "table.yaml").write_text("[not a mapping", "utf-8")
+    git(repo_path, "add", "tables")
+    git(repo_path, "commit", "--no-verify", "-q", "-m", HOSTILE)
+    text = page()
+    assert "<img" not in text
+    assert "&lt;img src=x onerror=alert(1)&gt;" in text
+    assert "no readable YAML" in text
+
+
+def test_text_that_hides_is_spelled(vault, page):
+    vault.create_table("t", description="a\u202eb\x00c")
+    write(vault, "t", {"x": ["\u2066cell\x1b[31m", "日本語 😀"]})
+    text = page()
+    assert not re.search("[\x00-\x08\x1b\u202a-\u202e\u2066-\u2069\ud800-\udfff]", text)
+    assert "\\u202e" in text
+    assert "日本語 😀" in text
+
+
+def test_only_its_own_script_and_style_may_run(made, page):
+    text = page()
+    (policy,) = [
+        each["content"]
+        for each in Elements(text).named("meta")
+        if each.get("http-equiv") == "Content-Security-Policy"
+    ]
+    rules = dict(rule.split(" ", 1) for rule in policy.split("; "))
+    assert rules["default-src"] == "'none'"
+    for kind in ("style", "script"):
+        content = re.search(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert rules[f"{kind}-src"] == f"'sha256-{digest}'"
+    assert "http" not in re.sub(r"http://www.w3.org/2000/svg|http-equiv", "", text)
+
+
+def test_long_things_are_cut_and_say_so(vault, page):
+    vault.create_table("n" * 100)
+    vault.create_table("t", description="d" * 5000)
+    lines = "\n".join(f"# line {number}" for number in range(3000))
+    vault.create_code_module(
+        "m",
+        text="import pandas as pd\ndef f():\n    return pd.DataFrame({'a': range(100)})\n" + lines,
+    )
+    index = (
+        "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, code_module: m, "
+        "is_custom: true, return_type: dataframe, arguments: {}}"
+    )
+    vault.create_instance("t", builders={"t_index": index})
+    vault.execute_instance("t")
+    columns = {f"c{number}": ["v" * 10_000, "w"] for number in range(250)}
+    write(vault, "t", columns)
+    text = page()
+    assert len(text) < 1_000_000
+    assert "d" * 2_001 not in text
+    assert "… 1,503 more lines." in text
+    assert "… 50 more." in text
+    assert "220 more columns" in text
+
+
+def test_many_instances_are_listed_in_a_line_each(vault, page):
+    vault.create_table("t")
+    for number in range(30):
+        write(vault, "t", {"x": [number]})
+    text = page()
+    found = told(vault).tables[0].instances
+    detailed = [each for each in found if each.making is not None]
+    assert 20 < len(detailed) < 30
+    assert detailed == list(found[: len(detailed)])
+    compared = [each for each in detailed if each.making.change.rows_state == "compared"]
+    assert len(compared) == 10
+    assert "Rows are compared for the latest instances only." in text
+    assert f"{30 - len(detailed)} earlier instances" in text
+    assert "No table was made from another one." in text
+    for each in vault.get_table_instances("t"):
+        assert f'id="i-{each}"' in text
+
+
+# -- data that are not here ---------------------------------------------------------------------
+
+
+def test_nothing_is_fetched_for_it(made, tmp_path):
+    from tablevault import clone_vault
+
+    clone = clone_vault(made._vault.path, tmp_path / "clone", "Bo")
+    objects = tmp_path / "clone/.git/lfs/objects"
+    text = Path(clone.report(tmp_path / "clone.html")).read_text("utf-8")
+    check_sound(text)
+    assert not [each for each in objects.rglob("*") if each.is_file()]
+    assert "are not in this copy of the vault" in text
+    assert "another factor" in text
+
+
+def test_a_damaged_dataframe_is_named(made, page, repo_path):
+    objects = [each for each in (repo_path / ".git/lfs/objects").rglob("*") if each.is_file()]
+    for path in objects:
+        path.chmod(0o644)
+        content = path.read_bytes()
+        path.write_bytes(content[:40] + b"damage" + content[46:])
+    text = page()
+    assert "cannot be read: see tablevault verify" in text
+
+
+# -- the file -----------------------------------------------------------------------------------
+
+
+def test_a_report_is_replaced_and_nothing_else(vault, tmp_path):
+    path = tmp_path / "r.html"
+    assert vault.report(path) == str(path)
+    assert vault.report(str(path)) == str(path)
+    assert path.read_text("utf-8").startswith(MARK)
+    path.write_text("<!DOCTYPE html>\nmine", "utf-8")
+    with pytest.raises(TVArgumentError, match="no report"):
+        vault.report(path)
+    assert path.read_text("utf-8").endswith("mine")
+    vault.report(path, force=True)
+    assert path.read_text("utf-8").startswith(MARK)
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["r.html"]
+
+
+def test_a_path_that_cannot_be_is_refused(vault, tmp_path, repo_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(TVArgumentError, match="no file"):
+        vault.report(tmp_path / "folder", force=True)
+    with pytest.raises(TVArgumentError, match="no folder"):
+        vault.report(tmp_path / "nowhere" / "r.html")
+    with pytest.raises(TVArgumentError, match="no report"):
+        vault.report(repo_path / "vault.yaml")
+    with pytest.raises(TVFileError, match="too long"):
+        vault.report(tmp_path / ("r" * 300))
+
+
+def test_a_link_stays_a_link(vault, tmp_path):
+    link = tmp_path / "link.html"
+    link.symlink_to(tmp_path / "target.html")
+    assert vault.report(link) == str(tmp_path / "target.html")
+    assert link.is_symlink()
+    assert link.read_text("utf-8").startswith(MARK)
