@@ -17,6 +17,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.names import TableId, temp_of_ref, version_of
 from tablevault.queries import log, processes
 from tablevault.queries.change import Allowance
+from tablevault.queries.logged import Entry
 from tablevault.queries.making import Making, Reader, SourceText
 from tablevault.queries.partial import run_of_temp
 from tablevault.queries.resolve import Temp, find_table, temp_or_none
@@ -156,7 +157,7 @@ class Chronicle:
     nodes: Mapping[str, Node]
     edges: tuple[Edge, ...]
     texts: Mapping[str, SourceText]
-    operations: tuple[log.Entry, ...]
+    operations: tuple[Entry, ...]
     """The latest, newest first."""
     more_operations: bool
     unfinished: tuple[Unfinished, ...]

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from importlib import resources
 
 from tablevault.queries.chronicle import Chronicle, Unfinished
-from tablevault.queries.log import Entry
+from tablevault.queries.logged import Entry
 from tablevault.queries.making import SourceText
 from tablevault.report import lineage, tables
 from tablevault.report.difference import scrolling
