@@ -14,7 +14,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.journal import locks
 from tablevault.journal.journal import Journal
 from tablevault.journal.record import Hold, Record, Request
-from tablevault.journal.recovery import roll_back, roll_forward
+from tablevault.journal.recovery import finish_stop, roll_back, roll_forward
 from tablevault.names import ProcessId, check_process_id, new_process_id
 from tablevault.objects.oslock import OsLock
 
@@ -180,7 +180,7 @@ def _known(
             f"Call {known.request.operation} with this process_id to go on with it.",
             process=process_id,
         )
-    if roll_forward(journal, known):
+    if roll_forward(journal, known) or finish_stop(journal, process_id):
         return None
     _end_children(journal, process_id)
     return known
@@ -248,6 +248,8 @@ def _blocking(
         if journal.files.is_alive(holder.process_id):
             return found
         if roll_forward(journal, holder) and journal.files.read(holder.process_id) is None:
+            continue
+        if finish_stop(journal, holder.process_id):
             continue
         if holder.named or journal.index.process(holder.process_id) is not None:
             return found

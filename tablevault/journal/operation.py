@@ -259,6 +259,17 @@ class Operation:
             _log.warning("The working tree could not follow the commit.", exc_info=True)
             self._is_complete = False
 
+    def follow_up(self, rest: Callable[[], object]) -> None:
+        """Do what follows from what was published; a failure is repaired later.
+
+        `rest` must be something that :func:`~tablevault.journal.recovery.roll_forward` does.
+        """
+        try:
+            rest()
+        except Exception:  # noqa: BLE001 - as above
+            _log.warning("Process %s left something to do.", self.process_id, exc_info=True)
+            self._is_complete = False
+
     def _signing(self) -> Signing:
         """Give author and time of commits."""
         return Signing(author=self.record.author, at=time.time())

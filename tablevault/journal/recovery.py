@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import time
 from collections.abc import Callable, Sequence
 
-from tablevault.errors import TVFileError, TVLockError
+from tablevault.errors import TVFileError, TVLockError, TVProcessError
 from tablevault.history.change import Change
 from tablevault.history.repository import RefBusyError, RefMove, RefMovedError
 from tablevault.history.snapshot import Snapshot
+from tablevault.journal.cancelling import STOPPED
 from tablevault.journal.journal import Journal
+from tablevault.journal.locks import descendants
 from tablevault.journal.record import Record
 from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, temp_of_ref
 
@@ -75,6 +78,8 @@ def recover(journal: Journal) -> None:
 def roll_forward(journal: Journal, record: Record) -> bool:
     """Make the remaining ref moves of an operation that has happened, and end it.
 
+    Take the journal's mutex before. What it was to stop ends with it.
+
     Returns
     -------
     bool
@@ -88,8 +93,46 @@ def roll_forward(journal: Journal, record: Record) -> bool:
             journal.faces.rename(old, new)
         catch_up(journal)
     if complete:
-        _end(journal, record)
+        stopped = record.plan.get("stops")
+        if stopped:
+            end_stopped(journal, ProcessId(str(stopped)))
+        if not (stopped and journal.files.read(ProcessId(str(stopped)))):
+            _end(journal, record)
     return True
+
+
+def end_stopped(journal: Journal, process_id: ProcessId) -> bool:
+    """Take back a process that was stopped, with what was started within it, deepest first.
+
+    Take the journal's mutex before.
+
+    Returns
+    -------
+    bool
+        False when it has ended already, because it has happened or by itself.
+    """
+    target = journal.files.read(process_id)
+    if target is None or roll_forward(journal, target):
+        return False
+    for record in (*descendants(journal.files, process_id), target):
+        if journal.files.is_alive(record.process_id):
+            continue  # begun a moment ago: nobody's child any more
+        if record is target or not roll_forward(journal, record):
+            roll_back(journal, record.failed(TVProcessError(STOPPED), time.time()))
+    return True
+
+
+def finish_stop(journal: Journal, process_id: ProcessId) -> bool:
+    """End a process that waits although a stop of it has happened, and tell whether that was so.
+
+    Take the journal's mutex before.
+    """
+    return any(
+        record.plan.get("stops") == process_id
+        and not journal.files.is_alive(record.process_id)
+        and roll_forward(journal, record)
+        for record in journal.files.every()
+    )
 
 
 def finish_moves(journal: Journal, record: Record) -> bool:

@@ -7,12 +7,12 @@ import time
 from pathlib import Path
 
 from tablevault.errors import TVProcessError
-from tablevault.journal.cancelling import STOPPED, Cancel, cancel_of
+from tablevault.journal.cancelling import Cancel, cancel_of
 from tablevault.journal.holders import end_holders
 from tablevault.journal.journal import Journal
 from tablevault.journal.locks import descendants
 from tablevault.journal.record import Record
-from tablevault.journal.recovery import roll_back, roll_forward
+from tablevault.journal.recovery import end_stopped
 from tablevault.names import ProcessId
 
 _POLL_S = 0.01
@@ -61,15 +61,7 @@ def take_down(journal: Journal, process_id: ProcessId) -> bool:
         False when it has ended already, because it has happened or by itself.
     """
     with journal.files.mutex():
-        target = journal.files.read(process_id)
-        if target is None or roll_forward(journal, target):
-            return False
-        for record in (*descendants(journal.files, process_id), target):
-            if journal.files.is_alive(record.process_id):
-                continue  # begun a moment ago: nobody's child any more
-            if record is target or not roll_forward(journal, record):
-                roll_back(journal, record.failed(TVProcessError(STOPPED), time.time()))
-    return True
+        return end_stopped(journal, process_id)
 
 
 def _cancel_of(journal: Journal, record: Record) -> Cancel | None:

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import cast
 
-from tablevault.errors import TVArgumentError, TVProcessError
+from tablevault.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.beginning import is_finished, taken_up
 from tablevault.journal.locks import descendants
 from tablevault.journal.operation import Operation, TempDraft, running
-from tablevault.journal.record import Hold, Json, Record, Request
+from tablevault.journal.record import Hold, Record, Request
 from tablevault.journal.stopping import halt, take_down
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
 from tablevault.operations.materialize import Result, materialize
@@ -36,8 +36,9 @@ def stop_process(
 def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
     """Stop what is asked for.
 
-    Dies before its plan is noted: the process is paused, or still runs. Dies later: who takes it
-    up ends the process, if that is not done, and makes the instance.
+    Dies or fails before the instance is committed, or before the process is taken down when none
+    is made: the process is paused, with all its rows. Dies later: who comes next takes it down.
+    Nobody can take the process up meanwhile, since what it holds is held here.
     """
     target = ProcessId(request.text("to_stop_process_id"))
     # What is no text is nobody's id, and refused below.
@@ -52,19 +53,35 @@ def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
         return [hold for each in family for hold in each.holds]
 
     with running(vault.journal, request, actor, setup) as operation:
-        if not operation.record.plan:
-            record = _find(vault, target, force=request.flag("force"))
-            halt(vault.journal, record, vault.lock_timeout_s)
-            temp = _kept(vault, record) if request.flag("materialize") else None
-            if temp is not None:
-                operation.drafted(temp)  # what is wrong in its folder is told before it is late
-            operation.note(_plan(record, temp))
-        # False also when this was done by an attempt that died since.
-        if not take_down(vault.journal, target) and _has_happened(vault, target):
-            raise _unknown(vault, target)
-        if "temp" in operation.record.plan:
-            _materialize(vault, operation)
+        if not (operation.record.plan and vault.journal.files.read(target) is None):
+            _stop(vault, operation, _find(vault, target, force=request.flag("force")))
     return operation.process_id
+
+
+def _stop(vault: Vault, operation: Operation, record: Record) -> None:
+    """End a process that was found; an instance of its rows is made before, as that can fail."""
+    request, target = operation.record.request, record.process_id
+    halt(vault.journal, record, vault.lock_timeout_s)
+    temp = _kept(vault, record) if request.flag("materialize") else None
+    draft = None if temp is None else operation.drafted(temp)
+    operation.note({"stops": target})
+    if draft is not None:
+        _materialize(vault, operation, record, draft)
+        operation.follow_up(lambda: _take_down(vault, target))
+    elif not _take_down(vault, target) and _has_happened(vault, target):
+        raise _unknown(vault, target)
+
+
+def _take_down(vault: Vault, target: ProcessId) -> bool:
+    """Take a process back that was stopped; False when it came to its end before."""
+    was_there = take_down(vault.journal, target)
+    if was_there and vault.journal.files.read(target) is not None:
+        raise TVFileError(
+            f'The record of process "{target}" cannot be removed.',
+            f'Look who may write to "{vault.journal.files.path_of(target)}", and stop it again.',
+            process=target,
+        )
+    return was_there
 
 
 def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
@@ -117,47 +134,37 @@ def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:
 
 def _kept(vault: Vault, record: Record) -> TempRef | None:
     """Find the temporary instance whose rows can be made an instance; None when there are none."""
+    if _has_happened(vault, record.process_id):
+        return None
     run = run_of_process(vault, record)
     if run is None or not any(part.columns for part in run.parts):
         return None
     return TempRef(table=record.request.text("table_name"), version=record.request.text("version"))
 
 
-def _plan(record: Record, temp: TempRef | None) -> dict[str, Json]:
-    """Say what is to be done, so that it can be done when this process is gone as well."""
-    plan: dict[str, Json] = {"stops": record.process_id}
-    if temp is not None:
-        plan["temp"] = [temp.table, temp.version]
-        plan["sources"] = record.plan.get("sources", [])
-        plan["code"] = record.plan.get("code", {})
-        plan["shipped"] = record.plan.get("shipped", {})
-    return plan
-
-
-def _materialize(vault: Vault, operation: Operation) -> None:
+def _materialize(vault: Vault, operation: Operation, record: Record, draft: TempDraft) -> None:
     """Make an instance of the rows that are there, null where none was computed."""
-    plan = operation.record.plan
-    table, version = cast("list[str]", plan["temp"])
-    draft = operation.drafted(TempRef(table=table, version=version))
     temp = temp_or_none(vault.journal.repository, draft.temp)
     run = None if temp is None else run_of_temp(vault, temp)
     if run is None:
         raise TVProcessError(
-            f'The rows of table "{table}" are gone that were to be kept.',
-            "Execute the instance anew.",
-            table=table,
-            version=version,
+            f'The rows of process "{record.process_id}" are gone that were to be kept.',
+            "Stop it without materialize=True, and execute the instance anew.",
+            process=record.process_id,
+            table=draft.temp.table,
+            version=draft.temp.version,
         )
+    plan = record.plan
     names = {part.name for part in run.parts}
-    sources = cast("list[tuple[str, str, str]]", plan["sources"])
+    sources = cast("list[tuple[str, str, str]]", plan.get("sources", []))
     result = Result(
         dependencies=tuple(
             dict.fromkeys((name, InstanceId(instance)) for name, _, instance in sources)
         ),
         primary_key=run.parts[0].primary_key,
         builders={name: blob for name, blob in _builders(vault, draft).items() if name in names},
-        code=cast("dict[str, str]", plan["code"]),
-        shipped=cast("dict[str, str]", plan["shipped"]),
+        code=cast("dict[str, str]", plan.get("code", {})),
+        shipped=cast("dict[str, str]", plan.get("shipped", {})),
         success=False,
     )
     materialize(vault, operation, draft, run.frame(), result)

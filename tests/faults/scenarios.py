@@ -211,14 +211,9 @@ class Scenario:
     prepare: Callable[[Path], None] = _nothing
     has_middle: bool = False
     """Functions, and what they do within the vault, are a step of their own, which stays."""
-    half: Callable[[TableVault], object] | None = None
-    """Does the first of two steps; who finds it done opens the vault with ``restart=True``."""
 
     def act_half(self, vault: TableVault) -> None:
         """Do the first step: let the function fail when it has done what stays."""
-        if self.half is not None:
-            self.half(vault)
-            return
         os.environ[FAILS] = "1"
         try:
             self.act(vault)
@@ -304,8 +299,6 @@ SCENARIOS = {
     "stop_process_keeping_rows": Scenario(
         act=lambda vault: vault.stop_process("paused", materialize=True),
         prepare=_pause,
-        has_middle=True,
-        half=lambda vault: vault.stop_process("paused"),
     ),
     "undo_execute_instance_side_effects": _undone(
         lambda vault: vault.execute_instance("events", version="acts", process_id="done")

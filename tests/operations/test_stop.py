@@ -640,7 +640,10 @@ def test_an_interrupted_stop_is_finished_by_the_same_call_or_a_restart(
         patch.setattr(target, die)
         with pytest.raises(Died):
             vault.stop_process("p", materialize=materialize, process_id="s")
-    if where == "take_down":
+    if where == "take_down" and materialize:  # it has happened, and is ended by who comes next
+        with pytest.raises(TVProcessError, match="has ended"):
+            vault.stop_process("other", process_id="s")
+    elif where == "take_down":
         vault.stop_process("other", process_id="s")
     else:
         TableVault(vault_path, "Ben", restart=True)
@@ -648,6 +651,54 @@ def test_an_interrupted_stop_is_finished_by_the_same_call_or_a_restart(
     assert vault.get_active_processes() == {}
     assert vault.get_process_completion("p")
     assert len(vault.get_table_instances("t")) == materialize
+    check_clean(vault_path)
+
+
+@pytest.mark.parametrize("next_is", ["the same process", "who needs what it held"])
+def test_a_stop_that_died_after_its_commit_is_finished_by_who_comes_next(
+    paused, vault_path, monkeypatch, next_is
+) -> None:
+    class Died(BaseException):
+        pass
+
+    def die(*_):
+        raise Died
+
+    vault = paused()
+    with monkeypatch.context() as patch:
+        patch.setattr("tablevault.operations.stop.take_down", die)
+        with pytest.raises(Died):
+            vault.stop_process("p", materialize=True)
+    if next_is == "the same process":
+        with pytest.raises(TVProcessError, match="has ended"):
+            vault.execute_instance("t", process_id="p")
+    else:
+        vault.create_instance("t", copy=True)
+    assert vault.get_active_processes() == {}
+    assert vault.get_process_completion("p")
+    assert len(vault.get_table_instances("t")) == 1
+    check_clean(vault_path)
+
+
+@pytest.mark.parametrize("process_id", ["", "s"])
+def test_a_stop_that_finds_no_room_leaves_the_process_as_it_was(
+    paused, vault_path, monkeypatch, process_id
+) -> None:
+    def refuse(*_):
+        raise OSError(28, "No space left on device")
+
+    vault = paused()
+    with monkeypatch.context() as patch:
+        patch.setattr("tablevault.frames.parquet.write_frame", refuse)
+        with pytest.raises(OSError, match="No space"):
+            vault.stop_process("p", materialize=True, process_id=process_id)
+    process = vault.get_active_processes()["p"]
+    assert not process.is_running
+    assert process.error[0] != "TVProcessError"
+    assert vault.get_dataframe("t", "TEMP_base")[0]["square"].dropna().tolist() == [0, 1, 4, 9]
+    vault.stop_process("p", materialize=True, process_id=process_id)
+    assert vault.get_active_processes() == {}
+    assert vault.get_dataframe("t")[0]["square"].dropna().tolist() == [0, 1, 4, 9]
     check_clean(vault_path)
 
 
