@@ -125,10 +125,16 @@ class Faces:
     def remove(self, temp: TempRef) -> None:
         """Remove the face, then its note: as long as that stands, it is tried again."""
         folder = self.folder(temp)
-        shutil.rmtree(folder, ignore_errors=True)
+        # Most are empty but for two folders, and rmtree takes five times as long.
+        with contextlib.suppress(OSError):
+            for name in ("builders", "artifacts"):
+                os.rmdir(f"{folder}/{name}")  # noqa: PTH106 - quicker
+            os.rmdir(folder)  # noqa: PTH106 - as above
         if folder.exists():
-            _log.warning("%s could not be removed.", temp.face)
-            return
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                _log.warning("%s could not be removed.", temp.face)
+                return
         self._remove_note(temp)
         # Not the parent of all faces, and not a folder that still holds another version.
         with contextlib.suppress(OSError):

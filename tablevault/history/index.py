@@ -30,6 +30,8 @@ _COLUMNS = (
     "COALESCE(gone.for_good, table_gone.for_good)"
 )
 _TRIES = 5
+_MOST_BEHIND = 20
+"""So many commits that nobody who asks has to wait."""
 _KEEPS_OBJECTS = "NOT COALESCE(gone.for_good, 0) AND NOT COALESCE(table_gone.for_good, 0)"
 
 
@@ -86,6 +88,7 @@ class Index:
     def __init__(self, repository: Repository, file: Path | IndexFile) -> None:
         self._repository = repository
         self._file = Disposable(file, SCHEMA) if isinstance(file, Path) else file
+        self._behind = 0
 
     def instance(self, instance_id: str) -> IndexedInstance | None:
         """Find an instance by its id, deleted ones too."""
@@ -267,6 +270,15 @@ class Index:
         """Fold the commits that were not seen yet."""
         self._query("SELECT 1", ())
 
+    def follow(self) -> None:
+        """Be told of a new commit; fold it together with some others, or when somebody asks.
+
+        One by one, it is the opening and closing of the file that takes the time.
+        """
+        self._behind += 1
+        if self._behind >= _MOST_BEHIND:
+            self.catch_up()
+
     def read(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Ask for rows of what is folded, operations on temporary instances included."""
         return self._query(sql, arguments, with_temps=True)
@@ -339,6 +351,7 @@ class Index:
         Who reads has to use the connection that is given: the file may be taken away at any
         moment, and another connection would find an empty one.
         """
+        self._behind = 0
         connection = self._file.connection()
         if self._seen(connection) == self._repository.main() and (
             not with_temps or self._has_folded(connection, self._repository.temp_refs().values())

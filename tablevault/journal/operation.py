@@ -254,7 +254,7 @@ class Operation:
         """
         try:
             follow(self._journal, change)
-            self._journal.index.catch_up()
+            self._journal.index.follow()
         except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)
             self._is_complete = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.documents import InstanceDocument, TableDocument
@@ -13,13 +14,21 @@ from tablevault.names import CommitId, TempRef, check_version, is_temp_id, versi
 from tablevault.vault import Vault
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Temp:
     """A temporary instance that exists."""
 
     ref: TempRef
     tip: CommitId
-    document: InstanceDocument
+    repository: Repository
+
+    @cached_property
+    def document(self) -> InstanceDocument:
+        """What its branch says of it; without a document, as a new one."""
+        found = Snapshot(self.repository, self.tip).instance(self.ref.table, self.ref.version)
+        if found is not None:
+            return found
+        return InstanceDocument(description="", version=self.ref.version, external_edit=False)
 
 
 def find_table(vault: Vault, snapshot: Snapshot, table: object) -> TableDocument:
@@ -159,12 +168,7 @@ def find_temp(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Tem
 def temp_or_none(repository: Repository, ref: TempRef) -> Temp | None:
     """Find a temporary instance by its branch."""
     tip = repository.tip(ref.ref)
-    if tip is None:
-        return None
-    document = Snapshot(repository, tip).instance(ref.table, ref.version)
-    if document is None:
-        document = InstanceDocument(description="", version=ref.version, external_edit=False)
-    return Temp(ref=ref, tip=tip, document=document)
+    return None if tip is None else Temp(ref=ref, tip=tip, repository=repository)
 
 
 def find_temp_by_id(vault: Vault, snapshot: Snapshot, table: str, instance_id: str) -> Temp:
