@@ -18,6 +18,7 @@ from pygit2.enums import ObjectType
 from tablevault.history.gitfiles import loose_objects
 from tablevault.history.packing import names_in
 from tablevault.history.reach import Reach
+from tablevault.objects.globs import matching
 from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import sync_file, sync_folder
 
@@ -198,9 +199,9 @@ def _loosen(handle: pygit2.Repository, git_dir: Path, name: str, at: float) -> N
 def stale_files(git_dir: Path) -> list[Path]:
     """List what git and libgit2 were writing when they died."""
     objects = git_dir / "objects"
-    found = [*objects.glob("??/tmp_obj_*"), *objects.glob("pack/tmp_*"), *objects.glob("tmp_*")]
-    found += objects.glob("pack/.tmp-*")
-    alone = objects.glob("pack/pack-*.pack")
+    patterns = ("??/tmp_obj_*", "pack/tmp_*", "tmp_*", "pack/.tmp-*")
+    found = [path for pattern in patterns for path in matching(objects, pattern)]
+    alone = matching(objects, "pack/pack-*.pack")
     found += [path for path in alone if not path.with_suffix(".idx").exists()]
     return [path for path in found if time.time() - _time(path) > _LEFT_S]
 

@@ -25,6 +25,7 @@ from tablevault.names import (
     temp_of_face,
     temp_of_ref,
 )
+from tablevault.objects.globs import matching
 from tablevault.objects.notes import read_note, write_note
 from tablevault.objects.store import ObjectStore
 
@@ -195,7 +196,7 @@ class Faces:
 
     def _on_disk(self) -> set[TempRef]:
         """List the faces that are folders."""
-        folders = (self._root / FACES_DIR).glob("*/*/builders")
+        folders = matching(self._root / FACES_DIR, "*/*/builders")
         faces = (
             temp_of_face(folder.parent.relative_to(self._root).as_posix()) for folder in folders
         )

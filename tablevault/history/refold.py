@@ -16,6 +16,7 @@ from tablevault.history.schema import SCHEMA, TABLES
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.standing import standing_rows
 from tablevault.names import CommitId
+from tablevault.objects.disposable import form_of
 
 
 class FreshIndex(Index):
@@ -64,7 +65,8 @@ class _Memory:
 def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> str:
     """Say how the file of the derived index differs from history, "" when it does not.
 
-    A file that is not there, or that has not seen the newest commits, is none the worse.
+    A file that is not there, that is just being made, that another release has written, or that
+    has not seen the newest commits, is none the worse.
     """
     if not path.is_file():
         return ""
@@ -74,6 +76,9 @@ def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> s
             (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
             if said != "ok":
                 return f"SQLite finds it damaged ({said})"
+            (form,) = connection.execute("PRAGMA user_version").fetchone()
+            if form != form_of(SCHEMA):
+                return ""
             rows = _every_row(connection)
     except sqlite3.DatabaseError as error:
         return f"SQLite cannot read it ({error})"
@@ -93,7 +98,8 @@ def _wrong_with_rows(
     expected = {**fresh.folded_from(folded), "seen": rows["seen"]}
     tips = [Snapshot(repository, CommitId(str(row[1]))) for row in rows["seen"]]
     expected["standing"] = {row for tip in tips for row in standing_rows(tip)}
-    rows = {**rows, "standing": rows["standing"] or expected["standing"]}
+    if None in {row[1] for row in rows["standing"]} or not rows["standing"]:
+        rows = {**rows, "standing": expected["standing"]}  # to be looked up again
     differing = [table for table in TABLES if rows[table] != expected[table]]
     return f"what it says of {', '.join(differing)} is not what history says" if differing else ""
 

@@ -156,8 +156,11 @@ class Repository:
         looked up where git's files backend keeps them: loose below ``refs/``, or packed.
         """
         prefix = "refs/heads/temp/"
-        root = self.git_dir / prefix
-        names = {path.relative_to(self.git_dir).as_posix() for path in root.glob("*/*")}
+        names: set[str] = set()
+        # Folders come and go meanwhile: pathlib's glob would raise.
+        for folder, _, files in os.walk(f"{self.git_dir}/{prefix}"):
+            table = os.path.relpath(folder, self.git_dir)
+            names.update(f"{table}/{name}" for name in files)
         with contextlib.suppress(FileNotFoundError):
             packed = (self.git_dir / "packed-refs").read_bytes()
             found = re.findall(rb"^[0-9a-f]{40} (refs/heads/temp/\S+)$", packed, re.MULTILINE)

@@ -11,6 +11,7 @@ from tablevault.errors import TVFileError
 from tablevault.history.gitfiles import check_loose, check_packs, files_below, read_refs
 from tablevault.history.gitindex import read_index
 from tablevault.history.reach import Reach
+from tablevault.objects.globs import matching
 
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 _NAMED_IN_STATE = ("laid", "faces/*", "processes/*")
@@ -49,10 +50,10 @@ def extend(reach: Reach, git_dir: Path, state: Path) -> None:
 def _noted(git_dir: Path, state: Path) -> Iterator[str]:
     """Give all ids in logs of refs, in HEAD and its like, and in the records of processes."""
     for folder in (git_dir, *_folders(git_dir / "worktrees")):
-        for path in (*folder.glob("*HEAD"), *files_below(folder / "logs")):
+        for path in (*matching(folder, "*HEAD"), *files_below(folder / "logs")):
             yield from _ids_in(path)
     for pattern in _NAMED_IN_STATE:
-        for path in state.glob(pattern):
+        for path in matching(state, pattern):
             yield from _ids_in(path)
 
 

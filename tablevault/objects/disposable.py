@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import shutil
 import sqlite3
 import threading
 import zlib
@@ -138,8 +139,12 @@ class Disposable:
     def _remove(self, *endings: str) -> None:
         """Remove parts of the file; those who have them open keep what they have."""
         for ending in endings:
+            path = self._path.with_name(self._path.name + ending)
             with contextlib.suppress(OSError):
-                self._path.with_name(self._path.name + ending).unlink()
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)  # nothing of ours: it stands in the way
+                else:
+                    path.unlink()
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -21,6 +21,7 @@ from typing import IO, BinaryIO, Protocol, cast
 from tablevault.errors import TVFileError
 from tablevault.names import ObjectId
 from tablevault.objects import links
+from tablevault.objects.globs import matching
 from tablevault.objects.ledger import Ledger, Stamp
 from tablevault.objects.oslock import OsLock
 from tablevault.objects.partial import Partial
@@ -261,7 +262,7 @@ class ObjectStore:
 
     def every(self) -> Iterator[tuple[ObjectId, os.stat_result]]:
         """List what lies in the store under the name of an object, sound or not."""
-        for path in sorted(self._objects.glob("??/??/*")):
+        for path in matching(self._objects, "??/??/*"):
             if _OID.fullmatch(path.name) and path == self._path(ObjectId(path.name)):
                 with contextlib.suppress(FileNotFoundError):
                     yield ObjectId(path.name), path.lstat()
