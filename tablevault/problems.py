@@ -38,7 +38,7 @@ class Problem:
     Attributes
     ----------
     kind : str
-        What is concerned, one of :data:`Kind`.
+        What is concerned: ``object``, ``tag``, ``index``, ``face``, ``working tree`` and so on.
     severity : str
         ``"error"``, ``"warning"`` or ``"note"``.
     where : str

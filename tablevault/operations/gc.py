@@ -27,18 +27,28 @@ class GcReport:
 
     Attributes
     ----------
-    objects, object_bytes : int
+    objects : int
         Files of the object store: dataframes and artifacts that nothing needs.
-    leftovers, leftover_bytes : int
+    object_bytes : int
+        Their size.
+    leftovers : int
         Temporary files and folders of who died, and what was set aside long ago.
+    leftover_bytes : int
+        Their size.
     git_objects : int
         Commits, folders and texts that nothing reaches.
-    packs_before, packs_after : int
+    packs_before : int
         Packs of git.
-    loose_before, loose_after : int
+    packs_after : int
+        The same when all was done.
+    loose_before : int
         Git objects that are in no pack.
-    git_bytes_before, git_bytes_after : int
+    loose_after : int
+        The same when all was done.
+    git_bytes_before : int
         Bytes of packs and loose objects.
+    git_bytes_after : int
+        The same when all was done.
     dry_run : bool
         Whether nothing was done.
     """

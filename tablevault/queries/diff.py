@@ -63,17 +63,17 @@ class InstanceDiff:
 
     @property
     def added(self) -> pd.DataFrame:
-        """Rows that are new, as in the new instance; index ``row``: their position there."""
+        """Rows that are new, as in the new instance; index ``row`` is their position there."""
         return self._rows(lambda frames: frames.added)
 
     @property
     def removed(self) -> pd.DataFrame:
-        """Rows that are gone, as in the old instance; index ``row``: their position there."""
+        """Rows that are gone, as in the old instance; index ``row`` is their position there."""
         return self._rows(lambda frames: frames.removed)
 
     @property
     def changed(self) -> pd.DataFrame:
-        """Cells that are not the same, one a row: columns ``column``, ``old``, ``new`` (object).
+        """Cells that are not the same, one a row, with ``column``, ``old`` and ``new`` (object).
 
         The index is the primary key; without one ``row``, the position in the new instance.
         """

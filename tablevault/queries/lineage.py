@@ -50,7 +50,7 @@ class LineageEdge:
     source_id: str
     instance_id: str
     kind: str
-    """``depends``: a builder read it, or it was named. ``origin``: it was copied, or taken up."""
+    """``depends`` when a builder read it, or it was named; ``origin`` when it was copied from."""
 
 
 @dataclass(frozen=True)

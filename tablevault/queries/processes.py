@@ -11,7 +11,47 @@ from tablevault.vault import Vault
 
 
 class ActiveProcess(Mapping[str, object]):
-    """Read-only facts of a process, as items and as attributes."""
+    """Read-only facts of a process, as items and as attributes; ``str`` gives them as JSON.
+
+    Attributes
+    ----------
+    process_id : str
+        The id that was given, or a random one.
+    operation : str
+        The method that was called.
+    author : str
+        Who called it.
+    parent_id : str
+        The process in whose function it was called, "" when there is none.
+    start_time : float
+        When it began, Unix seconds.
+    log_time : float
+        When its record was written last, Unix seconds.
+    complete_steps : list of str
+        What is done.
+    step_times : list of float
+        When each of them was, Unix seconds.
+    data : dict
+        Its arguments, and under ``plan`` what it has decided.
+    resources : list of str
+        What it holds.
+    start_success : bool
+        True: an operation is listed once all is checked that can be checked in advance.
+    execution_success : bool or None
+        False when it failed and is paused.
+    error : list of str
+        Class and text of that failure, both "" without one.
+    pid : int
+        The program that ran it last.
+    force_takedown : bool
+        An error ends it, since no id was given.
+    is_running : bool
+        A program runs it now.
+    rows : dict of str to int
+        Finished rows of each builder of an execution.
+    log : str
+        File with what an execution in the background prints, else "".
+    """
 
     def __init__(self, vault: Vault, record: Record) -> None:
         self._fields = _facts(vault, record)

@@ -1,0 +1,89 @@
+"""How Sphinx builds the pages: Markdown as it stands, and the API from its docstrings."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+
+from sphinx.application import Sphinx
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT))
+
+from tablevault import __version__  # noqa: E402 - what is documented is this checkout
+
+project = "TableVault"
+author = "the authors of TableVault"
+project_copyright = author
+version = release = __version__
+
+extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+exclude_patterns = ["_build"]
+html_theme = "furo"
+html_title = f"TableVault {release}"
+html_copy_source = False
+html_show_sphinx = False
+templates_path: list[str] = []
+highlight_language = "none"
+
+myst_heading_anchors = 3  # builders.md#artifacts leads somewhere, as it does at a git host
+
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+autodoc_typehints_format = "short"
+napoleon_google_docstring = False
+napoleon_use_rtype = False
+napoleon_use_ivar = True
+
+# Pages that live elsewhere. Each has a stub in docs/, whose text they replace.
+ELSEWHERE = {
+    "readme": ROOT / "README.md",
+    "contributing": ROOT / "CONTRIBUTING.md",
+    "changelog": ROOT / "CHANGELOG.md",
+}
+HEADING = re.compile(r"^## (?P<title>.*)$", re.MULTILINE)
+NOTED = re.compile(r"^<!-- (?P<note>[^\n]*?) -->\n```(?P<kind>\w+)$", re.MULTILINE)
+FOLDER = re.compile(r"\[(?P<text>[^\]]*)\]\((?!https?:)[^)]*/\)")
+LISTED = re.compile(r"^- \[[^\]]*\]\((?P<page>[\w/-]+)\.(?:md|rst)\)", re.MULTILINE)
+
+
+def adapt(_app: Sphinx, page: str, source: list[str]) -> None:
+    """Make of a page that is read at a git host one that is built."""
+    text = source[0]
+    if page in ELSEWHERE:
+        text = re.sub(r"\]\((?!https?:|#)", "](../", ELSEWHERE[page].read_text("utf-8"))
+        text = text.replace("](../docs/", "](")
+    for name, path in ELSEWHERE.items():
+        text = text.replace(f"](../{path.name}", f"]({name}.md")
+    text = NOTED.sub(note, FOLDER.sub(r"\g<text>", text))
+    text = text.replace("```csv\n", "```text\n")  # there is no colouring of it
+    if page == "index":
+        text += contents(text)
+    source[0] = text
+
+
+def note(found: re.Match[str]) -> str:
+    """Show the name of a file above its content; what only the tests want to know goes."""
+    kind = found["kind"]
+    if not found["note"].startswith("file: "):
+        return f"```{kind}"
+    name = found["note"].removeprefix("file: ")
+    return f"```{{code-block}} {'text' if kind == 'csv' else kind}\n:caption: {name}\n"
+
+
+def contents(index: str) -> str:
+    """Give the trees of contents, which follow from the lists of links on the first page."""
+    pieces = HEADING.split(index)
+    trees = ""
+    for title, section in zip(pieces[1::2], pieces[2::2], strict=True):
+        pages = LISTED.findall(section)
+        if pages:
+            listed = "\n".join(pages)
+            trees += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{listed}\n```\n"
+    return trees
+
+
+def setup(app: Sphinx) -> None:
+    """Let Sphinx call what is above."""
+    app.connect("source-read", adapt)
