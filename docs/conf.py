@@ -45,7 +45,7 @@ ELSEWHERE = {
 HEADING = re.compile(r"^## (?P<title>.*)$", re.MULTILINE)
 NOTED = re.compile(r"^<!-- (?P<note>[^\n]*?) -->\n```(?P<kind>\w+)$", re.MULTILINE)
 FOLDER = re.compile(r"\[(?P<text>[^\]]*)\]\((?!https?:)[^)]*/\)")
-LISTED = re.compile(r"^- \[[^\]]*\]\((?P<page>[\w/-]+)\.(?:md|rst)\)", re.MULTILINE)
+LISTED = re.compile(r"^- \[([^\]]*)\]\(([\w/-]+)\.(?:md|rst)\)", re.MULTILINE)
 
 
 def adapt(_app: Sphinx, page: str, source: list[str]) -> None:
@@ -79,7 +79,7 @@ def contents(index: str) -> str:
     for title, section in zip(pieces[1::2], pieces[2::2], strict=True):
         pages = LISTED.findall(section)
         if pages:
-            listed = "\n".join(pages)
+            listed = "\n".join(f"{text} <{page}>" for text, page in pages)
             trees += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{listed}\n```\n"
     return trees
 
