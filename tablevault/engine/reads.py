@@ -72,17 +72,20 @@ def _read(reference: Reference, template: Template) -> Read:
     every = (reference, *reference.nested())
     cells: dict[str, None] = {}
     wholes: dict[Whole, None] = {}
+    follows_row = False
     for each in every:
         columns = _columns(each)
+        here = any(condition.low is None for condition in each.conditions)
+        follows_row |= here
         if columns is not None and _is_own_cell(each):
+            # The position is where it reads, not what it reads, unless it asks for "index".
             cells.update(dict.fromkeys(columns))
-        elif isinstance(each.table, str) and isinstance(each.selector, str):
+            continue
+        if isinstance(each.table, str) and isinstance(each.selector, str):
             selector = "" if each.table == SELF else each.selector
             wholes[Whole(table=each.table, selector=selector, columns=columns)] = None
-        if any(condition.low is None for condition in each.conditions):
+        if here and not _is_own_cell(each):
             cells[INDEX] = None
-    if all(_is_own_cell(each) and INDEX not in (each.columns or ()) for each in every):
-        cells.pop(INDEX, None)  # the row is where it reads, not what it reads
     is_known = all(isinstance(word, str) for each in every for word in _naming(each))
     return Read(
         template=Template((reference,), builder=template.builder, field=template.field),
@@ -90,7 +93,7 @@ def _read(reference: Reference, template: Template) -> Read:
         wholes=tuple(wholes),
         is_known=is_known,
         selects=bool(reference.conditions),
-        by_row=bool(cells) or not is_known,
+        by_row=bool(cells) or follows_row or not is_known,
     )
 
 

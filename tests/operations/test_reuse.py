@@ -303,6 +303,30 @@ def test_a_row_is_computed_when_the_cell_that_it_reads_changes(bench):
     assert bench.frame()["w"].tolist() == ["1", "two", "3"]
 
 
+def test_a_row_that_moves_is_looked_up_where_it_was(bench):
+    builders = {"t_index": index("bc"), "look": LOOK}
+    upstream(bench, {"a": "1", "b": "2", "c": "3"})
+    assert len(bench.run(builders)) == 2
+    assert bench.run(builders | {"t_index": index("abc")}) == Counter({"look a": 1})
+    assert bench.told()["look"]["reason"] == "1 new row"
+    upstream(bench, {"c": "3", "b": "two", "a": "1"})
+    assert bench.run(builders | {"t_index": index("cab")}) == Counter({"look b": 1})
+    assert bench.frame()["w"].tolist() == ["3", "1", "two"]
+
+
+def test_a_row_that_moves_is_asked_anew_if_its_place_is_what_it_reads(bench):
+    for argument in (
+        "<<self.index>>",
+        "<<words.word[index]>>",
+        "<<words.word[key::<<self.index>>]>>",
+    ):
+        look = column("w", "look", {"k": "<<self.k[index]>>", "table": argument})
+        upstream(bench, {"0": "1", "1": "2", "2": "3"})
+        bench.run({"t_index": index("bc"), "look": look})
+        calls = bench.run({"t_index": index("abc"), "look": look})
+        assert calls == Counter({"look a": 1, "look b": 1, "look c": 1})
+
+
 def test_the_same_content_in_a_new_instance_is_no_change(bench):
     whole = column("w", "look", {"k": "<<self.k[index]>>", "table": "<<words.word>>"})
     builders = {"t_index": index(), "look": whole}
