@@ -17,18 +17,24 @@ from tablevault.queries.diff import (
     artifact_changes,
     blob_text,
     frame_difference,
+    shown,
     spelled,
     unified,
 )
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from tablevault.frames.compare import FrameDiff
     from tablevault.objects.pointer import Pointer
 
 RowsState = Literal["same", "compared", "absent", "large", "later", "damaged"]
 """``absent``: a dataframe is not in this vault. ``large``: more than is compared for a report.
 ``later``: enough others were compared."""
+
+Cell = str | None
+"""A cell as text, None for a null."""
 
 _MOST_SHOWN = 8
 _MOST_NAMES = 40
@@ -76,10 +82,10 @@ class RowChange:
     cells: int
     is_reordered: bool
     key: tuple[str, ...]
-    added_rows: tuple[tuple[tuple[str, str], ...], ...]
+    added_rows: tuple[tuple[tuple[str, Cell], ...], ...]
     """Rows as pairs of column and value."""
-    removed_rows: tuple[tuple[tuple[str, str], ...], ...]
-    changed_cells: tuple[tuple[str, str, str, str], ...]
+    removed_rows: tuple[tuple[tuple[str, Cell], ...], ...]
+    changed_cells: tuple[tuple[str, str, Cell, Cell], ...]
     """Key or position of the row, column, value before and after."""
 
 
@@ -194,7 +200,7 @@ def _row_change(frames: FrameDiff) -> RowChange:
         added_rows=_spelled_rows(frames.new.frame(frames.added_rows[:_MOST_SHOWN])),
         removed_rows=_spelled_rows(frames.old.frame(frames.removed_rows[:_MOST_SHOWN])),
         changed_cells=tuple(
-            (spelled(row), str(column), spelled(before), spelled(after))
+            (_key(row), str(column), *_both(before, after))
             for row, (column, before, after) in zip(
                 head.index.tolist(), head.itertuples(index=False, name=None), strict=True
             )
@@ -202,15 +208,35 @@ def _row_change(frames: FrameDiff) -> RowChange:
     )
 
 
-def _spelled_rows(frame: object) -> tuple[tuple[tuple[str, str], ...], ...]:
-    """Spell rows, as many columns as one can look at."""
+def _key(row: object) -> str:
+    """Spell the key of a row, or its position."""
+    if isinstance(row, tuple):
+        return ", ".join(map(_key, row))
+    return row if isinstance(row, str) else spelled(row)
+
+
+def _both(before: object, after: object) -> tuple[Cell, Cell]:
+    """Spell a cell before and after so that the two look different."""
+    one, other = (shown(each, _is_null(each)) for each in (before, after))
+    return (spelled(before), spelled(after)) if one == other else (one, other)
+
+
+def _is_null(value: object) -> bool:
+    """Tell whether a cell is null; a list of nulls is none."""
     import pandas as pd
 
-    assert isinstance(frame, pd.DataFrame)
-    shown = frame.iloc[:, :_MOST_NAMES]
+    return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
+
+
+def _spelled_rows(frame: pd.DataFrame) -> tuple[tuple[tuple[str, Cell], ...], ...]:
+    """Spell rows, as many columns as one can look at."""
+    some = frame.iloc[:, :_MOST_NAMES]
+    names = [str(name) for name in some.columns]
     return tuple(
-        tuple((str(name), spelled(value)) for name, value in zip(shown.columns, row, strict=True))
-        for row in shown.itertuples(index=False, name=None)
+        tuple(zip(names, map(shown, row, nulls), strict=True))
+        for row, nulls in zip(
+            some.itertuples(index=False, name=None), some.isna().to_numpy().tolist(), strict=True
+        )
     )
 
 

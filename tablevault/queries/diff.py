@@ -307,6 +307,13 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
         )
 
 
+def shown(value: object, is_null: object) -> str | None:
+    """Spell a cell for a person: text as it is, None for a null."""
+    if isinstance(value, str):
+        return value
+    return None if is_null is True else spelled(value)
+
+
 def spelled(value: object) -> str:
     """Spell a cell; a number of numpy as a number."""
     is_number = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0

@@ -9,7 +9,7 @@ from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.names import BlobId
 from tablevault.queries.change import Allowance, Change, change, frame_pointer
-from tablevault.queries.diff import spelled
+from tablevault.queries.diff import shown
 from tablevault.queries.read import frame_file, instance_document
 from tablevault.vault import Vault
 
@@ -179,7 +179,7 @@ class Reader:
         return Head(
             columns=tuple(names),
             rows=tuple(
-                tuple(map(_cell, row, nulls))
+                tuple(map(shown, row, nulls))
                 for row, nulls in zip(
                     frame.itertuples(index=False, name=None),
                     frame.isna().to_numpy().tolist(),
@@ -189,10 +189,3 @@ class Reader:
             more_rows=max(0, document.rows - len(frame)),
             more_columns=len(document.dtypes) - len(names),
         )
-
-
-def _cell(value: object, is_null: object) -> str | None:
-    """Spell a cell for a person: text as it is."""
-    if isinstance(value, str):
-        return value
-    return None if is_null is True else spelled(value)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from tablevault.queries.change import Change, RowChange, RowsState, TextChange
+from tablevault.queries.change import Cell, Change, RowChange, RowsState, TextChange
+from tablevault.report.around import Around
 from tablevault.report.markup import Markup, joined, tag, text
-from tablevault.report.words import anchor, counted, short
+from tablevault.report.words import counted, short
 
 _LONGEST_CELL = 160
 _LONGEST_LINE = 400
@@ -45,20 +46,17 @@ def badges(change: Change) -> list[Markup]:
     return [tag("span", words, class_=f"badge {kind}") for kind, words in found]
 
 
-def block(change: Change) -> Markup:
+def block(change: Change, near: Around) -> Markup:
     """Show what changed: columns, rows, builders and code, what was read, files."""
     parts: list[Markup | None] = [
         _description(change),
         _columns(change),
         _rows(change),
         *(_text(each) for each in change.texts),
-        _pairs("Now also made from", "add", change.sources_added),
-        _pairs("No longer made from", "del", change.sources_removed),
+        _sources(change, near),
         _artifacts(change),
     ]
-    before = tag(
-        "a", short(change.before_id), href=f"#{anchor('i', change.before_id)}", class_="id"
-    )
+    before = near.link(change.before_id, short(change.before_id), class_="id")
     return tag(
         "section",
         tag("h4", "Since the one before (", before, ")"),
@@ -94,15 +92,15 @@ def _rows(change: Change) -> Markup:
     if rows is None:
         return tag("p", _WHY[change.rows_state], class_="muted")
     counts = [
-        counted(rows.added, "row") + " added",
-        counted(rows.removed, "row") + " removed",
-        counted(rows.cells, "cell") + " changed",
-        *(["another order"] if rows.is_reordered else []),
+        *([f"{counted(rows.added, 'row')} added"] if rows.added else []),
+        *([f"{counted(rows.removed, 'row')} removed"] if rows.removed else []),
+        *([f"{counted(rows.cells, 'cell')} changed"] if rows.cells else []),
+        *(["rows in another order"] if rows.is_reordered else []),
     ]
-    key = f", compared by {', '.join(rows.key)}" if rows.key else ""
+    key = f"; compared by {', '.join(rows.key)}" if rows.key else ""
     return joined(
         [
-            tag("p", f"Rows: {', '.join(counts)}{key}."),
+            tag("p", f"{', '.join(counts) or 'No row changed'}{key}."),
             _cells(rows),
             _whole_rows("Removed", "del", rows.removed_rows, rows.removed),
             _whole_rows("Added", "add", rows.added_rows, rows.added),
@@ -120,8 +118,8 @@ def _cells(rows: RowChange) -> Markup | None:
             "tr",
             tag("th", text(key, _LONGEST_CELL), scope="row"),
             tag("td", column),
-            tag("td", _del(before)),
-            tag("td", _ins(after)),
+            tag("td", tag("del", cell_of(before))),
+            tag("td", tag("ins", cell_of(after))),
         )
         for key, column, before, after in rows.changed_cells
     ]
@@ -129,15 +127,14 @@ def _cells(rows: RowChange) -> Markup | None:
 
 
 def _whole_rows(
-    what: str, kind: str, shown: Sequence[Sequence[tuple[str, str]]], total: int
+    what: str, kind: str, shown: Sequence[Sequence[tuple[str, Cell]]], total: int
 ) -> Markup | None:
     """Show the first rows that came or went."""
     if not shown:
         return None
     head = [name for name, _ in shown[0]]
     body = [
-        tag("tr", [tag("td", text(value, _LONGEST_CELL)) for _, value in row], class_=kind)
-        for row in shown
+        tag("tr", [tag("td", cell_of(value)) for _, value in row], class_=kind) for row in shown
     ]
     return _table(f"{what} rows", head, body, total - len(shown))
 
@@ -159,6 +156,11 @@ def scrolling(inner: Markup, label: str) -> Markup:
     return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=label)
 
 
+def cell_of(cell: Cell) -> Markup:
+    """Show a cell."""
+    return tag("i", "null", class_="null") if cell is None else text(cell, _LONGEST_CELL)
+
+
 def _text(change: TextChange) -> Markup:
     """Show a unified diff."""
     title = tag("p", f"{change.kind} ", tag("code", change.name))
@@ -173,25 +175,23 @@ def _text(change: TextChange) -> Markup:
     return joined([title, scrolling(tag("pre", lines, class_="diff"), label), more])
 
 
-def _pairs(words: str, kind: str, pairs: Sequence[tuple[str, str]]) -> Markup | None:
+def _sources(change: Change, near: Around) -> Markup | None:
     """Show what was read, or was not any more."""
-    if not pairs:
-        return None
+    both = (("del", change.sources_removed), ("add", change.sources_added))
     links = [
         tag(
             "li",
-            tag(
-                "a",
-                f"{table} ",
+            near.link(
+                each,
+                f"{'+' if kind == 'add' else chr(0x2212)} {table} ",
                 tag("span", short(each), class_="id"),
-                href=f"#{anchor('i', each)}",
-                title=each,
                 class_=f"badge {kind}",
             ),
         )
+        for kind, pairs in both
         for table, each in pairs
     ]
-    return tag("div", tag("p", f"{words}:"), tag("ul", links, class_="inline"))
+    return tag("ul", tag("li", "Made from:"), links, class_="inline") if links else None
 
 
 def _artifacts(change: Change) -> Markup | None:
@@ -206,8 +206,7 @@ def _artifacts(change: Change) -> Markup | None:
     more = f"… {change.more_artifacts:,} more." if change.more_artifacts else ""
     return tag(
         "div",
-        tag("p", "Artifacts:"),
-        tag("ul", items, class_="inline"),
+        tag("ul", tag("li", "Artifacts:"), items, class_="inline"),
         tag("p", more, class_="more") if more else None,
     )
 

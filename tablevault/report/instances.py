@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
-from tablevault.queries.chronicle import Instance, Node
-from tablevault.queries.making import BuilderRun, Head, Making
-from tablevault.report.difference import badges, block, scrolling
-from tablevault.report.lineage import Neighbours
-from tablevault.report.markup import Markup, joined, raw, tag, text
+from tablevault.queries.chronicle import Instance
+from tablevault.queries.making import BuilderRun, Making
+from tablevault.report.around import Around, Neighbours
+from tablevault.report.difference import badges, block, cell_of, scrolling
+from tablevault.report.markup import Markup, joined, raw, tag
 from tablevault.report.timeline import reused_part
 from tablevault.report.words import (
     anchor,
     counted,
+    cut,
     difference,
     duration,
     minute,
@@ -22,31 +24,49 @@ from tablevault.report.words import (
 )
 
 _MOST_LINKS = 40
-_LONGEST_CELL = 160
+_LONGEST_LINE = 140
 _BAR = 80
+_NUMBER = re.compile(r"u?int|float|u?Int|Float|UInt|decimal")
 
 
-def card(instance: Instance, making: Making, above: Neighbours, below: Neighbours) -> Markup:
+def card(instance: Instance, making: Making, near: Around) -> Markup:
     """Show an instance, folded to a line."""
     change = making.change
     body: list[Markup | None] = [
-        tag("p", making.description, class_="description") if making.description else None,
+        tag("p", making.description, class_="description") if _is_cut(making.description) else None,
         _became(instance),
-        _head(making.head),
-        block(change) if change is not None else None,
+        _head(making),
+        block(change, near) if change is not None else None,
         _builders(making),
-        _links("Made from", above.get(instance.instance_id, ())),
-        _links("Used by", below.get(instance.instance_id, ())),
+        _links("Made from", near.above.get(instance.instance_id, {}), "taken up", near),
+        _links("Used by", near.below.get(instance.instance_id, {}), "took it up", near),
         _columns(making),
         _identity(instance, making),
     ]
     return tag(
         "details",
-        tag("summary", _line(instance), badges(change) if change is not None else None),
+        tag(
+            "summary",
+            _line(instance),
+            badges(change) if change is not None else None,
+            tag("span", _first_line(making.description), class_="told")
+            if making.description
+            else None,
+        ),
         tag("div", body, class_="body"),
         id=anchor("i", instance.instance_id),
         class_="instance",
     )
+
+
+def _first_line(description: str) -> str:
+    """Give what of a description fits in a line."""
+    return cut(description.partition("\n")[0], _LONGEST_LINE)
+
+
+def _is_cut(description: str) -> bool:
+    """Tell whether a description goes on after that line."""
+    return _first_line(description) != description
 
 
 def _line(instance: Instance) -> Markup:
@@ -120,28 +140,30 @@ def _became(instance: Instance) -> Markup | None:
     return tag("p", f"{what} ", moment(instance.deleted_at), f" by {person(instance.deleted_by)}.")
 
 
-def _head(head: Head | None) -> Markup | None:
+def _head(making: Making) -> Markup | None:
     """Show the first rows."""
+    head = making.head
     if head is None or not head.rows:
         return None
+    dtypes = dict(making.dtypes)
+    kinds = ["number" if _NUMBER.match(dtypes.get(name, "")) else None for name in head.columns]
     body = [
         tag(
             "tr",
-            [
-                tag("td", tag("i", "null"), class_="null")
-                if cell is None
-                else tag("td", text(cell, _LONGEST_CELL))
-                for cell in row
-            ],
+            [tag("td", cell_of(cell), class_=kind) for cell, kind in zip(row, kinds, strict=True)],
         )
         for row in head.rows
     ]
     more = [counted(head.more_rows, "more row")] if head.more_rows else []
     more += [counted(head.more_columns, "more column")] if head.more_columns else []
+    names = [
+        tag("th", name, scope="col", class_=kind)
+        for name, kind in zip(head.columns, kinds, strict=True)
+    ]
     drawn = tag(
         "table",
         tag("caption", "First rows"),
-        tag("thead", tag("tr", [tag("th", name, scope="col") for name in head.columns])),
+        tag("thead", tag("tr", names)),
         tag("tbody", body),
     )
     note = tag("p", f"… {' and '.join(more)}.", class_="more") if more else None
@@ -208,27 +230,26 @@ def _run(run: BuilderRun) -> Markup:
     )
 
 
-def _links(words: str, nodes: Sequence[Node]) -> Markup | None:
+def _links(words: str, found: Neighbours, taken_up: str, near: Around) -> Markup | None:
     """Show what an instance was made from, or what was made from it."""
-    if not nodes:
+    if not found:
         return None
-    unique = list({node.instance_id: node for node in nodes}.values())
     items = [
         tag(
             "li",
-            tag(
-                "a",
+            near.link(
+                node.instance_id,
                 tag("b", node.table),
                 f" {node.version} ",
                 tag("span", minute(node.at).removesuffix(" UTC") or "not in this history"),
                 " (deleted)" if node.gone and node.at else None,
-                href=f"#{anchor('i', node.instance_id)}",
-                title=node.instance_id,
+                tag("span", f" {taken_up}") if kind == "origin" else None,
+                class_="neighbour",
             ),
         )
-        for node in unique[:_MOST_LINKS]
+        for node, kind in list(found.values())[:_MOST_LINKS]
     ]
-    more = len(unique) - len(items)
+    more = len(found) - len(items)
     return joined(
         [
             tag("h4", words),

@@ -9,17 +9,24 @@ from dataclasses import dataclass
 from tablevault.queries.chronicle import Chronicle, Node
 from tablevault.report.layout import columns
 from tablevault.report.markup import Markup, joined, raw, tag
-from tablevault.report.words import anchor, cut, day, minute
+from tablevault.report.words import anchor, cut, minute
 
 _MOST_TABLES = 80
 _MOST_ROWS = 5
 _MOST_CURVES = 800
 _MOST_ALONE = 60
-_WIDTH, _HEADER, _ROW, _GAP_X, _GAP_Y, _MARGIN = 216, 30, 24, 84, 22, 10
+_WIDTH, _HEADER, _ROW, _GAP_X, _GAP_Y, _MARGIN = 240, 30, 24, 84, 22, 10
 _BOTTOM = 6
-_LONGEST_NAME, _LONGEST_VERSION = 25, 15
+_LONGEST_NAME, _LONGEST_VERSION = 28, 14
 
-Neighbours = Mapping[str, Sequence[Node]]
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """What has a place in the page, and what readers get."""
+
+    tables: Collection[str]
+    instances: Collection[str]
+    current: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +49,23 @@ def section(found: Chronicle) -> Markup:
     """Draw what was made from what."""
     links = _between_tables(found)
     linked = [name for name in _names(found) if name in {each for pair in links for each in pair}]
-    told = {table.name for table in found.tables}
+    instances = [each for table in found.tables for each in table.instances]
+    known = _Known(
+        tables={table.name for table in found.tables},
+        instances={each.instance_id for each in instances},
+        current={each.instance_id for each in instances if each.current},
+    )
     alone = [table.name for table in found.tables if table.name not in linked]
     parts: list[Markup] = []
     if linked:
-        parts.append(_drawing(found, linked[:_MOST_TABLES], links, told))
+        parts.append(_drawing(found, linked[:_MOST_TABLES], links, known))
     if len(linked) > _MOST_TABLES:
         parts.append(tag("p", f"… {len(linked) - _MOST_TABLES:,} more tables.", class_="more"))
     if alone and linked:
         parts.append(
             tag(
                 "p",
-                "Made from no other table, and no other from them: ",
+                "Not linked to another table: ",
                 _listed(alone),
                 class_="muted",
             )
@@ -94,11 +106,8 @@ def _between_tables(found: Chronicle) -> list[tuple[str, str]]:
     return [pair for pair in pairs if pair[0] != pair[1]]
 
 
-def _cards(found: Chronicle, names: Collection[str]) -> dict[str, _Card]:
+def _cards(found: Chronicle, names: Collection[str], current: Collection[str]) -> dict[str, _Card]:
     """Choose the instances of each table that get a row: the latest."""
-    current = {
-        each.instance_id for table in found.tables for each in table.instances if each.current
-    }
     by_table: dict[str, list[Node]] = defaultdict(list)
     for node in found.nodes.values():
         by_table[node.table].append(node)
@@ -117,20 +126,17 @@ def _drawing(
     found: Chronicle,
     names: Sequence[str],
     links: Sequence[tuple[str, str]],
-    told: Collection[str],
+    known: _Known,
 ) -> Markup:
     """Draw the tables that are linked to each other."""
-    cards = _cards(found, names)
+    cards = _cards(found, names, known.current)
     placed = columns(names, links)
     places, width, height = _places(placed, cards)
-    current = {
-        each.instance_id for table in found.tables for each in table.instances if each.current
-    }
     curves = _curves(found, cards, places)
     drawn = tag(
         "svg",
         tag("g", curves, class_="curves"),
-        [_card(cards[name], places[name], told, current) for name in names],
+        [_card(cards[name], places[name], known) for name in names],
         xmlns="http://www.w3.org/2000/svg",
         width=width,
         height=height,
@@ -170,19 +176,18 @@ def _places(
     return places, width, tallest + 2 * _MARGIN
 
 
-def _card(card: _Card, place: _Place, told: Collection[str], current: Collection[str]) -> Markup:
+def _card(card: _Card, place: _Place, known: _Known) -> Markup:
     """Draw a table."""
     x, y = place
     name = cut(card.table, _LONGEST_NAME)
     title = tag("text", name, x=x + 12, y=y + 20, class_="name")
     whole = tag("title", card.table)
-    if card.table in told:
+    if card.table in known.tables:
         header = tag("a", whole, title, href=f"#{anchor('table', card.table)}")
     else:
         header = tag("g", whole, title)
     rows = [
-        _row(node, x, y + _HEADER + _ROW * number, card.table in told, node.instance_id in current)
-        for number, node in enumerate(card.nodes)
+        _row(node, x, y + _HEADER + _ROW * number, known) for number, node in enumerate(card.nodes)
     ]
     if card.earlier:
         at = y + _HEADER + _ROW * len(card.nodes)
@@ -191,10 +196,10 @@ def _card(card: _Card, place: _Place, told: Collection[str], current: Collection
     return tag("g", box, header, rows)
 
 
-def _row(node: Node, x: int, y: int, is_told: bool, is_current: bool) -> Markup:
+def _row(node: Node, x: int, y: int, known: _Known) -> Markup:
     """Draw an instance."""
     marks = ["row"]
-    marks += ["current"] if is_current else []
+    marks += ["current"] if node.instance_id in known.current else []
     marks += ["gone"] if node.gone else []
     marks += ["partial"] if not node.success else []
     state = "not in this history" if not node.at else "deleted" if node.gone else ""
@@ -205,10 +210,16 @@ def _row(node: Node, x: int, y: int, is_told: bool, is_current: bool) -> Markup:
         tag("rect", x=x + 6, y=y, width=_WIDTH - 12, height=_ROW - 2, rx=5, class_="back"),
         tag("rect", x=x + 13, y=y + 7, width=8, height=8, rx=4, class_="dot"),
         tag("text", cut(node.version, _LONGEST_VERSION), x=x + 27, y=y + 16),
-        tag("text", day(node.at) or "?", x=x + _WIDTH - 14, y=y + 16, class_="faint end"),
+        tag(
+            "text",
+            minute(node.at).removesuffix(" UTC") or "?",
+            x=x + _WIDTH - 14,
+            y=y + 16,
+            class_="faint end",
+        ),
     ]
     key = anchor("i", node.instance_id)
-    if is_told:
+    if node.instance_id in known.instances:
         return tag("a", inner, href=f"#{key}", class_=" ".join(marks), data_node=key)
     return tag("g", inner, class_=" ".join(marks), data_node=key)
 
@@ -243,8 +254,8 @@ def _curve(
     ids: tuple[str, str],
 ) -> Markup:
     """Draw one curve, with a head."""
-    x1 = places[source[0]][0] + _WIDTH - 6
-    x2 = places[target[0]][0] + 6
+    x1 = places[source[0]][0] + _WIDTH
+    x2 = places[target[0]][0] - 1
     y1, y2 = (places[table][1] + _HEADER + _ROW * row + 11 for table, row in (source, target))
     bend = max(40, (x2 - x1) // 2)
     line = f"M{x1},{y1} C{x1 + bend},{y1} {x2 - bend - 6},{y2} {x2 - 6},{y2} L{x2},{y2}"
@@ -255,13 +266,3 @@ def _curve(
         data_from=anchor("i", ids[0]),
         data_to=anchor("i", ids[1]),
     )
-
-
-def neighbours(found: Chronicle) -> tuple[Neighbours, Neighbours]:
-    """Give by id what each instance was made from, and what was made from it."""
-    above: dict[str, list[Node]] = defaultdict(list)
-    below: dict[str, list[Node]] = defaultdict(list)
-    for edge in found.edges:
-        above[edge.target].append(found.nodes[edge.source])
-        below[edge.source].append(found.nodes[edge.target])
-    return above, below

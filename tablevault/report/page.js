@@ -81,7 +81,7 @@
       for (const table of tables) {
         const isNamed = fits(table.querySelector("h2"));
         let isShown = isNamed;
-        for (const each of table.querySelectorAll("details.instance, .earlier tbody tr, div.draft")) {
+        for (const each of table.querySelectorAll("details.instance, .earlier tbody tr, div.preparing")) {
           const isKept = isNamed || fits(each);
           each.hidden = !isKept;
           isShown ||= isKept;

@@ -11,6 +11,7 @@ from tablevault.queries.chronicle import Chronicle, Unfinished
 from tablevault.queries.logged import Entry
 from tablevault.queries.making import SourceText
 from tablevault.report import lineage, tables
+from tablevault.report.around import around
 from tablevault.report.difference import scrolling
 from tablevault.report.markup import Markup, joined, raw, tag, text
 from tablevault.report.words import anchor, counted, moment, person
@@ -67,13 +68,13 @@ def _digest(content: str) -> str:
 
 def _sections(found: Chronicle) -> list[Markup | None]:
     """Put the sections in order."""
-    above, below = lineage.neighbours(found)
+    near = around(found)
     many = len(found.tables) > 1
     return [
         _unfinished(found.unfinished),
         tables.overview(found.tables, found.more_tables) if many or not found.tables else None,
         lineage.section(found) if found.nodes else None,
-        *(tables.section(table, above, below) for table in found.tables),
+        *(tables.section(table, near) for table in found.tables),
         _texts(found.texts.values()),
         _operations(found.operations, is_cut=found.more_operations),
     ]

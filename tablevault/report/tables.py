@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tablevault.queries.chronicle import Draft, Table
+from tablevault.report.around import Around
 from tablevault.report.difference import scrolling
 from tablevault.report.instances import card, listing
-from tablevault.report.lineage import Neighbours
 from tablevault.report.markup import Markup, joined, tag
 from tablevault.report.timeline import timeline
 from tablevault.report.words import anchor, counted, moment, person
@@ -42,7 +42,7 @@ def overview(tables: Sequence[Table], more: int) -> Markup:
         "section",
         tag("h2", "Tables"),
         scrolling(drawn, "Tables"),
-        tag("p", f"… {more:,} more tables.", class_="more") if more else None,
+        tag("p", f"… {counted(more, 'more table')}.", class_="more") if more else None,
         id="tables",
         class_="card",
     )
@@ -72,11 +72,11 @@ def _standing(table: Table) -> int:
     return sum(not each.deleted_at for each in table.instances) + table.more
 
 
-def section(table: Table, above: Neighbours, below: Neighbours) -> Markup:
+def section(table: Table, near: Around) -> Markup:
     """Tell of a table and of its instances."""
     key = anchor("table", table.name)
     detailed = [
-        card(each, each.making, above, below) for each in table.instances if each.making is not None
+        card(each, each.making, near) for each in table.instances if each.making is not None
     ]
     rest = [each for each in table.instances if each.making is None]
     return tag(
@@ -133,6 +133,6 @@ def _draft(table: str, draft: Draft) -> Markup:
         tag("span", moment(draft.at), f" {person(draft.author)}", class_="muted"),
         joined([tag("p", draft.description)]) if draft.description else None,
         tag("p", what),
-        class_="draft",
+        class_="preparing",
         id=anchor("draft", f"{table}-{draft.version}"),
     )

@@ -161,6 +161,7 @@ def test_one_table_comes_with_what_it_is_linked_to(made):
     assert [table.name for table in found.tables] == ["sums"]
     assert {node.table for node in found.nodes.values()} == {"numbers", "sums"}
     assert len(found.nodes) == 5
+    check_sound(page_of(found))
     with pytest.raises(TVArgumentError, match='"sum"'):
         told(made, "sum")
 
@@ -193,7 +194,6 @@ def test_each_instance_has_a_place_that_links_lead_to(made, page):
         assert f"table-{table}" in ids
         for instance_id in made.get_table_instances(table):
             assert f"i-{instance_id}" in ids
-    assert {link["href"][1:] for link in elements.named("a")} <= ids
     paths = [each for each in elements.named("path") if "data-from" in each]
     assert len(paths) == 2
     assert {each["data-to"][2:] for each in paths} == set(made.get_table_instances("sums"))
@@ -297,22 +297,39 @@ def test_long_things_are_cut_and_say_so(vault, page):
     assert "220 more columns" in text
 
 
-def test_many_instances_are_listed_in_a_line_each(vault, page):
+def test_the_latest_are_told_in_full_and_earlier_ones_in_a_line(vault, page, monkeypatch):
+    for name, value in {"DETAILED": 4, "COMPARED": 2, "LISTED": 6}.items():
+        monkeypatch.setattr(f"tablevault.queries.chronicle._MOST_{name}", value)
     vault.create_table("t")
-    for number in range(30):
-        write(vault, "t", {"x": [number]})
+    made = [write(vault, "t", {"x": [number]}) for number in range(8)]
     text = page()
-    found = told(vault).tables[0].instances
-    detailed = [each for each in found if each.making is not None]
-    assert 20 < len(detailed) < 30
-    assert detailed == list(found[: len(detailed)])
-    compared = [each for each in detailed if each.making.change.rows_state == "compared"]
-    assert len(compared) == 10
+    table = told(vault).tables[0]
+    assert [each.instance_id for each in table.instances] == made[:1:-1]
+    assert table.more == 2
+    assert [each.making is not None for each in table.instances] == [True] * 4 + [False] * 2
+    states = [each.making.change.rows_state for each in table.instances[:4]]
+    assert states == ["compared", "compared", "later", "later"]
     assert "Rows are compared for the latest instances only." in text
-    assert f"{30 - len(detailed)} earlier instances" in text
+    assert "2 earlier instances" in text
+    assert "2 still earlier instances" in text
     assert "No table was made from another one." in text
-    for each in vault.get_table_instances("t"):
-        assert f'id="i-{each}"' in text
+    assert [f'id="i-{each}"' in text for each in made] == [False] * 2 + [True] * 6
+
+
+def test_many_tables_share_what_is_told_in_full(vault, page, monkeypatch):
+    for name, value in {"MOST_TABLES": 2, "DETAILED_OF_ALL": 4, "COMPARED_OF_ALL": 2}.items():
+        monkeypatch.setattr(f"tablevault.queries.chronicle._{name}", value)
+    for table in ("a", "b", "c"):
+        vault.create_table(table)
+        for number in range(3):
+            write(vault, table, {"x": [number]})
+    found = told(vault)
+    assert [table.name for table in found.tables] == ["a", "b"]
+    for table in found.tables:
+        assert [each.making is not None for each in table.instances] == [True, True, False]
+        states = [each.making.change.rows_state for each in table.instances[:2]]
+        assert states == ["compared", "later"]
+    assert "… 1 more table." in page()
 
 
 # -- data that are not here ---------------------------------------------------------------------
