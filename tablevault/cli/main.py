@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands = families.commands(words)
     # To make the arguments of all commands would take longer than most commands take.
     parser = build_parser(commands, whole=words)
-    given = parser.parse_args(words)
+    given = _parsed(parser, words)
     if not given.command:
         parser.print_help()
         return _USAGE
@@ -125,12 +125,35 @@ def _version() -> str:
     return str(sys.modules["tablevault"].__version__)
 
 
+def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
+    """Read the arguments; what is left over is an error of the command, not of the program."""
+    given, left = parser.parse_known_args(words)
+    if left:
+        command = f" {given.command}" if given.command else ""
+        parser.exit(
+            _USAGE,
+            f"tablevault{command}: error: unrecognized arguments: {' '.join(left)}\n"
+            f"See tablevault{command} --help.\n",
+        )
+    return given
+
+
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors name the command that helps."""
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and end with code 2."""
         self.exit(_USAGE, f"{self.prog}: error: {message}\nSee {self.prog} --help.\n")
+
+    def _check_value(self, action: argparse.Action, value: object) -> None:
+        """Name the commands that are spelt like one that there is not, instead of all of them."""
+        if action.dest == "command" and action.choices is not None and value not in action.choices:
+            import difflib
+
+            near = difflib.get_close_matches(str(value), list(action.choices), n=3)
+            hint = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise argparse.ArgumentError(None, f'there is no command "{value}"{hint}')
+        super()._check_value(action, value)
 
 
 def build_parser(

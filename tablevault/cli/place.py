@@ -29,7 +29,15 @@ class Place:
     def path(self) -> Path:
         """Folder of the vault: as it was named, else found from the current directory upwards."""
         named = self.db_dir or os.environ.get("TABLEVAULT_DIR", "")
-        return Path(named) if named else find_vault(Path.cwd())
+        if not named:
+            return find_vault(Path.cwd())
+        if not Path(named).exists():
+            raise TVArgumentError(
+                f'There is no vault at "{named}": the folder does not exist.',
+                "Check --db-dir or TABLEVAULT_DIR, or make one: tablevault create-vault DIR.",
+                path=named,
+            )
+        return Path(named)
 
     @cached_property
     def author(self) -> str:

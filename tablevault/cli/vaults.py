@@ -41,7 +41,10 @@ def _decompress(place: Place, given: argparse.Namespace) -> object:
 def _delete(place: Place, given: argparse.Namespace) -> object:
     """Remove a vault."""
     del place
+    from tablevault.vault import refuse_unless_vault
+
     folder = existing_folder(given.vault_dir)
+    refuse_unless_vault(folder)
     if not given.yes:
         sys.stdout.write(f'Delete the vault "{folder}" with everything in it? [y/N] ')
         sys.stdout.flush()

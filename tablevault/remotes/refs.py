@@ -119,12 +119,15 @@ def _git(folder: Path, command: Sequence[str], remote: str) -> str:
     raise TVRemoteError(*_explained(told, remote), remote=remote)
 
 
+_ADVICE = ("hint:", "To ", "remote: ", "Please make sure", "and the repository exists")
+
+
 def _reason(told: str) -> str:
     """Give what git said, in one line, without its advice."""
     lines = [
-        line.strip()
+        line.strip().removeprefix("fatal: ")
         for line in told.splitlines()
-        if line.strip() and not line.startswith(("hint:", "To ", "remote: "))
+        if line.strip() and not line.startswith(_ADVICE)
     ]
     return (" ".join(lines)[:1000] or "it said nothing").rstrip(".") + "."
 
@@ -145,5 +148,5 @@ def _explained(told: str, remote: str) -> tuple[str, str]:
         return f'Remote "{remote}" refuses: {_reason(told)}', "Ask who runs it."
     return (
         f'Remote "{remote}" cannot be reached: {_reason(told)}',
-        "Check the address with `git remote -v`, the network, and whether you may read it.",
+        "Check the address (`git remote -v` shows it), the network, and whether you may read it.",
     )

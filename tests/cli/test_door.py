@@ -70,7 +70,9 @@ def test_where_there_is_no_vault(run, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["nope"], "invalid choice: 'nope'"),
+        (["nope"], 'there is no command "nope"'),
+        (["create-tabel", "t"], "did you mean create-table"),
+        (["log", "t", "u"], "tablevault log: error: unrecognized arguments: u"),
         (["create-table"], "TABLE_NAME"),
         (["create-table", "t", "--nope"], "--nope"),
         (["write-instance", "t"], "--csv"),
