@@ -14,6 +14,7 @@ from tablevault import render
 from tablevault.progress import Silent
 
 _TERMINAL_S, _NOTEBOOK_S = 0.1, 0.5
+_MOST_LINES = 20  # of a notebook's output
 _SETTLED_S = 1.0  # a speed means little before
 _SLOW = 0.1
 _MINUTE_S, _HOUR_S = 60, 3600
@@ -98,6 +99,7 @@ class Bars(Silent):
         self._tasks: dict[str, Task] = {}
         self._shown: Task | None = None
         self._on: Screen | None = None
+        self._notebook: Notebook | None = None
         self._drawn_s = 0.0
         self._lock = threading.RLock()
 
@@ -107,7 +109,7 @@ class Bars(Silent):
             began = Task(name=task, total=total, unit=unit, began_s=time.monotonic())
             self._tasks[task] = began
             if self._shown is None and _screen.acquire(blocking=False):
-                self._shown, self._on = began, _watched()
+                self._shown, self._on = began, self._watched()
                 self._draw(began, force=True)
 
     def advance(self, task: str, units: int = 1) -> None:
@@ -138,6 +140,13 @@ class Bars(Silent):
                 return
             finally:
                 _screen.release()
+
+    def _watched(self) -> Screen | None:
+        """Find the screen; in a notebook that of the task before, so that they are one output."""
+        screen = _watched()
+        if isinstance(screen, Notebook):
+            screen = self._notebook = self._notebook or screen
+        return screen
 
     def _draw(self, task: Task, *, force: bool = False) -> None:
         """Draw the line, if the one before has stood long enough."""
@@ -247,28 +256,30 @@ class _Above:
 
 
 class Notebook:
-    """A line below the cell of a notebook."""
+    """One output below the cell of a notebook: a line that moves, those that ended above it."""
 
     every_s = _NOTEBOOK_S
 
     def __init__(self) -> None:
         self._handle: Any = None
+        self._ended: list[render.ProgressLine] = []
 
     def draw(self, task: Task, now_s: float) -> None:
         """Show the line, in the place of the one before."""
-        self._show(task.name, task.fraction, task.told(now_s))
+        self._show([*self._ended, (task.name, task.fraction, task.told(now_s))])
 
     def end(self, task: Task, now_s: float) -> None:
         """Show it for the last time."""
         part = 1.0 if task.total is None else task.fraction
-        self._show(task.name, part, task.ended(now_s))
+        self._ended.append((task.name, part, task.ended(now_s)))
+        self._show(self._ended)
 
     def leave(self) -> None:
         """Leave the line as it is."""
 
-    def _show(self, name: str, fraction: float | None, told: str) -> None:
-        """Show a line in the place of the one before."""
-        shown = render.progress_bundle(name, fraction, told)
+    def _show(self, lines: list[render.ProgressLine]) -> None:
+        """Show the latest lines in the place of those before."""
+        shown = render.progress_bundle(lines[-_MOST_LINES:])
         if self._handle is None:
             display = importlib.import_module("IPython.display").display
             self._handle = display(shown, raw=True, display_id=True)

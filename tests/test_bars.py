@@ -227,7 +227,7 @@ class Shell:
             self._shown.append(shown)
 
 
-def test_a_notebook_shows_one_line_for_each_builder(monkeypatch: pytest.MonkeyPatch) -> None:
+def in_notebook(monkeypatch: pytest.MonkeyPatch) -> Shell:
     shell = Shell()
     module = types.ModuleType("IPython")
     module.get_ipython = lambda: shell  # type: ignore[attr-defined]
@@ -236,18 +236,42 @@ def test_a_notebook_shows_one_line_for_each_builder(monkeypatch: pytest.MonkeyPa
     monkeypatch.setitem(sys.modules, "IPython", module)
     monkeypatch.setitem(sys.modules, "IPython.display", shown)
     monkeypatch.setattr(bars.Notebook, "every_s", 0.0)
+    return shell
+
+
+def test_a_notebook_shows_one_output_with_a_line_for_each_builder(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shell = in_notebook(monkeypatch)
     listener = Bars()
     for name, total in (("q1", 3), ("q2", None)):
         listener.start(name, total)
         for _ in range(3):
             listener.advance(name)
         listener.finish(name)
-    assert len(shell.displays) == 2
-    assert len(shell.displays[0]) == 5
-    last = shell.displays[0][-1]
+    (display,) = shell.displays
+    assert len(display) == 10
+    assert "q2" not in display[4]["text/plain"]
+    last = display[-1]
     assert last["text/html"].startswith("<pre")
-    assert "3 rows, 0:00" in last["text/html"]
-    assert "q2" in shell.displays[1][-1]["text/plain"]
+    lines = last["text/plain"].splitlines()
+    assert [line.split()[0] for line in lines] == ["q1", "q2"]
+    assert all("3 rows, 0:00" in line for line in lines)
+    another = Bars()
+    another.start("q1", 1)
+    another.finish("q1")
+    assert len(shell.displays) == 2
+
+
+def test_a_notebook_shows_the_latest_of_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    shell = in_notebook(monkeypatch)
+    listener = Bars()
+    for number in range(300):
+        listener.start(f"q{number}", 1)
+        listener.finish(f"q{number}")
+    (display,) = shell.displays
+    lines = display[-1]["text/plain"].splitlines()
+    assert [lines[0].split()[0], lines[-1].split()[0], len(lines)] == ["q280", "q299", 20]
 
 
 # -- what a line says -----------------------------------------------------------------------------

@@ -115,6 +115,7 @@ class Step:
         job = self._job
         before = self._checkpoint.finished(job.name)
         if before is not None and tuple(before) == job.changed_columns:
+            self._progress.skip(job.name, len(next(iter(before.values()), ())))
             return self._add(before)
         if job.kind == "column" and decision.keeps_all and self._earlier is not None:
             self._progress.skip(job.name, len(decision.rows))

@@ -131,9 +131,12 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
             f"stop_process({record.process_id!r}, force=True)."
         )
     else:
+        mending = ""
+        if operation == "execute_instance":
+            mending = ", after editing files of its builders or in code/ if need be"
         hint = (
-            f"Run {operation} again with process_id={record.process_id!r} to go on with it, or "
-            f"give it up: stop_process({record.process_id!r})."
+            f"Run {operation} again with process_id={record.process_id!r} to go on with it"
+            f"{mending}, or give it up: stop_process({record.process_id!r})."
         )
     return TVLockError(
         f"{text}.",
