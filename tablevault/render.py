@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol, TextIO
+from typing import TYPE_CHECKING, Protocol, TextIO, TypeAlias
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 _BAR = 24
+
+ProgressLine: TypeAlias = tuple[str, float | None, str]
+"""Name of a task, the part that is done, None when that is not known, and what is told of it."""
 
 
 class Labelled(Protocol):
@@ -81,17 +84,16 @@ def progress_line(stream: TextIO, name: str, fraction: float | None, told: str) 
     with console.capture() as captured:
         # A full line would make some terminals go to the next one.
         width = console.width - 1
-        console.print(_progress(name, fraction, told), width=width, no_wrap=True, crop=True)
+        console.print(_progress([(name, fraction, told)]), width=width, no_wrap=True, crop=True)
     return captured.get().partition("\n")[0].rstrip()
 
 
-def progress_bundle(name: str, fraction: float | None, told: str) -> Mapping[str, str]:
-    """Draw how far something is for a notebook: by media type, as HTML and as plain text."""
-    grid = _progress(name, fraction, told)
-    return grid._repr_mimebundle_(include=(), exclude=())
+def progress_bundle(lines: Sequence[ProgressLine]) -> Mapping[str, str]:
+    """Draw how far things are for a notebook: by media type, as HTML and as plain text."""
+    return _progress(lines)._repr_mimebundle_(include=(), exclude=())
 
 
-def _progress(name: str, fraction: float | None, told: str) -> Table:
+def _progress(lines: Sequence[ProgressLine]) -> Table:
     """Put name, bar and text beside each other."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
@@ -100,9 +102,10 @@ def _progress(name: str, fraction: float | None, told: str) -> Table:
     grid = Table.grid(padding=(0, 1))
     for _ in range(3):
         grid.add_column(no_wrap=True, overflow="ellipsis")
-    total = None if fraction is None else 1.0
-    bar = ProgressBar(total=total, completed=fraction or 0.0, width=_BAR)
-    grid.add_row(Text(name), bar, Text(told))
+    for name, fraction, told in lines:
+        total = None if fraction is None else 1.0
+        bar = ProgressBar(total=total, completed=fraction or 0.0, width=_BAR)
+        grid.add_row(Text(name), bar, Text(told))
     return grid
 
 
@@ -115,6 +118,8 @@ class Marked:
 
 
 _COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
+# On a page, light or dark: as far from white as from black.
+_HTML_COLOURS = {"+": "#238c3e", "-": "#e0333c", "~": "#bd6500", "@": "#11859a"}
 _LONGEST_LINE = 500
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -143,7 +148,7 @@ def marked_html(lines: Iterable[Marked]) -> str:
 
     rows = []
     for line in lines:
-        colour = _COLOURS.get(line.mark.strip(), "inherit").replace("yellow", "darkorange")
+        colour = _HTML_COLOURS.get(line.mark.strip(), "inherit")
         text = html.escape(f"{line.mark:1} {visible(line.text)}")
         rows.append(f'<span style="color: {colour}">{text}</span>')
     body = "\n".join(rows)

@@ -1,4 +1,4 @@
-"""Where the tables of the lineage stand: each to the right of all that it was made from."""
+"""Where the nodes of a graph stand: each to the right of all that it comes from."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def columns(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list
             if source in known and target in known and source != target
         )
     ]
-    depth = _depths(names, kept)
+    depth = depths(names, kept)
     found: list[list[str]] = [[] for _ in range(max(depth.values(), default=-1) + 1)]
     for name in names:
         found[depth[name]].append(name)
@@ -40,7 +40,7 @@ def columns(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list
     return found
 
 
-def _depths(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
+def depths(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
     """Give the length of the longest way that leads to each name."""
     waiting = dict.fromkeys(names, 0)
     after: dict[str, list[str]] = defaultdict(list)

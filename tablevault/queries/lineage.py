@@ -14,10 +14,11 @@ from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import TableId, version_of
-from tablevault.queries.graph import Box, Graph, mermaid, svg, tree_lines, without_circles
+from tablevault.queries.graph import Box, Graph, mermaid, tree_lines, without_circles
 from tablevault.queries.log import table_id_of
 from tablevault.queries.openlineage import Event, Made, Producer
 from tablevault.queries.read import instance_document
+from tablevault.queries.svg import svg
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:

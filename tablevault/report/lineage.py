@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from tablevault.queries.chronicle import Chronicle, Node
-from tablevault.report.layout import columns
+from tablevault.queries.layers import columns
 from tablevault.report.markup import Markup, joined, raw, tag
 from tablevault.report.words import anchor, cut, minute
 

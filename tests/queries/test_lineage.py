@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
 import uuid
 import xml.etree.ElementTree as ET
 
@@ -12,7 +13,8 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError
-from tablevault.queries.graph import Box, Graph, mermaid, svg, tree_lines, without_circles
+from tablevault.queries.graph import Box, Graph, mermaid, tree_lines, without_circles
+from tablevault.queries.svg import svg
 from tests.looking import git, state_of
 
 FRAME = pd.DataFrame({"x": [1, 2]})
@@ -259,6 +261,33 @@ def test_a_long_chain_is_drawn():
     assert tree_lines(graph, ["10000"])[-1].endswith("...")
     ET.fromstring(svg(graph).partition("<p>")[0])
     assert len(tree_lines(graph, list(boxes))) <= 201
+
+
+def test_a_line_passes_no_box():
+    boxes = {each: Box("t", each) for each in "abcdef"}
+    long = [("a", "d", ""), ("b", "d", "origin"), ("a", "f", "")]
+    chain = [("a", "b", ""), ("b", "c", ""), ("c", "d", ""), ("d", "e", ""), ("e", "f", "")]
+    root = ET.fromstring(svg(Graph(boxes, [*chain, *long])))
+    drawn = [
+        tuple(int(each.get(name)) for name in ("x", "y", "width", "height"))
+        for each in root.iter()
+        if each.tag.endswith("rect")
+    ]
+    assert len(drawn) == 6
+    lines = [each.get("d") for each in root.iter() if each.tag.endswith("path")][::2]
+    passing = [(int(x), int(y)) for line in lines for x, y in re.findall(r"(\d+),(\d+) H", line)]
+    assert len(passing) == 2 + 1 + 4
+    for x, y in passing:
+        assert not any(left == x and top <= y <= top + tall for left, top, _, tall in drawn)
+
+
+def test_many_long_lines_are_drawn_straight():
+    boxes = {str(n): Box("t", str(n)) for n in range(60)}
+    edges = [(str(a), str(b), "") for a in range(60) for b in range(a + 1, 60)]
+    root = ET.fromstring(svg(Graph(boxes, edges)))
+    lines = [each.get("d") for each in root.iter() if each.tag.endswith("path")][::2]
+    assert len(lines) == len(edges)
+    assert not any("H" in line for line in lines)
 
 
 def test_a_circle_is_opened():
