@@ -224,6 +224,13 @@ def test_links_lead_somewhere():
             assert target.startswith("https://") or (page.parent / target).exists(), (page, target)
 
 
+def test_the_page_of_the_vault_on_disk_names_every_trailer():
+    page = (ROOT / "docs" / "vault-layout.md").read_text(encoding="utf-8")
+    sources = [path.read_text("utf-8") for path in (ROOT / "tablevault").rglob("*.py")]
+    trailers = {name for text in sources for name in re.findall(r"\bVault-[A-Z][A-Za-z-]+", text)}
+    assert {name for name in trailers if f"`{name}`" not in page} == set()
+
+
 def test_a_line_of_dots_stands_for_any_lines():
     def fits(said: str, actual: str) -> bool:
         return agrees(Printed("", said, actual, 0, 0))
