@@ -9,15 +9,18 @@ from tablevault.cli.command import JSON, Command, option, switch
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Listing, Text
 from tablevault.cli.place import Place
+from tablevault.errors import TVFileError
 
 _DAY_S = 24 * 3600.0
 
 
 def _verify(place: Place, given: argparse.Namespace) -> object:
     """Look whether the vault is whole."""
-    problems = operations.repair.verify(
-        place.vault() if given.repair else place.read(), data=not given.no_data, repair=given.repair
-    )
+    try:
+        vault = place.read()  # to mend a vault, nobody has to be named
+    except TVFileError:  # what keeps it from being opened is what is to be told, or mended
+        vault = place.look()
+    problems = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
     left = [problem for problem in problems if not problem.repaired]
     return Listing(
         columns=("severity", "where", "what", "next"),

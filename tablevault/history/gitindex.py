@@ -19,6 +19,7 @@ from pathlib import Path
 
 from tablevault.errors import TVFileError
 
+_BESIDE = "index.tablevault"
 _HEADER = struct.Struct(">4sII")
 _FIXED = struct.Struct(">10I20sH")
 _STAT = struct.Struct(">10I")
@@ -117,10 +118,8 @@ class GitIndex:
         GitIndexBusyError
             Another program holds ``index.lock``, or wrote the index since it was read.
         """
-        lock, beside = path.with_name("index.lock"), path.with_name("index.tablevault")
-        if lock.exists() and beside.exists() and lock.samefile(beside):
-            lock.unlink()
-        beside.unlink(missing_ok=True)
+        free(path)
+        lock, beside = path.with_name("index.lock"), path.with_name(_BESIDE)
         descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
         try:
             with os.fdopen(descriptor, "wb") as file:
@@ -157,6 +156,19 @@ class GitIndex:
             parts.append(raw + b"\0" * (8 - len(raw) % 8))
         body = b"".join(parts)
         return body + hashlib.sha1(body, usedforsecurity=False).digest()
+
+
+def is_left_locked(path: Path) -> bool:
+    """Tell whether somebody is writing the index at `path`, or died when he did."""
+    return os.path.lexists(path.with_name(_BESIDE))
+
+
+def free(path: Path) -> None:
+    """Remove the lock of who died while he wrote the index; take the commit lock before."""
+    lock, beside = path.with_name("index.lock"), path.with_name(_BESIDE)
+    if lock.exists() and beside.exists() and lock.samefile(beside):
+        lock.unlink()
+    beside.unlink(missing_ok=True)
 
 
 def _lock(beside: Path, lock: Path) -> None:

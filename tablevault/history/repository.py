@@ -7,6 +7,7 @@ import errno
 import logging
 import os
 import re
+import shlex
 import threading
 import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -102,7 +103,7 @@ class Repository:
             except pygit2.GitError as error:
                 raise TVFileError(
                     f'The git repository "{self.git_dir}" cannot be opened: {error}.',
-                    "Was the vault moved or deleted meanwhile?",
+                    "Was the vault moved or deleted meanwhile? " + self._mending(),
                 ) from error
             self._local.identity = identity
         handle: pygit2.Repository = self._local.handle
@@ -117,8 +118,18 @@ class Repository:
             found = _LOOSE.fullmatch(read_note(f"{self.git_dir}/{ref}"))
             if found:
                 return CommitId(found[0][:-1].decode("ascii"))
-        reference = self.handle.references.get(ref)
-        return None if reference is None else CommitId(str(reference.resolve().target))
+        try:
+            reference = self.handle.references.get(ref)
+            return None if reference is None else CommitId(str(reference.resolve().target))
+        except pygit2.GitError as error:
+            raise TVFileError(
+                f'Git cannot read "{ref}" in "{self.git_dir}": {error}.', self._mending()
+            ) from error
+
+    def _mending(self) -> str:
+        """Say what makes a repository whole again that cannot be opened."""
+        where = shlex.quote(str(self.path))
+        return f"If it is damaged: `tablevault --db-dir {where} verify --repair` mends what it can."
 
     def main(self) -> CommitId:
         """Give the tip of ``main``.
@@ -137,17 +148,24 @@ class Repository:
                 )
             raise TVFileError(
                 f'The vault "{self.path}" has no branch "main".',
-                "Restore it with `git branch main <commit>`; `git reflog` lists where it was.",
+                f"{self._mending()} By hand: `git branch main <commit>`; `git reflog` lists where "
+                "it was.",
             )
         return tip
 
     def refs(self, prefix: str) -> dict[str, CommitId]:
         """Give all refs below `prefix`, which ends with a slash, by full name."""
-        return {
-            ref.name: CommitId(str(ref.resolve().target))
-            for ref in self.handle.references.iterator()
-            if ref.name.startswith(prefix)
-        }
+        try:
+            return {
+                ref.name: CommitId(str(ref.resolve().target))
+                for ref in self.handle.references.iterator()
+                if ref.name.startswith(prefix)
+            }
+        except pygit2.GitError as error:
+            raise TVFileError(
+                f'Git cannot read a ref below "{prefix}" in "{self.git_dir}": {error}.',
+                self._mending(),
+            ) from error
 
     def temp_refs(self) -> dict[str, CommitId]:
         """Give the branches of temporary instances.

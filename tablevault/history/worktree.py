@@ -16,7 +16,13 @@ from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.commits import BY_HAND
-from tablevault.history.gitindex import GitIndex, GitIndexBusyError, read_index
+from tablevault.history.gitindex import (
+    GitIndex,
+    GitIndexBusyError,
+    free,
+    is_left_locked,
+    read_index,
+)
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove, is_plain_path
@@ -165,6 +171,14 @@ class WorkTree:
         # Amid a merge, too: it becomes a commit of what git's index holds then, and would take
         # back whatever the index lacks. What the merge itself changed is left alone.
         return self.laid() != target and self._repository.head_is_main()
+
+    def is_left_locked(self) -> bool:
+        """Tell whether somebody is writing git's index, or died when he did."""
+        return is_left_locked(self._repository.git_dir / "index")
+
+    def free(self) -> None:
+        """Let go of git's index for who died while he wrote it; take the commit lock before."""
+        free(self._repository.git_dir / "index")
 
     def laid(self) -> CommitId | None:
         """Give the commit that was laid out last, None when that is not known."""

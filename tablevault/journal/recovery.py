@@ -22,6 +22,7 @@ _log = logging.getLogger("tablevault")
 
 def catch_up(journal: Journal) -> None:
     """Let working tree and all faces follow the refs; take the commit lock before."""
+    journal.worktree.free()
     journal.worktree.refresh(journal.repository.main())
     journal.faces.sync()
     journal.checkpoints.sweep()
@@ -70,7 +71,11 @@ def recover(journal: Journal) -> None:
         with journal.files.mutex():
             journal.files.sweep()
     # Mostly there is nothing to do, and then no lock is taken.
-    if journal.worktree.is_behind(journal.repository.main()) or journal.faces.are_behind():
+    if (
+        journal.worktree.is_left_locked()
+        or journal.worktree.is_behind(journal.repository.main())
+        or journal.faces.are_behind()
+    ):
         with journal.commit_lock():
             catch_up(journal)
 

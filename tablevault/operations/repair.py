@@ -236,6 +236,8 @@ def _mend_processes(vault: Vault, problems: Sequence[Problem]) -> None:
 def _mend_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
     """Remove what nobody needs."""
     sweep_checkpoints(vault.journal)
+    with vault.journal.commit_lock():
+        vault.journal.worktree.free()
     for problem in problems:
         if problem.where.startswith(".git/tablevault/tmp/"):
             shutil.rmtree(vault.path / problem.where, ignore_errors=True)

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
+from tablevault.errors import TVFileError
 from tests.looking import check_clean, git
 
 CODE = """
@@ -316,4 +317,20 @@ def test_a_damaged_vault_is_told_and_mended(made, run):
     assert json.loads(out)
     assert run("gc", "--grace-days", "0")[0] == 0
     assert run("gc", "--grace-days", "-1")[0] == 2
+    check_clean(Path.cwd())
+
+
+@pytest.mark.parametrize("spoiled", ["config", "refs/heads/main", "HEAD", "index"])
+def test_a_vault_that_git_cannot_open_is_told_and_mended(made, run, spoiled):
+    (Path.cwd() / ".git" / spoiled).write_bytes(b"[spoiled")
+    if spoiled in ("config", "refs/heads/main"):
+        with pytest.raises(TVFileError, match="verify --repair"):
+            TableVault(Path.cwd(), "Ana")
+    code, out, _ = run("verify", "--json")
+    assert code == 1
+    assert any(spoiled in problem["where"] for problem in json.loads(out))
+    code, out, err = run("verify", "--repair")
+    assert code == 0, out + err
+    assert run("verify")[:2] == (0, "")
+    assert TableVault(Path.cwd(), "Ana").get_table_instances("t") == ids(made)
     check_clean(Path.cwd())

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq  # noqa: F401 - imported once, not in each fork
 from tablevault import TableVault
 from tests.faults.injection import instrumented, kill
 from tests.faults.scenarios import AUTHOR, SCENARIOS
+from tests.faults.upkeep import UPKEEP
 
 
 def run(path: Path, scenario: str, at: int, recovery_at: int) -> None:
@@ -24,6 +25,10 @@ def run(path: Path, scenario: str, at: int, recovery_at: int) -> None:
         if recovery_at:
             with steps.counting(recovery_at, kill):
                 TableVault(path, AUTHOR)
+            return
+        if scenario in UPKEEP:
+            with steps.counting(at, kill):
+                UPKEEP[scenario].act(path)
             return
         vault = TableVault(path, AUTHOR)
         with steps.counting(at, kill):

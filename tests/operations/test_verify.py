@@ -438,3 +438,18 @@ def test_repair_and_other_operations_leave_each_other_in_peace(vault, vault_path
     vault.verify(repair=True)
     assert vault.verify() == []
     check_clean(vault_path)
+
+
+@pytest.mark.parametrize("how", ["repair", "opening"])
+def test_git_is_let_go_of_where_somebody_died_writing_its_index(damaged, how):
+    beside, lock = damaged / ".git/index.tablevault", damaged / ".git/index.lock"
+    beside.write_bytes(b"")
+    lock.hardlink_to(beside)
+    assert "died while writing" in one(damaged).text
+    if how == "repair":
+        assert one(damaged, repair=True).repaired
+    else:
+        TableVault(damaged, "Ben")
+    assert not lock.exists()
+    assert look(damaged) == []
+    check_clean(damaged)

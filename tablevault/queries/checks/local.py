@@ -6,6 +6,7 @@ import os
 import stat
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from tablevault.history.gitfiles import files_below
@@ -183,6 +184,12 @@ def check_leftovers(vault: Vault) -> Iterator[Problem]:
         yield _leftover(
             folder.relative_to(vault.path).as_posix(),
             "Rows that an execution computed for a temporary instance that is gone.",
+        )
+    if vault.journal.worktree.is_left_locked():
+        where = ".git/index.tablevault"
+        yield replace(
+            _leftover(where, "Left by who died while writing git's index.", "warning"),
+            advice="Opening the vault removes it.",
         )
     for path in _git_locks(vault.path / ".git"):
         status = _stat(path)
