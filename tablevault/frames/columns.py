@@ -18,15 +18,23 @@ from tablevault.errors import TVTableError
 from tablevault.frames.facts import read_facts
 from tablevault.frames.parquet import DAMAGE, decode_stored
 
+_FEW_CELLS = 200_000
+_FEW_BYTES = 2 << 20
+
 
 @dataclass
 class FrameColumns:
-    """The columns of one file; a column is read anew each time it is asked for."""
+    """The columns of one file; a column is read anew each time it is asked for.
+
+    A small file is read once: to open it costs more than to hold it.
+    """
 
     path: Path
     rows: int = field(init=False)
     names: tuple[str, ...] = field(init=False)
     _facts: Mapping[str, Any] | None = field(init=False)
+    _is_small: bool = field(init=False)
+    _held: pa.Table | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         """Read what stands at the end of the file."""
@@ -34,6 +42,11 @@ class FrameColumns:
             self.rows = file.metadata.num_rows
             self.names = tuple(file.schema_arrow.names)
             self._types = file.schema_arrow.types
+            sizes = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
+            self._is_small = (
+                self.rows * len(self.names) <= _FEW_CELLS
+                and sum(size.total_byte_size for size in sizes) <= _FEW_BYTES
+            )
             self._facts = read_facts(file.metadata.metadata or {}, list(self.names), self.path)
 
     @cached_property
@@ -53,8 +66,15 @@ class FrameColumns:
 
     def column(self, name: str) -> pa.ChunkedArray:
         """Read a column in its stored form."""
-        with self._open() as file:
-            return file.read(columns=[name]).column(name)
+        if self._held is None:
+            wanted = None if self._is_small else [name]
+            with self._open() as file:
+                # Threads share columns out between them: for one, they only cost.
+                read = file.read(columns=wanted, use_threads=False)
+            if not self._is_small:
+                return read.column(name)
+            self._held = read
+        return self._held.column(name)
 
     def frame(self, places: Sequence[int] | np.ndarray[Any, Any]) -> pd.DataFrame:
         """Read rows; the index, named ``row``, says where they stand."""

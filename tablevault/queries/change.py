@@ -24,8 +24,8 @@ from tablevault.queries.diff import (
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
-    import pandas as pd
-
+    from tablevault.frames.codes import Codes
+    from tablevault.frames.columns import FrameColumns
     from tablevault.frames.compare import FrameDiff
     from tablevault.objects.pointer import Pointer
 
@@ -40,22 +40,26 @@ _MOST_SHOWN = 8
 _MOST_NAMES = 40
 _MOST_LINES = 400
 _MOST_COMPARED_LINES = 4_000
-_MOST_ROWS = 200_000
+_MOST_CELLS = 5_000_000
+_MOST_COLUMNS = 500
 _MOST_BYTES = 32 << 20
 
 
 @dataclass(slots=True)
 class Allowance:
-    """What may still be spent on comparing rows: never more than so many files and bytes."""
+    """What may still be spent on comparing rows."""
 
     comparisons: int
+    cells: int
     size: int
+    """Bytes of files."""
 
-    def spend(self, size: int) -> bool:
-        """Take one comparison of so many bytes, if there is enough left."""
-        if self.comparisons < 1 or size > self.size:
+    def spend(self, cells: int, size: int) -> bool:
+        """Take one comparison of so many cells and bytes, if there is enough left."""
+        if self.comparisons < 1 or cells > self.cells or size > self.size:
             return False
         self.comparisons -= 1
+        self.cells -= cells
         self.size -= size
         return True
 
@@ -177,9 +181,11 @@ def _rows(
     sizes = [pointer.size for pointer in pointers if pointer is not None]
     if len(sizes) < len(pointers):
         return "absent", None
-    if max(old[1].rows, new[1].rows) > _MOST_ROWS or sum(sizes) > _MOST_BYTES:
+    cells = sum(each.rows * len(each.dtypes) for _, each in (old, new))
+    widest = max(len(each.dtypes) for _, each in (old, new))
+    if cells > _MOST_CELLS or widest > _MOST_COLUMNS or sum(sizes) > _MOST_BYTES:
         return "large", None
-    if not allowance.spend(sum(sizes)):
+    if not allowance.spend(cells, sum(sizes)):
         return "later", None
     try:
         frames = frame_difference(vault, old, new)
@@ -197,8 +203,8 @@ def _row_change(frames: FrameDiff) -> RowChange:
         cells=frames.cell_count,
         is_reordered=frames.is_reordered,
         key=tuple(frames.key),
-        added_rows=_spelled_rows(frames.new.frame(frames.added_rows[:_MOST_SHOWN])),
-        removed_rows=_spelled_rows(frames.old.frame(frames.removed_rows[:_MOST_SHOWN])),
+        added_rows=_spelled_rows(frames.new, frames.added_rows),
+        removed_rows=_spelled_rows(frames.old, frames.removed_rows),
         changed_cells=tuple(
             (_key(row), str(column), *_both(before, after))
             for row, (column, before, after) in zip(
@@ -228,9 +234,11 @@ def _is_null(value: object) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
 
 
-def _spelled_rows(frame: pd.DataFrame) -> tuple[tuple[tuple[str, Cell], ...], ...]:
-    """Spell rows, as many columns as one can look at."""
-    some = frame.iloc[:, :_MOST_NAMES]
+def _spelled_rows(columns: FrameColumns, places: Codes) -> tuple[tuple[tuple[str, Cell], ...], ...]:
+    """Spell the first of some rows, as many columns as one can look at."""
+    if not len(places):
+        return ()
+    some = columns.frame(places[:_MOST_SHOWN]).iloc[:, :_MOST_NAMES]
     names = [str(name) for name in some.columns]
     return tuple(
         tuple(zip(names, map(shown, row, nulls), strict=True))

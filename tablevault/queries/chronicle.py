@@ -27,7 +27,8 @@ _MOST_TABLES = 300
 _MOST_LISTED = 1_000
 _MOST_DETAILED, _DETAILED_OF_ALL = 25, 500
 _MOST_COMPARED, _COMPARED_OF_ALL = 10, 150
-_COMPARED_BYTES = 256 << 20
+_CELLS_OF_ALL = 30_000_000
+_BYTES_OF_ALL = 256 << 20
 _MOST_OPERATIONS = 25
 _MOST_DRAFTS = 100
 
@@ -179,7 +180,7 @@ def chronicle(vault: Vault, table: str = "") -> Chronicle:
         find_table(vault, snapshot, table)
     names = [table] if table else _by_age(vault, snapshot)
     shown = names[:_MOST_TABLES]
-    reader = Reader(vault, Allowance(0, _COMPARED_BYTES))
+    reader = Reader(vault, Allowance(0, 0, 0))
     drafts = _drafts(vault, shown)
     tables = tuple(_table(reader, snapshot, name, drafts, len(shown)) for name in shown)
     nodes, edges = _lineage(vault, snapshot, tables, alone=bool(table))
@@ -273,7 +274,9 @@ def _instances(
             if each.active:
                 current[each.version] = each.instance_id
     # Each table has its share, so that a large one leaves something for the others.
-    reader.allowance.comparisons = max(1, min(_MOST_COMPARED, _COMPARED_OF_ALL // tables))
+    allowance = reader.allowance
+    allowance.comparisons = max(1, min(_MOST_COMPARED, _COMPARED_OF_ALL // tables))
+    allowance.cells, allowance.size = _CELLS_OF_ALL // tables, _BYTES_OF_ALL // tables
     detailed = max(2, min(_MOST_DETAILED, _DETAILED_OF_ALL // tables))
     found = []
     for place, each in enumerate(every[::-1][:_MOST_LISTED]):

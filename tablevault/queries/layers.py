@@ -40,6 +40,34 @@ def columns(names: Sequence[str], edges: Iterable[tuple[str, str]]) -> list[list
     return found
 
 
+def ways(
+    names: Sequence[str], edges: Iterable[tuple[str, str]], most: int
+) -> dict[tuple[str, str], list[str]]:
+    """Give for each edge the stops that it makes: one in each column between its ends.
+
+    Edges from one name share their stops. They go straight where there would be more than `most`
+    of them. There must be no circles.
+    """
+    edges = list(edges)
+    depth = depths(names, edges)
+    found = {
+        (source, target): [
+            source,
+            *(_stop(source, column) for column in range(depth[source] + 1, depth[target])),
+            target,
+        ]
+        for source, target in edges
+    }
+    if len({stop for way in found.values() for stop in way[1:-1]}) > most:
+        return {edge: list(edge) for edge in found}
+    return found
+
+
+def _stop(source: str, column: int) -> str:
+    """Name the place where edges from a name pass a column; no name holds a NUL."""
+    return f"{source}\0{column}"
+
+
 def depths(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> dict[str, int]:
     """Give the length of the longest way that leads to each name."""
     waiting = dict.fromkeys(names, 0)

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from tablevault import render
 from tablevault.queries.graph import Box, Graph
-from tablevault.queries.layers import columns, depths
+from tablevault.queries.layers import columns, ways
 
 _MOST_BOXES, _MOST_BENDS = 200, 400
 _WIDTH, _HEIGHT, _GAP_X, _GAP_Y, _MARGIN = 230, 40, 60, 14, 12
@@ -31,11 +31,11 @@ def svg(graph: Graph) -> str:
     shown = list(graph.boxes)[:_MOST_BOXES]
     known = set(shown)
     edges = [edge for edge in graph.edges if edge[0] in known and edge[1] in known]
-    ways = _ways(shown, edges)
-    places, width, height = _places(shown, ways)
+    stops = ways(shown, [(source, target) for source, target, _ in edges], _MOST_BENDS)
+    places, width, height = _places(shown, list(stops.values()))
     parts = [
-        _line([places[stop] for stop in way], label)
-        for way, (_, _, label) in zip(ways, edges, strict=True)
+        _line([places[stop] for stop in stops[source, target]], label)
+        for source, target, label in edges
     ]
     parts += [_box(graph.boxes[each], places[each]) for each in shown]
     more = len(graph.boxes) - len(shown)
@@ -47,33 +47,13 @@ def svg(graph: Graph) -> str:
     )
 
 
-def _ways(nodes: Sequence[str], edges: Sequence[tuple[str, str, str]]) -> list[list[str]]:
-    """Give for each edge the stops that it makes: one in each column between its ends.
-
-    Lines from one box share their stops. They go straight where there would be too many.
-    """
-    depth = depths(nodes, [edge[:2] for edge in edges])
-    ways = []
-    for source, target, _ in edges:
-        between = range(depth[source] + 1, depth[target])
-        ways.append([source, *(_stop(source, column) for column in between), target])
-    if len({stop for way in ways for stop in way[1:-1]}) > _MOST_BENDS:
-        return [[source, target] for source, target, _ in edges]
-    return ways
-
-
-def _stop(source: str, column: int) -> str:
-    """Name the place where lines from a box pass a column; no id of an instance has a blank."""
-    return f"{source} {column}"
-
-
 def _places(
-    nodes: Sequence[str], ways: Sequence[Sequence[str]]
+    nodes: Sequence[str], passed: Sequence[Sequence[str]]
 ) -> tuple[dict[str, _Place], int, int]:
     """Put boxes and stops into columns, these in the middle; give the size of the drawing, too."""
     boxes = set(nodes)
-    every = [*nodes, *dict.fromkeys(stop for way in ways for stop in way[1:-1])]
-    steps = [(a, b) for way in ways for a, b in pairwise(way)]
+    every = [*nodes, *dict.fromkeys(stop for way in passed for stop in way[1:-1])]
+    steps = [(a, b) for way in passed for a, b in pairwise(way)]
     heights = defaultdict(lambda: _LANE, dict.fromkeys(boxes, _HEIGHT))
     found = columns(every, steps)
     tall = [sum(heights[each] + _GAP_Y for each in column) - _GAP_Y for column in found]

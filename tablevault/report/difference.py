@@ -16,7 +16,7 @@ _WHY: dict[RowsState, str] = {
     "same": "The rows are the same.",
     "compared": "",
     "absent": "The rows of both are not in this copy of the vault, so they were not compared.",
-    "large": "The dataframes are too large to be compared here.",
+    "large": "The dataframes are too large to be compared here: tablevault diff does it.",
     "later": "Rows are compared for the latest instances only.",
     "damaged": "A dataframe cannot be read: see tablevault verify.",
 }
@@ -167,7 +167,7 @@ def _text(change: TextChange) -> Markup:
     if not change.lines:
         return joined([title, tag("p", "Too long to be compared here.", class_="muted")])
     lines = [
-        tag("span", text(line, _LONGEST_LINE), "\n", class_=_MARKS.get(line[:1], ""))
+        tag("span", text(line, _LONGEST_LINE), class_=_MARKS.get(line[:1], ""))
         for line in change.lines
     ]
     more = tag("p", f"… {change.more:,} more lines.", class_="more") if change.more else None

@@ -5,18 +5,22 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from tablevault.queries.chronicle import Chronicle, Node
-from tablevault.queries.layers import columns
+from tablevault.queries.graph import without_circles
+from tablevault.queries.layers import columns, ways
+from tablevault.report.curves import Grid, Place, draw_curves
 from tablevault.report.markup import Markup, joined, raw, tag
 from tablevault.report.words import anchor, cut, minute
 
 _MOST_TABLES = 80
 _MOST_ROWS = 5
-_MOST_CURVES = 800
 _MOST_ALONE = 60
 _WIDTH, _HEADER, _ROW, _GAP_X, _GAP_Y, _MARGIN = 240, 30, 24, 84, 22, 10
 _BOTTOM = 6
+_LANE = 4
+_MOST_LANES = 400
 _LONGEST_NAME, _LONGEST_VERSION = 28, 14
 
 
@@ -130,9 +134,27 @@ def _drawing(
 ) -> Markup:
     """Draw the tables that are linked to each other."""
     cards = _cards(found, names, known.current)
-    placed = columns(names, links)
+    known_links = [
+        (source, target, "") for source, target in links if source in cards and target in cards
+    ]
+    # Two tables may have been made from each other: then one of the curves goes back.
+    forward = [(source, target) for source, target, _ in without_circles(known_links)]
+    passed = ways(names, forward, _MOST_LANES)
+    stops = dict.fromkeys(stop for way in passed.values() for stop in way)
+    steps = [step for way in passed.values() for step in pairwise(way)]
+    placed = columns([*names, *(stop for stop in stops if stop not in cards)], steps)
     places, width, height = _places(placed, cards)
-    curves = _curves(found, cards, places)
+    rows = {
+        node.instance_id: (node.table, number)
+        for card in cards.values()
+        for number, node in enumerate(card.nodes)
+    }
+    for node in found.nodes.values():
+        if node.table in cards:
+            rows.setdefault(node.instance_id, (node.table, len(cards[node.table].nodes)))
+    curves = draw_curves(
+        found.edges, rows, Grid(places, passed, _WIDTH, _HEADER + _ROW // 2 - 1, _ROW)
+    )
     drawn = tag(
         "svg",
         tag("g", curves, class_="curves"),
@@ -155,28 +177,27 @@ def _drawing(
     )
 
 
-_Place = tuple[int, int]
-
-
 def _places(
     placed: Sequence[Sequence[str]], cards: Mapping[str, _Card]
-) -> tuple[dict[str, _Place], int, int]:
-    """Give the upper left corner of each card, and the size of the drawing."""
-    heights = [
-        sum(cards[name].height for name in column) + _GAP_Y * (len(column) - 1) for column in placed
-    ]
+) -> tuple[dict[str, Place], int, int]:
+    """Give the upper left corner of each card and lane, and the size of the drawing."""
+
+    def height_of(spot: str) -> int:
+        return cards[spot].height if spot in cards else _LANE
+
+    heights = [sum(map(height_of, column)) + _GAP_Y * (len(column) - 1) for column in placed]
     tallest = max(heights, default=0)
-    places = {}
+    places: dict[str, Place] = {}
     for number, (column, height) in enumerate(zip(placed, heights, strict=True)):
         y = _MARGIN + (tallest - height) // 2
-        for name in column:
-            places[name] = (_MARGIN + number * (_WIDTH + _GAP_X), y)
-            y += cards[name].height + _GAP_Y
+        for spot in column:
+            places[spot] = (_MARGIN + number * (_WIDTH + _GAP_X), y)
+            y += height_of(spot) + _GAP_Y
     width = 2 * _MARGIN + len(placed) * (_WIDTH + _GAP_X) - _GAP_X
     return places, width, tallest + 2 * _MARGIN
 
 
-def _card(card: _Card, place: _Place, known: _Known) -> Markup:
+def _card(card: _Card, place: Place, known: _Known) -> Markup:
     """Draw a table."""
     x, y = place
     name = cut(card.table, _LONGEST_NAME)
@@ -222,47 +243,3 @@ def _row(node: Node, x: int, y: int, known: _Known) -> Markup:
     if node.instance_id in known.instances:
         return tag("a", inner, href=f"#{key}", class_=" ".join(marks), data_node=key)
     return tag("g", inner, class_=" ".join(marks), data_node=key)
-
-
-def _curves(
-    found: Chronicle, cards: Mapping[str, _Card], places: Mapping[str, _Place]
-) -> list[Markup]:
-    """Draw what leads from one row to another; within a table the order of rows tells it."""
-    at: dict[str, tuple[str, int]] = {}
-    for card in cards.values():
-        for number, node in enumerate(card.nodes):
-            at[node.instance_id] = (card.table, number)
-    for node in found.nodes.values():
-        if node.instance_id not in at and node.table in cards:
-            at[node.instance_id] = (node.table, len(cards[node.table].nodes))
-    drawn: dict[tuple[tuple[str, int], tuple[str, int]], tuple[str, str]] = {}
-    for edge in found.edges:
-        source, target = at.get(edge.source), at.get(edge.target)
-        if source is None or target is None or source[0] == target[0]:
-            continue
-        drawn.setdefault((source, target), (edge.source, edge.target))
-    return [
-        _curve(places, source, target, ids)
-        for (source, target), ids in list(drawn.items())[:_MOST_CURVES]
-    ]
-
-
-def _curve(
-    places: Mapping[str, _Place],
-    source: tuple[str, int],
-    target: tuple[str, int],
-    ids: tuple[str, str],
-) -> Markup:
-    """Draw one curve, with a head."""
-    x1 = places[source[0]][0] + _WIDTH
-    x2 = places[target[0]][0] - 1
-    y1, y2 = (places[table][1] + _HEADER + _ROW * row + 11 for table, row in (source, target))
-    bend = max(40, (x2 - x1) // 2)
-    line = f"M{x1},{y1} C{x1 + bend},{y1} {x2 - bend - 6},{y2} {x2 - 6},{y2} L{x2},{y2}"
-    head = f"M{x2 - 5},{y2 - 4} L{x2},{y2} L{x2 - 5},{y2 + 4}"
-    return tag(
-        "path",
-        d=f"{line} {head}",
-        data_from=anchor("i", ids[0]),
-        data_to=anchor("i", ids[1]),
-    )

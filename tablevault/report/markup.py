@@ -23,7 +23,9 @@ Attribute = str | int | float | bool | None
 
 def text(value: str, most: int = _LONGEST_TEXT) -> Markup:
     """Escape text; what would hide or reorder characters is spelled, what is very long is cut."""
-    return Markup(html.escape(render.visible(value, most)))
+    some = value if len(value) <= most else f"{value[:most]}…"
+    lines = some.replace("\r\n", "\n").split("\n")
+    return Markup(html.escape("\n".join(render.visible(line, most + 1) for line in lines)))
 
 
 def tag(name: str, /, *children: Child, **attributes: Attribute) -> Markup:

@@ -215,6 +215,7 @@ def _operations(operations: Sequence[Entry], *, is_cut: bool) -> Markup | None:
             ),
         ),
         tag("tbody", body),
+        class_="full",
     )
     more = tag("p", "… earlier ones: tablevault log", class_="more") if is_cut else None
     return tag(

@@ -37,6 +37,7 @@ def overview(tables: Sequence[Table], more: int) -> Markup:
             ),
         ),
         tag("tbody", [_overview_row(table) for table in tables]),
+        class_="full",
     )
     return tag(
         "section",

@@ -9,7 +9,7 @@ from tablevault.report.markup import Markup, tag
 from tablevault.report.words import anchor, counted, day, minute
 
 _MOST_BARS = 60
-_HEIGHT, _WIDTH, _GAP = 64, 14, 4
+_HEIGHT, _WIDTH, _GAP = 48, 11, 3
 
 
 def timeline(instances: Sequence[Instance]) -> Markup | None:
@@ -37,9 +37,9 @@ def timeline(instances: Sequence[Instance]) -> Markup | None:
         tag(
             "figcaption",
             f"Rows of each instance, {days}; at most {tallest:,}. ",
-            tag("span", "computed", class_="key computed"),
-            " ",
-            tag("span", "reused", class_="key reused"),
+            [tag("span", kind, class_=f"key {kind}") for kind in ("computed", "reused")]
+            if any(map(reused_part, shown))
+            else None,
         ),
         class_="timeline",
     )

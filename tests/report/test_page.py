@@ -316,6 +316,18 @@ def test_the_latest_are_told_in_full_and_earlier_ones_in_a_line(vault, page, mon
     assert [f'id="i-{each}"' in text for each in made] == [False] * 2 + [True] * 6
 
 
+def test_what_is_large_is_not_compared(vault, page, monkeypatch):
+    vault.create_table("t")
+    for number in range(2):
+        write(vault, "t", {"x": [number] * 3, "y": [0] * 3})
+    monkeypatch.setattr("tablevault.queries.change._MOST_CELLS", 11)
+    assert told(vault).tables[0].instances[0].making.change.rows_state == "large"
+    assert "too large to be compared here" in page()
+    monkeypatch.setattr("tablevault.queries.change._MOST_CELLS", 12)
+    monkeypatch.setattr("tablevault.queries.chronicle._CELLS_OF_ALL", 11)
+    assert told(vault).tables[0].instances[0].making.change.rows_state == "later"
+
+
 def test_many_tables_share_what_is_told_in_full(vault, page, monkeypatch):
     for name, value in {"MOST_TABLES": 2, "DETAILED_OF_ALL": 4, "COMPARED_OF_ALL": 2}.items():
         monkeypatch.setattr(f"tablevault.queries.chronicle._{name}", value)
@@ -330,6 +342,37 @@ def test_many_tables_share_what_is_told_in_full(vault, page, monkeypatch):
         states = [each.making.change.rows_state for each in table.instances[:2]]
         assert states == ["compared", "later"]
     assert "… 1 more table." in page()
+
+
+# -- the drawing --------------------------------------------------------------------------------
+
+
+def test_curves_pass_beside_the_tables_in_between(vault, page):
+    for table in ("a", "b", "c"):
+        vault.create_table(table)
+    first = write(vault, "a", {"x": [1]})
+    second = write(vault, "b", {"x": [1]}, ("a", first))
+    write(vault, "c", {"x": [1]}, ("a", first), ("b", second))
+    elements = Elements(page())
+    paths = [each["d"] for each in elements.named("path") if "data-from" in each]
+    assert len(paths) == 3
+    boxes = [each for each in elements.named("rect") if each.get("class") == "box"]
+    lefts = [int(box["x"]) for box in boxes]
+    assert lefts == sorted(lefts)
+    assert len(set(lefts)) == 3
+    (passing,) = [path for path in paths if "H" in path]
+    height = int(re.search(r",(\d+) H", passing)[1])
+    top = int(boxes[1]["y"])
+    assert not top <= height <= top + int(boxes[1]["height"])
+
+
+def test_tables_made_from_each_other_are_drawn(vault, page):
+    for table in ("a", "b"):
+        vault.create_table(table)
+    first = write(vault, "a", {"x": [1]})
+    second = write(vault, "b", {"x": [1]}, ("a", first))
+    write(vault, "a", {"x": [1]}, ("b", second))
+    assert len([each for each in Elements(page()).named("path") if "data-from" in each]) == 2
 
 
 # -- data that are not here ---------------------------------------------------------------------
