@@ -68,7 +68,8 @@ class Faces:
         self._notes = state / "faces"
 
     def folder(self, temp: TempRef) -> Path:
-        """Folder of the face."""
+        """Folder of the face; TVFileError where a link leads out of the vault."""
+        self._refuse_links(temp)
         return self._root / temp.face
 
     def artifacts(self, temp: TempRef) -> Path:
@@ -325,7 +326,21 @@ class Faces:
 
     def _builders(self, temp: TempRef) -> str:
         """Folder of the builders in a face."""
+        self._refuse_links(temp)
         return f"{self._root}/{temp.face}/builders"
+
+    def _refuse_links(self, temp: TempRef) -> None:
+        """Refuse a symbolic link on the way, which somebody else may have committed."""
+        path = f"{self._root}/{FACES_DIR}"
+        for part in ("", temp.table, temp.version):
+            path = f"{path}/{part}" if part else path
+            if Path(path).is_symlink():
+                name = os.path.relpath(path, self._root)
+                raise TVFileError(
+                    f'"{name}" is a symbolic link, and a vault follows none that lead out of it.',
+                    f"Remove it: git rm --cached {name}; rm {name}",
+                    path=name,
+                )
 
     def _scan(self, temp: TempRef) -> _Found | None:
         """Read the builder files in the face; None when there is no folder for them."""

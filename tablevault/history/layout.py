@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pygit2
 
+from tablevault.errors import TVFileError
 from tablevault.history.commits import Signing
 from tablevault.history.documents import VaultDocument
 from tablevault.history.hooks import install_hooks
@@ -76,11 +77,30 @@ def configure(path: Path) -> None:
     """
     for folder in ("tmp", "processes"):
         (path / ".git" / "tablevault" / folder).mkdir(parents=True, exist_ok=True)
-    (path / CODE_DIR).mkdir(exist_ok=True)
+    if not (path / CODE_DIR).is_symlink():
+        (path / CODE_DIR).mkdir(exist_ok=True)
     install_hooks(path / ".git")
     config = _config(path)
     for key, value in _missing(config).items():
         config[key] = value
+
+
+def refuse_partial(path: Path) -> None:
+    """Refuse a clone for which git brings objects only when it misses them: libgit2 cannot.
+
+    Raises
+    ------
+    TVFileError
+        Says how to bring the rest.
+    """
+    for entry in _config(path):
+        remote, _, key = entry.name.removeprefix("remote.").rpartition(".")
+        if key == "partialclonefilter":
+            raise TVFileError(
+                f'"{path}" is a partial clone ({entry.value}), and much of its history is not here.',
+                f"Bring it: git config --unset {entry.name}; git fetch --refetch {remote}",
+                path=str(path),
+            )
 
 
 def missing_settings(path: Path) -> dict[str, str]:

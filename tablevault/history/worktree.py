@@ -194,7 +194,7 @@ class WorkTree:
 
     def code_edits(self, snapshot: Snapshot) -> list[Edit]:
         """Find code modules that were edited, added or removed by hand; refresh before."""
-        if not self.follows_main():
+        if not self.follows_main() or Path(f"{self._root}/{CODE_DIR}").is_symlink():
             return []
         tracked = snapshot.code_modules()
         found = self.code_on_disk()
@@ -223,6 +223,8 @@ class WorkTree:
     def code_on_disk(self) -> dict[str, tuple[BlobId, bytes | None]]:
         """Give the modules in ``code/`` with their git ids; text only where it was just read."""
         found: dict[str, tuple[BlobId, bytes | None]] = {}
+        if Path(f"{self._root}/{CODE_DIR}").is_symlink():
+            return found  # somebody else may have committed it, and it leads anywhere
         try:
             entries = sorted(os.scandir(f"{self._root}/{CODE_DIR}"), key=lambda entry: entry.name)
         except FileNotFoundError:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TVArgumentError, TVLockError
 from tablevault.history.commits import Signing
 from tablevault.history.documents import VaultDocument, timestamp
-from tablevault.history.layout import configure, init_repository
+from tablevault.history.layout import configure, init_repository, refuse_partial
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.recovery import recover
 from tablevault.progress import Progress, Silent
@@ -126,8 +126,11 @@ def open_vault(vault: Vault) -> None:
         The folder is missing or no vault. It is not touched.
     TVFormatError
         The vault was written by a newer release.
+    TVFileError
+        It is a partial clone.
     """
     refuse_unless_vault(vault.path)
+    refuse_partial(vault.path)
     vault.snapshot().vault()
     configure(vault.path)
     recover(vault.journal)
