@@ -97,7 +97,7 @@ def refuse_partial(path: Path) -> None:
         remote, _, key = entry.name.removeprefix("remote.").rpartition(".")
         if key == "partialclonefilter":
             raise TVFileError(
-                f'"{path}" is a partial clone ({entry.value}), and much of its history is not here.',
+                f'"{path}" is a partial clone ({entry.value}): much of its history is not here.',
                 f"Bring it: git config --unset {entry.name}; git fetch --refetch {remote}",
                 path=str(path),
             )

@@ -197,6 +197,8 @@ class Operation:
         if later > at:
             at = later
             change = plan(Snapshot(journal.repository, base), at)
+        for branch in change.branches:
+            journal.faces.folder(branch.temp)  # raises where none can be laid out
         for pointer in change.needs:
             if not journal.store.has(pointer):
                 raise TVLockError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 import shutil
 import subprocess
 
@@ -61,7 +61,6 @@ def clone(ana, tmp_path):
 
 def write(vault, values):
     vault.create_instance("t", external_edit=True)
-    (vault._vault.path / "temp/t/base/artifacts").is_dir()
     vault.write_instance(pd.DataFrame({"n": values}), "t")
 
 
@@ -99,10 +98,8 @@ def test_nothing_is_read_or_written_through_a_link(clone, outside, name):
         lambda: vault.delete_table("t"),
         lambda: TableVault(path, CY),
     ):
-        try:
+        with contextlib.suppress(TableVaultError):
             act()
-        except TableVaultError as error:
-            assert str(error)
     assert content(outside) == before
     assert stock(path, "log", "--all", "-S", "SECRET", "--format=%h", "--", ".") == ""
     stock(path, "fsck", "--strict", "--no-dangling")
@@ -126,7 +123,7 @@ def test_a_face_that_is_a_link_is_named_with_the_way_out(clone, outside):
     vault = TableVault(path, CY)
     vault.create_instance("t", builders={"t_index": "x: 1\n"})
     assert (path / "temp/t/base/builders/t_index.yaml").is_file()
-    assert sorted(os.listdir(outside / "t/base")) == ["builders"]
+    assert [each.name for each in (outside / "t/base").iterdir()] == ["builders"]
 
 
 def test_a_partial_clone_says_how_to_bring_the_rest(ana, tmp_path):
