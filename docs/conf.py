@@ -11,7 +11,10 @@ from sphinx.application import Sphinx
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from tablevault import __version__  # noqa: E402 - what is documented is this checkout
+# What is documented is this checkout.
+from tablevault import __version__  # noqa: E402
+from tablevault.cli import families  # noqa: E402
+from tablevault.cli.command import Argument, Command  # noqa: E402
 
 project = "TableVault"
 author = "the authors of TableVault"
@@ -42,6 +45,12 @@ ELSEWHERE = {
     "contributing": ROOT / "CONTRIBUTING.md",
     "changelog": ROOT / "CHANGELOG.md",
 }
+OF_EVERY = """
+An argument in brackets may be left out. Every command also takes `--db-dir PATH` (the vault, by
+default `TABLEVAULT_DIR`, else the one that the current folder is in), `--author TEXT` (who works,
+by default `TABLEVAULT_AUTHOR`, else as git knows you), `-q` (log nothing), `--debug` (show
+tracebacks) and `--help`. [Commands](commands.md) is the page to begin with.
+"""
 HEADING = re.compile(r"^## (?P<title>.*)$", re.MULTILINE)
 NOTED = re.compile(r"^<!-- (?P<note>[^\n]*?) -->\n```(?P<kind>\w+)$", re.MULTILINE)
 FOLDER = re.compile(r"\[(?P<text>[^\]]*)\]\((?!https?:)[^)]*/\)")
@@ -58,6 +67,9 @@ def adapt(_app: Sphinx, page: str, source: list[str]) -> None:
         text = text.replace(f"](../{path.name}", f"]({name}.md")
     text = NOTED.sub(note, FOLDER.sub(r"\g<text>", text))
     text = text.replace("```csv\n", "```text\n")  # there is no colouring of it
+    if page == "arguments":
+        commands = families.commands().values()
+        text = "\n".join(["# Arguments of commands", OF_EVERY, *map(told, commands)])
     if page == "index":
         text += contents(text)
     source[0] = text
@@ -82,6 +94,26 @@ def contents(index: str) -> str:
             listed = "\n".join(f"{text} <{page}>" for text, page in pages)
             trees += f"\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n{listed}\n```\n"
     return trees
+
+
+def told(command: Command) -> str:
+    """Tell a command: what it does, and a table of its arguments."""
+    lines = [f"## {command.name}", "", f"{command.summary[0].upper()}{command.summary[1:]}."]
+    lines += [command.details] if command.details else []
+    if command.arguments:
+        lines += ["", "| Argument | |", "| --- | --- |"]
+    rows = [f"| {spelled(each)} | {each.options['help']} |" for each in command.arguments]
+    return "\n".join([*lines, *rows, ""])
+
+
+def spelled(argument: Argument) -> str:
+    """Spell an argument as it is typed."""
+    options = argument.options
+    if not argument.is_option:
+        name = options.get("metavar") or " ".join(options.get("choices", argument.names))
+        return f"`[{name}]`" if options.get("nargs") == "?" else f"`{name}`"
+    value = f" {options['metavar']}" if "metavar" in options else ""
+    return ", ".join(f"`{name}{value}`" for name in argument.names)
 
 
 def setup(app: Sphinx) -> None:

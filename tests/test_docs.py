@@ -36,7 +36,7 @@ from pathlib import Path
 
 import pytest
 
-from tablevault import TableVault
+from tablevault import TableVault, errors
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -229,6 +229,12 @@ def test_the_page_of_the_vault_on_disk_names_every_trailer():
     sources = [path.read_text("utf-8") for path in (ROOT / "tablevault").rglob("*.py")]
     trailers = {name for text in sources for name in re.findall(r"\bVault-[A-Z][A-Za-z-]+", text)}
     assert {name for name in trailers if f"`{name}`" not in page} == set()
+
+
+def test_the_page_of_errors_names_every_class():
+    page = (ROOT / "docs" / "errors.md").read_text(encoding="utf-8")
+    kinds = {name for name in vars(errors) if name.startswith(("TV", "Table"))}
+    assert {name for name in kinds if f"`{name}`" not in page} == {"TableVaultError"}
 
 
 def test_a_line_of_dots_stands_for_any_lines():
