@@ -30,6 +30,13 @@ class Labelled(Protocol):
         """What is below it."""
 
 
+class Printer(Protocol):
+    """What IPython hands to what it prints."""
+
+    def text(self, text: str) -> None:
+        """Print text as it is."""
+
+
 def tree(node: Labelled) -> Tree:
     """Draw nested labels as a tree that prints in a terminal and in a notebook."""
     from rich.text import Text

@@ -98,6 +98,10 @@ class InstanceDiff:
         """Show it in a terminal, in colours."""
         return render.marked(self._lines())
 
+    def _repr_pretty_(self, printer: render.Printer, cycle: bool) -> None:  # noqa: ARG002 - theirs
+        """Show it in the terminal of IPython, and where a notebook cannot show HTML."""
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         """Show it in a notebook."""
         return render.marked_html(self._lines())

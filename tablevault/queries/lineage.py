@@ -128,6 +128,10 @@ class Lineage:
         """Show it in a terminal."""
         return render.marked(render.Marked("", line) for line in str(self).splitlines())
 
+    def _repr_pretty_(self, printer: render.Printer, cycle: bool) -> None:  # noqa: ARG002 - theirs
+        """Show it in the terminal of IPython, and where a notebook cannot show HTML."""
+        printer.text(str(self))
+
     def _repr_html_(self) -> str:
         """Draw it in a notebook."""
         return svg(self._graph())
