@@ -9,6 +9,7 @@ Each page has a folder of its own, in which its blocks are run from top to botto
 - ``<!-- file: NAME -->`` on the line before a block makes it the content of that file.
 - ``<!-- from: COMMAND -->`` on the line before a block makes it part of what that command prints,
   see `test_the_readme_shows_the_example`.
+- ``<!-- given: ARCHIVE -->`` on the line before a block unpacks that file of this checkout first.
 - ``<!-- not run -->`` on the line before a block, and every other kind of block: shown only.
 
 Ids, times and hashes may differ, and a line ``...`` in an output stands for any lines.
@@ -28,6 +29,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -92,6 +94,9 @@ def run(text: str) -> Iterator[Printed]:
     names: dict[str, object] = {"__name__": "__main__"}
     blocks = blocks_of(text)
     for block, following in zip_longest(blocks, blocks[1:]):
+        if block.note.startswith("given: "):
+            with tarfile.open(ROOT / block.note.removeprefix("given: ")) as archive:
+                archive.extractall(filter="data")
         if block.note.startswith("file: "):
             path = Path(block.note.removeprefix("file: "))
             path.parent.mkdir(parents=True, exist_ok=True)
