@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from tablevault.errors import TableVaultError
 from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
-from tablevault.names import BlobId
+from tablevault.names import BlobId, index_builder
 from tablevault.queries.change import Allowance, Change, change, frame_pointer
 from tablevault.queries.diff import shown
 from tablevault.queries.read import frame_file, instance_document
@@ -38,6 +38,8 @@ class BuilderRun:
     """What a builder did for an instance; None where that was not noted."""
 
     name: str
+    is_index: bool
+    """It says which rows there are, and always runs."""
     text_id: str
     """Of its `SourceText`, "" when there is none."""
     computed: int | None
@@ -106,7 +108,7 @@ class Reader:
             primary_key=document.primary_key,
             dtypes=tuple(document.dtypes.items())[:_MOST_COLUMNS],
             more_columns=max(0, len(document.dtypes) - _MOST_COLUMNS),
-            builders=tuple(self._builders(document)),
+            builders=tuple(self._builders(instance, document)),
             code=tuple(
                 (name, self._text("code", name, blob)) for name, blob in document.code.items()
             ),
@@ -115,7 +117,7 @@ class Reader:
             head=self._head(instance, document) if with_head else None,
         )
 
-    def _builders(self, document: InstanceDocument) -> list[BuilderRun]:
+    def _builders(self, instance: IndexedInstance, document: InstanceDocument) -> list[BuilderRun]:
         """Say what each builder did, in the order in which they ran."""
         names = [
             *document.execution,
@@ -128,6 +130,7 @@ class Reader:
             found.append(
                 BuilderRun(
                     name=name,
+                    is_index=name == index_builder(instance.table_name),
                     text_id=self._text("builder", name, blob) if blob else "",
                     computed=None if run is None else run.computed,
                     reused=None if run is None else run.reused,

@@ -59,7 +59,7 @@ def block(change: Change, near: Around) -> Markup:
     before = near.link(change.before_id, short(change.before_id), class_="id")
     return tag(
         "section",
-        tag("h4", "Since the one before (", before, ")"),
+        tag("h3", "Since the one before (", before, ")"),
         parts,
         class_="difference",
     )

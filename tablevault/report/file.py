@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import stat
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
@@ -25,9 +27,11 @@ def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool
     target = absolute(path).resolve()
     _refuse_others(target, force=force)
     content = page(chronicle(vault, table)).encode("utf-8", "backslashreplace")
-    beside = target.with_name(f".{target.name[:100]}.{os.getpid()}.tmp")
+    beside = target.with_name(f".report.{os.urandom(8).hex()}.tmp")
     try:
         beside.write_bytes(content)
+        if target.exists():
+            beside.chmod(stat.S_IMODE(target.stat().st_mode))
         beside.replace(target)
     except OSError as error:
         raise TVFileError(
@@ -36,7 +40,8 @@ def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool
             path=str(target),
         ) from error
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
     return target
 
 

@@ -167,7 +167,7 @@ def _head(making: Making) -> Markup | None:
         tag("tbody", body),
     )
     note = tag("p", f"… {' and '.join(more)}.", class_="more") if more else None
-    return joined([tag("h4", "First rows"), scrolling(drawn, "First rows"), note])
+    return joined([tag("h3", "First rows"), scrolling(drawn, "First rows"), note])
 
 
 def _builders(making: Making) -> Markup | None:
@@ -205,7 +205,7 @@ def _builders(making: Making) -> Markup | None:
     code += [tag("code", f"{name} (comes with TableVault)") for name in making.shipped]
     return joined(
         [
-            tag("h4", "Builders"),
+            tag("h3", "Builders"),
             scrolling(drawn, "Builders") if making.builders else None,
             tag("p", "Code that ran: ", raw(", ".join(code))) if code else None,
         ]
@@ -252,7 +252,7 @@ def _links(words: str, found: Neighbours, taken_up: str, near: Around) -> Markup
     more = len(found) - len(items)
     return joined(
         [
-            tag("h4", words),
+            tag("h3", words),
             tag("ul", items, class_="links"),
             tag("p", f"… {more:,} more.", class_="more") if more else None,
         ]
@@ -275,7 +275,7 @@ def _columns(making: Making) -> Markup | None:
     more = making.more_columns
     return joined(
         [
-            tag("h4", "Columns"),
+            tag("h3", "Columns"),
             tag("ul", items, class_="columns"),
             tag("p", f"… {more:,} more.", class_="more") if more else None,
         ]

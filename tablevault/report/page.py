@@ -42,6 +42,7 @@ def page(found: Chronicle) -> str:
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("meta", name="generator", content="TableVault"),
+        tag("meta", name="robots", content="noindex"),
         tag("title", f"{title} · TableVault"),
         tag("style", raw(style)),
     )

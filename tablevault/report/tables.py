@@ -75,19 +75,19 @@ def _standing(table: Table) -> int:
 
 def section(table: Table, near: Around) -> Markup:
     """Tell of a table and of its instances."""
-    key = anchor("table", table.name)
+    key, name = anchor("table", table.name), anchor("name", table.name)
     detailed = [
         card(each, each.making, near) for each in table.instances if each.making is not None
     ]
     rest = [each for each in table.instances if each.making is None]
     return tag(
         "section",
-        tag("h2", table.name, id=f"{key}-name"),
+        tag("h2", table.name, id=name),
         tag("p", table.description, class_="description") if table.description else None,
         _made(table),
         tag("p", table.problem, class_="problem") if table.problem else None,
         timeline(table.instances),
-        [_draft(table.name, draft) for draft in table.drafts],
+        [_draft(draft) for draft in table.drafts],
         detailed
         or (None if rest or table.problem else tag("p", "No instance yet.", class_="muted")),
         listing(rest) if rest else None,
@@ -96,7 +96,7 @@ def section(table: Table, near: Around) -> Markup:
         else None,
         id=key,
         class_="card table",
-        aria_labelledby=f"{key}-name",
+        aria_labelledby=name,
     )
 
 
@@ -116,7 +116,7 @@ def _made(table: Table) -> Markup | None:
     )
 
 
-def _draft(table: str, draft: Draft) -> Markup:
+def _draft(draft: Draft) -> Markup:
     """Show a temporary instance."""
     counts = [f"{name} {counted(rows, 'row')}" for name, rows in draft.progress]
     if draft.progress:
@@ -135,5 +135,4 @@ def _draft(table: str, draft: Draft) -> Markup:
         joined([tag("p", draft.description)]) if draft.description else None,
         tag("p", what),
         class_="preparing",
-        id=anchor("draft", f"{table}-{draft.version}"),
     )

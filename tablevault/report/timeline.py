@@ -51,7 +51,7 @@ def reused_part(instance: Instance) -> float:
     Index builders say which rows there are and always run, so they do not count beside others.
     """
     builders = [] if instance.making is None else instance.making.builders
-    others = [each for each in builders if not each.name.endswith("_index")] or builders
+    others = [each for each in builders if not each.is_index] or builders
     computed = sum(each.computed or 0 for each in others)
     reused = sum(each.reused or 0 for each in others)
     return reused / (computed + reused) if reused else 0.0

@@ -152,7 +152,7 @@ def check_sound(text):
         assert link["href"].removeprefix("#") in ids, link
     assert {name for name, _ in elements.found} <= {
         *("html", "head", "meta", "title", "style", "script", "body", "header", "main", "footer"),
-        *("section", "nav", "h1", "h2", "h4", "p", "a", "span", "b", "i", "small", "code", "pre"),
+        *("section", "nav", "h1", "h2", "h3", "p", "a", "span", "b", "i", "small", "code", "pre"),
         *("div", "ul", "li", "dl", "dt", "dd", "table", "caption", "thead", "tbody", "tr", "th"),
         *("td", "details", "summary", "figure", "figcaption", "svg", "g", "path", "rect", "text"),
         *("label", "input", "time", "ins", "del"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pandas as pd
@@ -197,6 +198,22 @@ def test_each_instance_has_a_place_that_links_lead_to(made, page):
     paths = [each for each in elements.named("path") if "data-from" in each]
     assert len(paths) == 2
     assert {each["data-to"][2:] for each in paths} == set(made.get_table_instances("sums"))
+
+
+def test_names_that_look_alike_have_places_of_their_own(vault, page):
+    for table in ("a", "a-name", "a-b"):
+        vault.create_table(table)
+    vault.create_instance("a", version="b-c", external_edit=True)
+    vault.create_instance("a-b", version="c", external_edit=True)
+    page()
+
+
+def test_texts_keep_their_lines(vault, page):
+    vault.create_table("t", description="one\r\ntwo\n<three>")
+    write(vault, "t", {"x": ["first\nsecond"]})
+    text = page()
+    assert "one\ntwo\n&lt;three&gt;" in text
+    assert "first\nsecond" in text
 
 
 def test_words_of_users_are_text(vault, page):
@@ -414,6 +431,22 @@ def test_a_report_is_replaced_and_nothing_else(vault, tmp_path):
     assert path.read_text("utf-8").endswith("mine")
     vault.report(path, force=True)
     assert path.read_text("utf-8").startswith(MARK)
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["r.html"]
+
+
+def test_who_may_read_it_stays_as_it_was(vault, tmp_path):
+    path = tmp_path / ("日本語" * 25 + ".html")
+    vault.report(path)
+    path.chmod(0o640)
+    vault.report(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_two_may_write_it_at_once(vault, tmp_path):
+    path = tmp_path / "r.html"
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: vault.report(path), range(8))) == {str(path)}
+    check_sound(path.read_text("utf-8"))
     assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["r.html"]
 
 
