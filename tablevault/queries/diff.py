@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import date, time, timedelta
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 from tablevault import render
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from tablevault.frames.compare import FrameDiff
 
 _SHOWN = 10
+_READABLE = (str, date, time, timedelta, Decimal)
+"""What is read better as it prints than as Python spells it; so are the times of pandas."""
 
 
 @dataclass(frozen=True)
@@ -313,9 +317,9 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
 
 def shown(value: object, is_null: object) -> str | None:
     """Spell a cell for a person: text as it is, None for a null."""
-    if isinstance(value, str):
-        return value
-    return None if is_null is True else spelled(value)
+    if is_null is True:
+        return None
+    return str(value) if isinstance(value, _READABLE) else spelled(value)
 
 
 def spelled(value: object) -> str:

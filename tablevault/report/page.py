@@ -21,6 +21,7 @@ MARK = "<!DOCTYPE html>\n<!-- A report of TableVault -->\n"
 
 _LONGEST_LINE = 1_000
 _LONGEST_ERROR = 300
+_MOST_LINKS = 40
 
 
 def page(found: Chronicle) -> str:
@@ -89,7 +90,7 @@ def _summary(found: Chronicle, title: str) -> Markup:
         counted(count, "instance"),
     ]
     links = [tag("a", table.name, href=f"#{anchor('table', table.name)}") for table in found.tables]
-    navigation = tag("nav", links, aria_label="Tables") if len(links) > 1 else None
+    navigation = tag("nav", links, aria_label="Tables") if 1 < len(links) <= _MOST_LINKS else None
     find = tag(
         "label",
         tag("span", "Filter", class_="hidden"),

@@ -94,6 +94,16 @@ def test_columns_and_sources_are_compared_by_what_is_noted(vault):
     assert not change.is_empty
 
 
+def test_cells_are_shown_as_a_person_reads_them(vault):
+    vault.create_table("t")
+    write(vault, "t", {"x": [[1], "1", None], "at": pd.to_datetime(["2026-01-01", None, None])})
+    write(vault, "t", {"x": [[1], 1, None], "at": pd.to_datetime(["2026-01-01", None, None])})
+    making = told(vault).tables[0].instances[0].making
+    assert making.head.rows == (("[1]", "2026-01-01 00:00:00"), ("1", None), (None, None))
+    # What looks the same is told apart as Python does.
+    assert making.change.rows.changed_cells == (("1", "x", "'1'", "1"),)
+
+
 def test_versions_are_compared_each_with_its_own(vault):
     vault.create_table("t")
     write(vault, "t", {"x": [1]})
