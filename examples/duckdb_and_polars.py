@@ -48,7 +48,7 @@ def main() -> None:
     by_duckdb = duckdb.sql(
         """
         select means, count(*) as characters, max(length(name)) as longest_name
-        from read_parquet($characters) join read_parquet($kinds) using (kind)
+        from read_parquet($characters) c join read_parquet($kinds) k using (kind)
         group by means order by characters desc
         """,
         params={"characters": str(file), "kinds": str(kinds)},

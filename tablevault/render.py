@@ -159,7 +159,7 @@ def marked_html(lines: Iterable[Marked]) -> str:
         text = html.escape(f"{line.mark:1} {visible(line.text)}")
         rows.append(f'<span style="color: {colour}">{text}</span>')
     body = "\n".join(rows)
-    return f'<pre style="line-height: 1.25">{body}</pre>'
+    return f'<pre style="font-family: monospace; line-height: 1.25; overflow-x: auto">{body}</pre>'
 
 
 def table_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

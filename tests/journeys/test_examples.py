@@ -15,12 +15,13 @@ from tablevault import TableVault
 from tests.looking import check_clean, git
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
+NOTHING_OLD = ("-W", "error::DeprecationWarning", "-W", "error::FutureWarning")
 
 
 def run(name: str, folder: Path) -> str:
     """Run an example in a folder, and give what it printed."""
     done = subprocess.run(
-        [sys.executable, "-W", "error", str(EXAMPLES / name), str(folder)],
+        [sys.executable, *NOTHING_OLD, str(EXAMPLES / name), str(folder)],
         capture_output=True,
         text=True,
         check=False,
