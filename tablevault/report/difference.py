@@ -11,6 +11,7 @@ from tablevault.report.words import counted, short
 
 _LONGEST_CELL = 160
 _LONGEST_LINE = 400
+_MOST_COLUMNS = 40
 _MARKS = {"+": "add", "-": "del", "@": "at"}
 _WHY: dict[RowsState, str] = {
     "same": "The rows are the same.",
@@ -76,14 +77,28 @@ def _description(change: Change) -> Markup | None:
 def _columns(change: Change) -> Markup | None:
     """Show other columns."""
     items = [
-        *(tag("li", _ins(name), f" {dtype}") for name, dtype in change.columns_added),
-        *(tag("li", _del(name), f" {dtype}") for name, dtype in change.columns_removed),
+        *(_chip("add", f"+ {name}", dtype) for name, dtype in change.columns_added),
+        *(_chip("del", f"\N{MINUS SIGN} {name}", dtype) for name, dtype in change.columns_removed),
         *(
-            tag("li", tag("code", name), " ", _del(one), " ", _ins(two))
-            for name, one, two in change.columns_changed
+            _chip("mod", name, f"{before} to {after}")
+            for name, before, after in change.columns_changed
         ),
     ]
-    return tag("div", tag("p", "Columns:"), tag("ul", items)) if items else None
+    if not items:
+        return None
+    more = len(items) - _MOST_COLUMNS
+    return joined(
+        [
+            tag("ul", tag("li", "Columns:"), items[:_MOST_COLUMNS], class_="inline"),
+            tag("p", f"… {counted(more, 'more column')}.", class_="more") if more > 0 else None,
+        ]
+    )
+
+
+def _chip(kind: str, name: str, dtype: str) -> Markup:
+    """Show a column that came, went or changed."""
+    shown = text(name, _LONGEST_CELL)
+    return tag("li", tag("span", shown, class_=f"badge {kind}"), tag("small", f" {dtype}"))
 
 
 def _rows(change: Change) -> Markup:

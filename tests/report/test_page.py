@@ -135,6 +135,25 @@ def make_process(vault):
     return vault.write_instance(pd.DataFrame({"n": [1]}), "numbers")
 
 
+def test_tables_that_are_gone_or_renamed_keep_their_place(vault, page):
+    for table in ("a", "b"):
+        vault.create_table(table)
+    first = write(vault, "a", {"x": [1]})
+    second = write(vault, "b", {"x": [1]}, ("a", first))
+    vault.rename_table("c", "b")
+    vault.delete_table("a")
+    found = told(vault)
+    assert [table.name for table in found.tables] == ["c"]
+    assert (found.nodes[first].table, found.nodes[first].gone) == ("a", True)
+    assert (found.nodes[second].table, found.nodes[second].gone) == ("c", False)
+    assert f"#i-{first}" not in page()
+    # The name may be used again; what is gone is told apart by its instance.
+    vault.create_table("a")
+    write(vault, "a", {"x": [1]})
+    assert [each.rows for each in told(vault).tables[1].instances] == [1]
+    assert f"#i-{first}" not in page("a", "other.html")
+
+
 def test_what_is_in_preparation_is_told(made):
     made.create_instance("apart", external_edit=True, description="soon")
     made.create_code_module(
@@ -322,6 +341,8 @@ def test_long_things_are_cut_and_say_so(vault, page):
     assert "… 1,503 more lines." in text
     assert "… 50 more." in text
     assert "220 more columns" in text
+    write(vault, "t", {"a": [1]})
+    assert "… 211 more columns." in page()
 
 
 def test_the_latest_are_told_in_full_and_earlier_ones_in_a_line(vault, page, monkeypatch):
