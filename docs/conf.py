@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 from sphinx.application import Sphinx
@@ -44,6 +46,7 @@ ELSEWHERE = {
     "readme": ROOT / "README.md",
     "contributing": ROOT / "CONTRIBUTING.md",
     "changelog": ROOT / "CHANGELOG.md",
+    "examples": ROOT / "examples" / "README.md",
 }
 OF_EVERY = """
 An argument in brackets may be left out. Every command also takes `--db-dir PATH` (the vault, by
@@ -53,6 +56,7 @@ tracebacks) and `--help`. [Commands](commands.md) is the page to begin with.
 """
 HEADING = re.compile(r"^## (?P<title>.*)$", re.MULTILINE)
 NOTED = re.compile(r"^<!-- (?P<note>[^\n]*?) -->\n```(?P<kind>\w+)$", re.MULTILINE)
+LINK = re.compile(r"\]\((?!https?:|#)(?P<target>[^)]+)")
 FOLDER = re.compile(r"\[(?P<text>[^\]]*)\]\((?!https?:)[^)]*/\)")
 LISTED = re.compile(r"^- \[([^\]]*)\]\(([\w/-]+)\.(?:md|rst)\)", re.MULTILINE)
 
@@ -61,10 +65,9 @@ def adapt(_app: Sphinx, page: str, source: list[str]) -> None:
     """Make of a page that is read at a git host one that is built."""
     text = source[0]
     if page in ELSEWHERE:
-        text = re.sub(r"\]\((?!https?:|#)", "](../", ELSEWHERE[page].read_text("utf-8"))
-        text = text.replace("](../docs/", "](")
+        text = LINK.sub(partial(moved, ELSEWHERE[page].parent), ELSEWHERE[page].read_text("utf-8"))
     for name, path in ELSEWHERE.items():
-        text = text.replace(f"](../{path.name}", f"]({name}.md")
+        text = text.replace(f"](../{path.relative_to(ROOT)}", f"]({name}.md")
     text = NOTED.sub(note, FOLDER.sub(r"\g<text>", text))
     text = text.replace("```csv\n", "```text\n")  # there is no colouring of it
     if page == "arguments":
@@ -73,6 +76,12 @@ def adapt(_app: Sphinx, page: str, source: list[str]) -> None:
     if page == "index":
         text += contents(text)
     source[0] = text
+
+
+def moved(folder: Path, found: re.Match[str]) -> str:
+    """Give a link of a page in `folder` as it is from docs/."""
+    target = os.path.relpath(folder / found["target"], ROOT / "docs")
+    return f"]({target}{'/' if found['target'].endswith('/') else ''}"
 
 
 def note(found: re.Match[str]) -> str:
