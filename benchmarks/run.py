@@ -16,6 +16,7 @@ import growth
 import metadata
 import original
 import provenance
+import remotes
 import start
 import together
 import upkeep
@@ -32,6 +33,7 @@ GROUPS = {
     "verify": ("Upkeep of 1 GB of frames", "git lfs fsck", upkeep.verify_a_gigabyte),
     "together": ("Several processes in one vault", "one process", together.throughput),
     "reopen": ("Opening a full vault", "an empty one", together.reopening),
+    "remotes": ("Sharing, with a local remote", "the other", remotes.against_peers),
     "start": ("Start-up", "python -c pass", start.starting),
 }
 
