@@ -22,6 +22,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import functools
+import inspect
 import io
 import os
 import platform
@@ -38,10 +39,14 @@ from pathlib import Path
 
 import pytest
 
+import tablevault
 from tablevault import TableVault, errors
+from tablevault.engine.functions import random_string, table_generation
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+TEXT = ("md", "rst")
 
 BLOCK = re.compile(
     r"(?:^<!-- (?P<note>[^\n]*?) -->\n)?^```(?P<kind>\w*)\n(?P<body>.*?)^```$",
@@ -227,6 +232,26 @@ def test_links_lead_somewhere():
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
             assert target.startswith("https://") or (page.parent / target).exists(), (page, target)
+
+
+def test_every_page_is_listed_on_the_first_one():
+    folder = ROOT / "docs"
+    first = (folder / "index.md").read_text(encoding="utf-8")
+    listed = set(re.findall(r"^- \[[^\]]*\]\(([\w/.-]+)\)", first, re.MULTILINE))
+    pages = {str(page.relative_to(folder)) for page in folder.rglob("*") if page.suffix[1:] in TEXT}
+    assert pages - {"index.md"} == listed
+
+
+def test_the_page_of_the_api_names_all_that_is_public():
+    page = (ROOT / "docs" / "api.rst").read_text(encoding="utf-8")
+    public = {f"tablevault.{name}" for name in tablevault.__all__} - {"tablevault.TableVaultError"}
+    for module in (table_generation, random_string):
+        public |= {
+            f"{module.__name__}.{name}"
+            for name, each in vars(module).items()
+            if inspect.isfunction(each) and each.__module__ == module.__name__ and name[0] != "_"
+        }
+    assert {name for name in public if f":: {name}\n" not in page} == set()
 
 
 def test_the_page_of_the_vault_on_disk_names_every_trailer():
