@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 
 from tablevault import operations
 from tablevault.cli.command import JSON, Command, option, switch
@@ -16,10 +17,11 @@ _DAY_S = 24 * 3600.0
 
 def _verify(place: Place, given: argparse.Namespace) -> object:
     """Look whether the vault is whole."""
-    try:
-        vault = place.read()  # to mend a vault, nobody has to be named
-    except TVFileError:  # what keeps it from being opened is what is to be told, or mended
-        vault = place.look()
+    vault = place.look()
+    # What keeps it from being opened is what is to be told, or mended.
+    if operations.repair.can_be_opened(vault.path):
+        with contextlib.suppress(TVFileError):
+            vault = place.read()  # to mend a vault, nobody has to be named
     problems = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
     left = [problem for problem in problems if not problem.repaired]
     return Listing(

@@ -29,7 +29,7 @@ def check_loose(git_dir: Path) -> Iterator[Problem]:
     """Unpack and hash every loose object, whether anything needs it or not."""
     for path in loose_objects(git_dir):
         try:
-            wrong = _wrong_with(path)
+            wrong = wrong_with(path)
         except FileNotFoundError:
             continue  # it went into a pack meanwhile
         except OSError as error:
@@ -55,7 +55,7 @@ def loose_objects(git_dir: Path) -> Iterator[Path]:
                     yield git_dir / "objects" / folder / name
 
 
-def _wrong_with(path: Path) -> str:
+def wrong_with(path: Path) -> str:
     """Say what is wrong with a loose object, "" when nothing is."""
     unpack, digest = zlib.decompressobj(), hashlib.sha1(usedforsecurity=False)
     with path.open("rb") as file:

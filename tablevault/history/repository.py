@@ -21,6 +21,7 @@ import pygit2.transaction
 
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.bulk import Bulk
+from tablevault.history.gitfiles import wrong_with
 from tablevault.history.message import Message, decode_message
 from tablevault.history.tree import Edit, Put, write_tree
 from tablevault.names import MAIN, BlobId, CommitId
@@ -299,7 +300,12 @@ class Repository:
     ) -> CommitId:
         """Write a commit whose tree is that of `base` with `edits`; no ref moves."""
         handle = self.handle
-        written = write_tree(handle, None if base is None else handle[base].tree, edits)
+        edits = list(edits)
+        try:
+            written = write_tree(handle, None if base is None else handle[base].tree, edits)
+        except pygit2.GitError:
+            self._refuse_damaged(edits)
+            raise
         name, email = _identity(author)
         offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
         minutes = 0 if offset is None else int(offset.total_seconds() // 60)
@@ -317,7 +323,11 @@ class Repository:
         database already.
         """
         if len(files) < _MANY_FILES:
-            written = write_tree(self.handle, None, files)
+            try:
+                written = write_tree(self.handle, None, files)
+            except pygit2.GitError:
+                self._refuse_damaged(files)
+                raise
             self._note_written(written)
             return written[-1]
         bulk = Bulk(files)
@@ -326,19 +336,49 @@ class Repository:
         return bulk.tree
 
     def _note_written(self, names: Sequence[str]) -> None:
-        """Remember objects that are to be made durable; OSError when one is not there.
+        """Remember objects that are to be made durable, and see that they are whole.
 
-        On a full disk libgit2 (1.9) may say that it has written what it has not.
+        On a full disk libgit2 (1.9) may say that it has written what it has not. What has the
+        right name already it does not write, even if a loss of power cut that off before it was
+        synced: a ref must not come to name it.
+
+        Raises
+        ------
+        OSError
+            One is not there; or it was there and is damaged, and is removed, so that the next
+            time it is written.
         """
         for name in names:
-            path = f"{self.git_dir}/objects/{name[:2]}/{name[2:]}"
-            if (
-                name not in self._durable
-                and not os.path.exists(path)  # noqa: PTH110 - pathlib doubles the cost of this
-                and pygit2.Oid(hex=name) not in self.handle
-            ):
-                raise OSError(errno.ENOSPC, "git has not kept an object; is the disk full?", path)
+            if name in self._durable:
+                continue
+            try:
+                self._refuse_if_damaged(name)
+            except FileNotFoundError as error:
+                if pygit2.Oid(hex=name) not in self.handle:
+                    text = "git has not kept an object; is the disk full?"
+                    raise OSError(errno.ENOSPC, text, error.filename) from None
         self._unsynced().extend(names)
+
+    def _refuse_if_damaged(self, name: str) -> None:
+        """Remove a loose object that is damaged, and tell; FileNotFoundError when none is there."""
+        path = Path(f"{self.git_dir}/objects/{name[:2]}/{name[2:]}")
+        wrong = wrong_with(path)
+        if wrong:
+            path.unlink(missing_ok=True)
+            # No TableVaultError: what was computed is kept, and the same call goes on with it.
+            raise OSError(
+                errno.EIO,
+                f"an object of git was damaged, perhaps by a loss of power: {wrong}; it was "
+                "removed, run the operation again",
+                str(path),
+            )
+
+    def _refuse_damaged(self, edits: Iterable[Edit]) -> None:
+        """Remove damaged objects that have the content of `edits`; libgit2 refuses some itself."""
+        for edit in edits:
+            if isinstance(edit, Put):
+                with contextlib.suppress(FileNotFoundError):
+                    self._refuse_if_damaged(self.blob_id(edit.data))
 
     def _unsynced(self) -> list[str]:
         """Give the objects that this thread wrote since refs moved last."""

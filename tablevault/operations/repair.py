@@ -6,9 +6,10 @@ import contextlib
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 from tablevault.errors import TVFileError
-from tablevault.history.gitfiles import logged, read_refs, sound_packed_refs
+from tablevault.history.gitfiles import check_loose, logged, read_refs, sound_packed_refs
 from tablevault.history.inspection import Inspection, copies_of
 from tablevault.history.layout import configure, put_on_main, reset_config
 from tablevault.history.reach import Reach
@@ -49,6 +50,14 @@ def verify(vault: Vault, *, data: bool = True, repair: bool = False) -> list[Pro
         if not gone:
             break
     return in_order([*repaired, *found])
+
+
+def can_be_opened(path: Path) -> bool:
+    """Tell whether libgit2 may be let loose on a vault; packs it checks for itself.
+
+    From a loose object that was cut off it (1.9) never comes back.
+    """
+    return not any(True for _ in check_loose(path / ".git"))
 
 
 def _mend(vault: Vault, problems: Sequence[Problem]) -> None:

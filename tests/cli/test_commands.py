@@ -334,3 +334,14 @@ def test_a_vault_that_git_cannot_open_is_told_and_mended(made, run, spoiled):
     assert run("verify")[:2] == (0, "")
     assert TableVault(Path.cwd(), "Ana").get_table_instances("t") == ids(made)
     check_clean(Path.cwd())
+
+
+def test_a_git_object_that_is_cut_off_is_told_without_waiting_for_ever(made, apart):
+    tip = git(Path.cwd(), "rev-parse", "main").strip()
+    path = Path(".git/objects", tip[:2], tip[2:])
+    whole = path.read_bytes()
+    path.chmod(0o644)
+    path.write_bytes(whole[: len(whole) // 2])
+    done = apart("verify", "--json", timeout=100)
+    assert done.returncode == 1
+    assert "its end is missing" in done.stdout
