@@ -93,7 +93,11 @@ def refuse_partial(path: Path) -> None:
     TVFileError
         Says how to bring the rest.
     """
-    for entry in _config(path):
+    try:
+        config = _config(path)
+    except pygit2.GitError:
+        return  # who opens the repository tells what is wrong with it
+    for entry in config:
         remote, _, key = entry.name.removeprefix("remote.").rpartition(".")
         if key == "partialclonefilter":
             raise TVFileError(
