@@ -3,11 +3,12 @@
 (() => {
   document.documentElement.classList.add("with-script");
 
-  // A link to something folded unfolds it.
+  // A link to something folded or filtered out shows it.
   const reveal = () => {
     const target = document.getElementById(location.hash.slice(1));
     if (!target) return;
     for (let at = target; at; at = at.parentElement) {
+      at.hidden = false; // the filter may have hidden it
       if (at.tagName === "DETAILS") at.open = true;
     }
     target.scrollIntoView();
@@ -84,6 +85,11 @@
           const isKept = isNamed || fits(each);
           each.hidden = !isKept;
           isShown ||= isKept;
+        }
+        for (const earlier of table.querySelectorAll(".earlier")) {
+          const isHit = earlier.querySelector("tbody tr:not([hidden])") !== null;
+          earlier.hidden = !isHit;
+          earlier.open ||= isHit && !isNamed;
         }
         table.hidden = !isShown;
         count += isShown;

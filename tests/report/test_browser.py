@@ -101,7 +101,9 @@ def story(tmp_path_factory):
     write(vault, LONG, {f"{HOSTILE} {n}": [HOSTILE * 20, "x" * 400] for n in range(30)})
     write(vault, LONG, {"z" * 200: [HOSTILE]}, ("sums", vault.get_table_instances("sums")[0]))
     vault.create_instance("numbers", external_edit=True)
-    return vault, Path(vault.report(path / "page.html"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tablevault.queries.chronicle._MOST_DETAILED", 2)
+        return vault, Path(vault.report(path / "page.html"))
 
 
 @pytest.fixture
@@ -161,7 +163,7 @@ def test_a_row_of_the_drawing_leads_to_its_instance(opened, story):
 
 
 def test_a_link_unfolds_again_what_was_folded(opened):
-    bar = one(opened, "#table-numbers .timeline a")
+    bar = every(opened, "#table-numbers .timeline a")[-1]
     bar.find_element(By.CSS_SELECTOR, ".computed").click()
     card = opened.find_element(By.ID, opened.current_url.partition("#")[2])
     card.find_element(By.CSS_SELECTOR, "summary").click()
@@ -197,6 +199,29 @@ def test_the_filter_keeps_what_fits(opened):
     box.send_keys(Keys.CONTROL, "a")
     box.send_keys(Keys.DELETE)
     assert len(shown()) == 3
+
+
+def test_a_link_shows_what_the_filter_hides(opened, story):
+    opened.find_element(By.ID, "filter").send_keys("zzzzzz")
+    wanted = story[0].get_table_instances("sums")[-1]
+    card = opened.find_element(By.ID, f"i-{wanted}")
+    assert not card.is_displayed()
+    row = one(opened, f'#lineage svg a[data-node="i-{wanted}"]')
+    row.find_element(By.CSS_SELECTOR, "text").click()
+    assert card.is_displayed()
+    assert in_view(opened, card)
+
+
+def test_earlier_instances_are_found_and_led_to(opened, story):
+    first = story[0].get_table_instances("numbers")[0]
+    line = opened.find_element(By.ID, f"i-{first}")
+    assert (line.tag_name, line.is_displayed()) == ("tr", False)
+    one(opened, f'#lineage svg a[data-node="i-{first}"] text').click()
+    assert line.is_displayed()
+    one(opened, "#table-numbers .earlier > summary").click()
+    assert not line.is_displayed()
+    opened.find_element(By.ID, "filter").send_keys(first.rpartition("_")[2][:8])
+    assert line.is_displayed()
 
 
 def test_it_can_be_used_by_keyboard(opened):
