@@ -124,19 +124,24 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
         f"{what} is held by {state}process {record.process_id} "
         f"({operation}, {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S})"
     )
+    again = f"Run {operation} again with process_id={record.process_id!r}"
     if alive:
         text += f"; waited {waited_s:g} s"
-        hint = (
-            "Wait until it ends, open the vault with a longer lock_timeout, or end it: "
-            f"stop_process({record.process_id!r}, force=True)."
-        )
+        hint = "Wait until it ends, or open the vault with a longer lock_timeout."
+        if operation != "stop_process":
+            hint = (
+                "Wait until it ends, open the vault with a longer lock_timeout, or end it: "
+                f"stop_process({record.process_id!r}, force=True)."
+            )
+    elif operation == "stop_process":  # which cannot be stopped itself
+        hint = f"{again}: it ends itself and what it was to stop."
     else:
         mending = ""
         if operation == "execute_instance":
             mending = ", after editing files of its builders or in code/ if need be"
         hint = (
-            f"Run {operation} again with process_id={record.process_id!r} to go on with it"
-            f"{mending}, or give it up: stop_process({record.process_id!r})."
+            f"{again} to go on with it{mending}, or give it up: "
+            f"stop_process({record.process_id!r})."
         )
     return TVLockError(
         f"{text}.",

@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 
 from tablevault import TableVault
-from tablevault.errors import TVArgumentError, TVFileError, TVProcessError, TVTableError
+from tablevault.errors import (
+    TVArgumentError,
+    TVFileError,
+    TVLockError,
+    TVProcessError,
+    TVTableError,
+)
 from tablevault.journal import holders, stopping
 from tablevault.journal.cancelling import cancel_of
 from tablevault.journal.journal import Journal
@@ -540,6 +546,8 @@ def test_a_stop_cannot_be_stopped(paused, vault_path, monkeypatch) -> None:
     assert list(vault.get_active_processes()) == ["p", "s"]
     with pytest.raises(TVArgumentError, match="stops another one"):
         vault.stop_process("s")
+    with pytest.raises(TVLockError, match="Run stop_process again with process_id='s': it ends"):
+        vault.execute_instance("t", process_id="p")
     vault.stop_process("p", process_id="s")
     check_stopped(vault, vault_path)
 
