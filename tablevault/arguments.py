@@ -61,6 +61,8 @@ def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) ->
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."
     wanted = " or ".join(_WORDS[kind] for kind in kinds)
+    if isinstance(value, str) and "str" in kinds:
+        wanted += " without halves of surrogate pairs, which cannot be written as UTF-8"
     place = "" if function == "__init__" else f" of {function}"
     return TVArgumentError(
         f"Argument {name}{place} is {shown} ({type(value).__name__}).",
@@ -72,6 +74,8 @@ def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) ->
 def _kinds(annotation: str) -> tuple[str, ...]:
     """Give the kinds that an annotation allows; none when one of them is unknown here."""
     kinds = tuple(each.split("[")[0] for each in _alternatives(annotation))
+    if "os.PathLike" in kinds:
+        kinds = tuple("name of a file" if kind == "str" else kind for kind in kinds)
     return kinds if all(kind in _CHECKS for kind in kinds) else ()
 
 
@@ -85,6 +89,17 @@ def _alternatives(annotation: str) -> list[str]:
         else:
             found[-1] += character
     return [each.strip() for each in found]
+
+
+def _is_text(value: object) -> bool:
+    """Accept text that can be written down: half of a surrogate pair is none."""
+    if not isinstance(value, str):
+        return False
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_flag(value: object) -> bool:
@@ -117,7 +132,8 @@ def _is_list(value: object) -> bool:
 
 _CHECKS: Mapping[str, Callable[[object], bool]] = {
     "None": lambda value: value is None,
-    "str": lambda value: isinstance(value, str),
+    "str": _is_text,
+    "name of a file": lambda value: isinstance(value, str),
     "bool": _is_flag,
     "int": _is_whole,
     "float": lambda value: isinstance(value, float) or _is_whole(value),
@@ -128,6 +144,7 @@ _CHECKS: Mapping[str, Callable[[object], bool]] = {
 _WORDS = {
     "None": "None",
     "str": "text",
+    "name of a file": "text",
     "bool": "True or False",
     "int": "a whole number",
     "float": "a number",

@@ -149,3 +149,28 @@ def test_annotations_that_are_not_known_are_not_checked() -> None:
         assert call(object, object, "c").endswith("c")
     with pytest.raises(TVArgumentError):
         call(None, None, 1)
+
+
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda vault, text: vault.create_table("u", description=text),
+        lambda vault, text: vault.create_instance("t", description=text),
+        lambda vault, text: vault.create_code_module("m", text=text),
+    ],
+    ids=["table", "instance", "code"],
+)
+def test_text_that_cannot_be_written_is_refused(table, vault_path, act):
+    before = state_of(vault_path)
+    with pytest.raises(TVArgumentError, match=r"'half \\ud800' \(str\).*halves of surrogate pairs"):
+        act(table, "half \ud800")
+    assert state_of(vault_path) == before
+    assert table.get_active_processes() == {}
+
+
+def test_names_of_files_are_what_the_system_has(tmp_path):
+    """Python spells bytes that are no UTF-8 as halves of surrogate pairs."""
+    folder = tmp_path / "caf\udce9"
+    vault = TableVault(str(folder), "A", create=True)
+    vault.create_table("t")
+    assert TableVault(str(folder), "A").get_table_instances() == ["t"]
