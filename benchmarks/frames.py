@@ -53,9 +53,11 @@ def against_raw(folder: Path, pairs: int) -> list[Row]:
         vault.create_instance("big", external_edit=True)
         ours_write.append(timed(lambda _, f=frame: vault.write_instance(f, "big"), 0))
         raw_writes.append(timed(lambda _, f=frame, p=path: raw_write(f, p), 0))
-        ours_read.append(timed(lambda _: vault.get_dataframe("big"), 0))
-        raw_reads.append(timed(lambda _, p=path: pq.read_table(p).to_pandas(), 0))
+        # Whoever reads first after a write gets its memory from the system, page by page.
+        for ours, raw in (([], []), (ours_read, raw_reads), (ours_read, raw_reads)):
+            ours.append(timed(lambda _: vault.get_dataframe("big"), 0))
+            raw.append(timed(lambda _, p=path: pq.read_table(p).to_pandas(), 0))
     return [
         from_times("write_instance", ours_write[1:], raw_writes[1:], aim=AIM),
-        from_times("get_dataframe", ours_read[1:], raw_reads[1:], aim=AIM),
+        from_times("get_dataframe", ours_read, raw_reads, aim=AIM),
     ]

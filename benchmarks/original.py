@@ -51,7 +51,7 @@ def make_environment() -> None:
     """Install the original, once."""
     if not python_of_original().exists():
         venv.create(ENVIRONMENT, with_pip=True)
-    probe = [str(python_of_original()), "-c", "import tablevault.core"]
+    probe = [str(python_of_original()), "-c", "import tablevault.core, pandas"]
     if subprocess.run(probe, capture_output=True, check=False).returncode:
         command = [
             str(python_of_original()),

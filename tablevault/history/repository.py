@@ -21,7 +21,7 @@ import pygit2.transaction
 
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.bulk import Bulk
-from tablevault.history.gitfiles import wrong_with
+from tablevault.history.gitfiles import is_sound, wrong_with
 from tablevault.history.message import Message, decode_message
 from tablevault.history.tree import Edit, Put, write_tree
 from tablevault.names import MAIN, BlobId, CommitId
@@ -361,7 +361,10 @@ class Repository:
 
     def _refuse_if_damaged(self, name: str) -> None:
         """Remove a loose object that is damaged, and tell; FileNotFoundError when none is there."""
-        path = Path(f"{self.git_dir}/objects/{name[:2]}/{name[2:]}")
+        file = f"{self.git_dir}/objects/{name[:2]}/{name[2:]}"
+        if is_sound(file, name):
+            return
+        path = Path(file)
         wrong = wrong_with(path)
         if wrong:
             path.unlink(missing_ok=True)
