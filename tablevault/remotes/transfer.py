@@ -114,7 +114,8 @@ class _Transfer:
                 for batch in _batched(missing):
                     for offer in self._ask(batch):
                         self._begin(offer, pool)
-                    self._settle(2 * self._transport.limits.threads)
+                        # No more than that: a store that is away is not asked for all of them.
+                        self._settle(2 * self._transport.limits.threads)
                 self._settle(0)
         finally:
             self._progress.finish(self._direction.name)

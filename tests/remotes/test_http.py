@@ -611,8 +611,8 @@ def test_a_store_that_is_away_is_not_asked_for_every_object(here, server, conten
     server.refuse("PUT", "store", 503)
     with pytest.raises(TVRemoteError, match=r"was given up, after \d objects in a row: .*503"):
         push(here, here.add(*contents(50)))
-    # Two in a row are enough; as many again may be on their way before that is seen.
-    assert len(server.paths("PUT")) <= 6 * 3
+    # Two in a row are enough; others are on their way before that is seen, at most five.
+    assert len(server.paths("PUT")) <= (2 + 5) * 3 < 50
 
 
 def test_what_runs_out_before_it_is_used_is_asked_for_again(here, server, contents):
@@ -740,7 +740,7 @@ def test_a_login_that_is_taken_away_ends_all(here, server, contents):
         handler.answer()
         server.login = "other"
 
-    with pytest.raises(TVCredentialsError, match="does not accept"):
+    with pytest.raises(TVCredentialsError, match=r"does not accept|wants credentials"):
         push(here, here.add(*contents(50)))
     assert len(server.headers("POST", "batch")) < 20
 
