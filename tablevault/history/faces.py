@@ -331,11 +331,10 @@ class Faces:
 
     def _refuse_links(self, temp: TempRef) -> None:
         """Refuse a symbolic link on the way, which somebody else may have committed."""
-        path = f"{self._root}/{FACES_DIR}"
-        for part in ("", temp.table, temp.version):
-            path = f"{path}/{part}" if part else path
-            if os.path.islink(path):  # noqa: PTH114 - pathlib takes ten times as long
-                name = os.path.relpath(path, self._root)
+        above = f"{FACES_DIR}/{temp.table}"
+        face = f"{above}/{temp.version}"
+        for name in (FACES_DIR, above, face, f"{face}/builders", f"{face}/artifacts"):
+            if os.path.islink(f"{self._root}/{name}"):  # noqa: PTH114 - pathlib takes ten times as long
                 raise TVFileError(
                     f'"{name}" is a symbolic link, and a vault follows none that lead out of it.',
                     f"Remove it: git rm --cached {name}; rm {name}",

@@ -32,6 +32,7 @@ def outside(tmp_path):
     path = tmp_path / "outside"
     (path / "t/base/builders").mkdir(parents=True)
     (path / "secret.py").write_text("SECRET = 1\n", encoding="utf-8")
+    (path / "secret.yaml").write_text("SECRET: 1\n", encoding="utf-8")
     (path / "t/base/builders/secret.yaml").write_text("SECRET: 1\n", encoding="utf-8")
     return path
 
@@ -77,6 +78,8 @@ def content(path):
         "temp",
         "temp/t",
         "temp/t/base",
+        "temp/t/base/builders",
+        "temp/t/base/artifacts",
         "tables/t",
         "tables/t/base",
         "tables/t/base/artifacts",
@@ -139,3 +142,15 @@ def test_a_partial_clone_says_how_to_bring_the_rest(ana, tmp_path):
     assert vault.get_dataframe("t")[0]["n"].tolist() == [3]
     vault.verify()
     check_clean(path)
+
+
+@pytest.mark.parametrize("inner", ["builders", "artifacts"])
+def test_a_link_inside_a_face_is_refused_before_anything_is_made(clone, outside, inner):
+    name = f"temp/t/base/{inner}"
+    path = clone(name, outside)
+    vault = TableVault(path, CY)
+    refs = stock(path, "for-each-ref")
+    with pytest.raises(TVFileError, match=f'"{name}" is a symbolic link'):
+        vault.create_instance("t", builders={"t_index": "x: 1\n"})
+    assert stock(path, "for-each-ref") == refs
+    assert vault.get_active_processes() == {}
