@@ -16,14 +16,13 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from tablevault.history.gitfiles import loose_objects
-from tablevault.history.packing import names_in
+from tablevault.history.packing import names_in, write_pack
 from tablevault.history.reach import Reach
 from tablevault.objects.globs import matching
 from tablevault.objects.oslock import OsLock
-from tablevault.objects.store import sync_file, sync_folder
+from tablevault.objects.store import sync_file
 
 _KINDS = {int(kind): kind.name.lower().encode() for kind in ObjectType if int(kind) > 0}
-_BESIDE = "packing"
 _ENDINGS = (".idx", ".pack", ".rev", ".bitmap", ".mtimes")
 _NOT_OURS = ("info/alternates", "pack/*.keep", "pack/*.promisor", "info/http-alternates")
 _LEFT_S = 3600.0
@@ -93,7 +92,7 @@ def _consolidate(git_dir: Path, state: Path, reach: Reach, prune: Prune) -> int:
     handle = pygit2.Repository(str(git_dir))
     packed: set[str] = set()
     if wanted := [name for name in ages if name in reach.objects]:
-        new = _write_pack(handle, git_dir, state / _BESIDE, wanted)
+        new = write_pack(git_dir, state, wanted)
         old.discard(new)
         packed = {name.hex() for name in names_in(new)}
         if not packed.issuperset(wanted):
@@ -144,28 +143,6 @@ def _let_go(lost: _Lost, reach: Reach, prune: Prune, old: set[Path]) -> int:
         _remove_packs(lost.git_dir, old)
         lost.remove(doomed, prune.older_than_s)
     return len(doomed)
-
-
-def _write_pack(handle: pygit2.Repository, git_dir: Path, beside: Path, wanted: list[str]) -> Path:
-    """Write a pack beside, synced, and give it its name; the pack before its index."""
-    shutil.rmtree(beside, ignore_errors=True)
-    beside.mkdir(parents=True)
-
-    def choose(builder: pygit2.PackBuilder) -> None:
-        for name in wanted:
-            builder.add(pygit2.Oid(hex=name))
-
-    handle.pack(beside, pack_delegate=choose, n_threads=1)
-    (index,) = beside.glob("*.idx")
-    folder = git_dir / "objects" / "pack"
-    folder.mkdir(exist_ok=True)
-    for path in (index.with_suffix(".pack"), index):
-        sync_file(path)
-        path.chmod(0o444)
-        path.replace(folder / path.name)
-        sync_folder(folder)
-    shutil.rmtree(beside, ignore_errors=True)
-    return folder / index.name
 
 
 def _remove_packs(git_dir: Path, old: set[Path]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ _log = logging.getLogger("tablevault")
 # pack. Each pack makes every look-up of a missing object a little dearer, so not much fewer.
 _SAMPLE = "17"
 _ENOUGH_IN_SAMPLE = 26
+_BESIDE = "packing"
 
 
 def pack_if_many(repository: Repository, state: Path) -> None:
@@ -33,34 +35,59 @@ def pack_if_many(repository: Repository, state: Path) -> None:
         return
     try:
         with OsLock(state / "pack.lock").acquire(timeout_s=0):
-            _pack(repository)
+            _pack(repository.git_dir, state)
     except TimeoutError:
         return
     except (OSError, pygit2.GitError):
         _log.warning("Loose git objects could not be packed; they stay as they are.", exc_info=True)
 
 
-def _pack(repository: Repository) -> None:
+def _pack(git_dir: Path, state: Path) -> None:
     """Write the pack, then remove what is in it."""
-    objects = repository.git_dir / "objects"
-    # A handle of its own: it must see the new pack, and must not keep old ones mapped.
-    handle = pygit2.Repository(str(repository.git_dir))
-    loose = dict(_loose(objects))
-
-    def choose(builder: pygit2.PackBuilder) -> None:
-        for name in loose:
-            builder.add(pygit2.Oid(hex=name))
-
-    handle.pack(pack_delegate=choose)
-    newest = max((objects / "pack").glob("*.idx"), key=lambda path: path.stat().st_mtime_ns)
-    for path in (newest.with_suffix(".pack"), newest):
-        sync_file(path)
-    sync_folder(newest.parent)
-    packed = names_in(newest)
+    loose = dict(_loose(git_dir / "objects"))
+    packed = names_in(write_pack(git_dir, state, list(loose)))
     for name, path in loose.items():
         if bytes.fromhex(name) in packed:
             with contextlib.suppress(OSError):
                 path.unlink()
+
+
+def write_pack(git_dir: Path, state: Path, wanted: list[str]) -> Path:
+    """Write a pack beside, synced, and give it its name, the pack before its index.
+
+    Returns
+    -------
+    Path
+        The index. Whoever calls this holds ``pack.lock``.
+
+    Raises
+    ------
+    pygit2.GitError
+        An object is not there, or there is no space.
+    """
+    beside = state / _BESIDE
+    shutil.rmtree(beside, ignore_errors=True)
+    beside.mkdir(parents=True)
+
+    def choose(builder: pygit2.PackBuilder) -> None:
+        for name in wanted:
+            builder.add(pygit2.Oid(hex=name))
+
+    # libgit2 (1.9) orders a pack by the tags of its repository, and fails when one goes meanwhile.
+    without_refs = pygit2.init_repository(str(beside / "without_refs"), bare=True)
+    # New, too: it sees every pack there is, and keeps no old one mapped.
+    without_refs.set_odb(pygit2.Odb(str(git_dir / "objects")))
+    without_refs.pack(beside, pack_delegate=choose, n_threads=1)
+    (index,) = beside.glob("*.idx")
+    folder = git_dir / "objects" / "pack"
+    folder.mkdir(exist_ok=True)
+    for path in (index.with_suffix(".pack"), index):
+        sync_file(path)
+        path.chmod(0o444)
+        path.replace(folder / path.name)
+        sync_folder(folder)
+    shutil.rmtree(beside, ignore_errors=True)
+    return folder / index.name
 
 
 def _loose(objects: Path) -> Iterator[tuple[str, Path]]:

@@ -74,3 +74,13 @@ def test_packing_again_packs_what_is_new(vault, vault_path, git, monkeypatch, nu
         vault.create_table(f"t{table}")
     found = counts(git, vault_path)
     assert (found["count"], found["packs"]) == (0, number)
+
+
+def test_a_tag_that_goes_meanwhile_ends_no_packing(vault, vault_path, git, monkeypatch):
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    # As who lists tags meets one that was deleted between its name and its target.
+    git(vault_path, "symbolic-ref", "refs/tags/papers/base_1_a", "refs/tags/papers/gone")
+    vault.create_table("papers")
+    assert counts(git, vault_path)["count"] == 0
+    git(vault_path, "symbolic-ref", "--delete", "refs/tags/papers/base_1_a")
+    assert vault.gc(grace_s=0).packs_after == 1

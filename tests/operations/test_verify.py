@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import threading
+import zlib
 from pathlib import Path
 
 import pandas as pd
@@ -344,6 +345,16 @@ MEANINGLESS = (
 )
 
 
+def unpacks_alike(before, after):
+    """Tell whether a loose object holds the same still: deflate pads with any bits."""
+    if before.parent.parent.name != "objects" or not after.is_file():
+        return False
+    try:
+        return zlib.decompress(before.read_bytes()) == zlib.decompress(after.read_bytes())
+    except zlib.error:
+        return False
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("act", [flip, cut, remove, replace])
 @pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])
@@ -366,7 +377,9 @@ def test_no_damage_ends_verify_and_what_matters_is_named(original, tmp_path, act
         if act in (flip, cut):
             (path / file).chmod(mode)
         found = look(path)
-        if not found and not any(part in f"{file}" for part in MEANINGLESS):
+        if not (found or unpacks_alike(source / file, path / file)) and not any(
+            part in f"{file}" for part in MEANINGLESS
+        ):
             unnamed.append(str(file))
         look(path, repair=True)
         assert not any(problem.repairable for problem in look(path)), (file, look(path))
