@@ -39,7 +39,7 @@ class Vault:
     bring: Bring | None = None
     """Brings an object that is not here; handed in by whoever opens the vault."""
 
-    @property
+    @cached_property
     def state(self) -> Path:
         """Folder for what this machine keeps for itself; never pushed."""
         return self.path / ".git" / "tablevault"

@@ -45,16 +45,16 @@ def install_hooks(git_dir: Path) -> None:
 
 def missing_hooks(git_dir: Path) -> list[str]:
     """Name the hooks that :func:`install_hooks` would write."""
-    return [name for name in _NAMES if _is_missing(git_dir / "hooks" / name)]
+    return [name for name in _NAMES if _is_missing(f"{git_dir}/hooks/{name}", name)]
 
 
-def _is_missing(path: Path) -> bool:
+def _is_missing(path: str, name: str) -> bool:
     """Tell whether a hook is to be written: a link is somebody's own, like any other text."""
     try:
-        found = read_note(str(path))
+        found = read_note(path)
     except OSError:
         found = b""
-    if found == _text(path.name) or os.path.islink(path):  # noqa: PTH114 - quicker
+    if found == _text(name) or os.path.islink(path):  # noqa: PTH114 - quicker
         return False
     return not found or _OURS in found or _OF_GIT_LFS in found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import shutil
@@ -41,7 +42,7 @@ _STOCK_FILTER = {
 }
 # A rebase makes commits anew, without what they say of instances. A table that has another name
 # takes along the versions that the other side has added.
-_JOINING = {"pull.rebase": "false", "merge.directoryRenames": "true"}
+_JOINING = {"pull.rebase": "false", "merge.directoryrenames": "true"}
 _OUR_TEXTCONV = "tablevault.drivers.textconv"
 
 
@@ -76,9 +77,10 @@ def configure(path: Path) -> None:
     A plain ``git clone`` of a vault becomes whole by this, too. The LFS filter is git-lfs where
     that is installed, else the one of this package, so that git works either way.
     """
+    # Done at each opening, so with as few calls as that takes.
     for folder in ("tmp", "processes"):
-        (path / ".git" / "tablevault" / folder).mkdir(parents=True, exist_ok=True)
-    if not (path / CODE_DIR).is_symlink():
+        os.makedirs(f"{path}/.git/tablevault/{folder}", exist_ok=True)  # noqa: PTH103
+    if not os.path.lexists(f"{path}/{CODE_DIR}"):
         (path / CODE_DIR).mkdir(exist_ok=True)
     install_hooks(path / ".git")
     config = _config(path)
@@ -147,6 +149,8 @@ def _config(path: Path) -> pygit2.Config:
 
 def _missing(config: pygit2.Config) -> dict[str, str]:
     """Give the settings that are not there, or are others."""
+    # Read in one go: each key asked for by itself costs as much as all of them.
+    found = {entry.name: entry.value or "" for entry in config}
     # A dataframe in the working tree is a hard link to its object: each new link changes the
     # ctime of the inode, never the bytes.
     wanted = {"core.trustctime": "false"}
@@ -156,15 +160,13 @@ def _missing(config: pygit2.Config) -> dict[str, str]:
     wanted |= {f"filter.lfs.{key}": value for key, value in _filter().items()}
     for key, value in _diff().items():
         # How dataframes are shown is a matter of taste: another command than ours stays.
-        if key not in config or _OUR_TEXTCONV in (config[key] or ""):
+        if key not in found or _OUR_TEXTCONV in found[key]:
             wanted[key] = value
     wanted |= _merge()
     for key, value in _JOINING.items():
-        if key not in config:
+        if key not in found:
             wanted[key] = value
-    return {
-        key: value for key, value in wanted.items() if key not in config or config[key] != value
-    }
+    return {key: value for key, value in wanted.items() if found.get(key) != value}
 
 
 def begin_clone(path: Path, remote: str, url: str) -> None:
