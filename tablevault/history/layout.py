@@ -22,6 +22,8 @@ from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
 from tablevault.objects.notes import read_note
 
 GITATTRIBUTES = b"""\
+# Every byte is kept as it is, whatever core.autocrlf says: what made a row is told by its bytes.
+* -text
 # Instances are merged whole. Dataframes and artifacts are Git LFS pointers.
 /vault.yaml merge=tablevault
 /tables/** merge=tablevault
@@ -133,7 +135,7 @@ def put_on_main(path: Path) -> None:
 
 
 def missing_attributes(text: bytes) -> list[str]:
-    """Name the lines that a ``.gitattributes`` lacks, without which git takes large files."""
+    """Name the lines that a ``.gitattributes`` lacks: each keeps git from a mistake."""
     lines = {tuple(line.split()) for line in text.splitlines()}
     return [
         line.decode("ascii")
@@ -154,6 +156,8 @@ def _missing(config: pygit2.Config) -> dict[str, str]:
     # A dataframe in the working tree is a hard link to its object: each new link changes the
     # ctime of the inode, never the bytes.
     wanted = {"core.trustctime": "false"}
+    # An index in two parts can only be written by git itself.
+    wanted["core.splitindex"] = "false"
     # Git smudges whatever it shows as rows. Without this `git log -p` would end at the first
     # object that is neither here nor to be had from a remote (git-lfs 3.3).
     wanted["lfs.skipdownloaderrors"] = "true"

@@ -41,6 +41,7 @@ from tablevault.objects.store import ObjectStore, hash_file
 
 _log = logging.getLogger("tablevault")
 _BUSY_TRIES = 20
+_WRITE = 0o222
 _FARTHEST = 1000
 _BUSY_WAIT_S = 0.05
 _UNFINISHED = ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD", "rebase-merge", "rebase-apply")
@@ -329,7 +330,7 @@ class WorkTree:
         current = self._current(delta, index, path) if self._is_reachable(path) else ""
         status = _stat(path)
         if current == delta.new and _has_mode(status, delta):
-            return status
+            return self._protected(path, delta, status)
         # Files come before the index: where that is new already, git itself has laid the file out,
         # by a checkout say, and whatever the file is now came after.
         is_later = bool(index.entries) and index.blob(delta.path) == delta.new != current
@@ -341,6 +342,18 @@ class WorkTree:
             self._prune(path.parent)
             return None
         self._write(path, delta)
+        return _stat(path)
+
+    def _protected(
+        self, path: Path, delta: _Delta, status: os.stat_result | None
+    ) -> os.stat_result | None:
+        """Take the right to write from a large file that git-lfs has laid out, as by a clone."""
+        if status is None or delta.new is None or not is_lfs_path(delta.path):
+            return status
+        pointer = self._pointer(delta.new)
+        if pointer is None or status.st_size != pointer.size or not status.st_mode & _WRITE:
+            return status
+        path.chmod(stat.S_IMODE(status.st_mode) & ~_WRITE)
         return _stat(path)
 
     def _is_reachable(self, path: Path) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pandas as pd
 import pygit2
 import pytest
 
@@ -86,3 +87,33 @@ def test_a_clone_without_a_working_tree_is_laid_out(vault, repo_path, git, tmp_p
 
 def test_the_vault_uses_no_more_of_git_than_the_pygit2_it_asks_for(repository):
     assert pygit2.Repository(str(repository.path)).head_is_unborn is False
+
+
+def test_a_clone_by_git_that_turns_line_ends_holds_the_same_bytes(
+    vault, repo_path, git, tmp_path, author, check_clean
+):
+    vault.create_code_module("m", text="x = 1\n")
+    vault.create_table("papers")
+    vault.create_instance("papers", external_edit=True)
+    vault.write_instance(pd.DataFrame({"title": ["a"]}), "papers")
+    clone = tmp_path / "clone"
+    lfs = ["filter.lfs.process=git-lfs filter-process", "filter.lfs.required=true"]
+    settings = [each for setting in ("core.autocrlf=true", *lfs) for each in ("-c", setting)]
+    git(tmp_path, "clone", "-q", *settings, repo_path, clone)
+    assert (clone / "code/m.py").read_bytes() == b"x = 1\n"
+    opened = TableVault(clone, author)
+    # Not even that git-lfs lays files out so that they can be written to is left.
+    assert opened.verify() == []
+    check_clean(clone)
+
+
+def test_an_index_in_two_parts_is_not_made_in_a_vault(vault, repo_path, git, monkeypatch, tmp_path):
+    settings = tmp_path / "gitconfig"
+    settings.write_text("[core]\n\tsplitIndex = true\n")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(settings))
+    vault.create_code_module("m", text="x = 1\n")
+    (repo_path / "code/m.py").write_text("x = 2\n")
+    git(repo_path, "-c", "user.name=Ana", "-c", "user.email=a@x", "commit", "-qam", "by hand")
+    vault.create_table("papers")
+    assert not git(repo_path, "status", "--porcelain")
+    assert vault.verify() == []

@@ -79,7 +79,8 @@ def check_attributes(vault: Vault) -> Iterator[Problem]:
                 kind="settings",
                 severity="warning",
                 where=f"{where}: {line}",
-                text="The line is missing: git would take large files into its own store.",
+                text="The line is missing: without it git may take large files into its own store, "
+                "or turn line ends.",
                 advice="Write it back, and commit.",
             )
 
