@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -56,6 +57,8 @@ def sealed(tmp_path_factory):
             "PYTHONPATH": str(ROOT),
             **person,
         }
+        # A shell that runs this in the background has its children pass over SIGINT.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         for name, value in fixed.items():
             patch.setenv(name, value)
         # libgit2 ignores GIT_CONFIG_GLOBAL, and has read HOME already.

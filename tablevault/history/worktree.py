@@ -86,6 +86,9 @@ class WorkTree:
         laid = self.laid()
         if laid == target or not self._repository.head_is_main():
             return
+        if laid is not None and not os.path.lexists(self._repository.git_dir / "index"):
+            # Without one, git takes every file for removed, and so would the next `git commit`.
+            self._apply(self._deltas(None, laid))
         for commit in (*self._adopted(laid, target), target):
             # An index that was left behind would make the next `git commit` undo what it lacks:
             # the note is not written, so that the next refresh brings it up to date.
@@ -230,6 +233,11 @@ class WorkTree:
             entries = sorted(os.scandir(f"{self._root}/{CODE_DIR}"), key=lambda entry: entry.name)
         except FileNotFoundError:
             return found
+        except NotADirectoryError as error:
+            raise TVFileError(
+                f'"{self._root / CODE_DIR}" is a file, where the folder of code modules should be.',
+                "Move it away; `git checkout main -- code` brings the modules back.",
+            ) from error
         for entry in entries:
             module = entry.name.removesuffix(".py")
             if module == entry.name or not entry.is_file(follow_symlinks=False):
@@ -334,6 +342,8 @@ class WorkTree:
         # Files come before the index: where that is new already, git itself has laid the file out,
         # by a checkout say, and whatever the file is now came after.
         is_later = bool(index.entries) and index.blob(delta.path) == delta.new != current
+        # What somebody staged as removed, and is there as it was made, has nothing of his in it.
+        is_later &= not (delta.new is None and current == delta.old)
         if current not in (None, delta.old, delta.new) or (current is not None and is_later):
             _log.info("%s was edited by hand and is left as it is.", delta.path)
             return None

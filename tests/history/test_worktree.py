@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+from tablevault.errors import TVFileError
 from tablevault.history.message import Message
 from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
@@ -219,6 +220,25 @@ def test_what_the_user_staged_stays_staged(bench, status, git):
     bench.publish(a=b"2", c=b"3")
     assert set(status().splitlines()) == {"M  a", "D  b", "?? b", "A  new"}
     assert git(bench.path, "show", ":a") == "staged"
+
+
+def test_what_was_staged_as_removed_goes_when_it_is_what_main_removes(bench, status, git):
+    bench.publish(**{"sub/a": b"1", "sub/b": b"1"})
+    git(bench.path, "rm", "-q", "--cached", "sub/a", "sub/b")
+    bench.write("sub/b", b"mine")
+    bench.publish(**{"sub/a": None, "sub/b": None})
+    assert not (bench.path / "sub/a").exists()
+    assert bench.read("sub/b") == b"mine"
+    assert status() == "?? sub/\n"
+
+
+def test_an_index_that_somebody_deleted_is_made_again_whole(bench, status):
+    bench.publish(a=b"1", b=b"1", c=b"1")
+    (bench.path / ".git/index").unlink()
+    bench.write("b", b"mine")
+    bench.publish(a=b"2", c=None)
+    assert status() == " M b\n"
+    assert not (bench.path / "c").exists()
 
 
 def test_what_the_user_stages_while_files_are_laid_out_stays_staged(
@@ -566,6 +586,13 @@ def test_code_edited_by_hand_is_found(bench):
         Put(path="code/new.py", data=b"3"),
         Remove(path="code/gone.py"),
     ]
+
+
+def test_a_file_in_the_place_of_the_code_is_told(bench):
+    (bench.path / "code").rmdir()
+    (bench.path / "code").write_bytes(b"")
+    with pytest.raises(TVFileError, match="is a file, where the folder of code modules"):
+        bench.code_edits()
 
 
 def test_code_that_was_touched_or_edited_back_is_no_edit(bench):
