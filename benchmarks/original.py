@@ -27,7 +27,22 @@ def against(folder: Path, pairs: int) -> list[Row]:
             target = folder / f"{'ours' if times is ours else 'theirs'}-{number}"
             for name, seconds in run(python, SCRIPT, target).items():
                 times.setdefault(name, []).append(seconds)
+            times.setdefault("import and open, in a new interpreter", []).append(
+                seconds_to_open(python, target)
+            )
     return [from_times(name, ours[name], theirs[name], aim="below 1") for name in ours]
+
+
+def seconds_to_open(python: Path, vault: Path) -> float:
+    """Time what every script begins with, once the interpreter itself has started."""
+    text = (
+        "import time; start = time.perf_counter(); from tablevault.core import TableVault; "
+        "import sys; TableVault(sys.argv[1], 'ana'); print(time.perf_counter() - start)"
+    )
+    script = vault.parent / "open.py"
+    script.write_text(text, "ascii")
+    run(python, script, vault)  # compiled, and read from disk, by now
+    return float(run(python, script, vault))
 
 
 def run(python: Path, script: Path, *arguments: object) -> Any:
