@@ -33,6 +33,7 @@ SELF = "self"
 _TABLE = re.compile(r"[A-Za-z0-9_-]+")
 _BUILDER = re.compile(r"[A-Za-z0-9_-]+")
 _MODULE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+_PLAIN = re.compile(r"[A-Za-z0-9_-]+")
 _INSTANCE = re.compile(r"([^_]+)_([0-9]{10,})_([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})")
 _FORBIDDEN_IN_VERSION = re.compile(r'[\x00-\x1f\x7f/\\:*?"<>|_]')
 _PLAIN_IN_REF = ".-"
@@ -275,7 +276,30 @@ def new_instance_id(version: str, started_at: float) -> InstanceId:
 
 def is_instance_id(text: str) -> bool:
     """Tell whether `text` has the form of a permanent instance id."""
-    return _INSTANCE.fullmatch(text) is not None
+    found = _INSTANCE.fullmatch(text)
+    return found is not None and _is_version(found[1])
+
+
+def is_instance(table: str, version: str, instance_id: str) -> bool:
+    """Tell whether an instance may be called so.
+
+    A commit of somebody else may say anything; what these three are made into is paths and refs.
+    """
+    try:
+        check_table_name(table)
+    except TVArgumentError:
+        return False
+    named, _, rest = instance_id.partition("_")
+    return named == version and _is_version(version) and _PLAIN.fullmatch(rest) is not None
+
+
+@lru_cache(maxsize=256)
+def _is_version(text: str) -> bool:
+    """Tell whether a version may be called so."""
+    try:
+        return check_version(text) == text
+    except TVArgumentError:
+        return False
 
 
 def is_temp_id(text: str) -> bool:

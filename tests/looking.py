@@ -12,6 +12,7 @@ _NOT_STATE = (
     "journal.lock",
     "objects.lock",
     "pack.lock",
+    "tablevault/moving",  # a note of what was being moved, over what was noted before
     "checkpoints/",  # what an execution that failed has made stays to be looked at
 )
 

@@ -359,12 +359,13 @@ class Faces:
         )
 
     def _noted(self) -> set[TempRef]:
-        """List the faces that have a note."""
-        return {
-            TempRef(table=table, version=version)
+        """List the faces that have a note; what is no name of one never becomes a path."""
+        faces = (
+            temp_of_face(f"{FACES_DIR}/{table}/{version}")
             for table, at, version in (name.partition("@") for name in self._note_names())
             if at
-        }
+        )
+        return {face for face in faces if face is not None}
 
     def _note_names(self) -> list[str]:
         """List the file names of all notes."""

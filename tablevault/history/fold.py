@@ -11,7 +11,7 @@ from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.standing import TouchedTables
-from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path
+from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path, is_instance
 from tablevault.objects.pointer import Pointer
 
 DEACTIVATION = "deactivate_instances"
@@ -160,6 +160,8 @@ def _fold_instance(
     """Enter a materialised instance and the objects it needs."""
     message = commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
+    if not is_instance(table, version, instance_id):
+        return  # somebody else's commit may say anything
     connection.execute(
         _earliest("instances", "instance_id", "materialized_at", columns=7),
         (

@@ -65,7 +65,7 @@ class GitIndex:
 
         An intention to add (``git add -N``) stages nothing.
         """
-        entry = self.entries.get((path.encode(), 0))
+        entry = self.entries.get((os.fsencode(path), 0))
         if entry is None or (entry.extended and entry.extended[0] & _INTENT_TO_ADD):
             return None
         return entry.blob.hex()
@@ -76,7 +76,7 @@ class GitIndex:
         A file that is not older than the index may have changed after that within one tick of
         the clock (git's "racy" problem), so it is not taken for fresh.
         """
-        entry = self.entries.get((path.encode(), 0))
+        entry = self.entries.get((os.fsencode(path), 0))
         return (
             entry is not None
             and self._source is not None
@@ -86,11 +86,11 @@ class GitIndex:
 
     def is_unmerged(self, path: str) -> bool:
         """Tell whether the user has a conflict to resolve in `path`."""
-        return any((path.encode(), stage) in self.entries for stage in (1, 2, 3))
+        return any((os.fsencode(path), stage) in self.entries for stage in (1, 2, 3))
 
     def is_skipped(self, path: str) -> bool:
         """Tell whether a sparse checkout keeps the file out of the working tree."""
-        entry = self.entries.get((path.encode(), 0))
+        entry = self.entries.get((os.fsencode(path), 0))
         return (
             entry is not None and bool(entry.extended) and bool(entry.extended[0] & _SKIP_WORKTREE)
         )
@@ -100,12 +100,12 @@ class GitIndex:
         mode = 0o100755 if executable else 0o100644
         fields = (0,) * 10 if status is None else stat_fields(status)
         fields = (*fields[:6], mode, *fields[7:])
-        self.entries[path.encode(), 0] = IndexEntry(blob=bytes.fromhex(blob), stat=fields)
+        self.entries[os.fsencode(path), 0] = IndexEntry(blob=bytes.fromhex(blob), stat=fields)
 
     def remove(self, path: str) -> None:
         """Unstage `path`."""
         for stage in range(4):
-            self.entries.pop((path.encode(), stage), None)
+            self.entries.pop((os.fsencode(path), stage), None)
 
     def write(self, path: Path) -> None:
         """Write beside, rename: git's own protocol, with its lock file.

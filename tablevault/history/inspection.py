@@ -95,7 +95,7 @@ class Inspection:
     def _staged(self, index: GitIndex) -> Iterator[Problem]:
         """Find entries that are not those of ``main``."""
         tracked = {file.path: file.blob for file in self.tracked()}
-        entries = {name.decode("utf-8", "replace") for name, _ in index.entries}
+        entries = {os.fsdecode(name) for name, _ in index.entries}
         for path in sorted(tracked.keys() | entries):
             is_ours = path.startswith(f"{TABLES_DIR}/") and not index.is_unmerged(path)
             if is_ours and index.blob(path) != tracked.get(path):

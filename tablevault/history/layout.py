@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shlex
@@ -192,7 +193,7 @@ def reset_config(path: Path) -> None:
     """
     file = path / ".git" / "config"
     kept = {}
-    if file.is_file():
+    with contextlib.suppress(pygit2.GitError, OSError):  # what cannot be read is not kept
         kept = {entry.name: entry.value or "" for entry in pygit2.Config(str(file))}
     file.unlink(missing_ok=True)
     config = pygit2.Config(str(file))

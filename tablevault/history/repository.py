@@ -240,14 +240,20 @@ class Repository:
             False when a lock is there that may be somebody else's.
         """
         free = True
-        for name, target in (*moving.items(), ("packed-refs", "")):
+        refs = {
+            name: target
+            for name, target in moving.items()
+            # The note may be damaged, or somebody else's: what is no ref is no file of ours.
+            if pygit2.reference_is_valid_name(name) and name.startswith("refs/")
+        }
+        for name, target in (*refs.items(), ("packed-refs", "")):
             lock = self.git_dir / f"{name}.lock"
             try:
                 age_s = time.time() - lock.stat().st_mtime
                 content = lock.read_bytes()
             except (FileNotFoundError, NotADirectoryError):
                 continue
-            if content not in (b"", f"{target}\n".encode("ascii")) and age_s < _OLD_S:
+            if content not in (b"", f"{target}\n".encode()) and age_s < _OLD_S:
                 free = False
             else:
                 _log.warning("%s was left by a process that died, and is removed.", lock)

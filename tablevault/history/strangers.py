@@ -9,6 +9,7 @@ from pygit2.enums import FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
 from tablevault.history.documents import decode_instance, decode_table, decode_vault
+from tablevault.history.message import Message
 from tablevault.history.repository import Repository
 from tablevault.history.tree import is_plain_path
 from tablevault.names import (
@@ -17,9 +18,12 @@ from tablevault.names import (
     CommitId,
     check_table_name,
     check_version,
+    is_instance,
 )
 
 _DEEPEST = 100
+_DOCUMENTS_AT = 3
+"""Slashes in ``tables/<table>/<version>/``: no document of a vault is deeper."""
 _LARGEST_DOCUMENT = 64 << 20
 _REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 
@@ -39,11 +43,12 @@ def refuse_hostile(
         Names the path, the commit, and why.
     """
     handle = repository.handle
-    seen: set[str] = set()
+    seen: set[tuple[str, str]] = set()
     known = list(known)
     for ours in known:
         _mark(handle, handle[ours].tree, seen)
     for commit in new_commits(repository, tips, known):
+        _refuse_message(repository.commit(CommitId(str(commit.id))).message, str(commit.id), where)
         for path, problem in _problems(handle, commit.tree, seen):
             raise TVRemoteError(
                 f'{where} holds "{path}" in commit {str(commit.id)[:12]}: {problem}.',
@@ -51,6 +56,18 @@ def refuse_hostile(
                 f"git show --stat {str(commit.id)[:12]}.",
                 path=path,
             )
+
+
+def _refuse_message(message: Message, commit: str, where: str) -> None:
+    """Refuse a commit that says it made what could not be called so here."""
+    instance_id = message.first("Vault-Instance")
+    table, version = message.first("Vault-Table"), message.first("Vault-Version")
+    if instance_id and not is_instance(table, version, instance_id):
+        raise TVRemoteError(
+            f"{where} holds the commit {commit[:12]}, which says that it made instance "
+            f"{instance_id!r} of version {version!r} of table {table!r}: no vault has such a one.",
+            f"Nothing was taken over. Ask who pushed it, or look with git: git show {commit[:12]}.",
+        )
 
 
 def new_commits(
@@ -65,21 +82,37 @@ def new_commits(
     yield from walker
 
 
-def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[str]) -> None:
+def _mark(
+    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]], path: str = ""
+) -> None:
     """Note the trees of a commit that we have: what they hold was looked through before."""
-    seen.add(str(tree.id))
+    key = _place(path), str(tree.id)
+    if key in seen:
+        return
+    seen.add(key)
     for entry in tree:
-        if entry.filemode == FileMode.TREE and str(entry.id) not in seen:
+        if entry.filemode == FileMode.TREE:
             found = handle[entry.id]
             if isinstance(found, pygit2.Tree):
-                _mark(handle, found, seen)
+                _mark(handle, found, seen, f"{path}{entry.name}/")
+
+
+def _place(path: str) -> str:
+    """Give the path of a folder where it counts, "" where any folder holds the same.
+
+    A tree that is harmless elsewhere is not so where tables and versions have their documents.
+    """
+    if not path:
+        return "/"
+    counts = path.startswith(f"{TABLES_DIR}/") and path.count("/") <= _DOCUMENTS_AT
+    return path if counts else ""
 
 
 def _problems(
-    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[str], path: str = ""
+    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]], path: str = ""
 ) -> Iterator[tuple[str, str]]:
     """Look through a tree; what was `seen` is passed over."""
-    key = str(tree.id)
+    key = _place(path), str(tree.id)
     if key in seen:
         return
     seen.add(key)

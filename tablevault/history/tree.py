@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,7 +11,9 @@ from pygit2.enums import FileMode, ObjectType
 
 from tablevault.errors import TVImplementationError
 
-_BAD_PARTS = frozenset({"", ".", ".."})
+_BAD_PARTS = frozenset({"", ".", "..", ".git", "git~1"})
+# File systems of macOS take these characters for none (git: utf8.c, next_hfs_char).
+_IGNORED_ON_MACOS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,11 +143,12 @@ def _write(
 
 
 def is_plain_path(path: str) -> bool:
-    """Tell whether a path stays below its root and out of ``.git``.
+    """Tell whether a path stays below its root and out of ``.git``, on whichever file system.
 
     libgit2 writes no other trees, but it reads those of a stranger.
     """
-    return not any(part in _BAD_PARTS or part.lower() == ".git" for part in path.split("/"))
+    plain = path if path.isascii() else _IGNORED_ON_MACOS.sub("", path)
+    return not any(part.lower() in _BAD_PARTS for part in plain.split("/"))
 
 
 def is_folder(entry: pygit2.Object) -> bool:

@@ -4,14 +4,44 @@ from __future__ import annotations
 
 import lzma
 import os
+import shutil
 import tarfile
 import uuid
+from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.layout import configure, reset_config
 from tablevault.vault import absolute, is_vault, refuse_unless_vault, remove_tree
 
+_TAKEN = frozenset(
+    tuple(path.split("/"))
+    for path in (
+        "HEAD",
+        "ORIG_HEAD",
+        "MERGE_HEAD",
+        "MERGE_MODE",
+        "MERGE_MSG",
+        "CHERRY_PICK_HEAD",
+        "REVERT_HEAD",
+        "config",  # but for what is harmless in it: see reset_config
+        "description",
+        "index",
+        "info/exclude",
+        "lfs/objects",
+        "logs",
+        "objects",
+        "packed-refs",
+        "refs",
+        "shallow",
+        "tablevault/aside",
+        "tablevault/checkpoints",
+        "tablevault/faces",
+        "tablevault/history.jsonl",
+        "tablevault/laid",
+    )
+)
+_NOT_TAKEN = ("objects", "info")
 _LOCAL = ("incomplete", "logs", "processes", "tmp")
 """State of processes of this machine: not part of what is archived."""
 
@@ -31,7 +61,7 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
     ValueError
         `preset` is not 0 to 9.
     TVArgumentError
-        The folder is no vault.
+        The folder is no vault, or holds a symbolic link, with which it could not be unpacked.
     """
     path = absolute(where)
     if not path.is_dir():
@@ -39,10 +69,11 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
     if preset not in range(10):
         raise ValueError(f"preset is {preset!r}; LZMA has presets 0 to 9.")
     refuse_unless_vault(path)
+    _refuse_links(path)
     target = archive_path(path)
     beside = target.with_name(f".{target.name}.{uuid.uuid4()}.tmp")
     try:
-        # A hard link within the vault is stored once; symbolic links are stored as such.
+        # A hard link within the vault is stored once.
         with (
             lzma.open(beside, "wb", preset=preset) as stream,
             tarfile.open(fileobj=stream, mode="w") as archive,
@@ -93,12 +124,26 @@ def decompress_vault(where: str | os.PathLike[str]) -> None:
             remove_tree(beside)
 
 
+def _refuse_links(path: Path) -> None:
+    """Refuse to write an archive that could not be unpacked again."""
+    for folder, folders, files in os.walk(path):
+        for name in (*folders, *files):
+            link = Path(folder, name)
+            inner = link.relative_to(path)
+            if link.is_symlink() and _is_trusted(inner.parts):
+                raise TVArgumentError(
+                    f'"{inner}" is a symbolic link, and an archive of a vault holds none.',
+                    "Move it out of the vault, or put a copy in its place.",
+                    path=str(link),
+                )
+
+
 def _keep(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
     """Leave out what belongs to running processes."""
     parts = PurePosixPath(member.name).parts
     if parts[1:3] == (".git", "tablevault") and len(parts) > 4 and parts[3] in _LOCAL:  # noqa: PLR2004 - <vault>/.git/tablevault/<folder>/<file>
         return None
-    return member if member.isfile() or member.isdir() or member.islnk() or member.issym() else None
+    return member if member.isfile() or member.isdir() or member.islnk() else None
 
 
 def _extract(source: Path, target: Path) -> None:
@@ -107,7 +152,8 @@ def _extract(source: Path, target: Path) -> None:
         with tarfile.open(source, mode="r:xz") as archive:
             for member in archive:
                 _refuse_strange(source, member)
-                if _is_trusted(member):
+                if _is_trusted(PurePosixPath(member.name).parts):
+                    _refuse_large(source, member, target)
                     archive.extract(member, target, filter="data")
                     if not member.isdir():
                         # The safe filter makes files writable: objects are not.
@@ -122,26 +168,43 @@ def _extract(source: Path, target: Path) -> None:
         ) from error
 
 
+def _refuse_large(source: Path, member: tarfile.TarInfo, target: Path) -> None:
+    """Refuse what the disk has no room for before it is full: a few bytes may unpack to many."""
+    if member.isfile() and member.size > shutil.disk_usage(target).free:
+        raise TVArgumentError(
+            f'"{source}" holds "{member.name}" of {member.size:,} bytes: there is no room for it.',
+            "Free some space on the disk, if this archive is yours.",
+        )
+
+
 def _refuse_strange(source: Path, member: tarfile.TarInfo) -> None:
     """Refuse links that lead somewhere, devices, and names that leave the folder."""
     path = PurePosixPath(member.name)
     is_plain = member.isfile() or member.isdir() or member.islnk()
-    if not is_plain or path.is_absolute() or ".." in path.parts:
+    is_folder = member.isdir() and path.parts[-2:] == (".git", "config")
+    if not is_plain or path.is_absolute() or ".." in path.parts or is_folder:
         raise TVArgumentError(
             f'"{source}" holds "{member.name}", which is no plain file below the vault.',
             "Do not trust this archive.",
         )
 
 
-def _is_trusted(member: tarfile.TarInfo) -> bool:
-    """Leave out what makes git run programs or look elsewhere: it never comes from outside."""
-    parts = PurePosixPath(member.name).parts
+def _is_trusted(parts: Sequence[str]) -> bool:
+    """Tell whether what stands so in an archive may come from outside.
+
+    Much in ``.git`` makes git run programs or look elsewhere (hooks, ``commondir``, alternates),
+    and what is derived could lie: only what a vault needs is taken, the rest is made again.
+    """
     if ".git" not in parts[:2]:
         return True
-    below = parts[parts.index(".git") + 1 :]
-    return below[:1] not in {("hooks",), ("config.worktree",), ("modules",), ("worktrees",)} and (
-        below[:2] != ("info", "attributes") and below[:3] != ("objects", "info", "alternates")
-    )
+    below = tuple(parts[parts.index(".git") + 1 :])
+    if below[:1] == ("refs",) and below[-1].endswith(".lock"):
+        return False  # left by who died, and whose note of it does not come along
+    for length in range(1, len(below) + 1):
+        if below[:length] in _TAKEN:
+            return below[: len(_NOT_TAKEN)] != _NOT_TAKEN
+    # A folder on the way to one that is taken.
+    return any(path[: len(below)] == below for path in _TAKEN)
 
 
 def _only_folder(folder: Path) -> Path | None:

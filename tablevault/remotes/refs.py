@@ -144,6 +144,11 @@ def _explained(told: str, remote: str) -> tuple[str, str]:
             f'Remote "{remote}" is somebody\'s working vault, and git does not push into these.',
             "Push to a bare repository (`git init --bare`), or pull from over there.",
         )
+    if "fsck error" in told:
+        return (
+            f'Remote "{remote}" holds what git refuses: {_reason(told)}',
+            "Nothing was taken over. Ask who pushed it.",
+        )
     if "rejected" in told:
         return f'Remote "{remote}" refuses: {_reason(told)}', "Ask who runs it."
     return (

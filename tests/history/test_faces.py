@@ -144,6 +144,18 @@ def test_a_branch_with_a_hostile_name_has_no_face(desk, git):
     assert [path.name for path in (desk.repository.path / "temp/t").iterdir()] == ["base"]
 
 
+@pytest.mark.parametrize("name", ["..@..", "t@..", "@base", "t@", ".git@hooks", "t@a_b"])
+def test_a_note_with_a_hostile_name_has_no_face(desk, name):
+    above = sorted(desk.repository.path.parent.iterdir())
+    git_dir = sorted(desk.repository.git_dir.iterdir())
+    (desk.repository.git_dir / "tablevault/faces" / name).touch()
+    desk.faces.sync()
+    assert sorted(desk.repository.path.parent.iterdir()) == above
+    assert sorted(desk.repository.git_dir.iterdir()) == git_dir
+    assert (desk.folder / "builders").is_dir()
+    assert not desk.faces.are_behind()
+
+
 # -- edits ----------------------------------------------------------------------------------------
 
 

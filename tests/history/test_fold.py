@@ -94,6 +94,29 @@ def test_every_commit_is_folded_once_however_it_is_reached(story):
     connection.close()
 
 
+@pytest.mark.parametrize(
+    "named",
+    [
+        {"Instance": "../../x_1"},
+        {"Instance": "base_../../x"},
+        {"Instance": "x"},
+        {"Instance": "other_1"},
+        {"Instance": "base_a b~c"},
+        {"Instance": "TEMP_base"},
+        {"Version": "../..", "Instance": "../.._1"},
+        {"Table": "../.."},
+        {"Table": ""},
+    ],
+    ids=str,
+)
+def test_an_instance_that_cannot_be_called_so_is_none(chronicle, named):
+    chronicle.create_table("a", "A")
+    said = {"Table": "a", "Version": "base", "Table-Id": "A", "Instance": "base_1", "Time": "2026"}
+    chronicle.commit(*(said | named).items())
+    index = Index(chronicle.repository, chronicle.repository.git_dir / "tablevault/i.sqlite")
+    assert index.standing() == []
+
+
 def active(chronicle):
     """Give the active instances of table A."""
     index = Index(chronicle.repository, chronicle.repository.git_dir / "tablevault/i.sqlite")

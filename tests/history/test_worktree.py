@@ -148,6 +148,15 @@ def test_links_and_submodules_of_a_commit_are_never_laid_out(bench, git):
         assert not (bench.path / "stranger").exists()
 
 
+def test_a_file_whose_name_is_no_text_is_laid_out(bench, git):
+    blob = bench.repository.handle.create_blob(b"x")
+    tree = git(bench.path, "mktree", text=f"100644 blob {blob}\tcaf\udce9.txt\n").strip()
+    bench.commit(Graft(path="sub", source=tree))
+    bench.refresh()
+    assert git(bench.path, "status", "--porcelain") == ""
+    assert (bench.path / "sub/caf\udce9.txt").read_bytes() == b"x"
+
+
 # -- the user's edits -----------------------------------------------------------------------------
 
 
@@ -307,7 +316,7 @@ def test_nothing_is_written_through_a_link_that_a_stranger_committed(bench, git,
     assert (tmp_path / "victim/authorized").read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["..", ".git", ".GIT", "a/../../b"])
+@pytest.mark.parametrize("name", ["..", ".git", ".GIT", "git~1", ".g\u200cit", "a/../../b"])
 def test_a_name_that_leaves_the_vault_is_never_laid_out(bench, git, name):
     blob = bench.repository.handle.create_blob(b"evil")
     inner = git_tree(bench.path, b"100644 x\0" + blob.raw)

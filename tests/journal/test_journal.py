@@ -54,6 +54,18 @@ def test_git_locks_of_the_dead_are_removed(journal, die_moving, to_main):
         assert locks(journal) == []
 
 
+def test_a_note_that_names_no_ref_removes_nothing(journal, to_main):
+    with journal.commit_lock():
+        journal.move([to_main], "reason")
+    names = ["../precious", "refs/../../precious", "refs/heads/\N{SNOWMAN}/../../../../precious"]
+    precious = journal.repository.path / "precious.lock"
+    precious.touch()
+    note = journal.repository.git_dir / "tablevault/moving"
+    note.write_text("".join(f"{name} \N{SNOWMAN}\n" for name in names) + "\n", "utf-8")
+    with journal.commit_lock():
+        assert precious.exists()
+
+
 def test_only_the_last_note_counts(journal, die_moving, to_main):
     with journal.commit_lock():
         journal.move([to_main, RefMove(ref=LONG, old=None, new=to_main.new)], "reason")

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import lzma
+import shutil
+import sqlite3
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -12,7 +16,7 @@ import pytest
 
 from tablevault import TableVault, compress_vault, decompress_vault, delete_vault
 from tablevault.errors import TVArgumentError
-from tests.looking import check_clean, state_of
+from tests.looking import check_clean, git, state_of
 
 
 @pytest.fixture
@@ -120,6 +124,7 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
         member("vault/hard", tarfile.LNKTYPE, "../../../etc/passwd"),
         member("vault/pipe", tarfile.FIFOTYPE),
         member("vault/device", tarfile.CHRTYPE),
+        member("vault/.git/config", tarfile.DIRTYPE),
     ],
 )
 def test_a_hostile_archive_is_refused(tmp_path: Path, evil: tarfile.TarInfo) -> None:
@@ -176,3 +181,133 @@ def test_git_settings_and_hooks_of_an_archive_are_not_taken_over(
     assert not marker.exists()
     assert not (hooks / "post-index-change").exists()
     assert "tablevault.drivers.hooks" in (hooks / "pre-commit").read_text()
+
+
+def archived(vault_path: Path, change: Callable[[Path, Path], None], marker: Path) -> None:
+    """Put a vault that somebody has changed in its place, as one archive."""
+    compress_vault(vault_path, preset=0)
+    change(vault_path, marker)
+    with tarfile.open(archive_of(vault_path), "w:xz", preset=0) as archive:
+        archive.add(vault_path, arcname=vault_path.name)
+    shutil.rmtree(vault_path)
+
+
+def common_dir(vault: Path, marker: Path) -> None:
+    shutil.copytree(vault / ".git", vault / "other")
+    with (vault / "other/config").open("a") as config:
+        config.write(f'[core]\n\tfsmonitor = "touch {marker}"\n')
+    (vault / ".git/commondir").write_text("../other\n")
+
+
+def settings_of_a_worktree(vault: Path, marker: Path) -> None:
+    with (vault / ".git/config").open("a") as config:
+        config.write("[extensions]\n\tworktreeConfig = true\n")
+    (vault / ".git/config.worktree").write_text(f'[core]\n\tfsmonitor = "touch {marker}"\n')
+
+
+def programs(vault: Path, marker: Path) -> None:
+    (vault / ".git/hooks2").mkdir()
+    hook = vault / ".git/hooks2/post-index-change"
+    hook.write_text(f"#!/bin/sh\ntouch {marker}\n")
+    hook.chmod(0o755)
+    with (vault / ".git/config").open("a") as config:
+        config.write(f'[core]\n\thooksPath = .git/hooks2\n\tsshCommand = "touch {marker}"\n')
+        config.write(f'[alias]\n\tstatus = "!touch {marker}"\n[include]\n\tpath = ../more\n')
+        config.write(f'[filter "lfs"]\n\tclean = "touch {marker}; cat"\n')
+        config.write(f'[diff "tablevault"]\n\ttextconv = "touch {marker}; cat"\n')
+        config.write(f'[remote "origin"]\n\turl = /nowhere\n\tuploadpack = "touch {marker};"\n')
+    (vault / "more").write_text(f'[core]\n\tfsmonitor = "touch {marker}"\n')
+
+
+def no_settings(vault: Path, _: Path) -> None:
+    (vault / ".git/config").write_text("[[[\n")
+    (vault / ".git/config.lock").touch()
+    (vault / ".git/refs/heads/main.lock").touch()
+
+
+@pytest.mark.parametrize("change", [common_dir, settings_of_a_worktree, programs, no_settings])
+def test_nothing_in_an_archive_makes_git_run_a_program(
+    filled: TableVault, vault_path: Path, change: Callable[[Path, Path], None]
+) -> None:
+    marker = vault_path.parent / "ran"
+    archived(vault_path, change, marker)
+    decompress_vault(vault_path)
+    vault = TableVault(vault_path, "bob")
+    git(vault_path, "status")
+    git(vault_path, "log", "-p", "--all")
+    vault.create_table("more")
+    assert vault.verify() == []
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "commondir",
+        "config.worktree",
+        "hooks/post-index-change",
+        "info/attributes",
+        "info/grafts",
+        "lfs/tmp/x",
+        "modules/x/config",
+        "objects/info/alternates",
+        "objects/info/commit-graph",
+        "rebase-merge/git-rebase-todo",
+        "tablevault/artifacts/x/y",
+        "tablevault/moving",
+        "tablevault/processes/x.json",
+        "tablevault/texts/x",
+        "worktrees/x/gitdir",
+    ],
+)
+def test_what_could_lie_or_lead_elsewhere_is_made_again(
+    filled: TableVault, vault_path: Path, name: str
+) -> None:
+    def change(vault: Path, _: Path) -> None:
+        path = vault / ".git" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("evil\n")
+
+    archived(vault_path, change, vault_path)
+    decompress_vault(vault_path)
+    path = vault_path / ".git" / name
+    assert not path.exists() or path.read_text() != "evil\n"
+    TableVault(vault_path, "bob").create_table("more")
+    check_clean(vault_path)
+
+
+def test_an_index_that_lies_is_made_again(filled: TableVault, vault_path: Path) -> None:
+    def change(vault: Path, _: Path) -> None:
+        with contextlib.closing(sqlite3.connect(vault / ".git/tablevault/index.sqlite")) as index:
+            index.execute("UPDATE instances SET instance_id = '../../x', version = '../..'")
+            index.commit()
+
+    archived(vault_path, change, vault_path)
+    decompress_vault(vault_path)
+    ids = TableVault(vault_path, "bob").get_table_instances("papers")
+    assert [instance_id.split("_")[0] for instance_id in ids] == ["base"]
+
+
+def test_an_archive_for_which_there_is_no_room_is_refused(
+    filled: TableVault, vault_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compress_vault(vault_path, preset=0)
+    delete_vault(vault_path)
+    full = shutil.disk_usage(vault_path.parent)._replace(free=100)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: full)
+    with pytest.raises(TVArgumentError, match="there is no room"):
+        decompress_vault(vault_path)
+    assert [path.name for path in vault_path.parent.iterdir()] == [archive_of(vault_path).name]
+
+
+def test_what_could_not_be_unpacked_is_not_archived(filled: TableVault, vault_path: Path) -> None:
+    (vault_path / "data").symlink_to("/")
+    with pytest.raises(TVArgumentError, match='"data" is a symbolic link'):
+        compress_vault(vault_path)
+    assert not archive_of(vault_path).exists()
+    (vault_path / "data").unlink()
+    (vault_path / ".git/hooks/pre-push").unlink()
+    (vault_path / ".git/hooks/pre-push").symlink_to("/bin/true")
+    compress_vault(vault_path, preset=0)
+    delete_vault(vault_path)
+    decompress_vault(vault_path)
