@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
 from typing import IO, BinaryIO, Protocol, cast
 
 from tablevault.errors import TVFileError
@@ -102,12 +101,7 @@ class Draft(io.RawIOBase, IO[bytes]):
         """The pointer of what was written."""
         return Pointer(oid=ObjectId(self._hash.hexdigest()), size=self._size)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Close."""
         self.close()
 
