@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tablevault.queries.change import Cell, Change, RowChange, RowsState, TextChange
 from tablevault.report.around import Around
+from tablevault.report.grid import grid, scrolling
 from tablevault.report.markup import Markup, joined, tag, text
 from tablevault.report.words import counted, short
 
@@ -156,19 +157,8 @@ def _whole_rows(
 
 def _table(caption: str, head: Iterable[str], body: Sequence[Markup], more: int) -> Markup:
     """Put rows into a box that scrolls by itself."""
-    drawn = tag(
-        "table",
-        tag("caption", caption),
-        tag("thead", tag("tr", [tag("th", name, scope="col") for name in head])),
-        tag("tbody", body),
-    )
     note = tag("p", f"… {more:,} more.", class_="more") if more > 0 else None
-    return joined([scrolling(drawn, caption), note])
-
-
-def scrolling(inner: Markup, label: str) -> Markup:
-    """Put something wide into a box that scrolls by itself, with the keyboard, too."""
-    return tag("div", inner, class_="scroll", tabindex=0, role="region", aria_label=label)
+    return joined([grid(caption, head, body), note])
 
 
 def cell_of(cell: Cell) -> Markup:

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from tablevault.queries.chronicle import Instance
 from tablevault.queries.making import BuilderRun, Making
 from tablevault.report.around import Around, Neighbours
-from tablevault.report.difference import badges, block, cell_of, scrolling
+from tablevault.report.difference import badges, block, cell_of
+from tablevault.report.grid import grid
 from tablevault.report.markup import Markup, joined, raw, tag
 from tablevault.report.timeline import reused_part
 from tablevault.report.words import (
@@ -146,28 +147,22 @@ def _head(making: Making) -> Markup | None:
     if head is None or not head.rows:
         return None
     dtypes = dict(making.dtypes)
-    kinds = ["number" if _NUMBER.match(dtypes.get(name, "")) else None for name in head.columns]
+    kinds = ["number" if _NUMBER.match(dtypes.get(name, "")) else "" for name in head.columns]
     body = [
         tag(
             "tr",
-            [tag("td", cell_of(cell), class_=kind) for cell, kind in zip(row, kinds, strict=True)],
+            [
+                tag("td", cell_of(cell), class_=kind or None)
+                for cell, kind in zip(row, kinds, strict=True)
+            ],
         )
         for row in head.rows
     ]
     more = [counted(head.more_rows, "more row")] if head.more_rows else []
     more += [counted(head.more_columns, "more column")] if head.more_columns else []
-    names = [
-        tag("th", name, scope="col", class_=kind)
-        for name, kind in zip(head.columns, kinds, strict=True)
-    ]
-    drawn = tag(
-        "table",
-        tag("caption", "First rows"),
-        tag("thead", tag("tr", names)),
-        tag("tbody", body),
-    )
+    drawn = grid("First rows", zip(head.columns, kinds, strict=True), body)
     note = tag("p", f"… {' and '.join(more)}.", class_="more") if more else None
-    return joined([tag("h3", "First rows"), scrolling(drawn, "First rows"), note])
+    return joined([tag("h3", "First rows"), drawn, note])
 
 
 def _builders(making: Making) -> Markup | None:
@@ -175,26 +170,11 @@ def _builders(making: Making) -> Markup | None:
     if not (making.builders or making.code or making.shipped):
         words = "Written as a dataframe, by no builder." if making.external_edit else None
         return tag("p", words, class_="muted") if words else None
-    drawn = tag(
-        "table",
-        tag("caption", "Builders in the order in which they ran"),
-        tag(
-            "thead",
-            tag(
-                "tr",
-                [
-                    tag("th", name, scope="col", class_=kind)
-                    for name, kind in (
-                        ("builder", ""),
-                        ("computed", "number"),
-                        ("reused", "number"),
-                        ("", ""),
-                        ("why", ""),
-                    )
-                ],
-            ),
-        ),
-        tag("tbody", [_run(each) for each in making.builders]),
+    drawn = grid(
+        "Builders in the order in which they ran",
+        ("builder", ("computed", "number"), ("reused", "number"), "", "why"),
+        map(_run, making.builders),
+        label="Builders",
     )
     code = [
         tag("a", tag("code", f"{name}.py"), href=f"#{anchor('text', key)}")
@@ -206,7 +186,7 @@ def _builders(making: Making) -> Markup | None:
     return joined(
         [
             tag("h3", "Builders"),
-            scrolling(drawn, "Builders") if making.builders else None,
+            drawn if making.builders else None,
             tag("p", "Code that ran: ", raw(", ".join(code))) if code else None,
         ]
     )
@@ -314,15 +294,9 @@ def listing(instances: Sequence[Instance]) -> Markup:
         for each in instances
     ]
     names = ("made", "version", "rows", "by", "took", "state", "id")
-    drawn = tag(
-        "table",
-        tag("caption", "Earlier instances"),
-        tag("thead", tag("tr", [tag("th", name, scope="col") for name in names])),
-        tag("tbody", body),
-    )
     return tag(
         "details",
         tag("summary", f"{counted(len(instances), 'earlier instance')}"),
-        scrolling(drawn, "Earlier instances"),
+        grid("Earlier instances", names, body),
         class_="earlier",
     )

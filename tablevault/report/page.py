@@ -12,7 +12,7 @@ from tablevault.queries.logged import Entry
 from tablevault.queries.making import SourceText
 from tablevault.report import lineage, tables
 from tablevault.report.around import around
-from tablevault.report.difference import scrolling
+from tablevault.report.grid import grid, scrolling
 from tablevault.report.markup import Markup, joined, raw, tag, text
 from tablevault.report.words import anchor, counted, moment, person
 
@@ -206,24 +206,12 @@ def _operations(operations: Sequence[Entry], *, is_cut: bool) -> Markup | None:
         )
         for each in operations
     ]
-    drawn = tag(
-        "table",
-        tag("caption", "Latest operations"),
-        tag(
-            "thead",
-            tag(
-                "tr",
-                [tag("th", name, scope="col") for name in ("when", "what", "who", "commit")],
-            ),
-        ),
-        tag("tbody", body),
-        class_="full",
-    )
+    names = ("when", "what", "who", "commit")
     more = tag("p", "… earlier ones: tablevault log", class_="more") if is_cut else None
     return tag(
         "section",
         tag("h2", "Latest operations"),
-        joined([scrolling(drawn, "Latest operations"), more]),
+        joined([grid("Latest operations", names, body, class_="full"), more]),
         id="operations",
         class_="card",
     )

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from tablevault.queries.chronicle import Draft, Table
 from tablevault.report.around import Around
-from tablevault.report.difference import scrolling
+from tablevault.report.grid import grid
 from tablevault.report.instances import card, listing
 from tablevault.report.markup import Markup, joined, tag
 from tablevault.report.timeline import timeline
@@ -15,34 +15,13 @@ from tablevault.report.words import anchor, counted, moment, person
 
 def overview(tables: Sequence[Table], more: int) -> Markup:
     """Show all tables, a line for each."""
-    drawn = tag(
-        "table",
-        tag("caption", "Tables"),
-        tag(
-            "thead",
-            tag(
-                "tr",
-                [
-                    tag("th", name, scope="col", class_=kind)
-                    for name, kind in (
-                        ("table", ""),
-                        ("rows", "number"),
-                        ("columns", "number"),
-                        ("instances", "number"),
-                        ("last made", ""),
-                        ("by", ""),
-                        ("what it is", "wide"),
-                    )
-                ],
-            ),
-        ),
-        tag("tbody", [_overview_row(table) for table in tables]),
-        class_="full",
-    )
+    numbers = [(name, "number") for name in ("rows", "columns", "instances")]
+    head: list[str | tuple[str, str]] = ["table", *numbers, "last made", "by"]
+    head.append(("what it is", "wide"))
     return tag(
         "section",
         tag("h2", "Tables"),
-        scrolling(drawn, "Tables"),
+        grid("Tables", head, map(_overview_row, tables), class_="full"),
         tag("p", f"… {counted(more, 'more table')}.", class_="more") if more else None,
         id="tables",
         class_="card",
