@@ -251,7 +251,7 @@ def _execution(fields: Fields) -> Mapping[str, BuilderRun]:
 
     return MappingProxyType(
         {
-            str(name): BuilderRun(
+            _scalar(name): BuilderRun(
                 computed=number(run.get("computed")),
                 reused=number(run.get("reused")),
                 reason=_scalar(run.get("reason")),
@@ -283,15 +283,35 @@ def _dump(fields: Fields) -> bytes:
 def _load(blob: bytes, where: str) -> Fields:
     """Read a YAML mapping with the safe loader."""
     try:
+        if b"*" in blob or sum(blob.count(opening) for opening in _OPENINGS) > _DEEPEST:
+            _refuse_bombs(blob, where)
         fields = yaml.load(blob, Loader=_Loader)  # noqa: TID251, S506 - a safe loader, the C one
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         # ValueError: no UTF-8, or a scalar such as the date 2024-99-99.
         raise TVFileError(f"{where} is no readable YAML: {error}.", _REPAIR) from error
     if not isinstance(fields, dict):
         raise TVFileError(f"{where} holds no mapping.", _REPAIR)
-    return {str(key): value for key, value in fields.items()}
+    return {_scalar(key): value for key, value in fields.items()}
 
 
+def _refuse_bombs(blob: bytes, where: str) -> None:
+    """Refuse what a few bytes make large: values that stand for others, and lists without end.
+
+    Merge keys (``<<: [*a, *a]``) double with each line, and the C loader ends the interpreter
+    where it runs out of stack. The events of a text come one by one.
+    """
+    depth = 0
+    for event in yaml.parse(blob, Loader=_Loader):
+        depth += isinstance(event, yaml.CollectionStartEvent)
+        depth -= isinstance(event, yaml.CollectionEndEvent)
+        if depth > _DEEPEST or isinstance(event, yaml.AliasEvent):
+            what = "is nested too deep" if depth > _DEEPEST else "holds an alias (*)"
+            raise TVFileError(f"{where} {what}: no vault writes such a document.", _REPAIR)
+
+
+_OPENINGS = (b"[", b"{", b"- ", b"-\t", b"? ", b"?\t")
+_DEEPEST = 100
+_MOST_BITS = 63
 _REPAIR = "Restore it from history: git log -p -- <file>"
 
 
@@ -305,8 +325,9 @@ def _text(fields: Fields, key: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    """Spell a value, "" for what is no scalar."""
-    return "" if isinstance(value, list | dict | set | tuple) else str(value)
+    """Spell a value, "" for what is no scalar, or a number that Python will not spell."""
+    is_huge = isinstance(value, int) and value.bit_length() > _MOST_BITS
+    return "" if is_huge or isinstance(value, list | dict | set | tuple) else str(value)
 
 
 def _texts(fields: Fields, key: str) -> list[str]:
@@ -318,13 +339,14 @@ def _texts(fields: Fields, key: str) -> list[str]:
 def _mapping(fields: Fields, key: str) -> Mapping[str, str]:
     """Give a field as a mapping of text to text that nobody can change: documents are kept."""
     value = fields.get(key)
-    found = {str(k): _scalar(v) for k, v in value.items()} if isinstance(value, dict) else {}
+    found = {_scalar(k): _scalar(v) for k, v in value.items()} if isinstance(value, dict) else {}
     return MappingProxyType(found)
 
 
 def _whole(fields: Fields, key: str, where: str, default: int | None = None) -> int:
     """Give a field as a whole number."""
     value = fields.get(key, default)
-    if not isinstance(value, int) or isinstance(value, bool):
+    is_number = isinstance(value, int) and value.bit_length() <= _MOST_BITS
+    if not isinstance(value, int) or isinstance(value, bool) or not is_number:
         raise TVFileError(f'{where} has no whole number "{key}".', _REPAIR)
     return value

@@ -79,6 +79,7 @@ def _read(key: str, text: str) -> str:
     if key in _IDS and text.startswith('"'):
         try:
             value = json.loads(text)
+            str(value).encode()  # half of a surrogate pair is no text
         except ValueError:
             return text
         return value if isinstance(value, str) else text

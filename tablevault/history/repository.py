@@ -37,6 +37,8 @@ _REMEMBERED = 10_000
 """So many objects are known to be durable at the most."""
 _MANY_FILES = 100
 _OLD_S = 10.0
+FARTHEST = 7_258_118_400.0
+"""The year 2200, Unix s: no clock goes so wrong, and what follows is never before that."""
 _HEAD_ON_MAIN = f"ref: {MAIN}".encode("ascii")
 _LOOSE = re.compile(rb"[0-9a-f]{40}\n")
 
@@ -498,13 +500,22 @@ def _is_busy(text: str) -> bool:
 
 def _commit(commit: pygit2.Commit) -> Commit:
     """Take from a libgit2 commit what the rest of the package reads."""
+    encoding = commit.message_encoding or "utf-8"
     return Commit(
         id=CommitId(str(commit.id)),
         parents=tuple(CommitId(str(parent)) for parent in commit.parent_ids),
-        author=commit.author.name,
-        at=float(commit.commit_time),
-        message=decode_message(commit.message),
+        author=_text(commit.author.raw_name, encoding),
+        at=float(commit.commit_time) if 0 <= commit.commit_time < FARTHEST else 0.0,
+        message=decode_message(_text(commit.raw_message, encoding)),
     )
+
+
+def _text(data: bytes, encoding: str) -> str:
+    """Decode what somebody wrote into a commit; the encoding that it names may be none."""
+    try:
+        return data.decode(encoding)
+    except (LookupError, UnicodeError):
+        return data.decode("utf-8", "replace")
 
 
 def _identity(author: str) -> tuple[str, str]:

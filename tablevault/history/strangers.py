@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pygit2
 from pygit2.enums import FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
 from tablevault.history.documents import decode_instance, decode_table, decode_vault
+from tablevault.history.logbook import unix_time
 from tablevault.history.message import Message
-from tablevault.history.repository import Repository
+from tablevault.history.repository import FARTHEST, Repository
+from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import is_plain_path
 from tablevault.names import (
     TABLES_DIR,
     VAULT_DOCUMENT,
+    BlobId,
     CommitId,
     check_table_name,
     check_version,
+    frame_path,
+    instance_document,
     is_instance,
 )
 
@@ -29,13 +34,18 @@ _REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 
 
 def refuse_hostile(
-    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId], where: str
+    repository: Repository,
+    tips: Iterable[CommitId],
+    known: Iterable[CommitId],
+    where: str,
+    made: Callable[[str], CommitId | None] = lambda _: None,
 ) -> None:
-    """Refuse commits whose trees hold what a vault never does.
+    """Refuse commits whose trees or messages hold what those of a vault never do.
 
     Looked at is each tree that can be reached from `tips` and not from `known`: symbolic links,
     submodules, names such as ``..`` and ``.git``, folders of tables and versions whose names could
-    not have been given here, and documents that cannot be read. Nothing of it is run.
+    not have been given here, and documents that cannot be read. Nothing of it is run. An instance
+    may be made only once: `made` gives the commit that made one which is here already.
 
     Raises
     ------
@@ -45,10 +55,11 @@ def refuse_hostile(
     handle = repository.handle
     seen: set[tuple[str, str]] = set()
     known = list(known)
+    claims = _Claims(repository, made)
     for ours in known:
         _mark(handle, handle[ours].tree, seen)
     for commit in new_commits(repository, tips, known):
-        _refuse_message(repository.commit(CommitId(str(commit.id))).message, str(commit.id), where)
+        _refuse_claim(repository, CommitId(str(commit.id)), where, claims)
         for path, problem in _problems(handle, commit.tree, seen):
             raise TVRemoteError(
                 f'{where} holds "{path}" in commit {str(commit.id)[:12]}: {problem}.',
@@ -58,16 +69,51 @@ def refuse_hostile(
             )
 
 
-def _refuse_message(message: Message, commit: str, where: str) -> None:
-    """Refuse a commit that says it made what could not be called so here."""
+class _Claims:
+    """Which instances commits say that they made, and with what."""
+
+    def __init__(self, repository: Repository, made: Callable[[str], CommitId | None]) -> None:
+        self._repository = repository
+        self._made = made
+        self._first: dict[str, CommitId] = {}
+
+    def other(self, message: Message, commit: CommitId) -> CommitId | None:
+        """Give a commit that made the same instance of something else.
+
+        The same may be said twice: a cherry-pick makes the same again.
+        """
+        instance_id = message.first("Vault-Instance")
+        first = self._first.setdefault(instance_id, self._made(instance_id) or commit)
+        one, other = self._content(message, first), self._content(message, commit)
+        return first if one != other and None not in one and None not in other else None
+
+    def _content(self, message: Message, commit: CommitId) -> tuple[BlobId | None, BlobId | None]:
+        """Give document and dataframe of an instance as they are at a commit."""
+        at = message.first("Vault-Table"), message.first("Vault-Version")
+        snapshot = Snapshot(self._repository, commit)
+        return snapshot.blob_id(instance_document(*at)), snapshot.blob_id(frame_path(*at))
+
+
+def _refuse_claim(repository: Repository, commit: CommitId, where: str, claims: _Claims) -> None:
+    """Refuse a commit that says it made what could not be called so here, or is there already."""
+    message = repository.commit(commit).message
     instance_id = message.first("Vault-Instance")
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
-    if instance_id and not is_instance(table, version, instance_id):
-        raise TVRemoteError(
-            f"{where} holds the commit {commit[:12]}, which says that it made instance "
-            f"{instance_id!r} of version {version!r} of table {table!r}: no vault has such a one.",
-            f"Nothing was taken over. Ask who pushed it, or look with git: git show {commit[:12]}.",
-        )
+    if not instance_id:
+        return
+    if not is_instance(table, version, instance_id):
+        problem = f"of version {version!r} of table {table!r}: no vault has such a one"
+    elif (unix_time(message.first("Vault-Time"), 0.0) or 0.0) >= FARTHEST:
+        problem = f"at {message.first('Vault-Time')}: no time to come may be before that"
+    elif (first := claims.other(message, commit)) is not None:
+        problem = f"and commit {first[:12]} made it of something else"
+    else:
+        return
+    raise TVRemoteError(
+        f"{where} holds the commit {commit[:12]}, which says that it made instance "
+        f"{instance_id!r} {problem}.",
+        f"Nothing was taken over. Ask who pushed it, or look with git: git show {commit[:12]}.",
+    )
 
 
 def new_commits(

@@ -8,7 +8,6 @@ import pygit2
 
 from tablevault.history.fold import fold_commits
 from tablevault.history.index import IndexedInstance
-from tablevault.history.message import decode_message
 from tablevault.history.refold import FreshIndex
 from tablevault.history.repository import Repository
 from tablevault.names import CommitId, TableId
@@ -62,7 +61,8 @@ def _has_ends(repository: Repository, new: CommitId, old: CommitId) -> bool:
     walker = repository.handle.walk(pygit2.Oid(hex=new))
     walker.hide(pygit2.Oid(hex=old))
     return any(
-        key in commit.message and decode_message(commit.message).first(key)
+        key.encode() in commit.raw_message
+        and repository.commit(CommitId(str(commit.id))).message.first(key)
         for commit in walker
         for key in _ENDS
     )

@@ -40,7 +40,13 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
     theirs = fetch_main(vault, remote)
     ours = repository.main()
     commits = sum(1 for _ in new_commits(repository, [theirs], [ours]))
-    refuse_hostile(repository, [theirs], [ours], f'Remote "{remote}"')
+    index = vault.journal.index
+
+    def made(instance_id: str) -> CommitId | None:
+        found = index.instance(instance_id)
+        return None if found is None else found.commit
+
+    refuse_hostile(repository, [theirs], [ours], f'Remote "{remote}"', made)
     _refuse_other_vault(vault, remote, theirs)
     process_id, joint = "", Joint(vault, remote, theirs, choices)
     if not repository.is_ancestor(theirs, ours):

@@ -59,16 +59,13 @@ class Mallory:
         entry = (mode, self.write("blob", data))
         self.push(self.put(self._tip_tree(), parts, entry))
 
-    def push(self, tree=None, message="innocent", more=b"", author=b"M <m@x>"):
+    def push(self, tree=None, message="innocent", more=b"", author=b"M <m@x>", at=1_700_000_000):
         """Commit a tree on top of what is there."""
         tip = stock(self.bare, "rev-parse", "main").strip()
         text = message if isinstance(message, bytes) else message.encode()
-        commit = b"tree %s\nparent %s\nauthor %s 1700000000 +0000\n" % (
-            (tree or self._tip_tree()).encode(),
-            tip.encode(),
-            author,
-        )
-        commit += b"committer %s 1700000000 +0000\n%s\n%s" % (author, more, text)
+        signed = b"%s %d +0000" % (author, at)
+        known = (tree or self._tip_tree()).encode(), tip.encode(), signed, signed, more, text
+        commit = b"tree %s\nparent %s\nauthor %s\ncommitter %s\n%s\n%s" % known
         stock(self.bare, "update-ref", "refs/heads/main", self.write("commit", commit))
 
     def repent(self):
@@ -203,3 +200,50 @@ def test_a_tree_is_looked_through_again_where_it_counts(world, mallory):
     tree = mallory.put(tree, [b"aside", b"new"], (b"40000", table))
     mallory.push(mallory.put(tree, [b"tables", b"new"], (b"40000", table)))
     refused(world, "tables/new/table.yaml")
+
+
+def claim(world, mallory, **more):
+    """Commit that an instance was made, and give its table and version the frame of nobody."""
+    table = stock(world / "hub.git", "show", "main:tables/t/table.yaml").split()[1]
+    said = {
+        "Operation": "write_instance",
+        "Process": "p",
+        "Time": "2020-01-01T00:00:00.000000Z",
+        "Table": "t",
+        "Table-Id": table,
+        "Version": "base",
+        "Instance": f"base_1577836800_{UUID}",
+    } | more
+    pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:%s\nsize 5\n" % (b"0" * 64)
+    entry = (b"100644", mallory.write("blob", pointer))
+    tree = stock(world / "hub.git", "rev-parse", "main^{tree}").strip()
+    tree = mallory.put(tree, [b"tables", b"t", b"base", b"dataframe.parquet"], entry)
+    mallory.push(tree, "m\n\n" + "".join(f"Vault-{key}: {said[key]}\n" for key in said))
+
+
+def test_an_instance_that_is_there_is_not_made_again_of_something_else(world, mallory):
+    first = TableVault(world / "bo", BO).get_table_instances("t")[0]
+    claim(world, mallory, Instance=first)
+    refused(world, f"made instance '{first}' and commit [0-9a-f]+ made it of something else")
+
+
+def test_an_instance_is_not_made_at_the_end_of_time(world, mallory):
+    claim(world, mallory, Time="9999-12-31T23:59:59.999999Z")
+    refused(world, "no time to come")
+
+
+def test_what_nobody_can_write_down_keeps_no_vault_closed(world, mallory, tmp_path):
+    told = 'Vault-Process: "\\ud800"\nVault-Started: inf\nVault-Rows: ' + "9" * 30
+    mallory.push(message=f"m\n\nVault-Operation: x\n{told}\n")
+    mallory.push(message="Gr\xfc\xdfe\n\nVault-Version: \xfc".encode("latin-1"))
+    mallory.push(more=b"encoding evil\n", message="\xfc".encode("latin-1"))
+    mallory.push(more=b"encoding zlib\n", author="M\xe9 <m@x>".encode("latin-1"), message="x")
+    mallory.push(at=10**17)
+    stock(tmp_path, "clone", "-q", str(world / "hub.git"), "plain")
+    for vault in (
+        clone_vault(world / "hub.git", tmp_path / "clone", BO),
+        TableVault(tmp_path / "plain", BO),
+    ):
+        vault.create_table("more")
+        assert len(vault.log()) == len(TableVault(world / "bo", BO).log()) + 5 + 1
+        assert vault.log()["time"].max().year < 2200
