@@ -22,11 +22,10 @@ from tablevault.history.repository import Repository
 from tablevault.vault import Vault
 
 pytest.register_assert_rewrite("tests.looking")
+from tests import looking  # noqa: E402 - whose assertions are rewritten first
 
 ROOT = Path(__file__).parents[1]
 AUTHOR = "Ana Lund <ana@example.org>"
-# Made once and kept: taken for the whole vault, not for a process.
-_LASTING_LOCKS = {"commit.lock", "journal.lock", "objects.lock", "pack.lock"}
 
 hypothesis.settings.register_profile("ci", max_examples=25, deadline=None, derandomize=True)
 hypothesis.settings.register_profile("thorough", max_examples=1000, deadline=None)
@@ -76,18 +75,7 @@ def author():
 @pytest.fixture(scope="session")
 def git():
     """Run stock git in a folder and give what it prints; it must succeed."""
-
-    def run(path, *arguments, text="", check=True):
-        done = subprocess.run(
-            ["git", "-C", str(path), *map(str, arguments)],
-            input=text.encode("utf-8", "surrogateescape"),
-            capture_output=True,
-            check=False,
-        )
-        assert done.returncode == 0 or not check, done.stderr.decode("utf-8", "replace")
-        return done.stdout.decode("utf-8", "surrogateescape")
-
-    return run
+    return looking.git
 
 
 @pytest.fixture
@@ -123,29 +111,9 @@ def finish():
 
 
 @pytest.fixture(scope="session")
-def check_clean(git):
+def check_clean():
     """Assert that a vault is whole and that nothing is left over from any operation."""
-
-    def check(path, *, status=True):
-        path = Path(path)
-        said = git(path, "fsck", "--strict", "--no-dangling", "--no-progress")
-        assert not said, said
-        if status:
-            assert not git(path, "status", "--porcelain")
-        if any((path / ".git/lfs/objects").rglob("*")):
-            assert "OK" in git(path, "lfs", "fsck")
-        state = path / ".git/tablevault"
-        assert not list((state / "processes").iterdir())
-        assert not list((state / "tmp").iterdir())
-        left = [
-            file.relative_to(path)
-            for pattern in ("*.lock", "*.tmp")
-            for file in path.rglob(pattern)
-            if not (file.parent == state and file.name in _LASTING_LOCKS)
-        ]
-        assert not left
-
-    return check
+    return looking.check_clean
 
 
 @pytest.fixture

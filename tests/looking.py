@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+# Made once and kept: taken for the whole vault, not for a process.
+_LASTING_LOCKS = ("commit.lock", "journal.lock", "objects.lock", "pack.lock")
 _NOT_STATE = (
     "index.sqlite",
     "objects.sqlite",
@@ -17,13 +19,17 @@ _NOT_STATE = (
 )
 
 
-def git(path: Path, *arguments: str) -> str:
-    """Run stock git in a folder and give what it printed."""
+def git(path: Path, *arguments: object, text: str = "", check: bool = True) -> str:
+    """Run stock git in a folder and give what it printed; it must succeed unless told."""
     done = subprocess.run(
-        ["git", "-C", str(path), *arguments], capture_output=True, text=True, check=False
+        ["git", "-C", str(path), *map(str, arguments)],
+        input=text.encode("utf-8", "surrogateescape"),
+        capture_output=True,
+        check=False,
     )
-    assert done.returncode == 0, f"git {' '.join(arguments)}: {done.stderr}"
-    return done.stdout
+    said = done.stderr.decode("utf-8", "replace")
+    assert done.returncode == 0 or not check, f"git {' '.join(map(str, arguments))}: {said}"
+    return done.stdout.decode("utf-8", "surrogateescape")
 
 
 def state_of(path: Path) -> dict[str, object]:
@@ -49,19 +55,21 @@ def state_of(path: Path) -> dict[str, object]:
     return {"refs": refs, "head": git(path, "rev-parse", "HEAD"), "status": status, **kept}
 
 
-def check_clean(path: Path) -> None:
+def check_clean(path: Path, *, status: bool = True) -> None:
     """Check with stock tools that a vault is sound, and that nothing was left behind."""
-    git(path, "fsck", "--strict", "--no-dangling")
-    assert git(path, "status", "--porcelain") == ""
-    git(path, "lfs", "fsck")
+    said = git(path, "fsck", "--strict", "--no-dangling", "--no-progress")
+    assert not said, said
+    if status:
+        assert git(path, "status", "--porcelain") == ""
+    if any((path / ".git/lfs/objects").rglob("*")):
+        assert "OK" in git(path, "lfs", "fsck")
+    state = path / ".git/tablevault"
+    assert list((state / "processes").iterdir()) == []
+    assert list((state / "tmp").iterdir()) == []
     left = [
-        name.relative_to(path).as_posix()
-        for name in path.rglob("*")
-        if name.name.endswith((".lock", ".tmp"))
-        and name.name not in _NOT_STATE
-        and not name.is_relative_to(path / "tables")
+        file.relative_to(path).as_posix()
+        for pattern in ("*.lock", "*.tmp")
+        for file in path.rglob(pattern)
+        if not (file.parent == state and file.name in _LASTING_LOCKS)
     ]
     assert left == []
-    assert list((path / ".git/tablevault/processes").iterdir()) == []
-    scratch = path / ".git/tablevault/tmp"
-    assert [file for file in scratch.rglob("*") if file.is_file()] == []
