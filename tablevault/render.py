@@ -43,7 +43,7 @@ def tree(node: Labelled) -> Tree:
     from rich.tree import Tree
 
     # Text, not str: a label such as "score[0]" is no markup.
-    drawn = Tree(Text(node.label))
+    drawn = Tree(Text(harmless(node.label)))
     _grow(drawn, node)
     return drawn
 
@@ -53,7 +53,7 @@ def _grow(drawn: Tree, node: Labelled) -> None:
     from rich.text import Text
 
     for child in node.children:
-        _grow(drawn.add(Text(child.label)), child)
+        _grow(drawn.add(Text(harmless(child.label))), child)
 
 
 def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
@@ -66,7 +66,7 @@ def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
     for column in columns:
         drawn.add_column(column, overflow="fold")
     for row in rows:
-        drawn.add_row(*map(Text, row))
+        drawn.add_row(*(Text(harmless(cell)) for cell in row))
     return drawn
 
 
@@ -112,7 +112,7 @@ def _progress(lines: Sequence[ProgressLine]) -> Table:
     for name, fraction, told in lines:
         total = None if fraction is None else 1.0
         bar = ProgressBar(total=total, completed=fraction or 0.0, width=_BAR)
-        grid.add_row(Text(name), bar, Text(told))
+        grid.add_row(Text(harmless(name)), bar, Text(harmless(told)))
     return grid
 
 
@@ -129,6 +129,14 @@ _COLOURS = {"+": "green", "-": "red", "~": "yellow", "@": "cyan"}
 _HTML_COLOURS = {"+": "#238c3e", "-": "#e0333c", "~": "#bd6500", "@": "#11859a"}
 _LONGEST_LINE = 500
 _UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+_STEERING = re.compile(f"(?![\n\t]){_UNPRINTABLE.pattern}")
+
+
+def harmless(text: str) -> str:
+    """Spell characters that would steer a terminal or hide others; lines stay what they are."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def visible(text: str, most: int = _LONGEST_LINE) -> str:

@@ -80,8 +80,10 @@ def _run(command: Command, given: argparse.Namespace) -> int:
 
 
 def _tell(text: str) -> None:
-    """Write a line where errors go."""
-    sys.stderr.write(f"{text}\n")
+    """Write a line where errors go; what it names may be somebody else's."""
+    from tablevault import render
+
+    sys.stderr.write(f"{render.harmless(text)}\n")
 
 
 def _after_interrupt(place: Place, given: argparse.Namespace) -> str:

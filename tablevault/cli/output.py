@@ -70,7 +70,7 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
         else:
             from tablevault import render
 
-            _print(render.printed(value.draw(), stream), stream)
+            _write(render.printed(value.draw(), stream), stream)
     elif isinstance(value, Text):
         _print(_json(value.value) if as_json else value.text, stream)
     elif as_json or isinstance(value, Mapping | list | tuple):
@@ -90,7 +90,7 @@ def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
         from tablevault import render
 
         drawn = render.listing(listing.columns, listing.rows)
-        _print(render.printed(drawn, stream), stream)
+        _write(render.printed(drawn, stream), stream)
     elif listing.if_empty:
         _print(listing.if_empty, stream)
 
@@ -106,10 +106,16 @@ def plain(text: str) -> str:
 
 
 def _json(value: object) -> str:
-    """Write JSON as the first release did: indented, by the order of things."""
-    import json
+    """Write JSON as the first release did: indented, by the order of things.
 
-    return json.dumps(value, indent=2, ensure_ascii=False, default=_as_json)
+    JSON has a spelling of its own for what steers a terminal: it says the same to a program.
+    """
+    import json
+    import re
+
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=_as_json)
+    steering = "[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
+    return re.sub(steering, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
 def _as_json(value: object) -> object:
@@ -122,6 +128,15 @@ def _as_json(value: object) -> object:
 
 
 def _print(text: str, stream: TextIO) -> None:
+    """Write `text`: as it is for a program, without what would steer a terminal for a person."""
+    if stream.isatty():
+        from tablevault import render
+
+        text = render.harmless(text)
+    _write(text, stream)
+
+
+def _write(text: str, stream: TextIO) -> None:
     """Write `text` and end the line, whatever the encoding of the terminal is."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     shown = text.encode(encoding, "backslashreplace").decode(encoding)

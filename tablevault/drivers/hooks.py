@@ -155,7 +155,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _say(text: str) -> None:
     """Tell the person who runs git."""
-    sys.stderr.write(f"tablevault: {text}\n")
+    from tablevault.render import harmless
+
+    sys.stderr.write(f"tablevault: {harmless(text)}\n")
 
 
 def _commit(vault: Vault, oid: str) -> CommitId:

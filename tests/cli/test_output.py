@@ -1,0 +1,49 @@
+"""What a person sees of texts that somebody else wrote, and what a program gets."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+
+import pytest
+
+from tablevault.cli.output import Drawing, Listing, Text, show
+from tablevault.queries.tree import Node
+from tablevault.render import tree
+
+EVIL = "\x1b]0;title\x07\x1b[31mred\x1b[2J\r\x7f\x9b31m\u202egnp.exe\u2066 ü"
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_STEERING = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+VALUES = {
+    "text": Text(EVIL, EVIL),
+    "plain": EVIL,
+    "json": {EVIL: [EVIL]},
+    "listing": Listing(columns=["a"], rows=[[EVIL]], value=[EVIL]),
+    "tree": Drawing(draw=lambda: tree(Node(label=EVIL, children=(Node(label=EVIL),))), value=None),
+}
+
+
+@pytest.mark.parametrize("kind", VALUES)
+def test_nothing_that_somebody_wrote_steers_a_terminal(kind):
+    terminal = Terminal()
+    show(VALUES[kind], terminal, as_json=False)
+    shown = terminal.getvalue()
+    assert not _STEERING.search(_COLOURS.sub("", shown))
+    assert "\x1b[31mred" not in shown
+    assert "ü" in shown
+
+
+def test_a_program_gets_texts_as_they_are():
+    for value, as_json in ((Text(EVIL, EVIL), False), (Text("", EVIL), True)):
+        pipe = io.StringIO(newline="")
+        show(value, pipe, as_json=as_json)
+        got = pipe.getvalue().removesuffix("\n")
+        assert (json.loads(got) if as_json else got) == EVIL
