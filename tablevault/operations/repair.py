@@ -49,6 +49,9 @@ def verify(vault: Vault, *, data: bool = True, repair: bool = False) -> list[Pro
         repaired.extend(gone)
         if not gone:
             break
+    if repair:
+        # Of this one, or of one that was killed.
+        shutil.rmtree(vault.state / "tmp" / _OWNER, ignore_errors=True)
     return in_order([*repaired, *found])
 
 
@@ -159,7 +162,6 @@ def _mend_objects(vault: Vault, problems: Sequence[Problem]) -> None:
             with vault.store.locked():
                 vault.store.set_aside(oid)
                 vault.store.keep(drafts)
-            vault.store.discard(_OWNER)
 
 
 def _mend_index(vault: Vault, problems: Sequence[Problem]) -> None:
