@@ -190,42 +190,9 @@ def test_nothing_is_removed_from_a_damaged_vault(filled, vault_path):
         filled.gc(grace_s=float("nan"))
 
 
-HAMMER = """
-import os, sys
-import pandas as pd
-from tablevault import TableVault
-
-path, name, stop = sys.argv[1:]
-vault = TableVault(path, name)
-vault.create_table(name)
-sys.stdout.write("ready\\n")
-sys.stdout.flush()
-number = 0
-while not os.path.exists(stop):
-    number += 1
-    vault.create_instance(name, external_edit=True)
-    vault.write_instance(pd.DataFrame({"a": [number]}), name)
-    assert vault.get_dataframe(name)[0]["a"].tolist() == [number]
-    if number % 3 == 0:
-        vault.delete_instance(vault.get_table_instances(name)[0], name)
-    if number % 4 == 0:
-        with open(f"{path}/code/{name}.py", "w") as file:
-            file.write(f"A = {number}")
-sys.stdout.write(f"{number}\\n")
-"""
-
-
-def test_who_works_meanwhile_loses_nothing(vault, vault_path, tmp_path, python, finish):
-    stop = tmp_path / "stop"
-    writers = [python(HAMMER, vault_path, name, stop) for name in ("one", "two")]
-    for writer in writers:
-        assert writer.stdout.readline() == "ready\n"
-    try:
+def test_who_works_meanwhile_loses_nothing(vault, vault_path, busy):
+    with busy(edits=True):
         reports = [vault.gc(grace_s=0) for _ in range(12)]
-    finally:
-        stop.touch()
-    for writer in writers:
-        finish(writer)
     assert all(report.packs_after >= 1 for report in reports)
     git(vault_path, "fsck", "--full", "--strict")
     assert "OK" in git(vault_path, "lfs", "fsck")

@@ -386,43 +386,10 @@ def test_no_damage_ends_verify_and_what_matters_is_named(original, tmp_path, act
     assert unnamed == []
 
 
-HAMMER = """
-import sys
-import pandas as pd
-from tablevault import TableVault
-
-path, name, stop = sys.argv[1:]
-vault = TableVault(path, name)
-vault.create_table(name)
-sys.stdout.write("ready\\n")
-sys.stdout.flush()
-import os
-number = 0
-while not os.path.exists(stop):
-    number += 1
-    vault.create_instance(name, external_edit=True)
-    vault.write_instance(pd.DataFrame({"a": [number]}), name)
-    if number % 3 == 0:
-        vault.delete_instance(vault.get_table_instances(name)[0], name)
-    if number % 5 == 0:
-        vault.create_code_module(f"{name}_{number}", text="A = 1\\n")
-        vault.rename_table(name + "_", name)
-        vault.rename_table(name, name + "_")
-"""
-
-
-def test_who_works_meanwhile_is_no_problem(vault, vault_path, tmp_path, python, finish):
-    stop = tmp_path / "stop"
-    writers = [python(HAMMER, vault_path, name, stop) for name in ("one", "two")]
-    for writer in writers:
-        assert writer.stdout.readline() == "ready\n"
-    try:
+def test_who_works_meanwhile_is_no_problem(vault, busy):
+    with busy():
         for number in range(12):
             assert vault.verify(data=number % 2 == 0) == []
-    finally:
-        stop.touch()
-    for writer in writers:
-        finish(writer)
     assert vault.verify() == []
 
 
