@@ -14,7 +14,8 @@ from pathlib import Path
 import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
-from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.errors import TVFileError
+from tablevault.history.codefolder import CodeFolder
 from tablevault.history.commits import BY_HAND
 from tablevault.history.gitindex import (
     GitIndex,
@@ -25,14 +26,11 @@ from tablevault.history.gitindex import (
 )
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Put, Remove, is_plain_path
+from tablevault.history.tree import Edit, is_plain_path
 from tablevault.names import (
     CODE_DIR,
-    BlobId,
     CommitId,
     ObjectId,
-    check_module_name,
-    code_path,
     is_lfs_path,
 )
 from tablevault.objects.notes import read_note, write_note
@@ -67,7 +65,7 @@ class WorkTree:
         self._root = repository.path
         self._laid = f"{state}/laid"
         self._beside = state / "laying"
-        self._seen: dict[str, tuple[tuple[int, int, int], BlobId]] = {}
+        self.code = CodeFolder(self._root)
 
     def follows_main(self) -> bool:
         """Tell whether the working tree shows ``main`` and the user is not amid a merge."""
@@ -198,17 +196,7 @@ class WorkTree:
 
     def code_edits(self, snapshot: Snapshot) -> list[Edit]:
         """Find code modules that were edited, added or removed by hand; refresh before."""
-        if not self.follows_main() or Path(f"{self._root}/{CODE_DIR}").is_symlink():
-            return []
-        tracked = snapshot.code_modules()
-        found = self.code_on_disk()
-        edits: list[Edit] = []
-        for module, (blob, data) in found.items():
-            if tracked.get(module) != blob:
-                edits.append(self._edit(code_path(module), data))
-        # What is on disk under a tracked name but is no module of ours, a link say, stays.
-        gone = [code_path(module) for module in tracked if module not in found]
-        edits.extend(Remove(path=path) for path in gone if not os.path.lexists(self._root / path))
+        edits = self.code.edits(snapshot.code_modules()) if self.follows_main() else []
         if not edits:
             return []
         index = self._index_or_none(self._repository.git_dir / "index") or GitIndex({})
@@ -217,50 +205,6 @@ class WorkTree:
             for edit in edits
             if not (index.is_unmerged(edit.path) or index.is_skipped(edit.path))
         ]
-
-    def _edit(self, path: str, data: bytes | None) -> Put:
-        """Take in a working file, whose text may be known."""
-        file = self._root / path
-        content = data if data is not None else file.read_bytes()
-        return Put(path=path, data=content, executable=bool(file.stat().st_mode & 0o100))
-
-    def code_on_disk(self) -> dict[str, tuple[BlobId, bytes | None]]:
-        """Give the modules in ``code/`` with their git ids; text only where it was just read."""
-        found: dict[str, tuple[BlobId, bytes | None]] = {}
-        if Path(f"{self._root}/{CODE_DIR}").is_symlink():
-            return found  # somebody else may have committed it, and it leads anywhere
-        try:
-            entries = sorted(os.scandir(f"{self._root}/{CODE_DIR}"), key=lambda entry: entry.name)
-        except FileNotFoundError:
-            return found
-        except NotADirectoryError as error:
-            raise TVFileError(
-                f'"{self._root / CODE_DIR}" is a file, where the folder of code modules should be.',
-                "Move it away; `git checkout main -- code` brings the modules back.",
-            ) from error
-        for entry in entries:
-            module = entry.name.removesuffix(".py")
-            if module == entry.name or not entry.is_file(follow_symlinks=False):
-                continue
-            with contextlib.suppress(TVArgumentError, FileNotFoundError):
-                check_module_name(module)
-                found[module] = self._identify(entry)
-        return found
-
-    def _identify(self, entry: os.DirEntry[str]) -> tuple[BlobId, bytes | None]:
-        """Give the git id of a small file, without reading it when its stat is known."""
-        status = entry.stat(follow_symlinks=False)
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-        known = self._seen.get(entry.path)
-        if known is not None and known[0] == stamp:
-            return known[1], None
-        data = Path(entry.path).read_bytes()
-        blob = BlobId(str(pygit2.hash(data)))
-        # Two edits within one tick of the clock have one stamp (git's "racy" problem): what
-        # changed just now is read again next time.
-        if time.time_ns() - status.st_mtime_ns > 2 * 10**9:
-            self._seen[entry.path] = (stamp, blob)
-        return blob, data
 
     def _deltas(self, old: CommitId | None, new: CommitId) -> list[_Delta]:
         """List the regular files that differ; symbolic links and submodules are never laid out."""

@@ -271,7 +271,7 @@ def code_modules(vault: Vault) -> list[str]:
     """List the code modules, sorted; those in the working tree when it shows ``main``."""
     worktree = vault.journal.worktree
     if worktree.follows_main():
-        return sorted(worktree.code_on_disk())
+        return sorted(worktree.code.on_disk())
     return sorted(vault.snapshot().code_modules())
 
 
