@@ -14,9 +14,10 @@ from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import TableId, version_of
+from tablevault.queries.columns import columns_read
 from tablevault.queries.graph import Box, Graph, mermaid, tree_lines, without_circles
 from tablevault.queries.log import table_id_of
-from tablevault.queries.openlineage import Event, Made, Producer
+from tablevault.queries.openlineage import Event, Made, Producer, dataset_name
 from tablevault.queries.read import instance_document
 from tablevault.queries.svg import svg
 from tablevault.vault import Vault
@@ -108,7 +109,8 @@ class Lineage:
         -------
         list of dict
             A START and a COMPLETE event for each instance, oldest first; ABORT for one that is
-            partial. A version of a table is a dataset, an instance the version of it.
+            partial. A version of a table is a dataset, an instance the version of it. The facet
+            ``columnLineage`` tells what references of builders tell of columns.
         """
         made = cache(self._made)
         sources: dict[str, dict[str, Made]] = {}
@@ -185,9 +187,21 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     def made(each: str) -> Made:
         node = described[each]
         document = _document(vault, known[each]) if each in known else None
+        columns = {} if document is None else columns_read(vault, known[each], document)
         return Made(
-            table=node.table_name, version=node.version, instance_id=each, document=document
+            table=node.table_name,
+            version=node.version,
+            instance_id=each,
+            document=document,
+            read={
+                column: list(dict.fromkeys((name_of(source), name) for source, name in fields))
+                for column, fields in columns.items()
+            },
         )
+
+    def name_of(source: str) -> str:
+        node = described.get(source) or _unknown(source, named.get(source, "?"))
+        return dataset_name(node.table_name, node.version)
 
     return Lineage(
         roots=tuple(roots),

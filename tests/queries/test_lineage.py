@@ -315,3 +315,59 @@ def test_what_was_drawn_under_one_root_is_not_drawn_again():
         "         t a",
     ]
     assert tree_lines(Graph({"x": Box("t", "x")}, []), ["x"]) == ["t x"]
+
+
+CODE = "import pandas as pd\n\n\ndef rows(**_):\n    return pd.DataFrame({'k': [1, 2]})\n"
+CODE += "\n\ndef cell(**_):\n    return 1\n"
+
+
+def builder(kind, columns, function, arguments, more=""):
+    return (
+        f"builder_type: {kind}\nchanged_columns: {columns}\npython_function: {function}\n"
+        f"code_module: m\nis_custom: true\narguments: {arguments}\n{more}"
+    )
+
+
+def test_columns_tell_what_they_were_made_from(vault):
+    vault.create_code_module("m", text=CODE)
+    for table in ("raw", "side"):
+        vault.create_table(table)
+        vault.create_instance(table, external_edit=True)
+        vault.write_instance(pd.DataFrame({"x": [1, 2], "y": [3, 4]}), table)
+    vault.create_table("t")
+    row_wise = "return_type: row-wise\n"
+    texts = {
+        "t_index": builder("IndexBuilder", "[k]", "rows", '{a: "<<raw.x>>"}'),
+        "a": builder("ColumnBuilder", "[a]", "cell", '{v: "of <<self.k[index]>>"}', row_wise),
+        "b": builder(
+            "ColumnBuilder", "[b]", "cell", '{v: "<<raw.y[x::<<self.k[index]>>]>>"}', row_wise
+        ),
+        "c": builder("ColumnBuilder", "[c]", "cell", "{}", row_wise + "dependencies: [side.*]\n"),
+        "d": builder("ColumnBuilder", "[d]", "cell", "{}", row_wise),
+    }
+    vault.create_instance("t", builders=texts)
+    vault.execute_instance("t")
+    vault.rename_table("source", "raw")
+    *_, event = vault.lineage("t", vault.get_table_instances("t")[-1]).to_openlineage()
+    (output,) = event["outputs"]
+    facet = output["facets"]["columnLineage"]
+    check_facet(facet)
+    read = {
+        column: [(each["name"], each["field"]) for each in fields["inputFields"]]
+        for column, fields in facet["fields"].items()
+    }
+    assert read == {
+        "k": [("source/base", "x")],
+        "a": [("source/base", "x")],
+        "b": [("source/base", "x"), ("source/base", "y")],
+        "c": [("side/base", "x"), ("side/base", "y")],
+    }
+    namespaces = {
+        each["namespace"] for fields in facet["fields"].values() for each in fields["inputFields"]
+    }
+    assert namespaces == {output["namespace"]}
+
+
+def test_what_was_written_from_outside_tells_of_no_columns(made):
+    vault, _, clean, _ = made
+    assert "columnLineage" not in json.dumps(vault.lineage("clean", clean).to_openlineage())
