@@ -12,28 +12,32 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-import pygit2
 from pygit2.enums import FileMode
 
-from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
+from tablevault.history.documents import TableDocument
+from tablevault.history.sides import (
+    SHARED,
+    SideFile,
+    SideTable,
+    carried,
+    edit_of,
+    files_of,
+    made_at,
+    merge_lines,
+    moment_of,
+    tables_of,
+)
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
 from tablevault.history.union import Union
 from tablevault.names import (
-    TABLES_DIR,
     VAULT_DOCUMENT,
     InstanceId,
-    artifacts_dir,
-    builder_path,
-    index_builder,
-    instance_dir,
     table_dir,
     table_document,
 )
 
 Side = Literal["ours", "theirs"]
-
-_ARTIFACTS = "artifacts"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,33 +89,6 @@ def merge_snapshots(
         Its edits count only when it has no conflicts.
     """
     return _Merge(base, ours, theirs, resolve, union).run()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Table:
-    """A table on one side."""
-
-    side: Snapshot
-    name: str
-    document: TableDocument
-
-    def tree(self, version: str) -> str | None:
-        """Give the id of the folder of a version, or of the shared artifacts."""
-        return self.side.tree_id(f"{table_dir(self.name)}/{version}")
-
-    def folders(self) -> set[str]:
-        """Name the folders of versions."""
-        entries = self.side.entries(table_dir(self.name))
-        return {entry.name for entry in entries if entry.is_folder and entry.name != _ARTIFACTS}
-
-    def whole(self) -> str | None:
-        """Give the id of the folder of the table."""
-        return self.side.tree_id(table_dir(self.name))
-
-    def made(self) -> dict[str, InstanceDocument]:
-        """Give the instances that stand here, by version."""
-        found = {version: self.side.instance(self.name, version) for version in self.folders()}
-        return {version: document for version, document in found.items() if document is not None}
 
 
 class _Merge:
@@ -179,8 +156,8 @@ class _Merge:
 
     def _merge_tables(self) -> None:
         """Merge what is below ``tables/``."""
-        bases = {} if self._base is None else _tables(self._base)
-        ours, theirs = _tables(self._ours), _tables(self._theirs)
+        bases = {} if self._base is None else tables_of(self._base)
+        ours, theirs = tables_of(self._ours), tables_of(self._theirs)
         names: dict[str, str] = {}
         gone = list(_gone(ours, theirs, bases))
         self._result.gone.extend(table.name for table in gone)
@@ -204,7 +181,7 @@ class _Merge:
                     may_resolve=False,
                 )
 
-    def _one_sided(self, base: _Table | None, table: _Table, *, deleted_by: Side) -> str:
+    def _one_sided(self, base: SideTable | None, table: SideTable, *, deleted_by: Side) -> str:
         """Keep a table that is new, drop one that the other side deleted; "" when dropped."""
         if base is None:
             # Some who merged before may have settled it already.
@@ -232,12 +209,12 @@ class _Merge:
                 )
         return ""
 
-    def _has_news(self, base: _Table, table: _Table) -> bool:
+    def _has_news(self, base: SideTable, table: SideTable) -> bool:
         """Tell whether a side has instances that the base lacks."""
         before = {document.id for document in base.made().values()}
         return any(document.id not in before for document in table.made().values())
 
-    def _merge_table(self, base: _Table | None, ours: _Table, theirs: _Table) -> str:
+    def _merge_table(self, base: SideTable | None, ours: SideTable, theirs: SideTable) -> str:
         """Merge a table that both sides have; give its name."""
         name = self._field(
             table_dir(ours.name),
@@ -254,18 +231,18 @@ class _Merge:
         if ours.document.side_effects:
             self._end_all_but_one(base, ours, theirs)
         document = self._merge_settings(base, ours, theirs, owner)
-        taken: dict[str, _Table] = {}
+        taken: dict[str, SideTable] = {}
         for version in sorted(ours.folders() | theirs.folders()):
             side = self._standing(ours, theirs, self._later(base, ours, theirs, version), version)
             if side is not None:
                 taken[version] = side
-        if owner is not None and owner.tree(_ARTIFACTS):
-            taken[_ARTIFACTS] = owner
+        if owner is not None and owner.tree(SHARED):
+            taken[SHARED] = owner
         self._write(ours, name, document, taken)
         return name
 
     def _merge_settings(
-        self, base: _Table | None, ours: _Table, theirs: _Table, owner: _Table | None
+        self, base: SideTable | None, ours: SideTable, theirs: SideTable, owner: SideTable | None
     ) -> TableDocument:
         """Merge ``table.yaml`` field by field; what is fixed at the creation is the same."""
         description = self._field(
@@ -278,7 +255,9 @@ class _Merge:
         owning = "" if owner is None else owner.document.artifact_instance
         return replace(ours.document, description=description, artifact_instance=owning)
 
-    def _owner(self, base: _Table | None, ours: _Table, theirs: _Table) -> _Table | None:
+    def _owner(
+        self, base: SideTable | None, ours: SideTable, theirs: SideTable
+    ) -> SideTable | None:
         """Choose the side whose instance has the one artifact folder of the table."""
         before = "" if base is None else base.document.artifact_instance
         mine, yours = ours.document.artifact_instance, theirs.document.artifact_instance
@@ -287,16 +266,16 @@ class _Merge:
         elif mine == before:
             winner = theirs
         else:
-            times = (_made_at(ours, mine), _made_at(theirs, yours))
+            times = (made_at(ours, mine), made_at(theirs, yours))
             winner = ours if times[0] >= times[1] else theirs
             loser = mine if winner is theirs else yours
             if loser:
                 self._result.superseded.append(InstanceId(loser))
-        return winner if winner.document.artifact_instance or winner.tree(_ARTIFACTS) else None
+        return winner if winner.document.artifact_instance or winner.tree(SHARED) else None
 
     def _later(
-        self, base: _Table | None, ours: _Table, theirs: _Table, version: str
-    ) -> _Table | None:
+        self, base: SideTable | None, ours: SideTable, theirs: SideTable, version: str
+    ) -> SideTable | None:
         """Choose the side whose folder of a version is taken; None when it is deleted."""
         before = None if base is None else base.tree(version)
         mine, yours = ours.tree(version), theirs.tree(version)
@@ -306,11 +285,11 @@ class _Merge:
             return theirs if yours else None
         if mine is None or yours is None:
             return ours if mine else theirs
-        return ours if _moment(ours, version) >= _moment(theirs, version) else theirs
+        return ours if moment_of(ours, version) >= moment_of(theirs, version) else theirs
 
     def _standing(
-        self, ours: _Table, theirs: _Table, chosen: _Table | None, version: str
-    ) -> _Table | None:
+        self, ours: SideTable, theirs: SideTable, chosen: SideTable | None, version: str
+    ) -> SideTable | None:
         """Take the latest instance that neither side has deleted, where one of them did delete.
 
         It may stand on neither side: each shows one that the other has deleted, or the one that
@@ -329,10 +308,10 @@ class _Merge:
             if document is not None and document.id == found.instance_id:
                 return side
         snapshot = Snapshot(ours.side.repository, found.commit)
-        before = _Table(side=snapshot, name=found.table_name, document=ours.document)
+        before = SideTable(side=snapshot, name=found.table_name, document=ours.document)
         return before if before.tree(version) else chosen
 
-    def _end_all_but_one(self, base: _Table | None, ours: _Table, theirs: _Table) -> None:
+    def _end_all_but_one(self, base: SideTable | None, ours: SideTable, theirs: SideTable) -> None:
         """Leave one instance active where both sides have made some of a table with side effects.
 
         Each ended what there was before it, but knew nothing of the other.
@@ -351,15 +330,15 @@ class _Merge:
             )
 
     def _write(
-        self, ours: _Table, name: str, document: TableDocument, taken: Mapping[str, _Table]
+        self, ours: SideTable, name: str, document: TableDocument, taken: Mapping[str, SideTable]
     ) -> None:
         """Make the folder of a table what was decided."""
         self._removed.append(Remove(path=table_dir(ours.name)))
         self._result.edits.append(Put(path=table_document(name), data=document.encode()))
         for folder, side in taken.items():
-            self._result.edits.extend(_carried(side, folder, name))
+            self._result.edits.extend(carried(side, folder, name))
 
-    def _take(self, theirs: _Table, name: str) -> None:
+    def _take(self, theirs: SideTable, name: str) -> None:
         """Take over a table that is only there."""
         tree = theirs.whole()
         assert tree is not None
@@ -370,7 +349,7 @@ class _Merge:
     def _merge_files(self) -> None:
         """Merge everything outside of ``tables/`` as git does."""
         sides = [
-            {} if side is None else dict(_files(side))
+            {} if side is None else dict(files_of(side))
             for side in (self._base, self._ours, self._theirs)
         ]
         for path in sorted({*sides[1], *sides[2]}):
@@ -378,19 +357,19 @@ class _Merge:
             if theirs in (ours, base) or path == VAULT_DOCUMENT:
                 continue
             if ours == base:
-                self._result.edits.append(_edit(path, theirs))
+                self._result.edits.append(edit_of(path, theirs))
             else:
                 self._merge_file(path, base, ours, theirs)
 
     def _merge_file(
-        self, path: str, base: _File | None, ours: _File | None, theirs: _File | None
+        self, path: str, base: SideFile | None, ours: SideFile | None, theirs: SideFile | None
     ) -> None:
         """Merge one file that both sides changed; a choice counts where text does not merge."""
         if ours is None or theirs is None:
             here, there = ("deleted", "changed") if ours is None else ("changed", "deleted")
             problem = f"it was {here} here and {there} there"
         else:
-            merged = _merge_lines(self._ours, base, ours, theirs)
+            merged = merge_lines(self._ours, base, ours, theirs)
             if merged is not None:
                 self._result.edits.append(
                     Put(
@@ -405,7 +384,7 @@ class _Merge:
         if chosen is None:
             self._conflict(path, problem)
         elif chosen == "theirs":
-            self._result.edits.append(_edit(path, theirs))
+            self._result.edits.append(edit_of(path, theirs))
 
     def _conflict(
         self, path: str, problem: str, hint: str = "", *, may_resolve: bool = True
@@ -416,108 +395,10 @@ class _Merge:
         self._result.conflicts.append(Conflict(path=path, problem=problem, hint=hint))
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file outside of ``tables/``."""
-
-    id: str
-    mode: FileMode
-
-
-def _tables(side: Snapshot) -> dict[str, _Table]:
-    """Give the tables of a side by their ids."""
-    found = {}
-    for name in side.table_names():
-        document = side.table(name)
-        found[str(document.id)] = _Table(side=side, name=name, document=document)
-    return found
-
-
 def _gone(
-    ours: Mapping[str, _Table], theirs: Mapping[str, _Table], bases: Mapping[str, _Table]
-) -> Iterator[_Table]:
+    ours: Mapping[str, SideTable], theirs: Mapping[str, SideTable], bases: Mapping[str, SideTable]
+) -> Iterator[SideTable]:
     """Give the tables of ours that the other side has deleted."""
     for table_id, table in ours.items():
         if table_id in bases and table_id not in theirs:
             yield table
-
-
-def _made_at(table: _Table, instance_id: str) -> tuple[str, str]:
-    """Tell when an instance was made that stands on a side; ordered the same on both sides."""
-    for document in table.made().values():
-        if document.id == instance_id:
-            return document.materialized_at, instance_id
-    # A later one without artifacts stands there; the id says when it was begun.
-    begun = instance_id.split("_")[1:2]
-    return (timestamp(float(begun[0])) if begun and begun[0].isdigit() else ""), instance_id
-
-
-def _moment(table: _Table, version: str) -> tuple[str, str, str]:
-    """Tell when the instance of a version was made; no two different folders are equal."""
-    document = table.side.instance(table.name, version)
-    made = ("", "") if document is None else (document.materialized_at, document.id)
-    return (*made, table.tree(version) or "")
-
-
-def _carried(side: _Table, folder: str, name: str) -> Iterator[Edit]:
-    """Take a folder of a table from one side; its index builder is called as the table is."""
-    tree = side.tree(folder)
-    assert tree is not None
-    target = (
-        artifacts_dir(name, "", multiple=False)
-        if folder == _ARTIFACTS
-        else instance_dir(name, folder)
-    )
-    yield Graft(path=target, source=tree)
-    if folder == _ARTIFACTS or side.name == name:
-        return
-    index = side.side.blob(builder_path(side.name, folder, index_builder(side.name)))
-    if index is not None:
-        yield Remove(path=builder_path(name, folder, index_builder(side.name)))
-        yield Put(path=builder_path(name, folder, index_builder(name)), data=index)
-
-
-def _files(side: Snapshot) -> Iterator[tuple[str, _File]]:
-    """List the files of a side outside of ``tables/``."""
-    for entry in side.entries(""):
-        if entry.name == TABLES_DIR:
-            continue
-        if not entry.is_folder:
-            yield entry.name, _File(entry.id, _mode(entry.executable))
-            continue
-        for inner in side.files(entry.name):
-            yield f"{entry.name}/{inner.name}", _File(inner.id, _mode(inner.executable))
-
-
-def _mode(executable: bool) -> FileMode:
-    """Give the mode of a file."""
-    return FileMode.BLOB_EXECUTABLE if executable else FileMode.BLOB
-
-
-def _edit(path: str, file: _File | None) -> Edit:
-    """Make a file what it is on the other side."""
-    if file is None:
-        return Remove(path=path)
-    return Graft(
-        path=path, source=file.id, is_tree=False, executable=file.mode == FileMode.BLOB_EXECUTABLE
-    )
-
-
-def _merge_lines(side: Snapshot, base: _File | None, ours: _File, theirs: _File) -> _File | None:
-    """Merge the lines of one file as git does; None when they conflict, or are no lines.
-
-    ``merge_file_from_index`` would give text, and fail where a file is no UTF-8 (pygit2 1.21).
-    """
-    handle = side.repository.handle
-    trees = []
-    for file in (base, ours, theirs):
-        builder = handle.TreeBuilder()
-        if file is not None:
-            builder.insert("file", pygit2.Oid(hex=file.id), file.mode)
-        trees.append(builder.write())
-    ancestor, mine, yours = (str(tree) for tree in trees)
-    index = handle.merge_trees(ancestor, mine, yours)
-    if index.conflicts is not None:
-        return None
-    entry = index["file"]
-    return _File(str(entry.id), FileMode(entry.mode))
