@@ -80,13 +80,14 @@ def _foreign_time(kind: pa.DataType) -> tuple[str, dict[str, Any]] | None:
         return None
     if kind.tz is None:
         return "datetime", {"unit": kind.unit}
-    zone = _foreign_zone(kind.tz)
-    return ("zoned", {"unit": kind.unit, "zone": zone}) if zone else None
+    # Instants of a zone that nobody knows are the same in any other.
+    zone = _foreign_zone(kind.tz) or _foreign_zone("UTC")
+    return "zoned", {"unit": kind.unit, "zone": zone}
 
 
 def _foreign_zone(zone: str) -> dict[str, Any] | None:
     """Describe the zone of an Arrow type, ``+HH:MM`` or a key of the tz database."""
-    if found := re.fullmatch(r"([+-])(\d\d):(\d\d)", zone):
+    if found := re.fullmatch(r"([+-])([01]\d|2[0-3]):([0-5]\d)", zone):
         minutes = int(found[2]) * 60 + int(found[3])
         return {"$offset": [int(found[1] + "60000000") * minutes]}
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from tablevault.errors import TVTableError
 from tablevault.queries.read import FrameQuery, find_query_instance, frame_file
 from tablevault.vault import Vault
 
@@ -12,8 +13,21 @@ if TYPE_CHECKING:
 
 
 def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
-    """Open the Parquet file of an instance; its artifacts are the relative names."""
+    """Open the Parquet file of an instance; its artifacts are the relative names.
+
+    Raises
+    ------
+    TVTableError
+        It is no Parquet, or has two columns of one name.
+    """
     import pyarrow.dataset
 
-    instance = find_query_instance(vault, query)
-    return pyarrow.dataset.dataset(frame_file(vault, instance), format="parquet")
+    path = frame_file(vault, find_query_instance(vault, query))
+    try:
+        return pyarrow.dataset.dataset(path, format="parquet")
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TVTableError(
+            f'"{path}" cannot be opened as a dataset: {error}',
+            "It is damaged or not Parquet: get_dataframe() may tell more.",
+            path=str(path),
+        ) from error

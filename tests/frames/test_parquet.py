@@ -371,6 +371,14 @@ def test_a_foreign_file_is_read_to_nullable_dtypes(tmp_path: Path) -> None:
     assert read_frame(tmp_path / "f", rows=1)["Int32"].tolist() == [1]
 
 
+@pytest.mark.parametrize("zone", ["Evil/../../etc", "/etc/passwd", "nowhere", "+99:99"])
+def test_instants_of_a_zone_that_nobody_knows_are_told_in_utc(tmp_path: Path, zone: str) -> None:
+    pq.write_table(pa.table({"a": pa.array([1, None], pa.timestamp("us", zone))}), tmp_path / "f")
+    frame = read_frame(tmp_path / "f")
+    assert frame["a"][0] == pd.Timestamp("1970-01-01 00:00:00.000001Z")
+    assert frame.to_string()
+
+
 def test_the_dictionary_of_a_foreign_file_is_its_values(tmp_path: Path) -> None:
     pq.write_table(pa.table({"d": pa.array(["a", None]).dictionary_encode()}), tmp_path / "f")
     assert read_frame(tmp_path / "f")["d"].dtype == "string"

@@ -13,6 +13,7 @@ from rich.tree import Tree
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError, TVTableError
+from tablevault.queries import dataset
 from tests.looking import git, state_of
 
 COLUMN = "builder_type: ColumnBuilder\n"
@@ -178,3 +179,12 @@ def test_a_copy_made_with_cp_is_a_vault(
     again.create_table("more")
     assert again.get_dataframe("papers")[0].shape == (1, 2)
     assert git(copy, "status", "--porcelain") == ""
+
+
+def test_what_is_no_parquet_is_no_dataset(
+    papers: TableVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "f").write_bytes(b"PAR1 of somebody else PAR1")
+    monkeypatch.setattr(dataset, "frame_file", lambda *_: tmp_path / "f")
+    with pytest.raises(TVTableError, match="cannot be opened as a dataset"):
+        papers.get_dataset("papers")
