@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from decimal import Decimal
 
 import pandas as pd
 import pyarrow as pa
@@ -29,6 +30,12 @@ def positions(values, condition):
 
 TIMES = ["2023-01-01", "2023-01-01T12:00", None, "2023-02-01"]
 NAIVE = pd.Series(pd.to_datetime(TIMES, format="ISO8601"))
+DECIMALS = pd.Series([Decimal("1.10"), Decimal(10), None, Decimal("2.5")], dtype=object)
+SIZES = pd.Categorical(
+    ["large", "small", "medium", None, "small"],
+    categories=["small", "medium", "large"],
+    ordered=True,
+)
 ZONED = NAIVE.dt.tz_localize("Europe/Paris")
 
 
@@ -67,6 +74,19 @@ ZONED = NAIVE.dt.tz_localize("Europe/Paris")
         (pd.array([1, None], dtype=pd.ArrowDtype(pa.int64())), "1", [0]),
         (pd.array(["a", None], dtype=pd.ArrowDtype(pa.string())), "a", [0]),
         (pd.Series([dt.date(2023, 1, 1), None], dtype=object), "2023-01-01", [0]),
+        (DECIMALS, "1.1", [0]),
+        (DECIMALS, "'1.100'", [0]),
+        (DECIMALS, "2:11", [1, 3]),
+        (DECIMALS, "-inf:inf", [0, 1, 3]),
+        (DECIMALS, "nan", []),
+        (DECIMALS.astype(pd.ArrowDtype(pa.decimal128(5, 2))), "1.1", [0]),
+        (DECIMALS.astype(pd.ArrowDtype(pa.decimal128(5, 2))), "2:11", [1, 3]),
+        (SIZES, "small", [1, 4]),
+        (SIZES, "small:large", [1, 2, 4]),
+        (SIZES, "medium:large", [2]),
+        (SIZES, "huge", []),
+        (SIZES, "small:huge", []),
+        (pd.Categorical([10, None, 9], categories=[10, 9], ordered=True), "9:10", [2]),
     ],
 )
 def test_values_are_compared_as_the_dtype_says(values, condition, expected):

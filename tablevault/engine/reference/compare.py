@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import decimal
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
     """Make the cells of `series` comparable by the kind of its dtype.
 
     Numbers compare as numbers, truth values as such, times as times; categories compare as what
-    they hold, and everything else as text.
+    they hold, texts among them in their order where they have one, and everything else as text.
 
     Parameters
     ----------
@@ -50,6 +51,10 @@ def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
         held = pd.Series(dtype.categories)
         kinds = comparable(held, held.tolist())
         codes = series.cat.codes.tolist()
+        if dtype.ordered and kinds.kind == "text":
+            ranks = {cell: rank for rank, cell in enumerate(kinds.cells)}
+            places = [code if code >= 0 else None for code in codes]
+            return Comparable(places, lambda value: ranks.get(str(value)), kinds.kind)
         found = [kinds.cells[code] if code >= 0 else None for code in codes]
         return Comparable(found, kinds.convert, kinds.kind, kinds.same)
     kind, convert = _conversion(series)
@@ -72,8 +77,8 @@ def _conversion(series: pd.Series) -> tuple[str, Callable[[object], Cell]]:
     dtype, types = series.dtype, pd.api.types
     if types.is_bool_dtype(dtype):
         return "true or false", _truth
-    if types.is_numeric_dtype(dtype):
-        return "a number", _number
+    if (is_decimal := _holds_decimals(series)) or types.is_numeric_dtype(dtype):
+        return "a number", _decimal if is_decimal else _number
     if types.is_datetime64_any_dtype(dtype):
         zone = getattr(dtype, "tz", None)
         return "a time in ISO 8601", lambda value: _time(value, zone)
@@ -99,18 +104,36 @@ def _truth(value: object) -> bool:
     return _TRUTH[text]
 
 
-def _number(value: object) -> int | float | None:
+def _number(value: object) -> int | float | decimal.Decimal | None:
     """Read a number, an exact one where it has no fraction; None for what no number equals."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text):
             raise ValueError(text)
-        number: int | float = int(text) if text.lstrip("+-").isdigit() else float(text)
-    elif isinstance(value, bool | int | float | np.number | np.bool_):
+        number: int | float | decimal.Decimal = (
+            int(text) if text.lstrip("+-").isdigit() else float(text)
+        )
+    elif isinstance(value, bool | int | float | decimal.Decimal | np.number | np.bool_):
         number = value.item() if isinstance(value, np.generic) else value
     else:
         raise TypeError(value)
     return None if number != number else number  # noqa: PLR0124 - NaN is what differs from itself
+
+
+def _holds_decimals(series: pd.Series) -> bool:
+    """Tell whether a column holds exact decimals, which equal no float of the same digits."""
+    dtype = series.dtype
+    if isinstance(dtype, pd.ArrowDtype):
+        return dtype.type is decimal.Decimal
+    return dtype.kind == "O" and pd.api.types.infer_dtype(series, skipna=True) == "decimal"
+
+
+def _decimal(value: object) -> decimal.Decimal | None:
+    """Read a number exactly; a float is the decimal that it is written as."""
+    number = _number(value)
+    if number is None or isinstance(number, decimal.Decimal):
+        return number
+    return decimal.Decimal(value.strip() if isinstance(value, str) else repr(number))
 
 
 def _time(value: object, zone: Any) -> pd.Timestamp:  # noqa: ANN401 - what pandas has as a zone
