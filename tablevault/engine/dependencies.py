@@ -11,6 +11,7 @@ from tablevault.engine.reference import Reference, parse_template
 from tablevault.engine.reference.view import INDEX
 from tablevault.errors import TableReferenceError
 
+_KEYS = {"table", "columns", "version"}
 _ALL_COLUMNS = re.compile(r"\s*\.\s*\*\s*$")
 _ALLOWED = "text such as orders, orders.amount, orders.{id,amount}, orders.* or orders(base).amount"
 
@@ -90,6 +91,8 @@ def _entry(entry: object, place: Place) -> Dependency:
 
 def _mapping(entry: Mapping[object, object], place: Place) -> Dependency:
     """Read an entry of the form ``{table: ..., columns: [...], version: ...}``."""
+    for key in entry.keys() - _KEYS:
+        raise place.wrong({key: entry[key]}, "a mapping of table, columns and version")
     table, version = entry.get("table"), entry.get("version")
     if not isinstance(table, str) or not table:
         raise place.at(".table").wrong(table, "the name of a table")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tablevault.errors import TVBuilderError
 
 _FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_WORDS = {None: "null", True: "true", False: "false"}
 _SHOWN = 60
 
 
@@ -25,7 +26,9 @@ class Place:
 
     def wrong(self, value: object, allowed: str) -> TVBuilderError:
         """Make the error that says that `value` stands where only `allowed` may."""
-        shown = reprlib.repr(value)  # bounded: a few aliases can stand for billions of values
+        # As YAML spells it; bounded: a few aliases can stand for billions of values.
+        shown = _WORDS.get(value) if value is None or isinstance(value, bool) else None
+        shown = shown or reprlib.repr(value)
         if len(shown) > _SHOWN:
             shown = shown[: _SHOWN - 3] + "..."
         return TVBuilderError(

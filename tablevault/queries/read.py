@@ -227,13 +227,20 @@ class VaultInputs:
             raise TableReferenceError(error.message, error.hint, **error.facts) from error
         if found is None:
             version = f' of version "{selector}"' if selector else ""
+            known = self._versions(table) if selector else ""
             raise TableReferenceError(
                 f'Table "{table}" has no instance{version} to read.',
-                "Materialise one first.",
+                f"It has: {known}." if known else "Materialise one first.",
                 table=table,
             )
         self._instances[found.instance_id] = found
         return Source(table=table, instance_id=found.instance_id)
+
+    def _versions(self, table: str) -> str:
+        """Name the versions that can be read, for an error text."""
+        document = self.snapshot.table(table)
+        made = self.vault.journal.index.instances(document.id)
+        return ", ".join(f'"{name}"' for name in sorted({each.version for each in made}))
 
     def _latest(self, table: str, selector: str) -> IndexedInstance | None:
         """Prefer the latest successful instance, else take a partial one."""

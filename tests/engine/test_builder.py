@@ -101,6 +101,7 @@ def test_a_required_field_that_is_missing_is_named(field, state):
         ("dependencies", "['a b']", "dependencies[0]"),
         ("dependencies", "['people[id::1]']", "dependencies[0]"),
         ("dependencies", "[{columns: [a]}]", "dependencies[0].table"),
+        ("dependencies", "[{table: p, cols: [a]}]", "dependencies[0]"),
         ("dependencies", "[{table: p, version: [1]}]", "dependencies[0].version"),
         ("dependencies", "[{table: p, columns: {a: 1}}]", "dependencies[0].columns"),
     ],
@@ -111,6 +112,12 @@ def test_a_wrong_value_is_named_with_its_path(field, written, path):
     assert caught.value.builder == "b"
     assert caught.value.field == path
     assert f'Builder "b": field {path} is ' in str(caught.value)
+
+
+@pytest.mark.parametrize("written", ["null", "true"])
+def test_a_wrong_value_is_spelled_as_yaml_does(written):
+    with pytest.raises(TVBuilderError, match=rf"dependencies\[0\] is {written}\."):
+        parse(dependencies=f"[{written}]")
 
 
 @pytest.mark.parametrize(
