@@ -57,9 +57,14 @@ class FrameColumns:
             for name, kind in zip(self.names, self._types, strict=True)
         }
 
+    @cached_property
+    def _kinds(self) -> Mapping[str, str]:
+        """Name of the Arrow type of each column; to look for a name takes long where many are."""
+        return dict(zip(self.names, map(str, self._types), strict=True))
+
     def rule(self, name: str) -> tuple[str, object, object]:
         """Give Arrow type and facts, which say what stored cells mean, and the categories."""
-        kind = str(self._types[self.names.index(name)])
+        kind = self._kinds[name]
         facts = dict(self._facts[name]) if self._facts is not None else {}
         words = facts.pop("words", None)
         return kind, facts, words

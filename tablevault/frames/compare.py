@@ -116,7 +116,7 @@ def compare_frames(old: FrameColumns, new: FrameColumns, key: Sequence[str] = ()
     key : sequence of str, optional
         Columns whose values are unique.
     """
-    both = [name for name in new.names if name in old.names]
+    both = _shared(new, old)
     kept = [name for name in both if old.dtypes[name] == new.dtypes[name]]
     pairs = _pairs_by_key(old, new, key) if key and set(key) <= set(kept) else None
     used = tuple(key) if pairs is not None else ()
@@ -145,12 +145,12 @@ def compare_frames(old: FrameColumns, new: FrameColumns, key: Sequence[str] = ()
         old=old,
         new=new,
         key=used,
-        columns_added={name: new.dtypes[name] for name in new.names if name not in both},
-        columns_removed={name: old.dtypes[name] for name in old.names if name not in both},
+        columns_added={name: kind for name, kind in new.dtypes.items() if name not in old.dtypes},
+        columns_removed={name: kind for name, kind in old.dtypes.items() if name not in new.dtypes},
         columns_changed=dict(_changed_columns(old, new, both)),
         added_rows=_others(after, new.rows),
         removed_rows=_others(before, old.rows),
-        is_reordered=bool((np.diff(ordered) < 0).any()) or _moved_columns(old, new, both),
+        is_reordered=bool((np.diff(ordered) < 0).any()) or both != _shared(old, new),
         cells=cells,
     )
 
@@ -288,11 +288,9 @@ def _changed_columns(
             yield name, (dtypes[0], f"{dtypes[1]}, other categories")
 
 
-def _moved_columns(old: FrameColumns, new: FrameColumns, both: Sequence[str]) -> bool:
-    """Tell whether columns that are in both stand in another order."""
-    return [name for name in old.names if name in both] != [
-        name for name in new.names if name in both
-    ]
+def _shared(one: FrameColumns, other: FrameColumns) -> list[str]:
+    """Name the columns that are in both, in the order of one of them."""
+    return [name for name in one.names if name in other.dtypes]
 
 
 def _first(before: Codes, after: Codes, most: int | None) -> tuple[Codes, Codes]:
