@@ -55,10 +55,8 @@ def follow(vault: Vault, _: Sequence[str]) -> int:
 def post_merge(vault: Vault, arguments: Sequence[str]) -> int:
     """Finish what git's own merge leaves to do, and follow."""
     from tablevault.operations.vaults import open_vault
-    from tablevault.remotes.completion import complete_merge
 
-    open_vault(vault)
-    if vault.journal.repository.head_is_main() and complete_merge(vault):
+    if open_vault(vault):
         _say("instances that both sides made are whole again: a commit was added to the merge")
     return follow(vault, arguments)
 

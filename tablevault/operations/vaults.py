@@ -11,17 +11,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TVArgumentError, TVLockError
+from tablevault.errors import TableVaultError, TVArgumentError, TVLockError
 from tablevault.history.commits import Signing
 from tablevault.history.documents import VaultDocument, timestamp
 from tablevault.history.layout import configure, init_repository, refuse_partial
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.recovery import recover
+from tablevault.journal.unfinished import may_be_unfinished
 from tablevault.progress import Progress, Silent
 from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault, remove_tree
 
 if TYPE_CHECKING:
     from tablevault.vault import Bring
+
+_log = logging.getLogger("tablevault")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,8 +120,13 @@ def create_vault(vault: Vault, description: str) -> None:
     recover(vault.journal)
 
 
-def open_vault(vault: Vault) -> None:
+def open_vault(vault: Vault) -> str:
     """Check that the folder is a vault, set up what a plain clone lacks, finish what died.
+
+    Returns
+    -------
+    str
+        The process that finished a merge by git, "" when none was left unfinished.
 
     Raises
     ------
@@ -134,6 +142,15 @@ def open_vault(vault: Vault) -> None:
     vault.snapshot().vault()
     configure(vault.path)
     recover(vault.journal)
+    if not may_be_unfinished(vault.journal):
+        return ""
+    from tablevault.journal.merges import complete_merge
+
+    try:
+        return complete_merge(vault.journal, vault.actor(""))
+    except TableVaultError as error:
+        _log.warning("A merge by git is finished when the vault is next opened: %s", error)
+        return ""
 
 
 def delete_vault(where: str | os.PathLike[str]) -> None:

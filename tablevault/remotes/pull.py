@@ -11,6 +11,7 @@ from tablevault.history.remotes import read_settings
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.strangers import new_commits, refuse_hostile
 from tablevault.history.tags import tag_moves
+from tablevault.journal.merges import complete_merge
 from tablevault.names import MAIN, CommitId
 from tablevault.remotes.fetch import bring_all
 from tablevault.remotes.joint import Joint
@@ -51,6 +52,8 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
     process_id, joint = "", Joint(vault, remote, theirs, choices)
     if not repository.is_ancestor(theirs, ours):
         process_id = joint.publish()
+        # A merge that was made at a host knows nothing of instances.
+        complete_merge(vault.journal, vault.actor(""))
     lay_tags(vault)
     objects = bring_all(vault, remote, [repository.main()]) if data == "all" else NO_TRANSFER
     return PullReport(

@@ -3,49 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import timestamp
 from tablevault.history.joining import Joined, folders_in, in_tree, join, tree_of
 from tablevault.history.message import Message, trailers
 from tablevault.history.renaming import renamed_branch
+from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Remove
+from tablevault.journal.beginning import Actor
+from tablevault.journal.journal import Journal
+from tablevault.journal.locks import pull_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
-from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef, temp_of_ref
-from tablevault.vault import Vault
+from tablevault.journal.unfinished import astray, close_merge, is_by_git, is_open_merge
+from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef
 
 _OURS = (TABLES_DIR, VAULT_DOCUMENT)
 
 
-def complete_merge(vault: Vault) -> str:
+def complete_merge(journal: Journal, actor: Actor) -> str:
     """Make of ``main``, whose tip is a merge by git, what :func:`pull` would have made of it.
 
     Git merges file by file: where both sides have a new instance of a version, a file that only
     one of them changed comes from there, whichever is the later. A commit on top of the merge puts
     that right. A folder that somebody settled by hand is left alone.
 
+    The hook `post-merge` does it. Where it did not run to its end, or the merge was made where no
+    hook is, as at a host, whoever opens the vault or pulls does it.
+
     Returns
     -------
     str
         The process that did it, "" when there was nothing to do.
+
+    Raises
+    ------
+    TVLockError
+        A pull runs for an unusually long time.
     """
-    repository = vault.journal.repository
+    repository = journal.repository
     tip = repository.main()
-    edits, ended = _edits(vault, tip)
-    if not edits and not ended and not _moved(vault, Snapshot(repository, tip)):
+    is_open = is_open_merge(journal, tip)
+    edits, ended = _edits(repository, tip) if is_open else ([], ())
+    if not edits and not ended and not _moved(repository, Snapshot(repository, tip)):
+        if is_open:
+            close_merge(journal, tip)
         return ""
 
     def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        return ()
+        return (pull_hold(),)
 
     request = Request(operation="merge", arguments={"commit": tip})
-    with running(vault.journal, request, vault.actor(""), setup) as operation:
+    # It is part of what whoever merged has done.
+    merger = replace(actor, author=repository.commit(tip).author) if is_open else actor
+    with running(journal, request, merger, setup) as operation:
 
         def plan(snapshot: Snapshot, at: float) -> Change:
             record = operation.record
-            edits, ended = _edits(vault, repository.main())
+            edits, ended = _edits(repository, snapshot.commit)
             pairs = [
                 ("Operation", record.request.operation),
                 ("Process", record.process_id),
@@ -56,23 +74,21 @@ def complete_merge(vault: Vault) -> str:
             return Change(
                 message=Message(subject=subject, trailers=trailers(pairs)),
                 main=tuple(edits) if edits or ended else None,
-                branches=_renamed(vault, operation, snapshot),
+                branches=_renamed(repository, operation, snapshot),
             )
 
         operation.publish(plan)
     return operation.process_id
 
 
-def _edits(vault: Vault, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
+def _edits(repository: Repository, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
     """Give what differs from the merge as a vault does it, and the instances that it ends."""
-    repository = vault.journal.repository
-    commit = repository.commit(tip)
-    if len(commit.parents) != 2 or commit.message.first("Vault-Operation"):  # noqa: PLR2004 - of a merge
+    if not is_by_git(repository, tip):
         return [], ()
-    joined = join(repository, *commit.parents)
+    joined = join(repository, *repository.commit(tip).parents)
     is_tree = tree_of(repository, tip)
     edits: list[Edit] = []
-    for path in _paths(vault, joined, is_tree):
+    for path in _paths(repository, joined, is_tree):
         wanted, found = (in_tree(repository, tree, path) for tree in (joined.tree, is_tree))
         if wanted is None and found is not None:
             edits.append(Remove(path=path))
@@ -81,9 +97,8 @@ def _edits(vault: Vault, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
     return edits, joined.merged.superseded
 
 
-def _paths(vault: Vault, joined: Joined, tree: str) -> list[str]:
+def _paths(repository: Repository, joined: Joined, tree: str) -> list[str]:
     """List the folders of tables, and ``vault.yaml``, but for what was in conflict."""
-    repository = vault.journal.repository
     names = folders_in(repository, joined.tree) | folders_in(repository, tree)
     paths = [*sorted(names), VAULT_DOCUMENT]
     settled = {conflict.path for conflict in joined.conflicts_in(_OURS)}
@@ -94,26 +109,26 @@ def _paths(vault: Vault, joined: Joined, tree: str) -> list[str]:
     ]
 
 
-def _moved(vault: Vault, main: Snapshot) -> dict[TempRef, str]:
+def _moved(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
     """Give the temporary instances whose table has another name on ``main``, with that."""
-    repository = vault.journal.repository
+    drafts = astray(repository, main.commit)
+    if not drafts:
+        return {}
     names = {main.table(name).id: name for name in main.table_names()}
     found = {}
-    for ref, tip in repository.temp_refs().items():
-        temp = temp_of_ref(ref)
-        if temp is None or main.has_table(temp.table):
-            continue
+    for tip, temp in drafts.items():
         drafted = Snapshot(repository, tip)
         if drafted.has_table(temp.table) and drafted.table(temp.table).id in names:
             found[temp] = names[drafted.table(temp.table).id]
     return found
 
 
-def _renamed(vault: Vault, operation: Operation, main: Snapshot) -> tuple[BranchChange, ...]:
+def _renamed(
+    repository: Repository, operation: Operation, main: Snapshot
+) -> tuple[BranchChange, ...]:
     """Carry them over."""
-    repository = vault.journal.repository
     changes = []
-    for temp, name in _moved(vault, main).items():
+    for temp, name in _moved(repository, main).items():
         draft = operation.drafted(temp)
         changes.append(renamed_branch(repository, temp, draft.tip, draft.commit, name))
     return tuple(changes)
