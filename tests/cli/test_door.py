@@ -301,3 +301,13 @@ class TestCompletion:
             env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
         )
         assert done.stdout == "apples\n", done.stderr
+
+
+def test_no_file_in_a_vault_poses_as_a_module(vault, apart, tmp_path):
+    for name in ("argparse", "difflib", "json", "pathlib", "rich", "tablevault_", "yaml"):
+        for folder in (tmp_path / "v", tmp_path / "v/code"):
+            text = f"open({str(tmp_path / 'ran')!r}, 'w')\n"
+            (folder / f"{name}.py").write_text(text, "utf-8")
+    done = apart("log", cwd=tmp_path / "v")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert not (tmp_path / "ran").exists()
