@@ -138,3 +138,11 @@ def _caret(text: str, start: int, end: int) -> list[str]:
     line = text[first : last if last >= 0 else len(text)]
     width = max(1, min(end, first + len(line)) - start)
     return [f"    {line}", "    " + " " * (start - first) + "^" + "~" * (width - 1)]
+
+
+def said(error: BaseException) -> str:
+    """Give the text of an exception; one that a user has written may fail to give any."""
+    try:
+        return str(error)
+    except Exception:  # noqa: BLE001 - whatever it is, it must not hide the exception itself
+        return "it gives no text"

@@ -188,7 +188,8 @@ def _document(name: str, text: str) -> dict[object, object]:
     except _YAML_ERRORS as error:
         raise TVBuilderError(
             f'Builder "{name}" is no valid YAML: {_reason(error)}.',
-            "Put text with special characters in quotes.",
+            "Put text with special characters in quotes"
+            + (', as a reference within {} or []: {x: "<<t.c[index]>>"}.' if "<<" in text else "."),
             builder=name,
         ) from error
     if not isinstance(document, dict):

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from tablevault.errors import TVFileError
+from tablevault.errors import TVFileError, said
 
 Function = Callable[..., Any]
 
@@ -88,12 +88,12 @@ class Code:
 
     def _describe(self, error: BaseException) -> str:
         """Tell why a module failed, with the line in a module of the vault where it did."""
-        said = f"{type(error).__name__}: {error}"
+        text = f"{type(error).__name__}: {said(error)}"
         if isinstance(error, SyntaxError):
-            return f"{said.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
+            return f"{text.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
         known = set(self._paths.values())
         frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in known]
-        return f"{said} in {frames[-1].filename}, line {frames[-1].lineno}" if frames else said
+        return f"{text} in {frames[-1].filename}, line {frames[-1].lineno}" if frames else text
 
 
 class _Modules:
@@ -193,7 +193,9 @@ def _function(namespace: Mapping[str, Any], function: str, module: str) -> Funct
     """Find a function among the names of a module."""
     found = namespace.get(function)
     if function not in namespace or not callable(found):
-        state = f"is a {type(found).__name__}" if function in namespace else "is not there"
+        state = (
+            f"is {type(found).__name__}, no function" if function in namespace else "is not there"
+        )
         callables = [name for name, value in namespace.items() if callable(value)]
         raise TVFileError(
             f'Function "{function}" of code module "{module}" {state}.',

@@ -54,13 +54,13 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
     if returned.shape[1] != len(columns):
         raise wrong(
             job,
-            f"returned {returned.shape[1]} columns ({_listed(returned.columns)})",
+            f"returned {_counted(returned.shape[1], 'column')} ({_listed(returned.columns)})",
             f"changed_columns names {len(columns)}: {_listed(columns)}.",
         )
     if rows is not None and len(returned) != rows:
         raise wrong(
             job,
-            f"returned {len(returned)} rows",
+            f"returned {_counted(len(returned), 'row')}",
             f"The table has {rows}; a column builder returns one row for each, in order.",
         )
     found = [series for _, series in returned.items()]  # noqa: PERF102 - no dict, but a frame
@@ -127,11 +127,15 @@ def items_of(returned: object, job: Job, rows: int | None) -> Iterator[Any]:
     count = 0
     for item in returned:
         if rows is not None and count == rows:
-            raise wrong(job, f"yields more than {rows} items", "The table has no more rows.")
+            raise wrong(
+                job, f"yields more than {_counted(rows, 'item')}", "The table has no more rows."
+            )
         yield item
         count += 1
     if rows is not None and count < rows:
-        raise wrong(job, f"yields only {count} items", f"The table has {rows} rows.")
+        raise wrong(
+            job, f"yields only {_counted(count, 'item')}", f"The table has {_counted(rows, 'row')}."
+        )
 
 
 def row_columns(rows: Sequence[tuple[Any, ...]], job: Job) -> dict[str, pd.Series]:
@@ -213,11 +217,20 @@ def show(value: object) -> str:
     """Show a value in an error text: what it is, and how it begins."""
     if value is None:
         return "None"
-    text = (
-        f"{value.shape[0]} x {value.shape[1]}" if isinstance(value, pd.DataFrame) else repr(value)
-    )
-    text = " ".join(text.split())
+    if isinstance(value, np.generic):
+        value = value.item()
+    try:
+        text = " ".join(_shape(value).split())
+    except Exception:  # noqa: BLE001 - a class of the user may fail at that, too
+        return f"an object that cannot be shown ({type(value).__name__})"
     return f"{text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''} ({type(value).__name__})"
+
+
+def _shape(value: object) -> str:
+    """Spell a value; of a dataframe its shape."""
+    if isinstance(value, pd.DataFrame):
+        return f"{value.shape[0]} x {value.shape[1]}"
+    return repr(value)
 
 
 def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
@@ -238,7 +251,7 @@ def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
     if len(values) != len(columns):
         raise wrong(
             job,
-            f"returned {len(values)} values in row {row}: {show(value)}",
+            f"returned {_counted(len(values), 'value')} in row {row}: {show(value)}",
             f"changed_columns names {len(columns)}: {_listed(columns)}.",
             row=row,
         )
@@ -253,6 +266,11 @@ def _holds_objects(job: Job, column: str) -> bool:
 def _listed(names: Iterable[object]) -> str:
     """List names for an error text."""
     return ", ".join(f'"{name}"' for name in names)
+
+
+def _counted(number: int, what: str) -> str:
+    """Write a number with its noun."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _rows(rows: Sequence[int]) -> str:

@@ -6,6 +6,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import CoroutineType
 from typing import Any
 
 import pandas as pd
@@ -161,6 +162,13 @@ class Step:
             self._calls += 1
             self._progress.count("calls")
         value = self._function(**keywords)
+        if isinstance(value, CoroutineType):
+            value.close()
+            raise results.wrong(
+                self._job,
+                "is async, and returned a coroutine",
+                "Make it a plain function, which may call asyncio.run.",
+            )
         self._refuse_copy()
         return value
 

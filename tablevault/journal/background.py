@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault import errors
-from tablevault.errors import TableVaultError, TVProcessError
+from tablevault.errors import TableVaultError, TVProcessError, said
 from tablevault.journal.journal import Journal
 from tablevault.journal.record import Json, Record
 from tablevault.journal.recovery import roll_back, roll_forward
@@ -112,10 +112,10 @@ class Handed:
 
     def failed(self, error: BaseException) -> None:
         """Say what went wrong, unless it was said already that all was well."""
-        said: dict[str, Json] = {"error": type(error).__name__, "message": str(error)}
+        answer: dict[str, Json] = {"error": type(error).__name__, "message": said(error)}
         if isinstance(error, TableVaultError):
-            said |= {"message": error.message, "hint": error.hint, "facts": dict(error.facts)}
-        self._say(said)
+            answer |= {"message": error.message, "hint": error.hint, "facts": dict(error.facts)}
+        self._say(answer)
 
     def _say(self, said: Mapping[str, Json]) -> None:
         """Answer; nobody listens any more after the first time, or when the caller has ended."""

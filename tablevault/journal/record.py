@@ -20,6 +20,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
+from tablevault.errors import said
 from tablevault.history.repository import RefMove
 from tablevault.names import CommitId, ObjectId, ProcessId
 
@@ -118,7 +119,7 @@ class Record:
 
     def failed(self, error: BaseException, at: float) -> Record:
         """Give the record with the error that ended or paused it."""
-        return replace(self, error=(type(error).__name__, str(error)), updated_at=at)
+        return replace(self, error=(type(error).__name__, said(error)), updated_at=at)
 
 
 def decode_record(data: bytes) -> Record:

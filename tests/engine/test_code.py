@@ -111,7 +111,7 @@ def test_a_traceback_shows_the_line():
         ({"metrics": ""}, "metric", "f", 'Did you mean "metrics"?'),
         ({}, "m", "f", "create_code_module"),
         ({"m": "def score():\n    pass"}, "m", "scor", 'Did you mean "score"?'),
-        ({"m": "f = 1"}, "m", "f", "is a int"),
+        ({"m": "f = 1"}, "m", "f", "is int, no function"),
         ({"m": "x = 1\ndef f(:\n"}, "m", "f", "SyntaxError: invalid syntax in code/m.py, line 2"),
         (
             {"m": "x = 1\n\nimport nowhere_at_all"},

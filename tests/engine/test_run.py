@@ -89,7 +89,7 @@ def test_frame_columns_go_by_position_when_they_do_not(fill):
 
 @pytest.mark.parametrize("number", [0, 1, 2, 5])
 def test_a_column_builder_returns_a_row_for_each_row(fill, number):
-    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} rows.*has 3'):
+    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} rows?.*has 3'):
         fill(lambda: pd.DataFrame({"o": range(number)}))
 
 
@@ -103,7 +103,7 @@ def test_rows_go_by_position_whatever_the_index_says(fill, labels):
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_a_frame_has_as_many_columns_as_declared(fill, number):
     returned = pd.DataFrame({f"c{n}": [1, 2, 3] for n in range(number)})
-    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} columns'):
+    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} columns?'):
         fill(lambda: returned, "[p, q]")
 
 
@@ -111,6 +111,29 @@ def test_a_frame_has_as_many_columns_as_declared(fill, number):
 def test_a_dataframe_function_returns_a_dataframe(fill, value):
     with pytest.raises(TVBuilderError, match=r'"o".*"f" returned .*DataFrame'):
         fill(lambda: value)
+
+
+def test_a_number_of_rows_is_told_as_people_do(fill):
+    with pytest.raises(TVBuilderError, match=r"returned 1 row\."):
+        fill(lambda: pd.DataFrame({"o": [1]}))
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
+def test_an_async_function_is_told_of_and_leaves_nothing_unawaited(fill, return_type):
+    async def call():
+        return 1
+
+    with pytest.raises(TVBuilderError, match=r'"f" is async.*asyncio\.run'):
+        fill(call, return_type=return_type)
+
+
+def test_a_value_that_cannot_even_be_shown_is_refused(fill):
+    class Silent:
+        def __repr__(self):
+            raise OwnError("no")
+
+    with pytest.raises(TVBuilderError, match=r"cannot be shown \(Silent\)"):
+        fill(Silent)
 
 
 # -- row-wise ---------------------------------------------------------------------------------
@@ -124,7 +147,7 @@ def test_several_columns_need_a_list_of_values(fill, value):
 
 @pytest.mark.parametrize("value", [[1], [1, 2, 3], (), np.array([1, 2, 3])])
 def test_a_row_has_as_many_values_as_declared(fill, value):
-    with pytest.raises(TVBuilderError, match=rf'"o".*returned {len(value)} values in row 0'):
+    with pytest.raises(TVBuilderError, match=rf'"o".*returned {len(value)} values? in row 0'):
         fill(lambda: value, "[p, q]", return_type="row-wise")
 
 
@@ -267,6 +290,8 @@ def test_duplicate_keys_are_refused_with_rows_and_key(make):
         make(lambda: frame, primary_key="[k]")
     with pytest.raises(TVTableError, match=r'"k", "n".*rows 0, 2\.'):
         make(lambda: frame, primary_key="[k, n]")
+    with pytest.raises(TVTableError, match=r'"n"\) has the value 1 \(int\)'):
+        make(lambda: frame, primary_key="[n]")
 
 
 def test_a_null_key_is_refused_with_its_row(make):
@@ -360,7 +385,7 @@ def test_columns_from_references_must_not_clash(execute):
     [
         ("n_threads", "<<cfg.value[key::model]>>", "n_threads is 'gpt'"),
         ("changed_columns", "<<people.name>>", "changed_columns is"),
-        ("return_type", "<<cfg.value[key::none]>>", "return_type is None"),
+        ("return_type", "<<cfg.value[key::none]>>", "return_type is null"),
     ],
 )
 def test_what_a_reference_gives_is_checked_like_what_is_written(execute, field, value, named):

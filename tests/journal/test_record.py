@@ -90,6 +90,14 @@ def test_a_record_that_lacks_a_fact_is_an_error(key):
         decode_record(json.dumps(fields).encode())
 
 
+def test_a_failure_that_gives_no_text_is_noted_all_the_same():
+    class SilentError(Exception):
+        def __str__(self):
+            raise RuntimeError("no")
+
+    assert sample().failed(SilentError(), 1.0).error == ("SilentError", "it gives no text")
+
+
 def test_a_failure_is_noted_beside_everything_else():
     failed = sample().failed(KeyError("x"), 9.0)
     assert failed.error == ("KeyError", "'x'")
