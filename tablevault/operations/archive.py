@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.layout import configure, reset_config
+from tablevault.history.tree import is_plain_path
 from tablevault.vault import absolute, is_vault, refuse_unless_vault, remove_tree
 
 _TAKEN = frozenset(
@@ -182,7 +183,9 @@ def _refuse_strange(source: Path, member: tarfile.TarInfo) -> None:
     path = PurePosixPath(member.name)
     is_plain = member.isfile() or member.isdir() or member.islnk()
     is_folder = member.isdir() and path.parts[-2:] == (".git", "config")
-    if not is_plain or path.is_absolute() or ".." in path.parts or is_folder:
+    # Some file systems take ".GIT" for ".git".
+    is_inside = all(part == ".git" or is_plain_path(part) for part in path.parts)
+    if not is_plain or path.is_absolute() or not is_inside or is_folder:
         raise TVArgumentError(
             f'"{source}" holds "{member.name}", which is no plain file below the vault.',
             "Do not trust this archive.",
@@ -202,7 +205,7 @@ def _is_trusted(parts: Sequence[str]) -> bool:
         return False  # left by who died, and whose note of it does not come along
     for length in range(1, len(below) + 1):
         if below[:length] in _TAKEN:
-            return below[: len(_NOT_TAKEN)] != _NOT_TAKEN
+            return tuple(map(str.lower, below[:2])) != _NOT_TAKEN
     # A folder on the way to one that is taken.
     return any(path[: len(below)] == below for path in _TAKEN)
 

@@ -125,6 +125,9 @@ def member(name: str, kind: bytes = tarfile.REGTYPE, target: str = "") -> tarfil
         member("vault/pipe", tarfile.FIFOTYPE),
         member("vault/device", tarfile.CHRTYPE),
         member("vault/.git/config", tarfile.DIRTYPE),
+        member("vault/.GIT/hooks/pre-commit"),
+        member("vault/.g\u200cit/config"),
+        member("vault/git~1/config"),
     ],
 )
 def test_a_hostile_archive_is_refused(tmp_path: Path, evil: tarfile.TarInfo) -> None:
@@ -251,6 +254,7 @@ def test_nothing_in_an_archive_makes_git_run_a_program(
         "lfs/tmp/x",
         "modules/x/config",
         "objects/info/alternates",
+        "objects/INFO/alternates",
         "objects/info/commit-graph",
         "rebase-merge/git-rebase-todo",
         "tablevault/artifacts/x/y",
