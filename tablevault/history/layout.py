@@ -37,6 +37,7 @@ GITIGNORE = f"""\
 """.encode("ascii")
 
 _HARMLESS = re.compile(r"remote\.[^.]+\.(url|pushurl|fetch)|branch\..+\.(remote|merge)|user\..+")
+_TRUE = frozenset({"true", "yes", "on", "1"})
 _STOCK_FILTER = {
     "clean": "git-lfs clean -- %f",
     "smudge": "git-lfs smudge -- %f",
@@ -101,17 +102,28 @@ def refuse_partial(path: Path) -> None:
     """
     try:
         # To have libgit2 read it takes twenty times as long, and there is one vault in a thousand.
-        if b"partialclonefilter" not in read_note(f"{path}/.git/config").lower():
+        text = read_note(f"{path}/.git/config").lower()
+        if b"partialclonefilter" not in text and b"promisor" not in text:
             return
         config = _config(path)
     except (OSError, pygit2.GitError):
         return  # who opens the repository tells what is wrong with it
+    found: dict[str, dict[str, str]] = {}
     for entry in config:
         remote, _, key = entry.name.removeprefix("remote.").rpartition(".")
-        if key == "partialclonefilter":
+        if remote and key in {"partialclonefilter", "promisor"}:
+            found.setdefault(remote, {})[key] = entry.value or "true"
+    for remote, values in found.items():
+        # Without a filter, too, git is content with what is missing.
+        if "partialclonefilter" in values or values["promisor"].lower() in _TRUE:
+            ways = [f"git config --unset remote.{remote}.{key}" for key in sorted(values)]
+            at = 1 if "partialclonefilter" in values else 0
+            ways.insert(at, f"git fetch --refetch {remote}")
             raise TVFileError(
-                f'"{path}" is a partial clone ({entry.value}): much of its history is not here.',
-                f"Bring it: git config --unset {entry.name}; git fetch --refetch {remote}",
+                f'"{path}" is a partial clone '
+                f"({values.get('partialclonefilter', 'promisor')}): "
+                "much of its history is not here.",
+                f"Bring it: {'; '.join(ways)}",
                 path=str(path),
             )
 

@@ -129,11 +129,14 @@ def test_a_face_that_is_a_link_is_named_with_the_way_out(clone, outside):
     assert [each.name for each in (outside / "t/base").iterdir()] == ["builders"]
 
 
-def test_a_partial_clone_says_how_to_bring_the_rest(ana, tmp_path):
+@pytest.mark.parametrize("forgets", [False, True], ids=["filter", "promisor alone"])
+def test_a_partial_clone_says_how_to_bring_the_rest(ana, tmp_path, forgets):
     stock(tmp_path / "ana", "config", "uploadpack.allowFilter", "true")
     path = tmp_path / "partial"
     url = f"file://{tmp_path / 'ana'}"
     stock(tmp_path, "clone", "-q", "--filter=blob:none", url, str(path))
+    if forgets:
+        stock(path, "config", "--unset", "remote.origin.partialclonefilter")
     with pytest.raises(TVFileError, match="is a partial clone") as caught:
         TableVault(path, CY)
     subprocess.run(str(caught.value.hint).partition(": ")[2], shell=True, cwd=path, check=True)
