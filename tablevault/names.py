@@ -28,6 +28,8 @@ CODE_DIR = "code"
 TABLES_DIR = "tables"
 FACES_DIR = "temp"
 TEMP_PREFIX = "TEMP_"
+ARRIVED = "arrived"
+"""The note, in ``.git/tablevault``, that objects were brought when they were read."""
 SELF = "self"
 
 _TABLE = re.compile(r"[A-Za-z0-9_-]+")

@@ -28,6 +28,7 @@ from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, is_plain_path
 from tablevault.names import (
+    ARRIVED,
     CODE_DIR,
     CommitId,
     ObjectId,
@@ -65,6 +66,7 @@ class WorkTree:
         self._root = repository.path
         self._laid = f"{state}/laid"
         self._beside = state / "laying"
+        self._arrived = f"{state}/{ARRIVED}"
         self.code = CodeFolder(self._root)
 
     def follows_main(self) -> bool:
@@ -108,6 +110,17 @@ class WorkTree:
             if each.new is not None and is_lfs_path(each.path) and self._is_empty_handed(each)
         ]
         self._apply(deltas, is_filling=True)
+
+    def has_arrivals(self) -> bool:
+        """Tell whether objects have come that were read, and whose files are still pointers."""
+        return os.path.lexists(self._arrived) and self._repository.head_is_main()
+
+    def fill_arrivals(self, target: CommitId) -> None:
+        """Lay out the files of objects that have come since; take the commit lock before."""
+        if self.has_arrivals() and self.laid() == target:
+            # What comes meanwhile leaves its note anew.
+            os.unlink(self._arrived)  # noqa: PTH108 - as it was looked for
+            self.fill(target)
 
     def _fill(self, delta: _Delta, _: GitIndex) -> os.stat_result | None:
         """Put the file in the place of its pointer."""
@@ -289,7 +302,15 @@ class WorkTree:
         # What somebody staged as removed, and is there as it was made, has nothing of his in it.
         is_later &= not (delta.new is None and current == delta.old)
         if current not in (None, delta.old, delta.new) or (current is not None and is_later):
-            _log.info("%s was edited by hand and is left as it is.", delta.path)
+            if delta.old == delta.new or is_later:
+                _log.info("%s was edited by hand and is left as it is.", delta.path)
+            else:
+                _log.warning(
+                    "%s was edited by hand, and main has changed it, too: the edit stays. "
+                    "See the difference: git diff HEAD -- %s",
+                    delta.path,
+                    delta.path,
+                )
             return None
         if delta.new is None:
             path.unlink(missing_ok=True)

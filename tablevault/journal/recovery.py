@@ -23,7 +23,9 @@ _log = logging.getLogger("tablevault")
 def catch_up(journal: Journal) -> None:
     """Let working tree and all faces follow the refs; take the commit lock before."""
     journal.worktree.free()
-    journal.worktree.refresh(journal.repository.main())
+    main = journal.repository.main()
+    journal.worktree.refresh(main)
+    journal.worktree.fill_arrivals(main)
     journal.faces.sync()
     journal.checkpoints.sweep()
 
@@ -75,6 +77,7 @@ def recover(journal: Journal) -> None:
         journal.worktree.is_left_locked()
         or journal.worktree.is_behind(journal.repository.main())
         or journal.faces.are_behind()
+        or journal.worktree.has_arrivals()
     ):
         with journal.commit_lock():
             catch_up(journal)

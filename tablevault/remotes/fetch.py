@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError
 from tablevault.history.pointers import pointers_of
 from tablevault.history.remotes import read_settings
-from tablevault.names import CommitId
+from tablevault.names import ARRIVED, CommitId
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import ObjectStore
 from tablevault.progress import Progress
@@ -36,6 +37,9 @@ def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress
         except TableVaultError as error:
             reasons.append(f"{name}: {error.message}")
         if store.has(pointer):
+            # Who reads writes nothing into the working tree: the next opening lays the file out.
+            with contextlib.suppress(OSError):
+                (folder / ".git/tablevault" / ARRIVED).touch()
             return
     if reasons:
         raise TVFileError(

@@ -185,6 +185,17 @@ def test_lazy_data_is_laid_out_later(shared):
     same(ana, bo)
 
 
+def test_a_frame_that_was_read_is_laid_out_by_the_next_opening(shared):
+    _, bo = shared
+    file = path_of(bo) / "tables/t/base/dataframe.parquet"
+    assert read(bo) == [1, 2]
+    assert file.stat().st_size < 200, "who reads writes nothing into the working tree"
+    TableVault(path_of(bo), BO)
+    assert pd.read_parquet(file)["n"].tolist() == [1, 2]
+    assert not file.stat().st_mode & 0o222
+    check_clean(path_of(bo))
+
+
 def test_both_sides_have_news(shared):
     ana, bo = shared
     ana.create_code_module("m", text="A = 1\n\n\n\n\nB = 1\n")
@@ -315,6 +326,23 @@ def test_code_edited_by_hand_is_merged(shared):
     assert bo.get_code_module_str("m") == "A = 2\n\n\n\n\nB = 2\n"
     assert (path_of(bo) / "code/m.py").read_text(encoding="utf-8") == "A = 2\n\n\n\n\nB = 2\n"
     sound(bo)
+
+
+def test_code_that_main_and_the_user_have_changed_is_told(shared, caplog):
+    ana, bo = shared
+    ana.create_code_module("m", text="A = 1\n")
+    ana.push()
+    bo.pull()
+    ana.create_code_module("m", text="A = 2\n")
+    path = path_of(bo)
+    (path / "code/m.py").write_text("A = 3\n", "utf-8")
+    stock(path, "fetch", "-q", str(path_of(ana)), "main")
+    stock(path, "update-ref", "refs/heads/main", "FETCH_HEAD")
+    bo.create_table("next")
+    assert "code/m.py was edited by hand, and main has changed it, too" in caplog.text
+    assert bo.get_code_module_str("m") == "A = 3\n"
+    assert stock(path, "show", "main~2:code/m.py") == "A = 2\n"
+    check_clean(path)
 
 
 def test_the_later_owner_has_the_artifacts(shared):
