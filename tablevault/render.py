@@ -185,3 +185,8 @@ def table_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str
         f"<table><caption>{escape(caption)}</caption>"
         f"<thead>{cells('th', columns)}</thead><tbody>{body}</tbody></table>"
     )
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Count things."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"

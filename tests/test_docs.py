@@ -10,7 +10,8 @@ Each page has a folder of its own, in which its blocks are run from top to botto
 - ``<!-- from: COMMAND -->`` on the line before a block makes it part of what that command prints,
   see `test_the_readme_shows_the_example`.
 - ``<!-- given: ARCHIVE -->`` on the line before a block unpacks that file of this checkout first.
-- ``<!-- not run -->`` on the line before a block, and every other kind of block: shown only.
+- ``sh``: given to bash in that folder, and has to succeed; what it prints is not shown.
+- ``<!-- not run: WHY -->`` on the line before a block: shown only, as are ``text`` blocks.
 
 Ids, times and hashes may differ, and a line ``...`` in an output stands for any lines.
 
@@ -106,10 +107,12 @@ def run(text: str) -> Iterator[Printed]:
             path = Path(block.note.removeprefix("file: "))
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.body, encoding="utf-8")
-        elif block.note == "not run":
+        elif block.note.startswith("not run: "):
             continue
         elif block.kind == "console":
             yield from run_console(block)
+        elif block.kind == "sh":
+            run_shell(block)
         elif block.kind == "python":
             between = text[block.end : following.start] if following else ""
             shows = following if between == "```\n\n```text\n" else None
@@ -123,6 +126,19 @@ def run_python(block: Block, shows: Block | None, names: dict[str, object]) -> P
         exec(compile(block.body, "<page>", "exec"), names)
     said, start, end = (shows.body, shows.start, shows.end) if shows else ("", -1, -1)
     return Printed(block.body, said, printed.getvalue(), start, end)
+
+
+def run_shell(block: Block) -> None:
+    """Run a block of commands, which has to succeed."""
+    done = subprocess.run(
+        ["bash", "-e", "-c", block.body],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env={**os.environ, "GIT_PAGER": "cat", **command_of_this_checkout()},
+    )
+    assert done.returncode == 0, f"{block.body}\n{done.stdout}"
 
 
 def run_console(block: Block) -> Iterator[Printed]:
@@ -226,6 +242,16 @@ def run_example(vault: Path) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, str(ROOT / "examples" / "stdlib_catalogue.py"), str(vault)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_every_block_is_run_or_says_why_not():
+    for page in PAGES:
+        text = page.read_text(encoding="utf-8")
+        for block in blocks_of(text):
+            is_run = block.kind in {"python", "console", "sh", "text"}
+            reason = block.note.partition("not run: ")[2]
+            assert is_run or block.note.startswith("file: ") or reason, (page, block.body)
+            assert "not run" not in block.note or reason, (page, block.body)
 
 
 def test_links_lead_somewhere():

@@ -14,6 +14,7 @@ from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.casting import cast
 from tablevault.frames.inference import infer
+from tablevault.render import counted
 
 _SHOWN = 80
 _MOST_ROWS = 5
@@ -54,13 +55,13 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
     if returned.shape[1] != len(columns):
         raise wrong(
             job,
-            f"returned {_counted(returned.shape[1], 'column')} ({_listed(returned.columns)})",
+            f"returned {counted(returned.shape[1], 'column')} ({_listed(returned.columns)})",
             f"changed_columns names {len(columns)}: {_listed(columns)}.",
         )
     if rows is not None and len(returned) != rows:
         raise wrong(
             job,
-            f"returned {_counted(len(returned), 'row')}",
+            f"returned {counted(len(returned), 'row')}",
             f"The table has {rows}; a column builder returns one row for each, in order.",
         )
     found = [series for _, series in returned.items()]  # noqa: PERF102 - no dict, but a frame
@@ -128,13 +129,13 @@ def items_of(returned: object, job: Job, rows: int | None) -> Iterator[Any]:
     for item in returned:
         if rows is not None and count == rows:
             raise wrong(
-                job, f"yields more than {_counted(rows, 'item')}", "The table has no more rows."
+                job, f"yields more than {counted(rows, 'item')}", "The table has no more rows."
             )
         yield item
         count += 1
     if rows is not None and count < rows:
         raise wrong(
-            job, f"yields only {_counted(count, 'item')}", f"The table has {_counted(rows, 'row')}."
+            job, f"yields only {counted(count, 'item')}", f"The table has {counted(rows, 'row')}."
         )
 
 
@@ -251,7 +252,7 @@ def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
     if len(values) != len(columns):
         raise wrong(
             job,
-            f"returned {_counted(len(values), 'value')} in row {row}: {show(value)}",
+            f"returned {counted(len(values), 'value')} in row {row}: {show(value)}",
             f"changed_columns names {len(columns)}: {_listed(columns)}.",
             row=row,
         )
@@ -266,11 +267,6 @@ def _holds_objects(job: Job, column: str) -> bool:
 def _listed(names: Iterable[object]) -> str:
     """List names for an error text."""
     return ", ".join(f'"{name}"' for name in names)
-
-
-def _counted(number: int, what: str) -> str:
-    """Write a number with its noun."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _rows(rows: Sequence[int]) -> str:

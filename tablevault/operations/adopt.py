@@ -36,6 +36,7 @@ from tablevault.objects.store import Draft
 from tablevault.operations import instances
 from tablevault.operations.original import OldInstance, OldTable, OldVault, read_table
 from tablevault.operations.vaults import Options, attach
+from tablevault.render import counted
 from tablevault.vault import Vault, absolute, remove_tree
 
 _OWNER = "import"
@@ -235,7 +236,7 @@ class _Import:
             *(("Depends-On", f"{name}/{each}") for name, each in document.dependencies),
             *(("Deactivates", each) for each in deactivated),
         ]
-        subject = f"{table}/{document.version}: {verb}, {document.rows:,} rows"
+        subject = f"{table}/{document.version}: {verb}, {counted(document.rows, 'row')}"
         return Message(subject=subject, trailers=trailers(pairs))
 
     def _deactivations(self, instance: OldInstance, made: list[OldInstance]) -> Iterator[str]:

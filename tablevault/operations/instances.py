@@ -40,6 +40,7 @@ from tablevault.queries.resolve import (
     find_temp_by_id,
     temp_or_none,
 )
+from tablevault.render import counted
 from tablevault.vault import Vault
 
 Builders = Sequence[str] | Mapping[str, str] | None
@@ -168,7 +169,7 @@ def _plan_create(
         for name, text in texts.items()
     )
     edits.append(Put(path=instance_document(temp.table, temp.version), data=document.encode()))
-    kind = "external edit" if wanted.external_edit else f"{len(texts)} builders"
+    kind = "external edit" if wanted.external_edit else counted(len(texts), "builder")
     source = "" if origin is None else f", from {origin.instance.instance_id}"
     message = operation_message(
         operation,

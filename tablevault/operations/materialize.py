@@ -38,6 +38,7 @@ from tablevault.operations.artifacts import (
 )
 from tablevault.operations.messages import operation_message
 from tablevault.queries.read import has_artifacts
+from tablevault.render import counted
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -208,7 +209,9 @@ def _plan(
         main.extend(kept.artifacts.edits(shared))
         owned = replace(settings, artifact_instance=document.id)
         main.append(Put(path=table_document(table), data=owned.encode()))
-    subject = f"{table}/{version}: {document.operation.split('_')[0]}, {document.rows:,} rows"
+    subject = (
+        f"{table}/{version}: {document.operation.split('_')[0]}, {counted(document.rows, 'row')}"
+    )
     pairs = [
         ("Table", table),
         ("Table-Id", settings.id),

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tablevault.queries.change import Cell, Change, RowChange, RowsState, TextChange
+from tablevault.render import counted
 from tablevault.report.around import Around
 from tablevault.report.grid import grid, scrolling
 from tablevault.report.markup import Markup, joined, tag, text
-from tablevault.report.words import counted, short
+from tablevault.report.words import short
 
 _LONGEST_CELL = 160
 _LONGEST_LINE = 400

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tablevault.queries.chronicle import Instance
 from tablevault.queries.making import BuilderRun, Making
+from tablevault.render import counted
 from tablevault.report.around import Around, Neighbours
 from tablevault.report.difference import badges, block, cell_of
 from tablevault.report.grid import grid
@@ -14,7 +15,6 @@ from tablevault.report.markup import Markup, joined, raw, tag
 from tablevault.report.timeline import reused_part
 from tablevault.report.words import (
     anchor,
-    counted,
     cut,
     difference,
     duration,

@@ -10,11 +10,12 @@ from importlib import resources
 from tablevault.queries.chronicle import Chronicle, Unfinished
 from tablevault.queries.logged import Entry
 from tablevault.queries.making import SourceText
+from tablevault.render import counted
 from tablevault.report import lineage, tables
 from tablevault.report.around import around
 from tablevault.report.grid import grid, scrolling
 from tablevault.report.markup import Markup, joined, raw, tag, text
-from tablevault.report.words import anchor, counted, moment, person
+from tablevault.report.words import anchor, moment, person
 
 MARK = "<!DOCTYPE html>\n<!-- A report of TableVault -->\n"
 """How each report begins."""

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tablevault.queries.chronicle import Draft, Table
+from tablevault.render import counted
 from tablevault.report.around import Around
 from tablevault.report.grid import grid
 from tablevault.report.instances import card, listing
 from tablevault.report.markup import Markup, joined, tag
 from tablevault.report.timeline import timeline
-from tablevault.report.words import anchor, counted, moment, person
+from tablevault.report.words import anchor, moment, person
 
 
 def overview(tables: Sequence[Table], more: int) -> Markup:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tablevault.queries.chronicle import Instance
+from tablevault.render import counted
 from tablevault.report.markup import Markup, tag
-from tablevault.report.words import anchor, counted, day, minute
+from tablevault.report.words import anchor, day, minute
 
 _MOST_BARS = 60
 _HEIGHT, _WIDTH, _GAP = 48, 11, 3

@@ -71,11 +71,6 @@ def duration(seconds: float | None) -> str:
     return f"{int(seconds // 3600):,} h {int(seconds % 3600 // 60)} min"
 
 
-def counted(number: int, one: str, many: str = "") -> str:
-    """Count things."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def difference(number: int) -> str:
     """Show how much more or less something is."""
     return f"+{number:,}" if number > 0 else f"\N{MINUS SIGN}{-number:,}" if number else "±0"

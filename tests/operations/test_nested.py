@@ -109,7 +109,7 @@ def test_an_execution_within_an_execution(outer, vault: TableVault, vault_path: 
     )
     assert len(vault.get_dataframe("inner")[0]) == 3
     log = git(vault_path, "log", "--format=%s", "--first-parent").splitlines()
-    assert log[:2] == ["outer/base: execute, 1 rows", "inner/base: execute, 3 rows"]
+    assert log[:2] == ["outer/base: execute, 1 row", "inner/base: execute, 3 rows"]
     check_clean(vault_path)
 
 

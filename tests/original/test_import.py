@@ -75,7 +75,7 @@ def test_history_is_in_order_and_by_who_made_it(vault, tmp_path):
         "Ana: notes/base: execute, 3 rows",
         "Ana: empty: create table",
         "Ana: pictures: create table",
-        "Ana: pictures/base: write, 1 rows",
+        "Ana: pictures/base: write, 1 row",
         "Cy: code: as it was at the import",
     ]
     times = git(tmp_path / "new", "log", "--reverse", "--format=%ct").split()[1:]
