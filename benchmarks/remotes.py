@@ -181,7 +181,9 @@ def _transfers(
             )
             side.add(_frame(1000, 10_000 + number))
             measure(
-                "push after a small one", side, lambda side=side, remote=remote: side.push(remote)
+                f"push after a small one, {what}",
+                side,
+                lambda side=side, remote=remote: side.push(remote),
             )
     return [
         from_times(
