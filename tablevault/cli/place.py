@@ -9,11 +9,14 @@ from pathlib import Path
 
 from tablevault import operations
 from tablevault.cli.mistakes import UsageError
-from tablevault.errors import TVArgumentError
+from tablevault.errors import TVArgumentError, TVFileError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from tablevault.vault import Vault
+
+_NOT_SET = 1
+"""What `git config` ends with where nobody has set a key."""
 
 
 class Place:
@@ -178,7 +181,13 @@ def _git_author(folder: Path) -> str:
 
 
 def _git_config(folder: Path, key: str) -> str:
-    """Give one setting of git, "" when it is not set or git is missing."""
+    """Give one setting of git, "" when it is not set or git is missing.
+
+    Raises
+    ------
+    TVFileError
+        Git cannot read its settings.
+    """
     import subprocess
 
     try:
@@ -190,4 +199,11 @@ def _git_config(folder: Path, key: str) -> str:
         )
     except OSError:
         return ""
+    if found.returncode not in (0, _NOT_SET):
+        reason = found.stderr.strip().removeprefix("fatal: ")
+        raise TVFileError(
+            f"Git cannot say who works here: {reason}.",
+            "Pass --author or set TABLEVAULT_AUTHOR; `tablevault verify --repair` mends the "
+            "settings of a vault.",
+        )
     return found.stdout.strip()

@@ -47,6 +47,14 @@ def test_options_of_every_command_stand_before_or_after_it(vault, run, monkeypat
     assert git(tmp_path / "v", "log", "-2", "--format=%an").split("\n")[0] == "Bo"
 
 
+def test_settings_that_git_cannot_read_are_told_as_that(vault, run):
+    Path(".git/config").write_text("[core\n", encoding="ascii")
+    code, _, err = run("create-table", "t")
+    assert code == 1
+    assert "Git cannot say who works here: bad config line 1" in err
+    assert "verify --repair" in err
+
+
 def test_nobody_is_no_author(vault, run, monkeypatch, tmp_path):
     (tmp_path / "empty").write_text("", encoding="utf-8")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "empty"))
