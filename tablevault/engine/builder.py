@@ -176,6 +176,13 @@ def parse_builder(name: str, text: str, *, table: str) -> Builder:
     )
 
 
+def _what(document: object) -> str:
+    """Call what YAML read by a name that its author knows."""
+    if document is None:
+        return "nothing"
+    return "a list" if isinstance(document, list) else "one value"
+
+
 def _document(name: str, text: str) -> dict[object, object]:
     """Load the YAML of a builder: safe, of limited size, and a mapping."""
     problem = ""
@@ -193,7 +200,7 @@ def _document(name: str, text: str) -> dict[object, object]:
             builder=name,
         ) from error
     if not isinstance(document, dict):
-        problem = problem or f"it holds {type(document).__name__} where a mapping is expected"
+        problem = problem or f"it holds {_what(document)} instead of fields"
     if problem or not isinstance(document, dict):
         raise TVBuilderError(
             f'Builder "{name}" cannot be used: {problem}.',

@@ -45,7 +45,7 @@ class Journal:
         except TimeoutError as error:
             raise TVLockError(
                 "Another process commits to the vault for an unusually long time.",
-                "Try again; if no process of the vault runs, restart the machine's file server.",
+                "Try again. If nobody works in the vault: a network file system may keep locks.",
             ) from error
         with lock:
             self._break_locks()
