@@ -62,7 +62,7 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
         raise wrong(
             job,
             f"returned {counted(len(returned), 'row')}",
-            f"The table has {rows}; a column builder returns one row for each, in order.",
+            f"The table has {counted(rows, 'row')}; return one for each, in order.",
         )
     found = [series for _, series in returned.items()]  # noqa: PERF102 - no dict, but a frame
     labels = {str(label): position for position, label in enumerate(returned.columns)}

@@ -226,13 +226,15 @@ class WorkTree:
         deltas = []
         for delta in self._diff(old, new).deltas:
             before, after = delta.old_file, delta.new_file
-            if not is_plain_path(after.path or before.path):
+            # Names that are no UTF-8: pygit2 1.19 cannot tell them as text.
+            path = (after.raw_path or before.raw_path).decode("utf-8", "surrogateescape")
+            if not is_plain_path(path):
                 continue
             was = delta.status != DeltaStatus.ADDED and before.mode in _REGULAR
             stays = delta.status != DeltaStatus.DELETED and after.mode in _REGULAR
             deltas.append(
                 _Delta(
-                    path=after.path or before.path,
+                    path=path,
                     old=str(before.id) if was else None,
                     new=str(after.id) if stays else None,
                     executable=after.mode == FileMode.BLOB_EXECUTABLE,
