@@ -270,13 +270,14 @@ class Index:
         """Fold the commits that were not seen yet."""
         self._query("SELECT 1", ())
 
-    def follow(self) -> None:
+    def follow(self, *, at_once: bool) -> None:
         """Be told of a new commit; fold it together with some others, or when somebody asks.
 
-        One by one, it is the opening and closing of the file that takes the time.
+        One by one, it is the opening and closing of the file that takes the time. A commit that
+        is asked about next, mostly, is folded `at_once`.
         """
         self._behind += 1
-        if self._behind >= _MOST_BEHIND:
+        if at_once or self._behind >= _MOST_BEHIND:
             self.catch_up()
 
     def read(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:

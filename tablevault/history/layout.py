@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ from tablevault.history.message import Message, trailers
 from tablevault.history.repository import RefMove, Repository
 from tablevault.history.tree import Put
 from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
-from tablevault.objects.notes import read_note
+from tablevault.objects.notes import read_note, write_note
 
 GITATTRIBUTES = b"""\
 # Every byte is kept as it is, whatever core.autocrlf says: what made a row is told by its bytes.
@@ -87,9 +88,15 @@ def configure(path: Path) -> None:
     if not os.path.lexists(f"{path}/{CODE_DIR}"):
         (path / CODE_DIR).mkdir(exist_ok=True)
     install_hooks(path / ".git")
+    if _is_configured(path):
+        return
     config = _config(path)
     for key, value in _missing(config).items():
+        with contextlib.suppress(KeyError):
+            config.delete_multivar(key, "")  # set twice it could not be replaced
         config[key] = value
+    with contextlib.suppress(OSError):
+        write_note(_configured(path), _digest(path))
 
 
 def refuse_partial(path: Path) -> None:
@@ -157,6 +164,30 @@ def missing_attributes(text: bytes) -> list[str]:
     ]
 
 
+def _is_configured(path: Path) -> bool:
+    """Tell whether nothing has changed since :func:`configure` was done, which takes a while."""
+    try:
+        return read_note(_configured(path)) == _digest(path)
+    except OSError:
+        return False
+
+
+def _configured(path: Path) -> str:
+    """Give the file that says with what settings nothing was left to set."""
+    return f"{path}/.git/tablevault/configured"
+
+
+def _digest(path: Path) -> bytes:
+    """Hash the settings that are there together with those that are wanted.
+
+    Where they are in other files, too, no two hashes are the same.
+    """
+    text = read_note(f"{path}/.git/config")
+    if b"include" in text.lower():
+        text += os.urandom(16)
+    return hashlib.sha256(text + repr((_always(), _unless_other())).encode()).hexdigest().encode()
+
+
 def _config(path: Path) -> pygit2.Config:
     """Open this file alone: what the user's own configuration says is not there elsewhere."""
     return pygit2.Config(str(path / ".git" / "config"))
@@ -166,24 +197,32 @@ def _missing(config: pygit2.Config) -> dict[str, str]:
     """Give the settings that are not there, or are others."""
     # Read in one go: each key asked for by itself costs as much as all of them.
     found = {entry.name: entry.value or "" for entry in config}
-    # A dataframe in the working tree is a hard link to its object: each new link changes the
-    # ctime of the inode, never the bytes.
-    wanted = {"core.trustctime": "false"}
-    # An index in two parts can only be written by git itself.
-    wanted["core.splitindex"] = "false"
-    # Git smudges whatever it shows as rows. Without this `git log -p` would end at the first
-    # object that is neither here nor to be had from a remote (git-lfs 3.3).
-    wanted["lfs.skipdownloaderrors"] = "true"
-    wanted |= {f"filter.lfs.{key}": value for key, value in _filter().items()}
-    for key, value in _diff().items():
-        # How dataframes are shown is a matter of taste: another command than ours stays.
+    wanted = _always()
+    for key, value in _unless_other().items():
         if key not in found or _OUR_TEXTCONV in found[key]:
             wanted[key] = value
-    wanted |= _merge()
-    for key, value in _JOINING.items():
-        if key not in found:
-            wanted[key] = value
     return {key: value for key, value in wanted.items() if found.get(key) != value}
+
+
+def _always() -> dict[str, str]:
+    """Give the settings without which git does not do what a vault needs."""
+    return {
+        # A dataframe in the working tree is a hard link to its object: each new link changes
+        # the ctime of the inode, never the bytes.
+        "core.trustctime": "false",
+        # An index in two parts can only be written by git itself.
+        "core.splitindex": "false",
+        # Git smudges whatever it shows as rows. Without this `git log -p` would end at the first
+        # object that is neither here nor to be had from a remote (git-lfs 3.3).
+        "lfs.skipdownloaderrors": "true",
+        **{f"filter.lfs.{key}": value for key, value in _filter().items()},
+        **_merge(),
+    }
+
+
+def _unless_other() -> dict[str, str]:
+    """Give the settings that are a matter of taste: what the user has set stays."""
+    return {**_diff(), **_JOINING}
 
 
 def begin_clone(path: Path, remote: str, url: str) -> None:

@@ -256,7 +256,8 @@ class Operation:
         """
         try:
             follow(self._journal, change)
-            self._journal.index.follow()
+            # Who has made an instance reads it next.
+            self._journal.index.follow(at_once=any(each.merged for each in change.branches))
         except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)
             self._is_complete = False

@@ -12,6 +12,7 @@ from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import InstanceId, frame_path, is_instance_id, is_temp_id
+from tablevault.names import instance_document as document_path
 from tablevault.queries import artifacts
 from tablevault.queries.partial import run_of_temp
 from tablevault.queries.resolve import (
@@ -52,7 +53,7 @@ def get_dataframe(vault: Vault, query: FrameQuery) -> tuple[pd.DataFrame, str]:
         return _temp_frame(vault, temp, query), temp.ref.instance_id
     instance = _instance(vault, snapshot, query)
     frame = _frame(vault, instance, query)
-    if query.full_artifact_path and has_artifacts(instance_document(vault, instance)):
+    if query.full_artifact_path and _names_artifacts(vault, instance):
         from tablevault.frames.artifacts import with_folder
 
         frame = with_folder(frame, artifacts.folder_of(vault, query.table, instance))
@@ -76,6 +77,14 @@ def instance_document(vault: Vault, instance: IndexedInstance) -> InstanceDocume
 def has_artifacts(document: InstanceDocument) -> bool:
     """Tell whether a column of the instance names artifacts."""
     return "artifact_string" in document.dtypes.values()
+
+
+def _names_artifacts(vault: Vault, instance: IndexedInstance) -> bool:
+    """Tell the same of an instance, whose document mostly need not be decoded for it."""
+    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    blob = snapshot.blob(document_path(instance.table_name, instance.version))
+    may_have = blob is None or b"artifact_string" in blob
+    return may_have and has_artifacts(instance_document(vault, instance))
 
 
 def frame_file(vault: Vault, instance: IndexedInstance) -> Path:

@@ -50,6 +50,28 @@ def test_settings_of_the_user_stay(repository, git):
     assert git(repository.path, "config", "core.pager") == "cat\n"
 
 
+def test_settings_that_somebody_took_away_or_set_twice_come_back(repository, git):
+    git(repository.path, "config", "--unset", "filter.lfs.required")
+    configure(repository.path)
+    assert git(repository.path, "config", "filter.lfs.required") == "true\n"
+    git(repository.path, "config", "core.trustctime", "true")
+    git(repository.path, "config", "--add", "core.trustctime", "true")
+    configure(repository.path)
+    assert git(repository.path, "config", "--get-all", "core.trustctime") == "false\n"
+
+
+def test_settings_in_another_file_are_looked_at_each_time(repository, git, tmp_path):
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.write_text("[core]\n\ttrustctime = false\n")
+    git(repository.path, "config", "include.path", elsewhere)
+    git(repository.path, "config", "--unset", "core.trustctime")
+    configure(repository.path)
+    assert "trustctime" not in (repository.git_dir / "config").read_text()
+    elsewhere.write_text("")
+    configure(repository.path)
+    assert git(repository.path, "config", "core.trustctime") == "false\n"
+
+
 def test_without_git_lfs_the_filter_is_the_packages_own(repository, git, monkeypatch):
     monkeypatch.setattr("tablevault.history.layout.shutil.which", lambda _: None)
     configure(repository.path)
