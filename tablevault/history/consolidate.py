@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import time
 import zlib
 from collections.abc import Callable
@@ -16,14 +15,13 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from tablevault.history.gitfiles import loose_objects
-from tablevault.history.packing import names_in, write_pack
+from tablevault.history.packing import ENDINGS, names_in, remove_packs, write_pack
 from tablevault.history.reach import Reach
 from tablevault.objects.globs import matching
 from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import sync_file
 
 _KINDS = {int(kind): kind.name.lower().encode() for kind in ObjectType if int(kind) > 0}
-_ENDINGS = (".idx", ".pack", ".rev", ".bitmap", ".mtimes")
 _NOT_OURS = ("info/alternates", "pack/*.keep", "pack/*.promisor", "info/http-alternates")
 _LEFT_S = 3600.0
 """Git and libgit2 write under such names what becomes an object or a pack."""
@@ -53,7 +51,7 @@ def count(git_dir: Path) -> GitCount:
     """Count packs, loose objects, and bytes of both."""
     sizes = [_size(path) for path in loose_objects(git_dir)]
     packs = list(_packs(git_dir))
-    files = [path.with_suffix(ending) for path in packs for ending in _ENDINGS]
+    files = [path.with_suffix(ending) for path in packs for ending in ENDINGS]
     return GitCount(
         packs=len(packs), loose=len(sizes), size_bytes=sum(sizes) + sum(map(_size, files))
     )
@@ -140,22 +138,9 @@ def _let_go(lost: _Lost, reach: Reach, prune: Prune, old: set[Path]) -> int:
         else:
             doomed = set()
         lost.keep(lost.at.keys() - doomed)
-        _remove_packs(lost.git_dir, old)
+        remove_packs(lost.git_dir, old)
         lost.remove(doomed, prune.older_than_s)
     return len(doomed)
-
-
-def _remove_packs(git_dir: Path, old: set[Path]) -> None:
-    """Remove packs whose objects are elsewhere: each index first, by which git finds its pack."""
-    if not old:
-        return
-    for derived in ("pack/multi-pack-index", "info/commit-graph"):
-        (git_dir / "objects" / derived).unlink(missing_ok=True)
-    shutil.rmtree(git_dir / "objects/info/commit-graphs", ignore_errors=True)
-    for index in old:
-        for ending in _ENDINGS:
-            with contextlib.suppress(FileNotFoundError):
-                index.with_suffix(ending).unlink()
 
 
 def _loosen(handle: pygit2.Repository, git_dir: Path, name: str, at: float) -> None:

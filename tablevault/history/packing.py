@@ -1,9 +1,10 @@
-"""Loose git objects into a pack, now and then: small operations make many of them."""
+"""Loose git objects into a pack, small packs into a larger one: operations make many of both."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import shutil
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from pathlib import Path
 import pygit2
 
 from tablevault.history.repository import Repository
+from tablevault.objects.globs import matching
 from tablevault.objects.oslock import OsLock
 from tablevault.objects.store import sync_file, sync_folder
 
@@ -21,7 +23,15 @@ _log = logging.getLogger("tablevault")
 # pack. Each pack makes every look-up of a missing object a little dearer, so not much fewer.
 _SAMPLE = "17"
 _ENOUGH_IN_SAMPLE = 26
+# libgit2 lists the packs anew for each object that it writes, 10 us a pack; to make one of eight
+# takes three seconds, after five thousand operations. A pack of this many objects is left alone.
+_SMALL = 20_000
+_MANY_SMALL = 8
 _BESIDE = "packing"
+ENDINGS = (".idx", ".pack", ".rev", ".bitmap", ".mtimes")
+_KEPT = (".keep", ".promisor", ".mtimes")
+_MAGIC = b"\xfftOc\x00\x00\x00\x02"
+_FAN_OUT = 8 + 256 * 4
 
 
 def pack_if_many(repository: Repository, state: Path) -> None:
@@ -45,11 +55,46 @@ def pack_if_many(repository: Repository, state: Path) -> None:
 def _pack(git_dir: Path, state: Path) -> None:
     """Write the pack, then remove what is in it."""
     loose = dict(_loose(git_dir / "objects"))
-    packed = names_in(write_pack(git_dir, state, list(loose)))
+    small = {index: names_in(index) for index in _small_packs(git_dir)}
+    if len(small) + 1 < _MANY_SMALL:
+        small = {}
+    names = loose.keys() | {name.hex() for found in small.values() for name in found}
+    try:
+        new = write_pack(git_dir, state, list(names))
+    except pygit2.GitError:
+        if not small:
+            raise
+        _log.warning("Small packs of git could not be made one; they stay.", exc_info=True)
+        new, small = write_pack(git_dir, state, list(loose)), {}
+    packed = names_in(new)
     for name, path in loose.items():
         if bytes.fromhex(name) in packed:
             with contextlib.suppress(OSError):
                 path.unlink()
+    remove_packs(git_dir, {each for each, found in small.items() if found <= packed} - {new})
+
+
+def remove_packs(git_dir: Path, old: set[Path]) -> None:
+    """Remove packs whose objects are elsewhere: each index first, by which git finds its pack."""
+    if not old:
+        return
+    for derived in ("pack/multi-pack-index", "info/commit-graph"):
+        (git_dir / "objects" / derived).unlink(missing_ok=True)
+    shutil.rmtree(git_dir / "objects/info/commit-graphs", ignore_errors=True)
+    for index in old:
+        for ending in ENDINGS:
+            with contextlib.suppress(FileNotFoundError):
+                index.with_suffix(ending).unlink()
+
+
+def _small_packs(git_dir: Path) -> list[Path]:
+    """List the indexes of packs that may become one: small, and not kept on purpose."""
+    return [
+        index
+        for index in matching(git_dir / "objects", "pack/pack-*.idx")
+        if _objects_in(index) < _SMALL
+        and not any(index.with_suffix(ending).exists() for ending in _KEPT)
+    ]
 
 
 def write_pack(git_dir: Path, state: Path, wanted: list[str]) -> Path:
@@ -103,11 +148,17 @@ def _loose(objects: Path) -> Iterator[tuple[str, Path]]:
 def names_in(index: Path) -> set[bytes]:
     """Read the object names from the index of a pack (gitformat-pack, version 2)."""
     data = index.read_bytes()
-    if data[:8] != b"\xfftOc\x00\x00\x00\x02":
+    if data[: len(_MAGIC)] != _MAGIC:
         return set()
-    count = int.from_bytes(data[8 + 255 * 4 : 8 + 256 * 4], "big")
-    start = 8 + 256 * 4
-    return {data[start + 20 * n : start + 20 * (n + 1)] for n in range(count)}
+    count = int.from_bytes(data[_FAN_OUT - 4 : _FAN_OUT], "big")
+    return {data[_FAN_OUT + 20 * n : _FAN_OUT + 20 * (n + 1)] for n in range(count)}
+
+
+def _objects_in(index: Path) -> float:
+    """Count the objects of a pack by its index; infinite where that is of another version."""
+    with index.open("rb") as file:
+        head = file.read(_FAN_OUT)
+    return int.from_bytes(head[-4:], "big") if head.startswith(_MAGIC) else math.inf
 
 
 def _count(folder: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -31,9 +32,13 @@ def test_few_loose_objects_stay(vault, vault_path, git):
     assert counts(git, vault_path)["packs"] == 0
 
 
-def test_whoever_reads_meanwhile_finds_everything(vault, vault_path, monkeypatch):
+@pytest.mark.parametrize("packs", [0, 7])
+def test_whoever_reads_meanwhile_finds_everything(vault, vault_path, git, monkeypatch, packs):
     for number in range(20):
+        if number == 20 - packs:
+            monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
         vault.create_code_module("m", text=f"x = {number}\n")
+    assert counts(git, vault_path)["packs"] == packs
     reader = (
         "import sys\n"
         "from tablevault import TableVault\n"
@@ -51,6 +56,7 @@ def test_whoever_reads_meanwhile_finds_everything(vault, vault_path, monkeypatch
         monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
         vault.create_table("papers")
         out, _ = process.communicate("go\n", timeout=60)
+    assert counts(git, vault_path)["packs"] == 1
     assert process.returncode == 0
     assert out == "b'x = 19\\n' ['papers']\n"
 
@@ -84,3 +90,50 @@ def test_a_tag_that_goes_meanwhile_ends_no_packing(vault, vault_path, git, monke
     assert counts(git, vault_path)["count"] == 0
     git(vault_path, "symbolic-ref", "--delete", "refs/tags/papers/base_1_a")
     assert vault.gc(grace_s=0).packs_after == 1
+
+
+def test_eight_small_packs_become_one(vault, vault_path, git, check_clean, monkeypatch):
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    for number in range(7):
+        vault.create_table(f"t{number}")
+    before = counts(git, vault_path)
+    assert before["packs"] == 7
+    vault.create_table("t7")
+    found = counts(git, vault_path)
+    assert (found["count"], found["packs"]) == (0, 1)
+    assert found["in-pack"] > before["in-pack"]
+    assert len(list((vault_path / ".git/objects/pack").iterdir())) == 2
+    check_clean(vault_path)
+
+
+def test_packs_that_are_large_or_kept_stay(vault, vault_path, git, monkeypatch):
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    vault.create_table("kept")
+    (kept,) = (vault_path / ".git/objects/pack").glob("*.idx")
+    kept.with_suffix(".keep").touch()
+    monkeypatch.setattr(packing, "_SMALL", 1)
+    for number in range(10):
+        vault.create_table(f"t{number}")
+    assert counts(git, vault_path)["packs"] == 11
+    monkeypatch.undo()
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    vault.create_table("last")
+    assert counts(git, vault_path)["packs"] == 2
+    assert kept.exists()
+
+
+def test_a_damaged_pack_does_not_keep_objects_loose(vault, vault_path, git, monkeypatch, caplog):
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    for number in range(7):
+        vault.create_table(f"t{number}")
+        if number == 2:
+            damaged = max((vault_path / ".git/objects/pack").glob("*.pack"), key=os.path.getmtime)
+            damaged.chmod(0o644)
+            content = bytearray(damaged.read_bytes())
+            content[20:-40] = bytes(len(content) - 60)
+            damaged.write_bytes(content)
+    before = counts(git, vault_path)
+    packing._pack(vault_path / ".git", vault_path / ".git/tablevault")
+    assert "could not be made one" in caplog.text
+    assert counts(git, vault_path)["packs"] >= before["packs"]
+    assert damaged.exists()
