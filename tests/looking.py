@@ -15,6 +15,7 @@ _NOT_STATE = (
     "objects.lock",
     "pack.lock",
     "tablevault/moving",  # a note of what was being moved, over what was noted before
+    "tablevault/configured",  # a note of settings, which can be read anew
     "checkpoints/",  # what an execution that failed has made stays to be looked at
 )
 
