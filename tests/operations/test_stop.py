@@ -249,11 +249,11 @@ def test_a_thread_is_stopped_between_two_rows(in_thread, vault_path, go) -> None
     vault, thread, raised = in_thread()
     with pytest.raises(TVProcessError, match="runs just now"):
         vault.stop_process("p")
-    timer = threading.Timer(0.2, go.touch)
-    timer.start()
+    until_asked = threading.Thread(target=_when_asked, args=(vault_path, go))
+    until_asked.start()
     vault.stop_process("p", force=True)
     thread.join()
-    timer.join()
+    until_asked.join()
     (error,) = raised
     assert isinstance(error, TVProcessError)
     assert "was stopped" in str(error)
@@ -281,9 +281,11 @@ def test_a_function_that_does_not_return_in_time_ends_the_process_later(
 
 def test_a_stopped_thread_can_leave_its_rows_behind(in_thread, vault_path, go) -> None:
     vault, thread, _ = in_thread()
-    threading.Timer(0.1, go.touch).start()
+    until_asked = threading.Thread(target=_when_asked, args=(vault_path, go))
+    until_asked.start()
     vault.stop_process("p", force=True, materialize=True)
     thread.join()
+    until_asked.join()
     frame, _ = vault.get_dataframe("t")
     assert frame["square"].dropna().tolist() == [0, 1, 4, 9, 16]
     check_clean(vault_path)
@@ -362,7 +364,7 @@ def test_generators_and_threads_of_a_builder_are_stopped_too(
     thread = threading.Thread(target=work)
     thread.start()
     waits()
-    until_asked = threading.Thread(target=lambda: _when_asked(vault_path, go))
+    until_asked = threading.Thread(target=_when_asked, args=(vault_path, go))
     until_asked.start()
     vault.stop_process("p", force=True, materialize=True)
     thread.join()
@@ -405,7 +407,7 @@ def test_a_generator_is_stopped_while_it_repeats_what_is_known(slow, waits, vaul
     thread = threading.Thread(target=work)
     thread.start()
     waits()
-    until_asked = threading.Thread(target=lambda: _when_asked(vault_path, go))
+    until_asked = threading.Thread(target=_when_asked, args=(vault_path, go))
     until_asked.start()
     TableVault(vault_path, "B").stop_process("p", force=True, materialize=True)
     thread.join()

@@ -36,9 +36,9 @@ def test_it_need_not_listen(tmp_path):
 
 def test_a_daemon_that_it_leaves_does_not_hold_us(tmp_path):
     before = time.monotonic()
-    said = run(["sh", "-c", "sleep 5 & echo started"], tmp_path)
+    said = run(["sh", "-c", "sleep 30 & echo started"], tmp_path)
     assert said.out == b"started\n"
-    assert time.monotonic() - before < 4
+    assert time.monotonic() - before < 25
 
 
 def test_one_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch, caplog):
