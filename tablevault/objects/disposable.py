@@ -60,13 +60,13 @@ class Disposable:
     def write(self) -> Iterator[sqlite3.Connection]:
         """Hold the one write transaction; rolled back when the body raises."""
         connection = self.connection()
-        connection.execute("BEGIN IMMEDIATE")
         try:
+            connection.execute("BEGIN IMMEDIATE")
             yield connection
-        except BaseException:
+            connection.commit()
+        except BaseException:  # an interrupt may come just after it has begun
             connection.rollback()
             raise
-        connection.commit()
 
     def close(self) -> None:
         """Drop the connection of this thread."""

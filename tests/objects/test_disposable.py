@@ -154,6 +154,34 @@ def test_a_child_forked_amid_a_write_does_not_end_it(facts):
     assert keys(facts) == {"a"}
 
 
+@pytest.mark.parametrize("step", ["BEGIN IMMEDIATE", "commit"])
+def test_an_interrupt_keeps_nobody_waiting(facts, monkeypatch, step):
+    class Interrupted(sqlite3.Connection):
+        def execute(self, sql, *arguments):
+            found = super().execute(sql, *arguments)
+            if sql == step:
+                raise KeyboardInterrupt
+            return found
+
+        def commit(self):
+            if step == "commit":
+                raise KeyboardInterrupt
+            super().commit()
+
+    put(facts, "before")
+    facts.close()
+    connect = sqlite3.connect
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, factory=Interrupted, **k))
+        with pytest.raises(KeyboardInterrupt):
+            put(facts, "interrupted")
+    other = sqlite3.connect(facts._path, timeout=0, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    other.rollback()
+    other.close()
+    assert keys(facts) == {"before"}
+
+
 def test_processes_that_discard_and_write_at_once_never_fail(facts, path, python, finish):
     script = """
 import sys
