@@ -404,6 +404,20 @@ def test_what_is_no_vault_is_refused(ana, tmp_path, git, bare):
     assert own_state(ana) == before
 
 
+def test_a_repository_with_other_branches_only_is_refused(ana, tmp_path, git, bare):
+    other = tmp_path / "other"
+    other.mkdir()
+    git(other, "init", "-q", "-b", "trunk")
+    git(other, "commit", "-q", "--allow-empty", "-m", "x")
+    git(other, "push", "-q", str(bare), "trunk")
+    ana.add_remote("origin", bare)
+    with pytest.raises(
+        TVRemoteError, match=r'no vault: it has refs/heads/trunk and no branch "main"'
+    ):
+        ana.push()
+    assert stock(bare, "for-each-ref", "--format=%(refname)") == "refs/heads/trunk\n"
+
+
 def test_another_vault_is_refused(shared, tmp_path, bare):
     other = TableVault(tmp_path / "other", "Cy", create=True)
     other.add_remote("origin", bare)
