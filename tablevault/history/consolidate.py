@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import time
 import zlib
 from collections.abc import Callable
@@ -138,9 +139,17 @@ def _let_go(lost: _Lost, reach: Reach, prune: Prune, old: set[Path]) -> int:
         else:
             doomed = set()
         lost.keep(lost.at.keys() - doomed)
-        remove_packs(lost.git_dir, old)
+        if old:
+            _remove_graph(lost.git_dir)
+            remove_packs(lost.git_dir, old)
         lost.remove(doomed, prune.older_than_s)
     return len(doomed)
+
+
+def _remove_graph(git_dir: Path) -> None:
+    """Remove what git has derived from commits, some of which may go."""
+    (git_dir / "objects/info/commit-graph").unlink(missing_ok=True)
+    shutil.rmtree(git_dir / "objects/info/commit-graphs", ignore_errors=True)
 
 
 def _loosen(handle: pygit2.Repository, git_dir: Path, name: str, at: float) -> None:

@@ -78,9 +78,7 @@ def remove_packs(git_dir: Path, old: set[Path]) -> None:
     """Remove packs whose objects are elsewhere: each index first, by which git finds its pack."""
     if not old:
         return
-    for derived in ("pack/multi-pack-index", "info/commit-graph"):
-        (git_dir / "objects" / derived).unlink(missing_ok=True)
-    shutil.rmtree(git_dir / "objects/info/commit-graphs", ignore_errors=True)
+    (git_dir / "objects/pack/multi-pack-index").unlink(missing_ok=True)
     for index in old:
         for ending in ENDINGS:
             with contextlib.suppress(FileNotFoundError):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
+from tablevault import TableVault
 from tablevault.history import packing
 
 
@@ -137,3 +139,57 @@ def test_a_damaged_pack_does_not_keep_objects_loose(vault, vault_path, git, monk
     assert "could not be made one" in caplog.text
     assert counts(git, vault_path)["packs"] >= before["packs"]
     assert damaged.exists()
+
+
+KILLED = """
+import os, signal, sys
+from tablevault import TableVault
+from tablevault import TableVault
+from tablevault.history import packing
+packing._ENOUGH_IN_SAMPLE = 0
+left = int(sys.argv[2])
+vault = TableVault(sys.argv[1], "bob")
+
+def counting(name):
+    original = getattr(os, name)
+    def counted(*arguments, **how):
+        global left
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **how)
+    setattr(os, name, counted)
+
+def pack(*arguments):
+    for name in ("unlink", "rename", "replace", "rmdir", "mkdir", "fsync"):
+        counting(name)
+    whole(*arguments)
+
+whole, packing._pack = packing._pack, pack
+vault.create_table("last")
+"""
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("step", [1, 5, 9, 13, 20, 30])
+def test_killed_while_eight_become_one_nothing_is_lost(
+    vault, vault_path, git, python, check_clean, monkeypatch, step
+):
+    with monkeypatch.context() as patch:
+        patch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+        for number in range(7):
+            vault.create_table(f"t{number}")
+    process = python(KILLED, vault_path, step)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, errors
+    assert TableVault(vault_path, "Ana").get_table_instances() == [
+        *(f"t{number}" for number in range(7)),
+        "last",
+    ]
+    check_clean(vault_path)
+    monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    vault.create_code_module("m", text="x = 1\n")
+    found = counts(git, vault_path)
+    assert found["count"] == 0
+    assert found["packs"] <= 2
+    check_clean(vault_path)
