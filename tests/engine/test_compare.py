@@ -216,3 +216,19 @@ def test_values_come_from_one_pass_however_many_rows_ask():
     assert asked == [("c",)]
     lookup = tables.view_.lookup(("c",))
     assert tables.view_.lookup(("c",)) is lookup
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        "c::b:d",
+        " c :: b : d ",
+        "c:: 'b' : 'd' ",
+        "\tc ::\t'b'\t:\n'd'",
+        "c::<<t.c[index::1]>> : <<t.c[index::3]>>",
+        " c :: <<t.c[ index :: 1 ]>> : 'd'",
+    ],
+)
+def test_white_space_around_words_means_nothing(condition):
+    table = OneTable(pd.Series(["a", "b", "c", "d"]))
+    assert evaluate(parse_template(f"<<t.index[{condition}]>>"), table) == [1, 2]

@@ -118,3 +118,11 @@ def test_numbers_are_cast_without_looking_at_each() -> None:
     made = cast(pd.Series(np.arange(1_000_000, dtype="int32")), "Int64")
     assert made.dtype == "Int64"
     assert int(made.sum()) == 499999500000
+
+
+@pytest.mark.parametrize("source", ["int64", "uint64", "Int64", "UInt64"])
+def test_a_column_of_whole_numbers_loses_no_digits(source: str) -> None:
+    made = cast(pd.Series([0, 2**53], dtype=source, name="x"), "Float64")
+    assert (str(made.dtype), made.tolist()) == ("Float64", [0.0, float(2**53)])
+    with pytest.raises(TVTableError, match=r"9007199254740993.*row 1|row 1.*9007199254740993"):
+        cast(pd.Series([0, 2**53 + 1], dtype=source, name="x"), "Float64")

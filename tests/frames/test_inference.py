@@ -19,6 +19,9 @@ from tablevault.frames.inference import infer
     [
         ([1, None, np.int8(3)], "Int64", [1, None, 3]),
         ([2**63], "UInt64", [2**63]),
+        ([0, 2**64 - 1], "UInt64", [0, 2**64 - 1]),
+        ([0, 2**64], "object", [0, 2**64]),
+        ([-(2**63), 2**63 - 1], "Int64", [-(2**63), 2**63 - 1]),
         ([2**70, None], "object", [2**70, None]),
         ([-1, 2**63], "object", [-1, 2**63]),
         ([1, 0.5, float("nan")], "Float64", [1.0, 0.5, None]),
