@@ -62,9 +62,7 @@ def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tup
     while True:
         with journal.files.mutex():
             record = _record_of(journal, request, actor, process_id)
-            holds = _set_up(journal, record, setup)
-            _refuse_within(journal, record, holds)
-            found = _blocking(journal, holds, _family(journal, record, actor))
+            holds, found = _claim(journal, record, actor, setup)
             if found is None:
                 record = replace(record, holds=tuple(holds))
                 return record, _open(journal, record, actor.lock)
@@ -216,6 +214,23 @@ def _set_up(journal: Journal, record: Record, setup: Setup) -> Sequence[Hold]:
         else:
             roll_back(journal, failed)
         raise
+
+
+def _claim(
+    journal: Journal, record: Record, actor: Actor, setup: Setup
+) -> tuple[Sequence[Hold], tuple[Record, Hold] | None]:
+    """Say what the operation must hold, and who excludes it; take the mutex before.
+
+    Nobody begins meanwhile, but who ends may have changed what `setup` has looked at before, and
+    hold nothing any more when that is looked for.
+    """
+    while True:
+        there = journal.files.names()
+        holds = _set_up(journal, record, setup)
+        _refuse_within(journal, record, holds)
+        found = _blocking(journal, holds, _family(journal, record, actor))
+        if found is not None or there <= journal.files.names():
+            return holds, found
 
 
 def _family(journal: Journal, record: Record, actor: Actor) -> frozenset[str]:

@@ -83,6 +83,13 @@ class JournalFiles:
             key=lambda record: (record.started_at, record.process_id),
         )
 
+    def names(self) -> frozenset[str]:
+        """Name the files of all processes that have not ended."""
+        try:
+            return frozenset(name for name in os.listdir(self._folder) if _is_record(name))  # noqa: PTH208 - as above
+        except FileNotFoundError:
+            return frozenset()
+
     def write(self, record: Record, *, durable: bool = False) -> None:
         """Write what the record is now after what it was before; synced when that must last."""
         path = self.path_of(record.process_id)

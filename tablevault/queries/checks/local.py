@@ -143,19 +143,24 @@ def check_faces(vault: Vault) -> Iterator[Problem]:
         )
 
 
+def _left_records(vault: Vault) -> set[str]:
+    """Name what has no record and that nobody holds."""
+    files = vault.journal.files
+    return {name for name in files.strays() if not files.is_alive_file(name)}
+
+
 def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
     """Find records that cannot be read, and those of processes that died."""
     files = vault.journal.files
-    for name in files.strays():
-        if not files.is_alive_file(name):
-            yield Problem(
-                kind="process",
-                severity="warning",
-                where=f".git/tablevault/processes/{name}.json",
-                text="The record cannot be read: it was left by who died as it began.",
-                advice="Opening the vault removes it.",
-                repairable=True,
-            )
+    for name in _left_records(vault) & _left_records(vault):  # who began or ended is not in both
+        yield Problem(
+            kind="process",
+            severity="warning",
+            where=f".git/tablevault/processes/{name}.json",
+            text="The record cannot be read: it was left by who died as it began.",
+            advice="Opening the vault removes it.",
+            repairable=True,
+        )
     for record in files.every():
         if files.is_alive(record.process_id) or (record.named and record.error[0]):
             continue
