@@ -6,11 +6,15 @@ import itertools
 import os
 import threading
 import time
+from contextlib import ExitStack
+from contextvars import Context
 
 import pytest
 
 from tablevault.errors import TVLockError
 from tablevault.journal import locks
+from tablevault.journal.beginning import Actor
+from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Record, Request
 from tablevault.names import ProcessId
 
@@ -119,6 +123,22 @@ def test_who_waits_holds_nothing_meanwhile(begin, refused, journal):
     with begin("tables/a"):
         refused(begin("tables/a", process_id="waiting"))
         assert journal.files.read(ProcessId("waiting")) is None
+
+
+def test_who_ends_between_two_looks_has_both_looked_again(begin, journal):
+    """What was seen while another one worked may have gone with it."""
+    other, apart = ExitStack(), Context()
+    apart.run(other.enter_context, begin("tables/t"))
+    looks = []
+
+    def setup(*_):
+        looks.append(len(list(journal.files.every())))
+        apart.run(other.close)
+        return [Hold(resource="tables/t", exclusive=True)]
+
+    request = Request(operation="op", arguments={})
+    with running(journal, request, Actor(author="Ana"), setup):
+        assert looks == [1, 0]
 
 
 def test_shared_claims_are_had_together(begin):
