@@ -16,7 +16,7 @@ import pygit2
 from pygit2.enums import ObjectType
 
 from tablevault.history.gitfiles import loose_objects
-from tablevault.history.packing import ENDINGS, names_in, remove_packs, write_pack
+from tablevault.history.packing import ENDINGS, names_in, packs, remove_packs, write_pack
 from tablevault.history.reach import Reach
 from tablevault.objects.globs import matching
 from tablevault.objects.oslock import OsLock
@@ -51,10 +51,10 @@ class Prune:
 def count(git_dir: Path) -> GitCount:
     """Count packs, loose objects, and bytes of both."""
     sizes = [_size(path) for path in loose_objects(git_dir)]
-    packs = list(_packs(git_dir))
-    files = [path.with_suffix(ending) for path in packs for ending in ENDINGS]
+    indexes = packs(git_dir)
+    files = [path.with_suffix(ending) for path in indexes for ending in ENDINGS]
     return GitCount(
-        packs=len(packs), loose=len(sizes), size_bytes=sum(sizes) + sum(map(_size, files))
+        packs=len(indexes), loose=len(sizes), size_bytes=sum(sizes) + sum(map(_size, files))
     )
 
 
@@ -82,7 +82,7 @@ def consolidate(git_dir: Path, state: Path, reach: Reach, prune: Prune) -> int:
 
 def _consolidate(git_dir: Path, state: Path, reach: Reach, prune: Prune) -> int:
     """Pack, loosen, prune; in this order."""
-    old = set(_packs(git_dir))
+    old = set(packs(git_dir))
     ages = _ages(git_dir)
     loose = {_name(path): path for path in loose_objects(git_dir)}
     lost = {name: at for name, at in ages.items() if name not in reach.objects}
@@ -180,7 +180,7 @@ def stale_files(git_dir: Path) -> list[Path]:
 def _ages(git_dir: Path) -> dict[str, float]:
     """Give when each object was written last; the newest of several copies counts."""
     ages: dict[str, float] = {}
-    for index in _packs(git_dir):
+    for index in packs(git_dir):
         at = _time(index.with_suffix(".pack"))
         for name in names_in(index):
             ages[name.hex()] = max(at, ages.get(name.hex(), at))
@@ -188,11 +188,6 @@ def _ages(git_dir: Path) -> dict[str, float]:
         at = _time(path)
         ages[_name(path)] = max(at, ages.get(_name(path), at))
     return ages
-
-
-def _packs(git_dir: Path) -> list[Path]:
-    """List the indexes of packs."""
-    return sorted((git_dir / "objects" / "pack").glob("pack-*.idx"))
 
 
 def _name(path: Path) -> str:

@@ -55,10 +55,9 @@ def pack_if_many(repository: Repository, state: Path) -> None:
 def _pack(git_dir: Path, state: Path) -> None:
     """Write the pack, then remove what is in it."""
     loose = dict(_loose(git_dir / "objects"))
-    small = {index: names_in(index) for index in _small_packs(git_dir)}
-    if len(small) + 1 < _MANY_SMALL:
-        small = {}
-    names = loose.keys() | {name.hex() for found in small.values() for name in found}
+    found = _small_packs(git_dir)
+    small = {index: names_in(index) for index in found if len(found) + 1 >= _MANY_SMALL}
+    names = loose.keys() | {name.hex() for each in small.values() for name in each}
     try:
         new = write_pack(git_dir, state, list(names))
     except pygit2.GitError:
@@ -71,7 +70,7 @@ def _pack(git_dir: Path, state: Path) -> None:
         if bytes.fromhex(name) in packed:
             with contextlib.suppress(OSError):
                 path.unlink()
-    remove_packs(git_dir, {each for each, found in small.items() if found <= packed} - {new})
+    remove_packs(git_dir, {index for index, each in small.items() if each <= packed} - {new})
 
 
 def remove_packs(git_dir: Path, old: set[Path]) -> None:
@@ -85,11 +84,16 @@ def remove_packs(git_dir: Path, old: set[Path]) -> None:
                 index.with_suffix(ending).unlink()
 
 
+def packs(git_dir: Path) -> list[Path]:
+    """List the indexes of packs."""
+    return matching(git_dir / "objects", "pack/pack-*.idx")
+
+
 def _small_packs(git_dir: Path) -> list[Path]:
     """List the indexes of packs that may become one: small, and not kept on purpose."""
     return [
         index
-        for index in matching(git_dir / "objects", "pack/pack-*.idx")
+        for index in packs(git_dir)
         if _objects_in(index) < _SMALL
         and not any(index.with_suffix(ending).exists() for ending in _KEPT)
     ]

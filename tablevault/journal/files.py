@@ -73,11 +73,7 @@ class JournalFiles:
 
     def every(self) -> Iterator[Record]:
         """Read the records of all processes that have not ended, oldest first."""
-        try:
-            paths = [entry.path for entry in os.scandir(self._folder) if _is_record(entry.name)]
-        except FileNotFoundError:
-            return
-        records = [_read(path) for path in paths]
+        records = [_read(f"{self._folder}/{name}") for name in self.names()]
         yield from sorted(
             (record for record in records if record is not None),
             key=lambda record: (record.started_at, record.process_id),
