@@ -16,6 +16,7 @@ _NOT_STATE = (
     "pack.lock",
     "tablevault/moving",  # a note of what was being moved, over what was noted before
     "tablevault/configured",  # a note of settings, which can be read anew
+    "tablevault/no-links",  # a note of hard links that were looked for
     "checkpoints/",  # what an execution that failed has made stays to be looked at
 )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -22,6 +23,7 @@ from tablevault.objects.store import ObjectStore, hash_file
 from tablevault.problems import Problem, Severity
 
 _LOST = "Nothing is lost: history has it."
+"""Said of content that was looked at: in a blob of git, or in an object that is sound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,9 +115,9 @@ class Inspection:
         try:
             status = path.lstat()
         except (FileNotFoundError, NotADirectoryError):
-            return _problem(file.path, "The file is missing.", _LOST)
+            return self._gone(file, "The file is missing.", data=data)
         if not stat.S_ISREG(status.st_mode):
-            return _problem(file.path, "It is no regular file.", _LOST)
+            return self._gone(file, "It is no regular file.", data=data)
         try:
             blob = self._repository.read_blob(file.blob)
             pointer = decode_pointer(blob) if is_lfs_path(file.path) else None
@@ -133,6 +135,29 @@ class Inspection:
         text = "It was edited, and the edit is not committed."
         return _problem(file.path, text, advice, "note", repairable=False)
 
+    def _gone(self, file: Tracked, text: str, *, data: bool) -> Problem:
+        """Describe a file that is not there, and where its content is."""
+        pointer = None
+        with contextlib.suppress(KeyError, pygit2.GitError):
+            blob = self._repository.read_blob(file.blob)
+            pointer = decode_pointer(blob) if is_lfs_path(file.path) else None
+        advice = _LOST if pointer is None else self._where(pointer, data=data)
+        return _problem(file.path, text, advice)
+
+    def _where(self, pointer: Pointer, *, data: bool) -> str:
+        """Return where the content of a large file is: in its object, if that is sound."""
+        if pointer.size == 0:
+            return _LOST
+        if self._store.stat(pointer.oid) is None:
+            return f"Its object {pointer.oid} is not here either."
+        try:
+            is_sound = (
+                self._store.digest(pointer.oid) == pointer.oid if data else self._store.has(pointer)
+            )
+        except OSError:
+            is_sound = False
+        return _LOST if is_sound else f"Its object {pointer.oid} is damaged, too."
+
     def _large(
         self, path: str, pointer: Pointer, status: os.stat_result, *, data: bool
     ) -> Problem | None:
@@ -146,11 +171,12 @@ class Inspection:
         if not is_link and _is_pointer(file, status, pointer):
             # Git laid it out so (GIT_LFS_SKIP_SMUDGE), or the object came later.
             text = "It is a pointer, although its object is here."
-            return _problem(path, text, _LOST, "note")
+            return _problem(path, text, self._where(pointer, data=data), "note")
         if not is_link and (
             status.st_size != pointer.size or (data and hash_file(file) != pointer.oid)
         ):
-            return _problem(path, "It is not what was materialized.", _LOST, repairable=is_here)
+            text, advice = "It is not what was materialized.", self._where(pointer, data=data)
+            return _problem(path, text, advice, repairable=is_here)
         if status.st_mode & 0o222:
             return _problem(path, "It can be written to.", "", "note")
         return None

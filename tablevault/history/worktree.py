@@ -17,6 +17,7 @@ from pygit2.enums import DeltaStatus, FileMode
 from tablevault.errors import TVFileError
 from tablevault.history.codefolder import CodeFolder
 from tablevault.history.commits import BY_HAND
+from tablevault.history.gitfiles import files_below
 from tablevault.history.gitindex import (
     GitIndex,
     GitIndexBusyError,
@@ -34,6 +35,7 @@ from tablevault.names import (
     ObjectId,
     is_lfs_path,
 )
+from tablevault.objects.links import replace_link
 from tablevault.objects.notes import read_note, write_note
 from tablevault.objects.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.objects.store import ObjectStore, hash_file
@@ -67,6 +69,7 @@ class WorkTree:
         self._laid = f"{state}/laid"
         self._beside = state / "laying"
         self._arrived = f"{state}/{ARRIVED}"
+        self._artifacts = state / "artifacts"
         self.code = CodeFolder(self._root)
 
     def follows_main(self) -> bool:
@@ -121,6 +124,40 @@ class WorkTree:
             # What comes meanwhile leaves its note anew.
             os.unlink(self._arrived)  # noqa: PTH108 - as it was looked for
             self.fill(target)
+
+    def has_unsafe_links(self) -> bool:
+        """Return whether working files may be hard links through which we would change objects."""
+        return self._store.has_unsafe_links() and self._repository.head_is_main()
+
+    def replace_links(self, target: CommitId) -> None:
+        """Replace working files that are hard links to objects by copies of these.
+
+        Take the commit lock before.
+        """
+        if not self.has_unsafe_links() or self.laid() != target:
+            return
+        with self._store.links_replaced():
+            linked = [
+                _Delta(path=each.path, old=each.new, new=each.new, executable=each.executable)
+                for each in self._deltas(None, target)
+                if each.new is not None and is_lfs_path(each.path) and self._is_link(each)
+            ]
+            self._apply(linked, is_filling=True)
+            for path in files_below(self._artifacts):
+                if path.lstat().st_nlink > 1:
+                    replace_link(path)
+
+    def _is_link(self, delta: _Delta) -> bool:
+        """Return whether a working file is a hard link to its object, and that is sound."""
+        path = self._root / delta.path
+        status = _stat(path)
+        if status is None or status.st_nlink == 1 or not self._is_reachable(path):
+            return False
+        pointer = None if delta.new is None else self._pointer(delta.new)
+        if pointer is None or not self._store.is_sound(pointer):
+            return False
+        lying = self._store.stat(pointer.oid)
+        return lying is not None and os.path.samestat(lying, status)
 
     def _fill(self, delta: _Delta, _: GitIndex) -> os.stat_result | None:
         """Put the file in the place of its pointer."""

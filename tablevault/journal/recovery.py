@@ -26,6 +26,7 @@ def catch_up(journal: Journal) -> None:
     main = journal.repository.main()
     journal.worktree.refresh(main)
     journal.worktree.fill_arrivals(main)
+    journal.worktree.replace_links(main)
     journal.faces.sync()
     journal.checkpoints.sweep()
 
@@ -78,6 +79,7 @@ def recover(journal: Journal) -> None:
         or journal.worktree.is_behind(journal.repository.main())
         or journal.faces.are_behind()
         or journal.worktree.has_arrivals()
+        or journal.worktree.has_unsafe_links()
     ):
         with journal.commit_lock():
             catch_up(journal)

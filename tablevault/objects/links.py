@@ -4,12 +4,37 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import sys
+from functools import cache
 from pathlib import Path
 
 _FICLONE = 0x40049409  # linux/fs.h
+_CAP_DAC_OVERRIDE = 1 << 1  # linux/capability.h
+_CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 READ_ONLY = 0o444
+
+
+def may_link() -> bool:
+    """Return whether permission bits keep this process from writing to a read-only file.
+
+    Root writes to it all the same, and so does a process with CAP_DAC_OVERRIDE: through a hard
+    link such a process would change the object of the store.
+    """
+    return not _overrides_modes(os.geteuid())
+
+
+@cache
+def _overrides_modes(user: int) -> bool:
+    """Return whether the processes of `user` ignore permission bits; looked up once."""
+    if user == 0:
+        return True
+    try:
+        found = _CAPABILITIES.search(Path("/proc/self/status").read_text("ascii", "replace"))
+    except OSError:
+        return False
+    return found is not None and bool(int(found[1], 16) & _CAP_DAC_OVERRIDE)
 
 
 def place(
@@ -24,8 +49,8 @@ def place(
 
     The new name appears in one step, so a reader of `target` sees the old file or the new one.
     A hard link shares the inode, mode included: use it only within one vault, and never for an
-    executable. It is made as `beside` first, a name in the same file system that nobody else
-    uses; by default one in the folder of `target`.
+    executable, nor where :func:`may_link` forbids it. It is made as `beside` first, a name in the
+    same file system that nobody else uses; by default one in the folder of `target`.
 
     Returns
     -------
@@ -41,7 +66,7 @@ def place(
     try:
         is_clone = may_clone and _reflink(source, beside)
         if not is_clone:
-            _link_or_copy(source, beside, may_link=not executable)
+            _link_or_copy(source, beside, links=not executable and may_link())
         if (beside.stat().st_mode & 0o777) != mode:
             beside.chmod(mode)
         beside.replace(target)
@@ -53,9 +78,22 @@ def place(
     return is_clone
 
 
-def _link_or_copy(source: Path, target: Path, *, may_link: bool) -> None:
+def replace_link(path: Path) -> None:
+    """Replace a file by a copy of it that shares its inode with no other name."""
+    beside = path.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        shutil.copyfile(path, beside)
+        beside.chmod(path.stat().st_mode & 0o777)
+        _copy_mtime(path, beside)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def _link_or_copy(source: Path, target: Path, *, links: bool) -> None:
     """Share the inode where that is allowed and the file system can, else copy."""
-    if may_link:
+    if links:
         try:
             os.link(source, target)
         except OSError:

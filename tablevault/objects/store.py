@@ -125,6 +125,8 @@ class ObjectStore:
         self._scratch = scratch
         self._fetch = fetch
         self._ledger = Ledger(scratch.parent / "objects.sqlite")
+        self._no_links = scratch.parent / "no-links"
+        self._replacing = scratch.parent / "no-links.new"
         self._may_clone = True
 
     @contextmanager
@@ -290,6 +292,11 @@ class ObjectStore:
         """Protect an object against being written to by mistake."""
         self._path(oid).chmod(links.READ_ONLY)
 
+    def damaged(self, oid: ObjectId) -> Path | None:
+        """Return where the damaged file of an object lies that was moved away, None without one."""
+        path = self._bad / oid
+        return path if path.exists() else None
+
     def set_aside(self, oid: ObjectId) -> Path | None:
         """Move what lies in the place of an object to where damaged ones are kept."""
         return self._set_aside(self._path(oid))
@@ -303,6 +310,10 @@ class ObjectStore:
         beside: Path | None = None,
     ) -> None:
         """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
+        if links.may_link():
+            # Before the link: whoever is killed in between leaves a search without a result.
+            for note in (self._replacing, self._no_links):
+                note.unlink(missing_ok=True)
         self._may_clone = links.place(
             self.file(pointer),
             target,
@@ -310,6 +321,24 @@ class ObjectStore:
             beside=beside,
             may_clone=self._may_clone,
         )
+
+    def has_unsafe_links(self) -> bool:
+        """Return whether this process could change objects through hard links made by others."""
+        if links.may_link() or self._no_links.exists():
+            return False
+        return os.access(self._scratch.parent, os.W_OK)
+
+    @contextmanager
+    def links_replaced(self) -> Iterator[None]:
+        """Note that no hard link is left when the body, which replaces them, has ended.
+
+        The note takes its name last, and whoever makes a new link meanwhile removes it: after a
+        crash, or a new link, the next opening looks again.
+        """
+        self._replacing.touch()
+        yield
+        with contextlib.suppress(FileNotFoundError):
+            self._replacing.replace(self._no_links)
 
     def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
         """Remove objects that nobody needs; takes :meth:`locked` itself."""
@@ -319,6 +348,10 @@ class ObjectStore:
                     drop_text(str(self._scratch.parent), oid)
                     with contextlib.suppress(OSError):
                         self._path(oid).unlink(missing_ok=True)
+
+    def is_sound(self, pointer: Pointer) -> bool:
+        """Return whether the object is here, with the right bytes; hashed when its stat changed."""
+        return pointer.size == 0 or self._is_sound(pointer, self._path(pointer.oid))
 
     def is_object(self, path: Path, oid: ObjectId) -> bool:
         """Tell whether `path` is a hard link to the object `oid`, checked earlier."""

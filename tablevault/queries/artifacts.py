@@ -36,7 +36,8 @@ def folder_of(vault: Vault, table: str, instance: IndexedInstance) -> Path:
 def fixed_folder_of(vault: Vault, document: TableDocument, instance: IndexedInstance) -> Path:
     """Folder that holds the artifacts of this instance and never changes; laid out if needed.
 
-    The files are links to objects. Dies while it is laid out: the folder appears in one step.
+    The files are links to objects, or copies. A crash leaves no half folder: it appears in one
+    step.
     """
     target = vault.state / "artifacts" / instance.instance_id
     if target.is_dir():

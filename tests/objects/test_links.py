@@ -93,3 +93,18 @@ def test_an_executable_never_shares_the_mode_of_the_object(source, tmp_path):
     links.place(source, tmp_path / "target", executable=True)
     assert (tmp_path / "target").stat().st_mode & 0o777 == 0o555
     assert source.stat().st_mode & 0o777 == 0o444
+
+
+def test_who_may_write_to_read_only_files_gets_a_copy(source, tmp_path):
+    links.place(source, tmp_path / "target")
+    assert_placed(source, tmp_path / "target")
+    shares_inode = (tmp_path / "target").stat().st_ino == source.stat().st_ino
+    assert not (shares_inode and os.access(source, os.W_OK))
+
+
+def test_a_replaced_link_keeps_bytes_time_and_mode_and_shares_no_inode(source, tmp_path):
+    target = tmp_path / "target"
+    os.link(source, target)
+    links.replace_link(target)
+    assert_placed(source, target)
+    assert target.stat().st_nlink == source.stat().st_nlink == 1

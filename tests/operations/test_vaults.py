@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from tablevault import TableVault, delete_vault
@@ -18,6 +20,15 @@ def files_below(folder: Path) -> dict[str, bytes]:
         for path in sorted(folder.rglob("*"))
         if path.is_file()
     }
+
+
+def written(path: Path) -> TableVault:
+    """A vault with one instance."""
+    vault = TableVault(path, "ana", create=True)
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    vault.write_instance(pd.DataFrame({"a": [1, 2]}), "t")
+    return vault
 
 
 def test_a_missing_folder_is_refused(tmp_path: Path) -> None:
@@ -152,3 +163,30 @@ def test_a_vault_in_use_is_neither_deleted_nor_replaced(
             with pytest.raises(TVLockError, match="busy"):
                 action()
     assert (vault_path / "vault.yaml").exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes to read-only files")
+def test_what_root_writes_to_a_working_file_does_not_reach_the_object(tmp_path: Path) -> None:
+    written(tmp_path / "v").get_dataframe("t")
+    frame = tmp_path / "v/tables/t/base/dataframe.parquet"
+    pd.DataFrame({"a": ["edited"]}).to_parquet(frame)
+    frame_values, _ = TableVault(tmp_path / "v", "ana").get_dataframe("t")
+    assert frame_values["a"].tolist() == [1, 2]
+    (problem,) = TableVault(tmp_path / "v", "ana").verify()
+    assert (problem.kind, problem.advice) == ("working tree", "Nothing is lost: history has it.")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root writes to read-only files")
+def test_root_replaces_the_hard_links_of_others_when_it_opens_a_vault(tmp_path: Path) -> None:
+    written(tmp_path / "v")
+    frame = tmp_path / "v/tables/t/base/dataframe.parquet"
+    (stored,) = (tmp_path / "v/.git/lfs/objects").glob("??/??/*")
+    frame.unlink()
+    os.link(stored, frame)
+    (tmp_path / "v/.git/tablevault/no-links").unlink()
+    vault = TableVault(tmp_path / "v", "ana")
+    assert stored.stat().st_nlink == frame.stat().st_nlink == 1
+    assert vault.verify() == []
+    assert git(tmp_path / "v", "status", "--porcelain") == ""
+    # Stat data and the time of git's index prove the file unchanged: git need not hash it.
+    assert git(tmp_path / "v", "diff-files", "--raw") == ""

@@ -15,6 +15,7 @@ import pygit2
 import pytest
 
 from tablevault import TableVault
+from tablevault.errors import TVFileError
 from tablevault.operations.repair import verify
 from tablevault.vault import Vault
 from tests.looking import check_clean, git
@@ -112,6 +113,25 @@ def test_verify_changes_nothing(damaged):
     # SQLite may make a file next to the index, and remove it.
     files = [file for file in before if not file.is_dir()]
     assert all(before[file].st_mtime_ns == after[file].st_mtime_ns for file in files)
+
+
+@pytest.mark.parametrize("what", ["gone", "damaged", "moved away"])
+def test_a_missing_file_is_not_called_safe_when_its_object_is_not(damaged, what):
+    file = object_of(damaged, FRAME)
+    (damaged / FRAME).unlink()
+    if what != "gone":
+        file.chmod(0o644)
+        file.write_bytes(b"damage")
+    else:
+        file.unlink()
+    if what == "moved away":
+        with pytest.raises(TVFileError, match="damaged"):
+            TableVault(damaged, "Ana").get_dataframe("lengths")
+    git(damaged, "remote", "add", "origin", "https://example.invalid/v.git")
+    found = look(damaged)
+    assert not any("Nothing is lost" in str(problem) for problem in found)
+    if what != "gone":
+        assert any(each.kind == "object" and each.severity == "error" for each in found)
 
 
 def test_a_flipped_byte_is_found_by_reading_and_mended_from_a_copy(damaged):

@@ -53,7 +53,11 @@ def check_objects(vault: Vault, needed: Needed, *, data: bool) -> list[Problem]:
     here: list[Found] = []
     for found in needed.values():
         status = vault.store.stat(found.pointer.oid)
-        problem = _problem_of(found, status, has_remote=has_remote)
+        bad = vault.store.damaged(found.pointer.oid) if status is None else None
+        if bad is not None:
+            problem: Problem | None = _damaged(found, f"it was moved to {bad}")
+        else:
+            problem = _problem_of(found, status, has_remote=has_remote)
         if problem is None:
             here.append(found)
         else:
