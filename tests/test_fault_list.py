@@ -473,7 +473,7 @@ PROVEN = {
     ),
     102: (
         "what is not known is told",
-        "engine/test_builder.py::test_unknown_fields_are_ignored_with_a_warning",
+        "engine/test_builder.py::test_an_unknown_field_is_an_error_that_offers_the_nearest_one",
         "engine/test_run.py::test_a_dtype_of_another_column_is_ignored_with_a_warning",
     ),
     103: (

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVFileError
+from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
 from tablevault.names import CommitId, is_lfs_path
 from tablevault.vault import Vault
 
@@ -182,6 +182,7 @@ def _staged() -> list[tuple[str, str]]:
 def _wrong(path: str) -> list[str]:
     """Say what is wrong with a file that is to be committed; nothing in it is run."""
     done = subprocess.run(["git", "cat-file", "blob", f":{path}"], capture_output=True, check=True)
+    from tablevault.engine.document import check_builder_text
     from tablevault.history.documents import decode_table, decode_vault
     from tablevault.history.snapshot import decode_text
 
@@ -193,24 +194,14 @@ def _wrong(path: str) -> list[str]:
         elif path.endswith(".py"):
             ast.parse(decode_text(done.stdout, path))
         elif path.endswith(".yaml") and "/builders/" in path:
-            return _wrong_builder(decode_text(done.stdout, path))
-    except TVFileError as error:
+            name = path.rsplit("/", 1)[-1].removesuffix(".yaml")
+            check_builder_text(name, decode_text(done.stdout, path))
+    except (TVBuilderError, TVFileError) as error:
         return [str(error)]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [f"{error}" if line is None else f"line {line}: {getattr(error, 'msg', error)}"]
     return []
-
-
-def _wrong_builder(text: str) -> list[str]:
-    """Say whether a builder is no YAML mapping."""
-    import yaml
-
-    try:
-        found = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        return [f"it is no YAML: {error}"]
-    return [] if isinstance(found, dict) else ["a builder is a mapping of fields to values"]
 
 
 if __name__ == "__main__":

@@ -1,17 +1,14 @@
-"""The builder document: YAML from a stranger into a value that can be trusted."""
+"""A builder file into a value whose fields are checked."""
 
 from __future__ import annotations
 
-import difflib
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
-import yaml
-
 from tablevault.engine.dependencies import Dependency, explicit_dependencies
+from tablevault.engine.document import INDEX_ONLY, REQUIRED, check_fields, load_document
 from tablevault.engine.fields import Place
 from tablevault.engine.nodes import Grower, Node, references
 from tablevault.engine.reference.view import INDEX
@@ -24,9 +21,6 @@ ReturnType = Literal["dataframe", "row-wise", "generator"]
 
 RETURN_TYPES = ("dataframe", "row-wise", "generator")
 _KINDS: Mapping[str, Kind] = MappingProxyType({"IndexBuilder": "index", "ColumnBuilder": "column"})
-_INDEX_ONLY = ("primary_key", "keep_old")
-_UNREAD = ("builder_type", "dependencies", "name")
-_REQUIRED = ("changed_columns", "python_function", "code_module", "arguments")
 _DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
         "is_custom": False,
@@ -37,11 +31,6 @@ _DEFAULTS: Mapping[str, object] = MappingProxyType(
         "keep_old": False,
     }
 )
-_LARGEST_TEXT = 1_000_000
-_LONGEST_NUMBER = 10_000
-# What PyYAML's safe constructors raise for scalars such as "!!int ''" or 2023-99-99, besides
-# its own errors (6.0.3).
-_YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,17 +89,6 @@ class Builder:
     text: str
 
 
-def check_builder_text(name: str, text: str) -> None:
-    """Refuse text that cannot become a builder; one that is not finished yet may stay.
-
-    Raises
-    ------
-    TVBuilderError
-        `text` is no YAML, or no mapping.
-    """
-    _document(name, text)
-
-
 def parse_builder(name: str, text: str, *, table: str) -> Builder:
     """Read a builder file.
 
@@ -126,24 +104,36 @@ def parse_builder(name: str, text: str, *, table: str) -> Builder:
     Returns
     -------
     Builder
-        With defaults filled in. Fields that nothing reads are ignored, with a warning in the
-        log "tablevault".
+        With defaults filled in.
 
     Raises
     ------
     TVBuilderError
-        The text is no YAML mapping, holds objects, is still a template, lacks a field, or a field
-        has the wrong type; facts ``builder`` and ``field``.
+        The text is no YAML mapping, holds objects, is still a template, lacks a field or has an
+        unknown one, or a field has the wrong type; facts ``builder`` and ``field``.
     TableReferenceError
         A reference in a field is malformed.
     """
-    document = _document(name, text)
+    document = load_document(name, text)
+    check_fields(name, document)
+    return _builder(name, document, text, table)
+
+
+def parse_recorded(name: str, text: str, *, table: str) -> Builder:
+    """Read the builder of a materialised instance, as `parse_builder` does.
+
+    Fields that no builder has are passed over: earlier releases ran builders with such fields.
+    """
+    return _builder(name, load_document(name, text), text, table)
+
+
+def _builder(name: str, document: Mapping[object, object], text: str, table: str) -> Builder:
+    """Check the fields of a builder."""
     kind = _kind(name, document, table)
     _refuse_template(name, document)
-    _warn_of_unread(name, document, kind)
     written: dict[object, Any] = dict(_DEFAULTS.items())
     written |= {field: value for field, value in document.items() if value is not None}
-    for field in _REQUIRED:
+    for field in REQUIRED:
         if field not in written:
             raise TVBuilderError(
                 f'Builder "{name}": field {field} is missing.',
@@ -152,9 +142,9 @@ def parse_builder(name: str, text: str, *, table: str) -> Builder:
                 field=field,
             )
     if kind == "column":
-        written |= {field: _DEFAULTS[field] for field in _INDEX_ONLY}
+        written |= {field: _DEFAULTS[field] for field in INDEX_ONLY}
     grower = Grower(name)
-    nodes = {field: grower.node(written[field], field) for field in (*_REQUIRED, *_DEFAULTS)}
+    nodes = {field: grower.node(written[field], field) for field in (*REQUIRED, *_DEFAULTS)}
     read = {
         field: None if any(references(node)) else READERS[field](written[field], Place(name, field))
         for field, node in nodes.items()
@@ -174,83 +164,6 @@ def parse_builder(name: str, text: str, *, table: str) -> Builder:
         text=text,
         **read,
     )
-
-
-def _what(document: object) -> str:
-    """Call what YAML read by a name that its author knows."""
-    if document is None:
-        return "nothing"
-    return "a list" if isinstance(document, list) else "one value"
-
-
-def _document(name: str, text: str) -> dict[object, object]:
-    """Load the YAML of a builder: safe, of limited size, and a mapping."""
-    problem = ""
-    document: object = None
-    try:
-        if len(text.encode()) > _LARGEST_TEXT:
-            problem = f"it is longer than {_LARGEST_TEXT:,} bytes"
-        else:
-            document = _Loader(text).get_single_data()
-    except _YAML_ERRORS as error:
-        raise TVBuilderError(
-            f'Builder "{name}" is no valid YAML: {_reason(error)}.',
-            "Put text with special characters in quotes"
-            + (', as a reference within {} or []: {x: "<<t.c[index]>>"}.' if "<<" in text else "."),
-            builder=name,
-        ) from error
-    if not isinstance(document, dict):
-        problem = problem or f"it holds {_what(document)} instead of fields"
-    if problem or not isinstance(document, dict):
-        raise TVBuilderError(
-            f'Builder "{name}" cannot be used: {problem}.',
-            'Write one "field: value" a line, beginning with builder_type.',
-            builder=name,
-        )
-    return document
-
-
-class _Loader(yaml.SafeLoader):
-    """The safe loader, without two things that a builder never means.
-
-    A key that stands twice would silently hide the first one. Merge keys grow without bounds: a
-    few nested ``<<: [*a, *a]`` are billions of entries before anybody could count them.
-    """
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Make a mapping, in which each key stands once."""
-        seen: set[tuple[str, str]] = set()
-        for key, _ in node.value:
-            if key.tag == "tag:yaml.org,2002:merge":
-                problem = 'the merge key "<<" cannot be used; write the fields out'
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            if not isinstance(key, yaml.ScalarNode):
-                continue
-            if (key.tag, key.value) in seen:
-                problem = f"the key {key.value!r} stands twice"
-                raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-            seen.add((key.tag, key.value))
-        made: dict[Any, Any] = super().construct_mapping(node, deep)
-        return made
-
-
-def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
-    """Make an int that Python is willing to print: hexadecimal ones may have any length."""
-    number: int = loader.construct_yaml_int(node)
-    if number.bit_length() > _LONGEST_NUMBER:
-        problem = f"the number has more than {_LONGEST_NUMBER} bits"
-        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
-    return number
-
-
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
-
-
-def _reason(error: Exception) -> str:
-    """Tell a YAML error in one line, with the line of the file."""
-    mark = getattr(error, "problem_mark", None)
-    said = getattr(error, "problem", None) or str(error).split("\n", 1)[0] or type(error).__name__
-    return f"{said}, line {mark.line + 1}" if mark is not None else str(said)
 
 
 def _kind(name: str, document: Mapping[object, object], table: str) -> Kind:
@@ -287,19 +200,6 @@ def _refuse_template(name: str, document: Mapping[object, object]) -> None:
                 builder=name,
                 field=field,
             )
-
-
-def _warn_of_unread(name: str, document: Mapping[object, object], kind: Kind) -> None:
-    """Tell the log of fields that nothing reads."""
-    known = (*_REQUIRED, *_DEFAULTS, *_UNREAD)
-    log = logging.getLogger("tablevault")
-    for field in document:
-        if field not in known:
-            near = difflib.get_close_matches(str(field), known, 1)
-            advice = f'; did you mean "{near[0]}"?' if near else ""
-            log.warning('Builder "%s": field %r is not known and ignored%s', name, field, advice)
-        elif field in _INDEX_ONLY and kind == "column":
-            log.warning('Builder "%s": field %s is ignored in a ColumnBuilder', name, field)
 
 
 def _columns(value: object, place: Place) -> tuple[str, ...]:

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from tablevault.errors import TVBuilderError
 
-_FLAGS = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_FLAGS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
 _WORDS = {None: "null", True: "true", False: "false"}
 _SHOWN = 60
 

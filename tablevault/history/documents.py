@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 import yaml
 
+from tablevault.core_schema import resolve_as_core
 from tablevault.errors import TVFileError, TVFormatError
 from tablevault.names import InstanceId, TableId
 
@@ -28,6 +29,10 @@ class _PlainDumper(_Dumper):  # type: ignore[misc, valid-type]  # chosen at run 
     def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the signature is PyYAML's
         """Repeat a value instead of naming it."""
         return True
+
+
+# Text that YAML 1.2 reads as a number is quoted, too, such as "1e-5".
+resolve_as_core(_PlainDumper)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -114,8 +114,8 @@ def _own_name(name: str, table: str) -> str:
 
 
 def _checked(name: str, text: str) -> str:
-    """Refuse a text that is no YAML mapping."""
-    from tablevault.engine.builder import check_builder_text
+    """Refuse a text that cannot become a builder."""
+    from tablevault.engine.document import check_builder_text
 
     check_builder_text(name, text)
     return text

@@ -31,7 +31,7 @@ def columns_read(
     builder does not say: what a function reads by itself, references whose table another one
     gives, and builders that cannot be read any more.
     """
-    from tablevault.engine.builder import parse_builder
+    from tablevault.engine.builder import parse_recorded
 
     then = Snapshot(vault.journal.repository, instance.commit)
     made: dict[str, tuple[Field, ...]] = {}
@@ -49,7 +49,7 @@ def columns_read(
     for name, blob in document.builders.items():
         try:
             text = then.text_of(BlobId(blob), name)
-            builder = parse_builder(name, text, table=instance.table_name)
+            builder = parse_recorded(name, text, table=instance.table_name)
         except (TableVaultError, KeyError, ValueError):
             continue
         fields = tuple(dict.fromkeys(field for each in _named(builder) for field in read(each)))

@@ -196,13 +196,13 @@ def _builders(
     then: Snapshot, origin: IndexedInstance, document: InstanceDocument
 ) -> dict[str, Builder]:
     """Read the builders as they were; one that cannot be read any more is left out."""
-    from tablevault.engine.builder import parse_builder
+    from tablevault.engine.builder import parse_recorded
 
     found = {}
     table = origin.table_name
     for name, blob in document.builders.items():
         with contextlib.suppress(TableVaultError):
-            found[name] = parse_builder(name, then.text_of(BlobId(blob), name), table=table)
+            found[name] = parse_recorded(name, then.text_of(BlobId(blob), name), table=table)
     return found
 
 

@@ -232,6 +232,17 @@ def test_what_looks_like_an_alias_is_text_in_quotes():
     assert decode_vault(document.encode(), "vault.yaml") == document
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["1e-5", "0o17", "010", "1_000", "NO", "on", "null", "~", "12:30", "2023-01-05", "=", ".5"],
+)
+def test_text_that_any_yaml_reads_as_something_else_is_quoted(text):
+    fields = {"id": "v", "created_by": text, "created_at": ""}
+    document = VaultDocument(description=text, **fields)
+    assert f"description: '{text}'\n".encode() in document.encode()
+    assert decode_vault(document.encode(), "vault.yaml") == document
+
+
 def test_a_number_that_cannot_be_spelled_is_no_text():
     blob = b"description: 0x" + b"f" * 6000 + b"\n? 0x" + b"f" * 6000 + b"\n: 1\n"
     assert decode_table(blob, "table.yaml").description == ""

@@ -142,7 +142,7 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("a: !!python/name:os.system\n", TVBuilderError, r"could not determine a constructor"),
         ("a: !custom 1\n", TVBuilderError, r"could not determine a constructor for the tag"),
         ("a: !!int ''\n", TVBuilderError, r'"many" is no valid YAML'),
-        ("a: 2023-99-99\n", TVBuilderError, r'"many" is no valid YAML'),
+        ("a: !!timestamp 2023-99-99\n", TVBuilderError, r'"many" is no valid YAML'),
         ("a: 1\na: 2\n", TVBuilderError, r"'a' stands twice, line 2"),
         ("a: &a {b: 1}\nc: {<<: *a}\n", TVBuilderError, r"merge key"),
         (

@@ -158,10 +158,10 @@ def test_branch_and_face_edited_apart_is_an_error_that_names_the_file(
 ) -> None:
     tree = tmp_path / "tree"
     git(vault_path, "worktree", "add", "-q", str(tree), "temp/papers/base", "--")
-    (tree / "tables/papers/base/builders/papers_index.yaml").write_text("a: 1\n")
+    (tree / "tables/papers/base/builders/papers_index.yaml").write_text("n_threads: 1\n")
     git(tree, "commit", "-q", "-am", "on the branch")
     git(vault_path, "worktree", "remove", "--force", str(tree))
-    (vault_path / "temp/papers/base/builders/papers_index.yaml").write_text("b: 1\n")
+    (vault_path / "temp/papers/base/builders/papers_index.yaml").write_text("n_threads: 2\n")
     before = state_of(vault_path)
     with pytest.raises(TVFileError, match=r"temp/papers/base/builders/papers_index\.yaml"):
         papers.create_builder_file("papers", "column", text=COLUMN)

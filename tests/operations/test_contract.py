@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import logging
 from pathlib import Path
 
 import pandas as pd
@@ -306,12 +305,19 @@ def test_lists_of_names_may_hold_references(made: TableVault) -> None:
         run(made, "t", index=text.replace("- 3\n", "- 1\n"))
 
 
-def test_a_field_that_is_misspelt_is_told(
-    made: TableVault, caplog: pytest.LogCaptureFixture
-) -> None:
-    with caplog.at_level(logging.WARNING, "tablevault"):
+def test_a_field_that_is_misspelt_is_an_error_before_anything_is_called(made: TableVault) -> None:
+    with pytest.raises(TVBuilderError, match=r'"primary_keys"\. Did you mean "primary_key"'):
         run(made, "t", index=index(primary_keys=["n"]))
-    assert 'did you mean "primary_key"?' in caplog.text
+
+
+def test_a_field_that_is_misspelt_by_hand_is_an_error_when_it_is_executed(
+    made: TableVault, vault_path: Path
+) -> None:
+    made.create_instance("t", builders={"t_index": index()})
+    face = vault_path / "temp/t/base/builders/t_index.yaml"
+    face.write_text(face.read_text() + "n_thread: 3\n")
+    with pytest.raises(TVBuilderError, match=r'"n_thread"\. Did you mean "n_threads"'):
+        made.execute_instance("t")
 
 
 @pytest.mark.parametrize("threads", [1, 2, 16])

@@ -270,9 +270,19 @@ def test_a_commit_by_hand_is_no_problem(damaged):
     assert look(damaged) == []
 
 
+def test_a_builder_with_an_unknown_field_is_found(damaged):
+    name = "temp/words/base/builders/words_index.yaml"
+    (damaged / name).write_text(BUILDER.replace("dtypes:", "dtype:"))
+    found = one(damaged, repair=True)
+    assert (found.kind, found.severity, found.where) == ("face", "warning", name)
+    assert found.advice == 'Did you mean "dtypes"?'
+    assert not found.repairable
+
+
 def test_a_file_edited_by_hand_is_told_of_and_stays(damaged):
     (damaged / "code/words.py").write_text("# mine\n")
-    (damaged / "temp/words/base/builders/words_index.yaml").write_text("# mine\n")
+    with (damaged / "temp/words/base/builders/words_index.yaml").open("a") as file:
+        file.write("# mine\n")
     assert look(damaged) == []
     table = damaged / "tables/words/table.yaml"
     table.write_text(table.read_text().replace("description: ''", "description: mine"))

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tablevault.engine.builder import check_builder_text, parse_builder
+from tablevault.engine.builder import parse_builder
+from tablevault.engine.document import check_builder_text
 from tablevault.engine.reference import (
     Condition,
     Reference,

@@ -1,0 +1,39 @@
+"""Builders of temporary instances that no execution would accept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tablevault.errors import TVBuilderError, TVFileError
+from tablevault.history.snapshot import decode_text
+from tablevault.names import temp_of_ref
+from tablevault.problems import Problem
+from tablevault.queries.describe import temp_builders
+from tablevault.queries.resolve import temp_or_none
+from tablevault.vault import Vault
+
+
+def check_builders(vault: Vault) -> Iterator[Problem]:
+    """Find builders that are no YAML mapping, or have a field that no builder has.
+
+    Those of materialised instances ran, whatever this release thinks of them.
+    """
+    from tablevault.engine.document import check_builder_text
+
+    repository = vault.journal.repository
+    refs = (temp_of_ref(ref) for ref in sorted(repository.temp_refs()))
+    for ref in refs:
+        temp = None if ref is None else temp_or_none(repository, ref)
+        if temp is None:
+            continue
+        for name, data in temp_builders(vault, temp).items():
+            try:
+                check_builder_text(name, decode_text(data, f"{name}.yaml"))
+            except (TVBuilderError, TVFileError) as error:
+                yield Problem(
+                    kind="face",
+                    severity="warning",
+                    where=f"{temp.ref.face}/builders/{name}.yaml",
+                    text=error.message,
+                    advice=error.hint,
+                )
