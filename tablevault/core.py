@@ -41,8 +41,11 @@ class TableVault:
     description : str, default ""
         Summary of a new vault; ignored when a vault is opened.
     create : bool, default False
-        Make an empty vault. A vault that is there is replaced; a file, or a folder that is
-        neither empty nor a vault, is refused and not touched.
+        Make an empty vault. A vault that is there is replaced: one that holds instances, builders,
+        code or anything else that was worked on is moved to a sibling,
+        ``<name>.replaced-<UTC time>``, which the logger ``tablevault`` names. A file, or a folder
+        that is neither empty nor a vault, is refused and not touched. A symbolic link stands for
+        its target.
     restart : bool, default False
         Run every process to its end that crashed; what cannot be run again is taken back.
     verbose : bool, default False
@@ -1338,13 +1341,15 @@ def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
 
 @checked
 def delete_vault(db_dir: str | os.PathLike[str]) -> None:
-    """Remove a vault with everything in it.
+    """Remove a vault with everything in it; of a symbolic link, its target.
 
     Raises
     ------
     TVArgumentError
-        The folder is missing or no vault; it is not touched.
+        The folder is missing or no vault, or its git directory is elsewhere; nothing is touched.
     TVLockError
         A process runs in the vault.
+    TVFileError
+        The folder cannot be moved or removed; the error names what is left, and where.
     """
     operations.vaults.delete_vault(db_dir)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -130,6 +128,7 @@ def refuse_unless_vault(path: Path) -> None:
             "Pass create=True to make one.",
             path=str(path),
         )
+    refuse_git_elsewhere(path)
     if not is_vault(path):
         _refuse_unborn(path)
         what = "folder" if path.is_dir() else "file"
@@ -138,6 +137,37 @@ def refuse_unless_vault(path: Path) -> None:
             "Open the folder that holds vault.yaml, or pass create=True with a new folder.",
             path=str(path),
         )
+
+
+def refuse_git_elsewhere(path: Path) -> None:
+    """Raise TVArgumentError when the git directory of a vault is elsewhere: ``.git`` is a file.
+
+    An operation then could not tell what belongs to the vault alone, and what to the repository
+    that the file names.
+    """
+    file = path / ".git"
+    if not file.is_file() or not (path / VAULT_DOCUMENT).is_file():
+        return
+    named = os.fsdecode(file.read_bytes()).removeprefix("gitdir:").strip()
+    git_dir = Path(os.path.normpath(path / named))
+    here, there = shlex.quote(str(path)), shlex.quote(str(git_dir))
+    if (git_dir / "commondir").is_file():
+        common = Path(os.path.normpath(git_dir / (git_dir / "commondir").read_text().strip()))
+        what = f'is a worktree of the git repository "{common}"'
+        hint = f'Open the vault where its main worktree is: "{common.parent}".'
+    elif "modules" in git_dir.parts[:-1]:
+        what = f'is a submodule, whose git directory is "{git_dir}"'
+        hint = (
+            "Clone what it comes from into a folder of its own: "
+            f'tablevault clone "$(git -C {here} remote get-url origin)" DIR'
+        )
+    elif git_dir.is_dir():
+        what = f'has its git directory elsewhere, in "{git_dir}"'
+        hint = f"A vault keeps it in .git. Move it there: rm {here}/.git && mv {there} {here}/.git"
+    else:
+        what = f'has a file .git that names "{git_dir}", where no git directory is'
+        hint = "Was the repository moved or deleted? Open the vault in another clone."
+    raise TVArgumentError(f'The vault "{path}" {what}.', hint, path=str(path))
 
 
 def _refuse_unborn(path: Path) -> None:
@@ -157,14 +187,3 @@ def _refuse_unborn(path: Path) -> None:
             f"Check it out, and open it then: git -C {shlex.quote(str(path))} checkout main",
             path=str(path),
         )
-
-
-def remove_tree(path: Path) -> None:
-    """Remove a folder although git and the object store write read-only files."""
-
-    def make_writable(function: Callable[[str], object], name: str, _: object) -> None:
-        parent = Path(name).parent
-        parent.chmod(parent.stat().st_mode | stat.S_IWUSR | stat.S_IXUSR)
-        function(name)
-
-    shutil.rmtree(path, onerror=make_writable)

@@ -78,12 +78,7 @@ class Place:
 
     def create(self, path: str, description: str) -> Vault:
         """Make a new vault at `path`."""
-        if Path(path).is_dir() and any(Path(path).iterdir()):
-            raise TVArgumentError(
-                f'The folder "{path}" is there and is not empty; nothing in it was touched.',
-                "Choose a new folder, or delete that one first.",
-                path=path,
-            )
+        operations.vaults.refuse_content(Path(path))
         self.__dict__["path"] = Path(path)
         return operations.vaults.attach(
             path,
@@ -124,7 +119,7 @@ def find_vault(start: Path) -> Path:
         None of the folders from `start` to the root is a vault.
     """
     for folder in (start, *start.parents):
-        if (folder / ".git").is_dir() and _is_vault(folder):
+        if (folder / ".git").exists() and _is_vault(folder):
             return folder
     raise TVArgumentError(
         f'There is no vault at "{start}" nor in a folder above it.',

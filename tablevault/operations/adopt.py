@@ -32,12 +32,13 @@ from tablevault.names import (
     new_process_id,
     table_document,
 )
+from tablevault.objects.folders import building, put_in_place
 from tablevault.objects.store import Draft
 from tablevault.operations import instances
 from tablevault.operations.original import OldInstance, OldTable, OldVault, read_table
 from tablevault.operations.vaults import Options, attach
 from tablevault.render import counted
-from tablevault.vault import Vault, absolute, remove_tree
+from tablevault.vault import Vault, absolute
 
 _OWNER = "import"
 
@@ -87,18 +88,13 @@ def import_original(
         A file of it cannot be read.
     """
     source, path = OldVault(absolute(old)), absolute(new)
-    if path.exists():
+    if os.path.lexists(path):
         raise TVArgumentError(f'"{path}" is there already.', "Name a new folder.", path=str(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4()}.import")
-    try:
+    with building(path) as beside:
         described = Options(description=source.description, progress=options.progress)
         vault = attach(beside, author, described, create=True, restart=False)
         report = _Import(vault, source).run()
-        beside.rename(path)
-    finally:
-        if beside.exists():
-            remove_tree(beside)
+        put_in_place(beside, path)
     return report
 
 

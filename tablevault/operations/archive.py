@@ -13,7 +13,8 @@ from pathlib import Path, PurePosixPath
 from tablevault.errors import TVArgumentError
 from tablevault.history.layout import configure, reset_config
 from tablevault.history.tree import is_plain_path
-from tablevault.vault import absolute, is_vault, refuse_unless_vault, remove_tree
+from tablevault.objects.folders import building, is_free, put_in_place, target_of
+from tablevault.vault import absolute, is_vault, refuse_unless_vault
 
 _TAKEN = frozenset(
     tuple(path.split("/"))
@@ -79,7 +80,7 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
             lzma.open(beside, "wb", preset=preset) as stream,
             tarfile.open(fileobj=stream, mode="w") as archive,
         ):
-            archive.add(path, arcname=path.name, filter=_keep)
+            archive.add(target_of(path), arcname=path.name, filter=_keep)
         _sync(beside)
         beside.replace(target)
     except BaseException:
@@ -102,13 +103,12 @@ def decompress_vault(where: str | os.PathLike[str]) -> None:
     source = archive_path(path)
     if not source.is_file():
         raise FileNotFoundError(f'There is no archive "{source}".')
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    place = target_of(path)
+    if not is_free(place):
         raise TVArgumentError(
             f'"{path}" is there already; nothing was changed.', "Move it away or delete it first."
         )
-    beside = path.with_name(f".{path.name}.{uuid.uuid4()}.tmp")
-    beside.mkdir(parents=True)
-    try:
+    with building(place) as beside:
         _extract(source, beside)
         vault = next((folder for folder in (beside / path.name, beside) if is_vault(folder)), None)
         if vault is None:
@@ -117,12 +117,7 @@ def decompress_vault(where: str | os.PathLike[str]) -> None:
             raise TVArgumentError(f'"{source}" holds no vault.', "Was it made by compress_vault?")
         reset_config(vault)
         configure(vault)
-        if path.is_dir():
-            path.rmdir()
-        vault.rename(path)
-    finally:
-        if beside.exists():
-            remove_tree(beside)
+        put_in_place(vault, place)
 
 
 def _refuse_links(path: Path) -> None:

@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import time
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TableVaultError, TVArgumentError, TVLockError
+from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
 from tablevault.history.commits import Signing
 from tablevault.history.documents import VaultDocument, timestamp
 from tablevault.history.layout import configure, init_repository, refuse_partial
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.recovery import recover
 from tablevault.journal.unfinished import may_be_unfinished
+from tablevault.objects.folders import (
+    building,
+    is_free,
+    move_folder,
+    put_in_place,
+    remove_tree,
+    target_of,
+)
 from tablevault.progress import Progress, Silent
-from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault, remove_tree
+from tablevault.queries.work import holds_work
+from tablevault.vault import (
+    Vault,
+    absolute,
+    is_vault,
+    refuse_git_elsewhere,
+    refuse_unless_vault,
+)
 
 if TYPE_CHECKING:
     from tablevault.vault import Bring
@@ -80,10 +97,11 @@ def _log_to_stderr() -> None:
 
 
 def create_vault(vault: Vault, description: str) -> None:
-    """Make an empty vault; a vault that is there is replaced, anything else refused.
+    """Make an empty vault; a vault that is there is moved aside, anything else refused.
 
-    It is built beside and renamed into place. Dies before: nothing has changed, but for a
-    folder beside with a name that begins with a dot.
+    A path that is a symbolic link stands for its target. The new vault is built before the old
+    one moves. If it crashes before, nothing has changed; if it crashes after, the old vault has
+    its new name, and the path is free.
 
     Raises
     ------
@@ -91,14 +109,12 @@ def create_vault(vault: Vault, description: str) -> None:
         The path is a file, or a folder that is neither empty nor a vault.
     TVLockError
         The vault that is there is in use.
+    TVFileError
+        The vault that is there cannot be moved.
     """
-    path = vault.path
+    path = target_of(vault.path)
     _refuse_foreign(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4()}.new")
-    beside.mkdir()
-    old: Path | None = None
-    try:
+    with building(path) as beside:
         now = time.time()
         document = VaultDocument(
             id=str(uuid.uuid4()),
@@ -107,17 +123,38 @@ def create_vault(vault: Vault, description: str) -> None:
             created_at=timestamp(now),
         )
         init_repository(beside, document, Signing(author=vault.author, at=now))
-        old = _move_aside(path)
-        beside.rename(path)
-    except BaseException:
-        if old is not None and not path.exists():
-            old.rename(path)
-        if beside.exists():
-            remove_tree(beside)
-        raise
-    if old is not None:
-        remove_tree(old)
+        if is_free(path):
+            put_in_place(beside, path)
+        else:
+            _replace(path, beside)
     recover(vault.journal)
+
+
+def _replace(path: Path, new: Path) -> None:
+    """Put `new` in the place of the vault at `path`, which is kept if there is work in it."""
+    files = JournalFiles(path / ".git" / "tablevault")
+    with files.mutex():
+        _refuse_in_use(path)
+        is_kept = holds_work(path)
+        old = _name_for_replaced(path) if is_kept else path.with_name(f".{uuid.uuid4()}.old")
+        move_folder(path, old)
+        if is_kept:
+            _log.warning('The vault that was at "%s" is at "%s" now.', path, old)
+    try:
+        put_in_place(new, path)
+    except BaseException:
+        if not path.exists():
+            old.rename(path)
+        raise
+    if not is_kept:
+        remove_tree(old)
+
+
+def _name_for_replaced(path: Path) -> Path:
+    """Return a free name beside `path` for the vault that is moved away."""
+    name = f"{path.name}.replaced-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(path.with_name(each) for each in names if not os.path.lexists(path.with_name(each)))
 
 
 def open_vault(vault: Vault) -> str:
@@ -154,7 +191,7 @@ def open_vault(vault: Vault) -> str:
 
 
 def delete_vault(where: str | os.PathLike[str]) -> None:
-    """Remove a vault with everything in it.
+    """Remove a vault with everything in it; of a symbolic link, its target.
 
     Raises
     ------
@@ -162,18 +199,51 @@ def delete_vault(where: str | os.PathLike[str]) -> None:
         The folder is missing or no vault.
     TVLockError
         A process runs in it.
+    TVFileError
+        The folder cannot be moved or removed; the error says where what is left of it is.
     """
     path = absolute(where)
     refuse_unless_vault(path)
-    _refuse_in_use(path)
-    aside = _move_aside(path)
-    if aside is not None:
-        remove_tree(aside)
+    path = target_of(path)
+    _refuse_linked_git(path)
+    old = path.with_name(f".{uuid.uuid4()}.old")
+    with JournalFiles(path / ".git" / "tablevault").mutex():
+        _refuse_in_use(path)
+        move_folder(path, old)
+    try:
+        remove_tree(old)
+    except OSError as error:
+        raise TVFileError(
+            f'The vault "{path}" is not wholly deleted: {error.strerror}: "{error.filename}".',
+            f'What is left of it is in "{old}".',
+            path=str(old),
+        ) from error
+
+
+def refuse_content(path: Path) -> None:
+    """Refuse a folder with anything in it, a vault or not."""
+    if path.is_dir() and not is_free(path):
+        raise TVArgumentError(
+            f'The folder "{path}" is there and is not empty; nothing in it was touched.',
+            "Choose a new folder, or delete that one first.",
+            path=str(path),
+        )
+
+
+def _refuse_linked_git(path: Path) -> None:
+    """Refuse to delete a link and leave the history that it leads to."""
+    if (path / ".git").is_symlink():
+        target = os.path.realpath(path / ".git")
+        raise TVArgumentError(
+            f'"{path / ".git"}" is a symbolic link to "{target}"; nothing was deleted.',
+            "Move that folder into the place of the link, or delete both by hand.",
+            path=str(path),
+        )
 
 
 def _refuse_foreign(path: Path) -> None:
     """Refuse to replace what is no vault."""
-    if not path.exists() and not path.is_symlink():
+    if is_free(path):
         return
     if not path.is_dir():
         raise TVArgumentError(
@@ -181,9 +251,10 @@ def _refuse_foreign(path: Path) -> None:
             "Choose another path for the vault.",
             path=str(path),
         )
+    refuse_git_elsewhere(path)
     if is_vault(path):
         _refuse_in_use(path)
-    elif any(path.iterdir()):
+    else:
         raise TVArgumentError(
             f'The folder "{path}" is no vault and is not empty; nothing in it was touched.',
             "Choose an empty or a new folder.",
@@ -202,12 +273,3 @@ def _refuse_in_use(path: Path) -> None:
                 "Wait until it ends.",
                 holder=record.process_id,
             )
-
-
-def _move_aside(path: Path) -> Path | None:
-    """Take a folder out of the way in one step; give its new name."""
-    if not path.exists():
-        return None
-    aside = path.with_name(f".{path.name}.{uuid.uuid4()}.old")
-    path.rename(aside)
-    return aside

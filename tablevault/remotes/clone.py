@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,11 +14,12 @@ from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.strangers import refuse_hostile
 from tablevault.names import MAIN, VAULT_DOCUMENT
+from tablevault.objects.folders import building, is_free, put_in_place, target_of
 from tablevault.progress import Progress
 from tablevault.remotes.fetch import bring_all
 from tablevault.remotes.pull import check_data, fetch_main, lay_tags
 from tablevault.remotes.refs import is_name
-from tablevault.vault import Vault, absolute, remove_tree
+from tablevault.vault import Vault, absolute
 
 ORIGIN = "origin"
 
@@ -35,7 +35,8 @@ def clone(
     """Make the vault at `url` into a folder; give its path.
 
     Built beside and renamed into place: killed before, nothing is there but a folder whose name
-    begins with a dot. No configuration and no hook comes along.
+    begins with a dot. A path that is a symbolic link stands for its target. No configuration and no
+    hook comes along.
 
     Raises
     ------
@@ -47,22 +48,17 @@ def clone(
     check_data(data)
     path = absolute(db_dir)
     vault = Vault(path=path, author=author, progress=progress)
-    if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+    target = target_of(path)
+    if not is_free(target):
         raise TVArgumentError(
             f'"{path}" is there already, and is not an empty folder.',
             "Choose another folder for the clone.",
             path=str(path),
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{uuid.uuid4()}.clone")
-    try:
-        _build(_at(vault, beside), address(url))
-        if path.exists():
-            path.rmdir()
-        beside.rename(path)
-    finally:
-        if beside.exists():
-            remove_tree(beside)
+    source = address(url)
+    with building(target) as beside:
+        _build(_at(vault, beside), source)
+        put_in_place(beside, target)
     if data == "all":
         bring_all(vault, ORIGIN, [vault.journal.repository.main()])
     return path

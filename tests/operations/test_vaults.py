@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import re
 import subprocess
+import sys
+import uuid
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tablevault import TableVault, delete_vault
-from tablevault.errors import TVArgumentError, TVFormatError, TVLockError
+from tablevault import TableVault, clone_vault, compress_vault, decompress_vault, delete_vault
+from tablevault.errors import TVArgumentError, TVFileError, TVFormatError, TVLockError
+from tablevault.operations import vaults
 from tests.looking import git
 
 
@@ -190,3 +195,220 @@ def test_root_replaces_the_hard_links_of_others_when_it_opens_a_vault(tmp_path: 
     assert git(tmp_path / "v", "status", "--porcelain") == ""
     # Stat data and the time of git's index prove the file unchanged: git need not hash it.
     assert git(tmp_path / "v", "diff-files", "--raw") == ""
+
+
+def test_a_vault_with_an_instance_is_moved_aside_by_create(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path / "v")
+    new = TableVault(tmp_path / "v", "bob", create=True)
+    assert new.get_table_instances() == []
+    (kept,) = tmp_path.glob("v.replaced-*")
+    assert re.fullmatch(r"v\.replaced-\d{8}T\d{6}Z", kept.name)
+    assert str(kept) in caplog.text
+    assert TableVault(kept, "ana").get_dataframe("t")[0]["a"].tolist() == [1, 2]
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "v", kept]
+
+
+@pytest.mark.parametrize("work", ["builder", "code", "edited code", "file", "branch", "damage"])
+def test_a_vault_with_any_work_in_it_is_moved_aside_by_create(tmp_path: Path, work: str) -> None:
+    vault = TableVault(tmp_path / "v", "ana", create=True)
+    vault.create_table("t")
+    match work:
+        case "builder":
+            vault.create_instance("t")
+        case "code":
+            vault.create_code_module("m", text="x = 1\n")
+        case "edited code":
+            (tmp_path / "v/code/m.py").write_text("x = 1\n")
+        case "file":
+            (tmp_path / "v/notes.txt").write_text("mine")
+        case "branch":
+            git(tmp_path / "v", "branch", "mine")
+        case "damage":
+            (tmp_path / "v/.git/config").write_text("[")
+    TableVault(tmp_path / "v", "bob", create=True)
+    assert len(list(tmp_path.glob("v.replaced-*"))) == 1
+
+
+def test_two_vaults_replaced_within_a_second_are_both_kept(tmp_path: Path) -> None:
+    for _ in range(4):
+        written(tmp_path / "v")
+    assert len(list(tmp_path.glob("v.replaced-*"))) == 3
+
+
+def test_of_a_link_to_a_vault_the_target_is_moved_aside_and_replaced(tmp_path: Path) -> None:
+    written(tmp_path / "disk/v")
+    link = tmp_path / "v"
+    link.symlink_to("disk/v")
+    assert TableVault(link, "bob", create=True).get_table_instances() == []
+    assert link.is_symlink()
+    (kept,) = (tmp_path / "disk").glob("v.replaced-*")
+    assert TableVault(kept, "ana").get_table_instances() == ["t"]
+
+
+def test_of_a_link_to_a_vault_the_target_is_deleted(tmp_path: Path) -> None:
+    written(tmp_path / "disk/v")
+    (tmp_path / "v").symlink_to("disk/v")
+    delete_vault(tmp_path / "v")
+    assert list((tmp_path / "disk").iterdir()) == []
+    assert TableVault(tmp_path / "v", "ana", create=True).get_table_instances() == []
+    assert (tmp_path / "disk/v/vault.yaml").is_file()
+
+
+def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "v").symlink_to("not-mounted/v")
+    with pytest.raises(TVArgumentError, match="not-mounted"):
+        TableVault(tmp_path / "v", "ana", create=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["v"]
+
+
+def test_a_linked_git_directory_is_not_left_behind_by_delete(tmp_path: Path) -> None:
+    written(tmp_path / "v")
+    (tmp_path / "v/.git").rename(tmp_path / "git")
+    (tmp_path / "v/.git").symlink_to(tmp_path / "git")
+    with pytest.raises(TVArgumentError, match="nothing was deleted"):
+        delete_vault(tmp_path / "v")
+    assert TableVault(tmp_path / "v", "ana").get_table_instances() == ["t"]
+
+
+def test_of_a_link_to_a_vault_the_target_is_compressed_and_restored(tmp_path: Path) -> None:
+    written(tmp_path / "disk/v")
+    (tmp_path / "v").symlink_to("disk/v")
+    compress_vault(tmp_path / "v")
+    delete_vault(tmp_path / "v")
+    decompress_vault(tmp_path / "v")
+    assert (tmp_path / "v").is_symlink()
+    assert TableVault(tmp_path / "v", "ana").get_dataframe("t")[0]["a"].tolist() == [1, 2]
+
+
+def test_a_vault_is_cloned_to_where_a_link_leads(tmp_path: Path) -> None:
+    written(tmp_path / "v")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    assert clone_vault(tmp_path / "v", tmp_path / "link", "bob").get_table_instances() == ["t"]
+    assert (tmp_path / "empty/vault.yaml").is_file()
+
+
+@pytest.mark.parametrize("how", ["create", "clone", "decompress"])
+def test_an_empty_folder_stays_the_same_folder(tmp_path: Path, how: str) -> None:
+    written(tmp_path / "v")
+    compress_vault(tmp_path / "v")
+    (tmp_path / "v.tar.xz").rename(tmp_path / "new.tar.xz")
+    folder = tmp_path / "new"
+    folder.mkdir(mode=0o2770)
+    (folder / f".{uuid.uuid4()}.new").mkdir()  # left by a crash
+    before = folder.stat()
+    match how:
+        case "create":
+            TableVault(folder, "ana", create=True)
+        case "clone":
+            clone_vault(tmp_path / "v", folder, "bob")
+        case "decompress":
+            decompress_vault(folder)
+    after = folder.stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    assert git(folder, "status", "--porcelain") == ""
+    assert not list(folder.glob("*.new"))
+
+
+def test_a_new_vault_that_fails_leaves_the_old_one_in_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    written(tmp_path / "v")
+    monkeypatch.setattr(vaults, "put_in_place", refuse)
+    with pytest.raises(OSError, match="No space"):
+        TableVault(tmp_path / "v", "bob", create=True)
+    assert list(tmp_path.iterdir()) == [tmp_path / "v"]
+    assert TableVault(tmp_path / "v", "ana").get_table_instances() == ["t"]
+
+
+@pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may mount")
+def test_a_vault_at_a_mount_point_is_not_replaced_and_an_empty_one_becomes_a_vault(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "v").mkdir()
+    mounted = subprocess.run(
+        ["mount", "--bind", str(tmp_path / "disk"), str(tmp_path / "v")],
+        capture_output=True,
+        check=False,
+    )
+    if mounted.returncode:
+        pytest.skip("may not mount here")
+    try:
+        written(tmp_path / "v")
+        with pytest.raises(TVFileError, match="it is a mount point"):
+            TableVault(tmp_path / "v", "bob", create=True)
+        with pytest.raises(TVFileError, match="it is a mount point"):
+            delete_vault(tmp_path / "v")
+        assert TableVault(tmp_path / "v", "ana").get_table_instances() == ["t"]
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path / "v")], check=True)
+
+
+@pytest.fixture(params=["worktree", "submodule", "separate", "gone"])
+def elsewhere(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, str]:
+    """A vault whose git directory is elsewhere, and what the error says about it."""
+    written(tmp_path / "v")
+    match request.param:
+        case "worktree":
+            git(tmp_path / "v", "worktree", "add", "-q", tmp_path / "w", "-b", "side", "main")
+            return tmp_path / "w", f'is a worktree of the git repository "{tmp_path / "v/.git"}"'
+        case "submodule":
+            project = tmp_path / "project"
+            subprocess.run(["git", "init", "-q", str(project)], check=True)
+            allow = ("-c", "protocol.file.allow=always")
+            git(project, *allow, "submodule", "--quiet", "add", tmp_path / "v", "data")
+            return project / "data", "is a submodule"
+        case "separate":
+            git(tmp_path / "v", "init", "-q", "--separate-git-dir", tmp_path / "g")
+            return tmp_path / "v", f'has its git directory elsewhere, in "{tmp_path / "g"}"'
+    (tmp_path / "v/.git").rename(tmp_path / "g")
+    (tmp_path / "v/.git").write_text(f"gitdir: {tmp_path / 'nowhere'}\n")
+    return tmp_path / "v", "where no git directory is"
+
+
+def test_a_git_directory_elsewhere_is_named_and_nothing_is_touched(
+    elsewhere: tuple[Path, str],
+) -> None:
+    path, what = elsewhere
+    before = files_below(path)
+    for action in (
+        lambda: TableVault(path, "bob"),
+        lambda: TableVault(path, "bob", create=True),
+        lambda: delete_vault(path),
+        lambda: compress_vault(path),
+    ):
+        with pytest.raises(TVArgumentError, match=re.escape(what)):
+            action()
+    assert files_below(path) == before
+
+
+def test_a_git_directory_elsewhere_can_be_moved_into_the_vault_as_the_error_says(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path / "v")
+    git(tmp_path / "v", "init", "-q", "--separate-git-dir", tmp_path / "g")
+    with pytest.raises(TVArgumentError) as raised:
+        TableVault(tmp_path / "v", "bob")
+    command = raised.value.hint.partition("Move it there: ")[2]
+    subprocess.run(command, shell=True, check=True)
+    assert TableVault(tmp_path / "v", "bob").get_dataframe("t")[0]["a"].tolist() == [1, 2]
+    assert git(tmp_path / "v", "status", "--porcelain") == ""
+
+
+def test_a_submodule_can_be_cloned_into_a_vault_as_the_error_says(tmp_path: Path) -> None:
+    written(tmp_path / "v")
+    project = tmp_path / "project"
+    subprocess.run(["git", "init", "-q", str(project)], check=True)
+    allow = ("-c", "protocol.file.allow=always")
+    git(project, *allow, "submodule", "--quiet", "add", tmp_path / "v", "data")
+    with pytest.raises(TVArgumentError) as raised:
+        TableVault(project / "data", "bob")
+    command = raised.value.hint.partition("of its own: ")[2].replace("tablevault", "echo", 1)
+    words = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
+    assert words.stdout.split() == ["clone", str(tmp_path / "v"), "DIR"]
