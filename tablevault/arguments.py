@@ -1,4 +1,4 @@
-"""Arguments of public methods are compared with what their signatures promise."""
+"""Public methods: their arguments are checked, and tracebacks of users' functions shortened."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import ParamSpec, TypeVar
 
 from tablevault.errors import TVArgumentError
+from tablevault.tracebacks import user_traceback
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,6 +29,9 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     ------
     TVArgumentError
         From the wrapped function: names the argument, its value, and what it has to be.
+    BaseException
+        What a function of the user raised, with the frame of the wrapper as the only one of ours
+        between theirs and the caller's.
     """
     signature = inspect.signature(function)
     known = {
@@ -42,7 +46,12 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         for name, value in signature.bind(*args, **kwargs).arguments.items():
             if name in known and not any(_CHECKS[kind](value) for kind in known[name]):
                 raise _refusal(function.__name__, name, value, known[name])
-        return function(*args, **kwargs)
+        try:
+            return function(*args, **kwargs)
+        except BaseException as error:
+            if (theirs := user_traceback(error)) is not None:
+                raise error.with_traceback(theirs)  # noqa: B904 - the same, without our frames
+            raise
 
     return call
 

@@ -12,7 +12,8 @@ from tablevault.cli.command import ASK
 from tablevault.cli.mistakes import AbortedError, UsageError
 from tablevault.cli.output import show
 from tablevault.cli.place import Place
-from tablevault.errors import TableVaultError
+from tablevault.errors import TableVaultError, said
+from tablevault.tracebacks import user_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,24 +103,15 @@ def _after_interrupt(place: Place, given: argparse.Namespace) -> str:
 
 
 def _told(error: Exception) -> str:
-    """Tell a person of an error."""
+    """Tell a person of an error: one line, for what a function of theirs raised."""
     if isinstance(error, TableVaultError):
         return f"TableVault error: {error}"
-    text = str(error) or "no text"
-    return (
-        f"Unexpected error: {type(error).__name__}: {text}{_place_of(error)} (--debug tells more)"
-    )
-
-
-def _place_of(error: Exception) -> str:
-    """Name the last line of a code module that an error passed, if it did."""
-    place, trace = "", error.__traceback__
-    while trace is not None:
-        path = trace.tb_frame.f_code.co_filename
-        if f"{os.sep}code{os.sep}" in path or path.startswith("<"):
-            place = f" ({path}, line {trace.tb_lineno})"
-        trace = trace.tb_next
-    return place
+    text = f"{type(error).__name__}: {' '.join(said(error).split()) or 'no text'}"
+    place = user_line(error)
+    if place is None:
+        return f"Unexpected error: {text} (--debug tells more)"
+    notes = " ".join(getattr(error, "__notes__", ())[-1:])
+    return f"{text} ({place[0]}, line {place[1]}). {notes}. (--debug shows the traceback)"
 
 
 def _version() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -11,7 +11,7 @@ import pandas as pd
 
 from tablevault.engine.reference.view import own, owned
 from tablevault.engine.settle import Job
-from tablevault.errors import TVBuilderError, TVTableError
+from tablevault.errors import TVBuilderError, TVTableError, said
 from tablevault.frames.casting import cast
 from tablevault.frames.inference import infer
 from tablevault.render import counted
@@ -69,7 +69,7 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
     by_name = labels.keys() == set(columns)
     taken = {}
     for position, name in enumerate(columns):
-        series = owned(found[labels[name] if by_name else position])
+        series = _owned(found[labels[name] if by_name else position], job, name)
         series.index = pd.RangeIndex(len(series))
         series.name = name
         taken[name] = series
@@ -108,11 +108,24 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
                 row=row,
                 column=name,
             )
-    return tuple(own(cell) for cell in values)
+    return tuple(_own(cell, job, (name, row)) for name, cell in zip(columns, values, strict=True))
 
 
-def items_of(returned: object, job: Job, rows: int | None) -> Iterator[Any]:
+def items_of(
+    returned: object, job: Job, rows: int | None, iterate: Callable[[Iterable[Any]], Iterator[Any]]
+) -> Iterator[Any]:
     """Give the items that a generator function yields; item i belongs to row i.
+
+    Parameters
+    ----------
+    returned : object
+        What the function returned.
+    job : Job
+        The builder.
+    rows : int, optional
+        Number of rows of the table; any when None.
+    iterate : callable
+        Makes the iterator, which runs code of the function.
 
     Raises
     ------
@@ -126,7 +139,7 @@ def items_of(returned: object, job: Job, rows: int | None) -> Iterator[Any]:
         hint = "It has to yield one item a row, or return a list of them."
         raise wrong(job, f"returned {show(returned)}", hint)
     count = 0
-    for item in returned:
+    for item in iterate(returned):
         if rows is not None and count == rows:
             raise wrong(
                 job, f"yields more than {counted(rows, 'item')}", "The table has no more rows."
@@ -225,6 +238,38 @@ def show(value: object) -> str:
     except Exception:  # noqa: BLE001 - a class of the user may fail at that, too
         return f"an object that cannot be shown ({type(value).__name__})"
     return f"{text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''} ({type(value).__name__})"
+
+
+def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401 - a cell holds anything
+    """Copy a cell that a function returned, who may go on to change it.
+
+    Raises
+    ------
+    TVTableError
+        It cannot be copied, such as an object that holds a lock.
+    """
+    try:
+        return own(cell)
+    except Exception as error:
+        column, row = place
+        raise TVTableError(
+            f'Builder "{job.name}": the value of column "{column}" in row {row} cannot be kept: '
+            f"{show(cell)} ({type(error).__name__}: {said(error)}).",
+            "Return text, numbers, times, or lists and dicts of them.",
+            builder=job.name,
+            row=row,
+            column=column,
+        ) from error
+
+
+def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:
+    """Copy a column that a function returned, together with what its cells hold."""
+    if series.dtype != object:
+        return owned(series)
+    values = np.empty(len(series), dtype=object)
+    for row, cell in enumerate(series.tolist()):
+        values[row] = _own(cell, job, (name, row))
+    return pd.Series(values, name=name, dtype=object)
 
 
 def _shape(value: object) -> str:

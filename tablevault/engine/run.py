@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -13,11 +14,12 @@ import pandas as pd
 
 from tablevault.engine.checkpoint import Part
 from tablevault.engine.inputs import Inputs, Source
+from tablevault.engine.invocation import Invoker
 from tablevault.engine.keep_old import with_old_rows
 from tablevault.engine.plan import Plan
 from tablevault.engine.reuse import INDEX_RUNS, Past, Reuse
 from tablevault.engine.settle import Job, settle
-from tablevault.engine.step import BuilderResult, Step
+from tablevault.engine.step import BuilderResult, RunContext, Step
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TVBuilderError
 from tablevault.progress import Progress, Silent
@@ -120,34 +122,28 @@ def run(
     folder = keywords.get(ARTIFACT_FOLDER)
     tables = RunTables(inputs, None if folder is None else Path(folder))
     jobs, plan = settle(plan, tables, keywords)
-    functions = {job.name: load(job.module, job.function, is_custom=job.is_custom) for job in jobs}
-    for job in jobs:
-        _check_arguments(job, functions[job.name])
-    past.checkpoint.begin(
-        [
-            Part(
-                name=job.name,
-                columns=job.changed_columns,
-                dtypes=job.dtypes,
-                primary_key=job.primary_key,
-            )
+    with contextlib.closing(Invoker()) as invoke:
+        context = RunContext(
+            tables=tables,
+            progress=progress,
+            checkpoint=past.checkpoint,
+            invoke=invoke,
+            primary_key=jobs[0].primary_key,
+            earlier=None if past.earlier is None else past.earlier.frame,
+        )
+        functions = {
+            job.name: invoke(load, job.module, job.function, is_custom=job.is_custom)
             for job in jobs
-        ]
-    )
-    written = {builder.name: builder for builder in plan.order}
-    reuse = Reuse(past, inputs, tables.draft)
-    earlier = None if past.earlier is None else past.earlier.frame
-    done = []
-    for job in jobs:
-        step = Step(job, functions[job.name], tables, (progress, past.checkpoint), earlier)
-        if job.kind == "index":
-            done.append(step.run(INDEX_RUNS))
-            reuse.match(job)
-        else:
-            done.append(step.run(reuse.decide(job, written[job.name])))
+        }
+        for job in jobs:
+            _check_arguments(job, functions[job.name])
+        past.checkpoint.begin(_parts(jobs))
+        steps = [Step(job, functions[job.name], context) for job in jobs]
+        reuse = Reuse(past, inputs, tables.draft)
+        done = _run_steps(jobs, steps, plan, reuse)
     frame = tables.draft.finished(plan.columns)
-    if jobs[0].keep_old and earlier is not None:
-        frame = with_old_rows(frame, earlier, jobs[0])
+    if jobs[0].keep_old and context.earlier is not None:
+        frame = with_old_rows(frame, context.earlier, jobs[0])
     return RunResult(
         frame=frame,
         sources=tables.sources,
@@ -157,6 +153,31 @@ def run(
         primary_key=jobs[0].primary_key,
         is_same=reuse.index_is_same() and all(each.reused == each.rows for each in done[1:]),
     )
+
+
+def _parts(jobs: Sequence[Job]) -> list[Part]:
+    """Describe the builders of a run for its checkpoint."""
+    return [
+        Part(
+            name=job.name,
+            columns=job.changed_columns,
+            dtypes=job.dtypes,
+            primary_key=job.primary_key,
+        )
+        for job in jobs
+    ]
+
+
+def _run_steps(
+    jobs: Sequence[Job], steps: Sequence[Step], plan: Plan, reuse: Reuse
+) -> list[BuilderResult]:
+    """Run the builders in their order, the index builder first."""
+    written = {builder.name: builder for builder in plan.order}
+    done = [steps[0].run(INDEX_RUNS)]
+    reuse.match(jobs[0])
+    for job, step in zip(jobs[1:], steps[1:], strict=True):
+        done.append(step.run(reuse.decide(job, written[job.name])))
+    return done
 
 
 def _check_arguments(job: Job, function: Function) -> None:

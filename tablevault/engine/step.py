@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from types import CoroutineType
 from typing import Any
@@ -13,6 +14,7 @@ import pandas as pd
 
 from tablevault.engine import results
 from tablevault.engine.checkpoint import Checkpoint
+from tablevault.engine.invocation import Invoker
 from tablevault.engine.matching import NEW
 from tablevault.engine.nodes import compile_arguments
 from tablevault.engine.reuse import Decision
@@ -43,6 +45,32 @@ class BuilderResult:
     """Why the others were."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunContext:
+    """What all builders of a run share.
+
+    Attributes
+    ----------
+    tables : RunTables
+        What they read, and the draft that they fill.
+    progress, checkpoint : Progress, Checkpoint
+        Receive what they have done.
+    invoke : Invoker
+        Calls their functions.
+    primary_key : tuple of str
+        Columns that name a row.
+    earlier : DataFrame, optional
+        The earlier instance.
+    """
+
+    tables: RunTables
+    progress: Progress
+    checkpoint: Checkpoint
+    invoke: Invoker
+    primary_key: tuple[str, ...]
+    earlier: pd.DataFrame | None
+
+
 class Step:
     """Runs one builder and adds its columns to the draft.
 
@@ -52,28 +80,18 @@ class Step:
         The builder.
     function : callable
         What it calls.
-    tables : RunTables
-        What it reads, and the draft that it fills.
-    progress, checkpoint : Progress, Checkpoint
-        Where it tells what it has done.
-    earlier : DataFrame, optional
-        The earlier instance.
+    context : RunContext
+        What it shares with other builders.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        function: Function,
-        tables: RunTables,
-        told: tuple[Progress, Checkpoint],
-        earlier: pd.DataFrame | None,
-    ) -> None:
+    def __init__(self, job: Job, function: Function, context: RunContext) -> None:
         self._job = job
         self._function = function
-        self._tables = tables
-        self._draft = tables.draft
-        self._progress, self._checkpoint = told
-        self._earlier = earlier
+        self._tables, self._draft = context.tables, context.tables.draft
+        self._progress, self._checkpoint = context.progress, context.checkpoint
+        self._invoke = context.invoke
+        self._key = () if job.kind == "index" else context.primary_key
+        self._earlier = context.earlier
         self._calls = 0
         self._counting = threading.Lock()
         self._pid = os.getpid()
@@ -156,12 +174,16 @@ class Step:
         return finished
 
     def _call(self, row: int | None) -> Any:  # noqa: ANN401 - functions return anything
-        """Call the function with its arguments evaluated."""
-        keywords = self._arguments(row)
-        with self._counting:
-            self._calls += 1
-            self._progress.count("calls")
-        value = self._function(**keywords)
+        """Call the function with its arguments evaluated; what it raises is noted with the row."""
+        try:
+            keywords = self._arguments(row)
+            with self._counting:
+                self._calls += 1
+                self._progress.count("calls")
+            value = self._invoke(self._function, **keywords)
+        except Exception as error:
+            self._note(error, row)
+            raise
         if isinstance(value, CoroutineType):
             value.close()
             raise results.wrong(
@@ -171,6 +193,29 @@ class Step:
             )
         self._refuse_copy()
         return value
+
+    def _items(self, returned: Iterable[Any]) -> Iterator[Any]:
+        """Iterate over what the function returned; what it raises is noted with the row."""
+        row = 0
+        try:
+            for item in self._invoke.items(returned):
+                yield item
+                row += 1
+        except Exception as error:
+            self._note(error, row)
+            raise
+
+    def _note(self, error: Exception, row: int | None) -> None:
+        """Note on an exception which builder, function, row and primary key it belongs to."""
+        job = self._job
+        note = f'In builder "{job.name}", function "{job.function}" of module "{job.module}"'
+        if row is not None:
+            cells = (f"{name} {results.show(self._draft.cell(name, row))}" for name in self._key)
+            key = ", ".join(cells)
+            note += f", row {row}" + (f" ({key})" if key else "")
+        with contextlib.suppress(Exception):  # a class of the user may refuse notes
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
 
     def _refuse_copy(self) -> None:
         """Stop in a copy of the process that a function made: the original goes on."""
@@ -246,7 +291,7 @@ class Step:
         job = self._job
         finished = []
         before = self._checkpoint.rows(job.name, job.changed_columns)
-        for row, item in enumerate(results.items_of(self._call(None), job, rows)):
+        for row, item in enumerate(results.items_of(self._call(None), job, rows, self._items)):
             self._refuse_copy()
             values = results.row_values(item, job, row)
             if row not in before:

@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.errors import TVTableError
+from tablevault.frames.artifacts import ArtifactStringDtype
 from tablevault.frames.dtypes import parse_dtype
 
 _LONGEST_SHOWN = 80
@@ -82,6 +83,8 @@ def _rule(dtype: Any) -> Callable[[Any], Any] | None:  # noqa: ANN401 - as above
     numpy = _numpy_of(dtype)
     if isinstance(dtype, pd.StringDtype):
         return _text
+    if isinstance(dtype, ArtifactStringDtype):
+        return _artifact
     if numpy is None:
         return None
     if numpy.kind == "b":
@@ -201,6 +204,13 @@ def _text(value: Any) -> str:  # noqa: ANN401 - a cell
     text = value if isinstance(value, str) else str(value)
     text.encode()  # half a surrogate pair is no text
     return text
+
+
+def _artifact(value: Any) -> str:  # noqa: ANN401 - a cell
+    """Return the name of a file, which is text already."""
+    if not isinstance(value, str):
+        raise TypeError("no text: artifact_string holds names of files")
+    return _text(value)
 
 
 def _boolean(value: Any) -> bool:  # noqa: ANN401 - a cell

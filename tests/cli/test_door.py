@@ -143,6 +143,21 @@ def test_an_unexpected_error_takes_one_line(vault, run, tmp_path):
     assert err.count("\n") == 1
 
 
+def test_what_a_function_raises_takes_one_line_that_names_builder_row_and_line(vault, run):
+    code = "def f():\n    raise ValueError('two\\nlines')\n"
+    vault.create_code_module("work", text=code)
+    vault.create_table("t")
+    builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
+    builder += "code_module: work, is_custom: true, arguments: {}}"
+    vault.create_instance("t", builders={"t_index": builder})
+    code, out, err = run("execute-instance", "t")
+    assert (code, out) == (1, "")
+    assert err == (
+        f"ValueError: two lines ({Path.cwd() / 'code/work.py'}, line 2). "
+        'In builder "t_index", function "f" of module "work". (--debug shows the traceback)\n'
+    )
+
+
 def test_without_a_command_it_says_what_there_is(run):
     code, out, _ = run()
     assert (code, out.split()[0]) == (2, "usage:")

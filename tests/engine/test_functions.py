@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+import os
+
 import pandas as pd
 import pytest
 
 from tablevault.engine.functions import random_string, table_generation
+from tablevault.errors import TVFileError
 
 
 def test_random_text_has_twenty_letters_and_digits():
@@ -54,6 +57,14 @@ def test_files_are_copied_in_sorted_order(papers):
     assert frame["artifact_name"].tolist() == ["a.pdf", "b.pdf"]
     assert frame["original_path"].iloc[0] == str(papers / "papers" / "a.pdf")
     assert (papers / "artifacts" / "b.pdf").read_text() == "b.pdf"
+
+
+def test_a_file_whose_name_is_no_utf8_is_named(papers):
+    (papers / "papers" / os.fsdecode(b"caf\xe9.pdf")).write_bytes(b"x")
+    with pytest.raises(TVFileError, match=r"caf\\udce9\.pdf' is no UTF-8"):
+        table_generation.create_paper_table_from_folder(
+            str(papers / "papers"), 1, str(papers / "artifacts")
+        )
 
 
 def test_copies_are_numbered(papers):

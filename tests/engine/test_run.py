@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import threading
@@ -454,7 +455,114 @@ def test_the_exception_of_a_function_is_not_changed(fill, return_type, threads):
         fill(call, return_type=return_type, n_threads=threads)
     assert caught.value is error
     assert caught.value.__cause__ is None
-    assert not hasattr(error, "__notes__")
+    assert (str(error), error.args) == ("mine", ("mine",))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_exception_of_a_row_has_a_note_that_names_builder_function_row_and_key(
+    execute, threads
+):
+    def call(k):
+        if k == "Bob":
+            raise OwnError("mine")
+        return k
+
+    texts = {
+        "t_index": index(primary_key="[k, n]"),
+        "o": column(
+            return_type="row-wise", n_threads=threads, arguments="{k: '<<self.k[index]>>'}"
+        ),
+    }
+    with pytest.raises(OwnError) as caught:
+        execute(texts, {"rows": rows, "f": call})
+    assert caught.value.__notes__ == [
+        'In builder "o", function "f" of module "m", row 1 (k \'Bob\' (str), n 2 (int))'
+    ]
+
+
+def test_the_exception_of_a_generator_names_the_row_that_it_was_to_make(fill):
+    def call():
+        yield 1
+        raise OwnError("mine")
+
+    with pytest.raises(OwnError) as caught:
+        fill(call, return_type="generator")
+    assert caught.value.__notes__ == ['In builder "o", function "f" of module "m", row 1']
+
+
+def test_an_exception_of_a_function_that_is_called_once_names_no_row(make):
+    def call():
+        raise OwnError("mine")
+
+    with pytest.raises(OwnError) as caught:
+        make(call)
+    assert caught.value.__notes__ == ['In builder "t_index", function "rows" of module "m"']
+
+
+def test_one_exception_that_is_raised_again_is_noted_once_a_place(fill):
+    error = OwnError("mine")
+
+    def call():
+        raise error
+
+    for _ in range(2):
+        with pytest.raises(OwnError):
+            fill(call)
+    assert len(error.__notes__) == 1
+
+
+def test_an_exception_that_takes_no_notes_passes(fill):
+    class ClosedError(Exception):
+        def add_note(self, note):
+            raise TypeError("no")
+
+    def call():
+        raise ClosedError
+
+    with pytest.raises(ClosedError):
+        fill(call)
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
+def test_a_value_that_cannot_be_copied_names_builder_column_and_row(fill, return_type):
+    def call():
+        value = {"lock": threading.RLock()}
+        returned = {"dataframe": pd.DataFrame({"o": [1, 2, value]}), "row-wise": value}
+        return returned.get(return_type, [value])
+
+    with pytest.raises(TVTableError, match=r'"o".*column "o" in row .*RLock') as caught:
+        fill(call, return_type=return_type, dtypes="{o: object}")
+    row = 2 if return_type == "dataframe" else 0
+    assert (caught.value.builder, caught.value.column, caught.value.row) == ("o", "o", row)
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_functions_may_run_an_event_loop_where_one_runs_already(fill, return_type, threads):
+    async def ask():
+        await asyncio.sleep(0)
+        return 5
+
+    def call():
+        if return_type == "generator":
+            return (asyncio.run(ask()) for _ in range(3))
+        found = asyncio.run(ask())
+        return pd.DataFrame({"o": [found] * 3}) if return_type == "dataframe" else found
+
+    async def cell():
+        return fill(call, return_type=return_type, n_threads=threads)
+
+    assert asyncio.run(cell())["o"].tolist() == [5, 5, 5]
+
+
+def test_a_module_may_run_an_event_loop_as_it_is_loaded(execute):
+    code = "import asyncio, pandas as pd\nasync def ask():\n    return 5\n"
+    code += "N = asyncio.run(ask())\ndef rows():\n    return pd.DataFrame({'k': [N]})\n"
+
+    async def cell():
+        return execute({"t_index": index("[k]", is_custom="true")}, code={"m": code}).frame
+
+    assert asyncio.run(cell())["k"].tolist() == [5]
 
 
 def test_an_exception_inside_a_generator_is_not_changed(fill):

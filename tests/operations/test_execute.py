@@ -123,7 +123,7 @@ def test_another_table_is_read_and_recorded(words: TableVault) -> None:
 def test_the_exception_of_a_function_passes_unchanged(words: TableVault, vault_path: Path) -> None:
     words.create_builder_file("words", "shout", text=SHOUT.replace("shout", "fail"))
     before = state_of(vault_path)
-    with pytest.raises(Exception, match=r"^no a$") as caught:
+    with pytest.raises(Exception, match=r"^no a\n") as caught:
         words.execute_instance("words")
     assert type(caught.value).__name__ == "Unexpected"
     assert state_of(vault_path) == before

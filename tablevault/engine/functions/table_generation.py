@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pandas as pd
 
+from tablevault.errors import TVFileError
+
 
 def create_paper_table_from_folder(
     folder_dir: str, copies: int, artifact_folder: str, extension: str = ".pdf"
@@ -30,10 +32,16 @@ def create_paper_table_from_folder(
     DataFrame
         Columns file_name (without ending), artifact_name (for dtype ``artifact_string``) and
         original_path, sorted by file name.
+
+    Raises
+    ------
+    TVFileError
+        The path of a file is no UTF-8, as a name from an archive in Latin-1.
     """
     rows = []
     files = sorted(Path(folder_dir).iterdir(), key=lambda path: path.name)
     for file in (path for path in files if path.is_file() and path.name.endswith(extension)):
+        _check_utf8(file)
         for number in range(copies):
             name = file.name if copies == 1 else f"{file.stem}_{number}{file.suffix}"
             shutil.copyfile(file, Path(artifact_folder) / name)
@@ -75,3 +83,14 @@ def create_data_table_from_csv(csv_file_path: str) -> pd.DataFrame:
 def create_data_table_from_list(vals: Sequence[object]) -> pd.DataFrame:
     """Make one column of a list; it gets the name that the builder declares."""
     return pd.DataFrame({"temp_name": list(vals)})
+
+
+def _check_utf8(file: Path) -> None:
+    """Refuse a file whose path cannot be written as text."""
+    try:
+        str(file).encode()
+    except UnicodeEncodeError as error:
+        raise TVFileError(
+            f"The path {str(file)!r} is no UTF-8, so it can be no value of a table.",
+            "Rename the file, or the folder that it is in.",
+        ) from error
