@@ -18,10 +18,6 @@ from tablevault.cli.command import (
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.place import Place, existing_file
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import pandas as pd
-
 _TABLE = positional("table_name", "the table", "table")
 
 
@@ -46,12 +42,11 @@ def _create(place: Place, given: argparse.Namespace) -> object:
 
 def _write(place: Place, given: argparse.Namespace) -> object:
     """Fill an instance from a CSV file."""
-    frame = _read_csv(given.csv)
     dependencies = [_pair(text) for text in given.dependency or ()]
     dtypes = dict(_dtype(text) for text in given.dtype or ())
-    return operations.write.write_instance(
+    return operations.write.write_csv(
         place.vault(),
-        frame,
+        existing_file(given.csv),
         given.table_name,
         given.version,
         options=(dependencies or None, dtypes or None),
@@ -76,17 +71,6 @@ def _delete(place: Place, given: argparse.Namespace) -> object:
     return operations.instances.delete_instance(
         place.vault(), given.instance_id, given.table_name, process_id=given.process_id
     )
-
-
-def _read_csv(path: str) -> pd.DataFrame:
-    """Read a CSV file, its types inferred."""
-    import pandas as pd
-
-    file = existing_file(path)
-    try:
-        return pd.read_csv(file)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UsageError(f'"{path}" cannot be read as CSV: {error}') from error
 
 
 def _pair(text: str) -> tuple[str, str | None]:
@@ -134,7 +118,12 @@ COMMANDS = (
         run=_write,
         arguments=(
             _TABLE,
-            option("csv", "the file; types are inferred", "path", required=True),
+            option(
+                "csv",
+                "the file; --dtype decides how a column is read, others are inferred",
+                "path",
+                required=True,
+            ),
             VERSION,
             Argument(
                 ("--dependency",),

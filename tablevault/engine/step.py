@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -26,6 +27,9 @@ from tablevault.errors import TVProcessError
 from tablevault.progress import Progress
 
 Function = Callable[..., Any]
+
+_FIELDS = ("changed_columns", "dtypes")
+"""Fields that a function of this package gets if it has a parameter of that name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +96,7 @@ class Step:
         self._invoke = context.invoke
         self._key = () if job.kind == "index" else context.primary_key
         self._earlier = context.earlier
+        self._fields = _fields_for(function, job)
         self._calls = 0
         self._counting = threading.Lock()
         self._pid = os.getpid()
@@ -176,7 +181,7 @@ class Step:
     def _call(self, row: int | None) -> Any:  # noqa: ANN401 - functions return anything
         """Call the function with its arguments evaluated; what it raises is noted with the row."""
         try:
-            keywords = self._arguments(row)
+            keywords = {**self._fields, **self._arguments(row)}
             with self._counting:
                 self._calls += 1
                 self._progress.count("calls")
@@ -301,3 +306,11 @@ class Step:
             finished.append(before.get(row, values))
             self._progress.advance(job.name)
         return results.row_columns(finished, job)
+
+
+def _fields_for(function: Function, job: Job) -> dict[str, Any]:
+    """Return the fields of the builder that a function of this package has parameters for."""
+    if job.is_custom:
+        return {}
+    parameters = inspect.signature(function).parameters
+    return {name: getattr(job, name) for name in _FIELDS if name in parameters}

@@ -18,6 +18,8 @@ from tablevault.frames.dtypes import parse_dtype
 _LONGEST_SHOWN = 80
 _MOST_DIGITS = 20
 _ZONE = re.compile(r"[T ].*([zZ]|[+-]\d\d(:?\d\d)?)$")
+_WHOLE = re.compile(r"[+-]?\d+")
+_FLOAT32_MAX = float(np.finfo(np.float32).max)
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
 _CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray, pd.DataFrame, pd.Series)
@@ -229,7 +231,7 @@ def _boolean(value: Any) -> bool:  # noqa: ANN401 - a cell
 def _whole_number(value: Any, least: int, most: int) -> int:  # noqa: ANN401 - a cell
     """Read a whole number, without a detour through floats."""
     if isinstance(value, str):
-        text = value.strip()
+        text = _digits(value)
         try:
             number = int(text)
         except ValueError:
@@ -254,9 +256,38 @@ def _float(value: Any, *, narrow: bool) -> float:  # noqa: ANN401 - a cell
     """Read a float; a whole number that it cannot hold exactly is refused."""
     if isinstance(value, _CONTAINERS):
         raise TypeError("a container is no number")
-    number = float(value.strip() if isinstance(value, str) else value)
-    if isinstance(value, int | np.integer) and int(number) != int(value):
-        raise OverflowError("too large to be exact")
-    if narrow and math.isfinite(number) and abs(number) > float(np.finfo(np.float32).max):
+    if isinstance(value, str):
+        value = _digits(value)
+    number = float(value)
+    if narrow and math.isfinite(number) and abs(number) > _FLOAT32_MAX:
         raise OverflowError("out of range")
+    if math.isinf(number) and not _is_infinite(value):
+        raise OverflowError("out of range")
+    whole = _whole_of(value)
+    if whole is not None and whole != (float(np.float32(number)) if narrow else number):
+        raise OverflowError("too large to be exact")
     return number
+
+
+def _digits(text: str) -> str:
+    """Return what may be a number; Python, unlike everybody else, reads ``1_000``, too."""
+    if "_" in text:
+        raise ValueError("no number")
+    return text.strip()
+
+
+def _whole_of(value: Any) -> int | decimal.Decimal | None:  # noqa: ANN401 - a cell
+    """Return a value that is written as a whole number, None for all others."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, str):
+        return decimal.Decimal(value) if _WHOLE.fullmatch(value) else None
+    is_whole = isinstance(value, decimal.Decimal) and value.as_tuple().exponent == 0
+    return value if is_whole else None
+
+
+def _is_infinite(value: Any) -> bool:  # noqa: ANN401 - a cell
+    """Return whether a value is infinite, not only the float made of it."""
+    if isinstance(value, str | decimal.Decimal):
+        return decimal.Decimal(value).is_infinite()
+    return bool(np.isinf(value))

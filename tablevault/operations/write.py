@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from tablevault.errors import TVArgumentError
@@ -46,6 +47,22 @@ def write_instance(
             },
         )
         return perform(vault, frame, taken_up(vault.journal, request, process_id), process_id)
+
+
+def write_csv(
+    vault: Vault,
+    path: Path,
+    table: str,
+    version: str,
+    *,
+    options: tuple[Dependencies, Mapping[str, str] | None],
+    process_id: str,
+) -> ProcessId:
+    """Materialise a CSV file as an instance; declared columns are cast from their text."""
+    from tablevault.frames.csv import read_csv
+
+    frame = read_csv(path, options[1] or {})
+    return write_instance(vault, frame, table, version, options=options, process_id=process_id)
 
 
 def perform(vault: Vault, frame: pd.DataFrame, request: Request, process_id: str) -> ProcessId:

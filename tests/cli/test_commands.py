@@ -104,6 +104,23 @@ def test_frames_go_out_and_in_as_csv(made, run):
     ] == [["t", ids(made)[0]]]
 
 
+def test_a_declared_dtype_decides_how_a_csv_file_is_read(vault, run):
+    Path("../z.csv").write_text("id,zip\n1,00501\n2,NA\n", encoding="utf-8")
+    run("create-table", "z")
+    run("create-instance", "z", "--external-edit")
+    assert run("write-instance", "z", "--csv", "../z.csv", "--dtype", "zip=string")[0] == 0
+    assert vault.get_dataframe("z")[0]["zip"].tolist() == ["00501", "NA"]
+
+
+def test_a_csv_row_longer_than_the_header_is_refused_with_its_line(vault, run):
+    Path("../z.csv").write_text("id,name\n1,Ann\n2,Bob,y\n", encoding="utf-8")
+    run("create-table", "z")
+    run("create-instance", "z", "--external-edit")
+    code, _, err = run("write-instance", "z", "--csv", "../z.csv")
+    assert code == 1
+    assert "has 3 fields in line 3; the header has 2" in err
+
+
 def test_texts_and_lists(made, run):
     assert json.loads(run("get-modules-list")[1]) == ["m"]
     assert run("get-code-module-str", "m")[1] == CODE

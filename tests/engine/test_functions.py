@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.functions import random_string, table_generation
-from tablevault.errors import TVFileError
+from tablevault.errors import TVFileError, TVTableError
 
 
 def test_random_text_has_twenty_letters_and_digits():
@@ -100,3 +100,37 @@ def test_csv_and_lists_become_frames(tmp_path):
     frame = table_generation.create_data_table_from_csv(str(tmp_path / "x.csv"))
     assert frame["a"].tolist() == [1]
     assert table_generation.create_data_table_from_list([1, 2])["temp_name"].tolist() == [1, 2]
+
+
+CSV_INDEX = """builder_type: IndexBuilder
+changed_columns: {columns}
+python_function: create_data_table_from_csv
+code_module: table_generation
+arguments: {{csv_file_path: {path}}}
+dtypes: {dtypes}
+"""
+
+
+@pytest.mark.parametrize("columns", ["[id, zip]", "[key, code]", "[zip, id]"])
+def test_a_builder_reads_declared_columns_from_the_text_in_the_file(tmp_path, execute, columns):
+    path = tmp_path / "x.csv"
+    path.write_text("id,zip\n1234567890123456789,00501\n,02134\n")
+    declared = "code" if "code" in columns else "zip"
+    text = CSV_INDEX.format(columns=columns, path=path, dtypes=f"{{{declared}: string}}")
+    frame = execute({"t_index": text}, code={}).frame
+    assert frame[declared].tolist() == ["00501", "02134"]
+    other = frame.drop(columns=declared).iloc[:, 0]
+    assert (str(other.dtype), int(other[0])) == ("Int64", 1234567890123456789)
+
+
+def test_a_builder_that_declares_nothing_reads_numbers(tmp_path, execute):
+    (tmp_path / "x.csv").write_text("id,zip\n1,00501\n")
+    text = CSV_INDEX.format(columns="[id, zip]", path=tmp_path / "x.csv", dtypes="{}")
+    assert execute({"t_index": text}, code={}).frame["zip"].tolist() == [501]
+
+
+def test_a_long_row_ends_the_builder_with_the_line(tmp_path, execute):
+    (tmp_path / "x.csv").write_text("id,name\n1,Ann\n2,Bob,y\n")
+    text = CSV_INDEX.format(columns="[id, name]", path=tmp_path / "x.csv", dtypes="{}")
+    with pytest.raises(TVTableError, match="line 3"):
+        execute({"t_index": text}, code={})

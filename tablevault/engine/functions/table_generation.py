@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from tablevault.errors import TVFileError
+from tablevault.frames import csv
 
 
 def create_paper_table_from_folder(
@@ -75,9 +76,35 @@ def create_data_table_from_table(
     return df.head(nrows).copy()
 
 
-def create_data_table_from_csv(csv_file_path: str) -> pd.DataFrame:
-    """Read a CSV file; the types of its columns are inferred."""
-    return pd.read_csv(csv_file_path)
+def create_data_table_from_csv(
+    csv_file_path: str,
+    *,
+    changed_columns: Sequence[str] = (),
+    dtypes: Mapping[str, str] | None = None,
+) -> pd.DataFrame:
+    """Read a CSV file with a header, separated by commas, in UTF-8.
+
+    Parameters
+    ----------
+    csv_file_path : str
+        The file.
+    changed_columns : sequence of str, optional
+        The field of the builder: other names for the columns, in the order of the file.
+    dtypes : mapping of str to str, optional
+        The field of the builder: declared dtypes.
+
+    Returns
+    -------
+    DataFrame
+        Columns with a declared dtype are text as it stands in the file, so that the cast loses
+        nothing; the others have the dtype of their values.
+
+    Raises
+    ------
+    TVTableError
+        The file is empty, is not UTF-8, ends inside quotes, or has a row longer than the header.
+    """
+    return csv.read_csv(csv_file_path, dtypes or {}, changed_columns)
 
 
 def create_data_table_from_list(vals: Sequence[object]) -> pd.DataFrame:
