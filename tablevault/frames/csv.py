@@ -32,6 +32,8 @@ _TRUE = pa.array(["True", "TRUE", "true"], pa.large_string())
 _BOOLEANS = pa.array(["True", "TRUE", "true", "False", "FALSE", "false"], pa.large_string())
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"(?i)^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity)$"
+_FIRST = 100
+"""Values that are looked at before all are."""
 _SURE_DIGITS = 15
 """A float64 holds every whole number of so many digits."""
 _MOST_DIGITS = 308
@@ -153,21 +155,35 @@ def _declared(texts: pa.Array, dtype: str) -> pd.Series:
 def _inferred(texts: pa.Array) -> pd.Series:
     """Return a column that nobody declared, with the dtype of its values."""
     present = _without(texts, _NULLS)
-    if present.null_count == len(present):
+    first = pc.drop_null(present)[:_FIRST]
+    if not len(first):
         return _column(present, pd.StringDtype())
-    numbers = pc.replace_substring_regex(pc.utf8_trim_whitespace(present), r"^\+", "")
-    if _all(pc.match_substring_regex(numbers, _WHOLE)):
-        for kind, dtype in ((pa.int64(), pd.Int64Dtype()), (pa.uint64(), pd.UInt64Dtype())):
-            with contextlib.suppress(pa.ArrowInvalid):  # too large
-                return _column(numbers.cast(kind), dtype)
-    elif _all(pc.match_substring_regex(numbers, _NUMBER)):
-        floats = numbers.cast(pa.float64())
-        if _is_exact(numbers, floats):
-            return _column(floats, pd.Float64Dtype())
-    elif _all(pc.is_in(pc.drop_null(present), _BOOLEANS)):
+    if _all(pc.is_in(first, _BOOLEANS)) and _all(pc.is_in(pc.drop_null(present), _BOOLEANS)):
         is_true = pc.if_else(pc.is_valid(present), pc.is_in(present, _TRUE), None)
         return _column(is_true, pd.BooleanDtype())
+    if _all(pc.match_substring_regex(_trimmed(first), _NUMBER)):
+        numbers = _numbers(_trimmed(present))
+        if numbers is not None:
+            return numbers
     return _column(present, pd.StringDtype())
+
+
+def _trimmed(texts: pa.Array) -> pa.Array:
+    """Return texts without what Arrow does not read around and before a number."""
+    return pc.replace_substring_regex(pc.utf8_trim_whitespace(texts), r"^\+", "")
+
+
+def _numbers(texts: pa.Array) -> pd.Series | None:
+    """Return numbers, None if there are others than numbers or some would be rounded."""
+    if _all(pc.match_substring_regex(texts, _WHOLE)):
+        for kind, dtype in ((pa.int64(), pd.Int64Dtype()), (pa.uint64(), pd.UInt64Dtype())):
+            with contextlib.suppress(pa.ArrowInvalid):  # too large
+                return _column(texts.cast(kind), dtype)
+    elif _all(pc.match_substring_regex(texts, _NUMBER)):
+        floats = texts.cast(pa.float64())
+        if _is_exact(texts, floats):
+            return _column(floats, pd.Float64Dtype())
+    return None
 
 
 def _is_exact(numbers: pa.Array, floats: pa.Array) -> bool:
