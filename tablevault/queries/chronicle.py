@@ -6,21 +6,24 @@ earlier ones in a line, and counts of what is left out.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tablevault.errors import TableVaultError
 from tablevault.history import logbook
+from tablevault.history.documents import TableDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.logbook import LogEntry
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import TableId, temp_of_ref, version_of
-from tablevault.queries import log, processes
+from tablevault.names import BlobId, TableId, version_of
+from tablevault.queries import log
 from tablevault.queries.change import Allowance
 from tablevault.queries.logged import Entry
 from tablevault.queries.making import Making, Reader, SourceText
-from tablevault.queries.partial import run_of_temp
-from tablevault.queries.resolve import Temp, find_table, temp_or_none
+from tablevault.queries.preparation import Attempt, Preparation, preparations, unfinished
+from tablevault.queries.resolve import find_table
+from tablevault.queries.settings import Settings, settings
 from tablevault.vault import Vault
 
 _MOST_TABLES = 300
@@ -30,7 +33,15 @@ _MOST_COMPARED, _COMPARED_OF_ALL = 10, 150
 _CELLS_OF_ALL = 30_000_000
 _BYTES_OF_ALL = 256 << 20
 _MOST_OPERATIONS = 25
-_MOST_DRAFTS = 100
+_UNREADABLE = TableDocument(
+    id=TableId(""),
+    description="",
+    multiple_artifacts=False,
+    side_effects=False,
+    created_by="",
+    created_at="",
+)
+_MOST_SETTINGS = 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,20 +71,10 @@ class Instance:
     making: Making | None
     """None for those that are told in a line."""
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A temporary instance."""
-
-    version: str
-    author: str
-    at: float
-    """Unix s of the last change."""
-    description: str
-    external_edit: bool
-    builders: tuple[str, ...]
-    progress: tuple[tuple[str, int], ...]
-    """Builders of an execution that has not ended, and the rows that they made so far."""
+    @property
+    def results(self) -> tuple[int, int] | None:
+        """How many results column builders computed and reused; None when not known."""
+        return None if self.making is None else self.making.results
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +93,9 @@ class Table:
     """Newest first."""
     more: int
     """Instances that are left out."""
-    drafts: tuple[Draft, ...]
+    preparations: tuple[Preparation, ...]
+    settings: tuple[Settings, ...]
+    """Of the builders of `latest`, or of a temporary instance where there is no instance yet."""
 
     @property
     def latest(self) -> Instance | None:
@@ -126,19 +129,6 @@ class Edge:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Unfinished:
-    """A process that runs, is paused, or crashed."""
-
-    process_id: str
-    operation: str
-    author: str
-    started: float
-    where: str
-    is_running: bool
-    error: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Chronicle:
     """A vault, or one table of it, as it is at one commit."""
 
@@ -161,7 +151,8 @@ class Chronicle:
     operations: tuple[Entry, ...]
     """The latest, newest first."""
     more_operations: bool
-    unfinished: tuple[Unfinished, ...]
+    unfinished: tuple[Attempt, ...]
+    """Processes that have not ended, but for those that `Table.preparations` tell of."""
 
 
 def chronicle(vault: Vault, table: str = "") -> Chronicle:
@@ -181,8 +172,15 @@ def chronicle(vault: Vault, table: str = "") -> Chronicle:
     names = [table] if table else _by_age(vault, snapshot)
     shown = names[:_MOST_TABLES]
     reader = Reader(vault, Allowance(0, 0, 0))
-    drafts = _drafts(vault, shown)
-    tables = tuple(_table(reader, snapshot, name, drafts, len(shown)) for name in shown)
+    documents = dict(_documents(snapshot, shown))
+    attempts = unfinished(vault)
+    ids = {name: each.id for name, each in documents.items() if isinstance(each, TableDocument)}
+    temps = preparations(vault, ids, attempts)
+    tables = tuple(
+        _table(reader, name, document, temps.get(name, []), len(shown))
+        for name, document in documents.items()
+    )
+    shown_elsewhere = [each.attempt for table in temps.values() for each in table]
     nodes, edges = _lineage(vault, snapshot, tables, alone=bool(table))
     operations = log.entries(vault, table, "", _MOST_OPERATIONS + 1)
     head = vault.journal.repository.commit(snapshot.commit)
@@ -201,7 +199,9 @@ def chronicle(vault: Vault, table: str = "") -> Chronicle:
         texts=reader.texts,
         operations=tuple(operations[:_MOST_OPERATIONS]),
         more_operations=len(operations) > _MOST_OPERATIONS,
-        unfinished=tuple(_unfinished(vault, table)),
+        unfinished=tuple(
+            each for each in attempts if table in ("", each.table) and each not in shown_elsewhere
+        ),
     )
 
 
@@ -221,30 +221,31 @@ def _by_age(vault: Vault, snapshot: Snapshot) -> list[str]:
 # -- tables -------------------------------------------------------------------------------------
 
 
+def _documents(
+    snapshot: Snapshot, names: Sequence[str]
+) -> Iterator[tuple[str, TableDocument | TableVaultError]]:
+    """Read the documents of tables; an error stands for one that cannot be read."""
+    for name in names:
+        try:
+            yield name, snapshot.table(name)
+        except TableVaultError as error:
+            yield name, error
+
+
 def _table(
     reader: Reader,
-    snapshot: Snapshot,
     name: str,
-    drafts: Mapping[str, Sequence[Draft]],
+    document: TableDocument | TableVaultError,
+    temps: Sequence[Preparation],
     tables: int,
 ) -> Table:
-    """Tell of a table."""
-    try:
-        document = snapshot.table(name)
-    except TableVaultError as error:
-        return Table(
-            name=name,
-            description="",
-            created_by="",
-            created_at="",
-            multiple_artifacts=False,
-            side_effects=False,
-            problem=str(error),
-            instances=(),
-            more=0,
-            drafts=tuple(drafts.get(name, ())),
-        )
+    """Describe a table; `tables` are described in all."""
+    problem = ""
+    if isinstance(document, TableVaultError):
+        problem = str(document)
+        document = _UNREADABLE
     every = reader.vault.journal.index.ever(document.id)
+    instances = tuple(_instances(reader, document.id, every, tables))
     return Table(
         name=name,
         description=document.description,
@@ -252,11 +253,28 @@ def _table(
         created_at=document.created_at,
         multiple_artifacts=document.multiple_artifacts,
         side_effects=document.side_effects,
-        problem="",
-        instances=tuple(_instances(reader, document.id, every, tables)),
+        problem=problem,
+        instances=instances,
         more=max(0, len(every) - _MOST_LISTED),
-        drafts=tuple(drafts.get(name, ())),
+        preparations=tuple(temps),
+        settings=tuple(_settings(reader, instances, temps)),
     )
+
+
+def _settings(
+    reader: Reader, instances: Sequence[Instance], temps: Sequence[Preparation]
+) -> Iterator[Settings]:
+    """Return the settings of the builders that count now."""
+    latest = next((each for each in instances if each.current), None)
+    if latest is not None:
+        runs = () if latest.making is None else latest.making.builders
+        texts = {run.name: run.text_id for run in runs if run.text_id}
+    else:
+        texts = dict(next((each.builders for each in temps if each.builders), {}))
+    for name, blob in list(texts.items())[:_MOST_SETTINGS]:
+        with contextlib.suppress(KeyError, ValueError):  # a history that lacks a blob
+            content = reader.vault.journal.repository.read_blob(BlobId(blob))
+            yield settings(name, blob, content.decode("utf-8-sig", "replace"))
 
 
 def _instances(
@@ -314,39 +332,7 @@ def _instance(each: IndexedInstance, made: LogEntry | None, making: Making | Non
     )
 
 
-def _drafts(vault: Vault, tables: Sequence[str]) -> dict[str, list[Draft]]:
-    """Tell of the temporary instances, by table."""
-    found: dict[str, list[Draft]] = {}
-    refs = sorted(vault.journal.repository.temp_refs())
-    for ref in [each for each in map(temp_of_ref, refs) if each is not None][:_MOST_DRAFTS]:
-        if ref.table not in tables:
-            continue
-        try:
-            temp = temp_or_none(vault.journal.repository, ref)
-        except TableVaultError:
-            continue
-        if temp is not None:
-            found.setdefault(ref.table, []).append(_draft(vault, temp))
-    return found
-
-
-def _draft(vault: Vault, temp: Temp) -> Draft:
-    """Tell of a temporary instance."""
-    repository = vault.journal.repository
-    commit = repository.commit(temp.tip)
-    run = run_of_temp(vault, temp)
-    return Draft(
-        version=temp.ref.version,
-        author=commit.author,
-        at=commit.time,
-        description=temp.document.description,
-        external_edit=temp.document.external_edit,
-        builders=tuple(Snapshot(repository, temp.tip).builders(temp.ref.table, temp.ref.version)),
-        progress=() if run is None else tuple(run.progress().items()),
-    )
-
-
-# -- lineage, processes -------------------------------------------------------------------------
+# -- lineage --------------------------------------------------------------------------------------
 
 
 def _lineage(
@@ -393,30 +379,3 @@ def _lineage(
         for each in found
         if each.instance_id in nodes
     )
-
-
-def _unfinished(vault: Vault, table: str) -> list[Unfinished]:
-    """Tell of the processes that have not ended, oldest first."""
-    found = []
-    for process_id, process in processes.active(vault).items():
-        given = process["data"]
-        arguments = given if isinstance(given, dict) else {}
-        about = str(arguments.get("table_name") or "")
-        if table and about != table:
-            continue
-        version = str(arguments.get("version") or "")
-        error = process["error"]
-        texts = [str(each) for each in error] if isinstance(error, list) else []
-        started = process["start_time"]
-        found.append(
-            Unfinished(
-                process_id=process_id,
-                operation=str(process["operation"]),
-                author=str(process["author"]),
-                started=float(started) if isinstance(started, int | float) else 0.0,
-                where=f"{about}/{version}" if about and version else about,
-                is_running=process["is_running"] is True,
-                error=": ".join(filter(None, texts)),
-            )
-        )
-    return found

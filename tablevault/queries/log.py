@@ -72,7 +72,7 @@ def _commits_of(vault: Vault, table: str, table_id: TableId, instance_id: str) -
     """List the commits about one instance: how it was prepared, made, and what became of it."""
     if is_temp_id(instance_id):
         temp = find_temp_by_id(vault, vault.snapshot(), table, instance_id)
-        return list(_preparation(vault, temp.tip))
+        return list(preparation(vault, temp.tip))
     instance = vault.journal.index.instance(instance_id)
     if instance is None or instance.table_id != table_id:
         raise TVArgumentError(
@@ -84,12 +84,12 @@ def _commits_of(vault: Vault, table: str, table_id: TableId, instance_id: str) -
     commits = logbook.commits_about(vault.journal.index.read, instance_id)
     parents = vault.journal.repository.commit(instance.commit).parents
     if len(parents) > 1:
-        commits.extend(_preparation(vault, parents[-1]))
+        commits.extend(preparation(vault, parents[-1]))
     return commits
 
 
-def _preparation(vault: Vault, tip: CommitId) -> Iterator[CommitId]:
-    """Give the commits on the branch of a temporary instance, back to its creation."""
+def preparation(vault: Vault, tip: CommitId) -> Iterator[CommitId]:
+    """Return the commits on the branch of a temporary instance, from `tip` to its creation."""
     repository = vault.journal.repository
     for _ in range(_MOST_STEPS):
         commit = repository.commit(tip)

@@ -54,9 +54,9 @@ def logged(read: Read, pasts: Iterable[Past], wanted: Wanted) -> list[Entry]:
     known = {entry.process_id for entry in found} - {""}
     found.extend(
         entry
-        for entry in _uncommitted(pasts)
+        for entry in uncommitted(pasts)
         if entry.process_id not in known
-        and (not wanted.table_id or _is_about(read, entry, wanted.table_id))
+        and (not wanted.table_id or is_about(read, entry, wanted.table_id))
         and wanted.instance_id in ("", entry.instance_id)
     )
     found.sort(key=lambda entry: entry.ended, reverse=True)
@@ -83,8 +83,8 @@ def _committed(entry: LogEntry) -> Entry:
     )
 
 
-def _uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
-    """Read the operations that left no commit: most of them because they failed."""
+def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
+    """Return the operations that left no commit, oldest first: most of them failed."""
     for past in pasts:
         error = past.get("error")
         kind, text = map(str, error) if isinstance(error, list) and len(error) == 2 else ("", "")  # noqa: PLR2004 - class and text
@@ -112,8 +112,8 @@ def _uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
         )
 
 
-def _is_about(read: Read, entry: Entry, table_id: str) -> bool:
-    """Tell whether the name that a failed operation gave was that of the table at the time."""
+def is_about(read: Read, entry: Entry, table_id: str) -> bool:
+    """Return whether the name that a failed operation gave was that of the table at the time."""
     known = logbook.bearers(read, entry.table) if entry.table else []
     bearers = [(since, each) for each, since in known if since <= entry.ended]
     return bool(bearers) and max(bearers)[1] == table_id

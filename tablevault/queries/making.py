@@ -80,6 +80,17 @@ class Making:
     head: Head | None
     """None when it was not asked for, or is not in this vault."""
 
+    @property
+    def results(self) -> tuple[int, int] | None:
+        """How many results column builders computed and reused, one a row; None when not known.
+
+        An index builder finds the rows there are and always runs, so it does not count.
+        """
+        runs = [each for each in self.builders if not each.is_index and each.computed is not None]
+        if not runs:
+            return None
+        return sum(each.computed or 0 for each in runs), sum(each.reused or 0 for each in runs)
+
 
 @dataclass(frozen=True, slots=True)
 class Reader:

@@ -23,6 +23,8 @@ class Around:
     below: Mapping[str, Neighbours]
     placed: Collection[str]
     """Ids of the instances that links can lead to."""
+    texts: Collection[str]
+    """Ids of the texts that links can lead to."""
 
     def link(self, instance_id: str, *children: Child, class_: str | None = None) -> Markup:
         """Link to an instance; one that has no place is only named."""
@@ -30,6 +32,12 @@ class Around:
             return tag("span", children, title=instance_id, class_=class_)
         href = f"#{anchor('i', instance_id)}"
         return tag("a", children, href=href, title=instance_id, class_=class_)
+
+    def text(self, text_id: str, *children: Child) -> Markup:
+        """Link to the text of a builder or module; one that has no place is only named."""
+        if text_id not in self.texts:
+            return tag("span", children)
+        return tag("a", children, href=f"#{anchor('text', text_id)}")
 
 
 def around(found: Chronicle) -> Around:
@@ -41,4 +49,4 @@ def around(found: Chronicle) -> Around:
         above[edge.target].setdefault(edge.source, (found.nodes[edge.source], edge.kind))
         below[edge.source].setdefault(edge.target, (found.nodes[edge.target], edge.kind))
     placed = {each.instance_id for table in found.tables for each in table.instances}
-    return Around(above, below, placed)
+    return Around(above, below, placed, found.texts)

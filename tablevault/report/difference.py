@@ -9,9 +9,9 @@ from tablevault.render import counted
 from tablevault.report.around import Around
 from tablevault.report.grid import grid, scrolling
 from tablevault.report.markup import Markup, joined, tag, text
-from tablevault.report.words import short
+from tablevault.report.words import clamped, short
 
-_LONGEST_CELL = 160
+_LONGEST_CELL, _LONGEST_NAME = 600, 160
 _LONGEST_LINE = 400
 _MOST_COLUMNS = 40
 _MARKS = {"+": "add", "-": "del", "@": "at"}
@@ -99,7 +99,7 @@ def _columns(change: Change) -> Markup | None:
 
 def _chip(kind: str, name: str, dtype: str) -> Markup:
     """Show a column that came, went or changed."""
-    shown = text(name, _LONGEST_CELL)
+    shown = text(name, _LONGEST_NAME)
     return tag("li", tag("span", shown, class_=f"badge {kind}"), tag("small", f" {dtype}"))
 
 
@@ -133,7 +133,7 @@ def _cells(rows: RowChange) -> Markup | None:
     body = [
         tag(
             "tr",
-            tag("th", text(key, _LONGEST_CELL), scope="row"),
+            tag("th", text(key, _LONGEST_NAME), scope="row"),
             tag("td", column),
             tag("td", tag("del", cell_of(before))),
             tag("td", tag("ins", cell_of(after))),
@@ -164,7 +164,7 @@ def _table(caption: str, head: Iterable[str], body: Sequence[Markup], more: int)
 
 def cell_of(cell: Cell) -> Markup:
     """Show a cell."""
-    return tag("i", "null", class_="null") if cell is None else text(cell, _LONGEST_CELL)
+    return tag("i", "null", class_="null") if cell is None else clamped(cell, _LONGEST_CELL)
 
 
 def _text(change: TextChange) -> Markup:
@@ -219,9 +219,9 @@ def _artifacts(change: Change) -> Markup | None:
 
 def _ins(words: str) -> Markup:
     """Mark what is new."""
-    return tag("ins", text(words, _LONGEST_CELL))
+    return tag("ins", text(words, _LONGEST_CELL), dir="auto")
 
 
 def _del(words: str) -> Markup:
     """Mark what is gone."""
-    return tag("del", text(words, _LONGEST_CELL))
+    return tag("del", text(words, _LONGEST_CELL), dir="auto")

@@ -11,22 +11,23 @@ from tablevault.render import counted
 from tablevault.report.around import Around, Neighbours
 from tablevault.report.difference import badges, block, cell_of
 from tablevault.report.grid import grid
-from tablevault.report.markup import Markup, joined, raw, tag
-from tablevault.report.timeline import reused_part
+from tablevault.report.markup import Child, Markup, joined, raw, tag
 from tablevault.report.words import (
     anchor,
+    clamped,
     cut,
     difference,
     duration,
-    minute,
     moment,
     person,
+    second,
     short,
 )
 
 _MOST_LINKS = 40
 _LONGEST_LINE = 140
-_BAR = 80
+_BAR = 40
+_LONGEST_TEXT = 2_000
 _NUMBER = re.compile(r"u?int|float|u?Int|Float|UInt|decimal")
 
 
@@ -34,7 +35,9 @@ def card(instance: Instance, making: Making, near: Around) -> Markup:
     """Show an instance, folded to a line."""
     change = making.change
     body: list[Markup | None] = [
-        tag("p", making.description, class_="description") if _is_cut(making.description) else None,
+        clamped(making.description, _LONGEST_TEXT, "description")
+        if _is_cut(making.description)
+        else None,
         _became(instance),
         _head(making),
         block(change, near) if change is not None else None,
@@ -44,15 +47,16 @@ def card(instance: Instance, making: Making, near: Around) -> Markup:
         _columns(making),
         _identity(instance, making),
     ]
+    told = [
+        badges(change) if change is not None else None,
+        tag("span", _first_line(making.description), dir="auto") if making.description else None,
+    ]
     return tag(
         "details",
         tag(
             "summary",
             _line(instance),
-            badges(change) if change is not None else None,
-            tag("span", _first_line(making.description), class_="told")
-            if making.description
-            else None,
+            tag("span", told, class_="told") if any(told) else None,
         ),
         tag("div", body, class_="body"),
         id=anchor("i", instance.instance_id),
@@ -61,59 +65,80 @@ def card(instance: Instance, making: Making, near: Around) -> Markup:
 
 
 def _first_line(description: str) -> str:
-    """Give what of a description fits in a line."""
+    """Return what of a description fits in a line."""
     return cut(description.partition("\n")[0], _LONGEST_LINE)
 
 
 def _is_cut(description: str) -> bool:
-    """Tell whether a description goes on after that line."""
+    """Return whether a description goes on after that line."""
     return _first_line(description) != description
 
 
-def _line(instance: Instance) -> Markup:
-    """Tell of an instance in a line."""
-    return joined(
-        [
-            tag("span", moment(instance.at), class_="when"),
-            tag("span", instance.version, class_="version"),
-            tag("span", _rows(instance), class_="rows"),
-            tag("span", _reuse(instance), class_="reuse"),
-            tag("span", person(instance.author), class_="who"),
-            tag("span", duration(instance.duration_s), class_="took"),
-            tag("span", _state(instance), class_="state"),
-        ]
+_FIELDS = ("made", "id", "version", "rows", "results", "by", "took", "state")
+
+
+def heading() -> Markup:
+    """Name the fields of the lines below; a screen reader reads the name in each line."""
+    return tag(
+        "div",
+        [tag("span", name, class_=f"field {name}") for name in _FIELDS],
+        class_="line heading",
+        aria_hidden="true",
     )
+
+
+def _line(instance: Instance) -> Markup:
+    """Show an instance in a line, whose fields stand below each other."""
+    fields: tuple[Child, ...] = (
+        moment(instance.at),
+        tag("span", short(instance.instance_id), class_="id", title=instance.instance_id),
+        instance.version,
+        _rows(instance),
+        _results(instance),
+        person(instance.author),
+        duration(instance.duration_s),
+        _state(instance),
+    )
+    # The style sheet writes the name of a field before it.
+    drawn = [
+        tag("span", field, class_=f"field {name}")
+        for name, field in zip(_FIELDS, fields, strict=True)
+        if field
+    ]
+    return tag("span", drawn, class_="line")
 
 
 def _rows(instance: Instance) -> Markup:
-    """Count the rows, and say how many more that are than before."""
+    """Count the rows, and how many more that are than before."""
     if instance.rows is None:
-        return tag("span", "rows not known", class_="muted")
+        return tag("span", "not known", class_="muted")
     more = None
     if instance.rows_before is not None and instance.rows != instance.rows_before:
         more = tag("small", f" {difference(instance.rows - instance.rows_before)}")
-    return joined(
-        [tag("b", f"{instance.rows:,}"), f" {'row' if instance.rows == 1 else 'rows'}", more]
-    )
+    return joined([tag("b", f"{instance.rows:,}"), more])
 
 
-def _reuse(instance: Instance) -> Markup | None:
-    """Say which part was taken over."""
-    part = reused_part(instance)
-    if not part:
+def _results(instance: Instance) -> str:
+    """Count what column builders computed and what they reused."""
+    counts = instance.results
+    if counts is None:
+        return ""
+    return f"{counts[0]:,} computed" + (f", {counts[1]:,} reused" if counts[1] else "")
+
+
+def _bar(run: BuilderRun) -> Markup | None:
+    """Draw which part of its rows a builder computed."""
+    done, kept = run.computed or 0, run.reused or 0
+    if not done + kept:
         return None
-    return joined([_bar(part), f" {part:.0%} reused"])
-
-
-def _bar(part: float) -> Markup:
-    """Draw a part of a whole."""
+    width = min(round(_BAR * kept / (done + kept)), _BAR - (done > 0))  # one row is seen, too
     return tag(
         "svg",
-        tag("rect", x=0, y=0, width=_BAR // 2, height=8, rx=4, class_="computed"),
-        tag("rect", x=0, y=0, width=round(_BAR // 2 * part), height=8, rx=4, class_="reused"),
-        width=_BAR // 2,
+        tag("rect", x=0, y=0, width=_BAR, height=8, class_="plain" if run.is_index else "computed"),
+        tag("rect", x=0, y=0, width=width, height=8, class_="reused") if width else None,
+        width=_BAR,
         height=8,
-        viewBox=f"0 0 {_BAR // 2} 8",
+        viewBox=f"0 0 {_BAR} 8",
         aria_hidden="true",
         class_="part",
     )
@@ -138,7 +163,8 @@ def _became(instance: Instance) -> Markup | None:
     if not instance.deleted_at:
         return None
     what = "Its making was undone" if instance.undone else "Deleted"
-    return tag("p", f"{what} ", moment(instance.deleted_at), f" by {person(instance.deleted_by)}.")
+    by = person(instance.deleted_by)
+    return tag("p", f"{what} ", moment(instance.deleted_at), " by ", by, ".")
 
 
 def _head(making: Making) -> Markup | None:
@@ -172,7 +198,7 @@ def _builders(making: Making) -> Markup | None:
         return tag("p", words, class_="muted") if words else None
     drawn = grid(
         "Builders in the order in which they ran",
-        ("builder", ("computed", "number"), ("reused", "number"), "", "why"),
+        ("builder", ("computed", "number"), ("reused", "number"), "part", "why"),
         map(_run, making.builders),
         label="Builders",
     )
@@ -195,7 +221,6 @@ def _builders(making: Making) -> Markup | None:
 def _run(run: BuilderRun) -> Markup:
     """Show what one builder did."""
     name = tag("code", run.name)
-    done, kept = run.computed or 0, run.reused or 0
     return tag(
         "tr",
         tag(
@@ -205,7 +230,7 @@ def _run(run: BuilderRun) -> Markup:
         ),
         tag("td", "" if run.computed is None else f"{run.computed:,}", class_="number"),
         tag("td", "" if run.reused is None else f"{run.reused:,}", class_="number"),
-        tag("td", _bar(kept / (done + kept)) if done + kept else None),
+        tag("td", _bar(run)),
         tag("td", run.reason),
     )
 
@@ -221,7 +246,8 @@ def _links(words: str, found: Neighbours, taken_up: str, near: Around) -> Markup
                 node.instance_id,
                 tag("b", node.table),
                 f" {node.version} ",
-                tag("span", minute(node.at).removesuffix(" UTC") or "not in this history"),
+                tag("span", second(node.at) or "not in this history"),
+                tag("span", f" {short(node.instance_id)}", class_="id"),
                 " (deleted)" if node.gone and node.at else None,
                 tag("span", f" {taken_up}") if kind == "origin" else None,
                 class_="neighbour",
@@ -278,25 +304,14 @@ def _identity(instance: Instance, making: Making) -> Markup:
 
 
 def listing(instances: Sequence[Instance]) -> Markup:
-    """List instances in a table, a line for each."""
-    body = [
-        tag(
-            "tr",
-            tag("td", moment(each.at)),
-            tag("td", each.version),
-            tag("td", _rows(each), class_="number"),
-            tag("td", person(each.author)),
-            tag("td", duration(each.duration_s), class_="number"),
-            tag("td", _state(each)),
-            tag("td", tag("code", short(each.instance_id), title=each.instance_id)),
-            id=anchor("i", each.instance_id),
-        )
+    """List instances, a line for each."""
+    lines = [
+        tag("li", _line(each), id=anchor("i", each.instance_id), class_="instance")
         for each in instances
     ]
-    names = ("made", "version", "rows", "by", "took", "state", "id")
     return tag(
         "details",
-        tag("summary", f"{counted(len(instances), 'earlier instance')}"),
-        grid("Earlier instances", names, body),
+        tag("summary", counted(len(instances), "earlier instance")),
+        tag("ul", lines, class_="lines"),
         class_="earlier",
     )

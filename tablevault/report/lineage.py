@@ -11,17 +11,18 @@ from tablevault.queries.chronicle import Chronicle, Node
 from tablevault.queries.graph import without_circles
 from tablevault.queries.layers import columns, ways
 from tablevault.report.curves import Grid, Place, draw_curves
+from tablevault.report.grid import scrolling
 from tablevault.report.markup import Markup, joined, raw, tag
-from tablevault.report.words import anchor, cut, minute
+from tablevault.report.words import anchor, cut, second, short
 
 _MOST_TABLES = 80
 _MOST_ROWS = 5
 _MOST_ALONE = 60
-_WIDTH, _HEADER, _ROW, _GAP_X, _GAP_Y, _MARGIN = 240, 30, 24, 84, 22, 10
+_WIDTH, _HEADER, _ROW, _GAP_X, _GAP_Y, _MARGIN = 330, 30, 24, 84, 22, 10
 _BOTTOM = 6
 _LANE = 4
 _MOST_LANES = 400
-_LONGEST_NAME, _LONGEST_VERSION = 28, 14
+_LONGEST_NAME, _LONGEST_VERSION = 36, 13
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,7 +173,7 @@ def _drawing(
     )
     return tag(
         "figure",
-        tag("div", drawn, class_="scroll", tabindex=0, role="region", aria_label="Drawing"),
+        scrolling(drawn, "Drawing of the lineage"),
         tag("figcaption", hint, class_="muted"),
     )
 
@@ -225,15 +226,16 @@ def _row(node: Node, x: int, y: int, known: _Known) -> Markup:
     marks += ["partial"] if not node.success else []
     state = "not in this history" if not node.at else "deleted" if node.gone else ""
     state = state or ("partial" if not node.success else "")
-    whole = f"{node.instance_id}, {minute(node.at) or 'no time'}" + (f", {state}" if state else "")
+    whole = f"{node.instance_id}, {second(node.at) or 'no time'}" + (f", {state}" if state else "")
     inner = [
         tag("title", whole),
         tag("rect", x=x + 6, y=y, width=_WIDTH - 12, height=_ROW - 2, rx=5, class_="back"),
         tag("rect", x=x + 13, y=y + 7, width=8, height=8, rx=4, class_="dot"),
         tag("text", cut(node.version, _LONGEST_VERSION), x=x + 27, y=y + 16),
+        tag("text", short(node.instance_id), x=x + _WIDTH - 142, y=y + 16, class_="faint id end"),
         tag(
             "text",
-            minute(node.at).removesuffix(" UTC") or "?",
+            second(node.at) or "?",
             x=x + _WIDTH - 14,
             y=y + 16,
             class_="faint end",

@@ -22,9 +22,48 @@
   reveal();
 
   // Times in the zone of whoever reads, when pointed at.
-  for (const time of document.querySelectorAll("time[datetime]")) {
-    time.title += ` = ${new Date(time.dateTime).toLocaleString()}`;
-  }
+  addEventListener("mouseover", (event) => {
+    const time = event.target.closest("time[datetime]");
+    if (time) time.title ||= `${time.textContent} UTC = ${new Date(time.dateTime).toLocaleString()}`;
+  });
+
+  // Text that does not fit into three lines gets a button, and unfolds when clicked.
+  const unfold = (text) => {
+    const isUnfolded = text.classList.toggle("unfolded");
+    const button = text.nextElementSibling;
+    button.textContent = isUnfolded ? "Show less" : "Show all";
+    button.ariaExpanded = String(isUnfolded);
+  };
+  const measureText = (text) => {
+    if (text.classList.contains("cut") || text.scrollHeight <= text.clientHeight + 1) return;
+    text.classList.add("cut");
+    const button = document.createElement("button");
+    button.type = "button";
+    button.className = "unfold";
+    button.textContent = "Show all";
+    button.ariaExpanded = "false";
+    button.addEventListener("click", () => unfold(text));
+    text.after(button);
+    text.addEventListener("click", () => {
+      if (getSelection().isCollapsed) unfold(text);
+    });
+  };
+
+  // A box that scrolls shows its edge and can be reached by keyboard; others are in nobody's way.
+  const measureBox = (box) => {
+    const isWider = box.scrollWidth > box.clientWidth;
+    if (isWider === box.classList.contains("wider")) return;
+    box.classList.toggle("wider", isWider);
+    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", box.dataset.label]]) {
+      if (isWider) box.setAttribute(name, value);
+      else box.removeAttribute(name);
+    }
+  };
+  // Both are measured when they come into view, after which their size may change.
+  const sizes = new ResizeObserver((entries) => {
+    for (const { target } of entries) (target.classList.contains("scroll") ? measureBox : measureText)(target);
+  });
+  for (const each of document.querySelectorAll(".clamp, .scroll")) sizes.observe(each);
 
   // Pointing at an instance lights up all that it was made from, and all made from it.
   const svg = document.querySelector("#lineage svg");
@@ -81,13 +120,13 @@
       for (const table of tables) {
         const isNamed = fits(table.querySelector("h2"));
         let isShown = isNamed;
-        for (const each of table.querySelectorAll("details.instance, .earlier tbody tr, div.preparing")) {
+        for (const each of table.querySelectorAll(".instance, .preparing")) {
           const isKept = isNamed || fits(each);
           each.hidden = !isKept;
           isShown ||= isKept;
         }
         for (const earlier of table.querySelectorAll(".earlier")) {
-          const isHit = earlier.querySelector("tbody tr:not([hidden])") !== null;
+          const isHit = earlier.querySelector(".instance:not([hidden])") !== null;
           earlier.hidden = !isHit;
           earlier.open ||= isHit && !isNamed;
         }

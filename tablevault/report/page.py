@@ -7,21 +7,22 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from importlib import resources
 
-from tablevault.queries.chronicle import Chronicle, Unfinished
+from tablevault.queries.chronicle import Chronicle
 from tablevault.queries.logged import Entry
 from tablevault.queries.making import SourceText
+from tablevault.queries.preparation import Attempt
 from tablevault.render import counted
 from tablevault.report import lineage, tables
 from tablevault.report.around import around
 from tablevault.report.grid import grid, scrolling
 from tablevault.report.markup import Markup, joined, raw, tag, text
-from tablevault.report.words import anchor, moment, person
+from tablevault.report.words import anchor, clamped, moment, person
 
 MARK = "<!DOCTYPE html>\n<!-- A report of TableVault -->\n"
 """How each report begins."""
 
-_LONGEST_LINE = 1_000
-_LONGEST_ERROR = 300
+_LONGEST_LINE, _LONGEST_TEXT = 1_000, 2_000
+_LONGEST_ERROR = 1_000
 _MOST_LINKS = 40
 
 
@@ -102,7 +103,7 @@ def _summary(found: Chronicle, title: str) -> Markup:
         "header",
         tag("p", "TableVault", class_="kicker"),
         tag("h1", title),
-        tag("p", found.description, class_="description") if found.description else None,
+        clamped(found.description, _LONGEST_TEXT, "description") if found.description else None,
         tag("p", " · ".join(facts), " · as of ", moment(found.at), class_="muted"),
         navigation,
         find if found.tables else None,
@@ -118,7 +119,9 @@ def _footer(found: Chronicle) -> Markup:
             "p",
             "State of commit ",
             tag("code", found.commit[:12]),
-            f", vault created by {person(found.created_by)} ",
+            ", vault created by ",
+            person(found.created_by),
+            " ",
             moment(found.created_at),
             ". Times are UTC. Made by tablevault report; nothing here comes from elsewhere.",
         ),
@@ -126,27 +129,25 @@ def _footer(found: Chronicle) -> Markup:
     )
 
 
-def _unfinished(processes: Sequence[Unfinished]) -> Markup | None:
-    """Show what has not ended."""
-    if not processes:
+def _unfinished(attempts: Sequence[Attempt]) -> Markup | None:
+    """Show the processes that have not ended and have no place at a table."""
+    if not attempts:
         return None
     items = [
         tag(
             "li",
-            tag("span", "running" if each.is_running else "paused", class_="badge draft"),
-            " ",
-            tag("b", f"{each.where} {each.operation.replace('_', ' ')}".strip()),
-            f" by {person(each.author)} since ",
-            moment(each.started),
-            tag("p", text(each.error, _LONGEST_ERROR), class_="problem") if each.error else None,
-            tag("p", "Process ", tag("code", each.process_id), class_="muted"),
+            tag("span", each.state, class_=f"badge {each.state}"),
+            tag("b", f"{each.table} {each.operation.replace('_', ' ')}".strip()),
+            tables.since(each),
+            tables.error(each),
+            class_="preparing",
         )
-        for each in processes
+        for each in attempts
     ]
     return tag(
         "section",
         tag("h2", "Not finished"),
-        tag("ul", items, class_="plain"),
+        tag("ul", items, class_="now"),
         id="unfinished",
         class_="card",
     )
@@ -199,7 +200,7 @@ def _operations(operations: Sequence[Entry], *, is_cut: bool) -> Markup | None:
                 each.subject,
                 None
                 if each.success
-                else tag("p", text(each.error or "partial", _LONGEST_ERROR), class_="problem"),
+                else clamped(each.error or "partial", _LONGEST_ERROR, "problem"),
                 class_="wide",
             ),
             tag("td", person(each.author)),

@@ -7,13 +7,15 @@ import re
 from datetime import UTC, datetime
 
 from tablevault.report.markup import Markup, tag
+from tablevault.report.markup import text as escaped
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 _MINUTE, _HOUR = 60.0, 3600.0
+_LEAST_CLAMPED, _CLAMPED_LINES = 60, 3
 
 
 def anchor(kind: str, name: str) -> str:
-    """Name the place in the page that tells of something, in letters that any link may hold."""
+    """Return the id of an element about something, in letters that any link may hold."""
     plain = (
         name
         if _PLAIN.fullmatch(name)
@@ -23,32 +25,25 @@ def anchor(kind: str, name: str) -> str:
 
 
 def moment(at: str | float) -> Markup:
-    """Show a time (RFC 3339 or Unix s) in UTC, to the minute."""
+    """Return a time (RFC 3339 or Unix s) in UTC, to the second."""
     found = _parsed(at)
     if found is None:
         return tag("span", "?")
     return tag(
         "time",
-        found.strftime("%Y-%m-%d %H:%M"),
+        found.strftime("%Y-%m-%d %H:%M:%S"),
         datetime=found.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        title=found.strftime("%Y-%m-%d %H:%M:%S UTC"),
     )
 
 
-def day(at: str | float) -> str:
-    """Show the date of a time."""
+def second(at: str | float) -> str:
+    """Return a time as text in UTC, to the second; "" when it is none."""
     found = _parsed(at)
-    return "" if found is None else found.strftime("%Y-%m-%d")
-
-
-def minute(at: str | float) -> str:
-    """Show a time as text, to the minute."""
-    found = _parsed(at)
-    return "" if found is None else found.strftime("%Y-%m-%d %H:%M UTC")
+    return "" if found is None else found.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _parsed(at: str | float) -> datetime | None:
-    """Read a time; None when it is none."""
+    """Return a time; None when it is none."""
     try:
         if isinstance(at, str):
             found = datetime.fromisoformat(at)
@@ -59,7 +54,7 @@ def _parsed(at: str | float) -> datetime | None:
 
 
 def duration(seconds: float | None) -> str:
-    """Show how long something took."""
+    """Return how long something took."""
     if seconds is None:
         return ""
     if seconds < 1:
@@ -72,20 +67,27 @@ def duration(seconds: float | None) -> str:
 
 
 def difference(number: int) -> str:
-    """Show how much more or less something is."""
+    """Return how much more or less something is."""
     return f"+{number:,}" if number > 0 else f"\N{MINUS SIGN}{-number:,}" if number else "±0"
 
 
-def person(author: str) -> str:
-    """Name an author without the address."""
-    return author.partition(" <")[0] or author
+def person(author: str) -> Markup:
+    """Return the name of an author without the address, whatever direction it is written in."""
+    return tag("span", author.partition(" <")[0] or author, dir="auto")
 
 
 def short(instance_id: str) -> str:
-    """Give the end of an id that tells it from others of the same table."""
+    """Return the part of an id that differs from others of the same table."""
     return instance_id.rpartition("_")[2][:8]
 
 
 def cut(text: str, most: int) -> str:
-    """Shorten what does not fit."""
+    """Return text cut to a length."""
     return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def clamped(text: str, most: int, class_: str | None = None) -> Markup:
+    """Return text that the page shows in three lines and unfolds when it is clicked."""
+    is_long = len(text) > _LEAST_CLAMPED or text.count("\n") >= _CLAMPED_LINES
+    name = " ".join(filter(None, (class_, "clamp" if is_long else None)))
+    return tag("div", escaped(text, most), class_=name or None, dir="auto")

@@ -215,7 +215,7 @@ def test_a_link_shows_what_the_filter_hides(opened, story):
 def test_earlier_instances_are_found_and_led_to(opened, story):
     first = story[0].get_table_instances("numbers")[0]
     line = opened.find_element(By.ID, f"i-{first}")
-    assert (line.tag_name, line.is_displayed()) == ("tr", False)
+    assert (line.tag_name, line.is_displayed()) == ("li", False)
     one(opened, f'#lineage svg a[data-node="i-{first}"] text').click()
     assert line.is_displayed()
     one(opened, "#table-numbers .earlier > summary").click()

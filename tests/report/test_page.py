@@ -174,16 +174,24 @@ def test_what_is_in_preparation_is_told(made):
     with pytest.raises(TimeoutError):
         made.execute_instance("probe", process_id="p1")
     found = told(made)
-    (draft,) = found.tables[2].drafts
-    assert (draft.version, draft.description, draft.external_edit) == ("base", "soon", True)
-    (draft,) = found.tables[3].drafts
-    assert dict(draft.progress) == {"probe_index": 4, "ask": 3}
-    (process,) = found.unfinished
-    assert (process.process_id, process.where, process.is_running) == ("p1", "probe/base", False)
+    (soon,) = found.tables[2].preparations
+    assert (soon.version, soon.description, soon.external_edit) == ("base", "soon", True)
+    assert soon.attempt is None
+    (probe,) = found.tables[3].preparations
+    assert [(each.builder, each.rows, each.total) for each in probe.progress] == [
+        ("probe_index", 4, 4),
+        ("ask", 3, 4),
+    ]
+    attempt = probe.attempt
+    assert (attempt.process_id, attempt.state) == ("p1", "paused")
+    assert attempt.error == "TimeoutError: no <answer>"
+    assert attempt.stopped >= attempt.started
+    assert not found.unfinished
     text = page_of(found)
     check_sound(text)
     assert "TimeoutError: no &lt;answer&gt;" in text
-    assert not told(made, "numbers").unfinished
+    assert "3 of 4 rows" in text
+    assert "TimeoutError" not in page_of(told(made, "numbers"))
 
 
 def test_one_table_comes_with_what_it_is_linked_to(made):

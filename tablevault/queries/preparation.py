@@ -1,0 +1,199 @@
+"""Temporary instances: their builders, how far an execution of them is, and why the last failed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from tablevault.errors import TableVaultError
+from tablevault.history.snapshot import Snapshot
+from tablevault.journal.past import read_past
+from tablevault.names import TableId, TempRef, temp_of_ref
+from tablevault.queries import log, processes
+from tablevault.queries.logged import Entry, is_about, uncommitted
+from tablevault.queries.partial import run_of_temp
+from tablevault.queries.resolve import Temp, temp_or_none
+from tablevault.vault import Vault
+
+_MOST_TEMPS = 100
+_MAKE_INSTANCES = frozenset({"execute_instance", "write_instance"})
+
+State = Literal["running", "paused", "interrupted", "failed"]
+"""``interrupted``: its program is gone. ``failed``: it ended with an error and left no commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """A process that has not ended, or that ended with an error."""
+
+    process_id: str
+    operation: str
+    table: str
+    """"" when it is about no table, as for `version`."""
+    version: str
+    author: str
+    started: float
+    """Unix s, as `stopped`."""
+    stopped: float | None
+    """None while it runs."""
+    state: State
+    error: str
+    """Class and text, "" without one."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Progress:
+    """How many rows a builder has filled."""
+
+    builder: str
+    rows: int
+    total: int | None
+    """Rows of the table; None as long as the index builder runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """A temporary instance."""
+
+    version: str
+    author: str
+    at: float
+    """Unix s of the last change."""
+    description: str
+    external_edit: bool
+    builders: Mapping[str, str]
+    """Name to git blob id."""
+    progress: tuple[Progress, ...]
+    """Builders of the last execution, in their order; empty when there was none."""
+    attempt: Attempt | None
+    """The last try to make an instance of it."""
+
+
+def unfinished(vault: Vault) -> list[Attempt]:
+    """Return the processes that have not ended, oldest first."""
+    return [_unfinished(process) for process in processes.active(vault).values()]
+
+
+def preparations(
+    vault: Vault, tables: Mapping[str, TableId], attempts: Sequence[Attempt]
+) -> dict[str, list[Preparation]]:
+    """Return the temporary instances of some tables.
+
+    Parameters
+    ----------
+    vault : Vault
+        An opened vault.
+    tables : mapping of str to TableId
+        Names and ids of the tables.
+    attempts : sequence of Attempt
+        From `unfinished`.
+    """
+    found: dict[str, list[Preparation]] = {}
+    failures = [each for each in uncommitted(read_past(vault.state)) if _is_failure(each)][::-1]
+    refs = map(temp_of_ref, sorted(vault.journal.repository.temp_refs()))
+    for ref in [each for each in refs if each is not None][:_MOST_TEMPS]:
+        if ref.table not in tables:
+            continue
+        try:
+            temp = temp_or_none(vault.journal.repository, ref)
+            if temp is None:
+                continue
+            attempt = next((each for each in attempts if _is_of(each, ref)), None)
+            if attempt is None:
+                attempt = _last_failure(vault, temp, tables[ref.table], failures)
+            found.setdefault(ref.table, []).append(_preparation(vault, temp, attempt))
+        except TableVaultError:
+            continue
+    return found
+
+
+def _is_failure(entry: Entry) -> bool:
+    """Return whether an instance was to be made, and an error prevented it."""
+    return bool(entry.error) and entry.operation in _MAKE_INSTANCES
+
+
+def _is_of(attempt: Attempt, temp: TempRef) -> bool:
+    """Return whether a process works on a temporary instance."""
+    return (attempt.table, attempt.version) == (temp.table, temp.version)
+
+
+def _last_failure(
+    vault: Vault, temp: Temp, table_id: TableId, failures: Sequence[Entry]
+) -> Attempt | None:
+    """Return the latest failed try since a temporary instance was created; `failures` newest first.
+
+    Only this copy of the vault knows of it: what failed left no commit.
+    """
+    *_, first = log.preparation(vault, temp.tip)
+    created = vault.journal.repository.commit(first).time
+    for entry in failures:
+        if entry.ended < created:
+            return None
+        if entry.version == temp.ref.version and is_about(
+            vault.journal.index.read, entry, table_id
+        ):
+            return Attempt(
+                process_id=entry.process_id,
+                operation=entry.operation,
+                table=temp.ref.table,
+                version=entry.version,
+                author=entry.author,
+                started=entry.ended if entry.started is None else entry.started,
+                stopped=entry.ended,
+                state="failed",
+                error=entry.error,
+            )
+    return None
+
+
+def _preparation(vault: Vault, temp: Temp, attempt: Attempt | None) -> Preparation:
+    """Describe a temporary instance."""
+    repository = vault.journal.repository
+    commit = repository.commit(temp.tip)
+    return Preparation(
+        version=temp.ref.version,
+        author=commit.author,
+        at=commit.time,
+        description=temp.document.description,
+        external_edit=temp.document.external_edit,
+        builders=dict(Snapshot(repository, temp.tip).builders(temp.ref.table, temp.ref.version)),
+        progress=_progress(vault, temp),
+        attempt=attempt,
+    )
+
+
+def _progress(vault: Vault, temp: Temp) -> tuple[Progress, ...]:
+    """Count what the last execution has made; the index builder is the first and sets the total."""
+    run = run_of_temp(vault, temp)
+    if run is None:
+        return ()
+    rows = run.progress()
+    first = run.parts[0].name
+    total = rows[first] if first in run.ended() else None
+    return tuple(Progress(builder=name, rows=rows[name], total=total) for name in rows)
+
+
+def _unfinished(process: Mapping[str, object]) -> Attempt:
+    """Describe a process that has not ended."""
+    given = process["data"]
+    arguments = given if isinstance(given, dict) else {}
+    error = process["error"]
+    text = ": ".join(filter(None, map(str, error))) if isinstance(error, list) else ""
+    is_running = process["is_running"] is True
+    return Attempt(
+        process_id=str(process["process_id"]),
+        operation=str(process["operation"]),
+        table=str(arguments.get("table_name") or ""),
+        version=str(arguments.get("version") or ""),
+        author=str(process["author"]),
+        started=_time(process["start_time"]),
+        stopped=None if is_running else _time(process["log_time"]),
+        state="running" if is_running else "paused" if text else "interrupted",
+        error=text,
+    )
+
+
+def _time(value: object) -> float:
+    """Return a time of a process as a number."""
+    return float(value) if isinstance(value, int | float) else 0.0
