@@ -15,12 +15,12 @@ from tablevault.history.tags import expected_tags
 from tablevault.names import MAIN, CommitId, temp_of_ref
 from tablevault.objects.pointer import Pointer
 from tablevault.remotes.endpoint import LocalPlace, classify
+from tablevault.remotes.moves import push_refs
 from tablevault.remotes.refs import (
     fetch_refs,
     is_name,
     list_refs,
     point_head_to_main,
-    push_refs,
     tracking_ref,
 )
 from tablevault.remotes.reports import NO_TRANSFER, PushReport
@@ -69,18 +69,21 @@ def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     branches = [move.new for move in moves if move.new and not move.ref.startswith(_TAGS)]
     commits = sum(1 for _ in new_commits(repository, branches, known)) if branches else 0
     objects = send_objects(vault, remote, branches, known) if branches else NO_TRANSFER
-    _move_there(vault, remote, moves)
+    kept = _move_there(vault, remote, moves)
     place = classify(address, vault.path)
     if isinstance(place, LocalPlace) and not any(ref.startswith(_HEADS) for ref in there):
         point_head_to_main(find_repository(place.path).git_dir)
-    refs = tuple(move.ref for move in moves)
-    return PushReport(remote=remote, commits=commits, refs=refs, objects=objects)
+    refs = tuple(move.ref for move in moves if move.ref not in kept)
+    return PushReport(remote=remote, commits=commits, refs=refs, objects=objects, kept=kept)
 
 
-def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> None:
-    """Move refs of the remote; ask what it did when the connection is lost meanwhile."""
+def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> tuple[str, ...]:
+    """Move refs of the remote; ask what it did when the connection is lost meanwhile.
+
+    Returns the refs that it lets nobody remove.
+    """
     try:
-        push_refs(vault.path, remote, moves)
+        return push_refs(vault.path, remote, moves)
     except TVOutcomeUnknownError as unknown:
         try:
             there = list_refs(vault.path, remote)
@@ -92,6 +95,7 @@ def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> None:
                 "Push again.",
                 remote=remote,
             ) from unknown
+        return ()
 
 
 def _known(vault: Vault, remote: str, there: dict[str, CommitId], main: CommitId) -> list[CommitId]:

@@ -1,4 +1,4 @@
-"""Branches of another repository, by stock git: what is there, fetch, push."""
+"""Branches of another repository, by stock git: what is there, fetch."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from tablevault.errors import TVOutcomeUnknownError, TVRemoteError
+from tablevault.errors import TVRemoteError
 from tablevault.history.program import run_git
-from tablevault.history.repository import RefMove
 from tablevault.names import MAIN, CommitId
-from tablevault.remotes.asking import run
+from tablevault.remotes.asking import Said, run
+from tablevault.remotes.failures import explain, read_failure, sha256_error
 
 # Nothing that stands in the vault is run, and what comes is checked as it is unpacked.
 _SAFE = (
@@ -31,20 +31,8 @@ _SAFE = (
     "fetch.recurseSubmodules=false",
 )
 _LISTED = re.compile(r"([0-9a-f]{40})\t(\S+)")
+_SHA256 = re.compile(r"[0-9a-f]{64}\t")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-_MOST_REFS = 500
-# What git says when it was refused, or got no further than asking which refs there are.
-_BEFORE = (
-    "rejected",
-    "Could not read from remote repository",
-    "does not appear to be a git repository",
-    "unable to access",
-    "Authentication failed",
-    "could not read Username",
-    "could not read Password",
-    "does not support --atomic push",
-    "not found",
-)
 
 
 def is_name(remote: str) -> bool:
@@ -61,6 +49,8 @@ def tracking_ref(remote: str, branch: str) -> str:
 def list_refs(folder: Path, remote: str) -> dict[str, CommitId]:
     """Give branches and tags of a remote, by full name; of an annotated tag, the tag itself."""
     printed = _git(folder, ["ls-remote", "--refs", "--", remote], remote)
+    if _SHA256.match(printed):
+        raise sha256_error(remote)
     found = (_LISTED.fullmatch(line) for line in printed.splitlines())
     return {match[2]: CommitId(match[1]) for match in found if match}
 
@@ -69,26 +59,6 @@ def fetch_refs(folder: Path, remote: str, specs: Sequence[str]) -> None:
     """Bring what `specs` name, with all history; no tags, those are derived."""
     command = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--prune", "--", remote]
     _git(folder, [*command, *specs], remote)
-
-
-def push_refs(folder: Path, remote: str, moves: Sequence[RefMove]) -> None:
-    """Move refs of a remote, if they still are where they were seen: all together, or none.
-
-    Where there are hundreds, the first ones go first.
-
-    Raises
-    ------
-    TVRemoteError
-        Somebody else was faster, or the remote refuses, or is not reached. Nothing has moved.
-    TVOutcomeUnknownError
-        The connection was lost before the remote said whether it has moved them.
-    """
-    for start in range(0, len(moves), _MOST_REFS):
-        some = moves[start : start + _MOST_REFS]
-        command = ["push", "--quiet", "--atomic", "--no-verify", "--no-follow-tags"]
-        command += [f"--force-with-lease={move.ref}:{move.old or ''}" for move in some]
-        specs = [f"{move.new or ''}:{move.ref}" for move in some]
-        _git(folder, [*command, "--", remote, *specs], remote)
 
 
 def point_head_to_main(git_dir: Path) -> None:
@@ -102,56 +72,15 @@ def point_head_to_main(git_dir: Path) -> None:
             run_git([*place, "symbolic-ref", "HEAD", MAIN])
 
 
+def run_remote(folder: Path, command: Sequence[str]) -> Said:
+    """Run git for a remote: nothing that the vault contains is run."""
+    return run(["git", *_SAFE, *command], folder, is_transfer=True)
+
+
 def _git(folder: Path, command: Sequence[str], remote: str) -> str:
-    """Run git for a remote; what it says of a failure is told in our words where we know them."""
-    said = run(["git", *_SAFE, *command], folder, is_transfer=True)
-    if said.code == 0:
-        return said.out.decode("utf-8", "replace")
-    lines = said.err.decode("utf-8", "replace").splitlines()
-    # What hooks over there say is not git's word.
-    told = "\n".join(line for line in lines if not line.startswith("remote: ")) or "\n".join(lines)
-    if command[0] == "push" and not any(each in told for each in _BEFORE):
-        raise TVOutcomeUnknownError(
-            f'The connection to remote "{remote}" was lost: {_reason(told)}',
-            "It may have taken what was sent, or not: push again to be sure.",
-            remote=remote,
-        )
-    raise TVRemoteError(*_explained(told, remote), remote=remote)
-
-
-_ADVICE = ("hint:", "To ", "remote: ", "Please make sure", "and the repository exists")
-
-
-def _reason(told: str) -> str:
-    """Give what git said, in one line, without its advice."""
-    lines = [
-        line.strip().removeprefix("fatal: ")
-        for line in told.splitlines()
-        if line.strip() and not line.startswith(_ADVICE)
-    ]
-    return (" ".join(lines)[:1000] or "it said nothing").rstrip(".") + "."
-
-
-def _explained(told: str, remote: str) -> tuple[str, str]:
-    """Say what went wrong, and what to do."""
-    if "non-fast-forward" in told or "fetch first" in told or "stale info" in told:
-        return (
-            f'Remote "{remote}" has what this vault has not: nothing was pushed.',
-            f'Pull first: vault.pull("{remote}").',
-        )
-    if "checked out" in told or "denyCurrentBranch" in told:
-        return (
-            f'Remote "{remote}" is somebody\'s working vault, and git does not push into these.',
-            "Push to a bare repository (`git init --bare`), or pull from over there.",
-        )
-    if "fsck error" in told:
-        return (
-            f'Remote "{remote}" holds what git refuses: {_reason(told)}',
-            "Nothing was taken over. Ask who pushed it.",
-        )
-    if "rejected" in told:
-        return f'Remote "{remote}" refuses: {_reason(told)}', "Ask who runs it."
-    return (
-        f'Remote "{remote}" cannot be reached: {_reason(told)}',
-        "Check the address (`git remote -v` shows it), the network, and whether you may read it.",
-    )
+    """Run git for a remote that is only read."""
+    said = run_remote(folder, command)
+    # Git leaves out refs of a shallow clone, and succeeds.
+    if said.code != 0 or b"shallow roots are not allowed" in said.err:
+        raise explain(read_failure(said.err, {}), remote, folder, is_push=False)
+    return said.out.decode("utf-8", "replace")

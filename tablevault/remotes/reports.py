@@ -21,20 +21,24 @@ class PushReport:
         Refs that were moved there, by full name; empty when there was nothing to push.
     objects : TransferReport
         Objects that were sent, or had not to be.
+    kept : tuple of str
+        Refs of what is no more, which the remote lets nobody remove.
     """
 
     remote: str
     commits: int
     refs: tuple[str, ...]
     objects: TransferReport
+    kept: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Format it as a sentence."""
+        kept = f" It lets nobody remove {', '.join(self.kept)}." if self.kept else ""
         if not self.refs:
-            return f"{self.remote} is up to date."
+            return f"{self.remote} is up to date.{kept}"
         return (
             f"Pushed {_count(self.commits, 'commit')} to {self.remote}, "
-            f"with {_transferred(self.objects)}."
+            f"with {_transferred(self.objects)}.{kept}"
         )
 
 

@@ -177,7 +177,7 @@ class TestLostConnections:
     def test_before_it_has_moved_them(self, ana, bare):
         write(ana, [1])
         died = hook(bare, "pre-receive", "cat >/dev/null; kill -9 $PPID")
-        with pytest.raises(TVRemoteError, match=r"was lost: .*has not taken everything"):
+        with pytest.raises(TVRemoteError, match=r"broke off: .*has not taken everything"):
             ana.push()
         assert refs(bare) == {}
         died.unlink()
@@ -195,7 +195,7 @@ class TestLostConnections:
 
     def test_a_hook_that_refuses_is_heard(self, ana, bare):
         hook(bare, "pre-receive", "cat >/dev/null; echo not on Sundays >&2; exit 1")
-        with pytest.raises(TVRemoteError, match=r"refuses: .*pre-receive hook declined"):
+        with pytest.raises(TVRemoteError, match=r"pre-receive hook declined.*not on Sundays"):
             ana.push()
 
 
