@@ -98,11 +98,11 @@ class TestTemps:
         assert refs(bare)[DRAFT] == before[DRAFT]
 
     def test_ones_own_goes_on(self, ana, bo, bare):
-        ana.create_instance("t", version="draft", builders={"t_index": "x: 1\n"})
+        ana.create_instance("t", version="draft", builders={"t_index": "n_threads: 1\n"})
         ana.push(temp=True)
-        ana.create_builder_file("t", "more", "draft", text="y: 1\n")
+        ana.create_builder_file("t", "more", "draft", text="n_threads: 1\n")
         ana.push(temp=True)
-        ana.create_instance("t", version="draft", builders={"t_index": "x: 2\n"})
+        ana.create_instance("t", version="draft", builders={"t_index": "n_threads: 2\n"})
         assert ana.push(temp=True).refs == (DRAFT,)
         assert refs(bare)[DRAFT] == refs(ana._vault.path)[DRAFT]
 
@@ -117,14 +117,14 @@ class TestTemps:
         assert "refs/remotes/origin/temp/t/draft" not in refs(bo._vault.path)
 
     def test_somebody_else_may_go_on_with_one(self, ana, bo):
-        ana.create_instance("t", version="draft", builders={"t_index": "x: 1\n"})
+        ana.create_instance("t", version="draft", builders={"t_index": "n_threads: 1\n"})
         ana.push(temp=True)
         bo.pull()
         path = bo._vault.path
         stock(path, "branch", "-q", "--no-track", "temp/t/draft", "origin/temp/t/draft")
         bo = TableVault(path, BO)
-        assert bo.get_builder_str("t", "t_index", version="draft") == "x: 1\n"
-        bo.create_builder_file("t", "more", "draft", text="y: 1\n")
+        assert bo.get_builder_str("t", "t_index", version="draft") == "n_threads: 1\n"
+        bo.create_builder_file("t", "more", "draft", text="n_threads: 1\n")
         assert bo.push(temp=True).refs == (DRAFT,)
         check_clean(path)
 

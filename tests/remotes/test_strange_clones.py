@@ -92,8 +92,8 @@ def test_nothing_is_read_or_written_through_a_link(clone, outside, name):
     vault = TableVault(path, CY)
     for act in (
         lambda: vault.create_table("u"),
-        lambda: vault.create_instance("t", builders={"t_index": "x: 1\n"}),
-        lambda: vault.create_builder_file("t", "more", text="x: 1\n"),
+        lambda: vault.create_instance("t", builders={"t_index": "n_threads: 1\n"}),
+        lambda: vault.create_builder_file("t", "more", text="n_threads: 1\n"),
         lambda: vault.create_code_module("other", text="A = 1\n"),
         lambda: write(vault, [2]),
         lambda: vault.delete_code_module("other"),
@@ -120,11 +120,11 @@ def test_a_face_that_is_a_link_is_named_with_the_way_out(clone, outside):
     path = clone("temp", outside)
     vault = TableVault(path, CY)
     with pytest.raises(TVFileError, match=r'"temp" is a symbolic link.*git rm --cached temp; rm'):
-        vault.create_instance("t", builders={"t_index": "x: 1\n"})
+        vault.create_instance("t", builders={"t_index": "n_threads: 1\n"})
     subprocess.run("git rm -q --cached temp; rm temp", shell=True, cwd=path, check=True)
     stock(path, "commit", "-qm", "no link")
     vault = TableVault(path, CY)
-    vault.create_instance("t", builders={"t_index": "x: 1\n"})
+    vault.create_instance("t", builders={"t_index": "n_threads: 1\n"})
     assert (path / "temp/t/base/builders/t_index.yaml").is_file()
     assert [each.name for each in (outside / "t/base").iterdir()] == ["builders"]
 
@@ -154,6 +154,6 @@ def test_a_link_inside_a_face_is_refused_before_anything_is_made(clone, outside,
     vault = TableVault(path, CY)
     refs = stock(path, "for-each-ref")
     with pytest.raises(TVFileError, match=f'"{name}" is a symbolic link'):
-        vault.create_instance("t", builders={"t_index": "x: 1\n"})
+        vault.create_instance("t", builders={"t_index": "n_threads: 1\n"})
     assert stock(path, "for-each-ref") == refs
     assert vault.get_active_processes() == {}
