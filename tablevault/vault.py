@@ -48,13 +48,16 @@ class Vault:
         from tablevault.history.faces import Faces
         from tablevault.history.index import Index
         from tablevault.history.repository import Repository
+        from tablevault.history.settings import share
         from tablevault.history.worktree import WorkTree
         from tablevault.journal.files import JournalFiles
         from tablevault.journal.journal import Journal
         from tablevault.objects.store import ObjectStore
 
         repository = Repository(self.path)
-        store = ObjectStore(self.path / ".git" / "lfs", self.state / "tmp", self._fetch)
+        settings = repository.storage()
+        share(settings.shared)
+        store = ObjectStore(settings.lfs, self.state / "tmp", self._fetch)
         return Journal(
             state=self.state,
             repository=repository,

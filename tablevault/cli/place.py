@@ -190,6 +190,8 @@ def _git_config(folder: Path, key: str) -> str:
             ["git", "-C", str(folder), "config", "--get", key],
             capture_output=True,
             text=True,
+            encoding="utf-8",
+            errors="replace",
             check=False,
         )
     except OSError:

@@ -15,6 +15,7 @@ from typing import BinaryIO, cast
 
 from tablevault.drivers import pktline
 from tablevault.errors import TableVaultError
+from tablevault.history.settings import storage_settings
 from tablevault.objects.pointer import LONGEST_POINTER, decode_pointer
 from tablevault.objects.store import ObjectStore
 
@@ -96,7 +97,7 @@ def main(arguments: list[str]) -> int:
         sys.stderr.write("usage: python -m tablevault.drivers.filter clean|smudge|process [PATH]\n")
         return 2
     git = Path(os.environ.get("GIT_DIR", ".git")).absolute()
-    store = ObjectStore(git / "lfs", git / "tablevault" / "tmp")
+    store = ObjectStore(storage_settings(git).lfs, git / "tablevault" / "tmp")
     try:
         action = _ACTIONS.get(arguments[0], process)
         action(store, sys.stdin.buffer, sys.stdout.buffer)

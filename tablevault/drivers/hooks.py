@@ -141,6 +141,8 @@ def main(arguments: Sequence[str]) -> int:
 
     name, *rest = arguments
     here = Path.cwd()
+    if name.startswith("post-") and (here / ".git").is_file():
+        return 0  # a second worktree: nothing of the vault follows it
     try:
         vault = Vault(path=here, author="git hook", bring=bring)
         return _HOOKS[name](vault, rest)

@@ -63,6 +63,7 @@ def _pointer(head: bytes) -> bytes:
     from pathlib import Path
 
     from tablevault.errors import TableVaultError
+    from tablevault.history.settings import storage_settings
     from tablevault.objects.pointer import decode_pointer
     from tablevault.objects.store import ObjectStore
 
@@ -70,7 +71,7 @@ def _pointer(head: bytes) -> bytes:
     if pointer is None or not pointer.size:
         return head
     git = Path(_git_dir())
-    store = ObjectStore(git / "lfs", git / "tablevault" / "tmp")
+    store = ObjectStore(storage_settings(git).lfs, git / "tablevault" / "tmp")
     try:
         path = str(store.file(pointer))
     except TableVaultError:

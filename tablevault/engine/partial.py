@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 
 from tablevault.engine.checkpoint import (
     FRAME_SUFFIX,
@@ -23,7 +22,7 @@ from tablevault.engine.row_log import Values, count_rows, read_rows
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast
 from tablevault.frames.inference import infer
-from tablevault.frames.parquet import check_wanted, read_frame
+from tablevault.frames.parquet import check_wanted, read_form, read_frame
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -109,7 +108,7 @@ class PartialRun:
         path = self._path(part, FRAME_SUFFIX)
         for _ in range(2):  # it may end between the first look and the second
             if path.exists():
-                return int(pq.read_metadata(path).num_rows)
+                return read_form(path)[0]
             if count := count_rows(self._path(part, ROWS_SUFFIX)):
                 return count
         return 0

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from tablevault.errors import TVTableError
 from tablevault.frames.facts import read_facts
-from tablevault.frames.parquet import DAMAGE, decode_stored
+from tablevault.frames.parquet import DAMAGE, decode_stored, opened
 
 _FEW_CELLS = 200_000
 _FEW_BYTES = 2 << 20
@@ -100,7 +100,7 @@ class FrameColumns:
     def _open(self) -> Iterator[pq.ParquetFile]:
         """Open the file; whatever is wrong with it is one error."""
         try:
-            with pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+            with opened(self.path, page_checksum_verification=True) as file:
                 yield file
         except (pa.ArrowException, OSError, *DAMAGE) as problem:
             raise TVTableError(

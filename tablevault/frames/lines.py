@@ -75,7 +75,12 @@ def _open(path: str) -> Any:  # noqa: ANN401 - pyarrow ships no types
     from pyarrow._parquet import ParquetReader
 
     reader = ParquetReader()
-    reader.open(path)
+    try:
+        path.encode("utf-8")
+    except UnicodeEncodeError:  # pyarrow takes no such path
+        reader.open(open(path, "rb"))  # noqa: PTH123, SIM115 - closed with the reader
+    else:
+        reader.open(path)
     return reader
 
 

@@ -10,10 +10,12 @@ nullable dtypes.
 from __future__ import annotations
 
 import base64
+import contextlib
 import difflib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -123,9 +125,7 @@ def read_frame(
     if rows is not None and rows < 0:
         raise TVTableError(f"Cannot read {rows} rows.", "Ask for 0 or more.", rows=rows)
     try:
-        with pq.ParquetFile(
-            source, pre_buffer=rows is None, page_checksum_verification=True
-        ) as file:
+        with opened(source, pre_buffer=rows is None, page_checksum_verification=True) as file:
             return _read(file, source, columns, rows)
     except (pa.ArrowException, OSError, *DAMAGE) as problem:
         raise TVTableError(
@@ -133,6 +133,18 @@ def read_frame(
             "It is damaged or not Parquet; restore it from the history or write it again.",
             path=str(source),
         ) from problem
+
+
+@contextmanager
+def opened(path: Path, **options: bool) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, with `options` of pyarrow, which takes no path that is not UTF-8."""
+    with contextlib.ExitStack() as stack:
+        source: Path | IO[bytes] = path
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError:
+            source = stack.enter_context(path.open("rb"))
+        yield stack.enter_context(pq.ParquetFile(source, **options))
 
 
 def read_form(source: Path) -> tuple[int, dict[str, str]]:
@@ -151,7 +163,7 @@ def read_form(source: Path) -> tuple[int, dict[str, str]]:
         Written by a newer release.
     """
     try:
-        with pq.ParquetFile(source) as file:
+        with opened(source) as file:
             names = file.schema_arrow.names
             facts = read_facts(file.metadata.metadata or {}, names, source) or {}
             dtypes = {name: str(facts[name]["dtype"]) if facts else "" for name in names}

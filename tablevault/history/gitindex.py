@@ -120,7 +120,7 @@ class GitIndex:
         """
         free(path)
         lock, beside = path.with_name("index.lock"), path.with_name(_BESIDE)
-        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644)
+        descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 _lock(beside, lock)
@@ -179,7 +179,7 @@ def _lock(beside: Path, lock: Path) -> None:
         except FileExistsError:
             raise
         except OSError:
-            os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
+            os.close(os.open(lock, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
             beside.replace(lock)
     except FileExistsError as error:
         raise GitIndexBusyError from error

@@ -62,7 +62,7 @@ def _connect(file: Path) -> sqlite3.Connection | None:
     """Open a file that this release has written, to read it."""
     try:
         connection = sqlite3.connect(
-            f"file:{quote(str(file))}?mode=ro", uri=True, isolation_level=None
+            f"file:{quote(os.fsencode(file))}?mode=ro", uri=True, isolation_level=None
         )
     except sqlite3.Error:
         return None

@@ -19,6 +19,7 @@ from tablevault.history.documents import VaultDocument
 from tablevault.history.hooks import install_hooks
 from tablevault.history.message import Message, trailers
 from tablevault.history.repository import RefMove, Repository
+from tablevault.history.settings import pairs_of
 from tablevault.history.tree import Put
 from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
 from tablevault.objects.notes import read_note, write_note
@@ -116,10 +117,10 @@ def refuse_partial(path: Path) -> None:
     except (OSError, pygit2.GitError):
         return  # who opens the repository tells what is wrong with it
     found: dict[str, dict[str, str]] = {}
-    for entry in config:
-        remote, _, key = entry.name.removeprefix("remote.").rpartition(".")
+    for name, value in pairs_of(config):
+        remote, _, key = name.removeprefix("remote.").rpartition(".")
         if remote and key in {"partialclonefilter", "promisor"}:
-            found.setdefault(remote, {})[key] = entry.value or "true"
+            found.setdefault(remote, {})[key] = value or "true"
     for remote, values in found.items():
         # Without a filter, too, git is content with what is missing.
         if "partialclonefilter" in values or values["promisor"].lower() in _TRUE:
@@ -196,7 +197,7 @@ def _config(path: Path) -> pygit2.Config:
 def _missing(config: pygit2.Config) -> dict[str, str]:
     """Give the settings that are not there, or are others."""
     # Read in one go: each key asked for by itself costs as much as all of them.
-    found = {entry.name: entry.value or "" for entry in config}
+    found = dict(pairs_of(config))
     wanted = _always()
     for key, value in _unless_other().items():
         if key not in found or _OUR_TEXTCONV in found[key]:
@@ -229,7 +230,7 @@ def begin_clone(path: Path, remote: str, url: str) -> None:
     """Make an empty repository with one remote, whose ``main`` plain git pulls and pushes."""
     pygit2.init_repository(str(path), initial_head=MAIN.removeprefix("refs/heads/"))
     config = pygit2.Config(str(path / ".git" / "config"))
-    config[f"remote.{remote}.url"] = url
+    config[f"remote.{remote}.url"] = os.fsencode(url)
     config[f"remote.{remote}.fetch"] = f"+refs/heads/*:refs/remotes/{remote}/*"
     config["branch.main.remote"] = remote
     config["branch.main.merge"] = MAIN
@@ -245,7 +246,7 @@ def reset_config(path: Path) -> None:
     file = path / ".git" / "config"
     kept = {}
     with contextlib.suppress(pygit2.GitError, OSError):  # what cannot be read is not kept
-        kept = {entry.name: entry.value or "" for entry in pygit2.Config(str(file))}
+        kept = dict(pairs_of(pygit2.Config(str(file))))
     file.unlink(missing_ok=True)
     config = pygit2.Config(str(file))
     fresh = {"core.repositoryformatversion": "0", "core.filemode": "true", "core.bare": "false"}
@@ -254,7 +255,7 @@ def reset_config(path: Path) -> None:
         config[key] = value
     for key, value in kept.items():
         if _HARMLESS.fullmatch(key):
-            config[key] = value
+            config[key] = os.fsencode(value)
 
 
 def _diff() -> dict[str, str]:

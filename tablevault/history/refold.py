@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -114,7 +115,9 @@ def _is_there(repository: Repository, commit: CommitId) -> bool:
 
 def _open(path: Path) -> sqlite3.Connection:
     """Open the file to read it only."""
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, isolation_level=None
+    )
 
 
 def _new() -> sqlite3.Connection:

@@ -10,6 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.program import run_git
+from tablevault.history.settings import shared_bits
 
 _TRUE = frozenset({"true", "yes", "on", "1"})
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -168,7 +169,7 @@ def find_repository(path: Path) -> LocalRepository:
     return LocalRepository(
         git_dir=git_dir,
         lfs=git_dir / storage,
-        shared=_shared(settings.get("core.sharedrepository")),
+        shared=shared_bits(settings.get("core.sharedrepository")),
     )
 
 
@@ -189,15 +190,6 @@ def _git_dir(path: Path) -> Path | None:
         (path / name).is_dir() for name in ("objects", "refs")
     )
     return path.resolve() if whole else None
-
-
-def _shared(value: str) -> int:
-    """Read ``core.sharedRepository`` (git-config(1)) as permission bits to add."""
-    known = {"group": 0o060, "1": 0o060, "all": 0o064, "world": 0o064, "everybody": 0o064}
-    known |= {"2": 0o064} | dict.fromkeys(("true", "yes", "on"), 0o060)
-    if re.fullmatch(r"0[0-7]{3}", value):
-        return int(value, 8) & 0o066
-    return known.get(value.lower(), 0)
 
 
 def _lfsconfig(folder: Path) -> bytes:

@@ -10,7 +10,8 @@ import re
 import shlex
 import threading
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,7 @@ from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.bulk import Bulk
 from tablevault.history.gitfiles import is_sound, wrong_with
 from tablevault.history.message import Message, decode_message
+from tablevault.history.settings import StorageSettings, settings_of
 from tablevault.history.tree import Edit, Put, write_tree
 from tablevault.names import MAIN, BlobId, CommitId
 from tablevault.objects.notes import read_note
@@ -104,13 +106,17 @@ class Repository:
             try:
                 self._local.handle = pygit2.Repository(str(self.git_dir))
             except pygit2.GitError as error:
-                raise TVFileError(
-                    f'The git repository "{self.git_dir}" cannot be opened: {error}.',
-                    "Was the vault moved or deleted meanwhile? " + self._mending(),
-                ) from error
+                raise self._unopened(error) from error
             self._local.identity = identity
         handle: pygit2.Repository = self._local.handle
         return handle
+
+    def storage(self) -> StorageSettings:
+        """Return where objects are, and who else writes here; defaults when that is unreadable."""
+        try:
+            return settings_of(self.git_dir, self.handle)
+        except TVFileError:
+            return StorageSettings(lfs=self.git_dir / "lfs")
 
     # -- refs ---------------------------------------------------------------------------------
 
@@ -128,6 +134,22 @@ class Repository:
             raise TVFileError(
                 f'Git cannot read "{ref}" in "{self.git_dir}": {error}.', self._mending()
             ) from error
+
+    def _unopened(self, error: pygit2.GitError) -> TVFileError:
+        """Describe why the repository cannot be opened."""
+        if "is not owned by current user" in str(error):
+            trusted = shlex.quote(os.path.realpath(self.path))
+            return TVFileError(
+                f'The vault "{self.path}" belongs to {_owner(self.path)}, and git opens only what '
+                "belongs to you.",
+                "If you trust whoever may write there: "
+                f"git config --global --add safe.directory {trusted}",
+                path=str(self.path),
+            )
+        return TVFileError(
+            f'The git repository "{self.git_dir}" cannot be opened: {error}.',
+            "Was the vault moved or deleted meanwhile? " + self._mending(),
+        )
 
     def _mending(self) -> str:
         """Say what makes a repository whole again that cannot be opened."""
@@ -309,11 +331,8 @@ class Repository:
         """Write a commit whose tree is that of `base` with `edits`; no ref moves."""
         handle = self.handle
         edits = list(edits)
-        try:
+        with self._writing(edits):
             written = write_tree(handle, None if base is None else handle[base].tree, edits)
-        except pygit2.GitError:
-            self._refuse_damaged(edits)
-            raise
         name, email = _identity(author)
         offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
         minutes = 0 if offset is None else int(offset.total_seconds() // 60)
@@ -331,17 +350,27 @@ class Repository:
         database already.
         """
         if len(files) < _MANY_FILES:
-            try:
+            with self._writing(files):
                 written = write_tree(self.handle, None, files)
-            except pygit2.GitError:
-                self._refuse_damaged(files)
-                raise
             self._note_written(written)
             return written[-1]
         bulk = Bulk(files)
         if pygit2.Oid(hex=bulk.tree) not in self.handle:
             bulk.write(self.git_dir / "objects", known)
         return bulk.tree
+
+    @contextmanager
+    def _writing(self, edits: Iterable[Edit]) -> Iterator[None]:
+        """Say why libgit2 has not written objects with the content of `edits`."""
+        try:
+            yield
+        except OSError as error:
+            if os.strerror(errno.EACCES) in str(error):
+                raise _not_kept(f"{self.git_dir}/objects/") from error
+            raise
+        except pygit2.GitError:
+            self._refuse_damaged(edits)
+            raise
 
     def _note_written(self, names: Sequence[str]) -> None:
         """Remember objects that are to be made durable, and see that they are whole.
@@ -363,8 +392,7 @@ class Repository:
                 self._refuse_if_damaged(name)
             except FileNotFoundError as error:
                 if pygit2.Oid(hex=name) not in self.handle:
-                    text = "git has not kept an object; is the disk full?"
-                    raise OSError(errno.ENOSPC, text, error.filename) from None
+                    raise _not_kept(error.filename) from None
         self._unsynced().extend(names)
 
     def _refuse_if_damaged(self, name: str) -> None:
@@ -485,7 +513,31 @@ def _enter(
     if move.new is None:
         transaction.remove(move.ref)
     else:
-        transaction.set_target(move.ref, move.new, message=reason)
+        # A path in it may be no UTF-8.
+        text = reason.encode("utf-8", "backslashreplace").decode("utf-8")
+        transaction.set_target(move.ref, move.new, message=text)
+
+
+def _not_kept(file: str) -> OSError:
+    """Describe why git has not kept an object: libgit2 (1.9) does not say."""
+    folder = os.path.dirname(file)  # noqa: PTH120 - as it was given
+    while not os.path.isdir(folder):  # noqa: PTH112 - as above
+        folder = os.path.dirname(folder)  # noqa: PTH120 - as above
+    if os.access(folder, os.W_OK | os.X_OK):
+        return OSError(errno.ENOSPC, "git has not kept an object; is the disk full?", file)
+    text = (
+        f"you may not write to a folder of {_owner(Path(folder))}; people who share a vault need "
+        "`git config core.sharedRepository group` in it, and its files writable for the group"
+    )
+    return PermissionError(errno.EACCES, text, folder)
+
+
+def _owner(path: Path) -> str:
+    """Return who owns a path, by name where there is one."""
+    try:
+        return f'"{path.owner()}"'
+    except (KeyError, OSError):
+        return f"user {path.stat().st_uid}"
 
 
 def _is_busy(text: str) -> bool:

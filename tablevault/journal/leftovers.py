@@ -38,9 +38,12 @@ def stale(journal: Journal, instances: Collection[str], older_than_s: float) -> 
         if path.name not in records:
             yield path
     yield from _older(state / "incomplete", max(older_than_s, _LEFT_S))
-    yield from _older(git_dir / "lfs" / "tmp", max(older_than_s, _LEFT_S))
+    for name, age_s in (("tmp", max(older_than_s, _LEFT_S)), ("bad", older_than_s)):
+        yield from _older(git_dir / "lfs" / name, age_s)
     yield from _older(git_dir / "lfs" / "incomplete", max(older_than_s, _LEFT_S))
-    yield from _older(git_dir / "lfs" / "bad", older_than_s)
+    for path in _older(journal.store.drafts, _LEFT_S):
+        if path.name not in records and path.parent != state / "tmp":
+            yield path
     yield from Aside(state).older_than(older_than_s)
     yield from journal.checkpoints.strays()
     for path in _older(state / "artifacts", _LEFT_S):

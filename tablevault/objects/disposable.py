@@ -17,6 +17,8 @@ from pathlib import Path
 _PASSING = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
 )
+_LONGEST_PATH = 490
+"""SQLite opens no file with a longer path than 512 bytes (os_unix.c, MAX_PATHNAME)."""
 _inherited: list[sqlite3.Connection] = []
 """Connections of the process that this one was forked from. They are kept for good: to close one,
 even by forgetting it, would write to the file in the name of the other process."""
@@ -34,9 +36,9 @@ class _OtherFormError(Exception):
 class Disposable:
     """Connections to a SQLite file that is made again when it is missing or damaged.
 
-    One connection for each thread and operating system process; on a file system that is read-only
-    to a content of its own, in memory. Nothing is synced: a power cut
-    may cost the content, never more.
+    One connection for each thread and operating system process. On a file system that is read-only,
+    or where the path is too long for SQLite, each has a content of its own, in memory. Nothing is
+    synced: a power cut may cost the content, never more.
     """
 
     def __init__(self, path: Path, schema: str) -> None:
@@ -88,6 +90,8 @@ class Disposable:
 
     def _is_writable(self) -> bool:
         """Tell whether the file can be kept where it belongs; one who may only read cannot."""
+        if len(os.fsencode(os.path.realpath(self._path))) > _LONGEST_PATH:
+            return False
         folder = self._path.parent
         return os.access(folder, os.W_OK) or not folder.exists()
 
@@ -116,6 +120,9 @@ class Disposable:
         if not self._path.exists():
             # What is left of a file that was deleted is in use by those who still have it open.
             self._remove("-wal", "-shm")
+            # SQLite makes files that a group can never write to (mode 0644); an empty one it takes.
+            with contextlib.suppress(OSError):
+                os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
         connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
         try:
             connection.execute("PRAGMA journal_mode = WAL")

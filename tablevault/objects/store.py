@@ -112,17 +112,26 @@ class ObjectStore:
     Parameters
     ----------
     root : Path
-        The LFS folder, ``.git/lfs``.
+        The LFS folder: ``.git/lfs``, or what ``lfs.storage`` says.
     scratch : Path
-        Folder for temporary files, in the same file system.
+        ``.git/tablevault/tmp``, folder for temporary files. The store has its own for these when
+        it is not in the git directory: it may be in another file system.
     fetch : Fetch, optional
         Asked for an object that is missing or damaged.
     """
 
     def __init__(self, root: Path, scratch: Path, fetch: Fetch | None = None) -> None:
+        git_dir = scratch.parent.parent
+        self.is_shared = not root.is_relative_to(git_dir)
+        """Whether the store is outside the repository: others may need its objects, too."""
+        self.drafts = root / "tmp" / "tablevault" if self.is_shared else scratch
+        """Folder for files that become objects."""
         self._objects = root / "objects"
+        # Where objects were before "lfs.storage" was set, by us or by git-lfs.
+        self._former = git_dir / "lfs" / "objects"
         self._bad = root / "bad"
         self._scratch = scratch
+        self._incomplete = self.drafts.parent / "incomplete"
         self._fetch = fetch
         self._ledger = Ledger(scratch.parent / "objects.sqlite")
         self._no_links = scratch.parent / "no-links"
@@ -141,7 +150,7 @@ class ObjectStore:
 
     def draft(self, owner: str) -> Draft:
         """Open a new temporary file of `owner`, the file name of a process, to write into."""
-        folder = self._scratch / owner
+        folder = self.drafts / owner
         folder.mkdir(parents=True, exist_ok=True)
         return Draft(folder / os.urandom(8).hex())
 
@@ -170,21 +179,21 @@ class ObjectStore:
 
     def scratch_file(self) -> BinaryIO:
         """Open a nameless temporary file in the file system of the store."""
-        self._scratch.mkdir(parents=True, exist_ok=True)
-        return cast("BinaryIO", tempfile.TemporaryFile(dir=self._scratch))
+        self.drafts.mkdir(parents=True, exist_ok=True)
+        return cast("BinaryIO", tempfile.TemporaryFile(dir=self.drafts))
 
     def discard(self, owner: str) -> None:
         """Remove the temporary files of `owner`."""
-        shutil.rmtree(self._scratch / owner, ignore_errors=True)
+        shutil.rmtree(self.drafts / owner, ignore_errors=True)
 
     def partial(self, pointer: Pointer) -> Partial:
         """Give the place where an object that comes from elsewhere is brought together."""
-        return Partial(self._scratch.parent / "incomplete" / pointer.oid, pointer)
+        return Partial(self._incomplete / pointer.oid, pointer)
 
     def sweep_partials(self, older_than_s: float) -> None:
         """Remove what nobody has added to for so long; it can be brought again from the start."""
         with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self._scratch.parent / "incomplete"):
+            for entry in os.scandir(self._incomplete):
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - entry.stat().st_mtime > older_than_s:
                         Path(entry.path).unlink()
@@ -200,7 +209,7 @@ class ObjectStore:
         kept: dict[ObjectId, Stamp] = {}
         for draft in drafts:
             pointer = draft.pointer
-            target = self._path(pointer.oid)
+            target = self._place(pointer.oid)
             if pointer.size == 0 or pointer.oid in kept or self._is_sound(pointer, target):
                 draft.path.unlink(missing_ok=True)
                 continue
@@ -258,7 +267,8 @@ class ObjectStore:
 
     def every(self) -> Iterator[tuple[ObjectId, os.stat_result]]:
         """List what lies in the store under the name of an object, sound or not."""
-        for path in matching(self._objects, "??/??/*"):
+        folders = dict.fromkeys((self._objects, self._former))
+        for path in (path for folder in folders for path in matching(folder, "??/??/*")):
             if _OID.fullmatch(path.name) and path == self._path(ObjectId(path.name)):
                 with contextlib.suppress(FileNotFoundError):
                     yield ObjectId(path.name), path.lstat()
@@ -341,7 +351,12 @@ class ObjectStore:
             self._replacing.replace(self._no_links)
 
     def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
-        """Remove objects that nobody needs; takes :meth:`locked` itself."""
+        """Remove objects that nobody needs; takes :meth:`locked` itself.
+
+        From a store that is shared nothing is removed: this vault does not know who needs it.
+        """
+        if self.is_shared:
+            return
         with self.locked():
             for oid in oids:
                 if not needed(oid):
@@ -406,7 +421,15 @@ class ObjectStore:
         return path
 
     def _path(self, oid: ObjectId) -> Path:
-        """Give the place of an object; known to this class alone."""
+        """Return where an object is, or would be."""
+        path = self._place(oid)
+        if self._objects != self._former and not path.exists():
+            former = self._former / oid[:2] / oid[2:4] / oid
+            return former if former.exists() else path
+        return path
+
+    def _place(self, oid: ObjectId) -> Path:
+        """Return where an object is kept from now on; known to this class alone."""
         return self._objects / oid[:2] / oid[2:4] / oid
 
 

@@ -134,6 +134,8 @@ def _garbage(vault: Vault, reach: Reach, index: FreshIndex, grace_s: float) -> d
     """Find objects that nothing needs and that have lain there for so long, with their sizes."""
     import time
 
+    if vault.store.is_shared:
+        return {}
     needed = needed_objects(vault.journal.repository, index, reach)
     now = time.time()
     return {

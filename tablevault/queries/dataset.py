@@ -25,6 +25,12 @@ def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
     path = frame_file(vault, find_query_instance(vault, query))
     try:
         return pyarrow.dataset.dataset(path, format="parquet")
+    except UnicodeEncodeError as error:
+        raise TVTableError(
+            f'"{path}" cannot be opened as a dataset: pyarrow takes no path that is not UTF-8.',
+            "Use get_dataframe(), or give the folder of the vault another name.",
+            path=str(path),
+        ) from error
     except (pyarrow.ArrowException, OSError) as error:
         raise TVTableError(
             f'"{path}" cannot be opened as a dataset: {error}',

@@ -56,7 +56,7 @@ def entries(vault: Path, table: str, limit: int | None) -> list[Entry] | None:
 
 def _ask(vault: Path, answer: Callable[[Glance, Mapping[str, str]], T | None]) -> T | None:
     """Have a question answered out of the index and the ids of the tables."""
-    if not is_at_rest(_state(vault)):
+    if not (vault / ".git").is_dir() or not is_at_rest(_state(vault)):
         return None
     try:
         with glance(vault / ".git", _state(vault) / "index.sqlite") as index:

@@ -32,7 +32,7 @@ def check_opening(path: Path) -> list[Problem]:
         assert repository.handle is not None
     except TVFileError as error:
         if not found and settings_are_readable(path):
-            found.append(_unusable(".git", error.message, "Restore it from another clone."))
+            found.append(_unusable(".git", error.message, error.hint))
     if not settings_are_readable(path):
         text = "Git cannot read its settings."
         advice = "Remotes have to be added again."
