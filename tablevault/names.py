@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Sequence
 from functools import lru_cache
 from typing import NamedTuple, NewType, TypeGuard
 from urllib.parse import quote, unquote
 
 from tablevault.errors import TVArgumentError, TVTableError
+from tablevault.filenames import fault_to_write, is_read_by_git
 
 CommitId = NewType("CommitId", str)
 """Forty hexadecimal digits: a git commit."""
@@ -62,14 +62,11 @@ RESERVED_TABLES = frozenset(
         SELF,
     }
 )
-_RESERVED_VERSIONS = frozenset({"artifacts", "table.yaml"})
+SHARED_ARTIFACTS = "artifacts"
+"""Folder, beside those of the versions, with the artifacts that all versions of a table share."""
+_RESERVED_VERSIONS = frozenset({SHARED_ARTIFACTS, "table.yaml"})
 _DOTGIT_ON_WINDOWS = "git~1"  # git fsck refuses a tree with this name, whatever its case
 _LONGEST_ARTIFACT = 1000
-_LONGEST_FILE = 255
-# Git takes ".gitattributes" and the like for its own, and on macOS also when one of these
-# characters is in it, which that file system ignores (git: utf8.c, is_hfs_dot_generic).
-_IGNORED_ON_MACOS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
-_READ_BY_GIT = re.compile(r"\.git|gi[a-z0-9]{1,6}~\d|~\d{7}", re.IGNORECASE)
 
 
 class TempRef(NamedTuple):
@@ -203,16 +200,15 @@ def check_artifact_name(name: str) -> str:
         It leads out of the artifact folder, is not spelled plainly, is too long, or is one that
         git would read for itself.
     """
-    problem = ""
-    parts = name.split("/")
-    if name.startswith("/") or ".." in parts or "\\" in name:
+    if name.startswith("/") or ".." in name.split("/"):
         problem = "it leads out of the artifact folder"
-    elif "\0" in name or any(part in ("", ".") for part in parts):
+    elif any(part in ("", ".") for part in name.split("/")):
         problem = "it is no plain relative path"
-    elif any(_READ_BY_GIT.match(_IGNORED_ON_MACOS.sub("", part)) for part in parts):
+    elif is_read_by_git(name):
         problem = "git uses that name itself"
     else:
-        problem = _too_long(name, parts)
+        tracked = f"{artifacts_dir('t', '', multiple=False)}/{name}"
+        problem = fault_to_write(tracked) or _too_long(name)
     if problem:
         raise TVTableError(
             f"Artifact name {name!r:.200} cannot be used: {problem}.",
@@ -222,16 +218,10 @@ def check_artifact_name(name: str) -> str:
     return name
 
 
-def _too_long(name: str, parts: Sequence[str]) -> str:
-    """Say what is wrong with the length of a path, or with the text that it is made of."""
-    try:
-        longest = max(len(part.encode()) for part in parts)
-        whole = len(name.encode())
-    except UnicodeEncodeError:
-        return "it is no UTF-8 text"
-    if longest > _LONGEST_FILE or whole > _LONGEST_ARTIFACT:
-        return f"at most {_LONGEST_FILE} bytes a part, {_LONGEST_ARTIFACT} as a whole"
-    return ""
+def _too_long(name: str) -> str:
+    """Return what is wrong with the length of the name of an artifact."""
+    is_long = len(name.encode()) > _LONGEST_ARTIFACT
+    return f"it is longer than {_LONGEST_ARTIFACT} bytes" if is_long else ""
 
 
 def check_process_id(process_id: object) -> ProcessId:
@@ -433,3 +423,56 @@ def is_lfs_path(path: str) -> bool:
     """Tell whether git tracks a pointer at `path`, as ``.gitattributes`` says."""
     first, *folders, name = path.split("/") if "/" in path else ("", path)
     return first == TABLES_DIR and (name == "dataframe.parquet" or "artifacts" in folders)
+
+
+def kind_of_document(path: str) -> str:
+    """Return which document of the vault stands at a tracked path, "" when none does.
+
+    Returns
+    -------
+    str
+        ``vault``, ``table``, ``instance`` or ``builder``. A file of the same name among the
+        artifacts is data.
+    """
+    match path.split("/"):
+        case [name] if name == VAULT_DOCUMENT:
+            return "vault"
+        case [top, _, "table.yaml"] if top == TABLES_DIR:
+            return "table"
+        case [top, _, version, "instance.yaml"] if top == TABLES_DIR:
+            return "" if version == SHARED_ARTIFACTS else "instance"
+        case [top, _, version, "builders", name] if top == TABLES_DIR and name.endswith(".yaml"):
+            return "" if version == SHARED_ARTIFACTS else "builder"
+    return ""
+
+
+def is_of_instance(path: str) -> bool:
+    """Return whether an instance consists of a tracked file, among others.
+
+    That is its document, its dataframe, what lies with its builders, and its artifacts. What
+    somebody else puts beside these is no part of it.
+    """
+    top, *rest = path.split("/")
+    is_builder = top == TABLES_DIR and rest[2:3] == ["builders"] and len(rest) > 3  # noqa: PLR2004 - tables/<table>/<version>/builders/<file>
+    return is_builder or is_lfs_path(path) or kind_of_document(path) == "instance"
+
+
+def temp_of_builder(path: str) -> TempRef | None:
+    """Return the temporary instance to which edits of a tracked builder belong, None if none."""
+    if kind_of_document(path) != "builder" or fault_of_folders(path):
+        return None
+    _, table, version, *_ = path.split("/")
+    return TempRef(table=table, version=version)
+
+
+def fault_of_folders(path: str) -> str:
+    """Return why the tracked file `path` can be of no table or version, "" when it can."""
+    folders = path.split("/")[:-1]
+    try:
+        if folders[:1] == [TABLES_DIR] and len(folders) > 1:
+            check_table_name(folders[1])
+            if len(folders) > 2 and folders[2] != SHARED_ARTIFACTS:  # noqa: PLR2004 - tables/<table>/<version>
+                check_version(folders[2])
+    except TVArgumentError as error:
+        return error.message.rstrip(".")
+    return ""

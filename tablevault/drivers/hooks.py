@@ -7,34 +7,54 @@ from __future__ import annotations
 
 import ast
 import os
-import re
+import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
-from tablevault.names import CommitId, is_lfs_path
+from tablevault.errors import TableVaultError, TVArgumentError, TVBuilderError, TVFileError
+from tablevault.filenames import fault_to_read, fault_to_write
+from tablevault.history.content import fault_of_document, fault_of_entry
+from tablevault.history.misplaced import make_temporary
+from tablevault.history.snapshot import decode_text
+from tablevault.names import (
+    CODE_DIR,
+    MAIN,
+    VAULT_DOCUMENT,
+    CommitId,
+    TempRef,
+    check_builder_name,
+    is_of_instance,
+    kind_of_document,
+    temp_of_builder,
+)
 from tablevault.vault import Vault
 
 _NOTHING = "0" * 40
-_INSTANCE = re.compile(r"tables/[^/]+/[^/]+/(instance\.yaml|builders/.*)")
 _OURS = ("tables/", "code/", "vault.yaml")
+_LINKS = (0o120000, 0o160000)
+"""A symbolic link, a submodule: of use where they are, and nothing that another vault takes."""
 _ROOTS = ("tables", "vault.yaml")
 
 
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     """Send the objects of what is pushed, before git sends what names them."""
+    from tablevault.history.strangers import refuse_unfit
     from tablevault.remotes.push import send_objects
 
     remote = arguments[0]
-    tips, known = [], list(_seen(vault, remote))
+    tips, known, mains = [], list(_seen(vault, remote)), []
     for line in sys.stdin.read().splitlines():
-        _, local, _, there = line.split()
+        _, local, ref, there = line.split()
         if local != _NOTHING:
             tips.append(_commit(vault, local))
+        if local != _NOTHING and ref == MAIN:
+            mains.append(tips[-1])
         if there != _NOTHING and vault.journal.repository.has(CommitId(there)):
             known.append(_commit(vault, there))
+    refuse_unfit(vault.journal.repository, mains, known, remote)
     if tips:
         report = send_objects(vault, remote, tips, known)
         if report.objects:
@@ -98,29 +118,45 @@ def post_checkout(vault: Vault, arguments: Sequence[str]) -> int:
 
 
 def pre_commit(vault: Vault, _: Sequence[str]) -> int:
-    """Refuse what would break the vault: hand-edited instances, code and YAML that do not parse."""
+    """Refuse what would break the vault, or what no other vault would take over."""
     git_dir = vault.journal.repository.git_dir
     is_joining = any(
         (git_dir / name).exists() for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
     )
-    on_main = vault.journal.repository.head_is_main()
-    problems = []
-    for status, path in _staged():
-        if not path.startswith(_OURS):
+    is_final = vault.journal.repository.head_is_main() and not is_joining
+    problems: list[str] = []
+    misplaced: dict[TempRef, list[str]] = {}
+    for entry in _staged():
+        temp = temp_of_builder(entry.path)
+        if entry.mode in _LINKS:
+            _say(f"{entry.path}: {fault_of_entry(entry.path, entry.mode)}: push will refuse it")
             continue
-        if on_main and not is_joining and (is_lfs_path(path) or _INSTANCE.fullmatch(path)):
+        wrong = _wrong(entry, fault_to_read if is_joining else fault_to_write)
+        if is_final and temp is not None:
+            misplaced.setdefault(temp, []).append(entry.path)
+        elif wrong or not (is_final and is_of_instance(entry.path)):
+            problems.extend(f"{entry.path}: {problem}" for problem in wrong)
+        else:
             problems.append(
-                f"{path}: it belongs to an instance, which never changes. "
-                "Make a new one with create_instance; undo this by: "
-                f"git restore --staged --worktree {path}"
+                f"{entry.path}: it belongs to an instance, which never changes. Make a new one "
+                f"with create_instance; undo this by: {_taking_back([entry.path])}"
             )
-        elif status != "D":
-            problems.extend(f"{path}: {problem}" for problem in _wrong(path))
+    problems.extend(
+        f"{', '.join(paths)}: the builders of an instance never change. This makes a temporary "
+        f"instance of yours: {make_temporary(vault.journal.repository, temp, paths)}; this undoes "
+        f"the edit here: {_taking_back(paths)}"
+        for temp, paths in misplaced.items()
+    )
     for problem in problems:
         _say(problem)
     if problems:
         _say("nothing was committed. `git commit --no-verify` does it all the same.")
     return 1 if problems else 0
+
+
+def _taking_back(paths: Sequence[str]) -> str:
+    """Write the command that takes back what was staged."""
+    return shlex.join(["git", "restore", "--staged", "--worktree", "--", *paths])
 
 
 _HOOKS = {
@@ -170,39 +206,59 @@ def _seen(vault: Vault, remote: str) -> list[CommitId]:
     return list(vault.journal.repository.refs(f"refs/remotes/{remote}/").values())
 
 
-def _staged() -> list[tuple[str, str]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Staged:
+    """A file that is to be committed."""
+
+    path: str
+    mode: int
+    """0 when it is to be removed."""
+    blob: str
+
+
+def _staged() -> list[_Staged]:
     """List what is to be committed; git's own index counts, also that of ``git commit FILE``."""
     done = subprocess.run(
-        ["git", "diff", "--cached", "--no-renames", "--name-status", "-z"],
+        ["git", "diff", "--cached", "--no-renames", "--raw", "--no-abbrev", "-z"],
         capture_output=True,
         check=True,
     )
     parts = os.fsdecode(done.stdout).split("\0")
-    return list(zip(parts[::2], parts[1::2], strict=False))
+    found = []
+    for facts, path in zip(parts[::2], parts[1::2], strict=False):
+        _, mode, _, blob, _ = facts.split(" ")
+        found.append(_Staged(path=path, mode=int(mode, 8), blob=blob))
+    return found
 
 
-def _wrong(path: str) -> list[str]:
+def _wrong(entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
     """Say what is wrong with a file that is to be committed; nothing in it is run."""
-    done = subprocess.run(["git", "cat-file", "blob", f":{path}"], capture_output=True, check=True)
-    from tablevault.engine.document import check_builder_text
-    from tablevault.history.documents import decode_table, decode_vault
-    from tablevault.history.snapshot import decode_text
-
+    if not entry.mode:
+        is_needed = entry.path == VAULT_DOCUMENT
+        return ["without it the folder is no vault"] if is_needed else []
+    fault = fault_of_path(entry.path) or fault_of_entry(entry.path, entry.mode)
+    if fault or not entry.path.startswith(_OURS):
+        return [fault] if fault else []
+    done = subprocess.run(["git", "cat-file", "blob", entry.blob], capture_output=True, check=True)
+    fault = fault_of_document(entry.path, done.stdout)
     try:
-        if path.endswith("table.yaml"):
-            decode_table(done.stdout, path)
-        elif path == "vault.yaml":
-            decode_vault(done.stdout, path)
-        elif path.endswith(".py"):
-            ast.parse(decode_text(done.stdout, path))
-        elif path.endswith(".yaml") and "/builders/" in path:
-            name = path.rsplit("/", 1)[-1].removesuffix(".yaml")
-            check_builder_text(name, decode_text(done.stdout, path))
-    except (TVBuilderError, TVFileError) as error:
+        return [fault] if fault else _wrong_text(entry.path, done.stdout)
+    except (TVArgumentError, TVBuilderError, TVFileError) as error:
         return [str(error)]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [f"{error}" if line is None else f"line {line}: {getattr(error, 'msg', error)}"]
+
+
+def _wrong_text(path: str, data: bytes) -> list[str]:
+    """Say what is wrong with a builder or a code module; raise what keeps it from being read."""
+    if path.startswith(f"{CODE_DIR}/") and path.endswith(".py"):
+        ast.parse(decode_text(data, path))
+    if kind_of_document(path) == "builder":
+        from tablevault.engine.document import check_builder_text
+
+        name = check_builder_name(path.rsplit("/", 1)[-1].removesuffix(".yaml"))
+        check_builder_text(name, decode_text(data, path))
     return []
 
 

@@ -13,7 +13,8 @@ from struct import pack
 from pygit2.enums import FileMode, ObjectType
 
 from tablevault.errors import TVImplementationError
-from tablevault.history.tree import Put, is_plain_path
+from tablevault.filenames import is_plain_path
+from tablevault.history.tree import Put
 from tablevault.names import BlobId
 from tablevault.objects.store import sync_file, sync_folder
 

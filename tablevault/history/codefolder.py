@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
-import pygit2
-
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.history.stamps import StampedFiles
 from tablevault.history.tree import Edit, Put, Remove
 from tablevault.names import CODE_DIR, BlobId, check_module_name, code_path
 
 
 class CodeFolder:
-    """The folder in which people edit; remembers what it has hashed by inode, size and mtime."""
+    """The folder in which people edit."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._seen: dict[str, tuple[tuple[int, int, int], BlobId]] = {}
+        self._files = StampedFiles()
 
     def edits(self, tracked: Mapping[str, BlobId]) -> list[Edit]:
         """Say how the modules on disk differ from those of a commit, by name."""
@@ -67,20 +65,5 @@ class CodeFolder:
                 continue
             with contextlib.suppress(TVArgumentError, FileNotFoundError):
                 check_module_name(module)
-                found[module] = self._identify(entry)
+                found[module] = self._files.identify(entry)
         return found
-
-    def _identify(self, entry: os.DirEntry[str]) -> tuple[BlobId, bytes | None]:
-        """Give the git id of a small file, without reading it when its stat is known."""
-        status = entry.stat(follow_symlinks=False)
-        stamp = (status.st_ino, status.st_size, status.st_mtime_ns)
-        known = self._seen.get(entry.path)
-        if known is not None and known[0] == stamp:
-            return known[1], None
-        data = Path(entry.path).read_bytes()
-        blob = BlobId(str(pygit2.hash(data)))
-        # Two edits within one tick of the clock have one stamp (git's "racy" problem): what
-        # changed just now is read again next time.
-        if time.time_ns() - status.st_mtime_ns > 2 * 10**9:
-            self._seen[entry.path] = (stamp, blob)
-        return blob, data

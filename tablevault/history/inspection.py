@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shlex
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,7 +18,15 @@ from tablevault.history.gitfiles import files_below
 from tablevault.history.gitindex import GitIndex, read_index
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import CODE_DIR, TABLES_DIR, BlobId, CommitId, ObjectId, is_lfs_path
+from tablevault.names import (
+    CODE_DIR,
+    TABLES_DIR,
+    BlobId,
+    CommitId,
+    ObjectId,
+    is_lfs_path,
+    is_of_instance,
+)
 from tablevault.objects.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.objects.store import ObjectStore, hash_file
 from tablevault.problems import Problem, Severity
@@ -131,7 +140,10 @@ class Inspection:
                 file.path, f"It cannot be compared: {error}.", "", "note", repairable=False
             )
         # What was edited by hand is not for us to mend.
-        advice = f'Commit it with git, or take it back with `git checkout -- "{file.path}"`.'
+        back = f"`git checkout -- {shlex.quote(file.path)}`"
+        advice = f"Commit it with git, or take it back with {back}."
+        if is_of_instance(file.path):
+            advice = f"An instance never changes: {back} takes it back."
         text = "It was edited, and the edit is not committed."
         return _problem(file.path, text, advice, "note", repairable=False)
 

@@ -36,6 +36,15 @@ GITATTRIBUTES = b"""\
 GITIGNORE = f"""\
 # Editable faces of temporary instances; the branches temp/<table>/<version> track them.
 /{FACES_DIR}/
+# What file managers and editors leave behind.
+.DS_Store
+._*
+.~lock.*#
+~$*
+*~
+*.sw[op]
+Thumbs.db
+desktop.ini
 """.encode("ascii")
 
 _HARMLESS = re.compile(r"remote\.[^.]+\.(url|pushurl|fetch)|branch\..+\.(remote|merge)|user\..+")

@@ -16,7 +16,6 @@ from pygit2.enums import FileMode
 
 from tablevault.history.documents import TableDocument
 from tablevault.history.sides import (
-    SHARED,
     SideFile,
     SideTable,
     carried,
@@ -31,6 +30,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
 from tablevault.history.union import Union
 from tablevault.names import (
+    SHARED_ARTIFACTS,
     VAULT_DOCUMENT,
     InstanceId,
     table_dir,
@@ -236,8 +236,8 @@ class _Merge:
             side = self._standing(ours, theirs, self._later(base, ours, theirs, version), version)
             if side is not None:
                 taken[version] = side
-        if owner is not None and owner.tree(SHARED):
-            taken[SHARED] = owner
+        if owner is not None and owner.tree(SHARED_ARTIFACTS):
+            taken[SHARED_ARTIFACTS] = owner
         self._write(ours, name, document, taken)
         return name
 
@@ -271,7 +271,9 @@ class _Merge:
             loser = mine if winner is theirs else yours
             if loser:
                 self._result.superseded.append(InstanceId(loser))
-        return winner if winner.document.artifact_instance or winner.tree(SHARED) else None
+        return (
+            winner if winner.document.artifact_instance or winner.tree(SHARED_ARTIFACTS) else None
+        )
 
     def _later(
         self, base: SideTable | None, ours: SideTable, theirs: SideTable, version: str

@@ -12,6 +12,7 @@ from tablevault.history.documents import InstanceDocument, TableDocument, timest
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
 from tablevault.names import (
+    SHARED_ARTIFACTS,
     TABLES_DIR,
     artifacts_dir,
     builder_path,
@@ -19,9 +20,6 @@ from tablevault.names import (
     instance_dir,
     table_dir,
 )
-
-SHARED = "artifacts"
-"""Folder of the artifacts that all versions of a table share."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +37,9 @@ class SideTable:
     def folders(self) -> set[str]:
         """Name the folders of versions."""
         entries = self.side.entries(table_dir(self.name))
-        return {entry.name for entry in entries if entry.is_folder and entry.name != SHARED}
+        return {
+            entry.name for entry in entries if entry.is_folder and entry.name != SHARED_ARTIFACTS
+        }
 
     def whole(self) -> str | None:
         """Give the id of the folder of the table."""
@@ -89,11 +89,10 @@ def carried(side: SideTable, folder: str, name: str) -> Iterator[Edit]:
     """Take a folder of a table from one side; its index builder is called as the table is."""
     tree = side.tree(folder)
     assert tree is not None
-    target = (
-        artifacts_dir(name, "", multiple=False) if folder == SHARED else instance_dir(name, folder)
-    )
+    is_shared = folder == SHARED_ARTIFACTS
+    target = artifacts_dir(name, "", multiple=False) if is_shared else instance_dir(name, folder)
     yield Graft(path=target, source=tree)
-    if folder == SHARED or side.name == name:
+    if is_shared or side.name == name:
         return
     index = side.side.blob(builder_path(side.name, folder, index_builder(side.name)))
     if index is not None:

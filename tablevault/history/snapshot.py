@@ -8,6 +8,7 @@ import pygit2
 from pygit2.enums import FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.filenames import is_plain_path
 from tablevault.history.documents import (
     InstanceDocument,
     TableDocument,
@@ -17,9 +18,10 @@ from tablevault.history.documents import (
     decode_vault,
 )
 from tablevault.history.repository import Repository
-from tablevault.history.tree import is_folder, is_plain_path
+from tablevault.history.tree import is_folder
 from tablevault.names import (
     CODE_DIR,
+    SHARED_ARTIFACTS,
     TABLES_DIR,
     VAULT_DOCUMENT,
     BlobId,
@@ -181,7 +183,9 @@ class Snapshot:
         return [
             entry.name
             for entry in self.entries(f"{TABLES_DIR}/{table}")
-            if entry.is_folder and self.blob_id(instance_document(table, entry.name)) is not None
+            if entry.is_folder
+            and entry.name != SHARED_ARTIFACTS
+            and self.blob_id(instance_document(table, entry.name)) is not None
         ]
 
     def instance(self, table: str, version: str) -> InstanceDocument | None:

@@ -7,30 +7,30 @@ from collections.abc import Callable, Iterable, Iterator
 import pygit2
 from pygit2.enums import FileMode
 
-from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
-from tablevault.history.documents import decode_instance, decode_table, decode_vault
+from tablevault.errors import TVRemoteError
+from tablevault.filenames import fault_to_read, is_of_artifact
+from tablevault.history.content import (
+    LARGEST_DOCUMENT,
+    fault_of_document,
+    fault_of_entry,
+    is_checked,
+)
 from tablevault.history.logbook import unix_time
 from tablevault.history.message import Message
 from tablevault.history.repository import FARTHEST, Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import is_plain_path
 from tablevault.names import (
     TABLES_DIR,
-    VAULT_DOCUMENT,
     BlobId,
     CommitId,
-    check_table_name,
-    check_version,
+    fault_of_folders,
     frame_path,
     instance_document,
     is_instance,
 )
 
-_DEEPEST = 100
 _DOCUMENTS_AT = 3
 """Slashes in ``tables/<table>/<version>/``: no document of a vault is deeper."""
-_LARGEST_DOCUMENT = 64 << 20
-_REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
 
 
 def refuse_hostile(
@@ -52,21 +52,56 @@ def refuse_hostile(
     TVRemoteError
         Names the path, the commit, and why.
     """
+    known = list(known)
+    claims = _Claims(repository, made)
+    for commit in new_commits(repository, tips, known):
+        _refuse_claim(repository, CommitId(str(commit.id)), where, claims)
+    for commit_id, path, problem in unfit_files(repository, tips, known):
+        raise TVRemoteError(
+            f'{where} holds "{path}" in commit {commit_id[:12]}: {problem}.',
+            "Nothing was taken over. Ask who pushed it, or look with git: "
+            f"git show --stat {commit_id[:12]}.",
+            path=path,
+        )
+
+
+def refuse_unfit(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId], remote: str
+) -> None:
+    """Refuse to push what no vault would pull: plain git may have committed it.
+
+    Raises
+    ------
+    TVRemoteError
+        Names the path, the commit, and why.
+    """
+    for commit_id, path, problem in unfit_files(repository, tips, known):
+        raise TVRemoteError(
+            f'"{path}" in commit {commit_id[:12]} cannot be pulled by any vault: {problem}. '
+            f'Nothing was pushed to "{remote}".',
+            "Take it out of the commits that nobody else has, for example with git filter-repo.",
+            path=path,
+        )
+
+
+def unfit_files(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId]
+) -> Iterator[tuple[CommitId, str, str]]:
+    """Walk what is no part of any vault in the trees reached from `tips` and not from `known`.
+
+    Yields
+    ------
+    tuple of str
+        Commit, path, and what is wrong with it.
+    """
     handle = repository.handle
     seen: set[tuple[str, str]] = set()
     known = list(known)
-    claims = _Claims(repository, made)
     for ours in known:
         _mark(handle, handle[ours].tree, seen)
     for commit in new_commits(repository, tips, known):
-        _refuse_claim(repository, CommitId(str(commit.id)), where, claims)
         for path, problem in _problems(handle, commit.tree, seen):
-            raise TVRemoteError(
-                f'{where} holds "{path}" in commit {str(commit.id)[:12]}: {problem}.',
-                "Nothing was taken over. Ask who pushed it, or look with git: "
-                f"git show --stat {str(commit.id)[:12]}.",
-                path=path,
-            )
+            yield CommitId(str(commit.id)), path, problem
 
 
 class _Claims:
@@ -128,99 +163,75 @@ def new_commits(
     yield from walker
 
 
-def _mark(
-    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]], path: str = ""
-) -> None:
+def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]]) -> None:
     """Note the trees of a commit that we have: what they hold was looked through before."""
-    key = _place(path), str(tree.id)
-    if key in seen:
-        return
-    seen.add(key)
-    for entry in tree:
-        if entry.filemode == FileMode.TREE:
-            found = handle[entry.id]
-            if isinstance(found, pygit2.Tree):
-                _mark(handle, found, seen, f"{path}{entry.name}/")
+    waiting = [(tree, "")]
+    while waiting:
+        current, path = waiting.pop()
+        key = _place(path), str(current.id)
+        if key in seen:
+            continue
+        seen.add(key)
+        for entry in current:
+            if entry.filemode == FileMode.TREE:
+                found = handle[entry.id]
+                if isinstance(found, pygit2.Tree):
+                    waiting.append((found, f"{path}{entry.name}/"))
 
 
 def _place(path: str) -> str:
-    """Give the path of a folder where it counts, "" where any folder holds the same.
+    """Return the path of a folder where it counts, and what stands for it elsewhere.
 
-    A tree that is harmless elsewhere is not so where tables and versions have their documents.
+    A tree that is harmless elsewhere is not so where tables and versions have their documents,
+    and a name that an artifact may have is no name for any other file.
     """
     if not path:
         return "/"
-    counts = path.startswith(f"{TABLES_DIR}/") and path.count("/") <= _DOCUMENTS_AT
-    return path if counts else ""
+    if not path.startswith(f"{TABLES_DIR}/"):
+        return ""
+    counts = path.count("/") <= _DOCUMENTS_AT
+    return path if counts else f"{TABLES_DIR}/{is_of_artifact(path)}"
 
 
 def _problems(
-    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]], path: str = ""
+    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]]
 ) -> Iterator[tuple[str, str]]:
     """Look through a tree; what was `seen` is passed over."""
-    key = _place(path), str(tree.id)
-    if key in seen:
-        return
-    seen.add(key)
-    if path.count("/") > _DEEPEST:
-        yield path, "folders are nested too deep"
-        return
-    for entry in tree:
-        name = str(entry.name)
-        inner = f"{path}{name}"
-        problem = _problem(handle, entry, inner)
-        if problem:
-            yield inner, problem
-        elif entry.filemode == FileMode.TREE:
-            found = handle[entry.id]
-            if isinstance(found, pygit2.Tree):
-                yield from _problems(handle, found, seen, f"{inner}/")
+    waiting = [(tree, "")]
+    while waiting:
+        current, path = waiting.pop()
+        key = _place(path), str(current.id)
+        if key in seen:
+            continue
+        seen.add(key)
+        for entry in current:
+            inner = f"{path}{entry.name}"
+            problem = _problem(handle, entry, inner)
+            if problem:
+                yield inner, problem
+            elif entry.filemode == FileMode.TREE:
+                found = handle[entry.id]
+                if isinstance(found, pygit2.Tree):
+                    waiting.append((found, f"{inner}/"))
 
 
 def _problem(handle: pygit2.Repository, entry: pygit2.Object, path: str) -> str:
-    """Say what is wrong with one entry of a tree, "" when nothing is."""
+    """Return what is wrong with one entry of a tree, "" when nothing is."""
     name = str(entry.name)
-    if "/" in name or "\\" in name or not is_plain_path(name) or not name.isprintable():
-        return f"no file or folder of a vault has the name {name!r}"
-    if entry.filemode == FileMode.LINK:
-        return "it is a symbolic link"
-    if entry.filemode == FileMode.COMMIT:
-        return "it is a submodule"
+    if "/" in name or (fault := fault_to_read(path)):
+        return f"no file or folder of a vault has the name {name!r}: " + (
+            "it leads into another folder" if "/" in name else fault
+        )
     if entry.filemode == FileMode.TREE:
-        return _problem_of_folder(path)
-    if entry.filemode not in _REGULAR and entry.filemode != FileMode.BLOB | 0o020:
-        return f"its mode is {entry.filemode:o}"
-    return _problem_of_document(handle, entry, path)
-
-
-def _problem_of_folder(path: str) -> str:
-    """Check the name of the folder of a table or version."""
-    parts = path.split("/")
-    try:
-        if len(parts) == 2 and parts[0] == TABLES_DIR:  # noqa: PLR2004 - tables/<table>
-            check_table_name(parts[1])
-        elif len(parts) == 3 and parts[0] == TABLES_DIR and parts[2] != "artifacts":  # noqa: PLR2004 - tables/<table>/<version>
-            check_version(parts[2])
-    except TVArgumentError as error:
-        return error.message.rstrip(".")
-    return ""
+        return fault_of_folders(f"{path}/")
+    return fault_of_entry(path, entry.filemode) or _problem_of_document(handle, entry, path)
 
 
 def _problem_of_document(handle: pygit2.Repository, entry: pygit2.Object, path: str) -> str:
-    """Check that a document of the vault can be read, and what is in it."""
-    parts = path.split("/")
-    decode = {
-        (1, VAULT_DOCUMENT): decode_vault,
-        (3, "table.yaml"): decode_table,
-        (4, "instance.yaml"): decode_instance,
-    }.get((len(parts), parts[-1]))
-    if decode is None or (len(parts) > 1 and parts[0] != TABLES_DIR):
+    """Return why a document of the vault cannot be read."""
+    if not is_checked(path):
         return ""
     blob = handle[entry.id]
-    if not isinstance(blob, pygit2.Blob) or blob.size > _LARGEST_DOCUMENT:
+    if not isinstance(blob, pygit2.Blob) or blob.size > LARGEST_DOCUMENT:
         return "the document is too large"
-    try:
-        decode(blob.data, path)
-    except (TVFileError, TVArgumentError) as error:
-        return error.message.rstrip(".")
-    return ""
+    return fault_of_document(path, blob.data)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -10,10 +9,7 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType
 
 from tablevault.errors import TVImplementationError
-
-_BAD_PARTS = frozenset({"", ".", "..", ".git", "git~1"})
-# File systems of macOS take these characters for none (git: utf8.c, next_hfs_char).
-_IGNORED_ON_MACOS = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
+from tablevault.filenames import is_plain_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,15 +136,6 @@ def _write(
         return None
     made.append(builder.write())
     return made[-1]
-
-
-def is_plain_path(path: str) -> bool:
-    """Tell whether a path stays below its root and out of ``.git``, on whichever file system.
-
-    libgit2 writes no other trees, but it reads those of a stranger.
-    """
-    plain = path if path.isascii() else _IGNORED_ON_MACOS.sub("", path)
-    return not any(part.lower() in _BAD_PARTS for part in plain.split("/"))
 
 
 def is_folder(entry: pygit2.Object) -> bool:

@@ -15,6 +15,7 @@ import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.errors import TVFileError
+from tablevault.filenames import is_plain_path
 from tablevault.history.codefolder import CodeFolder
 from tablevault.history.commits import BY_HAND
 from tablevault.history.gitfiles import files_below
@@ -25,9 +26,10 @@ from tablevault.history.gitindex import (
     is_left_locked,
     read_index,
 )
+from tablevault.history.misplaced import InstanceBuilders
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, is_plain_path
+from tablevault.history.tree import Edit
 from tablevault.names import (
     ARRIVED,
     CODE_DIR,
@@ -71,6 +73,7 @@ class WorkTree:
         self._arrived = f"{state}/{ARRIVED}"
         self._artifacts = state / "artifacts"
         self.code = CodeFolder(self._root)
+        self.instance_builders = InstanceBuilders(self._root)
 
     def follows_main(self) -> bool:
         """Tell whether the working tree shows ``main`` and the user is not amid a merge."""

@@ -20,6 +20,7 @@ from tablevault.history.tree import Edit
 from tablevault.journal.beginning import Actor, Setup, begin, enclosing
 from tablevault.journal.cancelling import STOPPED, Cancel, cancellable
 from tablevault.journal.journal import Journal
+from tablevault.journal.misplaced import minding_misplaced
 from tablevault.journal.record import Json, Record, Request
 from tablevault.journal.recovery import finish_moves, follow, roll_back
 from tablevault.names import CommitId, ProcessId, TempRef
@@ -352,6 +353,8 @@ def running(journal: Journal, request: Request, actor: Actor, setup: Setup) -> I
         cancel = stack.enter_context(cancellable(journal.state, record.process_id))
         stack.enter_context(enclosing(journal, record.process_id))
         operation = Operation(journal, record, cancel)
+        if not record.parent:
+            stack.enter_context(minding_misplaced(journal, record.request))
         try:
             yield operation
         except Exception as error:

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from tablevault.errors import TVArgumentError
+from tablevault.filenames import is_plain_path
 from tablevault.history.layout import configure, reset_config
-from tablevault.history.tree import is_plain_path
 from tablevault.objects.folders import building, is_free, put_in_place, target_of
 from tablevault.vault import absolute, is_vault, refuse_unless_vault
 

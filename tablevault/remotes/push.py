@@ -10,7 +10,7 @@ from tablevault.history.pointers import pointers_of
 from tablevault.history.remotes import find_repository, read_settings
 from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.strangers import new_commits
+from tablevault.history.strangers import new_commits, refuse_unfit
 from tablevault.history.tags import expected_tags
 from tablevault.names import MAIN, CommitId, temp_of_ref
 from tablevault.objects.pointer import Pointer
@@ -67,6 +67,7 @@ def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     if not moves:
         return PushReport(remote=remote, commits=0, refs=(), objects=NO_TRANSFER)
     branches = [move.new for move in moves if move.new and not move.ref.startswith(_TAGS)]
+    refuse_unfit(repository, branches, known, remote)
     commits = sum(1 for _ in new_commits(repository, branches, known)) if branches else 0
     objects = send_objects(vault, remote, branches, known) if branches else NO_TRANSFER
     kept = _move_there(vault, remote, moves)

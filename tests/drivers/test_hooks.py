@@ -1,10 +1,109 @@
-"""What the hooks of git say about files that somebody wants to commit."""
+"""What the pre-commit hook says of edits in the folders of instances."""
 
 from __future__ import annotations
 
+import shlex
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
+
+from tablevault import TableVault
+from tests.looking import git as stock
+
+CODE = "import pandas as pd\n\ndef rows(n):\n    return pd.DataFrame({'id': range(n)})\n"
+INDEX = """builder_type: IndexBuilder
+changed_columns: [id]
+python_function: rows
+code_module: work
+is_custom: true
+arguments: {n: 2}
+"""
+
+
+@pytest.fixture
+def made(vault: TableVault, vault_path: Path) -> Path:
+    """Make an instance by a builder, and return the file of the builder in its folder."""
+    vault.create_code_module("work", text=CODE)
+    vault.create_table("t")
+    vault.create_instance("t", builders={"t_index": INDEX})
+    vault.execute_instance("t")
+    return vault_path / "tables/t/base/builders/t_index.yaml"
+
+
+def commit(path: Path) -> tuple[int, str]:
+    """Stage all, commit, and return what git says."""
+    stock(path, "add", "-A")
+    done = subprocess.run(
+        ["git", "commit", "-q", "-m", "by hand"],
+        cwd=path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stderr
+
+
+def paste(command: str) -> None:
+    """Run a command of the package as a shell does."""
+    program, *words = shlex.split(command)
+    assert program == "tablevault"
+    subprocess.run([sys.executable, "-m", "tablevault", *words], check=True, capture_output=True)
+
+
+def test_the_hook_names_what_makes_a_temporary_instance_of_an_edit(vault, vault_path, made):
+    made.write_text(INDEX.replace("n: 2", "n: 3"))
+    code, said = commit(vault_path)
+    assert code
+    command = said.split("makes a temporary instance of yours: ")[1].split(";")[0]
+    stock(vault_path, "reset", "-q")
+    paste(command)
+    assert made.read_text() == INDEX
+    assert stock(vault_path, "status", "--porcelain") == ""
+    vault.execute_instance("t")
+    assert len(vault.get_dataframe("t")[0]) == 3
+
+
+def test_the_hook_names_what_takes_an_edit_back(vault_path, made):
+    made.write_text("x: 1\n")
+    said = commit(vault_path)[1]
+    subprocess.run(
+        shlex.split(said.split("undoes the edit here: ")[1].splitlines()[0]),
+        cwd=vault_path,
+        check=True,
+    )
+    assert made.read_text() == INDEX
+
+
+def test_a_builder_called_table_is_no_document_of_a_table(vault, vault_path, made):
+    vault.create_instance("t", copy=True, version="other")
+    stock(vault_path, "checkout", "-q", "temp/t/other")
+    builder = vault_path / "tables/t/other/builders/table.yaml"
+    builder.write_text(INDEX)
+    assert commit(vault_path)[0] == 0
+
+
+def test_a_document_that_cannot_be_read_is_committed_on_no_branch(vault, vault_path, made):
+    vault.create_instance("t", copy=True, version="other")
+    stock(vault_path, "checkout", "-q", "temp/t/other")
+    (vault_path / "tables/t/other/instance.yaml").write_text("version: [\n")
+    code, said = commit(vault_path)
+    assert code
+    assert "tables/t/other/instance.yaml" in said
+    assert "no readable YAML" in said
+
+
+def test_notes_beside_an_instance_are_committed(vault_path, made):
+    made.parents[1].joinpath("notes.md").write_text("mine")
+    assert commit(vault_path)[0] == 0
+
+
+@pytest.mark.parametrize("name", [".DS_Store", "._t_index.yaml", "Thumbs.db", "x.yaml~"])
+def test_what_programs_leave_behind_is_not_staged(vault_path, made, name):
+    made.with_name(name).write_bytes(b"\0")
+    stock(vault_path, "add", "-A")
+    assert stock(vault_path, "status", "--porcelain") == ""
 
 
 @pytest.fixture

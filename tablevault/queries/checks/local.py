@@ -14,6 +14,7 @@ from tablevault.history.hooks import missing_hooks
 from tablevault.history.index import Index
 from tablevault.history.inspection import Inspection
 from tablevault.history.layout import missing_attributes, missing_settings
+from tablevault.history.misplaced import make_temporary
 from tablevault.history.refold import FreshIndex, wrong_with_index
 from tablevault.names import record_file
 from tablevault.problems import Problem, Severity
@@ -113,8 +114,11 @@ def check_worktree(vault: Vault, *, data: bool) -> Iterator[Problem]:
     main = repository.main()
     if not worktree.follows_main():
         return
+    misplaced = list(_misplaced(vault))
     inspection = Inspection(repository, vault.store, main)
-    found = [*inspection.files(data=data), *inspection.index()]
+    known = {problem.where for problem in misplaced}
+    files = (each for each in inspection.files(data=data) if each.where not in known)
+    found = [*misplaced, *files, *inspection.index()]
     if found and worktree.laid() != main:
         # Somebody died as it was laid out. After a plain `git commit` there is nothing to find.
         yield Problem(
@@ -127,6 +131,23 @@ def check_worktree(vault: Vault, *, data: bool) -> Iterator[Problem]:
         )
         return
     yield from found
+
+
+def _misplaced(vault: Vault) -> Iterator[Problem]:
+    """Find builders that were edited in the folder of an instance."""
+    repository = vault.journal.repository
+    edited = vault.journal.worktree.instance_builders.misplaced(vault.snapshot())
+    for each in edited:
+        for path in sorted(each.blobs):
+            yield Problem(
+                kind="working tree",
+                severity="warning",
+                where=path,
+                text="It was edited, but the builders of an instance never change: the edit has "
+                "no effect.",
+                advice="This makes a temporary instance of it: "
+                f"{make_temporary(repository, each.temp, sorted(each.blobs))}",
+            )
 
 
 def check_faces(vault: Vault) -> Iterator[Problem]:

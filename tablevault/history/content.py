@@ -1,0 +1,51 @@
+"""What a commit of a vault may hold; the same for who commits and for who pulls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from pygit2.enums import FileMode
+
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.history.documents import decode_instance, decode_table, decode_vault
+from tablevault.names import fault_of_folders, kind_of_document
+
+LARGEST_DOCUMENT = 64 << 20
+"""Bytes."""
+_GROUP_CAN_WRITE = 0o020
+_REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.BLOB | _GROUP_CAN_WRITE)
+_DECODERS: Mapping[str, Callable[[bytes, str], object]] = {
+    "vault": decode_vault,
+    "table": decode_table,
+    "instance": decode_instance,
+}
+
+
+def fault_of_entry(path: str, mode: int) -> str:
+    """Return why an entry other than a folder cannot be part of a vault, "" when it can."""
+    if mode == FileMode.LINK:
+        return "it is a symbolic link"
+    if mode == FileMode.COMMIT:
+        return "it is a submodule"
+    if mode not in _REGULAR:
+        return f"its mode is {mode:o}"
+    return fault_of_folders(path)
+
+
+def is_checked(path: str) -> bool:
+    """Return whether :func:`fault_of_document` looks at what is in a file."""
+    return kind_of_document(path) in _DECODERS
+
+
+def fault_of_document(path: str, data: bytes) -> str:
+    """Return why a document of the vault cannot be read, "" for any other file."""
+    decode = _DECODERS.get(kind_of_document(path))
+    if decode is None:
+        return ""
+    if len(data) > LARGEST_DOCUMENT:
+        return f"the document is larger than {LARGEST_DOCUMENT:,} bytes"
+    try:
+        decode(data, path)
+    except (TVFileError, TVArgumentError) as error:
+        return error.message.rstrip(".")
+    return ""
