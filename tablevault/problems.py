@@ -17,6 +17,7 @@ Kind = Literal[
     "tag",
     "object",
     "dataframe",
+    "instance",
     "index",
     "working tree",
     "face",

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
 
 from tablevault.errors import TVFileError
+from tablevault.history.altered import changed_instances
 from tablevault.history.logbook import unix_time
 from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
@@ -21,6 +23,7 @@ def fold_logbook(connection: sqlite3.Connection, repository: Repository, commit:
     operation = message.first("Vault-Operation")
     # What has a table but no operation is a step of one: it carries a branch along.
     if operation or not message.first("Vault-Table"):
+        table_id, table, version = _about(repository, commit)
         connection.execute(
             "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
             (
@@ -31,9 +34,9 @@ def fold_logbook(connection: sqlite3.Connection, repository: Repository, commit:
                 unix_time(message.first("Vault-Started"), None),
                 commit.author,
                 operation or PLAIN_COMMIT,
-                _table_id(repository, commit),
-                message.first("Vault-Table"),
-                message.first("Vault-Version"),
+                table_id,
+                table,
+                version,
                 _subject_id(message),
                 message.subject,
                 message.first("Vault-Success") != "false",
@@ -74,6 +77,22 @@ def _subject_id(message: Message) -> str:
         return ""
     known = (message.first(f"Vault-{key}") for key in ("Deletes", "Withdraws", "Restores"))
     return next(filter(None, known), f"{TEMP_PREFIX}{version}")
+
+
+def _about(repository: Repository, commit: Commit) -> tuple[str, str, str]:
+    """Return id and name of the table, and the version, that a commit is about.
+
+    A commit of plain git is about the first instance that it changed: none ever should.
+    """
+    message = commit.message
+    table, version = message.first("Vault-Table"), message.first("Vault-Version")
+    if not table and not message.first("Vault-Operation"):
+        with contextlib.suppress(KeyError, ValueError, TVFileError):  # where history ends
+            for table, version in changed_instances(repository, commit.id, commit.parents):
+                before = Snapshot(repository, commit.parents[0])
+                return before.table(table).id, table, version
+        return message.first("Vault-Table-Id"), "", version
+    return _table_id(repository, commit), table, version
 
 
 def _table_id(repository: Repository, commit: Commit) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 SCHEMA = """
+-- A commit of plain git is about the instance that it changed.
 CREATE TABLE IF NOT EXISTS log (
     commit_id TEXT PRIMARY KEY, process_id TEXT, stands INTEGER, at REAL, started REAL,
     author TEXT, operation TEXT, table_id TEXT, table_name TEXT, version TEXT,

@@ -16,7 +16,7 @@ from tablevault.history.glance import Glance, glance
 from tablevault.history.schema import INSTANCES, STANDS
 from tablevault.journal.past import is_at_rest, read_past
 from tablevault.names import check_version, temp_of_ref
-from tablevault.queries.logged import Entry, Wanted, logged
+from tablevault.queries.logged import Entry, Wanted, logged, may_be_flagged
 
 T = TypeVar("T")
 
@@ -49,7 +49,9 @@ def entries(vault: Path, table: str, limit: int | None) -> list[Entry] | None:
             return None
         most = -1 if limit is None else limit
         wanted = Wanted(table_id=tables[table] if table else "", limit=most)
-        return logged(index.read, read_past(_state(vault)), wanted)
+        found = logged(index.read, read_past(_state(vault)), wanted)
+        # Whether such a commit has changed an instance, only git knows.
+        return None if any(may_be_flagged(entry) for entry in found) else found
 
     return _ask(vault, answer)
 

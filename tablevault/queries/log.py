@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError
 from tablevault.history import logbook
+from tablevault.history.altered import altered_by
 from tablevault.journal.past import read_past
 from tablevault.names import CommitId, TableId, is_temp_id
-from tablevault.queries.logged import Entry, Wanted, logged
+from tablevault.queries.checks.instances import made_by
+from tablevault.queries.logged import Entry, Wanted, logged, may_be_flagged
 from tablevault.queries.resolve import find_table, find_temp_by_id
 from tablevault.vault import Vault
 
@@ -43,7 +45,26 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
         table_id = table_id_of(vault, table)
         about = _commits_of(vault, table, table_id, instance_id) if instance_id else None
         wanted = Wanted(table_id=table_id, instance_id=instance_id, commits=about, limit=most)
-    return logged(vault.journal.index.read, read_past(vault.state), wanted)
+    found = logged(vault.journal.index.read, read_past(vault.state), wanted)
+    return [_flagged(vault, entry) for entry in found]
+
+
+def _flagged(vault: Vault, entry: Entry) -> Entry:
+    """Mark a commit of plain git that has changed an instance."""
+    if not may_be_flagged(entry):
+        return entry
+    repository, made = vault.journal.repository, made_by(vault.journal.index)
+    altered = next(altered_by(repository, CommitId(entry.commit), made), None)
+    if altered is None:
+        return entry
+    return entry._replace(
+        table=altered.table,
+        version=altered.version,
+        instance_id=altered.instance_id,
+        success=False,
+        error=f"It changes {altered.paths[0]}, but an instance never changes: "
+        f"`git revert {entry.commit[:12]}` takes it back.",
+    )
 
 
 def _checked(limit: object) -> int:

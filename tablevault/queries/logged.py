@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from tablevault.history import logbook
 from tablevault.history.logbook import LogEntry, Read
+from tablevault.history.logfold import PLAIN_COMMIT
 from tablevault.names import TEMP_PREFIX
 
 Past = Mapping[str, object]
@@ -61,6 +62,11 @@ def logged(read: Read, pasts: Iterable[Past], wanted: Wanted) -> list[Entry]:
     )
     found.sort(key=lambda entry: entry.ended, reverse=True)
     return found if wanted.limit < 0 else found[: wanted.limit]
+
+
+def may_be_flagged(entry: Entry) -> bool:
+    """Return whether an entry is a commit of plain git that is about an instance."""
+    return entry.operation == PLAIN_COMMIT and bool(entry.commit and entry.table)
 
 
 def _committed(entry: LogEntry) -> Entry:

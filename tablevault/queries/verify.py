@@ -69,6 +69,7 @@ class _Look:
         yield from self._settled(".gitattributes", lambda: local.check_attributes(vault))
         yield from _guarded(".git/lfs", lambda: self._objects(reach, index))
         yield from self._settled("refs/tags", lambda: self._tags(index))
+        yield from self._settled("instances", lambda: self._altered(index))
         yield from _guarded("index", lambda: local.check_index(vault, index))
         yield from self._settled(
             "working tree", lambda: local.check_worktree(vault, data=self._data)
@@ -86,6 +87,10 @@ class _Look:
         """Compare tags with instances."""
         targets = read_refs(self._vault.path / ".git").targets
         yield from instances.check_tags(self._vault.journal.repository, index, targets)
+
+    def _altered(self, index: FreshIndex) -> Iterator[Problem]:
+        """Compare instances on main with what was made."""
+        yield from instances.check_altered(self._vault.journal.repository, index)
 
     def _objects(self, reach: Reach, index: FreshIndex) -> list[Problem]:
         """Look at objects, and then at the dataframes in those that are sound."""

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import unquote
 
 from tablevault.errors import TableVaultError
+from tablevault.history.altered import Made, altered_instances, commit_that_altered
 from tablevault.history.index import Index, IndexedInstance
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
@@ -119,6 +120,33 @@ def check_frames(vault: Vault, index: Index, sound: Collection[ObjectId]) -> Ite
                 f"{instance.commit[:12]}.",
                 advice="The history was rewritten by hand: compare it with another clone.",
             )
+
+
+def made_by(index: Index) -> Made:
+    """Return what finds the commit that made an instance, and the name of its table then."""
+
+    def made(instance_id: str) -> tuple[CommitId, str] | None:
+        found = index.instance(instance_id) if instance_id else None
+        return None if found is None else (found.commit, found.table_name)
+
+    return made
+
+
+def check_altered(repository: Repository, index: Index) -> Iterator[Problem]:
+    """Find instances that a commit of plain git has changed on ``main``."""
+    snapshot = Snapshot(repository, repository.main())
+    for altered in altered_instances(snapshot, made_by(index)):
+        commit = commit_that_altered(repository, altered)
+        more = f" and {len(altered.paths) - 1} more files" if len(altered.paths) > 1 else ""
+        yield Problem(
+            kind="instance",
+            severity="warning",
+            where=altered.paths[0],
+            text=f"Commit {commit[:12]} changed it{more}, but instance {altered.instance_id!r} "
+            "never changes: reads give what was made.",
+            advice=f"`git revert {commit[:12]}` takes it back. To keep the change, make a new "
+            "instance of it first.",
+        )
 
 
 def _wrong_with_frame(vault: Vault, instance: IndexedInstance, sound: Collection[ObjectId]) -> str:
