@@ -196,7 +196,10 @@ class TestPlainGit:
         return bo
 
     def test_both_have_an_instance_of_one_version(self, ana, trio):
-        builders = [{"one": "n_threads: 1\n", "two": "n_threads: 2\n"}, {"one": "n_threads: 9\n", "three": "n_threads: 3\n"}]
+        builders = [
+            {"one": "n_threads: 1\n", "two": "n_threads: 2\n"},
+            {"one": "n_threads: 9\n", "three": "n_threads: 3\n"},
+        ]
         write(ana, [0])
         bo, cy = trio()
         last = ""

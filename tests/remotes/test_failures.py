@@ -523,16 +523,16 @@ TEXTS = [
     ),
     (
         (
-            "fatal: unable to access 'https://example.org/x.git/': Received HTTP code 407 from proxy"
-            " after CONNECT\n"
+            "fatal: unable to access 'https://example.org/x.git/': Received HTTP code 407 from"
+            " proxy after CONNECT\n"
         ),
         TVRemoteError,
         "the proxy refuses (407)",
     ),
     (
         (
-            "fatal: unable to access 'https://example.org/x.git/': SSL certificate problem: unable to"
-            " get local issuer certificate\n"
+            "fatal: unable to access 'https://example.org/x.git/': SSL certificate problem: unable"
+            " to get local issuer certificate\n"
         ),
         TVRemoteError,
         "cannot prove who it is",
