@@ -14,6 +14,7 @@ from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVTableError, said
 from tablevault.frames.casting import cast
 from tablevault.frames.inference import infer
+from tablevault.frames.plain import plain
 from tablevault.render import counted
 
 _SHOWN = 80
@@ -96,7 +97,7 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
     else:
         values = _several(() if value is None and not columns else value, job, row)
     if not any(type(cell) not in _PLAIN and isinstance(cell, _COLLECTIONS) for cell in values):
-        return values
+        return tuple(map(plain, values))
     for name, cell in zip(columns, values, strict=True):
         if isinstance(cell, _COLLECTIONS) and not (
             _holds_objects(job, name) and not isinstance(cell, Iterator | pd.DataFrame)

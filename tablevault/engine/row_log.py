@@ -10,17 +10,14 @@ the next one is appended.
 from __future__ import annotations
 
 import contextlib
-import datetime as dt
 import json
 import math
 import os
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from tablevault.errors import TVTableError
 from tablevault.frames.tagged_json import UnstorableValueError, from_json, has_surrogates, to_json
@@ -127,13 +124,9 @@ class RowLog:
 
     def _keepable(self, row: int, position: int, value: object) -> object:
         """Give what can be kept of a value and becomes the same cell of its column."""
-        turns = [turn for kind, turn in _ALIKE if isinstance(value, kind)]
-        if self._is_text[position]:
-            turns.append(str)
         reason = ""
-        for turn in (lambda same: same, *turns):
+        for kept in (value, str(value)) if self._is_text[position] else (value,):
             try:
-                kept = turn(value)
                 to_json(kept)
             except UnstorableValueError as error:
                 reason = error.reason
@@ -234,13 +227,3 @@ def _is_plain(value: object) -> bool:
     if kind is float:
         return math.isfinite(value)  # type: ignore[arg-type]  # it is a number
     return value is None or kind is bool
-
-
-_ALIKE: tuple[tuple[type, Callable[[Any], object]], ...] = (
-    (str, str),
-    (int, int),
-    (float, float),
-    (dt.datetime, pd.Timestamp),  # pandas can name a zone of pytz
-)
-"""Subclasses, such as members of an enumeration, and the plain value that a column takes
-for them."""

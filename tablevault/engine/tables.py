@@ -15,7 +15,7 @@ from tablevault.engine.inputs import Inputs, Source
 from tablevault.engine.reference.view import View, Whole, own, owned
 from tablevault.frames.artifacts import NAME as ARTIFACT
 from tablevault.frames.artifacts import with_folder
-from tablevault.frames.inference import infer
+from tablevault.frames.inference import infer, is_exact
 from tablevault.names import SELF
 
 _ODD = object()
@@ -83,7 +83,8 @@ def _trait(value: Any) -> object:  # noqa: ANN401 - a cell holds anything
     kind = type(value)
     if kind is int:
         bits = (value if value >= 0 else ~value).bit_length()
-        return value < 0, bits > 63, bits > 64  # noqa: PLR2004 - what Int64 and UInt64 hold
+        # What Int64, UInt64 and, beside floats, Float64 hold.
+        return value < 0, bits > 63, bits > 64, bits < 54 or is_exact(value)  # noqa: PLR2004
     if kind is float:
         return None if math.isnan(value) else kind
     if kind is str:

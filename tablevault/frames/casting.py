@@ -14,6 +14,7 @@ import pandas as pd
 from tablevault.errors import TVTableError
 from tablevault.frames.artifacts import ArtifactStringDtype
 from tablevault.frames.dtypes import parse_dtype
+from tablevault.frames.plain import plain_objects
 
 _LONGEST_SHOWN = 80
 _MOST_DIGITS = 20
@@ -48,6 +49,8 @@ def cast(series: pd.Series, name: str) -> pd.Series:
     """
     dtype = parse_dtype(name)
     values = series.reset_index(drop=True)
+    if values.dtype == object:
+        values = plain_objects(values)
     if values.dtype == dtype:
         return values.copy()
     if dtype == np.dtype(object):

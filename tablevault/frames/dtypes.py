@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import re
 from typing import Any
@@ -11,6 +12,7 @@ import pandas as pd
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.frames import artifacts
+from tablevault.frames.plain import is_pytz, plain_objects, plain_zone
 
 _NULLABLE = {
     **{f"int{n}": f"Int{n}" for n in (8, 16, 32, 64)},
@@ -68,9 +70,11 @@ def parse_dtype(name: str) -> Any:  # noqa: ANN401 - numpy's and pandas' dtypes 
     wanted = str(_NULLABLE.get(name, name))
     if wanted in _PLAIN or _PATTERNS.fullmatch(wanted):
         try:
-            return pd.api.types.pandas_dtype(_as_pandas_spells(wanted))
+            dtype: Any = pd.api.types.pandas_dtype(_as_pandas_spells(wanted))
         except (TypeError, ValueError, KeyError) as error:
             raise _unsupported(name) from error
+        is_zoned = isinstance(dtype, pd.DatetimeTZDtype)
+        return pd.DatetimeTZDtype(dtype.unit, _plain_tz(dtype)) if is_zoned else dtype
     raise _unsupported(name)
 
 
@@ -89,8 +93,14 @@ def nullable_column(series: pd.Series) -> pd.Series:
     """Give a column of a nullable dtype if it holds numbers, booleans or text.
 
     That is numpy integers, booleans and floats (NaN becomes NA), every kind of pandas text, and
-    object columns that hold nothing but text. Any other column is given back itself.
+    object columns that hold nothing but text. Times get a zone of the standard library, UTC if
+    there is none like theirs. Any other column is given back itself.
     """
+    if isinstance(series.dtype, pd.DatetimeTZDtype) and not _is_kept(series.dtype):
+        converted: pd.Series = series.dt.tz_convert(_plain_tz(series.dtype))
+        return converted
+    if series.dtype == object:
+        series = plain_objects(series)
     target = _nullable_of(series)
     if target is None:
         return series
@@ -98,6 +108,11 @@ def nullable_column(series: pd.Series) -> pd.Series:
         return series.astype(target)
     except UnicodeEncodeError:  # half a surrogate pair stays an object
         return series
+
+
+def _plain_tz(dtype: pd.DatetimeTZDtype) -> dt.tzinfo:
+    """Return the zone that a column is stored with; those of pytz are pandas 2's own."""
+    return dtype.tz if is_pytz(dtype.tz) else plain_zone(dtype.tz) or dt.UTC
 
 
 def normalise_columns(frame: pd.DataFrame) -> pd.DataFrame:
@@ -154,7 +169,9 @@ def _nullable_of(values: pd.Series) -> Any:  # noqa: ANN401 - as above
 
 
 def _is_kept(dtype: object) -> bool:
-    """Tell whether no column of a dtype becomes another: neither numpy's nor text."""
+    """Tell whether no column of a dtype becomes another."""
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return _plain_tz(dtype) is dtype.tz
     return not isinstance(dtype, np.dtype | pd.StringDtype)
 
 

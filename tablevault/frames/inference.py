@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.frames.dtypes import nullable_column
+from tablevault.frames.plain import PLAIN_TYPES, plain
 
 _CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray)
 _INT64 = np.iinfo(np.int64)
@@ -20,10 +21,11 @@ _UINT64 = np.iinfo(np.uint64)
 def infer(values: Sequence[object] | pd.Series, name: str) -> pd.Series:
     """Give values the nullable dtype that holds them all.
 
-    Whole numbers become ``Int64`` (``UInt64`` or ``object`` beyond it), numbers ``Float64``,
-    booleans ``boolean``, text ``string``, times and durations their own dtypes. Bytes, decimals,
-    lists, dicts and other containers stay Python objects. Only plain values of several kinds
-    become text. A column without any value is ``string``, all missing.
+    Whole numbers become ``Int64`` (``UInt64`` or ``object`` beyond it), numbers ``Float64``
+    (``object`` where it would round a whole one), booleans ``boolean``, text ``string``, times
+    and durations their own dtypes. Bytes, decimals, lists, dicts and other containers stay Python
+    objects. Only plain values of several kinds become text. A column without any value is
+    ``string``, all missing.
 
     Parameters
     ----------
@@ -42,6 +44,8 @@ def infer(values: Sequence[object] | pd.Series, name: str) -> pd.Series:
         made.name = name
         return made
     items = list(values)
+    if not PLAIN_TYPES.issuperset(map(type, items)):
+        items = list(map(plain, items))
     missing = [_is_missing(value) for value in items]
     present = [value for value, gone in zip(items, missing, strict=True) if not gone]
     dtype = _common(present)
@@ -84,9 +88,9 @@ def _common(present: list[Any]) -> Any:  # noqa: ANN401 - numpy's or pandas' dty
 
 
 def _number(present: list[Any], kinds: set[str]) -> Any:  # noqa: ANN401 - as above
-    """Find the dtype for numbers."""
+    """Find the dtype for numbers; none that a float64 cannot hold exactly is rounded."""
     if "float" in kinds:
-        return pd.Float64Dtype()
+        return pd.Float64Dtype() if all(map(is_exact, present)) else np.dtype(object)
     least, most = min(present), max(present)
     if _INT64.min <= least and most <= _INT64.max:
         return pd.Int64Dtype()
@@ -114,6 +118,16 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("text", (str,)),
     ("time", (dt.datetime, np.datetime64)),
 )
+
+
+def is_exact(number: Any) -> bool:  # noqa: ANN401 - a cell
+    """Return whether a float64 holds a number as it is."""
+    if isinstance(number, np.integer):
+        number = int(number)  # numpy would compare as floats
+    try:
+        return bool(float(number) == number)
+    except OverflowError:
+        return False
 
 
 def _is_missing(value: Any) -> bool:  # noqa: ANN401 - a cell

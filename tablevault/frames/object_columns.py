@@ -19,6 +19,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tablevault.errors import TVTableError
+from tablevault.frames.plain import PLAIN_TYPES, plain
 from tablevault.frames.tagged_json import UnstorableValueError, from_json, to_json
 
 Objects = np.ndarray[Any, np.dtype[np.object_]]
@@ -73,6 +74,9 @@ def encode_objects(values: Objects, column: str) -> ObjectColumn:
         A value of a type that cannot be stored; names column, row and type.
     """
     kinds = set(map(type, values))
+    if not kinds <= PLAIN_TYPES:
+        values = objects_of(list(map(plain, values)))
+        kinds = set(map(type, values))
     missing = {name for kind, name in _MISSING_TYPES.items() if kind in kinds}
     solid = kinds - set(_MISSING_TYPES)
     if float in solid and len(solid) > 1 and _floats_are_nan(values):

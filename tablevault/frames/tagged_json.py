@@ -4,7 +4,8 @@ Plain JSON values stand for themselves: None, bool, int within 64 bits, finite f
 and dict whose keys are text not beginning with ``$``. Every other value is an object with the one
 key that `_ENCODERS` gives its type, such as ``{"$tuple": [1, 2]}``. The text is ASCII, without
 blanks, so equal values built in the same order give equal text; sets are sorted by their text.
-Text with surrogates is tagged too: JSON would join two halves that stand side by side.
+Text with surrogates is tagged too: JSON would join two halves that stand side by side. Values of
+subclasses become plain ones first, see `tablevault.frames.plain`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,8 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+
+from tablevault.frames.plain import is_pytz, plain
 
 _DEEPEST = 100
 """Levels of nesting; well below Python's own limit, so what is written can always be read."""
@@ -86,8 +89,7 @@ def zone_to_plain(zone: dt.tzinfo) -> dict[str, Any]:
         name = zone.tzname(None)
         named = [name] if name != dt.timezone(offset).tzname(None) else []
         return {"$offset": [offset // dt.timedelta(microseconds=1), *named]}
-    # pytz is pandas 2's own choice for a zone given as text, though we never import it.
-    if type(zone).__module__.split(".")[0] == "pytz":
+    if is_pytz(zone):
         key = getattr(zone, "zone", None)
         if key:
             return {"$pytz": key}
@@ -120,11 +122,19 @@ def _plain(value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
         return [_plain(item, depth + 1) for item in value]
     if encoder := _ENCODERS.get(kind):
         return encoder(value, depth + 1)
+    return _of_no_known_type(value, depth)
+
+
+def _of_no_known_type(value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
+    """Turn a value of a subclass into what `json.dumps` writes without loss."""
     if isinstance(value, np.generic):
         return {"$numpy": _numpy_scalar(value, depth)}
     if isinstance(value, dt.tzinfo):
         return zone_to_plain(value)
-    raise UnstorableValueError(value)
+    turned = plain(value)
+    if type(turned) is type(value):
+        raise UnstorableValueError(value)
+    return _plain(turned, depth)
 
 
 def has_surrogates(text: str) -> bool:
@@ -141,6 +151,8 @@ def _dict(value: dict[object, object], depth: int) -> Any:  # noqa: ANN401 - JSO
     """Keep a dict as an object when no reader could take it for a tagged value."""
     if all(type(k) is str and not k.startswith("$") and not has_surrogates(k) for k in value):
         return {key: _plain(item, depth) for key, item in value.items()}
+    if any(type(plain(key)) is not type(key) for key in value):
+        return _dict({plain(key): item for key, item in value.items()}, depth)
     return {"$dict": [[_plain(k, depth), _plain(v, depth)] for k, v in value.items()]}
 
 
@@ -165,10 +177,8 @@ def _clock(tag: str) -> Callable[[Any, int], Any]:
     """Make an encoder of datetime and time: local ISO text, fold, zone."""
 
     def encode(value: dt.datetime | dt.time, _depth: int) -> Any:  # noqa: ANN401 - JSON
+        value = plain(value)
         zone = value.tzinfo
-        if zone is not None and type(zone).__module__.split(".")[0] == "pytz":
-            # A pytz zone in a value is one of many offsets; which one cannot be named.
-            raise UnstorableValueError(value, "a pytz time zone cannot be kept: use zoneinfo")
         text = value.replace(tzinfo=None, fold=0).isoformat()
         return {tag: [text, value.fold, None if zone is None else zone_to_plain(zone)]}
 
@@ -177,6 +187,7 @@ def _clock(tag: str) -> Callable[[Any, int], Any]:
 
 def _timestamp(value: pd.Timestamp, _depth: int) -> Any:  # noqa: ANN401 - JSON
     """Keep unit, count since the epoch in UTC, and zone."""
+    value = plain(value)
     zone = value.tzinfo
     count = int(value.to_datetime64().view("i8"))
     return {"$timestamp": [value.unit, count, None if zone is None else zone_to_plain(zone)]}

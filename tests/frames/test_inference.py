@@ -67,3 +67,23 @@ def test_a_series_keeps_what_it_is() -> None:
     assert made.dtype == kept.dtype
     assert list(made.index) == [0, 1]
     assert dtype_name(infer(pd.Series([1, 2]), "x").dtype) == "Int64"
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        [2**53 + 1, 0.5],
+        [np.int64(2**53 + 1), np.float64(0.5)],
+        [0.5, -(2**63) + 1, None],
+        [10**400, 0.5],
+    ],
+    ids=["int", "numpy", "negative", "huge"],
+)
+def test_whole_numbers_that_a_float_would_round_stay_what_they_are(values):
+    made = infer(values, "c")
+    assert made.dtype == object
+    assert [repr(value) for value in made] == [repr(value) for value in values]
+
+
+def test_whole_numbers_that_a_float_holds_become_floats_beside_floats():
+    assert str(infer([2**53, 2**60, 0.5], "c").dtype) == "Float64"

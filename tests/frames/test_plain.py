@@ -1,0 +1,201 @@
+"""Values of subclasses, and times in zones of other libraries, are stored as plain ones."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import enum
+import io
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import dateutil.tz
+import numpy as np
+import pandas as pd
+import pytest
+
+from tablevault.engine.row_log import RowLog, read_rows
+from tablevault.frames.casting import cast
+from tablevault.frames.dtypes import nullable, parse_dtype
+from tablevault.frames.inference import infer
+from tablevault.frames.parquet import read_frame, write_frame
+from tablevault.frames.plain import plain
+from tablevault.frames.tagged_json import from_json, to_json
+
+
+class Word(enum.StrEnum):
+    RED = "red"
+
+
+class Mixed(str, enum.Enum):  # noqa: UP042 - str() of it gives its name
+    RED = "red"
+
+    def __str__(self) -> str:
+        return "a name"
+
+
+class Number(enum.IntEnum):
+    TWO = 2
+
+
+class Level(int, enum.Enum):
+    TWO = 2
+
+
+class Kelvin(float):
+    def __repr__(self) -> str:
+        return f"{float(self)} K"
+
+
+class Moment(dt.datetime):
+    """A datetime as libraries derive it."""
+
+
+class Day(dt.date):
+    """A date as libraries derive it."""
+
+
+class Pair(NamedTuple):
+    left: int
+    right: str
+
+
+AT = dt.datetime.fromisoformat("2026-01-05T09:41:00.123456")
+PLAIN = [
+    (Word.RED, "red"),
+    (Mixed.RED, "red"),
+    (Number.TWO, 2),
+    (Level.TWO, 2),
+    (Kelvin(1.5), 1.5),
+    (type("Raw", (bytes,), {})(b"x"), b"x"),
+    (Moment.combine(AT, AT.time()), AT),
+    (Day(2026, 1, 5), dt.date(2026, 1, 5)),
+    (type("Wait", (dt.timedelta,), {})(3), dt.timedelta(3)),
+    (Pair(1, "b"), (1, "b")),
+    (collections.OrderedDict(b=1, a=2), {"b": 1, "a": 2}),
+    (collections.defaultdict(list, a=[1]), {"a": [1]}),
+    (type("Many", (list,), {})([1, 2]), [1, 2]),
+    ({Word.RED: [Number.TWO, Mixed.RED]}, {"red": [2, "red"]}),
+]
+
+
+def exact(value: Any) -> tuple[type, str]:
+    return type(value), repr(value)
+
+
+@pytest.mark.parametrize(("value", "expected"), PLAIN, ids=[repr(v)[:30] for v, _ in PLAIN])
+def test_a_value_of_a_subclass_is_stored_as_its_plain_value(value, expected, tmp_path):
+    assert exact(from_json(to_json(value))) == exact(expected)
+    assert exact(from_json(to_json([value]))) == exact([expected])
+    made, same = (pd.Series([v, None], dtype=object).to_frame("c") for v in (value, expected))
+    assert stored(made, tmp_path) == stored(same, tmp_path)
+
+
+def stored(frame: pd.DataFrame, folder: Path) -> tuple[str, Any]:
+    with (folder / "f").open("wb") as sink:
+        digest = write_frame(frame, sink).digest
+    return digest, exact(read_frame(folder / "f")["c"][0])
+
+
+@pytest.mark.parametrize(("value", "expected"), PLAIN, ids=[repr(v)[:30] for v, _ in PLAIN])
+def test_a_row_that_was_kept_is_the_row_that_was_made(value, expected, tmp_path):
+    log = RowLog(tmp_path / "r", "b", ["c"])
+    log.append(0, (value,))
+    log.close()
+    assert exact(read_rows(tmp_path / "r", ["c"])[0][0]) == exact(expected)
+
+
+@pytest.mark.parametrize("value", [Word.RED, Mixed.RED], ids=["word", "mixed"])
+def test_text_of_an_enumeration_becomes_a_column_of_its_text(value):
+    for made in (
+        infer([value, None], "c"),
+        infer([value, 5], "c"),
+        cast(pd.Series([value], dtype=object), "string"),
+        nullable(pd.DataFrame({"c": pd.Series([value], dtype=object)}))["c"],
+    ):
+        assert (str(made.dtype), exact(made[0])) == ("string", exact("red"))
+
+
+@pytest.mark.parametrize("value", [Number.TWO, Level.TWO], ids=["number", "level"])
+def test_numbers_of_an_enumeration_become_a_column_of_numbers(value):
+    assert str(infer([value, 3], "c").dtype) == "Int64"
+    assert infer([value, "x"], "c")[0] == "2"
+    assert cast(pd.Series([value], dtype=object), "string")[0] == "2"
+
+
+def test_scalars_of_numpy_are_values_of_their_own():
+    for value in (np.float64(1.5), np.str_("x"), np.int8(3), np.bool_(True)):
+        assert plain(value) is value
+
+
+ROME = dateutil.tz.tzfile("/usr/share/zoneinfo/Europe/Rome")
+ZONES = [
+    (dateutil.tz.tzutc(), dt.UTC),
+    (dateutil.tz.tzoffset(None, 7200), dt.timezone(dt.timedelta(hours=2))),
+    (dateutil.tz.tzoffset("name", 7200), dt.timezone(dt.timedelta(hours=2))),
+    (ROME, ZoneInfo("Europe/Rome")),
+    (dateutil.tz.tzstr("EST5EDT"), dt.timezone(dt.timedelta(hours=-5))),
+]
+
+
+@pytest.mark.parametrize(("zone", "expected"), ZONES, ids=[repr(zone) for zone, _ in ZONES])
+@pytest.mark.parametrize("kind", [dt.datetime, Moment, pd.Timestamp])
+def test_a_time_in_a_zone_of_dateutil_keeps_instant_and_clock(zone, expected, kind):
+    if kind is pd.Timestamp and isinstance(zone, dateutil.tz.tzstr):
+        pytest.skip("pandas has no use for such a zone")
+    value = (
+        kind(AT.replace(tzinfo=zone)) if kind is pd.Timestamp else kind.combine(AT, AT.time(), zone)
+    )
+    found = from_json(to_json({"at": value}))["at"]
+    assert found == value
+    assert found.replace(tzinfo=None) == AT
+    assert found.tzinfo == expected
+    column = infer([value, None], "c")
+    assert column.dtype == pd.DatetimeTZDtype(column.dtype.unit, expected)
+    assert column[0] == value
+
+
+@pytest.mark.parametrize(("zone", "expected"), ZONES[:4], ids=[repr(zone) for zone, _ in ZONES[:4]])
+def test_a_column_in_a_zone_of_dateutil_keeps_its_instants(zone, expected, tmp_path):
+    frame = pd.DataFrame({"c": pd.Series([AT, None]).dt.tz_localize(zone)})
+    with (tmp_path / "f").open("wb") as sink:
+        file = write_frame(nullable(frame), sink)
+    found = read_frame(tmp_path / "f")["c"]
+    assert found.dtype.tz == expected
+    assert found[0] == frame["c"][0]
+    assert file.dtypes == {"c": str(found.dtype)}
+
+
+def test_the_hour_that_happens_twice_stays_which_it_was():
+    for fold in (0, 1):
+        value = dt.datetime(2026, 10, 25, 2, 30, tzinfo=ROME, fold=fold)
+        found: Any = from_json(to_json(value))
+        assert (found.fold, found.utcoffset()) == (fold, value.utcoffset())
+
+
+def test_a_time_of_day_keeps_its_zone():
+    for zone, expected in ZONES[:4]:
+        found: Any = from_json(to_json(dt.time(9, 41, tzinfo=zone, fold=1)))
+        assert (found, found.tzinfo, found.fold) == (dt.time(9, 41, tzinfo=expected), expected, 1)
+
+
+def test_a_zone_of_dateutil_is_declared_by_its_key():
+    dtype = parse_dtype("datetime64[ns, dateutil//usr/share/zoneinfo/Europe/Rome]")
+    assert dtype == pd.DatetimeTZDtype("ns", ZoneInfo("Europe/Rome"))
+
+
+def test_a_zone_from_a_file_without_a_key_keeps_the_offset():
+    with Path("/usr/share/zoneinfo/Europe/Rome").open("rb") as file:
+        zone = ZoneInfo.from_file(io.BytesIO(file.read()))
+    value = AT.replace(tzinfo=zone)
+    found: Any = from_json(to_json(value))
+    assert (found, found.tzinfo) == (value, dt.timezone(dt.timedelta(hours=1)))
+
+
+def test_a_datetime_in_a_zone_of_pytz_keeps_its_instant():
+    pytz = pytest.importorskip("pytz")
+    for zone in (pytz.timezone("Europe/Rome"), pytz.utc, pytz.FixedOffset(90)):
+        for value in (zone.localize(AT), AT.replace(tzinfo=zone)):
+            found: Any = from_json(to_json(value))
+            assert (found, type(found)) == (value, dt.datetime)
