@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -10,10 +12,12 @@ from tablevault.engine.results import check_key
 from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast
-from tablevault.frames.dtypes import dtype_name
+from tablevault.frames.inference import infer
 
 
-def with_old_rows(frame: pd.DataFrame, earlier: pd.DataFrame, index: Job) -> pd.DataFrame:
+def with_old_rows(
+    frame: pd.DataFrame, earlier: pd.DataFrame, index: Job, declared: Mapping[str, str]
+) -> pd.DataFrame:
     """Put earlier rows in front of new ones.
 
     Parameters
@@ -24,51 +28,76 @@ def with_old_rows(frame: pd.DataFrame, earlier: pd.DataFrame, index: Job) -> pd.
     index : Job
         The index builder. With a primary key only rows stay whose key was not made again;
         without one all of them, each time.
+    declared : mapping of str to str
+        Declared dtypes by column.
 
     Returns
     -------
     DataFrame
-        Columns and dtypes of `frame`, RangeIndex.
+        Columns of `frame`, RangeIndex. Dtypes as declared, or those that hold the values of kept
+        and new rows together; a column in which either part has no value has that of the other.
 
     Raises
     ------
     TVTableError
-        An earlier value does not fit the dtype that its column has now.
+        An earlier value does not fit the declared dtype of its column.
     """
     key = list(index.primary_key)
     stays = np.ones(len(earlier), dtype=np.bool_)
     if key and set(key) <= set(earlier.columns):
-        stays = match_rows(_typed(earlier[key], frame), frame[key], key) == NEW
-    kept = earlier[[name for name in frame.columns if name in earlier.columns]].loc[stays]
-    if not len(kept):
+        both = {name: _joined(earlier[name], frame[name], declared.get(name)) for name in key}
+        keys = pd.DataFrame(both)
+        new = keys.iloc[len(earlier) :].reset_index(drop=True)
+        stays = match_rows(keys.iloc[: len(earlier)], new, key) == NEW
+    if not stays.any():
         return frame
-    old = _typed(kept.reset_index(drop=True), frame).reindex(columns=frame.columns)
+    kept = earlier.loc[stays]
     columns = {}
     for name in frame.columns:
-        one = old[name] if name in kept.columns else _nulls(len(old), frame[name])
-        columns[name] = pd.concat([one, frame[name]], ignore_index=True).astype(frame[name].dtype)
+        old = kept[name] if name in kept.columns else _nulls(len(kept), frame[name])
+        columns[name] = _joined(old, frame[name], declared.get(name))
     joined = pd.DataFrame(columns)
     check_key(joined, index)
     return joined
 
 
-def _typed(rows: pd.DataFrame, frame: pd.DataFrame) -> pd.DataFrame:
-    """Give earlier rows the dtypes that their columns have now."""
-    made = {}
-    for name in rows.columns:
-        dtype = frame[name].dtype
-        try:
-            same = rows[name].dtype == dtype
-            made[name] = rows[name] if same else cast(rows[name], dtype_name(dtype))
-        except TVTableError as error:
-            raise TVTableError(
-                f"keep_old: an earlier row does not fit: {error.message}",
-                "Declare a dtype that holds old and new values, or leave keep_old out.",
-                **error.facts,
-            ) from error
-    return pd.DataFrame(made, index=rows.index)
+def _joined(old: pd.Series, new: pd.Series, declared: str | None) -> pd.Series:
+    """Put the values of two columns behind each other, with the dtype that holds all."""
+    if declared is not None:
+        old = _cast(old, new, declared)
+    elif not new.notna().any() and old.notna().any():
+        new = _nulls(len(new), old)
+    if not old.notna().any():
+        old = _nulls(len(old), new)
+    if old.dtype == new.dtype or _are_times(old, new):
+        return pd.concat([old, new], ignore_index=True)
+    values = [*old.astype(object), *new.astype(object)]
+    if isinstance(old.dtype, pd.CategoricalDtype) and isinstance(new.dtype, pd.CategoricalDtype):
+        return pd.Series(values, dtype="category")
+    return infer(values, str(new.name))
+
+
+def _cast(old: pd.Series, new: pd.Series, declared: str) -> pd.Series:
+    """Cast earlier values to a declared dtype."""
+    try:
+        return old if old.dtype == new.dtype else cast(old, declared)
+    except TVTableError as error:
+        raise TVTableError(
+            f"keep_old: an earlier row does not fit: {error.message}",
+            "Declare a dtype that holds old and new values, or leave keep_old out.",
+            **error.facts,
+        ) from error
+
+
+def _are_times(old: pd.Series, new: pd.Series) -> bool:
+    """Return whether two columns differ in the unit of their times or durations alone."""
+    zones = [getattr(series.dtype, "tz", None) for series in (old, new)]
+    kinds = {getattr(series.dtype, "kind", "") for series in (old, new)}
+    return kinds in ({"M"}, {"m"}) and zones[0] == zones[1]
 
 
 def _nulls(rows: int, like: pd.Series) -> pd.Series:
-    """Give a column of nulls with the dtype of another."""
-    return like.iloc[[]].reindex(range(rows))
+    """Return a column of nulls with the dtype of another."""
+    if like.dtype == object:
+        return pd.Series([None] * rows, dtype=object)
+    return like.iloc[:0].reindex(range(rows))

@@ -142,14 +142,15 @@ def run(
         reuse = Reuse(past, inputs, tables.draft)
         done = _run_steps(jobs, steps, plan, reuse)
     frame = tables.draft.finished(plan.columns)
+    dtypes = {name: dtype for job in jobs for name, dtype in job.dtypes.items()}
     if jobs[0].keep_old and context.earlier is not None:
-        frame = with_old_rows(frame, context.earlier, jobs[0])
+        frame = with_old_rows(frame, context.earlier, jobs[0], dtypes)
     return RunResult(
         frame=frame,
         sources=tables.sources,
         builders=tuple(done),
         plan=plan,
-        dtypes=MappingProxyType({k: v for job in jobs for k, v in job.dtypes.items()}),
+        dtypes=MappingProxyType(dtypes),
         primary_key=jobs[0].primary_key,
         is_same=reuse.index_is_same() and all(each.reused == each.rows for each in done[1:]),
     )
