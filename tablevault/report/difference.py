@@ -46,7 +46,7 @@ def badges(change: Change) -> list[Markup]:
     found += [("mod", counted(files, "artifact"))] if files else []
     if not found and change.is_empty:
         found.append(("same", "no difference"))
-    return [tag("span", words, class_=f"badge {kind}") for kind, words in found]
+    return [joined([tag("span", words, class_=f"badge {kind}"), " "]) for kind, words in found]
 
 
 def block(change: Change, near: Around) -> Markup:

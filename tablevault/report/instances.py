@@ -155,7 +155,7 @@ def _state(instance: Instance) -> list[Markup]:
         found.append(("inactive", "inactive"))
     if not instance.success:
         found.append(("partial", "partial"))
-    return [tag("span", words, class_=f"badge {kind}") for kind, words in found]
+    return [joined([tag("span", words, class_=f"badge {kind}"), " "]) for kind, words in found]
 
 
 def _became(instance: Instance) -> Markup | None:

@@ -137,6 +137,7 @@ def _unfinished(attempts: Sequence[Attempt]) -> Markup | None:
         tag(
             "li",
             tag("span", each.state, class_=f"badge {each.state}"),
+            " ",
             tag("b", f"{each.table} {each.operation.replace('_', ' ')}".strip()),
             tables.since(each),
             tables.error(each),
@@ -149,6 +150,7 @@ def _unfinished(attempts: Sequence[Attempt]) -> Markup | None:
         tag("h2", "Not finished"),
         tag("ul", items, class_="now"),
         id="unfinished",
+        aria_label="Not finished",
         class_="card",
     )
 
@@ -164,6 +166,7 @@ def _texts(texts: Iterable[SourceText]) -> Markup | None:
         tag("p", "Each text as it ran; instances link to theirs.", class_="muted"),
         [_text(each) for each in ordered],
         id="texts",
+        aria_label="Builders and code",
         class_="card",
     )
 
@@ -215,5 +218,6 @@ def _operations(operations: Sequence[Entry], *, is_cut: bool) -> Markup | None:
         tag("h2", "Latest operations"),
         joined([grid("Latest operations", names, body, class_="full"), more]),
         id="operations",
+        aria_label="Latest operations",
         class_="card",
     )

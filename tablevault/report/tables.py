@@ -29,6 +29,7 @@ def overview(tables: Sequence[Table], more: int) -> Markup:
         grid("Tables", head, map(_overview_row, tables), class_="full"),
         tag("p", f"… {counted(more, 'more table')}.", class_="more") if more else None,
         id="tables",
+        aria_label="Tables",
         class_="card",
     )
 
@@ -69,7 +70,7 @@ def _state(preparation: Preparation) -> str:
 
 def _badge(state: str) -> Markup:
     """Draw a state."""
-    return tag("span", state, class_=f"badge {state.partition(' ')[0]}")
+    return joined([tag("span", state, class_=f"badge {state.partition(' ')[0]}"), " "])
 
 
 def _kept(table: Table) -> int:

@@ -61,6 +61,7 @@ _KINDS = (
     ("computed", "computed"),
     ("reused", "reused"),
     ("plain", "written, or made by an index builder alone"),
+    ("unknown", "earlier, not counted"),
 )
 
 
@@ -68,7 +69,7 @@ def _parts(instance: Instance, height: int) -> list[tuple[str, int]]:
     """Divide the height of a bar among what computed its rows, from the top."""
     counts = instance.results
     if counts is None or not sum(counts):
-        return [("plain", height)]
+        return [("unknown" if instance.making is None else "plain", height)]
     foot = round(height * counts[1] / sum(counts))
     # A single call is seen, too.
     foot = min(max(foot, counts[1] > 0), height - (counts[0] > 0))

@@ -9,6 +9,7 @@ import pytest
 
 from tablevault import TableVault
 from tests.conftest import AUTHOR
+from tests.report.chromium import started
 
 CODE = '''"""Functions of the tests."""
 import pandas as pd
@@ -99,6 +100,13 @@ def made(made_once, repo_path):
     """Give a copy of that vault, which a test may change."""
     shutil.copytree(made_once, repo_path, symlinks=True)
     return TableVault(repo_path, AUTHOR)
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory):
+    """Start one headless Chromium for a module."""
+    with started(tmp_path_factory.mktemp("chromium")) as chromium:
+        yield chromium
 
 
 EMPTY = {"meta", "input", "br"}
