@@ -16,7 +16,7 @@ from tablevault.history.documents import TableDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.logbook import LogEntry
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import BlobId, TableId, version_of
+from tablevault.names import BlobId, TableId, index_builder, version_of
 from tablevault.queries import log
 from tablevault.queries.change import Allowance
 from tablevault.queries.logged import Entry
@@ -257,21 +257,23 @@ def _table(
         instances=instances,
         more=max(0, len(every) - _MOST_LISTED),
         preparations=tuple(temps),
-        settings=tuple(_settings(reader, instances, temps)),
+        settings=tuple(_settings(reader, name, instances, temps)),
     )
 
 
 def _settings(
-    reader: Reader, instances: Sequence[Instance], temps: Sequence[Preparation]
+    reader: Reader, table: str, instances: Sequence[Instance], temps: Sequence[Preparation]
 ) -> Iterator[Settings]:
-    """Return the settings of the builders that count now."""
+    """Return the settings of the builders that count now, the index builder first."""
     latest = next((each for each in instances if each.current), None)
     if latest is not None:
         runs = () if latest.making is None else latest.making.builders
         texts = {run.name: run.text_id for run in runs if run.text_id}
     else:
         texts = dict(next((each.builders for each in temps if each.builders), {}))
-    for name, blob in list(texts.items())[:_MOST_SETTINGS]:
+    names = sorted(texts, key=lambda name: name != index_builder(table))
+    for name in names[:_MOST_SETTINGS]:
+        blob = texts[name]
         with contextlib.suppress(KeyError, ValueError):  # a history that lacks a blob
             content = reader.vault.journal.repository.read_blob(BlobId(blob))
             yield settings(name, blob, content.decode("utf-8-sig", "replace"))

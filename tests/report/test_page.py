@@ -187,6 +187,7 @@ def test_what_is_in_preparation_is_told(made):
     assert attempt.error == "TimeoutError: no <answer>"
     assert attempt.stopped >= attempt.started
     assert not found.unfinished
+    assert [each.name for each in found.tables[3].settings] == ["probe_index", "ask"]
     text = page_of(found)
     check_sound(text)
     assert "TimeoutError: no &lt;answer&gt;" in text
