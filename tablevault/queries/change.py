@@ -118,7 +118,7 @@ class Change:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether nothing is different, as far as it was compared."""
+        """Whether nothing is different, as far as it was compared."""
         columns = self.columns_added or self.columns_removed or self.columns_changed
         rest = self.texts or self.sources_added or self.sources_removed or self.artifacts
         same = self.description[0] == self.description[1]
@@ -162,7 +162,7 @@ def change(
 
 
 def frame_pointer(vault: Vault, instance: IndexedInstance) -> Pointer | None:
-    """Give the pointer of a dataframe if that is here and may be read; nothing is fetched."""
+    """Return the pointer of a dataframe if that is here and may be read; nothing is fetched."""
     try:
         made = Snapshot(vault.journal.repository, instance.commit)
         pointer = made.pointer(frame_path(instance.table_name, instance.version))
@@ -215,27 +215,27 @@ def _row_change(frames: FrameDiff) -> RowChange:
 
 
 def _key(row: object) -> str:
-    """Spell the key of a row, or its position."""
+    """Format the key of a row, or its position."""
     if isinstance(row, tuple):
         return ", ".join(map(_key, row))
     return row if isinstance(row, str) else spelled(row)
 
 
 def _both(before: object, after: object) -> tuple[Cell, Cell]:
-    """Spell a cell before and after so that the two look different."""
+    """Format a cell before and after so that the two look different."""
     one, other = (shown(each, _is_null(each)) for each in (before, after))
     return (spelled(before), spelled(after)) if one == other else (one, other)
 
 
 def _is_null(value: object) -> bool:
-    """Tell whether a cell is null; a list of nulls is none."""
+    """Return whether a cell is null; a list of nulls is none."""
     import pandas as pd
 
     return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
 
 
 def _spelled_rows(columns: FrameColumns, places: Codes) -> tuple[tuple[tuple[str, Cell], ...], ...]:
-    """Spell the first of some rows, as many columns as one can look at."""
+    """Format the first of some rows, as many columns as one can look at."""
     if not len(places):
         return ()
     some = columns.frame(places[:_MOST_SHOWN]).iloc[:, :_MOST_NAMES]

@@ -156,7 +156,7 @@ class Chronicle:
 
 
 def chronicle(vault: Vault, table: str = "") -> Chronicle:
-    """Tell of a vault, or of one table.
+    """Describe a vault, or one table of it.
 
     Raises
     ------
@@ -282,7 +282,7 @@ def _settings(
 def _instances(
     reader: Reader, table_id: TableId, every: Sequence[IndexedInstance], tables: int
 ) -> list[Instance]:
-    """Tell of the instances of a table, newest first; `every` is in the order of their making."""
+    """Describe the instances of a table, newest first; `every` has the oldest first."""
     made_by = logbook.makings(reader.vault.journal.index.read, table_id)
     before: dict[str, IndexedInstance | None] = {}
     last: dict[str, IndexedInstance] = {}

@@ -129,7 +129,7 @@ class Reader:
         )
 
     def _builders(self, instance: IndexedInstance, document: InstanceDocument) -> list[BuilderRun]:
-        """Say what each builder did, in the order in which they ran."""
+        """Return what each builder did, in the order in which they ran."""
         names = [
             *document.execution,
             *(n for n in document.builders if n not in document.execution),

@@ -90,7 +90,7 @@ def preparations(
         From `unfinished`.
     """
     found: dict[str, list[Preparation]] = {}
-    failures = [each for each in uncommitted(read_past(vault.state)) if _is_failure(each)][::-1]
+    failures = _failures(vault)
     refs = map(temp_of_ref, sorted(vault.journal.repository.temp_refs()))
     for ref in [each for each in refs if each is not None][:_MOST_TEMPS]:
         if ref.table not in tables:
@@ -108,9 +108,14 @@ def preparations(
     return found
 
 
-def _is_failure(entry: Entry) -> bool:
-    """Return whether an instance was to be made, and an error prevented it."""
-    return bool(entry.error) and entry.operation in _MAKE_INSTANCES
+def _failures(vault: Vault) -> list[Entry]:
+    """Return for each name of a table and version the last time that no instance came of it."""
+    latest = {
+        (entry.table, entry.version): entry
+        for entry in uncommitted(read_past(vault.state))
+        if entry.error and entry.operation in _MAKE_INSTANCES
+    }
+    return sorted(latest.values(), key=lambda entry: entry.ended, reverse=True)
 
 
 def _is_of(attempt: Attempt, temp: TempRef) -> bool:
@@ -125,26 +130,25 @@ def _last_failure(
 
     Only this copy of the vault knows of it: what failed left no commit.
     """
+    read = vault.journal.index.read
+    candidates = (each for each in failures if each.version == temp.ref.version)
+    last = next((each for each in candidates if is_about(read, each, table_id)), None)
+    if last is None:
+        return None
     *_, first = log.preparation(vault, temp.tip)
-    created = vault.journal.repository.commit(first).time
-    for entry in failures:
-        if entry.ended < created:
-            return None
-        if entry.version == temp.ref.version and is_about(
-            vault.journal.index.read, entry, table_id
-        ):
-            return Attempt(
-                process_id=entry.process_id,
-                operation=entry.operation,
-                table=temp.ref.table,
-                version=entry.version,
-                author=entry.author,
-                started=entry.ended if entry.started is None else entry.started,
-                stopped=entry.ended,
-                state="failed",
-                error=entry.error,
-            )
-    return None
+    if last.ended < vault.journal.repository.commit(first).time:
+        return None
+    return Attempt(
+        process_id=last.process_id,
+        operation=last.operation,
+        table=temp.ref.table,
+        version=last.version,
+        author=last.author,
+        started=last.ended if last.started is None else last.started,
+        stopped=last.ended,
+        state="failed",
+        error=last.error,
+    )
 
 
 def _preparation(vault: Vault, temp: Temp, attempt: Attempt | None) -> Preparation:

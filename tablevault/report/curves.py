@@ -31,11 +31,11 @@ class Grid:
     row: int
 
     def middle(self, row: Row) -> int:
-        """Give the height of a row."""
+        """Return the height of a row."""
         return self.places[row[0]][1] + self.first_row + self.row * row[1]
 
     def lanes(self, source: str, target: str) -> list[Place]:
-        """Give the lanes that lead from one table to another, from left to right."""
+        """Return the lanes that lead from one table to another, from left to right."""
         return [self.places[lane] for lane in self.ways.get((source, target), ())[1:-1]]
 
 

@@ -26,7 +26,7 @@ _WHY: dict[RowsState, str] = {
 
 
 def badges(change: Change) -> list[Markup]:
-    """Say in a few words what changed."""
+    """Name in a few words what changed."""
     found: list[tuple[str, str]] = []
     rows = change.rows
     if rows is not None:

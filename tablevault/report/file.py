@@ -66,7 +66,7 @@ def _refuse_others(target: Path, *, force: bool) -> None:
 
 
 def _is_report(path: Path) -> bool:
-    """Tell whether a file is a report, or empty."""
+    """Return whether a file is a report, or empty."""
     try:
         with path.open("rb") as file:
             begin = file.read(len(MARK))

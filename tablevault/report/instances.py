@@ -145,7 +145,7 @@ def _bar(run: BuilderRun) -> Markup | None:
 
 
 def _state(instance: Instance) -> list[Markup]:
-    """Say whether readers get it."""
+    """Name the state of an instance: whether readers get it."""
     found = []
     if instance.deleted_at:
         found.append(("gone", "undone" if instance.undone else "deleted"))
@@ -159,7 +159,7 @@ def _state(instance: Instance) -> list[Markup]:
 
 
 def _became(instance: Instance) -> Markup | None:
-    """Say what became of an instance that is gone."""
+    """Show how an instance was deleted."""
     if not instance.deleted_at:
         return None
     what = "Its making was undone" if instance.undone else "Deleted"

@@ -103,7 +103,7 @@ def _names(found: Chronicle) -> list[str]:
 
 
 def _between_tables(found: Chronicle) -> list[tuple[str, str]]:
-    """Give the pairs of tables of which one was made from the other."""
+    """Return the pairs of tables of which one was made from the other."""
     pairs = {
         (found.nodes[edge.source].table, found.nodes[edge.target].table): None
         for edge in found.edges
@@ -181,7 +181,7 @@ def _drawing(
 def _places(
     placed: Sequence[Sequence[str]], cards: Mapping[str, _Card]
 ) -> tuple[dict[str, Place], int, int]:
-    """Give the upper left corner of each card and lane, and the size of the drawing."""
+    """Return the upper left corner of each card and lane, and the size of the drawing."""
 
     def height_of(spot: str) -> int:
         return cards[spot].height if spot in cards else _LANE

@@ -85,7 +85,7 @@ def _sections(found: Chronicle) -> list[Markup | None]:
 
 
 def _summary(found: Chronicle, title: str) -> Markup:
-    """Say what this is about, and where to go from here."""
+    """Show what the page is about, with links into it."""
     count = sum(len(table.instances) + table.more for table in found.tables)
     facts = [
         counted(len(found.tables) + found.more_tables, "table"),
@@ -112,7 +112,7 @@ def _summary(found: Chronicle, title: str) -> Markup:
 
 
 def _footer(found: Chronicle) -> Markup:
-    """Say which state of the vault this is."""
+    """Name the state of the vault that the page shows."""
     return tag(
         "footer",
         tag(
@@ -138,7 +138,7 @@ def _unfinished(attempts: Sequence[Attempt]) -> Markup | None:
             "li",
             tag("span", each.state, class_=f"badge {each.state}"),
             " ",
-            tag("b", f"{each.table} {each.operation.replace('_', ' ')}".strip()),
+            tag("b", each.table) if each.table else None,
             tables.since(each),
             tables.error(each),
             class_="preparing",

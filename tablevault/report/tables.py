@@ -176,6 +176,7 @@ def since(attempt: Attempt) -> Markup:
     lasted = None if attempt.stopped is None else duration(attempt.stopped - attempt.started)
     return joined(
         [
+            f" {attempt.operation.replace('_', ' ')}",
             " since " if attempt.stopped is None else " started ",
             moment(attempt.started),
             f", ran {lasted}" if lasted else None,

@@ -61,7 +61,7 @@ _KINDS = (
     ("computed", "computed"),
     ("reused", "reused"),
     ("plain", "written, or made by an index builder alone"),
-    ("unknown", "earlier, not counted"),
+    ("unknown", "not counted"),
 )
 
 
@@ -69,11 +69,16 @@ def _parts(instance: Instance, height: int) -> list[tuple[str, int]]:
     """Divide the height of a bar among what computed its rows, from the top."""
     counts = instance.results
     if counts is None or not sum(counts):
-        return [("unknown" if instance.making is None else "plain", height)]
+        return [("plain" if _has_no_calls(instance) else "unknown", height)]
     foot = round(height * counts[1] / sum(counts))
     # A single call is seen, too.
     foot = min(max(foot, counts[1] > 0), height - (counts[0] > 0))
     return [("computed", height - foot), ("reused", foot)]
+
+
+def _has_no_calls(instance: Instance) -> bool:
+    """Return whether it is known that no column builder made the rows."""
+    return instance.making is not None and all(run.is_index for run in instance.making.builders)
 
 
 def _bar(instance: Instance, x: int, width: int, tallest: int) -> Markup:

@@ -215,7 +215,7 @@ def test_a_table_begins_with_its_state(opened):
     states = every(opened, "#table-stories .now > li")
     assert [each.text.split()[0] for each in states] == ["current", "failed"]
     failed = states[1].text
-    assert "new started" in failed
+    assert "new execute instance started" in failed
     assert ", ran " in failed
     assert f"by {LONG_AUTHOR}" in failed
     assert "TimeoutError: no answer" in failed

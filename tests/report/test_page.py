@@ -6,6 +6,7 @@ import base64
 import hashlib
 import re
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -14,10 +15,11 @@ import pytest
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.queries.chronicle import chronicle
+from tablevault.queries.preparation import Attempt
 from tablevault.report.page import MARK
 from tablevault.report.page import page as page_of
 from tests.looking import check_clean, state_of
-from tests.report.conftest import Elements, check_sound, write
+from tests.report.conftest import INDEX, Elements, check_sound, write
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- </style></title>"
 
@@ -193,6 +195,48 @@ def test_what_is_in_preparation_is_told(made):
     assert "TimeoutError: no &lt;answer&gt;" in text
     assert "3 of 4 rows" in text
     assert "TimeoutError" not in page_of(told(made, "numbers"))
+
+
+def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
+    attempt = Attempt(
+        process_id="p2",
+        operation="rename_table",
+        table="sums",
+        version="",
+        author="Bo Ek <bo@example.org>",
+        started=1.0,
+        stopped=None,
+        state="running",
+        error="",
+    )
+    text = page_of(replace(told(made), unfinished=(attempt,)))
+    check_sound(text)
+    (section,) = re.findall(r'<section id="unfinished".*?</section>', text, re.DOTALL)
+    words = " ".join(re.sub("<[^>]+>", " ", section).split())
+    assert words == (
+        "Not finished running sums rename table since 1970-01-01 00:00:01 , by Bo Ek , process p2"
+    )
+
+
+def test_what_was_not_counted_does_not_look_written(made, page):
+    made.create_code_module(
+        "flaky",
+        text="def ask(n):\n    if n:\n        raise TimeoutError\n    return n\n",
+    )
+    ask = (
+        "{builder_type: ColumnBuilder, changed_columns: [a], python_function: ask, code_module: "
+        "flaky, is_custom: true, return_type: row-wise, arguments: {n: '<<self.n[index]>>'}}"
+    )
+    builders = {"numbers_index": INDEX.format(count=2), "ask": ask}
+    made.create_instance("numbers", builders=builders)
+    with pytest.raises(TimeoutError):
+        made.execute_instance("numbers", process_id="p1")
+    made.stop_process("p1", materialize=True)
+    latest = told(made).tables[0].instances[0]
+    assert (latest.success, latest.results) == (False, None)
+    kinds = [each.get("class") for each in Elements(page("numbers")).named("rect")]
+    assert ("unknown" in kinds, "plain" in kinds) == (True, True)
+    assert "not counted" in page("numbers")
 
 
 def test_one_table_comes_with_what_it_is_linked_to(made):
