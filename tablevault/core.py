@@ -1202,7 +1202,7 @@ class TableVault:
 
     # -- upkeep -------------------------------------------------------------------------------
 
-    def verify(self, *, data: bool = True, repair: bool = False) -> list[Problem]:
+    def verify(self, *, data: bool = True, repair: bool = False, remote: str = "") -> list[Problem]:
         """Look whether the vault is whole, and mend what can be mended if wanted.
 
         Looked at are: every git object and everything that refs reach; refs and tags; the
@@ -1220,14 +1220,25 @@ class TableVault:
             Make again what follows from the rest: index, tags, working tree, faces, settings,
             and objects of which an identical file lies in the vault. Whatever is replaced is
             moved to ``.git/tablevault/aside/`` or ``.git/lfs/bad/``.
+        remote : str, keyword only, default ""
+            Name or address of a remote that is asked for the objects of all that its branches and
+            tags serve, as far as their commits are here. Nothing is sent: the next :meth:`push`
+            sends what is missing there and not here.
 
         Returns
         -------
         list of Problem
             The worst first, empty when nothing is wrong. What was mended is in it, too, with
             ``repaired=True``. Each has ``kind``, ``severity``, ``where``, ``text``, ``advice``.
+
+        Raises
+        ------
+        TVRemoteError
+            There is no such remote, or it cannot be reached.
         """
-        return operations.repair.verify(self._vault, data=data, repair=repair)
+        return remotes.inspection.with_remote(
+            self._vault, remote, operations.repair.verify(self._vault, data=data, repair=repair)
+        )
 
     def gc(self, *, grace_s: float = 14 * 24 * 3600.0, dry_run: bool = False) -> GcReport:
         """Remove what nothing needs any more, and make one pack of git's many.

@@ -25,9 +25,11 @@ Kind = Literal[
     "settings",
     "state",
     "leftover",
+    "remote",
 ]
 """What is concerned. ``repository``: git cannot work at all. ``object``: a file of the object
-store. ``state``: what this machine keeps in ``.git/tablevault``."""
+store. ``state``: what this machine keeps in ``.git/tablevault``. ``remote``: what a remote
+lacks."""
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 

@@ -17,6 +17,7 @@ _NOT_STATE = (
     "tablevault/moving",  # a note of what was being moved, over what was noted before
     "tablevault/configured",  # a note of settings, which can be read anew
     "tablevault/no-links",  # a note of hard links that were looked for
+    "tablevault/remotes/",  # notes of what remotes were found to have
     "checkpoints/",  # what an execution that failed has made stays to be looked at
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 
-from tablevault import operations
+from tablevault import operations, remotes
 from tablevault.cli.command import JSON, Command, option, switch
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Listing, Text
@@ -22,7 +22,8 @@ def _verify(place: Place, given: argparse.Namespace) -> object:
     if operations.repair.can_be_opened(vault.path):
         with contextlib.suppress(TVFileError):
             vault = place.read()  # to mend a vault, nobody has to be named
-    problems = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
+    found = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
+    problems = remotes.inspection.with_remote(vault, given.remote, found)
     left = [problem for problem in problems if not problem.repaired]
     return Listing(
         columns=("severity", "where", "what", "next"),
@@ -71,6 +72,7 @@ COMMANDS = (
         arguments=(
             switch("no-data", "look for objects without reading them"),
             switch("repair", "make again what follows from the rest"),
+            option("remote", "ask this remote for every object that it should have", "remote"),
             JSON,
         ),
     ),

@@ -42,23 +42,22 @@ _ROOTS = ("tables", "vault.yaml")
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     """Send the objects of what is pushed, before git sends what names them."""
     from tablevault.history.strangers import refuse_unfit
-    from tablevault.remotes.push import send_objects
+    from tablevault.remotes.supply import commits_of, supply_pushed
 
+    lines = [line.split() for line in sys.stdin.read().splitlines()]
+    moves = {ref: (local, there) for _, local, ref, there in lines if local != _NOTHING}
+    if not moves:
+        return 0
     remote = arguments[0]
-    tips, known, mains = [], list(_seen(vault, remote)), []
-    for line in sys.stdin.read().splitlines():
-        _, local, ref, there = line.split()
-        if local != _NOTHING:
-            tips.append(_commit(vault, local))
-        if local != _NOTHING and ref == MAIN:
-            mains.append(tips[-1])
-        if there != _NOTHING and vault.journal.repository.has(CommitId(there)):
-            known.append(_commit(vault, there))
-    refuse_unfit(vault.journal.repository, mains, known, remote)
-    if tips:
-        report = send_objects(vault, remote, tips, known)
-        if report.objects:
-            _say(f"sent {report.objects:,} objects ({report.bytes:,} bytes) to {remote}")
+    mains = [_commit(vault, local) for ref, (local, _) in moves.items() if ref == MAIN]
+    known = commits_of(vault.journal.repository, (there for _, there in moves.values()))
+    refuse_unfit(vault.journal.repository, mains, [*known, *_seen(vault, remote)], remote)
+    found = supply_pushed(vault, remote, moves)
+    sent = found.objects
+    if sent.objects:
+        _say(f"sent {sent.objects:,} objects ({sent.bytes:,} bytes) to {remote}")
+    for pointer, path in found.missing.items():
+        _say(f"{remote} and this vault lack {path} ({pointer.oid}): push from the vault with it")
     return 0
 
 

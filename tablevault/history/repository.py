@@ -494,6 +494,13 @@ class Repository:
         """Give the commit that an id names, of a commit or of an annotated tag."""
         return CommitId(str(self.handle[name].peel(pygit2.Commit).id))
 
+    def commit_of(self, name: str) -> CommitId | None:
+        """Return the commit that an id names; None where it is not here, or names none."""
+        try:
+            return self.peeled(name)
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
     def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
         """Tell whether `newer` is `older` or descends from it; False when `older` is gone.
 

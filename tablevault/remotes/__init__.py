@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         door as door,
     )
     from tablevault.remotes import (
+        inspection as inspection,
+    )
+    from tablevault.remotes import (
         pull as pull,
     )
     from tablevault.remotes import (

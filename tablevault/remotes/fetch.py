@@ -14,6 +14,7 @@ from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import ObjectStore
 from tablevault.progress import Progress
 from tablevault.remotes.reports import NO_TRANSFER
+from tablevault.remotes.supply import deleted_objects
 from tablevault.remotes.tally import TransferReport
 from tablevault.remotes.transfer import receive
 from tablevault.remotes.transport import open_transport
@@ -63,8 +64,8 @@ def bring_all(vault: Vault, remote: str, tips: Sequence[CommitId]) -> TransferRe
         for pointer in pointers_of(vault.journal.repository, tips)
         if not vault.store.has(pointer)
     ]
-    needed = vault.journal.index.still_needed(pointer.oid for pointer in named)
-    wanted = [pointer for pointer in named if pointer.oid in needed]
+    gone = deleted_objects(vault)
+    wanted = [pointer for pointer in named if pointer.oid not in gone]
     if not wanted:
         return NO_TRANSFER
     report = _receive(vault.path, remote, wanted, vault.store, vault.progress())

@@ -182,7 +182,10 @@ def refusal_error(refusal: Refusal, pointer: Pointer, where: str) -> TVTransferE
         409: (f"{where} uses another hash than sha256, and cannot keep {which}", ""),
         410: (f"{where} has removed {which}", "Push it again from a vault that has it."),
         413: (f"{where} takes nothing as large as {which}", "Ask its owner for a higher limit."),
-        422: (f"{where} finds {which} invalid", "Check it with `git lfs fsck`."),
+        422: (
+            f"{where} finds {which} invalid",
+            "Check it with `git lfs fsck`. If it is sound here, ask its owner about the one there.",
+        ),
         507: (f"{where} has no space for {which}", "Ask its owner for more space."),
         509: (f"{where} has used up what it may transfer, and not {which}", "Try again later."),
     }
@@ -205,11 +208,11 @@ def _offer(item: object, operation: Operation, pointer: Pointer, now: Moment) ->
     actions = {
         name: _action(listed[name], now) for name in _ACTIONS if listed.get(name) is not None
     }
-    if operation == "download":
-        if item.get("size", pointer.size) != pointer.size:
-            return _refused(pointer, 422, "its size there is another one")
-        if "download" not in actions:
-            return _refused(pointer, 404, "the server said nothing about where it is")
+    is_settled = operation == "download" or operation not in actions
+    if is_settled and item.get("size", pointer.size) != pointer.size:
+        return _refused(pointer, 422, "its size there is another one")
+    if operation == "download" and "download" not in actions:
+        return _refused(pointer, 404, "the server said nothing about where it is")
     return Offer(
         pointer=pointer,
         is_wanted=operation in actions,

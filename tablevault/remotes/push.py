@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 from tablevault.errors import TVFileError, TVOutcomeUnknownError, TVRemoteError
-from tablevault.history.pointers import pointers_of
 from tablevault.history.remotes import find_repository, read_settings
 from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.strangers import new_commits, refuse_unfit
 from tablevault.history.tags import expected_tags
 from tablevault.names import MAIN, CommitId, temp_of_ref
-from tablevault.objects.pointer import Pointer
+from tablevault.remotes.checked import Checked, read_checked, write_checked
 from tablevault.remotes.endpoint import LocalPlace, classify
 from tablevault.remotes.moves import push_refs
 from tablevault.remotes.refs import (
     fetch_refs,
-    is_name,
     list_refs,
     point_head_to_main,
     tracking_ref,
 )
-from tablevault.remotes.reports import NO_TRANSFER, PushReport
-from tablevault.remotes.tally import TransferReport
-from tablevault.remotes.transfer import send
-from tablevault.remotes.transport import find_remote, open_transport
+from tablevault.remotes.reports import PushReport
+from tablevault.remotes.supply import commits_of, push_address, supply
+from tablevault.remotes.transport import find_remote
 from tablevault.vault import Vault
 
 _HEADS = "refs/heads/"
@@ -46,11 +43,11 @@ def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     TVOutcomeUnknownError
         The connection was lost at the last step, and the remote cannot be asked what it did.
     """
-    address = find_remote(read_settings(vault.path), remote, vault.path).push_url
+    at = push_address(vault, remote)
     repository = vault.journal.repository
     main = repository.main()
-    there = list_refs(vault.path, remote)
-    known = _known(vault, remote, there, main)
+    there = list_refs(vault.path, at)
+    _refuse_news(vault, remote, at, there, main)
     wanted = _wanted(vault, main, temp=temp)
     _refuse_other_temps(vault, remote, there, wanted)
     moves = [
@@ -64,18 +61,27 @@ def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
         for ref, commit in there.items()
         if ref not in wanted and _is_stale(vault, ref, commit, main)
     ]
-    if not moves:
-        return PushReport(remote=remote, commits=0, refs=(), objects=NO_TRANSFER)
-    branches = [move.new for move in moves if move.new and not move.ref.startswith(_TAGS)]
-    refuse_unfit(repository, branches, known, remote)
-    commits = sum(1 for _ in new_commits(repository, branches, known)) if branches else 0
-    objects = send_objects(vault, remote, branches, known) if branches else NO_TRANSFER
+    others = {ref: name for ref, name in there.items() if wanted.get(ref) != name}
+    branches = {commit for ref, commit in wanted.items() if not ref.startswith(_TAGS)}
+    served = commits_of(repository, [*others.values(), *(branches & set(there.values()))])
+    new = branches - served
+    refuse_unfit(repository, new, served, remote)
+    checked = read_checked(vault, remote).at(repository, there.get(MAIN))
+    found = supply(vault, remote, served=served, new=new, checked=checked)
     kept = _move_there(vault, remote, moves)
-    place = classify(address, vault.path)
-    if isinstance(place, LocalPlace) and not any(ref.startswith(_HEADS) for ref in there):
+    checked = Checked(main=main, tips=(*branches, *served), missing=found.missing)
+    write_checked(vault, remote, checked)
+    place = classify(find_remote(read_settings(vault.path), at, vault.path).url, vault.path)
+    if moves and isinstance(place, LocalPlace) and not any(ref.startswith(_HEADS) for ref in there):
         point_head_to_main(find_repository(place.path).git_dir)
-    refs = tuple(move.ref for move in moves if move.ref not in kept)
-    return PushReport(remote=remote, commits=commits, refs=refs, objects=objects, kept=kept)
+    return PushReport(
+        remote=remote,
+        commits=sum(1 for _ in new_commits(repository, new, served)) if new else 0,
+        refs=tuple(move.ref for move in moves if move.ref not in kept),
+        objects=found.objects,
+        kept=kept,
+        missing=tuple(f"{path} ({each.oid})" for each, path in found.missing.items()),
+    )
 
 
 def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> tuple[str, ...]:
@@ -87,7 +93,7 @@ def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> tuple[st
         return push_refs(vault.path, remote, moves)
     except TVOutcomeUnknownError as unknown:
         try:
-            there = list_refs(vault.path, remote)
+            there = list_refs(vault.path, push_address(vault, remote))
         except TVRemoteError:
             raise unknown from None
         if any(there.get(move.ref) != move.new for move in moves):
@@ -99,8 +105,10 @@ def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> tuple[st
         return ()
 
 
-def _known(vault: Vault, remote: str, there: dict[str, CommitId], main: CommitId) -> list[CommitId]:
-    """Give the commits that the remote has and we do, too; refuse a remote that has news."""
+def _refuse_news(
+    vault: Vault, remote: str, at: str, there: Mapping[str, CommitId], main: CommitId
+) -> None:
+    """Refuse a remote that has news, or something else."""
     repository = vault.journal.repository
     tip = there.get(MAIN)
     if tip is None:
@@ -112,9 +120,9 @@ def _known(vault: Vault, remote: str, there: dict[str, CommitId], main: CommitId
                 "Push to an empty repository, or to one that holds this vault.",
                 remote=remote,
             )
-        return []
-    if not repository.has(tip) and is_name(remote):
-        fetch_refs(vault.path, remote, [f"+{MAIN}:{tracking_ref(remote, MAIN)}"])
+        return
+    if not repository.has(tip):
+        fetch_refs(vault.path, at, [f"+{MAIN}:{tracking_ref(at, MAIN)}"])
     if repository.has(tip):
         _refuse_other_vault(vault, remote, tip)
     if not repository.has(tip) or not repository.is_ancestor(tip, main):
@@ -123,7 +131,6 @@ def _known(vault: Vault, remote: str, there: dict[str, CommitId], main: CommitId
             f'Pull first: vault.pull("{remote}").',
             remote=remote,
         )
-    return [commit for commit in set(there.values()) if repository.has(commit)]
 
 
 def _refuse_other_vault(vault: Vault, remote: str, tip: CommitId) -> None:
@@ -187,31 +194,3 @@ def _is_stale(vault: Vault, ref: str, commit: CommitId, main: CommitId) -> bool:
         return False
     found = vault.journal.index.instance(instance_id)
     return found is not None and found.commit == commit
-
-
-def send_objects(
-    vault: Vault, remote: str, tips: Iterable[CommitId], known: Iterable[CommitId]
-) -> TransferReport:
-    """Send the objects that the commits name which the remote does not have.
-
-    Objects of deleted instances are gone for good, and nobody expects them.
-    """
-    named = pointers_of(vault.journal.repository, tips, known)
-    deleted = _deleted(vault, named)
-    pointers = [pointer for pointer in named if pointer not in deleted]
-    if not pointers:
-        return NO_TRANSFER
-    transport = open_transport(vault.path, remote, "upload", ref=MAIN)
-    try:
-        report = send(transport, pointers, vault.store, vault.progress())
-    finally:
-        transport.close()
-    report.check()
-    return report
-
-
-def _deleted(vault: Vault, named: Iterable[Pointer]) -> set[Pointer]:
-    """Find the pointers whose objects are not here since no instance that stands needs them."""
-    missing = [pointer for pointer in named if not vault.store.has(pointer)]
-    needed = vault.journal.index.still_needed(pointer.oid for pointer in missing)
-    return {pointer for pointer in missing if pointer.oid not in needed}

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tablevault.remotes.tally import TransferReport
+
+_MOST_SHOWN = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +26,9 @@ class PushReport:
         Objects that were sent, or had not to be.
     kept : tuple of str
         Refs of what is no more, which the remote lets nobody remove.
+    missing : tuple of str
+        Objects that the remote should have for what was pushed to it before, and that neither it
+        nor this vault has: path, and id in parentheses.
     """
 
     remote: str
@@ -30,16 +36,33 @@ class PushReport:
     refs: tuple[str, ...]
     objects: TransferReport
     kept: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Format it as a sentence."""
-        kept = f" It lets nobody remove {', '.join(self.kept)}." if self.kept else ""
-        if not self.refs:
-            return f"{self.remote} is up to date.{kept}"
-        return (
-            f"Pushed {_count(self.commits, 'commit')} to {self.remote}, "
-            f"with {_transferred(self.objects)}.{kept}"
-        )
+        """Format it as a sentence, or as some where something was left undone."""
+        return "".join([self._done, *self._left_undone])
+
+    @property
+    def _done(self) -> str:
+        """What was done."""
+        if self.refs:
+            pushed = f"Pushed {_count(self.commits, 'commit')} to {self.remote}"
+            return f"{pushed}, with {_transferred(self.objects)}."
+        if self.objects.objects:
+            return f"Sent {_transferred(self.objects)} that {self.remote} lacked."
+        return f"{self.remote} is up to date."
+
+    @property
+    def _left_undone(self) -> Iterator[str]:
+        """What could not be done."""
+        if self.kept:
+            yield f" It lets nobody remove {', '.join(self.kept)}."
+        if self.missing:
+            shown = ", ".join(self.missing[:_MOST_SHOWN])
+            more = len(self.missing) - _MOST_SHOWN
+            yield f" {self.remote} and this vault lack {shown}"
+            yield f" and {_count(more, 'object')} more" if more > 0 else ""
+            yield ": push from the vault that has it."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 
@@ -22,7 +22,7 @@ from tablevault.objects.store import ObjectStore
 from tablevault.progress import Progress, Silent
 from tablevault.remotes.attempt import HaltError, Meter, PassingError, StoppedError
 from tablevault.remotes.directions import Direction, Job, Receiving, Sending
-from tablevault.remotes.lfs import Offer, refusal_error
+from tablevault.remotes.lfs import Offer, Refusal, refusal_error
 from tablevault.remotes.tally import Tally, TransferReport
 from tablevault.remotes.transport import Transport
 
@@ -89,6 +89,33 @@ def receive(
     return _Transfer(transport, receiving, progress or Silent()).run(pointers)
 
 
+def find_missing(
+    transport: Transport, pointers: Iterable[Pointer], progress: Progress | None = None
+) -> dict[Pointer, Refusal]:
+    """Ask which objects the other side cannot give, and why; nothing is transferred.
+
+    Parameters
+    ----------
+    transport : Transport
+        Opened for ``download``.
+
+    Raises
+    ------
+    TVRemoteError
+        The other side cannot be reached, or refuses to answer.
+    """
+    assert transport.operation == "download"
+    tally = Tally("check", "checked", progress or Silent())
+
+    def pause(failures: int, error: PassingError) -> None:
+        tally.retried()
+        time.sleep(transport.limits.wait_s(failures, error))
+
+    wanted = [pointer for pointer in dict.fromkeys(pointers) if pointer.size]
+    offers = (offer for batch in _batched(wanted) for offer in _answers(transport, batch, pause))
+    return {offer.pointer: offer.refusal for offer in offers if offer.refusal is not None}
+
+
 class _Transfer:
     """Asks in batches, moves objects in threads, and keeps the store to its own thread."""
 
@@ -112,7 +139,7 @@ class _Transfer:
         try:
             with self._pool() as pool:
                 for batch in _batched(missing):
-                    for offer in self._ask(batch):
+                    for offer in _answers(self._transport, batch, self._pause):
                         self._begin(offer, pool)
                         # No more than that: a store that is away is not asked for all of them.
                         self._settle(2 * self._transport.limits.threads)
@@ -137,21 +164,6 @@ class _Transfer:
                     job.close()
 
     # -- in the thread that was called --------------------------------------------------------
-
-    def _ask(self, pointers: Sequence[Pointer]) -> list[Offer]:
-        """Ask for a batch, again and again."""
-        for failures in itertools.count(1):
-            try:
-                return self._transport.ask(pointers)
-            except PassingError as error:
-                if self._transport.limits.is_over(failures, error):
-                    raise TVRemoteError(
-                        f"{self._transport.where} gives no answer: {error.reason}"
-                        f" ({failures} tries).",
-                        "Try again later: what was transferred is not transferred again.",
-                    ) from error
-                self._pause(failures, error)
-        raise AssertionError
 
     def _begin(self, offer: Offer, pool: ThreadPoolExecutor) -> None:
         """Start to move an object, unless there is no need or no way."""
@@ -250,6 +262,23 @@ class _Transfer:
         return TVTransferError(
             f"{which} was not transferred: {error.reason} ({tries}).", hint, oid=pointer.oid
         )
+
+
+def _answers(
+    transport: Transport, pointers: Sequence[Pointer], pause: Callable[[int, PassingError], None]
+) -> list[Offer]:
+    """Ask for a batch, again and again."""
+    for failures in itertools.count(1):
+        try:
+            return transport.ask(pointers)
+        except PassingError as error:
+            if transport.limits.is_over(failures, error):
+                raise TVRemoteError(
+                    f"{transport.where} gives no answer: {error.reason} ({failures} tries).",
+                    "Try again later: what was transferred is not transferred again.",
+                ) from error
+            pause(failures, error)
+    raise AssertionError
 
 
 def _batched(pointers: Sequence[Pointer]) -> Iterator[Sequence[Pointer]]:

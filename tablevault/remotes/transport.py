@@ -59,7 +59,9 @@ class Transport(Protocol):
         """Cut all connections; threads that wait for one get a PassingError."""
 
 
-def open_transport(folder: Path, remote: str, operation: Operation, *, ref: str = "") -> Transport:
+def open_transport(
+    folder: Path, remote: str, operation: Operation, *, ref: str = "", is_push: bool = False
+) -> Transport:
     """Open the way to the objects of a remote; nothing is asked there yet, but by ssh.
 
     Parameters
@@ -72,6 +74,8 @@ def open_transport(folder: Path, remote: str, operation: Operation, *, ref: str 
         ``upload`` or ``download``.
     ref : str, default ""
         Full name of the ref for which objects are transferred; some servers look at it.
+    is_push : bool, default False
+        Objects are at the place that pushes send them to, also for a download.
 
     Raises
     ------
@@ -82,7 +86,8 @@ def open_transport(folder: Path, remote: str, operation: Operation, *, ref: str 
     settings = read_settings(folder)
     found = find_remote(settings, remote, folder)
     committed = read_committed_settings(folder)
-    endpoint = find_endpoint(found, operation, settings, committed, folder)
+    where: Operation = "upload" if is_push else operation
+    endpoint = find_endpoint(found, where, settings, committed, folder)
     if isinstance(endpoint.place, LocalPlace):
         from tablevault.remotes.local import LocalTransport
 

@@ -32,7 +32,17 @@ _FILES = (
     "history.jsonl",
     "empty",
 )
-_FOLDERS = ("tmp", "processes", "faces", "checkpoints", "artifacts", "texts", "incomplete", "logs")
+_FOLDERS = (
+    "tmp",
+    "processes",
+    "faces",
+    "checkpoints",
+    "artifacts",
+    "texts",
+    "incomplete",
+    "logs",
+    "remotes",
+)
 _LEFT_S = 3600.0
 """What nobody has written to for so long, and no record names, was left by who died."""
 _GIT_LOCKS = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
