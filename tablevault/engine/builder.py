@@ -11,7 +11,6 @@ from tablevault.engine.dependencies import Dependency, explicit_dependencies
 from tablevault.engine.document import INDEX_ONLY, REQUIRED, check_fields, load_document
 from tablevault.engine.fields import Place
 from tablevault.engine.nodes import Grower, Node, references
-from tablevault.engine.reference.view import INDEX
 from tablevault.engine.templates import PLACEHOLDERS
 from tablevault.errors import TVBuilderError
 from tablevault.names import index_builder
@@ -202,14 +201,6 @@ def _refuse_template(name: str, document: Mapping[object, object]) -> None:
             )
 
 
-def _columns(value: object, place: Place) -> tuple[str, ...]:
-    """Read ``changed_columns``; one text is what a reference to one name gives."""
-    names = place.names(value)
-    if INDEX in names:
-        raise place.wrong(list(names), f'other names: "{INDEX}" is the position of the row')
-    return names
-
-
 def _dtypes(value: object, place: Place) -> Mapping[str, str]:
     """Read ``dtypes``."""
     items = place.mapping(value).items()
@@ -218,7 +209,7 @@ def _dtypes(value: object, place: Place) -> Mapping[str, str]:
 
 READERS: Mapping[str, Callable[[Any, Place], Any]] = MappingProxyType(
     {
-        "changed_columns": _columns,
+        "changed_columns": lambda value, place: place.names(value),
         "python_function": lambda value, place: place.text(value),
         "code_module": lambda value, place: place.text(value),
         "is_custom": lambda value, place: place.flag(value),

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 from tablevault.engine.fields import Place
 from tablevault.engine.reference import Reference, parse_template
-from tablevault.engine.reference.view import INDEX
+from tablevault.engine.reference.view import POSITION_NAMES
 from tablevault.errors import TableReferenceError
+from tablevault.names import SELF
 
 _KEYS = {"table", "columns", "version"}
 _ALL_COLUMNS = re.compile(r"\s*\.\s*\*\s*$")
@@ -49,7 +50,12 @@ def dependency_of(reference: Reference) -> Dependency | None:
     keys = [condition.key for condition in reference.conditions]
     if named is None or not all(isinstance(word, str) for word in (*named, *keys)):
         return Dependency(table=reference.table, selector=reference.selector)
-    columns = dict.fromkeys(str(word) for word in (*named, *keys) if word != INDEX)
+    # In the own table it may be a column that a builder makes, which has to run before.
+    columns = dict.fromkeys(
+        str(word)
+        for word in (*named, *keys)
+        if reference.table == SELF or word not in POSITION_NAMES
+    )
     return Dependency(table=reference.table, selector=reference.selector, columns=tuple(columns))
 
 

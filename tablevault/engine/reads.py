@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from tablevault.engine.nodes import Node, templates
 from tablevault.engine.reference import Reference, Template
-from tablevault.engine.reference.view import INDEX
+from tablevault.engine.reference.view import POSITION_NAMES
 from tablevault.names import SELF
 
 
@@ -57,17 +57,26 @@ class Read:
     by_row: bool
 
 
-def reads_of(arguments: Node) -> tuple[Read, ...]:
-    """Find what the arguments of a builder read, one entry for each outermost reference."""
+def reads_of(arguments: Node, own: Collection[str]) -> tuple[Read, ...]:
+    """Find what the arguments of a builder read, one entry for each outermost reference.
+
+    Parameters
+    ----------
+    arguments : Node
+        What is written in the builder.
+    own : collection of str
+        Columns of the table under construction.
+    """
+    positions = POSITION_NAMES.difference(own)
     return tuple(
-        _read(part, template)
+        _read(part, template, positions)
         for template in templates(arguments)
         for part in template.parts
         if isinstance(part, Reference)
     )
 
 
-def _read(reference: Reference, template: Template) -> Read:
+def _read(reference: Reference, template: Template, positions: frozenset[str]) -> Read:
     """Take one outermost reference apart."""
     every = (reference, *reference.nested())
     cells: dict[str, None] = {}
@@ -77,15 +86,15 @@ def _read(reference: Reference, template: Template) -> Read:
         columns = _columns(each)
         here = any(condition.low is None for condition in each.conditions)
         follows_row |= here
-        if columns is not None and _is_own_cell(each):
+        if columns is not None and _is_own_cell(each, positions):
             # The position is where it reads, not what it reads, unless it asks for "index".
             cells.update(dict.fromkeys(columns))
             continue
         if isinstance(each.table, str) and isinstance(each.selector, str):
             selector = "" if each.table == SELF else each.selector
             wholes[Whole(table=each.table, selector=selector, columns=columns)] = None
-        if here and not _is_own_cell(each):
-            cells[INDEX] = None
+        if here and not _is_own_cell(each, positions):
+            cells[max(positions, default="")] = None
     is_known = all(isinstance(word, str) for each in every for word in _naming(each))
     return Read(
         template=Template((reference,), builder=template.builder, field=template.field),
@@ -97,19 +106,24 @@ def _read(reference: Reference, template: Template) -> Read:
     )
 
 
-def _is_own_cell(reference: Reference) -> bool:
+def _is_own_cell(reference: Reference, positions: frozenset[str]) -> bool:
     """Tell whether a reference gives cells of the current row of the table under construction."""
     if reference.table != SELF:
         return False
     if not reference.conditions:
-        return reference.columns == (INDEX,)
+        return len(reference.columns or ()) == 1 and positions.issuperset(reference.columns or ())
     (first, *more) = reference.conditions
-    return not more and first.key == INDEX and first.low is None
+    return not more and first.key in positions and first.low is None
 
 
 def _columns(reference: Reference) -> tuple[str, ...] | None:
     """Name the columns that a reference reads, those of its conditions too; None for all."""
-    keys = [condition.key for condition in reference.conditions if condition.key != INDEX]
+    # Without a value it is the position, or an error.
+    keys = [
+        condition.key
+        for condition in reference.conditions
+        if condition.low is not None or condition.key not in POSITION_NAMES
+    ]
     if reference.columns is None:
         return None
     names = [word for word in (*reference.columns, *keys) if isinstance(word, str)]

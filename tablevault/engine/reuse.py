@@ -28,7 +28,7 @@ from tablevault.engine.matching import (
 from tablevault.engine.reads import Read, Whole, reads_of
 from tablevault.engine.recipes import DECISIVE, changed_code, changed_fields
 from tablevault.engine.reference import View, by_row, evaluate
-from tablevault.engine.reference.view import INDEX
+from tablevault.engine.reference.view import POSITION_NAMES
 from tablevault.engine.settle import Job, settled
 from tablevault.engine.tables import Draft
 from tablevault.errors import TableVaultError
@@ -190,7 +190,7 @@ class Reuse:
         reasons = []
         if missing := int((~keeps).sum()):
             reasons.append(_count(missing, "new row"))
-        for read in reads_of(job.arguments):
+        for read in reads_of(job.arguments, self._draft.names):
             unchanged, said = self._unchanged(read, job, earlier)
             if lost := int((keeps & ~unchanged).sum()):
                 reasons.append(f"{said} changed" + _in_rows(lost, known))
@@ -243,7 +243,7 @@ class Reuse:
         own = set(job.changed_columns)
         return any(
             whole.table == SELF and not own.isdisjoint(whole.columns or ())
-            for read in reads_of(job.arguments)
+            for read in reads_of(job.arguments, self._draft.names)
             for whole in read.wholes
         )
 
@@ -283,7 +283,7 @@ class Reuse:
         matched = self._matched
         same = np.zeros(len(matched), dtype=np.bool_)
         assert self._earlier is not None
-        if name == INDEX:
+        if name in POSITION_NAMES and name not in self._draft.names:
             return np.equal(matched, np.arange(len(matched)))
         if name not in self._earlier.frame.columns or name not in self._draft.names:
             return same
@@ -310,10 +310,14 @@ class Reuse:
         before = earlier.inputs.resolve(whole.table, whole.selector)
         if now.instance_id == before.instance_id:
             return True
-        names_now = whole.columns or self._inputs.columns(now)
-        if whole.columns is None and names_now != earlier.inputs.columns(before):
+        every_now, every_before = self._inputs.columns(now), earlier.inputs.columns(before)
+        if POSITION_NAMES.intersection(every_now) != POSITION_NAMES.intersection(every_before):
             return False
-        if not set(names_now) <= set(earlier.inputs.columns(before)):
+        named = whole.columns or every_now
+        names_now = [name for name in named if name in every_now or name not in POSITION_NAMES]
+        if whole.columns is None and every_now != every_before:
+            return False
+        if not set(names_now) <= set(every_before):
             return False
         frames = (
             self._inputs.contents(now, names_now),

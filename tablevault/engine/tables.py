@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.inputs import Inputs, Source
-from tablevault.engine.reference.view import View, Whole, own, owned
+from tablevault.engine.reference.view import View, Whole, is_null, own, owned
 from tablevault.frames.artifacts import NAME as ARTIFACT
-from tablevault.frames.artifacts import with_folder
+from tablevault.frames.artifacts import with_paths
 from tablevault.frames.inference import infer, is_exact
 from tablevault.names import SELF
 
@@ -133,7 +133,7 @@ class Draft(View):
         self._name([name])
         self._stored[name] = series
         if self._artifacts is not None and str(series.dtype) == ARTIFACT:
-            series = with_folder(series.to_frame(name), self._artifacts)[name]
+            series = with_paths(series.to_frame(name), self._artifacts)[name]
         self._series[name] = series
 
     def stored(self, name: str) -> pd.Series:
@@ -174,10 +174,10 @@ class Draft(View):
         return super().series(name)
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
-        """Give one value; of a column that grows without making a column of it."""
+        """Give one value, None for a null; of a column that grows without making a column of it."""
         if name in self._growing:
             value = self._growing[name].cells[row]
-            return pd.NA if value is None else own(value)
+            return None if is_null(value) else own(value)
         return super().cell(name, row)
 
     def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:

@@ -179,8 +179,8 @@ class ArtifactStringArray(ExtensionArray):
         return str
 
 
-def with_folder(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Give artifacts as full paths.
+def with_paths(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return a frame with full paths in artifact columns, which stay of that dtype.
 
     Parameters
     ----------
@@ -192,8 +192,7 @@ def with_folder(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        The same, but columns of dtype ``artifact_string`` are ``string``: folder and name
-        joined, "" where the name is missing or empty.
+        Folder and name joined; what is missing, or "", stays so.
     """
     columns = artifact_columns(frame)
     if not columns:
@@ -201,8 +200,23 @@ def with_folder(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
     joined = frame.copy(deep=False)
     for position in columns:
         names = frame.iloc[:, position]
-        paths = [str(folder / name) if isinstance(name, str) and name else "" for name in names]
-        joined.isetitem(position, pd.array(paths, dtype="string"))
+        paths = [name if pd.isna(name) or not name else str(folder / name) for name in names]
+        joined.isetitem(position, ArtifactStringArray._from_sequence(paths))
+    return joined
+
+
+def as_text(series: pd.Series) -> pd.Series:
+    """Return an artifact column as ``string``, "" where it is missing; others as they are."""
+    if not isinstance(series.dtype, ArtifactStringDtype):
+        return series
+    return series.astype("string").fillna("")
+
+
+def with_folder(frame: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Return a frame with full paths as ``string``, "" where an artifact is missing."""
+    joined = with_paths(frame, folder)
+    for position in artifact_columns(frame):
+        joined.isetitem(position, as_text(joined.iloc[:, position]).array)
     return joined
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
@@ -32,6 +32,7 @@ def columns_read(
     gives, and builders that cannot be read any more.
     """
     from tablevault.engine.builder import parse_recorded
+    from tablevault.engine.reference.view import POSITION_NAMES
 
     then = Snapshot(vault.journal.repository, instance.commit)
     made: dict[str, tuple[Field, ...]] = {}
@@ -44,7 +45,12 @@ def columns_read(
         source = _source(document, table, selector)
         if source is None:
             return ()
-        return [(source, each) for each in columns or _every(vault, source)]
+        every = _every(vault, source)
+        return [
+            (source, each)
+            for each in columns or every
+            if each in every or each not in POSITION_NAMES
+        ]
 
     for name, blob in document.builders.items():
         try:
@@ -52,17 +58,21 @@ def columns_read(
             builder = parse_recorded(name, text, table=instance.table_name)
         except (TableVaultError, KeyError, ValueError):
             continue
-        fields = tuple(dict.fromkeys(field for each in _named(builder) for field in read(each)))
+        fields = tuple(
+            dict.fromkeys(
+                field for each in _named(builder, document.dtypes) for field in read(each)
+            )
+        )
         made.update(dict.fromkeys(builder.changed_columns or (), fields))
     return {column: fields for column, fields in made.items() if fields}
 
 
-def _named(builder: Builder) -> list[_Named]:
+def _named(builder: Builder, own: Collection[str]) -> list[_Named]:
     """List what a builder reads: its arguments, and what else it depends on."""
     from tablevault.engine.reads import reads_of
 
     found: list[_Named] = []
-    for each in reads_of(builder.arguments):
+    for each in reads_of(builder.arguments, own):
         found.append((SELF, "", each.cells))
         found.extend((whole.table, whole.selector, whole.columns) for whole in each.wholes)
     found.extend((each.table, each.selector, each.columns) for each in builder.dependencies)

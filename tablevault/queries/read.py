@@ -196,7 +196,7 @@ class VaultInputs:
 
     def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
         """Read columns of an instance; artifacts as full paths to files that never change."""
-        from tablevault.frames.artifacts import with_folder
+        from tablevault.frames.artifacts import with_paths
         from tablevault.frames.parquet import read_frame
 
         instance = self._instances[source.instance_id]
@@ -204,7 +204,7 @@ class VaultInputs:
         if has_artifacts(instance_document(self.vault, instance)):
             document = self.snapshot.table(source.table)
             folder = artifacts.fixed_folder_of(self.vault, document, instance)
-            frame = with_folder(frame, folder)
+            frame = with_paths(frame, folder)
         return frame
 
     def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:

@@ -60,8 +60,6 @@ class Each(tuple):
     __slots__ = ()
 
 
-NA = pd.NA
-
 TABLE = [
     (1, "people", DF(4, 8)),
     (2, "people.name", DF(4, 1)),
@@ -96,7 +94,7 @@ TABLE = [
     (28, "people.name[flag::'True']", ["Ann", "O'Hara"]),
     (28, "people.name[flag::1]", ["Ann", "O'Hara"]),
     (29, "people.name[flag::true]", ["Ann", "O'Hara"]),
-    (30, "people.score[id::3]", NA),
+    (30, "people.score[id::3]", None),
     (31, "people.name[score::2:5]", ["Bob", "123"]),
     (32, "ev.amt[nul::None]", None),
     (33, "self", DF(3, 3)),

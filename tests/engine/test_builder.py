@@ -83,7 +83,6 @@ def test_a_required_field_that_is_missing_is_named(field, state):
         ("changed_columns", "a", "changed_columns"),
         ("changed_columns", "[a, [b]]", "changed_columns[1]"),
         ("changed_columns", "[a, a]", "changed_columns[1]"),
-        ("changed_columns", "[index]", "changed_columns"),
         ("python_function", "[f]", "python_function"),
         ("python_function", "''", "python_function"),
         ("code_module", "true", "code_module"),

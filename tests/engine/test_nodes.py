@@ -43,7 +43,7 @@ def test_arguments_stand_in_the_order_written(tables):
 
 def test_finished_rows_are_seen_by_the_next(tables):
     call = compiled({"x": "<<self.own[index::0]>>", "y": "so far <<self.own[index::0]>>"}, tables)
-    assert call(0) == {"x": pd.NA, "y": "so far <NA>"}
+    assert call(0) == {"x": None, "y": "so far None"}
     tables.draft.put(0, {"own": 7})
     assert call(1) == {"x": 7, "y": "so far 7"}
 

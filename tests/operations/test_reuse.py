@@ -327,6 +327,24 @@ def test_a_row_that_moves_is_asked_anew_if_its_place_is_what_it_reads(bench):
         assert calls == Counter({"look a": 1, "look b": 1, "look c": 1})
 
 
+def test_a_column_called_index_that_a_condition_reads_is_a_change(bench):
+    bench.vault.create_table("marks")
+
+    def marks(at):
+        bench.vault.create_instance("marks", external_edit=True)
+        bench.vault.write_instance(pd.DataFrame({"index": at, "m": ["x", "y", "z"]}), "marks")
+
+    look = column("w", "look", {"k": "<<self.k[index]>>", "table": "<<marks.m[index::1:3]>>"})
+    builders = {"t_index": index(), "look": look}
+    marks([1, 5, 2])
+    assert len(bench.run(builders)) == 3
+    marks([1, 5, 2])
+    assert bench.run(builders) == Counter()
+    marks([1, 2, 5])
+    assert len(bench.run(builders)) == 3
+    assert bench.frame()["w"].tolist() == ["['x', 'y']"] * 3
+
+
 def test_the_same_content_in_a_new_instance_is_no_change(bench):
     whole = column("w", "look", {"k": "<<self.k[index]>>", "table": "<<words.word>>"})
     builders = {"t_index": index(), "look": whole}

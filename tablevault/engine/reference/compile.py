@@ -19,13 +19,14 @@ from tablevault.engine.reference.evaluate import (
     Tables,
     columns_of,
     evaluate,
+    is_current_row,
     name_of,
     rows_of,
     typed,
     view_of,
 )
 from tablevault.engine.reference.grammar import Condition, Reference, Template, Word
-from tablevault.engine.reference.view import INDEX, View
+from tablevault.engine.reference.view import POSITION_NAMES, View
 from tablevault.errors import TableReferenceError
 from tablevault.names import SELF
 
@@ -148,7 +149,7 @@ class _Compiler:
         view = view_of(reference, self._scope)
         columns = columns_of(reference, view, self._scope)
         if not reference.conditions:
-            if columns == (INDEX,) and reference.table == SELF:
+            if is_current_row(reference, view, columns):
                 return _Part(lambda row: row, is_plain=True)
             return _Part(lambda _: view.frame(columns, None), is_plain=False)
         is_plain = len(columns) == 1 and _is_plain(view, columns[0])
@@ -159,7 +160,10 @@ class _Compiler:
         shape = _shape(view, columns)
         is_current = [condition.low is None for condition in reference.conditions]
         keys = [self._key(condition.key) for condition in reference.conditions]
-        if keys == [INDEX] and all(is_current):
+        if any(key in POSITION_NAMES and key in view.names for key in keys):
+            raise _UnusualError
+        by_position = len(keys) == 1 and view.is_position(keys[0])
+        if by_position and all(is_current):
             if len(columns) == 1:
                 return _cell_of(view, columns[0])
             return lambda row: shape((row,) if row < view.rows else ())
@@ -170,7 +174,7 @@ class _Compiler:
         if all(_is_constant(each) for each in sought):
             rows = rows_of(reference, view, self._scope)
             return lambda _: shape(rows)
-        if len(sought) == 1 and sought[0].high is None and keys != [INDEX]:
+        if len(sought) == 1 and sought[0].high is None and not by_position:
             return _by_key(view, sought[0], columns)
         rows_by_row = _by_conditions(view, sought)
         return lambda row: shape(rows_by_row(row))
@@ -183,9 +187,10 @@ class _Compiler:
 
     def _sought(self, key: str, condition: Condition, reference: Reference, view: View) -> _Sought:
         """Make what a condition seeks."""
-        if key != INDEX and (key not in view.names or key in view.growing):
+        is_position = view.is_position(key)
+        if not is_position and (key not in view.names or key in view.growing):
             raise _UnusualError
-        column = POSITIONS if key == INDEX else view.comparable(key)
+        column = POSITIONS if is_position else view.comparable(key)
         high = condition.high
         return _Sought(
             key,

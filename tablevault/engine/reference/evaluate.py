@@ -11,7 +11,14 @@ import pandas as pd
 
 from tablevault.engine.reference.compare import POSITIONS, Comparable, is_scalar
 from tablevault.engine.reference.grammar import Condition, Reference, Template, Word
-from tablevault.engine.reference.view import INDEX, Between, Equal, View
+from tablevault.engine.reference.view import (
+    INDEX,
+    OTHER_INDEX,
+    POSITION_NAMES,
+    Between,
+    Equal,
+    View,
+)
 from tablevault.errors import TableReferenceError
 from tablevault.names import SELF
 
@@ -106,10 +113,12 @@ def check(template: Template, tables: Tables, own: Sequence[str]) -> None:
         if not isinstance(reference.table, str) or not isinstance(reference.selector, str):
             continue
         names = own if reference.table == SELF else view_of(reference, scope).names
-        keys = (condition.key for condition in reference.conditions)
-        for word in (*(reference.columns or ()), *keys):
+        for word in reference.columns or ():
             if isinstance(word, str):
                 _check_column(word, reference, names, scope)
+        for condition in reference.conditions:
+            if isinstance(condition.key, str):
+                _check_key(condition.key, condition, (reference, names), scope)
 
 
 def _text(reference: Reference, scope: Scope) -> str:
@@ -129,7 +138,7 @@ def _result(reference: Reference, scope: Scope) -> Any:  # noqa: ANN401 - as abo
     view = view_of(reference, scope)
     columns = columns_of(reference, view, scope)
     if not reference.conditions:
-        if columns == (INDEX,) and reference.table == SELF:
+        if is_current_row(reference, view, columns):
             return _current_row(reference, scope)
         return view.frame(columns, None)
     rows = rows_of(reference, view, scope)
@@ -170,11 +179,33 @@ def columns_of(reference: Reference, view: View, scope: Scope) -> tuple[str, ...
 
 def _check_column(column: str, reference: Reference, names: Sequence[str], scope: Scope) -> None:
     """Refuse a column that the table does not have."""
-    if column in names or column == INDEX:
+    if column in names or column in POSITION_NAMES:
         return
     near = difflib.get_close_matches(column, names, 1)
     hint = f'Did you mean "{near[0]}"?' if near else f"It has: {_listed(names)}."
     scope.fail(f'Table "{reference.table}" has no column "{column}".', reference, hint)
+
+
+def _check_key(
+    key: str, condition: Condition, place: tuple[Reference, Sequence[str]], scope: Scope
+) -> None:
+    """Refuse a key that is no column; without a value, one that could mean column or position."""
+    reference, names = place
+    _check_column(key, reference, names, scope)
+    if condition.low is None and key in POSITION_NAMES and key in names:
+        position = f"[{OTHER_INDEX}]" if OTHER_INDEX not in names else f"[{INDEX}]"
+        scope.fail(
+            f'Table "{reference.table}" has a column "{key}", so [{key}] does not name a row.',
+            reference,
+            f"Write {position} for the current row, or [{key}::value] for the column."
+            if not set(names) >= POSITION_NAMES
+            else f"Write [{key}::value] for the column.",
+        )
+
+
+def is_current_row(reference: Reference, view: View, columns: tuple[str, ...]) -> bool:
+    """Return whether a reference without conditions means the position of the current row."""
+    return reference.table == SELF and len(columns) == 1 and view.is_position(columns[0])
 
 
 def rows_of(reference: Reference, view: View, scope: Scope) -> Sequence[int]:
@@ -184,13 +215,13 @@ def rows_of(reference: Reference, view: View, scope: Scope) -> Sequence[int]:
     later: list[tuple[str, Condition]] = []
     for condition in reference.conditions:
         key = name_of(condition.key, scope)
-        _check_column(key, reference, view.names, scope)
-        if key == INDEX or condition.high is not None:
+        _check_key(key, condition, (reference, view.names), scope)
+        if view.is_position(key) or condition.high is not None:
             later.append((key, condition))
         else:
             equal.append((key, typed(key, condition.low, view.comparable(key), reference, scope)))
     for key, condition in later:
-        column = POSITIONS if key == INDEX else view.comparable(key)
+        column = POSITIONS if view.is_position(key) else view.comparable(key)
         low = typed(key, condition.low, column, reference, scope)
         if condition.high is None:
             equal.append((key, low))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import datetime as dt
 import decimal
-import math
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -17,9 +16,11 @@ import pandas as pd
 
 from tablevault.engine.reference.compare import Cell, Comparable, comparable
 from tablevault.engine.reference.search import Lookup, Ordered
+from tablevault.frames.artifacts import as_text
 
-INDEX = "index"
-"""The pseudo column that every table has: the position of the row, from 0."""
+INDEX, OTHER_INDEX = "index", "_index"
+POSITION_NAMES = frozenset({INDEX, OTHER_INDEX})
+"""Names of the position of the row, from 0; each only in a table without a column of that name."""
 
 _IMMUTABLE = (
     str, int, float, bool, bytes, type(None), type(pd.NA), np.generic, dt.date, dt.time,
@@ -41,10 +42,11 @@ class Whole:
     Parameters
     ----------
     columns : mapping of str to Series
-        Kept, and never changed; rows numbered.
+        Kept, and never changed; rows numbered. Artifacts become text, "" where they are missing.
     """
 
     def __init__(self, columns: Mapping[str, pd.Series]) -> None:
+        columns = {name: as_text(series) for name, series in columns.items()}
         self._frame = pd.DataFrame(columns, copy=False)
         self._changeable = [
             name
@@ -96,6 +98,10 @@ class View:
         self._rows: int | None = None
         self._lock = threading.RLock()
 
+    def is_position(self, name: str) -> bool:
+        """Return whether a name means the position of the row, and no column."""
+        return name in POSITION_NAMES and name not in self.names
+
     @property
     def rows(self) -> int:
         """Number of rows."""
@@ -106,7 +112,9 @@ class View:
     def load(self, names: Sequence[str]) -> None:
         """Fetch the columns among `names` that are not here yet, all in one go."""
         with self._lock:
-            missing = [name for name in names if name not in self._series and name != INDEX]
+            missing = [
+                name for name in names if name not in self._series and not self.is_position(name)
+            ]
             if not missing:
                 return
             frame = self._fetch(missing)
@@ -116,15 +124,15 @@ class View:
 
     def series(self, name: str) -> pd.Series:
         """Give a column, which stays the property of the view."""
-        if name == INDEX:
-            return pd.Series(range(self.rows), dtype="Int64", name=INDEX)
+        if self.is_position(name):
+            return pd.Series(range(self.rows), dtype="Int64", name=name)
         if name not in self._series:
             self.load([name])
         return self._series[name]
 
     def cells(self, name: str) -> Sequence[Any]:
         """Give the values of a column as Python objects; they stay the property of the view."""
-        if name == INDEX:
+        if self.is_position(name):
             return range(self.rows)
         cells = self._cells.get(name)
         if cells is None:
@@ -134,7 +142,7 @@ class View:
 
     def is_plain(self, name: str) -> bool:
         """Tell whether no cell of a column can be changed, so that it may be handed out itself."""
-        if name == INDEX:
+        if self.is_position(name):
             return True
         plain = self._plain.get(name)
         if plain is None:
@@ -174,24 +182,24 @@ class View:
         ----------
         equal, between : sequence of tuple
             Conditions, at least one; cells are of their columns' kind, None where no cell
-            matches. ``index`` may be among the columns.
+            matches. The position may be among the columns.
         """
         if any(None in condition[1:] for condition in (*equal, *between)):
             return ()
         # One lookup for two conditions on the same columns, in whatever order they are written.
-        keyed = sorted((each for each in equal if each[0] != INDEX), key=itemgetter(0))
+        keyed = sorted((each for each in equal if not self.is_position(each[0])), key=itemgetter(0))
         rows: Sequence[int] = range(self.rows)
         if keyed:
             lookup = self.lookup(tuple(name for name, _ in keyed))
             rows = lookup.rows([cell for _, cell in keyed])
         for name, cell in equal:
-            if name == INDEX:
+            if self.is_position(name):
                 at = bisect_left(rows, cell)
                 rows = rows[at : at + 1] if at < len(rows) and rows[at] == cell else ()
         for name, low, high in between:
-            if name == INDEX:
+            if self.is_position(name):
                 rows = rows[bisect_left(rows, low) : bisect_left(rows, high)]
-        return self._within(rows, [each for each in between if each[0] != INDEX])
+        return self._within(rows, [each for each in between if not self.is_position(each[0])])
 
     def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:
         """Make a frame of its own memory; it keeps the positions of its rows as index."""
@@ -237,13 +245,23 @@ class View:
         return found
 
 
+def is_null(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
+    """Return whether a cell is null: None, NA, NaT, or NaN."""
+    return value is None or (pd.api.types.is_scalar(value) and bool(pd.isna(value)))
+
+
 def _cells(series: pd.Series) -> list[Any]:
-    """Give the values of a column; a missing text or category is NA, as in nullable columns."""
+    """Return the values of a column as Python objects, None where it is null."""
     cells: list[Any] = series.tolist()
-    dtype = series.dtype
-    if isinstance(dtype, pd.CategoricalDtype | pd.StringDtype):
-        return [pd.NA if isinstance(cell, float) and math.isnan(cell) else cell for cell in cells]
-    return cells
+    kind = series.dtype.kind
+    if kind == "O" and not isinstance(series.dtype, pd.StringDtype):
+        return [None if is_null(cell) else cell for cell in cells]
+    missing = series.isna().to_numpy()
+    if kind == "f":  # NaN in a nullable column need not be masked
+        missing = missing | np.isnan(series.to_numpy(dtype="float64", na_value=np.nan))
+    if not missing.any():
+        return cells
+    return [None if gone else cell for cell, gone in zip(cells, missing.tolist(), strict=True)]
 
 
 def _is_plain(series: pd.Series, cells: Sequence[Any]) -> bool:
