@@ -17,18 +17,17 @@ def blamed(
     """Give `error` with the builder, the field and the place that name what is `needed`."""
     wanted = (needed.table, needed.selector)
     for builder in builders:
-        for node in builder.nodes.values():
-            for template in templates(node):
-                for part in template.parts:
-                    if isinstance(part, Reference) and _named_by(part) == wanted:
-                        return _at(
-                            error,
-                            builder=builder.name,
-                            field=template.field,
-                            text=template.text,
-                            start=part.start,
-                            end=part.end,
-                        )
+        for template in (each for node in builder.nodes.values() for each in templates(node)):
+            for reference in template.references():
+                if _named_by(reference) == wanted:
+                    return _at(
+                        error,
+                        builder=builder.name,
+                        field=template.field,
+                        text=template.text,
+                        start=reference.start,
+                        end=reference.end,
+                    )
         if any((each.table, each.selector) == wanted for each in builder.dependencies):
             return _at(error, builder=builder.name, field="dependencies")
     return error

@@ -28,6 +28,7 @@ BUILDERS = [
     builder("a", "{x: [1, 'plain', '<<books.title>>']}", "[books.title]"),
     builder("b", "{y: {z: 'of <<books.title>> and <<papers.title>>'}}"),
     builder("c", dependencies="[books.author, people.name]"),
+    builder("d", "{x: 'in <<maps.city[key::<<cities.<<names.one>>>>]>>'}"),
 ]
 ERROR = TableReferenceError("There is none.", "Make one.", table="x")
 
@@ -38,6 +39,8 @@ ERROR = TableReferenceError("There is none.", "Make one.", table="x")
         ("books", "", "a", "arguments.x[2]", "<<books.title>>"),
         ("papers", "", "b", "arguments.y.z", "<<papers.title>>"),
         ("people", "", "c", "dependencies", None),
+        ("cities", "", "d", "arguments.x", "<<cities.<<names.one>>>>"),
+        ("names", "", "d", "arguments.x", "<<names.one>>"),
         ("papers", "base", None, None, None),
         ("nobody", "", None, None, None),
     ],
