@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+
+from tablevault.wording import Named, written
 
 
 class TableVaultError(Exception):
@@ -13,8 +15,8 @@ class TableVaultError(Exception):
     message : str
         What was wrong, with the name and the value.
     hint : str, default ""
-        What to do next. Printed after the message, kept apart so that a terminal may show it on
-        a line of its own.
+        What to do next. Printed after the message. A :class:`tablevault.wording.Wording` names
+        calls in it, which a prompt shows as commands.
     **facts : str or int or None
         What the message was made from; each becomes an attribute.
     """
@@ -33,7 +35,11 @@ class TableVaultError(Exception):
 
     def __str__(self) -> str:
         """Join message and hint into the text that a person reads."""
-        return f"{self.message} {self.hint}".rstrip()
+        return self.formatted(str)
+
+    def formatted(self, write: Callable[[Named], str]) -> str:
+        """Return the text with the calls that it names written by `write`."""
+        return f"{written(self.message, write)} {written(self.hint, write)}".rstrip()
 
     def __reduce__(
         self,
@@ -119,9 +125,9 @@ class TableReferenceError(TableVaultError):
     the error prints the text with a caret line under the place.
     """
 
-    def __str__(self) -> str:
-        """Print message and hint, then place, text and caret line."""
-        lines = [super().__str__()]
+    def formatted(self, write: Callable[[Named], str]) -> str:
+        """Return message and hint, then place, text and caret line."""
+        lines = [super().formatted(write)]
         builder, field = self.facts.get("builder"), self.facts.get("field")
         if builder:
             lines.append(f'  in builder "{builder}"' + (f", field {field}" if field else ""))

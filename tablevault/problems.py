@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from tablevault.wording import Call, Wording
+
 Severity = Literal["error", "warning", "note"]
 """``error``: something that was committed cannot be read. ``warning``: something does not work as
 it should, or waits for a decision. ``note``: nothing is lost, and nothing is in the way."""
@@ -67,20 +69,20 @@ class Problem:
     def __str__(self) -> str:
         """Say it in one line."""
         state = "repaired" if self.repaired else self.severity
-        return f"{state}: {self.where}: {self.text} {self._next}".rstrip()
+        return f"{state}: {self.where}: {self.text} {self.next}".rstrip()
 
     def __repr__(self) -> str:
         """Say it as a list of problems shows it."""
         state = "repaired" if self.repaired else self.severity
-        return f"<{state}, {self.kind} {self.where}: {self.text} {self._next}".rstrip() + ">"
+        return f"<{state}, {self.kind} {self.where}: {self.text} {self.next}".rstrip() + ">"
 
     @property
-    def _next(self) -> str:
+    def next(self) -> str:
         """What to do, of which there is nothing when it is done."""
-        if self.repaired:
-            return ""
-        mend = "verify(repair=True) mends it." if self.repairable else ""
-        return f"{self.advice} {mend}".strip()
+        if self.repaired or not self.repairable:
+            return "" if self.repaired else self.advice
+        mend = Wording(Call("verify", repair=True), " mends it.")
+        return Wording(self.advice, " ", mend) if self.advice else mend
 
     @property
     def key(self) -> tuple[str, str]:

@@ -56,25 +56,66 @@ def _grow(drawn: Tree, node: Labelled) -> None:
         _grow(drawn.add(Text(harmless(child.label))), child)
 
 
-def listing(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> Table:
-    """Draw rows of text below headings; what is in them is no markup."""
+def listing(columns: Sequence[str], rows: Sequence[Sequence[str]], stream: TextIO) -> str:
+    """Return rows of text below headings, as wide as the terminal `stream`.
+
+    Text wraps between words. Where the longest words do not fit beside each other, each row is a
+    paragraph with a line for each column: no id is ever broken over lines.
+    """
     from rich import box
     from rich.table import Table
     from rich.text import Text
 
+    cells = [[Text(harmless(cell)) for cell in row] for row in rows]
+    longest = [
+        max(_longest_word(Text(name)), *(_longest_word(row[at]) for row in cells))
+        for at, name in enumerate(columns)
+    ]
+    if sum(longest) + 2 * len(columns) + 1 > terminal_width(stream):
+        return _paragraphs(columns, rows)
     drawn = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    for column in columns:
-        drawn.add_column(column, overflow="fold")
-    for row in rows:
-        drawn.add_row(*(Text(harmless(cell)) for cell in row))
-    return drawn
+    for name, width in zip(columns, longest, strict=True):
+        drawn.add_column(name, overflow="fold", min_width=width)
+    for row in cells:
+        drawn.add_row(*row)
+    return printed(drawn, stream, wraps=True)
 
 
-def printed(drawn: object, stream: TextIO) -> str:
-    """Give what rich draws as the text to write to `stream`: colours only for a terminal."""
+def _longest_word(text: Text) -> int:
+    """Return the width of the longest word."""
+    from rich.cells import cell_len
+
+    return max(map(cell_len, text.plain.split()), default=0)
+
+
+def _paragraphs(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return each row as lines of one column each, with an empty line between rows."""
+    width = max(map(len, columns))
+    return "\n".join(
+        "".join(
+            f"{name:{width}}  {harmless(cell)}\n"
+            for name, cell in zip(columns, row, strict=True)
+            if cell
+        )
+        for row in rows
+    )
+
+
+def terminal_width(stream: TextIO) -> int:
+    """Return how many characters a line of the terminal `stream` has."""
     from rich.console import Console
 
-    console = Console(file=stream, soft_wrap=not stream.isatty())
+    return Console(file=stream).width
+
+
+def printed(drawn: object, stream: TextIO, *, wraps: bool = False) -> str:
+    """Return what rich draws as the text to write to `stream`: colours only for a terminal.
+
+    Lines end where they end, however narrow a terminal is, unless `wraps`.
+    """
+    from rich.console import Console
+
+    console = Console(file=stream, soft_wrap=not wraps)
     with console.capture() as captured:
         console.print(drawn)
     return captured.get()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TVArgumentError
 from tablevault.names import VAULT_DOCUMENT
 from tablevault.progress import Progress, Silent
+from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     from tablevault.history.snapshot import Snapshot
@@ -128,7 +129,7 @@ def refuse_unless_vault(path: Path) -> None:
     if not path.exists():
         raise TVArgumentError(
             f'There is no vault at "{path}": the folder does not exist.',
-            "Pass create=True to make one.",
+            Wording("Make one: ", Call("TableVault", db_dir=str(path), create=True), "."),
             path=str(path),
         )
     refuse_git_elsewhere(path)
@@ -137,7 +138,11 @@ def refuse_unless_vault(path: Path) -> None:
         what = "folder" if path.is_dir() else "file"
         raise TVArgumentError(
             f'The {what} "{path}" is no vault.',
-            "Open the folder that holds vault.yaml, or pass create=True with a new folder.",
+            Wording(
+                "Open the folder that holds vault.yaml, or make a vault in a new folder: ",
+                Call("TableVault", db_dir=BLANK, create=True),
+                ".",
+            ),
             path=str(path),
         )
 

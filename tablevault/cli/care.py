@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+from collections import Counter
+from collections.abc import Sequence
 
 from tablevault import operations, remotes
-from tablevault.cli.command import JSON, Command, option, switch
+from tablevault.cli.command import Argument, Command, option, switch
+from tablevault.cli.failures import writer
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Listing, Text
 from tablevault.cli.place import Place
 from tablevault.errors import TVFileError
+from tablevault.problems import Problem
+from tablevault.wording import written
 
 _DAY_S = 24 * 3600.0
 
@@ -24,32 +29,44 @@ def _verify(place: Place, given: argparse.Namespace) -> object:
             vault = place.read()  # to mend a vault, nobody has to be named
     found = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
     problems = remotes.inspection.with_remote(vault, given.remote, found)
-    left = [problem for problem in problems if not problem.repaired]
+    write = writer(place)
+    notes = [each for each in problems if each.severity == "note" and not each.repaired]
+    told = [each for each in problems if each not in notes]
+    rows = [
+        (
+            "mended" if each.repaired else each.severity,
+            each.where,
+            written(each.text, write),
+            written(each.next, write),
+        )
+        for each in told
+    ]
+    if notes:
+        rows.append(("note", "", _counted(notes), "--json lists them."))
     return Listing(
         columns=("severity", "where", "what", "next"),
-        rows=[
-            (
-                "mended" if problem.repaired else problem.severity,
-                problem.where,
-                problem.text,
-                "" if problem.repaired else problem.advice,
-            )
-            for problem in problems
-        ],
+        rows=rows,
         value=[
             {
                 "kind": problem.kind,
                 "severity": problem.severity,
                 "where": problem.where,
-                "text": problem.text,
-                "advice": problem.advice,
+                "text": written(problem.text, write),
+                "advice": written(problem.next, write),
                 "repaired": problem.repaired,
             }
             for problem in problems
         ],
         if_empty="Nothing is wrong.",
-        exit_code=1 if left else 0,
+        exit_code=int(any(not each.repaired for each in told)),
     )
+
+
+def _counted(notes: Sequence[Problem]) -> str:
+    """Return how many notes there are of each kind; nothing is wrong with any of them."""
+    counts = Counter(each.kind for each in notes)
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return f"{len(notes):,} {'note' if len(notes) == 1 else 'notes'} ({listed}): nothing is wrong."
 
 
 def _gc(place: Place, given: argparse.Namespace) -> object:
@@ -70,10 +87,14 @@ COMMANDS = (
         summary="look whether the vault is whole; exit code 1 when something is wrong",
         run=_verify,
         arguments=(
-            switch("no-data", "look for objects without reading them"),
+            Argument(
+                ("--no-data",),
+                {"help": "look for objects without reading them", "action": "store_true"},
+                parameter="data",
+                words=lambda data: [] if data else [True],
+            ),
             switch("repair", "make again what follows from the rest"),
             option("remote", "ask this remote for every object that it should have", "remote"),
-            JSON,
         ),
     ),
     Command(
@@ -83,7 +104,6 @@ COMMANDS = (
         arguments=(
             option("grace-days", "age that what is removed must have", default=14, type=float),
             switch("dry-run", "tell what would be removed, and change nothing"),
-            JSON,
         ),
     ),
 )

@@ -36,12 +36,12 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
     *before, last = words or [""]
     name, options, values = _read(before, commands)
     if before and GLOBAL_OPTIONS.get(before[-1]):
-        return [_FILES] if before[-1] == "--db-dir" else []
+        return [] if before[-1] == "--author" else [_FILES]
     command = commands.get(name)
     if command is None:
         return _beginning(last, [*commands, *GLOBAL_OPTIONS] if last.startswith("-") else commands)
     by_name = {each: found for found in command.arguments for each in found.names}
-    if before and before[-1] in by_name and _takes_value(by_name[before[-1]]):
+    if before and before[-1] in by_name and by_name[before[-1]].takes_value:
         return _values(by_name[before[-1]].completes, last, options, values)
     if last.startswith("-"):
         return _beginning(
@@ -64,7 +64,7 @@ def _read(
     at = 0
     while at < len(before):
         word = before[at]
-        has_value = GLOBAL_OPTIONS.get(word) or (word in by_name and _takes_value(by_name[word]))
+        has_value = GLOBAL_OPTIONS.get(word) or (word in by_name and by_name[word].takes_value)
         if has_value and at + 1 < len(before):
             options[word] = before[at + 1]
             at += 1
@@ -79,13 +79,6 @@ def _read(
             values.append(word)
         at += 1
     return name, options, values
-
-
-def _takes_value(argument: Argument) -> bool:
-    """Tell whether a value follows the name of an argument."""
-    return (argument.is_option and "action" not in argument.options) or (
-        argument.options.get("action") == "append"
-    )
 
 
 def _beginning(start: str, words: Iterable[str]) -> list[str]:

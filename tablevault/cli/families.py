@@ -59,6 +59,9 @@ GLOBAL_OPTIONS = {
     "--quiet": False,
     "-q": False,
     "--debug": False,
+    "--json": False,
+    "--output": True,
+    "-o": True,
 }
 """Options of every command, and whether a value follows."""
 

@@ -107,6 +107,8 @@ COMMANDS = (
                     "help": "name of a builder, which gets a template, or path of a .yaml file; "
                     "may be repeated",
                 },
+                parameter="builders",
+                words=list,
             ),
             DESCRIPTION,
             PROCESS_ID,
@@ -118,11 +120,15 @@ COMMANDS = (
         run=_write,
         arguments=(
             _TABLE,
-            option(
-                "csv",
-                "the file; --dtype decides how a column is read, others are inferred",
+            Argument(
+                ("--csv",),
+                {
+                    "help": "the file; --dtype decides how a column is read, others are inferred",
+                    "required": True,
+                    "metavar": "FILE",
+                },
                 "path",
-                required=True,
+                parameter="table_df",
             ),
             VERSION,
             Argument(
@@ -133,14 +139,18 @@ COMMANDS = (
                     "help": "what the frame was made from; may be repeated",
                 },
                 "table",
+                parameter="dependencies",
+                words=lambda pairs: ["/".join(filter(None, pair)) for pair in pairs],
             ),
             Argument(
                 ("--dtype",),
                 {
                     "action": "append",
                     "metavar": "COLUMN=DTYPE",
-                    "help": "dtype of a column; may be repeated",
+                    "help": "dtype of a column, by which its text is read; may be repeated",
                 },
+                parameter="dtypes",
+                words=lambda dtypes: [f"{name}={dtype}" for name, dtype in dtypes.items()],
             ),
             PROCESS_ID,
         ),
@@ -152,7 +162,11 @@ COMMANDS = (
         arguments=(
             _TABLE,
             VERSION,
-            switch("force", "compute every cell, also those that are unchanged"),
+            switch(
+                "force",
+                "compute every cell, also those that are unchanged",
+                parameter="force_execute",
+            ),
             switch("background", "return at once; get-active-processes tells how far it is"),
             PROCESS_ID,
         ),

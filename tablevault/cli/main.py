@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import os
 import sys
 
 from tablevault.cli import families
 from tablevault.cli.command import ASK
 from tablevault.cli.mistakes import AbortedError, UsageError
-from tablevault.cli.output import show
+from tablevault.cli.output import Written, show
 from tablevault.cli.place import Place
-from tablevault.errors import TableVaultError, said
-from tablevault.tracebacks import user_line
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -41,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # To make the arguments of all commands would take longer than most commands take.
     parser = build_parser(commands, whole=words)
     given = _parsed(parser, words)
+    given.words = words
     if not given.command:
         parser.print_help()
         return _USAGE
@@ -58,8 +56,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     place = Place(db_dir=given.db_dir, named_author=given.author, is_quiet=given.quiet)
     try:
         value = command.run(place, given)
-        show(value, sys.stdout, as_json=getattr(given, "json", False))
-        sys.stdout.flush()
+        _show(value, given)
         place.leave()
     except UsageError as error:
         _tell(f"tablevault {command.name}: error: {error}")
@@ -67,17 +64,32 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     except AbortedError:
         _tell("Nothing was changed.")
         return _FAILED
-    except KeyboardInterrupt:
-        _tell(f"Interrupted. {_after_interrupt(place, given)}".rstrip())
-        return _INTERRUPTED
     except BrokenPipeError:
         raise
-    except Exception as error:
-        if given.debug:
+    except (Exception, KeyboardInterrupt) as error:
+        if given.debug and not isinstance(error, KeyboardInterrupt):
             raise
-        _tell(_told(error))
-        return _FAILED
+        from tablevault.cli import failures
+
+        _tell(failures.explained(error, place, given))
+        return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
     return getattr(value, "exit_code", _OK)
+
+
+def _show(value: object, given: argparse.Namespace) -> None:
+    """Print what a command returned, or write it into the file of ``--output``."""
+    if isinstance(value, Written) or given.output in ("", "-"):
+        shown = value.value if isinstance(value, Written) else value
+        show(shown, sys.stdout, as_json=given.json)
+        sys.stdout.flush()
+        return
+    import io
+
+    from tablevault.cli.place import output_file
+
+    text = io.StringIO()
+    show(value, text, as_json=given.json)
+    output_file(given.output).write_text(text.getvalue(), encoding="utf-8")
 
 
 def _tell(text: str) -> None:
@@ -85,33 +97,6 @@ def _tell(text: str) -> None:
     from tablevault import render
 
     sys.stderr.write(f"{render.harmless(text)}\n")
-
-
-def _after_interrupt(place: Place, given: argparse.Namespace) -> str:
-    """Take back what nobody could name to go on with it; say what comes next."""
-    from tablevault import operations, queries
-
-    with contextlib.suppress(TableVaultError):
-        vault = place.look()
-        for process_id, process in queries.processes.active(vault).items():
-            if process["pid"] != os.getpid() or process["parent_id"]:
-                continue
-            if not process["force_takedown"]:
-                return f"The same command, with --process-id {process_id}, goes on where it was."
-            operations.stop.stop_process(vault, process_id, force=False, keep=False, process_id="")
-    return "Nothing was changed." if hasattr(given, "process_id") else ""
-
-
-def _told(error: Exception) -> str:
-    """Tell a person of an error: one line, for what a function of theirs raised."""
-    if isinstance(error, TableVaultError):
-        return f"TableVault error: {error}"
-    text = f"{type(error).__name__}: {' '.join(said(error).split()) or 'no text'}"
-    place = user_line(error)
-    if place is None:
-        return f"Unexpected error: {text} (--debug tells more)"
-    notes = " ".join(getattr(error, "__notes__", ())[-1:])
-    return f"{text} ({place[0]}, line {place[1]}). {notes}. (--debug shows the traceback)"
 
 
 def _version() -> str:
@@ -127,7 +112,7 @@ def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Names
         parser.exit(
             _USAGE,
             f"tablevault{command}: error: unrecognized arguments: {' '.join(left)}\n"
-            f"See tablevault{command} --help.\n",
+            f"See `tablevault{command} --help`.\n",
         )
     return given
 
@@ -137,7 +122,7 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Say what is wrong with the arguments, and end with code 2."""
-        self.exit(_USAGE, f"{self.prog}: error: {message}\nSee {self.prog} --help.\n")
+        self.exit(_USAGE, f"{self.prog}: error: {message}\nSee `{self.prog} --help`.\n")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
         """Name the commands that are spelt like one that there is not, instead of all of them."""
@@ -179,29 +164,41 @@ def build_parser(
     return parser
 
 
+_GLOBALS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
+    (
+        ("--db-dir",),
+        {
+            "metavar": "PATH",
+            "default": "",
+            "help": "the vault (default: TABLEVAULT_DIR, else the one that this folder is in)",
+        },
+    ),
+    (
+        ("--author",),
+        {
+            "metavar": "TEXT",
+            "default": "",
+            "help": "who works (default: TABLEVAULT_AUTHOR, else as git knows you)",
+        },
+    ),
+    (
+        ("-o", "--output"),
+        {
+            "metavar": "PATH",
+            "default": "",
+            "help": "write what is printed into this file; - is the standard output",
+        },
+    ),
+    (("--json",), {"action": "store_true", "help": "print JSON"}),
+    (("-q", "--quiet"), {"action": "store_true", "help": "print no log and no progress to stderr"}),
+    (("--debug",), {"action": "store_true", "help": "show tracebacks"}),
+)
+
+
 def _add_globals(parser: argparse.ArgumentParser, *, is_first: bool) -> None:
     """Add the options that every command has; they may stand before it or after it."""
-    group = parser.add_argument_group("options of every command") if not is_first else parser
-
-    def default(value: object) -> object:
+    group = parser if is_first else parser.add_argument_group("options of every command")
+    for names, options in _GLOBALS:
         # After the command they must not overwrite what stands before it.
-        return value if is_first else argparse.SUPPRESS
-
-    group.add_argument(
-        "--db-dir",
-        metavar="PATH",
-        default=default(""),
-        help="the vault (default: TABLEVAULT_DIR, else the one that this folder is in)",
-    )
-    group.add_argument(
-        "--author",
-        metavar="TEXT",
-        default=default(""),
-        help="who works (default: TABLEVAULT_AUTHOR, else as git knows you)",
-    )
-    group.add_argument(
-        "-q", "--quiet", action="store_true", default=default(False), help="log nothing to stderr"
-    )
-    group.add_argument(
-        "--debug", action="store_true", default=default(False), help="show tracebacks"
-    )
+        default = {} if is_first else {"default": argparse.SUPPRESS}
+        group.add_argument(*names, **{**options, **default})  # type: ignore[arg-type]  # argparse's stubs list each

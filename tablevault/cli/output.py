@@ -11,14 +11,13 @@ if TYPE_CHECKING:
 
 
 class Listing:
-    """Rows below headings, and what they are for a program.
+    """Rows below headings: a table in a terminal, one row a line with tabs in a pipe.
 
-    `value` is given for ``--json``. In a pipe it is given, too, by the commands that
-    TableVault 0.1 had, since scripts read it (`is_json_in_pipe`); else one row a line, with tabs.
-    `if_empty` is said in a terminal instead of headings without rows.
+    `value` is printed for ``--json``, `if_empty` in a terminal instead of headings without rows,
+    `footer` below the table in a terminal.
     """
 
-    __slots__ = ("columns", "exit_code", "if_empty", "is_json_in_pipe", "rows", "value")
+    __slots__ = ("columns", "exit_code", "footer", "if_empty", "rows", "value")
 
     def __init__(
         self,
@@ -26,15 +25,15 @@ class Listing:
         columns: Sequence[str],
         rows: Sequence[Sequence[str]],
         value: object,
-        is_json_in_pipe: bool = False,
         if_empty: str = "",
+        footer: str = "",
         exit_code: int = 0,
     ) -> None:
         self.columns = columns
         self.rows = rows
         self.value = value
-        self.is_json_in_pipe = is_json_in_pipe
         self.if_empty = if_empty
+        self.footer = footer
         self.exit_code = exit_code
 
 
@@ -58,11 +57,32 @@ class Text:
         self.value = value
 
 
+class Document:
+    """A text that is printed as it is, whether JSON is wanted or not: it has a format already."""
+
+    __slots__ = ("text",)
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+
+class Written:
+    """What is printed about a file that the command has written itself."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: object) -> None:
+        self.value = value
+
+
 def show(value: object, stream: TextIO, *, as_json: bool) -> None:
     """Print `value` as its kind, the stream and the wish for JSON ask for."""
     if value is None:
-        return
-    if isinstance(value, Listing):
+        if as_json:
+            _print("null", stream)
+    elif isinstance(value, Document):
+        _write(value.text, stream)
+    elif isinstance(value, Listing):
         _show_listing(value, stream, as_json=as_json)
     elif isinstance(value, Drawing):
         if as_json:
@@ -81,18 +101,21 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
 
 def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
     """Print rows: JSON, a table for a person, or lines with tabs."""
-    if as_json or (listing.is_json_in_pipe and not stream.isatty()):
+    if as_json:
         _print(_json(listing.value), stream)
-    elif not stream.isatty():
+        return
+    if not stream.isatty():
         for row in listing.rows:
             _print("\t".join(map(plain, row)), stream)
-    elif listing.rows:
+        return
+    if listing.rows:
         from tablevault import render
 
-        drawn = render.listing(listing.columns, listing.rows)
-        _write(render.printed(drawn, stream), stream)
+        _write(render.listing(listing.columns, listing.rows, stream), stream)
     elif listing.if_empty:
         _print(listing.if_empty, stream)
+    if listing.footer:
+        _print(listing.footer, stream)
 
 
 def plain(text: str) -> str:

@@ -6,7 +6,7 @@ import argparse
 import time
 
 from tablevault import queries
-from tablevault.cli.command import JSON, Command, option, positional, switch
+from tablevault.cli.command import Command, option, positional, switch
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Drawing, Listing
 from tablevault.cli.place import Place
@@ -121,7 +121,6 @@ COMMANDS = (
             positional("table_name", "operations on this table only", "table", default=""),
             option("instance-id", "operations that made this instance", "instance"),
             option("limit", "so many at the most", default=None, type=int),
-            JSON,
         ),
     ),
     Command(
@@ -136,7 +135,6 @@ COMMANDS = (
             positional(
                 "other_instance_id", "the one before, by default of its version", default=""
             ),
-            JSON,
         ),
     ),
     Command(
@@ -148,7 +146,6 @@ COMMANDS = (
             positional("instance_id", "the instance, by default all", "instance", default=""),
             switch("mermaid", "print a Mermaid flowchart"),
             switch("openlineage", "print OpenLineage events"),
-            JSON,
         ),
     ),
 )

@@ -10,13 +10,16 @@ from pathlib import Path
 from tablevault import operations
 from tablevault.cli.mistakes import UsageError
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.wording import BLANK, Call, Wording
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import subprocess
+
+    from tablevault.progress import Progress
     from tablevault.vault import Vault
 
-_NOT_SET = 1
-"""What `git config` ends with where nobody has set a key."""
+_CREATE = Call("TableVault", db_dir=BLANK, create=True)
 
 
 class Place:
@@ -37,7 +40,7 @@ class Place:
         if not Path(named).exists():
             raise TVArgumentError(
                 f'There is no vault at "{named}": the folder does not exist.',
-                "Check --db-dir or TABLEVAULT_DIR, or make one: tablevault create-vault DIR.",
+                Wording("Check --db-dir or TABLEVAULT_DIR, or make one: ", _CREATE, "."),
                 path=named,
             )
         return Path(named)
@@ -96,12 +99,22 @@ class Place:
 
     def options(self, description: str = "") -> operations.vaults.Options:
         """Say how a vault is opened from a prompt."""
-        from tablevault.bars import Bars
         from tablevault.remotes.door import bring
 
         return operations.vaults.Options(
-            description=description, verbose=not self.is_quiet, progress=Bars, bring=bring
+            description=description,
+            verbose=not self.is_quiet,
+            progress=self.progress,
+            bring=bring,
         )
+
+    @property
+    def progress(self) -> type[Progress]:
+        """What shows how far long work is: nothing if the command is to be quiet."""
+        from tablevault.bars import Bars
+        from tablevault.progress import Silent
+
+        return Silent if self.is_quiet else Bars
 
     def _attach(self, author: str) -> Vault:
         """Open the vault."""
@@ -123,8 +136,9 @@ def find_vault(start: Path) -> Path:
             return folder
     raise TVArgumentError(
         f'There is no vault at "{start}" nor in a folder above it.',
-        "Go into a vault, name one by --db-dir or TABLEVAULT_DIR, or make one: "
-        "tablevault create-vault DIR.",
+        Wording(
+            "Go into a vault, name one by --db-dir or TABLEVAULT_DIR, or make one: ", _CREATE, "."
+        ),
         path=str(start),
     )
 
@@ -140,15 +154,19 @@ def _is_vault(repository: Path) -> bool:
 
 def existing_file(path: str) -> Path:
     """Refuse a path that is no file."""
-    if not Path(path).is_file():
+    if Path(path).is_dir():
+        raise UsageError(f'"{path}" is a folder, not a file')
+    if not Path(path).exists():
         raise UsageError(f'there is no file "{path}"')
     return Path(path)
 
 
 def existing_folder(path: str) -> Path:
     """Refuse a path that is no folder."""
-    if not Path(path).is_dir():
+    if not Path(path).exists():
         raise UsageError(f'there is no folder "{path}"')
+    if not Path(path).is_dir():
+        raise UsageError(f'"{path}" is a file, not a folder')
     return Path(path)
 
 
@@ -157,50 +175,59 @@ def given_text(text: str) -> str:
     return sys.stdin.read() if text == "-" else text
 
 
+def output_file(path: str) -> Path:
+    """Refuse a path that no file can be written to, before anything costs time."""
+    file = Path(path)
+    if file.is_dir():
+        raise UsageError(f'"{path}" is a folder: name a file in it')
+    if not file.parent.is_dir():
+        raise UsageError(f'there is no folder "{file.parent}" to write "{file.name}" into')
+    return file
+
+
 def _git_author(folder: Path) -> str:
-    """Ask git who works in a folder.
+    """Ask git who works in a folder, as it would sign a commit there.
 
     Raises
     ------
     TVArgumentError
         Git does not know.
     """
-    name, email = (_git_config(folder, f"user.{what}") for what in ("name", "email"))
-    if not name:
-        raise TVArgumentError(
-            "Nobody is named as the author.",
-            "Pass --author, set TABLEVAULT_AUTHOR, or tell git: "
-            'git config --global user.name "Your Name".',
+    # Git signs with a name alone, but only where the address is given as empty.
+    for without_address in ([], ["-c", "user.email=", "-c", "user.useConfigOnly=true"]):
+        found = _git(folder, *without_address, "var", "GIT_AUTHOR_IDENT")
+        if found is not None and found.returncode == 0:
+            signature, _, _ = found.stdout.rpartition(">")
+            return f"{signature}>".removesuffix("<>").strip()
+    settings = _git(folder, "config", "--list")
+    if settings is not None and settings.returncode != 0:
+        reason = settings.stderr.strip().removeprefix("fatal: ")
+        raise TVFileError(
+            f"Git cannot say who works here: {reason}.",
+            Wording(
+                "Pass --author or set TABLEVAULT_AUTHOR; ",
+                Call("verify", repair=True),
+                " mends the settings of a vault.",
+            ),
         )
-    return f"{name} <{email}>" if email else name
+    raise TVArgumentError(
+        "Nobody is named as the author.",
+        "Pass --author, set TABLEVAULT_AUTHOR, or tell git: "
+        '`git config --global user.name "Your Name"`.',
+    )
 
 
-def _git_config(folder: Path, key: str) -> str:
-    """Give one setting of git, "" when it is not set or git is missing.
-
-    Raises
-    ------
-    TVFileError
-        Git cannot read its settings.
-    """
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Run git in a folder; None where there is no git."""
     import subprocess
 
     try:
-        found = subprocess.run(
-            ["git", "-C", str(folder), "config", "--get", key],
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments],
             capture_output=True,
-            text=True,
             encoding="utf-8",
             errors="replace",
             check=False,
         )
     except OSError:
-        return ""
-    if found.returncode not in (0, _NOT_SET):
-        reason = found.stderr.strip().removeprefix("fatal: ")
-        raise TVFileError(
-            f"Git cannot say who works here: {reason}.",
-            "Pass --author or set TABLEVAULT_AUTHOR; `tablevault verify --repair` mends the "
-            "settings of a vault.",
-        )
-    return found.stdout.strip()
+        return None

@@ -6,9 +6,10 @@ import argparse
 import time
 
 from tablevault import operations, queries
-from tablevault.cli.command import JSON, PROCESS_ID, Command, option, positional, switch
+from tablevault.cli.command import PROCESS_ID, Command, option, positional, switch
 from tablevault.cli.output import Listing
 from tablevault.cli.place import Place
+from tablevault.wording import BLANK, Call
 
 _PROCESS = positional("to_stop_process_id", "the process", "process")
 
@@ -44,11 +45,12 @@ def _is_complete(place: Place, given: argparse.Namespace) -> object:
 
 def _active(place: Place, given: argparse.Namespace) -> object:
     """List what has not ended."""
+    del given
     processes = queries.processes.active(place.read())
     rows = [
         (
             process_id,
-            str(process["operation"]),
+            str(process["operation"]).replace("_", "-"),
             str(process["author"]),
             "running" if process["is_running"] else "paused",
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(process["start_time"])))),
@@ -56,16 +58,10 @@ def _active(place: Place, given: argparse.Namespace) -> object:
         )
         for process_id, process in processes.items()
     ]
-    value: object
-    if given.json:
-        value = {process_id: dict(process) for process_id, process in processes.items()}
-    else:  # as the first release printed it
-        value = {process_id: str(process) for process_id, process in processes.items()}
     return Listing(
         columns=("process", "operation", "author", "state", "since", "rows done"),
         rows=rows,
-        value=value,
-        is_json_in_pipe=True,
+        value={process_id: dict(process) for process_id, process in processes.items()},
         if_empty="No process runs or is paused.",
     )
 
@@ -119,11 +115,11 @@ COMMANDS = (
         name="get-active-processes",
         summary="list what runs or is paused",
         run=_active,
-        arguments=(JSON,),
     ),
     Command(
         name="restart",
         summary="run everything that crashed or is paused to its end",
         run=_restart,
+        calls=(Call("TableVault", db_dir=BLANK, restart=True),),
     ),
 )

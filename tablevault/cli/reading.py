@@ -7,7 +7,6 @@ from pathlib import Path
 
 from tablevault import queries
 from tablevault.cli.command import (
-    JSON,
     VERSION,
     Argument,
     Command,
@@ -17,8 +16,9 @@ from tablevault.cli.command import (
     switch,
 )
 from tablevault.cli.mistakes import UsageError
-from tablevault.cli.output import Drawing, Listing
-from tablevault.cli.place import Place
+from tablevault.cli.output import Document, Drawing, Listing, Written
+from tablevault.cli.place import Place, output_file
+from tablevault.wording import Call
 
 _TABLE = positional("table_name", "the table", "table")
 _INSTANCE = option("instance-id", "the instance, by default the latest", "instance")
@@ -28,7 +28,11 @@ _TEMP = either(
 
 
 def _dataframe(place: Place, given: argparse.Namespace) -> object:
-    """Write a dataframe as CSV."""
+    """Write a dataframe as a file, or to the standard output."""
+    if not given.output:
+        raise UsageError("the following arguments are required: -o/--output")
+    ending = _ending_of(given.output, as_json=given.json)
+    target = None if given.output == "-" else output_file(given.output)
     if given.rows is not None and given.rows < 0:
         raise UsageError(f"--rows is {given.rows}; it must be at least 0")
     frame, instance_id = queries.read.get_dataframe(
@@ -44,9 +48,22 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
             full_artifact_path=not given.no_artifact_path,
         ),
     )
-    target = Path(given.output)
-    frame.to_csv(target, index=False)
-    return {"instance_id": instance_id, "rows": len(frame), "csv": given.output}
+    content = queries.exports.content(frame, ending)
+    if target is None:
+        return Document(content.decode("utf-8"))
+    target.write_bytes(content)
+    return Written({"instance_id": instance_id, "rows": len(frame), ending: given.output})
+
+
+def _ending_of(path: str, *, as_json: bool) -> str:
+    """Return the format that a name asks for; the standard output is CSV, or JSON if wanted."""
+    if path == "-":
+        return "json" if as_json else "csv"
+    ending = Path(path).suffix.removeprefix(".").lower()
+    if ending not in queries.exports.WRITERS:
+        known = ", ".join(f".{each}" for each in queries.exports.WRITERS)
+        raise UsageError(f'"{path}" does not end in one of {known}')
+    return ending
 
 
 def _instances(place: Place, given: argparse.Namespace) -> object:
@@ -62,7 +79,6 @@ def _instances(place: Place, given: argparse.Namespace) -> object:
         columns=("instance" if table else "table",),
         rows=[(each,) for each in ids],
         value=ids,
-        is_json_in_pipe=True,
         if_empty=f'Table "{table}" has no instance.' if table else "There is no table.",
     )
 
@@ -106,7 +122,8 @@ def _nested(node: queries.tree.Node) -> dict[str, object]:
 
 def _modules(place: Place, given: argparse.Namespace) -> object:
     """List the code modules."""
-    return _names("module", queries.describe.code_modules(place.read()), given)
+    del given
+    return _names("module", queries.describe.code_modules(place.read()))
 
 
 def _builders(place: Place, given: argparse.Namespace) -> object:
@@ -114,17 +131,15 @@ def _builders(place: Place, given: argparse.Namespace) -> object:
     names = queries.describe.builders_list(
         place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
-    return _names("builder", names, given)
+    return _names("builder", names)
 
 
-def _names(column: str, names: list[str], given: argparse.Namespace) -> Listing:
+def _names(column: str, names: list[str]) -> Listing:
     """List names."""
-    del given
     return Listing(
         columns=(column,),
         rows=[(name,) for name in names],
         value=names,
-        is_json_in_pipe=True,
         if_empty=f"There is no {column}.",
     )
 
@@ -148,15 +163,22 @@ def _module_text(place: Place, given: argparse.Namespace) -> object:
 COMMANDS = (
     Command(
         name="get-dataframe",
-        summary="write the dataframe of an instance as CSV",
+        summary="write the dataframe of an instance as a .csv, .json, .jsonl or .parquet file",
         run=_dataframe,
         arguments=(
             _TABLE,
-            option("output", "the CSV file to write", "path", required=True),
             _INSTANCE,
             VERSION,
             option("rows", "first rows only", default=None, type=int),
-            switch("include-inactive", "take the latest instance also when it is inactive"),
+            Argument(
+                ("--include-inactive",),
+                {
+                    "help": "take the latest instance also when it is inactive",
+                    "action": "store_true",
+                },
+                parameter="active_only",
+                words=lambda active_only: [] if active_only else [True],
+            ),
             switch("successful-only", "leave out instances of stopped executions"),
             switch("no-artifact-path", "names of artifacts as they are stored, not paths"),
         ),
@@ -174,7 +196,6 @@ COMMANDS = (
             ),
             option("version", 'version, "" for all', default="base"),
             either("temp", "no-temp", "temporary instances, too", default=False),
-            JSON,
         ),
     ),
     Command(
@@ -184,7 +205,6 @@ COMMANDS = (
         arguments=(
             option("table-name", "the table", "table"),
             option("instance-id", "the instance", "instance"),
-            JSON,
         ),
     ),
     Command(
@@ -204,20 +224,19 @@ COMMANDS = (
             either("builder-files", "no-builder-files", "builders", default=True),
             either("metadata-files", "no-metadata-files", "documents of the vault", default=False),
             either("artifact-files", "no-artifact-files", "artifacts", default=False),
-            JSON,
         ),
     ),
     Command(
         name="get-modules-list",
         summary="list the code modules",
         run=_modules,
-        arguments=(JSON,),
+        calls=(Call("get_code_modules_list"),),
     ),
     Command(
         name="get-builders-list",
         summary="list the builders of an instance",
         run=_builders,
-        arguments=(_TABLE, _INSTANCE, VERSION, _TEMP, JSON),
+        arguments=(_TABLE, _INSTANCE, VERSION, _TEMP),
     ),
     Command(
         name="get-builder-str",

@@ -5,10 +5,11 @@ from __future__ import annotations
 import argparse
 
 from tablevault import remotes
-from tablevault.cli.command import JSON, Argument, Command, positional, switch
+from tablevault.cli.command import Argument, Command, positional, switch
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Listing
 from tablevault.cli.place import Place
+from tablevault.wording import Call
 
 _REMOTE = positional("remote", "name or address of the remote", "remote", default="origin")
 _ALL = switch("all", "bring the data of all instances now, not when it is first read")
@@ -16,11 +17,9 @@ _ALL = switch("all", "bring the data of all instances now, not when it is first 
 
 def _clone(place: Place, given: argparse.Namespace) -> object:
     """Copy a vault from elsewhere."""
-    from tablevault.bars import Bars
-
     folder = given.new_dir or _name_of(given.url)
     path = remotes.clone.clone(
-        given.url, folder, place.author, Bars, data="all" if given.all else "lazy"
+        given.url, folder, place.author, place.progress, data="all" if given.all else "lazy"
     )
     return f"Cloned → {path}"
 
@@ -74,6 +73,8 @@ def _paths(side: str, whose: str) -> Argument:
             "metavar": "PATH",
             "help": f"where both sides changed the same, {whose} is right; may be repeated",
         },
+        parameter="resolve",
+        words=lambda chosen: [path for path, of in chosen.items() if of == side],
     )
 
 
@@ -82,9 +83,10 @@ COMMANDS = (
         name="clone",
         summary="copy a vault from elsewhere",
         run=_clone,
+        calls=(Call("clone_vault"),),
         arguments=(
             positional("url", "path or address of a repository that holds a vault", "path"),
-            positional("new_dir", "folder to be made", "path", default=""),
+            positional("new_dir", "folder to be made", "path", default="", parameter="db_dir"),
             _ALL,
         ),
     ),
@@ -92,10 +94,10 @@ COMMANDS = (
         name="remote",
         summary="give the address of another repository a name; without arguments, list them",
         run=_remote,
+        calls=(Call("add_remote"), Call("list_remotes")),
         arguments=(
             positional("name", "such as origin", "remote", default=""),
             positional("url", "path or address", "path", default=""),
-            JSON,
         ),
     ),
     Command(

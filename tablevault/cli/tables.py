@@ -42,8 +42,16 @@ COMMANDS = (
         run=_create,
         arguments=(
             positional("table_name", "name of the new table"),
-            switch("multiple-artifacts", "each instance keeps its artifacts for ever"),
-            switch("side-effects", "running the builders invalidates earlier instances"),
+            switch(
+                "multiple-artifacts",
+                "each instance keeps its artifacts for ever",
+                parameter="allow_multiple_artifacts",
+            ),
+            switch(
+                "side-effects",
+                "running the builders invalidates earlier instances",
+                parameter="has_side_effects",
+            ),
             DESCRIPTION,
             PROCESS_ID,
         ),
@@ -53,8 +61,8 @@ COMMANDS = (
         summary="give a table another name",
         run=_rename,
         arguments=(
-            positional("old_name", "name so far", "table"),
-            positional("new_name", "name to be"),
+            positional("old_name", "name so far", "table", parameter="table_name"),
+            positional("new_name", "name to be", parameter="new_table_name"),
             PROCESS_ID,
         ),
     ),

@@ -9,6 +9,7 @@ from tablevault import operations
 from tablevault.cli.command import DESCRIPTION, Command, option, positional, switch
 from tablevault.cli.mistakes import AbortedError, UsageError
 from tablevault.cli.place import Place, existing_file, existing_folder
+from tablevault.wording import Call
 
 _ENDING = ".tar.xz"
 
@@ -73,7 +74,11 @@ COMMANDS = (
         name="create-vault",
         summary="make an empty vault",
         run=_create,
-        arguments=(positional("new_dir", "folder of the new vault", "path"), DESCRIPTION),
+        calls=(Call("TableVault", create=True),),
+        arguments=(
+            positional("new_dir", "folder of the new vault", "path", parameter="db_dir"),
+            DESCRIPTION,
+        ),
     ),
     Command(
         name="demo",
@@ -96,8 +101,9 @@ COMMANDS = (
         name="compress",
         summary="write a vault into one file, DIR.tar.xz; the vault stays",
         run=_compress,
+        calls=(Call("compress_vault"),),
         arguments=(
-            positional("vault_dir", "folder of the vault", "path"),
+            positional("vault_dir", "folder of the vault", "path", parameter="db_dir"),
             option("preset", "0 (fast) to 9 (small)", default=6, type=int, choices=range(10)),
         ),
     ),
@@ -105,14 +111,15 @@ COMMANDS = (
         name="decompress",
         summary="restore a vault from such a file",
         run=_decompress,
-        arguments=(positional("archive", "the file, NAME.tar.xz", "path"),),
+        calls=(Call("decompress_vault"),),
+        arguments=(positional("archive", "the file, NAME.tar.xz", "path", parameter="db_dir"),),
     ),
     Command(
         name="delete-vault",
         summary="remove a vault with everything in it",
         run=_delete,
         arguments=(
-            positional("vault_dir", "folder of the vault", "path"),
+            positional("vault_dir", "folder of the vault", "path", parameter="db_dir"),
             switch("yes", "do not ask"),
         ),
     ),

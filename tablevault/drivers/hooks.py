@@ -31,6 +31,7 @@ from tablevault.names import (
     temp_of_builder,
 )
 from tablevault.vault import Vault
+from tablevault.wording import Named, written
 
 _NOTHING = "0" * 40
 _OURS = ("tables/", "code/", "vault.yaml")
@@ -91,7 +92,7 @@ def pre_merge_commit(vault: Vault, _: Sequence[str]) -> int:
         return 0
     conflicts = join(repository, ours, repository.peeled(theirs)).conflicts_in(_ROOTS)
     for conflict in conflicts:
-        _say(f"{conflict.path}: {conflict.problem}. {conflict.hint}")
+        _say(f"{conflict.path}: {conflict.problem}. {written(conflict.hint, _in_shell)}")
     if conflicts:
         _say("the merge was not committed: `git merge --abort`, then do that.")
     return 1 if conflicts else 0
@@ -138,7 +139,7 @@ def pre_commit(vault: Vault, _: Sequence[str]) -> int:
         else:
             problems.append(
                 f"{entry.path}: it belongs to an instance, which never changes. Make a new one "
-                f"with create_instance; undo this by: {_taking_back([entry.path])}"
+                f"with `tablevault create-instance`; undo this by: {_taking_back([entry.path])}"
             )
     problems.extend(
         f"{', '.join(paths)}: the builders of an instance never change. This makes a temporary "
@@ -182,10 +183,17 @@ def main(arguments: Sequence[str]) -> int:
         vault = Vault(path=here, author="git hook", bring=bring)
         return _HOOKS[name](vault, rest)
     except TableVaultError as error:
-        _say(f"{name}: {error}")
+        _say(f"{name}: {error.formatted(_in_shell)}")
     except Exception as error:  # noqa: BLE001 - git shows a person what a hook says
         _say(f"{name}: {type(error).__name__}: {error}")
     return 0 if name.startswith("post-") else 1
+
+
+def _in_shell(named: Named) -> str:
+    """Write a call as a command, for a person who runs git."""
+    from tablevault.cli.hints import at_prompt
+
+    return at_prompt()(named)
 
 
 def _say(text: str) -> None:
@@ -243,7 +251,7 @@ def _wrong(entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
     try:
         return [fault] if fault else _wrong_text(entry.path, done.stdout)
     except (TVArgumentError, TVBuilderError, TVFileError) as error:
-        return [str(error)]
+        return [error.formatted(_in_shell)]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [f"{error}" if line is None else f"line {line}: {getattr(error, 'msg', error)}"]

@@ -16,6 +16,7 @@ from types import ModuleType
 from typing import Any
 
 from tablevault.errors import TVFileError, said
+from tablevault.wording import Call, Wording
 
 Function = Callable[..., Any]
 
@@ -73,7 +74,7 @@ class Code:
             raise TVFileError(
                 f'There is no code module "{module}".',
                 _nearest(module, self._sources)
-                or f"Create it with create_code_module(module_name={module!r}).",
+                or Wording("Create it: ", Call("create_code_module", module_name=module), "."),
                 module=module,
             )
         try:

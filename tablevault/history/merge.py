@@ -36,6 +36,7 @@ from tablevault.names import (
     table_dir,
     table_document,
 )
+from tablevault.wording import BLANK, Call, Wording
 
 Side = Literal["ours", "theirs"]
 
@@ -177,7 +178,11 @@ class _Merge:
                 self._conflict(
                     table_dir(name),
                     f'two tables are called "{name}", one on each side',
-                    f'Give yours another name, rename_table(..., "{name}"), and pull again.',
+                    Wording(
+                        "Give yours another name, and pull again: ",
+                        Call("rename_table", new_table_name=BLANK, table_name=name),
+                        ".",
+                    ),
                     may_resolve=False,
                 )
 
@@ -203,8 +208,11 @@ class _Merge:
                 self._conflict(
                     path,
                     f"it was {here} and {there}{called}",
-                    f'A deletion cannot be taken back: pull(resolve={{"{path}": "{deleted_by}"}}) '
-                    "accepts it. Save what you need of the table before.",
+                    Wording(
+                        "A deletion cannot be taken back: ",
+                        Call("pull", resolve={path: deleted_by}),
+                        " accepts it. Save what you need of the table before.",
+                    ),
                     may_resolve=False,
                 )
         return ""
@@ -393,7 +401,13 @@ class _Merge:
     ) -> None:
         """Note a conflict."""
         if may_resolve and not hint:
-            hint = f'Choose: pull(resolve={{"{path}": "ours"}}) or "theirs".'
+            hint = Wording(
+                "Choose: ",
+                Call("pull", resolve={path: "ours"}),
+                " or ",
+                Call("pull", resolve={path: "theirs"}),
+                ".",
+            )
         self._result.conflicts.append(Conflict(path=path, problem=problem, hint=hint))
 
 

@@ -12,6 +12,7 @@ from tablevault.history.gitfiles import check_loose, check_packs, files_below, r
 from tablevault.history.gitindex import read_index
 from tablevault.history.reach import Reach
 from tablevault.objects.globs import matching
+from tablevault.wording import Call, Wording
 
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 _NAMED_IN_STATE = ("laid", "faces/*", "processes/*")
@@ -75,6 +76,8 @@ def _damaged(where: str) -> TVFileError:
     """Make the error for a vault from which nothing may be removed."""
     return TVFileError(
         f'The vault is damaged ("{where}"), so nothing was removed from it.',
-        "verify() tells more, verify(repair=True) mends what can be mended.",
+        Wording(
+            Call("verify"), " tells more, ", Call("verify", repair=True), " mends what it can."
+        ),
         path=where,
     )

@@ -32,6 +32,7 @@ from tablevault.names import (
     table_document,
 )
 from tablevault.objects.pointer import LONGEST_POINTER, Pointer, decode_pointer
+from tablevault.wording import Call, Wording
 
 _LINKS = (FileMode.LINK, FileMode.COMMIT)
 
@@ -259,11 +260,16 @@ def unknown_table(table: str, known: list[str]) -> TVArgumentError:
     """Make the error for a table that is not there."""
     import difflib
 
+    hint: str
     close = difflib.get_close_matches(table, known, n=1)
     if close:
         hint = f'Did you mean "{close[0]}"?'
     elif known:
         hint = f"Tables: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}."  # noqa: PLR2004 - as many as fit a line
     else:
-        hint = "The vault has no tables yet: create_table(name) makes one."
+        hint = Wording(
+            "The vault has no tables yet. Make one: ",
+            Call("create_table", table_name=table),
+            ".",
+        )
     return TVArgumentError(f'There is no table "{table}".', hint, table=table)

@@ -22,6 +22,7 @@ from tablevault.journal.record import Json, Record
 from tablevault.journal.recovery import roll_back, roll_forward
 from tablevault.names import ProcessId
 from tablevault.objects.oslock import OsLock
+from tablevault.wording import decoded, encoded
 
 _SETUP_S = 5.0
 """How long one waits to be told of a mistake that is found before the first function is called."""
@@ -114,7 +115,11 @@ class Handed:
         """Say what went wrong, unless it was said already that all was well."""
         answer: dict[str, Json] = {"error": type(error).__name__, "message": said(error)}
         if isinstance(error, TableVaultError):
-            answer |= {"message": error.message, "hint": error.hint, "facts": dict(error.facts)}
+            answer |= {
+                "message": encoded(error.message),
+                "hint": encoded(error.hint),
+                "facts": dict(error.facts),
+            }
         self._say(answer)
 
     def _say(self, said: Mapping[str, Json]) -> None:
@@ -227,8 +232,8 @@ def _raise(said: Mapping[str, object], process_id: ProcessId, log: Path) -> None
     if isinstance(kind, type) and issubclass(kind, TableVaultError):
         facts = said.get("facts")
         raise kind(
-            str(said["message"]),
-            str(said.get("hint", "")),
+            decoded(said["message"]),
+            decoded(said.get("hint", "")),
             **(facts if isinstance(facts, dict) else {}),
         )
     raise TVProcessError(

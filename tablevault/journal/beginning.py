@@ -17,6 +17,7 @@ from tablevault.journal.record import Hold, Record, Request
 from tablevault.journal.recovery import finish_stop, roll_back, roll_forward
 from tablevault.names import ProcessId, check_process_id, new_process_id
 from tablevault.objects.oslock import OsLock
+from tablevault.wording import Call, Operation, Wording
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
 _LOOK_S = 1.0
@@ -130,7 +131,7 @@ def _record_of(journal: Journal, request: Request, actor: Actor, process_id: Pro
     if known is None and actor.process_id and is_finished(journal, process_id):
         raise TVProcessError(
             f'Process "{process_id}" has ended; its id cannot be used again.',
-            "Leave process_id out, or choose another one.",
+            Wording("Leave ", request.id_parameter, " out, or choose another id."),
             process=process_id,
         )
     parent = _parent(journal, actor)
@@ -173,9 +174,14 @@ def _known(
         raise _runs(process_id)
     if known.request.operation != request.operation:
         raise TVProcessError(
-            f'Process "{process_id}" is a paused {known.request.operation}, not a '
-            f"{request.operation}.",
-            f"Call {known.request.operation} with this process_id to go on with it.",
+            Wording(
+                f'Process "{process_id}" is a paused ',
+                Operation(known.request.operation),
+                ", not a ",
+                Operation(request.operation),
+                ".",
+            ),
+            Wording(locks.again(known), " to go on with it."),
             process=process_id,
         )
     if roll_forward(journal, known) or finish_stop(journal, process_id):
@@ -297,7 +303,11 @@ def _runs(process_id: ProcessId) -> TVProcessError:
     """Make the error for a process that somebody runs."""
     return TVProcessError(
         f'Process "{process_id}" runs just now.',
-        "Wait until it ends, or stop it: stop_process(..., force=True).",
+        Wording(
+            "Wait until it ends, or stop it: ",
+            Call("stop_process", to_stop_process_id=process_id, force=True),
+            ".",
+        ),
         process=process_id,
     )
 

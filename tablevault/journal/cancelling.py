@@ -9,6 +9,7 @@ from pathlib import Path
 
 from tablevault.errors import TVProcessError
 from tablevault.names import ProcessId
+from tablevault.wording import Parameter, Wording
 
 STOPPED = "User Stopped"
 """What the record of a process says that was stopped."""
@@ -37,7 +38,11 @@ class Cancel:
         if self._asked.is_set():
             raise TVProcessError(
                 f'Process "{process_id}" was stopped.',
-                "Run the operation again, with another process_id.",
+                Wording(
+                    "Run the operation again, with another ",
+                    Parameter("execute_instance", "process_id"),
+                    ".",
+                ),
                 process=process_id,
             )
 

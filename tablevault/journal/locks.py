@@ -10,6 +10,7 @@ from tablevault.errors import TVLockError
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.record import Hold, Record
 from tablevault.names import TABLES_DIR, TEMP_PREFIX
+from tablevault.wording import Call, Either, Operation, Parameter, Wording
 
 CODE = "code"
 """All code modules together."""
@@ -120,31 +121,29 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
     operation = record.request.operation
     what = _spoken(held.resource)
     state = "" if alive else "paused "
-    text = (
-        f"{what} is held by {state}process {record.process_id} "
-        f"({operation}, {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S})"
+    waited = f"; waited {waited_s:g} s" if alive else ""
+    text = Wording(
+        f"{what} is held by {state}process {record.process_id} (",
+        Operation(operation),
+        f", {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S}){waited}.",
     )
-    again = f"Run {operation} again with process_id={record.process_id!r}"
+    resumed = again(record)
+    stop = Call("stop_process", to_stop_process_id=record.process_id)
+    hint: str
     if alive:
-        text += f"; waited {waited_s:g} s"
-        hint = "Wait until it ends, or open the vault with a longer lock_timeout."
+        hint = Wording("Wait until it ends", _LONGER, ".")
         if operation != "stop_process":
-            hint = (
-                "Wait until it ends, open the vault with a longer lock_timeout, or end it: "
-                f"stop_process({record.process_id!r}, force=True)."
-            )
+            end = Call("stop_process", to_stop_process_id=record.process_id, force=True)
+            hint = Wording("Wait until it ends", _LONGER, ", or end it: ", end, ".")
     elif operation == "stop_process":  # which cannot be stopped itself
-        hint = f"{again}: it ends itself and what it was to stop."
+        hint = Wording(resumed, ": it ends itself and what it was to stop.")
     else:
         mending = ""
         if operation == "execute_instance":
             mending = ", after editing files of its builders or in code/ if need be"
-        hint = (
-            f"{again} to go on with it{mending}, or give it up: "
-            f"stop_process({record.process_id!r})."
-        )
+        hint = Wording(resumed, f" to go on with it{mending}, or give it up: ", stop, ".")
     return TVLockError(
-        f"{text}.",
+        text,
         hint,
         holder=record.process_id,
         author=record.author,
@@ -154,11 +153,29 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
     )
 
 
+_LONGER = Either(", open the vault with a longer lock_timeout", "")
+
+
+def again(record: Record) -> Wording:
+    """Say how a paused operation is run again; the arguments of an execution say all of it."""
+    operation, process_id = record.request.operation, record.process_id
+    if operation == "execute_instance":
+        arguments = {name: record.request.text(name) for name in ("table_name", "version")}
+        return Wording("Run ", Call(operation, **arguments, process_id=process_id))
+    named = Parameter(operation, record.request.id_parameter.name, process_id)
+    return Wording("Run ", Operation(operation), " again with ", named)
+
+
 def within_error(record: Record, held: Hold, operation: str) -> TVLockError:
     """Make the error for an operation that would have to wait for the one it is called in."""
     return TVLockError(
-        f"{_spoken(held.resource)} cannot be changed by {operation} within a function that process "
-        f"{record.process_id} ({record.request.operation}) calls: it works with that itself.",
+        Wording(
+            f"{_spoken(held.resource)} cannot be changed by ",
+            Operation(operation),
+            f" within a function that process {record.process_id} (",
+            Operation(record.request.operation),
+            ") calls: it works with that itself.",
+        ),
         "Do it when that process has ended.",
         holder=record.process_id,
         operation=record.request.operation,

@@ -23,6 +23,7 @@ from typing import cast
 from tablevault.errors import said
 from tablevault.history.repository import RefMove
 from tablevault.names import CommitId, ObjectId, ProcessId
+from tablevault.wording import Parameter
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
@@ -33,6 +34,12 @@ class Request:
 
     operation: str
     arguments: Mapping[str, Json]
+
+    @property
+    def id_parameter(self) -> Parameter:
+        """The parameter in which the operation takes a process id."""
+        is_undo = self.operation == "undo"  # whose process_id is what it undoes
+        return Parameter(self.operation, "undo_process_id" if is_undo else "process_id")
 
     def text(self, key: str) -> str:
         """Give an argument that is to be text; what the user gave instead is refused later."""

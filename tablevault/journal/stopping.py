@@ -14,6 +14,7 @@ from tablevault.journal.locks import descendants
 from tablevault.journal.record import Record
 from tablevault.journal.recovery import end_stopped
 from tablevault.names import ProcessId
+from tablevault.wording import Either, Wording
 
 _POLL_S = 0.01
 _LOOK_S = 1.0
@@ -87,7 +88,11 @@ def _wait(journal: Journal, record: Record, here: dict[ProcessId, Cancel], wait_
                 raise TVProcessError(
                     f'Process "{record.process_id}" still runs a function; it was asked to stop '
                     "and will be taken back when that returns.",
-                    "Wait, or open the vault with a longer lock_timeout and stop it again.",
+                    Wording(
+                        "Wait, and stop it again",
+                        Either(", perhaps with a longer lock_timeout of the vault", ""),
+                        ".",
+                    ),
                     process=record.process_id,
                 )
         time.sleep(_POLL_S)

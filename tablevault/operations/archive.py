@@ -15,6 +15,7 @@ from tablevault.filenames import is_plain_path
 from tablevault.history.layout import configure, reset_config
 from tablevault.objects.folders import building, is_free, put_in_place, target_of
 from tablevault.vault import absolute, is_vault, refuse_unless_vault
+from tablevault.wording import Operation, Wording
 
 _TAKEN = frozenset(
     tuple(path.split("/"))
@@ -114,7 +115,10 @@ def decompress_vault(where: str | os.PathLike[str]) -> None:
         if vault is None:
             vault = _only_folder(beside)
         if vault is None:
-            raise TVArgumentError(f'"{source}" holds no vault.', "Was it made by compress_vault?")
+            raise TVArgumentError(
+                f'"{source}" holds no vault.',
+                Wording("Was it made by ", Operation("compress_vault"), "?"),
+            )
         reset_config(vault)
         configure(vault)
         put_in_place(vault, place)

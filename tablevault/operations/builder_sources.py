@@ -8,6 +8,7 @@ from pathlib import Path
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.snapshot import decode_text
 from tablevault.names import builder_of_path, check_builder_name, index_builder
+from tablevault.wording import Parameter, Wording
 
 _ENDING = ".yaml"
 
@@ -59,7 +60,13 @@ def builder_texts(table: str, builder: str, copy_dir: str, text: str) -> dict[st
     if source.suffix != _ENDING:
         raise TVFileError(
             f'"{source}" is neither a folder nor a {_ENDING} file.',
-            "Name one of these as copy_dir, or pass the builder itself as text.",
+            Wording(
+                "Name one of these as ",
+                Parameter("create_builder_file", "copy_dir"),
+                ", or pass the builder itself as ",
+                Parameter("create_builder_file", "text"),
+                ".",
+            ),
         )
     name = check_builder_name(builder or builder_of_path(source.name))
     return {name: _checked(name, read_text(source))}

@@ -18,6 +18,7 @@ from tablevault.operations.builder_sources import builder_texts
 from tablevault.operations.messages import operation_message
 from tablevault.queries.resolve import Temp, find_temp
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Parameter, Wording
 
 
 def create_builder_file(
@@ -123,7 +124,13 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: s
     if temp.document.external_edit:
         raise TVArgumentError(
             f'{temp.ref.instance_id} of table "{table}" is an external edit and has no builders.',
-            "Fill it with write_instance, or create the instance without external_edit.",
+            Wording(
+                "Fill it: ",
+                Call("write_instance", table_df=BLANK, table_name=table, version=temp.ref.version),
+                ". Or delete it, and create it without ",
+                Parameter("create_instance", "external_edit"),
+                ".",
+            ),
             table=table,
             version=temp.ref.version,
         )

@@ -19,6 +19,11 @@ from tablevault.operations.builder_sources import read_text
 from tablevault.operations.messages import operation_message
 from tablevault.queries.describe import code_modules
 from tablevault.vault import Vault
+from tablevault.wording import Operation, Parameter, Wording
+
+_CREATE = Operation("create_code_module")
+_NAME = Parameter("create_code_module", "module_name")
+_SOURCE = Parameter("create_code_module", "copy_dir")
 
 _TEMPLATE = '"""Functions that builders of this vault call."""\n'
 
@@ -111,7 +116,7 @@ def _texts(module: str, copy_dir: str, text: str) -> Mapping[str, str]:
     if not copy_dir:
         if not module:
             raise TVArgumentError(
-                "create_code_module needs a module_name or a copy_dir.", "Pass one of them."
+                Wording(_CREATE, " needs ", _NAME, " or ", _SOURCE, "."), "Pass one of them."
             )
         return {check_module_name(name): text or _TEMPLATE}
     source = Path(copy_dir)
@@ -124,6 +129,7 @@ def _texts(module: str, copy_dir: str, text: str) -> Mapping[str, str]:
         return {check_module_name(path.stem): read_text(path) for path in files}
     if source.suffix != ".py":
         raise TVFileError(
-            f'"{source}" is neither a folder nor a .py file.', "Name one of these as copy_dir."
+            f'"{source}" is neither a folder nor a .py file.',
+            Wording("Name one of these as ", _SOURCE, "."),
         )
     return {check_module_name(name or source.stem): read_text(source)}

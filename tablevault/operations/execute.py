@@ -37,6 +37,7 @@ from tablevault.queries.origin import (
 from tablevault.queries.read import VaultInputs, instance_document
 from tablevault.queries.resolve import Temp, find_temp
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Parameter, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.code import Code
@@ -189,7 +190,13 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp
     if found.document.external_edit:
         raise TVArgumentError(
             f'{found.ref.instance_id} of table "{temp.table}" is an external edit.',
-            "Fill it with write_instance, or create the instance without external_edit.",
+            Wording(
+                "Fill it: ",
+                Call("write_instance", table_df=BLANK, table_name=temp.table, version=temp.version),
+                ". Or delete it, and create it without ",
+                Parameter("create_instance", "external_edit"),
+                ".",
+            ),
             table=temp.table,
             version=temp.version,
         )

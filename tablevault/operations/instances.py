@@ -42,6 +42,10 @@ from tablevault.queries.resolve import (
 )
 from tablevault.render import counted
 from tablevault.vault import Vault
+from tablevault.wording import Parameter, Wording
+
+_EXTERNAL = Parameter("create_instance", "external_edit")
+_BUILDERS = Parameter("create_instance", "builders")
 
 Builders = Sequence[str] | Mapping[str, str] | None
 
@@ -81,8 +85,8 @@ def create_instance(
         version = check_version(wanted.version)
         if wanted.external_edit and builders:
             raise TVArgumentError(
-                "An instance with external_edit=True has no builders.",
-                "Leave out builders, or leave out external_edit.",
+                Wording("An instance made with ", _EXTERNAL, " has no builders."),
+                Wording("Leave out ", _BUILDERS, ", or leave out ", _EXTERNAL, "."),
                 table=wanted.table,
             )
         texts = gather_builders(wanted.table, builders)

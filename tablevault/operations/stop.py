@@ -18,6 +18,7 @@ from tablevault.operations.materialize import Result, materialize
 from tablevault.queries.partial import run_of_process, run_of_temp
 from tablevault.queries.resolve import temp_or_none
 from tablevault.vault import Vault
+from tablevault.wording import Call, Parameter, Wording
 
 _OPERATION = "stop_process"
 
@@ -93,13 +94,21 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
     if record.request.operation == _OPERATION:
         raise TVArgumentError(
             f'Process "{target}" stops another one.',
-            f"Let it end: stop_process(..., process_id={target!r}).",
+            Wording(
+                "Let it end: ",
+                Call(
+                    "stop_process",
+                    to_stop_process_id=record.request.text("to_stop_process_id"),
+                    process_id=target,
+                ),
+                ".",
+            ),
             process=target,
         )
     if record.parent and files.read(ProcessId(record.parent)) is not None:
         raise TVArgumentError(
             f'Process "{target}" runs within process "{record.parent}".',
-            f"Stop that one: stop_process({record.parent!r}).",
+            Wording("Stop that one: ", Call("stop_process", to_stop_process_id=record.parent), "."),
             process=target,
         )
     for each in () if force else (record, *descendants(files, target)):
@@ -108,7 +117,11 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
             raise TVProcessError(
                 f'Process "{each.process_id}"{within} runs just now, in operating system process '
                 f"{each.pid}.",
-                "Wait until it ends, or pass force=True.",
+                Wording(
+                    "Wait until it ends, or end it: ",
+                    Call("stop_process", to_stop_process_id=target, force=True),
+                    ".",
+                ),
                 process=each.process_id,
                 pid=each.pid,
             )
@@ -128,7 +141,9 @@ def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:
         shown = target if is_process_id(target) else ascii(target)
         text = f'There is no process "{shown}".'
     return TVProcessError(
-        text, "get_active_processes() gives those that there are.", process=target
+        text,
+        Wording("Those that there are: ", Call("get_active_processes"), "."),
+        process=target,
     )
 
 
@@ -149,7 +164,11 @@ def _materialize(vault: Vault, operation: Operation, record: Record, draft: Temp
     if run is None:
         raise TVProcessError(
             f'The rows of process "{record.process_id}" are gone that were to be kept.',
-            "Stop it without materialize=True, and execute the instance anew.",
+            Wording(
+                "Stop it without ",
+                Parameter(_OPERATION, "materialize"),
+                ", and execute the instance anew.",
+            ),
             process=record.process_id,
             table=draft.temp.table,
             version=draft.temp.version,

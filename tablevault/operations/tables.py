@@ -32,6 +32,7 @@ from tablevault.names import (
 from tablevault.operations.messages import operation_message
 from tablevault.queries.resolve import find_table
 from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
 
 _log = logging.getLogger("tablevault")
 
@@ -228,7 +229,11 @@ def _refuse_taken(snapshot: Snapshot, table: str) -> None:
     if snapshot.has_table(table):
         raise TVArgumentError(
             f'There is a table "{table}" already.',
-            "Choose another name, or delete_table first.",
+            Wording(
+                "Choose another name, or delete that one first: ",
+                Call("delete_table", table_name=table),
+                ".",
+            ),
             table=table,
         )
 

@@ -28,6 +28,7 @@ from tablevault.operations.undo_temps import plan_temps
 from tablevault.queries.effect import UNDO, Effect, effect_of, find_operation
 from tablevault.queries.since import path_changed, refusal, table_changed
 from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
 
 
 def undo(vault: Vault, target: str, *, process_id: str) -> ProcessId:
@@ -67,14 +68,17 @@ def _find(vault: Vault, target: str) -> Effect:
     effect = effect_of(vault, process)
     if by := index.undone_by(process.process_id):
         raise refusal(
-            effect, f'undo "{by}" has done that', f"To have it again: undo({by!r}).", blocking=by
+            effect,
+            f'undo "{by}" has done that',
+            Wording("To have it again: ", Call("undo", process_id=by), "."),
+            blocking=by,
         )
     parent = index.process(process.parent) if process.operation == DEACTIVATION else None
     if parent is not None and not index.undone_by(parent.process_id):
         raise refusal(
             effect,
             f'it is the beginning of {parent.operation} "{parent.process_id}"',
-            f"Undo that: undo({parent.process_id!r}).",
+            Wording("Undo that: ", Call("undo", process_id=parent.process_id), "."),
             blocking=parent.process_id,
         )
     within = [

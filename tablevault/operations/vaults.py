@@ -37,6 +37,7 @@ from tablevault.vault import (
     refuse_git_elsewhere,
     refuse_unless_vault,
 )
+from tablevault.wording import Operation, Wording
 
 if TYPE_CHECKING:
     from tablevault.vault import Bring
@@ -268,8 +269,11 @@ def _refuse_in_use(path: Path) -> None:
     for record in files.every():
         if files.is_alive(record.process_id):
             raise TVLockError(
-                f'The vault "{path}" is in use: process {record.process_id} '
-                f"({record.request.operation}, {record.author}) runs.",
+                Wording(
+                    f'The vault "{path}" is in use: process {record.process_id} (',
+                    Operation(record.request.operation),
+                    f", {record.author}) runs.",
+                ),
                 "Wait until it ends.",
                 holder=record.process_id,
             )

@@ -15,6 +15,7 @@ from tablevault.names import InstanceId, ProcessId, check_version
 from tablevault.operations.materialize import Result, materialize, result_holds
 from tablevault.queries.resolve import Temp, find_instance, find_temp, latest_or_error
 from tablevault.vault import Vault
+from tablevault.wording import Call, Operation, Parameter, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,7 +93,13 @@ def _find_external(vault: Vault, snapshot: Snapshot, table: str, version: str) -
     if not temp.document.external_edit:
         raise TVArgumentError(
             f'{temp.ref.instance_id} of table "{table}" is made by builders.',
-            "Run execute_instance, or create the instance with external_edit=True.",
+            Wording(
+                "Run ",
+                Call("execute_instance", table_name=table, version=temp.ref.version),
+                ". Or delete it, and create it with ",
+                Parameter("create_instance", "external_edit"),
+                ".",
+            ),
             table=table,
             version=temp.ref.version,
         )
@@ -108,7 +115,8 @@ def _prepare(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
 
     if not isinstance(frame, pd.DataFrame):
         raise TVArgumentError(
-            f"write_instance was given a {type(frame).__name__}.", "Pass a pandas DataFrame."
+            Wording(Operation("write_instance"), f" was given a {type(frame).__name__}."),
+            "Pass a pandas DataFrame.",
         )
     if frame.shape[1] == 0 or frame.shape[0] == 0:
         what = "columns" if frame.shape[1] == 0 else "rows"
@@ -119,7 +127,10 @@ def _prepare(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
     for name in dtypes:
         if name not in named.columns:
             raise TVArgumentError(
-                f'dtypes names the column "{name}", which the dataframe does not have.',
+                Wording(
+                    Parameter("write_instance", "dtypes"),
+                    f' names the column "{name}", which the dataframe does not have.',
+                ),
                 f"Its columns are: {', '.join(map(str, named.columns[:20]))}.",
                 column=str(name),
             )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TVTableError
 from tablevault.queries.read import FrameQuery, find_query_instance, frame_file
 from tablevault.vault import Vault
+from tablevault.wording import Operation, Wording
 
 if TYPE_CHECKING:
     import pyarrow.dataset
@@ -28,12 +29,18 @@ def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
     except UnicodeEncodeError as error:
         raise TVTableError(
             f'"{path}" cannot be opened as a dataset: pyarrow takes no path that is not UTF-8.',
-            "Use get_dataframe(), or give the folder of the vault another name.",
+            Wording(
+                "Use ",
+                Operation("get_dataframe"),
+                ", or give the folder of the vault another name.",
+            ),
             path=str(path),
         ) from error
     except (pyarrow.ArrowException, OSError) as error:
         raise TVTableError(
             f'"{path}" cannot be opened as a dataset: {error}',
-            "It is damaged or not Parquet: get_dataframe() may tell more.",
+            Wording(
+                "It is damaged or not Parquet: ", Operation("get_dataframe"), " may tell more."
+            ),
             path=str(path),
         ) from error

@@ -28,6 +28,7 @@ from tablevault.queries.resolve import (
     latest_or_error,
 )
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Parameter, Wording
 
 Description = dict[str, object]
 
@@ -119,7 +120,7 @@ def _describe_instance(
         if not table:
             raise TVArgumentError(
                 f'"{instance_id}" may be in any table.',
-                "Pass table_name, too.",
+                Wording("Name it: ", Parameter("get_descriptions", "table_name"), "."),
                 instance=instance_id,
             )
         temp = find_temp_by_id(vault, snapshot, table, instance_id)
@@ -130,7 +131,7 @@ def _describe_instance(
             find_instance(vault, snapshot, table, instance_id)
         raise TVArgumentError(
             f'No table has an instance "{instance_id}".',
-            "get_table_instances(table_name) lists them.",
+            Wording("List them: ", Call("get_table_instances", table_name=BLANK), "."),
             instance=instance_id,
         )
     fields = _instance_fields(vault, snapshot, instance_document(vault, found))

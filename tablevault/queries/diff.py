@@ -20,6 +20,7 @@ from tablevault.queries.describe import tracked_builders
 from tablevault.queries.read import frame_file, instance_document
 from tablevault.queries.resolve import find_instance
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -206,7 +207,16 @@ def _before(vault: Vault, table: str, new: IndexedInstance) -> IndexedInstance:
         raise TVArgumentError(
             f'Instance "{new.instance_id}" is the first of version "{new.version}" of table '
             f'"{table}" that there is.',
-            "Name the other one: diff(table_name, instance_id, other_instance_id).",
+            Wording(
+                "Name the other one: ",
+                Call(
+                    "diff",
+                    table_name=table,
+                    instance_id=new.instance_id,
+                    other_instance_id=BLANK,
+                ),
+                ".",
+            ),
             table=table,
             instance=new.instance_id,
         )

@@ -13,6 +13,7 @@ from tablevault.history.repository import Commit
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import CommitId, TempRef
 from tablevault.vault import Vault
+from tablevault.wording import Call, Operation, Wording
 
 UNDO = "undo"
 _ON_BRANCH = frozenset({"create_instance", "create_builder_file", "delete_builder_file"})
@@ -103,7 +104,7 @@ def find_operation(vault: Vault, process_id: str) -> IndexedProcess:
     if process_id in {record.process_id for record in journal.files.every()}:
         raise TVProcessError(
             f'Process "{process_id}" has not ended, so there is nothing to undo.',
-            f"Give it up: stop_process({process_id!r}).",
+            Wording("Give it up: ", Call("stop_process", to_stop_process_id=process_id), "."),
             process=process_id,
         )
     if process_id and journal.files.remembers(process_id):
@@ -114,7 +115,7 @@ def find_operation(vault: Vault, process_id: str) -> IndexedProcess:
         )
     raise TVArgumentError(
         f'There is no process "{process_id}".',
-        "Every operation returns its id; in history it is the trailer Vault-Process.",
+        Wording(Call("log"), " lists them."),
         process=process_id,
     )
 
@@ -129,7 +130,10 @@ def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
     """
     if process.operation not in _KNOWN:
         raise TVProcessError(
-            f'{process.operation} "{process.process_id}" is of a kind that cannot be undone.',
+            Wording(
+                Operation(process.operation),
+                f' "{process.process_id}" is of a kind that cannot be undone.',
+            ),
             f"See what it did: git show {process.commit[:12]}",
             process=process.process_id,
             operation=process.operation,

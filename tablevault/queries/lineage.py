@@ -21,6 +21,7 @@ from tablevault.queries.openlineage import Event, Made, Producer, dataset_name
 from tablevault.queries.read import instance_document
 from tablevault.queries.svg import svg
 from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -231,7 +232,7 @@ def _roots(vault: Vault, table: str, instance_id: str) -> list[str]:
     if found is None or found.table_id != table_id:
         raise TVArgumentError(
             f'Table "{table}" never had an instance "{instance_id}".',
-            f"List those there are: get_table_instances({table!r}).",
+            Wording("List those there are: ", Call("get_table_instances", table_name=table), "."),
             table=table,
             instance=instance_id,
         )

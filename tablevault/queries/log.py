@@ -14,6 +14,7 @@ from tablevault.queries.checks.instances import made_by
 from tablevault.queries.logged import Entry, Wanted, logged, may_be_flagged
 from tablevault.queries.resolve import find_table, find_temp_by_id
 from tablevault.vault import Vault
+from tablevault.wording import Call, Parameter, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -38,7 +39,8 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
     most = _checked(limit)
     if instance_id and not table:
         raise TVArgumentError(
-            f'Instance "{instance_id}" is named without its table.', "Pass table_name, too."
+            f'Instance "{instance_id}" is named without its table.',
+            Wording("Name it: ", Parameter("log", "table_name"), "."),
         )
     wanted = Wanted(limit=most)
     if table:
@@ -98,7 +100,7 @@ def _commits_of(vault: Vault, table: str, table_id: TableId, instance_id: str) -
     if instance is None or instance.table_id != table_id:
         raise TVArgumentError(
             f'Table "{table}" never had an instance "{instance_id}".',
-            f"List those there are: get_table_instances({table!r}).",
+            Wording("List those there are: ", Call("get_table_instances", table_name=table), "."),
             table=table,
             instance=instance_id,
         )

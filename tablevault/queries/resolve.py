@@ -12,6 +12,7 @@ from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot, unknown_table
 from tablevault.names import CommitId, TempRef, check_version, is_temp_id, version_of
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Wording
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,11 @@ def find_instance(
         raise TVArgumentError(
             f'The making of instance "{instance_id}" of table "{table}" was undone at '
             f"{found.deleted_at} by {found.deleted_by}.",
-            "undo takes that back, too, when it is given the process id of the undoing.",
+            Wording(
+                "Undo that, too, by the process id of the undoing, which ",
+                Call("log", table_name=table),
+                " lists.",
+            ),
             table=table,
             instance=instance_id,
         )
@@ -85,7 +90,11 @@ def find_instance(
         raise TVArgumentError(
             f'Instance "{instance_id}" of table "{table}" was deleted at {found.deleted_at} by '
             f"{found.deleted_by}.",
-            "Its description remains: get_descriptions(instance_id=...).",
+            Wording(
+                "Its description remains: ",
+                Call("get_descriptions", instance_id=instance_id, table_name=table),
+                ".",
+            ),
             table=table,
             instance=instance_id,
         )
@@ -135,9 +144,18 @@ def latest_or_error(
     if found is None:
         kinds = ["active"] * active_only + ["successful"] * successful_only + ["materialised"]
         of_version = f' of version "{version}"' if version else ""
+        of = {"version": version} if version not in ("", "base") else {}
         raise TVTableError(
             f'Table "{table}" has no {", ".join(kinds)} instance{of_version}.',
-            "create_instance with execute_instance or write_instance makes one.",
+            Wording(
+                "Make one: ",
+                Call("create_instance", table_name=table, **of),
+                ", then ",
+                Call("execute_instance", table_name=table, **of),
+                " or ",
+                Call("write_instance", table_df=BLANK, table_name=table, **of),
+                ".",
+            ),
             table=table,
             version=version,
         )
@@ -158,7 +176,11 @@ def find_temp(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Tem
     if temp is None:
         raise TVArgumentError(
             f'Table "{table}" has no temporary instance of version "{ref.version}".',
-            f"Make one: create_instance({table!r}, version={ref.version!r}).",
+            Wording(
+                "Make one: ",
+                Call("create_instance", table_name=table, version=ref.version),
+                ".",
+            ),
             table=table,
             version=ref.version,
         )

@@ -13,13 +13,16 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.names import CommitId, TempRef, table_document
 from tablevault.queries.effect import Effect
 from tablevault.vault import Vault
+from tablevault.wording import Call, Operation, Wording
 
 
 def refusal(effect: Effect, reason: str, hint: str, **facts: str) -> TVProcessError:
     """Make the error for an operation that cannot be undone."""
     process = effect.process
     return TVProcessError(
-        f'{process.operation} "{process.process_id}" cannot be undone: {reason}.',
+        Wording(
+            Operation(process.operation), f' "{process.process_id}" cannot be undone: {reason}.'
+        ),
         hint,
         process=process.process_id,
         **facts,
@@ -34,8 +37,12 @@ def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcess
     blocking, operation = message.first("Vault-Process"), message.first("Vault-Operation")
     at = message.first("Vault-Time")
     told = f"{message.subject!r}, {commit.author}" + (f", {at}" if at else "")
+    hint: str
     if blocking:
-        by, hint = f'{operation} "{blocking}"', f"Undo that first: undo({blocking!r})."
+        by, hint = (
+            f'{operation} "{blocking}"',
+            Wording("Undo that first: ", Call("undo", process_id=blocking), "."),
+        )
     elif operation == BY_HAND:
         by = "an edit by hand"
         hint = f"Put it back as it was: git show {effect.commit.id[:12]}"

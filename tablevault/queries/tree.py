@@ -30,6 +30,7 @@ from tablevault.queries.resolve import (
     temp_or_none,
 )
 from tablevault.vault import Vault
+from tablevault.wording import Parameter, Wording
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -153,7 +154,8 @@ def file_tree(vault: Vault, instance_id: str, table: str, shown: Shown) -> Node:
     if not table:
         if instance_id:
             raise TVArgumentError(
-                f'Instance "{instance_id}" is named without its table.', "Pass table_name, too."
+                f'Instance "{instance_id}" is named without its table.',
+                Wording("Name it: ", Parameter("get_file_tree", "table_name"), "."),
             )
         return reader.whole()
     if not instance_id:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from tablevault.errors import (
     TVRemoteError,
 )
 from tablevault.render import visible
+from tablevault.wording import Call, Wording
 
 _LONGEST = 1000
 _MOST_SHOWN = 3
@@ -53,6 +54,10 @@ class Kind:
     shows_host: bool = True
 
 
+_PULL = "<pull>"
+"""Stands in a hint for a pull from the remote."""
+
+
 def _kind(pattern: str, text: str, hint: str, **more: object) -> Kind:
     """Compile the pattern of a kind."""
     compiled = re.compile(pattern, re.IGNORECASE | re.MULTILINE)
@@ -65,7 +70,7 @@ _KINDS = (
     _kind(
         r"stale info|fetch first|non-fast-forward",
         "has what this vault has not: nothing was pushed.",
-        'Pull first: vault.pull("{remote}").',
+        f"Pull first: {_PULL}.",
     ),
     _kind(
         r"is currently checked out|denyCurrentBranch",
@@ -416,8 +421,15 @@ def explain(failure: Failure, remote: str, folder: Path, *, is_push: bool) -> Ta
         message += f" It says: {told.rstrip('.')}."
     known = kind.is_known or not is_push
     error = TVRemoteError if known and kind.error is TVOutcomeUnknownError else kind.error
-    hint = kind.hint.format_map(parts) if known == kind.is_known else _LATER
+    hint = _worded(kind.hint, parts) if known == kind.is_known else _LATER
     return error(message, hint, remote=remote)
+
+
+def _worded(hint: str, parts: Mapping[str, str]) -> str:
+    """Fill in a hint; the pull that it may name is a call."""
+    before, pull, after = hint.partition(_PULL)
+    texts = (before.format_map(parts), after.format_map(parts))
+    return Wording(texts[0], Call("pull", remote=parts["remote"]), texts[1]) if pull else texts[0]
 
 
 def sha256_error(remote: str) -> TVRemoteError:

@@ -17,6 +17,7 @@ from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Request
 from tablevault.names import CommitId, TempRef, table_dir, temp_of_ref
 from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
 
 
 class Joint:
@@ -122,8 +123,11 @@ class Joint:
                     path=path,
                     problem=f'it was deleted there, and has temporary instance "{temp.version}"'
                     " here",
-                    hint=f'A deletion cannot be taken back: pull(resolve={{"{path}": "theirs"}}) '
-                    "accepts it. Save what you need of the instance before.",
+                    hint=Wording(
+                        "A deletion cannot be taken back: ",
+                        Call("pull", resolve={path: "theirs"}),
+                        " accepts it. Save what you need of the instance before.",
+                    ),
                 )
 
     def _change(self, operation: Operation, at: float) -> Change:
@@ -172,10 +176,15 @@ def _names(snapshot: Snapshot) -> dict[str, str]:
 
 def _conflict_error(remote: str, conflicts: Sequence[Conflict]) -> TVRemoteError:
     """Make the error that names every conflict and the way out of each."""
-    lines = [f"  {each.path}: {each.problem}. {each.hint}".rstrip() for each in conflicts]
+    lines: list[str] = []
+    for each in conflicts:
+        lines += [f"\n  {each.path}: {each.problem}.", " " if each.hint else "", each.hint]
     return TVRemoteError(
-        f'What was done here and what came from "{remote}" do not go together; nothing has '
-        "changed.\n" + "\n".join(lines),
+        Wording(
+            f'What was done here and what came from "{remote}" do not go together; nothing has '
+            "changed.",
+            *lines,
+        ),
         remote=remote,
         paths=", ".join(each.path for each in conflicts),
     )

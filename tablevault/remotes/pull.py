@@ -19,6 +19,7 @@ from tablevault.remotes.refs import fetch_refs, list_refs, tracking_ref
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
 from tablevault.remotes.transport import find_remote
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Wording
 
 Data = Literal["lazy", "all"]
 
@@ -122,6 +123,8 @@ def _refuse_other_vault(vault: Vault, remote: str, theirs: CommitId) -> None:
     if snapshot.blob("vault.yaml") is None or snapshot.vault().id != vault.snapshot().vault().id:
         raise TVRemoteError(
             f'Remote "{remote}" holds another vault than this one: nothing was taken over.',
-            "clone_vault(url, folder, author) gives it a folder of its own.",
+            Wording(
+                "Give it a folder of its own: ", Call("clone_vault", url=remote, db_dir=BLANK), "."
+            ),
             remote=remote,
         )

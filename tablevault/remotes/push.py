@@ -25,6 +25,7 @@ from tablevault.remotes.reports import PushReport
 from tablevault.remotes.supply import commits_of, push_address, supply
 from tablevault.remotes.transport import find_remote
 from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
 
 _HEADS = "refs/heads/"
 _TAGS = "refs/tags/"
@@ -128,7 +129,7 @@ def _refuse_news(
     if not repository.has(tip) or not repository.is_ancestor(tip, main):
         raise TVRemoteError(
             f'Remote "{remote}" has what this vault has not: nothing was pushed.',
-            f'Pull first: vault.pull("{remote}").',
+            Wording("Pull first: ", Call("pull", remote=remote), "."),
             remote=remote,
         )
 
@@ -172,8 +173,11 @@ def _refuse_other_temps(
             raise TVRemoteError(
                 f'Remote "{remote}" has another temporary instance of table "{temp.table}", '
                 f'version "{temp.version}", that does not go on from yours: nothing was pushed.',
-                "Leave yours out: push(temp=False). Or ask who made it, and remove it there: "
-                f"git push {remote} :{ref}",
+                Wording(
+                    "Leave yours out: ",
+                    Call("push", remote=remote),
+                    f". Or ask who made it, and remove it there: `git push {remote} :{ref}`.",
+                ),
                 remote=remote,
                 table=temp.table,
                 version=temp.version,

@@ -11,6 +11,7 @@ from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.queries.chronicle import chronicle
 from tablevault.report.page import MARK, page
 from tablevault.vault import Vault, absolute
+from tablevault.wording import Parameter, Wording
 
 
 def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool = False) -> Path:
@@ -26,10 +27,10 @@ def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool
     """
     target = absolute(path).resolve()
     _refuse_others(target, force=force)
-    content = page(chronicle(vault, table)).encode("utf-8", "backslashreplace")
+    text = content(vault, table).encode("utf-8", "backslashreplace")
     beside = target.with_name(f".report.{os.urandom(8).hex()}.tmp")
     try:
-        beside.write_bytes(content)
+        beside.write_bytes(text)
         if target.exists():
             beside.chmod(stat.S_IMODE(target.stat().st_mode))
         beside.replace(target)
@@ -43,6 +44,11 @@ def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool
         with contextlib.suppress(OSError):
             beside.unlink()
     return target
+
+
+def content(vault: Vault, table: str) -> str:
+    """Return the page about the vault, or about one table of it."""
+    return page(chronicle(vault, table))
 
 
 def _refuse_others(target: Path, *, force: bool) -> None:
@@ -60,7 +66,11 @@ def _refuse_others(target: Path, *, force: bool) -> None:
     if not (force or _is_report(target)):
         raise TVArgumentError(
             f'"{target}" is there already, and is no report of TableVault.',
-            "Choose another name, or have it replaced: force=True, or --force at a prompt.",
+            Wording(
+                "Choose another name, or have it replaced: ",
+                Parameter("report", "force"),
+                ".",
+            ),
             path=str(target),
         )
 

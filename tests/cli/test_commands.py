@@ -70,7 +70,7 @@ def made(vault: TableVault, run) -> TableVault:
 def test_a_table_is_made_by_commands(made, run):
     frame, instance_id = made.get_dataframe("t")
     assert frame["twice"].tolist() == [0, 2, 4]
-    assert run("get-table-instances", "t")[:2] == (0, json.dumps([instance_id], indent=2) + "\n")
+    assert run("get-table-instances", "t")[:2] == (0, f"{instance_id}\n")
     assert made.get_descriptions(table_name="t")["summary"] == "Numbers"
     assert made.get_descriptions(instance_id, "t")["summary"] == "first"
     check_clean(Path.cwd())
@@ -122,17 +122,17 @@ def test_a_csv_row_longer_than_the_header_is_refused_with_its_line(vault, run):
 
 
 def test_texts_and_lists(made, run):
-    assert json.loads(run("get-modules-list")[1]) == ["m"]
+    assert run("get-modules-list")[1].split() == ["m"]
     assert run("get-code-module-str", "m")[1] == CODE
     instance = ("--instance-id", ids(made)[0])
-    assert json.loads(run("get-builders-list", "t", *instance)[1]) == ["double", "t_index"]
-    assert json.loads(run("get-builders-list", "t", "--materialised")[1]) == ["double", "t_index"]
+    assert run("get-builders-list", "t", *instance)[1].split() == ["double", "t_index"]
+    assert run("get-builders-list", "t", "--materialised")[1].split() == ["double", "t_index"]
     assert run("get-builder-str", "t", *instance)[1] == INDEX
     assert run("get-builder-str", "t", "--builder-name", "double", *instance)[1] == DOUBLE
     assert json.loads(run("get-descriptions", "--table-name", "t")[1])["summary"] == "Numbers"
     folder = run("get-artifact-folder", "t", *instance)[1].strip()
     assert Path(folder).is_dir()
-    assert json.loads(run("get-table-instances")[1]) == ["t"]
+    assert run("get-table-instances")[1].split() == ["t"]
     assert run("get-table-instances", "--table_name", "t") == run("get-table-instances", "t")
 
 
@@ -145,10 +145,8 @@ def test_a_tree_is_drawn(made, run):
 
 def test_temporary_instances_are_listed_on_request(made, run):
     run("create-instance", "t", "--copy", "--version", "new")
-    assert json.loads(run("get-table-instances", "t", "--version", "new", "--temp")[1]) == [
-        "TEMP_new"
-    ]
-    assert json.loads(run("get-table-instances", "t", "--version", "new")[1]) == []
+    assert run("get-table-instances", "t", "--version", "new", "--temp")[1] == "TEMP_new\n"
+    assert run("get-table-instances", "t", "--version", "new")[1] == ""
 
 
 def test_what_is_deleted_is_gone(made, run):
@@ -181,12 +179,11 @@ def test_a_paused_process_is_listed_resumed_or_stopped(made, run):
     assert "ZeroDivisionError" in err
     assert "Traceback" not in err
     assert "m.py, line 9" in err
-    printed = json.loads(run("get-active-processes")[1])
-    assert json.loads(printed["p 1"])["operation"] == "execute_instance"
+    assert run("get-active-processes")[1].split("\t")[:2] == ["p 1", "execute-instance"]
     nested = json.loads(run("get-active-processes", "--json")[1])
     assert nested["p 1"]["data"]["table_name"] == "t"
     assert run("stop-process", "p 1")[0] == 0
-    assert json.loads(run("get-active-processes")[1]) == {}
+    assert run("get-active-processes")[1] == ""
     check_clean(Path.cwd())
 
 

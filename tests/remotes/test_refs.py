@@ -147,7 +147,7 @@ class TestRaces:
         slow.chmod(0o755)
         write(ana, [1])
         stock(ana._vault.path, "config", "remote.origin.receivepack", str(slow))
-        with pytest.raises(TVRemoteError, match=r'Pull first: vault\.pull\("origin"\)'):
+        with pytest.raises(TVRemoteError, match=r"Pull first: pull\('origin'\)"):
             ana.push()
         assert refs(bare)["refs/heads/main"] == ahead
         assert refs(bare, "refs/tags") == {}

@@ -260,7 +260,7 @@ def test_the_same_lines_are_a_conflict(shared):
         vault.create_code_module("m", text=text)
     ana.push()
     before = own_state(bo)
-    with pytest.raises(TVRemoteError, match=r'code/m\.py: both .*"code/m\.py": "ours"'):
+    with pytest.raises(TVRemoteError, match=r"code/m\.py: both .*'code/m\.py': 'ours'"):
         bo.pull()
     assert own_state(bo) == before
     bo.pull(resolve={"code/m.py": "theirs"})

@@ -19,6 +19,7 @@ from tablevault.history.refold import FreshIndex, wrong_with_index
 from tablevault.names import record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Operation, Wording
 
 _FILES = (
     "commit.lock",
@@ -200,12 +201,18 @@ def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
             kind="process",
             severity="warning" if has_happened else "note",
             where=record.process_id,
-            text=f"{record.request.operation} died "
-            + ("after its commit." if has_happened else "before its commit."),
+            text=Wording(
+                Operation(record.request.operation),
+                f" died {'after' if has_happened else 'before'} its commit.",
+            ),
             advice="Opening the vault does the rest."
             if has_happened
-            else f"TableVault(..., restart=True) runs it again, stop_process({record.process_id!r})"
-            " gives it up.",
+            else Wording(
+                Call("TableVault", db_dir=BLANK, restart=True),
+                " runs it again, ",
+                Call("stop_process", to_stop_process_id=record.process_id),
+                " gives it up.",
+            ),
             repairable=has_happened,
         )
 
@@ -265,7 +272,7 @@ def _leftover(where: str, text: str, severity: Severity = "note") -> Problem:
         severity=severity,
         where=where,
         text=text,
-        advice="gc() removes it, too.",
+        advice=Wording(Call("gc"), " removes it, too."),
         repairable=True,
     )
 

@@ -1,0 +1,89 @@
+"""What a person reads when a command fails: what was wrong, what is kept, what to type next."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import shlex
+from collections.abc import Callable
+
+from tablevault import operations, queries
+from tablevault.cli.hints import PROGRAM, at_prompt
+from tablevault.cli.place import Place
+from tablevault.errors import TableVaultError, said
+from tablevault.tracebacks import user_line
+from tablevault.wording import BLANK, Call, Named
+
+Write = Callable[[Named], str]
+
+
+def explained(error: BaseException, place: Place, given: argparse.Namespace) -> str:
+    """Return the lines for the standard error: the error, and what can be done now."""
+    write = writer(place)
+    first = "Interrupted." if isinstance(error, KeyboardInterrupt) else described(error, write)
+    return f"{first}\n{_kept(error, place, given, write)}".rstrip()
+
+
+def writer(place: Place) -> Write:
+    """Return what writes the calls in a text as commands for this vault."""
+    options = (("--db-dir", place.db_dir), ("--author", place.named_author))
+    leading = [word for name, value in options if value for word in (name, value)]
+    return at_prompt(leading)
+
+
+def described(error: BaseException, write: Write) -> str:
+    """Return what is wrong: one line, and below it the place in a reference or the conflicts."""
+    if isinstance(error, TableVaultError):
+        return f"TableVault error: {error.formatted(write)}"
+    text = f"{type(error).__name__}: {' '.join(said(error).split()) or 'no text'}"
+    line = user_line(error)
+    if line is not None:
+        notes = " ".join(getattr(error, "__notes__", [])[-1:])
+        return f"{text} ({line[0]}, line {line[1]}). {notes}. {_MORE}"
+    if isinstance(error, OSError):
+        return f"TableVault error: {_system(error)}"
+    return f"Unexpected error: {text}. Please report it. {_MORE}"
+
+
+_MORE = "(--debug shows the traceback)"
+
+
+def _system(error: OSError) -> str:
+    """Say what the operating system did not do, and with which file."""
+    reason = error.strerror or said(error)
+    if error.filename is None:
+        return f"{reason}."
+    return f'"{os.fsdecode(error.filename)}" cannot be used: {reason}. Check the path.'
+
+
+def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: Write) -> str:
+    """Say what a failed or interrupted operation keeps; take back what nobody can go on with."""
+    if not hasattr(given, "process_id") and not hasattr(given, "undo_process_id"):
+        return ""
+    with contextlib.suppress(TableVaultError, OSError):
+        vault = place.look()
+        for process_id, process in queries.processes.active(vault).items():
+            if process["pid"] != os.getpid() or process["parent_id"]:
+                continue
+            if not process["force_takedown"]:
+                return _paused(process_id, process["rows"], given, write)
+            operations.stop.stop_process(vault, process_id, force=False, keep=False, process_id="")
+    if given.command == "execute-instance" and not given.process_id:
+        hint = Call("execute_instance", table_name=given.table_name, process_id=BLANK)
+        if not isinstance(error, TableVaultError):
+            return f"Nothing was kept. With an id, finished rows are kept: {write(hint)}."
+    return "Nothing was changed." if isinstance(error, KeyboardInterrupt) else ""
+
+
+def _paused(process_id: str, rows: object, given: argparse.Namespace, write: Write) -> str:
+    """Say that a process is paused, with what it has, and how to go on or to give it up."""
+    done = rows if isinstance(rows, dict) else {}
+    kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items())
+    stop = write(Call("stop_process", to_stop_process_id=process_id))
+    again = f"`{shlex.join([PROGRAM, *given.words])}`"
+    return (
+        f'Process "{process_id}" is paused and keeps its finished rows ({kept or "none yet"}).\n'
+        f"Go on, after mending what is wrong: {again}\n"
+        f"Or give it up: {stop}"
+    )

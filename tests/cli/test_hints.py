@@ -1,0 +1,168 @@
+"""Hints name calls; a prompt shows them as commands that its own parser takes."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import pickle
+import re
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tablevault
+from tablevault import TableVault
+from tablevault.cli.families import commands
+from tablevault.cli.hints import at_prompt, command_for
+from tablevault.cli.main import build_parser
+from tablevault.errors import TVArgumentError
+from tablevault.wording import (
+    BLANK,
+    Blank,
+    Call,
+    Either,
+    Operation,
+    Parameter,
+    Wording,
+    decoded,
+    encoded,
+)
+
+PACKAGE = Path(tablevault.__file__).parent
+SOURCES = {path: ast.parse(path.read_text("utf-8")) for path in sorted(PACKAGE.rglob("*.py"))}
+OPERATIONS = {
+    name
+    for name, _ in inspect.getmembers(TableVault, inspect.isfunction)
+    if "_" in name and not name.startswith("_")
+} | {"clone_vault", "compress_vault", "decompress_vault", "delete_vault"}
+ODD = "it's -a name"
+
+
+def sites(kind: str) -> Iterator[tuple[str, ast.Call]]:
+    """Find where the package makes a part of a hint whose operation stands there."""
+    for path, tree in SOURCES.items():
+        for node in ast.walk(tree):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Name)
+                and node.func.id == kind
+                and node.args
+                and isinstance(node.args[0], ast.Constant)
+            ):
+                yield f"{path.relative_to(PACKAGE)}:{node.lineno}", node
+
+
+def value_of(node: ast.expr) -> object:
+    """Return the value of an argument, or an odd one for what only a run decides."""
+    if isinstance(node, ast.Constant):
+        return node.value
+    if isinstance(node, ast.Name) and node.id == "BLANK":
+        return BLANK
+    if isinstance(node, ast.Dict):
+        return {ODD: getattr(node.values[0], "value", "ours")}
+    return ODD
+
+
+def call_at(node: ast.Call) -> Call:
+    """Make the call that a place in the package makes."""
+    named = {each.arg: value_of(each.value) for each in node.keywords if each.arg}
+    return Call(node.args[0].value, **named)  # type: ignore[attr-defined]
+
+
+CALLS = {place: call_at(node) for place, node in sites("Call") if "/cli/" not in f"/{place}"}
+
+
+def signature_of(operation: str) -> inspect.Signature:
+    owner = tablevault if hasattr(tablevault, operation) else TableVault
+    return inspect.signature(getattr(owner, operation))
+
+
+@pytest.mark.parametrize("place", CALLS)
+def test_a_call_in_a_hint_is_one_of_the_python_api(place):
+    call = CALLS[place]
+    parameters = [each for each in signature_of(call.operation).parameters if each != "self"]
+    assert set(call.arguments) <= set(parameters)
+    if isinstance(next(iter(call.arguments.values()), True), str | Blank):
+        assert next(iter(call.arguments)) == parameters[0]
+
+
+@pytest.mark.parametrize("place", CALLS)
+def test_the_command_of_a_hint_is_read_by_the_parser_as_it_was_meant(place):
+    call = CALLS[place]
+    text = at_prompt(["--db-dir", "my vault"])(call)
+    program, *words = shlex.split(text.strip("`"))
+    given = build_parser(commands()).parse_args(words)
+    assert program == "tablevault"
+    read: list[object] = []
+    for value in vars(given).values():
+        read += value if isinstance(value, list) else [value]
+    fixed = command_for(commands(), call)[1].arguments
+    for name, value in call.arguments.items():
+        wanted = next(iter(value)) if isinstance(value, dict) else value
+        assert name in fixed or value is BLANK or wanted in read
+
+
+@pytest.mark.parametrize("kind", ["Parameter", "Operation"])
+def test_what_else_a_hint_names_has_a_name_at_the_prompt(kind):
+    write = at_prompt()
+    for _, node in sites(kind):
+        values = [each.value for each in node.args if isinstance(each, ast.Constant)]
+        part = Operation(values[0]) if kind == "Operation" else Parameter(*values)
+        assert not re.search("[a-z]_", write(part))
+
+
+def test_no_text_names_an_operation_as_python_does():
+    """Who writes a call into a text by hand writes it for Python alone."""
+    python = re.compile(rf"\b({'|'.join(OPERATIONS)})\b|\b(verify|undo|push|pull|gc|diff)\(|=True")
+    found = []
+    for path, tree in SOURCES.items():
+        docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        found += [
+            f"{path.relative_to(PACKAGE)}:{node.lineno}: {node.value}"
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Constant)
+            and isinstance(node.value, str)
+            and " " in node.value.strip()
+            and id(node) not in docs
+            and python.search(node.value)
+        ]
+    assert found == []
+
+
+HINT = Wording(
+    "Make one: ",
+    Call("create_instance", table_name="a b", version=BLANK),
+    ", with ",
+    Parameter("create_instance", "external_edit"),
+    " of ",
+    Operation("create_instance"),
+    Either(" here", " there"),
+    ".",
+)
+
+
+def test_a_hint_is_python_in_python_and_shell_at_the_prompt():
+    assert HINT == (
+        "Make one: create_instance('a b', version=...), with external_edit of create_instance here."
+    )
+    assert HINT.written(at_prompt(["--db-dir", "v"])) == (
+        "Make one: `tablevault --db-dir v create-instance 'a b' --version VERSION`, "
+        "with --external-edit of create-instance there."
+    )
+
+
+@pytest.mark.parametrize("name", ["-x", "--force", "$HOME", "a\nb", "'", "ü"])
+def test_any_name_comes_through_the_shell(name):
+    text = at_prompt()(Call("stop_process", to_stop_process_id=name, process_id=name))
+    _, *words = shlex.split(text.strip("`"))
+    given = build_parser(commands()).parse_args(words)
+    assert (given.to_stop_process_id, given.process_id) == (name, name)
+
+
+def test_a_hint_outlives_processes():
+    error = pickle.loads(pickle.dumps(TVArgumentError("No.", HINT)))
+    for hint in (error.hint, decoded(encoded(HINT))):
+        assert hint == HINT
+        assert hint.written(at_prompt()) == HINT.written(at_prompt())
