@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 from tablevault.names import CommitId, TableId
 
+PLAIN_COMMIT = "commit"
+"""Operation of a commit that somebody made with plain git."""
 _WHO_STANDS = (
     "(process_id = '' OR commit_id = (SELECT other.commit_id FROM log AS other "
     "WHERE other.process_id = log.process_id "

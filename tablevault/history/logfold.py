@@ -7,14 +7,11 @@ import sqlite3
 
 from tablevault.errors import TVFileError
 from tablevault.history.altered import changed_instances
-from tablevault.history.logbook import unix_time
+from tablevault.history.logbook import PLAIN_COMMIT, unix_time
 from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import TEMP_PREFIX
-
-PLAIN_COMMIT = "commit"
-"""Operation of a commit that somebody made with plain git."""
 
 
 def fold_logbook(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:

@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tablevault.history import logbook
-from tablevault.history.logbook import LogEntry, Read
-from tablevault.history.logfold import PLAIN_COMMIT
+from tablevault.history.logbook import PLAIN_COMMIT, LogEntry, Read
 from tablevault.names import TEMP_PREFIX
 
 Past = Mapping[str, object]
