@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import os
 import stat
@@ -406,14 +407,23 @@ class WorkTree:
         return str(pygit2.hash(Pointer(oid=oid, size=size).encode()))
 
     def _write(self, path: Path, delta: _Delta) -> None:
-        """Lay one file out: the real file for a pointer whose object is here, else the blob."""
+        """Check one file out: the real file for a pointer whose object is here, else the blob."""
         path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._write_beside(path, delta, self._beside)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            # ".git" is a link to another disk.
+            self._write_beside(path, delta, path.with_name(f".{os.urandom(4).hex()}.tmp"))
+
+    def _write_beside(self, path: Path, delta: _Delta, beside: Path) -> None:
+        """Write a file under the name `beside`, and rename it."""
         assert delta.new is not None
         pointer = self._pointer(delta.new) if is_lfs_path(delta.path) else None
         if pointer is not None and pointer.size and self._store.has(pointer):
-            self._store.lay_out(pointer, path, executable=delta.executable, beside=self._beside)
+            self._store.lay_out(pointer, path, executable=delta.executable, beside=beside)
             return
-        beside = self._beside
         beside.unlink(missing_ok=True)
         mode = 0o777 if delta.executable else 0o666
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:

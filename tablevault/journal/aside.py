@@ -25,7 +25,7 @@ class Aside:
             self._root.unlink()
         folder.mkdir(parents=True)
         try:
-            path.rename(folder / path.name)
+            shutil.move(path, folder / path.name)  # to another disk, too
         except OSError:
             folder.rmdir()
             if os.path.lexists(path):

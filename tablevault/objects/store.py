@@ -123,10 +123,13 @@ class ObjectStore:
     def __init__(self, root: Path, scratch: Path, fetch: Fetch | None = None) -> None:
         git_dir = scratch.parent.parent
         self.is_shared = not root.is_relative_to(git_dir)
-        """Whether the store is outside the repository: others may need its objects, too."""
-        self.drafts = root / "tmp" / "tablevault" if self.is_shared else scratch
-        """Folder for files that become objects."""
+        """Whether ``lfs.storage`` is outside the repository: others may need its objects, too."""
         self._objects = root / "objects"
+        # Renamed into the store: so in its file system, wherever links lead.
+        home = Path(os.path.realpath(self._objects)).parent
+        is_beside = Path(os.path.realpath(scratch)).parents[1] == home.parent
+        self.drafts = scratch if is_beside else home / "tmp" / "tablevault"
+        """Folder for files that become objects."""
         # Where objects were before "lfs.storage" was set, by us or by git-lfs.
         self._former = git_dir / "lfs" / "objects"
         self._bad = root / "bad"

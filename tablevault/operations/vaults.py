@@ -17,6 +17,7 @@ from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVL
 from tablevault.history.commits import Signing
 from tablevault.history.documents import VaultDocument, timestamp
 from tablevault.history.layout import configure, init_repository, refuse_partial
+from tablevault.history.repository import Repository
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.recovery import recover
 from tablevault.journal.unfinished import may_be_unfinished
@@ -206,7 +207,8 @@ def delete_vault(where: str | os.PathLike[str]) -> None:
     path = absolute(where)
     refuse_unless_vault(path)
     path = target_of(path)
-    _refuse_linked_git(path)
+    _refuse_linked_data(path)
+    storage = Repository(path).storage().lfs
     old = path.with_name(f".{uuid.uuid4()}.old")
     with JournalFiles(path / ".git" / "tablevault").mutex():
         _refuse_in_use(path)
@@ -219,6 +221,10 @@ def delete_vault(where: str | os.PathLike[str]) -> None:
             f'What is left of it is in "{old}".',
             path=str(old),
         ) from error
+    if storage.is_dir():
+        _log.warning(
+            'The objects in "%s" are still there: other repositories may use them.', storage
+        )
 
 
 def refuse_content(path: Path) -> None:
@@ -231,15 +237,16 @@ def refuse_content(path: Path) -> None:
         )
 
 
-def _refuse_linked_git(path: Path) -> None:
-    """Refuse to delete a link and leave the history that it leads to."""
-    if (path / ".git").is_symlink():
-        target = os.path.realpath(path / ".git")
-        raise TVArgumentError(
-            f'"{path / ".git"}" is a symbolic link to "{target}"; nothing was deleted.',
-            "Move that folder into the place of the link, or delete both by hand.",
-            path=str(path),
-        )
+def _refuse_linked_data(path: Path) -> None:
+    """Refuse to delete a link and leave the data that it leads to."""
+    for name in (".git", ".git/objects", ".git/lfs", ".git/lfs/objects"):
+        link = path / name
+        if link.is_symlink():
+            raise TVArgumentError(
+                f'"{link}" is a symbolic link to "{os.path.realpath(link)}"; nothing was deleted.',
+                "Move that folder into the place of the link, or delete both by hand.",
+                path=str(path),
+            )
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from tablevault import TableVault, clone_vault, compress_vault, decompress_vault
-from tablevault.errors import TVFileError, TVTableError
+from tablevault import TableVault, clone_vault, compress_vault, decompress_vault, delete_vault
+from tablevault.errors import TVArgumentError, TVFileError, TVTableError
 from tests.looking import check_clean, git
 
 CODE = "import pandas as pd\n\ndef rows():\n    return pd.DataFrame({'a': [1, 2]})\n"
@@ -221,3 +221,60 @@ except PermissionError as error:
     assert "you may not write to a folder of" in done.stdout
     assert "core.sharedRepository" in done.stdout
     assert "disk full" not in done.stdout
+
+
+@pytest.fixture
+def disk() -> Iterator[Path]:
+    """A folder on another disk than temporary folders are."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as one, tempfile.TemporaryDirectory() as two:
+        other = next(
+            (path for path in map(Path, (one, two)) if path.stat().st_dev != _device()), None
+        )
+        if other is None:
+            pytest.skip("there is one file system")
+        yield other
+
+
+def _device() -> int:
+    """The disk of temporary folders of tests."""
+    return Path(os.environ.get("PYTEST_DEBUG_TEMPROOT") or tempfile.gettempdir()).stat().st_dev
+
+
+@pytest.mark.parametrize(
+    "linked", [".git", ".git/lfs", ".git/lfs/objects", ".git/objects", ".git/tablevault", "code"]
+)
+def test_a_part_of_the_vault_may_be_a_link_to_another_disk(
+    tmp_path: Path, disk: Path, linked: str
+) -> None:
+    written(tmp_path / "v", [1])
+    shutil.move(tmp_path / "v" / linked, disk / "part")
+    (tmp_path / "v" / linked).symlink_to(disk / "part")
+    write(TableVault(tmp_path / "v", "Ana <ana@example.org>"), [2])
+    assert values(tmp_path / "v") == [2]
+    assert not list((tmp_path / "v/tables").rglob(".*"))
+    git(tmp_path / "v", "fsck", "--strict")
+    if linked != "code":
+        assert TableVault(tmp_path / "v", "Ana <ana@example.org>").verify() == []
+        assert git(tmp_path / "v", "status", "--porcelain") == ""
+
+
+@pytest.mark.parametrize("linked", [".git", ".git/lfs", ".git/lfs/objects", ".git/objects"])
+def test_a_vault_whose_data_is_behind_a_link_is_not_called_deleted(
+    tmp_path: Path, linked: str
+) -> None:
+    written(tmp_path / "v", [1])
+    shutil.move(tmp_path / "v" / linked, tmp_path / "part")
+    (tmp_path / "v" / linked).symlink_to(tmp_path / "part")
+    with pytest.raises(TVArgumentError, match="nothing was deleted"):
+        delete_vault(tmp_path / "v")
+    assert values(tmp_path / "v") == [1]
+
+
+def test_a_deletion_names_the_objects_that_it_leaves(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    written(tmp_path / "v", [1])
+    git(tmp_path / "v", "config", "lfs.storage", tmp_path / "disk")
+    write(TableVault(tmp_path / "v", "Ana <ana@example.org>"), [2])
+    delete_vault(tmp_path / "v")
+    assert str(tmp_path / "disk") in caplog.text

@@ -263,15 +263,6 @@ def test_a_link_to_nowhere_is_refused(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["v"]
 
 
-def test_a_linked_git_directory_is_not_left_behind_by_delete(tmp_path: Path) -> None:
-    written(tmp_path / "v")
-    (tmp_path / "v/.git").rename(tmp_path / "git")
-    (tmp_path / "v/.git").symlink_to(tmp_path / "git")
-    with pytest.raises(TVArgumentError, match="nothing was deleted"):
-        delete_vault(tmp_path / "v")
-    assert TableVault(tmp_path / "v", "ana").get_table_instances() == ["t"]
-
-
 def test_of_a_link_to_a_vault_the_target_is_compressed_and_restored(tmp_path: Path) -> None:
     written(tmp_path / "disk/v")
     (tmp_path / "v").symlink_to("disk/v")
