@@ -7,7 +7,7 @@ earlier ones in a line, and counts of what is left out.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from tablevault.errors import TableVaultError
@@ -113,7 +113,8 @@ class Node:
     at: str
     """"" when it is not in this history."""
     success: bool
-    active: bool
+    current: bool
+    """What readers of its version get unless they name an instance."""
     gone: bool
     """Deleted, or not in this history."""
 
@@ -222,7 +223,7 @@ def _by_age(vault: Vault, snapshot: Snapshot) -> list[str]:
 
 
 def _documents(
-    snapshot: Snapshot, names: Sequence[str]
+    snapshot: Snapshot, names: Iterable[str]
 ) -> Iterator[tuple[str, TableDocument | TableVaultError]]:
     """Read the documents of tables; an error stands for one that cannot be read."""
     for name in names:
@@ -346,25 +347,7 @@ def _lineage(
     if alone:
         ids = logbook.related(index.read, ids)
     found = [each for each in logbook.sources(index.read, ids) if each.source_id]
-    names: dict[str, str] = {}
-    for name in snapshot.table_names():
-        try:
-            names[snapshot.table(name).id] = name
-        except TableVaultError:
-            continue
-    everything = ids | {each.source_id for each in found}
-    nodes: dict[str, Node] = {
-        each.instance_id: Node(
-            instance_id=each.instance_id,
-            table=names.get(each.table_id, each.table_name),
-            version=each.version,
-            at=each.materialized_at,
-            success=each.success,
-            active=each.active,
-            gone=bool(each.deleted_at),
-        )
-        for each in index.instances_with_ids(everything)
-    }
+    nodes = _nodes(vault, snapshot, ids | {each.source_id for each in found})
     for each in found:
         if each.source_id not in nodes:
             nodes[each.source_id] = Node(
@@ -373,7 +356,7 @@ def _lineage(
                 version=version_of(each.source_id),
                 at="",
                 success=True,
-                active=False,
+                current=False,
                 gone=True,
             )
     return nodes, tuple(
@@ -381,3 +364,31 @@ def _lineage(
         for each in found
         if each.instance_id in nodes
     )
+
+
+def _nodes(vault: Vault, snapshot: Snapshot, ids: Collection[str]) -> dict[str, Node]:
+    """Describe instances by their ids, under the present names of their tables."""
+    index = vault.journal.index
+    instances = index.instances_with_ids(ids)
+    names = {
+        document.id: name
+        for name, document in _documents(snapshot, snapshot.table_names())
+        if isinstance(document, TableDocument)
+    }
+    latest = (
+        index.latest(table_id, version, active=True, successful=False)
+        for table_id, version in {(each.table_id, each.version) for each in instances}
+    )
+    current = {each.instance_id for each in latest if each is not None}
+    return {
+        each.instance_id: Node(
+            instance_id=each.instance_id,
+            table=names.get(each.table_id, each.table_name),
+            version=each.version,
+            at=each.materialized_at,
+            success=each.success,
+            current=each.instance_id in current,
+            gone=bool(each.deleted_at),
+        )
+        for each in instances
+    }

@@ -27,11 +27,10 @@ _LONGEST_NAME, _LONGEST_VERSION = 36, 13
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """What has a place in the page, and what readers get."""
+    """What has a place in the page."""
 
     tables: Collection[str]
     instances: Collection[str]
-    current: Collection[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,6 @@ def section(found: Chronicle) -> Markup:
     known = _Known(
         tables={table.name for table in found.tables},
         instances={each.instance_id for each in instances},
-        current={each.instance_id for each in instances if each.current},
     )
     alone = [table.name for table in found.tables if table.name not in linked]
     parts: list[Markup] = []
@@ -111,7 +109,7 @@ def _between_tables(found: Chronicle) -> list[tuple[str, str]]:
     return [pair for pair in pairs if pair[0] != pair[1]]
 
 
-def _cards(found: Chronicle, names: Collection[str], current: Collection[str]) -> dict[str, _Card]:
+def _cards(found: Chronicle, names: Collection[str]) -> dict[str, _Card]:
     """Choose the instances of each table that get a row: the latest."""
     by_table: dict[str, list[Node]] = defaultdict(list)
     for node in found.nodes.values():
@@ -120,7 +118,7 @@ def _cards(found: Chronicle, names: Collection[str], current: Collection[str]) -
     for name in names:
         nodes = sorted(by_table[name], key=lambda node: (node.at, node.instance_id), reverse=True)
         # What readers get comes first, however old it is.
-        ranked = sorted(nodes, key=lambda node: (node.instance_id not in current, node.gone))
+        ranked = sorted(nodes, key=lambda node: (not node.current, node.gone))
         chosen = {node.instance_id for node in ranked[:_MOST_ROWS]}
         shown = [node for node in nodes if node.instance_id in chosen]
         cards[name] = _Card(name, shown, len(nodes) - len(shown))
@@ -134,7 +132,7 @@ def _drawing(
     known: _Known,
 ) -> Markup:
     """Draw the tables that are linked to each other."""
-    cards = _cards(found, names, known.current)
+    cards = _cards(found, names)
     known_links = [
         (source, target, "") for source, target in links if source in cards and target in cards
     ]
@@ -168,7 +166,8 @@ def _drawing(
         aria_label="Which instance was made from which, from left to right",
     )
     hint = (
-        "From left to right: each row is an instance, each curve leads to what was made from it. "
+        "From left to right: each row is an instance, each curve leads to what was made from it; "
+        "a full dot is the current instance of its version. "
         "Click a row to read how it was made."
     )
     return tag(
@@ -221,7 +220,7 @@ def _card(card: _Card, place: Place, known: _Known) -> Markup:
 def _row(node: Node, x: int, y: int, known: _Known) -> Markup:
     """Draw an instance."""
     marks = ["row"]
-    marks += ["current"] if node.instance_id in known.current else []
+    marks += ["current"] if node.current else []
     marks += ["gone"] if node.gone else []
     marks += ["partial"] if not node.success else []
     state = "not in this history" if not node.at else "deleted" if node.gone else ""

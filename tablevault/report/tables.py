@@ -48,7 +48,7 @@ def _overview_row(table: Table) -> Markup:
         tag("td", rows, class_="number"),
         tag("td", columns, class_="number"),
         tag("td", f"{_kept(table):,}", class_="number"),
-        tag("td", moment(latest.at) if latest is not None else "not yet"),
+        tag("td", moment(latest.at) if latest is not None else ""),
         tag("td", person(latest.author) if latest is not None else "", class_="person"),
         tag("td", clamped(table.description, _LONGEST_TEXT), class_="wide"),
     )
@@ -132,7 +132,8 @@ def _now(table: Table, near: Around) -> Markup | None:
         return None
     items = [] if table.latest is None else [_current(table.latest, near)]
     items += [_prepared(each) for each in table.preparations]
-    return tag("ul", items or tag("li", "No instance yet.", class_="muted"), class_="now")
+    none = "No instance that readers get." if table.instances else "No instance yet."
+    return tag("ul", items or tag("li", none, class_="muted"), class_="now")
 
 
 def _current(latest: Instance, near: Around) -> Markup:

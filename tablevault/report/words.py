@@ -11,6 +11,7 @@ from tablevault.report.markup import text as escaped
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,120}")
 _MINUTE, _HOUR = 60.0, 3600.0
+_LONGEST_PERSON = 80
 _LEAST_CLAMPED, _CLAMPED_LINES = 60, 3
 
 
@@ -73,7 +74,7 @@ def difference(number: int) -> str:
 
 def person(author: str) -> Markup:
     """Return the name of an author without the address, whatever direction it is written in."""
-    return tag("span", author.partition(" <")[0] or author, dir="auto")
+    return tag("span", cut(author.partition(" <")[0] or author, _LONGEST_PERSON), dir="auto")
 
 
 def short(instance_id: str) -> str:

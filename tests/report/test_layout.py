@@ -65,7 +65,7 @@ is_custom: true
 arguments: {frame: "<<stories>>"}
 """
 LONG_AUTHOR = "Bartholomäus Óskar von Württemberg-Hohenstein-Sigmaringen"
-WIDTHS = [360, 768, 1200, 1920]
+WIDTHS = [320, 360, 768, 1200, 1920]
 
 
 @pytest.fixture(scope="module")

@@ -18,6 +18,7 @@ from tablevault.queries.chronicle import chronicle
 from tablevault.queries.preparation import Attempt
 from tablevault.report.page import MARK
 from tablevault.report.page import page as page_of
+from tablevault.report.timeline import timeline
 from tests.looking import check_clean, state_of
 from tests.report.conftest import INDEX, Elements, check_sound, write
 
@@ -244,6 +245,8 @@ def test_one_table_comes_with_what_it_is_linked_to(made):
     assert [table.name for table in found.tables] == ["sums"]
     assert {node.table for node in found.nodes.values()} == {"numbers", "sums"}
     assert len(found.nodes) == 5
+    current = {each for each, node in found.nodes.items() if node.current}
+    assert current == {made.get_table_instances(table)[-1] for table in ("numbers", "sums")}
     check_sound(page_of(found))
     with pytest.raises(TVArgumentError, match='"sum"'):
         told(made, "sum")
@@ -443,6 +446,17 @@ def test_many_tables_share_what_is_told_in_full(vault, page, monkeypatch):
         states = [each.making.change.rows_state for each in table.instances[:2]]
         assert states == ["compared", "later"]
     assert "… 1 more table." in page()
+
+
+def test_bars_of_several_days_have_the_date_of_each(vault):
+    vault.create_table("t")
+    for number in range(9):
+        write(vault, "t", {"x": [number]})
+    instances = told(vault).tables[0].instances
+    days = [f"2026-03-{9 - number // 3:02}T10:2{number}:30Z" for number in range(9)]
+    spread = [replace(each, at=at) for each, at in zip(instances, days, strict=True)]
+    words = re.findall("<text[^>]*>([^<]*)</text>", timeline(spread))
+    assert words == ["1 row", "2026-03-07", "10:26", "2026-03-08", "2026-03-09", "10:20"]
 
 
 # -- the drawing --------------------------------------------------------------------------------
