@@ -13,6 +13,7 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError
+from tablevault.filenames import is_hidden
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
@@ -116,6 +117,16 @@ class Faces:
         found = self._scan(temp)
         return {} if found is None else dict(found.texts)
 
+    def is_behind(self, temp: TempRef, tip: CommitId) -> bool:
+        """Return whether a face was laid out from another commit than `tip`, or is gone."""
+        return self._read_note(temp).laid != tip or not Path(self._builders(temp)).is_dir()
+
+    def edited(self, temp: TempRef, tip: CommitId) -> dict[str, bytes | None]:
+        """Return the builders that were edited in the face, by name; None where one was removed."""
+        found, note = self._scan(temp), self._read_note(temp)
+        texts = {} if found is None else found.texts
+        return {name: texts.get(name) for name in self._pending(temp, tip, found, note)}
+
     def builder_names(self, temp: TempRef) -> list[str]:
         """Name the builder files in the face."""
         try:
@@ -154,7 +165,7 @@ class Faces:
         """Tell whether :meth:`sync` may have something to do."""
         tips = self._tips()
         return self._noted() != tips.keys() or any(
-            self._is_behind(temp, tip) for temp, tip in tips.items()
+            self.is_behind(temp, tip) for temp, tip in tips.items()
         )
 
     def unsound(self) -> dict[TempRef, tuple[str, bool]]:
@@ -204,10 +215,6 @@ class Faces:
             temp_of_face(folder.parent.relative_to(self._root).as_posix()) for folder in folders
         )
         return {face for face in faces if face is not None}
-
-    def _is_behind(self, temp: TempRef, tip: CommitId) -> bool:
-        """Tell whether a face was laid out from another commit, or is gone."""
-        return self._read_note(temp).laid != tip or not Path(self._builders(temp)).is_dir()
 
     def _tips(self) -> dict[TempRef, CommitId]:
         """Give the tips of the branches of temporary instances."""
@@ -426,7 +433,8 @@ def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
 
 def _is_builder(entry: os.DirEntry[str]) -> bool:
     """Tell whether a name in the folder of builders is a builder file."""
-    return entry.name.endswith(".yaml") and entry.is_file(follow_symlinks=False)
+    is_named_so = entry.name.endswith(".yaml") and not is_hidden(entry.name)
+    return is_named_so and entry.is_file(follow_symlinks=False)
 
 
 def _is_left(name: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tablevault.errors import TVArgumentError
+from tablevault.filenames import is_hidden
 from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.message import Message, trailers
 from tablevault.history.repository import RefMove
@@ -205,6 +206,7 @@ class _Import:
             materialized_at=timestamp(instance.materialized_at),
             rows=file.rows,
             dtypes=file.dtypes,
+            primary_key=instance.primary_key(list(file.dtypes)),
             digest=file.digest,
             dependencies=tuple((name, InstanceId(each)) for name, each in instance.dependencies),
             builders=self._blobs(builders),
@@ -299,7 +301,9 @@ class _Import:
             if owner != instance.instance_id:
                 return []
             folder = self._source.shared_artifacts(instance.table)
-        files = sorted(path for path in folder.rglob("*") if path.is_file())
+        files = sorted(
+            path for path in folder.rglob("*") if path.is_file() and not is_hidden(path.name)
+        )
         names = [path.relative_to(folder).as_posix() for path in files]
         for name in names:
             check_artifact_name(name)

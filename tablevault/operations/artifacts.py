@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVTableError
+from tablevault.filenames import is_hidden
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put
 from tablevault.journal.operation import Operation, TempDraft
@@ -17,7 +18,6 @@ from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
 from tablevault.vault import Vault
 
-_HIDDEN_FILES = frozenset({"thumbs.db", "desktop.ini", "icon\r"})
 _KINDS = {
     stat.S_IFLNK: "a symbolic link",
     stat.S_IFDIR: "a folder",
@@ -180,7 +180,7 @@ def _visible_files(folder: Path, *, refuse: bool = True) -> Iterator[tuple[str, 
         current, prefix = waiting.pop()
         for entry in _scan(current):
             name = prefix + entry.name
-            if entry.name.startswith(".") or entry.name.lower() in _HIDDEN_FILES:
+            if is_hidden(entry.name):
                 continue
             if entry.is_dir(follow_symlinks=False):
                 waiting.append((Path(entry.path), f"{name}/"))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.filenames import is_hidden
 from tablevault.history.snapshot import decode_text
 from tablevault.names import builder_of_path, check_builder_name, index_builder
 from tablevault.wording import Parameter, Wording
@@ -50,7 +51,7 @@ def builder_texts(table: str, builder: str, copy_dir: str, text: str) -> dict[st
         return {name: _checked(name, text) if text else template(table, name)}
     source = Path(copy_dir)
     if source.is_dir():
-        files = sorted(path for path in source.iterdir() if path.suffix == _ENDING)
+        files = sorted(path for path in source.iterdir() if _is_source(path))
         if not files:
             raise TVFileError(
                 f'The folder "{source}" holds no {_ENDING} file.', "Name a folder with builders."
@@ -70,6 +71,11 @@ def builder_texts(table: str, builder: str, copy_dir: str, text: str) -> dict[st
         )
     name = check_builder_name(builder or builder_of_path(source.name))
     return {name: _checked(name, read_text(source))}
+
+
+def _is_source(path: Path) -> bool:
+    """Return whether a file in a folder that is copied is a builder."""
+    return path.suffix == _ENDING and not is_hidden(path.name)
 
 
 def template(table: str, name: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.filenames import is_hidden
 from tablevault.history.change import Change
 from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
@@ -110,6 +111,11 @@ def _refuse_missing(module: str, known: Sequence[str]) -> None:
         )
 
 
+def _is_source(path: Path) -> bool:
+    """Return whether a file in a folder that is copied is a code module."""
+    return path.suffix == ".py" and not is_hidden(path.name)
+
+
 def _texts(module: str, copy_dir: str, text: str) -> Mapping[str, str]:
     """Give the text of each module to write."""
     name = module.removesuffix(".py")
@@ -121,7 +127,7 @@ def _texts(module: str, copy_dir: str, text: str) -> Mapping[str, str]:
         return {check_module_name(name): text or _TEMPLATE}
     source = Path(copy_dir)
     if source.is_dir():
-        files = sorted(path for path in source.iterdir() if path.suffix == ".py")
+        files = sorted(path for path in source.iterdir() if _is_source(path))
         if not files:
             raise TVFileError(
                 f'The folder "{source}" holds no .py file.', "Name a folder with modules."

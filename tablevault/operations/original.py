@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.filenames import is_hidden
 from tablevault.names import is_temp_id, version_of
 
 if TYPE_CHECKING:
@@ -56,8 +58,25 @@ class OldInstance:
 
     def texts(self, folder: str, ending: str) -> dict[str, bytes]:
         """Give the files of a sub-folder by their names without ending, sorted."""
-        found = sorted((self.folder / folder).glob(f"*{ending}"))
+        files = sorted((self.folder / folder).glob(f"*{ending}"))
+        found = [path for path in files if not is_hidden(path.name)]
         return {path.name.removesuffix(ending): path.read_bytes() for path in found}
+
+    def primary_key(self, columns: Sequence[str]) -> tuple[str, ...]:
+        """Return the primary key that the index builder declared, of columns that there are.
+
+        TableVault 0.1 kept it nowhere else. A reference in its place says nothing by itself.
+        """
+        import yaml
+
+        declared: list[str] = []
+        for data in self.texts("builders", ".yaml").values():
+            with contextlib.suppress(yaml.YAMLError, ValueError):
+                fields = yaml.safe_load(data)
+                if isinstance(fields, dict) and fields.get("builder_type") == "IndexBuilder":
+                    key = fields.get("primary_key") or []
+                    declared = list(map(str, key if isinstance(key, list) else [key]))
+        return tuple(declared) if set(declared) <= set(columns) else ()
 
 
 class OldVault:
@@ -114,7 +133,8 @@ class OldVault:
 
     def modules(self) -> dict[str, bytes]:
         """Give the code modules as they are now."""
-        found = sorted((self.path / "code_functions").glob("*.py"))
+        files = sorted((self.path / "code_functions").glob("*.py"))
+        found = [path for path in files if not is_hidden(path.name)]
         return {path.stem: path.read_bytes() for path in found}
 
     def shared_artifacts(self, table: str) -> Path:

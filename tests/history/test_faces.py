@@ -328,3 +328,23 @@ def test_nothing_is_left_beside(desk):
     state = desk.repository.path / ".git/tablevault/faces"
     assert not [path for path in state.rglob("*") if path.is_file()]
     assert not list(desk.repository.path.rglob("*.tmp"))
+
+
+@pytest.mark.parametrize("name", ["._x", ".x", "~$x"])
+def test_what_programs_leave_behind_is_no_builder(desk, name):
+    desk.commit(x=b"1")
+    desk.faces.sync()
+    file = desk.folder / f"builders/{name}.yaml"
+    file.write_bytes(b"\0\5\26\7")
+    assert desk.faces.edits(TEMP, desk.tip) == []
+    assert name not in desk.faces.builder_names(TEMP)
+    desk.commit(x=b"2")
+    desk.faces.sync()
+    assert file.exists()
+
+
+def test_a_hidden_builder_that_was_committed_before_is_removed(desk):
+    desk.commit(**{"x": b"1", "._x": b"\0"})
+    desk.faces.sync()
+    (edit,) = desk.faces.edits(TEMP, desk.tip)
+    assert edit == Remove(path=builder_path("t", "base", "._x"))

@@ -114,7 +114,12 @@ def test_hidden_files_are_passed_over_and_empty_ones_kept(
     vault: TableVault, vault_path: Path
 ) -> None:
     vault.create_table("papers")
-    first = put(vault, "papers", {".DS_Store": "x", "Thumbs.db": "x", "empty": ""}, ["empty"])
+    first = put(
+        vault,
+        "papers",
+        {".DS_Store": "x", "Thumbs.db": "x", "a.txt~": "", "~$a.docx": "", "empty": ""},
+        ["empty"],
+    )
     assert texts(vault, "papers", first) == [""]
     check_clean(vault_path)
 

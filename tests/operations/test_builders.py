@@ -186,3 +186,12 @@ def test_delete_temporary_instance(papers: TableVault, vault_path: Path) -> None
     assert not (vault_path / "temp/papers").exists()
     with pytest.raises(TVArgumentError, match=r"TEMP_base|temporary"):
         papers.delete_instance("TEMP_base", "papers")
+
+
+def test_a_folder_is_copied_without_what_programs_left_in_it(papers: TableVault, tmp_path) -> None:
+    for name in ("x.yaml", "._x.yaml", "~$x.yaml", "m.py", "._m.py"):
+        (tmp_path / name).write_text(COLUMN if name == "x.yaml" else "")
+    papers.create_builder_file("papers", copy_dir=tmp_path)
+    papers.create_code_module(copy_dir=tmp_path)
+    assert papers.get_builders_list("papers") == ["papers_index", "x"]
+    assert papers.get_code_modules_list() == ["m"]

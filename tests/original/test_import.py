@@ -11,6 +11,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.cli.main import main
+from tablevault.operations.original import OldVault
 from tests.looking import check_clean, git
 
 
@@ -97,6 +98,48 @@ def test_the_code_that_ran_stays_with_what_it_made(vault, tmp_path):
     assert "# later" not in ran
     assert vault.get_code_module_str("made") == f"{ran}# later\n"
     assert vault.get_builders_list("notes", instance) == ["loud", "notes_index"]
+
+
+def test_the_primary_key_is_that_of_the_index_builder(vault):
+    keys = {
+        table: vault.get_descriptions(vault.get_table_instances(table)[-1], table)["primary_key"]
+        for table in ("notes", "papers")
+    }
+    assert keys == {"notes": ["id"], "papers": []}
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("builder_type: IndexBuilder\nprimary_key: [a, b]\n", ("a", "b")),
+        ("builder_type: IndexBuilder\nprimary_key: a\n", ("a",)),
+        ("builder_type: IndexBuilder\nprimary_key: <<config.key>>\n", ()),
+        ("builder_type: IndexBuilder\nprimary_key: [gone]\n", ()),
+        ("builder_type: IndexBuilder\nprimary_key:\n", ()),
+        ("builder_type: IndexBuilder\nprimary_key: 3\n", ()),
+        ("builder_type: ColumnBuilder\nprimary_key: [a]\n", ()),
+        ("a: [", ()),
+        ("\udcff", ()),
+    ],
+)
+def test_a_primary_key_is_one_of_columns_that_there_are(old, text, key):
+    instance = OldVault(old).instances()[-1]
+    (instance.folder / "builders").mkdir(exist_ok=True)
+    for path in (instance.folder / "builders").iterdir():
+        path.unlink()
+    (instance.folder / "builders/x_index.yaml").write_text(text, "utf-8", "surrogateescape")
+    assert instance.primary_key(["a", "b"]) == key
+
+
+def test_what_programs_left_behind_in_the_old_vault_stays_there(old, tmp_path):
+    for name in ("papers/._x.yaml", "code_functions/._made.py"):
+        (old / name).write_bytes(b"\0")
+    for folder in old.glob("*/*/builders"):
+        (folder / "._x.yaml").write_bytes(b"\0")
+    for folder in old.rglob("artifacts"):
+        (folder / ".DS_Store").write_bytes(b"\0")
+    main(["-q", "--author", "Cy", "import-original", str(old), str(tmp_path / "new")])
+    assert not [name for name in git(tmp_path / "new", "ls-files").splitlines() if "/." in name]
 
 
 def test_artifacts_are_taken_along(vault):
