@@ -17,6 +17,8 @@ R = TypeVar("R")
 C = TypeVar("C")
 
 _LONGEST_SHOWN = 60
+_FREE_TEXTS = frozenset({"description", "text", "author", "process_id", "parent_id"})
+"""Parameters that name nothing on disk or in git."""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
@@ -37,7 +39,7 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
     known = {
         name: kinds
         for name, parameter in signature.parameters.items()
-        if (kinds := _kinds(str(parameter.annotation)))
+        if (kinds := _kinds(name, str(parameter.annotation)))
     }
 
     @functools.wraps(function)
@@ -70,7 +72,10 @@ def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) ->
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."
     wanted = " or ".join(_WORDS[kind] for kind in kinds)
-    if isinstance(value, str) and "str" in kinds:
+    has_nul = "\0" in value if isinstance(value, str) else isinstance(value, os.PathLike)
+    if has_nul and {"name", "name of a file"} & set(kinds):
+        wanted += " without NUL"
+    elif isinstance(value, str) and {"str", "name"} & set(kinds):
         wanted += " without halves of surrogate pairs, which cannot be written as UTF-8"
     place = "" if function == "__init__" else f" of {function}"
     return TVArgumentError(
@@ -80,11 +85,13 @@ def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) ->
     )
 
 
-def _kinds(annotation: str) -> tuple[str, ...]:
-    """Give the kinds that an annotation allows; none when one of them is unknown here."""
+def _kinds(name: str, annotation: str) -> tuple[str, ...]:
+    """Return the kinds that a parameter allows; none when one of them is unknown here."""
     kinds = tuple(each.split("[")[0] for each in _alternatives(annotation))
     if "os.PathLike" in kinds:
         kinds = tuple("name of a file" if kind == "str" else kind for kind in kinds)
+    elif name not in _FREE_TEXTS:
+        kinds = tuple("name" if kind == "str" else kind for kind in kinds)
     return kinds if all(kind in _CHECKS for kind in kinds) else ()
 
 
@@ -109,6 +116,14 @@ def _is_text(value: object) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _is_path(value: object) -> bool:
+    """Accept a path that a file can have."""
+    if not isinstance(value, os.PathLike):
+        return False
+    path = os.fspath(value)
+    return (b"\0" if isinstance(path, bytes) else "\0") not in path
 
 
 def _is_flag(value: object) -> bool:
@@ -142,17 +157,19 @@ def _is_list(value: object) -> bool:
 _CHECKS: Mapping[str, Callable[[object], bool]] = {
     "None": lambda value: value is None,
     "str": _is_text,
-    "name of a file": lambda value: isinstance(value, str),
+    "name": lambda value: _is_text(value) and "\0" not in str(value),
+    "name of a file": lambda value: isinstance(value, str) and "\0" not in value,
     "bool": _is_flag,
     "int": _is_whole,
     "float": lambda value: isinstance(value, float) or _is_whole(value),
-    "os.PathLike": lambda value: isinstance(value, os.PathLike),
+    "os.PathLike": _is_path,
     "Sequence": _is_list,
     "Mapping": lambda value: isinstance(value, Mapping),
 }
 _WORDS = {
     "None": "None",
     "str": "text",
+    "name": "text",
     "name of a file": "text",
     "bool": "True or False",
     "int": "a whole number",

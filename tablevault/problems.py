@@ -20,6 +20,7 @@ Kind = Literal[
     "object",
     "dataframe",
     "instance",
+    "file",
     "index",
     "working tree",
     "face",
@@ -30,8 +31,8 @@ Kind = Literal[
     "remote",
 ]
 """What is concerned. ``repository``: git cannot work at all. ``object``: a file of the object
-store. ``state``: what this machine keeps in ``.git/tablevault``. ``remote``: what a remote
-lacks."""
+store. ``file``: what ``main`` tracks and no other vault would pull. ``state``: what this machine
+keeps in ``.git/tablevault``. ``remote``: what a remote lacks."""
 
 _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 

@@ -174,3 +174,30 @@ def test_names_of_files_are_what_the_system_has(tmp_path):
     vault = TableVault(str(folder), "A", create=True)
     vault.create_table("t")
     assert TableVault(str(folder), "A").get_table_instances() == ["t"]
+
+
+FREE_TEXTS = {"description", "text", "author", "process_id", "parent_id"}
+
+
+@pytest.mark.parametrize("make", [str, Path], ids=["text", "path"])
+def test_no_name_and_no_path_holds_a_nul(table, vault_path, make):
+    before = state_of(vault_path)
+    calls = [(getattr(table, name), member) for name, member in METHODS.items()]
+    calls += [(function, function) for function in [*FUNCTIONS, TableVault]]
+    tried = 0
+    for call, member in calls:
+        for argument, parameter in inspect.signature(member).parameters.items():
+            is_path = "PathLike" in str(parameter.annotation)
+            takes = is_path or (make is str and "str" in str(parameter.annotation).split(" | "))
+            if argument in FREE_TEXTS or not takes:
+                continue
+            given = {
+                other: "t"
+                for other, each in inspect.signature(member).parameters.items()
+                if each.default is inspect.Parameter.empty and other != "self"
+            }
+            with pytest.raises(TVArgumentError, match=f"^Argument {argument}.* without NUL"):
+                call(**given | {argument: make("t\0x")})
+            tried += 1
+    assert tried > (40 if make is str else 5)
+    assert state_of(vault_path) == before

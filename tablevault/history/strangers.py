@@ -163,6 +163,12 @@ def new_commits(
     yield from walker
 
 
+def unfit_in(repository: Repository, commit: CommitId) -> Iterator[tuple[str, str]]:
+    """Walk what is no part of any vault in the tree of one commit: path, and what is wrong."""
+    handle = repository.handle
+    return _problems(handle, handle[commit].tree, set())
+
+
 def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]]) -> None:
     """Note the trees of a commit that we have: what they hold was looked through before."""
     waiting = [(tree, "")]

@@ -250,12 +250,19 @@ def _builders(
 
 
 def temp_builders(vault: Vault, temp: Temp) -> dict[str, bytes]:
-    """Read the builders of a temporary instance as they lie in its face, else in its branch."""
+    """Read the builders of a temporary instance: those of its branch, with edits in its folder.
+
+    The folder follows when the next operation begins, or the vault is opened; a commit that
+    somebody else has made on the branch counts at once.
+    """
     faces = vault.journal.faces
-    if (faces.folder(temp.ref) / "builders").is_dir():
+    if not faces.is_behind(temp.ref, temp.tip):
         return faces.builders(temp.ref)
     branch = Snapshot(vault.journal.repository, temp.tip)
-    return tracked_builders(branch, temp.ref.table, temp.ref.version)
+    found = tracked_builders(branch, temp.ref.table, temp.ref.version)
+    edited = faces.edited(temp.ref, temp.tip)
+    found.update({name: data for name, data in edited.items() if data is not None})
+    return {name: found[name] for name in sorted(found) if edited.get(name, b"") is not None}
 
 
 def tracked_builders(snapshot: Snapshot, table: str, version: str) -> dict[str, bytes]:

@@ -65,6 +65,7 @@ class _Look:
     def _derived(self, reach: Reach) -> Iterator[Problem]:
         """Look at what follows from a history that is whole."""
         vault = self._vault
+        yield from self._settled("main", lambda: git.check_tracked(vault))
         index = FreshIndex(vault.journal.repository)
         yield from self._settled(".gitattributes", lambda: local.check_attributes(vault))
         yield from _guarded(".git/lfs", lambda: self._objects(reach, index))

@@ -279,6 +279,35 @@ def test_a_builder_with_an_unknown_field_is_found(damaged):
     assert not found.repairable
 
 
+@pytest.mark.parametrize(
+    ("path", "text"),
+    [
+        ("vault.yaml", "format: [\n"),
+        ("vault.yaml", "format: none\n"),
+        ("vault.yaml", None),
+        ("tables/words/table.yaml", "id: [\n"),
+        ("tables/words/base/instance.yaml", "- a list\n"),
+    ],
+)
+def test_a_document_on_main_that_cannot_be_read_is_named(damaged, path, text):
+    if text is None:
+        (damaged / path).unlink()
+    else:
+        (damaged / path).write_text(text)
+    git(damaged, "commit", "-q", "--no-verify", "-a", "-m", "by hand")
+    found = {problem.where: problem for problem in look(damaged)}
+    assert (found[path].kind, found[path].severity) == ("file", "error")
+
+
+def test_a_name_on_main_that_no_other_vault_would_pull_is_named(damaged):
+    (damaged / "a\nb.md").write_text("")
+    (damaged / "link").symlink_to("vault.yaml")
+    git(damaged, "add", "-A")
+    git(damaged, "commit", "-q", "--no-verify", "-m", "by hand")
+    found = {(each.where, each.kind, each.severity) for each in look(damaged)}
+    assert found == {("a\nb.md", "file", "warning"), ("link", "file", "warning")}
+
+
 def test_a_file_edited_by_hand_is_told_of_and_stays(damaged):
     (damaged / "code/words.py").write_text("# mine\n")
     with (damaged / "temp/words/base/builders/words_index.yaml").open("a") as file:

@@ -188,3 +188,34 @@ def test_what_is_no_parquet_is_no_dataset(
     monkeypatch.setattr(dataset, "frame_file", lambda *_: tmp_path / "f")
     with pytest.raises(TVTableError, match="cannot be opened as a dataset"):
         papers.get_dataset("papers")
+
+
+@pytest.fixture
+def elsewhere(papers: TableVault, vault_path: Path, tmp_path: Path) -> Path:
+    """Check the branch of a temporary instance out in a working tree of its own, without hooks."""
+    papers.create_instance("papers", builders={"column": COLUMN})
+    git(vault_path, "worktree", "add", "-q", tmp_path / "elsewhere", "temp/papers/base")
+    return tmp_path / "elsewhere"
+
+
+def commit_there(path: Path, name: str, text: str | None) -> None:
+    file = path / f"tables/papers/base/builders/{name}.yaml"
+    file.unlink() if text is None else file.write_text(text)
+    git(path, "add", "-A")
+    git(path, "-c", "core.hooksPath=/dev/null", "commit", "-q", "-m", "by hand")
+
+
+def test_a_commit_on_the_branch_of_a_temporary_instance_is_seen_at_once(papers, elsewhere):
+    commit_there(elsewhere, "more", COLUMN)
+    commit_there(elsewhere, "column", f"# changed\n{COLUMN}")
+    assert papers.get_builders_list("papers") == ["column", "more", "papers_index"]
+    assert papers.get_builder_str("papers", "column") == f"# changed\n{COLUMN}"
+    commit_there(elsewhere, "more", None)
+    assert papers.get_builders_list("papers") == ["column", "papers_index"]
+
+
+def test_what_is_edited_in_the_folder_is_seen_with_such_a_commit(papers, elsewhere, vault_path):
+    commit_there(elsewhere, "more", COLUMN)
+    (vault_path / "temp/papers/base/builders/mine.yaml").write_text(COLUMN)
+    (vault_path / "temp/papers/base/builders/column.yaml").unlink()
+    assert papers.get_builders_list("papers") == ["mine", "more", "papers_index"]

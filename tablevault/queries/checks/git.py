@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from tablevault.history.layout import settings_are_readable
 from tablevault.history.reach import Reach
 from tablevault.history.repository import Repository
 from tablevault.history.rescue import find_blobs
-from tablevault.names import MAIN
+from tablevault.history.strangers import unfit_in
+from tablevault.names import MAIN, VAULT_DOCUMENT, kind_of_document
 from tablevault.problems import Problem
 from tablevault.vault import Vault
 
@@ -93,6 +95,28 @@ def check_files(path: Path) -> Iterator[Problem]:
     """Check loose objects and packs, whether or not anything needs them."""
     yield from check_loose(path / ".git")
     yield from check_packs(path / ".git")
+
+
+def check_tracked(vault: Vault) -> Iterator[Problem]:
+    """Find documents on ``main`` that cannot be read, and names that no other vault would pull."""
+    repository = vault.journal.repository
+    if vault.snapshot().blob(VAULT_DOCUMENT) is None:
+        yield _unfit(VAULT_DOCUMENT, "it is missing")
+    for path, problem in unfit_in(repository, repository.main()):
+        yield _unfit(path, problem)
+
+
+def _unfit(path: str, problem: str) -> Problem:
+    """Describe a file that should not be on ``main`` as it is."""
+    is_document = bool(kind_of_document(path))
+    restore = f"Restore it from history: git log -p -- {shlex.quote(path)}"
+    return Problem(
+        kind="file",
+        severity="error" if is_document else "warning",
+        where=path,
+        text=f"No vault can be opened or pull with it: {problem}.",
+        advice=restore if is_document else "Rename or remove it, and commit.",
+    )
 
 
 def broken(vault: Vault, reach: Reach, refs: Refs) -> Iterator[Problem]:
