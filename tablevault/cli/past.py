@@ -11,6 +11,10 @@ from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Drawing, Listing
 from tablevault.cli.place import Place
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tablevault.queries.logged import Entry
+
 _FIELDS = (
     "process_id",
     "ended",
@@ -47,7 +51,7 @@ def _log(place: Place, given: argparse.Namespace) -> object:
                 time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.ended)),
                 entry.commit[:10],
                 entry.author,
-                entry.subject if entry.success else f"{entry.subject} — failed: {entry.error}",
+                _subject(entry),
                 entry.process_id,
             )
             for entry in entries
@@ -55,6 +59,14 @@ def _log(place: Place, given: argparse.Namespace) -> object:
         value=[{name: getattr(entry, name) for name in _FIELDS} for entry in entries],
         if_empty="Nothing was done.",
     )
+
+
+def _subject(entry: Entry) -> str:
+    """Return what was done, and how it ended if not well; a commit was made of what is partial."""
+    if entry.success:
+        return entry.subject
+    end = f"failed: {entry.error}" if entry.error else "partial"
+    return f"{entry.subject} — {end}"
 
 
 def _diff(place: Place, given: argparse.Namespace) -> object:

@@ -80,7 +80,7 @@ class Faces:
     def lay_out(self, temp: TempRef, tip: CommitId) -> None:
         """Write the builders of the branch into the face, and forget what was there of others.
 
-        Repeatable: the note is written last. Artifacts are left alone.
+        Repeatable: the note is written last. Artifacts stay, unless the instance is another one.
         """
         self._lay_out(temp, tip, self._scan(temp))
 
@@ -273,10 +273,13 @@ class Faces:
         folder = self._builders(temp)
         if found is None:
             Path(folder).mkdir(parents=True, exist_ok=True)
-        artifacts = self.artifacts(temp)
+        artifacts, laid = self.artifacts(temp), self._read_note(temp).laid
+        if laid is not None and self._is_replaced(laid, tip):
+            # If it crashes here, the note still names the commit before: it is done again.
+            shutil.rmtree(artifacts, ignore_errors=True)
         if not artifacts.is_dir():
             artifacts.mkdir(exist_ok=True)
-        if self._read_note(temp).laid is None:
+        if laid is None:
             self._bring_back_artifacts(temp, tip)
         there = {} if found is None else found.blobs
         wanted = Snapshot(self._repository, tip).builders(temp.table, temp.version)
@@ -288,6 +291,17 @@ class Faces:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(f"{folder}/{name}")  # noqa: PTH108 - pathlib doubles the cost of this
         self._write_note(temp, _Note(laid=tip))
+
+    def _is_replaced(self, laid: CommitId, tip: CommitId) -> bool:
+        """Return whether another instance was created on the branch after the commit `laid`."""
+        while tip != laid:
+            commit = self._repository.commit(tip)
+            if commit.message.first("Vault-Operation") == "create_instance":
+                return True
+            if not commit.parents:
+                return False
+            tip = commit.parents[0]
+        return False
 
     def _bring_back_artifacts(self, temp: TempRef, tip: CommitId) -> None:
         """Copy the artifacts of an instance that was undone to where its author had put them."""

@@ -23,6 +23,7 @@ import pygit2.transaction
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.bulk import Bulk
 from tablevault.history.gitfiles import is_sound, wrong_with
+from tablevault.history.identity import identity
 from tablevault.history.message import Message, decode_message
 from tablevault.history.settings import StorageSettings, settings_of
 from tablevault.history.tree import Edit, Put, write_tree
@@ -30,10 +31,6 @@ from tablevault.names import MAIN, BlobId, CommitId
 from tablevault.objects.notes import read_note
 from tablevault.objects.store import sync_file, sync_folder
 
-_AUTHOR = re.compile(r"\s*([^<>]*?)\s*<([^<>]+)>\s*")
-_CRUD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff<>]+")
-_ENDS = " .,:;\"'\\"  # libgit2 strips these, and refuses a name or address that is then empty
-_NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
 _log = logging.getLogger("tablevault")
 _REMEMBERED = 10_000
 """So many objects are known to be durable at the most."""
@@ -73,6 +70,7 @@ class Commit:
     id: CommitId
     parents: tuple[CommitId, ...]
     author: str
+    email: str
     at: float
     message: Message
 
@@ -333,7 +331,7 @@ class Repository:
         edits = list(edits)
         with self._writing(edits):
             written = write_tree(handle, None if base is None else handle[base].tree, edits)
-        name, email = _identity(author)
+        name, email = identity(author)
         offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
         minutes = 0 if offset is None else int(offset.total_seconds() // 60)
         person = pygit2.Signature(name, email, int(at), minutes)
@@ -564,6 +562,7 @@ def _commit(commit: pygit2.Commit) -> Commit:
         id=CommitId(str(commit.id)),
         parents=tuple(CommitId(str(parent)) for parent in commit.parent_ids),
         author=_text(commit.author.raw_name, encoding),
+        email=_text(commit.author.raw_email, encoding),
         at=float(commit.commit_time) if 0 <= commit.commit_time < FARTHEST else 0.0,
         message=decode_message(_text(commit.raw_message, encoding)),
     )
@@ -575,14 +574,3 @@ def _text(data: bytes, encoding: str) -> str:
         return data.decode(encoding)
     except (LookupError, UnicodeError):
         return data.decode("utf-8", "replace")
-
-
-def _identity(author: str) -> tuple[str, str]:
-    """Split ``Name <email>``; an author without an address gets ``<name>@localhost``."""
-    if found := _AUTHOR.fullmatch(author):
-        name, email = found[1] or found[2], found[2]
-    else:
-        name, email = author, ""
-    name = _CRUD.sub(" ", name).strip(_ENDS) or "unknown"
-    email = _CRUD.sub("", email).replace(" ", "").strip(_ENDS)
-    return name, email or f"{_NOT_IN_EMAIL.sub('-', name.lower())}@localhost"

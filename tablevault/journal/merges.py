@@ -58,7 +58,8 @@ def complete_merge(journal: Journal, actor: Actor) -> str:
 
     request = Request(operation="merge", arguments={"commit": tip})
     # It is part of what whoever merged has done.
-    merger = replace(actor, author=repository.commit(tip).author) if is_open else actor
+    merged = repository.commit(tip)
+    merger = replace(actor, author=f"{merged.author} <{merged.email}>") if is_open else actor
     with running(journal, request, merger, setup) as operation:
 
         def plan(snapshot: Snapshot, at: float) -> Change:

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 from tablevault.history import logbook
+from tablevault.history.identity import author_name
 from tablevault.history.logbook import PLAIN_COMMIT, LogEntry, Read
 from tablevault.names import TEMP_PREFIX
 
@@ -102,7 +103,7 @@ def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
             process_id=_text(past, "process_id"),
             ended=_time(past, "ended_at") or 0.0,
             started=_time(past, "started_at"),
-            author=_text(past, "author"),
+            author=author_name(_text(past, "author")),
             operation=operation,
             table=table,
             version=version,

@@ -187,6 +187,16 @@ def test_a_paused_process_is_listed_resumed_or_stopped(made, run):
     check_clean(Path.cwd())
 
 
+def test_the_log_names_what_was_stopped_and_kept_as_partial(made, run):
+    Path("code/m.py").write_text(CODE.replace("2 * n", "2 // n"), encoding="utf-8")
+    run("create-instance", "t", "--copy")
+    run("execute-instance", "t", "--process-id", "p")
+    assert run("stop-process", "p", "--materialize")[0] == 0
+    shown = [line.split("\t")[3] for line in run("log", "t")[1].splitlines()]
+    assert [each for each in shown if each.endswith(" — partial")]
+    assert not [each for each in shown if each.endswith("failed: ")]
+
+
 def test_everything_paused_is_run_by_restart(made, run):
     Path("code/m.py").write_text(CODE.replace("2 * n", "2 // n"), encoding="utf-8")
     run("create-instance", "t", "--copy")

@@ -80,7 +80,8 @@ def check_whole(path: Path) -> None:
     assert vault.get_dataframe("words")[0]["n"].tolist() == [2]
     assert git(path, "branch", "--list", "temp/*").split() == ["temp/new/base"]
     assert [each for each in vault.verify() if each.severity == "error"] == []
-    assert git(path, "log", "--format=%an", "-1") == "Ana Lund\n", "whoever merged"
+    signed = git(path, "log", "--format=%an <%ae>", "-1")
+    assert signed == "Ana Lund <ana@example.org>\n", "whoever merged"
     check_clean(path)
 
 

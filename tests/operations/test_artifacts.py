@@ -27,6 +27,27 @@ def texts(vault: TableVault, table: str, instance: str) -> list[str]:
     return [Path(path).read_text() if path else "" for path in frame["file"]]
 
 
+def test_an_instance_that_replaces_another_begins_without_artifacts(vault: TableVault) -> None:
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    folder = Path(vault.get_artifact_folder("t"))
+    (folder / "sub").mkdir()
+    (folder / "sub/old.txt").write_text("old")
+    vault.create_instance("t", external_edit=True)
+    assert list(folder.iterdir()) == []
+    (folder / "new.txt").write_text("new")
+    vault.write_instance(pd.DataFrame({"f": ["new.txt"]}), "t", dtypes={"f": "artifact_string"})
+
+
+def test_an_edit_of_an_instance_leaves_its_artifacts(vault: TableVault) -> None:
+    vault.create_table("t")
+    vault.create_instance("t")
+    folder = Path(vault.get_artifact_folder("t"))
+    (folder / "mine.txt").write_text("mine")
+    vault.create_builder_file("t", "more")
+    assert [each.name for each in folder.iterdir()] == ["mine.txt"]
+
+
 @pytest.mark.parametrize("multiple", [True, False])
 def test_files_of_every_instance_stay_readable(
     vault: TableVault, vault_path: Path, multiple: bool

@@ -158,6 +158,7 @@ def test_a_failed_execution_is_listed_with_its_error(told):
         "",
     )
     assert found["error"] == "ValueError: no [bold]luck[/bold]"
+    assert set(told.log("stories")["author"]) == {found["author"]}
     assert (found["table_name"], found["version"], found["instance_id"]) == (
         "stories",
         "base",
