@@ -240,16 +240,16 @@ def _categories(values: Any, name: str) -> StoredColumn:  # noqa: ANN401 - Categ
     words = whole_array(stored.array)
     return StoredColumn(
         form="category",
-        array=_decoded(words, places),
+        array=_decoded(words, places, ordered=bool(values.ordered)),
         facts=facts,
         categories=stored,
     )
 
 
-def _decoded(words: pa.Array, places: pa.Array) -> pa.Array:
+def _decoded(words: pa.Array, places: pa.Array, *, ordered: bool) -> pa.Array:
     """Give each row its category; text stays a dictionary, which Parquet keeps as one."""
     if pa.types.is_large_string(words.type) and len(words):
-        return pa.DictionaryArray.from_arrays(places, words)
+        return pa.DictionaryArray.from_arrays(places, words, ordered=ordered)
     return words.take(places)
 
 

@@ -31,6 +31,7 @@ from tablevault.frames.digest import digest_frame
 from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
 from tablevault.frames.facts import VERSION, part_key, read_facts
+from tablevault.frames.pandas_schema import pandas_metadata
 
 _ROWS_PER_GROUP = 1 << 20
 """Large, since each group repeats its dictionaries, and its border hinders deduplication."""
@@ -84,7 +85,7 @@ def write_frame(frame: pd.DataFrame, sink: IO[bytes]) -> FrameFile:
     facts = [_facts(dtype, stored) for _, dtype, stored in columns]
     key = json.dumps({"version": VERSION, "columns": facts}, separators=(",", ":"))
     table = pa.table([stored.array for _, _, stored in columns], names=names)
-    table = table.replace_schema_metadata(None)
+    table = table.replace_schema_metadata(pandas_metadata(frame, [each for _, _, each in columns]))
     # Both release the interpreter lock for most of their time.
     with ThreadPoolExecutor(max_workers=1) as beside:
         digest = beside.submit(digest_frame, columns, len(frame))
@@ -272,8 +273,8 @@ def _write_table(table: pa.Table, key: bytes, sink: IO[bytes]) -> None:
             use_content_defined_chunking=True,
             write_page_checksum=True,
         ) as writer:
-            # Not in the schema: that is written twice, and pyarrow would copy it, no longer
-            # true, into files made from this one.
+            # Not in the schema, as what is for pandas: that is written twice, and pyarrow would
+            # copy it, no longer true, into files made from this one.
             writer.add_key_value_metadata({part_key(n): part for n, part in enumerate(parts)})
             for start in range(0, max(table.num_rows, 1), _ROWS_PER_GROUP):
                 if shield.failure is None:

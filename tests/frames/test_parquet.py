@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import io
+import subprocess
+import sys
 from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import duckdb
 import numpy as np
 import pandas as pd
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -452,3 +456,74 @@ def test_the_digest_does_not_hang_on_storage_or_index(tmp_path: Path) -> None:
     ]
     one, two = (write(frame, tmp_path / "f") for frame in frames)
     assert one == two
+
+
+AS_WRITTEN = {
+    "Int64": array_of([1, None, 2**60 + 1], "Int64"),
+    "UInt8": array_of([1, None, 2], "UInt8"),
+    "Float32": array_of([1.5, None, 2], "Float32"),
+    "Float64": array_of([1.5, None, 2], "Float64"),
+    "boolean": array_of([True, None, False], "boolean"),
+    "string": array_of(["a", None, "b"], "string"),
+    "int64": np.array([1, 2, 3]),
+    "float64": np.array([1.5, np.nan, 3]),
+    "bool": np.array([True, False, True]),
+    "category": pd.Categorical(["b", "a", None], categories=["z", "b", "a"]),
+    "ordered": pd.Categorical(["hi", "lo", None], categories=["lo", "mid", "hi"], ordered=True),
+    "ns": np.array(["2026-01-05", "NaT", "2026-01-06"], "M8[ns]"),
+    "UTC": pd.DatetimeIndex(["2026-01-05", None, "2026-01-06"], tz=dt.UTC).array,
+    "offset": pd.DatetimeIndex(
+        ["2026-01-05", None, "2026-01-06"], tz=dt.timezone(dt.timedelta(hours=2))
+    ).array,
+    "timedelta": np.array([1, 2, 3], "m8[us]"),
+    "period": pd.PeriodIndex(["2026-01", None, "2026-02"], freq="M").array,
+    "arrow": array_of([1, None, 2], "int64[pyarrow]"),
+    "lists": pd.Series([[1], None, [2]], dtype=object).array,
+    "dates": pd.Series([dt.date(2026, 1, 5), None, None], dtype=object).array,
+}
+
+
+@pytest.mark.parametrize("kind", AS_WRITTEN)
+def test_pandas_alone_reads_the_dtypes_that_were_written(kind, tmp_path):
+    frame = pd.DataFrame({"c": pd.Series(AS_WRITTEN[kind])})
+    path = tmp_path / "f.parquet"
+    write(frame, path)
+    found = pd.read_parquet(path)["c"]
+    assert found.dtype == read_frame(path)["c"].dtype
+    assert found.isna().tolist() == frame["c"].isna().tolist()
+    if kind == "Int64":
+        assert int(found[2]) == 2**60 + 1
+
+
+@pytest.mark.parametrize("kind", AS_WRITTEN)
+def test_other_programs_read_what_pandas_is_told_about(kind, tmp_path):
+    path = tmp_path / "f.parquet"
+    write(pd.DataFrame({"c": pd.Series(AS_WRITTEN[kind])}), path)
+    assert pl.read_parquet(path).height == 3
+    assert len(duckdb.sql(f"FROM '{path}'").fetchall()) == 3
+
+
+def test_pandas_rounds_no_whole_number_in_objects_or_categories(tmp_path):
+    frame = pd.DataFrame({"o": pd.Series([2**60 + 1, None, 1], dtype=object)})
+    frame["c"] = pd.Categorical.from_codes([1, -1, 0], categories=[1, 2**60 + 1])
+    path = tmp_path / "f.parquet"
+    write(frame, path)
+    found = pd.read_parquet(path)
+    assert [int(found[name][0]) for name in ("o", "c")] == [2**60 + 1] * 2
+
+
+def test_pandas_needs_no_tablevault_to_read_names_of_artifacts(tmp_path):
+    path = tmp_path / "f.parquet"
+    write(pd.DataFrame({"c": pd.Series(["a", None], dtype="artifact_string")}), path)
+    code = f"import pandas; print(pandas.read_parquet({str(path)!r})['c'].dtype)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout == "string\n"
+
+
+@pytest.mark.parametrize("names", [["index"], ["index", "level_0"], ["__index_level_0__", "row"]])
+def test_a_column_may_be_called_index(names, tmp_path):
+    frame = pd.DataFrame({name: [20, 10] for name in names})
+    path = tmp_path / "f.parquet"
+    write(frame, path)
+    for found in (read_frame(path), pd.read_parquet(path)):
+        pd.testing.assert_frame_equal(found, frame)
