@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from tablevault._lazy import after_loading
+
 # As typing has it, which takes as long to load as the rest of Python.
 TYPE_CHECKING = False
 
@@ -32,6 +34,8 @@ __all__ = [
     "decompress_vault",
     "delete_vault",
 ]
+
+after_loading("pandas", "tablevault.frames.artifacts")  # so that pandas knows artifact_string
 
 
 def __getattr__(name: str) -> object:

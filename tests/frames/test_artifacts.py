@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -76,3 +78,32 @@ def test_values_are_listed_once(names: pd.Series) -> None:
     more = pd.Series(["z.txt", "b.txt", None, None, None], dtype="artifact_string")
     assert artifact_values(pd.DataFrame({"a": names, "b": more})) == ["a.txt", "b.txt", "z.txt"]
     assert artifact_values(pd.DataFrame({"a": ["x"]})) == []
+
+
+IMPORTS = {
+    "ours first": "import tablevault, pandas",
+    "ours last": "import pandas, tablevault",
+    "core": "import tablevault.core, pandas",
+    "itself": "import tablevault.frames.artifacts, pandas",
+    "asked for": "import tablevault, importlib.util as u; u.find_spec('pandas'); import pandas",
+    "part": "import tablevault; from pandas.api import types; import pandas",
+}
+
+
+@pytest.mark.parametrize("code", IMPORTS.values(), ids=IMPORTS)
+def test_pandas_knows_the_dtype_once_both_are_imported(code: str) -> None:
+    check(f"{code}; assert str(pandas.Series(['a'], dtype='artifact_string').dtype)[0] == 'a'")
+
+
+def test_the_import_hook_leaves_no_trace() -> None:
+    check(
+        "import sys; before = list(sys.meta_path); import tablevault, importlib.resources, pandas;"
+        "assert sys.meta_path == before;"
+        "assert type(pandas.__spec__.loader) is type(pandas.__loader__);"
+        "assert type(pandas.__loader__) is type(pandas.api.__loader__);"
+        "assert importlib.resources.files('pandas').joinpath('__init__.py').is_file()"
+    )
+
+
+def check(code: str) -> None:
+    subprocess.run([sys.executable, "-c", code], check=True)
