@@ -73,7 +73,13 @@ def _description(change: Change) -> Markup | None:
     before, after = change.description
     if before == after:
         return None
-    return tag("p", "Description: ", _del(before or "none"), " ", _ins(after or "none"))
+    return tag(
+        "div",
+        "Description:",
+        tag("del", cell_of(before or "none")),
+        tag("ins", cell_of(after or "none")),
+        class_="changed",
+    )
 
 
 def _columns(change: Change) -> Markup | None:
@@ -215,13 +221,3 @@ def _artifacts(change: Change) -> Markup | None:
         tag("ul", tag("li", "Artifacts:"), items, class_="inline"),
         tag("p", more, class_="more") if more else None,
     )
-
-
-def _ins(words: str) -> Markup:
-    """Mark what is new."""
-    return tag("ins", text(words, _LONGEST_CELL), dir="auto")
-
-
-def _del(words: str) -> Markup:
-    """Mark what is gone."""
-    return tag("del", text(words, _LONGEST_CELL), dir="auto")

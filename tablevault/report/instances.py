@@ -292,7 +292,7 @@ def _identity(instance: Instance, making: Making) -> Markup:
     """Show under which names the instance is known elsewhere."""
     facts = [
         ("Instance", tag("code", instance.instance_id)),
-        ("Made by", making.author or instance.author),
+        ("Made by", clamped(making.author or instance.author, _LONGEST_TEXT)),
         ("Operation", instance.operation.replace("_", " ")),
         ("Process", tag("code", making.process)),
     ]

@@ -165,7 +165,9 @@ def _prepared(preparation: Preparation) -> Markup:
         (" changed ", moment(preparation.at), " by ", person(preparation.author))
         if attempt is None
         else since(attempt),
-        clamped(preparation.description, _LONGEST_TEXT) if preparation.description else None,
+        clamped(preparation.description, _LONGEST_TEXT, "description")
+        if preparation.description
+        else None,
         error(attempt),
         _progress(preparation),
         class_="preparing",
