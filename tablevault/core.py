@@ -1223,7 +1223,8 @@ class TableVault:
         remote : str, keyword only, default ""
             Name or address of a remote that is asked for the objects of all that its branches and
             tags serve, as far as their commits are here. Nothing is sent: the next :meth:`push`
-            sends what is missing there and not here.
+            sends what is missing there and here. With `data` the objects of a repository on this
+            machine are read, too.
 
         Returns
         -------
@@ -1237,7 +1238,10 @@ class TableVault:
             There is no such remote, or it cannot be reached.
         """
         return remotes.inspection.with_remote(
-            self._vault, remote, operations.repair.verify(self._vault, data=data, repair=repair)
+            self._vault,
+            remote,
+            operations.repair.verify(self._vault, data=data, repair=repair),
+            data=data,
         )
 
     def gc(self, *, grace_s: float = 14 * 24 * 3600.0, dry_run: bool = False) -> GcReport:

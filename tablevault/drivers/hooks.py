@@ -43,13 +43,15 @@ _ROOTS = ("tables", "vault.yaml")
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     """Send the objects of what is pushed, before git sends what names them."""
     from tablevault.history.strangers import refuse_unfit
-    from tablevault.remotes.supply import commits_of, supply_pushed
+    from tablevault.remotes.supply import commits_of, push_targets, supply_pushed
 
     lines = [line.split() for line in sys.stdin.read().splitlines()]
     moves = {ref: (local, there) for _, local, ref, there in lines if local != _NOTHING}
     if not moves:
         return 0
-    remote = arguments[0]
+    remote, address = arguments
+    if len(push_targets(vault, remote)) > 1:
+        remote = address  # git comes here for each of them
     mains = [_commit(vault, local) for ref, (local, _) in moves.items() if ref == MAIN]
     known = commits_of(vault.journal.repository, (there for _, there in moves.values()))
     refuse_unfit(vault.journal.repository, mains, [*known, *_seen(vault, remote)], remote)

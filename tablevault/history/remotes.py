@@ -28,6 +28,8 @@ class Remote:
     name: str
     url: str
     push_url: str
+    push_urls: tuple[str, ...] = ()
+    """All that git pushes to, `push_url` first; () where there is that one alone."""
 
 
 class Settings:
@@ -90,13 +92,21 @@ class Settings:
         url = self._values.get(f"remote.{name}.url", [""])[0]
         if not url:
             return None
-        push_url = self._values.get(f"remote.{name}.pushurl", [""])[0]
-        if push_url:
-            push_url = self.instead(push_url)
+        if own := self._values.get(f"remote.{name}.pushurl", []):
+            push_urls = [self.instead(each) for each in own]
         else:
-            push_url = self.instead(url, name="pushinsteadof")
-            push_url = self.instead(url) if push_url == url else push_url
-        return Remote(name=name, url=self.instead(url), push_url=push_url)
+            push_urls = [self._pushed(each) for each in self._values[f"remote.{name}.url"]]
+        return Remote(
+            name=name,
+            url=self.instead(url),
+            push_url=push_urls[0],
+            push_urls=tuple(push_urls) if len(push_urls) > 1 else (),
+        )
+
+    def _pushed(self, url: str) -> str:
+        """Return where git pushes what it fetches from `url`."""
+        push_url = self.instead(url, name="pushinsteadof")
+        return self.instead(url) if push_url == url else push_url
 
 
 def read_settings(folder: Path) -> Settings:

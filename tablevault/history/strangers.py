@@ -156,11 +156,17 @@ def new_commits(
 ) -> Iterator[pygit2.Commit]:
     """Walk the commits that can be reached from `tips` and not from `known`, newest first."""
     walker = repository.handle.walk(None, pygit2.enums.SortMode.TOPOLOGICAL)
-    for tip in tips:
-        walker.push(pygit2.Oid(hex=tip))
-    for commit in known:
-        walker.hide(pygit2.Oid(hex=commit))
-    yield from walker
+    try:
+        for tip in tips:
+            walker.push(pygit2.Oid(hex=tip))
+        for commit in known:
+            walker.hide(pygit2.Oid(hex=commit))
+        yield from walker
+    except pygit2.GitError as error:
+        raise TVRemoteError(
+            f"A commit of the history that was brought cannot be read: {error}.",
+            "`git fsck` names it. Ask who pushed it.",
+        ) from error
 
 
 def unfit_in(repository: Repository, commit: CommitId) -> Iterator[tuple[str, str]]:

@@ -71,7 +71,11 @@ def bring_all(vault: Vault, remote: str, tips: Sequence[CommitId]) -> TransferRe
     report = _receive(vault.path, remote, wanted, vault.store, vault.progress())
     with vault.journal.commit_lock():
         vault.journal.worktree.fill(vault.journal.repository.main())
-    report.check()
+    try:
+        report.check()
+    except TableVaultError as error:
+        text = f"{error.message} History is here, with the other objects."
+        raise type(error)(text, error.hint, **error.facts) from error
     return report
 
 

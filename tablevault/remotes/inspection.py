@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
+from pathlib import Path
+
 from tablevault.history.pointers import pointers_of
 from tablevault.names import MAIN
 from tablevault.objects.pointer import Pointer
@@ -9,19 +12,31 @@ from tablevault.problems import Problem, in_order
 from tablevault.remotes.checked import Checked, read_checked, write_checked
 from tablevault.remotes.lfs import Refusal
 from tablevault.remotes.refs import list_refs
-from tablevault.remotes.supply import commits_of, deleted_objects, missing_there, push_address
+from tablevault.remotes.supply import (
+    commits_of,
+    damaged_there,
+    deleted_objects,
+    missing_there,
+    push_address,
+    push_targets,
+)
 from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
 
 _GIT = ("repository", "git object", "ref")
 
 
-def with_remote(vault: Vault, remote: str, found: list[Problem]) -> list[Problem]:
+def with_remote(
+    vault: Vault, remote: str, found: list[Problem], *, data: bool = True
+) -> list[Problem]:
     """Add to what was found here what a remote lacks.
 
     Parameters
     ----------
     remote : str
         Name of a remote, or an address; "" adds nothing.
+    data : bool, default True
+        Read the objects of a repository on this machine.
 
     Raises
     ------
@@ -32,10 +47,12 @@ def with_remote(vault: Vault, remote: str, found: list[Problem]) -> list[Problem
         return found
     if any(each.kind in _GIT and each.severity == "error" for each in found):
         return in_order([*found, _not_asked(remote)])
-    return in_order([*found, *find_remote_problems(vault, remote)])
+    targets = push_targets(vault, remote)
+    there = (find_remote_problems(vault, target, data=data) for target in targets)
+    return in_order([*found, *itertools.chain.from_iterable(there)])
 
 
-def find_remote_problems(vault: Vault, remote: str) -> list[Problem]:
+def find_remote_problems(vault: Vault, remote: str, *, data: bool) -> list[Problem]:
     """Ask a remote for every object that commits name which it serves.
 
     Nothing is sent. The next push knows what was found missing.
@@ -55,15 +72,18 @@ def find_remote_problems(vault: Vault, remote: str) -> list[Problem]:
         if pointer.oid not in gone
     }
     lacking = missing_there(vault, remote, named)
+    sound = (pointer for pointer in named if pointer not in lacking)
+    damaged = damaged_there(vault, remote, sound) if data else {}
     main = repository.commit_of(there.get(MAIN, ""))
     if main is not None:
-        missing = {pointer: named[pointer] for pointer in lacking}
+        missing = {pointer: named[pointer] for pointer in (*lacking, *damaged)}
         tips = (*read_checked(vault, remote).at(repository, main).tips, main)
         write_checked(vault, remote, Checked(main=main, tips=tips, missing=missing))
     found = [
         _lacking(vault, remote, pointer, named[pointer], refusal)
         for pointer, refusal in lacking.items()
     ]
+    found += [_damaged(vault, remote, pointer, path) for pointer, path in damaged.items()]
     branches = {ref: name for ref, name in there.items() if ref.startswith("refs/heads/")}
     unknown = [ref for ref, name in branches.items() if repository.commit_of(name) is None]
     return [*found, *(_unknown(remote, ref) for ref in unknown)]
@@ -78,7 +98,20 @@ def _lacking(vault: Vault, remote: str, pointer: Pointer, path: str, refusal: Re
         severity="warning" if is_here else "error",
         where=pointer.oid,
         text=f'Remote "{remote}" does not have it ({pointer.size:,} bytes{words}). It is {path}.',
-        advice=f'push("{remote}") sends it.' if is_here else "Push from a vault that has it.",
+        advice=Wording(Call("push", remote=remote), " sends it.")
+        if is_here
+        else "Push from a vault that has it.",
+    )
+
+
+def _damaged(vault: Vault, remote: str, pointer: Pointer, path: Path) -> Problem:
+    """Describe an object that whoever clones will not accept."""
+    return Problem(
+        kind="remote",
+        severity="warning" if vault.store.has(pointer) else "error",
+        where=pointer.oid,
+        text=f'Remote "{remote}" has other bytes under its name, in "{path}".',
+        advice=Wording("Delete that file, and call ", Call("push", remote=remote), "."),
     )
 
 
@@ -90,7 +123,7 @@ def _unknown(remote: str, ref: str) -> Problem:
         where=ref,
         text=f'Remote "{remote}" has commits there that are not here: their objects were not'
         " looked for.",
-        advice=f'pull("{remote}") brings what is on main.',
+        advice=Wording(Call("pull", remote=remote), " brings what is on main."),
     )
 
 

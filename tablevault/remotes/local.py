@@ -82,6 +82,16 @@ class LocalTransport:
     def close(self) -> None:
         """Nothing is kept open."""
 
+    def damaged(self, pointer: Pointer) -> Path | None:
+        """Return the file of an object whose bytes are not those that its name says."""
+        path = self._path(pointer)
+        try:
+            with path.open("rb") as file:
+                found = hashlib.file_digest(file, "sha256").hexdigest()
+        except OSError as error:
+            raise self._unreadable(error, pointer) from error
+        return None if found == pointer.oid else path
+
     def _offer(self, pointer: Pointer) -> Offer:
         """Tell what is to be done with one object."""
         try:

@@ -11,7 +11,7 @@ from tablevault.errors import TableVaultError
 from tablevault.history.repository import RefMove
 from tablevault.names import MAIN
 from tablevault.remotes.failures import Failure, explain, lacks_atomic, listed, read_failure
-from tablevault.remotes.refs import run_remote
+from tablevault.remotes.refs import is_name, run_remote
 
 _MOST_REFS = 500
 _STATUS = re.compile(r"([ +*=!-])\t[^\t]*:(refs/[^\t]+)\t(?:[^\t]*\((.*)\)|[^\t]*)")
@@ -98,7 +98,9 @@ class _Pushing:
         command = ["push", "--quiet", "--porcelain", "--no-verify", "--no-follow-tags", *options]
         command += [f"--force-with-lease={move.ref}:{move.old or ''}" for move in moves]
         specs = [f"{move.new or ''}:{move.ref}" for move in moves]
-        said = run_remote(self._folder, [*command, "--", self._remote, *specs])
+        # A remote that mirrors takes no refs by name.
+        single = ["-c", f"remote.{self._remote}.mirror=false"] if is_name(self._remote) else []
+        said = run_remote(self._folder, [*single, *command, "--", self._remote, *specs])
         statuses = list(_statuses(said.out.decode("utf-8", "replace")))
         if said.code == 0:
             self._moved += [move.ref for move in moves]

@@ -21,8 +21,8 @@ from tablevault.remotes.refs import (
     point_head_to_main,
     tracking_ref,
 )
-from tablevault.remotes.reports import PushReport
-from tablevault.remotes.supply import commits_of, push_address, supply
+from tablevault.remotes.reports import PushReport, joined_reports
+from tablevault.remotes.supply import commits_of, push_address, push_targets, supply
 from tablevault.remotes.transport import find_remote
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
@@ -32,7 +32,7 @@ _TAGS = "refs/tags/"
 
 
 def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
-    """Bring a remote up to date with this vault.
+    """Bring a remote up to date with this vault; one after the other where it has many addresses.
 
     Objects go first, then all refs together, each only if it still is where it was seen. Killed at
     any moment, the remote is as it was before, but may have objects that nothing names yet.
@@ -44,6 +44,20 @@ def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     TVOutcomeUnknownError
         The connection was lost at the last step, and the remote cannot be asked what it did.
     """
+    reports: list[PushReport] = []
+    for target in push_targets(vault, remote):
+        try:
+            reports.append(_push_to(vault, target, temp=temp))
+        except (TVRemoteError, TVOutcomeUnknownError) as error:
+            if not reports:
+                raise
+            done = f'{len(reports)} of the addresses of remote "{remote}" have everything.'
+            raise type(error)(f"{error.message} {done}", error.hint, **error.facts) from error
+    return joined_reports(remote, reports)
+
+
+def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
+    """Push to one address."""
     at = push_address(vault, remote)
     repository = vault.journal.repository
     main = repository.main()

@@ -20,6 +20,8 @@ _SAFE = (
     "-c",
     "transfer.fsckObjects=true",
     "-c",
+    "fetch.fsckObjects=true",
+    "-c",
     "protocol.ext.allow=never",
     "-c",
     "gc.auto=0",
@@ -29,6 +31,8 @@ _SAFE = (
     "submodule.recurse=false",
     "-c",
     "fetch.recurseSubmodules=false",
+    "-c",
+    "push.recurseSubmodules=no",
 )
 _LISTED = re.compile(r"([0-9a-f]{40})\t(\S+)")
 _SHA256 = re.compile(r"[0-9a-f]{64}\t")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tablevault.remotes.tally import TransferReport
@@ -103,6 +103,24 @@ class PullReport:
 
 
 NO_TRANSFER = TransferReport(objects=0, bytes=0, present=0, failures=())
+
+
+def joined_reports(remote: str, reports: Sequence[PushReport]) -> PushReport:
+    """Join the reports of pushes to all addresses of a remote."""
+    parts = [report.objects for report in reports]
+    return PushReport(
+        remote=remote,
+        commits=max(report.commits for report in reports),
+        refs=tuple(dict.fromkeys(ref for report in reports for ref in report.refs)),
+        objects=TransferReport(
+            objects=sum(part.objects for part in parts),
+            bytes=sum(part.bytes for part in parts),
+            present=sum(part.present for part in parts),
+            failures=tuple(failure for part in parts for failure in part.failures),
+        ),
+        kept=tuple(dict.fromkeys(ref for report in reports for ref in report.kept)),
+        missing=tuple(dict.fromkeys(each for report in reports for each in report.missing)),
+    )
 
 
 def _transferred(report: TransferReport) -> str:

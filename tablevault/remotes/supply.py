@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from tablevault.errors import TVTransferError
 from tablevault.history.pointers import pointers_of
@@ -13,6 +14,7 @@ from tablevault.names import MAIN, CommitId, ObjectId
 from tablevault.objects.pointer import Pointer
 from tablevault.remotes.checked import Checked, read_checked, write_checked
 from tablevault.remotes.lfs import Refusal
+from tablevault.remotes.local import LocalTransport
 from tablevault.remotes.reports import NO_TRANSFER
 from tablevault.remotes.tally import TransferReport
 from tablevault.remotes.transfer import find_missing, send
@@ -119,6 +121,12 @@ def push_address(vault: Vault, remote: str) -> str:
     return remote if found.push_url == found.url else found.push_url
 
 
+def push_targets(vault: Vault, remote: str) -> list[str]:
+    """Return what a push to a remote goes to: its name, or each of its addresses."""
+    found = find_remote(read_settings(vault.path), remote, vault.path)
+    return list(found.push_urls) or [remote]
+
+
 def commits_of(repository: Repository, names: Iterable[str]) -> set[CommitId]:
     """Return the commits that ids name, of commits or annotated tags, as far as they are here."""
     found = (repository.commit_of(name) for name in set(names))
@@ -135,6 +143,18 @@ def missing_there(vault: Vault, remote: str, pointers: Iterable[Pointer]) -> dic
         return find_missing(transport, wanted, vault.progress())
     finally:
         transport.close()
+
+
+def damaged_there(vault: Vault, remote: str, pointers: Iterable[Pointer]) -> dict[Pointer, Path]:
+    """Read the objects of a repository on this machine; a server is trusted to do that itself."""
+    transport = open_transport(vault.path, remote, "download", is_push=True)
+    try:
+        if not isinstance(transport, LocalTransport):
+            return {}
+        found = {pointer: transport.damaged(pointer) for pointer in pointers}
+    finally:
+        transport.close()
+    return {pointer: path for pointer, path in found.items() if path is not None}
 
 
 def _send(vault: Vault, remote: str, pointers: Collection[Pointer]) -> TransferReport:

@@ -264,7 +264,7 @@ class TestVerify:
         (problem,) = self.problems(ana)
         assert (problem.severity, problem.where) == ("warning", oid)
         assert "tables/t/base/dataframe.parquet" in problem.text
-        assert problem.advice == 'push("origin") sends it.'
+        assert str(problem.advice) == "push('origin') sends it."
         assert ana.push().objects.objects == 1
         assert self.problems(ana) == []
 
@@ -275,6 +275,18 @@ class TestVerify:
         path.write_bytes(b"cut off")
         assert [each.where for each in self.problems(ana)] == [path.name]
         ana.push()
+        assert self.problems(ana) == []
+
+    def test_other_bytes_of_the_same_size_are_found_where_they_can_be_read(self, ana, bare):
+        ana.push()
+        (path,) = [path for path in (bare / "lfs").rglob("*") if len(path.name) == 64]
+        path.chmod(0o644)
+        path.write_bytes(b"x" * path.stat().st_size)
+        assert "remote" not in {each.kind for each in ana.verify(remote="origin", data=False)}
+        (problem,) = self.problems(ana)
+        assert f'other bytes under its name, in "{path}"' in problem.text
+        path.unlink()
+        assert ana.push().objects.objects == 1
         assert self.problems(ana) == []
 
     def test_an_object_that_nobody_has_is_an_error(self, ana, bare, tmp_path):
@@ -425,6 +437,103 @@ def test_objects_go_to_where_refs_go(ana, bare, tmp_path, git):
     assert there(other) == own(ana)
     assert stock(other, "rev-parse", "main") == stock(path_of(ana), "rev-parse", "main")
     assert str(ana.push()) == "origin is up to date."
+
+
+class TestManyAddresses:
+    """Git pushes to all addresses of a remote, so objects go to all of them."""
+
+    @pytest.fixture
+    def mirror(self, ana, tmp_path, git):
+        """Give a second address to the remote."""
+        path = tmp_path / "mirror.git"
+        path.mkdir()
+        git(path, "init", "-q", "--bare", "-b", "main")
+        stock(path_of(ana), "remote", "set-url", "--add", "origin", str(path))
+        return path
+
+    def test_a_push_goes_to_all(self, ana, bare, mirror):
+        report = ana.push()
+        assert (report.commits, report.objects.objects, report.remote) == (5, 2, "origin")
+        assert there(bare) == there(mirror) == own(ana)
+        assert stock(bare, "for-each-ref") == stock(mirror, "for-each-ref")
+        assert str(ana.push()) == "origin is up to date."
+
+    def test_a_push_by_plain_git_goes_to_all(self, ana, bare, mirror):
+        stock(path_of(ana), "push", "-q", "origin", "main")
+        assert there(bare) == there(mirror) == own(ana)
+
+    def test_verify_asks_all(self, ana, bare, mirror):
+        push_without_hook(ana)
+        found = [each for each in ana.verify(remote="origin") if each.kind == "remote"]
+        assert [str(each.text).partition(" does not")[0] for each in found] == [
+            f'Remote "{bare}"',
+            f'Remote "{mirror}"',
+        ]
+
+    def test_one_that_refuses_does_not_hide_what_was_done(self, ana, bare, mirror):
+        hook(mirror, "pre-receive", "exit 1")
+        with pytest.raises(TVRemoteError, match='1 of the addresses of remote "origin" have'):
+            ana.push()
+        assert there(bare) == own(ana)
+
+
+class TestSettings:
+    """Settings of git that mean something else for what a push sends by name."""
+
+    @pytest.mark.parametrize(
+        ("key", "value"),
+        [("remote.origin.mirror", "true"), ("push.recurseSubmodules", "only")],
+    )
+    def test_refs_are_pushed_all_the_same(self, ana, bare, key, value):
+        stock(path_of(ana), "config", key, value)
+        ana.push()
+        assert stock(bare, "rev-parse", "main") == stock(path_of(ana), "rev-parse", "main")
+
+    def test_what_comes_is_checked_whatever_is_set(self, ana, bare, tmp_path):
+        ana.push()
+        stock(tmp_path, "clone", "-q", str(bare), str(tmp_path / "w"))
+        tree, parent = stock(tmp_path / "w", "rev-parse", "main^{tree}", "main").split()
+        text = f"tree {tree}\nparent {parent}\nauthor x 1 +0\ncommitter x 1\n\nhi\n"
+        command = ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+        bad = stock(tmp_path / "w", *command, text=text).strip()
+        stock(tmp_path / "w", "push", "-q", "origin", f"{bad}:main")
+        stock(path_of(ana), "config", "fetch.fsckObjects", "false")
+        with pytest.raises(TVRemoteError, match="holds what git refuses"):
+            ana.pull()
+
+    def test_what_plain_git_brought_unchecked_is_an_error_of_ours(self, ana, bare, tmp_path):
+        ana.push()
+        path = path_of(ana)
+        tree, parent = stock(path, "rev-parse", "main^{tree}", "main").split()
+        text = f"tree {tree}\nparent {parent}\nauthor x 1 +0\ncommitter x 1\n\nhi\n"
+        command = ["hash-object", "-t", "commit", "-w", "--stdin", "--literally"]
+        for where in (bare, path):
+            bad = stock(where, *command, text=text).strip()
+        stock(bare, "update-ref", "refs/heads/main", bad)
+        with pytest.raises(TVRemoteError, match="cannot be read"):
+            ana.pull()
+
+    @pytest.mark.parametrize("key", ["push.gpgSign", "push.pushOption"])
+    def test_what_the_host_cannot_do_is_named(self, ana, key):
+        stock(path_of(ana), "config", key, "true")
+        with pytest.raises(TVRemoteError, match="does not take what the settings of git ask for"):
+            ana.push()
+
+
+def test_a_clone_that_lacks_objects_says_that_it_is_there(ana, bare, tmp_path):
+    push_without_hook(ana)
+    with pytest.raises(TVTransferError, match="History is here, with the other objects"):
+        clone_vault(bare, tmp_path / "c", CY, data="all")
+    assert TableVault(tmp_path / "c", CY).get_table_instances() == ["t"]
+
+
+def test_a_remembered_ref_in_the_way_is_one_of_ours(ana, bare):
+    ana.push()
+    path = path_of(ana)
+    stock(path, "update-ref", "-d", "refs/remotes/origin/main")
+    stock(path, "update-ref", "refs/remotes/origin/main/x", "main")
+    with pytest.raises(TVFileError, match="git update-ref -d refs/remotes/origin/main/x"):
+        ana.pull()
 
 
 def test_a_tag_of_somebody_that_names_no_commit_is_left_alone(ana, bare):
