@@ -100,8 +100,21 @@ class Vault:
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:
-    """Make a path absolute without following symbolic links, so that ``chdir`` changes nothing."""
-    return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
+    """Make a path absolute without following symbolic links, so that ``chdir`` changes nothing.
+
+    Raises
+    ------
+    TVArgumentError
+        It is relative, and the current folder was deleted.
+    """
+    try:
+        return Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute keeps ".."
+    except FileNotFoundError as error:
+        raise TVArgumentError(
+            f'"{os.fspath(path)}" is relative to the current folder, which was deleted.',
+            "Change into a folder that is there, or give an absolute path.",
+            path=os.fspath(path),
+        ) from error
 
 
 def is_vault(path: Path) -> bool:

@@ -36,7 +36,9 @@ class Place:
         """Folder of the vault: as it was named, else found from the current directory upwards."""
         named = self.db_dir or os.environ.get("TABLEVAULT_DIR", "")
         if not named:
-            return find_vault(Path.cwd())
+            from tablevault.vault import absolute
+
+            return find_vault(absolute("."))
         if not Path(named).exists():
             raise TVArgumentError(
                 f'There is no vault at "{named}": the folder does not exist.',

@@ -71,9 +71,14 @@ class Inspection:
 
     def files(self, *, data: bool) -> Iterator[Problem]:
         """Find files that are missing or not what they should be; `data` reads large ones."""
+        index = None
+        with contextlib.suppress(TVFileError, OSError):
+            index = read_index(self._repository.git_dir / "index")
         for file in self.tracked():
             if file.path.startswith(f"{CODE_DIR}/"):
                 continue  # edited, added or removed at will: the next operation commits it
+            if index is not None and index.is_skipped(file.path):
+                continue  # a sparse checkout
             found = self._look(file, data=data)
             if found is not None:
                 yield found

@@ -43,15 +43,16 @@ def storage_settings(git_dir: Path) -> StorageSettings:
 
 def settings_of(git_dir: Path, handle: pygit2.Repository) -> StorageSettings:
     """Read the settings of an open repository, those of its user and machine included."""
-    found: dict[str, str] = {}
+    storage = shared = ""
     with contextlib.suppress(pygit2.GitError, OSError):
         config = handle.config
-        if any(key in config for key in ("lfs.storage", "core.sharedrepository")):
-            found = dict(pairs_of(config))
-    return StorageSettings(
-        lfs=git_dir / (found.get("lfs.storage") or "lfs"),
-        shared=shared_bits(found.get("core.sharedrepository", "")),
-    )
+        if "lfs.storage" in config:
+            storage = dict(pairs_of(config))["lfs.storage"]
+        if "core.sharedrepository" in config:
+            # Git asks the repository alone.
+            own = pygit2.Config(str(git_dir / "config"))
+            shared = dict(pairs_of(own)).get("core.sharedrepository", "")
+    return StorageSettings(lfs=git_dir / (storage or "lfs"), shared=shared_bits(shared))
 
 
 def pairs_of(config: pygit2.Config) -> Iterator[tuple[str, str]]:

@@ -58,14 +58,25 @@ def building(path: Path) -> Iterator[Path]:
     It is in `path` itself where that is a folder, which keeps its owner, mode and mount, and may
     be somebody's current folder; else beside it. A crash leaves the folder, with a name that
     begins with a dot; the next one that builds there removes it.
+
+    Raises
+    ------
+    TVFileError
+        No folder can be made there.
     """
     if path.is_dir() and is_free(path):
         _remove_leftovers(path)
         built = path / f".{uuid.uuid4()}.new"
     else:
-        path.parent.mkdir(parents=True, exist_ok=True)
         built = path.with_name(f".{uuid.uuid4()}.new")
-    built.mkdir()
+    try:
+        built.mkdir(parents=True)
+    except OSError as error:
+        raise TVFileError(
+            f'A vault cannot be made at "{path}": {error.strerror}.',
+            f'Make sure that you may write to the folder "{built.parent}", or choose another path.',
+            path=str(path),
+        ) from error
     descriptor = os.open(built, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # NFS locks no folder

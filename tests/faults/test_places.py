@@ -278,3 +278,40 @@ def test_a_deletion_names_the_objects_that_it_leaves(
     write(TableVault(tmp_path / "v", "Ana <ana@example.org>"), [2])
     delete_vault(tmp_path / "v")
     assert str(tmp_path / "disk") in caplog.text
+
+
+def test_a_sparse_checkout_is_no_problem(tmp_path: Path) -> None:
+    vault = written(tmp_path / "v", [1])
+    git(tmp_path / "v", "sparse-checkout", "set", "code")
+    assert not (tmp_path / "v/tables/t/base").exists()
+    assert vault.verify() == []
+    assert values(tmp_path / "v") == [1]
+
+
+def test_a_deleted_current_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    with pytest.raises(TVArgumentError, match='"v" is relative to the current folder'):
+        TableVault("v", "Ana <ana@example.org>", create=True)
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(TVFileError, match="A vault cannot be made at"):
+        TableVault(tmp_path / "file/v", "Ana <ana@example.org>", create=True)
+
+
+def test_a_setting_for_all_repositories_does_not_share_a_vault(
+    tmp_path: Path, sealed: Path
+) -> None:
+    config = sealed / ".gitconfig"
+    before = config.read_text("utf-8")
+    umask = os.umask(0o022)
+    try:
+        config.write_text(f"{before}[core]\n\tsharedRepository = group\n", "utf-8")
+        written(tmp_path / "v", [1])
+        assert os.umask(0o022) == 0o022
+    finally:
+        config.write_text(before, "utf-8")
+        os.umask(umask)
