@@ -14,9 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tablevault.errors import TVTableError
 from tablevault.frames.facts import read_facts
-from tablevault.frames.parquet import DAMAGE, decode_stored, opened
+from tablevault.frames.parquet import DAMAGE, decode_stored, opened, unreadable
 
 _FEW_CELLS = 200_000
 _FEW_BYTES = 2 << 20
@@ -103,8 +102,4 @@ class FrameColumns:
             with opened(self.path, page_checksum_verification=True) as file:
                 yield file
         except (pa.ArrowException, OSError, *DAMAGE) as problem:
-            raise TVTableError(
-                f'"{self.path}" cannot be read as a dataframe file: {problem}',
-                "It is damaged or not Parquet; restore it from the history or write it again.",
-                path=str(self.path),
-            ) from problem
+            raise unreadable(self.path, problem) from problem

@@ -13,6 +13,7 @@ import base64
 import contextlib
 import difflib
 import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -129,11 +130,22 @@ def read_frame(
         with opened(source, pre_buffer=rows is None, page_checksum_verification=True) as file:
             return _read(file, source, columns, rows)
     except (pa.ArrowException, OSError, *DAMAGE) as problem:
-        raise TVTableError(
-            f'"{source}" cannot be read as a dataframe file: {problem}',
-            "It is damaged or not Parquet; restore it from the history or write it again.",
-            path=str(source),
-        ) from problem
+        raise unreadable(source, problem) from problem
+
+
+def unreadable(path: Path, problem: Exception) -> TVTableError:
+    """Describe why a dataframe file cannot be read."""
+    if isinstance(problem, PermissionError):
+        return TVTableError(
+            f'"{path}" cannot be read: you have no permission.',
+            f"Its owner can give it: chmod a+r {shlex.quote(str(path))}",
+            path=str(path),
+        )
+    return TVTableError(
+        f'"{path}" cannot be read as a dataframe file: {problem}',
+        "It is damaged or not Parquet; restore it from the history or write it again.",
+        path=str(path),
+    )
 
 
 @contextmanager
@@ -170,11 +182,7 @@ def read_form(source: Path) -> tuple[int, dict[str, str]]:
             dtypes = {name: str(facts[name]["dtype"]) if facts else "" for name in names}
             return file.metadata.num_rows, dtypes
     except (pa.ArrowException, OSError, *DAMAGE) as problem:
-        raise TVTableError(
-            f'"{source}" cannot be read as a dataframe file: {problem}',
-            "It is damaged or not Parquet; restore it from the history or write it again.",
-            path=str(source),
-        ) from problem
+        raise unreadable(source, problem) from problem
 
 
 DAMAGE = (

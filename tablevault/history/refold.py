@@ -66,10 +66,11 @@ class _Memory:
 def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> str:
     """Say how the file of the derived index differs from history, "" when it does not.
 
-    A file that is not there, that is just being made, that another release has written, or that
-    has not seen the newest commits, is none the worse.
+    Nothing is wrong with a file that is not there, that is just being made, that another release
+    has written, or that has not seen the newest commits. Nor is one looked at that we may not
+    write to: SQLite then cannot read it either, and we do not use it.
     """
-    if not path.is_file():
+    if not path.is_file() or not os.access(path, os.W_OK):
         return ""
     try:
         with contextlib.closing(_open(path)) as connection:

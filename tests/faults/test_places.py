@@ -315,3 +315,51 @@ def test_a_setting_for_all_repositories_does_not_share_a_vault(
     finally:
         config.write_text(before, "utf-8")
         os.umask(umask)
+
+
+@pytest.fixture
+def others(open_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A vault of somebody else that we may read, and that git opens."""
+    config = open_path / ".gitconfig"
+    config.write_text("[safe]\n\tdirectory = *\n", "utf-8")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(config))
+    monkeypatch.setenv("HOME", str(open_path))
+    written(open_path / "v", [1])
+    return open_path / "v"
+
+
+def as_somebody(path: Path, script: str) -> str:
+    """Run Python as somebody without any rights, and give what it prints."""
+    person = ["setpriv", "--reuid", "12347", "--regid", "12347", "--clear-groups", "--"]
+    command = [*person, sys.executable, "-c", script, str(path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+READ = """\
+import sys
+from tablevault import TableVault
+vault = TableVault(sys.argv[1], "Bo <bo@example.org>")
+try:
+    print(vault.get_dataframe("t")[0]["a"].tolist())
+except Exception as error:
+    print(error)
+for problem in vault.verify():
+    print(problem.kind, problem.text, problem.advice)
+"""
+
+
+@root_only
+def test_who_may_only_read_finds_a_whole_vault(others: Path) -> None:
+    assert as_somebody(others, READ) == "[1]\n"
+
+
+@root_only
+def test_an_object_without_permission_is_not_called_damaged(others: Path) -> None:
+    (stored,) = (others / ".git/lfs/objects").glob("??/??/*")
+    stored.chmod(0o400)
+    said = as_somebody(others, READ)
+    assert f"chmod a+r {stored}" in said
+    assert "no permission" in said
+    assert "damaged" not in said

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import shlex
 import stat
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -78,7 +80,7 @@ def places_of_copies(vault: Vault) -> tuple[Path, ...]:
 
 def _with_copies(vault: Vault, problem: Problem, needed: Needed) -> Problem:
     """Say of what is lost whether an identical file lies somewhere else in the vault."""
-    if problem.severity != "error":
+    if problem.severity != "error" or not problem.repairable:
         return problem
     pointer = needed[ObjectId(problem.where)].pointer
     copies = (copy for place in places_of_copies(vault) for copy in copies_of(place, pointer))
@@ -99,6 +101,8 @@ class _Reading:
         except OSError as error:
             if self.vault.store.stat(oid) is None:
                 return []  # deleted meanwhile, with all that needed it, or else it is found missing
+            if error.errno == errno.EACCES:
+                return [_unreadable(found, self.vault.store.path(oid))]
             return [_damaged(found, f"it cannot be read: {error.strerror}")]
         return [] if digest == oid else [_damaged(found, f"its bytes hash to {digest}")]
 
@@ -132,6 +136,13 @@ def _damaged(found: Found, wrong: str) -> Problem:
         f"It is damaged: {wrong}.",
         "Restore it from another copy of the vault, or from a remote.",
     )
+
+
+def _unreadable(found: Found, path: Path) -> Problem:
+    """Describe an object that somebody else may read."""
+    text = "It cannot be looked at: you have no permission to read it."
+    advice = f"Its owner can give it: chmod a+r {shlex.quote(str(path))}"
+    return _problem(found, "error", text, advice, repairable=False)
 
 
 def _problem(
