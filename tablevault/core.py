@@ -49,7 +49,8 @@ class TableVault:
     restart : bool, default False
         Run every process to its end that crashed; what cannot be run again is taken back.
     verbose : bool, default False
-        Log to stderr, by the logger ``tablevault`` alone.
+        Log to stderr what each operation does: when it begins, what it committed, how it ended. By
+        the logger ``tablevault`` alone.
     parent_id : str, keyword only, default ""
         Process whose children all operations of this object are: they share what it holds. A
         function that a builder calls need not pass it, it is found by itself.

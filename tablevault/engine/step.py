@@ -292,10 +292,14 @@ class Step:
                         self._draft.put(row, {name: value})
 
     def _generated(self, rows: int | None) -> dict[str, pd.Series]:
-        """Call once and take items as they come; those taken by an earlier attempt stay."""
+        """Call once and take items as they come; those taken by an earlier attempt stay.
+
+        The arguments of the call hold these, where they read the columns of the builder itself.
+        """
         job = self._job
         finished = []
         before = self._checkpoint.rows(job.name, job.changed_columns)
+        self._show(before)
         for row, item in enumerate(results.items_of(self._call(None), job, rows, self._items)):
             self._refuse_copy()
             values = results.row_values(item, job, row)
@@ -306,6 +310,15 @@ class Step:
             finished.append(before.get(row, values))
             self._progress.advance(job.name)
         return results.row_columns(finished, job)
+
+    def _show(self, before: Mapping[int, Values]) -> None:
+        """Enter the items of an earlier attempt, which nobody has read the columns of yet."""
+        columns = self._job.changed_columns
+        if self._job.kind == "index" and before:
+            self._draft.set_rows(max(before) + 1)
+            self._draft.grow(columns)
+        for row in sorted(before):
+            self._draft.put(row, dict(zip(columns, before[row], strict=True)))
 
 
 def _fields_for(function: Function, job: Job) -> dict[str, Any]:

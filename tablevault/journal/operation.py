@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVLockError, TVProcessError
+from tablevault.errors import TableVaultError, TVLockError, TVProcessError, said
 from tablevault.history.change import Change
 from tablevault.history.commits import Signing, write_by_hand, write_change
 from tablevault.history.packing import pack_if_many
@@ -28,6 +28,7 @@ from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
 
 _log = logging.getLogger("tablevault")
+_told = logging.getLogger("tablevault.operations")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
 _TICK_S = 1e-6
 
@@ -162,6 +163,7 @@ class Operation:
                 self.check()
                 change, commit = self._retry(plan)
                 self.published = commit
+                _told.info("%s (commit %s)", change.message.subject, commit[:10])
                 self._follow(change)
         except TVLockError:
             self._is_kept_out = True
@@ -353,12 +355,16 @@ def running(journal: Journal, request: Request, actor: Actor, setup: Setup) -> I
         cancel = stack.enter_context(cancellable(journal.state, record.process_id))
         stack.enter_context(enclosing(journal, record.process_id))
         operation = Operation(journal, record, cancel)
+        what = f"{request.operation} of process {record.process_id}"
+        _told.info("%s begins", what)
         if not record.parent:
             stack.enter_context(minding_misplaced(journal, record.request))
         try:
             yield operation
         except Exception as error:
+            _told.info("%s failed: %s: %s", what, type(error).__name__, said(error))
             operation.fail(error)
             raise
         operation.close()
+        _told.info("%s is done", what)
     pack_if_many(journal.repository, journal.state)

@@ -147,6 +147,40 @@ def test_a_failure_with_an_id_pauses_and_goes_on_with_the_missing_rows(
         vault.execute_instance("t", process_id="p")
 
 
+@pytest.mark.parametrize("kind", ["Index", "Column"])
+@pytest.mark.parametrize("argument", ["<<self.item>>", "<<self>>"])
+def test_a_generator_that_goes_on_sees_the_items_that_it_made_before(
+    vault, vault_path, paid, kind, argument
+) -> None:
+    text = f"""
+import pandas as pd
+
+def make(count):
+    return pd.DataFrame({{"n": range(count)}})
+
+def items(seen):
+    with open({str(paid)!r}, "a") as file:
+        file.write(str(seen["item"].dropna().tolist()) + "\\n")
+    for n in range(5):
+        if n == 3 and STOP:
+            raise RuntimeError("seven")
+        yield f"item {{n}}"
+"""
+    vault.create_code_module("paid", text=text.replace("STOP", "True"))
+    vault.create_table("t")
+    generator = ITEMS.replace("frame: ", "seen: ").replace("<<self.n>>", argument)
+    builders = {"t_index": INDEX.replace("20", "5"), "items": generator}
+    if kind == "Index":
+        builders = {"t_index": generator.replace("ColumnBuilder", "IndexBuilder")}
+    vault.create_instance("t", builders=builders)
+    with FAILED:
+        vault.execute_instance("t", process_id="p")
+    (vault_path / "code/paid.py").write_text(text.replace("STOP", "False"))
+    vault.execute_instance("t", process_id="p")
+    assert paid.read_text().splitlines() == ["[]", "['item 0', 'item 1', 'item 2']"]
+    assert vault.get_dataframe("t")[0]["item"].tolist() == [f"item {n}" for n in range(5)]
+
+
 def test_rows_done_before_a_repair_stay_as_they_were(prepared, paid, vault_path) -> None:
     vault = prepared(square=STOP_AT_7)
     with FAILED:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import re
 import subprocess
@@ -403,3 +404,27 @@ def test_a_submodule_can_be_cloned_into_a_vault_as_the_error_says(tmp_path: Path
     command = raised.value.hint.partition("of its own: ")[2].replace("tablevault", "echo", 1)
     words = subprocess.run(command, shell=True, check=True, capture_output=True, text=True)
     assert words.stdout.split() == ["clone", str(tmp_path / "v"), "DIR"]
+
+
+def test_verbose_logs_what_each_operation_does(vault_path, vault, caplog):
+    caplog.set_level(logging.INFO, "tablevault.operations")  # a command may have lowered it
+    logger = logging.getLogger("tablevault")
+    level = logger.level
+    handlers = list(logger.handlers)
+    try:
+        loud = TableVault(vault_path, "Ana", verbose=True)
+        process_id = loud.create_table("t")
+        loud.create_code_module("m", text="def f():\n    raise LookupError('none')\n")
+        builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
+        builder += "code_module: m, is_custom: true, arguments: {}}"
+        loud.create_instance("t", builders={"t_index": builder})
+        with pytest.raises(LookupError):
+            loud.execute_instance("t", process_id="p")
+    finally:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
+    told = [record.getMessage() for record in caplog.records]
+    assert told[0] == f"create_table of process {process_id} begins"
+    assert told[1].startswith("t: create table (commit ")
+    assert told[2] == f"create_table of process {process_id} is done"
+    assert told[-1] == "execute_instance of process p failed: LookupError: none"
