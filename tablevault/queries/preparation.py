@@ -92,9 +92,8 @@ def preparations(
     found: dict[str, list[Preparation]] = {}
     failures = _failures(vault)
     refs = map(temp_of_ref, sorted(vault.journal.repository.temp_refs()))
-    for ref in [each for each in refs if each is not None][:_MOST_TEMPS]:
-        if ref.table not in tables:
-            continue
+    shown = [each for each in refs if each is not None and each.table in tables]
+    for ref in shown[:_MOST_TEMPS]:
         try:
             temp = temp_or_none(vault.journal.repository, ref)
             if temp is None:
