@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def find_artifacts(vault: Vault, draft: TempDraft, origin_id: str, names: Sequen
     for name in names:
         check_artifact_name(name)
     _refuse_clashes(names)
-    files = dict(_visible_files(folder))
+    files = _by_value(dict(_visible_files(folder)), names)
     if unnamed := files.keys() - set(names):
         first = min(unnamed)
         raise TVTableError(
@@ -163,6 +164,19 @@ def keep_artifacts(
         pointers=tuple(pointer for pointer in pointers if vault.store.has(pointer)),
         tree=vault.journal.repository.write_folder(puts, found.known),
     )
+
+
+def _by_value(files: Mapping[str, Path], names: Sequence[str]) -> dict[str, Path]:
+    """Return files by the values that name them, also in another Unicode normal form.
+
+    HFS+ lists ``é`` as two characters, however it was written, and archives from a Mac hold it so.
+    """
+    wanted = {unicodedata.normalize("NFC", name): name for name in names if name not in files}
+    known = set(names)
+    return {
+        wanted.get(unicodedata.normalize("NFC", name), name) if name not in known else name: path
+        for name, path in files.items()
+    }
 
 
 def _visible_files(folder: Path, *, refuse: bool = True) -> Iterator[tuple[str, Path]]:

@@ -444,3 +444,22 @@ def test_paths_are_absolute_whatever_the_current_folder(
     shared = tmp_path / "v/tables/papers" / ("base/artifacts" if multiple else "artifacts")
     assert vault.get_artifact_folder("papers", is_temp=False) == str(shared)
     check_clean(tmp_path / "v")
+
+
+@pytest.mark.parametrize(("value", "file"), [("\u00e9", "e\u0301"), ("e\u0301", "\u00e9")])
+def test_a_file_is_found_in_another_normal_form(papers, vault_path, value, file):
+    (folder_of(papers) / "caf").mkdir()
+    (folder_of(papers) / f"caf/{file}.txt").write_text("x")
+    write(papers, [f"caf/{value}.txt"])
+    assert texts(papers) == ["x"]
+    frame, _ = papers.get_dataframe("papers", full_artifact_path=False)
+    assert frame["file"].tolist() == [f"caf/{value}.txt"]
+    check_clean(vault_path)
+
+
+def test_files_in_both_normal_forms_are_two(papers):
+    names = ["\u00e9.txt", "e\u0301.txt"]
+    for name in names:
+        (folder_of(papers) / name).write_text(ascii(name))
+    write(papers, names)
+    assert texts(papers) == [ascii(name) for name in names]
