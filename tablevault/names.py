@@ -466,8 +466,13 @@ def temp_of_builder(path: str) -> TempRef | None:
 
 
 def fault_of_folders(path: str) -> str:
-    """Return why the tracked file `path` can be of no table or version, "" when it can."""
-    folders = path.split("/")[:-1]
+    """Return why a file cannot be tracked at `path`, "" when it can.
+
+    Where tables have their files, its folders are called as a table and a version may be.
+    """
+    *folders, _ = path.split("/")
+    if path.split("/", maxsplit=1)[0] == FACES_DIR:
+        return f"{FACES_DIR}/ holds what each vault edits for itself, and is never committed"
     try:
         if folders[:1] == [TABLES_DIR] and len(folders) > 1:
             check_table_name(folders[1])

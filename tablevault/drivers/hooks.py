@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVArgumentError, TVBuilderError, TVFileError
+from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
 from tablevault.filenames import fault_to_read, fault_to_write
-from tablevault.history.content import fault_of_document, fault_of_entry
+from tablevault.history.content import fault_of_change, fault_of_document, fault_of_entry
 from tablevault.history.misplaced import make_temporary
 from tablevault.history.snapshot import decode_text
 from tablevault.names import (
@@ -25,7 +25,6 @@ from tablevault.names import (
     VAULT_DOCUMENT,
     CommitId,
     TempRef,
-    check_builder_name,
     is_of_instance,
     kind_of_document,
     temp_of_builder,
@@ -251,12 +250,23 @@ def _wrong(entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
     done = subprocess.run(["git", "cat-file", "blob", entry.blob], capture_output=True, check=True)
     fault = fault_of_document(entry.path, done.stdout)
     try:
+        fault = fault or _fault_of_change(entry.path, done.stdout)
         return [fault] if fault else _wrong_text(entry.path, done.stdout)
-    except (TVArgumentError, TVBuilderError, TVFileError) as error:
+    except (TVBuilderError, TVFileError) as error:
         return [error.formatted(_in_shell)]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [f"{error}" if line is None else f"line {line}: {getattr(error, 'msg', error)}"]
+
+
+def _fault_of_change(path: str, after: bytes) -> str:
+    """Say what must not change in a document that is there already, or cannot be read there."""
+    before = subprocess.run(
+        ["git", "cat-file", "blob", f"HEAD:{path}"], capture_output=True, check=False
+    )
+    if before.returncode or fault_of_document(path, before.stdout):
+        return ""
+    return fault_of_change(path, before.stdout, after)
 
 
 def _wrong_text(path: str, data: bytes) -> list[str]:
@@ -266,7 +276,7 @@ def _wrong_text(path: str, data: bytes) -> list[str]:
     if kind_of_document(path) == "builder":
         from tablevault.engine.document import check_builder_text
 
-        name = check_builder_name(path.rsplit("/", 1)[-1].removesuffix(".yaml"))
+        name = path.rsplit("/", 1)[-1].removesuffix(".yaml")
         check_builder_text(name, decode_text(data, path))
     return []
 

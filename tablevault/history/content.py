@@ -7,11 +7,14 @@ from collections.abc import Callable, Mapping
 from pygit2.enums import FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.history.documents import decode_instance, decode_table, decode_vault
+from tablevault.history.documents import (
+    LARGEST_DOCUMENT,
+    decode_instance,
+    decode_table,
+    decode_vault,
+)
 from tablevault.names import fault_of_folders, kind_of_document
 
-LARGEST_DOCUMENT = 64 << 20
-"""Bytes."""
 _GROUP_CAN_WRITE = 0o020
 _REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.BLOB | _GROUP_CAN_WRITE)
 _DECODERS: Mapping[str, Callable[[bytes, str], object]] = {
@@ -49,3 +52,21 @@ def fault_of_document(path: str, data: bytes) -> str:
     except (TVFileError, TVArgumentError) as error:
         return error.message.rstrip(".")
     return ""
+
+
+def fault_of_change(path: str, before: bytes, after: bytes) -> str:
+    """Return what a commit of plain git must not change in a document, "" when it may.
+
+    The id of a table is what its instances name, and that of a vault what its clones have.
+    """
+    kind = kind_of_document(path)
+    if kind == "table":
+        old, new = decode_table(before, path), decode_table(after, path)
+        fixed = ("id", "multiple_artifacts", "side_effects")
+        changed = [name for name in fixed if getattr(old, name) != getattr(new, name)]
+    elif kind == "vault":
+        changed = ["id"] if decode_vault(before, path).id != decode_vault(after, path).id else []
+    else:
+        return ""
+    verb = "change" if len(changed) > 1 else "changes"
+    return f"its {' and '.join(changed)} never {verb}" if changed else ""

@@ -11,12 +11,14 @@ from types import MappingProxyType
 import yaml
 
 from tablevault.core_schema import resolve_as_core
-from tablevault.errors import TVFileError, TVFormatError
+from tablevault.errors import TVArgumentError, TVFileError, TVFormatError
 from tablevault.names import InstanceId, TableId
 
 FORMAT_VERSION = 1
 """Written into each vault; a vault with a higher one is refused."""
 
+LARGEST_DOCUMENT = 64 << 20
+"""Bytes."""
 _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
@@ -282,7 +284,14 @@ def _dump(fields: Fields) -> bytes:
         default_flow_style=False,
         width=1 << 30,
     )
-    return str(text).encode("utf-8")
+    data = str(text).encode("utf-8")
+    if len(data) > LARGEST_DOCUMENT:
+        raise TVArgumentError(
+            f"A document would have {len(data):,} bytes; no vault takes over one of more than "
+            f"{LARGEST_DOCUMENT:,}.",
+            "Shorten the description: keep long text in a column, or in an artifact.",
+        )
+    return data
 
 
 def _load(blob: bytes, where: str) -> Fields:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError
-from tablevault.filenames import is_hidden
+from tablevault.filenames import fault_to_write, is_hidden
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
@@ -98,6 +98,8 @@ class Faces:
             return []
         if note.laid not in (None, tip):
             raise _both_moved(temp, changed)
+        for name in changed:
+            _check_name(temp, name)
         return [
             Put(path=builder_path(temp.table, temp.version, name), data=found.texts[name])
             if name in found.texts
@@ -430,6 +432,16 @@ class Faces:
     def _note(self, temp: TempRef) -> str:
         """File of the note; there is no "@" in the name of a table."""
         return f"{self._notes}/{temp.table}@{temp.version}"
+
+
+def _check_name(temp: TempRef, name: str) -> None:
+    """Refuse a builder whose name no other vault would pull."""
+    if fault := fault_to_write(builder_path(temp.table, temp.version, name)):
+        raise TVFileError(
+            f"The builder file {f'{name}.yaml'!r} in {temp.face}/builders cannot be used: {fault}.",
+            "Rename the file.",
+            builder=ascii(name),
+        )
 
 
 def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:

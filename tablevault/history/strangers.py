@@ -9,12 +9,8 @@ from pygit2.enums import FileMode
 
 from tablevault.errors import TVRemoteError
 from tablevault.filenames import fault_to_read, is_of_artifact
-from tablevault.history.content import (
-    LARGEST_DOCUMENT,
-    fault_of_document,
-    fault_of_entry,
-    is_checked,
-)
+from tablevault.history.content import fault_of_document, fault_of_entry, is_checked
+from tablevault.history.documents import LARGEST_DOCUMENT
 from tablevault.history.logbook import unix_time
 from tablevault.history.message import Message
 from tablevault.history.repository import FARTHEST, Repository

@@ -94,6 +94,37 @@ def test_a_document_that_cannot_be_read_is_committed_on_no_branch(vault, vault_p
     assert "no readable YAML" in said
 
 
+@pytest.mark.parametrize(
+    ("path", "old", "new", "said"),
+    [
+        ("vault.yaml", "id: ", "id: x", "vault.yaml: its id never changes"),
+        ("tables/t/table.yaml", "id: ", "id: x", "its id never changes"),
+        (
+            "tables/t/table.yaml",
+            "multiple_artifacts: false\nside_effects: false",
+            "multiple_artifacts: true\nside_effects: true",
+            "its multiple_artifacts and side_effects never change",
+        ),
+        ("tables/t/table.yaml", "description: ''", "description: better", ""),
+        ("vault.yaml", "description: ''", "description: better", ""),
+    ],
+)
+def test_what_never_changes_in_a_document_is_not_committed(vault_path, made, path, old, new, said):
+    text = (vault_path / path).read_text()
+    assert old in text
+    (vault_path / path).write_text(text.replace(old, new, 1))
+    code, answer = commit(vault_path)
+    assert (bool(code), said in answer) == (bool(said), True)
+
+
+def test_what_lies_in_temp_is_committed_on_no_branch(vault, vault_path, made):
+    vault.create_instance("t", copy=True)
+    stock(vault_path, "add", "-f", "temp")
+    code, said = commit(vault_path)
+    assert code
+    assert "temp/t/base/builders/t_index.yaml: temp/ holds what each vault edits" in said
+
+
 def test_notes_beside_an_instance_are_committed(vault_path, made):
     made.parents[1].joinpath("notes.md").write_text("mine")
     assert commit(vault_path)[0] == 0

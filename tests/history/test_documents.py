@@ -9,9 +9,10 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tablevault.errors import TVFileError, TVFormatError
+from tablevault.errors import TVArgumentError, TVFileError, TVFormatError
 from tablevault.history.documents import (
     FORMAT_VERSION,
+    LARGEST_DOCUMENT,
     InstanceDocument,
     TableDocument,
     VaultDocument,
@@ -272,3 +273,11 @@ def test_a_timestamp_orders_as_text_and_keeps_microseconds():
     assert spelled == sorted(spelled)
     assert len(set(spelled)) == len(spelled)
     assert datetime.fromisoformat(spelled[1]) == datetime(1970, 1, 1, 0, 0, 1, 500000, UTC)
+
+
+def test_a_document_that_no_vault_would_pull_is_not_written():
+    document = VaultDocument(
+        id="v", description="x" * LARGEST_DOCUMENT, created_by="Ana", created_at=""
+    )
+    with pytest.raises(TVArgumentError, match="Shorten the description"):
+        document.encode()

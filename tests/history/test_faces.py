@@ -348,3 +348,14 @@ def test_a_hidden_builder_that_was_committed_before_is_removed(desk):
     desk.faces.sync()
     (edit,) = desk.faces.edits(TEMP, desk.tip)
     assert edit == Remove(path=builder_path("t", "base", "._x"))
+
+
+@pytest.mark.parametrize(
+    ("name", "said"), [("a\nb", "U\\+000A"), ("\udce9", "no UTF-8"), ("a\u202eb", r"U\+202E")]
+)
+def test_a_builder_that_no_other_vault_would_pull_is_no_edit(desk, name, said):
+    desk.commit(x=b"1")
+    desk.faces.sync()
+    desk.write(name, b"1")
+    with pytest.raises(TVFileError, match=f"cannot be used: .*{said}"):
+        desk.faces.edits(TEMP, desk.tip)

@@ -299,6 +299,14 @@ def test_a_document_on_main_that_cannot_be_read_is_named(damaged, path, text):
     assert (found[path].kind, found[path].severity) == ("file", "error")
 
 
+def test_a_table_whose_id_was_changed_is_named(damaged):
+    table = damaged / "tables/words/table.yaml"
+    table.write_text(table.read_text().replace("id: ", "id: x", 1))
+    git(damaged, "commit", "-q", "--no-verify", "-a", "-m", "by hand")
+    found = [problem for problem in look(damaged) if problem.severity == "error"]
+    assert [(each.kind, each.where) for each in found] == [("instance", "tables/words/table.yaml")]
+
+
 def test_a_name_on_main_that_no_other_vault_would_pull_is_named(damaged):
     (damaged / "a\nb.md").write_text("")
     (damaged / "link").symlink_to("vault.yaml")

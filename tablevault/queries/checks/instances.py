@@ -10,7 +10,7 @@ from tablevault.history.altered import Made, altered_instances, commit_that_alte
 from tablevault.history.index import Index, IndexedInstance
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import CommitId, ObjectId, frame_path, is_instance_id, tag_ref
+from tablevault.names import CommitId, ObjectId, frame_path, is_instance_id, table_document, tag_ref
 from tablevault.problems import Problem
 from tablevault.vault import Vault
 
@@ -135,6 +135,7 @@ def made_by(index: Index) -> Made:
 def check_altered(repository: Repository, index: Index) -> Iterator[Problem]:
     """Find instances that a commit of plain git has changed on ``main``."""
     snapshot = Snapshot(repository, repository.main())
+    yield from _check_table_ids(snapshot)
     for altered in altered_instances(snapshot, made_by(index)):
         commit = commit_that_altered(repository, altered)
         more = f" and {len(altered.paths) - 1} more files" if len(altered.paths) > 1 else ""
@@ -147,6 +148,24 @@ def check_altered(repository: Repository, index: Index) -> Iterator[Problem]:
             advice=f"`git revert {commit[:12]}` takes it back. To keep the change, make a new "
             "instance of it first.",
         )
+
+
+def _check_table_ids(snapshot: Snapshot) -> Iterator[Problem]:
+    """Find tables whose id is not the one that their instances name."""
+    for table in snapshot.table_names():
+        document = snapshot.table(table)
+        found = (snapshot.instance(table, version) for version in snapshot.versions(table))
+        named = {each.table_id for each in found if each is not None and each.table_id}
+        if named and document.id not in named:
+            path = table_document(table)
+            yield Problem(
+                kind="instance",
+                severity="error",
+                where=path,
+                text=f"Its id is {document.id!r}, but the instances here are of table "
+                f"{min(named)!r}: no read finds them.",
+                advice=f"Write the id back: git log -p -- {path}",
+            )
 
 
 def _wrong_with_frame(vault: Vault, instance: IndexedInstance, sound: Collection[ObjectId]) -> str:
