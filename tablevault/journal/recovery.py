@@ -33,7 +33,9 @@ def catch_up(journal: Journal) -> None:
 
 def follow(journal: Journal, change: Change) -> None:
     """Let working tree and the faces that `change` touched follow it."""
-    journal.worktree.refresh(journal.repository.main())
+    main = journal.repository.main()
+    journal.worktree.refresh(main)
+    journal.worktree.replace_links(main)
     for branch in change.branches:
         if branch.renamed_from is not None:
             journal.faces.rename(branch.renamed_from, branch.temp)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -108,3 +111,17 @@ def test_a_replaced_link_keeps_bytes_time_and_mode_and_shares_no_inode(source, t
     links.replace_link(target)
     assert_placed(source, target)
     assert target.stat().st_nlink == source.stat().st_nlink == 1
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or not shutil.which("setpriv"), reason="only root gives rights away"
+)
+@pytest.mark.parametrize(("right", "may"), [("dac_override", "False"), ("chown", "True")])
+def test_the_right_to_ignore_permissions_forbids_hard_links(right, may):
+    rights = ["--inh-caps", f"+dac_read_search,+{right}"]
+    rights += ["--ambient-caps", f"+dac_read_search,+{right}"]
+    person = ["setpriv", "--reuid", "12347", "--regid", "12347", "--clear-groups", *rights]
+    script = "from tablevault.objects import links; print(links.may_link())"
+    command = [*person, "--", sys.executable, "-c", script]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout == f"{may}\n"

@@ -32,6 +32,8 @@ _FILES = (
     "objects.sqlite",
     "history.jsonl",
     "empty",
+    "no-links",
+    "no-links.new",
 )
 _FOLDERS = (
     "tmp",
