@@ -34,19 +34,23 @@
     button.textContent = isUnfolded ? "Show less" : "Show all";
     button.ariaExpanded = String(isUnfolded);
   };
+  addEventListener("click", (event) => {
+    const button = event.target.closest(".unfold");
+    const text = button ? button.previousElementSibling : event.target.closest(".clamp.cut");
+    if (text && (button || getSelection().isCollapsed)) unfold(text);
+  });
   const measureText = (text) => {
-    if (text.classList.contains("cut") || text.scrollHeight <= text.clientHeight + 1) return;
-    text.classList.add("cut");
+    if (text.classList.contains("unfolded")) return;
+    const isCut = text.scrollHeight > text.clientHeight + 1;
+    if (isCut === text.classList.contains("cut")) return;
+    text.classList.toggle("cut", isCut);
+    if (!isCut) return text.nextElementSibling.remove();
     const button = document.createElement("button");
     button.type = "button";
     button.className = "unfold";
     button.textContent = "Show all";
     button.ariaExpanded = "false";
-    button.addEventListener("click", () => unfold(text));
     text.after(button);
-    text.addEventListener("click", () => {
-      if (getSelection().isCollapsed) unfold(text);
-    });
   };
 
   // A box that scrolls shows its edge and can be reached by keyboard; others are in nobody's way.
@@ -54,7 +58,7 @@
     const isWider = box.scrollWidth > box.clientWidth;
     if (isWider === box.classList.contains("wider")) return;
     box.classList.toggle("wider", isWider);
-    for (const [name, value] of [["tabindex", "0"], ["role", "region"], ["aria-label", box.dataset.label]]) {
+    for (const [name, value] of [["tabindex", "0"], ["role", "group"], ["aria-label", box.dataset.label]]) {
       if (isWider) box.setAttribute(name, value);
       else box.removeAttribute(name);
     }
