@@ -10,6 +10,8 @@ import sys
 from functools import lru_cache
 from pathlib import Path
 
+from tablevault.errors import TVRemoteError
+from tablevault.history.program import run_git
 from tablevault.objects.notes import read_note
 
 _log = logging.getLogger("tablevault")
@@ -23,8 +25,9 @@ _NAMES = (
     "post-merge",
     "post-rewrite",
 )
-_OURS = b"tablevault.drivers.hooks"
-_OF_GIT_LFS = b"git lfs "
+_OURS = b"#!/bin/sh\n# TableVault: "
+_CALLS_OURS = b"tablevault.drivers.hooks"
+_OF_GIT_LFS = (b"command -v git-lfs ", b"git lfs ")
 
 
 def install_hooks(git_dir: Path) -> None:
@@ -48,6 +51,22 @@ def missing_hooks(git_dir: Path) -> list[str]:
     return [name for name in _NAMES if _is_missing(f"{git_dir}/hooks/{name}", name)]
 
 
+def other_push_hook(path: Path) -> Path | None:
+    """Return the file that git runs before a push from `path`; None where it runs ours.
+
+    That is a hook of the user's own, or there is none where ``core.hooksPath`` leads.
+    """
+    command = ["rev-parse", "--git-path", "hooks/pre-push"]
+    try:
+        hook = path / os.fsdecode(run_git(command, path).removesuffix(b"\n"))
+    except TVRemoteError:
+        return None  # git does not work here at all, which is another matter
+    try:
+        return None if _CALLS_OURS in hook.read_bytes() else hook
+    except OSError:
+        return hook
+
+
 def _is_missing(path: str, name: str) -> bool:
     """Tell whether a hook is to be written: a link is somebody's own, like any other text."""
     try:
@@ -56,7 +75,13 @@ def _is_missing(path: str, name: str) -> bool:
         found = b""
     if found == _text(name) or os.path.islink(path):  # noqa: PTH114 - quicker
         return False
-    return not found or _OURS in found or _OF_GIT_LFS in found
+    return not found or found.startswith(_OURS) or _only_calls_git_lfs(found)
+
+
+def _only_calls_git_lfs(text: bytes) -> bool:
+    """Return whether a hook does no more than that of git-lfs."""
+    lines = [line for line in text.splitlines() if line.strip() and not line.startswith(b"#")]
+    return bool(lines) and all(line.startswith(_OF_GIT_LFS) for line in lines)
 
 
 @lru_cache

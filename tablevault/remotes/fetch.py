@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVFileError
+from tablevault.errors import TableVaultError, TVFileError, TVTransferError
 from tablevault.history.pointers import pointers_of
 from tablevault.history.remotes import read_settings
 from tablevault.names import ARRIVED, CommitId
@@ -19,6 +19,7 @@ from tablevault.remotes.tally import TransferReport
 from tablevault.remotes.transfer import receive
 from tablevault.remotes.transport import open_transport
 from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Wording
 
 
 def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress) -> None:
@@ -31,22 +32,28 @@ def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress
     """
     settings = read_settings(folder)
     names = sorted(settings.names("remote", "url"), key=lambda name: (name != "origin", name))
-    reasons = []
+    reasons, is_missing = [], True
     for name in names:
         try:
             _receive(folder, name, [pointer], store, progress).check()
         except TableVaultError as error:
             reasons.append(f"{name}: {error.message}")
+            is_missing &= isinstance(error, TVTransferError)
         if store.has(pointer):
             # Who reads writes nothing into the working tree: the next opening lays the file out.
             with contextlib.suppress(OSError):
                 (folder / ".git/tablevault" / ARRIVED).touch()
             return
     if reasons:
+        network = "" if is_missing else "Is the network there? "
         raise TVFileError(
             f"Object {pointer.oid} ({pointer.size:,} bytes) is not here, and no remote gave it. "
             + " ".join(reasons),
-            "Is the network there? Ask whoever made it to push, or pull from them.",
+            Wording(
+                f"{network}Ask whoever made it to push, or bring it from them: ",
+                Call("pull", remote=BLANK, data="all"),
+                ".",
+            ),
             oid=pointer.oid,
         )
 

@@ -61,8 +61,9 @@ def list_refs(folder: Path, remote: str) -> dict[str, CommitId]:
 
 def fetch_refs(folder: Path, remote: str, specs: Sequence[str]) -> None:
     """Bring what `specs` name, with all history; no tags, those are derived."""
-    command = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--prune", "--", remote]
-    _git(folder, [*command, *specs], remote)
+    # Without a map what is configured for the remote counts too, and may name branches of ours.
+    command = ["fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--prune", "--refmap="]
+    _git(folder, [*command, "--", remote, *specs], remote)
 
 
 def point_head_to_main(git_dir: Path) -> None:

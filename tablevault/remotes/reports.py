@@ -46,6 +46,8 @@ class PushReport:
     def _done(self) -> str:
         """What was done."""
         if self.refs:
+            if not (self.commits or self.objects.objects):
+                return f"Pushed {_count(len(self.refs), 'ref')} to {self.remote}."
             pushed = f"Pushed {_count(self.commits, 'commit')} to {self.remote}"
             return f"{pushed}, with {_transferred(self.objects)}."
         if self.objects.objects:

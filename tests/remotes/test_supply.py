@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
 
 import pandas as pd
 import pytest
@@ -439,6 +440,45 @@ def test_objects_go_to_where_refs_go(ana, bare, tmp_path, git):
     assert str(ana.push()) == "origin is up to date."
 
 
+class TestHooks:
+    """A hook of one's own is told of, and stays."""
+
+    def notes(self, vault):
+        return [each for each in vault.verify(data=False) if each.where == "pre-push"]
+
+    def test_the_hook_of_the_vault_is_no_note(self, ana):
+        assert self.notes(ana) == []
+
+    def test_a_hook_of_ones_own_is_noted(self, ana):
+        own_hook = path_of(ana) / ".git/hooks/pre-push"
+        own_hook.write_text("#!/bin/sh\nexit 0\n", "utf-8")
+        (note,) = self.notes(ana)
+        assert note.severity == "note"
+        assert f'runs "{own_hook}" and not the hook of the vault' in note.text
+
+    def test_hooks_elsewhere_are_noted(self, ana, tmp_path):
+        stock(path_of(ana), "config", "core.hooksPath", str(tmp_path / "hooks"))
+        (note,) = self.notes(ana)
+        assert str(tmp_path / "hooks/pre-push") in note.text
+
+    def test_a_hook_that_calls_that_of_the_vault_sends_objects_and_stays(self, ana, bare):
+        own_hook = path_of(ana) / ".git/hooks/pre-push"
+        calls = f'"{sys.executable}" -P -m tablevault.drivers.hooks pre-push "$@"'
+        own_hook.write_text(f"#!/bin/sh\necho linted >&2\n{calls}\n", "utf-8")
+        text = own_hook.read_bytes()
+        assert self.notes(TableVault(path_of(ana), ANA)) == []
+        assert own_hook.read_bytes() == text
+        stock(path_of(ana), "push", "-q", "origin", "main")
+        assert there(bare) == own(ana)
+
+    def test_a_hook_that_also_calls_git_lfs_stays(self, ana):
+        own_hook = path_of(ana) / ".git/hooks/pre-push"
+        text = '#!/bin/sh\nmake lint || exit 1\ngit lfs pre-push "$@"\n'
+        own_hook.write_text(text, "utf-8")
+        TableVault(path_of(ana), ANA)
+        assert own_hook.read_text("utf-8") == text
+
+
 class TestManyAddresses:
     """Git pushes to all addresses of a remote, so objects go to all of them."""
 
@@ -489,6 +529,17 @@ class TestSettings:
         ana.push()
         assert stock(bare, "rev-parse", "main") == stock(path_of(ana), "rev-parse", "main")
 
+    def test_branches_of_ours_are_not_fetched_into(self, ana, bare, tmp_path):
+        ana.push()
+        bo = clone_vault(bare, tmp_path / "bo", BO)
+        for vault, summary in ((ana, "x: 1"), (bo, "x: 2")):
+            vault.create_instance("t", version="draft", external_edit=True, description=summary)
+        bo.push(temp=True)
+        stock(path_of(ana), "config", "remote.origin.fetch", "+refs/heads/*:refs/heads/*")
+        mine = stock(path_of(ana), "rev-parse", "temp/t/draft")
+        ana.pull()
+        assert stock(path_of(ana), "rev-parse", "temp/t/draft") == mine
+
     def test_what_comes_is_checked_whatever_is_set(self, ana, bare, tmp_path):
         ana.push()
         stock(tmp_path, "clone", "-q", str(bare), str(tmp_path / "w"))
@@ -518,6 +569,21 @@ class TestSettings:
         stock(path_of(ana), "config", key, "true")
         with pytest.raises(TVRemoteError, match="does not take what the settings of git ask for"):
             ana.push()
+
+
+def test_an_object_that_a_remote_answers_for_is_no_matter_of_the_network(ana, bare, tmp_path):
+    push_without_hook(ana)
+    bo = clone_vault(bare, tmp_path / "bo", BO)
+    with pytest.raises(TVFileError, match="no remote gave it") as caught:
+        bo.get_dataframe("t")
+    assert "network" not in str(caught.value)
+
+
+def test_a_push_of_tags_alone_counts_them(ana, bare):
+    push_without_hook(ana)
+    ana.push()
+    stock(bare, "tag", "-d", *stock(bare, "tag").split())
+    assert str(ana.push()) == "Pushed 1 ref to origin."
 
 
 def test_a_clone_that_lacks_objects_says_that_it_is_there(ana, bare, tmp_path):

@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tablevault.history.gitfiles import files_below
-from tablevault.history.hooks import missing_hooks
+from tablevault.history.hooks import missing_hooks, other_push_hook
 from tablevault.history.index import Index
 from tablevault.history.inspection import Inspection
 from tablevault.history.layout import missing_attributes, missing_settings
@@ -82,6 +82,19 @@ def check_settings(vault: Vault) -> Iterator[Problem]:
             text="It is missing, or is another one.",
             advice="Opening the vault sets it.",
             repairable=True,
+        )
+    hook = other_push_hook(vault.path)
+    if hook is not None and "pre-push" not in missing_hooks(vault.path / ".git"):
+        yield Problem(
+            kind="settings",
+            severity="note",
+            where="pre-push",
+            text=f'`git push` runs "{hook}" and not the hook of the vault: it sends no objects.',
+            advice=Wording(
+                Call("push"),
+                " sends them. That hook does, too, if it calls "
+                '`python -m tablevault.drivers.hooks pre-push "$@"`.',
+            ),
         )
 
 
