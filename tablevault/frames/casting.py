@@ -23,7 +23,12 @@ _WHOLE = re.compile(r"[+-]?\d+")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
 _TRUE = frozenset({"true", "1", "yes"})
 _FALSE = frozenset({"false", "0", "no"})
-_CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray, pd.DataFrame, pd.Series)
+_DIGIT = re.compile(r"[0-9]")
+_DURATION = re.compile(r".*[0-9].*(?:[^\W\d_]|:).*|P.*[0-9].*", re.DOTALL)
+_NO_SCALARS = (
+    *(list, dict, set, tuple, frozenset, np.ndarray, pd.DataFrame, pd.Series),
+    *(bytes, bytearray),  # Python would read digits in them
+)
 _WRONG = (TypeError, ValueError, OverflowError, ArithmeticError, decimal.InvalidOperation)
 
 
@@ -142,19 +147,54 @@ def _converted(values: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 - as
         return _periods(values, dtype)
     if isinstance(dtype, pd.IntervalDtype) and _is_text(values):
         return values.astype(object).where(values.notna(), np.nan).astype(dtype)
+    may_count = values.dtype == object or _numpy_of(values.dtype) is not None
+    if may_count and _unit_of(dtype) and any(map(_is_number, values[values.notna()])):
+        return _counts(values, dtype)
     zoned = isinstance(dtype, pd.DatetimeTZDtype) and getattr(values.dtype, "tz", None) is None
     naive = isinstance(dtype, np.dtype) and dtype.kind == "M"
     read = values
     if (zoned or naive) and _is_text(values):
         if naive and any(isinstance(v, str) and _ZONE.search(v) for v in values):
             raise ValueError("a time zone, which the dtype has not")
+        if any(isinstance(v, str) and not _DIGIT.search(v) for v in values):
+            raise ValueError("no time: pandas would read the clock for a word such as now")
         read = pd.Series(pd.to_datetime(values, utc=zoned, format="ISO8601"))
     elif _is_text(values) and isinstance(dtype, np.dtype) and dtype.kind == "m":
+        if any(isinstance(v, str) and not _DURATION.fullmatch(v) for v in values):
+            raise ValueError("no unit")
         read = pd.Series(pd.to_timedelta(values))
     made = read.astype(dtype)
     if read.dtype.kind in "mM" and (made.notna() & (made != read)).any():
         raise ValueError("finer than the unit of the dtype")
     return made
+
+
+def _unit_of(dtype: Any) -> str:  # noqa: ANN401 - as above
+    """Return the unit of a dtype of times or durations, "" for others."""
+    if isinstance(dtype, pd.DatetimeTZDtype):
+        return str(dtype.unit)
+    is_time = isinstance(dtype, np.dtype) and dtype.kind in "mM"
+    return str(np.datetime_data(dtype)[0]) if is_time else ""
+
+
+def _is_number(value: Any) -> bool:  # noqa: ANN401 - a cell
+    """Return whether a value is a number; numpy's durations are whole numbers, too."""
+    return isinstance(value, int | float | np.number | np.bool_) and not isinstance(
+        value, np.timedelta64
+    )
+
+
+def _counts(values: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 - as above
+    """Take whole numbers for counts of the unit of a dtype, for times since 1970 in UTC."""
+    counts = np.full(len(values), np.iinfo(np.int64).min, dtype=np.int64)
+    for row, (value, gone) in enumerate(zip(values, values.isna(), strict=True)):
+        if not gone:
+            if not isinstance(value, int | np.integer) or isinstance(value, bool):
+                raise TypeError("no whole number")
+            counts[row] = int(value)
+    made = pd.Series(counts.view(f"{dtype.kind}8[{_unit_of(dtype)}]"), name=values.name)
+    made.index = values.index
+    return made.dt.tz_localize("UTC").astype(dtype) if hasattr(dtype, "tz") else made
 
 
 def _periods(values: pd.Series, dtype: pd.PeriodDtype) -> pd.Series:
@@ -204,8 +244,8 @@ def _misfit(column: object, row: int, value: object, name: str) -> TVTableError:
 
 def _text(value: Any) -> str:  # noqa: ANN401 - a cell
     """Spell a plain value."""
-    if isinstance(value, _CONTAINERS):
-        raise TypeError("a container is no text")
+    if isinstance(value, _NO_SCALARS):
+        raise TypeError("no text")
     text = value if isinstance(value, str) else str(value)
     text.encode()  # half a surrogate pair is no text
     return text
@@ -244,8 +284,8 @@ def _whole_number(value: Any, least: int, most: int) -> int:  # noqa: ANN401 - a
             number = int(exact)
             if number != exact:
                 raise
-    elif isinstance(value, _CONTAINERS):
-        raise TypeError("a container is no number")
+    elif isinstance(value, _NO_SCALARS):
+        raise TypeError("no number")
     else:
         number = int(value)
         if number != value:
@@ -257,8 +297,8 @@ def _whole_number(value: Any, least: int, most: int) -> int:  # noqa: ANN401 - a
 
 def _float(value: Any, *, narrow: bool) -> float:  # noqa: ANN401 - a cell
     """Read a float; a whole number that it cannot hold exactly is refused."""
-    if isinstance(value, _CONTAINERS):
-        raise TypeError("a container is no number")
+    if isinstance(value, _NO_SCALARS):
+        raise TypeError("no number")
     if isinstance(value, str):
         value = _digits(value)
     number = float(value)

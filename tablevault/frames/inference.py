@@ -13,7 +13,7 @@ import pandas as pd
 from tablevault.frames.dtypes import nullable_column
 from tablevault.frames.plain import PLAIN_TYPES, plain
 
-_CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray)
+_CONTAINERS = (list, dict, set, tuple, frozenset, np.ndarray, bytes, bytearray)
 _INT64 = np.iinfo(np.int64)
 _UINT64 = np.iinfo(np.uint64)
 
@@ -113,7 +113,7 @@ _KINDS: tuple[tuple[str, tuple[type, ...]], ...] = (
     ("duration", (dt.timedelta, np.timedelta64)),  # numpy's is an integer too
     ("bool", (bool, np.bool_)),
     ("int", (int, np.integer)),
-    ("object", (decimal.Decimal, bytes, bytearray)),
+    ("object", (decimal.Decimal,)),
     ("float", (float, np.floating)),
     ("text", (str,)),
     ("time", (dt.datetime, np.datetime64)),

@@ -43,9 +43,10 @@ def plain(value: Any) -> Any:  # noqa: ANN401 - a cell
 
 def plain_objects(values: pd.Series) -> pd.Series:
     """Return a column of objects with `plain` values; itself when all are."""
-    if PLAIN_TYPES.issuperset(map(type, values)):
+    cells = values.to_numpy()
+    if PLAIN_TYPES.issuperset(map(type, cells)):
         return values
-    made = np.fromiter(map(plain, values), dtype=object, count=len(values))
+    made = np.fromiter(map(plain, cells), dtype=object, count=len(cells))
     return pd.Series(made, index=values.index, name=values.name, dtype=object)
 
 

@@ -97,8 +97,8 @@ def test_pandas_knows_the_dtype_once_both_are_imported(code: str) -> None:
 
 def test_the_import_hook_leaves_no_trace() -> None:
     check(
-        "import sys; before = list(sys.meta_path); import tablevault, importlib.resources, pandas;"
-        "assert sys.meta_path == before;"
+        "import sys, tablevault, importlib.resources, pandas;"
+        "assert 'tablevault._lazy' not in [type(each).__module__ for each in sys.meta_path];"
         "assert type(pandas.__spec__.loader) is type(pandas.__loader__);"
         "assert type(pandas.__loader__) is type(pandas.api.__loader__);"
         "assert importlib.resources.files('pandas').joinpath('__init__.py').is_file()"

@@ -126,3 +126,45 @@ def test_a_column_of_whole_numbers_loses_no_digits(source: str) -> None:
     assert (str(made.dtype), made.tolist()) == ("Float64", [0.0, float(2**53)])
     with pytest.raises(TVTableError, match=r"9007199254740993.*row 1|row 1.*9007199254740993"):
         cast(pd.Series([0, 2**53 + 1], dtype=source, name="x"), "Float64")
+
+
+@pytest.mark.parametrize("dtype", ["datetime64[s]", "datetime64[s, UTC]", "timedelta64[s]"])
+@pytest.mark.parametrize("source", ["object", "Int64"])
+def test_a_whole_number_counts_the_unit_of_a_dtype_of_times(source, dtype):
+    made = cast(pd.Series([1767606060, None], dtype=source), dtype)
+    count = pd.Timedelta(seconds=1767606060)
+    epoch = pd.Timestamp(0, tz="UTC" if "UTC" in dtype else None)
+    assert made[0] == (count if dtype[0] == "t" else epoch + count)
+    assert made[1] is pd.NaT
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype"),
+    [
+        (1.5, "datetime64[ns]"),
+        (True, "datetime64[ns]"),
+        (0.1, "timedelta64[s]"),
+        (2**70, "timedelta64[s]"),
+        ("now", "datetime64[ns]"),
+        ("today", "datetime64[ns, UTC]"),
+        ("5", "timedelta64[ns]"),
+        ("2026-01", "timedelta64[ns]"),
+        (b"5", "Int64"),
+        (b"1.5", "Float64"),
+        (b"x", "string"),
+        ("1_000", "Int64"),
+        ("1_000.5", "Float64"),
+        (Decimal(2**53 + 1), "Float64"),
+        (Decimal("1e400"), "Float64"),
+        ("9007199254740993", "Float64"),
+        (2**24 + 1, "Float32"),
+    ],
+)
+def test_no_value_is_guessed_or_cut(value, dtype):
+    with pytest.raises(TVTableError, match="does not fit"):
+        cast(pd.Series([value], dtype=object), dtype)
+
+
+@pytest.mark.parametrize("text", ["1 day", "P1D", "24:00:00", "86400s", "1440 min"])
+def test_a_duration_says_its_unit(text):
+    assert cast(pd.Series([text], dtype=object), "timedelta64[s]")[0] == pd.Timedelta(days=1)

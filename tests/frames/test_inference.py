@@ -87,3 +87,7 @@ def test_whole_numbers_that_a_float_would_round_stay_what_they_are(values):
 
 def test_whole_numbers_that_a_float_holds_become_floats_beside_floats():
     assert str(infer([2**53, 2**60, 0.5], "c").dtype) == "Float64"
+
+
+def test_bytes_beside_text_stay_bytes():
+    assert infer([b"x", "a"], "c").tolist() == [b"x", "a"]
