@@ -186,6 +186,13 @@ def visible(text: str, most: int = _LONGEST_LINE) -> str:
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], shown.replace("\t", "    "))
 
 
+def lines(texts: Iterable[str]) -> Text:
+    """Draw lines of text; what is in them is no markup."""
+    from rich.text import Text
+
+    return Text("\n".join(map(visible, texts)))
+
+
 def marked(lines: Iterable[Marked]) -> Text:
     """Draw the lines of a comparison in colours; what is in them is no markup."""
     from rich.text import Text

@@ -72,7 +72,7 @@ def _counted(notes: Sequence[Problem]) -> str:
 def _gc(place: Place, given: argparse.Namespace) -> object:
     """Remove what nothing needs any more."""
     if given.grace_days < 0:
-        raise UsageError(f"--grace-days is {given.grace_days}; it must be at least 0")
+        raise UsageError(f"--grace-days is {given.grace_days:g}; it must be at least 0")
     from dataclasses import asdict
 
     report = operations.gc.collect(

@@ -39,7 +39,8 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
         return [] if before[-1] == "--author" else [_FILES]
     command = commands.get(name)
     if command is None:
-        return _beginning(last, [*commands, *GLOBAL_OPTIONS] if last.startswith("-") else commands)
+        known = [*commands, *GLOBAL_OPTIONS] if last.startswith("-") else commands
+        return [] if name else _beginning(last, known)
     by_name = {each: found for found in command.arguments for each in found.names}
     if before and before[-1] in by_name and by_name[before[-1]].takes_value:
         return _values(by_name[before[-1]].completes, last, options, values)
@@ -111,28 +112,39 @@ def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
     return ask[kind]()
 
 
-_BASH = """_tablevault() {
-    local answer
-    mapfile -t answer < <(tablevault %(ask)s "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
-    if [[ ${answer[0]} == :files ]]; then
-        COMPREPLY=()
+_BASH = r"""_tablevault() {
+    local -a words answer
+    words=("${COMP_WORDS[@]:1:COMP_CWORD}")
+    local last=${COMP_WORDS[COMP_CWORD]-} each
+    words=("${words[@]//[\\\"\']/}")
+    mapfile -t answer < <(tablevault %(ask)s "${words[@]}" 2>/dev/null)
+    COMPREPLY=()
+    if [[ ${answer[0]-} == :files ]]; then
         compopt -o default
-    else
-        COMPREPLY=("${answer[@]}")
+        return 0
     fi
+    for each in ${answer[@]+"${answer[@]}"}; do
+        case $last in
+            [\"\']*) COMPREPLY+=("$each") ;;
+            *) COMPREPLY+=("$(printf %%q "$each")") ;;
+        esac
+    done
 }
 complete -F _tablevault tablevault
 """
-_ZSH = """#compdef tablevault
+_ZSH = r"""#compdef tablevault
 _tablevault() {
     local -a answer
-    answer=("${(@f)$(tablevault %(ask)s "${(@)words[2,CURRENT]}" 2>/dev/null)}")
-    if [[ ${answer[1]} == :files ]]; then
+    answer=("${(@f)$(tablevault %(ask)s "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
+    if [[ ${answer[1]-} == :files ]]; then
         _files
     else
-        compadd -Q -- ${answer:#}
+        compadd -- ${answer:#}
     fi
 }
+if (( ! ${+functions[compdef]} )); then
+    autoload -Uz compinit && compinit
+fi
 compdef _tablevault tablevault
 """
 _FISH = """function __tablevault
@@ -160,7 +172,7 @@ COMMANDS = (
         name="completion",
         summary="print what makes a shell complete commands, tables and instances",
         run=_script,
-        details='In ~/.bashrc: eval "$(tablevault completion bash)".',
+        details='In ~/.bashrc: eval "$(tablevault completion bash)"; in ~/.zshrc: zsh.',
         arguments=(
             Argument(("shell",), {"choices": tuple(_SCRIPTS), "help": "bash, zsh or fish"}),
         ),

@@ -39,10 +39,14 @@ def at_prompt(leading: Sequence[str] = ()) -> Callable[[Named], str]:
             command, _ = command_for(commands, Call(named.operation))
             name = command_argument(command, named.name)
             return f"{name} {shlex.quote(named.value)}" if named.value else name
-        command, _ = command_for(commands, named)
+        try:
+            command, _ = command_for(commands, named)
+            typed = words(commands, named)
+        except LookupError:  # what Python alone can do is better shown as that than not at all
+            return str(named)
         makes_vault = any(each.parameter == "db_dir" for each in command.arguments)
         before = [] if makes_vault else leading
-        return f"`{shlex.join([PROGRAM, *before, *words(commands, named)])}`"
+        return f"`{shlex.join([PROGRAM, *before, *typed])}`"
 
     return write
 

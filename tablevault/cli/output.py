@@ -38,13 +38,23 @@ class Listing:
 
 
 class Drawing:
-    """Something that rich can draw, once it is wanted; `value` is for ``--json``."""
+    """Something that rich can draw, once it is wanted; `value` is for ``--json``.
 
-    __slots__ = ("draw", "value")
+    In a pipe its `rows` are lines with tabs, where it has any.
+    """
 
-    def __init__(self, *, draw: Callable[[], object], value: object) -> None:
+    __slots__ = ("draw", "rows", "value")
+
+    def __init__(
+        self,
+        *,
+        draw: Callable[[], object],
+        value: object,
+        rows: Sequence[Sequence[str]] | None = None,
+    ) -> None:
         self.draw = draw
         self.value = value
+        self.rows = rows
 
 
 class Text:
@@ -87,6 +97,8 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
     elif isinstance(value, Drawing):
         if as_json:
             _print(_json(value.value), stream)
+        elif value.rows is not None and not stream.isatty():
+            _show_rows(value.rows, stream)
         else:
             from tablevault import render
 
@@ -105,8 +117,7 @@ def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
         _print(_json(listing.value), stream)
         return
     if not stream.isatty():
-        for row in listing.rows:
-            _print("\t".join(map(plain, row)), stream)
+        _show_rows(listing.rows, stream)
         return
     if listing.rows:
         from tablevault import render
@@ -116,6 +127,12 @@ def _show_listing(listing: Listing, stream: TextIO, *, as_json: bool) -> None:
         _print(listing.if_empty, stream)
     if listing.footer:
         _print(listing.footer, stream)
+
+
+def _show_rows(rows: Iterable[Sequence[str]], stream: TextIO) -> None:
+    """Print one row a line, with tabs between."""
+    for row in rows:
+        _print("\t".join(map(plain, row)), stream)
 
 
 def plain(text: str) -> str:

@@ -121,7 +121,13 @@ def _lineage(place: Place, given: argparse.Namespace) -> object:
             "nodes": [asdict(node) for node in found.nodes],
             "edges": [asdict(edge) for edge in found.edges],
         }
-    return Drawing(draw=lambda: found, value=value)
+    tables = {node.instance_id: node.table_name for node in found.nodes}
+    rows = [
+        (tables[one], one, each.kind, tables[other], other)
+        for each in found.edges
+        for one, other in [(each.instance_id, each.source_id)]
+    ]
+    return Drawing(draw=lambda: found, value=value, rows=rows)
 
 
 COMMANDS = (
@@ -152,6 +158,8 @@ COMMANDS = (
     Command(
         name="lineage",
         summary="tell what instances were made from, and what was made from them",
+        details="A tree in a terminal; in a pipe a line for each source: table, instance, kind, "
+        "table and id of the source.",
         run=_lineage,
         arguments=(
             positional("table_name", "the table", "table"),

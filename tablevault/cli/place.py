@@ -81,6 +81,7 @@ class Place:
 
     def create(self, path: str, description: str) -> Vault:
         """Make a new vault at `path`."""
+        refuse_below_file(path)
         operations.vaults.refuse_content(Path(path))
         self.__dict__["path"] = Path(path)
         return operations.vaults.attach(
@@ -190,6 +191,13 @@ def existing_folder(path: str) -> Path:
 def given_text(text: str) -> str:
     """Give the text of ``--text``; ``-`` stands for the standard input."""
     return sys.stdin.read() if text == "-" else text
+
+
+def refuse_below_file(path: str) -> None:
+    """Refuse a path that has a file where a folder should be."""
+    for parent in Path(path).parents:
+        if parent.exists() and not parent.is_dir():
+            raise UsageError(f'"{parent}" is a file, not a folder, so there can be no "{path}"')
 
 
 def output_file(path: str) -> Path:

@@ -193,6 +193,7 @@ COMMANDS = (
                 ("--table-name", "--table_name"),
                 {"help": "the same, as an option", "default": "", "dest": "table"},
                 "table",
+                parameter="table",
             ),
             option("version", 'version, "" for all', default="base"),
             either("temp", "no-temp", "temporary instances, too", default=False),

@@ -8,16 +8,25 @@ from tablevault import remotes
 from tablevault.cli.command import Argument, Command, positional, switch
 from tablevault.cli.mistakes import UsageError
 from tablevault.cli.output import Listing
-from tablevault.cli.place import Place
+from tablevault.cli.place import Place, refuse_below_file
 from tablevault.wording import Call
 
 _REMOTE = positional("remote", "name or address of the remote", "remote", default="origin")
-_ALL = switch("all", "bring the data of all instances now, not when it is first read")
+_ALL = Argument(
+    ("--all",),
+    {
+        "help": "bring the data of all instances now, not when it is first read",
+        "action": "store_true",
+    },
+    parameter="data",
+    words=lambda data: [True] if data == "all" else [],
+)
 
 
 def _clone(place: Place, given: argparse.Namespace) -> object:
     """Copy a vault from elsewhere."""
     folder = given.new_dir or _name_of(given.url)
+    refuse_below_file(folder)
     path = remotes.clone.clone(
         given.url, folder, place.author, place.progress, data="all" if given.all else "lazy"
     )

@@ -8,7 +8,7 @@ import sys
 from tablevault import operations
 from tablevault.cli.command import DESCRIPTION, Command, option, positional, switch
 from tablevault.cli.mistakes import AbortedError, UsageError
-from tablevault.cli.place import Place, existing_file, existing_folder
+from tablevault.cli.place import Place, existing_file, existing_folder, refuse_below_file
 from tablevault.wording import Call
 
 _ENDING = ".tar.xz"
@@ -65,6 +65,7 @@ def _demo(place: Place, given: argparse.Namespace) -> object:
 def _import(place: Place, given: argparse.Namespace) -> object:
     """Take over a vault of TableVault 0.1."""
     old = existing_folder(given.old_dir)
+    refuse_below_file(given.new_dir)
     report = operations.adopt.import_original(old, given.new_dir, place.author, place.options())
     return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
 

@@ -58,6 +58,8 @@ def builder_texts(table: str, builder: str, copy_dir: str, text: str) -> dict[st
             )
         names = {check_builder_name(builder_of_path(path.name)): path for path in files}
         return {name: _checked(name, read_text(path)) for name, path in names.items()}
+    if not source.exists():
+        raise TVFileError(f'There is no file or folder "{source}".', "Check the path.")
     if source.suffix != _ENDING:
         raise TVFileError(
             f'"{source}" is neither a folder nor a {_ENDING} file.',

@@ -133,6 +133,8 @@ def _texts(module: str, copy_dir: str, text: str) -> Mapping[str, str]:
                 f'The folder "{source}" holds no .py file.', "Name a folder with modules."
             )
         return {check_module_name(path.stem): read_text(path) for path in files}
+    if not source.exists():
+        raise TVFileError(f'There is no file or folder "{source}".', "Check the path.")
     if source.suffix != ".py":
         raise TVFileError(
             f'"{source}" is neither a folder nor a .py file.',

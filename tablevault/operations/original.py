@@ -93,7 +93,7 @@ class OldVault:
             raise TVArgumentError(
                 f'"{path}" is no vault of TableVault 0.1: it has no file "{_MARKER}" with a folder '
                 '"metadata" beside it.',
-                "Name the folder that was given to TableVault as db_dir.",
+                "Name the folder of the vault itself.",
                 path=str(path),
             )
         self.path = path

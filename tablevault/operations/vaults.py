@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -88,12 +89,20 @@ def attach(
     return vault
 
 
+class _Stderr(logging.Handler):
+    """Writes to the standard error as it is when there is something to write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
 def _log_to_stderr() -> None:
     """Show what the package logs; the root logger belongs to the application."""
     logger = logging.getLogger("tablevault")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        handler = logging.StreamHandler()
+        handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
 

@@ -28,7 +28,7 @@ from tablevault.queries.resolve import (
     latest_or_error,
 )
 from tablevault.vault import Vault
-from tablevault.wording import BLANK, Call, Parameter, Wording
+from tablevault.wording import BLANK, Call, Wording
 
 Description = dict[str, object]
 
@@ -120,7 +120,11 @@ def _describe_instance(
         if not table:
             raise TVArgumentError(
                 f'"{instance_id}" may be in any table.',
-                Wording("Name it: ", Parameter("get_descriptions", "table_name"), "."),
+                Wording(
+                    "Name its table: ",
+                    Call("get_descriptions", instance_id=instance_id, table_name=BLANK),
+                    ".",
+                ),
                 instance=instance_id,
             )
         temp = find_temp_by_id(vault, snapshot, table, instance_id)

@@ -20,7 +20,7 @@ from tablevault.queries.describe import tracked_builders
 from tablevault.queries.read import frame_file, instance_document
 from tablevault.queries.resolve import find_instance
 from tablevault.vault import Vault
-from tablevault.wording import BLANK, Call, Wording
+from tablevault.wording import Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,20 +207,24 @@ def _before(vault: Vault, table: str, new: IndexedInstance) -> IndexedInstance:
         raise TVArgumentError(
             f'Instance "{new.instance_id}" is the first of version "{new.version}" of table '
             f'"{table}" that there is.',
-            Wording(
-                "Name the other one: ",
-                Call(
-                    "diff",
-                    table_name=table,
-                    instance_id=new.instance_id,
-                    other_instance_id=BLANK,
-                ),
-                ".",
-            ),
+            _other(vault, table, new),
             table=table,
             instance=new.instance_id,
         )
     return earlier[-1]
+
+
+def _other(vault: Vault, table: str, new: IndexedInstance) -> str:
+    """Return what to compare an instance with that is the first of its version."""
+    others = [
+        each.instance_id
+        for each in vault.journal.index.instances(new.table_id)
+        if each.instance_id != new.instance_id
+    ]
+    if not others:
+        return "The table has no other one yet."
+    call = Call("diff", table_name=table, instance_id=new.instance_id, other_instance_id=others[-1])
+    return Wording("Name one of another version: ", call, ".")
 
 
 Side = tuple[IndexedInstance, InstanceDocument]

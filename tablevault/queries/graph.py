@@ -133,6 +133,27 @@ class _Pen:
                 self.grow(word, next_of, other, f"{blank}  ")
 
 
+def branches(lines: Sequence[str]) -> list[str]:
+    """Draw an indented list with the lines of a tree."""
+    depths: list[int] = []
+    above: list[int] = []
+    for line in lines:
+        indent = len(line) - len(line.lstrip(" "))
+        above = [each for each in above if each < indent]
+        depths.append(len(above))
+        above.append(indent)
+    goes_on: set[int] = set()
+    """Depths at which another line follows below, seen from the last line upwards."""
+    drawn = []
+    for line, depth in zip(reversed(lines), reversed(depths), strict=True):
+        goes_on = {each for each in goes_on if each <= depth}
+        pipes = "".join("│   " if each in goes_on else "    " for each in range(1, depth))
+        corner = ("├── " if depth in goes_on else "└── ") if depth else ""
+        drawn.append(f"{pipes}{corner}{line.lstrip(' ')}")
+        goes_on.add(depth)
+    return drawn[::-1]
+
+
 def mermaid(graph: Graph) -> str:
     """Write the graph as a Mermaid flowchart; special characters as entity codes."""
     numbers = {each: f"n{number}" for number, each in enumerate(graph.boxes)}

@@ -15,7 +15,7 @@ from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import TableId, version_of
 from tablevault.queries.columns import columns_read
-from tablevault.queries.graph import Box, Graph, mermaid, tree_lines, without_circles
+from tablevault.queries.graph import Box, Graph, branches, mermaid, tree_lines, without_circles
 from tablevault.queries.log import table_id_of
 from tablevault.queries.openlineage import Event, Made, Producer, dataset_name
 from tablevault.queries.read import instance_document
@@ -128,8 +128,8 @@ class Lineage:
         return "\n".join(tree_lines(self._graph(), self.roots)) or "no instance"
 
     def __rich__(self) -> Text:
-        """Show it in a terminal."""
-        return render.marked(render.Marked("", line) for line in str(self).splitlines())
+        """Draw it as a tree in a terminal."""
+        return render.lines(branches(str(self).splitlines()))
 
     def _repr_pretty_(self, printer: render.Printer, cycle: bool) -> None:  # noqa: ARG002 - theirs
         """Show it in the terminal of IPython, and where a notebook cannot show HTML."""

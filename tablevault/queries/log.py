@@ -14,7 +14,7 @@ from tablevault.queries.checks.instances import made_by
 from tablevault.queries.logged import Entry, Wanted, logged, may_be_flagged
 from tablevault.queries.resolve import find_table, find_temp_by_id
 from tablevault.vault import Vault
-from tablevault.wording import Call, Parameter, Wording
+from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
     if instance_id and not table:
         raise TVArgumentError(
             f'Instance "{instance_id}" is named without its table.',
-            Wording("Name it: ", Parameter("log", "table_name"), "."),
+            Wording("Name it: ", Call("log", table_name=BLANK, instance_id=instance_id), "."),
         )
     wanted = Wanted(limit=most)
     if table:

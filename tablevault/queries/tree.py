@@ -30,7 +30,7 @@ from tablevault.queries.resolve import (
     temp_or_none,
 )
 from tablevault.vault import Vault
-from tablevault.wording import Parameter, Wording
+from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     from rich.tree import Tree
@@ -155,7 +155,11 @@ def file_tree(vault: Vault, instance_id: str, table: str, shown: Shown) -> Node:
         if instance_id:
             raise TVArgumentError(
                 f'Instance "{instance_id}" is named without its table.',
-                Wording("Name it: ", Parameter("get_file_tree", "table_name"), "."),
+                Wording(
+                    "Name it: ",
+                    Call("get_file_tree", instance_id=instance_id, table_name=BLANK),
+                    ".",
+                ),
             )
         return reader.whole()
     if not instance_id:

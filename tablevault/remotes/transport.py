@@ -19,6 +19,7 @@ from tablevault.objects.pointer import Pointer
 from tablevault.remotes.attempt import Limits, Meter, limits_of
 from tablevault.remotes.endpoint import LocalPlace, find_endpoint
 from tablevault.remotes.lfs import Offer, Operation
+from tablevault.wording import BLANK, Call, Wording
 
 
 class Transport(Protocol):
@@ -115,5 +116,9 @@ def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
         pushed = settings.instead(name, name="pushinsteadof")
         return Remote(name="", url=url, push_url=url if pushed == name else pushed)
     known = ", ".join(f'"{each}"' for each in sorted(settings.names("remote", "url")))
-    hint = f"There are: {known}." if known else "Add one: `git remote add origin <url>`."
+    hint = (
+        f"There are: {known}."
+        if known
+        else Wording("Add one: ", Call("add_remote", name=name, url=BLANK), ".")
+    )
     raise TVRemoteError(f'There is no remote "{name}".', hint, remote=name)

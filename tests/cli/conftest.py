@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tablevault import TableVault
+from tablevault.cli.command import ASK
 from tablevault.cli.main import main
 
 ROOT = Path(__file__).parents[2]
@@ -27,11 +28,11 @@ def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TableVault:
 
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Run a command in this interpreter: exit code, output, errors."""
+    """Run a command in this interpreter, without its log: exit code, output, errors."""
 
     def call(*words: str) -> tuple[int, str, str]:
         try:
-            code = main(list(words))
+            code = main(words if words[:1] == (ASK,) else ["--quiet", *words])
         except SystemExit as end:
             code = end.code
         captured = capsys.readouterr()

@@ -12,7 +12,9 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
+from tablevault.cli.place import Place
 from tablevault.errors import TVFileError
+from tablevault.progress import Silent
 from tests.looking import check_clean, git
 
 CODE = """
@@ -119,6 +121,86 @@ def test_a_csv_row_longer_than_the_header_is_refused_with_its_line(vault, run):
     code, _, err = run("write-instance", "z", "--csv", "../z.csv")
     assert code == 1
     assert "has 3 fields in line 3; the header has 2" in err
+
+
+def test_a_file_is_what_its_name_says(vault, run):
+    cells = [{"a": ["ü", 1.5]}, None]
+    frame = pd.DataFrame({"n": pd.array([1, None], "Int64"), "cell": cells})
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    vault.write_instance(frame, "t")
+    for ending in ("csv", "json", "jsonl", "parquet"):
+        code, out, err = run("get-dataframe", "t", "-o", f"../t.{ending}")
+        assert (code, json.loads(out)[ending]) == (0, f"../t.{ending}"), err
+    with Path("../t.csv").open(newline="", encoding="utf-8") as file:
+        assert list(csv.reader(file)) == [["n", "cell"], ["1", '{"a": ["ü", 1.5]}'], ["", ""]]
+    records = [{"n": 1, "cell": {"a": ["ü", 1.5]}}, {"n": None, "cell": None}]
+    assert json.loads(Path("../t.json").read_text("utf-8")) == records
+    lines = Path("../t.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == records
+    assert len(pd.read_parquet("../t.parquet")) == 2
+
+
+def test_output_and_json_stand_before_or_after_every_command(vault, run):
+    vault.create_table("t")
+    for words in (
+        ("--json", "-o", "../out", "get-table-instances"),
+        ("get-table-instances", "--json", "--output", "../out"),
+    ):
+        assert run(*words)[:2] == (0, "")
+        assert json.loads(Path("../out").read_text("utf-8")) == ["t"]
+    assert run("get-table-instances", "-o", "-")[:2] == (0, "t\n")
+    assert json.loads(run("create-table", "u", "--json")[1])
+
+
+def test_quiet_is_neither_log_nor_progress():
+    options = Place(is_quiet=True).options()
+    assert (options.verbose, options.progress) == (False, Silent)
+    assert Place().options().verbose
+
+
+def test_an_instance_is_compared_within_its_version_or_another_is_named(made, run):
+    first = ids(made)[0]
+    for version in ("other", "other"):
+        run("create-instance", "t", "--version", version, "--origin-id", first)
+        assert run("execute-instance", "t", "--version", version)[0] == 0
+        latest = made.get_table_instances("t", version="other")[-1]
+        code, out, err = run("diff", "t")
+        if len(made.get_table_instances("t", version="other")) == 1:
+            assert code == 1
+            assert f"`tablevault diff t {latest} {first}`" in err
+    assert (code, latest in out) == (0, True)
+    assert first not in out
+
+
+def test_a_paused_process_and_what_is_elsewhere_are_notes(made, run, tmp_path, monkeypatch):
+    Path("code/m.py").write_text(CODE.replace("2 * n", "1 // n"), encoding="utf-8")
+    run("create-instance", "t", "--copy")
+    code, _, err = run("execute-instance", "t", "--process-id", "p 1")
+    assert (code, run("verify")[0]) == (1, 0)
+    again, stop = err.splitlines()[-2:]
+    assert again.endswith("execute-instance t --process-id 'p 1'`")
+    assert stop.endswith("`tablevault stop-process 'p 1'`")
+    run("stop-process", "p 1")
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
+    run("remote", "origin", "../hub.git")
+    assert run("push")[0] == 0
+    monkeypatch.chdir(tmp_path)
+    assert run("clone", "hub.git", "lazy")[0] == 0
+    monkeypatch.chdir("lazy")
+    code, out, err = run("verify")
+    assert (code, out.count("\n")) == (0, 1), err
+    assert out.startswith("note\t\t")
+    assert json.loads(run("verify", "--json")[1])[0]["severity"] == "note"
+
+
+def test_sources_in_a_pipe_are_a_record_a_line(vault, run):
+    for name, sources in (("a", []), ("b", [("a", None)])):
+        vault.create_table(name)
+        vault.create_instance(name, external_edit=True)
+        vault.write_instance(pd.DataFrame({"n": [1]}), name, dependencies=sources)
+    rows = [line.split("\t") for line in run("lineage", "b")[1].splitlines()]
+    assert rows == [["b", ids(vault, "b")[0], "depends", "a", ids(vault, "a")[0]]]
 
 
 def test_texts_and_lists(made, run):

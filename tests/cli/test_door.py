@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import pty
+import re
+import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tablevault import TableVault
 from tablevault.cli.families import commands
 from tests.cli.conftest import ROOT
 from tests.looking import check_clean, git, state_of
@@ -52,6 +54,38 @@ def test_settings_that_git_cannot_read_are_told_as_that(vault, run):
     assert code == 1
     assert "Git cannot say who works here: bad config line 1" in err
     assert "verify --repair" in err
+
+
+@pytest.mark.parametrize(
+    ("variables", "wanted"),
+    [
+        (
+            {"GIT_AUTHOR_NAME": "Robot", "GIT_AUTHOR_EMAIL": "r@example.org"},
+            "Robot <r@example.org>",
+        ),
+        ({"GIT_AUTHOR_NAME": "Robot"}, "Robot <ana@example.org>"),
+        ({}, "Pen <ana@example.org>"),
+    ],
+)
+def test_the_author_is_who_git_would_sign_as(vault, run, monkeypatch, variables, wanted):
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    git(Path.cwd(), "config", "user.email", "ana@example.org")
+    git(Path.cwd(), "config", "author.name", "Pen")
+    assert run("create-table", "t")[0] == 0
+    assert git(Path.cwd(), "log", "-1", "--format=%an <%ae>").strip() == wanted
+
+
+def test_an_author_needs_no_address(vault, run, monkeypatch):
+    for name in ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "EMAIL"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    git(Path.cwd(), "config", "user.name", "Ana")
+    git(Path.cwd(), "config", "user.useConfigOnly", "true")
+    assert run("create-table", "t")[0] == 0
+    assert git(Path.cwd(), "log", "-1", "--format=%an").strip() == "Ana"
 
 
 def test_nobody_is_no_author(vault, run, monkeypatch, tmp_path):
@@ -105,6 +139,73 @@ def test_wrong_arguments_are_two(vault, run, words, said):
     assert said in err
     assert "Traceback" not in err
     assert state_of(Path.cwd()) == before
+
+
+_MISTAKES = """
+--db-dir ../afile log | is no vault
+--db-dir ../empty log | is no vault
+--db-dir ../nowhere log | the folder does not exist
+create-vault ../afile | is a file, not a folder
+create-vault ../afile/x | is a file, not a folder
+clone ../nowhere | there is none
+clone ../v ../afile/x | is a file, not a folder
+compress ../empty | is no vault
+compress ../afile | is a file, not a folder
+decompress .. | is a folder, not a file
+delete-vault ../empty --yes | is no vault
+import-original ../empty ../new | is no vault of TableVault 0.1
+create-table reviews | `tablevault delete-table reviews`
+create-table ../x | cannot be used
+delete-table review | Did you mean "reviews"?
+rename-table nope x | There is no table
+create-instance nope | There is no table
+create-instance reviews --builder ../nope.yaml | cannot be read
+create-instance reviews --external-edit --builder x | or leave out --external-edit
+execute-instance reviews | `tablevault create-instance reviews --version base`
+write-instance reviews --csv ../empty | is a folder, not a file
+write-instance w --csv ../afile --dtype x=Int64 | is empty
+write-instance w --csv ../x.csv --dtype c=string | --dtype names the column
+write-instance w --csv ../x.csv --dtype a=Intt64 | Did you mean "Int64"?
+write-instance w --csv ../x.csv --dependency nope | There is no table
+execute-instance w | `tablevault write-instance w --csv FILE --version base`
+get-dataframe reviews | -o/--output
+get-dataframe reviews -o - | `tablevault create-instance reviews`
+get-dataframe reviews -o nope/x.csv | there is no folder
+get-dataframe reviews -o x.xlsx | .csv, .json, .jsonl, .parquet
+get-table-instances -o .. | is a folder
+create-code-module | needs --module-name or --copy-dir
+create-code-module --copy-dir nope | There is no file or folder
+create-code-module --copy-dir ../empty | holds no .py file
+create-builder-file reviews --copy-dir nope | `tablevault create-instance reviews
+create-builder-file w | `tablevault write-instance w
+delete-code-module nope | There is no code module
+stop-process nope | `tablevault get-active-processes`
+undo nope | `tablevault log`
+get-descriptions --instance-id nope | `tablevault get-table-instances TABLE_NAME`
+get-file-tree --instance-id nope | `tablevault get-file-tree --table-name NAME --instance-id nope`
+log --instance-id nope | `tablevault log TABLE_NAME --instance-id nope`
+lineage reviews nope | `tablevault get-table-instances reviews`
+diff reviews | `tablevault create-instance reviews`
+push | `tablevault remote origin URL`
+report -o nope/x.html | there is no folder
+gc --grace-days -1 | --grace-days is -1;
+create-tabel x | did you mean create-table
+"""
+
+
+@pytest.mark.parametrize("mistake", _MISTAKES.strip().splitlines())
+def test_a_mistake_is_answered_in_shell(vault, run, mistake):
+    vault.create_table("reviews")
+    vault.create_table("w")
+    vault.create_instance("w", external_edit=True)
+    Path("../afile").touch()
+    Path("../empty").mkdir()
+    Path("../x.csv").write_text("a\n1\n", encoding="utf-8")
+    typed, _, wanted = mistake.partition(" | ")
+    code, out, err = run(*typed.split())
+    assert (code in (1, 2), out) == (True, "")
+    assert wanted in err
+    assert not re.search(r"Unexpected|Traceback|=True|[a-z]_[a-z]+\(|\(\)|Error:", err)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +295,8 @@ def test_ctrl_c_leaves_a_clean_vault(vault):
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (130, "")
-    assert err.startswith("Interrupted.")
+    assert err.splitlines()[-2] == "Interrupted."
+    assert err.splitlines()[-1].startswith("Nothing was kept. With an id")
     assert "Traceback" not in err
     check_clean(Path.cwd())
     assert dict(vault.get_active_processes()) == {}
@@ -303,24 +405,69 @@ class TestCompletion:
     def test_scripts_are_printed(self, run, shell):
         assert "__complete" in run("completion", shell)[1]
 
-    def test_bash_completes(self, vault, run, tmp_path):
-        TableVault(Path.cwd(), "Ana").create_table("apples")
+    @pytest.fixture
+    def shell(self, vault, run, tmp_path) -> Callable[..., str]:
+        """Run lines in a shell in which tablevault is on the path."""
         (tmp_path / "bin").mkdir()
         program = tmp_path / "bin" / "tablevault"
         program.write_text(
             f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m tablevault "$@"\n', "utf-8"
         )
         program.chmod(0o755)
-        (tmp_path / "script").write_text(run("completion", "bash")[1], encoding="utf-8")
-        ask = "COMP_WORDS=(tablevault delete-table a); COMP_CWORD=2; _tablevault"
-        done = subprocess.run(
-            ["bash", "-c", f'source {tmp_path}/script; {ask}; echo "${{COMPREPLY[@]}}"'],
-            capture_output=True,
-            text=True,
-            check=True,
-            env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
+
+        def call(*words: str) -> str:
+            done = subprocess.run(
+                words,
+                capture_output=True,
+                text=True,
+                check=True,
+                env={**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"},
+            )
+            assert done.stderr == ""
+            return done.stdout
+
+        return call
+
+    @pytest.mark.parametrize("flags", [[], ["-u"]])
+    @pytest.mark.parametrize(
+        ("typed", "wanted"),
+        [
+            ("(tablevault delete-table a)", "[apples]\n"),
+            ("(tablevault delete-instance apples T)", "[TEMP_two\\ words]\n"),
+            ("(tablevault delete-instance apples 'TEMP_two\\ w')", "[TEMP_two\\ words]\n"),
+            ("(tablevault delete-instance apples '\"TEMP_t')", "[TEMP_two words]\n"),
+            ("(tablevault delete-table nothing)", ""),
+        ],
+    )
+    def test_bash_completes(self, vault, shell, flags, typed, wanted):
+        vault.create_table("apples")
+        vault.create_instance("apples", version="two words")
+        shown = shell(
+            "bash",
+            *flags,
+            "-c",
+            f"source <(tablevault completion bash); COMP_WORDS={typed}; "
+            "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _tablevault; "
+            'for each in ${COMPREPLY[@]+"${COMPREPLY[@]}"}; do echo "[$each]"; done',
         )
-        assert done.stdout == "apples\n", done.stderr
+        assert shown == wanted
+
+    @pytest.mark.skipif(shutil.which("zsh") is None and "CI" not in os.environ, reason="no zsh")
+    @pytest.mark.parametrize("flags", [[], ["-u"]])
+    @pytest.mark.parametrize("last", ["TEMP_t", "TEMP_two\\\\ w"])
+    def test_zsh_completes_as_documented(self, vault, shell, flags, last):
+        vault.create_table("apples")
+        vault.create_instance("apples", version="two words")
+        shown = shell(
+            "zsh",
+            "-f",
+            *flags,
+            "-c",
+            'eval "$(tablevault completion zsh)"; print ${_comps[tablevault]}; '
+            'compadd() { print -rl -- "$@" }; '
+            f"words=(tablevault delete-instance apples {last}); CURRENT=4; _tablevault",
+        )
+        assert shown == "_tablevault\n--\nTEMP_two words\n"
 
 
 def test_no_file_in_a_vault_poses_as_a_module(vault, apart, tmp_path):

@@ -101,6 +101,7 @@ def test_the_command_of_a_hint_is_read_by_the_parser_as_it_was_meant(place):
     fixed = command_for(commands(), call)[1].arguments
     for name, value in call.arguments.items():
         wanted = next(iter(value)) if isinstance(value, dict) else value
+        wanted = True if name == "data" else wanted  # a switch stands for it
         assert name in fixed or value is BLANK or wanted in read
 
 

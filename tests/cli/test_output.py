@@ -9,6 +9,7 @@ import re
 import pytest
 
 from tablevault.cli.output import Drawing, Listing, Text, show
+from tablevault.queries.graph import branches
 from tablevault.queries.tree import Node
 from tablevault.render import tree
 
@@ -47,3 +48,40 @@ def test_a_program_gets_texts_as_they_are():
         show(value, pipe, as_json=as_json)
         got = pipe.getvalue().removesuffix("\n")
         assert (json.loads(got) if as_json else got) == EVIL
+
+
+LISTING = Listing(
+    columns=["instance", "what"],
+    rows=[["base_1795824993_f6102c20-46ee-491e-a9e2-fac6cb908933", "some words about it"]] * 2,
+    value=[],
+)
+
+
+@pytest.mark.parametrize("columns", [20, 40, 60, 75, 100, 200])
+def test_no_id_is_broken_over_lines_however_narrow_a_terminal_is(columns, monkeypatch):
+    monkeypatch.setenv("COLUMNS", str(columns))
+    terminal = Terminal()
+    show(LISTING, terminal, as_json=False)
+    assert _COLOURS.sub("", terminal.getvalue()).count(LISTING.rows[0][0]) == 2
+
+
+def test_a_list_in_a_pipe_is_a_record_a_line():
+    pipe = io.StringIO(newline="")
+    show(LISTING, pipe, as_json=False)
+    assert pipe.getvalue().splitlines() == ["\t".join(row) for row in LISTING.rows]
+
+
+@pytest.mark.parametrize(
+    ("lines", "drawn"),
+    [
+        (["a"], ["a"]),
+        (["a", "  b", "  c"], ["a", "├── b", "└── c"]),
+        (
+            ["a", "  from b", "       c", "  from d", "e"],
+            ["a", "├── from b", "│   └── c", "└── from d", "e"],
+        ),
+        (["a", "  b", "     c", "     d"], ["a", "└── b", "    ├── c", "    └── d"]),
+    ],
+)
+def test_an_indented_list_is_drawn_as_a_tree(lines, drawn):
+    assert branches(lines) == drawn
