@@ -11,6 +11,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent))
 
 import engine
+import fingerprints
 import frames
 import growth
 import metadata
@@ -26,6 +27,7 @@ GROUPS = {
     "metadata": ("Metadata operations against raw pygit2", "raw pygit2", metadata.against_raw),
     "original": ("The same script on tablevault 0.1.1", "tablevault 0.1.1", original.against),
     "engine": ("Executions, the cost of 1,000 rows", "tablevault 0.1.1", engine.against),
+    "fingerprints": ("Fingerprints of 200 modules", "ast.parse", fingerprints.of_a_folder),
     "memory": ("The peak of an execution", "its frame", engine.memory),
     "frames": ("A frame of 1,000,000 x 10", "raw pyarrow", frames.against_raw),
     "provenance": ("Differences of 1,000,000 x 10", "get_dataframe", provenance.against_read),

@@ -23,12 +23,14 @@ if TYPE_CHECKING:
     from tablevault.core import (
         delete_vault as delete_vault,
     )
+    from tablevault.engine.calls.cached import cached as cached
     from tablevault.errors import TableVaultError as TableVaultError
 
 __version__ = "0.1.0"
 __all__ = [
     "TableVault",
     "TableVaultError",
+    "cached",
     "clone_vault",
     "compress_vault",
     "decompress_vault",
@@ -46,6 +48,10 @@ def __getattr__(name: str) -> object:
         from tablevault import errors
 
         return errors.TableVaultError
+    if name == "cached":
+        from tablevault.engine.calls import cached
+
+        return cached.cached
     from tablevault import core
 
     return getattr(core, name)

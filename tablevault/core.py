@@ -331,12 +331,15 @@ class TableVault:
         force_execute: bool = False,
         process_id: str = "",
         background: bool = False,
+        accept_code: bool | None = None,
     ) -> str:
         """Run the builders of a temporary instance and materialise the result.
 
-        An error that is not TableVault's own, or the end of the interpreter, only *pauses* an
-        execution with a `process_id`: the same call goes on with it, with the arguments of the
-        first one, and no row is computed again that was finished.
+        A function is called only for what no call has returned before, in whatever execution:
+        what was asked is compared by value, code included. Finished calls stay when an execution
+        fails, is interrupted or killed. An error while functions are called, or the end of the
+        interpreter, *pauses* an execution with a `process_id`: the same call goes on with it,
+        with the arguments of the first one.
 
         Parameters
         ----------
@@ -345,7 +348,7 @@ class TableVault:
         version : str, default "base"
             Version of the temporary instance.
         force_execute : bool, default False
-            Compute every cell; nothing is taken over from an origin.
+            Call functions for every cell, whatever was recorded.
         process_id : str, default ""
             Id under which the operation is known; made up when empty.
         background : bool, default False
@@ -354,6 +357,11 @@ class TableVault:
             as long as that takes no more than a few seconds; :meth:`get_active_processes` tells
             how far it is, and in which file what it prints and raises is kept. A paused
             execution goes on in the background if this is set now or was in the first call.
+        accept_code : bool, optional
+            Whether results count that other code has returned for equal arguments. None, the
+            default: only those of earlier attempts at this execution, since code is mostly
+            corrected for the rows that failed. True: all; a change of code alone makes no call.
+            False: none.
 
         Returns
         -------
@@ -383,9 +391,10 @@ class TableVault:
             self._vault,
             table_name,
             version,
-            force_execute=force_execute,
+            options=operations.execute.ExecuteOptions(
+                force_execute=force_execute, background=background, accept_code=accept_code
+            ),
             process_id=process_id,
-            background=background,
         )
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str = "") -> str:
@@ -1245,20 +1254,29 @@ class TableVault:
             data=data,
         )
 
-    def gc(self, *, grace_s: float = 14 * 24 * 3600.0, dry_run: bool = False) -> GcReport:
+    def gc(
+        self,
+        *,
+        grace_s: float = 14 * 24 * 3600.0,
+        calls_older_than_days: float = 30.0,
+        dry_run: bool = False,
+    ) -> GcReport:
         """Remove what nothing needs any more, and make one pack of git's many.
 
         Removed are: objects that no instance, no temporary instance, nothing else in history
-        and no process needs; temporary files of processes that died; checkpoints of temporary
-        instances that are gone; what was damaged or in the way and set aside; git objects that
-        no ref, no log of a ref and no index reaches, these only while no process runs or waits.
-        Others may work in the vault meanwhile.
+        and no process needs; temporary files of processes that died; results of calls that no
+        instance and no temporary instance holds; what was damaged or in the way and set aside; git
+        objects that no ref, no log of a ref and no index reaches, these only while no process runs
+        or waits. Others may work in the vault meanwhile.
 
         Parameters
         ----------
         grace_s : float, keyword only, default 1,209,600.0
             Age in seconds, two weeks by default, that objects, git objects and what was set
             aside must have.
+        calls_older_than_days : float, keyword only, default 30.0
+            Age in days that results of calls must have: an execution that failed may be begun
+            again as long as they are there without paying for them twice.
         dry_run : bool, keyword only, default False
             Change nothing, tell what would be removed.
 
@@ -1270,11 +1288,16 @@ class TableVault:
         Raises
         ------
         TVArgumentError
-            `grace_s` is negative.
+            `grace_s` or `calls_older_than_days` is negative.
         TVFileError
             Something in git is damaged; nothing was removed.
         """
-        return operations.gc.collect(self._vault, grace_s=grace_s, dry_run=dry_run)
+        return operations.gc.collect(
+            self._vault,
+            grace_s=grace_s,
+            calls_older_than_days=calls_older_than_days,
+            dry_run=dry_run,
+        )
 
 
 @checked

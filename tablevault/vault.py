@@ -16,6 +16,7 @@ from tablevault.progress import Progress, Silent
 from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
+    from tablevault.engine.calls.store import CallStore
     from tablevault.history.snapshot import Snapshot
     from tablevault.journal.beginning import Actor
     from tablevault.journal.journal import Journal
@@ -69,6 +70,13 @@ class Vault:
             files=JournalFiles(self.state),
             lock_timeout_s=self.lock_timeout_s,
         )
+
+    @cached_property
+    def calls(self) -> CallStore:
+        """Records of calls that executions on this machine have made."""
+        from tablevault.engine.calls.store import CallStore
+
+        return CallStore(self.state / "calls.sqlite")
 
     def _fetch(self, pointer: Pointer) -> None:
         """Bring an object that is read and is not here."""

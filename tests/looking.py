@@ -18,7 +18,7 @@ _NOT_STATE = (
     "tablevault/configured",  # a note of settings, which can be read anew
     "tablevault/no-links",  # a note of hard links that were looked for
     "tablevault/remotes/",  # notes of what remotes were found to have
-    "checkpoints/",  # what an execution that failed has made stays to be looked at
+    "tablevault/calls",  # what functions have returned stays, whatever becomes of the execution
 )
 
 

@@ -316,7 +316,7 @@ PROVEN = {
     66: (
         "an error in a reference is an error of TableVault",
         "test_errors.py::test_a_reference_error_marks_the_place",
-        "operations/test_resume.py::test_an_error_of_tablevault_ends_the_process_although_it_has_an_id",
+        "operations/test_resume.py::test_an_error_before_the_first_call_ends_the_process_although_it_has_an_id",
     ),
     67: (
         "a materialisation that fails moves no artifact",
@@ -421,11 +421,11 @@ PROVEN = {
     ),
     90: (
         "rows are kept in one file for each builder",
-        "engine/test_checkpoint.py::test_what_is_appended_is_synced_about_once_a_second",
+        "engine/calls/test_writer.py::test_quick_calls_are_written_together",
     ),
     91: (
         "a file of rows that was cut off has its whole rows, and nothing in it is run",
-        "engine/test_row_log.py::test_a_file_cut_off_at_any_byte_has_its_whole_rows_and_goes_on",
+        "engine/calls/test_store.py::test_a_damaged_file_is_moved_aside",
         "test_house.py::test_nothing_is_read_that_could_run_code",
     ),
     92: (

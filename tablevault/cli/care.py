@@ -73,10 +73,17 @@ def _gc(place: Place, given: argparse.Namespace) -> object:
     """Remove what nothing needs any more."""
     if given.grace_days < 0:
         raise UsageError(f"--grace-days is {given.grace_days:g}; it must be at least 0")
+    if given.calls_older_than_days < 0:
+        raise UsageError(
+            f"--calls-older-than-days is {given.calls_older_than_days:g}; it must be at least 0"
+        )
     from dataclasses import asdict
 
     report = operations.gc.collect(
-        place.vault(), grace_s=given.grace_days * _DAY_S, dry_run=given.dry_run
+        place.vault(),
+        grace_s=given.grace_days * _DAY_S,
+        calls_older_than_days=given.calls_older_than_days,
+        dry_run=given.dry_run,
     )
     return Text(repr(report), asdict(report))
 
@@ -103,6 +110,12 @@ COMMANDS = (
         run=_gc,
         arguments=(
             option("grace-days", "age that what is removed must have", default=14, type=float),
+            option(
+                "calls-older-than-days",
+                "age that results of calls must have which no instance holds",
+                default=30,
+                type=float,
+            ),
             switch("dry-run", "tell what would be removed, and change nothing"),
         ),
     ),

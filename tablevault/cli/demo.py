@@ -114,4 +114,6 @@ def _execute(vault: Vault, table: str, builders: dict[str, str]) -> None:
     """Make one instance of a table."""
     new = operations.instances.NewInstance(table=table, version="base", copy=True)
     operations.instances.create_instance(vault, new, builders, process_id="")
-    operations.execute.execute_instance(vault, table, "base", force_execute=False, process_id="")
+    operations.execute.execute_instance(
+        vault, table, "base", options=operations.execute.ExecuteOptions(), process_id=""
+    )

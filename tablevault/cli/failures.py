@@ -13,7 +13,7 @@ from tablevault.cli.hints import PROGRAM, at_prompt
 from tablevault.cli.place import Place
 from tablevault.errors import TableVaultError, said
 from tablevault.tracebacks import user_line
-from tablevault.wording import BLANK, Call, Named
+from tablevault.wording import Call, Named
 
 Write = Callable[[Named], str]
 
@@ -61,8 +61,8 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
     """Say what a failed or interrupted operation keeps; take back what nobody can go on with."""
     if not hasattr(given, "process_id") and not hasattr(given, "undo_process_id"):
         return ""
+    vault = place.look()
     with contextlib.suppress(TableVaultError, OSError):
-        vault = place.look()
         for process_id, process in queries.processes.active(vault).items():
             if process["pid"] != os.getpid() or process["parent_id"]:
                 continue
@@ -70,9 +70,11 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
                 return _paused(process_id, process["rows"], given, write)
             operations.stop.stop_process(vault, process_id, force=False, keep=False, process_id="")
     if given.command == "execute-instance" and not given.process_id:
-        hint = Call("execute_instance", table_name=given.table_name, process_id=BLANK)
-        if not isinstance(error, TableVaultError):
-            return f"Nothing was kept. With an id, finished rows are kept: {write(hint)}."
+        done = queries.partial.finished_rows(vault, given.table_name, given.version)
+        kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items() if count)
+        if kept:
+            again = f"`{shlex.join([PROGRAM, *given.words])}`"
+            return f"Finished calls are kept ({kept}).\nGo on, after mending what is wrong: {again}"
     return "Nothing was changed." if isinstance(error, KeyboardInterrupt) else ""
 
 

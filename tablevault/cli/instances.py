@@ -60,9 +60,12 @@ def _execute(place: Place, given: argparse.Namespace) -> object:
         place.vault(),
         given.table_name,
         given.version,
-        force_execute=given.force,
+        options=operations.execute.ExecuteOptions(
+            force_execute=given.force,
+            background=given.background,
+            accept_code=None if given.accept_code is None else given.accept_code == "yes",
+        ),
         process_id=given.process_id,
-        background=given.background,
     )
 
 
@@ -166,6 +169,12 @@ COMMANDS = (
                 "force",
                 "compute every cell, also those that are unchanged",
                 parameter="force_execute",
+            ),
+            option(
+                "accept-code",
+                "whether results of other code count: yes keeps them, no makes them anew",
+                default=None,
+                choices=("yes", "no"),
             ),
             switch("background", "return at once; get-active-processes tells how far it is"),
             PROCESS_ID,

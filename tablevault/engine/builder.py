@@ -28,6 +28,9 @@ _DEFAULTS: Mapping[str, object] = MappingProxyType(
         "dtypes": {},
         "primary_key": [],
         "keep_old": False,
+        "deduplicate": False,
+        "retry_null": True,
+        "code_version": "",
     }
 )
 
@@ -65,6 +68,13 @@ class Builder:
         Columns that name a row, index builder only.
     keep_old : bool, optional
         Whether old rows stay that were not made again, index builder only.
+    deduplicate : bool, optional
+        Whether calls with equal arguments are one call, default False; row-wise only.
+    retry_null : bool, optional
+        Whether a call that returned null for all of its columns is made again by the next
+        execution, default True.
+    code_version : str, optional
+        What stands for the code of the function; "" for the code itself.
     nodes : mapping of str to Node
         Every field but ``builder_type`` and ``dependencies`` as it was written.
     text : str
@@ -84,6 +94,9 @@ class Builder:
     dependencies: tuple[Dependency, ...]
     primary_key: tuple[str, ...] | None
     keep_old: bool | None
+    deduplicate: bool | None
+    retry_null: bool | None
+    code_version: str | None
     nodes: Mapping[str, Node]
     text: str
 
@@ -218,6 +231,9 @@ READERS: Mapping[str, Callable[[Any, Place], Any]] = MappingProxyType(
         "dtypes": _dtypes,
         "primary_key": lambda value, place: place.names(value),
         "keep_old": lambda value, place: place.flag(value),
+        "deduplicate": lambda value, place: place.flag(value),
+        "retry_null": lambda value, place: place.flag(value),
+        "code_version": lambda value, place: place.text(value) if value != "" else "",
     }
 )
 """How each field is read, from YAML or from what its references gave."""

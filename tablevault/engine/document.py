@@ -18,7 +18,16 @@ REQUIRED = ("changed_columns", "python_function", "code_module", "arguments")
 INDEX_ONLY = ("primary_key", "keep_old")
 """Fields that only an index builder has."""
 
-OPTIONAL = ("is_custom", "return_type", "n_threads", "dtypes", *INDEX_ONLY)
+OPTIONAL = (
+    "is_custom",
+    "return_type",
+    "n_threads",
+    "dtypes",
+    *INDEX_ONLY,
+    "deduplicate",
+    "retry_null",
+    "code_version",
+)
 """Fields that have a default."""
 
 KNOWN = ("builder_type", *REQUIRED, *OPTIONAL, "dependencies", "name")

@@ -1,38 +1,33 @@
-"""What a run that has not ended has made so far, read while it goes on or after it stopped."""
+"""What an execution has made so far, read while it goes on or after it stopped."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tablevault.engine.checkpoint import (
-    FRAME_SUFFIX,
-    NONE_SUFFIX,
-    ROWS_SUFFIX,
-    Part,
-    parts_of,
-    read_note,
-)
-from tablevault.engine.row_log import Values, count_rows, read_rows
+from tablevault.engine.calls.ledger import Part
+from tablevault.engine.calls.store import WHOLE, CallRecord, CallStore
+from tablevault.engine.row_values import decode_values
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast
 from tablevault.frames.inference import infer
-from tablevault.frames.parquet import check_wanted, read_form, read_frame
+from tablevault.frames.parquet import check_wanted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialRun:
-    """A run by its folder, as `tablevault.engine.checkpoint` keeps it; no lock is taken.
+    """An execution by the calls that it has recorded; no lock is taken.
 
     What is read may be a moment old, and is never half of a row.
     """
 
-    folder: Path
+    store: CallStore
+    number: int
     process_id: str
     parts: tuple[Part, ...]
 
@@ -42,7 +37,7 @@ class PartialRun:
 
     def ended(self) -> tuple[str, ...]:
         """Name the builders that have ended."""
-        return tuple(part.name for part in self.parts if self._has_ended(part))
+        return self.store.ended(self.number)
 
     def frame(self, columns: Sequence[str] | None = None, rows: int | None = None) -> pd.DataFrame:
         """Assemble the table, with nulls where nothing is computed yet.
@@ -57,9 +52,8 @@ class PartialRun:
         Returns
         -------
         DataFrame
-            RangeIndex. Of a builder that ended columns as they are, of others with the dtype
-            that is declared or that fits the rows so far. As long as the index builder, the
-            first one, runs, there are as many rows as it has made.
+            RangeIndex. Columns have the dtype that is declared or that fits the rows so far. As
+            long as the index builder, the first one, runs, there are as many rows as it has made.
 
         Raises
         ------
@@ -82,62 +76,61 @@ class PartialRun:
 
     def _columns(self, part: Part, length: int | None) -> dict[str, pd.Series]:
         """Give the columns of one builder; `length` rows, or as many as there are."""
-        frame = self._finished(part)
-        if frame is None:
-            found = read_rows(self._path(part, ROWS_SUFFIX), part.columns)
-            # It may have ended meanwhile: the file of rows goes when that of columns is there.
-            frame = None if found else self._finished(part)
-            if frame is None:
-                size = max(found, default=-1) + 1 if length is None else length
-                return _with_holes(part, found, size)
-        return {name: frame[name] for name in part.columns}
+        found = self.store.rows(self.number, part.name)
+        whole = self._frame(part, found.get(WHOLE))
+        if whole is not None and length in (None, len(whole)):
+            return {name: _typed(whole[name], part.dtypes.get(name)) for name in part.columns}
+        values = {
+            row: decode_values(call.value)
+            for row, call in found.items()
+            if row != WHOLE and call.value is not None
+        }
+        size = max(values, default=-1) + 1 if length is None else length
+        return _with_holes(part, values, size)
 
-    def _finished(self, part: Part) -> pd.DataFrame | None:
-        """Read the columns of a builder that ended; None when it has not."""
-        path = self._path(part, FRAME_SUFFIX)
-        if not path.exists():
-            return None
-        try:
-            frame = read_frame(path)
-        except TVTableError:
-            return None
-        return frame if list(frame.columns) == list(part.columns) else None
+    def _frame(self, part: Part, call: CallRecord | None) -> pd.DataFrame | None:
+        """Read the dataframe that the function of a builder returned."""
+        frame = None if call is None else self.store.frame_of(call)
+        return frame if frame is not None and list(frame.columns) == list(part.columns) else None
 
     def _count(self, part: Part) -> int:
         """Count the finished rows of a builder."""
-        path = self._path(part, FRAME_SUFFIX)
-        for _ in range(2):  # it may end between the first look and the second
-            if path.exists():
-                return read_form(path)[0]
-            if count := count_rows(self._path(part, ROWS_SUFFIX)):
-                return count
-        return 0
-
-    def _has_ended(self, part: Part) -> bool:
-        """Tell whether a builder has ended."""
-        return any(self._path(part, suffix).exists() for suffix in (FRAME_SUFFIX, NONE_SUFFIX))
-
-    def _path(self, part: Part, suffix: str) -> Path:
-        """Give the place of a file of a builder."""
-        return self.folder / f"{part.name}{suffix}"
+        count = self.store.count(self.number, part.name)
+        if count or not part.columns:
+            return count
+        frame = self._frame(part, self.store.rows(self.number, part.name).get(WHOLE))
+        return 0 if frame is None else len(frame)
 
 
-def find_run(folder: Path) -> PartialRun | None:
-    """Find the run that a folder tells of; None when there is none, or it has begun no builder."""
-    note = read_note(folder)
-    parts = parts_of(note)
-    if not parts:
+def find_run(store: CallStore, temp: str) -> PartialRun | None:
+    """Find the execution of a temporary instance; None when there is none, or it has not begun."""
+    found = store.execution_of(temp)
+    if found is None:
         return None
-    return PartialRun(folder=folder, process_id=str(note["process_id"]), parts=parts)
+    number, process, builders = found
+    parts = tuple(
+        Part(
+            name=part["name"],
+            columns=tuple(part["columns"]),
+            dtypes=part["dtypes"],
+            primary_key=tuple(part["primary_key"]),
+        )
+        for part in json.loads(builders)
+    )
+    return (
+        PartialRun(store=store, number=number, process_id=process, parts=parts) if parts else None
+    )
 
 
-def _with_holes(part: Part, found: Mapping[int, Values], size: int) -> dict[str, pd.Series]:
+def _with_holes(
+    part: Part, found: Mapping[int, tuple[Any, ...]], size: int
+) -> dict[str, pd.Series]:
     """Make columns of the rows that are there, null elsewhere."""
     made = {}
     for position, name in enumerate(part.columns):
         cells: np.ndarray[Any, Any] = np.full(size, None, dtype=object)
         for row, values in found.items():
-            if row < size:
+            if row < size and position < len(values):
                 cells[row] = values[position]
         series = pd.Series(cells, dtype=object, name=name)
         made[name] = _typed(series, part.dtypes.get(name))

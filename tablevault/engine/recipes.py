@@ -9,9 +9,24 @@ from tablevault.engine.builder import Builder
 from tablevault.engine.nodes import ListNode, MapNode, Node, SetNode
 from tablevault.engine.reference import Template
 
-_WRITTEN = ("changed_columns", "python_function", "code_module", "is_custom", "return_type")
+_WRITTEN = (
+    "changed_columns",
+    "python_function",
+    "code_module",
+    "is_custom",
+    "return_type",
+    "code_version",
+)
 """Fields besides arguments and dtypes that decide what is computed."""
-DECISIVE = ("changed_columns", "function", "module", "is_custom", "return_type", "dtypes")
+DECISIVE = (
+    "changed_columns",
+    "function",
+    "module",
+    "is_custom",
+    "return_type",
+    "dtypes",
+    "code_version",
+)
 """The same in a builder whose fields are settled."""
 
 
@@ -30,12 +45,6 @@ def changed_fields(before: Builder, now: Builder) -> list[str]:
         if made is None or name in made
     ]
     return changed
-
-
-def changed_code(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """Name the modules whose text changed, or that are called no more or newly."""
-    names = sorted(before.keys() | now.keys())
-    return [name for name in names if before.get(name) != now.get(name)]
 
 
 def imported_modules(module: str, sources: Mapping[str, str]) -> tuple[str, ...]:

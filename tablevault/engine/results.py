@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.reference.view import own, owned
+from tablevault.engine.row_values import Values, why_unstorable
 from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVTableError, said
 from tablevault.frames.casting import cast
+from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.inference import infer
 from tablevault.frames.plain import plain
 from tablevault.render import counted
@@ -21,6 +23,11 @@ _SHOWN = 80
 _MOST_ROWS = 5
 # Looked up by exact type: 0.04 us a cell; whether it is a collection takes 0.4 us to tell.
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+_TEXTS = ("string", "artifact_string")
+_SURE = {"string": str, "boolean": bool, "Float64": float, "object": object}
+"""Dtypes, and the type of which each value fits."""
+_EXACT = {"Int64": int, "Float64": float, "string": str, "boolean": bool, "artifact_string": str}
+"""Dtypes, and the type of which each value comes back as it was."""
 _COLLECTIONS = (
     list, tuple, Mapping, AbstractSet, Iterator, np.ndarray, pd.Series, pd.Index, pd.DataFrame
 )  # fmt: skip
@@ -179,6 +186,68 @@ def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
         facts = {**error.facts, "builder": job.name, "column": name}
         raise TVTableError(f'Builder "{job.name}": {error.message}', error.hint, **facts) from error
     return fitted
+
+
+def check_fit(values: Values, job: Job, row: int) -> None:
+    """Refuse values that the declared dtypes of their columns do not take.
+
+    Raises
+    ------
+    TVTableError
+        A value does not fit; the error names builder, column, row and value.
+    """
+    for name, value in zip(job.changed_columns, values, strict=True):
+        dtype = job.dtypes.get(name)
+        if dtype is None or value is None or type(value) is _SURE.get(dtype):
+            continue
+        try:
+            cast(pd.Series([value], dtype=object, name=name), dtype)
+        except TVTableError as error:
+            facts = {**error.facts, "builder": job.name, "column": name, "row": row}
+            text = error.message.replace("row 0", f"row {row}", 1)
+            raise TVTableError(f'Builder "{job.name}": {text}', error.hint, **facts) from error
+
+
+def with_texts(values: Values, job: Job, row: int) -> Values:
+    """Replace values of a type that cannot be kept by their text, in columns of text.
+
+    Raises
+    ------
+    TVTableError
+        Such a value is in another column.
+    """
+    made = []
+    for name, value in zip(job.changed_columns, values, strict=True):
+        reason = why_unstorable(value)
+        if reason is None:
+            made.append(value)
+        elif job.dtypes.get(name) in _TEXTS:
+            made.append(str(value))
+        else:
+            shown = " ".join(repr(value).split())[:_SHOWN]
+            kind = f"{type(value).__qualname__}{reason and ', ' + reason}"
+            raise TVTableError(
+                f'Builder "{job.name}": the value of column "{name}" in row {row} cannot be kept: '
+                f"{shown} ({kind}).",
+                "Return text, numbers, times, or lists and dicts of them.",
+                builder=job.name,
+                row=row,
+                column=name,
+            )
+    return tuple(made)
+
+
+def is_exact(returned: pd.Series, column: pd.Series) -> bool:
+    """Return whether a column gives back the very values that were returned for it."""
+    if returned.dtype == column.dtype:
+        return True
+    kinds = set(map(type, returned.tolist())) - {type(None), type(pd.NA)}
+    return kinds <= {_EXACT.get(dtype_name(column.dtype))}
+
+
+def is_null(value: object) -> bool:
+    """Return whether a value is a null of Python or pandas."""
+    return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
 
 
 def check_key(frame: pd.DataFrame, job: Job) -> None:

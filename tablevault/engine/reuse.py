@@ -6,6 +6,7 @@ its arguments read, and the key of its row.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
@@ -14,7 +15,11 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.builder import Builder
-from tablevault.engine.checkpoint import Checkpoint, NoCheckpoint
+from tablevault.engine.calls.keys import FileText, same_text
+from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
+from tablevault.engine.calls.reasons import reasons
+from tablevault.engine.control import Control, NoControl
 from tablevault.engine.inputs import Inputs
 from tablevault.engine.matching import (
     NEW,
@@ -26,7 +31,7 @@ from tablevault.engine.matching import (
     with_contents,
 )
 from tablevault.engine.reads import Read, Whole, reads_of
-from tablevault.engine.recipes import DECISIVE, changed_code, changed_fields
+from tablevault.engine.recipes import DECISIVE, changed_fields
 from tablevault.engine.reference import View, by_row, evaluate
 from tablevault.engine.reference.view import POSITION_NAMES
 from tablevault.engine.settle import Job, settled
@@ -37,13 +42,23 @@ from tablevault.names import SELF
 
 UNCHANGED = "unchanged"
 
-CodeOf: TypeAlias = Callable[[str, bool], Mapping[str, str]]
-"""Name of a module, and whether it is one of the vault's, to ids of all texts it consists of."""
+FingerprintOf: TypeAlias = Callable[[str, str, bool], Fingerprint | None]
+"""Module, function, and whether it is one of the vault's, to the fingerprint of its code; None
+where that cannot be known any more."""
 
 
-def _no_code(_module: str, _is_custom: bool) -> Mapping[str, str]:
-    """Know of no code."""
-    return {}
+def _only_names(module: str, function: str, _is_custom: bool) -> Fingerprint:
+    """Return a fingerprint of names alone, where there is no code to look at."""
+    digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE).digest()
+    return Fingerprint(
+        module=module,
+        function=function,
+        digest=digest,
+        parts=(),
+        texts=(),
+        outside=(),
+        dynamic=(),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,8 +71,8 @@ class Earlier:
         As it is stored: artifact columns hold names.
     builders : mapping of str to Builder
         As they were then.
-    code_of : callable
-        Gives a code module and those that it imports, each with an id of its text then.
+    fingerprint : callable
+        Returns the fingerprint of a function then, see `FingerprintOf`.
     inputs : Inputs
         The tables as they were read then.
     is_complete : bool
@@ -68,7 +83,7 @@ class Earlier:
 
     frame: pd.DataFrame
     builders: Mapping[str, Builder]
-    code_of: CodeOf
+    fingerprint: FingerprintOf
     inputs: Inputs
     is_complete: bool
     content: Callable[[str], str]
@@ -76,7 +91,7 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Past:
-    """What an execution may take over, and what it is compared with.
+    """What an execution may take over, what it is compared with, and who watches it.
 
     Attributes
     ----------
@@ -84,18 +99,23 @@ class Past:
         The instance to start from; None computes everything.
     why_not : str
         Reason to give when there is none.
-    code_of, content : callable
+    fingerprint, content : callable
         As those of `Earlier`, of now.
-    checkpoint : Checkpoint
-        What an earlier attempt has finished, which is not computed again, and where this one
-        notes what it has.
+    ledger : Ledger, optional
+        Calls that were made, and where new ones are recorded; nothing is kept without it.
+    file_text : callable
+        See `tablevault.engine.calls.keys.FileText`.
+    control : Control
+        Whoever watches the execution.
     """
 
     earlier: Earlier | None = None
     why_not: str = "first run"
-    code_of: CodeOf = _no_code
+    fingerprint: FingerprintOf = _only_names
     content: Callable[[str], str] = str
-    checkpoint: Checkpoint = field(default_factory=NoCheckpoint)
+    ledger: Ledger | None = None
+    file_text: FileText = same_text
+    control: Control = field(default_factory=NoControl)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,26 +207,26 @@ class Reuse:
             return Decision(rows=nothing, reason="; ".join(changes))
         keeps = self._matched != NEW
         known = int(keeps.sum())
-        reasons = []
+        why = []
         if missing := int((~keeps).sum()):
-            reasons.append(_count(missing, "new row"))
+            why.append(_count(missing, "new row"))
         for read in reads_of(job.arguments, self._draft.names):
             unchanged, said = self._unchanged(read, job, earlier)
             if lost := int((keeps & ~unchanged).sum()):
-                reasons.append(f"{said} changed" + _in_rows(lost, known))
+                why.append(f"{said} changed" + _in_rows(lost, known))
                 keeps &= unchanged
         whole = job.return_type != "row-wise" or self._reads_itself(job)
         if whole and not (keeps.all() and self.has_same_rows):
             keeps[:] = False
-            reasons = reasons or ["other rows"]
+            why = why or ["other rows"]
         if job.return_type == "row-wise" or not earlier.is_complete:
             empty = keeps & self._empty(job, earlier)
             if asked := int(empty.sum()):
-                reasons.append(_count(asked, "empty row"))
+                why.append(_count(asked, "empty row"))
                 keeps &= not whole
                 keeps &= ~empty
         rows = np.where(keeps, self._matched, NEW)
-        return Decision(rows=rows, reason="; ".join(dict.fromkeys(reasons)) or UNCHANGED)
+        return Decision(rows=rows, reason="; ".join(dict.fromkeys(why)) or UNCHANGED)
 
     def _changed_recipe(self, job: Job, builder: Builder, earlier: Earlier) -> list[str]:
         """Say what of builder and code is another; nothing when all is the same."""
@@ -223,16 +243,29 @@ class Reuse:
         except TableVaultError:
             return ["what its fields read is gone"]
         changes = [f"field {name} changed" for name in DECISIVE if _differ(then, job, name)]
-        code = changed_code(
-            earlier.code_of(then.module, then.is_custom),
-            self._past.code_of(job.module, job.is_custom),
-        )
-        return [*changes, *([f"code changed: {', '.join(code)}"] if code else [])]
+        return changes or self._changed_code(then, job, earlier)
+
+    def _changed_code(self, then: Job, job: Job, earlier: Earlier) -> list[str]:
+        """Say what of the code is another; nothing where that does not count."""
+        ledger = self._past.ledger
+        if job.code_version or (ledger is not None and ledger.terms.accept_code):
+            return []
+        before = None if ledger is None else ledger.code_of_origin(job.name)
+        if before is None:
+            before = earlier.fingerprint(then.module, then.function, then.is_custom)
+        now = self._past.fingerprint(job.module, job.function, job.is_custom)
+        if before is None or now is None:
+            return [f"the code of `{job.function}` changed"]
+        return reasons(before, now)
 
     def _empty(self, job: Job, earlier: Earlier) -> Mask:
-        """Find the rows in which a cell has no value: nobody was asked, or nobody knew."""
+        """Find the rows that are to be asked for again: all of their cells are null.
+
+        What a stopped execution left has rows for which nobody was asked.
+        """
         frame = earlier.frame[list(job.changed_columns)]
-        empty = frame.isna().any(axis=1).to_numpy(dtype=np.bool_)
+        asked = (job.retry_null or not earlier.is_complete) and bool(job.changed_columns)
+        empty = frame.isna().all(axis=1).to_numpy(dtype=np.bool_) & asked
         found = np.zeros(len(self._matched), dtype=np.bool_)
         there = self._matched != NEW
         found[there] = empty[self._matched[there]]

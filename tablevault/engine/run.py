@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import inspect
+import json
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,19 +15,26 @@ from typing import Any, Protocol
 
 import pandas as pd
 
-from tablevault.engine.checkpoint import Part
+from tablevault.engine.calls.cached import CachedCalls, recording
+from tablevault.engine.calls.ledger import Ledger, Part
+from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint, OutsideModule
+from tablevault.engine.calls.reasons import changed_texts
 from tablevault.engine.inputs import Inputs, Source
 from tablevault.engine.invocation import Invoker
 from tablevault.engine.keep_old import with_old_rows
 from tablevault.engine.plan import Plan
 from tablevault.engine.reuse import INDEX_RUNS, Past, Reuse
 from tablevault.engine.settle import Job, settle
-from tablevault.engine.step import BuilderResult, RunContext, Step
+from tablevault.engine.step import BuilderResult, Step, StepContext
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TVBuilderError
 from tablevault.progress import Progress, Silent
+from tablevault.render import counted
+from tablevault.wording import Either, Wording
 
 Function = Callable[..., Any]
+
+_told_of: set[OutsideModule] = set()
 
 ARTIFACT_FOLDER = "~ARTIFACT_FOLDER~"
 """Keyword for the artifact folder of the table that is being built."""
@@ -96,7 +106,7 @@ def run(
     progress : Progress, optional
         Is told of each builder and counts ``calls``.
     past : Past, optional
-        What may be taken over from an earlier instance, or from an earlier attempt; nothing by
+        What may be taken over from an earlier instance, or from earlier calls; nothing by
         default.
 
     Returns
@@ -122,14 +132,19 @@ def run(
     folder = keywords.get(ARTIFACT_FOLDER)
     tables = RunTables(inputs, None if folder is None else Path(folder))
     jobs, plan = settle(plan, tables, keywords)
-    with contextlib.closing(Invoker()) as invoke:
-        context = RunContext(
+    cached_calls = None
+    if past.ledger is not None:
+        cached_calls = CachedCalls(past.ledger, past.fingerprint, past.file_text)
+    with recording(cached_calls), contextlib.closing(Invoker()) as invoke:
+        context = StepContext(
             tables=tables,
             progress=progress,
-            checkpoint=past.checkpoint,
+            control=past.control,
             invoke=invoke,
-            primary_key=jobs[0].primary_key,
+            ledger=past.ledger,
             earlier=None if past.earlier is None else past.earlier.frame,
+            key_columns=jobs[0].primary_key,
+            file_text=past.file_text,
         )
         functions = {
             job.name: invoke(load, job.module, job.function, is_custom=job.is_custom)
@@ -137,8 +152,13 @@ def run(
         }
         for job in jobs:
             _check_arguments(job, functions[job.name])
-        past.checkpoint.begin(_parts(jobs))
-        steps = [Step(job, functions[job.name], context) for job in jobs]
+        codes = {job.name: _code_of(job, past) for job in jobs}
+        _warn_of_outside(codes)
+        if past.ledger is not None:
+            past.ledger.begin(_parts(jobs), codes.values())
+            _refuse_unclear(jobs, codes, past.ledger)
+        context.control.begin()
+        steps = [Step(job, functions[job.name], codes[job.name].digest, context) for job in jobs]
         reuse = Reuse(past, inputs, tables.draft)
         done = _run_steps(jobs, steps, plan, reuse)
     frame = tables.draft.finished(plan.columns)
@@ -157,7 +177,7 @@ def run(
 
 
 def _parts(jobs: Sequence[Job]) -> list[Part]:
-    """Describe the builders of a run for its checkpoint."""
+    """Describe the builders of a run for whoever reads what it has made so far."""
     return [
         Part(
             name=job.name,
@@ -167,6 +187,16 @@ def _parts(jobs: Sequence[Job]) -> list[Part]:
         )
         for job in jobs
     ]
+
+
+def _warn_of_outside(codes: Mapping[str, Fingerprint]) -> None:
+    """Warn, once in a program, of code that decides results, and that the vault does not keep."""
+    outside = {each for code in codes.values() for each in code.outside}
+    for each in sorted(outside - _told_of, key=lambda found: found.module):
+        _told_of.add(each)
+        logging.getLogger("tablevault").warning(
+            'Module "%s" is used from %s; it is not kept in the vault.', each.module, each.path
+        )
 
 
 def _run_steps(
@@ -179,6 +209,53 @@ def _run_steps(
     for job, step in zip(jobs[1:], steps[1:], strict=True):
         done.append(step.run(reuse.decide(job, written[job.name])))
     return done
+
+
+def _code_of(job: Job, past: Past) -> Fingerprint:
+    """Return what stands for the code of a builder: its fingerprint, or the version it is given."""
+    if not job.code_version:
+        found = past.fingerprint(job.module, job.function, job.is_custom)
+        assert found is not None, "what was loaded is there"
+        return found
+    facts = json.dumps([job.module, job.function, job.is_custom, job.code_version])
+    return Fingerprint(
+        module=job.module,
+        function=job.function,
+        digest=hashlib.blake2b(facts.encode(), digest_size=DIGEST_SIZE).digest(),
+        parts=(),
+        texts=(),
+        outside=(),
+        dynamic=(),
+    )
+
+
+def _refuse_unclear(jobs: Sequence[Job], codes: Mapping[str, Fingerprint], ledger: Ledger) -> None:
+    """Refuse to go on with results of another prompt: nobody can know whether they are meant.
+
+    A changed function was corrected for the rows that failed. A changed text is perhaps another
+    question.
+    """
+    if ledger.terms.accept_code is not None:
+        return
+    for job in jobs:
+        for before, rows in ledger.own_codes(job.name):
+            texts = changed_texts(before, codes[job.name])
+            if before.digest == codes[job.name].digest or not texts:
+                continue
+            shown = " ".join(texts[0].value.split())
+            raise TVBuilderError(
+                f'Builder "{job.name}": the text "{shown:.60}" in `{texts[0].name}` of module '
+                f'"{texts[0].module}" changed after {counted(rows, "row")} had been made.',
+                Wording(
+                    "Say what is meant: ",
+                    Either("accept_code=True", "--accept-code yes"),
+                    " keeps these rows, ",
+                    Either("accept_code=False", "--accept-code no"),
+                    " makes them anew.",
+                ),
+                builder=job.name,
+                module=texts[0].module,
+            )
 
 
 def _check_arguments(job: Job, function: Function) -> None:

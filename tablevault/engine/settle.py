@@ -26,6 +26,9 @@ _KNOWN = (
     "dtypes",
     "primary_key",
     "keep_old",
+    "deduplicate",
+    "retry_null",
+    "code_version",
 )
 _LISTS = ("changed_columns", "primary_key")
 
@@ -46,6 +49,11 @@ class Job:
     primary_key: tuple[str, ...]
     keep_old: bool
     arguments: Node
+    written: Node
+    """The arguments as they stand in the file, with keywords such as ``~PROCESS_ID~``."""
+    deduplicate: bool
+    retry_null: bool
+    code_version: str
 
     def known_keywords(self) -> tuple[str, ...] | None:
         """Give the names of the arguments; None when references decide them."""
@@ -107,6 +115,7 @@ def settled(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
         function=read.pop("python_function"),
         module=read.pop("code_module"),
         arguments=nodes["arguments"],
+        written=builder.nodes["arguments"],
         **read,
     )
 

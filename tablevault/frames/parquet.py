@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -99,13 +99,13 @@ def write_frame(frame: pd.DataFrame, sink: IO[bytes]) -> FrameFile:
 
 
 def read_frame(
-    source: Path, *, columns: Sequence[str] | None = None, rows: int | None = None
+    source: Path | BinaryIO, *, columns: Sequence[str] | None = None, rows: int | None = None
 ) -> pd.DataFrame:
     """Read a dataframe file as it was written, dtypes and nulls included.
 
     Parameters
     ----------
-    source : pathlib.Path
+    source : pathlib.Path or binary file
         A Parquet file, of `write_frame` or foreign.
     columns : sequence of str, optional
         The columns to read from disk, in this order; all when None.
@@ -133,7 +133,7 @@ def read_frame(
         raise unreadable(source, problem) from problem
 
 
-def unreadable(path: Path, problem: Exception) -> TVTableError:
+def unreadable(path: Path | BinaryIO, problem: Exception) -> TVTableError:
     """Describe why a dataframe file cannot be read."""
     if isinstance(problem, PermissionError):
         return TVTableError(
@@ -149,14 +149,15 @@ def unreadable(path: Path, problem: Exception) -> TVTableError:
 
 
 @contextmanager
-def opened(path: Path, **options: bool) -> Iterator[pq.ParquetFile]:
+def opened(where: Path | BinaryIO, **options: bool) -> Iterator[pq.ParquetFile]:
     """Open a Parquet file, with `options` of pyarrow, which takes no path that is not UTF-8."""
     with contextlib.ExitStack() as stack:
-        source: Path | IO[bytes] = path
+        source: Path | IO[bytes] = where
         try:
-            str(path).encode("utf-8")
+            str(where).encode("utf-8")
         except UnicodeEncodeError:
-            source = stack.enter_context(path.open("rb"))
+            assert isinstance(where, Path)
+            source = stack.enter_context(where.open("rb"))
         yield stack.enter_context(pq.ParquetFile(source, **options))
 
 
@@ -297,7 +298,7 @@ def _write_table(table: pa.Table, key: bytes, sink: IO[bytes]) -> None:
 
 
 def _read(
-    file: pq.ParquetFile, source: Path, columns: Sequence[str] | None, rows: int | None
+    file: pq.ParquetFile, source: Path | BinaryIO, columns: Sequence[str] | None, rows: int | None
 ) -> pd.DataFrame:
     """Read the wanted part of an open file."""
     schema = file.schema_arrow

@@ -1,4 +1,4 @@
-"""Folders for what executions have finished so far, one for each temporary instance."""
+"""What identifies a temporary instance, and folders that releases before 0.2 named by it."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Checkpoints:
 
     def folder(self, tip: CommitId) -> Path:
         """Give the folder of the temporary instance whose branch is at `tip`; it may be missing."""
-        return self._root / self._made_by(tip)
+        return self._root / self.made_by(tip)
 
     def strays(self) -> list[Path]:
         """List the folders of instances that are gone."""
@@ -38,7 +38,7 @@ class Checkpoints:
         if not names:
             return []
         tips = self._repository.temp_refs()
-        names -= {self._made_by(tip) for ref, tip in tips.items() if temp_of_ref(ref) is not None}
+        names -= {self.made_by(tip) for ref, tip in tips.items() if temp_of_ref(ref) is not None}
         return [self._root / name for name in sorted(names)]
 
     def sweep(self) -> list[Path]:
@@ -58,8 +58,8 @@ class Checkpoints:
         with contextlib.suppress(FileNotFoundError):
             yield from self._root.iterdir()
 
-    def _made_by(self, tip: CommitId) -> CommitId:
-        """Find the commit that made a temporary instance.
+    def made_by(self, tip: CommitId) -> CommitId:
+        """Return the commit that made the temporary instance whose branch is at `tip`.
 
         A branch that no operation made, but plain git, counts from where it leaves ``main``.
         """

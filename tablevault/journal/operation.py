@@ -67,6 +67,8 @@ class Operation:
         self._has_drafts = False
         self._is_complete = True
         self._is_kept_out = False
+        self.pauses = False
+        """Whether any error pauses it from now on, if it has an id that the caller chose."""
         self._used: _Used | None = None
 
     @property
@@ -299,8 +301,8 @@ class Operation:
     def fail(self, error: Exception) -> None:
         """End, pause or take back a process whose body raised.
 
-        With an id that the caller chose, only an error of TableVault's own takes it back. Not
-        among these is that another program keeps git's refs locked when all work is done.
+        With an id that the caller chose, an error of TableVault's own takes it back, unless work
+        is done already (`pauses`), or another program keeps git's refs locked.
         """
         if self._is_copy:
             return
@@ -309,7 +311,9 @@ class Operation:
         elif self._cancel.is_asked:
             if not self._cancel.is_left_to_asker:
                 self.revert(TVProcessError(STOPPED))
-        elif self.record.named and (self._is_kept_out or not isinstance(error, TableVaultError)):
+        elif self.record.named and (
+            self.pauses or self._is_kept_out or not isinstance(error, TableVaultError)
+        ):
             self._pause(error)
         else:
             self.revert(error)

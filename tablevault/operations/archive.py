@@ -14,7 +14,7 @@ from tablevault.errors import TVArgumentError
 from tablevault.filenames import is_plain_path
 from tablevault.history.layout import configure, reset_config
 from tablevault.objects.folders import building, is_free, put_in_place, target_of
-from tablevault.vault import absolute, is_vault, refuse_unless_vault
+from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault
 from tablevault.wording import Operation, Wording
 
 _TAKEN = frozenset(
@@ -38,6 +38,7 @@ _TAKEN = frozenset(
         "refs",
         "shallow",
         "tablevault/aside",
+        "tablevault/calls.sqlite",
         "tablevault/checkpoints",
         "tablevault/faces",
         "tablevault/history.jsonl",
@@ -73,6 +74,7 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
         raise ValueError(f"preset is {preset!r}; LZMA has presets 0 to 9.")
     refuse_unless_vault(path)
     _refuse_links(path)
+    Vault(path=path, author="").calls.settle()
     target = archive_path(path)
     beside = target.with_name(f".{target.name}.{uuid.uuid4()}.tmp")
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tablevault.errors import (
     TableReferenceError,
@@ -22,7 +22,7 @@ from tablevault.journal.beginning import Actor, Setup, begin, refusing, taken_up
 from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Request
-from tablevault.names import InstanceId, ProcessId, TempRef, check_version, code_path
+from tablevault.names import CODE_DIR, InstanceId, ProcessId, TempRef, check_version, code_path
 from tablevault.operations.activity import before_first_call, deactivate_instances
 from tablevault.operations.attempt import Attempt, Fixed, fixed_by
 from tablevault.operations.materialize import Result, materialize, result_holds
@@ -31,7 +31,10 @@ from tablevault.queries.origin import (
     code_ids,
     content_of_temp,
     earlier_of,
+    file_texts,
+    files_beside_modules,
     find_origin,
+    fingerprints,
     table_of_origin,
 )
 from tablevault.queries.read import VaultInputs, instance_document
@@ -40,6 +43,7 @@ from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 
 if TYPE_CHECKING:
+    from tablevault.engine.calls.ledger import Ledger
     from tablevault.engine.code import Code
     from tablevault.engine.inputs import Source
     from tablevault.engine.plan import Plan
@@ -61,14 +65,22 @@ class _Prepared:
     """Why there is none."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExecuteOptions:
+    """How an instance is to be executed; see `TableVault.execute_instance`."""
+
+    force_execute: bool = False
+    background: bool = False
+    accept_code: bool | None = None
+
+
 def execute_instance(
     vault: Vault,
     table: str,
     version: str,
     *,
-    force_execute: bool,
+    options: ExecuteOptions,
     process_id: str,
-    background: bool = False,
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
     with refusing(
@@ -83,13 +95,16 @@ def execute_instance(
             arguments={
                 "table_name": table,
                 "version": check_version(version),
-                "force_execute": force_execute,
-                "background": background,
+                "force_execute": options.force_execute,
+                "background": options.background,
             },
         )
         request = taken_up(vault.journal, request, process_id)
-        if background:
-            request = replace(request, arguments={**request.arguments, "background": True})
+        # These two are the business of each attempt.
+        again: dict[str, Json] = {"accept_code": options.accept_code}
+        if options.background:
+            again["background"] = True
+        request = replace(request, arguments={**request.arguments, **again})
         return perform(vault, request, process_id)
 
 
@@ -172,7 +187,7 @@ def _perform(
         texts = tracked_builders(branch, table, temp.version)
         found = _find_with_builders(vault, main, temp)
         prepared = _prepare(vault, main, found, (texts, fixed), forced)
-        result, code = _run(vault, operation, draft, (main, prepared, ready))
+        result, code, ledger = _run(vault, operation, draft, (main, prepared, ready, request))
         if not len(result.frame.columns):
             raise TVTableError(
                 f'The builders of table "{table}" make no column.',
@@ -180,7 +195,8 @@ def _perform(
                 table=table,
             )
         made = _result(vault, (main, branch), prepared, (result, code))
-        materialize(vault, operation, draft, result.frame, made)
+        instance_id = materialize(vault, operation, draft, result.frame, made)
+        operation.follow_up(lambda: ledger.claim(instance_id))
     return operation.process_id
 
 
@@ -259,12 +275,12 @@ def _run(
     vault: Vault,
     operation: Operation,
     draft: TempDraft,
-    parts: tuple[Snapshot, _Prepared, Callable[[], None]],
-) -> tuple[RunResult, _Code]:
+    parts: tuple[Snapshot, _Prepared, Callable[[], None], Request],
+) -> tuple[RunResult, _Code, Ledger]:
     """Call the functions, and name the code that they needed; what they raise passes."""
     from tablevault.engine.run import ARTIFACT_FOLDER, run
 
-    main, prepared, ready = parts
+    main, prepared, ready, request = parts
     temp = draft.temp
     code = _Code(vault, main)
     load: Load = code.code.load_function
@@ -282,7 +298,7 @@ def _run(
             "shipped": dict(code.shipped()),
         }
 
-    with Attempt(vault, operation, draft, decided) as attempt:
+    with _ledger(vault, operation, draft, (main, prepared, request)) as ledger:
         result = run(
             prepared.plan,
             inputs=prepared.inputs,
@@ -292,18 +308,42 @@ def _run(
                 "~PROCESS_ID~": operation.process_id,
             },
             progress=vault.progress(),
-            past=_past(vault, main, temp, (prepared, code, attempt)),
+            past=replace(
+                _past(vault, main, temp, (prepared, code, ledger)),
+                control=Attempt(operation, decided),
+            ),
         )
-    return result, code
+    return result, code, ledger
+
+
+def _ledger(
+    vault: Vault, operation: Operation, draft: TempDraft, parts: tuple[Snapshot, _Prepared, Request]
+) -> Ledger:
+    """Open the records of calls, and say which of them count for this execution."""
+    from tablevault.engine.calls.ledger import Ledger, Terms
+
+    main, prepared, request = parts
+    return Ledger(
+        vault.calls,
+        temp=vault.journal.checkpoints.made_by(draft.tip),
+        left=vault.journal.checkpoints.folder(draft.tip),
+        process=operation.process_id,
+        terms=Terms(
+            forced=request.flag("force_execute"),
+            private=main.table(draft.temp.table).side_effects,
+            accept_code=cast("bool | None", request.arguments.get("accept_code")),
+        ),
+        origin="" if prepared.origin is None else prepared.origin.instance_id,
+    )
 
 
 def _past(
-    vault: Vault, main: Snapshot, temp: TempRef, parts: tuple[_Prepared, _Code, Attempt]
+    vault: Vault, main: Snapshot, temp: TempRef, parts: tuple[_Prepared, _Code, Ledger]
 ) -> Past:
     """Say what may be taken over."""
     from tablevault.engine.reuse import Past
 
-    prepared, code, attempt = parts
+    prepared, code, ledger = parts
     earlier, why_not = None, prepared.why_not
     if prepared.origin is not None:
         try:
@@ -313,9 +353,10 @@ def _past(
     return Past(
         earlier=earlier,
         why_not=why_not,
-        code_of=code.code_of,
+        fingerprint=code.fingerprint,
         content=content_of_temp(vault, main, temp, prepared.origin),
-        checkpoint=attempt,
+        ledger=ledger,
+        file_text=file_texts(vault, temp),
     )
 
 
@@ -332,6 +373,13 @@ class _Code:
         paths = {name: str(vault.path / code_path(name)) for name in self._blobs}
         self.code: Code = Code(self._texts, paths)
         self.code_of = code_ids(self._texts, self._blobs)
+        self.fingerprint = fingerprints(
+            {
+                f"{name}.py": text.encode("utf-8", "surrogatepass")
+                for name, text in self._texts.items()
+            },
+            files_beside_modules(vault.path / CODE_DIR),
+        )
 
     def used(self) -> dict[str, str]:
         """Give the git blob ids of the modules that ran or that these may import."""

@@ -19,6 +19,7 @@ from tablevault.vault import Vault
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")
 _THOUSAND = 1000
+_DAY_S = 24 * 3600.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +36,8 @@ class GcReport:
         Temporary files and folders of who died, and what was set aside long ago.
     leftover_bytes : int
         Their size.
+    calls : int
+        Results of functions that no instance holds.
     git_objects : int
         Commits, folders and texts that nothing reaches.
     packs_before : int
@@ -57,6 +60,7 @@ class GcReport:
     object_bytes: int
     leftovers: int
     leftover_bytes: int
+    calls: int
     git_objects: int
     packs_before: int
     packs_after: int
@@ -72,6 +76,7 @@ class GcReport:
         lines = [
             f"{self.objects:,} objects {verb}, {_size(self.object_bytes)}",
             f"{self.leftovers:,} leftovers {verb}, {_size(self.leftover_bytes)}",
+            f"{self.calls:,} results of calls {verb}",
             f"{self.git_objects:,} git objects {verb}",
         ]
         if not self.dry_run:
@@ -83,7 +88,9 @@ class GcReport:
         return "\n".join(lines)
 
 
-def collect(vault: Vault, *, grace_s: float, dry_run: bool) -> GcReport:
+def collect(
+    vault: Vault, *, grace_s: float, calls_older_than_days: float, dry_run: bool
+) -> GcReport:
     """Remove what nothing needs.
 
     Takes, one after the other and for milliseconds each: the commit lock for checkpoints, the
@@ -92,6 +99,10 @@ def collect(vault: Vault, *, grace_s: float, dry_run: bool) -> GcReport:
     """
     if not grace_s >= 0:
         raise TVArgumentError(f"grace_s is {grace_s!r}.", "Give seconds, 0 or more.")
+    if not calls_older_than_days >= 0:
+        raise TVArgumentError(
+            f"calls_older_than_days is {calls_older_than_days!r}.", "Give days, 0 or more."
+        )
     if not dry_run:
         recover(vault.journal)
     git_dir = vault.journal.repository.git_dir
@@ -103,6 +114,13 @@ def collect(vault: Vault, *, grace_s: float, dry_run: bool) -> GcReport:
     left = {
         path: leftovers.size_of(path) for path in leftovers.stale(vault.journal, standing, grace_s)
     }
+    tips = vault.journal.repository.temp_refs().values()
+    calls = vault.calls.sweep(
+        map(vault.journal.checkpoints.made_by, tips),
+        standing,
+        calls_older_than_days * _DAY_S,
+        dry_run=dry_run,
+    )
     if dry_run:
         pruned = len(consolidate.doomed_objects(git_dir, reach, grace_s))
     else:
@@ -119,6 +137,7 @@ def collect(vault: Vault, *, grace_s: float, dry_run: bool) -> GcReport:
         object_bytes=sum(garbage.values()),
         leftovers=len(left),
         leftover_bytes=sum(left.values()),
+        calls=calls,
         git_objects=pruned,
         packs_before=before.packs,
         packs_after=after.packs,

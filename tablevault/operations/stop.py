@@ -186,7 +186,8 @@ def _materialize(vault: Vault, operation: Operation, record: Record, draft: Temp
         shipped=cast("dict[str, str]", plan.get("shipped", {})),
         success=False,
     )
-    materialize(vault, operation, draft, run.frame(), result)
+    instance_id = materialize(vault, operation, draft, run.frame(), result)
+    operation.follow_up(lambda: vault.calls.claim(run.number, instance_id, {}))
 
 
 def _builders(vault: Vault, draft: TempDraft) -> dict[str, str]:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         overview as overview,
     )
     from tablevault.queries import (
+        partial as partial,
+    )
+    from tablevault.queries import (
         processes as processes,
     )
     from tablevault.queries import (

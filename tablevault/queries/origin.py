@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError
+from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError, TVFileError
 from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import (
+    CODE_DIR,
     BlobId,
     InstanceId,
     TempRef,
@@ -29,8 +33,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.engine.builder import Builder
+    from tablevault.engine.calls.parts import Fingerprint
     from tablevault.engine.inputs import Source
-    from tablevault.engine.reuse import CodeOf, Earlier
+    from tablevault.engine.reuse import Earlier, FingerprintOf
 
 
 def find_origin(
@@ -86,7 +91,7 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
     return Earlier(
         frame=read_frame(frame_file(vault, origin)),
         builders=_builders(then, origin, document),
-        code_of=code_ids(texts, document.code, document.shipped),
+        fingerprint=_fingerprints_then(then, texts, document),
         inputs=EarlierInputs(vault, snapshot, document),
         is_complete=document.success,
         content=_lazily(lambda: artifact_ids(vault, origin)),
@@ -94,27 +99,105 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
 
 
 def code_ids(
-    texts: Mapping[str, str], blobs: Mapping[str, str], shipped: Mapping[str, str] | None = None
-) -> CodeOf:
+    texts: Mapping[str, str], blobs: Mapping[str, str]
+) -> Callable[[str, bool], Mapping[str, str]]:
     """Give a function that names the texts a module consists of.
 
     Parameters
     ----------
     texts, blobs : mapping of str to str
         Text and git blob id of each code module.
-    shipped : mapping of str to str, optional
-        Id of each module that comes with the package; those of today when None.
     """
     from tablevault.engine.code import shipped_id
     from tablevault.engine.recipes import imported_modules
 
     def code_of(module: str, is_custom: bool) -> Mapping[str, str]:
         if not is_custom:
-            known = shipped_id(module) if shipped is None else shipped.get(module, "")
-            return {module: known}
+            return {module: shipped_id(module)}
         return {name: blobs[name] for name in imported_modules(module, texts) if name in blobs}
 
     return code_of
+
+
+def fingerprints(texts: Mapping[str, bytes], files: Mapping[str, bytes]) -> FingerprintOf:
+    """Return a function that gives the fingerprint of a function of the vault or of the package.
+
+    Parameters
+    ----------
+    texts : mapping of str to bytes
+        Source of each code module, by its path below ``code/``.
+    files : mapping of str to bytes
+        Content, or a hash of it, of all other files below ``code/``.
+    """
+    from tablevault.engine.calls.fingerprint import Fingerprints
+    from tablevault.engine.calls.locate import SHIPPED
+    from tablevault.engine.calls.program import Program
+
+    found = Fingerprints(Program(texts, files))
+
+    def of(module: str, function: str, is_custom: bool) -> Fingerprint:
+        try:
+            return found.of(module if is_custom else f"{SHIPPED}.{module}", function)
+        except TVFileError:
+            # It is made while the module runs, such as by exec: everything can decide it.
+            return _everything(module, function, {**texts, **files})
+
+    return of
+
+
+def _everything(module: str, function: str, texts: Mapping[str, bytes]) -> Fingerprint:
+    """Return the fingerprint of a function of which no definition can be seen."""
+    from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
+
+    digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE)
+    for path in sorted(texts):
+        digest.update(path.encode() + b"\0" + hashlib.sha256(texts[path]).digest())
+    return Fingerprint(
+        module=module,
+        function=function,
+        digest=digest.digest(),
+        parts=(),
+        texts=(),
+        outside=(),
+        dynamic=(f"`{function}` is made while `{module}` runs, so all code counts",),
+    )
+
+
+def files_beside_modules(folder: Path) -> dict[str, bytes]:
+    """Read what is below ``code/`` and is no Python, as functions find it there."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".py" or "__pycache__" in name or not path.is_file():
+            continue
+        with contextlib.suppress(OSError):
+            found[name] = path.read_bytes()
+    return found
+
+
+def _fingerprints_then(
+    then: Snapshot, texts: Mapping[str, str], document: InstanceDocument
+) -> FingerprintOf:
+    """Return a function that gives fingerprints of the code with which an instance was made."""
+    from tablevault.engine.code import shipped_id
+
+    sources = {f"{name}.py": text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+    files = {
+        entry.name: then.repository.read_blob(BlobId(entry.id))
+        for entry in then.files(CODE_DIR)
+        if not entry.name.endswith(".py")
+    }
+    known = fingerprints(sources, files)
+
+    def of(module: str, function: str, is_custom: bool) -> Fingerprint | None:
+        if not is_custom and document.shipped.get(module, "") != shipped_id(module):
+            return None  # the package was another one
+        try:
+            return known(module, function, is_custom)
+        except TVFileError:
+            return None
+
+    return of
 
 
 def content_of_temp(
@@ -146,6 +229,44 @@ def content_of_temp(
         return elsewhere().get(name, "")
 
     return content
+
+
+def file_texts(vault: Vault, temp: TempRef) -> Callable[[str], str]:
+    """Return a function that replaces paths of files of the vault by what identifies them.
+
+    The path of a file differs between vaults, and between a temporary instance and what becomes
+    of it. Its name and its content are what a function gets to see.
+    """
+    root = str(vault.path)
+    folder = str(vault.journal.faces.artifacts(temp))
+
+    @cache
+    def content(path: str, _size: int, _mtime_ns: int) -> str:
+        """Hash a file; one that has changed meanwhile is hashed again."""
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def identity(path: str) -> str:
+        """Return name and content of a file; the path when there is none."""
+        if path == folder:
+            return "~ARTIFACT_FOLDER~"
+        try:
+            status = os.stat(path)  # noqa: PTH116 - text that is no path is a ValueError here
+            return f"{Path(path).name}\0{content(path, status.st_size, status.st_mtime_ns)}"
+        except (OSError, ValueError):
+            return path
+
+    def file_text(text: str) -> str:
+        """Replace text that is a path, or that holds some."""
+        if root not in text:
+            return text
+        found = identity(text)
+        if found != text:
+            return found
+        pattern = re.escape(root) + r"/[^\s\"'<>|]*"
+        return re.sub(pattern, lambda match: identity(match[0]), text)
+
+    return file_text
 
 
 class EarlierInputs:

@@ -30,11 +30,16 @@ def run_of_process(vault: Vault, record: Record) -> PartialRun | None:
     return run if run is not None and run.process_id == record.process_id else None
 
 
+def finished_rows(vault: Vault, table: str, version: str) -> dict[str, int]:
+    """Count the finished rows of each builder of a temporary instance; empty when there is none."""
+    ref = TempRef(table=table, version=version).ref
+    tip = vault.journal.repository.tip(ref)
+    run = None if tip is None else _run_at(vault, tip)
+    return {} if run is None else run.progress()
+
+
 def _run_at(vault: Vault, tip: CommitId) -> PartialRun | None:
     """Find the run of the temporary instance whose branch is at `tip`."""
-    folder = vault.journal.checkpoints.folder(tip)
-    if not folder.is_dir():
-        return None
     from tablevault.engine.partial import find_run
 
-    return find_run(folder)
+    return find_run(vault.calls, vault.journal.checkpoints.made_by(tip))

@@ -35,6 +35,7 @@ class _Look:
         """Look at one part after the other; what cannot be looked at is a problem itself."""
         vault = self._vault
         yield from _guarded(".git/tablevault", lambda: local.check_state(vault))
+        yield from _guarded(".git/tablevault", lambda: local.check_calls(vault))
         unusable = _guarded(".git", lambda: git.check_opening(vault.path))
         yield from unusable
         damaged = _guarded(".git/objects", lambda: git.check_files(vault.path))

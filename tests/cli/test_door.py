@@ -249,10 +249,25 @@ def test_what_a_function_raises_takes_one_line_that_names_builder_row_and_line(v
             f"ValueError: two lines ({Path.cwd() / 'code/work.py'}, line 2). "
             'In builder "t_index", function "f" of module "work". (--debug shows the traceback)'
         ),
-        (
-            "Nothing was kept. With an id, finished rows are kept: "
-            "`tablevault execute-instance t --process-id ID`."
-        ),
+    ]
+
+
+def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(vault, run):
+    code = "import pandas as pd\n\n\ndef f():\n    return pd.DataFrame({'a': [1, 2, 3]})\n\n\n"
+    code += "def g(a):\n    if a == 3:\n        raise ValueError('three')\n    return a\n"
+    vault.create_code_module("work", text=code)
+    vault.create_table("t")
+    shared = "code_module: work, is_custom: true"
+    index = f"{{builder_type: IndexBuilder, changed_columns: [a], python_function: f, {shared}, "
+    column = f"{{builder_type: ColumnBuilder, changed_columns: [b], python_function: g, {shared}, "
+    builders = {
+        "t_index": index + "arguments: {}}",
+        "ask": column + 'return_type: row-wise, arguments: {a: "<<self.a[index]>>"}}',
+    }
+    vault.create_instance("t", builders=builders)
+    assert run("execute-instance", "t")[2].splitlines()[-2:] == [
+        "Finished calls are kept (3 of t_index, 2 of ask).",
+        "Go on, after mending what is wrong: `tablevault --quiet execute-instance t`",
     ]
 
 
@@ -295,8 +310,7 @@ def test_ctrl_c_leaves_a_clean_vault(vault):
         running.send_signal(signal.SIGINT)
         out, err = running.communicate(timeout=30)
     assert (running.returncode, out) == (130, "")
-    assert err.splitlines()[-2] == "Interrupted."
-    assert err.splitlines()[-1].startswith("Nothing was kept. With an id")
+    assert err.splitlines()[-2:] == ["Interrupted.", "Nothing was changed."]
     assert "Traceback" not in err
     check_clean(Path.cwd())
     assert dict(vault.get_active_processes()) == {}

@@ -1,12 +1,14 @@
-"""A run that has not ended, as a reader sees it."""
+"""An execution that has not ended, as a reader sees it."""
 
 from __future__ import annotations
 
 import pandas as pd
 import pytest
 
-from tablevault.engine.checkpoint import FileCheckpoint, Part
+from tablevault.engine.calls.ledger import Ledger, Part, Terms
+from tablevault.engine.calls.store import WHOLE, CallRecord, CallStore
 from tablevault.engine.partial import find_run
+from tablevault.engine.row_values import encode_values
 from tablevault.errors import TVTableError
 
 PARTS = (
@@ -15,56 +17,65 @@ PARTS = (
     Part(name="b", columns=("z",)),
     Part(name="nothing", columns=()),
 )
+CODE = b"c" * 16
 
 
 @pytest.fixture
-def folder(tmp_path):
-    return tmp_path / "c"
+def store(tmp_path):
+    return CallStore(tmp_path / "calls.sqlite")
 
 
 @pytest.fixture
-def kept(folder):
-    with FileCheckpoint(folder, "p") as made:
+def ledger(store):
+    with Ledger(store, temp="t", process="p", terms=Terms()) as made:
         made.begin(PARTS)
         yield made
 
 
+def call(builder, row, text="[]"):
+    return CallRecord(0, builder, row, f"{builder}{row}".encode(), CODE, "ok", text, 0.0, 1.0, None)
+
+
+def put(ledger, builder, row, *values):
+    ledger.add(call(builder, row, encode_values(values)))
+
+
 @pytest.fixture
-def begun(kept):
+def begun(ledger):
     """Let the index builder have ended with four rows."""
-    kept.finish(
-        "t_index", {"k": pd.Series(list("abcd"), dtype="string"), "n": pd.Series([1.5] * 4)}
-    )
-    return kept
+    columns = {"k": pd.Series(list("abcd"), dtype="string"), "n": pd.Series([1.5] * 4)}
+    ledger.add_frame(call("t_index", WHOLE), columns)
+    ledger.finish("t_index", CODE, is_exact=True)
+    return ledger
 
 
-def test_without_a_run_there_is_nothing(folder):
-    assert find_run(folder) is None
-    with FileCheckpoint(folder, "p"):
-        assert find_run(folder) is None
+def test_without_an_execution_there_is_nothing(store):
+    assert find_run(store, "t") is None
+    store.begin("t", "p", forget=False)
+    assert find_run(store, "t") is None
 
 
-def test_before_the_first_row_there_are_columns_only(kept, folder):
-    frame = find_run(folder).frame()
+def test_before_the_first_row_there_are_columns_only(ledger, store):
+    frame = find_run(store, "t").frame()
     assert list(frame.columns) == ["k", "n", "x", "y", "z"]
     assert len(frame) == 0
     assert frame["x"].dtype == "Int8"
 
 
-def test_an_index_builder_that_runs_has_the_rows_it_made(kept, folder):
+def test_an_index_builder_that_runs_has_the_rows_it_made(ledger, store):
     for row in range(3):
-        kept.append("t_index", row, (f"k{row}", row))
-    frame = find_run(folder).frame()
+        put(ledger, "t_index", row, f"k{row}", row)
+    frame = find_run(store, "t").frame()
     assert frame["k"].tolist() == ["k0", "k1", "k2"]
     assert (frame["k"].dtype, frame["n"].dtype) == ("string", "Int64")
     assert frame[["x", "y", "z"]].isna().all(axis=None)
     assert len(frame) == 3
 
 
-def test_rows_that_are_not_done_are_null(begun, folder):
-    begun.append("a", 2, (5, "yes"))
-    begun.append("a", 0, (None, "no"))
-    run = find_run(folder)
+def test_rows_that_are_not_done_are_null(begun, store):
+    put(begun, "a", 2, 5, "yes")
+    put(begun, "a", 0, None, "no")
+    run = find_run(store, "t")
     frame = run.frame()
     assert frame["k"].tolist() == list("abcd")
     assert frame["x"].isna().tolist() == [True, True, False, True]
@@ -73,42 +84,43 @@ def test_rows_that_are_not_done_are_null(begun, folder):
     assert isinstance(frame.index, pd.RangeIndex)
     assert run.progress() == {"t_index": 4, "a": 2, "b": 0, "nothing": 0}
     assert run.ended() == ("t_index",)
-    begun.finish("nothing", {})
+    begun.finish("nothing", CODE, is_exact=True)
     assert run.ended() == ("t_index", "nothing")
 
 
-def test_columns_of_a_builder_that_ended_are_as_they_are(begun, folder):
-    made = {
-        "x": pd.Series([1, 2, 3, 4], dtype="Int8"),
-        "y": pd.Series(list("wxyz"), dtype="string"),
-    }
-    begun.finish("a", made)
-    frame = find_run(folder).frame()
-    assert frame["y"].tolist() == list("wxyz")
-    assert frame["y"].dtype == made["y"].dtype
+def test_a_dataframe_is_as_it_was_returned(begun, store):
+    made = {"z": pd.Series([1.5, 2.5, 3.5, None], dtype="Float64")}
+    begun.add_frame(call("b", WHOLE), made)
+    frame = find_run(store, "t").frame()
+    assert frame["z"].dtype == "Float64"
+    assert frame["z"].tolist()[:3] == [1.5, 2.5, 3.5]
+    assert find_run(store, "t").progress()["b"] == 4
 
 
-def test_a_value_that_does_not_fit_is_shown_all_the_same(begun, folder):
-    begun.append("a", 0, ("no number", 1))
-    assert find_run(folder).frame()["x"].tolist()[0] == "no number"
+def test_a_value_that_does_not_fit_is_shown_all_the_same(begun, store):
+    put(begun, "a", 0, "no number", 1)
+    assert find_run(store, "t").frame()["x"].tolist()[0] == "no number"
 
 
-def test_some_columns_and_some_rows_can_be_asked_for(begun, folder):
-    begun.append("a", 1, (7, "y"))
-    frame = find_run(folder).frame(columns=["y", "k"], rows=2)
+def test_rows_of_calls_that_others_made_are_shown(begun, store):
+    other = store.begin("other", "q", forget=False)
+    store.write(other, [call("elsewhere", 9, encode_values(("found",)))])
+    (found,) = store.find([b"elsewhere9"], CODE).values()
+    begun.take("b", [(2, found.id)])
+    run = find_run(store, "t")
+    assert run.frame()["z"].fillna("-").tolist() == ["-", "-", "found", "-"]
+    assert run.progress()["b"] == 1
+
+
+def test_some_columns_and_some_rows_can_be_asked_for(begun, store):
+    put(begun, "a", 1, 7, "y")
+    run = find_run(store, "t")
+    frame = run.frame(columns=["y", "k"], rows=2)
     assert list(frame.columns) == ["y", "k"]
     assert frame["k"].tolist() == ["a", "b"]
     assert frame["y"].tolist()[1] == "y"
-    assert find_run(folder).frame(columns=[], rows=0).shape == (0, 0)
+    assert run.frame(columns=[], rows=0).shape == (0, 0)
     with pytest.raises(TVTableError, match='no column "kk"'):
-        find_run(folder).frame(columns=["kk"])
+        run.frame(columns=["kk"])
     with pytest.raises(TVTableError, match="-1 rows"):
-        find_run(folder).frame(rows=-1)
-
-
-def test_rows_of_an_edited_builder_are_not_shown(begun, folder):
-    begun.append("b", 1, (7,))
-    begun.close()
-    with FileCheckpoint(folder, "p") as again:
-        again.begin([*PARTS[:2], Part(name="b", columns=("zz",))])
-        assert find_run(folder).frame()["zz"].isna().all()
+        run.frame(rows=-1)

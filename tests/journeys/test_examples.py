@@ -29,7 +29,8 @@ def run(name: str, folder: Path) -> str:
         env={**os.environ, "NO_COLOR": "1"},
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr == ""
+    told = [line for line in done.stderr.splitlines() if "is not kept in the vault" not in line]
+    assert told == []
     return done.stdout
 
 

@@ -406,7 +406,7 @@ def replace(file, choose):
 MEANINGLESS = (
     *(".git/logs/", ".git/hooks/", ".git/description", ".git/info/", ".git/COMMIT_EDITMSG"),
     *("code/", ".git/tablevault/objects", ".git/tablevault/moving", ".lock"),
-    *(".git/tablevault/laid", ".git/tablevault/configured"),
+    *(".git/tablevault/laid", ".git/tablevault/configured", ".git/tablevault/calls.sqlite"),
     ".git/config",
     *(".git/tablevault/index.sqlite", ".git/tablevault/faces/", "temp/", ".git/objects/info"),
 )

@@ -92,7 +92,7 @@ def test_frames_that_are_given_are_the_callers_own(two):
 def test_builders_code_and_keys(vault):
     vault.create_table("t")
     ids = []
-    for values, more in ((["x", "y"], ""), (["x", "z"], "description: new\n")):
+    for values, more in ((["x", "y"], ""), (["x", "z"], "n_threads: 7\n")):
         vault.create_code_module("made", text=CODE.format(values=values))
         vault.create_instance("t")
         vault.create_builder_file("t", text=INDEX + more)
@@ -101,7 +101,7 @@ def test_builders_code_and_keys(vault):
     diff = vault.diff("t", ids[1])
     assert diff.primary_key == ("id",)
     assert diff.changed.index.tolist() == [2]
-    assert "+description: new" in diff.builders["t_index"]
+    assert "+n_threads: 7" in diff.builders["t_index"]
     assert "-    return pd.DataFrame({\"id\": [1, 2], \"a\": ['x', 'y']})" in diff.code["made"]
     shown = str(diff)
     assert "builder t_index" in shown

@@ -9,6 +9,7 @@ from tablevault.vault import Vault
 from tests.conftest import AUTHOR
 
 CODE = """import os
+import time
 from pathlib import Path
 import pandas as pd
 from tablevault.queries.preparation import unfinished
@@ -20,6 +21,7 @@ def rows():
 
 
 def ask(n, stop):
+    time.sleep(0.002)  # what takes no time may be recorded 10 ms later
     if n == 2 and stop == "fail":
         raise TimeoutError("no answer")
     if n == 2 and stop == "die":

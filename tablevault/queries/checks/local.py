@@ -70,6 +70,25 @@ def check_state(vault: Vault) -> Iterator[Problem]:
                 yield _state(f".git/tablevault/{folder}/{entry.name}", "It is no file.")
 
 
+def check_calls(vault: Vault) -> Iterator[Problem]:
+    """Find records of calls that cannot be read."""
+    problem = vault.calls.problem()
+    if problem:
+        yield Problem(
+            kind="state",
+            severity="warning",
+            where=".git/tablevault/calls.sqlite",
+            text=f"The records of calls are damaged: {problem}. Results that no instance holds"
+            " are lost.",
+            advice=Wording(
+                "Move the file aside: ",
+                Call("verify", repair=True),
+                ". Instances are not concerned.",
+            ),
+            repairable=True,
+        )
+
+
 def check_settings(vault: Vault) -> Iterator[Problem]:
     """Find what stock git needs to be at home in the vault."""
     keys = (f".git/config:{key}" for key in missing_settings(vault.path))

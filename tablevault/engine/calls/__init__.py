@@ -1,0 +1,1 @@
+"""Calls of functions: what identifies one, what code decides it, and the records of those made."""

@@ -1,0 +1,124 @@
+"""Names that statements bind in their own scope, and what they import."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from tablevault.engine.calls.normalise import FunctionNode
+
+_TARGETS = (ast.Name, ast.Tuple, ast.List, ast.Starred)
+_COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
+
+
+@dataclass(frozen=True, slots=True)
+class Import:
+    """What an import statement binds: a module, or an attribute of one."""
+
+    module: str
+    level: int = 0
+    attribute: str = ""
+
+    def dotted(self, rest: tuple[str, ...]) -> str:
+        """Return the whole name of what is imported, with the attributes that follow."""
+        return ".".join(filter(None, (self.module, self.attribute, *rest)))
+
+
+Bindings = dict[str, tuple[Import, ...]]
+"""Names, each with what it is imported from: more than one thing in ``try`` and ``except``."""
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:
+    """Yield the names that an import statement binds, and what to."""
+    for alias in node.names:
+        if isinstance(node, ast.ImportFrom):
+            yield alias.asname or alias.name, Import(node.module or "", node.level, alias.name)
+        elif alias.asname:
+            yield alias.asname, Import(alias.name)
+        else:
+            yield alias.name.partition(".")[0], Import(alias.name.partition(".")[0])
+
+
+def bindings(nodes: Iterable[ast.AST], *, walrus: bool) -> tuple[Bindings, frozenset[str], bool]:
+    """Return what statements bind in their own scope.
+
+    Parameters
+    ----------
+    nodes : iterable of ast.AST
+        Statements, or targets of an assignment.
+    walrus : bool
+        Whether expressions are searched for ``name := value``; they bind nothing else.
+
+    Returns
+    -------
+    dict
+        The names, each with what it is imported from.
+    frozenset of str
+        Names that are declared global.
+    bool
+        Whether there are functions among the statements.
+    """
+    names: Bindings = {}
+    declared: set[str] = set()
+    outer: set[str] = set()
+    has_functions = False
+    stack = list(nodes)
+    while stack:
+        node = stack.pop()
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            for name, origin in imported(node):
+                names[name] = (*names.get(name, ()), origin)
+        elif isinstance(node, ast.Global):
+            declared.update(node.names)
+        elif isinstance(node, ast.Nonlocal):
+            outer.update(node.names)
+        else:
+            if bound := _bound(node):
+                names.setdefault(bound, ())
+            has_functions = has_functions or isinstance(node, FunctionNode)
+            stack += _within(node, walrus=walrus)
+    for name in declared | outer:
+        names.pop(name, None)
+    return names, frozenset(declared), has_functions
+
+
+def _bound(node: ast.AST) -> str:
+    """Return the name that a node binds by itself, "" when it binds none."""
+    if isinstance(node, ast.Name):
+        return "" if isinstance(node.ctx, ast.Load) else node.id
+    # Functions, classes, exception handlers and patterns.
+    name: object = getattr(node, "name", None) or getattr(node, "rest", None)
+    return name if isinstance(name, str) else ""
+
+
+def _within(node: ast.AST, *, walrus: bool) -> Iterator[ast.AST]:
+    """Yield the children of a node that can bind names in the same scope."""
+    if isinstance(node, FunctionNode | ast.ClassDef | ast.Lambda):
+        if walrus:
+            yield from _outside_of(node)
+    elif isinstance(node, _COMPREHENSIONS):
+        # An assignment expression within binds outside (PEP 572), the targets bind inside.
+        yield from (each.target for each in ast.walk(node) if isinstance(each, ast.NamedExpr))
+    else:
+        for each in children(node):
+            if walrus or isinstance(each, _TARGETS) or not isinstance(each, ast.expr):
+                yield each
+
+
+def _outside_of(node: FunctionNode | ast.ClassDef | ast.Lambda) -> list[ast.AST]:
+    """Return what is evaluated outside of a function or class: decorators, defaults, bases."""
+    if isinstance(node, ast.ClassDef):
+        return [*node.decorator_list, *node.bases, *node.keywords]
+    decorators = [] if isinstance(node, ast.Lambda) else node.decorator_list
+    return [*decorators, *node.args.defaults, *filter(None, node.args.kw_defaults)]
+
+
+def children(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield the children of a node; twice as fast as ``ast.iter_child_nodes``."""
+    for name in node._fields:
+        value = getattr(node, name, None)
+        if value.__class__ is list:
+            yield from (each for each in value if isinstance(each, ast.AST))
+        elif isinstance(value, ast.AST) and name != "ctx":
+            yield value

@@ -1,0 +1,224 @@
+"""``tablevault.cached``: calls inside a function that are recorded like those of builders."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar, cast
+
+from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
+from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.parts import Fingerprint
+from tablevault.engine.calls.store import WHOLE, CallRecord
+from tablevault.engine.row_values import decode_values, encode_values
+from tablevault.frames.tagged_json import UnstorableValueError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_log = logging.getLogger("tablevault")
+
+
+def cached(function: Callable[P, R]) -> Callable[P, R]:
+    """Record the results of a function that builders' functions call.
+
+    During an execution a call with arguments that are known is not made: its key is the code of
+    `function`, with all that this names, and the arguments by value. So a change around it, of a
+    parser for example, costs nothing, whatever becomes of the execution. Outside of an execution
+    the function is simply called. What it raises is not recorded.
+
+    Parameters
+    ----------
+    function : callable
+        A function at module level, or a coroutine function. Its arguments and what it returns
+        are values that a cell of dtype ``object`` may hold; with others it is called each time.
+
+    Returns
+    -------
+    callable
+        A function of the same name and signature.
+
+    Examples
+    --------
+    >>> @cached
+    ... def ask(model, prompt):
+    ...     return f"{model} on {prompt}"
+    >>> ask("small", "hello")
+    'small on hello'
+    """
+    bound = _current.get()
+
+    def calls() -> CachedCalls | None:
+        """Return where calls are recorded: for threads of the user, where it was loaded."""
+        found = _current.get() or bound
+        return found if found is not None and found.is_open else None
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        """Return what is recorded, or call."""
+        recorded = calls()
+        key = None if recorded is None else recorded.key(function, args, kwargs)
+        if recorded is None or key is None:
+            return function(*args, **kwargs)
+        if (found := recorded.find(key)) is not None:
+            return cast("R", found[0])
+        began = time.time(), time.perf_counter()
+        return cast("R", recorded.keep(key, function(*args, **kwargs), began))
+
+    @functools.wraps(function)
+    async def await_call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - what it awaits
+        """Return what is recorded, or call and wait."""
+        recorded = calls()
+        key = None if recorded is None else recorded.key(function, args, kwargs)
+        if recorded is None or key is None:
+            return await cast("Any", function(*args, **kwargs))
+        if (found := recorded.find(key)) is not None:
+            return found[0]
+        began = time.time(), time.perf_counter()
+        return recorded.keep(key, await cast("Any", function(*args, **kwargs)), began)
+
+    return cast("Callable[P, R]", await_call) if inspect.iscoroutinefunction(function) else call
+
+
+class _Key:
+    """What one call is found by."""
+
+    __slots__ = ("code", "inputs", "name")
+
+    def __init__(self, name: str, inputs: Inputs, code: bytes) -> None:
+        self.name = name
+        self.inputs = inputs
+        self.code = code
+
+
+class CachedCalls:
+    """The calls of cached functions in one execution; for several threads.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        Where they are recorded.
+    fingerprint : callable
+        Returns the fingerprint of a function of the vault.
+    file_text : callable
+        See `tablevault.engine.calls.keys.FileText`.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        fingerprint: Callable[[str, str, bool], Fingerprint | None],
+        file_text: FileText,
+    ) -> None:
+        self.is_open = True
+        self._ledger = ledger
+        self._fingerprint = fingerprint
+        self._file_text = file_text
+        self._codes: dict[str, bytes] = {}
+        self._own: dict[str, dict[Inputs, CallRecord]] = {}
+        self._told: set[str] = set()
+        self._lock = threading.RLock()
+
+    def key(
+        self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> _Key | None:
+        """Return what a call is found by; None when it cannot be."""
+        name = f"{function.__module__}.{function.__qualname__}"
+        try:
+            given = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
+        except TypeError:
+            return None  # the call itself says what is wrong
+        for cell_name, cell in zip(
+            function.__code__.co_freevars, function.__closure__ or (), strict=True
+        ):
+            given[f"<{cell_name}>"] = cell.cell_contents
+        try:
+            inputs = hash_values(given, self._file_text, name.encode())
+        except UnhashableArgumentError:
+            self._tell(name, "an argument")
+            return None
+        return _Key(name, inputs, self._code(function, name))
+
+    def find(self, key: _Key) -> tuple[Any] | None:
+        """Return the result of a call that was made, as the only item of a tuple."""
+        with self._lock:
+            own = self._own.get(key.name)
+            if own is None:
+                own = self._own[key.name] = self._ledger.own_calls(_column(key.name))
+            call = own.get(key.inputs)
+            if call is not None and call.code != key.code:
+                call = None
+        if call is None:
+            call = self._ledger.find([key.inputs], key.code).get(key.inputs)
+        if call is None or call.value is None:
+            return None
+        (value,) = decode_values(call.value)
+        return (value,)
+
+    def keep(self, key: _Key, value: object, began: tuple[float, float]) -> object:
+        """Record what a call has returned, and return what others will be given for it."""
+        try:
+            text = encode_values((value,))
+        except UnstorableValueError:
+            self._tell(key.name, "what it returns")
+            return value
+        call = CallRecord(
+            0,
+            _column(key.name),
+            WHOLE,
+            key.inputs,
+            key.code,
+            "ok",
+            text,
+            began[0],
+            time.perf_counter() - began[1],
+            None,
+        )
+        self._ledger.add(call)
+        with self._lock:
+            self._own.setdefault(key.name, {})[key.inputs] = call
+        return decode_values(text)[0]
+
+    def _code(self, function: Callable[..., Any], name: str) -> bytes:
+        """Return the digest of the code of a function."""
+        with self._lock:
+            if name not in self._codes:
+                top = function.__qualname__.partition(".")[0]
+                found = self._fingerprint(function.__module__, top, True)
+                assert found is not None, "it is loaded"
+                self._codes[name] = found.digest
+            return self._codes[name]
+
+    def _tell(self, name: str, what: str) -> None:
+        """Warn, once, that calls of a function cannot be recorded."""
+        with self._lock:
+            if name in self._told:
+                return
+            self._told.add(name)
+        _log.warning('Calls of "%s" are not recorded: %s is of a type that cannot be.', name, what)
+
+
+_current: ContextVar[CachedCalls | None] = ContextVar("tablevault_cached_calls", default=None)
+
+
+@contextmanager
+def recording(calls: CachedCalls | None) -> Iterator[None]:
+    """Record the calls of cached functions as long as the body runs."""
+    token = _current.set(calls)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+        if calls is not None:
+            calls.is_open = False
+
+
+def _column(name: str) -> str:
+    """Return what stands for the builder in the record of a call of a cached function."""
+    return f"@{name}"

@@ -1,0 +1,244 @@
+"""The fingerprint of a function: a digest of all code that decides what it returns, and its parts.
+
+From the function, every name is followed to the definitions that it can mean (`reach`), through
+the modules of the vault and those outside of it (`program`). Statements that imports run come to
+these (`effects`), and files that are opened beside modules (`paths`). What is reached is encoded in
+a normal form (`normalise`) and hashed, each definition by itself, so that two fingerprints can be
+compared (`reasons`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
+
+from tablevault.engine.calls.effects import ImportEffects, Key
+from tablevault.engine.calls.modules import Unit
+from tablevault.engine.calls.normalise import WORDS_OF_A_TEXT, encode
+from tablevault.engine.calls.parts import (
+    DIGEST_SIZE,
+    Fingerprint,
+    OutsideModule,
+    Part,
+    PartKind,
+    Text,
+)
+from tablevault.engine.calls.paths import FilesBeside
+from tablevault.engine.calls.program import TOO_DEEP, Loaded, Program
+from tablevault.engine.calls.reach import Reach
+from tablevault.errors import TVFileError
+
+
+class Fingerprints:
+    """Makes the fingerprints of the functions in a vault's code.
+
+    What is resolved is remembered: make one object for an execution, not one for each function.
+    Modules are parsed once for each source, by all objects of a Python process together.
+
+    Parameters
+    ----------
+    program : Program
+        The modules of the vault.
+
+    Examples
+    --------
+    >>> program = Program({"score.py": b"def score(text): return len(text)"})
+    >>> Fingerprints(program).of("score", "score").parts[0].kind
+    'function'
+    """
+
+    def __init__(self, program: Program) -> None:
+        self._program = program
+        self._effects = ImportEffects(program)
+        self._files = FilesBeside(program)
+
+    def of(self, module: str, function: str) -> Fingerprint:
+        """Return the fingerprint of a function.
+
+        Parameters
+        ----------
+        module : str
+            Dotted name of a module of the vault, or of one of those that come with TableVault
+            (``tablevault.engine.functions.random_string``).
+        function : str
+            A global name in it: a function, a class, a partial, an import of one.
+
+        Raises
+        ------
+        TVFileError
+            There is no such module or name, or the module is no Python.
+        """
+        loaded = self._program.find(module)
+        if loaded is None or loaded.source.is_outside:
+            raise TVFileError(
+                f'There is no code module "{module}".',
+                _nearest(module, self._program.names()),
+                module=module,
+            )
+        if loaded.problem not in {"", TOO_DEEP}:
+            raise TVFileError(
+                f'Code module "{module}" cannot be loaded: {loaded.problem}.',
+                "Correct the module and run again.",
+                module=module,
+            )
+        names = loaded.module.bindings
+        if not (loaded.problem or {function, "*", "__getattr__"} & names.keys()):
+            raise TVFileError(
+                f'Function "{function}" of code module "{module}" is not there.',
+                _nearest(function, list(names)),
+                module=module,
+                function=function,
+            )
+        reach = Reach(self._program, self._effects, self._files)
+        reach.follow(loaded, function)
+        return _Assembly(self._program, self._effects, reach).fingerprint(module, function)
+
+
+class _Assembly:
+    """Hashes what a function reaches."""
+
+    def __init__(self, program: Program, effects: ImportEffects, reach: Reach) -> None:
+        self._program = program
+        self._effects = effects
+        self._reach = reach
+
+    def fingerprint(self, module: str, function: str) -> Fingerprint:
+        """Return the fingerprint of a function by all that it reaches."""
+        found = sorted(
+            [*self._definitions(), *self._statements(), *self._modules(), *self._files()],
+            key=lambda each: (each[0].module, each[0].name, each[0].kind),
+        )
+        digest = blake2b(digest_size=DIGEST_SIZE)
+        for part, _ in found:
+            for field in (part.kind, part.module, part.name):
+                digest.update(field.encode() + b"\0")
+            digest.update(part.digest)
+        return Fingerprint(
+            module=module,
+            function=function,
+            digest=digest.digest(),
+            parts=tuple(part for part, _ in found),
+            texts=tuple(
+                Text(module=part.module, name=part.name, value=value)
+                for part, values in found
+                for value in values
+            ),
+            outside=self._outside(),
+            dynamic=tuple(self._reach.dynamic),
+        )
+
+    def _definitions(self) -> Iterator[tuple[Part, list[str]]]:
+        """Yield a part for each name that is reached."""
+        for key, loaded in self._reach.names.items():
+            if loaded.name not in self._reach.whole:
+                units = self._reach.units(key)
+                kind = units[0].kind if units else "import"
+                yield self._part(key, loaded, "constant" if kind == "statement" else kind, units)
+
+    def _statements(self) -> Iterator[tuple[Part, list[str]]]:
+        """Yield a part for the statements of each module that count without being named.
+
+        The order counts of those that have to do with each other: a list is filled before it is
+        copied, or afterwards.
+        """
+        for name, statements in self._reach.statements.items():
+            if name in self._reach.whole or not statements:
+                continue
+            loaded = self._reach.executed[name]
+            digest = blake2b(digest_size=DIGEST_SIZE)
+            for group in self._groups(loaded, list(statements)):
+                ordered = sorted(group, key=lambda unit: unit.order)
+                digest.update(self._part((name, ""), loaded, "statements", ordered)[0].digest)
+            _, texts = self._part((name, ""), loaded, "statements", list(statements))
+            yield self._made((name, ""), loaded, "statements", digest.digest()), texts
+
+    def _groups(self, loaded: Loaded, statements: list[Unit]) -> Iterator[set[Unit]]:
+        """Yield the statements whose order among each other and among constants counts.
+
+        Where one does something to what is not the module's own, these are all that are run:
+        ``os.environ["A"] = "b"`` before or after ``MODEL = load()``. Else they are, for each name,
+        those that bind or touch what it stands for.
+        """
+        touched = {unit: self._effects.touched(loaded, unit) for unit in statements}
+        keys = sorted(self._reach.names.keys() & set[Key]().union(*touched.values()))
+        if any(self._effects.is_outward(loaded, unit) for unit in statements):
+            active = set(self._effects.candidates(loaded))
+            run = active & {*self._constants(loaded, self._reach.names)}
+            yield {*statements, *run, *self._constants(loaded, keys)}
+            return
+        for key in keys:
+            group = {unit for unit in statements if key in touched[unit]}
+            yield group | {*self._constants(loaded, [key])}
+
+    def _constants(self, loaded: Loaded, keys: Iterable[Key]) -> Iterator[Unit]:
+        """Yield the statements of a module that bind constants."""
+        for key in keys:
+            if self._reach.names[key] is loaded:
+                units = self._reach.units(key)
+                yield from (unit for unit in units if unit.kind == "constant")
+
+    def _part(
+        self, key: Key, loaded: Loaded, kind: PartKind, units: list[Unit]
+    ) -> tuple[Part, list[str]]:
+        """Return a part that consists of statements, and the texts in it."""
+        digest = blake2b(digest_size=DIGEST_SIZE)
+        texts: list[str] = []
+        for unit in units:
+            full = self._reach.in_full(key, unit)
+            data, found = self._program.digest(loaded, unit, full=full)
+            digest.update(data)
+            texts += found
+        return self._made(key, loaded, kind, digest.digest()), texts
+
+    def _modules(self) -> Iterator[tuple[Part, list[str]]]:
+        """Yield a part for each whole module."""
+        for loaded in self._reach.whole.values():
+            data, texts = loaded.source.data, list[str]()
+            if not loaded.problem:
+                data, texts = encode(loaded.module.tree, lambda _: True, full=True)
+            digest = blake2b(data, digest_size=DIGEST_SIZE).digest()
+            yield self._made((loaded.name, ""), loaded, "module", digest), texts
+
+    def _files(self) -> Iterator[tuple[Part, list[str]]]:
+        """Yield a part for each file that is no module."""
+        for path, name in self._reach.opened.items():
+            data = self._program.files.get(path) or self._program.paths.get(path, b"")
+            part = Part(
+                kind="file",
+                module="",
+                name=path,
+                used_by=name,
+                is_outside=False,
+                digest=blake2b(data, digest_size=DIGEST_SIZE).digest(),
+            )
+            text = data.decode("utf-8", "replace")
+            yield part, [text] if len(text.split()) >= WORDS_OF_A_TEXT else []
+
+    def _made(self, key: Key, loaded: Loaded, kind: PartKind, digest: bytes) -> Part:
+        """Return a part of a module."""
+        return Part(
+            kind=kind,
+            module=key[0],
+            name=key[1],
+            used_by=self._reach.used_by.get(key, ""),
+            is_outside=loaded.source.is_outside,
+            digest=digest,
+        )
+
+    def _outside(self) -> tuple[OutsideModule, ...]:
+        """Return the modules outside the vault that decide something."""
+        reach = self._reach
+        filled = [reach.executed[name] for name, units in reach.statements.items() if units]
+        found = {
+            (each.name, each.source.path)
+            for each in [*reach.names.values(), *reach.whole.values(), *filled]
+            if each.source.is_outside
+        }
+        return tuple(OutsideModule(module=name, path=path) for name, path in sorted(found))
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    """Return a hint with the known name that is most like `name`."""
+    near = difflib.get_close_matches(name, known, 1)
+    return f'Did you mean "{near[0]}"?' if near else "Check python_function and code_module."

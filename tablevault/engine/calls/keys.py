@@ -1,0 +1,166 @@
+"""The inputs of a call as a hash: equal inputs give equal keys, in every process and on every day.
+
+A key has two parts. The *code* is a digest of the function and of what it names, see
+`tablevault.engine.calls.fingerprint`. The *inputs* are the arguments by value, the columns that
+are filled, and the row. Values are hashed as the text of `tablevault.frames.tagged_json`; a
+dataframe by its logical digest, a file of the vault by its content.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import pandas as pd
+
+from tablevault.frames.artifacts import NAME as ARTIFACT
+from tablevault.frames.digest import digest_frame
+from tablevault.frames.encoding import encode_column
+from tablevault.frames.tagged_json import UnstorableValueError, has_surrogates, to_json
+
+ARGUMENTS_BYTES: Final = 16
+ROW_BYTES: Final = 8
+
+Inputs: TypeAlias = bytes
+"""`ARGUMENTS_BYTES` for arguments and columns, then `ROW_BYTES` for the row, if it counts."""
+
+FileText: TypeAlias = Callable[[str], str]
+"""Replaces the path of a file of the vault by its name and content; other text stays."""
+
+_PLAIN = (str, int, float, bool, type(None))
+_as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+
+
+class UnhashableArgumentError(Exception):
+    """An argument has no value that could be compared later, such as an open file."""
+
+
+def same_text(text: str) -> str:
+    """Return `text`: no value names a file of a vault."""
+    return text
+
+
+def hash_values(
+    values: Mapping[str, Any], file_text: FileText = same_text, seed: bytes = b""
+) -> bytes:
+    """Hash named arguments by value.
+
+    Parameters
+    ----------
+    values : mapping of str to object
+        Keyword arguments. Their order does not count, nor does that of keys in nested dicts.
+    file_text : callable
+        See `FileText`.
+    seed : bytes
+        Hash of what else counts.
+
+    Returns
+    -------
+    bytes
+        `ARGUMENTS_BYTES` of BLAKE2b.
+
+    Raises
+    ------
+    UnhashableArgumentError
+        A value of a type that cannot be stored.
+    """
+    text = _plain_text(values, file_text)
+    if text is None:
+        try:
+            text = to_json({name: _stand_in(values[name], file_text) for name in sorted(values)})
+        except (UnstorableValueError, RecursionError) as error:
+            raise UnhashableArgumentError(str(error)) from error
+    return hashlib.blake2b(seed + text.encode("ascii"), digest_size=ARGUMENTS_BYTES).digest()
+
+
+def row_digests(keys: Sequence[tuple[Any, ...]]) -> list[bytes]:
+    """Hash the primary key of each row; `ROW_BYTES` each."""
+    return [_row_digest(key) for key in keys]
+
+
+def _row_digest(key: tuple[Any, ...]) -> bytes:
+    """Hash one primary key."""
+    if all(type(value) in _PLAIN and value == value for value in key):  # noqa: PLR0124 - NaN
+        return _short(_as_json(key))
+    return _short(to_json([_stand_in(value, same_text) for value in key]))
+
+
+class RunningNumbers:
+    """The rows of a table without primary key: the how-manieth call with equal arguments it is."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[bytes] = Counter()
+
+    def next(self, arguments: bytes) -> bytes:
+        """Return the number of one more call with these arguments; `ROW_BYTES`."""
+        number = self._seen[arguments]
+        self._seen[arguments] += 1
+        return number.to_bytes(ROW_BYTES, "little")
+
+
+def _plain_text(values: Mapping[str, Any], file_text: FileText) -> str | None:
+    """Encode arguments that JSON gives back exactly; None when there are others.
+
+    A third of the time that `to_json` takes, and most arguments are text and numbers.
+    """
+    made: dict[str, Any] = {}
+    for name in sorted(values):
+        value = values[name]
+        kind = type(value)
+        if kind is str:
+            if has_surrogates(value):
+                return None
+            value = file_text(value)
+        elif kind not in _PLAIN or value != value:  # noqa: PLR0124 - NaN
+            return None
+        made[name] = value
+    return _as_json(made)
+
+
+def _stand_in(value: Any, file_text: FileText) -> Any:  # noqa: ANN401 - an argument is anything
+    """Replace what tagged JSON cannot hold, or what does not count, by what identifies it."""
+    match value:
+        case str():
+            return file_text(str(value))
+        case pd.DataFrame():
+            return {"$frame": frame_digest(value, file_text)}
+        case dict():
+            pairs = [
+                (to_json(_stand_in(key, file_text)), _stand_in(item, file_text))
+                for key, item in value.items()
+            ]
+            return {"$by_key": [list(pair) for pair in sorted(pairs, key=lambda pair: pair[0])]}
+        case list() | tuple():
+            return [_stand_in(item, file_text) for item in value]
+        case set() | frozenset():
+            return {"$set": sorted(to_json(_stand_in(item, file_text)) for item in value)}
+        case _:
+            return value
+
+
+def frame_digest(frame: pd.DataFrame, file_text: FileText = same_text) -> str:
+    """Hash a dataframe by its meaning: names, dtypes, values, and labels that are not 0, 1, 2..."""
+    columns = []
+    for position in range(frame.shape[1]):
+        series = frame.iloc[:, position]
+        if str(series.dtype) == ARTIFACT:
+            texts = [value if pd.isna(value) else file_text(str(value)) for value in series]
+            series = pd.Series(texts, dtype=object)
+        name = str(frame.columns[position])
+        columns.append(
+            (name, str(series.dtype), encode_column(series.reset_index(drop=True), name))
+        )
+    digest = digest_frame(columns, len(frame))
+    if frame.index.equals(pd.RangeIndex(len(frame))):
+        return digest
+    return (
+        f"{digest}:{_short(to_json([_stand_in(label, same_text) for label in frame.index])).hex()}"
+    )
+
+
+def _short(text: str) -> bytes:
+    """Hash text into `ROW_BYTES`."""
+    return hashlib.blake2b(text.encode("ascii"), digest_size=ROW_BYTES).digest()

@@ -1,0 +1,219 @@
+"""The calls of one execution: finds those that were made before, records those that are."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Self
+
+import pandas as pd
+
+from tablevault.engine.calls.parts import Fingerprint
+from tablevault.engine.calls.row_files import finished_columns, finished_rows, process_of
+from tablevault.engine.calls.store import CallRecord, CallStore
+from tablevault.engine.calls.writer import CallWriter
+from tablevault.engine.row_values import Values
+
+_NOTHING: Mapping[str, str] = MappingProxyType({})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A builder of an execution: its name, its columns in order, what it declares about them."""
+
+    name: str
+    columns: tuple[str, ...]
+    dtypes: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
+    primary_key: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """Which calls an execution takes from elsewhere.
+
+    Attributes
+    ----------
+    forced : bool
+        Only those of its own earlier attempts, if these had the same process id.
+    private : bool
+        Only those of its own earlier attempts: what functions do besides has to happen again.
+    accept_code : bool, optional
+        Whether calls count that other code made: None, only its own earlier attempts' do; True,
+        all do; False, none do.
+    """
+
+    forced: bool = False
+    private: bool = False
+    accept_code: bool | None = None
+
+
+class Ledger:
+    """What one execution knows of calls.
+
+    Parameters
+    ----------
+    store : CallStore
+        The records of the vault.
+    temp : str
+        Identifies the temporary instance.
+    process : str
+        Id of the process.
+    terms : Terms
+        Which calls count.
+    origin : str
+        Id of the instance that it starts from, "" for none.
+    left : Path, optional
+        Folder in which release 0.1 may have left rows of this execution.
+    """
+
+    def __init__(
+        self,
+        store: CallStore,
+        *,
+        temp: str,
+        process: str,
+        terms: Terms,
+        origin: str = "",
+        left: Path | None = None,
+    ) -> None:
+        self.terms = terms
+        self._store = store
+        self._of = temp, process
+        self._execution = 0
+        self._writer: CallWriter | None = None
+        self._known = store.builders_of(origin) if origin else None
+        self._made: dict[str, Any] = {}
+        self._left = left if left is not None and process_of(left) == process else None
+
+    def __enter__(self) -> Self:
+        """Open; it is open already."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Write what waits."""
+        if self._writer is not None:
+            self._writer.close()
+
+    def begin(self, parts: Sequence[Part], codes: Iterable[Fingerprint] = ()) -> None:
+        """Begin, or go on; note the builders of the execution, in the order in which they run."""
+        self._execution = self._store.begin(*self._of, forget=self.terms.forced)
+        self._writer = CallWriter(self._store, self._execution)
+        for code in codes:
+            self._store.note_code(code.digest, json.dumps(code.record()))
+        self._store.note(self._execution, json.dumps([_described(part) for part in parts]))
+
+    @property
+    def knows_origin(self) -> bool:
+        """Whether the calls that made the origin were recorded here."""
+        return self._known is not None
+
+    def code_of_origin(self, builder: str) -> Fingerprint | None:
+        """Return the fingerprint of the code that made the origin; None when it is not known."""
+        note = (self._known or {}).get(builder)
+        return self._fingerprint(bytes.fromhex(note["code"])) if isinstance(note, dict) else None
+
+    def own_codes(self, builder: str) -> list[tuple[Fingerprint, int]]:
+        """Return the code that made rows in earlier attempts, and how many rows."""
+        counts = Counter(call.code for call in self.own(builder).values())
+        found = [(self._fingerprint(code), rows) for code, rows in counts.items()]
+        return [(code, rows) for code, rows in found if code is not None]
+
+    def _fingerprint(self, digest: bytes) -> Fingerprint | None:
+        """Read a fingerprint that was noted."""
+        record = self._store.code_record(digest)
+        return None if record is None else Fingerprint.from_record(json.loads(record))
+
+    def made_origin(self, builder: str, code: bytes) -> bool:
+        """Return whether this code made what the origin holds of a builder, exactly as it is."""
+        note = (self._known or {}).get(builder)
+        return isinstance(note, Mapping) and note.get("code") == code.hex() and note["is_exact"]
+
+    def own(self, builder: str) -> dict[bytes, CallRecord]:
+        """Return the results that earlier attempts of this execution have of a builder."""
+        calls = self._store.rows(self._execution, builder).values()
+        return {call.inputs: call for call in calls}
+
+    def own_calls(self, name: str) -> dict[bytes, CallRecord]:
+        """Return the calls of a cached function that earlier attempts have made, by inputs."""
+        return {call.inputs: call for call in self._store.calls_of(self._execution, name)}
+
+    def left_rows(self, builder: str, columns: Sequence[str]) -> dict[int, Values]:
+        """Return rows that release 0.1 has left of this execution, by position."""
+        return {} if self._left is None else finished_rows(self._left, builder, columns)
+
+    def left_columns(self, builder: str, columns: Sequence[str]) -> pd.DataFrame | None:
+        """Return columns that release 0.1 has left of this execution."""
+        return None if self._left is None else finished_columns(self._left, builder, columns)
+
+    def find(self, inputs: Iterable[bytes], code: bytes) -> dict[bytes, CallRecord]:
+        """Find calls that other executions made."""
+        if self.terms.forced or self.terms.private:
+            return {}
+        return self._store.find(inputs, None if self.terms.accept_code else code)
+
+    def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
+        """Find a call with these arguments, whatever row it was made for."""
+        if self.terms.forced or self.terms.private:
+            return None
+        return self._store.find_alike(arguments, None if self.terms.accept_code else code)
+
+    def add(self, call: CallRecord) -> None:
+        """Record a call."""
+        assert self._writer is not None, "begin first"
+        self._writer.add(call)
+
+    def add_frame(self, call: CallRecord, columns: Mapping[str, pd.Series]) -> None:
+        """Record a call that returned a dataframe.
+
+        Raises
+        ------
+        TVTableError
+            A column cannot be stored.
+        """
+        if columns:
+            self._store.write_frame(self._execution, call, pd.DataFrame(dict(columns)))
+        else:
+            self.add(call)
+
+    def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
+        """Return the dataframe that a call returned; None when it is not there any more."""
+        return self._store.frame_of(call)
+
+    def take(self, builder: str, found: Iterable[tuple[int, int]]) -> None:
+        """Note rows, by position, whose calls were there, by number."""
+        self._store.take(self._execution, builder, found)
+
+    def finish(self, builder: str, code: bytes, *, is_exact: bool) -> None:
+        """Note that a builder has ended.
+
+        Parameters
+        ----------
+        builder : str
+            Its name.
+        code : bytes
+            Digest of its code.
+        is_exact : bool
+            Whether its columns give back exactly what was returned.
+        """
+        assert self._writer is not None, "begin first"
+        self._writer.flush()
+        self._made[builder] = {"code": code.hex(), "is_exact": is_exact}
+        self._store.note_ended(self._execution, self._made)
+
+    def claim(self, instance: str) -> None:
+        """Note that an instance holds the results, and end."""
+        self._store.claim(self._execution, instance, self._made)
+
+
+def _described(part: Part) -> dict[str, object]:
+    """Return a builder as JSON."""
+    return {
+        "name": part.name,
+        "columns": part.columns,
+        "dtypes": dict(part.dtypes),
+        "primary_key": part.primary_key,
+    }

@@ -1,0 +1,220 @@
+"""Finds the results that calls of one builder have returned before."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from typing import NamedTuple
+
+from tablevault.engine import results
+from tablevault.engine.calls.call_keys import CallKeys
+from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, UnhashableArgumentError
+from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.calls.store import CallRecord
+from tablevault.engine.row_values import Values, decode_values
+from tablevault.engine.settle import Job
+from tablevault.errors import TableReferenceError, TVTableError
+
+
+class Found(NamedTuple):
+    """Results by row, and how many of them other executions have made."""
+
+    values: dict[int, Values]
+    from_others: int
+
+
+class Lookup:
+    """The recorded calls of one builder in one execution.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    ledger : Ledger
+        The records.
+    keys : CallKeys
+        What its calls are found by.
+    code : bytes
+        Digest of its code.
+    """
+
+    def __init__(self, job: Job, ledger: Ledger, keys: CallKeys, code: bytes) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._keys = keys
+        self._code = code
+        self._own = ledger.own(job.name)
+        self._left = ledger.left_rows(job.name, job.changed_columns)
+
+    @property
+    def follows_rows(self) -> bool:
+        """Whether the arguments of a row show what the builder has made of rows before it."""
+        return self._keys.depends_on_earlier_rows
+
+    @property
+    def are_numbered(self) -> bool:
+        """Whether calls of rows with equal arguments are told apart by their order alone."""
+        return self._job.return_type == "row-wise" and self._keys.are_numbered
+
+    # -- row by row -----------------------------------------------------------------------------
+
+    def inputs(self, rows: Collection[int]) -> dict[int, Inputs]:
+        """Return what the calls of rows are found by; without rows whose arguments cannot be."""
+        wanted = rows
+        if self._keys.are_numbered and rows:
+            wanted = range(max(rows) + 1)  # the others count, too
+        every = {row: self.next_input(row) for row in wanted}
+        return {row: key for row in rows if (key := every[row]) is not None}
+
+    def next_input(self, row: int) -> Inputs | None:
+        """Return what the call of a row is found by; the one after the row asked for before."""
+        try:
+            return self._keys.of_row(row, self._keys.arguments(row))
+        except (UnhashableArgumentError, TableReferenceError):
+            return None  # the call will say what is wrong, when it is this row's turn
+
+    def rows(self, inputs: Mapping[int, Inputs]) -> Found:
+        """Find the results of rows, made by this execution or by others."""
+        found: dict[int, Values] = {}
+        taken: list[tuple[int, int]] = []
+        others = self._elsewhere([key for key in inputs.values() if key not in self._own])
+        for row, key in inputs.items():
+            own = self._counting_own(key)
+            call = own or others.get(key)
+            values = None if call is None else self._usable(call, row, is_own=call is own)
+            if values is None and row in self._left:
+                values = self._adopt(row, key, self._left[row])
+            elif values is None or call is None:
+                continue
+            elif call is not own:
+                taken.append((row, call.id))
+            elif call.code != self._code:
+                self._ledger.add(call._replace(code=self._code))
+            found[row] = values
+        if taken:
+            self._ledger.take(self._job.name, taken)
+        return Found(found, len(taken))
+
+    def followers(self, rows: Iterable[int], inputs: Mapping[int, Inputs]) -> dict[int, list[int]]:
+        """Return for rows that are called the other rows with equal arguments."""
+        if not self._job.deduplicate:
+            return {}
+        first: dict[Inputs, int] = {}
+        followers: dict[int, list[int]] = {}
+        for row in rows:
+            key = inputs.get(row)
+            if key is None:
+                continue
+            leader = first.setdefault(key, row)
+            if leader != row:
+                followers.setdefault(leader, []).append(row)
+        return followers
+
+    def adopt(self, rows: Mapping[int, Values]) -> None:
+        """Record results of rows whose calls nobody has recorded."""
+        for row, key in self.inputs(list(rows)).items():
+            self._adopt(row, key, rows[row])
+
+    def _adopt(self, row: int, key: Inputs, values: Values) -> Values:
+        """Record the result of one row under its key."""
+        record = Recorder(self._job, self._ledger, self._code, row, key)
+        values, call = record.returned(values)
+        assert call is not None, "there is a ledger"
+        self._ledger.add(call)
+        return values
+
+    # -- all rows at once -----------------------------------------------------------------------
+
+    def table_inputs(self) -> Inputs | None:
+        """Return what the one call for a whole table is found by; None when it cannot be."""
+        try:
+            return self._keys.of_table()
+        except (UnhashableArgumentError, TableReferenceError):
+            return None
+
+    def table(self, inputs: Inputs) -> CallRecord | None:
+        """Find the call for a whole table."""
+        return self._counting_own(inputs) or self._elsewhere([inputs]).get(inputs)
+
+    def is_own(self, call: CallRecord) -> bool:
+        """Return whether an earlier attempt of this execution made a call."""
+        return call.inputs in self._own
+
+    def items(self, inputs: Inputs, rows: int | None) -> dict[int, Values]:
+        """Find the items of a generator, from the first on.
+
+        Parameters
+        ----------
+        inputs : bytes
+            What its call is found by.
+        rows : int, optional
+            Number of rows of the table; None when the generator decides.
+        """
+        count = len(self._own) if rows is None else rows
+        keys = {row: item_inputs(inputs, row) for row in range(count)}
+        others = {} if rows is None else self._elsewhere(list(keys.values()))
+        are_others = len(others) == count
+        found = {}
+        for row, key in keys.items():
+            call = others.get(key) if are_others else self._counting_own(key)
+            values = None if call is None else self._usable(call, row, is_own=True)
+            if values is None:
+                break
+            found[row] = values
+        return found
+
+    def ends_after(self, inputs: Inputs, items: int) -> CallRecord | None:
+        """Return the call of a generator that yielded so many items; None when it did not."""
+        end = self.table(inputs)
+        if end is None or end.value is None or decode_values(end.value) != (items,):
+            return None
+        return end
+
+    # -- which calls count ----------------------------------------------------------------------
+
+    def _elsewhere(self, inputs: Iterable[Inputs]) -> dict[Inputs, CallRecord]:
+        """Find calls that other executions made; none where files come with the result."""
+        job = self._job
+        if job.kind == "index" or "artifact_string" in job.dtypes.values():
+            return {}
+        wanted = list(inputs)
+        found = self._ledger.find(wanted, self._code)
+        missing = set(wanted) - found.keys()
+        if job.deduplicate:
+            for key in missing:
+                alike = self._ledger.find_alike(key, self._code)
+                if alike is not None:
+                    found[key] = alike
+        elif job.return_type == "row-wise" and missing:
+            # Those that were made while the builder said `deduplicate: true`.
+            alone = self._ledger.find({key[:ARGUMENTS_BYTES] for key in missing}, self._code)
+            for key in missing & {key for key in missing if key[:ARGUMENTS_BYTES] in alone}:
+                found[key] = alone[key[:ARGUMENTS_BYTES]]
+        return found
+
+    def _counting_own(self, inputs: Inputs) -> CallRecord | None:
+        """Return the call of an earlier attempt, unless its code was another and that counts."""
+        own = self._own.get(inputs)
+        if own is None or own.code == self._code or self._ledger.terms.accept_code is not False:
+            return own
+        return None
+
+    def _usable(self, call: CallRecord, row: int, *, is_own: bool) -> Values | None:
+        """Return the values of a recorded call; None when the call has to be made again."""
+        if call.value is None:
+            return None
+        job = self._job
+        values = decode_values(call.value)
+        if call.outcome == "rejected":
+            try:
+                results.check_fit(values, job, row)
+            except TVTableError:
+                return None
+        if not is_own and job.retry_null and values and all(map(results.is_null, values)):
+            return None
+        return values
+
+
+def item_inputs(inputs: Inputs, row: int) -> Inputs:
+    """Return what one item of a generator is found by, from what its call is found by."""
+    return inputs + row.to_bytes(8, "little")

@@ -1,0 +1,286 @@
+"""What a module of Python defines and imports, statement by statement."""
+
+from __future__ import annotations
+
+import ast
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Literal
+
+from tablevault.engine.calls.bindings import Bindings, Import, bindings, children
+from tablevault.engine.calls.normalise import docstring
+
+Kind = Literal["function", "class", "constant", "import", "statement"]
+
+_MAKES_FIXED = frozenset(
+    {"Path", "PurePath", "PurePosixPath", "dedent", "compile", "frozenset", "str", "int", "float"}
+    | {"bytes", "bool", "len", "dirname", "join", "abspath", "realpath", "fspath", "getLogger"}
+    | {"read", "read_text", "read_bytes", "getenv", "strip", "format", "replace", "lower", "upper"}
+    | {"resolve", "absolute", "joinpath", "with_name", "with_suffix", "TypeVar", "NewType"}
+    | {"partial"}
+)
+"""Functions and methods of that name return what cannot be changed in place (or has no content)."""
+_FIXED_NAMES = frozenset({"__file__", "__name__", "__package__", "__doc__"})
+_CONTAINERS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
+_CONTAINER_TYPES = {"list", "dict", "set", "defaultdict", "deque", "Counter", "OrderedDict"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Unit:
+    """A statement at module level: the smallest piece of code that counts or does not.
+
+    Statements within ``if`` are units of their own, and carry its test: each of several definitions
+    of a name counts. So does each name of an ``import``. Other compound statements are one unit:
+    what happens in a ``try`` depends on every line of it.
+    """
+
+    node: ast.stmt
+    guards: tuple[tuple[ast.expr, bool], ...]
+    """Tests of the ``if`` statements around, and whether it is in their first branch."""
+    binds: Bindings
+    kind: Kind
+    order: int
+    dotted: tuple[str, ...] = ()
+    """The whole name in ``import a.b.c``, of which only ``a`` is bound."""
+
+    @property
+    def runs(self) -> bool:
+        """Whether it is executed at all, and not for type checkers only."""
+        return not any(first and is_type_checking(test) for test, first in self.guards)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Module:
+    """A parsed module."""
+
+    tree: ast.Module
+    units: tuple[Unit, ...]
+    bindings: dict[str, list[Unit]] = field(default_factory=dict)
+    """Units that bind a name, in order."""
+    stars: tuple[Import, ...] = ()
+    walrus: bool = True
+    """Whether there can be ``name := value``."""
+
+    def is_changeable(self, name: str) -> bool:
+        """Return whether what a name is bound to can be changed in place, as a list can."""
+        try:
+            return any(
+                _is_changeable(self, unit, frozenset((name,))) for unit in self.bindings[name]
+            )
+        except RecursionError:  # a sum of a thousand terms
+            return True
+
+    def is_container(self, name: str) -> bool:
+        """Return whether a name is bound to lists, dicts and sets only."""
+        units = self.bindings.get(name, ())
+        return bool(units) and all(_holds(unit, _CONTAINERS) for unit in units)
+
+    def is_kind(self, name: str, kind: Kind) -> bool:
+        """Return whether a name is only bound to functions, to classes, by imports."""
+        units = self.bindings.get(name, ())
+        return bool(units) and all(unit.kind == kind for unit in units)
+
+
+@lru_cache(maxsize=1024)
+def parse(data: bytes) -> Module:
+    """Return a module by its source; each source is parsed once.
+
+    Parameters
+    ----------
+    data : bytes
+        Source as it is in the file, decoded as Python does (PEP 263: UTF-8, or what a cookie says).
+
+    Raises
+    ------
+    SyntaxError
+        It is no Python, or not in its encoding; filename is not set.
+    RecursionError, MemoryError
+        It is nested too deeply for a syntax tree, though perhaps not to be compiled.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whoever imports it hears of them
+            tree = ast.parse(data)
+    except ValueError as error:  # a null byte on Python 3.11
+        raise SyntaxError(str(error)) from error
+    units: list[Unit] = []
+    walrus = b":=" in data
+    for node, guards in _statements(tree.body, ()):
+        binds, _, _ = bindings([node], walrus=walrus)
+        units.append(Unit(node, guards, binds, _kind(node, binds), len(units), _dotted(node)))
+    if text := docstring(tree):
+        node = ast.Assign([ast.Name("__doc__", ast.Store())], text)
+        units.append(Unit(node, (), {"__doc__": ()}, "constant", -1))
+    named: dict[str, list[Unit]] = {}
+    for unit in units:
+        for name in unit.binds:
+            named.setdefault(name, []).append(unit)
+    stars = tuple(each for unit in units for each in unit.binds.get("*", ()))
+    return Module(tree, tuple(units), named, stars, walrus)
+
+
+def _is_changeable(module: Module, unit: Unit, seen: frozenset[str]) -> bool:
+    """Return whether a unit binds something that can be changed in place."""
+    match unit:
+        case Unit(kind="function" | "import"):
+            return False
+        case Unit(kind="class", node=ast.ClassDef() as node):
+            return _has_state(node)
+        case Unit(node=ast.Assign(value=value) | ast.AnnAssign(value=ast.expr() as value)):
+            return not is_fixed(value, module, seen)
+        case _:
+            return True
+
+
+def is_fixed(
+    value: ast.expr, module: Module | None = None, seen: frozenset[str] = frozenset()
+) -> bool:
+    """Return whether the value of an expression cannot be changed in place: a number, a text.
+
+    Parameters
+    ----------
+    value : ast.expr
+        An expression.
+    module : Module, optional
+        Where names in it are looked up; by default they count as changeable.
+    seen : frozenset of str, optional
+        Names that are being looked up.
+    """
+    match value:
+        case ast.Constant() | ast.JoinedStr() | ast.Compare() | ast.Lambda():
+            return True
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name in _MAKES_FIXED
+        case ast.Name(id=name):
+            return _is_fixed_name(name, module, seen)
+        case ast.Attribute() | ast.UnaryOp() | ast.BinOp() | ast.Tuple():
+            inner = [each for each in children(value) if isinstance(each, ast.expr)]
+            return all(is_fixed(each, module, seen) for each in inner)
+        case _:
+            return False
+
+
+def _is_fixed_name(name: str, module: Module | None, seen: frozenset[str]) -> bool:
+    """Return whether a global name has values only that cannot be changed in place."""
+    if name in _FIXED_NAMES:
+        return True
+    if module is None or name not in module.bindings or name in seen:
+        return False
+    units = module.bindings[name]
+    return not any(_is_changeable(module, each, seen | {name}) for each in units)
+
+
+def _has_state(node: ast.ClassDef) -> bool:
+    """Return whether a class is more than its text: attributes that change, a say in subclasses."""
+    own = {_self(each) for each in node.body}
+    for each in ast.walk(node):
+        match each:
+            case ast.FunctionDef(name="__init_subclass__"):
+                return True
+            case ast.Attribute(value=owner, ctx=ast.Store()):
+                if not (isinstance(owner, ast.Name) and owner.id in own):
+                    return True
+            case _:
+                continue
+    return bool(node.keywords) or any(
+        not is_fixed(each.value) and not _is_field(each.value)
+        for each in node.body
+        if isinstance(each, ast.Assign | ast.AnnAssign) and each.value is not None
+    )
+
+
+def _is_field(value: ast.expr) -> bool:
+    """Return whether a value describes a field of a dataclass or model: each object has its own."""
+    match value:
+        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
+            return name in {"field", "Field", "attrib", "ib"}
+        case _:
+            return False
+
+
+def _self(node: ast.stmt) -> str:
+    """Return what a method calls its object, "" for class methods and what is no method."""
+    match node:
+        case ast.FunctionDef(decorator_list=[ast.Name(id="classmethod")]):
+            return ""
+        case ast.FunctionDef(args=ast.arguments(args=[first, *_])):
+            return first.arg if first.arg != "cls" else ""
+        case _:
+            return ""
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    """Return whether the test of an ``if`` is ``TYPE_CHECKING``."""
+    return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
+        isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"
+    )
+
+
+def _statements(
+    body: Sequence[ast.stmt], guards: tuple[tuple[ast.expr, bool], ...]
+) -> Iterator[tuple[ast.stmt, tuple[tuple[ast.expr, bool], ...]]]:
+    """Yield the statements of a module, those within ``if`` one by one."""
+    for node in body:
+        match node:
+            case ast.If(test=test, body=first, orelse=second):
+                if not _is_script(test):
+                    yield from _statements(first, (*guards, (test, True)))
+                yield from _statements(second, (*guards, (test, False)))
+                if any(isinstance(each, ast.NamedExpr) for each in ast.walk(test)):
+                    yield ast.Expr(test), guards  # it binds names itself
+            case ast.Import(names=names):
+                yield from ((ast.Import([alias]), guards) for alias in names)
+            case ast.ImportFrom(module=module, names=names, level=level):
+                yield from ((ast.ImportFrom(module, [alias], level), guards) for alias in names)
+            case ast.Pass() | ast.Expr(value=ast.Constant()):
+                continue
+            case _:
+                yield node, guards
+
+
+def _is_script(test: ast.expr) -> bool:
+    """Return whether a test is ``__name__ == "__main__"``, which is false in imported modules."""
+    match test:
+        case ast.Compare(
+            left=ast.Name(id="__name__"),
+            ops=[ast.Eq()],
+            comparators=[ast.Constant(value="__main__")],
+        ):
+            return True
+        case _:
+            return False
+
+
+def _dotted(node: ast.stmt) -> tuple[str, ...]:
+    """Return the names in ``import a.b.c``, nothing for other statements."""
+    match node:
+        case ast.Import(names=[ast.alias(name=name, asname=None)]):
+            return tuple(name.split("."))
+        case _:
+            return ()
+
+
+def _kind(node: ast.stmt, binds: Bindings) -> Kind:
+    """Return what a statement defines."""
+    match node:
+        case ast.FunctionDef() | ast.AsyncFunctionDef():
+            return "function"
+        case ast.ClassDef():
+            return "class"
+        case ast.Import() | ast.ImportFrom():
+            return "import"
+        case _:
+            return "constant" if binds else "statement"
+
+
+def _holds(unit: Unit, kinds: tuple[type[ast.expr], ...]) -> bool:
+    """Return whether a unit binds a name to a new container."""
+    match unit.node:
+        case ast.Assign(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))):
+            return name in _CONTAINER_TYPES
+        case ast.Assign(value=value) | ast.AnnAssign(value=value):
+            return isinstance(value, kinds)
+        case _:
+            return False

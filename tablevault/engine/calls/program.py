@@ -1,0 +1,294 @@
+"""All modules that a vault's code can import, and what the names in them stand for."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from hashlib import blake2b
+
+from tablevault.engine.calls.bindings import Import
+from tablevault.engine.calls.locate import ImportSystem, Locator, Source
+from tablevault.engine.calls.modules import Module, Unit, parse
+from tablevault.engine.calls.normalise import FunctionNode, encode
+from tablevault.engine.calls.parts import DIGEST_SIZE
+from tablevault.engine.calls.scopes import (
+    INTROSPECTIVE,
+    Chain,
+    Effect,
+    Facts,
+    Use,
+    chain_of,
+    facts_of,
+)
+
+PLAIN_DECORATORS = frozenset(
+    {"functools.wraps", "functools.lru_cache", "functools.cache", "functools.cached_property"}
+    | {"contextlib.contextmanager", "contextlib.asynccontextmanager", "abc.abstractmethod"}
+    | {"typing.overload", "typing.final", "typing.override", "typing_extensions.override"}
+    | {"staticmethod", "classmethod", "property", "tablevault.cached"}
+)
+"""Decorators from outside the vault that make nothing of docstrings and annotations."""
+
+
+TOO_DEEP = "it is nested too deeply"
+"""Why a module has no syntax tree that can nevertheless be executed."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Loaded:
+    """A module by its source and its syntax tree."""
+
+    source: Source
+    module: Module
+    problem: str
+    """Why there is no syntax tree, "" when there is one."""
+
+    @property
+    def name(self) -> str:
+        """Dotted name."""
+        return self.source.name
+
+    @property
+    def package(self) -> str:
+        """Name of the package that relative imports start from."""
+        return self.name if self.source.is_package else self.name.rpartition(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A global name of a module, and the attributes of it that are used."""
+
+    module: Loaded
+    name: str
+    rest: Chain
+    unit: Unit | None = None
+    """The one import statement that is meant, where several bind the name of a package."""
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """A module as a value: nobody can tell which of its names are used."""
+
+    module: Loaded
+
+
+Target = Definition | Whole
+
+
+class Program:
+    """The modules of a vault, and those that they can reach outside of it.
+
+    Parameters
+    ----------
+    modules : mapping of str to bytes
+        Source of each Python file by its path below ``code/``, ``helpers.py`` or ``a/__init__.py``.
+    files : mapping of str to bytes, optional
+        Each other file by its path below ``code/``: its content, or a hash of it.
+    locator : Locator, optional
+        What finds other modules, by default the import system of this interpreter.
+    """
+
+    def __init__(
+        self,
+        modules: Mapping[str, bytes],
+        files: Mapping[str, bytes] | None = None,
+        locator: Locator | None = None,
+    ) -> None:
+        self.files = dict(files or {})
+        self.paths = dict(modules)
+        self._sources = dict(_source(path, data) for path, data in modules.items())
+        self._tops = {name.partition(".")[0] for name in self._sources}
+        self._locator = locator or ImportSystem()
+        self._loaded: dict[str, Loaded | None] = {}
+        self._facts: dict[tuple[Unit, bool], Facts] = {}
+        self._digests: dict[tuple[Unit, bool], tuple[bytes, list[str]]] = {}
+        self._meanings: dict[tuple[Unit, bool], list[tuple[Target, bool]]] = {}
+        self._full: dict[ast.AST, bool] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of the vault's own modules."""
+        return sorted(self._sources)
+
+    def find(self, name: str) -> Loaded | None:
+        """Return a module by its dotted name, the vault's first; None when it is a library's."""
+        if name not in self._loaded:
+            self._loaded[name] = self._load(name)
+        return self._loaded[name]
+
+    def _load(self, name: str) -> Loaded | None:
+        if name.partition(".")[0] not in self._tops:
+            source = self._locator.locate(name)
+        elif not (source := self._sources.get(name)):
+            if not any(each.startswith(f"{name}.") for each in self._sources):
+                return None
+            source = Source(name=name, path="", data=b"", is_package=True, is_outside=False)
+        if source is None:
+            return None
+        try:
+            return Loaded(source, parse(source.data), "")
+        except SyntaxError as error:
+            path = source.path if source.is_outside else f"code/{source.path}"
+            where = f" in {path}" + (f", line {error.lineno}" if error.lineno else "")
+            return Loaded(source, parse(b""), f"SyntaxError: {error.msg}{where}")
+        except (RecursionError, MemoryError):
+            return Loaded(source, parse(b""), TOO_DEEP)
+
+    # What a statement uses
+
+    def facts(self, loaded: Loaded, unit: Unit, *, full: bool = False) -> Facts:
+        """Return what a statement uses; with `full`, by its annotations, too."""
+        key = unit, full
+        if key not in self._facts:
+            is_full = partial(self._is_full, loaded)
+            walrus = loaded.module.walrus
+            found = facts_of(unit.node, is_full, full=full, walrus=walrus)
+            for test, _ in unit.guards:
+                tested = facts_of(test, is_full, full=full, walrus=walrus)
+                found.uses += tested.uses
+                found.dynamic += tested.dynamic
+            self._facts[key] = found
+        return self._facts[key]
+
+    def digest(self, loaded: Loaded, unit: Unit, *, full: bool = False) -> tuple[bytes, list[str]]:
+        """Return a digest of a statement with the tests around it, and the texts in it."""
+        key = unit, full
+        if key not in self._digests:
+            is_full = partial(self._is_full, loaded)
+            data, texts = encode(unit.node, is_full, full=full)
+            for test, is_first in unit.guards:
+                data += b"|%d%b" % (is_first, encode(test, is_full)[0])
+            self._digests[key] = blake2b(data, digest_size=DIGEST_SIZE).digest(), texts
+        return self._digests[key]
+
+    # What a name stands for
+
+    def meanings(
+        self, loaded: Loaded, unit: Unit, *, full: bool = False
+    ) -> list[tuple[Target, bool]]:
+        """Return what all uses in a statement can mean, and whether the value is given away."""
+        key = unit, full
+        if key not in self._meanings:
+            uses = self.facts(loaded, unit, full=full).uses
+            distinct = {(use.chain, use.origin, use.handed): use for use in uses}
+            self._meanings[key] = [
+                (target, use.handed)
+                for use in distinct.values()
+                for target in self.targets(loaded, use)
+            ]
+        return self._meanings[key]
+
+    def targets(self, loaded: Loaded, use: Use | Effect) -> Iterator[Target]:
+        """Yield what a use can mean: every definition on the way from the name to the last one."""
+        if use.origin is None:
+            yield from self._global(loaded, use.chain, set())
+        else:
+            yield from self._imported(loaded, use.origin, use.chain[1:], set())
+
+    def _global(self, loaded: Loaded, chain: Chain, seen: set[object]) -> Iterator[Target]:
+        """Resolve a global name of a module with what follows it."""
+        name, rest = chain[0], chain[1:]
+        if (loaded.name, chain) in seen:
+            return  # modules that import each other's names in a circle
+        seen.add((loaded.name, chain))
+        for unit in loaded.module.bindings.get(name, ()):
+            dotted = unit.dotted
+            if dotted and dotted[: len(chain)] != chain[: len(dotted)]:
+                continue  # `import a.b` where a.c is used
+            yield Definition(loaded, name, rest, unit if dotted else None)
+            for origin in unit.binds[name]:
+                yield from self._imported(loaded, origin, rest, seen)
+
+    def _imported(
+        self, loaded: Loaded, origin: Import, rest: Chain, seen: set[object]
+    ) -> Iterator[Target]:
+        """Resolve what an import has bound, with the attributes that follow."""
+        module = self.find(self.absolute(loaded, origin))
+        if module is None:
+            return
+        chain = (origin.attribute, *rest) if origin.attribute not in {"", "*"} else rest
+        yield from self._attribute(module, chain, seen)
+
+    def _attribute(self, module: Loaded, chain: Chain, seen: set[object]) -> Iterator[Target]:
+        """Resolve attributes of a module."""
+        if not chain or chain[0] == "__dict__" or module.problem:
+            yield Whole(module)
+            return
+        if chain[0] in module.module.bindings:
+            yield from self._global(module, chain, seen)
+        elif "__getattr__" in module.module.bindings:
+            yield from self._global(module, ("__getattr__",), seen)
+        for star in module.module.stars:
+            if starred := self.find(self.absolute(module, star)):
+                yield Whole(starred)
+        if module.source.is_package and (below := self.find(f"{module.name}.{chain[0]}")):
+            yield from self._attribute(below, chain[1:], seen)
+
+    def absolute(self, loaded: Loaded, origin: Import) -> str:
+        """Return the full name of an imported module."""
+        if not origin.level:
+            return origin.module
+        package = loaded.package.split(".")
+        package = package[: len(package) - origin.level + 1]
+        return ".".join([*package, origin.module] if origin.module else package)
+
+    def library_name(self, loaded: Loaded, chain: Chain) -> str:
+        """Return ``functools.wraps`` for a chain that means this in a module, "" for own names."""
+        if not chain or chain[0] not in loaded.module.bindings:
+            return chain[0] if len(chain) == 1 and hasattr(builtins, chain[0]) else ""
+        origin = next(iter(loaded.module.bindings[chain[0]][0].binds[chain[0]]), None)
+        if origin is None or origin.level:
+            return ""
+        return origin.dotted(chain[1:])
+
+    # Whose docstrings and annotations count
+
+    def _is_full(self, loaded: Loaded, node: FunctionNode) -> bool:
+        """Return whether docstring and annotations of a function decide results."""
+        if node not in self._full:
+            self._full[node] = True  # while it is being found out whether it decorates itself
+            self._full[node] = any(
+                self._is_read_by(loaded, each) for each in node.decorator_list
+            ) or _reads_itself(loaded, node)
+        return self._full[node]
+
+    def _is_read_by(self, loaded: Loaded, decorator: ast.expr) -> bool:
+        """Return whether a decorator may read the function that it decorates."""
+        is_called = isinstance(decorator, ast.Call)
+        chain = chain_of(decorator.func if isinstance(decorator, ast.Call) else decorator)
+        if self.library_name(loaded, chain) in PLAIN_DECORATORS:
+            return False
+        if not chain:
+            return True
+        targets = list(self._global(loaded, chain, set()))
+        own = [
+            (target.module, unit)
+            for target in targets
+            if isinstance(target, Definition) and not target.rest
+            for unit in target.module.module.bindings[target.name]
+            if unit.kind == "function"
+        ]
+        return not own or any(
+            int(is_called) in self.facts(module, unit).keeps for module, unit in own
+        )
+
+
+def _source(path: str, data: bytes) -> tuple[str, Source]:
+    """Return a module of the vault by its name."""
+    name = path.removesuffix(".py").replace("/", ".")
+    is_package = name == "__init__" or name.endswith(".__init__")
+    name = name.removesuffix(".__init__") if is_package else name
+    return name, Source(name=name, path=path, data=data, is_package=is_package, is_outside=False)
+
+
+def _reads_itself(loaded: Loaded, node: FunctionNode) -> bool:
+    """Return whether a function uses docstrings or annotations."""
+    if not any(name.encode() in loaded.source.data for name in INTROSPECTIVE):
+        return False
+    return any(
+        (isinstance(each, ast.Name) and each.id in INTROSPECTIVE)
+        or (isinstance(each, ast.Attribute) and each.attr in INTROSPECTIVE)
+        for each in ast.walk(node)
+    )

@@ -1,0 +1,592 @@
+"""Records of calls in a SQLite file: what was asked, what came back, which execution needed it.
+
+Tables: ``calls`` has one row for each call, found by its inputs and its code; ``codes`` the code
+digests; ``frames`` the dataframes that calls returned, as Parquet; ``executions`` the temporary
+instances that were or are being executed; ``found`` the rows of an execution whose call another
+execution had made; ``instances`` what is known of instances that were made while the file was
+there. Of two calls with one key the later counts.
+
+The file is a cache plus results that no instance holds: when it is lost, calls of executions
+that did not end are lost. It is written in transactions of some milliseconds. WAL with
+``synchronous=NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous) survives the death of a
+process at any moment; a loss of power may cost what was written within the last second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import io
+import json
+import logging
+import os
+import sqlite3
+import threading
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple
+
+import pandas as pd
+
+from tablevault.errors import TVTableError
+from tablevault.frames.parquet import read_frame, write_frame
+
+_log = logging.getLogger("tablevault")
+
+Outcome = Literal["ok", "error", "rejected"]
+
+_VERSION: Final = 1
+_WAIT_S: Final = 30.0
+_LONGEST_PATH: Final = 490
+_KEYS_AT_ONCE: Final = 500
+_PART_BYTES: Final = 1 << 28
+"""SQLite takes values of at most 1,000,000,000 bytes."""
+_BEHIND: Final = b"\xff" * 9
+"""Longer than the digest of a row: sorts behind all inputs with these arguments."""
+WHOLE: Final = -1
+"""The row of a call whose result is a whole dataframe."""
+_SCHEMA: Final = f"""
+CREATE TABLE codes (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record TEXT);
+CREATE TABLE calls (
+    id INTEGER PRIMARY KEY, inputs BLOB NOT NULL, code INTEGER NOT NULL, outcome TEXT NOT NULL,
+    value TEXT, started_at REAL NOT NULL, duration_s REAL NOT NULL, error TEXT,
+    execution INTEGER, builder TEXT NOT NULL, row INTEGER NOT NULL, instance TEXT
+);
+CREATE INDEX calls_by_inputs ON calls (inputs);
+CREATE INDEX calls_by_execution ON calls (execution, builder, row) WHERE execution IS NOT NULL;
+CREATE TABLE executions (
+    id INTEGER PRIMARY KEY, temp TEXT NOT NULL UNIQUE, process TEXT NOT NULL,
+    builders TEXT NOT NULL DEFAULT '[]', ended TEXT NOT NULL DEFAULT '[]'
+);
+CREATE TABLE found (
+    execution INTEGER NOT NULL, builder TEXT NOT NULL, row INTEGER NOT NULL, call INTEGER NOT NULL,
+    PRIMARY KEY (execution, builder, row)
+) WITHOUT ROWID;
+CREATE TABLE frames (
+    inputs BLOB NOT NULL, code INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL,
+    PRIMARY KEY (inputs, code, part)
+);
+CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
+PRAGMA user_version = {_VERSION};
+"""
+_COLUMNS: Final = (
+    "c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at, c.duration_s,"
+    " c.error"
+)
+
+
+class CallRecord(NamedTuple):
+    """One call as it is recorded; a tuple, since there are millions.
+
+    Attributes
+    ----------
+    id : int
+        Number in the store; 0 for one that is not recorded yet.
+    builder : str
+        Name of the builder whose function was called.
+    row : int
+        Position of the row that it was made for; `WHOLE` where the result is a whole dataframe.
+    inputs, code : bytes
+        Its key, see `tablevault.engine.calls.keys`.
+    outcome : {"ok", "error", "rejected"}
+        Whether the function returned, raised, or returned what its columns do not take.
+    value : str, optional
+        What it returned, as tagged JSON; None when it raised.
+    started_at, duration_s : float
+        Seconds since the epoch, seconds; 0.0 where nobody measured.
+    error : str, optional
+        Class and text of what was raised.
+    """
+
+    id: int
+    builder: str
+    row: int
+    inputs: bytes
+    code: bytes
+    outcome: Outcome
+    value: str | None
+    started_at: float
+    duration_s: float
+    error: str | None
+
+
+class CallStore:
+    """The records of a vault; any number of threads and processes may use one at a time.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file; made when something is written. A damaged one is moved aside.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._lock = threading.RLock()
+        self._connection: sqlite3.Connection | None = None
+        self._pid = 0
+        self._codes: dict[bytes, int] = {}
+
+    def close(self) -> None:
+        """Close the file."""
+        with self._lock:
+            connection, self._connection = self._connection, None
+            self._codes.clear()
+            if connection is not None and self._pid == os.getpid():
+                connection.close()
+
+    # -- executions -----------------------------------------------------------------------------
+
+    def begin(self, temp: str, process: str, *, forget: bool) -> int:
+        """Return the number of an execution.
+
+        Parameters
+        ----------
+        temp : str
+            Identifies the temporary instance. An earlier execution of it is continued.
+        process : str
+            Id of the process.
+        forget : bool
+            Whether the rows of an earlier execution by another process do not count.
+        """
+        with self._write() as connection:
+            found = connection.execute(
+                "SELECT id, process FROM executions WHERE temp = ?", (temp,)
+            ).fetchone()
+            if found is not None and (found[1] == process or not forget):
+                connection.execute(
+                    "UPDATE executions SET process = ? WHERE id = ?", (process, found[0])
+                )
+                return int(found[0])
+            if found is not None:
+                _forget(connection, int(found[0]))
+            made = connection.execute(
+                "INSERT INTO executions (temp, process) VALUES (?, ?)", (temp, process)
+            )
+            assert made.lastrowid is not None
+            return made.lastrowid
+
+    def execution_of(self, temp: str) -> tuple[int, str, str] | None:
+        """Return number, process and builders of the execution of a temporary instance."""
+        return self._first("SELECT id, process, builders FROM executions WHERE temp = ?", (temp,))
+
+    def note(self, execution: int, builders: str) -> None:
+        """Keep a description of the builders of an execution."""
+        with self._write() as connection:
+            connection.execute(
+                "UPDATE executions SET builders = ?, ended = '[]' WHERE id = ?",
+                (builders, execution),
+            )
+
+    def note_ended(self, execution: int, builders: Iterable[str]) -> None:
+        """Keep the names of the builders of an execution that have ended."""
+        with self._write() as connection:
+            connection.execute(
+                "UPDATE executions SET ended = ? WHERE id = ?",
+                (json.dumps(list(builders)), execution),
+            )
+
+    def ended(self, execution: int) -> tuple[str, ...]:
+        """Return the names of the builders of an execution that have ended."""
+        row = self._first("SELECT ended FROM executions WHERE id = ?", (execution,))
+        return () if row is None else tuple(json.loads(row[0]))
+
+    def note_code(self, digest: bytes, record: str) -> None:
+        """Keep what a code digest stands for."""
+        with self._write() as connection:
+            number = self._code(connection, digest)
+            connection.execute("UPDATE codes SET record = ? WHERE id = ?", (record, number))
+
+    def code_record(self, digest: bytes) -> str | None:
+        """Return what a code digest stands for; None when nobody has noted it."""
+        row = self._first("SELECT record FROM codes WHERE digest = ?", (digest,))
+        return None if row is None or row[0] is None else str(row[0])
+
+    def rows(self, execution: int, builder: str) -> dict[int, CallRecord]:
+        """Return the results that an execution has of a builder, by row."""
+        made = (
+            f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - a constant
+            " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL ORDER BY c.id"
+        )
+        taken = (
+            f"SELECT {_COLUMNS}, f.row FROM found f JOIN calls c ON c.id = f.call"  # noqa: S608 - a constant
+            " JOIN codes k ON k.id = c.code WHERE f.execution = ? AND f.builder = ?"
+        )
+        rows = {
+            int(row[-1]): CallRecord(*row[:-1]) for row in self._all(taken, (execution, builder))
+        }
+        rows.update(
+            (int(row[2]), CallRecord(*row)) for row in self._all(made, (execution, builder))
+        )
+        return rows
+
+    def calls_of(self, execution: int, builder: str) -> list[CallRecord]:
+        """Return the results that an execution itself has of a builder, oldest first."""
+        sql = (
+            f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - a constant
+            " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL ORDER BY c.id"
+        )
+        return [CallRecord(*row) for row in self._all(sql, (execution, builder))]
+
+    def count(self, execution: int, builder: str) -> int:
+        """Count the rows that an execution has of a builder."""
+        sql = (
+            "SELECT (SELECT count(DISTINCT row) FROM calls WHERE execution = ?1 AND builder = ?2"
+            " AND row >= 0 AND outcome = 'ok')"
+            " + (SELECT count(*) FROM found WHERE execution = ?1 AND builder = ?2)"
+        )
+        row = self._first(sql, (execution, builder))
+        return 0 if row is None else int(row[0])
+
+    def write(self, execution: int, calls: Sequence[CallRecord]) -> None:
+        """Record calls that an execution has made.
+
+        Raises
+        ------
+        OSError
+            The disk is full or fails; nothing of `calls` was recorded.
+        """
+        with self._write() as connection:
+            codes = {code: self._code(connection, code) for code in {call.code for call in calls}}
+            connection.executemany(
+                "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at,"
+                " duration_s, error, execution) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                [
+                    (builder, row, inputs, codes[code], *rest, execution)
+                    for _, builder, row, inputs, code, *rest in calls
+                ],
+            )
+
+    def write_frame(self, execution: int, call: CallRecord, frame: pd.DataFrame) -> None:
+        """Record a call that returned a dataframe.
+
+        Raises
+        ------
+        TVTableError
+            A column cannot be stored.
+        OSError
+            The disk is full or fails; nothing was recorded.
+        """
+        file = io.BytesIO()
+        write_frame(frame, file)
+        data = file.getbuffer()
+        with self._write() as connection:
+            code = self._code(connection, call.code)
+            connection.execute(
+                "DELETE FROM frames WHERE inputs = ? AND code = ?", (call.inputs, code)
+            )
+            connection.executemany(
+                "INSERT INTO frames VALUES (?, ?, ?, ?)",
+                [
+                    (call.inputs, code, part, data[part : part + _PART_BYTES])
+                    for part in range(0, len(data), _PART_BYTES)
+                ],
+            )
+            self.write(execution, [call])
+
+    def take(self, execution: int, builder: str, found: Iterable[tuple[int, int]]) -> None:
+        """Note rows whose calls were there: pairs of row and number of the call."""
+        with self._write() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)",
+                [(execution, builder, row, call) for row, call in found],
+            )
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    def find(self, inputs: Iterable[bytes], code: bytes | None) -> dict[bytes, CallRecord]:
+        """Find calls that returned something.
+
+        Parameters
+        ----------
+        inputs : iterable of bytes
+            Inputs of calls.
+        code : bytes, optional
+            Digest of the code; any code when None.
+
+        Returns
+        -------
+        dict of bytes to CallRecord
+            By inputs, those that are there; of several the latest.
+        """
+        wanted = list(dict.fromkeys(inputs))
+        found: dict[bytes, CallRecord] = {}
+        for start in range(0, len(wanted), _KEYS_AT_ONCE):
+            some = wanted[start : start + _KEYS_AT_ONCE]
+            sql = (
+                f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - question marks
+                f" WHERE c.inputs IN ({','.join('?' * len(some))}) AND c.value IS NOT NULL"
+            )
+            for row in self._all(sql, some):
+                call = CallRecord(*row)
+                known = found.get(call.inputs)
+                if (code is None or call.code == code) and (known is None or known.id < call.id):
+                    found[call.inputs] = call
+        return found
+
+    def find_alike(self, arguments: bytes, code: bytes | None) -> CallRecord | None:
+        """Find a call with these arguments, of whatever row it was."""
+        sql = (
+            f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - a constant
+            " WHERE c.inputs >= ?1 AND c.inputs < ?2 AND c.value IS NOT NULL AND c.outcome = 'ok'"
+            " AND (?3 IS NULL OR k.digest = ?3) LIMIT 1"
+        )
+        row = self._first(sql, (arguments, arguments + _BEHIND, code))
+        return None if row is None else CallRecord(*row)
+
+    def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
+        """Read the dataframe that a call returned; None when it is not there, or is damaged."""
+        sql = (
+            "SELECT f.data FROM frames f JOIN codes k ON k.id = f.code"
+            " WHERE f.inputs = ? AND k.digest = ? ORDER BY f.part"
+        )
+        parts = self._all(sql, (call.inputs, call.code))
+        if not parts:
+            return None
+        try:
+            return read_frame(io.BytesIO(b"".join(data for (data,) in parts)))
+        except TVTableError as error:
+            _log.warning("Builder %s is called again: %s", call.builder, error)
+            return None
+
+    # -- instances ------------------------------------------------------------------------------
+
+    def claim(self, execution: int, instance: str, builders: Mapping[str, object]) -> None:
+        """Note that an instance holds the results of an execution, which is over."""
+        with self._write() as connection:
+            connection.execute(
+                "UPDATE calls SET instance = ? WHERE instance IS NULL AND (execution = ? OR id IN"
+                " (SELECT call FROM found WHERE execution = ?))",
+                (instance, execution, execution),
+            )
+            connection.execute(
+                "INSERT OR REPLACE INTO instances VALUES (?, ?)", (instance, json.dumps(builders))
+            )
+            _forget(connection, execution)
+
+    def builders_of(self, instance: str) -> Mapping[str, object] | None:
+        """Return what was noted about the builders of an instance; None when nothing was."""
+        row = self._first("SELECT builders FROM instances WHERE instance = ?", (instance,))
+        if row is None:
+            return None
+        found = json.loads(row[0])
+        return found if isinstance(found, dict) else None
+
+    def sweep(
+        self,
+        temps: Iterable[str],
+        instances: Iterable[str],
+        older_than_s: float,
+        *,
+        dry_run: bool = False,
+    ) -> int:
+        """Remove what nobody needs any more.
+
+        Parameters
+        ----------
+        temps : iterable of str
+            Temporary instances that are there: their executions stay.
+        instances : iterable of str
+            Instances that are there.
+        older_than_s : float
+            Age in seconds of calls that go although no instance was ever made of them, or whose
+            instance is gone.
+        dry_run : bool
+            Whether to count only.
+
+        Returns
+        -------
+        int
+            Number of calls that were removed, or would be.
+        """
+        if not self._path.exists():
+            return 0
+        with self._lock, _as_os_error(self._path):
+            connection = self._open()
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                removed = _sweep(connection, set(temps), set(instances), time.time() - older_than_s)
+                connection.execute("ROLLBACK" if dry_run else "COMMIT")
+            except BaseException:
+                with contextlib.suppress(sqlite3.Error):
+                    connection.execute("ROLLBACK")
+                raise
+        return removed
+
+    def settle(self) -> None:
+        """Bring all that was written into the one file, so that it can be copied."""
+        if self._path.exists():
+            with self._lock, _as_os_error(self._path):
+                self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def problem(self) -> str:
+        """Return what is wrong with the file, "" when it is whole or not there."""
+        if not self._path.exists():
+            return ""
+        try:
+            with contextlib.closing(_connect(self._path)) as connection:
+                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+        except sqlite3.DatabaseError as error:
+            return str(error)
+        return "" if found == "ok" else str(found)
+
+    # -- the file -------------------------------------------------------------------------------
+
+    def _code(self, connection: sqlite3.Connection, digest: bytes) -> int:
+        """Return the number of a code digest; a new one when it is new."""
+        if digest not in self._codes:
+            connection.execute("INSERT OR IGNORE INTO codes (digest) VALUES (?)", (digest,))
+            (number,) = connection.execute(
+                "SELECT id FROM codes WHERE digest = ?", (digest,)
+            ).fetchone()
+            self._codes[digest] = int(number)
+        return self._codes[digest]
+
+    @contextmanager
+    def _write(self) -> Iterator[sqlite3.Connection]:
+        """Hold one write transaction, or take part in it; taken back when the body raises."""
+        with self._lock, _as_os_error(self._path):
+            connection = self._open()
+            if connection.in_transaction:
+                yield connection
+                return
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield connection
+                connection.execute("COMMIT")
+            except BaseException:
+                self._codes.clear()
+                with contextlib.suppress(sqlite3.Error):  # SQLite may have done it
+                    connection.execute("ROLLBACK")
+                raise
+
+    def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Read rows; none when there is no file."""
+        with self._lock, _as_os_error(self._path):
+            if self._connection is None and not self._path.exists():
+                return []
+            return self._open().execute(sql, values).fetchall()
+
+    def _first(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
+        """Read one row."""
+        return next(iter(self._all(sql, values)), None)
+
+    def _open(self) -> sqlite3.Connection:
+        """Return the connection of this process; a file that is no database is moved aside."""
+        if self._connection is not None and self._pid == os.getpid():
+            return self._connection
+        self._codes.clear()
+        if len(os.fsencode(self._path)) > _LONGEST_PATH:
+            # SQLite opens no file with a longer path (3.40 to 3.50: 512 bytes with its journal).
+            _log.warning("Results of calls are not kept: the path of the vault is too long.")
+            self._connection = _ready(":memory:")
+            self._pid = os.getpid()
+            return self._connection
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            self._connection = _ready(self._path)
+        except sqlite3.DatabaseError as error:
+            if not _is_damage(error):
+                raise
+            _set_aside(self._path, error)
+            self._connection = _ready(self._path)
+        self._pid = os.getpid()
+        return self._connection
+
+
+def _connect(path: Path | str) -> sqlite3.Connection:
+    """Open the file; transactions are begun by hand."""
+    return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+
+
+def _ready(path: Path | str) -> sqlite3.Connection:
+    """Open the file and make its tables; one of another version is moved aside."""
+    connection = _connect(path)
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA cache_size = -65536")  # KiB: keys come in no order
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("BEGIN IMMEDIATE")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        if is_new:
+            for statement in _SCHEMA.strip().split(";\n"):
+                connection.execute(statement)
+        connection.execute("COMMIT")
+        if not is_new and version != _VERSION:
+            raise sqlite3.DatabaseError(f"version {version} is not {_VERSION}")  # noqa: TRY301 - one way out
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _is_damage(error: sqlite3.DatabaseError) -> bool:
+    """Return whether an error is the fault of what the file holds."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is None or code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
+
+
+def _set_aside(path: Path, error: Exception) -> None:
+    """Move a file that cannot be read out of the way; results that no instance holds are in it."""
+    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    path.rename(aside)
+    for ending in ("-wal", "-shm"):
+        with contextlib.suppress(OSError):
+            path.with_name(path.name + ending).unlink()
+    _log.warning(
+        "The records of calls in %s cannot be read (%s). They are moved to %s; results that no"
+        " instance holds are made again.",
+        path,
+        error,
+        aside.name,
+    )
+
+
+@contextmanager
+def _as_os_error(path: Path) -> Iterator[None]:
+    """Raise what is the fault of the disk as the OSError that it is."""
+    try:
+        yield
+    except sqlite3.OperationalError as error:
+        code = error.sqlite_errorcode & 0xFF
+        if code == sqlite3.SQLITE_FULL:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
+        if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise OSError(errno.EIO, str(error), str(path)) from error
+        raise
+
+
+def _sweep(
+    connection: sqlite3.Connection, temps: set[str], instances: set[str], before: float
+) -> int:
+    """Remove executions and calls that nobody needs; return the number of calls."""
+    for number, temp in connection.execute("SELECT id, temp FROM executions").fetchall():
+        if temp not in temps:
+            _forget(connection, int(number))
+    gone = [
+        (name,)
+        for (name,) in connection.execute("SELECT instance FROM instances").fetchall()
+        if name not in instances
+    ]
+    connection.executemany("UPDATE calls SET instance = NULL WHERE instance = ?", gone)
+    connection.executemany("DELETE FROM instances WHERE instance = ?", gone)
+    removed = connection.execute(
+        "DELETE FROM calls WHERE instance IS NULL AND execution IS NULL AND started_at <= ?"
+        " AND id NOT IN (SELECT call FROM found)",
+        (before,),
+    )
+    connection.execute(
+        "DELETE FROM frames WHERE NOT EXISTS (SELECT 1 FROM calls c"
+        " WHERE c.inputs = frames.inputs AND c.code = frames.code)"
+    )
+    return removed.rowcount
+
+
+def _forget(connection: sqlite3.Connection, execution: int) -> None:
+    """Remove an execution; its calls stay."""
+    connection.execute("UPDATE calls SET execution = NULL WHERE execution = ?", (execution,))
+    connection.execute("DELETE FROM found WHERE execution = ?", (execution,))
+    connection.execute("DELETE FROM executions WHERE id = ?", (execution,))

@@ -1,0 +1,120 @@
+"""Writes records of calls soon after they come, some milliseconds' worth in one transaction."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Final
+
+from tablevault.engine.calls.store import CallRecord, CallStore
+
+_EVERY_S: Final = 0.01
+_SLOW_S: Final = 0.001
+
+
+class CallWriter:
+    """Records the calls of one execution.
+
+    A call that took a millisecond is written at once, others within 10 ms: a transaction for each
+    call of a microsecond would cost more than the calls. May be used from several threads.
+
+    Parameters
+    ----------
+    store : CallStore
+        Where records go.
+    execution : int
+        Number of the execution.
+    """
+
+    def __init__(self, store: CallStore, execution: int) -> None:
+        self._store = store
+        self._execution = execution
+        self._waiting: list[CallRecord] = []
+        self._lock = threading.Lock()
+        self._written_at = 0.0
+        self._has_waiting = threading.Event()
+        self._is_closed = False
+        self._failure: BaseException | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = os.getpid()
+
+    def add(self, call: CallRecord) -> None:
+        """Record a call; in the copy of a process, which a function made, do nothing.
+
+        Raises
+        ------
+        OSError
+            Records cannot be written, for instance because the disk is full.
+        """
+        if os.getpid() != self._pid:
+            return
+        with self._lock:
+            self._raise_failure()
+            self._waiting.append(call)
+            is_due = time.monotonic() - self._written_at >= _EVERY_S
+            if is_due or call.duration_s >= _SLOW_S:
+                self._write()
+                return
+        self._wake()
+
+    def flush(self) -> None:
+        """Write all that was added."""
+        with self._lock:
+            self._raise_failure()
+            self._write()
+
+    def close(self) -> None:
+        """Write all that was added, and end; in the copy of a process do nothing."""
+        if os.getpid() != self._pid:
+            return
+        self._is_closed = True
+        self._has_waiting.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.flush()
+
+    def _write(self) -> None:
+        """Write what waits; take the lock before."""
+        if not self._waiting:
+            return
+        # They wait no more, whether this fails or not: a later call must not hide the failure.
+        calls, self._waiting = self._waiting, []
+        try:
+            self._store.write(self._execution, calls)
+        except OSError as error:
+            first = calls[0]
+            raise OSError(
+                error.errno,
+                f'Builder "{first.builder}": row {first.row} was computed but cannot be kept '
+                f"({error.strerror}); the rows before it are",
+                error.filename,
+            ) from error
+        self._written_at = time.monotonic()
+
+    def _raise_failure(self) -> None:
+        """Raise what the thread met."""
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def _wake(self) -> None:
+        """Let the thread write the calls that nothing comes after."""
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, name="tablevault-calls", daemon=True)
+            self._thread.start()
+        self._has_waiting.set()
+
+    def _run(self) -> None:
+        """Write what waits 10 ms after it came, until closed."""
+        while True:
+            self._has_waiting.wait()
+            if self._is_closed:
+                return
+            self._has_waiting.clear()
+            time.sleep(_EVERY_S)
+            with self._lock:
+                try:
+                    self._write()
+                except BaseException as error:  # noqa: BLE001 - raised by the next `add` or `close`
+                    self._failure = error

@@ -1,0 +1,26 @@
+"""Fingerprints of modules that are written in a test."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from tablevault.engine.calls.fingerprint import Fingerprints
+from tablevault.engine.calls.program import Program
+
+
+@pytest.fixture(scope="session")
+def fingerprint():
+    """Return the fingerprint of function `f` in module `m`, given one text or all modules."""
+
+    def make(modules, files=None, *, module="m", function="f", locator=None):
+        if isinstance(modules, str):
+            modules = {"m.py": modules}
+        sources = {
+            path: textwrap.dedent(text).encode() if isinstance(text, str) else text
+            for path, text in modules.items()
+        }
+        return Fingerprints(Program(sources, files, locator)).of(module, function)
+
+    return make

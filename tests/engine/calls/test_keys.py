@@ -1,0 +1,156 @@
+"""Inputs of calls: equal values give equal hashes, everything else another one."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+import sys
+from decimal import Decimal
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tablevault.engine.calls.keys import (
+    RunningNumbers,
+    UnhashableArgumentError,
+    frame_digest,
+    hash_values,
+    row_digests,
+)
+
+DIFFERENT = [
+    None,
+    False,
+    True,
+    0,
+    1,
+    1.0,
+    "1",
+    "",
+    "None",
+    b"1",
+    [],
+    [1],
+    [1.0],
+    [[1]],
+    {},
+    {"a": 1},
+    {"a": 1.0},
+    {1: "a"},
+    {"1": "a"},
+    {"$int": "0x1"},
+    float("inf"),
+    2**70,
+    Decimal(1),
+    dt.date(2026, 1, 5),
+    dt.datetime(2026, 1, 5, tzinfo=dt.UTC),
+    dt.timedelta(1),
+    pd.Timestamp("2026-01-05"),
+    np.int64(1),
+    "é",
+    "\ud83d",
+    pd.DataFrame({"a": [1]}),
+    pd.DataFrame({"a": [1.0]}),
+    pd.DataFrame({"b": [1]}),
+    pd.DataFrame({"a": [1, 2]}),
+    pd.DataFrame({"a": [1]}, index=[7]),
+    [pd.DataFrame({"a": [1]})],
+]
+
+
+@pytest.mark.parametrize("one", range(len(DIFFERENT)))
+def test_values_that_differ_have_another_hash(one):
+    hashes = [hash_values({"x": value}) for value in DIFFERENT]
+    assert hashes.count(hashes[one]) == 1
+
+
+def test_the_name_of_an_argument_counts():
+    assert hash_values({"x": 1}) != hash_values({"y": 1})
+
+
+def test_the_order_of_arguments_and_keys_does_not():
+    one = hash_values({"x": 1, "y": {"a": 1, "b": [2]}})
+    assert one == hash_values({"y": {"b": [2], "a": 1}, "x": 1})
+
+
+def test_text_and_number_do_not_run_into_each_other():
+    assert hash_values({"x": "a", "y": "bc"}) != hash_values({"x": "ab", "y": "c"})
+    assert hash_values({"x": ["a", "bc"]}) != hash_values({"x": ["ab", "c"]})
+
+
+def test_a_dataframe_counts_by_its_values():
+    frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": ["x", "y"]})
+    assert frame_digest(frame) == frame_digest(frame.copy())
+    assert frame_digest(frame) != frame_digest(frame[["b", "a"]])
+    assert frame_digest(frame.iloc[1:]) != frame_digest(frame.iloc[1:].reset_index(drop=True))
+
+
+def test_paths_of_files_count_as_what_stands_for_them():
+    def same(text: str) -> str:
+        return text.replace("/here/", "/there/")
+
+    assert hash_values({"x": "/here/a"}, same) == hash_values({"x": "/there/a"}, same)
+    assert hash_values({"x": ["/here/a"]}, same) == hash_values({"x": ["/there/a"]}, same)
+    assert hash_values({"x": "/here/a"}) != hash_values({"x": "/there/a"})
+
+
+def test_an_argument_that_cannot_be_compared_is_told():
+    with pytest.raises(UnhashableArgumentError):
+        hash_values({"x": object()})
+    endless: list[object] = []
+    endless.append(endless)
+    with pytest.raises(UnhashableArgumentError):
+        hash_values({"x": endless})
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@given(VALUES, VALUES)
+def test_two_hashes_are_equal_exactly_when_the_values_are(one, other):
+    def shape(value: object) -> object:
+        if isinstance(value, list):
+            return ["list", *map(shape, value)]
+        if isinstance(value, dict):
+            return ["dict", *sorted(([key, repr(shape(item))] for key, item in value.items()))]
+        return repr(value)
+
+    assert (hash_values({"x": one}) == hash_values({"x": other})) == (shape(one) == shape(other))
+
+
+def test_every_process_hashes_alike():
+    text = (
+        "from tablevault.engine.calls.keys import hash_values;"
+        "print(hash_values({'x': {'b': {1, 'a', (2,)}, 'a': 'é'}}).hex())"
+    )
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", text],
+            env={"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2", "3")
+    }
+    assert len(found) == 1
+
+
+def test_rows_have_the_digest_of_their_key():
+    one, other, again = row_digests([("a", 1), ("a", 2), ("a", 1)])
+    assert one == again != other
+    assert row_digests([(None,)]) != row_digests([("",)])
+    assert len({*row_digests([(1,), (1.0,), ("1",), (True,), (dt.date(2026, 1, 1),)])}) == 5
+
+
+def test_calls_with_equal_arguments_are_numbered():
+    numbers = RunningNumbers()
+    assert numbers.next(b"a") != numbers.next(b"a")
+    assert RunningNumbers().next(b"a") == RunningNumbers().next(b"b")

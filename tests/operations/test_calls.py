@@ -1,0 +1,611 @@
+"""Calls are paid for once: counted calls after edits, failures, kills and corrections."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from tablevault import TableVault
+from tablevault.errors import TVBuilderError, TVTableError
+from tests.looking import check_clean
+
+HEAD = """
+import os
+import pandas as pd
+
+def pay(what):
+    with open({paid!r}, "a") as file:
+        file.write(f"{{what}}\\n")
+
+def rows(**columns):
+    return pd.DataFrame(columns)
+"""
+INDEX = {
+    "builder_type": "IndexBuilder",
+    "python_function": "rows",
+    "code_module": "work",
+    "is_custom": True,
+}
+ASK = {
+    "builder_type": "ColumnBuilder",
+    "changed_columns": ["x"],
+    "python_function": "ask",
+    "code_module": "work",
+    "is_custom": True,
+    "return_type": "row-wise",
+    "arguments": {"id": "<<self.id[index]>>"},
+}
+EXECUTE = """
+import sys
+from tablevault import TableVault
+TableVault(sys.argv[1], "B").execute_instance(sys.argv[2])
+"""
+IDS = {"id": list(range(12))}
+
+
+class Bench:
+    """A vault with one module and one table, whose functions note each call."""
+
+    def __init__(self, vault: TableVault, path: Path, paid: Path) -> None:
+        self.vault = vault
+        self.path = path
+        self.paid = paid
+        vault.create_table("t")
+
+    def code(self, text: str) -> None:
+        self.vault.create_code_module("work", text=HEAD.format(paid=str(self.paid)) + text)
+
+    def repair(self, text: str) -> None:
+        """Edit the module by hand: a paused process holds it."""
+        (self.path / "code/work.py").write_text(HEAD.format(paid=str(self.paid)) + text)
+
+    def prepare(self, columns=IDS, *, version="base", table="t", **fields) -> None:
+        index = {**INDEX, "changed_columns": list(columns), "arguments": columns}
+        index["primary_key"] = fields.pop("primary_key", list(columns)[:1])
+        builders = {f"{table}_index": index, "ask": {**ASK, **fields}}
+        texts = {name: yaml.safe_dump(builder) for name, builder in builders.items()}
+        self.vault.create_instance(table, version, builders=texts)
+
+    def run(self, columns=IDS, *, version="base", table="t", options=None, **fields) -> int:
+        """Prepare and execute; give the number of calls."""
+        before = self.calls()
+        self.prepare(columns, version=version, table=table, **fields)
+        self.vault.execute_instance(table, version, **(options or {}))
+        return self.calls() - before
+
+    def calls(self) -> int:
+        return len(self.paid.read_text().splitlines()) if self.paid.exists() else 0
+
+    def x(self, table="t"):
+        return self.vault.get_dataframe(table)[0]["x"].tolist()
+
+    def told(self) -> dict[str, object]:
+        _, instance = self.vault.get_dataframe("t")
+        return self.vault.get_descriptions(instance, "t")["execution"]["ask"]
+
+
+@pytest.fixture
+def bench(vault: TableVault, vault_path: Path, tmp_path: Path) -> Bench:
+    return Bench(vault, vault_path, tmp_path / "paid")
+
+
+DOUBLE = """
+def ask(id):
+    pay(id)
+    return 2 * id
+"""
+FAILS_AT_8 = """
+def ask(id):
+    if id == 8 and os.path.exists({down!r}):
+        raise ConnectionError("no answer")
+    pay(id)
+    return 2 * id
+"""
+EXPECTED = [2 * n for n in range(12)]
+
+
+# -- failures --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ids", [("", ""), ("p", "p"), ("", "p")], ids=["none", "same", "later"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_after_an_exception_only_missing_rows_are_called(bench, tmp_path, ids, threads):
+    down = tmp_path / "down"
+    down.touch()
+    bench.code(FAILS_AT_8.format(down=str(down)))
+    bench.prepare(n_threads=threads)
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id=ids[0])
+    down.unlink()
+    bench.vault.execute_instance("t", process_id=ids[1])
+    assert bench.calls() == 12
+    assert bench.x() == EXPECTED
+    check_clean(bench.path)
+
+
+def test_after_a_stop_only_missing_rows_are_called(bench, tmp_path):
+    down = tmp_path / "down"
+    down.touch()
+    bench.code(FAILS_AT_8.format(down=str(down)))
+    bench.prepare()
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    bench.vault.stop_process("p")
+    down.unlink()
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 12
+
+
+def test_after_a_stop_that_was_kept_only_missing_rows_are_called(bench, tmp_path):
+    down = tmp_path / "down"
+    down.touch()
+    bench.code(FAILS_AT_8.format(down=str(down)))
+    bench.prepare()
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    bench.vault.stop_process("p", materialize=True)
+    down.unlink()
+    assert bench.run() == 4
+    assert bench.x() == EXPECTED
+
+
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
+def test_after_a_signal_only_missing_rows_are_called(bench, sent):
+    text = f"""
+import time
+
+def ask(id):
+    time.sleep(0.002)
+    if id == 8 and os.environ.get("STOP"):
+        os.kill(os.getpid(), {int(sent)})
+        time.sleep(60)
+    pay(id)
+    return 2 * id
+"""
+    bench.code(text)
+    bench.prepare()
+    ended = subprocess.run(
+        [sys.executable, "-c", EXECUTE, bench.path, "t"],
+        env={**os.environ, "STOP": "1"},
+        stderr=subprocess.DEVNULL,
+        check=False,
+    )
+    assert ended.returncode in (-sent, 1)
+    assert bench.calls() == 8
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 12
+    assert bench.x() == EXPECTED
+
+
+def test_a_forced_execution_that_failed_goes_on_with_its_own_rows_only(bench, tmp_path):
+    down = tmp_path / "down"
+    bench.code(FAILS_AT_8.format(down=str(down)))
+    assert bench.run() == 12
+    down.touch()
+    bench.prepare()
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", force_execute=True, process_id="p")
+    down.unlink()
+    bench.vault.execute_instance("t", process_id="p")
+    assert bench.calls() == 24
+
+
+# -- values ----------------------------------------------------------------------------------------
+
+
+BAD = """
+def ask(id):
+    pay(id)
+    return "4/5" if id == 8 else id
+"""
+
+
+@pytest.mark.parametrize("process_id", ["", "p"])
+def test_a_value_that_does_not_fit_is_found_at_once_and_costs_no_other_call(bench, process_id):
+    bench.code(BAD)
+    bench.prepare(dtypes={"x": "Int64"})
+    with pytest.raises(TVTableError, match=r"row 8: '4/5' does not fit") as caught:
+        bench.vault.execute_instance("t", process_id=process_id)
+    assert bench.calls() == 9
+    assert (caught.value.builder, caught.value.column, caught.value.row) == ("ask", "x", 8)
+    bench.repair(BAD.replace('"4/5" if id == 8 else id', "id"))
+    bench.vault.execute_instance("t", process_id=process_id)
+    assert bench.calls() == 13
+    assert bench.x() == list(range(12))
+
+
+def test_after_the_dtype_is_corrected_a_rejected_value_is_cast_without_a_call(bench):
+    bench.code(BAD)
+    bench.prepare(dtypes={"x": "Int64"})
+    with pytest.raises(TVTableError):
+        bench.vault.execute_instance("t")
+    builder = bench.path / "temp/t/base/builders/ask.yaml"
+    builder.write_text(builder.read_text().replace("Int64", "string"))
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 12
+    assert bench.x()[7:10] == ["7", "4/5", "9"]
+
+
+def test_another_dtype_makes_no_call(bench):
+    bench.code(DOUBLE)
+    assert bench.run() == 12
+    for dtype in ("Float64", "string", "object", "Int64"):
+        assert bench.run(dtypes={"x": dtype}) == 0
+    assert bench.x() == EXPECTED
+
+
+def test_inferred_dtypes_do_not_depend_on_history(bench):
+    for values, dtype in (
+        ([1, 2], "Int64"),
+        ([1, 2, 2.5], "Float64"),
+        ([1, 2, 2.5, "n/a"], "string"),
+        ([1, 2], "Int64"),
+    ):
+        columns = {"id": list(range(len(values))), "v": values}
+        bench.code(f"def ask(id):\n    pay(id)\n    return {values!r}[id]\n")
+        bench.run(columns, code_version="1")
+        assert bench.vault.get_dataframe("t")[0]["x"].dtype == dtype
+    assert bench.x() == [1, 2]
+
+
+def test_a_null_is_asked_for_again_only_if_all_columns_are_null(bench):
+    bench.code("def ask(id):\n    pay(id)\n    return (None, 'no') if id == 3 else (id, None)\n")
+    pair = {"changed_columns": ["x", "error"]}
+    assert [bench.run(**pair), bench.run(**pair)] == [12, 0]
+    bench.code("def ask(id):\n    pay(id)\n    return (None, None) if id == 3 else (id, None)\n")
+    calls = [bench.run(**pair), bench.run(**pair), bench.run(retry_null=False, **pair)]
+    assert calls == [12, 1, 0]
+
+
+def test_values_of_any_kind_come_back_from_a_record_as_they_were(bench, tmp_path):
+    down = tmp_path / "down"
+    down.touch()
+    bench.code(f"""
+import datetime, decimal, enum
+
+class Colour(enum.StrEnum):
+    RED = "red"
+
+VALUES = [None, 2**70, b"x", {{"a": [1, (2,)]}}, datetime.date(2026, 1, 5), decimal.Decimal("1.10"),
+          Colour.RED, float("inf"), {{1, 2}}]
+
+def ask(id):
+    if id == 9 and os.path.exists({str(down)!r}):
+        raise ConnectionError
+    pay(id)
+    return VALUES[id % 9]
+""")
+    bench.prepare(dtypes={"x": "object"})
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t")
+    down.unlink()
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 12
+    first, again = bench.x()[:3], bench.x()[9:]
+    assert first == again == [None, 2**70, b"x"]
+    assert type(bench.x()[6]) is str
+
+
+# -- arguments, rows, builders ---------------------------------------------------------------------
+
+
+def test_an_earlier_prompt_costs_nothing(bench):
+    bench.code("def ask(id, prompt):\n    pay(id)\n    return f'{prompt} {id}'\n")
+    prompts = [{"id": "<<self.id[index]>>", "prompt": text} for text in ("A", "B", "A")]
+    assert [bench.run(arguments=arguments) for arguments in prompts] == [12, 12, 0]
+    assert bench.x()[3] == "A 3"
+    assert bench.told()["reason"] == "argument `prompt` changed; made before"
+
+
+def test_a_prompt_edited_while_paused_makes_all_rows_anew(bench, tmp_path):
+    down = tmp_path / "down"
+    down.touch()
+    text = FAILS_AT_8.format(down=str(down)).replace("ask(id)", "ask(id, prompt)")
+    bench.code(text.replace("2 * id", "prompt"))
+    bench.prepare(arguments={"id": "<<self.id[index]>>", "prompt": "first"})
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    down.unlink()
+    builder = bench.path / "temp/t/base/builders/ask.yaml"
+    builder.write_text(builder.read_text().replace("first", "second"))
+    bench.vault.execute_instance("t", process_id="p")
+    assert bench.x() == ["second"] * 12
+    assert bench.calls() == 20
+
+
+def test_rows_that_went_and_came_back_cost_nothing(bench):
+    bench.code(DOUBLE)
+    assert bench.run() == 12
+    assert bench.run({"id": [1, 2]}) == 0
+    assert bench.run() == 0
+    assert bench.run({"id": [5, 99]}) == 1
+
+
+def test_calls_are_shared_between_versions_and_tables(bench):
+    bench.code(DOUBLE)
+    bench.vault.create_table("u")
+    assert bench.run() == 12
+    assert bench.run(version="large") == 0
+    assert bench.run(table="u") == 0
+
+
+def test_without_a_primary_key_equal_arguments_are_numbered(bench):
+    bench.code("def ask(q):\n    pay(q)\n    return q.upper()\n")
+    asked = {"arguments": {"q": "<<self.q[index]>>"}, "primary_key": []}
+    assert bench.run({"q": ["a", "b", "a"]}, **asked) == 3
+    assert bench.run({"q": ["a", "a", "a", "b"]}, **asked) == 1
+
+
+def test_equal_arguments_are_asked_once_where_the_builder_says_so(bench):
+    bench.code("def ask(q):\n    pay(q)\n    return q.upper()\n")
+    asked = {"arguments": {"q": "<<self.q[index]>>"}}
+    columns = {"id": list(range(6)), "q": ["a", "b", "a", "b", "c", "a"]}
+    assert bench.run(columns, deduplicate=True, n_threads=3, **asked) == 3
+    assert bench.x() == ["A", "B", "A", "B", "C", "A"]
+    assert bench.run({"id": [9], "q": ["c"]}, deduplicate=True, **asked) == 0
+    assert bench.run({"id": [10, 11, 12], "q": ["c", "c", "d"]}, **asked) == 1
+    assert bench.run({"id": [13], "q": ["d"]}, deduplicate=True, **asked) == 0
+
+
+def test_a_file_beside_the_module_counts(bench):
+    bench.code("""
+from pathlib import Path
+
+def ask(id):
+    pay(id)
+    return (Path(__file__).parent / "prompt.txt").read_text()
+""")
+    prompt = bench.path / "code/prompt.txt"
+    counts = []
+    for text in ("old", "new", "old"):
+        prompt.write_text(text)
+        counts.append(bench.run())
+        assert bench.x() == [text] * 12
+    assert counts == [12, 12, 0]
+
+
+def test_tables_with_side_effects_take_nothing_from_elsewhere(vault, vault_path, tmp_path):
+    bench = Bench(vault, vault_path, tmp_path / "paid")
+    vault.create_table("mail", has_side_effects=True)
+    bench.code("def ask(id, text):\n    pay(id)\n    return text\n")
+    arguments = [{"id": "<<self.id[index]>>", "text": text} for text in ("A", "A", "B", "A")]
+    calls = [bench.run(table="mail", arguments=given) for given in arguments]
+    assert calls == [12, 0, 12, 12]
+
+
+def test_a_deleted_file_of_records_costs_unclaimed_results_only(bench):
+    bench.code("def ask(id, prompt):\n    pay(id)\n    return prompt\n")
+    arguments = [{"id": "<<self.id[index]>>", "prompt": text} for text in "AB"]
+    assert [bench.run(arguments=given) for given in arguments] == [12, 12]
+    for file in (bench.path / ".git/tablevault").glob("calls.sqlite*"):
+        file.unlink()
+    bench.vault = TableVault(bench.path, "B")
+    assert [bench.run(arguments=given) for given in (*arguments[::-1], arguments[1])] == [0, 12, 0]
+
+
+def test_a_damaged_file_of_records_is_told_and_moved_aside(bench):
+    bench.code(DOUBLE)
+    assert bench.run() == 12
+    bench.vault = TableVault(bench.path, "B")
+    records = bench.path / ".git/tablevault/calls.sqlite"
+    for file in records.parent.glob("calls.sqlite-*"):
+        file.unlink()
+    records.write_bytes(b"no database" * 1000)
+    (problem,) = bench.vault.verify()
+    assert (problem.where, problem.severity) == (".git/tablevault/calls.sqlite", "warning")
+    assert [each.repaired for each in bench.vault.verify(repair=True)] == [True]
+    assert bench.vault.verify() == []
+    assert bench.run() == 0
+
+
+# -- code ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        ("    return", "    # a comment\n    return"),
+        ("def ask(id):\n", 'def ask(id):\n    """Ask."""\n'),
+        ("2 * id", "(2 * id)"),
+        ("def ask", "def unrelated():\n    return 1\n\n\ndef ask"),
+        ("def ask", "OTHER = 1\n\n\ndef ask"),
+    ],
+    ids=["comment", "docstring", "layout", "function", "constant"],
+)
+def test_an_edit_that_changes_nothing_makes_no_call(bench, edit):
+    bench.code(DOUBLE)
+    assert bench.run() == 12
+    bench.code(DOUBLE.replace(*edit))
+    assert bench.run() == 0
+    assert bench.told()["reason"] == "unchanged"
+
+
+def test_a_helper_that_changes_makes_every_row_anew_and_is_named(bench):
+    text = "def twice(n):\n    return 2 * n\n\n\ndef ask(id):\n    pay(id)\n    return twice(id)\n"
+    bench.code(text)
+    assert bench.run() == 12
+    bench.code(text.replace("2 * n", "n + n"))
+    assert bench.run() == 12
+    assert bench.told()["reason"] == "`ask` calls `twice`, which changed"
+
+
+def test_a_helper_outside_the_vault_counts_and_is_named_in_a_warning(
+    bench, tmp_path, monkeypatch, caplog
+):
+    folder = tmp_path / "script"
+    folder.mkdir()
+    monkeypatch.syspath_prepend(str(folder))
+    helper = folder / "outside_helper.py"
+    helper.write_text("def twice(n):\n    return 2 * n\n")
+    bench.code(
+        "def ask(id):\n    import importlib, outside_helper\n"
+        "    importlib.reload(outside_helper)\n    pay(id)\n    return outside_helper.twice(id)\n"
+    )
+    assert [bench.run(), bench.run()] == [12, 0]
+    assert 'Module "outside_helper" is used from' in caplog.text
+    helper.write_text("def twice(n):\n    return 2 * n + 100\n")
+    assert bench.run() == 12
+    assert bench.x()[0] == 100
+
+
+def test_a_version_stands_for_the_code(bench):
+    bench.code(DOUBLE)
+    assert bench.run(code_version="1") == 12
+    bench.code(DOUBLE.replace("2 * id", "3 * id"))
+    assert bench.run(code_version="1") == 0
+    assert bench.run(code_version="2") == 12
+    assert bench.x()[1] == 3
+
+
+def test_accepted_code_makes_no_call_and_is_accepted_from_then_on(bench):
+    bench.code(DOUBLE)
+    assert bench.run() == 12
+    bench.code(DOUBLE.replace("2 * id", "id + id"))
+    assert bench.run(options={"accept_code": True}) == 0
+    assert bench.run() == 0
+    assert bench.run({"id": list(range(14))}) == 2
+
+
+PROMPT = """
+PROMPT = "Say something nice about {{}}"
+
+def ask(id):
+    if id == 8 and os.path.exists({down!r}):
+        raise ConnectionError("no answer")
+    pay(id)
+    return PROMPT.format(id)
+"""
+
+
+@pytest.mark.parametrize(("accept", "calls"), [(True, 12), (False, 20)])
+def test_a_prompt_in_code_that_changed_while_paused_has_to_be_decided(
+    bench, tmp_path, accept, calls
+):
+    down = tmp_path / "down"
+    down.touch()
+    text = PROMPT.format(down=str(down))
+    bench.code(text)
+    bench.prepare()
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    down.unlink()
+    bench.repair(text.replace("nice", "rude"))
+    with pytest.raises(TVBuilderError, match=r"Say something nice.*changed after 8 rows") as caught:
+        bench.vault.execute_instance("t", process_id="p")
+    assert "accept_code=True" in str(caught.value)
+    assert bench.calls() == 8
+    assert list(bench.vault.get_active_processes()) == ["p"]
+    bench.vault.execute_instance("t", process_id="p", accept_code=accept)
+    assert bench.calls() == calls
+    nice = [text for text in bench.x() if "nice" in text]
+    assert len(nice) == (8 if accept else 0)
+
+
+# -- whole tables ----------------------------------------------------------------------------------
+
+
+FRAME = """
+def ask(frame, factor):
+    pay("frame")
+    return pd.DataFrame({"x": frame["id"] * factor})
+"""
+ITEMS = """
+def ask(frame, factor):
+    for n in frame["id"]:
+        pay(n)
+        yield int(n) * factor
+"""
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "price"), [(FRAME, "dataframe", 1), (ITEMS, "generator", 12)]
+)
+def test_builders_of_a_whole_table_are_called_when_their_key_is_new(bench, text, kind, price):
+    bench.code(text)
+    told = [
+        bench.run(return_type=kind, arguments={"frame": "<<self.id>>", "factor": factor})
+        for factor in (2, 2, 3, 2)
+    ]
+    assert told == [price, 0, price, 0]
+    assert bench.x() == EXPECTED
+    shorter = {"id": [1, 2]}
+    given = {"return_type": kind, "arguments": {"frame": "<<self.id>>", "factor": 2}}
+    assert bench.run(shorter, **given) == min(price, 2)
+
+
+def test_an_index_builder_that_has_finished_is_not_called_again_by_its_process(bench, tmp_path):
+    down = tmp_path / "down"
+    down.touch()
+    bench.code(
+        FAILS_AT_8.format(down=str(down))
+        + "\n\ndef made(n):\n    pay('index')\n    return pd.DataFrame({'id': range(n)})\n"
+    )
+    index = {**INDEX, "python_function": "made", "changed_columns": ["id"], "arguments": {"n": 12}}
+    texts = {"t_index": yaml.safe_dump(index), "ask": yaml.safe_dump(ASK)}
+    bench.vault.create_instance("t", builders=texts)
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    down.unlink()
+    bench.vault.execute_instance("t", process_id="p")
+    assert bench.paid.read_text().splitlines().count("index") == 1
+
+
+# -- upkeep ----------------------------------------------------------------------------------------
+
+
+def test_gc_forgets_old_results_that_no_instance_holds(bench, tmp_path):
+    down = tmp_path / "down"
+    down.touch()
+    bench.code(FAILS_AT_8.format(down=str(down)))
+    bench.prepare()
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t")
+    assert bench.vault.gc(calls_older_than_days=0).calls == 0
+    bench.vault.delete_instance("TEMP_base", "t")
+    assert bench.vault.gc().calls == 0
+    assert bench.vault.gc(calls_older_than_days=0, dry_run=True).calls >= 8
+    assert bench.vault.gc(calls_older_than_days=0).calls >= 8
+    down.unlink()
+    assert bench.run() == 12
+    assert bench.vault.gc(calls_older_than_days=0).calls == 0
+    assert bench.run({"id": [0]}) == 0
+
+
+def test_an_archive_takes_results_along(bench, tmp_path, vault_path):
+    from tablevault import compress_vault, decompress_vault, delete_vault
+
+    down = tmp_path / "down"
+    down.touch()
+    bench.code(FAILS_AT_8.format(down=str(down)))
+    bench.prepare()
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t")
+    compress_vault(vault_path, preset=0)
+    delete_vault(vault_path)
+    decompress_vault(vault_path)
+    down.unlink()
+    bench.vault = TableVault(vault_path, "B")
+    bench.vault.execute_instance("t")
+    assert bench.calls() == 12
+
+
+def test_two_executions_that_make_the_same_calls_lose_nothing(bench):
+    bench.code(
+        "import time\n\ndef ask(id):\n    time.sleep(0.001)\n    pay(id)\n    return 2 * id\n"
+    )
+    bench.vault.create_table("u")
+    bench.prepare()
+    bench.prepare(table="u")
+    both = [
+        subprocess.Popen([sys.executable, "-c", EXECUTE, bench.path, table]) for table in ("t", "u")
+    ]
+    assert [process.wait() for process in both] == [0, 0]
+    assert 12 <= bench.calls() <= 24
+    assert bench.x() == bench.x("u") == EXPECTED
+    assert bench.run(version="again") == 0
