@@ -179,6 +179,12 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     )
     everything = ids | {each.source_id for each in found}
     known = {str(each.instance_id): each for each in index.instances_with_ids(everything)}
+
+    def made_at(each: str) -> tuple[str, str]:
+        return (known[each].materialized_at if each in known else "", each)
+
+    # Newest first: ids of instances made within one second come in any order.
+    newest = sorted(edges, key=lambda edge: (made_at(edge[1]), made_at(edge[0])), reverse=True)
     named = {each.source_id: each.table_name for each in found}
     names = _names_today(vault)
     strangers = sorted(everything - known.keys())
@@ -207,7 +213,7 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     return Lineage(
         roots=tuple(roots),
         nodes=tuple(node for each, node in described.items() if each in ids),
-        edges=tuple(LineageEdge(source_id=a, instance_id=b, kind=kind) for a, b, kind in edges),
+        edges=tuple(LineageEdge(source_id=a, instance_id=b, kind=kind) for a, b, kind in newest),
         _producer=Producer(vault.snapshot().vault().id, _PROGRAM),
         _made=made,
         _sources=tuple((each.source_id, each.instance_id) for each in found),
