@@ -41,11 +41,11 @@ def test_the_folder_is_named_by_the_commit_that_made_the_instance(temp, folder_o
 def test_the_folder_stays_whatever_happens_to_the_instance(temp, folder_of, git, repo_path):
     before = folder_of()
     temp.create_builder_file("t", "more")
-    (repo_path / "temp/t/base/builders/more.yaml").write_text("x: 1\n")
+    (repo_path / "temp/t/base/builders/more.yaml").write_text("n_threads: 1\n")
     temp.create_builder_file("t", "other")
     temp.delete_builder_file("more", "t")
     git(repo_path, "worktree", "add", "-q", repo_path / "../w", "temp/t/base")
-    (repo_path / "../w/tables/t/base/builders/other.yaml").write_text("y: 1\n")
+    (repo_path / "../w/tables/t/base/builders/other.yaml").write_text("n_threads: 2\n")
     git(repo_path / "../w", "commit", "-q", "-am", "by hand")
     git(repo_path, "worktree", "remove", repo_path / "../w")
     assert folder_of() == before
