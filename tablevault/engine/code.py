@@ -1,20 +1,16 @@
-"""The text of a module into functions: the only exec in the package."""
+"""The functions that builders name: of a vault's modules, and of those that come with it."""
 
 from __future__ import annotations
 
-import builtins
 import difflib
 import hashlib
 import importlib
-import linecache
-import sys
-import threading
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
+from tablevault.engine.module_sets import SETS, ModuleSet
 from tablevault.errors import TVFileError, said
 from tablevault.wording import Call, Wording
 
@@ -31,9 +27,8 @@ class Code:
 
     Each function that is asked for comes from modules of its own, executed for it: builders
     share nothing but what is in tables. A module can import the others by their plain names, and
-    sees nothing of other vaults that the same interpreter has open, because its imports are
-    looked up here first, through an ``__import__`` of its own. ``importlib.import_module`` does
-    not find the others.
+    sees nothing of other vaults that the same interpreter has open. ``importlib.import_module``
+    does not find the others by these names.
 
     Parameters
     ----------
@@ -41,11 +36,21 @@ class Code:
         Text of each module by its name.
     paths : mapping of str to str, optional
         Path that tracebacks show for a module, by default ``code/<module>.py``.
+    home : str, optional
+        Where other processes find the modules, see `tablevault.engine.module_sets.home_of`; by
+        default they do not.
     """
 
-    def __init__(self, sources: Mapping[str, str], paths: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        sources: Mapping[str, str],
+        paths: Mapping[str, str] | None = None,
+        home: str = "",
+    ) -> None:
         self._sources = dict(sources)
         self._paths = {name: (paths or {}).get(name, f"code/{name}.py") for name in self._sources}
+        self._home = home
+        self._sets: list[ModuleSet] = []
         self.used: set[str] = set()
         """Names of the modules that were executed so far, by an import within a function, too."""
         self.shipped: set[str] = set()
@@ -77,8 +82,11 @@ class Code:
                 or Wording("Create it: ", Call("create_code_module", module_name=module), "."),
                 module=module,
             )
+        modules = ModuleSet(self._sources, self._paths, self.used)
+        SETS.register(modules, self._home, function)
+        self._sets.append(modules)
         try:
-            namespace = vars(_Modules(self._sources, self._paths, self.used).load(module))
+            namespace = vars(modules.load(module))
         except (Exception, SystemExit) as error:
             raise TVFileError(
                 f'Code module "{module}" cannot be loaded: {self._describe(error)}.',
@@ -86,6 +94,11 @@ class Code:
                 module=module,
             ) from error
         return _function(namespace, function, module)
+
+    def close(self) -> None:
+        """Let go of the modules: no function is called any more."""
+        for each in self._sets:
+            SETS.close(each)
 
     def _describe(self, error: BaseException) -> str:
         """Tell why a module failed, with the line in a module of the vault where it did."""
@@ -95,73 +108,6 @@ class Code:
         known = set(self._paths.values())
         frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in known]
         return f"{text} in {frames[-1].filename}, line {frames[-1].lineno}" if frames else text
-
-
-class _Modules:
-    """Modules that know each other: those which one function needs."""
-
-    def __init__(
-        self, sources: Mapping[str, str], paths: Mapping[str, str], used: set[str]
-    ) -> None:
-        self._sources = sources
-        self._used = used
-        self._paths = paths
-        self._modules: dict[str, ModuleType] = {}
-        self._lock = threading.RLock()
-
-    def load(self, name: str) -> ModuleType:
-        """Execute a module of the vault, or give the one that was."""
-        with self._lock:
-            if name in self._modules:
-                return self._modules[name]
-            path, text = self._paths[name], self._sources[name]
-            # Without a time of change, linecache never looks for the file on disk.
-            linecache.cache[path] = (len(text), None, text.splitlines(keepends=True), path)
-            module = ModuleType(name)
-            module.__file__ = path
-            module.__dict__["__builtins__"] = {**vars(builtins), "__import__": self._import}
-            self._used.add(name)
-            self._modules[name] = module  # before it runs: modules may import each other
-            try:
-                code = compile(text, path, "exec", dont_inherit=True)
-                _execute(code, module)
-            except BaseException:
-                del self._modules[name]
-                raise
-            return module
-
-    def _import(
-        self,
-        name: str,
-        namespace: Mapping[str, object] | None = None,
-        local: Mapping[str, object] | None = None,
-        fromlist: tuple[str, ...] = (),
-        level: int = 0,
-    ) -> ModuleType:
-        """Import as a statement does, with the modules of the vault first."""
-        top = name.split(".", 1)[0]
-        if level or top not in self._sources:
-            return builtins.__import__(name, namespace, local, fromlist, level)
-        if name != top:
-            raise ModuleNotFoundError(
-                f"No module named {name!r}; {top!r} is not a package", name=name
-            )
-        return self.load(name)
-
-
-def _execute(code: Any, module: ModuleType) -> None:  # noqa: ANN401 - a code object
-    """Run the body of a module, which can be found by its name as long as it runs.
-
-    Dataclasses with postponed annotations look for their module in sys.modules (CPython 3.11 to
-    3.13). A module that is there already, ours or not, is left alone.
-    """
-    name = module.__name__
-    mine = sys.modules.setdefault(name, module) is module
-    try:
-        exec(code, module.__dict__)  # noqa: S102 - running the user's code is what execute is for
-    finally:
-        if mine:
-            sys.modules.pop(name, None)
 
 
 def shipped_id(module: str) -> str:

@@ -219,15 +219,7 @@ class Snapshot:
     def _blobs(self, path: str, ending: str) -> dict[str, BlobId]:
         """Give the files in a folder that end so, by their names without it, sorted."""
         found = self._find(path)
-        if not isinstance(found, pygit2.Tree):
-            return {}
-        return {
-            name.removesuffix(ending): BlobId(str(entry.id))
-            for entry in found
-            if (name := str(entry.name)).endswith(ending)
-            and not is_folder(entry)
-            and "/" not in name
-        }
+        return _files(found, ending) if isinstance(found, pygit2.Tree) else {}
 
     def _find(self, path: str) -> pygit2.Object | None:
         """Look one path up."""
@@ -237,6 +229,39 @@ class Snapshot:
             return self._root[path]
         except (KeyError, ValueError, pygit2.GitError):
             return None
+
+
+def code_texts(repository: Repository, tree: str) -> dict[str, str]:
+    """Return the texts of the code modules in a version of ``code/``, by name.
+
+    Parameters
+    ----------
+    repository : Repository
+        The vault.
+    tree : str
+        Git id of the folder.
+
+    Raises
+    ------
+    TVFileError
+        There is no such repository, folder, or a file is no UTF-8.
+    """
+    found = repository.handle.get(tree)
+    if not isinstance(found, pygit2.Tree):
+        raise TVFileError(f'"{repository.path}" has no folder {tree}.', path=str(repository.path))
+    return {
+        name: decode_text(repository.read_blob(blob), f"{CODE_DIR}/{name}.py")
+        for name, blob in _files(found, ".py").items()
+    }
+
+
+def _files(tree: pygit2.Tree, ending: str) -> dict[str, BlobId]:
+    """Return the files in a folder that end so, by their names without it, sorted."""
+    return {
+        name.removesuffix(ending): BlobId(str(entry.id))
+        for entry in tree
+        if (name := str(entry.name)).endswith(ending) and not is_folder(entry) and "/" not in name
+    }
 
 
 def decode_text(data: bytes, where: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, cast
 
@@ -298,7 +298,10 @@ def _run(
             "shipped": dict(code.shipped()),
         }
 
-    with _ledger(vault, operation, draft, (main, prepared, request)) as ledger:
+    with (
+        closing(code.code),
+        _ledger(vault, operation, draft, (main, prepared, request)) as ledger,
+    ):
         result = run(
             prepared.plan,
             inputs=prepared.inputs,
@@ -365,13 +368,15 @@ class _Code:
 
     def __init__(self, vault: Vault, main: Snapshot) -> None:
         from tablevault.engine.code import Code
+        from tablevault.engine.module_sets import home_of
 
         self._blobs = main.code_modules()
         self._texts = {
             name: main.text_of(blob, code_path(name)) for name, blob in self._blobs.items()
         }
         paths = {name: str(vault.path / code_path(name)) for name in self._blobs}
-        self.code: Code = Code(self._texts, paths)
+        home = home_of(str(vault.path), main.tree_id(CODE_DIR) or "")
+        self.code: Code = Code(self._texts, paths, home)
         self.code_of = code_ids(self._texts, self._blobs)
         self.fingerprint = fingerprints(
             {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentErr
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.store import WHOLE, CallRecord
+from tablevault.engine.module_sets import plain_name
 from tablevault.engine.row_values import decode_values, encode_values
 from tablevault.frames.tagged_json import UnstorableValueError
 
@@ -116,7 +118,8 @@ class CachedCalls:
         fingerprint: Callable[[str, str, bool], Fingerprint | None],
         file_text: FileText,
     ) -> None:
-        self.is_open = True
+        self._is_closed = False
+        self._pid = os.getpid()
         self._ledger = ledger
         self._fingerprint = fingerprint
         self._file_text = file_text
@@ -125,11 +128,23 @@ class CachedCalls:
         self._told: set[str] = set()
         self._lock = threading.RLock()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are recorded: not after the execution, nor in other processes.
+
+        A fork has the database of its parent open, which must not be used there.
+        """
+        return not self._is_closed and self._pid == os.getpid()
+
+    def close(self) -> None:
+        """Record nothing any more."""
+        self._is_closed = True
+
     def key(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> _Key | None:
         """Return what a call is found by; None when it cannot be."""
-        name = f"{function.__module__}.{function.__qualname__}"
+        name = f"{plain_name(function.__module__)}.{function.__qualname__}"
         try:
             given = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
         except TypeError:
@@ -190,7 +205,7 @@ class CachedCalls:
         with self._lock:
             if name not in self._codes:
                 top = function.__qualname__.partition(".")[0]
-                found = self._fingerprint(function.__module__, top, True)
+                found = self._fingerprint(plain_name(function.__module__), top, True)
                 assert found is not None, "it is loaded"
                 self._codes[name] = found.digest
             return self._codes[name]
@@ -216,7 +231,7 @@ def recording(calls: CachedCalls | None) -> Iterator[None]:
     finally:
         _current.reset(token)
         if calls is not None:
-            calls.is_open = False
+            calls.close()
 
 
 def _column(name: str) -> str:

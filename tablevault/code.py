@@ -1,0 +1,32 @@
+"""The package that modules of vaults are in; importing it lets another process find them in git."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tablevault.engine.module_sets import SETS, ModuleSet, path_and_tree
+from tablevault.errors import TableVaultError
+from tablevault.history.repository import Repository
+from tablevault.history.snapshot import code_texts
+from tablevault.names import code_path
+
+__path__: list[str] = []
+
+
+def _read(key: str) -> ModuleSet | None:
+    """Return the modules that a process has named, None when they are not here.
+
+    They are read from git, as they were committed: nobody edits them meanwhile.
+    """
+    home = path_and_tree(key)
+    if home is None:
+        return None
+    path, tree = home
+    try:
+        texts = code_texts(Repository(Path(path)), tree)
+    except TableVaultError:
+        return None  # an import error says what is missing
+    return ModuleSet(texts, {name: str(Path(path) / code_path(name)) for name in texts})
+
+
+SETS.read = _read
