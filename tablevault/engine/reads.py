@@ -76,6 +76,32 @@ def reads_of(arguments: Node, own: Collection[str]) -> tuple[Read, ...]:
     )
 
 
+def growing(arguments: Node, own: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield the references that bring whole columns of the table under construction.
+
+    What is passed grows with the table. References inside of others are left out: they select.
+
+    Parameters
+    ----------
+    arguments : Node
+        What is written in the builder.
+    own : collection of str
+        Columns that the builder fills: it can read of them only what earlier rows have left.
+
+    Yields
+    ------
+    tuple of str and str
+        The place, such as ``arguments.text``, and the reference as it is written.
+    """
+    for template in templates(arguments):
+        for part in template.parts:
+            if not isinstance(part, Reference) or part.table != SELF or part.conditions:
+                continue
+            names = part.columns
+            if names is None or not all(name in own or name in POSITION_NAMES for name in names):
+                yield template.field, template.text[part.start : part.end]
+
+
 def _read(reference: Reference, template: Template, positions: frozenset[str]) -> Read:
     """Take one outermost reference apart."""
     every = (reference, *reference.nested())

@@ -23,6 +23,7 @@ from tablevault.engine.inputs import Inputs, Source
 from tablevault.engine.invocation import Invoker
 from tablevault.engine.keep_old import with_old_rows
 from tablevault.engine.plan import Plan
+from tablevault.engine.reads import growing
 from tablevault.engine.reuse import INDEX_RUNS, Past, Reuse
 from tablevault.engine.settle import Job, settle
 from tablevault.engine.step import BuilderResult, Step, StepContext
@@ -154,6 +155,7 @@ def run(
             _check_arguments(job, functions[job.name])
         codes = {job.name: _code_of(job, past) for job in jobs}
         _warn_of_outside(codes)
+        _warn_of_growing(jobs, past)
         if past.ledger is not None:
             past.ledger.begin(_parts(jobs), codes.values())
             _refuse_unclear(jobs, codes, past.ledger)
@@ -197,6 +199,27 @@ def _warn_of_outside(codes: Mapping[str, Fingerprint]) -> None:
         logging.getLogger("tablevault").warning(
             'Module "%s" is used from %s; it is not kept in the vault.', each.module, each.path
         )
+
+
+def _warn_of_growing(jobs: Sequence[Job], past: Past) -> None:
+    """Warn of arguments that hand a whole column to the call of each row.
+
+    A builder that stands in the earlier instance with the same arguments is meant so.
+    """
+    known = {} if past.earlier is None else past.earlier.builders
+    for job in jobs:
+        before = known.get(job.name)
+        if job.return_type != "row-wise" or (before and before.arguments == job.arguments):
+            continue
+        for place, reference in growing(job.arguments, job.changed_columns):
+            logging.getLogger("tablevault").warning(
+                'Builder "%s": %s is "%s", all rows in the call for each row, so that one more '
+                'row changes all calls. If the value of the row is meant, write "%s".',
+                job.name,
+                place,
+                reference,
+                f"{reference.removesuffix('>>').rstrip()}[index]>>",
+            )
 
 
 def _run_steps(

@@ -385,3 +385,88 @@ def test_own_artifacts_are_read_by_full_path(vault: TableVault) -> None:
     assert frame["file"].tolist()[:2] == ["a.txt", "b.txt"]
     read, _ = vault.get_dataframe("papers")
     assert Path(read["file"][1]).read_text() == "b.txtb.txt"
+
+
+def warned_of(caplog: pytest.LogCaptureFixture) -> list[str]:
+    found = [text for text in caplog.messages if "[index]" in text]
+    caplog.clear()
+    return found
+
+
+def one_column(argument: str, return_type: str = "row-wise") -> dict[str, str]:
+    """Builders of a table whose column `size` is made from one argument."""
+    column = LENGTHS.replace("lengths", "size").replace("generator", return_type)
+    return {
+        "sizes_index": INDEX.replace("words", "sizes"),
+        "size": column.replace('{frame: "<<self.name>>"}', argument).replace("[length]", "[size]"),
+    }
+
+
+SIZES = (
+    CODE
+    + """
+
+def size(what):
+    return len(what)
+"""
+)
+
+
+@pytest.fixture
+def sizes(vault: TableVault):
+    vault.create_code_module("sizes", text=SIZES)
+    vault.create_table("sizes")
+
+    def execute(argument: str) -> list[object]:
+        builders = one_column(argument)
+        builders = {name: text.replace("words", "sizes") for name, text in builders.items()}
+        vault.create_instance("sizes", builders=builders)
+        vault.execute_instance("sizes")
+        return vault.get_dataframe("sizes")[0]["size"].tolist()
+
+    return execute
+
+
+@pytest.mark.parametrize(
+    ("argument", "place", "written", "by_row"),
+    [
+        ('"<<self.name>>"', "what", "<<self.name>>", "<<self.name[index]>>"),
+        ('"<< self.{name} >>"', "what", "<< self.{name} >>", "<< self.{name}[index]>>"),
+        ('["<<self>>"]', "what[0]", "<<self>>", "<<self[index]>>"),
+    ],
+)
+def test_a_whole_column_in_the_call_of_a_row_is_warned_of_once(
+    sizes, caplog, argument, place, written, by_row
+) -> None:
+    sizes(f"{{what: {argument}}}")
+    (text,) = warned_of(caplog)
+    for word in ('"size"', f"arguments.{place} ", f'"{written}"', f'"{by_row}"'):
+        assert word in text
+    sizes(f"{{what: {argument}}}")
+    assert warned_of(caplog) == []
+
+
+@pytest.mark.parametrize(
+    "argument",
+    [
+        '"<<self.name[index]>>"',
+        '"<<self.index>> <<self.name[index]>>"',
+        '"<<self.name[name::bb]>>"',
+        '"<<self.name[index::0:2]>>"',
+        '"<<self.name[name::<<self.name[index]>>]>>"',
+        '"<<names.name>>"',
+    ],
+)
+def test_what_selects_rows_or_is_of_another_table_is_not_warned_of(
+    vault, sizes, caplog, argument
+) -> None:
+    vault.create_table("names")
+    vault.create_instance("names", external_edit=True)
+    vault.write_instance(pd.DataFrame({"name": ["x", "y"]}), "names")
+    sizes(f"{{what: {argument}}}")
+    assert warned_of(caplog) == []
+
+
+def test_whole_columns_of_other_return_types_are_not_warned_of(words, caplog) -> None:
+    words.execute_instance("words")
+    assert warned_of(caplog) == []
