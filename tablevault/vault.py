@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shlex
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,10 +35,22 @@ class Vault:
     author: str
     parent: str = ""
     lock_timeout_s: float = 10.0
+    verbose: bool = False
+    """Whether operations are logged to stderr."""
     progress: Callable[[], Progress] = Silent
     """Makes what listens to one long operation."""
     bring: Bring | None = None
     """Brings an object that is not here; handed in by whoever opens the vault."""
+
+    def __getstate__(self) -> dict[str, object]:
+        """Return how the vault was opened: a copy, also in another process, opens it for itself."""
+        return {each.name: getattr(self, each.name) for each in fields(self)}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        """Open it; nothing is made, restarted or recovered again."""
+        vars(self).update(state)
+        if self.verbose:
+            log_to_stderr()
 
     @cached_property
     def state(self) -> Path:
@@ -105,6 +118,16 @@ class Vault:
             parent=self.parent,
             lock_timeout_s=self.lock_timeout_s,
         )
+
+
+def log_to_stderr() -> None:
+    """Show what the package logs; the root logger belongs to the application."""
+    logger = logging.getLogger("tablevault")
+    logger.setLevel(logging.INFO)
+    if not logger.handlers:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
+        logger.addHandler(handler)
 
 
 def absolute(path: str | os.PathLike[str]) -> Path:

@@ -36,6 +36,7 @@ from tablevault.vault import (
     Vault,
     absolute,
     is_vault,
+    log_to_stderr,
     refuse_git_elsewhere,
     refuse_unless_vault,
 )
@@ -69,12 +70,13 @@ def attach(
 ) -> Vault:
     """Open a vault, or make one; what :class:`tablevault.core.TableVault` does at first."""
     if options.verbose:
-        _log_to_stderr()
+        log_to_stderr()
     vault = Vault(
         path=absolute(path),
         author=author or "",
         parent=options.parent,
         lock_timeout_s=options.lock_timeout_s,
+        verbose=options.verbose,
         progress=options.progress,
         bring=options.bring,
     )
@@ -87,24 +89,6 @@ def attach(
 
         restart_processes(vault)
     return vault
-
-
-class _Stderr(logging.Handler):
-    """Writes to the standard error as it is when there is something to write."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Write one line."""
-        sys.stderr.write(f"{self.format(record)}\n")
-
-
-def _log_to_stderr() -> None:
-    """Show what the package logs; the root logger belongs to the application."""
-    logger = logging.getLogger("tablevault")
-    logger.setLevel(logging.INFO)
-    if not logger.handlers:
-        handler = _Stderr()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
-        logger.addHandler(handler)
 
 
 def create_vault(vault: Vault, description: str) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import errno
 import logging
 import os
+import pickle
 import re
 import subprocess
 import sys
@@ -15,7 +17,13 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault, clone_vault, compress_vault, decompress_vault, delete_vault
-from tablevault.errors import TVArgumentError, TVFileError, TVFormatError, TVLockError
+from tablevault.errors import (
+    TableVaultError,
+    TVArgumentError,
+    TVFileError,
+    TVFormatError,
+    TVLockError,
+)
 from tablevault.operations import vaults
 from tests.looking import git
 
@@ -428,3 +436,37 @@ def test_verbose_logs_what_each_operation_does(vault_path, vault, caplog):
     assert told[1].startswith("t: create table (commit ")
     assert told[2] == f"create_table of process {process_id} is done"
     assert told[-1] == "execute_instance of process p failed: LookupError: none"
+
+
+@pytest.mark.parametrize(
+    "again", [lambda v: pickle.loads(pickle.dumps(v)), copy.copy, copy.deepcopy]
+)
+def test_a_copy_opens_the_same_folder_in_the_same_way(tmp_path, again, monkeypatch) -> None:
+    monkeypatch.setattr(logging.getLogger("tablevault"), "handlers", [logging.NullHandler()])
+    written(tmp_path / "v")
+    vault = Special(tmp_path / "v", "Bo", verbose=True, parent_id="", lock_timeout=0.5)
+    vault.note = "kept"
+    before = files_below(tmp_path / "v" / ".git" / "tablevault")
+    other = again(vault)
+    assert files_below(tmp_path / "v" / ".git" / "tablevault") == before
+    assert (type(other), other.note) == (Special, "kept")
+    opened = other._vault
+    assert (opened.author, opened.lock_timeout_s, opened.verbose) == ("Bo", 0.5, True)
+    assert other.get_dataframe("t")[0]["a"].tolist() == [1, 2]
+    other.create_table("u")
+    assert vault.get_table_instances("u") == []
+    assert git(tmp_path / "v", "log", "-1", "--format=%an") == "Bo\n"
+
+
+def test_a_pickled_vault_does_not_create_it_again_and_says_when_it_is_gone(tmp_path) -> None:
+    data = pickle.dumps(written(tmp_path / "v"))
+    assert len(pickle.loads(data).get_table_instances("t")) == 1
+    delete_vault(tmp_path / "v")
+    with pytest.raises(TableVaultError, match=re.escape(str(tmp_path / "v"))):
+        pickle.loads(data).get_table_instances("t")
+
+
+class Special(TableVault):
+    """A class of somebody else."""
+
+    note = ""
