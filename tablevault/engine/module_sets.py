@@ -8,6 +8,7 @@ import importlib.machinery
 import importlib.readers
 import linecache
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,12 +20,15 @@ from urllib.parse import quote, unquote
 PACKAGE: Final = "tablevault.code"
 """All modules of vaults are below it: ``tablevault.code.<set>.<module>``."""
 
+_TREE = 12
+"""Digits of a git id: the name of a class stands in each traceback."""
+
 _KEPT = 32
 """Sets of ended executions that stay: what they raised can still be pickled."""
 
-# A library's logger, `logging.getLogger(__name__)`, belongs to the application, not to the logger
-# of this package. The second one has to be there first, or it takes the others as its own.
-_own_logger = logging.getLogger("tablevault")
+# What a module of a vault logs, to `logging.getLogger(__name__)`, is the application's, not this
+# package's. The logger of the package has to be there first, or it takes the others as its own.
+logging.getLogger("tablevault")
 logging.getLogger(PACKAGE).parent = logging.getLogger()
 
 
@@ -127,6 +131,10 @@ class ModuleSets(importlib.abc.MetaPathFinder):
             for key in closed[:-_KEPT]:
                 self._drop(key)
 
+    def after_fork(self) -> None:
+        """Replace the lock in a copy of the process: whoever held it is not there."""
+        self._lock = threading.RLock()
+
     def _drop(self, key: str) -> None:
         """Forget a set, and its modules."""
         self._sets.pop(key, None)
@@ -150,11 +158,14 @@ class ModuleSets(importlib.abc.MetaPathFinder):
             if found is None and (found := self.read(key)) is not None:
                 found.key = key
                 self._sets[key] = found
+                self.close(found)
         module = unquote(module)
         if found is None or (module and module not in found.sources):
             return None
         loader = _Loader(found, module)
-        spec = importlib.machinery.ModuleSpec(name, loader, origin=loader.path, is_package=not module)
+        spec = importlib.machinery.ModuleSpec(
+            name, loader, origin=loader.path, is_package=not module
+        )
         if module:
             spec.has_location = True
         return spec
@@ -209,14 +220,15 @@ class _Loader(importlib.abc.ExecutionLoader):
 
 SETS: Final = ModuleSets()
 sys.meta_path.insert(0, SETS)
+os.register_at_fork(after_in_child=SETS.after_fork)
 
 
 def home_of(path: str, tree: str) -> str:
-    """Return what names a vault and its source: the path of the vault, and the git id of ``code/``.
+    """Return what names a vault and its source: the path, and the beginning of the id of ``code/``.
 
     Where a process imports a module that it does not know, it is read from there.
     """
-    return f"{_quoted(path)}@{tree}"
+    return f"{_quoted(path)}@{tree[:_TREE]}"
 
 
 def path_and_tree(key: str) -> tuple[str, str] | None:

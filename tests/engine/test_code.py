@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import importlib
 import linecache
+import pickle
 import sys
 import threading
 import traceback
@@ -8,6 +10,7 @@ import traceback
 import pytest
 
 from tablevault.engine.code import Code
+from tablevault.engine.module_sets import home_of, path_and_tree, plain_name
 from tablevault.errors import TVFileError
 
 
@@ -17,12 +20,14 @@ def load(sources, module, function, paths=None):
 
 def test_a_module_has_proper_attributes():
     text = "def f():\n    return __name__, __file__"
-    assert load({"metrics": text}, "metrics", "f")() == ("metrics", "code/metrics.py")
+    name, file = load({"metrics": text}, "metrics", "f")()
+    assert (plain_name(name), file) == ("metrics", "code/metrics.py")
+    assert name in sys.modules
     named = load({"metrics": text}, "metrics", "f", {"metrics": "vault/code/metrics.py"})
     assert named()[1] == "vault/code/metrics.py"
 
 
-def test_modules_import_each_other_and_leave_nothing_behind():
+def test_modules_import_each_other_and_take_no_plain_names():
     sources = {
         "outer": "import inner_part\nfrom inner_part import VALUE\ndef f():\n    import late_part\n"
         "    return inner_part.VALUE + VALUE + late_part.VALUE",
@@ -31,7 +36,7 @@ def test_modules_import_each_other_and_leave_nothing_behind():
     }
     before, finders = set(sys.modules), list(sys.meta_path)
     assert load(sources, "outer", "f")() == 12
-    assert set(sys.modules) == before
+    assert all(name.startswith("tablevault.code.") for name in set(sys.modules) - before)
     assert sys.meta_path == finders
 
 
@@ -56,7 +61,7 @@ def test_modules_that_import_each_other_in_a_circle_work_as_in_python():
         "one": "import two\ndef f():\n    return two.g()",
         "two": "import one\ndef g():\n    return one.__name__",
     }
-    assert load(sources, "one", "f")() == "one"
+    assert plain_name(load(sources, "one", "f")()) == "one"
 
 
 def test_a_module_is_executed_once_also_by_threads():
@@ -79,6 +84,39 @@ def test_builders_do_not_share_the_state_of_a_module():
     code = Code({"m": "COUNT = []\ndef f():\n    COUNT.append(1)\n    return len(COUNT)"})
     functions = [code.load_function("m", "f", is_custom=True) for _ in range(2)]
     assert [function() for function in functions] == [1, 1]
+
+
+def test_functions_of_open_modules_can_be_pickled_side_by_side():
+    code = Code({"m": "class A: ...\ndef f():\n    return A()"}, home=home_of("/v", "1" * 40))
+    functions = [code.load_function("m", "f", is_custom=True) for _ in range(2)]
+    for function in functions:
+        assert pickle.loads(pickle.dumps(function)) is function
+        made = function()
+        assert type(pickle.loads(pickle.dumps(made))) is type(made)
+    code.close()
+    assert pickle.loads(pickle.dumps(functions[0])) is functions[0]
+
+
+def test_modules_have_the_same_name_in_the_next_execution():
+    names = []
+    for _ in range(2):
+        code = Code({"m": "def f():\n    return __name__"}, home=home_of("/next", "2" * 40))
+        names.append(code.load_function("m", "f", is_custom=True)())
+        code.close()
+    assert names == ["tablevault.code./next@222222222222+f.m"] * 2
+
+
+@pytest.mark.parametrize("path", ["/home/a.b/v", "/a@b+c~d/%41", "/\udcff/\n", "/日本/v"])
+def test_a_name_leads_back_to_any_path(path):
+    home = home_of(path, "0123456789abcdef")
+    assert home.isascii()
+    assert "." not in home
+    assert path_and_tree(f"{home}+f~2") == (path, "0123456789ab")
+
+
+def test_modules_of_no_vault_are_not_found_by_others():
+    with pytest.raises(ModuleNotFoundError):
+        importlib.import_module("tablevault.code.nothing+f.m")
 
 
 def test_dataclasses_with_postponed_annotations_work():
