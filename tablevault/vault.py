@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import cached_property
@@ -120,12 +121,20 @@ class Vault:
         )
 
 
+class _Stderr(logging.Handler):
+    """Writes to the standard error as it is when there is something to write."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write one line."""
+        sys.stderr.write(f"{self.format(record)}\n")
+
+
 def log_to_stderr() -> None:
     """Show what the package logs; the root logger belongs to the application."""
     logger = logging.getLogger("tablevault")
     logger.setLevel(logging.INFO)
     if not logger.handlers:
-        handler = logging.StreamHandler()
+        handler = _Stderr()
         handler.setFormatter(logging.Formatter("%(asctime)s %(name)s %(levelname)s %(message)s"))
         logger.addHandler(handler)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import logging
 import os
-import sys
 import time
 import uuid
 from collections.abc import Callable

@@ -184,7 +184,7 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
         return (known[each].materialized_at if each in known else "", each)
 
     # Newest first: ids of instances made within one second come in any order.
-    newest = sorted(edges, key=lambda edge: (made_at(edge[1]), made_at(edge[0])), reverse=True)
+    newest = sorted(edges, key=lambda edge: made_at(edge[1]), reverse=True)
     named = {each.source_id: each.table_name for each in found}
     names = _names_today(vault)
     strangers = sorted(everything - known.keys())
