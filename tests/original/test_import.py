@@ -152,7 +152,8 @@ def test_what_is_in_progress_goes_on(vault):
     vault.execute_instance("notes", "next")
     frame, instance = vault.get_dataframe("notes", version="next")
     assert frame["loud"].tolist() == ["X", "Y", "Z"]
-    assert vault.get_descriptions(instance, "notes")["execution"]["loud"]["computed"] == 3
+    told = vault.get_descriptions(instance, "notes")["execution"]["loud"]
+    assert told == {"computed": 0, "reused": 3, "reason": "unchanged"}
 
 
 def test_the_old_vault_is_not_touched(old, tmp_path):

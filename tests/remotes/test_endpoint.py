@@ -239,5 +239,5 @@ def test_a_remote_has_a_name_a_url_or_a_path(here, tmp_path):
 
 
 def test_a_repository_without_remotes_says_how_to_add_one(here):
-    with pytest.raises(TVRemoteError, match=r"git remote add origin"):
+    with pytest.raises(TVRemoteError, match=r"add_remote\(.origin., url=...\)"):
         find_remote(read_settings(here.path), "origin", here.path)
