@@ -77,6 +77,11 @@ _COLUMNS: Final = (
 )
 
 
+_inherited: list[sqlite3.Connection] = []
+"""Connections of the process that this one was forked from. They are kept for good: to close one,
+even by forgetting it, would write to the file in the name of the other process."""
+
+
 class CallRecord(NamedTuple):
     """One call as it is recorded; a tuple, since there are millions.
 
@@ -476,6 +481,8 @@ class CallStore:
         """Return the connection of this process; a file that is no database is moved aside."""
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
+        if self._connection is not None:
+            _inherited.append(self._connection)
         self._codes.clear()
         if len(os.fsencode(self._path)) > _LONGEST_PATH:
             # SQLite opens no file with a longer path (3.40 to 3.50: 512 bytes with its journal).

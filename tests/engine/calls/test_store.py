@@ -207,6 +207,20 @@ def test_two_threads_and_two_stores_write_at_the_same_time(store, path):
     other.close()
 
 
+def test_a_copy_of_the_process_has_a_connection_of_its_own(store):
+    execution = store.begin("t", "p", forget=False)
+    store.write(execution, [call(1)])
+    child = os.fork()
+    if not child:
+        found = values(store, call(1).inputs)
+        store.close()
+        os._exit(0 if found == ["[1]"] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    store.write(execution, [call(2)])
+    assert len(values(store, call(1).inputs, call(2).inputs)) == 2
+    assert store.problem() == ""
+
+
 def test_killed_after_a_write_nothing_is_lost(path):
     text = (
         "import os, signal, sys; from pathlib import Path;"
