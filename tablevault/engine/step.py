@@ -30,7 +30,7 @@ from tablevault.engine.row_values import Values
 from tablevault.engine.rows import call_rows
 from tablevault.engine.settle import Job
 from tablevault.engine.tables import RunTables
-from tablevault.errors import TVProcessError
+from tablevault.errors import TVProcessError, TVTableError
 from tablevault.progress import Progress
 
 Function = Callable[..., Any]
@@ -433,6 +433,11 @@ class Step:
         frame = self._ledger.frame_of(call)
         if frame is None or tuple(frame.columns) != self._job.changed_columns:
             return None
+        try:
+            for name, series in frame.items():
+                results.typed(series, str(name), self._job)
+        except TVTableError:
+            return None  # it did not fit then, and does not now
         self._skip(len(frame), reused=not self._lookup.is_own(call))
         return {str(name): series for name, series in frame.items()}
 

@@ -556,6 +556,55 @@ def test_an_index_builder_that_has_finished_is_not_called_again_by_its_process(b
     assert bench.paid.read_text().splitlines().count("index") == 1
 
 
+SOURCE = """
+def source(path):
+    pay("index")
+    return pd.read_csv(path)
+
+def ask(id):
+    if os.path.exists({down!r}):
+        raise ConnectionError("no answer")
+    return id
+"""
+
+
+@pytest.mark.parametrize("first", ["id\n1\n2\n", "id\n1\n1\n"], ids=["right", "twice"])
+@pytest.mark.parametrize("ids", [("", ""), ("p", "p")], ids=["none", "same"])
+def test_what_an_index_builder_reads_is_read_again_unless_its_process_has_it(
+    bench, tmp_path, first, ids
+):
+    down, source = tmp_path / "down", tmp_path / "source.csv"
+    down.touch()
+    source.write_text(first)
+    bench.code(SOURCE.format(down=str(down)))
+    index = {**INDEX, "python_function": "source", "changed_columns": ["id"], "primary_key": ["id"]}
+    index["arguments"] = {"path": str(source)}
+    texts = {"t_index": yaml.safe_dump(index), "ask": yaml.safe_dump(ASK)}
+    bench.vault.create_instance("t", builders=texts)
+    with pytest.raises((ConnectionError, TVTableError)):
+        bench.vault.execute_instance("t", process_id=ids[0])
+    down.unlink()
+    source.write_text("id\n7\n8\n")
+    bench.vault.execute_instance("t", process_id=ids[1])
+    has_it = ids[1] and "2" in first
+    assert bench.x() == ([1, 2] if has_it else [7, 8])
+    assert bench.paid.read_text().splitlines().count("index") == (1 if has_it else 2)
+
+
+@pytest.mark.parametrize("process_id", ["", "p"])
+def test_a_dataframe_that_does_not_fit_is_asked_for_again_after_a_repair(bench, process_id):
+    text = "def ask(frame):\n    pay('frame')\n    return pd.DataFrame({'x': ['a'] * len(frame)})\n"
+    bench.code(text)
+    given = {"return_type": "dataframe", "arguments": {"frame": "<<self.id>>"}}
+    bench.prepare(dtypes={"x": "Int64"}, **given)
+    with pytest.raises(TVTableError, match="does not fit"):
+        bench.vault.execute_instance("t", process_id=process_id)
+    bench.repair(text.replace("'a'", "5"))
+    bench.vault.execute_instance("t", process_id=process_id)
+    assert bench.x() == [5] * 12
+    assert bench.calls() == 2
+
+
 # -- upkeep ----------------------------------------------------------------------------------------
 
 

@@ -83,6 +83,9 @@ class Ledger:
         self.terms = terms
         self._store = store
         self._of = temp, process
+        self.is_resumed = False
+        """Whether an earlier attempt was made by the same process."""
+        self._ended_before: frozenset[str] = frozenset()
         self._execution = 0
         self._writer: CallWriter | None = None
         self._known = store.builders_of(origin) if origin else None
@@ -100,6 +103,10 @@ class Ledger:
 
     def begin(self, parts: Sequence[Part], codes: Iterable[Fingerprint] = ()) -> None:
         """Begin, or go on; note the builders of the execution, in the order in which they run."""
+        before = self._store.execution_of(self._of[0])
+        self.is_resumed = before is not None and before[1] == self._of[1]
+        if before is not None and self.is_resumed:
+            self._ended_before = frozenset(self._store.ended(before[0]))
         self._execution = self._store.begin(*self._of, forget=self.terms.forced)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
@@ -131,6 +138,10 @@ class Ledger:
         """Return whether this code made what the origin holds of a builder, exactly as it is."""
         note = (self._known or {}).get(builder)
         return isinstance(note, Mapping) and note.get("code") == code.hex() and note["is_exact"]
+
+    def had_ended(self, builder: str) -> bool:
+        """Return whether a builder had ended when the same process stopped."""
+        return builder in self._ended_before
 
     def own(self, builder: str) -> dict[bytes, CallRecord]:
         """Return the results that earlier attempts of this execution have of a builder."""

@@ -10,7 +10,7 @@ from tablevault.engine.calls.call_keys import CallKeys
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, UnhashableArgumentError
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import Recorder
-from tablevault.engine.calls.store import CallRecord
+from tablevault.engine.calls.store import WHOLE, CallRecord
 from tablevault.engine.row_values import Values, decode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVTableError
@@ -43,8 +43,23 @@ class Lookup:
         self._ledger = ledger
         self._keys = keys
         self._code = code
-        self._own = ledger.own(job.name)
+        self._own = ledger.own(job.name) if self._may_use_own() else {}
         self._left = ledger.left_rows(job.name, job.changed_columns)
+
+    def _may_use_own(self) -> bool:
+        """Return whether results of earlier attempts count at all.
+
+        Index builders always run, since nobody can compare what they read. Only the same process
+        goes on with what its index builder has made, and only with rows that were found right.
+        """
+        job, ledger = self._job, self._ledger
+        if job.kind != "index":
+            return True
+        if not ledger.is_resumed:
+            return False
+        return ledger.had_ended(job.name) or not any(
+            call.row == WHOLE for call in ledger.own(job.name).values()
+        )
 
     @property
     def follows_rows(self) -> bool:
@@ -133,8 +148,11 @@ class Lookup:
             return None
 
     def table(self, inputs: Inputs) -> CallRecord | None:
-        """Find the call for a whole table."""
-        return self._counting_own(inputs) or self._elsewhere([inputs]).get(inputs)
+        """Find the call for a whole table; one by other code only where that is accepted."""
+        own = self._counting_own(inputs)
+        if own is not None and own.code != self._code and not self._ledger.terms.accept_code:
+            own = None
+        return own or self._elsewhere([inputs]).get(inputs)
 
     def is_own(self, call: CallRecord) -> bool:
         """Return whether an earlier attempt of this execution made a call."""
