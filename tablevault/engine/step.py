@@ -438,6 +438,7 @@ class Step:
                 results.typed(series, str(name), self._job)
         except TVTableError:
             return None  # it did not fit then, and does not now
+        self._ledger.take(self._job.name, [(WHOLE, call.id)])
         self._skip(len(frame), reused=not self._lookup.is_own(call))
         return {str(name): series for name, series in frame.items()}
 

@@ -591,6 +591,28 @@ def test_what_an_index_builder_reads_is_read_again_unless_its_process_has_it(
     assert bench.paid.read_text().splitlines().count("index") == (1 if has_it else 2)
 
 
+def test_rows_of_an_earlier_attempt_are_seen_where_they_are_now(bench, tmp_path):
+    down, source = tmp_path / "down", tmp_path / "source.csv"
+    down.touch()
+    source.write_text("id\n1\n2\n3\n")
+    text = SOURCE.format(down=str(down)).replace("if os", "if id == 3 and os")
+    bench.code(text)
+    index = {**INDEX, "python_function": "source", "changed_columns": ["id"], "primary_key": ["id"]}
+    index["arguments"] = {"path": str(source)}
+    texts = {"t_index": yaml.safe_dump(index), "ask": yaml.safe_dump(ASK)}
+    bench.vault.create_instance("t", builders=texts)
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t")
+    source.write_text("id\n7\n1\n3\n2\n")
+    with pytest.raises(ConnectionError):
+        bench.vault.execute_instance("t", process_id="p")
+    frame, _ = bench.vault.get_dataframe("t", "TEMP_base")
+    assert frame["id"].tolist() == [7, 1, 3, 2]
+    assert frame["x"].fillna(0).tolist() == [7, 1, 0, 2]
+    bench.vault.stop_process("p", materialize=True)
+    assert bench.vault.get_dataframe("t")[0]["x"].fillna(0).tolist() == [7, 1, 0, 2]
+
+
 @pytest.mark.parametrize("process_id", ["", "p"])
 def test_a_dataframe_that_does_not_fit_is_asked_for_again_after_a_repair(bench, process_id):
     text = "def ask(frame):\n    pay('frame')\n    return pd.DataFrame({'x': ['a'] * len(frame)})\n"

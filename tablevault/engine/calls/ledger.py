@@ -145,11 +145,10 @@ class Ledger:
 
     def own(self, builder: str) -> dict[bytes, CallRecord]:
         """Return the results that earlier attempts of this execution have of a builder."""
-        calls = self._store.rows(self._execution, builder).values()
-        return {call.inputs: call for call in calls}
+        return self.own_calls(builder)
 
     def own_calls(self, name: str) -> dict[bytes, CallRecord]:
-        """Return the calls of a cached function that earlier attempts have made, by inputs."""
+        """Return the calls that earlier attempts have made, by inputs."""
         return {call.inputs: call for call in self._store.calls_of(self._execution, name)}
 
     def left_rows(self, builder: str, columns: Sequence[str]) -> dict[int, Values]:

@@ -92,6 +92,7 @@ class Lookup:
         """Find the results of rows, made by this execution or by others."""
         found: dict[int, Values] = {}
         taken: list[tuple[int, int]] = []
+        placed: list[tuple[int, int]] = []
         others = self._elsewhere([key for key in inputs.values() if key not in self._own])
         for row, key in inputs.items():
             own = self._counting_own(key)
@@ -104,10 +105,12 @@ class Lookup:
             elif call is not own:
                 taken.append((row, call.id))
             elif call.code != self._code:
-                self._ledger.add(call._replace(code=self._code))
+                self._ledger.add(call._replace(code=self._code, row=row))
+            elif call.row != row:
+                placed.append((row, call.id))
             found[row] = values
-        if taken:
-            self._ledger.take(self._job.name, taken)
+        if taken or placed:
+            self._ledger.take(self._job.name, [*taken, *placed])
         return Found(found, len(taken))
 
     def followers(self, rows: Iterable[int], inputs: Mapping[int, Inputs]) -> dict[int, list[int]]:
@@ -173,12 +176,17 @@ class Lookup:
         others = {} if rows is None else self._elsewhere(list(keys.values()))
         are_others = len(others) == count
         found = {}
+        placed = []
         for row, key in keys.items():
             call = others.get(key) if are_others else self._counting_own(key)
             values = None if call is None else self._usable(call, row, is_own=True)
-            if values is None:
+            if call is None or values is None:
                 break
             found[row] = values
+            if call.row != row or are_others:
+                placed.append((row, call.id))
+        if placed:
+            self._ledger.take(self._job.name, placed)
         return found
 
     def ends_after(self, inputs: Inputs, items: int) -> CallRecord | None:

@@ -47,6 +47,8 @@ _BEHIND: Final = b"\xff" * 9
 """Longer than the digest of a row: sorts behind all inputs with these arguments."""
 WHOLE: Final = -1
 """The row of a call whose result is a whole dataframe."""
+ELSEWHERE: Final = -2
+"""The row of a call of an earlier attempt, in which the table may have had other rows."""
 _SCHEMA: Final = f"""
 CREATE TABLE codes (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record TEXT);
 CREATE TABLE calls (
@@ -160,6 +162,11 @@ class CallStore:
                 "SELECT id, process FROM executions WHERE temp = ?", (temp,)
             ).fetchone()
             if found is not None and (found[1] == process or not forget):
+                if found[1] != process:  # its index builder runs again, and may make other rows
+                    connection.execute(
+                        "UPDATE calls SET row = ? WHERE execution = ?", (ELSEWHERE, found[0])
+                    )
+                    connection.execute("DELETE FROM found WHERE execution = ?", (found[0],))
                 connection.execute(
                     "UPDATE executions SET process = ? WHERE id = ?", (process, found[0])
                 )
@@ -212,7 +219,8 @@ class CallStore:
         """Return the results that an execution has of a builder, by row."""
         made = (
             f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - a constant
-            " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL ORDER BY c.id"
+            f" WHERE c.execution = ? AND c.builder = ? AND c.row > {ELSEWHERE}"
+            " AND c.value IS NOT NULL ORDER BY c.id"
         )
         taken = (
             f"SELECT {_COLUMNS}, f.row FROM found f JOIN calls c ON c.id = f.call"  # noqa: S608 - a constant
@@ -239,7 +247,7 @@ class CallStore:
         sql = (
             "SELECT (SELECT count(DISTINCT row) FROM calls WHERE execution = ?1 AND builder = ?2"
             " AND row >= 0 AND outcome = 'ok')"
-            " + (SELECT count(*) FROM found WHERE execution = ?1 AND builder = ?2)"
+            " + (SELECT count(*) FROM found WHERE execution = ?1 AND builder = ?2 AND row >= 0)"
         )
         row = self._first(sql, (execution, builder))
         return 0 if row is None else int(row[0])

@@ -104,9 +104,13 @@ def test_calls_with_equal_arguments_are_found_whatever_row_they_were_for(store):
 def test_an_execution_goes_on_under_another_process(store):
     first = store.begin("t", "p", forget=False)
     store.write(first, [call()])
+    assert store.begin("t", "p", forget=False) == first
+    assert list(store.rows(first, "b")) == [0]
     assert store.begin("t", "q", forget=False) == first
     assert store.execution_of("t")[:2] == (first, "q")
-    assert list(store.rows(first, "b")) == [0]
+    assert [call.value for call in store.calls_of(first, "b")] == ["[1]"]
+    assert store.rows(first, "b") == {}  # the table may have other rows now
+    assert store.count(first, "b") == 0
 
 
 def test_a_forced_execution_forgets_rows_of_others_but_not_its_own(store):
