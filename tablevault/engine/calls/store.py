@@ -15,7 +15,6 @@ process at any moment; a loss of power may cost what was written within the last
 from __future__ import annotations
 
 import contextlib
-import errno
 import io
 import json
 import logging
@@ -30,6 +29,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import pandas as pd
 
+from tablevault.engine.calls.sqlite_file import as_os_error, is_damage, set_aside
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
 
@@ -415,7 +415,7 @@ class CallStore:
         """
         if not self._path.exists():
             return 0
-        with self._lock, _as_os_error(self._path):
+        with self._lock, as_os_error(self._path):
             connection = self._open()
             connection.execute("BEGIN IMMEDIATE")
             try:
@@ -430,7 +430,7 @@ class CallStore:
     def settle(self) -> None:
         """Bring all that was written into the one file, so that it can be copied."""
         if self._path.exists():
-            with self._lock, _as_os_error(self._path):
+            with self._lock, as_os_error(self._path):
                 self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def problem(self) -> str:
@@ -459,7 +459,7 @@ class CallStore:
     @contextmanager
     def _write(self) -> Iterator[sqlite3.Connection]:
         """Hold one write transaction, or take part in it; taken back when the body raises."""
-        with self._lock, _as_os_error(self._path):
+        with self._lock, as_os_error(self._path):
             connection = self._open()
             if connection.in_transaction:
                 yield connection
@@ -476,7 +476,7 @@ class CallStore:
 
     def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """Read rows; none when there is no file."""
-        with self._lock, _as_os_error(self._path):
+        with self._lock, as_os_error(self._path):
             if self._connection is None and not self._path.exists():
                 return []
             return self._open().execute(sql, values).fetchall()
@@ -502,9 +502,9 @@ class CallStore:
         try:
             self._connection = _ready(self._path)
         except sqlite3.DatabaseError as error:
-            if not _is_damage(error):
+            if not is_damage(error):
                 raise
-            _set_aside(self._path, error)
+            set_aside(self._path, error)
             self._connection = _ready(self._path)
         self._pid = os.getpid()
         return self._connection
@@ -536,42 +536,6 @@ def _ready(path: Path | str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _is_damage(error: sqlite3.DatabaseError) -> bool:
-    """Return whether an error is the fault of what the file holds."""
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is None or code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
-
-
-def _set_aside(path: Path, error: Exception) -> None:
-    """Move a file that cannot be read out of the way; results that no instance holds are in it."""
-    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-    path.rename(aside)
-    for ending in ("-wal", "-shm"):
-        with contextlib.suppress(OSError):
-            path.with_name(path.name + ending).unlink()
-    _log.warning(
-        "The records of calls in %s cannot be read (%s). They are moved to %s; results that no"
-        " instance holds are made again.",
-        path,
-        error,
-        aside.name,
-    )
-
-
-@contextmanager
-def _as_os_error(path: Path) -> Iterator[None]:
-    """Raise what is the fault of the disk as the OSError that it is."""
-    try:
-        yield
-    except sqlite3.OperationalError as error:
-        code = error.sqlite_errorcode & 0xFF
-        if code == sqlite3.SQLITE_FULL:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path)) from error
-        if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
-            raise OSError(errno.EIO, str(error), str(path)) from error
-        raise
 
 
 def _sweep(
