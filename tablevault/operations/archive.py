@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import lzma
 import os
 import shutil
@@ -9,6 +10,7 @@ import tarfile
 import uuid
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from tablevault.errors import TVArgumentError
 from tablevault.filenames import is_plain_path
@@ -81,7 +83,7 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
         # A hard link within the vault is stored once.
         with (
             lzma.open(beside, "wb", preset=preset) as stream,
-            tarfile.open(fileobj=stream, mode="w") as archive,
+            _Archive.open(fileobj=stream, mode="w") as archive,
         ):
             archive.add(target_of(path), arcname=path.name, filter=_keep)
         _sync(beside)
@@ -89,6 +91,15 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
+
+
+class _Archive(tarfile.TarFile):
+    """An archive without files that go while it is written, such as those of a closed database."""
+
+    def add(self, name: Any, *args: Any, **options: Any) -> None:  # noqa: ANN401 - as tarfile has it
+        """Add a file or folder, unless it is gone."""
+        with contextlib.suppress(FileNotFoundError):
+            super().add(name, *args, **options)
 
 
 def decompress_vault(where: str | os.PathLike[str]) -> None:
