@@ -165,7 +165,7 @@ class CachedCalls:
         with self._lock:
             own = self._own.get(key.name)
             if own is None:
-                own = self._own[key.name] = self._ledger.own_calls(_column(key.name))
+                own = self._own[key.name] = self._ledger.own(_column(key.name))
             call = own.get(key.inputs)
             if call is not None and call.code != key.code:
                 call = None

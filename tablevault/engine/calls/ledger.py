@@ -144,12 +144,8 @@ class Ledger:
         return builder in self._ended_before
 
     def own(self, builder: str) -> dict[bytes, CallRecord]:
-        """Return the results that earlier attempts of this execution have of a builder."""
-        return self.own_calls(builder)
-
-    def own_calls(self, name: str) -> dict[bytes, CallRecord]:
-        """Return the calls that earlier attempts have made, by inputs."""
-        return {call.inputs: call for call in self._store.calls_of(self._execution, name)}
+        """Return the calls that earlier attempts of this execution have made, by inputs."""
+        return {call.inputs: call for call in self._store.calls_of(self._execution, builder)}
 
     def left_rows(self, builder: str, columns: Sequence[str]) -> dict[int, Values]:
         """Return rows that release 0.1 has left of this execution, by position."""
@@ -193,9 +189,10 @@ class Ledger:
         """Return the dataframe that a call returned; None when it is not there any more."""
         return self._store.frame_of(call)
 
-    def take(self, builder: str, found: Iterable[tuple[int, int]]) -> None:
+    def take(self, builder: str, found: Sequence[tuple[int, int]]) -> None:
         """Note rows, by position, whose calls were there, by number."""
-        self._store.take(self._execution, builder, found)
+        if found:
+            self._store.take(self._execution, builder, found)
 
     def finish(self, builder: str, code: bytes, *, is_exact: bool) -> None:
         """Note that a builder has ended.

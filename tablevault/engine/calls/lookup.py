@@ -92,7 +92,7 @@ class Lookup:
         """Find the results of rows, made by this execution or by others."""
         found: dict[int, Values] = {}
         taken: list[tuple[int, int]] = []
-        placed: list[tuple[int, int]] = []
+        from_others = 0
         others = self._elsewhere([key for key in inputs.values() if key not in self._own])
         for row, key in inputs.items():
             own = self._counting_own(key)
@@ -102,16 +102,14 @@ class Lookup:
                 values = self._adopt(row, key, self._left[row])
             elif values is None or call is None:
                 continue
-            elif call is not own:
-                taken.append((row, call.id))
-            elif call.code != self._code:
+            elif call is own and call.code != self._code:
                 self._ledger.add(call._replace(code=self._code, row=row))
-            elif call.row != row:
-                placed.append((row, call.id))
+            elif call is not own or call.row != row:
+                taken.append((row, call.id))
+                from_others += call is not own
             found[row] = values
-        if taken or placed:
-            self._ledger.take(self._job.name, [*taken, *placed])
-        return Found(found, len(taken))
+        self._ledger.take(self._job.name, taken)
+        return Found(found, from_others)
 
     def followers(self, rows: Iterable[int], inputs: Mapping[int, Inputs]) -> dict[int, list[int]]:
         """Return for rows that are called the other rows with equal arguments."""
@@ -185,8 +183,7 @@ class Lookup:
             found[row] = values
             if call.row != row or are_others:
                 placed.append((row, call.id))
-        if placed:
-            self._ledger.take(self._job.name, placed)
+        self._ledger.take(self._job.name, placed)
         return found
 
     def ends_after(self, inputs: Inputs, items: int) -> CallRecord | None:
@@ -214,8 +211,7 @@ class Lookup:
         elif job.return_type == "row-wise" and missing:
             # Those that were made while the builder said `deduplicate: true`.
             alone = self._ledger.find({key[:ARGUMENTS_BYTES] for key in missing}, self._code)
-            for key in missing & {key for key in missing if key[:ARGUMENTS_BYTES] in alone}:
-                found[key] = alone[key[:ARGUMENTS_BYTES]]
+            found |= {key: call for key in missing if (call := alone.get(key[:ARGUMENTS_BYTES]))}
         return found
 
     def _counting_own(self, inputs: Inputs) -> CallRecord | None:

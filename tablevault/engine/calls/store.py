@@ -73,10 +73,11 @@ CREATE TABLE frames (
 CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
 PRAGMA user_version = {_VERSION};
 """
-_COLUMNS: Final = (
-    "c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at, c.duration_s,"
-    " c.error"
+_SELECT: Final = (
+    "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
+    " c.duration_s, c.error FROM calls c JOIN codes k ON k.id = c.code"
 )
+"""Begins a query for records; the columns are the fields of `CallRecord`."""
 
 
 _inherited: list[sqlite3.Connection] = []
@@ -217,30 +218,18 @@ class CallStore:
 
     def rows(self, execution: int, builder: str) -> dict[int, CallRecord]:
         """Return the results that an execution has of a builder, by row."""
-        made = (
-            f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - a constant
-            f" WHERE c.execution = ? AND c.builder = ? AND c.row > {ELSEWHERE}"
-            " AND c.value IS NOT NULL ORDER BY c.id"
-        )
         taken = (
-            f"SELECT {_COLUMNS}, f.row FROM found f JOIN calls c ON c.id = f.call"  # noqa: S608 - a constant
-            " JOIN codes k ON k.id = c.code WHERE f.execution = ? AND f.builder = ?"
+            _SELECT.replace("c.row", "f.row")
+            + " JOIN found f ON f.call = c.id WHERE f.execution = ? AND f.builder = ?"
         )
-        rows = {
-            int(row[-1]): CallRecord(*row[:-1]) for row in self._all(taken, (execution, builder))
-        }
-        rows.update(
-            (int(row[2]), CallRecord(*row)) for row in self._all(made, (execution, builder))
-        )
-        return rows
+        found = [CallRecord(*row) for row in self._all(taken, (execution, builder))]
+        made = [call for call in self.calls_of(execution, builder) if call.row > ELSEWHERE]
+        return {call.row: call for call in (*found, *made)}
 
     def calls_of(self, execution: int, builder: str) -> list[CallRecord]:
         """Return the results that an execution itself has of a builder, oldest first."""
-        sql = (
-            f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - a constant
-            " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL ORDER BY c.id"
-        )
-        return [CallRecord(*row) for row in self._all(sql, (execution, builder))]
+        where = " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL ORDER BY c.id"
+        return self._records(where, (execution, builder))
 
     def count(self, execution: int, builder: str) -> int:
         """Count the rows that an execution has of a builder."""
@@ -327,12 +316,9 @@ class CallStore:
         found: dict[bytes, CallRecord] = {}
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             some = wanted[start : start + _KEYS_AT_ONCE]
-            sql = (
-                f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - question marks
-                f" WHERE c.inputs IN ({','.join('?' * len(some))}) AND c.value IS NOT NULL"
-            )
-            for row in self._all(sql, some):
-                call = CallRecord(*row)
+            marks = ",".join("?" * len(some))
+            where = f" WHERE c.inputs IN ({marks}) AND c.value IS NOT NULL"
+            for call in self._records(where, some):
                 known = found.get(call.inputs)
                 if (code is None or call.code == code) and (known is None or known.id < call.id):
                     found[call.inputs] = call
@@ -340,13 +326,11 @@ class CallStore:
 
     def find_alike(self, arguments: bytes, code: bytes | None) -> CallRecord | None:
         """Find a call with these arguments, of whatever row it was."""
-        sql = (
-            f"SELECT {_COLUMNS} FROM calls c JOIN codes k ON k.id = c.code"  # noqa: S608 - a constant
+        where = (
             " WHERE c.inputs >= ?1 AND c.inputs < ?2 AND c.value IS NOT NULL AND c.outcome = 'ok'"
             " AND (?3 IS NULL OR k.digest = ?3) LIMIT 1"
         )
-        row = self._first(sql, (arguments, arguments + _BEHIND, code))
-        return None if row is None else CallRecord(*row)
+        return next(iter(self._records(where, (arguments, arguments + _BEHIND, code))), None)
 
     def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
         """Read the dataframe that a call returned; None when it is not there, or is damaged."""
@@ -415,17 +399,8 @@ class CallStore:
         """
         if not self._path.exists():
             return 0
-        with self._lock, as_os_error(self._path):
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                removed = _sweep(connection, set(temps), set(instances), time.time() - older_than_s)
-                connection.execute("ROLLBACK" if dry_run else "COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):
-                    connection.execute("ROLLBACK")
-                raise
-        return removed
+        with self._write(dry_run=dry_run) as connection:
+            return _sweep(connection, set(temps), set(instances), time.time() - older_than_s)
 
     def settle(self) -> None:
         """Bring all that was written into the one file, so that it can be copied."""
@@ -457,8 +432,11 @@ class CallStore:
         return self._codes[digest]
 
     @contextmanager
-    def _write(self) -> Iterator[sqlite3.Connection]:
-        """Hold one write transaction, or take part in it; taken back when the body raises."""
+    def _write(self, *, dry_run: bool = False) -> Iterator[sqlite3.Connection]:
+        """Hold one write transaction, or take part in it; taken back when the body raises.
+
+        With `dry_run` it is taken back in any case.
+        """
         with self._lock, as_os_error(self._path):
             connection = self._open()
             if connection.in_transaction:
@@ -467,12 +445,16 @@ class CallStore:
             connection.execute("BEGIN IMMEDIATE")
             try:
                 yield connection
-                connection.execute("COMMIT")
+                connection.execute("ROLLBACK" if dry_run else "COMMIT")
             except BaseException:
                 self._codes.clear()
                 with contextlib.suppress(sqlite3.Error):  # SQLite may have done it
                     connection.execute("ROLLBACK")
                 raise
+
+    def _records(self, where: str, values: Sequence[object]) -> list[CallRecord]:
+        """Read records; `where` is the rest of a query, in which ``c`` are calls, ``k`` codes."""
+        return [CallRecord(*row) for row in self._all(_SELECT + where, values)]
 
     def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """Read rows; none when there is no file."""
