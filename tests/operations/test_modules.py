@@ -129,7 +129,7 @@ def f(id):
     pathlib.Path({str(path)!r}).write_bytes(pickle.dumps(A()))
 """
     execute(vault, text, ID, n=1)
-    execute(vault, text.replace("5", "6"), ID, n=2)
+    execute(vault, text.replace("x = 5", "x = 6"), ID, n=2)
     read = "import pickle, sys; print(pickle.load(open(sys.argv[1], 'rb')).x)"
     done = subprocess.run(
         [sys.executable, "-c", read, path], capture_output=True, text=True, check=True
