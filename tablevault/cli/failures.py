@@ -50,7 +50,7 @@ _MORE = "(--debug shows the traceback)"
 
 
 def _system(error: OSError) -> str:
-    """Say what the operating system did not do, and with which file."""
+    """Format an error of the operating system: the file, the reason, what to do."""
     reason = error.strerror or said(error)
     if error.filename is None:
         return f"{reason}."
@@ -58,7 +58,7 @@ def _system(error: OSError) -> str:
 
 
 def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: Write) -> str:
-    """Say what a failed or interrupted operation keeps; take back what nobody can go on with."""
+    """Return what a failed operation keeps; take back one that nobody can go on with."""
     if not hasattr(given, "process_id") and not hasattr(given, "undo_process_id"):
         return ""
     vault = place.look()
@@ -79,7 +79,7 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
 
 
 def _paused(process_id: str, rows: object, given: argparse.Namespace, write: Write) -> str:
-    """Say that a process is paused, with what it has, and how to go on or to give it up."""
+    """Format a paused process: its finished rows, how to go on, and how to give it up."""
     done = rows if isinstance(rows, dict) else {}
     kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items())
     stop = write(Call("stop_process", to_stop_process_id=process_id))

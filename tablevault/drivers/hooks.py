@@ -260,7 +260,7 @@ def _wrong(entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
 
 
 def _fault_of_change(path: str, after: bytes) -> str:
-    """Say what must not change in a document that is there already, or cannot be read there."""
+    """Return why a document may not become another one; "" when it may."""
     before = subprocess.run(
         ["git", "cat-file", "blob", f"HEAD:{path}"], capture_output=True, check=False
     )
@@ -270,7 +270,7 @@ def _fault_of_change(path: str, after: bytes) -> str:
 
 
 def _wrong_text(path: str, data: bytes) -> list[str]:
-    """Say what is wrong with a builder or a code module; raise what keeps it from being read."""
+    """Return what is wrong with a builder or a code module; raise if it cannot be read."""
     if path.startswith(f"{CODE_DIR}/") and path.endswith(".py"):
         ast.parse(decode_text(data, path))
     if kind_of_document(path) == "builder":

@@ -246,7 +246,7 @@ class Reuse:
         return changes or self._changed_code(then, job, earlier)
 
     def _changed_code(self, then: Job, job: Job, earlier: Earlier) -> list[str]:
-        """Say what of the code is another; nothing where that does not count."""
+        """Return how the code differs; nothing where that does not count."""
         ledger = self._past.ledger
         if job.code_version or (ledger is not None and ledger.terms.accept_code):
             return []

@@ -174,7 +174,7 @@ class Draft(View):
         return super().series(name)
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
-        """Give one value, None for a null; of a column that grows without making a column of it."""
+        """Return one value, None for a null; no column is made of one that grows."""
         if name in self._growing:
             value = self._growing[name].cells[row]
             return None if is_null(value) else own(value)

@@ -169,7 +169,7 @@ def _nullable_of(values: pd.Series) -> Any:  # noqa: ANN401 - as above
 
 
 def _is_kept(dtype: object) -> bool:
-    """Tell whether no column of a dtype becomes another."""
+    """Return whether columns of a dtype keep it."""
     if isinstance(dtype, pd.DatetimeTZDtype):
         return _plain_tz(dtype) is dtype.tz
     return not isinstance(dtype, np.dtype | pd.StringDtype)

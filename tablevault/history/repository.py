@@ -359,7 +359,7 @@ class Repository:
 
     @contextmanager
     def _writing(self, edits: Iterable[Edit]) -> Iterator[None]:
-        """Say why libgit2 has not written objects with the content of `edits`."""
+        """Return the error for objects with the content of `edits` that libgit2 did not write."""
         try:
             yield
         except OSError as error:

@@ -174,17 +174,29 @@ def unfit_in(repository: Repository, commit: CommitId) -> Iterator[tuple[str, st
 def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]]) -> None:
     """Note the trees of a commit that we have: what they hold was looked through before."""
     waiting = [(tree, "")]
+    for current, path in _unseen(waiting, seen):
+        for entry in current:
+            waiting += _folder(handle, entry, path)
+
+
+def _unseen(
+    waiting: list[tuple[pygit2.Tree, str]], seen: set[tuple[str, str]]
+) -> Iterator[tuple[pygit2.Tree, str]]:
+    """Walk folders that wait, each with its path, and note them; pass over those `seen`."""
     while waiting:
         current, path = waiting.pop()
         key = _place(path), str(current.id)
-        if key in seen:
-            continue
-        seen.add(key)
-        for entry in current:
-            if entry.filemode == FileMode.TREE:
-                found = handle[entry.id]
-                if isinstance(found, pygit2.Tree):
-                    waiting.append((found, f"{path}{entry.name}/"))
+        if key not in seen:
+            seen.add(key)
+            yield current, path
+
+
+def _folder(
+    handle: pygit2.Repository, entry: pygit2.Object, path: str
+) -> list[tuple[pygit2.Tree, str]]:
+    """Return an entry of the folder `path` as a folder to walk; nothing when it is none."""
+    found = handle[entry.id] if entry.filemode == FileMode.TREE else None
+    return [(found, f"{path}{entry.name}/")] if isinstance(found, pygit2.Tree) else []
 
 
 def _place(path: str) -> str:
@@ -206,21 +218,14 @@ def _problems(
 ) -> Iterator[tuple[str, str]]:
     """Look through a tree; what was `seen` is passed over."""
     waiting = [(tree, "")]
-    while waiting:
-        current, path = waiting.pop()
-        key = _place(path), str(current.id)
-        if key in seen:
-            continue
-        seen.add(key)
+    for current, path in _unseen(waiting, seen):
         for entry in current:
             inner = f"{path}{entry.name}"
             problem = _problem(handle, entry, inner)
             if problem:
                 yield inner, problem
-            elif entry.filemode == FileMode.TREE:
-                found = handle[entry.id]
-                if isinstance(found, pygit2.Tree):
-                    waiting.append((found, f"{inner}/"))
+            else:
+                waiting += _folder(handle, entry, path)
 
 
 def _problem(handle: pygit2.Repository, entry: pygit2.Object, path: str) -> str:

@@ -157,7 +157,7 @@ _LONGER = Either(", open the vault with a longer lock_timeout", "")
 
 
 def again(record: Record) -> Wording:
-    """Say how a paused operation is run again; the arguments of an execution say all of it."""
+    """Return the call that runs a paused operation again; of an execution with its arguments."""
     operation, process_id = record.request.operation, record.process_id
     if operation == "execute_instance":
         arguments = {name: record.request.text(name) for name in ("table_name", "version")}

@@ -116,7 +116,7 @@ def put_in_place(built: Path, path: Path) -> None:
 
 
 def move_folder(old: Path, new: Path) -> None:
-    """Give a folder another name beside the one that it has.
+    """Rename a folder within its parent.
 
     Raises
     ------

@@ -40,6 +40,15 @@ def program():
     return find
 
 
+@pytest.fixture
+def bare(tmp_path, git):
+    """Make an empty bare repository."""
+    path = tmp_path / "hub.git"
+    path.mkdir()
+    git(path, "init", "-q", "--bare", "-b", "main")
+    return path
+
+
 def pointer_of(content):
     return Pointer(oid=ObjectId(hashlib.sha256(content).hexdigest()), size=len(content))
 

@@ -30,15 +30,6 @@ HEAD = "refs/heads/main"
 
 
 @pytest.fixture
-def bare(tmp_path, git):
-    """Give an empty bare repository."""
-    path = tmp_path / "hub.git"
-    path.mkdir()
-    git(path, "init", "-q", "--bare", "-b", "main")
-    return path
-
-
-@pytest.fixture
 def ana(tmp_path, bare):
     """Give a vault with an instance that was not pushed yet."""
     vault = TableVault(tmp_path / "ana", ANA, create=True)

@@ -75,10 +75,15 @@ def write(vault: TableVault, names: list[str]) -> None:
     vault.write_instance(pd.DataFrame({"file": names}), "t", dtypes={"file": "artifact_string"})
 
 
-def cloned(vault: TableVault, tmp_path: Path) -> dict[str, bytes]:
-    """Push a vault, clone it with all data, and return the artifacts of the clone."""
+def add_hub(vault: TableVault, tmp_path: Path) -> None:
+    """Make an empty hub beside the vault and add it as its origin."""
     stock(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
     vault.add_remote("origin", tmp_path / "hub.git")
+
+
+def cloned(vault: TableVault, tmp_path: Path) -> dict[str, bytes]:
+    """Push a vault, clone it with all data, and return the artifacts of the clone."""
+    add_hub(vault, tmp_path)
     vault.push()
     clone = clone_vault(tmp_path / "hub.git", tmp_path / "clone", BO, data="all")
     assert clone.verify() == []
@@ -180,8 +185,7 @@ def test_a_name_that_could_not_be_pulled_is_not_committed(tmp_path, name, said):
 def test_what_was_committed_all_the_same_is_not_pushed(tmp_path, name, said):
     vault = new_vault(tmp_path / "v", multiple=False)
     commit(tmp_path / "v", name, "--no-verify")
-    stock(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
-    vault.add_remote("origin", tmp_path / "hub.git")
+    add_hub(vault, tmp_path)
     with pytest.raises(TVRemoteError, match=said):
         vault.push()
     plain = subprocess.run(
@@ -208,8 +212,7 @@ def test_a_symbolic_link_is_told_of_when_it_is_committed_and_not_pushed(tmp_path
         check=False,
     )
     assert "link: it is a symbolic link: push will refuse it" in done.stderr
-    stock(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
-    vault.add_remote("origin", tmp_path / "hub.git")
+    add_hub(vault, tmp_path)
     with pytest.raises(TVRemoteError, match=r"it is a symbolic link"):
         vault.push()
 
@@ -224,8 +227,7 @@ def test_a_name_that_earlier_releases_gave_to_an_artifact_is_pulled(tmp_path):
     )
     stock(tmp_path / "v", "commit", "-q", "--no-verify", "-m", "as it was")
     stock(tmp_path / "v", "reset", "-q", "--hard")
-    stock(tmp_path, "init", "-q", "--bare", "-b", "main", "hub.git")
-    vault.add_remote("origin", tmp_path / "hub.git")
+    add_hub(vault, tmp_path)
     vault.push()
     clone_vault(tmp_path / "hub.git", tmp_path / "clone", BO, data="all")
     assert (tmp_path / "clone/tables/t/base/artifacts/x\u202ey").read_bytes() == b"a"

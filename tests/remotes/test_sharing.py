@@ -43,15 +43,6 @@ def hub(request, tmp_path, git, real_server, monkeypatch):
 
 
 @pytest.fixture
-def bare(tmp_path, git):
-    """Give an empty bare repository at a path."""
-    path = tmp_path / "hub.git"
-    path.mkdir()
-    git(path, "init", "-q", "--bare", "-b", "main")
-    return path
-
-
-@pytest.fixture
 def ana(tmp_path):
     """Give a vault with a table."""
     vault = TableVault(tmp_path / "ana", ANA, create=True)

@@ -21,15 +21,6 @@ ANA, BO, CY = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>", "Cy <cy@
 
 
 @pytest.fixture
-def bare(tmp_path, git):
-    """Give an empty bare repository."""
-    path = tmp_path / "hub.git"
-    path.mkdir()
-    git(path, "init", "-q", "--bare", "-b", "main")
-    return path
-
-
-@pytest.fixture
 def ana(tmp_path, bare):
     """Give a vault with an instance."""
     vault = TableVault(tmp_path / "ana", ANA, create=True)
