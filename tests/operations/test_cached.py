@@ -7,10 +7,10 @@ import inspect
 from pathlib import Path
 
 import pytest
-import yaml
 
 import tablevault
 from tablevault import TableVault
+from tests.operations.building import row_builders
 
 HEAD = """
 import os
@@ -51,23 +51,7 @@ class Bench:
         """Write the module, execute, and give the number of calls."""
         before = self.count()
         self.vault.create_code_module("work", text=HEAD.format(paid=str(self.paid)) + text)
-        shared = {"code_module": "work", "is_custom": True}
-        index = shared | {
-            "builder_type": "IndexBuilder",
-            "changed_columns": ["id"],
-            "primary_key": ["id"],
-            "python_function": "rows",
-            "arguments": {"n": n},
-        }
-        column = shared | {
-            "builder_type": "ColumnBuilder",
-            "changed_columns": ["x"],
-            "python_function": "f",
-            "return_type": "row-wise",
-            "arguments": {"id": "<<self.id[index]>>"},
-        }
-        texts = {"t_index": yaml.safe_dump(index), "f": yaml.safe_dump(column | fields)}
-        self.vault.create_instance("t", builders=texts)
+        self.vault.create_instance("t", builders=row_builders(n, **fields))
         self.vault.execute_instance("t", **(options or {}))
         return self.count() - before
 

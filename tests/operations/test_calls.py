@@ -79,6 +79,16 @@ class Bench:
         self.vault.execute_instance(table, version, **(options or {}))
         return self.calls() - before
 
+    def fail_at_8(self, *, process_id="", **fields) -> Path:
+        """Prepare and execute, with no answer at 8 while the returned file exists."""
+        down = self.paid.with_name("down")
+        down.touch()
+        self.code(FAILS_AT_8.format(down=str(down)))
+        self.prepare(**fields)
+        with pytest.raises(ConnectionError):
+            self.vault.execute_instance("t", process_id=process_id)
+        return down
+
     def calls(self) -> int:
         return len(self.paid.read_text().splitlines()) if self.paid.exists() else 0
 
@@ -115,13 +125,8 @@ EXPECTED = [2 * n for n in range(12)]
 
 @pytest.mark.parametrize("ids", [("", ""), ("p", "p"), ("", "p")], ids=["none", "same", "later"])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_after_an_exception_only_missing_rows_are_called(bench, tmp_path, ids, threads):
-    down = tmp_path / "down"
-    down.touch()
-    bench.code(FAILS_AT_8.format(down=str(down)))
-    bench.prepare(n_threads=threads)
-    with pytest.raises(ConnectionError):
-        bench.vault.execute_instance("t", process_id=ids[0])
+def test_after_an_exception_only_missing_rows_are_called(bench, ids, threads):
+    down = bench.fail_at_8(process_id=ids[0], n_threads=threads)
     down.unlink()
     bench.vault.execute_instance("t", process_id=ids[1])
     assert bench.calls() == 12
@@ -129,26 +134,16 @@ def test_after_an_exception_only_missing_rows_are_called(bench, tmp_path, ids, t
     check_clean(bench.path)
 
 
-def test_after_a_stop_only_missing_rows_are_called(bench, tmp_path):
-    down = tmp_path / "down"
-    down.touch()
-    bench.code(FAILS_AT_8.format(down=str(down)))
-    bench.prepare()
-    with pytest.raises(ConnectionError):
-        bench.vault.execute_instance("t", process_id="p")
+def test_after_a_stop_only_missing_rows_are_called(bench):
+    down = bench.fail_at_8(process_id="p")
     bench.vault.stop_process("p")
     down.unlink()
     bench.vault.execute_instance("t")
     assert bench.calls() == 12
 
 
-def test_after_a_stop_that_was_kept_only_missing_rows_are_called(bench, tmp_path):
-    down = tmp_path / "down"
-    down.touch()
-    bench.code(FAILS_AT_8.format(down=str(down)))
-    bench.prepare()
-    with pytest.raises(ConnectionError):
-        bench.vault.execute_instance("t", process_id="p")
+def test_after_a_stop_that_was_kept_only_missing_rows_are_called(bench):
+    down = bench.fail_at_8(process_id="p")
     bench.vault.stop_process("p", materialize=True)
     down.unlink()
     assert bench.run() == 4
@@ -630,13 +625,8 @@ def test_a_dataframe_that_does_not_fit_is_asked_for_again_after_a_repair(bench, 
 # -- upkeep ----------------------------------------------------------------------------------------
 
 
-def test_gc_forgets_old_results_that_no_instance_holds(bench, tmp_path):
-    down = tmp_path / "down"
-    down.touch()
-    bench.code(FAILS_AT_8.format(down=str(down)))
-    bench.prepare()
-    with pytest.raises(ConnectionError):
-        bench.vault.execute_instance("t")
+def test_gc_forgets_old_results_that_no_instance_holds(bench):
+    down = bench.fail_at_8()
     assert bench.vault.gc(calls_older_than_days=0).calls == 0
     bench.vault.delete_instance("TEMP_base", "t")
     assert bench.vault.gc().calls == 0
@@ -648,15 +638,10 @@ def test_gc_forgets_old_results_that_no_instance_holds(bench, tmp_path):
     assert bench.run({"id": [0]}) == 0
 
 
-def test_an_archive_takes_results_along(bench, tmp_path, vault_path):
+def test_an_archive_takes_results_along(bench, vault_path):
     from tablevault import compress_vault, decompress_vault, delete_vault
 
-    down = tmp_path / "down"
-    down.touch()
-    bench.code(FAILS_AT_8.format(down=str(down)))
-    bench.prepare()
-    with pytest.raises(ConnectionError):
-        bench.vault.execute_instance("t")
+    down = bench.fail_at_8()
     compress_vault(vault_path, preset=0)
     delete_vault(vault_path)
     decompress_vault(vault_path)

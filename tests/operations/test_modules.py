@@ -11,10 +11,10 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tablevault import TableVault
 from tablevault.engine import module_sets
+from tests.operations.building import row_builders
 
 HEAD = """
 import pandas as pd
@@ -53,23 +53,8 @@ def double(n):
 def execute(vault, text, arguments, *, n=3, return_type="row-wise"):
     """Execute a table whose builder calls `f` of module `work`."""
     vault.create_code_module("work", text=HEAD + text)
-    shared = {"code_module": "work", "is_custom": True}
-    index = shared | {
-        "builder_type": "IndexBuilder",
-        "changed_columns": ["id"],
-        "primary_key": ["id"],
-        "python_function": "rows",
-        "arguments": {"n": n},
-    }
-    column = shared | {
-        "builder_type": "ColumnBuilder",
-        "changed_columns": ["x"],
-        "python_function": "f",
-        "return_type": return_type,
-        "arguments": arguments,
-    }
-    texts = {"t_index": yaml.safe_dump(index), "f": yaml.safe_dump(column)}
-    vault.create_instance("t", builders=texts)
+    builders = row_builders(n, arguments=arguments, return_type=return_type)
+    vault.create_instance("t", builders=builders)
     vault.execute_instance("t")
     return vault.get_dataframe("t")[0]["x"].tolist()
 
