@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -15,6 +16,7 @@ R = TypeVar("R")
 T = TypeVar("T")
 
 _END: Any = object()
+_LOOK_S = 0.1
 
 
 class Invoker:
@@ -75,7 +77,7 @@ class _Away:
         """Make a call there, and wait for it."""
         self._calls.put(function)
         try:
-            result, error = self._results.get()
+            result, error = self._wait()
         except BaseException:  # what comes later belongs to no call any more
             self.is_left = True
             self.close()
@@ -83,6 +85,16 @@ class _Away:
         if error is not None:
             raise error
         return result
+
+    def _wait(self) -> tuple[Any, BaseException | None]:
+        """Wait for the result.
+
+        An interrupt that arrives just before the waiting begins does not end it, so it begins
+        anew from time to time.
+        """
+        while True:
+            with contextlib.suppress(Empty):
+                return self._results.get(timeout=_LOOK_S)
 
     def close(self) -> None:
         """Let the thread end after the call that it makes."""

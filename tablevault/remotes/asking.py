@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import os
 import signal
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO, cast
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.program import environment
@@ -63,7 +65,7 @@ def run(
     variables = environment() if person else {**environment(), "GIT_TERMINAL_PROMPT": "0"}
     if is_transfer:
         variables["LC_ALL"] = "C"  # what went wrong is told by the words
-    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+    with _file_of_many() as out, _file_of_many() as err:
         try:
             process = subprocess.Popen(
                 command,
@@ -101,6 +103,17 @@ def is_terminal() -> bool:
         return sys.stdin.isatty() and sys.stderr.isatty()
     except (AttributeError, ValueError):
         return False
+
+
+def _file_of_many() -> BinaryIO:
+    """Make a temporary file in which nobody overwrites what somebody else has written.
+
+    Git, and git at the other side of a path, write to one file: where two writes begin at the
+    same place, the longer message would lose its beginning.
+    """
+    file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
+    fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
+    return file
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:

@@ -30,6 +30,13 @@ def test_it_has_no_terminal_where_we_have_none(tmp_path):
     assert said.out == b"0\n" or b"tty" in said.err
 
 
+@pytest.mark.parametrize("stream", [1, 2])
+def test_what_two_programs_write_at_one_place_is_kept(tmp_path, stream):
+    write = f"import os; os.lseek({stream}, 0, 0); os.write({stream}, b'a line\\n')"
+    said = run(["sh", "-c", f'echo first >&{stream}; {sys.executable} -c "{write}"'], tmp_path)
+    assert (said.out + said.err) == b"first\na line\n"
+
+
 def test_it_need_not_listen(tmp_path):
     assert run(["true"], tmp_path, text="x" * 1_000_000).code == 0
 
