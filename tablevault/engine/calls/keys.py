@@ -21,7 +21,7 @@ from tablevault.frames.digest import digest_frame
 from tablevault.frames.encoding import encode_column
 from tablevault.frames.tagged_json import UnstorableValueError, has_surrogates, to_json
 
-ARGUMENTS_BYTES: Final = 16
+ARGUMENTS_BYTES: Final = 10
 ROW_BYTES: Final = 8
 
 Inputs: TypeAlias = bytes

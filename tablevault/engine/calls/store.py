@@ -54,8 +54,10 @@ CREATE TABLE codes (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record 
 CREATE TABLE calls (
     id INTEGER PRIMARY KEY, inputs BLOB NOT NULL, code INTEGER NOT NULL, outcome TEXT NOT NULL,
     value TEXT, started_at REAL NOT NULL, duration_s REAL NOT NULL, error TEXT,
-    execution INTEGER, builder TEXT NOT NULL, row INTEGER NOT NULL, instance TEXT
+    execution INTEGER, builder TEXT NOT NULL, row INTEGER NOT NULL, instance TEXT,
+    process INTEGER, model TEXT, input_tokens INTEGER, output_tokens INTEGER, cost REAL, files TEXT
 );
+CREATE TABLE processes (id INTEGER PRIMARY KEY, process TEXT NOT NULL UNIQUE);
 CREATE INDEX calls_by_inputs ON calls (inputs);
 CREATE INDEX calls_by_execution ON calls (execution, builder, row) WHERE execution IS NOT NULL;
 CREATE TABLE executions (
@@ -75,9 +77,18 @@ PRAGMA user_version = {_VERSION};
 """
 _SELECT: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
-    " c.duration_s, c.error FROM calls c JOIN codes k ON k.id = c.code"
+    " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files"
+    " FROM calls c JOIN codes k ON k.id = c.code LEFT JOIN processes p ON p.id = c.process"
 )
 """Begins a query for records; the columns are the fields of `CallRecord`."""
+_INSERT: Final = (
+    "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at, duration_s, error,"
+    " process, model, input_tokens, output_tokens, cost, files, execution)"
+    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
+    " (SELECT p.id FROM executions e JOIN processes p ON p.process = coalesce(?10, e.process)"
+    " WHERE e.id = ?16), ?11, ?12, ?13, ?14, ?15, ?16)"
+)
+"""Takes the fields of `CallRecord` but its id, the code by its number, then the execution."""
 
 
 _inherited: list[sqlite3.Connection] = []
@@ -106,6 +117,16 @@ class CallRecord(NamedTuple):
         Seconds since the epoch, seconds; 0.0 where nobody measured.
     error : str, optional
         Class and text of what was raised.
+    process : str, optional
+        Id of the process that made it; None for one that is not recorded yet.
+    model : str, optional
+        What was asked, where the function reported it.
+    input_tokens, output_tokens : int, optional
+        Tokens that were sent and received, where the function reported them.
+    cost : float, optional
+        What it cost, in the currency of whoever reported it.
+    files : str, optional
+        Artifacts that came with it, as JSON: name to object id and size in bytes.
     """
 
     id: int
@@ -118,6 +139,12 @@ class CallRecord(NamedTuple):
     started_at: float
     duration_s: float
     error: str | None
+    process: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    files: str | None = None
 
 
 class CallStore:
@@ -159,6 +186,7 @@ class CallStore:
             Whether the rows of an earlier execution by another process do not count.
         """
         with self._write() as connection:
+            connection.execute("INSERT OR IGNORE INTO processes (process) VALUES (?)", (process,))
             found = connection.execute(
                 "SELECT id, process FROM executions WHERE temp = ?", (temp,)
             ).fetchone()
@@ -251,9 +279,12 @@ class CallStore:
         """
         with self._write() as connection:
             codes = {code: self._code(connection, code) for code in {call.code for call in calls}}
+            processes = {(call.process,) for call in calls if call.process is not None}
             connection.executemany(
-                "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at,"
-                " duration_s, error, execution) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT OR IGNORE INTO processes (process) VALUES (?)", processes
+            )
+            connection.executemany(
+                _INSERT,
                 [
                     (builder, row, inputs, codes[code], *rest, execution)
                     for _, builder, row, inputs, code, *rest in calls

@@ -50,12 +50,22 @@ def test_nothing_is_found_and_nothing_made_where_there_is_no_file(store, path):
     assert not path.parent.exists()
 
 
+def test_a_call_keeps_what_it_cost_and_who_made_it(store):
+    execution = store.begin("t", "p", forget=False)
+    spent = {"model": "m", "input_tokens": 3, "output_tokens": 5, "cost": 0.25}
+    made = call(7)._replace(**spent, files='{"a.png": ["00", 2]}')
+    store.write(execution, [made, made._replace(row=8, inputs=b"other", process="q")])
+    found = store.find([made.inputs, b"other"], CODE)
+    assert found[made.inputs] == made._replace(id=1, process="p")
+    assert found[b"other"].process == "q"
+
+
 def test_a_call_is_found_by_its_inputs_and_its_code(store):
     execution = store.begin("t", "p", forget=False)
     made = call(7)
     store.write(execution, [made, call(8, code=OTHER, value="[2]")])
     (found,) = store.find([made.inputs, b"nope"], CODE).values()
-    assert found._replace(id=0) == made
+    assert found._replace(id=0) == made._replace(process="p")
     assert values(store, call(8).inputs) == []
     assert values(store, call(8).inputs, code=None) == ["[2]"]
 
