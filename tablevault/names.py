@@ -368,6 +368,11 @@ def frame_path(table: str, version: str) -> str:
     return f"{instance_dir(table, version)}/dataframe.parquet"
 
 
+def calls_path(table: str, version: str) -> str:
+    """Tracked path of the calls that made the latest instance of `version`."""
+    return f"{instance_dir(table, version)}/calls.parquet"
+
+
 def builders_dir(table: str, version: str) -> str:
     """Tracked folder of builders."""
     return f"{instance_dir(table, version)}/builders"
@@ -422,7 +427,10 @@ def _ref_component(text: str) -> str:
 def is_lfs_path(path: str) -> bool:
     """Tell whether git tracks a pointer at `path`, as ``.gitattributes`` says."""
     first, *folders, name = path.split("/") if "/" in path else ("", path)
-    return first == TABLES_DIR and (name == "dataframe.parquet" or "artifacts" in folders)
+    if first != TABLES_DIR:
+        return False
+    is_of_calls = name == "calls.parquet" and len(folders) == 2  # noqa: PLR2004 - table, version
+    return name == "dataframe.parquet" or is_of_calls or "artifacts" in folders
 
 
 def kind_of_document(path: str) -> str:

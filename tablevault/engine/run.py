@@ -67,6 +67,8 @@ class RunResult:
         Declared dtypes.
     primary_key : tuple of str
         Columns that name a row; no two rows have the same values in them.
+    rows : range
+        Where in `frame` the rows stand that were made; others stay in front of them.
     is_same : bool
         Whether everything was taken over, and the index builder made what it had made.
     """
@@ -77,6 +79,7 @@ class RunResult:
     plan: Plan
     dtypes: Mapping[str, str]
     primary_key: tuple[str, ...]
+    rows: range
     is_same: bool
 
 
@@ -163,10 +166,13 @@ def run(
         steps = [Step(job, functions[job.name], codes[job.name].digest, context) for job in jobs]
         reuse = Reuse(past, inputs, tables.draft)
         done = _run_steps(jobs, steps, plan, reuse)
-    frame = tables.draft.finished(plan.columns)
+    frame = made = tables.draft.finished(plan.columns)
     dtypes = {name: dtype for job in jobs for name, dtype in job.dtypes.items()}
     if jobs[0].keep_old and context.earlier is not None:
-        frame = with_old_rows(frame, context.earlier, jobs[0], dtypes)
+        frame = with_old_rows(made, context.earlier, jobs[0], dtypes)
+        if past.ledger is not None:
+            changed = {str(name) for name in frame if frame[name].dtype != made[name].dtype}
+            past.ledger.note_cast(changed)
     return RunResult(
         frame=frame,
         sources=tables.sources,
@@ -174,6 +180,7 @@ def run(
         plan=plan,
         dtypes=MappingProxyType(dtypes),
         primary_key=jobs[0].primary_key,
+        rows=range(len(frame) - len(made), len(frame)),
         is_same=reuse.index_is_same() and all(each.reused == each.rows for each in done[1:]),
     )
 

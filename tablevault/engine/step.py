@@ -151,7 +151,10 @@ class Step:
         finally:
             self._progress.finish(job.name)
         if self._ledger is not None:
-            self._ledger.finish(job.name, self._code, is_exact=self._is_exact)
+            if job.kind == "column" and decision.reused:
+                self._ledger.keep(job.name, decision.rows)
+            columns = job.changed_columns
+            self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
         self._control.ended(job.name)
         return BuilderResult(
             name=job.name,

@@ -11,7 +11,7 @@ from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.standing import TouchedTables
-from tablevault.names import BlobId, CommitId, artifacts_dir, frame_path, is_instance
+from tablevault.names import BlobId, CommitId, artifacts_dir, calls_path, frame_path, is_instance
 from tablevault.objects.pointer import Pointer
 
 DEACTIVATION = "deactivate_instances"
@@ -187,6 +187,8 @@ def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Po
     version = commit.message.first("Vault-Version")
     frame = snapshot.blob_id(frame_path(table, version))
     blobs = [] if frame is None else [(frame_path(table, version), str(frame))]
+    calls = snapshot.blob_id(calls_path(table, version))
+    blobs += [] if calls is None else [(calls_path(table, version), str(calls))]
     folders = [artifacts_dir(table, version, multiple=True)]
     if _owns_shared_folder(snapshot, table, instance_id):
         folders.append(artifacts_dir(table, version, multiple=False))

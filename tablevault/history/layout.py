@@ -24,7 +24,10 @@ from tablevault.history.tree import Put
 from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
 from tablevault.objects.notes import read_note, write_note
 
-GITATTRIBUTES = b"""\
+ATTRIBUTES = ".gitattributes"
+_OF_CALLS = b"/tables/*/*/calls.parquet filter=lfs diff=tablevault merge=tablevault -text"
+GITATTRIBUTES = (
+    b"""\
 # Every byte is kept as it is, whatever core.autocrlf says: what made a row is told by its bytes.
 * -text
 # Instances are merged whole. Dataframes and artifacts are Git LFS pointers.
@@ -32,7 +35,10 @@ GITATTRIBUTES = b"""\
 /tables/** merge=tablevault
 /tables/**/dataframe.parquet filter=lfs diff=tablevault merge=tablevault -text
 /tables/**/artifacts/** filter=lfs diff=lfs merge=tablevault -text
+%b
 """
+    % _OF_CALLS
+)
 GITIGNORE = f"""\
 # Editable faces of temporary instances; the branches temp/<table>/<version> track them.
 /{FACES_DIR}/
@@ -76,7 +82,7 @@ def init_repository(path: Path, document: VaultDocument, signing: Signing) -> No
         base=None,
         edits=[
             Put(path=VAULT_DOCUMENT, data=document.encode()),
-            Put(path=".gitattributes", data=GITATTRIBUTES),
+            Put(path=ATTRIBUTES, data=GITATTRIBUTES),
             Put(path=".gitignore", data=GITIGNORE),
         ],
         message=message,
@@ -172,6 +178,14 @@ def missing_attributes(text: bytes) -> list[str]:
         for line in GITATTRIBUTES.splitlines()
         if not line.startswith(b"#") and tuple(line.split()) not in lines
     ]
+
+
+def with_calls(attributes: bytes) -> bytes:
+    """Return a ``.gitattributes`` with the line of calls, which came after release 0.1."""
+    lines = attributes.splitlines()
+    if any(line.split()[:1] == _OF_CALLS.split()[:1] for line in lines):
+        return attributes
+    return b"".join(line + b"\n" for line in [*lines, _OF_CALLS])
 
 
 def _is_configured(path: Path) -> bool:

@@ -129,9 +129,9 @@ def find_partial_artifacts(
 
 
 def keep_artifacts(
-    vault: Vault, operation: Operation, draft: TempDraft, found: Found, *, beside: Draft
+    vault: Vault, operation: Operation, draft: TempDraft, found: Found, *, beside: Sequence[Draft]
 ) -> Artifacts:
-    """Move artifacts and the draft `beside` into the object store, and make the git tree.
+    """Move artifacts and the drafts `beside` them into the object store, and make the git tree.
 
     All of that before the commit lock is taken: it may take a while.
     """
@@ -148,7 +148,7 @@ def keep_artifacts(
             table=draft.temp.table,
             artifact=name,
         ) from error
-    operation.keep([beside, *drafts.values()])
+    operation.keep([*beside, *drafts.values()])
     artifacts = dict(found.earlier)
     for name, made in drafts.items():
         executable = bool(found.files[name].stat().st_mode & stat.S_IXUSR)

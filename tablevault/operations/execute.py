@@ -26,6 +26,7 @@ from tablevault.names import CODE_DIR, InstanceId, ProcessId, TempRef, check_ver
 from tablevault.operations.activity import before_first_call, deactivate_instances
 from tablevault.operations.attempt import Attempt, Fixed, fixed_by
 from tablevault.operations.materialize import Result, materialize, result_holds
+from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import temp_builders, tracked_builders
 from tablevault.queries.origin import (
     code_ids,
@@ -195,6 +196,9 @@ def _perform(
                 table=table,
             )
         made = _result(vault, (main, branch), prepared, (result, code))
+        made = replace(
+            made, calls=lambda sink, digest: ledger.write_calls(sink, digest, result.rows)
+        )
         instance_id = materialize(vault, operation, draft, result.frame, made)
         operation.follow_up(lambda: ledger.claim(instance_id))
     return operation.process_id
@@ -336,7 +340,7 @@ def _ledger(
             private=main.table(draft.temp.table).side_effects,
             accept_code=cast("bool | None", request.arguments.get("accept_code")),
         ),
-        origin="" if prepared.origin is None else prepared.origin.instance_id,
+        sources=call_sources(vault, main.table(draft.temp.table).id, prepared.origin),
     )
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import (
@@ -13,6 +13,7 @@ from tablevault.history.documents import (
     TableDocument,
     timestamp,
 )
+from tablevault.history.layout import ATTRIBUTES, with_calls
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
 from tablevault.journal.locks import artifacts_hold, table_hold, temp_hold
@@ -22,6 +23,7 @@ from tablevault.names import (
     InstanceId,
     TempRef,
     artifacts_dir,
+    calls_path,
     frame_path,
     instance_document,
     new_instance_id,
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.frames.parquet import FrameFile
+    from tablevault.objects.store import Draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +69,9 @@ class Result:
     reuses: str = ""
     """Digest of the instance from which everything was taken that functions would have made;
     empty when one was called to fill a column."""
+    calls: Callable[[IO[bytes], str], bool] | None = None
+    """Writes the calls that made the rows, given the digest of the dataframe; returns whether
+    there are any."""
     success: bool = True
     """The run was complete. Else the instance keeps its artifacts for itself, as they are."""
 
@@ -77,6 +83,7 @@ class _Kept:
     file: FrameFile
     frame: Pointer
     artifacts: Artifacts
+    calls: Pointer | None
 
 
 def result_holds(document: TableDocument, temp: TempRef) -> list[Hold]:
@@ -125,8 +132,24 @@ def _keep(
     found = find(vault, draft, _origin(_temp_document(vault, draft), result)[0], names)
     with operation.new_draft() as sink:
         file = write_frame(frame, sink)
-    artifacts = keep_artifacts(vault, operation, draft, found, beside=sink)
-    return _Kept(file=file, frame=sink.pointer, artifacts=artifacts)
+    calls = None if result.calls is None else _write_calls(operation, result.calls, file.digest)
+    beside = [sink] if calls is None else [sink, calls]
+    artifacts = keep_artifacts(vault, operation, draft, found, beside=beside)
+    return _Kept(
+        file=file,
+        frame=sink.pointer,
+        artifacts=artifacts,
+        calls=None if calls is None else calls.pointer,
+    )
+
+
+def _write_calls(
+    operation: Operation, write: Callable[[IO[bytes], str], bool], digest: str
+) -> Draft | None:
+    """Write the calls of an instance; None when there are none."""
+    with operation.new_draft() as sink:
+        has_calls = write(sink, digest)
+    return sink if has_calls else None
 
 
 def _temp_document(vault: Vault, draft: TempDraft) -> InstanceDocument:
@@ -197,10 +220,11 @@ def _plan(
     branch = [
         Put(path=frame_path(table, version), data=kept.frame.encode()),
         Put(path=instance_document(table, version), data=document.encode()),
+        _calls_edit(calls_path(table, version), kept.calls),
     ]
     own = artifacts_dir(table, version, multiple=True)
     branch_edits: list[Edit] = [Remove(path=own), *branch]
-    main: list[Edit] = []
+    main: list[Edit] = [] if kept.calls is None else _attributes(snapshot)
     if settings.multiple_artifacts or not document.success:
         branch_edits.extend(kept.artifacts.edits(own))
     elif has_artifacts(document):
@@ -244,8 +268,20 @@ def _plan(
             ),
         ),
         tag=tag_ref(table, document.id),
-        needs=(kept.frame, *kept.artifacts.pointers),
+        needs=tuple(filter(None, (kept.frame, kept.calls, *kept.artifacts.pointers))),
     )
+
+
+def _calls_edit(path: str, calls: Pointer | None) -> Edit:
+    """Put the calls of an instance at their place, or clear it."""
+    return Remove(path=path) if calls is None else Put(path=path, data=calls.encode())
+
+
+def _attributes(snapshot: Snapshot) -> list[Edit]:
+    """Let git know of files of calls, of which a vault from an earlier release says nothing."""
+    there = snapshot.blob(ATTRIBUTES) or b""
+    wanted = with_calls(there)
+    return [] if wanted == there else [Put(path=ATTRIBUTES, data=wanted)]
 
 
 def _last(vault: Vault, snapshot: Snapshot, temp: TempRef) -> float:

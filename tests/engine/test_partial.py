@@ -45,7 +45,7 @@ def begun(ledger):
     """Let the index builder have ended with four rows."""
     columns = {"k": pd.Series(list("abcd"), dtype="string"), "n": pd.Series([1.5] * 4)}
     ledger.add_frame(call("t_index", WHOLE), columns)
-    ledger.finish("t_index", CODE, is_exact=True)
+    ledger.finish("t_index", CODE, ["k", "n"], is_exact=True)
     return ledger
 
 
@@ -84,7 +84,7 @@ def test_rows_that_are_not_done_are_null(begun, store):
     assert isinstance(frame.index, pd.RangeIndex)
     assert run.progress() == {"t_index": 4, "a": 2, "b": 0, "nothing": 0}
     assert run.ended() == ("t_index",)
-    begun.finish("nothing", CODE, is_exact=True)
+    begun.finish("nothing", CODE, [], is_exact=True)
     assert run.ended() == ("t_index", "nothing")
 
 

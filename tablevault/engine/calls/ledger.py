@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import pandas as pd
 
+from tablevault.engine.calls.call_file import (
+    Builders,
+    CallFile,
+    CallSource,
+    CallSources,
+    write_calls,
+)
+from tablevault.engine.calls.held import Origin, held_calls
+from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.row_files import finished_columns, finished_rows, process_of
 from tablevault.engine.calls.store import CallRecord, CallStore
 from tablevault.engine.calls.writer import CallWriter
+from tablevault.engine.matching import Rows
 from tablevault.engine.row_values import Values
 
+_NO_SOURCES = CallSources()
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
@@ -64,8 +78,8 @@ class Ledger:
         Id of the process.
     terms : Terms
         Which calls count.
-    origin : str
-        Id of the instance that it starts from, "" for none.
+    sources : CallSources
+        Instances whose calls may be found.
     left : Path, optional
         Folder in which release 0.1 may have left rows of this execution.
     """
@@ -77,7 +91,7 @@ class Ledger:
         temp: str,
         process: str,
         terms: Terms,
-        origin: str = "",
+        sources: CallSources = _NO_SOURCES,
         left: Path | None = None,
     ) -> None:
         self.terms = terms
@@ -88,9 +102,19 @@ class Ledger:
         self._ended_before: frozenset[str] = frozenset()
         self._execution = 0
         self._writer: CallWriter | None = None
-        self._known = store.builders_of(origin) if origin else None
+        self._origin = origin = sources.origin
+        self._known = None if origin is None else self._known_of(origin)
+        self._sources = _Sources(store, sources)
         self._made: dict[str, Any] = {}
+        self._kept: dict[str, Rows] = {}
         self._left = left if left is not None and process_of(left) == process else None
+
+    def _known_of(self, origin: CallSource) -> Builders | None:
+        """Return what is noted of the builders of the origin; None when nothing is."""
+        known = self._store.builders_of(origin.instance)
+        if known is None and (calls := origin.calls()) is not None:
+            return calls.builders
+        return known
 
     def __enter__(self) -> Self:
         """Open; it is open already."""
@@ -159,7 +183,12 @@ class Ledger:
         """Find calls that other executions made."""
         if self.terms.forced or self.terms.private:
             return {}
-        return self._store.find(inputs, None if self.terms.accept_code else code)
+        wanted = list(dict.fromkeys(inputs))
+        of_code = None if self.terms.accept_code else code
+        found = self._store.find(wanted, of_code)
+        if len(found) < len(wanted):
+            found |= self._sources.find([each for each in wanted if each not in found], of_code)
+        return found
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
         """Find a call with these arguments, whatever row it was made for."""
@@ -194,7 +223,11 @@ class Ledger:
         if found:
             self._store.take(self._execution, builder, found)
 
-    def finish(self, builder: str, code: bytes, *, is_exact: bool) -> None:
+    def keep(self, builder: str, rows: Rows) -> None:
+        """Note which rows of the origin a builder keeps; -1 for rows that it does not."""
+        self._kept[builder] = rows
+
+    def finish(self, builder: str, code: bytes, columns: Sequence[str], *, is_exact: bool) -> None:
         """Note that a builder has ended.
 
         Parameters
@@ -203,17 +236,94 @@ class Ledger:
             Its name.
         code : bytes
             Digest of its code.
+        columns : sequence of str
+            The columns that it fills.
         is_exact : bool
             Whether its columns give back exactly what was returned.
         """
         assert self._writer is not None, "begin first"
         self._writer.flush()
-        self._made[builder] = {"code": code.hex(), "is_exact": is_exact}
+        self._made[builder] = {"code": code.hex(), "is_exact": is_exact, "columns": list(columns)}
         self._store.note_ended(self._execution, self._made)
+
+    def note_cast(self, columns: AbstractSet[str]) -> None:
+        """Note that columns hold other values than were returned for them."""
+        for note in self._made.values():
+            note["is_exact"] &= columns.isdisjoint(note["columns"])
+
+    def write_calls(self, sink: IO[bytes], digest: str, rows: range) -> bool:
+        """Write the calls that the instance will hold; False where there are none.
+
+        Parameters
+        ----------
+        sink : binary file
+            Receives the bytes of the file.
+        digest : str
+            Logical digest of the dataframe.
+        rows : range
+            Where in the dataframe the rows stand that were made.
+        """
+        origin = None
+        if self._origin is not None and self._kept:
+            origin = Origin(
+                instance=self._origin.instance,
+                calls=self._origin.calls(),
+                frame=self._origin.frame,
+                kept=self._kept,
+            )
+        table = held_calls(self._store, self._execution, self._made, rows, origin)
+        write_calls(table, sink, digest, self._made)
+        return bool(len(table))
 
     def claim(self, instance: str) -> None:
         """Note that an instance holds the results, and end."""
         self._store.claim(self._execution, instance, self._made)
+
+
+class _Sources:
+    """Calls that instances hold, and that are not all recorded here.
+
+    Parameters
+    ----------
+    store : CallStore
+        Where those are recorded that were wanted.
+    sources : CallSources
+        Instances; read as far as calls are missing.
+    """
+
+    def __init__(self, store: CallStore, sources: CallSources) -> None:
+        self._store = store
+        self._coming = chain([sources.origin] if sources.origin else [], sources.others)
+        self._opened: list[tuple[CallSource, CallFile]] = []
+        self._claimed: set[str] | None = None
+        self._lock = threading.RLock()
+
+    def find(self, wanted: Iterable[Inputs], code: bytes | None) -> dict[bytes, CallRecord]:
+        """Find calls, and record them."""
+        missing = set(wanted)
+        found: list[Inputs] = []
+        with self._lock:
+            for source, calls in self._open():
+                some = calls.find(missing, code, source.frame)
+                if some:
+                    frames = {call.inputs: calls.frame_of(call, source.frame) for call in some}
+                    there = {key: frame for key, frame in frames.items() if frame is not None}
+                    self._store.load(source.instance, some, there)
+                    found += frames
+                    missing -= frames.keys()
+                if not missing:
+                    break
+        return self._store.find(found, code)
+
+    def _open(self) -> Iterator[tuple[CallSource, CallFile]]:
+        """Yield the files of instances, those first that were opened before."""
+        yield from self._opened
+        if self._claimed is None:
+            self._claimed = self._store.claimed()
+        for source in self._coming:
+            if source.instance not in self._claimed and (calls := source.calls()) is not None:
+                self._opened.append((source, calls))
+                yield source, calls
 
 
 def _described(part: Part) -> dict[str, object]:

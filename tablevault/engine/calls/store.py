@@ -85,8 +85,8 @@ _INSERT: Final = (
     "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at, duration_s, error,"
     " process, model, input_tokens, output_tokens, cost, files, execution)"
     " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-    " (SELECT p.id FROM executions e JOIN processes p ON p.process = coalesce(?10, e.process)"
-    " WHERE e.id = ?16), ?11, ?12, ?13, ?14, ?15, ?16)"
+    " (SELECT id FROM processes WHERE process = coalesce(?10,"
+    " (SELECT process FROM executions WHERE id = ?16))), ?11, ?12, ?13, ?14, ?15, ?16)"
 )
 """Takes the fields of `CallRecord` but its id, the code by its number, then the execution."""
 
@@ -250,7 +250,7 @@ class CallStore:
             _SELECT.replace("c.row", "f.row")
             + " JOIN found f ON f.call = c.id WHERE f.execution = ? AND f.builder = ?"
         )
-        found = [CallRecord(*row) for row in self._all(taken, (execution, builder))]
+        found = [CallRecord(*row) for row in self.read(taken, (execution, builder))]
         made = [call for call in self.calls_of(execution, builder) if call.row > ELSEWHERE]
         return {call.row: call for call in (*found, *made)}
 
@@ -269,8 +269,8 @@ class CallStore:
         row = self._first(sql, (execution, builder))
         return 0 if row is None else int(row[0])
 
-    def write(self, execution: int, calls: Sequence[CallRecord]) -> None:
-        """Record calls that an execution has made.
+    def write(self, execution: int | None, calls: Sequence[CallRecord]) -> None:
+        """Record calls that an execution has made; None for those of an instance.
 
         Raises
         ------
@@ -301,22 +301,26 @@ class CallStore:
         OSError
             The disk is full or fails; nothing was recorded.
         """
+        with self._write() as connection:
+            self._put_frame(connection, call, frame)
+            self.write(execution, [call])
+
+    def _put_frame(
+        self, connection: sqlite3.Connection, call: CallRecord, frame: pd.DataFrame
+    ) -> None:
+        """Keep the dataframe of a call."""
         file = io.BytesIO()
         write_frame(frame, file)
         data = file.getbuffer()
-        with self._write() as connection:
-            code = self._code(connection, call.code)
-            connection.execute(
-                "DELETE FROM frames WHERE inputs = ? AND code = ?", (call.inputs, code)
-            )
-            connection.executemany(
-                "INSERT INTO frames VALUES (?, ?, ?, ?)",
-                [
-                    (call.inputs, code, part, data[part : part + _PART_BYTES])
-                    for part in range(0, len(data), _PART_BYTES)
-                ],
-            )
-            self.write(execution, [call])
+        code = self._code(connection, call.code)
+        connection.execute("DELETE FROM frames WHERE inputs = ? AND code = ?", (call.inputs, code))
+        connection.executemany(
+            "INSERT INTO frames VALUES (?, ?, ?, ?)",
+            [
+                (call.inputs, code, part, data[part : part + _PART_BYTES])
+                for part in range(0, len(data), _PART_BYTES)
+            ],
+        )
 
     def take(self, execution: int, builder: str, found: Iterable[tuple[int, int]]) -> None:
         """Note rows whose calls were there: pairs of row and number of the call."""
@@ -369,7 +373,7 @@ class CallStore:
             "SELECT f.data FROM frames f JOIN codes k ON k.id = f.code"
             " WHERE f.inputs = ? AND k.digest = ? ORDER BY f.part"
         )
-        parts = self._all(sql, (call.inputs, call.code))
+        parts = self.read(sql, (call.inputs, call.code))
         if not parts:
             return None
         try:
@@ -380,7 +384,7 @@ class CallStore:
 
     # -- instances ------------------------------------------------------------------------------
 
-    def claim(self, execution: int, instance: str, builders: Mapping[str, object]) -> None:
+    def claim(self, execution: int, instance: str, builders: Mapping[str, Any]) -> None:
         """Note that an instance holds the results of an execution, which is over."""
         with self._write() as connection:
             connection.execute(
@@ -393,7 +397,40 @@ class CallStore:
             )
             _forget(connection, execution)
 
-    def builders_of(self, instance: str) -> Mapping[str, object] | None:
+    def load(
+        self, instance: str, calls: Sequence[CallRecord], frames: Mapping[bytes, pd.DataFrame]
+    ) -> None:
+        """Record calls that an instance holds.
+
+        Parameters
+        ----------
+        instance : str
+            Its id.
+        calls : sequence of CallRecord
+            Those that returned something.
+        frames : mapping of bytes to DataFrame
+            What calls returned that made whole columns, by their inputs.
+        """
+        with self._write() as connection:
+            self.write(None, calls)
+            connection.execute(
+                "UPDATE calls SET instance = ? WHERE instance IS NULL AND execution IS NULL"
+                " AND id > (SELECT max(id) FROM calls) - ?",
+                (instance, len(calls)),
+            )
+            connection.execute("INSERT OR IGNORE INTO instances VALUES (?, 'null')", (instance,))
+            for call in calls:
+                if call.inputs in frames:
+                    self._put_frame(connection, call, frames[call.inputs])
+
+    def claimed(self) -> set[str]:
+        """Return the instances all of whose calls are recorded."""
+        return {
+            name
+            for (name,) in self.read("SELECT instance FROM instances WHERE builders != 'null'", ())
+        }
+
+    def builders_of(self, instance: str) -> Mapping[str, Any] | None:
         """Return what was noted about the builders of an instance; None when nothing was."""
         row = self._first("SELECT builders FROM instances WHERE instance = ?", (instance,))
         if row is None:
@@ -485,10 +522,10 @@ class CallStore:
 
     def _records(self, where: str, values: Sequence[object]) -> list[CallRecord]:
         """Read records; `where` is the rest of a query, in which ``c`` are calls, ``k`` codes."""
-        return [CallRecord(*row) for row in self._all(_SELECT + where, values)]
+        return [CallRecord(*row) for row in self.read(_SELECT + where, values)]
 
-    def _all(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """Read rows; none when there is no file."""
+    def read(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
+        """Read what a query selects; nothing when there is no file."""
         with self._lock, as_os_error(self._path):
             if self._connection is None and not self._path.exists():
                 return []
@@ -496,7 +533,7 @@ class CallStore:
 
     def _first(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
         """Read one row."""
-        return next(iter(self._all(sql, values)), None)
+        return next(iter(self.read(sql, values)), None)
 
     def _open(self) -> sqlite3.Connection:
         """Return the connection of this process; a file that is no database is moved aside."""

@@ -1,0 +1,323 @@
+"""The calls that made an instance, as a Parquet file that travels with it: ``calls.parquet``.
+
+One row for each call. A call is found by its key: the code, and a hash of its inputs. Values stand
+in the file only where the columns of the instance do not give them back exactly.
+
+The metadata of the file has under `METADATA` JSON ``{"version": 1, "digest": ..., "builders":
+{name: {"code": ..., "is_exact": ..., "columns": [...]}}}``; ``digest`` is that of the dataframe.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Final, TypeAlias
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tablevault.engine.calls.store import WHOLE, CallRecord
+from tablevault.engine.matching import Rows
+from tablevault.engine.results import is_null
+from tablevault.engine.row_values import encode_values
+
+METADATA: Final = b"tablevault.calls"
+KEY_BYTES: Final = 10
+SHORTEST_S: Final = 0.001
+"""When a call began, and how long it took, is kept of calls that took so long."""
+
+SCHEMA: Final = pa.schema(
+    [
+        ("builder", pa.dictionary(pa.int32(), pa.string())),
+        ("row", pa.int64()),
+        ("key", pa.binary(KEY_BYTES)),
+        ("code", pa.dictionary(pa.int32(), pa.string())),
+        ("outcome", pa.dictionary(pa.int32(), pa.string())),
+        ("value", pa.string()),
+        ("started_at", pa.float64()),
+        ("duration_s", pa.float64()),
+        ("error", pa.string()),
+        ("process", pa.dictionary(pa.int32(), pa.string())),
+        ("model", pa.dictionary(pa.int32(), pa.string())),
+        ("input_tokens", pa.int64()),
+        ("output_tokens", pa.int64()),
+        ("cost", pa.float64()),
+        ("files", pa.string()),
+        ("instance", pa.dictionary(pa.int32(), pa.string())),
+    ]
+)
+"""Columns of the file. ``row`` is the row of the dataframe, or below 0 where a call is of none;
+``key`` null for a call that is not to be found; ``code`` hexadecimal; times in seconds, since the
+epoch; ``instance`` the instance for which the call was made, null for this one."""
+
+_VERSION: Final = 1
+_OUTCOMES: Final = frozenset({"ok", "error", "rejected"})
+_PLAIN_COLUMNS: Final = ("key", "row", "started_at")
+
+Builders: TypeAlias = Mapping[str, Mapping[str, Any]]
+"""What is noted of each builder: its code, its columns, and whether they are exact."""
+
+
+ReadFrame: TypeAlias = Callable[[], pd.DataFrame | None]
+"""Reads the dataframe of an instance; None when it is lost."""
+
+
+class CallFileError(Exception):
+    """A file is not what an instance's calls look like; says why."""
+
+
+def key_of(inputs: bytes) -> bytes:
+    """Hash the inputs of a call into the key that stands in the file."""
+    return hashlib.blake2b(inputs, digest_size=KEY_BYTES).digest()
+
+
+def write_calls(table: pa.Table, sink: IO[bytes], digest: str, builders: Builders) -> None:
+    """Write the calls of an instance.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Of schema `SCHEMA`, by builder and row.
+    sink : binary file
+        Receives the bytes; stays open.
+    digest : str
+        Logical digest of the dataframe.
+    builders : mapping of str to mapping
+        What is noted of each builder.
+    """
+    note = {"version": _VERSION, "digest": digest, "builders": builders}
+    table = table.replace_schema_metadata({METADATA: json.dumps(note).encode()})
+    plain = set(_PLAIN_COLUMNS)
+    pq.write_table(
+        table,
+        sink,
+        compression="zstd",
+        use_dictionary=[name for name in SCHEMA.names if name not in plain],
+        column_encoding={"row": "DELTA_BINARY_PACKED", "key": "PLAIN", "started_at": "PLAIN"},
+        write_statistics=False,
+    )
+
+
+class CallFile:
+    """The calls of one instance, as they stand in its file.
+
+    Parameters
+    ----------
+    table : pyarrow.Table
+        Of schema `SCHEMA`.
+    builders : mapping of str to mapping
+        What is noted of each builder.
+    """
+
+    def __init__(self, table: pa.Table, builders: Builders) -> None:
+        self.table = table
+        self.builders = builders
+        self._keys = table.column("key")
+
+    @classmethod
+    def read(cls, path: Path, digest: str) -> CallFile:
+        """Read a file that belongs to the dataframe with this digest.
+
+        It may come from anywhere: what is in it is looked at, and never run.
+
+        Raises
+        ------
+        CallFileError
+            It is damaged, or of another dataframe, or of a later release.
+        """
+        try:
+            file = pq.ParquetFile(path, page_checksum_verification=True)
+            note = json.loads((file.schema_arrow.metadata or {})[METADATA])
+            if note["version"] != _VERSION:
+                raise CallFileError(f"it is of version {note['version']!r}")
+            if note["digest"] != digest:
+                raise CallFileError("it belongs to another dataframe")
+            builders = _checked_builders(note["builders"])
+            table = file.read()
+        except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+            raise CallFileError(f"it is damaged ({type(error).__name__}: {error})") from error
+        if not table.schema.equals(SCHEMA):
+            raise CallFileError("its columns are others")
+        outcomes = pc.unique(table.column("outcome").cast(pa.string())).to_pylist()
+        if not set(outcomes) <= _OUTCOMES:
+            raise CallFileError("an outcome is unknown")
+        return cls(table, builders)
+
+    def positions(self, builder: str, rows: int) -> Rows:
+        """Return where in the file the call stands that made each row, -1 for none."""
+        chosen = pc.and_(
+            pc.equal(self.table.column("builder").cast(pa.string()), builder),
+            pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
+        )
+        places = pc.indices_nonzero(chosen).to_numpy().astype(np.int64)
+        of_rows = self.table.column("row").to_numpy()[places]
+        fits = (of_rows >= 0) & (of_rows < rows)
+        found = np.full(rows, -1, dtype=np.int64)
+        found[of_rows[fits]] = places[fits]
+        return found
+
+    def of_no_row(self, builder: str) -> Rows:
+        """Return where in the file the calls of a builder stand that are of no single row."""
+        chosen = pc.and_(
+            pc.equal(self.table.column("builder").cast(pa.string()), builder),
+            pc.and_(
+                pc.less(self.table.column("row"), 0),
+                pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
+            ),
+        )
+        places: Rows = pc.indices_nonzero(chosen).to_numpy().astype(np.int64)
+        return places
+
+    def find(
+        self,
+        wanted: Iterable[bytes],
+        code: bytes | None,
+        frame: ReadFrame,
+    ) -> list[CallRecord]:
+        """Find calls that returned something.
+
+        Parameters
+        ----------
+        wanted : iterable of bytes
+            Inputs of calls.
+        code : bytes, optional
+            Digest of the code; any code when None.
+        frame : callable
+            See `ReadFrame`; called when it is needed.
+
+        Returns
+        -------
+        list of CallRecord
+            With the inputs that were wanted.
+        """
+        inputs = {key_of(each): each for each in wanted}
+        keys = pa.array(inputs, pa.binary(KEY_BYTES))
+        places = pc.indices_nonzero(pc.is_in(self._keys, value_set=keys))
+        found = []
+        for call in self.table.take(places).to_pylist():
+            digest = _digest_of(call["code"])
+            if call["outcome"] == "error" or digest is None or code not in (None, digest):
+                continue
+            value = call["value"]
+            if value is None:
+                value = self._value(call["builder"], call["row"], frame)
+            if value is not None:
+                found.append(_record(call, inputs[call["key"]], digest, value))
+        return found
+
+    def frame_of(self, call: CallRecord, frame: ReadFrame) -> pd.DataFrame | None:
+        """Return the dataframe that a call returned; None where it returned none, or it is lost."""
+        note = self.builders.get(call.builder)
+        if call.row != WHOLE or call.value != "[]" or note is None or not note["is_exact"]:
+            return None
+        columns = list(note["columns"])
+        whole = frame()
+        if whole is None or not columns or not set(columns) <= set(whole.columns):
+            return None
+        return whole[columns]
+
+    def _value(self, builder: str, row: int, frame: ReadFrame) -> str | None:
+        """Return what a call returned, from the columns of the instance; None when they lack it."""
+        note = self.builders.get(builder)
+        if note is None or not note["is_exact"] or row < 0:
+            return None
+        return values_of(frame(), note["columns"], row)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSource:
+    """An instance whose calls may be found.
+
+    Attributes
+    ----------
+    instance : str
+        Its id.
+    calls : callable
+        Reads its file; None when it has none, or it is not here.
+    frame : callable
+        See `ReadFrame`.
+    """
+
+    instance: str
+    calls: Callable[[], CallFile | None]
+    frame: ReadFrame
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSources:
+    """Instances whose calls an execution may find.
+
+    Attributes
+    ----------
+    origin : CallSource, optional
+        The instance that it starts from.
+    others : iterable of CallSource
+        Read as far as calls are missing.
+    """
+
+    origin: CallSource | None = None
+    others: Iterable[CallSource] = ()
+
+
+def values_of(frame: pd.DataFrame | None, columns: Sequence[str], row: int) -> str | None:
+    """Return the cells of a row as a call would have returned them; None without this row."""
+    if frame is None or row >= len(frame) or not set(columns) <= set(frame.columns):
+        return None
+    cells = (frame[name].iloc[row : row + 1].tolist()[0] for name in columns)
+    return encode_values(tuple(None if is_null(cell) else cell for cell in cells))
+
+
+def _record(call: Mapping[str, Any], inputs: bytes, code: bytes, value: str) -> CallRecord:
+    """Make a record of a row of the file."""
+    return CallRecord(
+        0,
+        call["builder"],
+        call["row"],
+        inputs,
+        code,
+        call["outcome"],
+        value,
+        call["started_at"] or 0.0,
+        call["duration_s"] or 0.0,
+        call["error"],
+        call["process"],
+        call["model"],
+        call["input_tokens"],
+        call["output_tokens"],
+        call["cost"],
+        call["files"],
+    )
+
+
+def _digest_of(code: str) -> bytes | None:
+    """Read a code digest; None when it is none."""
+    try:
+        return bytes.fromhex(code)
+    except (ValueError, TypeError):
+        return None
+
+
+def _checked_builders(note: object) -> Builders:
+    """Check what is noted of builders.
+
+    Raises
+    ------
+    TypeError, KeyError
+        Something else is noted.
+    """
+    if not isinstance(note, dict):
+        raise TypeError("builders")
+    for each in note.values():
+        columns = each["columns"]
+        if not (isinstance(each["code"], str) and isinstance(each["is_exact"], bool)):
+            raise TypeError("code")
+        if not (isinstance(columns, list) and all(isinstance(name, str) for name in columns)):
+            raise TypeError("columns")
+        bytes.fromhex(each["code"])
+    return note

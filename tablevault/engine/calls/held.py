@@ -1,0 +1,167 @@
+"""The calls that an instance holds: those of its execution, and those that its origin held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from tablevault.engine.calls.call_file import (
+    SCHEMA,
+    SHORTEST_S,
+    Builders,
+    CallFile,
+    ReadFrame,
+    key_of,
+    values_of,
+)
+from tablevault.engine.calls.store import WHOLE, CallStore
+from tablevault.engine.matching import NEW, Rows
+
+_ROWS_AT_ONCE: Final = 1 << 16
+_COLUMNS: Final = (
+    "c.inputs, k.digest, c.outcome,"
+    " CASE WHEN ?5 AND c.outcome = 'ok' AND c.row >= 0 THEN NULL ELSE c.value END,"
+    f" CASE WHEN c.duration_s >= {SHORTEST_S} THEN c.started_at END,"
+    f" CASE WHEN c.duration_s >= {SHORTEST_S} THEN c.duration_s END,"
+    " c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files"
+)
+_JOINED: Final = "JOIN codes k ON k.id = c.code LEFT JOIN processes p ON p.id = c.process"
+_OF_BUILDER: Final = (
+    f"SELECT c.row, {_COLUMNS}, NULL FROM calls c {_JOINED}"  # noqa: S608 - all parts are ours
+    " WHERE c.execution = ?1 AND c.builder = ?2 AND c.row >= ?3 AND c.row < ?4"
+    " AND (c.outcome != 'ok' OR c.row < 0 OR NOT EXISTS (SELECT 1 FROM calls d"
+    " WHERE d.execution = ?1 AND d.builder = ?2 AND d.row = c.row"
+    " AND d.id > c.id AND d.outcome = 'ok'))"
+    f" UNION ALL SELECT f.row, {_COLUMNS}, c.instance FROM found f JOIN calls c ON c.id = f.call"
+    f" {_JOINED} WHERE f.execution = ?1 AND f.builder = ?2 AND f.row >= ?3 AND f.row < ?4"
+    " ORDER BY 1"
+)
+"""Takes execution, builder, first row, row behind the last, and whether values are left out."""
+_CACHED: Final = (
+    "SELECT DISTINCT builder FROM calls WHERE execution = ? AND builder >= '@' AND builder < 'A'"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Origin:
+    """What an execution has kept of the instance that it started from.
+
+    Attributes
+    ----------
+    instance : str
+        Its id.
+    calls : CallFile, optional
+        Its calls.
+    frame : callable
+        Reads its dataframe; None when it is lost.
+    kept : mapping of str to array of int64
+        For each builder, by row of the new table, the row of it that was kept, -1 for none.
+    """
+
+    instance: str
+    calls: CallFile | None
+    frame: ReadFrame
+    kept: Mapping[str, Rows]
+
+
+def held_calls(
+    store: CallStore,
+    execution: int,
+    builders: Builders,
+    rows: range,
+    origin: Origin | None,
+) -> pa.Table:
+    """Gather the calls of an execution that has ended.
+
+    Parameters
+    ----------
+    store : CallStore
+        Where they were recorded.
+    execution : int
+        Its number.
+    builders : mapping of str to mapping
+        What is noted of each builder.
+    rows : range
+        Where in the dataframe the rows stand that were made; others were put in front of them.
+    origin : Origin, optional
+        The instance that it started from, if something of it was kept.
+
+    Returns
+    -------
+    pyarrow.Table
+        Of schema `tablevault.engine.calls.call_file.SCHEMA`, by builder and row.
+    """
+    parts = []
+    for name, note in builders.items():
+        if origin is not None and origin.calls is not None and name in origin.kept:
+            parts.append(_kept(name, note, origin, origin.calls))
+        parts += _made(store, execution, name, len(rows), is_exact=note["is_exact"])
+    for (name,) in store.read(_CACHED, (execution,)):
+        parts += _made(store, execution, name, 0, is_exact=False)
+    table = pa.concat_tables([*parts, SCHEMA.empty_table()]).unify_dictionaries()
+    row = table.column("row")
+    moved = pc.if_else(pc.less(row, 0), row, pc.add(row, rows.start))
+    return _with(table, "row", moved)
+
+
+def _made(
+    store: CallStore, execution: int, builder: str, rows: int, *, is_exact: bool
+) -> Iterator[pa.Table]:
+    """Yield the calls of a builder that the execution has made or found, some rows at once."""
+    for first in range(WHOLE, max(rows, 0), _ROWS_AT_ONCE):
+        behind = min(first + _ROWS_AT_ONCE, rows)
+        values = (execution, builder, first, behind, is_exact)
+        if found := store.read(_OF_BUILDER, values):
+            columns = list(zip(*found, strict=True))
+            made = [
+                [builder] * len(found),
+                columns[0],
+                [key_of(inputs) for inputs in columns[1]],
+                [code.hex() for code in columns[2]],
+                *columns[3:],
+            ]
+            yield _table(made)
+
+
+def _table(columns: list[Any]) -> pa.Table:
+    """Make a table of Python values, column by column."""
+    arrays = []
+    for values, field in zip(columns, SCHEMA, strict=True):
+        is_words = pa.types.is_dictionary(field.type)
+        array = pa.array(values, pa.string() if is_words else field.type)
+        arrays.append(array.dictionary_encode() if is_words else array)
+    return pa.Table.from_arrays(arrays, schema=SCHEMA)
+
+
+def _kept(name: str, note: Mapping[str, Any], origin: Origin, calls: CallFile) -> pa.Table:
+    """Return the calls of the rows that were kept, at their new places."""
+    of_rows = origin.kept[name]
+    new = np.flatnonzero(of_rows != NEW)
+    places = calls.positions(name, int(of_rows.max(initial=NEW)) + 1)[of_rows[new]]
+    new, places = new[places >= 0], places[places >= 0]
+    if len(new) == len(of_rows):
+        whole = calls.of_no_row(name)
+        new = np.concatenate([np.full(len(whole), WHOLE), new])
+        places = np.concatenate([whole, places])
+    table = calls.table.take(pa.array(places))
+    table = _with(table, "row", pa.array(new, pa.int64()))
+    instance = pc.fill_null(table.column("instance").cast(pa.string()), origin.instance)
+    table = _with(table, "instance", instance.combine_chunks().dictionary_encode())
+    if note["is_exact"] or not table.column("value").null_count:
+        return table
+    frame = origin.frame()
+    values = [
+        values_of(frame, note["columns"], int(of_rows[row])) if value is None else value
+        for row, value in zip(new.tolist(), table.column("value").to_pylist(), strict=True)
+    ]
+    return _with(table, "value", pa.array(values, pa.string()))
+
+
+def _with(table: pa.Table, name: str, array: pa.Array | pa.ChunkedArray) -> pa.Table:
+    """Return a table with another column in the place of one."""
+    return table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), array)

@@ -1,0 +1,91 @@
+"""The calls that instances hold, for whoever looks for some."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from functools import cache
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TableVaultError
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import TableId, calls_path
+from tablevault.queries.read import frame_file, instance_document
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tablevault.engine.calls.call_file import CallFile, CallSource, CallSources
+    from tablevault.objects.pointer import Pointer
+
+_log = logging.getLogger("tablevault")
+
+
+def call_sources(vault: Vault, table_id: TableId, origin: IndexedInstance | None) -> CallSources:
+    """Return the instances whose calls an execution of a table may find.
+
+    The calls of its origin are brought from a remote when they are not here.
+    """
+    from tablevault.engine.calls.call_file import CallSources
+
+    return CallSources(
+        origin=None if origin is None else _source(vault, origin),
+        others=_others(vault, table_id, origin),
+    )
+
+
+def _source(vault: Vault, instance: IndexedInstance) -> CallSource:
+    """Return the calls of an instance; nothing is read yet."""
+    from tablevault.engine.calls.call_file import CallSource
+
+    return CallSource(
+        instance=instance.instance_id,
+        calls=cache(lambda: read_calls(vault, instance)),
+        frame=cache(lambda: _frame(vault, instance)),
+    )
+
+
+def _others(
+    vault: Vault, table_id: TableId, origin: IndexedInstance | None
+) -> Iterator[CallSource]:
+    """Yield the other instances of a table whose calls are here, the newest ones first."""
+    for instance in reversed(vault.journal.index.instances(table_id)):
+        if origin is not None and instance.instance_id == origin.instance_id:
+            continue
+        pointer = calls_pointer(vault, instance)
+        if pointer is not None and vault.store.has(pointer):
+            yield _source(vault, instance)
+
+
+def _frame(vault: Vault, instance: IndexedInstance) -> pd.DataFrame | None:
+    """Read the dataframe of an instance; None when it cannot be had."""
+    from tablevault.frames.parquet import read_frame
+
+    try:
+        return read_frame(frame_file(vault, instance))
+    except TableVaultError as error:
+        _log.warning("The calls of %s are left out: %s", instance.instance_id, error)
+        return None
+
+
+def calls_pointer(vault: Vault, instance: IndexedInstance) -> Pointer | None:
+    """Return the pointer to the calls of an instance; None when it has none."""
+    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    return snapshot.pointer(calls_path(instance.table_name, instance.version))
+
+
+def read_calls(vault: Vault, instance: IndexedInstance) -> CallFile | None:
+    """Read the calls of an instance; None when it has none that can be believed."""
+    from tablevault.engine.calls.call_file import CallFile, CallFileError
+
+    try:
+        pointer = calls_pointer(vault, instance)
+        if pointer is None:
+            return None
+        digest = instance_document(vault, instance).digest
+        return CallFile.read(vault.store.file(pointer), digest)
+    except (TableVaultError, CallFileError) as error:
+        _log.warning("The calls of %s are left out: %s", instance.instance_id, error)
+        return None
