@@ -165,7 +165,7 @@ def test_old_rows_stay_in_front(bench, tmp_path):
     assert rows == {2}
 
 
-# -- files that are not what they should be ---------------------------------------------------------
+# -- files that are not what they should be --------------------------------------------------------
 
 
 def forge(bench: Bench, git, data: bytes) -> None:
