@@ -239,6 +239,7 @@ def test_a_vault_of_an_earlier_release_learns_of_calls(bench, git):
     lines = [line for line in path.read_text().splitlines() if "calls.parquet" not in line]
     path.write_text("\n".join(lines))
     git(bench.path, "commit", "-q", "-a", "-m", "as it was")
+    assert bench.vault.verify() == []
     bench.code(DOUBLE)
     bench.run()
     assert path.read_text().splitlines()[-1].startswith("/tables/*/*/calls.parquet filter=lfs")

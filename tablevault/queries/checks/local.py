@@ -13,10 +13,11 @@ from tablevault.history.gitfiles import files_below
 from tablevault.history.hooks import missing_hooks, other_push_hook
 from tablevault.history.index import Index
 from tablevault.history.inspection import Inspection
-from tablevault.history.layout import missing_attributes, missing_settings
+from tablevault.history.layout import missing_attributes, missing_settings, with_calls
 from tablevault.history.misplaced import make_temporary
 from tablevault.history.refold import FreshIndex, wrong_with_index
-from tablevault.names import record_file
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import calls_path, record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Operation, Wording
@@ -119,8 +120,9 @@ def check_settings(vault: Vault) -> Iterator[Problem]:
 
 def check_attributes(vault: Vault) -> Iterator[Problem]:
     """Find what git has to know of large files."""
+    has_calls = _has_calls(vault.snapshot())
     for where, text in _attributes(vault):
-        for line in missing_attributes(text):
+        for line in missing_attributes(text if has_calls else with_calls(text)):
             yield Problem(
                 kind="settings",
                 severity="warning",
@@ -129,6 +131,15 @@ def check_attributes(vault: Vault) -> Iterator[Problem]:
                 "or turn line ends.",
                 advice="Write it back, and commit.",
             )
+
+
+def _has_calls(main: Snapshot) -> bool:
+    """Return whether an instance on ``main`` has a file of calls."""
+    return any(
+        main.blob_id(calls_path(table, version)) is not None
+        for table in main.table_names()
+        for version in main.versions(table)
+    )
 
 
 def _attributes(vault: Vault) -> Iterator[tuple[str, bytes]]:
