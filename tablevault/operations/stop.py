@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import cast
+from typing import IO, TYPE_CHECKING, cast
 
 from tablevault.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault.history.snapshot import Snapshot
@@ -19,6 +19,9 @@ from tablevault.queries.partial import run_of_process, run_of_temp
 from tablevault.queries.resolve import temp_or_none
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
+
+if TYPE_CHECKING:
+    from tablevault.engine.partial import PartialRun
 
 _OPERATION = "stop_process"
 
@@ -184,10 +187,25 @@ def _materialize(vault: Vault, operation: Operation, record: Record, draft: Temp
         builders={name: blob for name, blob in _builders(vault, draft).items() if name in names},
         code=cast("dict[str, str]", plan.get("code", {})),
         shipped=cast("dict[str, str]", plan.get("shipped", {})),
+        calls=lambda sink, digest: _write_calls(vault, run, sink, digest),
         success=False,
     )
     instance_id = materialize(vault, operation, draft, run.frame(), result)
     operation.follow_up(lambda: vault.calls.claim(run.number, instance_id, {}))
+
+
+def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) -> bool:
+    """Write the calls that made the rows, with their values."""
+    from tablevault.engine.calls.call_file import write_calls
+    from tablevault.engine.calls.held import held_calls
+
+    builders = {
+        part.name: {"code": "", "is_exact": False, "columns": list(part.columns)}
+        for part in run.parts
+    }
+    table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), None)
+    write_calls(table, sink, digest, builders)
+    return bool(len(table))
 
 
 def _builders(vault: Vault, draft: TempDraft) -> dict[str, str]:

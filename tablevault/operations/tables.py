@@ -212,6 +212,7 @@ def forget_objects(
     try:
         oids = {oid for instance in instances for oid in index.objects_of(instance.instance_id)}
         vault.store.delete(oids, needed=needed_elsewhere(vault.journal, operation.process_id))
+        vault.calls.forget(instance.instance_id for instance in instances)
     except (OSError, sqlite3.Error):
         # The deletion itself has happened, and must not be reported as failed.
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)

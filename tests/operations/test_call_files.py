@@ -261,9 +261,32 @@ def test_calls_go_with_their_instance(bench):
     bench.code(DOUBLE)
     bench.run()
     (instance,) = bench.vault.get_table_instances("t")
+    objects = bench.path / ".git/lfs/objects"
+    assert len(list(objects.glob("??/??/*"))) == 2
     bench.vault.delete_instance(instance, "t")
-    assert not list(bench.path.rglob(".git/lfs/objects/??/??/*"))
+    assert not list(objects.glob("??/??/*"))
+    assert bench.run() == 12
     check_clean(bench.path)
+
+
+def test_rows_that_another_instance_holds_stay_paid_for(bench):
+    bench.code(DOUBLE)
+    bench.run()
+    bench.run({"id": [*range(12), 99]})
+    first, second = bench.vault.get_table_instances("t")
+    bench.vault.delete_instance(first, "t")
+    assert bench.run({"id": [3, 99, 50]}) == 1
+    bench.vault.delete_instance(second, "t")
+    assert bench.run() == 11
+
+
+def test_a_colleague_goes_on_from_what_a_stopped_process_left(bench, tmp_path):
+    down = bench.fail_at_8(process_id="p")
+    bench.vault.stop_process("p", materialize=True)
+    down.unlink()
+    bo = cloned(bench, tmp_path)
+    assert bo.run() == 4
+    assert bo.x() == EXPECTED
 
 
 def test_a_million_calls_take_ten_bytes_each():

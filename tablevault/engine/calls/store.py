@@ -91,6 +91,11 @@ _INSERT: Final = (
 """Takes the fields of `CallRecord` but its id, the code by its number, then the execution."""
 
 
+_UNUSED_FRAMES: Final = (
+    "DELETE FROM frames WHERE NOT EXISTS (SELECT 1 FROM calls c"
+    " WHERE c.inputs = frames.inputs AND c.code = frames.code)"
+)
+
 _inherited: list[sqlite3.Connection] = []
 """Connections of the process that this one was forked from. They are kept for good: to close one,
 even by forgetting it, would write to the file in the name of the other process."""
@@ -438,6 +443,25 @@ class CallStore:
         found = json.loads(row[0])
         return found if isinstance(found, dict) else None
 
+    def forget(self, instances: Iterable[str]) -> None:
+        """Remove the calls of instances that were deleted, values and all.
+
+        Another instance may hold some of them, too: they are read from its file when they are
+        wanted again.
+        """
+        gone = [(instance,) for instance in instances]
+        if not gone or not self._path.exists():
+            return
+        with self._write() as connection:
+            connection.executemany(
+                "DELETE FROM calls WHERE instance = ? AND execution IS NULL"
+                " AND id NOT IN (SELECT call FROM found)",
+                gone,
+            )
+            connection.executemany("DELETE FROM instances WHERE instance = ?", gone)
+            connection.execute("UPDATE instances SET builders = 'null'")
+            connection.execute(_UNUSED_FRAMES)
+
     def sweep(
         self,
         temps: Iterable[str],
@@ -571,6 +595,7 @@ def _ready(path: Path | str) -> sqlite3.Connection:
     try:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is gone for good
         connection.execute("PRAGMA cache_size = -65536")  # KiB: keys come in no order
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("BEGIN IMMEDIATE")
@@ -607,10 +632,7 @@ def _sweep(
         " AND id NOT IN (SELECT call FROM found)",
         (before,),
     )
-    connection.execute(
-        "DELETE FROM frames WHERE NOT EXISTS (SELECT 1 FROM calls c"
-        " WHERE c.inputs = frames.inputs AND c.code = frames.code)"
-    )
+    connection.execute(_UNUSED_FRAMES)
     return removed.rowcount
 
 
