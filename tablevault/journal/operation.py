@@ -177,10 +177,11 @@ class Operation:
         deadline = time.monotonic() + self._journal.lock_timeout_s
         wait = _FIRST_WAIT_S
         while True:
+            is_last = time.monotonic() > deadline
             try:
                 return self._try_to_publish(plan)
             except (RefMovedError, RefBusyError) as error:
-                if time.monotonic() > deadline:
+                if is_last:
                     raise TVLockError(
                         f"Another program keeps git's refs locked or moving: {error}.",
                         "If no git command runs, delete the .lock file that is named.",
