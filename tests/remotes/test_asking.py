@@ -50,8 +50,15 @@ def test_a_daemon_that_it_leaves_does_not_hold_us(tmp_path):
 
 
 def test_one_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch, caplog):
+    begun, wait = tmp_path / "begun", subprocess.Popen.communicate
+
+    def communicate(*arguments, **more):
+        until(begun.exists)
+        return wait(*arguments, **more)
+
+    monkeypatch.setattr(subprocess.Popen, "communicate", communicate)
     monkeypatch.setattr(asking, "_ALONE_S", 0.3)
-    said = run(["sh", "-c", "sleep 1000 & echo $!; wait"], tmp_path)
+    said = run(["sh", "-c", f"sleep 1000 & echo $!; touch {begun}; wait"], tmp_path)
     assert said.code == 124
     assert "gave no answer" in caplog.text
     child = int(said.out)
