@@ -310,7 +310,7 @@ class Operation:
         if self.published is not None:
             self.close()
         elif self._cancel.is_asked:
-            if not self._cancel.is_left_to_asker:
+            if not self._cancel.decide():
                 self.revert(TVProcessError(STOPPED))
         elif self.record.named and (
             self.pauses or self._is_kept_out or not isinstance(error, TableVaultError)
