@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 # Made once and kept: taken for the whole vault, not for a process.
@@ -56,6 +61,23 @@ def state_of(path: Path) -> dict[str, object]:
     }
     status = git(path, "status", "--porcelain")
     return {"refs": refs, "head": git(path, "rev-parse", "HEAD"), "status": status, **kept}
+
+
+def interrupt_who_waits(function: Callable[..., object]) -> None:
+    """Interrupt the main thread while it waits in `function`, in a way that does not wake it.
+
+    Call this in another thread: the system call with which the main thread waits goes on, as it
+    does when a signal arrives just before it begins.
+    """
+    main = threading.main_thread().ident
+    while True:
+        top = frame = sys._current_frames()[main]
+        while frame is not None and frame.f_code is not function.__code__:
+            frame = frame.f_back
+        if frame is not None and top.f_code is threading.Condition.wait.__code__:
+            signal.raise_signal(signal.SIGINT)
+            return
+        time.sleep(0.001)
 
 
 def check_clean(path: Path, *, status: bool = True) -> None:

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 Result = TypeVar("Result")
 
+_LOOK_S = 0.1
+
 
 def call_rows(
     call: Callable[[int], Result],
@@ -47,7 +49,10 @@ def call_rows(
     with ThreadPoolExecutor(size, thread_name_prefix="tablevault-row") as pool:
         try:
             # In the context of the caller, which says for instance what process this is.
-            wait([pool.submit(copy_context().run, crew.work) for _ in range(size)])
+            working = {pool.submit(copy_context().run, crew.work) for _ in range(size)}
+            while working:
+                # An interrupt that arrives just before the waiting begins does not end it.
+                working = wait(working, timeout=_LOOK_S).not_done
         finally:
             crew.stop.set()  # an interrupt must not wait for rows that nobody has begun
     if crew.failures:

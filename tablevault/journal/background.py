@@ -26,7 +26,7 @@ from tablevault.wording import decoded, encoded
 
 _SETUP_S = 5.0
 """How long one waits to be told of a mistake that is found before the first function is called."""
-_LOOK_S = 1.0
+_LOOK_S = 10.0
 _POLL_S = 0.01
 _MOST_LOGS = 100
 _TOLD_BYTES = 2000

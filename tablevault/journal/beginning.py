@@ -61,18 +61,15 @@ def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tup
     started = time.monotonic()
     wait = _FIRST_WAIT_S
     while True:
+        waited = time.monotonic() - started
         with journal.files.mutex():
             record = _record_of(journal, request, actor, process_id)
             holds, found = _claim(journal, record, actor, setup)
             if found is None:
                 record = replace(record, holds=tuple(holds))
                 return record, _open(journal, record, actor.lock)
-        holder, held = found
-        # Alive, or it has happened and waits for another program to let go of a ref.
-        alive = journal.files.is_alive(holder.process_id) or bool(
-            journal.index.process(holder.process_id)
-        )
-        waited = time.monotonic() - started
+            holder, held = found
+            alive = not _is_paused(journal, holder)
         if not alive or waited >= actor.lock_timeout_s:
             error = locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
             if journal.files.read(process_id) is None and record.named:
@@ -167,11 +164,12 @@ def _known(
     journal: Journal, request: Request, actor: Actor, process_id: ProcessId
 ) -> Record | None:
     """Find the record that waits under this id; what has happened already is ended here."""
+    # Its record is read after that: it may end just now, and not be there to be taken up.
+    if actor.lock is None and journal.files.is_alive(process_id):
+        raise _runs(process_id)
     known = journal.files.read(process_id)
     if known is None:
         return None
-    if actor.lock is None and journal.files.is_alive(process_id):
-        raise _runs(process_id)
     if known.request.operation != request.operation:
         raise TVProcessError(
             Wording(
@@ -195,8 +193,9 @@ def _end_children(journal: Journal, process_id: ProcessId) -> None:
 
     A child with an id that the function chose stays: it is taken up when it is called again.
     """
-    for child in locks.descendants(journal.files, process_id):
-        if child.named or journal.files.is_alive(child.process_id):
+    for found in locks.descendants(journal.files, process_id):
+        child = journal.files.left(found.process_id)
+        if child is None or child.named:
             continue
         if not roll_forward(journal, child):
             roll_back(journal, child)
@@ -265,30 +264,40 @@ def _blocking(
 ) -> tuple[Record, Hold] | None:
     """Find who excludes `holds`, after taking back what nameless dead processes hold."""
     while (found := locks.blocking(journal.files, holds, family)) is not None:
-        holder = found[0]
-        if journal.files.is_alive(holder.process_id):
+        if journal.files.is_alive(found[0].process_id):
             return found
+        holder = journal.files.left(found[0].process_id)
+        if holder is None:
+            continue
         if roll_forward(journal, holder) and journal.files.read(holder.process_id) is None:
             continue
         if finish_stop(journal, holder.process_id):
             continue
         if holder.named or journal.index.process(holder.process_id) is not None:
-            return found
+            return holder, found[1]
         # What it had started dies with it, and may hold nothing that anybody would come for.
         _end_children(journal, holder.process_id)
         roll_back(journal, holder)
     return None
 
 
+def _is_paused(journal: Journal, holder: Record) -> bool:
+    """Tell whether a process with an id waits to be taken up; take the mutex before.
+
+    One that has just ended or died does not, nor one that has happened and waits for another
+    program to let go of a ref: who looks again finds that it holds nothing any more.
+    """
+    return (
+        holder.named
+        and journal.files.left(holder.process_id) is not None
+        and journal.index.process(holder.process_id) is None
+    )
+
+
 def _open(journal: Journal, record: Record, lock: OsLock | None) -> OsLock:
     """Take the OS lock of the process, unless it is had already, and write its record."""
     if lock is None:
-        lock = journal.files.lock_of(record.process_id)
-        try:
-            # Nobody runs it, but somebody may look at its lock just now.
-            lock.acquire(timeout_s=_LOOK_S)
-        except TimeoutError as error:
-            raise _runs(record.process_id) from error
+        lock = _lock_of(journal, record.process_id)
     try:
         journal.files.write(record)
     except BaseException:
@@ -297,6 +306,18 @@ def _open(journal: Journal, record: Record, lock: OsLock | None) -> OsLock:
             journal.files.remove(record.process_id)
         raise
     return lock
+
+
+def _lock_of(journal: Journal, process_id: ProcessId) -> OsLock:
+    """Take the OS lock of a process that nobody runs, though somebody may look at it just now."""
+    lock = journal.files.lock_of(process_id)
+    while True:
+        try:
+            return lock.acquire(timeout_s=_LOOK_S)
+        except TimeoutError as error:
+            # Who only looks lets others look, too.
+            if journal.files.is_alive(process_id):
+                raise _runs(process_id) from error
 
 
 def _runs(process_id: ProcessId) -> TVProcessError:

@@ -20,8 +20,9 @@ class Cancel:
 
     def __init__(self) -> None:
         self._asked = threading.Event()
-        self.is_left_to_asker = False
-        """Whoever asked ends the process; else it ends itself."""
+        self._deciding = threading.Lock()
+        self._is_left_to_asker = False
+        self._is_decided = False
 
     @property
     def is_asked(self) -> bool:
@@ -30,8 +31,20 @@ class Cancel:
 
     def ask(self) -> None:
         """Ask the process to stop; the asker waits, and ends it."""
-        self.is_left_to_asker = True
+        self._is_left_to_asker = True
         self._asked.set()
+
+    def withdraw(self) -> bool:
+        """Leave the end of the process to itself; False when it has left that to the asker."""
+        with self._deciding:
+            self._is_left_to_asker = self._is_left_to_asker and self._is_decided
+            return not self._is_left_to_asker
+
+    def decide(self) -> bool:
+        """Tell, for good, whether whoever asked ends the process; else it ends itself."""
+        with self._deciding:
+            self._is_decided = True
+            return self._is_left_to_asker
 
     def check(self, process_id: ProcessId) -> None:
         """Raise TVProcessError when the process was asked to stop."""

@@ -71,6 +71,13 @@ class JournalFiles:
         """Read the record of a process that has not ended."""
         return _read(self.path_of(process_id))
 
+    def left(self, process_id: ProcessId) -> Record | None:
+        """Read the record of a process that nobody runs; None when somebody does, or it has ended.
+
+        In this order: a record that was read while the process ran may miss its last steps.
+        """
+        return None if self.is_alive(process_id) else self.read(process_id)
+
     def every(self) -> Iterator[Record]:
         """Read the records of all processes that have not ended, oldest first."""
         records = [_read(f"{self._folder}/{name}") for name in self.names()]

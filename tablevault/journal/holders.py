@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 _PROC = Path("/proc")
-_TERM_S, _KILL_S = 5.0, 5.0
+_TERM_S, _KILL_S = 5.0, 30.0
 _POLL_S = 0.02
 
 

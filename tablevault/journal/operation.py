@@ -177,10 +177,11 @@ class Operation:
         deadline = time.monotonic() + self._journal.lock_timeout_s
         wait = _FIRST_WAIT_S
         while True:
+            is_last = time.monotonic() > deadline
             try:
                 return self._try_to_publish(plan)
             except (RefMovedError, RefBusyError) as error:
-                if time.monotonic() > deadline:
+                if is_last:
                     raise TVLockError(
                         f"Another program keeps git's refs locked or moving: {error}.",
                         "If no git command runs, delete the .lock file that is named.",
@@ -309,7 +310,7 @@ class Operation:
         if self.published is not None:
             self.close()
         elif self._cancel.is_asked:
-            if not self._cancel.is_left_to_asker:
+            if not self._cancel.decide():
                 self.revert(TVProcessError(STOPPED))
         elif self.record.named and (
             self.pauses or self._is_kept_out or not isinstance(error, TableVaultError)

@@ -66,8 +66,8 @@ def recover(journal: Journal) -> None:
         with journal.files.mutex():
             dead = {
                 record.process_id: record
-                for record in journal.files.every()
-                if not journal.files.is_alive(record.process_id)
+                for each in journal.files.every()
+                if (record := journal.files.left(each.process_id)) is not None
             }
             ended = journal.index.ended(dead)
             for record in [each for each in dead.values() if each.process_id in ended]:
@@ -126,10 +126,11 @@ def end_stopped(journal: Journal, process_id: ProcessId) -> bool:
     target = journal.files.read(process_id)
     if target is None or roll_forward(journal, target):
         return False
-    for record in (*descendants(journal.files, process_id), target):
-        if journal.files.is_alive(record.process_id):
-            continue  # begun a moment ago: nobody's child any more
-        if record is target or not roll_forward(journal, record):
+    for each in (*descendants(journal.files, process_id), target):
+        record = journal.files.left(each.process_id)
+        if record is None:
+            continue  # begun a moment ago, and nobody's child any more; or ended by itself
+        if each is target or not roll_forward(journal, record):
             roll_back(journal, record.failed(TVProcessError(STOPPED), time.time()))
     return True
 
@@ -140,10 +141,9 @@ def finish_stop(journal: Journal, process_id: ProcessId) -> bool:
     Take the journal's mutex before.
     """
     return any(
-        record.plan.get("stops") == process_id
-        and not journal.files.is_alive(record.process_id)
-        and roll_forward(journal, record)
-        for record in journal.files.every()
+        record.plan.get("stops") == process_id and roll_forward(journal, record)
+        for each in journal.files.every()
+        if (record := journal.files.left(each.process_id)) is not None
     )
 
 

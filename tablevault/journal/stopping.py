@@ -17,7 +17,7 @@ from tablevault.names import ProcessId
 from tablevault.wording import Either, Wording
 
 _POLL_S = 0.01
-_LOOK_S = 1.0
+_LOOK_S = 10.0
 
 
 def halt(journal: Journal, record: Record, wait_s: float) -> None:
@@ -82,9 +82,9 @@ def _wait(journal: Journal, record: Record, here: dict[ProcessId, Cancel], wait_
     deadline = time.monotonic() + wait_s
     while any(journal.files.is_alive(process_id) for process_id in here):
         if time.monotonic() > deadline:
-            for cancel in here.values():
-                cancel.is_left_to_asker = False
-            if any(journal.files.is_alive(process_id) for process_id in here):
+            # Who has left its end to us is about to let go of its lock: that is waited for.
+            withdrawn = [process_id for process_id, cancel in here.items() if cancel.withdraw()]
+            if any(journal.files.is_alive(process_id) for process_id in withdrawn):
                 raise TVProcessError(
                     f'Process "{record.process_id}" still runs a function; it was asked to stop '
                     "and will be taken back when that returns.",

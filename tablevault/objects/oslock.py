@@ -36,12 +36,15 @@ class OsLock:
         """Wait for the lock, for ever when `timeout_s` is None; then TimeoutError."""
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         wait = _FIRST_WAIT_S
-        while not self._try():
-            if deadline is not None and time.monotonic() >= deadline:
+        while True:
+            # Asked before: who was given no turn meanwhile tries once more.
+            is_last = deadline is not None and time.monotonic() >= deadline
+            if self._try():
+                return self
+            if is_last:
                 raise TimeoutError(self._path)
             time.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT_S)
-        return self
 
     def release(self) -> None:
         """Let go; nothing happens when it is not held, or when the holder is a fork's parent."""

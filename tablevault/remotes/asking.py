@@ -20,6 +20,7 @@ from tablevault.history.program import environment
 _log = logging.getLogger("tablevault")
 _ALONE_S = 60.0
 _WITH_A_PERSON_S = 600.0
+_LOOK_S = 0.1
 _TIMED_OUT = 124
 _LONGEST = 1 << 20
 
@@ -83,14 +84,14 @@ def run(
             ) from error
         with process:
             try:
-                process.communicate(text.encode("utf-8", "surrogateescape"), timeout=wait_s)
-                code = process.returncode
+                code = _wait(process, text.encode("utf-8", "surrogateescape"), wait_s)
             except subprocess.TimeoutExpired:
                 _kill(process, group=not person)
                 _log.warning("%s gave no answer for %d s.", command[0], wait_s)
                 code = _TIMED_OUT
             except BaseException:
                 _kill(process, group=not person)
+                process.wait()  # after an interrupt, `with` does not
                 raise
         out.seek(0)
         err.seek(0)
@@ -114,6 +115,23 @@ def _file_of_many() -> BinaryIO:
     file = cast("BinaryIO", tempfile.TemporaryFile())  # noqa: SIM115 - the caller closes it
     fcntl.fcntl(file, fcntl.F_SETFL, fcntl.fcntl(file, fcntl.F_GETFL) | os.O_APPEND)
     return file
+
+
+def _wait(process: subprocess.Popen[bytes], text: bytes, wait_s: float | None) -> int:
+    """Give a program its text and wait for its end; subprocess.TimeoutExpired when it hangs.
+
+    An interrupt that arrives just before the waiting begins does not end it. Python looks again
+    from time to time where it waits with a time-out, so there always is one.
+    """
+    while True:
+        try:
+            process.communicate(text, timeout=_LOOK_S if wait_s is None else wait_s)
+        except subprocess.TimeoutExpired:
+            if wait_s is not None:
+                raise
+            text = b""  # it was given
+        else:
+            return process.returncode
 
 
 def _kill(process: subprocess.Popen[bytes], *, group: bool) -> None:

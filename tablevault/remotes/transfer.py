@@ -27,6 +27,7 @@ from tablevault.remotes.tally import Tally, TransferReport
 from tablevault.remotes.transport import Transport
 
 _BATCH = 100
+_LOOK_S = 0.1
 _KEPT_PARTIALS_S = 14 * 86_400.0
 
 
@@ -185,7 +186,8 @@ class _Transfer:
     def _settle(self, left: int) -> None:
         """Wait until no more than `left` objects are on their way, and keep what has come."""
         while len(self._running) > left:
-            done, _ = wait(self._running, return_when=FIRST_COMPLETED)
+            # An interrupt that arrives just before the waiting begins does not end it.
+            done, _ = wait(self._running, timeout=_LOOK_S, return_when=FIRST_COMPLETED)
             come = [self._running[future] for future in done if self._result(future)]
             self._direction.finish([job for _, job in come])
             for future in done:

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import os
-import threading
+import re
 import time
 from contextlib import ExitStack
 from contextvars import Context
+from pathlib import Path
 
 import pytest
 
-from tablevault.errors import TVLockError
-from tablevault.journal import locks
+from tablevault.errors import TVArgumentError, TVLockError
+from tablevault.journal import beginning, locks
 from tablevault.journal.beginning import Actor
 from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Record, Request
 from tablevault.names import ProcessId
+from tablevault.objects.oslock import OsLock
 
 TABLE = locks.table_hold("t", exclusive=True)
 OPERATIONS = {
@@ -85,38 +88,139 @@ def test_a_resource_is_named_as_people_speak(begin, refused, resource, spoken):
         assert refused(begin(resource)).message.startswith(spoken)
 
 
-def test_one_waits_as_long_as_the_timeout_says(begin, refused):
+@pytest.fixture
+def waiting(monkeypatch):
+    """Replace the clock of those who wait: it stands still but for what they wait."""
+
+    class Clock:
+        time = staticmethod(time.time)
+
+        def __init__(self):
+            self.now = 0.0
+            self.meanwhile = lambda: None
+
+        def monotonic(self):
+            return self.now
+
+        def sleep(self, seconds):
+            self.now += seconds
+            self.meanwhile()
+
+    clock = Clock()
+    monkeypatch.setattr("tablevault.journal.beginning.time", clock)
+    return clock
+
+
+def test_one_waits_as_long_as_the_timeout_says(begin, refused, waiting):
     with begin():
-        started = time.monotonic()
-        assert "; waited " in refused(begin(lock_timeout_s=0.2)).message
-        assert 0.2 <= time.monotonic() - started < 8, "the default is ten seconds"
+        message = refused(begin(lock_timeout_s=0.2)).message
+    assert re.search(r"; waited 0\.[23] s", message)
+    assert 0.2 <= waiting.now <= 0.3
 
 
-def test_who_waits_begins_as_soon_as_the_holder_ends(begin):
-    began = threading.Event()
-
-    def work():
-        with begin(lock_timeout_s=20):
-            began.set()
-
-    thread = threading.Thread(target=work)
-    with begin():
-        thread.start()
-        assert not began.wait(0.1)
-    assert began.wait(5)
-    thread.join()
+def test_who_waits_begins_as_soon_as_the_holder_ends(begin, waiting):
+    holder, apart = begin(), Context()
+    apart.run(holder.__enter__)
+    waiting.meanwhile = lambda: apart.run(holder.__exit__, None, None, None)
+    with begin(lock_timeout_s=60):
+        assert waiting.now < 0.1
 
 
-def test_who_waits_keeps_nobody_else_from_beginning(begin, refused):
+def test_who_waits_keeps_nobody_else_from_beginning(begin, refused, waiting):
+    begun = []
+
+    def begin_other():
+        with begin("tables/b"):
+            begun.append("tables/b")
+
+    waiting.meanwhile = lambda: Context().run(begin_other)
     with begin("tables/a"):
-        thread = threading.Thread(target=refused, args=(begin("tables/a", lock_timeout_s=1),))
-        thread.start()
-        started = time.monotonic()
-        while thread.is_alive():
-            with begin("tables/b"):
-                pass
-        assert time.monotonic() - started < 5
-        thread.join()
+        refused(begin("tables/a", lock_timeout_s=0.01))
+    assert begun
+
+
+def test_who_gets_no_turn_until_the_timeout_looks_once_more(begin, waiting):
+    holder, apart = begin(), Context()
+    apart.run(holder.__enter__)
+
+    def end_late():
+        waiting.now += 1000
+        apart.run(holder.__exit__, None, None, None)
+
+    waiting.meanwhile = end_late
+    with begin(lock_timeout_s=10):
+        pass
+
+
+@pytest.mark.parametrize("process_id", ["", "p"])
+@pytest.mark.parametrize("after", ["locks.blocking", "_blocking"])
+def test_who_fails_just_when_it_is_found_is_waited_for(
+    begin, journal, monkeypatch, process_id, after
+):
+    """It is neither paused nor dead: it has ended by itself, and holds nothing any more."""
+    holder, apart = begin(process_id=process_id), Context()
+    process_id = apart.run(holder.__enter__).process_id
+    module = "tablevault.journal.beginning"
+    real = {"locks.blocking": locks.blocking, "_blocking": beginning._blocking}[after]
+    seen = []
+
+    def blocking(*arguments):
+        found = real(*arguments)
+        if found is not None and not seen:
+            seen.append(found)
+            with pytest.raises(TVArgumentError):
+                apart.run(holder.__exit__, TVArgumentError, TVArgumentError("Wrong."), None)
+                raise TVArgumentError("Wrong.")
+        return found
+
+    monkeypatch.setattr(f"{module}.{after}", blocking)
+    with begin(lock_timeout_s=60):
+        assert seen
+    ends = [entry["error"] for entry in journal.files.past() if entry["process_id"] == process_id]
+    assert ends == [["TVArgumentError", "Wrong."]]
+
+
+def test_who_dies_just_when_it_is_found_is_taken_back(begin, journal, monkeypatch):
+    class Died(BaseException):
+        pass
+
+    holder, apart = begin(), Context()
+    process_id = apart.run(holder.__enter__).process_id
+    real, seen = beginning._blocking, []
+
+    def blocking(*arguments):
+        found = real(*arguments)
+        if found is not None and not seen:
+            seen.append(found)
+            with pytest.raises(Died):
+                apart.run(holder.__exit__, Died, Died(), None)
+                raise Died
+        return found
+
+    monkeypatch.setattr(beginning, "_blocking", blocking)
+    with begin(lock_timeout_s=60):
+        assert seen
+    assert journal.files.remembers(process_id)
+
+
+def test_who_looks_at_a_lock_for_long_keeps_nobody_from_taking_it(begin, journal, monkeypatch):
+    """To look takes the lock, too, but shares it; and who looks may get no turn to let go."""
+    path = journal.files.path_of(ProcessId("p"))
+    Path(path).touch()
+    real = OsLock.acquire
+    with Path(path).open("rb") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+
+        def acquire(self, timeout_s=None):
+            try:
+                return real(self, 0 if timeout_s == beginning._LOOK_S else timeout_s)
+            except TimeoutError:
+                fcntl.flock(looking, fcntl.LOCK_UN)
+                raise
+
+        monkeypatch.setattr(OsLock, "acquire", acquire)
+        with begin(process_id="p"):
+            assert journal.files.is_alive(ProcessId("p"))
 
 
 def test_who_waits_holds_nothing_meanwhile(begin, refused, journal):

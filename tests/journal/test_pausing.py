@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
 from tablevault.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault.history.repository import RefMovedError, Repository
 from tablevault.journal.beginning import Actor
-from tablevault.journal.cancelling import cancel_of
+from tablevault.journal.cancelling import Cancel, cancel_of
 from tablevault.journal.files import JournalFiles
-from tablevault.journal.operation import running
+from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
+from tablevault.journal.stopping import halt
 from tablevault.names import ProcessId
 from tablevault.vault import Vault
 
@@ -244,11 +248,50 @@ def test_a_stopped_process_takes_itself_back_when_nobody_waits_for_it(begin, jou
     with pytest.raises(ZeroDivisionError), begin(process_id="p"):
         cancel = cancel_of(journal.state, ProcessId("p"))
         cancel.ask()
-        cancel.is_left_to_asker = False
+        assert cancel.withdraw()
         raise ZeroDivisionError
     assert journal.files.read(ProcessId("p")) is None
     (end,) = journal.files.past()
     assert end["error"] == ["TVProcessError", "User Stopped"]
+
+
+def test_who_has_left_its_end_to_the_asker_is_waited_for_beyond_the_timeout(
+    begin, journal, monkeypatch
+):
+    """It cannot take itself back any more; its lock is free some moments later."""
+    asked, decided, may_end = (threading.Event() for _ in range(3))
+    real = Cancel.withdraw
+
+    def withdraw(self):
+        asked.set()
+        assert decided.wait(100)
+        try:
+            return real(self)
+        finally:
+            may_end.set()
+
+    monkeypatch.setattr(Cancel, "withdraw", withdraw)
+
+    def work():
+        with begin(process_id="p"):
+            begun.set()
+            assert asked.wait(100)
+            raise ZeroDivisionError
+
+    def fail(self, error):
+        real_fail(self, error)
+        decided.set()
+        assert may_end.wait(100)
+
+    real_fail = Operation.fail
+    monkeypatch.setattr(Operation, "fail", fail)
+    begun = threading.Event()
+    with ThreadPoolExecutor(1) as pool:
+        ending = pool.submit(work)
+        assert begun.wait(100)
+        halt(journal, journal.files.read(ProcessId("p")), 0.0)
+        assert isinstance(ending.exception(), ZeroDivisionError)
+    assert journal.files.read(ProcessId("p")) is not None, "left to who asked"
 
 
 def test_every_hold_counts_of_who_is_taken_over(begin, journal):

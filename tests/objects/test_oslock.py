@@ -12,10 +12,12 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from tablevault.errors import TVFileError
+from tablevault.objects import oslock
 from tablevault.objects.oslock import OsLock
 
 
@@ -111,6 +113,19 @@ def test_who_waits_for_a_file_that_is_removed_locks_the_next_one(path):
     thread.join()
     assert not is_free(path)
     waiting.release()
+
+
+def test_who_gets_no_turn_until_the_timeout_tries_once_more(path, monkeypatch):
+    holder = OsLock(path).acquire()
+    now = [0.0]
+
+    def end_late(seconds):
+        now[0] += 1000
+        holder.release()
+
+    monkeypatch.setattr(oslock, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=end_late))
+    with OsLock(path).acquire(timeout_s=10):
+        pass
 
 
 def test_threads_take_turns(path):

@@ -101,7 +101,7 @@ def place(tmp_path, git):
         made = Place(path, git)
         made.set("lfs.transfer.maxretrydelay", 0)
         made.set("lfs.transfer.maxretries", 3)
-        made.set("lfs.activitytimeout", 5)
+        made.set("lfs.activitytimeout", 100)
         return made
 
     return make

@@ -110,18 +110,15 @@ def until_all(transfer, place, pointers, server):
 def test_only_right_bytes_are_received_and_all_of_them(place, servers, contents, seed, share):
     here, server = place(), servers()
     here.git("remote", "add", "origin", server.url)
-    here.set("lfs.activitytimeout", 1)
     made = contents(12, size=1000, seed=seed)
     made.append(random.Random(seed).randbytes(300_000))
     for each in made:
         server.add(each)
     pointers = [pointer_of(each) for each in made]
     spoil(server, random.Random(seed), share)
-    before = threading.active_count()
     until_all(fetch, here, pointers, server)
     assert [here.read(pointer) for pointer in pointers] == made
     assert not [t for t in threading.enumerate() if t.name.startswith("tablevault-transfer")]
-    assert threading.active_count() <= before + 20, "threads of the server come and go"
 
 
 @pytest.mark.parametrize("seed", range(6))
@@ -129,7 +126,6 @@ def test_only_right_bytes_are_received_and_all_of_them(place, servers, contents,
 def test_all_is_sent_in_the_end(place, servers, contents, seed, share):
     here, server = place(), servers()
     here.git("remote", "add", "origin", server.url)
-    here.set("lfs.activitytimeout", 1)
     made = contents(12, size=1000, seed=seed)
     pointers = here.add(*made)
     spoil(server, random.Random(seed), share)

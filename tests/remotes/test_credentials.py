@@ -408,7 +408,7 @@ def test_the_daemon_of_git_does_not_hold_us(here, server, contents, tmp_path, pr
     """git-credential-cache leaves a daemon that inherits what its parent had open."""
     socket = tmp_path / "c" / "s"
     socket.parent.mkdir(mode=0o700)
-    here.set("credential.helper", f"cache --timeout 5 --socket {socket}")
+    here.set("credential.helper", f"cache --timeout 1000 --socket {socket}")
     text = f"protocol=http\nhost={server.host}\nusername=ana\npassword=pw\n"
     server.login = basic("ana", "pw")
     with_login(server, here, "ana")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import itertools
 import json
+import threading
 from contextlib import closing
 
 import pytest
@@ -153,13 +155,15 @@ def test_connections_are_used_again(here, server, contents):
 def test_no_more_go_at_once_than_git_lfs_would_send(here, server, contents):
     here.set("lfs.concurrenttransfers", 2)
     busy, most = [], []
+    together, number = threading.Barrier(2, timeout=100), itertools.count()
 
     @server.on("PUT", "store")
     def _(handler):
         busy.append(1)
-        most.append(len(busy))
         handler.take()
-        handler.wait(0.01)
+        if next(number) < 2:
+            together.wait()
+        most.append(len(busy))
         busy.pop()
         handler.answer()
 

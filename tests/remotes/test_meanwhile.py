@@ -51,7 +51,8 @@ def two(tmp_path, git):
     ana.create_code_module("m", text=WAITS.format(flag=tmp_path / "flag"))
     ana.add_remote("origin", bare)
     ana.push()
-    return ana, clone_vault(bare, tmp_path / "bo", BO)
+    clone_vault(bare, tmp_path / "bo", BO)
+    return ana, TableVault(tmp_path / "bo", BO, lock_timeout=200)
 
 
 @pytest.fixture
