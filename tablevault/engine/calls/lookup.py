@@ -49,11 +49,11 @@ class Lookup:
     def _may_use_own(self) -> bool:
         """Return whether results of earlier attempts count at all.
 
-        Index builders always run, since nobody can compare what they read. Only the same process
-        goes on with what its index builder has made, and only with rows that were found right.
+        An index builder that always runs reads what nobody can compare. Only the same process goes
+        on with what it has made, and only with rows that were found right.
         """
         job, ledger = self._job, self._ledger
-        if job.kind != "index":
+        if not job.always_run:
             return True
         if not ledger.is_resumed:
             return False
@@ -169,9 +169,9 @@ class Lookup:
         rows : int, optional
             Number of rows of the table; None when the generator decides.
         """
-        count = len(self._own) if rows is None else rows
+        count = self._yielded(inputs) if rows is None else rows
         keys = {row: item_inputs(inputs, row) for row in range(count)}
-        others = {} if rows is None else self._elsewhere(list(keys.values()))
+        others = self._elsewhere(list(keys.values()))
         are_others = len(others) == count
         found = {}
         placed = []
@@ -186,6 +186,14 @@ class Lookup:
         self._ledger.take(self._job.name, placed)
         return found
 
+    def _yielded(self, inputs: Inputs) -> int:
+        """Return how many items a generator yielded; when it has not ended, at least as many."""
+        end = self.table(inputs)
+        if end is None or end.value is None:
+            return len(self._own)
+        (count,) = decode_values(end.value)
+        return int(count)
+
     def ends_after(self, inputs: Inputs, items: int) -> CallRecord | None:
         """Return the call of a generator that yielded so many items; None when it did not."""
         end = self.table(inputs)
@@ -198,7 +206,7 @@ class Lookup:
     def _elsewhere(self, inputs: Iterable[Inputs]) -> dict[Inputs, CallRecord]:
         """Find calls that other executions made; none where files come with the result."""
         job = self._job
-        if job.kind == "index" or "artifact_string" in job.dtypes.values():
+        if job.always_run or "artifact_string" in job.dtypes.values():
             return {}
         wanted = list(inputs)
         found = self._ledger.find(wanted, self._code)
