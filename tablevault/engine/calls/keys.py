@@ -8,6 +8,7 @@ dataframe by its logical digest, a file of the vault by its content.
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import json
 from collections import Counter
@@ -19,6 +20,7 @@ import pandas as pd
 from tablevault.frames.artifacts import NAME as ARTIFACT
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.encoding import encode_column
+from tablevault.frames.records import fields_of
 from tablevault.frames.tagged_json import UnstorableValueError, has_surrogates, to_json
 
 ARGUMENTS_BYTES: Final = 10
@@ -138,7 +140,17 @@ def _stand_in(value: Any, file_text: FileText) -> Any:  # noqa: ANN401 - an argu
         case set() | frozenset():
             return {"$set": sorted(to_json(_stand_in(item, file_text)) for item in value)}
         case _:
-            return value
+            return _of_object(value, file_text)
+
+
+def _of_object(value: object, file_text: FileText) -> object:
+    """Replace an object with fields, or a member of an enumeration, by its class and value."""
+    if isinstance(value, enum.Enum) and not isinstance(value, int | float):
+        return {"$member": [type(value).__qualname__, value.name]}
+    fields = fields_of(value)
+    if fields is None:
+        return value
+    return {"$fields": [type(value).__qualname__, _stand_in(fields, file_text)]}
 
 
 def frame_digest(frame: pd.DataFrame, file_text: FileText = same_text) -> str:
