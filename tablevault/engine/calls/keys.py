@@ -13,6 +13,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final, TypeAlias
 
 import pandas as pd
@@ -32,8 +33,8 @@ Inputs: TypeAlias = bytes
 FileText: TypeAlias = Callable[[str], str]
 """Replaces the path of a file of the vault by its name and content; other text stays."""
 
-_PLAIN = (str, int, float, bool, type(None))
-_as_json = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
+_WORDS: Final[Mapping[object, str]] = {None: "null", True: "true", False: "false"}
+_float_text = json.JSONEncoder().encode
 
 
 class UnhashableArgumentError(Exception):
@@ -85,9 +86,10 @@ def row_digests(keys: Sequence[tuple[Any, ...]]) -> list[bytes]:
 
 def _row_digest(key: tuple[Any, ...]) -> bytes:
     """Hash one primary key."""
-    if all(type(value) in _PLAIN and value == value for value in key):  # noqa: PLR0124 - NaN
-        return _short(_as_json(key))
-    return _short(to_json([_stand_in(value, same_text) for value in key]))
+    texts = [_scalar_text(value) for value in key]
+    if None in texts:
+        return _short(to_json([_stand_in(value, same_text) for value in key]))
+    return _short(f"[{','.join(texts)}]")  # type: ignore[arg-type]  # none is None
 
 
 class RunningNumbers:
@@ -106,20 +108,34 @@ class RunningNumbers:
 def _plain_text(values: Mapping[str, Any], file_text: FileText) -> str | None:
     """Encode arguments that JSON gives back exactly; None when there are others.
 
-    A third of the time that `to_json` takes, and most arguments are text and numbers.
+    A sixth of the time that `to_json` takes, and most arguments are text and numbers.
     """
-    made: dict[str, Any] = {}
+    made = []
     for name in sorted(values):
         value = values[name]
-        kind = type(value)
-        if kind is str:
+        if type(value) is str:
             if has_surrogates(value):
                 return None
             value = file_text(value)
-        elif kind not in _PLAIN or value != value:  # noqa: PLR0124 - NaN
+        text = _scalar_text(value)
+        if text is None:
             return None
-        made[name] = value
-    return _as_json(made)
+        made.append(f"{_quoted(name)}:{text}")
+    return f"{{{','.join(made)}}}"
+
+
+def _scalar_text(value: object) -> str | None:
+    """Encode text, a number, a truth value or None as `json.dumps` does; None for all others."""
+    kind = type(value)
+    if kind is str:
+        return _quoted(value)  # type: ignore[arg-type]  # it is text
+    if kind is int:
+        return int.__repr__(value)
+    if value is None or kind is bool:
+        return _WORDS[value]
+    if kind is float and value == value:  # noqa: PLR0124 - NaN
+        return _float_text(value)
+    return None
 
 
 def _stand_in(value: Any, file_text: FileText) -> Any:  # noqa: ANN401 - an argument is anything

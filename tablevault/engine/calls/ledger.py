@@ -90,6 +90,7 @@ class Ledger:
         self._writer: CallWriter | None = None
         self._known = store.builders_of(origin) if origin else None
         self._made: dict[str, Any] = {}
+        self._new_codes: set[bytes] = set()
         self._left = left if left is not None and process_of(left) == process else None
 
     def __enter__(self) -> Self:
@@ -110,6 +111,8 @@ class Ledger:
         self._execution = self._store.begin(*self._of, forget=self.terms.forced)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
+            if self._store.code_record(code.digest) is None:
+                self._new_codes.add(code.digest)
             self._store.note_code(code.digest, json.dumps(code.record()))
         self._store.note(self._execution, json.dumps([_described(part) for part in parts]))
 
@@ -157,15 +160,24 @@ class Ledger:
 
     def find(self, inputs: Iterable[bytes], code: bytes) -> dict[bytes, CallRecord]:
         """Find calls that other executions made."""
-        if self.terms.forced or self.terms.private:
+        if not self._looks_for(code):
             return {}
         return self._store.find(inputs, None if self.terms.accept_code else code)
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
         """Find a call with these arguments, whatever row it was made for."""
-        if self.terms.forced or self.terms.private:
+        if not self._looks_for(code):
             return None
         return self._store.find_alike(arguments, None if self.terms.accept_code else code)
+
+    def _looks_for(self, code: bytes) -> bool:
+        """Return whether other executions may have made calls that count.
+
+        Of code that nobody had noted when this execution began there are none.
+        """
+        terms = self.terms
+        is_new = code in self._new_codes and not terms.accept_code
+        return not (terms.forced or terms.private or is_new)
 
     def add(self, call: CallRecord) -> None:
         """Record a call."""

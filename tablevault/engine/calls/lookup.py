@@ -11,7 +11,7 @@ from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, UnhashableArgu
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.store import WHOLE, CallRecord
-from tablevault.engine.row_values import Values, decode_values
+from tablevault.engine.row_values import Values, decode_all, decode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVTableError
 
@@ -94,10 +94,14 @@ class Lookup:
         taken: list[tuple[int, int]] = []
         from_others = 0
         others = self._elsewhere([key for key in inputs.values() if key not in self._own])
+        counting = {row: self._counting_own(key) for row, key in inputs.items()}
+        calls = {row: counting[row] or others.get(key) for row, key in inputs.items()}
+        decoded = decode_all([call.value for call in calls.values() if call and call.value])
         for row, key in inputs.items():
-            own = self._counting_own(key)
-            call = own or others.get(key)
-            values = None if call is None else self._usable(call, row, is_own=call is own)
+            own, call = counting[row], calls[row]
+            values = None
+            if call is not None and call.value:
+                values = self._usable(call, next(decoded), row, is_own=call is own)
             if values is None and row in self._left:
                 values = self._adopt(row, key, self._left[row])
             elif values is None or call is None:
@@ -177,8 +181,10 @@ class Lookup:
         placed = []
         for row, key in keys.items():
             call = others.get(key) if are_others else self._counting_own(key)
-            values = None if call is None else self._usable(call, row, is_own=True)
-            if call is None or values is None:
+            if call is None or call.value is None:
+                break
+            values = self._usable(call, decode_values(call.value), row, is_own=True)
+            if values is None:
                 break
             found[row] = values
             if call.row != row or are_others:
@@ -209,17 +215,21 @@ class Lookup:
         if job.always_run or "artifact_string" in job.dtypes.values():
             return {}
         wanted = list(inputs)
+        if job.return_type == "row-wise" and not job.deduplicate:
+            # Also those that were made while the builder said `deduplicate: true`.
+            alone = {key: key[:ARGUMENTS_BYTES] for key in wanted}
+            every = self._ledger.find([*wanted, *alone.values()], self._code)
+            return {
+                key: call
+                for key, short in alone.items()
+                if (call := every.get(key) or every.get(short))
+            }
         found = self._ledger.find(wanted, self._code)
-        missing = set(wanted) - found.keys()
         if job.deduplicate:
-            for key in missing:
+            for key in set(wanted) - found.keys():
                 alike = self._ledger.find_alike(key, self._code)
                 if alike is not None:
                     found[key] = alike
-        elif job.return_type == "row-wise" and missing:
-            # Those that were made while the builder said `deduplicate: true`.
-            alone = self._ledger.find({key[:ARGUMENTS_BYTES] for key in missing}, self._code)
-            found |= {key: call for key in missing if (call := alone.get(key[:ARGUMENTS_BYTES]))}
         return found
 
     def _counting_own(self, inputs: Inputs) -> CallRecord | None:
@@ -229,12 +239,9 @@ class Lookup:
             return own
         return None
 
-    def _usable(self, call: CallRecord, row: int, *, is_own: bool) -> Values | None:
+    def _usable(self, call: CallRecord, values: Values, row: int, *, is_own: bool) -> Values | None:
         """Return the values of a recorded call; None when the call has to be made again."""
-        if call.value is None:
-            return None
         job = self._job
-        values = decode_values(call.value)
         if call.outcome == "rejected":
             try:
                 results.check_fit(values, job, row)
