@@ -28,6 +28,7 @@ _DEFAULTS: Mapping[str, object] = MappingProxyType(
         "dtypes": {},
         "primary_key": [],
         "keep_old": False,
+        "always_run": True,
         "deduplicate": False,
         "retry_null": True,
         "code_version": "",
@@ -68,6 +69,9 @@ class Builder:
         Columns that name a row, index builder only.
     keep_old : bool, optional
         Whether old rows stay that were not made again, index builder only.
+    always_run : bool, optional
+        Whether its function is called in every execution, default True; False for a column
+        builder, whose calls are found by their key.
     deduplicate : bool, optional
         Whether calls with equal arguments are one call, default False; row-wise only.
     retry_null : bool, optional
@@ -94,6 +98,7 @@ class Builder:
     dependencies: tuple[Dependency, ...]
     primary_key: tuple[str, ...] | None
     keep_old: bool | None
+    always_run: bool | None
     deduplicate: bool | None
     retry_null: bool | None
     code_version: str | None
@@ -155,6 +160,7 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
             )
     if kind == "column":
         written |= {field: _DEFAULTS[field] for field in INDEX_ONLY}
+        written["always_run"] = False
     grower = Grower(name)
     nodes = {field: grower.node(written[field], field) for field in (*REQUIRED, *_DEFAULTS)}
     read = {
@@ -231,6 +237,7 @@ READERS: Mapping[str, Callable[[Any, Place], Any]] = MappingProxyType(
         "dtypes": _dtypes,
         "primary_key": lambda value, place: place.names(value),
         "keep_old": lambda value, place: place.flag(value),
+        "always_run": lambda value, place: place.flag(value),
         "deduplicate": lambda value, place: place.flag(value),
         "retry_null": lambda value, place: place.flag(value),
         "code_version": lambda value, place: place.text(value) if value != "" else "",

@@ -15,7 +15,7 @@ from tablevault.errors import TVBuilderError
 REQUIRED = ("changed_columns", "python_function", "code_module", "arguments")
 """Fields that every builder has, besides its type."""
 
-INDEX_ONLY = ("primary_key", "keep_old")
+INDEX_ONLY = ("primary_key", "keep_old", "always_run")
 """Fields that only an index builder has."""
 
 OPTIONAL = (
@@ -110,7 +110,8 @@ def check_fields(name: str, document: Mapping[object, object]) -> None:
                 field=f"{field!s:.60}",
             )
         is_column = document.get("builder_type") == "ColumnBuilder"
-        if field in INDEX_ONLY and is_column and value not in (None, False, []):
+        unset: tuple[object, ...] = (None,) if field == "always_run" else (None, False, [])
+        if field in INDEX_ONLY and is_column and value not in unset:
             raise TVBuilderError(
                 f'Builder "{name}": field {field} is for an IndexBuilder, this is a ColumnBuilder.',
                 "Remove it, or write it into the index builder.",

@@ -17,6 +17,7 @@ from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.inference import infer
 from tablevault.frames.plain import plain
+from tablevault.frames.records import as_data
 from tablevault.render import counted
 
 _SHOWN = 80
@@ -28,6 +29,9 @@ _SURE = {"string": str, "boolean": bool, "Float64": float, "object": object}
 """Dtypes, and the type of which each value fits."""
 _EXACT = {"Int64": int, "Float64": float, "string": str, "boolean": bool, "artifact_string": str}
 """Dtypes, and the type of which each value comes back as it was."""
+_UNASKED = (list, Mapping, AbstractSet, np.ndarray)
+"""Collections that make a column without a declared dtype one of objects. Not a tuple: that is how
+functions return the values of several columns."""
 _COLLECTIONS = (
     list, tuple, Mapping, AbstractSet, Iterator, np.ndarray, pd.Series, pd.Index, pd.DataFrame
 )  # fmt: skip
@@ -90,25 +94,27 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
     Raises
     ------
     TVBuilderError
-        There are more or fewer values than columns, or a cell holds a list where the dtype of
-        its column is not ``object``.
+        There are more or fewer values than columns, or a cell holds a collection where the dtype
+        of its column is another than ``object``; without a declared one, it may be no tuple.
     """
     columns = job.changed_columns
     if len(columns) == 1:
         if type(value) in _PLAIN:
             return (value,)
         unwrap = (
-            isinstance(value, tuple) and len(value) == 1 and not _holds_objects(job, columns[0])
+            isinstance(value, tuple) and len(value) == 1 and job.dtypes.get(columns[0]) != "object"
         )
         values: tuple[Any, ...] = value if unwrap and isinstance(value, tuple) else (value,)
     else:
         values = _several(() if value is None and not columns else value, job, row)
+    values = tuple(
+        cell if type(cell) in _PLAIN else _as_data(cell, job, name)
+        for name, cell in zip(columns, values, strict=True)
+    )
     if not any(type(cell) not in _PLAIN and isinstance(cell, _COLLECTIONS) for cell in values):
         return tuple(map(plain, values))
     for name, cell in zip(columns, values, strict=True):
-        if isinstance(cell, _COLLECTIONS) and not (
-            _holds_objects(job, name) and not isinstance(cell, Iterator | pd.DataFrame)
-        ):
+        if isinstance(cell, _COLLECTIONS) and not _takes(job, name, cell):
             raise wrong(
                 job,
                 f'returned {show(cell)} for column "{name}" in row {row}',
@@ -310,6 +316,11 @@ def show(value: object) -> str:
     return f"{text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''} ({type(value).__name__})"
 
 
+def _as_data(cell: object, job: Job, name: str) -> Any:  # noqa: ANN401 - a cell holds anything
+    """Turn objects with fields into dicts; a column of text takes their text."""
+    return cell if job.dtypes.get(name) in _TEXTS else as_data(cell)
+
+
 def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401 - a cell holds anything
     """Copy a cell that a function returned, who may go on to change it.
 
@@ -338,7 +349,7 @@ def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:
         return owned(series)
     values = np.empty(len(series), dtype=object)
     for row, cell in enumerate(series.tolist()):
-        values[row] = _own(cell, job, (name, row))
+        values[row] = _own(_as_data(cell, job, name), job, (name, row))
     return pd.Series(values, name=name, dtype=object)
 
 
@@ -374,9 +385,15 @@ def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _holds_objects(job: Job, column: str) -> bool:
-    """Tell whether a column may hold any object."""
-    return job.dtypes.get(column) == "object"
+def _takes(job: Job, column: str, cell: object) -> bool:
+    """Return whether a column may hold a collection."""
+    match job.dtypes.get(column):
+        case None:
+            return isinstance(cell, _UNASKED)
+        case "object":
+            return not isinstance(cell, Iterator | pd.DataFrame)
+        case _:
+            return False
 
 
 def _listed(names: Iterable[object]) -> str:

@@ -142,7 +142,7 @@ class Decision:
     @property
     def keeps_all(self) -> bool:
         """Whether the function need not be called."""
-        return bool((self.rows != NEW).all())
+        return self.reason == UNCHANGED and bool((self.rows != NEW).all())
 
 
 INDEX_RUNS = Decision(rows=np.zeros(0, dtype=np.int64), reason="index builders always run")
@@ -172,6 +172,7 @@ class Reuse:
 
     def match(self, index: Job) -> None:
         """Find the rows that were there before, once the index builder has made the rows."""
+        self._same.clear()
         self._matched = np.full(self._draft.rows, NEW, dtype=np.int64)
         self._names = list(index.changed_columns)
         if self._earlier is not None:
@@ -189,6 +190,22 @@ class Reuse:
         """Tell whether the index builder made what it made before."""
         index = self._names
         return self.has_same_rows and all(self._cells_same(name).all() for name in index)
+
+    def decide_index(self, job: Job, builder: Builder) -> Decision:
+        """Decide for the index builder, before any row is made."""
+        if job.always_run:
+            return INDEX_RUNS
+        earlier = self._earlier
+        rows = 0 if earlier is None else len(earlier.frame)
+        nothing = np.full(rows, NEW, dtype=np.int64)
+        self._matched = np.arange(rows)  # if nothing has changed, the rows will be these
+        decided = self._decide(job, builder, nothing)
+        # What its function returned stands in the instance if that holds nothing else, and if
+        # the function did not see it.
+        stands = earlier is not None and earlier.is_complete and not job.keep_old
+        if stands and job.return_type != "row-wise":
+            return decided
+        return Decision(rows=nothing, reason=decided.reason)
 
     def decide(self, job: Job, builder: Builder) -> Decision:
         """Decide for a column builder; its own columns are being computed next."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 from tablevault.frames.tagged_json import UnstorableValueError, from_json, has_surrogates, to_json
@@ -38,6 +39,12 @@ def decode_values(text: str) -> Values:
     found = json.loads(text) if "$" not in text else from_json(text)
     assert isinstance(found, list)
     return tuple(found)
+
+
+def decode_all(texts: Sequence[str]) -> Iterator[Values]:
+    """Decode texts that `encode_values` made, all at once where none holds tagged values."""
+    joined = f"[{','.join(texts)}]"
+    return map(tuple, json.loads(joined)) if "$" not in joined else map(decode_values, texts)
 
 
 def why_unstorable(value: object) -> str | None:

@@ -24,7 +24,7 @@ from tablevault.engine.invocation import Invoker
 from tablevault.engine.keep_old import with_old_rows
 from tablevault.engine.plan import Plan
 from tablevault.engine.reads import growing
-from tablevault.engine.reuse import INDEX_RUNS, Past, Reuse
+from tablevault.engine.reuse import Past, Reuse
 from tablevault.engine.settle import Job, settle
 from tablevault.engine.step import BuilderResult, Step, StepContext
 from tablevault.engine.tables import RunTables
@@ -234,7 +234,7 @@ def _run_steps(
 ) -> list[BuilderResult]:
     """Run the builders in their order, the index builder first."""
     written = {builder.name: builder for builder in plan.order}
-    done = [steps[0].run(INDEX_RUNS)]
+    done = [steps[0].run(reuse.decide_index(jobs[0], written[jobs[0].name]))]
     reuse.match(jobs[0])
     for job, step in zip(jobs[1:], steps[1:], strict=True):
         done.append(step.run(reuse.decide(job, written[job.name])))

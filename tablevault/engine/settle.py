@@ -26,6 +26,7 @@ _KNOWN = (
     "dtypes",
     "primary_key",
     "keep_old",
+    "always_run",
     "deduplicate",
     "retry_null",
     "code_version",
@@ -48,6 +49,7 @@ class Job:
     dtypes: Mapping[str, str]
     primary_key: tuple[str, ...]
     keep_old: bool
+    always_run: bool
     arguments: Node
     written: Node
     """The arguments as they stand in the file, with keywords such as ``~PROCESS_ID~``."""

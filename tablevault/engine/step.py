@@ -129,7 +129,7 @@ class Step:
         Parameters
         ----------
         decision : Decision
-            Which rows the earlier instance holds unchanged; of no length for an index builder.
+            Which rows the earlier instance holds unchanged.
         """
         job, draft = self._job, self._draft
         is_row_wise = job.return_type == "row-wise"
@@ -151,7 +151,7 @@ class Step:
         finally:
             self._progress.finish(job.name)
         if self._ledger is not None:
-            if job.kind == "column" and decision.reused:
+            if decision.reused:
                 self._ledger.keep(job.name, decision.rows)
             columns = job.changed_columns
             self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
@@ -176,7 +176,7 @@ class Step:
         whose calls nobody recorded, being unchanged is enough.
         """
         ledger, lookup = self._ledger, self._lookup
-        if ledger is None or lookup is None or self._job.kind == "index":
+        if ledger is None or lookup is None or self._job.always_run:
             return decision
         if not ledger.knows_origin:
             return decision
@@ -190,14 +190,17 @@ class Step:
 
     def _reason(self, decision: Decision) -> str:
         """Return why rows were made, or that none had to be."""
-        if self._job.kind == "index" or self._reused < self._draft.rows or not self._draft.rows:
+        is_made = self._reused < self._draft.rows or not self._draft.rows
+        if self._job.always_run or decision.keeps_all:
             return decision.reason
-        return UNCHANGED if decision.keeps_all else f"{decision.reason}; made before"
+        if decision.reason == UNCHANGED:
+            return "no record of its call" if is_made else UNCHANGED
+        return decision.reason if is_made else f"{decision.reason}; made before"
 
     def _finished(self, decision: Decision, rows: int | None) -> dict[str, pd.Series]:
         """Return the columns with their dtypes."""
         job = self._job
-        if job.kind == "column" and decision.keeps_all and self._earlier is not None:
+        if decision.keeps_all and self._earlier is not None:
             self._skip(len(decision.rows))
             self._adopt(decision)
             taken = {name: self._earlier[name] for name in job.changed_columns}
@@ -324,6 +327,8 @@ class Step:
         waiting = [row for row in range(draft.rows) if row not in there]
         inputs: dict[int, Inputs] = {}
         followers: dict[int, list[int]] = {}
+        if job.kind == "index" and is_seen:
+            self._show_earlier(there)
         if self._lookup is not None and not in_order:
             inputs = self._lookup.inputs(waiting)
             there |= self._found(inputs)
@@ -331,8 +336,6 @@ class Step:
             followers = self._lookup.followers(waiting, inputs)
         for row in sorted(there):
             enter(row, there[row])
-        if job.kind == "index" and is_seen:
-            self._show_earlier(there)
         behind = {row for rows in followers.values() for row in rows}
         call_rows(
             lambda row: self._make(row, inputs.get(row), in_order=in_order),

@@ -23,6 +23,9 @@ primary_key:
 
 # Optional. Keep the rows of the instance before whose key does not appear again.
 keep_old: false
+
+# Optional. false: the function is not called again while its code and arguments are the same.
+always_run: true
 """
 
 _REST = """

@@ -93,13 +93,13 @@ def taken_up(journal: Journal, request: Request, process_id: str) -> Request:
 
 @contextmanager
 def refusing(journal: Journal, actor: Actor, operation: str, **arguments: object) -> Iterator[None]:
-    """Remember what is refused before anything has begun: its id, if it has one, is used."""
+    """Remember what is refused before anything has begun."""
     try:
         yield
     except TableVaultError as error:
         if actor.process_id:
             process_id = check_process_id(actor.process_id)
-            if journal.files.read(process_id) is None and not is_finished(journal, process_id):
+            if journal.files.read(process_id) is None and not _is_used(journal, process_id):
                 texts = {key: str(value) for key, value in arguments.items()}
                 request = Request(operation=operation, arguments=texts)
                 record = _new_record(request, actor, process_id, "")
@@ -122,10 +122,15 @@ def is_finished(journal: Journal, process_id: str) -> bool:
     return journal.index.process(process_id) is not None or journal.files.remembers(process_id)
 
 
+def _is_used(journal: Journal, process_id: str) -> bool:
+    """Return whether no process can begin under this id any more."""
+    return journal.index.process(process_id) is not None or journal.files.has_used(process_id)
+
+
 def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
     """Make a new record, or take up the one that waits under this id."""
     known = _known(journal, request, actor, process_id) if actor.process_id else None
-    if known is None and actor.process_id and is_finished(journal, process_id):
+    if known is None and actor.process_id and _is_used(journal, process_id):
         raise TVProcessError(
             f'Process "{process_id}" has ended; its id cannot be used again.',
             Wording("Leave ", request.id_parameter, " out, or choose another id."),

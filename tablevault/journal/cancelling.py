@@ -73,7 +73,9 @@ def cancellable(state: Path, process_id: ProcessId) -> Iterator[Cancel]:
     try:
         yield cancel
     finally:
-        del _here[key]
+        # When its record is gone, a thread may have begun another process under its id.
+        if _here.get(key) is cancel:
+            del _here[key]
 
 
 def cancel_of(state: Path, process_id: ProcessId) -> Cancel | None:

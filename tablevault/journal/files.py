@@ -150,6 +150,7 @@ class JournalFiles:
                 "started_at": record.started_at,
                 "ended_at": record.updated_at,
                 "error": list(record.error),
+                "frees_id": record.frees_id,
                 "parent": record.parent,
                 "table_name": _argument(record, "table_name"),
                 "version": _argument(record, "version"),
@@ -166,6 +167,13 @@ class JournalFiles:
     def remembers(self, process_id: str) -> bool:
         """Tell whether the local history knows of the end of a process."""
         return any(entry.get("process_id") == process_id for entry in self.past())
+
+    def has_used(self, process_id: str) -> bool:
+        """Return whether the local history knows of a process that has used up its id."""
+        return any(
+            entry.get("process_id") == process_id and not entry.get("frees_id")
+            for entry in self.past()
+        )
 
     def past(self) -> Iterator[dict[str, object]]:
         """Read the local history, oldest first; a line cut off by a crash is passed over."""

@@ -6,7 +6,8 @@ state     its OS lock  its error  goes on to
 running   held        none       paused, ended
 paused    free        any        running (the same call again, a restart), ended (a stop)
 died      free        none       running (a restart), ended (rolled back by who needs it)
-ended     no file     in history nothing: the id is never used again
+ended     no file     in history nothing: the id is never used again,
+                                 except that of an execution that failed before its first call
 ========  ==========  =========  ===========================================================
 
 *paused* has a process id that the caller gave, *died* one that was generated. Nothing about
@@ -22,6 +23,7 @@ from typing import cast
 
 from tablevault.errors import said
 from tablevault.history.repository import RefMove
+from tablevault.journal.cancelling import STOPPED
 from tablevault.names import CommitId, ObjectId, ProcessId
 from tablevault.wording import Parameter
 
@@ -123,6 +125,16 @@ class Record:
         }
         # ASCII: an argument may be a path, and a path may be no UTF-8.
         return json.dumps(fields).encode("ascii")
+
+    @property
+    def frees_id(self) -> bool:
+        """Whether the id can be used again once the process has ended.
+
+        What is wrong with an execution before its first call is corrected, and the same call made
+        again. One that was stopped was given up.
+        """
+        has_failed = bool(self.error[0]) and self.error[1] != STOPPED
+        return has_failed and self.request.operation == "execute_instance" and not self.plan
 
     def failed(self, error: BaseException, at: float) -> Record:
         """Give the record with the error that ended or paused it."""

@@ -161,18 +161,25 @@ def test_sequences_of_values_are_accepted(fill, value):
 
 
 @pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, np.array([1, 2]), (1, 2)])
-def test_one_column_holds_a_collection_only_as_object(fill, value):
+def test_one_column_holds_a_collection_as_object(fill, value):
     with pytest.raises(TVBuilderError, match=r"column \"o\" in row 0.*o: object"):
-        fill(lambda: value, return_type="row-wise")
+        fill(lambda: value, return_type="row-wise", dtypes="{o: string}")
+    if isinstance(value, tuple):  # perhaps meant as the values of two columns
+        with pytest.raises(TVBuilderError, match=r"column \"o\" in row 0.*o: object"):
+            fill(lambda: value, return_type="row-wise")
+    else:
+        assert fill(lambda: value, return_type="row-wise")["o"].dtype == object
     frame = fill(lambda: value, return_type="row-wise", dtypes="{o: object}")
     assert frame["o"].dtype == object
     assert frame["o"].iloc[2] is not None
     assert type(frame["o"].iloc[0]) is type(value)
 
 
-def test_one_of_several_columns_holds_a_collection_only_as_object(fill):
+def test_one_of_several_columns_holds_a_collection_as_object(fill):
     with pytest.raises(TVBuilderError, match=r'column "q" in row 0'):
-        fill(lambda: [1, [2]], "[p, q]", return_type="row-wise", dtypes="{p: object}")
+        fill(lambda: [1, [2]], "[p, q]", return_type="row-wise", dtypes="{q: Int64}")
+    frame = fill(lambda: [1, [2]], "[p, q]", return_type="row-wise")
+    assert list(map(str, frame[["p", "q"]].dtypes)) == ["Int64", "object"]
 
 
 def test_a_frame_is_never_a_cell(fill):

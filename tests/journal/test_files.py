@@ -184,6 +184,7 @@ def test_the_history_remembers_those_that_left_no_commit(files):
         "started_at": 1.0,
         "ended_at": 5.0,
         "error": ["KeyError", "x"],
+        "frees_id": False,
         "parent": "",
         "table_name": "",
         "version": "",
@@ -218,3 +219,23 @@ def test_the_history_is_bounded_and_keeps_the_newest(files, tmp_path, monkeypatc
     assert files.remembers("p99")
     assert not files.remembers("p0")
     assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["history.jsonl"]
+
+
+def test_an_execution_that_failed_before_its_first_call_frees_its_id(files):
+    def remember(name, operation, **fields):
+        request = Request(operation=operation, arguments={})
+        files.remember(replace(record(name, **fields), request=request))
+
+    wrong = {"error": ("TVBuilderError", "wrong")}
+    remember("free", "execute_instance", **wrong)
+    remember("called", "execute_instance", **wrong, plan={"origin": ""})
+    remember("stopped", "execute_instance", error=("TVProcessError", "User Stopped"))
+    remember("other", "create_table", **wrong)
+    assert [files.has_used(name) for name in ("free", "called", "stopped", "other", "none")] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert files.remembers("free")

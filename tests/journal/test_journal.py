@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 
 from tablevault.history.repository import RefMove, Repository
+from tablevault.journal.cancelling import cancel_of, cancellable
 from tablevault.names import MAIN
 
 LONG = "refs/heads/temp/a/" + "v" * 80
@@ -83,3 +86,13 @@ def test_who_died_while_it_moved_nothing_removes_nothing(journal, to_main):
     lock.touch()
     with journal.commit_lock():
         assert lock.exists()
+
+
+def test_a_process_is_found_under_its_id_also_after_an_earlier_one_has_gone(tmp_path):
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        first.enter_context(cancellable(tmp_path, "p"))
+        later = second.enter_context(cancellable(tmp_path, "p"))
+        first.close()
+        assert cancel_of(tmp_path, "p") is later
+        second.close()
+        assert cancel_of(tmp_path, "p") is None

@@ -297,6 +297,7 @@ def test_an_error_before_the_first_call_ends_the_process_although_it_has_an_id(
     with pytest.raises(TVBuilderError):
         vault.execute_instance("t", process_id="q")
     assert vault.get_process_completion("q")
+    assert vault.get_active_processes() == {}
     check_clean(vault_path)
 
 

@@ -200,7 +200,9 @@ def test_damaged_calls_are_left_out(tmp_path, data):
 
 def written(path: Path, *, digest="v1:00", version=1, table=None, **note) -> Path:
     made = {"code": "00", "is_exact": True, "columns": ["x"], **note}
-    text = json.dumps({"version": version, "digest": digest, "builders": {"ask": made}})
+    text = json.dumps(
+        {"version": version, "digest": digest, "first_row": 0, "builders": {"ask": made}}
+    )
     table = SCHEMA.empty_table() if table is None else table
     pq.write_table(table.replace_schema_metadata({METADATA: text}), path)
     return path

@@ -3,14 +3,16 @@
 One row for each call. A call is found by its key: the code, and a hash of its inputs. Values stand
 in the file only where the columns of the instance do not give them back exactly.
 
-The metadata of the file has under `METADATA` JSON ``{"version": 1, "digest": ..., "builders":
-{name: {"code": ..., "is_exact": ..., "columns": [...]}}}``; ``digest`` is that of the dataframe.
+The metadata of the file has under `METADATA` JSON ``{"version": 1, "digest": ..., "first_row": ...,
+"builders": {name: {"code": ..., "is_exact": ..., "columns": [...]}}}``; ``digest`` is that of the
+dataframe, and rows before the first were not made by these builders.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,7 +79,9 @@ def key_of(inputs: bytes) -> bytes:
     return hashlib.blake2b(inputs, digest_size=KEY_BYTES).digest()
 
 
-def write_calls(table: pa.Table, sink: IO[bytes], digest: str, builders: Builders) -> None:
+def write_calls(
+    table: pa.Table, sink: IO[bytes], digest: str, builders: Builders, first_row: int = 0
+) -> None:
     """Write the calls of an instance.
 
     Parameters
@@ -90,8 +94,10 @@ def write_calls(table: pa.Table, sink: IO[bytes], digest: str, builders: Builder
         Logical digest of the dataframe.
     builders : mapping of str to mapping
         What is noted of each builder.
+    first_row : int
+        The first row of the dataframe that they have made.
     """
-    note = {"version": _VERSION, "digest": digest, "builders": builders}
+    note = {"version": _VERSION, "digest": digest, "first_row": first_row, "builders": builders}
     table = table.replace_schema_metadata({METADATA: json.dumps(note).encode()})
     plain = set(_PLAIN_COLUMNS)
     pq.write_table(
@@ -113,10 +119,13 @@ class CallFile:
         Of schema `SCHEMA`.
     builders : mapping of str to mapping
         What is noted of each builder.
+    first_row : int
+        The first row of the dataframe that they have made.
     """
 
-    def __init__(self, table: pa.Table, builders: Builders) -> None:
+    def __init__(self, table: pa.Table, builders: Builders, first_row: int) -> None:
         self.table = table
+        self._first_row = first_row
         self.builders = builders
         self._keys = table.column("key")
 
@@ -139,6 +148,7 @@ class CallFile:
             if note["digest"] != digest:
                 raise CallFileError("it belongs to another dataframe")
             builders = _checked_builders(note["builders"])
+            first_row = max(0, operator.index(note["first_row"]))
             table = file.read()
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise CallFileError(f"it is damaged ({type(error).__name__}: {error})") from error
@@ -147,7 +157,7 @@ class CallFile:
         outcomes = pc.unique(table.column("outcome").cast(pa.string())).to_pylist()
         if not set(outcomes) <= _OUTCOMES:
             raise CallFileError("an outcome is unknown")
-        return cls(table, builders)
+        return cls(table, builders, first_row)
 
     def positions(self, builder: str, rows: int) -> Rows:
         """Return where in the file the call stands that made each row, -1 for none."""
@@ -220,7 +230,7 @@ class CallFile:
         whole = frame()
         if whole is None or not columns or not set(columns) <= set(whole.columns):
             return None
-        return whole[columns]
+        return whole[columns].iloc[self._first_row :].reset_index(drop=True)
 
     def _value(self, builder: str, row: int, frame: ReadFrame) -> str | None:
         """Return what a call returned, from the columns of the instance; None when they lack it."""

@@ -60,12 +60,9 @@ class CallKeys:
         self._added: Mapping[str, Any] = {}
         self._numbers = RunningNumbers()
         self._row_digests: list[bytes] | None = None
-
-    @property
-    def are_numbered(self) -> bool:
+        has_key = bool(key_columns) and job.kind != "index"
+        self.are_numbered = not has_key and not job.deduplicate
         """Whether calls with equal arguments are told apart by their order alone."""
-        has_key = bool(self._key_columns) and self._job.kind != "index"
-        return not has_key and not self._job.deduplicate
 
     def add_constant(self, values: Mapping[str, Any]) -> None:
         """Let values count that each call gets besides its arguments."""

@@ -107,6 +107,7 @@ class Ledger:
         self._sources = _Sources(store, sources)
         self._made: dict[str, Any] = {}
         self._kept: dict[str, Rows] = {}
+        self._new_codes: set[bytes] = set()
         self._left = left if left is not None and process_of(left) == process else None
 
     def _known_of(self, origin: CallSource) -> Builders | None:
@@ -134,6 +135,8 @@ class Ledger:
         self._execution = self._store.begin(*self._of, forget=self.terms.forced)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
+            if self._store.code_record(code.digest) is None:
+                self._new_codes.add(code.digest)
             self._store.note_code(code.digest, json.dumps(code.record()))
         self._store.note(self._execution, json.dumps([_described(part) for part in parts]))
 
@@ -181,20 +184,28 @@ class Ledger:
 
     def find(self, inputs: Iterable[bytes], code: bytes) -> dict[bytes, CallRecord]:
         """Find calls that other executions made."""
-        if self.terms.forced or self.terms.private:
+        if not self._looks_elsewhere():
             return {}
         wanted = list(dict.fromkeys(inputs))
         of_code = None if self.terms.accept_code else code
-        found = self._store.find(wanted, of_code)
+        found = {} if self._is_new(code) else self._store.find(wanted, of_code)
         if len(found) < len(wanted):
             found |= self._sources.find([each for each in wanted if each not in found], of_code)
         return found
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
         """Find a call with these arguments, whatever row it was made for."""
-        if self.terms.forced or self.terms.private:
+        if not self._looks_elsewhere() or self._is_new(code):
             return None
         return self._store.find_alike(arguments, None if self.terms.accept_code else code)
+
+    def _looks_elsewhere(self) -> bool:
+        """Return whether calls of other executions count."""
+        return not (self.terms.forced or self.terms.private)
+
+    def _is_new(self, code: bytes) -> bool:
+        """Return whether no call that is recorded here was made by this code."""
+        return code in self._new_codes and not self.terms.accept_code
 
     def add(self, call: CallRecord) -> None:
         """Record a call."""
@@ -272,7 +283,7 @@ class Ledger:
                 kept=self._kept,
             )
         table = held_calls(self._store, self._execution, self._made, rows, origin)
-        write_calls(table, sink, digest, self._made)
+        write_calls(table, sink, digest, self._made, rows.start)
         return bool(len(table))
 
     def claim(self, instance: str) -> None:

@@ -11,7 +11,7 @@ from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, UnhashableArgu
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.store import WHOLE, CallRecord
-from tablevault.engine.row_values import Values, decode_values
+from tablevault.engine.row_values import Values, decode_all, decode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVTableError
 
@@ -49,11 +49,11 @@ class Lookup:
     def _may_use_own(self) -> bool:
         """Return whether results of earlier attempts count at all.
 
-        Index builders always run, since nobody can compare what they read. Only the same process
-        goes on with what its index builder has made, and only with rows that were found right.
+        An index builder that always runs reads what nobody can compare. Only the same process goes
+        on with what it has made, and only with rows that were found right.
         """
         job, ledger = self._job, self._ledger
-        if job.kind != "index":
+        if not job.always_run:
             return True
         if not ledger.is_resumed:
             return False
@@ -94,10 +94,14 @@ class Lookup:
         taken: list[tuple[int, int]] = []
         from_others = 0
         others = self._elsewhere([key for key in inputs.values() if key not in self._own])
+        counting = {row: self._counting_own(key) for row, key in inputs.items()}
+        calls = {row: counting[row] or others.get(key) for row, key in inputs.items()}
+        decoded = decode_all([call.value for call in calls.values() if call and call.value])
         for row, key in inputs.items():
-            own = self._counting_own(key)
-            call = own or others.get(key)
-            values = None if call is None else self._usable(call, row, is_own=call is own)
+            own, call = counting[row], calls[row]
+            values = None
+            if call is not None and call.value:
+                values = self._usable(call, next(decoded), row, is_own=call is own)
             if values is None and row in self._left:
                 values = self._adopt(row, key, self._left[row])
             elif values is None or call is None:
@@ -169,22 +173,32 @@ class Lookup:
         rows : int, optional
             Number of rows of the table; None when the generator decides.
         """
-        count = len(self._own) if rows is None else rows
+        count = self._yielded(inputs) if rows is None else rows
         keys = {row: item_inputs(inputs, row) for row in range(count)}
-        others = {} if rows is None else self._elsewhere(list(keys.values()))
+        others = self._elsewhere(list(keys.values()))
         are_others = len(others) == count
         found = {}
         placed = []
         for row, key in keys.items():
             call = others.get(key) if are_others else self._counting_own(key)
-            values = None if call is None else self._usable(call, row, is_own=True)
-            if call is None or values is None:
+            if call is None or call.value is None:
+                break
+            values = self._usable(call, decode_values(call.value), row, is_own=True)
+            if values is None:
                 break
             found[row] = values
             if call.row != row or are_others:
                 placed.append((row, call.id))
         self._ledger.take(self._job.name, placed)
         return found
+
+    def _yielded(self, inputs: Inputs) -> int:
+        """Return how many items a generator yielded; when it has not ended, at least as many."""
+        end = self.table(inputs)
+        if end is None or end.value is None:
+            return len(self._own)
+        (count,) = decode_values(end.value)
+        return int(count)
 
     def ends_after(self, inputs: Inputs, items: int) -> CallRecord | None:
         """Return the call of a generator that yielded so many items; None when it did not."""
@@ -198,20 +212,24 @@ class Lookup:
     def _elsewhere(self, inputs: Iterable[Inputs]) -> dict[Inputs, CallRecord]:
         """Find calls that other executions made; none where files come with the result."""
         job = self._job
-        if job.kind == "index" or "artifact_string" in job.dtypes.values():
+        if job.always_run or "artifact_string" in job.dtypes.values():
             return {}
         wanted = list(inputs)
+        if job.return_type == "row-wise" and not job.deduplicate:
+            # Also those that were made while the builder said `deduplicate: true`.
+            alone = {key: key[:ARGUMENTS_BYTES] for key in wanted}
+            every = self._ledger.find([*wanted, *alone.values()], self._code)
+            return {
+                key: call
+                for key, short in alone.items()
+                if (call := every.get(key) or every.get(short))
+            }
         found = self._ledger.find(wanted, self._code)
-        missing = set(wanted) - found.keys()
         if job.deduplicate:
-            for key in missing:
+            for key in set(wanted) - found.keys():
                 alike = self._ledger.find_alike(key, self._code)
                 if alike is not None:
                     found[key] = alike
-        elif job.return_type == "row-wise" and missing:
-            # Those that were made while the builder said `deduplicate: true`.
-            alone = self._ledger.find({key[:ARGUMENTS_BYTES] for key in missing}, self._code)
-            found |= {key: call for key in missing if (call := alone.get(key[:ARGUMENTS_BYTES]))}
         return found
 
     def _counting_own(self, inputs: Inputs) -> CallRecord | None:
@@ -221,12 +239,9 @@ class Lookup:
             return own
         return None
 
-    def _usable(self, call: CallRecord, row: int, *, is_own: bool) -> Values | None:
+    def _usable(self, call: CallRecord, values: Values, row: int, *, is_own: bool) -> Values | None:
         """Return the values of a recorded call; None when the call has to be made again."""
-        if call.value is None:
-            return None
         job = self._job
-        values = decode_values(call.value)
         if call.outcome == "rejected":
             try:
                 results.check_fit(values, job, row)

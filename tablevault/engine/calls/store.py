@@ -84,11 +84,9 @@ _SELECT: Final = (
 _INSERT: Final = (
     "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at, duration_s, error,"
     " process, model, input_tokens, output_tokens, cost, files, execution)"
-    " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9,"
-    " (SELECT id FROM processes WHERE process = coalesce(?10,"
-    " (SELECT process FROM executions WHERE id = ?16))), ?11, ?12, ?13, ?14, ?15, ?16)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-"""Takes the fields of `CallRecord` but its id, the code by its number, then the execution."""
+"""Takes the fields of `CallRecord` but its id, code and process by number, then the execution."""
 
 
 _UNUSED_FRAMES: Final = (
@@ -284,15 +282,19 @@ class CallStore:
         """
         with self._write() as connection:
             codes = {code: self._code(connection, code) for code in {call.code for call in calls}}
-            processes = {(call.process,) for call in calls if call.process is not None}
-            connection.executemany(
-                "INSERT OR IGNORE INTO processes (process) VALUES (?)", processes
-            )
+            processes = _processes(connection, execution, {call.process for call in calls})
             connection.executemany(
                 _INSERT,
                 [
-                    (builder, row, inputs, codes[code], *rest, execution)
-                    for _, builder, row, inputs, code, *rest in calls
+                    (
+                        *call[1:4],
+                        codes[call.code],
+                        *call[5:10],
+                        processes[call.process],
+                        *call[11:],
+                        execution,
+                    )
+                    for call in calls
                 ],
             )
 
@@ -352,7 +354,7 @@ class CallStore:
         dict of bytes to CallRecord
             By inputs, those that are there; of several the latest.
         """
-        wanted = list(dict.fromkeys(inputs))
+        wanted = sorted(set(inputs))  # neighbours stand side by side in the index
         found: dict[bytes, CallRecord] = {}
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             some = wanted[start : start + _KEYS_AT_ONCE]
@@ -546,7 +548,7 @@ class CallStore:
 
     def _records(self, where: str, values: Sequence[object]) -> list[CallRecord]:
         """Read records; `where` is the rest of a query, in which ``c`` are calls, ``k`` codes."""
-        return [CallRecord(*row) for row in self.read(_SELECT + where, values)]
+        return list(map(CallRecord._make, self.read(_SELECT + where, values)))
 
     def read(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """Read what a query selects; nothing when there is no file."""
@@ -634,6 +636,23 @@ def _sweep(
     )
     connection.execute(_UNUSED_FRAMES)
     return removed.rowcount
+
+
+def _processes(
+    connection: sqlite3.Connection, execution: int | None, ids: set[str | None]
+) -> dict[str | None, int | None]:
+    """Return the numbers of processes by id; None is the one that runs the execution."""
+    found: dict[str | None, int | None] = {}
+    for process in ids:
+        if process is None:
+            sql = "SELECT p.id FROM executions e JOIN processes p USING (process) WHERE e.id = ?"
+            row = connection.execute(sql, (execution,)).fetchone()
+        else:
+            connection.execute("INSERT OR IGNORE INTO processes (process) VALUES (?)", (process,))
+            sql = "SELECT id FROM processes WHERE process = ?"
+            row = connection.execute(sql, (process,)).fetchone()
+        found[process] = None if row is None else int(row[0])
+    return found
 
 
 def _forget(connection: sqlite3.Connection, execution: int) -> None:

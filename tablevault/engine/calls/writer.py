@@ -103,7 +103,8 @@ class CallWriter:
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="tablevault-calls", daemon=True)
             self._thread.start()
-        self._has_waiting.set()
+        if not self._has_waiting.is_set():  # to set it costs ten times as much
+            self._has_waiting.set()
 
     def _run(self) -> None:
         """Write what waits 10 ms after it came, until closed."""

@@ -641,3 +641,42 @@ def test_a_change_does_not_count(fingerprint, before, after):
         (p.module, p.name): p.digest for p in second.parts
     }
     assert first.digest == second.digest
+
+
+GOLDEN = """
+import json
+from functools import cache
+
+WORDS = ["a", "b"]
+LIMIT = 3
+
+class Answer:
+    \"\"\"An answer.\"\"\"
+
+    text: str
+
+    def short(self, n=LIMIT):
+        return self.text[:n]
+
+@cache
+def prompt(kind):
+    \"\"\"Not part of it.\"\"\"
+    return f"Rate {kind!r:>10} of {LIMIT}"
+
+def f(x, *, y: int = 1, **more):
+    async def ask(z):
+        try:
+            async with z as (a, *b):
+                return [w async for w in a if w not in WORDS]
+        except* (ValueError, KeyError) as e:
+            raise RuntimeError from e
+    match x:
+        case {"k": [1, -2.5, *rest], **others} | Answer(text=str() as rest):
+            return lambda: json.dumps(rest)
+    return prompt(x) if (n := y) > 0 else ask
+"""
+
+
+def test_a_digest_never_changes(fingerprint):
+    # Who changes it has every call of every vault made again.
+    assert fingerprint(GOLDEN).digest.hex() == "aae72e92d1f93af8a2362743f8a8ef68"
