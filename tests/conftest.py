@@ -103,7 +103,7 @@ def finish():
     """Wait for a process that has to succeed, and give what it printed."""
 
     def wait(process):
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=280)
         assert process.returncode == 0, errors
         return out
 

@@ -16,16 +16,19 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.ports import free_port
+
 ROOT = Path(__file__).parents[1]
 EXAMPLES = ROOT / "examples"
 NOTEBOOKS = sorted(EXAMPLES.glob("*.ipynb"))
-_TIMEOUT_S = 60  # of one cell
+_TIMEOUT_S = 250  # of one cell, and of the start
 _PLACE = "/home/ana/examples"
 
 
 def run(notebook: Path, target: Path) -> None:
     """Run a notebook in a folder of its own, and write it with what it shows."""
     import nbformat
+    from jupyter_client import AsyncKernelManager
     from nbclient import NotebookClient
 
     with tempfile.TemporaryDirectory() as name:
@@ -35,9 +38,13 @@ def run(notebook: Path, target: Path) -> None:
         os.environ["PYTHONPATH"] = str(ROOT)
         os.environ["JUPYTER_RUNTIME_DIR"] = str(folder / ".jupyter")
         known = nbformat.read(notebook, 4)
+        kinds = ("shell", "iopub", "stdin", "hb", "control")
+        ports = {f"{kind}_port": free_port() for kind in kinds}
         client = NotebookClient(
             known,
+            km=AsyncKernelManager(kernel_name="python3", cache_ports=False, **ports),
             timeout=_TIMEOUT_S,
+            startup_timeout=_TIMEOUT_S,
             kernel_name="python3",
             record_timing=False,
             resources={"metadata": {"path": str(folder)}},

@@ -636,7 +636,7 @@ def test_a_frame_that_its_function_keeps_cannot_change_the_table(execute):
 
 
 def test_threads_work_at_the_same_time_and_give_the_same_rows(fill):
-    together = threading.Barrier(3, timeout=30)
+    together = threading.Barrier(3, timeout=100)
 
     def call(row):
         together.wait()
@@ -649,7 +649,7 @@ def test_threads_work_at_the_same_time_and_give_the_same_rows(fill):
 
 def test_after_a_failure_no_further_row_is_begun(execute):
     begun = []
-    both = threading.Barrier(2, timeout=30)
+    both = threading.Barrier(2, timeout=100)
 
     def call(row):
         begun.append(row)

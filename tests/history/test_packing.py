@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -126,10 +125,12 @@ def test_packs_that_are_large_or_kept_stay(vault, vault_path, git, monkeypatch):
 
 def test_a_damaged_pack_does_not_keep_objects_loose(vault, vault_path, git, monkeypatch, caplog):
     monkeypatch.setattr(packing, "_ENOUGH_IN_SAMPLE", 0)
+    packs = set()
     for number in range(7):
         vault.create_table(f"t{number}")
+        packs, before = set((vault_path / ".git/objects/pack").glob("*.pack")), packs
         if number == 2:
-            damaged = max((vault_path / ".git/objects/pack").glob("*.pack"), key=os.path.getmtime)
+            (damaged,) = packs - before
             damaged.chmod(0o644)
             content = bytearray(damaged.read_bytes())
             content[20:-40] = bytes(len(content) - 60)

@@ -12,7 +12,7 @@ import pandas as pd
 from tablevault import TableVault
 
 path, name, stop, edits = sys.argv[1:]
-vault = TableVault(path, name)
+vault = TableVault(path, name, lock_timeout=100)
 vault.create_table(name)
 sys.stdout.write("ready\\n")
 sys.stdout.flush()

@@ -191,6 +191,7 @@ def test_nothing_is_removed_from_a_damaged_vault(filled, vault_path):
 
 
 def test_who_works_meanwhile_loses_nothing(vault, vault_path, busy):
+    vault = TableVault(vault_path, "Ana", lock_timeout=100)
     with busy(edits=True):
         reports = [vault.gc(grace_s=0) for _ in range(12)]
     assert all(report.packs_after >= 1 for report in reports)

@@ -81,7 +81,7 @@ def waits(go: Path):
     """Wait until the function waits."""
 
     def wait() -> None:
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 100
         while not Path(f"{go}.waits").exists():
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -89,11 +89,18 @@ def waits(go: Path):
     return wait
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch) -> None:
+    """Wait for what ends as it should as long as a slow machine needs."""
+    monkeypatch.setattr(holders, "_TERM_S", 100.0)
+
+
 @pytest.fixture
-def slow(vault: TableVault, go: Path):
+def slow(vault: TableVault, vault_path: Path, go: Path):
     """Prepare an execution that waits, or does something else, in row 4."""
 
     def prepare(there: str = "pass", **options: bool) -> TableVault:
+        vault = TableVault(vault_path, "A", lock_timeout=100)
         vault.create_code_module("slow", text=CODE.format(go=str(go), there=there))
         vault.create_table("t", **options)
         vault.create_instance("t", builders={"t_index": INDEX, "rows": ROWS})
@@ -196,8 +203,8 @@ def test_no_one_is_ended_who_is_not_proven_to_run_the_process(
     running, vault_path, monkeypatch, tmp_path
 ) -> None:
     vault, process = running()
-    monkeypatch.setattr(stopping, "_LOOK_S", 0.1)
     with monkeypatch.context() as patch:
+        patch.setattr(stopping, "_LOOK_S", 0.1)
         patch.setattr(holders, "_PROC", tmp_path / "nothing")
         with pytest.raises(TVProcessError, match=f"{process.pid}, but nothing proves"):
             vault.stop_process("p", force=True)
@@ -411,7 +418,8 @@ def test_a_generator_is_stopped_while_it_repeats_what_is_known(slow, waits, vaul
     waits()
     until_asked = threading.Thread(target=_when_asked, args=(vault_path, go))
     until_asked.start()
-    TableVault(vault_path, "B").stop_process("p", force=True, materialize=True)
+    other = TableVault(vault_path, "B", lock_timeout=100)
+    other.stop_process("p", force=True, materialize=True)
     thread.join()
     until_asked.join()
     assert "was stopped" in str(raised[0])

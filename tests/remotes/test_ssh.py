@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import getpass
 import json
 import os
-import random
 import re
 import shlex
 import socket
@@ -21,6 +19,7 @@ import pytest
 from tablevault.errors import TVCredentialsError, TVRemoteError
 from tablevault.remotes.endpoint import SshPlace
 from tablevault.remotes.transport import open_transport
+from tests.ports import free_port
 from tests.remotes.conftest import pointer_of
 from tests.remotes.test_http import fetch, push
 
@@ -59,14 +58,6 @@ class Host:
     @property
     def asked(self):
         return [json.loads(line) for line in self.log.read_text().splitlines()]
-
-
-def free_port():
-    """Find a port that nobody is given who asks for any: sshd takes it some moments later."""
-    while True:
-        port = random.SystemRandom().randrange(10_000, 32_768)
-        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
-            return port
 
 
 @pytest.fixture(scope="module")

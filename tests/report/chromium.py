@@ -8,6 +8,8 @@ import shutil
 
 import pytest
 
+from tests.ports import free_port
+
 with contextlib.suppress(ModuleNotFoundError):  # without it no browser is started, see `started`
     from selenium import webdriver
     from selenium.webdriver.common.by import By
@@ -70,11 +72,12 @@ def started(profile):
         f"--user-data-dir={profile}",
     ):
         options.add_argument(argument)
+    service = webdriver.ChromeService(driver, port=free_port())
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
             patch.delenv(name)
-        browser = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+        browser = webdriver.Chrome(options=options, service=service)
         try:
             yield browser
         finally:

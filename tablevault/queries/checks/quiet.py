@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tablevault.problems import Problem
 from tablevault.vault import Vault
 
-_PATIENCE_S = 5.0
+_PATIENCE_S = 30.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 0.2
 
 
@@ -27,13 +27,14 @@ def settled(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem
 
     No lock is taken. A commit holds one, and is followed under it by tags, working tree, faces
     and index; so what is found while the lock was free before and after, and no ref has moved,
-    was not being made. In a vault that is never quiet for so long, what every look of five
-    seconds finds is a problem.
+    was not being made. In a vault that is never quiet for so long, what every look of half a
+    minute finds is a problem.
     """
     deadline = time.monotonic() + _PATIENCE_S
     wait = _FIRST_WAIT_S
     lasting: list[Problem] | None = None
     while True:
+        is_last = time.monotonic() > deadline
         before = _moment(vault)
         found = list(look())
         if lasting is not None:
@@ -41,7 +42,7 @@ def settled(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem
             found = [problem for problem in found if problem.key in keys]
         lasting = found
         is_quiet = not before.is_committing and before == _moment(vault)
-        if not lasting or is_quiet or time.monotonic() > deadline:
+        if not lasting or is_quiet or is_last:
             return lasting
         time.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT_S)

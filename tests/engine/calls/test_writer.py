@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import threading
 
@@ -103,6 +104,7 @@ def test_a_failure_of_the_thread_is_raised_by_the_next_call(writer, store):
         raise WatchedError
 
     store.write = write
+    writer._written_at = math.inf  # so it is not due, however late it is
     writer.add(call(1))
     assert failed.wait(60)
     with writer._lock:  # the thread has left it
