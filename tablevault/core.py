@@ -1263,11 +1263,11 @@ class TableVault:
     ) -> GcReport:
         """Remove what nothing needs any more, and make one pack of git's many.
 
-        Removed are: objects that no instance, no temporary instance, nothing else in history
-        and no process needs; temporary files of processes that died; results of calls that no
-        instance and no temporary instance holds; what was damaged or in the way and set aside; git
-        objects that no ref, no log of a ref and no index reaches, these only while no process runs
-        or waits. Others may work in the vault meanwhile.
+        Removed are: objects that no instance, no temporary instance, nothing else in history,
+        no process and no record of a call needs; temporary files of processes that died; results
+        of calls that no instance and no temporary instance holds; what was damaged or in the way
+        and set aside; git objects that no ref, no log of a ref and no index reaches, these only
+        while no process runs or waits. Others may work in the vault meanwhile.
 
         Parameters
         ----------

@@ -61,6 +61,7 @@ class Vault:
     @cached_property
     def journal(self) -> Journal:
         """Processes, and through them everything that changes."""
+        from tablevault.engine.calls.kept_files import named_objects
         from tablevault.history.faces import Faces
         from tablevault.history.index import Index
         from tablevault.history.repository import Repository
@@ -83,14 +84,20 @@ class Vault:
             index=Index(repository, self.state / "index.sqlite"),
             files=JournalFiles(self.state),
             lock_timeout_s=self.lock_timeout_s,
+            needed_by_calls=lambda: named_objects(self.calls_path),
         )
+
+    @property
+    def calls_path(self) -> Path:
+        """File with the records of calls."""
+        return self.state / "calls.sqlite"
 
     @cached_property
     def calls(self) -> CallStore:
         """Records of calls that executions on this machine have made."""
         from tablevault.engine.calls.store import CallStore
 
-        return CallStore(self.state / "calls.sqlite")
+        return CallStore(self.calls_path)
 
     def _fetch(self, pointer: Pointer) -> None:
         """Bring an object that is read and is not here."""

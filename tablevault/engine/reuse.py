@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.builder import Builder
+from tablevault.engine.calls.artifacts import ArtifactFiles
 from tablevault.engine.calls.keys import FileText, same_text
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
@@ -105,6 +106,8 @@ class Past:
         Calls that were made, and where new ones are recorded; nothing is kept without it.
     file_text : callable
         See `tablevault.engine.calls.keys.FileText`.
+    files : ArtifactFiles, optional
+        Where the artifacts of calls are; without it, they are in their folder only.
     control : Control
         Whoever watches the execution.
     """
@@ -115,6 +118,7 @@ class Past:
     content: Callable[[str], str] = str
     ledger: Ledger | None = None
     file_text: FileText = same_text
+    files: ArtifactFiles | None = None
     control: Control = field(default_factory=NoControl)
 
 

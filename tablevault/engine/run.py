@@ -149,6 +149,7 @@ def run(
             earlier=None if past.earlier is None else past.earlier.frame,
             key_columns=jobs[0].primary_key,
             file_text=past.file_text,
+            files=past.files,
         )
         functions = {
             job.name: invoke(load, job.module, job.function, is_custom=job.is_custom)

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.calls.artifacts import ArtifactFiles, artifacts_of, show_inherited
 from tablevault.engine.calls.call_keys import CallKeys
 from tablevault.engine.calls.keys import FileText, Inputs, same_text
 from tablevault.engine.calls.ledger import Ledger
@@ -78,6 +79,8 @@ class StepContext:
         The primary key.
     file_text : callable
         See `tablevault.engine.calls.keys.FileText`.
+    files : ArtifactFiles, optional
+        Where the artifacts of calls are; without it, they are in their folder only.
     """
 
     tables: RunTables
@@ -88,6 +91,7 @@ class StepContext:
     earlier: pd.DataFrame | None = None
     key_columns: tuple[str, ...] = ()
     file_text: FileText = same_text
+    files: ArtifactFiles | None = None
 
 
 class Step:
@@ -117,6 +121,7 @@ class Step:
         self._control = context.control
         self._fields = _fields_for(function, job)
         self._lookup: Lookup | None = None
+        self._artifacts = None if self._ledger is None else artifacts_of(job, context.files)
         self._calls = 0
         self._reused = 0
         self._is_exact = True
@@ -143,7 +148,7 @@ class Step:
         if self._ledger is not None:
             keys = CallKeys(job, context.tables, context.file_text, context.key_columns)
             keys.add_constant(self._fields)
-            self._lookup = Lookup(job, self._ledger, keys, self._code)
+            self._lookup = Lookup(job, self._ledger, keys, self._code, self._artifacts)
         decision = self._trusted(decision)
         self._progress.start(job.name, rows)
         try:
@@ -217,7 +222,9 @@ class Step:
 
     def _made(self, decision: Decision, rows: int | None) -> Mapping[str, pd.Series]:
         """Find or make what is not in the earlier instance."""
-        job = self._job
+        job, files = self._job, self._context.files
+        if files is not None and job.kind == "column":
+            show_inherited(job, self._draft, decision.rows == NEW, files)
         if job.return_type == "row-wise":
             return self._row_wise(decision)
         ledger = self._ledger
@@ -290,7 +297,7 @@ class Step:
 
     def _record(self, row: int, inputs: Inputs | None) -> Recorder:
         """Return what records the outcome of a call that begins now."""
-        return Recorder(self._job, self._ledger, self._code, row, inputs)
+        return Recorder(self._job, self._ledger, self._code, row, inputs, self._artifacts)
 
     # -- row by row -----------------------------------------------------------------------------
 
@@ -424,7 +431,9 @@ class Step:
             record.failed(error)
             self._note(error, None)
             raise
-        if ledger is not None:
+        if ledger is not None and self._artifacts is not None:
+            self._artifacts.record_frame(ledger, record.call("[]"), columns)
+        elif ledger is not None:
             ledger.add_frame(record.call("[]"), columns)
         self._progress.advance(job.name, len(next(iter(columns.values()), ())))
         return columns
@@ -444,6 +453,10 @@ class Step:
                 results.typed(series, str(name), self._job)
         except TVTableError:
             return None  # it did not fit then, and does not now
+        if self._artifacts is not None and not self._artifacts.bring_frame(
+            self._ledger, call, frame, is_own=self._lookup.is_own(call)
+        ):
+            return None
         self._ledger.take(self._job.name, [(WHOLE, call.id)])
         self._skip(len(frame), reused=not self._lookup.is_own(call))
         return {str(name): series for name, series in frame.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +32,8 @@ class Journal:
     index: Index
     files: JournalFiles
     lock_timeout_s: float = 10.0
+    needed_by_calls: Callable[[], Collection[str]] = tuple
+    """Returns the ids of the objects that records of calls name."""
 
     @contextmanager
     def commit_lock(self) -> Iterator[None]:

@@ -201,8 +201,8 @@ def needed_elsewhere(journal: Journal, process_id: ProcessId) -> Callable[[Objec
 
 
 def _pinned(journal: Journal, process_id: ProcessId) -> set[ObjectId]:
-    """Collect what other processes and temporary instances need."""
-    pinned: set[ObjectId] = set()
+    """Collect what other processes, temporary instances and records of calls need."""
+    pinned = {ObjectId(oid) for oid in journal.needed_by_calls()}
     for record in journal.files.every():
         if record.process_id != process_id:
             pinned.update(record.pins)

@@ -14,6 +14,7 @@ _FICLONE = 0x40049409  # linux/fs.h
 _CAP_DAC_OVERRIDE = 1 << 1  # linux/capability.h
 _CAPABILITIES = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 READ_ONLY = 0o444
+_BLOCK = 1 << 20
 
 
 def may_link() -> bool:
@@ -86,6 +87,24 @@ def replace_link(path: Path) -> None:
         beside.chmod(path.stat().st_mode & 0o777)
         _copy_mtime(path, beside)
         beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise
+
+
+def copy_file(source: Path, target: Path, *, executable: bool = False) -> None:
+    """Put the bytes of `source` at `target`, replacing what is there, in a file of its own.
+
+    Its owner may write to it, which changes nothing else. The name appears in one step.
+    """
+    beside = target.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    try:
+        with source.open("rb") as reader, beside.open("xb") as writer:
+            if not clone(reader.fileno(), writer.fileno()):
+                shutil.copyfileobj(reader, writer, _BLOCK)
+        if executable:
+            beside.chmod(beside.stat().st_mode | 0o111)
+        beside.replace(target)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise

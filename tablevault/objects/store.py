@@ -168,13 +168,12 @@ class ObjectStore:
         """
         drafts = []
         for source in sources:
-            with self.draft(owner) as draft, _open_regular(source) as reader:
-                before = _stamp_of(os.fstat(reader.fileno()))
-                # One that grows as fast as it is read would never end.
-                while draft.tell() <= before[1] and (block := reader.read(_BLOCK)):
-                    draft.write(block)
-                if _stamp_of(os.fstat(reader.fileno())) != before or draft.tell() != before[1]:
-                    raise OSError(errno.EBUSY, "it changes while it is read", str(source))
+            with self.draft(owner) as draft:
+                try:
+                    _copy_whole(source, draft)
+                except OSError:
+                    draft.path.unlink()  # whoever copies it again needs the room
+                    raise
                 draft.close(sync=False)
             drafts.append(draft)
         sync_all([draft.path for draft in drafts])
@@ -472,6 +471,17 @@ def sync_folder(folder: str | Path) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def _copy_whole(source: Path, draft: Draft) -> None:
+    """Copy a file that nobody changes meanwhile."""
+    with _open_regular(source) as reader:
+        before = _stamp_of(os.fstat(reader.fileno()))
+        # One that grows as fast as it is read would never end.
+        while draft.tell() <= before[1] and (block := reader.read(_BLOCK)):
+            draft.write(block)
+        if _stamp_of(os.fstat(reader.fileno())) != before or draft.tell() != before[1]:
+            raise OSError(errno.EBUSY, "it changes while it is read", str(source))
 
 
 def _open_regular(path: Path) -> BinaryIO:

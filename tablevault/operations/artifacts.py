@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import unicodedata
@@ -14,9 +15,9 @@ from tablevault.filenames import is_hidden
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put
 from tablevault.journal.operation import Operation, TempDraft
-from tablevault.names import BlobId, artifacts_dir, check_artifact_name
+from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name
 from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import Draft
+from tablevault.objects.store import Draft, hash_file
 from tablevault.vault import Vault
 
 _KINDS = {
@@ -94,17 +95,12 @@ def find_artifacts(vault: Vault, draft: TempDraft, origin_id: str, names: Sequen
             table=draft.temp.table,
         )
     for name in names:
-        if name not in files and (hidden := _hidden_file(folder, name)) is not None:
+        if name not in files and (hidden := file_in_folder(folder, name)) is not None:
             files[name] = hidden
     wanted = [name for name in names if name not in files]
     earlier, known = _earlier(vault, draft, origin_id, set(wanted))
     if missing := [name for name in wanted if name not in earlier]:
-        raise TVTableError(
-            f"Artifact {_shown(missing[0])} is named by the table but is not there.",
-            f"Put the file into {folder}.",
-            table=draft.temp.table,
-            artifact=missing[0],
-        )
+        raise missing_artifact(missing[0], folder, draft.temp.table)
     return Found(files=files, earlier=earlier, known=known)
 
 
@@ -129,30 +125,35 @@ def find_partial_artifacts(
 
 
 def keep_artifacts(
-    vault: Vault, operation: Operation, draft: TempDraft, found: Found, *, beside: Sequence[Draft]
+    vault: Vault,
+    operation: Operation,
+    draft: TempDraft,
+    parts: tuple[Found, Mapping[str, Pointer]],
+    *,
+    beside: Sequence[Draft],
 ) -> Artifacts:
     """Move artifacts and the drafts `beside` them into the object store, and make the git tree.
 
-    All of that before the commit lock is taken: it may take a while.
+    All of that before the commit lock is taken: it may take a while. Files that still are what
+    went into the store with their calls are read, but not written once more.
     """
+    found, kept = parts
     folder = vault.journal.faces.artifacts(draft.temp)
+    there = _still_there(vault, operation, found.files, kept)
+    files = {name: path for name, path in found.files.items() if name not in there}
     try:
-        drafts = dict(zip(found.files, operation.drafts_of(found.files.values()), strict=True))
+        drafts = dict(zip(files, operation.drafts_of(files.values()), strict=True))
     except OSError as error:
         if not Path(str(error.filename)).is_relative_to(folder):
             raise
         name = Path(str(error.filename)).relative_to(folder).as_posix()
-        raise TVTableError(
-            f"Artifact {_shown(name)} cannot be stored: {error.strerror}.",
-            "Its file has to be readable, and closed by whoever wrote it.",
-            table=draft.temp.table,
-            artifact=name,
-        ) from error
+        raise unstorable_artifact(name, error, draft.temp.table) from error
     operation.keep([*beside, *drafts.values()])
     artifacts = dict(found.earlier)
-    for name, made in drafts.items():
-        executable = bool(found.files[name].stat().st_mode & stat.S_IXUSR)
-        artifacts[name] = Artifact(pointer=made.pointer, executable=executable)
+    pointers_of = {**there, **{name: made.pointer for name, made in drafts.items()}}
+    for name, path in found.files.items():
+        executable = bool(path.stat().st_mode & stat.S_IXUSR)
+        artifacts[name] = Artifact(pointer=pointers_of[name], executable=executable)
     if not artifacts:
         return Artifacts()
     pointers = (artifact.pointer for artifact in artifacts.values())
@@ -163,6 +164,45 @@ def keep_artifacts(
     return Artifacts(
         pointers=tuple(pointer for pointer in pointers if vault.store.has(pointer)),
         tree=vault.journal.repository.write_folder(puts, found.known),
+    )
+
+
+def _still_there(
+    vault: Vault, operation: Operation, files: Mapping[str, Path], kept: Mapping[str, Pointer]
+) -> dict[str, Pointer]:
+    """Return the objects of files that are what was kept of them, and keep these objects."""
+    same = {}
+    for name, path in files.items():
+        if name not in kept:
+            continue
+        with contextlib.suppress(OSError):  # read again, and told of, by whoever copies it
+            if path.stat().st_size == kept[name].size and hash_file(path) == kept[name].oid:
+                same[name] = kept[name]
+    missing = {pointer.oid for pointer in operation.pin(list(same.values()))} if same else set()
+    return {
+        name: pointer
+        for name, pointer in same.items()
+        if pointer.oid not in missing and vault.store.is_sound(pointer)
+    }
+
+
+def missing_artifact(name: str, folder: Path, table: str) -> TVTableError:
+    """Return the error for a file that is nowhere."""
+    return TVTableError(
+        f"Artifact {_shown(name)} is named by the table but is not there.",
+        f"Put the file into {folder}.",
+        table=table,
+        artifact=name,
+    )
+
+
+def unstorable_artifact(name: str, error: OSError, table: str) -> TVTableError:
+    """Return the error for a file that cannot be read."""
+    return TVTableError(
+        f"Artifact {_shown(name)} cannot be stored: {error.strerror}.",
+        "Its file has to be readable, and closed by whoever wrote it.",
+        table=table,
+        artifact=name,
     )
 
 
@@ -219,8 +259,14 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
         ) from error
 
 
-def _hidden_file(folder: Path, name: str) -> Path | None:
-    """Give the file that a value names although it is passed over otherwise; None if not there."""
+def file_in_folder(folder: Path, name: str) -> Path | None:
+    """Return the file that a value names, whatever its name is; None if it is not there.
+
+    Raises
+    ------
+    TVTableError
+        It is no file, or one of the folders above it is none.
+    """
     *above, _ = Path(name).parents
     for part in (*reversed(above), Path(name)):
         try:
@@ -272,6 +318,23 @@ def _is_usable(name: str) -> bool:
     return True
 
 
+def places_of_earlier(vault: Vault, temp: TempRef, origin_id: str) -> list[tuple[Snapshot, str]]:
+    """List the tracked folders in which artifacts of earlier instances are; the last counts.
+
+    The shared folder of the table on ``main``, first; those of the origin.
+    """
+    repository = vault.journal.repository
+    shared = artifacts_dir(temp.table, temp.version, multiple=False)
+    places = [(Snapshot(repository, repository.main()), shared)]
+    origin = vault.journal.index.instance(origin_id) if origin_id else None
+    if origin is not None and not origin.deleted_at:
+        made = Snapshot(repository, origin.commit)
+        for multiple in (False, True):
+            folder = artifacts_dir(origin.table_name, origin.version, multiple=multiple)
+            places.append((made, folder))
+    return places
+
+
 def _earlier(
     vault: Vault, draft: TempDraft, origin_id: str, wanted: set[str]
 ) -> tuple[dict[str, Artifact], frozenset[BlobId]]:
@@ -279,17 +342,9 @@ def _earlier(
 
     Also all pointers in the folder that the new instance is going to replace.
     """
-    repository = vault.journal.repository
+    places = places_of_earlier(vault, draft.temp, origin_id)
     table, version = draft.temp.table, draft.temp.version
-    main = Snapshot(repository, repository.main())
-    shared = artifacts_dir(table, version, multiple=False)
-    places = [(main, shared)]
-    origin = vault.journal.index.instance(origin_id) if origin_id else None
-    if origin is not None and not origin.deleted_at:
-        made = Snapshot(repository, origin.commit)
-        for multiple in (False, True):
-            folder = artifacts_dir(origin.table_name, origin.version, multiple=multiple)
-            places.append((made, folder))
+    main = places[0][0]
     found: dict[str, Artifact] = {}
     known = {BlobId(entry.id) for entry in main.files(artifacts_dir(table, version, multiple=True))}
     for snapshot, folder in places:

@@ -25,7 +25,8 @@ from tablevault.journal.record import Hold, Json, Request
 from tablevault.names import CODE_DIR, InstanceId, ProcessId, TempRef, check_version, code_path
 from tablevault.operations.activity import before_first_call, deactivate_instances
 from tablevault.operations.attempt import Attempt, Fixed, fixed_by
-from tablevault.operations.materialize import Result, materialize, result_holds
+from tablevault.operations.call_artifacts import ArtifactFolder
+from tablevault.operations.materialize import Result, materialize, named_origin, result_holds
 from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import temp_builders, tracked_builders
 from tablevault.queries.origin import (
@@ -188,7 +189,13 @@ def _perform(
         texts = tracked_builders(branch, table, temp.version)
         found = _find_with_builders(vault, main, temp)
         prepared = _prepare(vault, main, found, (texts, fixed), forced)
-        result, code, ledger = _run(vault, operation, draft, (main, prepared, ready, request))
+        origin = named_origin(vault, draft) or (
+            "" if prepared.origin is None else prepared.origin.instance_id
+        )
+        files = ArtifactFolder(vault, operation, draft, origin)
+        result, code, ledger = _run(
+            vault, operation, draft, (main, prepared, ready, request), files
+        )
         if not len(result.frame.columns):
             raise TVTableError(
                 f'The builders of table "{table}" make no column.',
@@ -197,7 +204,9 @@ def _perform(
             )
         made = _result(vault, (main, branch), prepared, (result, code))
         made = replace(
-            made, calls=lambda sink, digest: ledger.write_calls(sink, digest, result.rows)
+            made,
+            kept=files.pointers,
+            calls=lambda sink, digest: ledger.write_calls(sink, digest, result.rows),
         )
         instance_id = materialize(vault, operation, draft, result.frame, made)
         operation.follow_up(lambda: ledger.claim(instance_id))
@@ -280,6 +289,7 @@ def _run(
     operation: Operation,
     draft: TempDraft,
     parts: tuple[Snapshot, _Prepared, Callable[[], None], Request],
+    files: ArtifactFolder,
 ) -> tuple[RunResult, _Code, Ledger]:
     """Call the functions, and name the code that they needed; what they raise passes."""
     from tablevault.engine.run import ARTIFACT_FOLDER, run
@@ -318,6 +328,7 @@ def _run(
             past=replace(
                 _past(vault, main, temp, (prepared, code, ledger)),
                 control=Attempt(operation, decided),
+                files=files,
             ),
         )
     return result, code, ledger

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -109,18 +109,19 @@ def collect(
     before = consolidate.count(git_dir)
     reach = whole_reach(git_dir, vault.state)
     index = FreshIndex(vault.journal.repository)
-    garbage = _garbage(vault, reach, index, grace_s)
     standing = {instance.instance_id for instance in index.standing()}
     left = {
         path: leftovers.size_of(path) for path in leftovers.stale(vault.journal, standing, grace_s)
     }
     tips = vault.journal.repository.temp_refs().values()
-    calls = vault.calls.sweep(
+    swept = vault.calls.sweep(
         map(vault.journal.checkpoints.made_by, tips),
         standing,
         calls_older_than_days * _DAY_S,
         dry_run=dry_run,
     )
+    needed = {*needed_objects(vault.journal.repository, index, reach), *swept.objects}
+    garbage = _garbage(vault, needed, grace_s)
     if dry_run:
         pruned = len(consolidate.doomed_objects(git_dir, reach, grace_s))
     else:
@@ -137,7 +138,7 @@ def collect(
         object_bytes=sum(garbage.values()),
         leftovers=len(left),
         leftover_bytes=sum(left.values()),
-        calls=calls,
+        calls=swept.calls,
         git_objects=pruned,
         packs_before=before.packs,
         packs_after=after.packs,
@@ -149,13 +150,12 @@ def collect(
     )
 
 
-def _garbage(vault: Vault, reach: Reach, index: FreshIndex, grace_s: float) -> dict[ObjectId, int]:
+def _garbage(vault: Vault, needed: Collection[str], grace_s: float) -> dict[ObjectId, int]:
     """Find objects that nothing needs and that have lain there for so long, with their sizes."""
     import time
 
     if vault.store.is_shared:
         return {}
-    needed = needed_objects(vault.journal.repository, index, reach)
     now = time.time()
     return {
         oid: status.st_size

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
 from tablevault.history.change import BranchChange, Change
@@ -72,6 +72,8 @@ class Result:
     calls: Callable[[IO[bytes], str], bool] | None = None
     """Writes the calls that made the rows, given the digest of the dataframe; returns whether
     there are any."""
+    kept: Mapping[str, Pointer] = field(default_factory=dict)
+    """Artifacts that are in the object store already, by the names that they went by then."""
     success: bool = True
     """The run was complete. Else the instance keeps its artifacts for itself, as they are."""
 
@@ -134,7 +136,7 @@ def _keep(
         file = write_frame(frame, sink)
     calls = None if result.calls is None else _write_calls(operation, result.calls, file.digest)
     beside = [sink] if calls is None else [sink, calls]
-    artifacts = keep_artifacts(vault, operation, draft, found, beside=beside)
+    artifacts = keep_artifacts(vault, operation, draft, (found, result.kept), beside=beside)
     return _Kept(
         file=file,
         frame=sink.pointer,
@@ -159,6 +161,11 @@ def _temp_document(vault: Vault, draft: TempDraft) -> InstanceDocument:
     if document is None:
         return InstanceDocument(description="", version=draft.temp.version, external_edit=False)
     return document
+
+
+def named_origin(vault: Vault, draft: TempDraft) -> str:
+    """Return the id of the instance that a temporary instance was made from, "" for none."""
+    return _temp_document(vault, draft).origin[0]
 
 
 def _document(

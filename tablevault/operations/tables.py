@@ -21,6 +21,7 @@ from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Request
 from tablevault.journal.recovery import needed_elsewhere
 from tablevault.names import (
+    ObjectId,
     ProcessId,
     TableId,
     check_table_name,
@@ -211,8 +212,10 @@ def forget_objects(
     index = vault.journal.index
     try:
         oids = {oid for instance in instances for oid in index.objects_of(instance.instance_id)}
+        # Calls go first: what their records name would be kept.
+        named = vault.calls.forget(instance.instance_id for instance in instances)
+        oids.update(map(ObjectId, named))
         vault.store.delete(oids, needed=needed_elsewhere(vault.journal, operation.process_id))
-        vault.calls.forget(instance.instance_id for instance in instances)
     except (OSError, sqlite3.Error):
         # The deletion itself has happened, and must not be reported as failed.
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)

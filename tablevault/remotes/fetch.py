@@ -55,6 +55,7 @@ def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress
                 ".",
             ),
             oid=pointer.oid,
+            is_reached=is_missing,
         )
 
 

@@ -212,6 +212,11 @@ class Ledger:
         assert self._writer is not None, "begin first"
         self._writer.add(call)
 
+    def flush(self) -> None:
+        """Write all that was added."""
+        assert self._writer is not None, "begin first"
+        self._writer.flush()
+
     def add_frame(self, call: CallRecord, columns: Mapping[str, pd.Series]) -> None:
         """Record a call that returned a dataframe.
 

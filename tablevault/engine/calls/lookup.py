@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import NamedTuple
 
 from tablevault.engine import results
+from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.call_keys import CallKeys
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, UnhashableArgumentError
 from tablevault.engine.calls.ledger import Ledger
@@ -14,6 +15,7 @@ from tablevault.engine.calls.store import WHOLE, CallRecord
 from tablevault.engine.row_values import Values, decode_all, decode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVTableError
+from tablevault.frames.artifacts import NAME as ARTIFACT
 
 
 class Found(NamedTuple):
@@ -36,10 +38,20 @@ class Lookup:
         What its calls are found by.
     code : bytes
         Digest of its code.
+    artifacts : CallArtifacts, optional
+        Puts the files of recorded calls in place; None where there are none.
     """
 
-    def __init__(self, job: Job, ledger: Ledger, keys: CallKeys, code: bytes) -> None:
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        keys: CallKeys,
+        code: bytes,
+        artifacts: CallArtifacts | None = None,
+    ) -> None:
         self._job = job
+        self._artifacts = artifacts
         self._ledger = ledger
         self._keys = keys
         self._code = code
@@ -93,27 +105,47 @@ class Lookup:
         found: dict[int, Values] = {}
         taken: list[tuple[int, int]] = []
         from_others = 0
+        usable = self._usable_calls(inputs)
+        for row, key in inputs.items():
+            if row not in usable:
+                if row in self._left:
+                    found[row] = self._adopt_left(row, key, self._left[row])
+                continue
+            call, values, is_own = usable[row]
+            if is_own and call.code != self._code:
+                self._ledger.add(call._replace(code=self._code, row=row))
+            elif not is_own or call.row != row:
+                taken.append((row, call.id))
+                from_others += not is_own
+            found[row] = values
+        self._ledger.take(self._job.name, taken)
+        return Found(found, from_others)
+
+    def _usable_calls(
+        self, inputs: Mapping[int, Inputs]
+    ) -> dict[int, tuple[CallRecord, Values, bool]]:
+        """Find the calls of rows, their values, and whether an earlier attempt made them."""
         others = self._elsewhere([key for key in inputs.values() if key not in self._own])
         counting = {row: self._counting_own(key) for row, key in inputs.items()}
         calls = {row: counting[row] or others.get(key) for row, key in inputs.items()}
         decoded = decode_all([call.value for call in calls.values() if call and call.value])
-        for row, key in inputs.items():
-            own, call = counting[row], calls[row]
-            values = None
-            if call is not None and call.value:
-                values = self._usable(call, next(decoded), row, is_own=call is own)
-            if values is None and row in self._left:
-                values = self._adopt(row, key, self._left[row])
-            elif values is None or call is None:
+        usable: dict[int, tuple[CallRecord, Values, bool]] = {}
+        for row, call in calls.items():
+            if call is None or not call.value:
                 continue
-            elif call is own and call.code != self._code:
-                self._ledger.add(call._replace(code=self._code, row=row))
-            elif call is not own or call.row != row:
-                taken.append((row, call.id))
-                from_others += call is not own
-            found[row] = values
-        self._ledger.take(self._job.name, taken)
-        return Found(found, from_others)
+            is_own = call is counting[row]
+            values = self._usable(call, next(decoded), row, is_own=is_own)
+            if values is not None:
+                usable[row] = call, values, is_own
+        if self._artifacts is not None:
+            for row, (call, values, is_own) in usable.items():
+                if is_own:
+                    whole = self._artifacts.completed(self._ledger, call, values)
+                    usable[row] = whole, values, True
+            found = {row: (call, values) for row, (call, values, _) in usable.items()}
+            for row in self._artifacts.bring(found):
+                del usable[row]
+        return usable
 
     def followers(self, rows: Iterable[int], inputs: Mapping[int, Inputs]) -> dict[int, list[int]]:
         """Return for rows that are called the other rows with equal arguments."""
@@ -131,16 +163,21 @@ class Lookup:
         return followers
 
     def adopt(self, rows: Mapping[int, Values]) -> None:
-        """Record results of rows whose calls nobody has recorded."""
+        """Record results of rows of an earlier instance, whose calls nobody has recorded."""
         for row, key in self.inputs(list(rows)).items():
-            self._adopt(row, key, rows[row])
+            record = Recorder(self._job, self._ledger, self._code, row, key)
+            values, call = record.returned(rows[row])
+            assert call is not None, "there is a ledger"
+            if self._artifacts is not None:
+                call = call._replace(files=self._artifacts.inherited(values))
+            self._ledger.add(call)
 
-    def _adopt(self, row: int, key: Inputs, values: Values) -> Values:
-        """Record the result of one row under its key."""
-        record = Recorder(self._job, self._ledger, self._code, row, key)
+    def _adopt_left(self, row: int, key: Inputs, values: Values) -> Values:
+        """Record the result of a row that release 0.1 has left."""
+        record = Recorder(self._job, self._ledger, self._code, row, key, self._artifacts)
         values, call = record.returned(values)
-        assert call is not None, "there is a ledger"
-        self._ledger.add(call)
+        if call is not None:
+            self._ledger.add(call)
         return values
 
     # -- all rows at once -----------------------------------------------------------------------
@@ -177,8 +214,7 @@ class Lookup:
         keys = {row: item_inputs(inputs, row) for row in range(count)}
         others = self._elsewhere(list(keys.values()))
         are_others = len(others) == count
-        found = {}
-        placed = []
+        usable: dict[int, tuple[CallRecord, Values]] = {}
         for row, key in keys.items():
             call = others.get(key) if are_others else self._counting_own(key)
             if call is None or call.value is None:
@@ -186,11 +222,16 @@ class Lookup:
             values = self._usable(call, decode_values(call.value), row, is_own=True)
             if values is None:
                 break
-            found[row] = values
-            if call.row != row or are_others:
-                placed.append((row, call.id))
-        self._ledger.take(self._job.name, placed)
-        return found
+            if self._artifacts is not None and not are_others:
+                call = self._artifacts.completed(self._ledger, call, values)
+            usable[row] = call, values
+        if self._artifacts is not None and (lost := self._artifacts.bring(usable)):
+            usable = {row: usable[row] for row in range(min(lost))}
+        self._ledger.take(
+            self._job.name,
+            [(row, call.id) for row, (call, _) in usable.items() if call.row != row or are_others],
+        )
+        return {row: values for row, (_, values) in usable.items()}
 
     def _yielded(self, inputs: Inputs) -> int:
         """Return how many items a generator yielded; when it has not ended, at least as many."""
@@ -210,9 +251,9 @@ class Lookup:
     # -- which calls count ----------------------------------------------------------------------
 
     def _elsewhere(self, inputs: Iterable[Inputs]) -> dict[Inputs, CallRecord]:
-        """Find calls that other executions made; none where files come with the result."""
+        """Find calls that other executions made."""
         job = self._job
-        if job.always_run or "artifact_string" in job.dtypes.values():
+        if job.always_run or (self._artifacts is None and ARTIFACT in job.dtypes.values()):
             return {}
         wanted = list(inputs)
         if job.return_type == "row-wise" and not job.deduplicate:

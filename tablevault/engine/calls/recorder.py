@@ -7,6 +7,7 @@ import time
 from typing import NamedTuple
 
 from tablevault.engine import results
+from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.store import CallRecord, Outcome
@@ -17,7 +18,7 @@ from tablevault.frames.tagged_json import UnstorableValueError
 
 
 class Made(NamedTuple):
-    """What a call of a row gave, and its record, None where nothing is recorded."""
+    """What a call of a row gave, and its record; None where there is none to be written."""
 
     values: Values
     call: CallRecord | None
@@ -38,12 +39,21 @@ class Recorder:
         Row that the call is for.
     inputs : bytes, optional
         What the call is found by; None for one that nobody will find.
+    artifacts : CallArtifacts, optional
+        Keeps the files that values name; None where they name none.
     """
 
     def __init__(
-        self, job: Job, ledger: Ledger | None, code: bytes, row: int, inputs: Inputs | None
+        self,
+        job: Job,
+        ledger: Ledger | None,
+        code: bytes,
+        row: int,
+        inputs: Inputs | None,
+        artifacts: CallArtifacts | None = None,
     ) -> None:
         self._job = job
+        self._artifacts = artifacts
         self._ledger = ledger
         self._code = code
         self._row = row
@@ -64,8 +74,8 @@ class Recorder:
         Raises
         ------
         TVTableError
-            A value cannot be kept, or does not fit its dtype. The call is recorded: when the
-            dtype is corrected, what it returned counts.
+            A value cannot be kept, or does not fit its dtype, or the file that it names is not
+            there. The call is recorded: when the dtype is corrected, what it returned counts.
         """
         if self._ledger is None:
             results.check_fit(values, self._job, self._row)
@@ -79,11 +89,15 @@ class Recorder:
             values = decode_values(text)  # what an interrupted execution would go on with
         try:
             results.check_fit(values, self._job, self._row)
+            call = self.call(text)
+            if self._artifacts is not None and (names := self._artifacts.names(values)):
+                self._artifacts.record(self._ledger, call, names)
+                return Made(values, None)
         except TVTableError as error:
             self._ledger.add(self.call(text, outcome="rejected", error=said(error)))
             self._is_recorded = True
             raise
-        return Made(values, self.call(text))
+        return Made(values, call)
 
     def call(
         self, value: str | None, *, outcome: Outcome = "ok", error: str | None = None

@@ -29,6 +29,7 @@ from typing import Any, Final, Literal, NamedTuple
 
 import pandas as pd
 
+from tablevault.engine.calls.kept_files import objects_in
 from tablevault.engine.calls.sqlite_file import as_os_error, is_damage, set_aside
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
@@ -59,6 +60,7 @@ CREATE TABLE calls (
 );
 CREATE TABLE processes (id INTEGER PRIMARY KEY, process TEXT NOT NULL UNIQUE);
 CREATE INDEX calls_by_inputs ON calls (inputs);
+CREATE INDEX calls_with_files ON calls (id) WHERE files IS NOT NULL;
 CREATE INDEX calls_by_execution ON calls (execution, builder, row) WHERE execution IS NOT NULL;
 CREATE TABLE executions (
     id INTEGER PRIMARY KEY, temp TEXT NOT NULL UNIQUE, process TEXT NOT NULL,
@@ -129,7 +131,7 @@ class CallRecord(NamedTuple):
     cost : float, optional
         What it cost, in the currency of whoever reported it.
     files : str, optional
-        Artifacts that came with it, as JSON: name to object id and size in bytes.
+        Artifacts that came with it, see `tablevault.engine.calls.kept_files.encode_files`.
     """
 
     id: int
@@ -148,6 +150,13 @@ class CallRecord(NamedTuple):
     output_tokens: int | None = None
     cost: float | None = None
     files: str | None = None
+
+
+class Swept(NamedTuple):
+    """What a sweep did: the number of calls that it removed, the objects that the others name."""
+
+    calls: int
+    objects: frozenset[str]
 
 
 class CallStore:
@@ -445,16 +454,22 @@ class CallStore:
         found = json.loads(row[0])
         return found if isinstance(found, dict) else None
 
-    def forget(self, instances: Iterable[str]) -> None:
+    def forget(self, instances: Iterable[str]) -> frozenset[str]:
         """Remove the calls of instances that were deleted, values and all.
 
         Another instance may hold some of them, too: they are read from its file when they are
         wanted again.
+
+        Returns
+        -------
+        frozenset of str
+            Ids of the objects that only these calls named.
         """
         gone = [(instance,) for instance in instances]
         if not gone or not self._path.exists():
-            return
+            return frozenset()
         with self._write() as connection:
+            before = objects_in(connection)
             connection.executemany(
                 "DELETE FROM calls WHERE instance = ? AND execution IS NULL"
                 " AND id NOT IN (SELECT call FROM found)",
@@ -463,6 +478,7 @@ class CallStore:
             connection.executemany("DELETE FROM instances WHERE instance = ?", gone)
             connection.execute("UPDATE instances SET builders = 'null'")
             connection.execute(_UNUSED_FRAMES)
+            return before - objects_in(connection)
 
     def sweep(
         self,
@@ -471,7 +487,7 @@ class CallStore:
         older_than_s: float,
         *,
         dry_run: bool = False,
-    ) -> int:
+    ) -> Swept:
         """Remove what nobody needs any more.
 
         Parameters
@@ -488,13 +504,14 @@ class CallStore:
 
         Returns
         -------
-        int
-            Number of calls that were removed, or would be.
+        Swept
+            Number of calls that were removed, or would be, and what is left.
         """
         if not self._path.exists():
-            return 0
+            return Swept(0, frozenset())
         with self._write(dry_run=dry_run) as connection:
-            return _sweep(connection, set(temps), set(instances), time.time() - older_than_s)
+            calls = _sweep(connection, set(temps), set(instances), time.time() - older_than_s)
+            return Swept(calls, objects_in(connection))
 
     def settle(self) -> None:
         """Bring all that was written into the one file, so that it can be copied."""

@@ -44,7 +44,7 @@ def test_nothing_is_found_and_nothing_made_where_there_is_no_file(store, path):
     assert store.find([b"x"], CODE) == {}
     assert store.execution_of("t") is None
     assert store.builders_of("base_1_x") is None
-    assert store.sweep([], [], 0.0) == 0
+    assert store.sweep([], [], 0.0).calls == 0
     assert store.problem() == ""
     store.settle()
     assert not path.parent.exists()
@@ -179,12 +179,12 @@ def test_calls_stay_as_long_as_an_instance_or_an_execution_has_them(store):
     gone = store.begin("v", "r", forget=False)
     store.write(gone, [call(3), call(4, at=time.time())])
     store.write_frame(gone, call(5), pd.DataFrame({"a": [1]}))
-    assert store.sweep(["u"], ["base_1_x"], 60.0, dry_run=True) == 2
-    assert store.sweep(["u"], ["base_1_x"], 60.0) == 2
+    assert store.sweep(["u"], ["base_1_x"], 60.0, dry_run=True).calls == 2
+    assert store.sweep(["u"], ["base_1_x"], 60.0).calls == 2
     assert values(store, *(call(row).inputs for row in range(6))) == ["[1]"] * 3
     assert store.frame_of(call(5)) is None
     assert store.execution_of("v") is None
-    assert store.sweep([], [], 0.0) == 3
+    assert store.sweep([], [], 0.0).calls == 3
     assert store.builders_of("base_1_x") is None
 
 
