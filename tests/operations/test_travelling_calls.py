@@ -152,6 +152,27 @@ def test_kept_rows_take_their_calls_along(bench, tmp_path):
     assert bo.run({"id": [2, 5, 7]}) == 1
 
 
+def test_artifacts_come_with_their_calls(bench, tmp_path):
+    bench.code(
+        "def ask(id, folder, prompt):\n"
+        "    pay(id)\n"
+        "    with open(f'{folder}/{id}.txt', 'w') as file:\n"
+        "        file.write(f'{prompt} {id}')\n"
+        "    return f'{id}.txt'\n"
+    )
+
+    def asked(prompt: str) -> dict[str, object]:
+        arguments = {"id": "<<self.id[index]>>", "folder": "~ARTIFACT_FOLDER~", "prompt": prompt}
+        return {"arguments": arguments, "dtypes": {"x": "artifact_string"}}
+
+    assert [bench.run(**asked(prompt)) for prompt in "ABA"] == [12, 12, 0]
+    bo = cloned(bench, tmp_path)
+    assert [bo.run(**asked(prompt)) for prompt in "BA"] == [0, 0]
+    folder = bo.path / "tables/t/artifacts"
+    assert {file.read_text() for file in folder.iterdir()} == {f"A {n}" for n in range(12)}
+    check_clean(bo.path)
+
+
 def test_old_rows_stay_in_front(bench, tmp_path):
     bench.code(DOUBLE)
     bench.run({"id": [0, 1]})
