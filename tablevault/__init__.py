@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         delete_vault as delete_vault,
     )
     from tablevault.engine.calls.cached import cached as cached
+    from tablevault.engine.calls.usage import report_usage as report_usage
     from tablevault.errors import TableVaultError as TableVaultError
 
 __version__ = "0.1.0"
@@ -35,6 +36,7 @@ __all__ = [
     "compress_vault",
     "decompress_vault",
     "delete_vault",
+    "report_usage",
 ]
 
 after_loading("pandas", "tablevault.frames.artifacts")  # so that pandas knows artifact_string
@@ -52,6 +54,10 @@ def __getattr__(name: str) -> object:
         from tablevault.engine.calls import cached
 
         return cached.cached
+    if name == "report_usage":
+        from tablevault.engine.calls import usage
+
+        return usage.report_usage
     from tablevault import core
 
     return getattr(core, name)

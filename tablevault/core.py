@@ -750,6 +750,53 @@ class TableVault:
             ),
         )
 
+    def get_calls(
+        self, table_name: str, instance_id: str = "", version: str = DEFAULT_VERSION
+    ) -> pd.DataFrame:
+        """Read which calls an instance is made of: one row for each, failed ones too.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        instance_id : str, default ""
+            The instance, whether active or not. ``TEMP_<version>`` for a temporary one: the calls
+            of the execution that runs, is paused or has failed. When empty the latest active
+            instance of `version` is taken.
+        version : str, default "base"
+            Version to take the latest of; any version when "".
+
+        Returns
+        -------
+        DataFrame
+            By builder and row, oldest first; RangeIndex; ``attrs["instance_id"]`` is the instance.
+
+            - ``builder`` : string; ``@module.function`` for one with :func:`tablevault.cached`.
+            - ``row`` : Int64, position in the instance; null for a call that belongs to no row.
+            - The primary key, in columns of their own; ``key.<name>`` where the name is taken.
+            - ``outcome`` : string, ``ok``, ``error`` (the function raised) or ``rejected`` (a
+              value did not fit).
+            - ``made_in`` : string, id of the instance that held it first: another one where the
+              call was reused. Null as long as no instance holds it.
+            - ``started_at`` : datetime64[us, UTC], and ``duration_s`` : Float64, seconds. An
+              instance keeps them of calls that took a millisecond, else they are null.
+            - ``error`` : string, class and text of what was raised.
+            - ``process`` : string, id of the process that made it.
+            - ``module``, ``function``, ``code`` : string, what was called, and the digest of all
+              code that it uses, as hexadecimal digits.
+            - ``gen_ai.request.model`` : string, ``gen_ai.usage.input_tokens``,
+              ``gen_ai.usage.output_tokens`` : Int64, and ``cost`` : Float64, as reported by
+              :func:`tablevault.report_usage`.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table, or no such instance in it.
+        TVTableError
+            There is no instance yet.
+        """
+        return queries.calls.get_calls(self._vault, table_name, instance_id, version)
+
     def get_dataset(
         self,
         table_name: str,

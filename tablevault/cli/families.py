@@ -48,6 +48,7 @@ _FAMILIES = {
         "get-code-module-str",
     ),
     "past": ("log", "diff", "lineage"),
+    "calls": ("calls",),
     "reporting": ("report",),
     "care": ("verify", "gc"),
     "completion": ("completion",),

@@ -11,6 +11,8 @@ from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
+from tablevault.engine.calls.usage import Usage, charging
+
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
@@ -45,10 +47,16 @@ class Invoker:
         made: R = self._away.call(lambda: function(*args, **kwargs))
         return made
 
-    def items(self, iterable: Iterable[T]) -> Iterator[T]:
+    def charged(
+        self, usage: Usage, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> R:
+        """Call a function whose reports of usage count for `usage`."""
+        return self(_charged, usage, function, *args, **kwargs)
+
+    def items(self, usage: Usage, iterable: Iterable[T]) -> Iterator[T]:
         """Iterate over what a function returned, whose code runs as its calls do."""
-        iterator = self(iter, iterable)
-        while (item := self(next, iterator, _END)) is not _END:
+        iterator = self.charged(usage, iter, iterable)
+        while (item := self.charged(usage, next, iterator, _END)) is not _END:
             yield item
 
     def close(self) -> None:
@@ -112,6 +120,12 @@ class _Away:
             if os.getpid() != self._pid:
                 return
             self._results.put((result, raised))
+
+
+def _charged(usage: Usage, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
+    """Call a function in the thread that this is called in, and charge what it reports."""
+    with charging(usage):
+        return function(*args, **kwargs)
 
 
 def _runs_loop() -> bool:

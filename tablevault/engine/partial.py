@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.ledger import Part
-from tablevault.engine.calls.store import WHOLE, CallRecord, CallStore
+from tablevault.engine.calls.store import CallStore
 from tablevault.engine.row_values import decode_values
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast

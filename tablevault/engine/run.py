@@ -15,10 +15,12 @@ from typing import Any, Protocol
 
 import pandas as pd
 
+from tablevault.engine.builder_result import BuilderResult
 from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import Ledger, Part
 from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint, OutsideModule
 from tablevault.engine.calls.reasons import changed_texts
+from tablevault.engine.calls.usage import accepting_usage
 from tablevault.engine.inputs import Inputs, Source
 from tablevault.engine.invocation import Invoker
 from tablevault.engine.keep_old import with_old_rows
@@ -26,7 +28,7 @@ from tablevault.engine.plan import Plan
 from tablevault.engine.reads import growing
 from tablevault.engine.reuse import Past, Reuse
 from tablevault.engine.settle import Job, settle
-from tablevault.engine.step import BuilderResult, Step, StepContext
+from tablevault.engine.step import Step, StepContext
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TVBuilderError
 from tablevault.progress import Progress, Silent
@@ -139,7 +141,11 @@ def run(
     cached_calls = None
     if past.ledger is not None:
         cached_calls = CachedCalls(past.ledger, past.fingerprint, past.file_text)
-    with recording(cached_calls), contextlib.closing(Invoker()) as invoke:
+    with (
+        recording(cached_calls),
+        accepting_usage(),
+        contextlib.closing(Invoker()) as invoke,
+    ):
         context = StepContext(
             tables=tables,
             progress=progress,

@@ -8,6 +8,7 @@ import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import CoroutineType
 from typing import Any
 
@@ -15,13 +16,15 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.builder_result import BuilderResult
 from tablevault.engine.calls.artifacts import ArtifactFiles, artifacts_of, show_inherited
 from tablevault.engine.calls.call_keys import CallKeys
+from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.keys import FileText, Inputs, same_text
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.lookup import Lookup, item_inputs
 from tablevault.engine.calls.recorder import Made, Recorder
-from tablevault.engine.calls.store import WHOLE
+from tablevault.engine.calls.usage import Usage
 from tablevault.engine.control import Control
 from tablevault.engine.invocation import Invoker
 from tablevault.engine.matching import NEW
@@ -38,23 +41,6 @@ Function = Callable[..., Any]
 
 _FIELDS = ("changed_columns", "dtypes")
 """Fields that a function of this package gets if it has a parameter of that name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BuilderResult:
-    """What one builder did: what was called, how often, for which columns and how many rows."""
-
-    name: str
-    module: str
-    function: str
-    is_custom: bool
-    columns: tuple[str, ...]
-    rows: int
-    calls: int
-    reused: int
-    """Rows whose cells were there before; the others were made by this execution."""
-    reason: str
-    """Why the others were."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,13 +240,14 @@ class Step:
 
     # -- calls ----------------------------------------------------------------------------------
 
-    def _call(self, row: int | None) -> Any:  # noqa: ANN401 - functions return anything
+    def _call(self, row: int | None, record: Recorder) -> Any:  # noqa: ANN401 - functions return anything
         """Call the function with its arguments evaluated."""
         keywords = {**self._fields, **self._arguments(row)}
+        record.calls = 1
         with self._counting:
             self._calls += 1
             self._progress.count("calls")
-        value = self._context.invoke(self._function, **keywords)
+        value = self._context.invoke.charged(record.usage, self._function, **keywords)
         if isinstance(value, CoroutineType):
             value.close()
             raise results.wrong(
@@ -271,8 +258,10 @@ class Step:
         self._refuse_copy()
         return value
 
-    def _note(self, error: Exception, row: int | None) -> None:
+    def _note(self, error: BaseException, row: int | None) -> None:
         """Note on an exception which builder, function, row and primary key it belongs to."""
+        if not isinstance(error, Exception):
+            return
         job = self._job
         note = f'In builder "{job.name}", function "{job.function}" of module "{job.module}"'
         if row is not None:
@@ -320,7 +309,7 @@ class Step:
         def keep(row: int, made: Made) -> None:
             """Enter the values of a row once they outlive this process."""
             if made.call is not None and self._ledger is not None:
-                self._ledger.add(made.call)
+                self._ledger.add(made.call, calls=1)
             enter(row, made.values)
             for other in followers.get(row, ()):
                 enter(other, made.values)
@@ -361,8 +350,9 @@ class Step:
                 return Made(found[row], None)
         record = self._record(row, inputs)
         try:
-            return record.returned(results.row_values(self._call(row), self._job, row))
-        except Exception as error:
+            returned = self._call(row, record)
+            return record.returned(results.row_values(returned, self._job, row))
+        except BaseException as error:
             record.failed(error)
             self._note(error, row)
             raise
@@ -426,8 +416,8 @@ class Step:
             return found
         record = self._record(WHOLE, inputs)
         try:
-            columns = results.frame_columns(self._call(None), job, rows)
-        except Exception as error:
+            columns = results.frame_columns(self._call(None, record), job, rows)
+        except BaseException as error:
             record.failed(error)
             self._note(error, None)
             raise
@@ -478,20 +468,34 @@ class Step:
         self._show_items(items)
         finished: list[Values] = []
         record = self._record(WHOLE, inputs)
+        usage = Usage(job.name)
         try:
-            iterate = self._context.invoke.items
-            for row, item in enumerate(results.items_of(self._call(None), job, rows, iterate)):
-                finished.append(self._item(row, item, items, inputs))
-        except Exception as error:
+            returned = self._call(None, record)
+            iterate = partial(self._context.invoke.items, usage)
+            item_record = self._record_item(0, inputs, usage)
+            for row, item in enumerate(results.items_of(returned, job, rows, iterate)):
+                finished.append(self._item(row, item, items, item_record))
+                record.usage.add(usage.take())  # of an item that was there
+                item_record = self._record_item(row + 1, inputs, usage)
+            record.usage.add(usage.close())
+        except BaseException as error:
+            record.usage.add(usage.close())
             record.failed(error)
             self._note(error, len(finished))
             raise
         if self._ledger is not None:
-            self._ledger.add(record.call(f"[{len(finished)}]"))
+            self._ledger.add(record.call(f"[{len(finished)}]"), calls=1)
         return results.row_columns(finished, job)
 
+    def _record_item(self, row: int, inputs: Inputs | None, usage: Usage) -> Recorder:
+        """Return what records an item that the generator is asked for now."""
+        key = None if inputs is None else item_inputs(inputs, row)
+        record = self._record(row, key)
+        record.share(usage)
+        return record
+
     def _item(
-        self, row: int, item: object, items: Mapping[int, Values], inputs: Inputs | None
+        self, row: int, item: object, items: Mapping[int, Values], record: Recorder
     ) -> Values:
         """Take one item of a generator; one that was recorded before stays as it was."""
         self._refuse_copy()
@@ -499,8 +503,7 @@ class Step:
         if row in items:
             values = items[row]
         else:
-            key = None if inputs is None else item_inputs(inputs, row)
-            values, call = self._record(row, key).returned(values)
+            values, call = record.returned(values)
             if call is not None and self._ledger is not None:
                 self._ledger.add(call)
         self._control.check()

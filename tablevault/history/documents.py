@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ _Dumper: type[yaml.SafeDumper] = getattr(yaml, "CSafeDumper", yaml.SafeDumper)
 _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Fields = dict[str, object]
+
+SPENT = ("calls", "input_tokens", "output_tokens", "cost")
+"""Fields of `BuilderRun` that say what calls have cost."""
 
 
 class _PlainDumper(_Dumper):  # type: ignore[misc, valid-type]  # chosen at run time
@@ -97,6 +101,12 @@ class BuilderRun:
     """Rows that were taken over from an earlier instance."""
     reason: str
     """Why not more of them."""
+    calls: int | None = None
+    """How often its function was called since the version had its last instance, also in
+    executions that failed. None, as below, where that was not noted or reported."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -243,7 +253,12 @@ def decode_instance(blob: bytes, where: str) -> InstanceDocument:
 def _runs(execution: Mapping[str, BuilderRun]) -> Fields:
     """Spell what was done for each builder."""
     return {
-        name: {"computed": run.computed, "reused": run.reused, "reason": run.reason}
+        name: {
+            "computed": run.computed,
+            "reused": run.reused,
+            "reason": run.reason,
+            **{key: value for key in SPENT if (value := getattr(run, key)) is not None},
+        }
         for name, run in execution.items()
     }
 
@@ -262,11 +277,30 @@ def _execution(fields: Fields) -> Mapping[str, BuilderRun]:
                 computed=number(run.get("computed")),
                 reused=number(run.get("reused")),
                 reason=_scalar(run.get("reason")),
+                calls=_amount(run.get("calls")),
+                input_tokens=_amount(run.get("input_tokens")),
+                output_tokens=_amount(run.get("output_tokens")),
+                cost=_measure(run.get("cost")),
             )
             for name, run in runs
             if isinstance(run, dict)
         }
     )
+
+
+def _amount(value: object) -> int | None:
+    """Read a number that may be missing; what is none counts as missing."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        return None
+    return value if 0 <= value < 1 << _MOST_BITS else None
+
+
+def _measure(value: object) -> float | None:
+    """Read a measure that may be missing; what is none counts as missing."""
+    if isinstance(value, float):
+        return value if 0 <= value < math.inf else None
+    whole = _amount(value)
+    return None if whole is None else float(whole)
 
 
 def timestamp(at: float) -> str:

@@ -14,7 +14,6 @@ from tablevault.errors import (
     TVProcessError,
     TVTableError,
 )
-from tablevault.history.documents import BuilderRun
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.background import Handed, check_interpreter, launch
@@ -27,6 +26,7 @@ from tablevault.operations.activity import before_first_call, deactivate_instanc
 from tablevault.operations.attempt import Attempt, Fixed, fixed_by
 from tablevault.operations.call_artifacts import ArtifactFolder
 from tablevault.operations.materialize import Result, materialize, named_origin, result_holds
+from tablevault.operations.spending import purse_of, run_of, total_of
 from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import temp_builders, tracked_builders
 from tablevault.queries.origin import (
@@ -202,7 +202,7 @@ def _perform(
                 "Name at least one column in changed_columns.",
                 table=table,
             )
-        made = _result(vault, (main, branch), prepared, (result, code))
+        made = _result(vault, (main, branch), prepared, (result, code, ledger))
         made = replace(
             made,
             kept=files.pointers,
@@ -341,7 +341,7 @@ def _ledger(
     from tablevault.engine.calls.ledger import Ledger, Terms
 
     main, prepared, request = parts
-    return Ledger(
+    ledger = Ledger(
         vault.calls,
         temp=vault.journal.checkpoints.made_by(draft.tip),
         left=vault.journal.checkpoints.folder(draft.tip),
@@ -353,6 +353,8 @@ def _ledger(
         ),
         sources=call_sources(vault, main.table(draft.temp.table).id, prepared.origin),
     )
+    ledger.purse = purse_of(vault, draft.temp)
+    return ledger
 
 
 def _past(
@@ -419,11 +421,12 @@ def _result(
     vault: Vault,
     snapshots: tuple[Snapshot, Snapshot],
     prepared: _Prepared,
-    ran: tuple[RunResult, _Code],
+    ran: tuple[RunResult, _Code, Ledger],
 ) -> Result:
     """Note what the instance was made from: texts by their git ids, instances that were read."""
     main, branch = snapshots
-    result, code = ran
+    result, code, ledger = ran
+    spent = ledger.spent()
     origin = prepared.origin
     sources = dict.fromkeys((*prepared.sources, *result.sources))
     plan = result.plan
@@ -434,12 +437,8 @@ def _result(
         builders={builder.name: blobs[builder.name] for builder in plan.order},
         code=code.used(),
         shipped=code.shipped(),
-        execution={
-            each.name: BuilderRun(
-                computed=each.rows - each.reused, reused=each.reused, reason=each.reason
-            )
-            for each in result.builders
-        },
+        execution={each.name: run_of(each, spent.get(each.name)) for each in result.builders},
+        spent=total_of(spent),
         origin=("", "") if origin is None else (origin.instance_id, table_of_origin(main, origin)),
         reuses=instance_document(vault, origin).digest if origin and result.is_same else "",
     )

@@ -39,6 +39,7 @@ from tablevault.operations.artifacts import (
     keep_artifacts,
 )
 from tablevault.operations.messages import operation_message
+from tablevault.operations.spending import spending_trailers
 from tablevault.queries.read import has_artifacts
 from tablevault.render import counted
 from tablevault.vault import Vault
@@ -46,6 +47,7 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tablevault.engine.calls.spending import Spent
     from tablevault.frames.parquet import FrameFile
     from tablevault.objects.store import Draft
 
@@ -74,6 +76,8 @@ class Result:
     there are any."""
     kept: Mapping[str, Pointer] = field(default_factory=dict)
     """Artifacts that are in the object store already, by the names that they went by then."""
+    spent: Spent | None = None
+    """What calls have cost since the version had its last instance."""
     success: bool = True
     """The run was complete. Else the instance keeps its artifacts for itself, as they are."""
 
@@ -251,6 +255,7 @@ def _plan(
         ("Time", document.materialized_at),
         ("Rows", str(document.rows)),
         ("Success", "" if document.success else "false"),
+        *spending_trailers(result.spent),
         ("Origin", document.origin[0]),
         *(("Depends-On", f"{name}/{instance}") for name, instance in document.dependencies),
         *activity_trailers(

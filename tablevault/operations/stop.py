@@ -15,6 +15,7 @@ from tablevault.journal.record import Hold, Record, Request
 from tablevault.journal.stopping import halt, take_down
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
 from tablevault.operations.materialize import Result, materialize
+from tablevault.operations.spending import spent_for
 from tablevault.queries.partial import run_of_process, run_of_temp
 from tablevault.queries.resolve import temp_or_none
 from tablevault.vault import Vault
@@ -188,6 +189,7 @@ def _materialize(vault: Vault, operation: Operation, record: Record, draft: Temp
         code=cast("dict[str, str]", plan.get("code", {})),
         shipped=cast("dict[str, str]", plan.get("shipped", {})),
         calls=lambda sink, digest: _write_calls(vault, run, sink, digest),
+        spent=spent_for(vault, draft.temp),
         success=False,
     )
     instance_id = materialize(vault, operation, draft, run.frame(), result)
@@ -203,6 +205,7 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
         part.name: {"code": "", "is_exact": False, "columns": list(part.columns)}
         for part in run.parts
     }
+    vault.calls.place_failures(run.number)
     table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), None)
     write_calls(table, sink, digest, builders)
     return bool(len(table))

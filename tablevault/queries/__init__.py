@@ -7,6 +7,9 @@ from tablevault._lazy import lazily
 TYPE_CHECKING = False  # as typing has it, which takes longer to load
 if TYPE_CHECKING:
     from tablevault.queries import (
+        calls as calls,
+    )
+    from tablevault.queries import (
         dataset as dataset,
     )
     from tablevault.queries import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.history.documents import InstanceDocument, TableDocument
+from tablevault.history.documents import SPENT, InstanceDocument, TableDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot, decode_text
 from tablevault.names import (
@@ -176,6 +176,11 @@ def _instance_fields(vault: Vault, snapshot: Snapshot, document: InstanceDocumen
         fields["execution"] = {
             name: {"computed": run.computed, "reused": run.reused, "reason": run.reason}
             for name, run in document.execution.items()
+        }
+        fields["calls"] = {
+            name: {key: value for key in SPENT if (value := getattr(run, key)) is not None}
+            for name, run in document.execution.items()
+            if run.calls is not None
         }
     return fields
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from tablevault.errors import TableVaultError
-from tablevault.history.documents import InstanceDocument
+from tablevault.history.documents import SPENT, InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.names import BlobId, index_builder
+from tablevault.queries.calls import CallSummary, summaries
 from tablevault.queries.change import Allowance, Change, change, frame_pointer
 from tablevault.queries.diff import shown
 from tablevault.queries.read import frame_file, instance_document
@@ -45,6 +46,16 @@ class BuilderRun:
     computed: int | None
     reused: int | None
     reason: str
+    calls: int | None = None
+    """How often its function was called since the version had its last instance."""
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    duration_s: float | None = None
+    """How long the calls that the instance holds took together; None where they are not here, or
+    none took a millisecond."""
+    reused_from: tuple[tuple[str, int], ...] = ()
+    """Instances in which calls were made that it holds, and how many; the most first."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +145,7 @@ class Reader:
             *document.execution,
             *(n for n in document.builders if n not in document.execution),
         ]
+        calls = summaries(self.vault, instance) if document.execution else {}
         found = []
         for name in names:
             run = document.execution.get(name)
@@ -146,6 +158,9 @@ class Reader:
                     computed=None if run is None else run.computed,
                     reused=None if run is None else run.reused,
                     reason="" if run is None else run.reason,
+                    **{key: None if run is None else getattr(run, key) for key in SPENT},
+                    duration_s=None if name not in calls else calls[name].duration_s,
+                    reused_from=() if name not in calls else _most_first(calls[name]),
                 )
             )
         return found
@@ -203,3 +218,8 @@ class Reader:
             more_rows=max(0, document.rows - len(frame)),
             more_columns=len(document.dtypes) - len(names),
         )
+
+
+def _most_first(calls: CallSummary) -> tuple[tuple[str, int], ...]:
+    """Return the instances in which calls were made."""
+    return tuple(sorted(calls.reused_from.items(), key=lambda each: (-each[1], each[0])))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from tablevault.queries.chronicle import Instance
 from tablevault.queries.making import BuilderRun, Making
@@ -25,6 +25,7 @@ from tablevault.report.words import (
 )
 
 _MOST_LINKS = 40
+_MOST_SOURCES = 3
 _LONGEST_LINE = 140
 _BAR = 40
 _LONGEST_TEXT = 2_000
@@ -41,7 +42,7 @@ def card(instance: Instance, making: Making, near: Around) -> Markup:
         _became(instance),
         _head(making),
         block(change, near) if change is not None else None,
-        _builders(making),
+        _builders(making, near),
         _links("Made from", near.above.get(instance.instance_id, {}), "taken up", near),
         _links("Used by", near.below.get(instance.instance_id, {}), "took it up", near),
         _columns(making),
@@ -191,15 +192,32 @@ def _head(making: Making) -> Markup | None:
     return joined([tag("h3", "First rows"), drawn, note])
 
 
-def _builders(making: Making) -> Markup | None:
+def _builders(making: Making, near: Around) -> Markup | None:
     """Show what each builder did, with links to its text and to the code that ran."""
     if not (making.builders or making.code or making.shipped):
         words = "Written as a dataframe, by no builder." if making.external_edit else None
         return tag("p", words, class_="muted") if words else None
+    spent = _spent(making.builders)
+    has_sources = any(run.reused_from for run in making.builders)
     drawn = grid(
         "Builders in the order in which they ran",
-        ("builder", ("computed", "number"), ("reused", "number"), "part", "why"),
-        map(_run, making.builders),
+        (
+            "builder",
+            ("computed", "number"),
+            ("reused", "number"),
+            *(["from"] if has_sources else []),
+            *((name, "number") for name in spent),
+            "part",
+            "why",
+        ),
+        [
+            _run(
+                run,
+                _sources(run, near) if has_sources else None,
+                [cell(run) for cell in spent.values()],
+            )
+            for run in making.builders
+        ],
         label="Builders",
     )
     code = [
@@ -218,8 +236,38 @@ def _builders(making: Making) -> Markup | None:
     )
 
 
-def _run(run: BuilderRun) -> Markup:
-    """Show what one builder did."""
+def _spent(runs: Sequence[BuilderRun]) -> dict[str, Callable[[BuilderRun], str]]:
+    """Return what is known of the cost of calls: the name of a column, and what makes its cells."""
+    found: dict[str, Callable[[BuilderRun], str]] = {}
+    if any(run.calls is not None for run in runs):
+        found["calls"] = lambda run: "" if run.calls is None else f"{run.calls:,}"
+    if any(run.duration_s is not None for run in runs):
+        found["took"] = lambda run: duration(run.duration_s)
+    if any((run.input_tokens, run.output_tokens) != (None, None) for run in runs):
+        found["tokens"] = _tokens
+    if any(run.cost is not None for run in runs):
+        found["cost"] = lambda run: "" if run.cost is None else f"{run.cost:,.6g}"
+    return found
+
+
+def _tokens(run: BuilderRun) -> str:
+    """Count the tokens that were sent and received."""
+    counts = (run.input_tokens, run.output_tokens)
+    return "" if counts == (None, None) else " + ".join(f"{each or 0:,}" for each in counts)
+
+
+def _sources(run: BuilderRun, near: Around) -> Markup:
+    """Show in which instances calls were made that this one holds."""
+    links = [
+        near.link(instance_id, short(instance_id), class_="id")
+        for instance_id, _ in run.reused_from[:_MOST_SOURCES]
+    ]
+    more = len(run.reused_from) - len(links)
+    return tag("td", raw(", ".join(links)), f" and {more:,} more" if more else None)
+
+
+def _run(run: BuilderRun, sources: Markup | None, spent: Sequence[str]) -> Markup:
+    """Show what one builder did, and what its calls have cost."""
     name = tag("code", run.name)
     return tag(
         "tr",
@@ -230,6 +278,8 @@ def _run(run: BuilderRun) -> Markup:
         ),
         tag("td", "" if run.computed is None else f"{run.computed:,}", class_="number"),
         tag("td", "" if run.reused is None else f"{run.reused:,}", class_="number"),
+        sources,
+        *(tag("td", cell, class_="number") for cell in spent),
         tag("td", _bar(run)),
         tag("td", run.reason),
     )

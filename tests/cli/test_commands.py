@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import sys
 from pathlib import Path
 
 import pandas as pd
@@ -451,3 +452,57 @@ def test_a_git_object_that_is_cut_off_is_told_without_waiting_for_ever(made, apa
     done = apart("verify", "--json", timeout=100)
     assert done.returncode == 1
     assert "its end is missing" in done.stdout
+
+
+PAYS = """
+import pandas as pd
+from tablevault import report_usage
+
+def rows():
+    return pd.DataFrame({"n": range(3)})
+
+def double(n):
+    report_usage("small-1", 20, n, 0.25)
+    if n == 2:
+        raise ValueError("no answer")
+    return 2 * n
+"""
+
+
+def test_calls_are_listed_also_those_of_an_execution_that_failed(vault, run):
+    vault.create_table("t")
+    vault.create_code_module("m", text=PAYS)
+    vault.create_instance("t", builders={"t_index": INDEX, "double": DOUBLE})
+    assert run("execute-instance", "t")[0] == 1
+    code, out, err = run("calls", "t")
+    assert (code, out) == (1, "")
+    assert "`tablevault calls t TEMP_base`" in err
+    code, out, _ = run("calls", "t", "TEMP_base")
+    lines = [line.split("\t") for line in out.splitlines()]
+    assert [[line[0], line[1], line[2], *line[5:]] for line in lines] == [
+        ["t_index", "", "ok", "", "", "", ""],
+        ["double", "0", "ok", "small-1", "20 + 0", "0.25", ""],
+        ["double", "1", "ok", "small-1", "20 + 1", "0.25", ""],
+        ["double", "2", "error", "small-1", "20 + 2", "0.25", "ValueError: no answer"],
+    ]
+    code, out, _ = run("calls", "t", "TEMP_base", "--json")
+    records = json.loads(out)
+    assert [(each["n"], each["cost"], each["error"]) for each in records] == [
+        (None, None, None),
+        (0, 0.25, None),
+        (1, 0.25, None),
+        (2, 0.25, "ValueError: no answer"),
+    ]
+    assert pd.Timestamp(records[0]["started_at"]).tzinfo is not None
+    assert list(records[0]) == list(vault.get_calls("t", "TEMP_base"))
+
+
+def test_where_no_call_is_known_a_sentence_says_so(vault, run, monkeypatch):
+    vault.create_table("t")
+    vault.create_instance("t", external_edit=True)
+    vault.write_instance(pd.DataFrame({"n": [1]}), "t")
+    assert run("calls", "t")[:2] == (0, "")
+    assert json.loads(run("calls", "t", "--json")[1]) == []
+    monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
+    said = f'No calls of instance {ids(vault)[0]} of table "t" are known here.\n'
+    assert run("calls", "t")[:2] == (0, said)

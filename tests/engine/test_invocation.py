@@ -9,6 +9,7 @@ import threading
 
 import pytest
 
+from tablevault.engine.calls.usage import Usage
 from tablevault.engine.invocation import Invoker
 
 VARIABLE = contextvars.ContextVar("variable", default="outside")
@@ -35,7 +36,7 @@ def test_with_a_loop_one_other_thread_makes_all_calls(within_a_loop):
     def calls():
         invoke = Invoker()
         threads = {invoke(threading.current_thread) for _ in range(5)}
-        threads |= set(invoke.items(threading.current_thread() for _ in range(2)))
+        threads |= set(invoke.items(Usage("b"), (threading.current_thread() for _ in range(2))))
         invoke.close()
         return threads
 

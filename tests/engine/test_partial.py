@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.ledger import Ledger, Part, Terms
-from tablevault.engine.calls.store import WHOLE, CallRecord, CallStore
+from tablevault.engine.calls.store import CallStore
 from tablevault.engine.partial import find_run
 from tablevault.engine.row_values import encode_values
 from tablevault.errors import TVTableError

@@ -14,7 +14,8 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
-from tablevault.engine.calls.store import CallRecord, CallStore
+from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVBuilderError, TVLockError, TVProcessError, TVTableError
 from tests.looking import check_clean
 
@@ -344,10 +345,12 @@ def test_rows_that_cannot_be_kept_are_one_error_that_pauses(
     vault = prepared()
     real = CallStore.write
 
-    def full(store: CallStore, execution: int, written: Sequence[CallRecord]) -> None:
+    def full(
+        store: CallStore, execution: int, written: Sequence[CallRecord], *spent: object
+    ) -> None:
         if any(call.row == 8 for call in written):
             raise OSError(28, "No space left on device")
-        real(store, execution, written)
+        real(store, execution, written, *spent)
 
     with monkeypatch.context() as patch:
         patch.setattr(CallStore, "write", full)
@@ -458,7 +461,8 @@ def kill_and_resume(
 TRY = """
 import sys
 from tablevault import TableVault
-from tablevault.engine.calls.store import CallRecord, CallStore
+from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVProcessError
 vault = TableVault(sys.argv[1], "B")
 print("ready", flush=True)

@@ -19,8 +19,8 @@ from tablevault.queries.preparation import Attempt
 from tablevault.report.page import MARK
 from tablevault.report.page import page as page_of
 from tablevault.report.timeline import timeline
-from tests.looking import check_clean, state_of
-from tests.report.conftest import INDEX, Elements, check_sound, write
+from tests.looking import check_clean, git, state_of
+from tests.report.conftest import CODE, INDEX, Elements, check_sound, make_numbers, write
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- </style></title>"
 
@@ -55,6 +55,50 @@ def test_it_tells_how_instances_were_made(made):
     assert latest.making.code[0][0] == "m"
     assert latest.making.head is not None
     assert latest.making.head.rows[1] == ("1", "3")
+
+
+def test_it_shows_what_calls_have_cost(vault):
+    vault.create_table("numbers")
+    text = "from tablevault import report_usage\n" + CODE.replace(
+        "    return n *", "    report_usage('m', 1200, n, cost=0.25)\n    return n *"
+    )
+    vault.create_code_module("m", text=text)
+    make_numbers(vault, 3, 2, "")
+    index, twice = told(vault).tables[0].instances[0].making.builders
+    assert (index.calls, index.input_tokens, index.cost) == (1, None, None)
+    assert (twice.calls, twice.input_tokens, twice.output_tokens, twice.cost) == (3, 3600, 3, 0.75)
+    page = page_of(told(vault))
+    for name in ("calls", "tokens", "cost"):
+        assert f'<th scope="col" class="number">{name}</th>' in page
+    assert '<td class="number">3,600 + 3</td><td class="number">0.75</td>' in page
+    check_sound(page)
+
+
+def test_it_shows_from_where_calls_were_reused(made):
+    latest, before, first = told(made).tables[0].instances
+    _, twice = before.making.builders
+    assert twice.reused_from == ((first.instance_id, 2),)
+    assert latest.making.builders[1].reused_from == ()
+    page = page_of(told(made))
+    assert '<th scope="col">from</th>' in page
+    check_sound(page)
+
+
+def test_a_copy_without_files_of_calls_knows_less(made, repo_path):
+    tracked = git(repo_path, "log", "--format=", "--raw", "--no-abbrev", "--", "*calls.parquet")
+    for line in tracked.splitlines():
+        if line.split()[4] == "D":
+            continue
+        pointer = git(repo_path, "cat-file", "blob", line.split()[3])
+        oid = pointer.splitlines()[1].rpartition(":")[2]
+        (repo_path / ".git/lfs/objects" / oid[:2] / oid[2:4] / oid).unlink(missing_ok=True)
+    runs = builders_of(told(made))
+    assert {(run.duration_s, run.reused_from) for run in runs} == {(None, ())}
+    assert all(run.calls is not None for run in runs)
+
+
+def builders_of(found):
+    return [run for each in found.tables[0].instances for run in each.making.builders]
 
 
 def test_it_tells_what_changed(made):

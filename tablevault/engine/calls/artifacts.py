@@ -10,9 +10,9 @@ from typing import Protocol
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.kept_files import KeptFile, decode_files, encode_files
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.store import WHOLE, CallRecord
 from tablevault.engine.matching import Mask
 from tablevault.engine.reads import reads_of
 from tablevault.engine.row_values import Values
@@ -102,8 +102,12 @@ class CallArtifacts:
 
     # -- kept -----------------------------------------------------------------------------------
 
-    def record(self, ledger: Ledger, call: CallRecord, names: Collection[str]) -> CallRecord:
+    def record(
+        self, ledger: Ledger, call: CallRecord, names: Collection[str], *, calls: int = 0
+    ) -> CallRecord:
         """Record a call together with the files that it names, and return what was recorded.
+
+        `calls` is how often a function was called for it.
 
         Crashes before the record is written: nobody needs the files, and ``gc`` removes them.
 
@@ -115,7 +119,7 @@ class CallArtifacts:
         try:
             with self._files.kept(names) as kept:
                 call = call._replace(files=None if kept is None else encode_files(kept))
-                ledger.add(call)
+                ledger.add(call, calls=calls)
                 ledger.flush()
         except TVTableError as error:
             raise self._blamed(error, call.row) from error

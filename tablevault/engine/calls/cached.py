@@ -13,12 +13,14 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
+from tablevault.engine.calls.call_record import WHOLE, CallRecord, Outcome
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.parts import Fingerprint
-from tablevault.engine.calls.store import WHOLE, CallRecord
+from tablevault.engine.calls.usage import Usage, charging, current_usage
 from tablevault.engine.module_sets import plain_name
 from tablevault.engine.row_values import decode_values, encode_values
+from tablevault.errors import said
 from tablevault.frames.tagged_json import UnstorableValueError
 
 P = ParamSpec("P")
@@ -70,8 +72,10 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         if (found := recorded.find(key)) is not None:
             return cast("R", found[0])
-        began = time.time(), time.perf_counter()
-        return cast("R", recorded.keep(key, function(*args, **kwargs), began))
+        made = _Call(recorded, key)
+        with made:
+            value = function(*args, **kwargs)
+        return cast("R", made.returned(value))
 
     @functools.wraps(function)
     async def await_call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - what it awaits
@@ -82,21 +86,85 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
             return await cast("Any", function(*args, **kwargs))
         if (found := recorded.find(key)) is not None:
             return found[0]
-        began = time.time(), time.perf_counter()
-        return recorded.keep(key, await cast("Any", function(*args, **kwargs)), began)
+        made = _Call(recorded, key)
+        with made:
+            value = await cast("Any", function(*args, **kwargs))
+        return made.returned(value)
 
     return cast("Callable[P, R]", await_call) if inspect.iscoroutinefunction(function) else call
 
 
 class _Key:
-    """What one call is found by."""
+    """What one call is found by; `column` stands for the builder in its record."""
 
-    __slots__ = ("code", "inputs", "name")
+    __slots__ = ("code", "column", "inputs", "name")
 
     def __init__(self, name: str, inputs: Inputs, code: bytes) -> None:
         self.name = name
+        self.column = f"@{name}"
         self.inputs = inputs
         self.code = code
+
+
+class _Call:
+    """One call that is made: the body of ``with``; a failure is recorded, with what it used."""
+
+    __slots__ = ("_began", "_began_at", "_calls", "_charging", "_key", "_outer", "_usage")
+
+    def __init__(self, calls: CachedCalls, key: _Key) -> None:
+        self._calls = calls
+        self._key = key
+        self._outer = current_usage()
+        self._usage = Usage(key.column if self._outer is None else self._outer.builder)
+        self._charging = charging(self._usage)
+        self._began_at, self._began = time.time(), time.perf_counter()
+
+    def __enter__(self) -> None:
+        """Begin."""
+        self._charging.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, _: object
+    ) -> None:
+        """Record what the function raised; an interrupted call only if it has reported usage."""
+        self._charging.__exit__(None, None, None)
+        if error is not None and (isinstance(error, Exception) or self._usage.has_any):
+            self._add("error", error=f"{type(error).__name__}: {said(error)}")
+
+    def returned(self, value: object) -> object:
+        """Record what the function returned, and return what others will be given for it."""
+        try:
+            text = encode_values((value,))
+        except UnstorableValueError:
+            self._calls.tell(self._key.name, "what it returns")
+            used = self._usage.close()
+            if self._outer is not None:
+                self._outer.add(used)
+            return value
+        self._calls.remember(self._key, self._add("ok", value=text))
+        return decode_values(text)[0]
+
+    def _add(
+        self, outcome: Outcome, *, value: str | None = None, error: str | None = None
+    ) -> CallRecord:
+        """Record the call."""
+        key = self._key
+        call = CallRecord(
+            0,
+            key.column,
+            WHOLE,
+            key.inputs,
+            key.code,
+            outcome,
+            value,
+            self._began_at,
+            time.perf_counter() - self._began,
+            error,
+            None,
+            *self._usage.close(),
+        )
+        self._calls.record(call, self._usage.builder)
+        return call
 
 
 class CachedCalls:
@@ -156,7 +224,7 @@ class CachedCalls:
         try:
             inputs = hash_values(given, self._file_text, name.encode())
         except UnhashableArgumentError:
-            self._tell(name, "an argument")
+            self.tell(name, "an argument")
             return None
         return _Key(name, inputs, self._code(function, name))
 
@@ -165,7 +233,7 @@ class CachedCalls:
         with self._lock:
             own = self._own.get(key.name)
             if own is None:
-                own = self._own[key.name] = self._ledger.own(_column(key.name))
+                own = self._own[key.name] = self._ledger.own(key.column)
             call = own.get(key.inputs)
             if call is not None and call.code != key.code:
                 call = None
@@ -176,29 +244,14 @@ class CachedCalls:
         (value,) = decode_values(call.value)
         return (value,)
 
-    def keep(self, key: _Key, value: object, began: tuple[float, float]) -> object:
-        """Record what a call has returned, and return what others will be given for it."""
-        try:
-            text = encode_values((value,))
-        except UnstorableValueError:
-            self._tell(key.name, "what it returns")
-            return value
-        call = CallRecord(
-            0,
-            _column(key.name),
-            WHOLE,
-            key.inputs,
-            key.code,
-            "ok",
-            text,
-            began[0],
-            time.perf_counter() - began[1],
-            None,
-        )
-        self._ledger.add(call)
+    def record(self, call: CallRecord, builder: str) -> None:
+        """Record a call that was made within a call of a builder."""
+        self._ledger.add(call, builder=builder)
+
+    def remember(self, key: _Key, call: CallRecord) -> None:
+        """Find a call from now on that was recorded."""
         with self._lock:
             self._own.setdefault(key.name, {})[key.inputs] = call
-        return decode_values(text)[0]
 
     def _code(self, function: Callable[..., Any], name: str) -> bytes:
         """Return the digest of the code of a function."""
@@ -207,10 +260,11 @@ class CachedCalls:
                 top = function.__qualname__.partition(".")[0]
                 found = self._fingerprint(plain_name(function.__module__), top, True)
                 assert found is not None, "it is loaded"
+                self._ledger.note_code(found)
                 self._codes[name] = found.digest
             return self._codes[name]
 
-    def _tell(self, name: str, what: str) -> None:
+    def tell(self, name: str, what: str) -> None:
         """Warn, once, that calls of a function cannot be recorded."""
         with self._lock:
             if name in self._told:
@@ -232,8 +286,3 @@ def recording(calls: CachedCalls | None) -> Iterator[None]:
         _current.reset(token)
         if calls is not None:
             calls.close()
-
-
-def _column(name: str) -> str:
-    """Return what stands for the builder in the record of a call of a cached function."""
-    return f"@{name}"

@@ -24,7 +24,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tablevault.engine.calls.store import WHOLE, CallRecord
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.matching import Rows
 from tablevault.engine.results import is_null
 from tablevault.engine.row_values import encode_values

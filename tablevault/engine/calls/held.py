@@ -19,7 +19,8 @@ from tablevault.engine.calls.call_file import (
     key_of,
     values_of,
 )
-from tablevault.engine.calls.store import WHOLE, CallStore
+from tablevault.engine.calls.call_record import WHOLE
+from tablevault.engine.calls.store import CallStore
 from tablevault.engine.matching import NEW, Rows
 
 _ROWS_AT_ONCE: Final = 1 << 16

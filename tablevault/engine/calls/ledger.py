@@ -22,11 +22,13 @@ from tablevault.engine.calls.call_file import (
     CallSources,
     write_calls,
 )
+from tablevault.engine.calls.call_record import CallRecord
 from tablevault.engine.calls.held import Origin, held_calls
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.row_files import finished_columns, finished_rows, process_of
-from tablevault.engine.calls.store import CallRecord, CallStore
+from tablevault.engine.calls.spending import Purse, Spent, charge_of
+from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
 from tablevault.engine.matching import Rows
 from tablevault.engine.row_values import Values
@@ -95,6 +97,8 @@ class Ledger:
         left: Path | None = None,
     ) -> None:
         self.terms = terms
+        self.purse = Purse()
+        """What the calls of the execution are charged to, from `begin` on."""
         self._store = store
         self._of = temp, process
         self.is_resumed = False
@@ -133,12 +137,17 @@ class Ledger:
         if before is not None and self.is_resumed:
             self._ended_before = frozenset(self._store.ended(before[0]))
         self._execution = self._store.begin(*self._of, forget=self.terms.forced)
+        self._store.open_purse(self._execution, self.purse)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
             if self._store.code_record(code.digest) is None:
                 self._new_codes.add(code.digest)
-            self._store.note_code(code.digest, json.dumps(code.record()))
+            self.note_code(code)
         self._store.note(self._execution, json.dumps([_described(part) for part in parts]))
+
+    def note_code(self, code: Fingerprint) -> None:
+        """Note what the digest of a code stands for."""
+        self._store.note_code(code.digest, json.dumps(code.record()))
 
     @property
     def knows_origin(self) -> bool:
@@ -207,10 +216,20 @@ class Ledger:
         """Return whether no call that is recorded here was made by this code."""
         return code in self._new_codes and not self.terms.accept_code
 
-    def add(self, call: CallRecord) -> None:
-        """Record a call."""
+    def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
+        """Record a call, and charge its builder with what it used.
+
+        Parameters
+        ----------
+        call : CallRecord
+            The call; a copy of one that is recorded is charged to nobody.
+        calls : int
+            How often a function was called for it; 0 for an item of a generator.
+        builder : str
+            The builder, where the record names another: of a cached function.
+        """
         assert self._writer is not None, "begin first"
-        self._writer.add(call)
+        self._writer.add(call, calls=calls, builder=builder)
 
     def flush(self) -> None:
         """Write all that was added."""
@@ -226,9 +245,10 @@ class Ledger:
             A column cannot be stored.
         """
         if columns:
-            self._store.write_frame(self._execution, call, pd.DataFrame(dict(columns)))
+            frame = pd.DataFrame(dict(columns))
+            self._store.write_frame(self._execution, call, frame, charge_of(call))
         else:
-            self.add(call)
+            self.add(call, calls=1)
 
     def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
         """Return the dataframe that a call returned; None when it is not there any more."""
@@ -287,9 +307,16 @@ class Ledger:
                 frame=self._origin.frame,
                 kept=self._kept,
             )
+        self._store.place_failures(self._execution)
         table = held_calls(self._store, self._execution, self._made, rows, origin)
         write_calls(table, sink, digest, self._made, rows.start)
         return bool(len(table))
+
+    def spent(self) -> Mapping[str, Spent]:
+        """Return what builders have spent since the last instance of the version, by name."""
+        if self._writer is not None:
+            self._writer.flush()
+        return self._store.spent(self.purse.version)
 
     def claim(self, instance: str) -> None:
         """Note that an instance holds the results, and end."""

@@ -8,10 +8,10 @@ from typing import NamedTuple
 from tablevault.engine import results
 from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.call_keys import CallKeys
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, UnhashableArgumentError
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import Recorder
-from tablevault.engine.calls.store import WHOLE, CallRecord
 from tablevault.engine.row_values import Values, decode_all, decode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVTableError
@@ -177,7 +177,7 @@ class Lookup:
         record = Recorder(self._job, self._ledger, self._code, row, key, self._artifacts)
         values, call = record.returned(values)
         if call is not None:
-            self._ledger.add(call)
+            self._ledger.add(call._replace(started_at=0.0, duration_s=0.0))  # nobody knows
         return values
 
     # -- all rows at once -----------------------------------------------------------------------

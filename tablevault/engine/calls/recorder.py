@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from tablevault.engine import results
 from tablevault.engine.calls.artifacts import CallArtifacts
+from tablevault.engine.calls.call_record import CallRecord, Outcome
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.store import CallRecord, Outcome
+from tablevault.engine.calls.usage import Usage
 from tablevault.engine.row_values import Values, are_plain, decode_values, encode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError, said
@@ -41,6 +42,13 @@ class Recorder:
         What the call is found by; None for one that nobody will find.
     artifacts : CallArtifacts, optional
         Keeps the files that values name; None where they name none.
+
+    Attributes
+    ----------
+    usage : Usage
+        What the call is charged with.
+    calls : int
+        How often a function was called for this record: 0 or 1.
     """
 
     def __init__(
@@ -52,6 +60,9 @@ class Recorder:
         inputs: Inputs | None,
         artifacts: CallArtifacts | None = None,
     ) -> None:
+        self.usage = Usage(job.name)
+        self.calls = 0
+        self._take = self.usage.close
         self._job = job
         self._artifacts = artifacts
         self._ledger = ledger
@@ -62,11 +73,21 @@ class Recorder:
         self._began_at = time.time()
         self._began = time.perf_counter()
 
-    def failed(self, error: Exception) -> None:
-        """Record what the function raised, unless what it returned is recorded already."""
-        if self._ledger is not None and not self._is_recorded:
+    def share(self, usage: Usage) -> None:
+        """Take what the call used from `usage`, of which several records have a part each."""
+        self.usage = usage
+        self._take = usage.take
+
+    def failed(self, error: BaseException) -> None:
+        """Record what the function raised, unless what it returned is recorded already.
+
+        A call that was interrupted is recorded if it has reported what it used.
+        """
+        is_failure = isinstance(error, Exception) or self.usage.has_any
+        if self._ledger is not None and not self._is_recorded and is_failure:
             text = f"{type(error).__name__}: {said(error)}"
-            self._ledger.add(self.call(None, outcome="error", error=text))
+            call = self.call(None, outcome="error", error=text)
+            self._ledger.add(call, calls=self.calls)
 
     def returned(self, values: Values) -> Made:
         """Check values, and return them with their record.
@@ -87,14 +108,15 @@ class Recorder:
             text = encode_values(values)
         if not are_plain(values):
             values = decode_values(text)  # what an interrupted execution would go on with
+        call = self.call(text)
         try:
             results.check_fit(values, self._job, self._row)
-            call = self.call(text)
             if self._artifacts is not None and (names := self._artifacts.names(values)):
-                self._artifacts.record(self._ledger, call, names)
+                self._artifacts.record(self._ledger, call, names, calls=self.calls)
                 return Made(values, None)
         except TVTableError as error:
-            self._ledger.add(self.call(text, outcome="rejected", error=said(error)))
+            call = call._replace(outcome="rejected", error=said(error))
+            self._ledger.add(call, calls=self.calls)
             self._is_recorded = True
             raise
         return Made(values, call)
@@ -114,4 +136,6 @@ class Recorder:
             self._began_at,
             time.perf_counter() - self._began,
             error,
+            None,
+            *self._take(),
         )

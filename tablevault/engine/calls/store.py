@@ -3,8 +3,8 @@
 Tables: ``calls`` has one row for each call, found by its inputs and its code; ``codes`` the code
 digests; ``frames`` the dataframes that calls returned, as Parquet; ``executions`` the temporary
 instances that were or are being executed; ``found`` the rows of an execution whose call another
-execution had made; ``instances`` what is known of instances that were made while the file was
-there. Of two calls with one key the later counts.
+execution had made; ``spending`` what builders have cost; ``instances`` what is known of instances
+that were made while the file was there. Of two calls with one key the later counts.
 
 The file is a cache plus results that no instance holds: when it is lost, calls of executions
 that did not end are lost. It is written in transactions of some milliseconds. WAL with
@@ -25,18 +25,20 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, Final
 
 import pandas as pd
 
-from tablevault.engine.calls.kept_files import objects_in
+from tablevault.engine.calls import claims, retention, spending
+from tablevault.engine.calls.call_record import ELSEWHERE, CallRecord
+from tablevault.engine.calls.retention import Swept
+from tablevault.engine.calls.spending import Purse, Spending, Spent
 from tablevault.engine.calls.sqlite_file import as_os_error, is_damage, set_aside
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
 
 _log = logging.getLogger("tablevault")
-
-Outcome = Literal["ok", "error", "rejected"]
 
 _VERSION: Final = 1
 _WAIT_S: Final = 30.0
@@ -46,10 +48,6 @@ _PART_BYTES: Final = 1 << 28
 """SQLite takes values of at most 1,000,000,000 bytes."""
 _BEHIND: Final = b"\xff" * 9
 """Longer than the digest of a row: sorts behind all inputs with these arguments."""
-WHOLE: Final = -1
-"""The row of a call whose result is a whole dataframe."""
-ELSEWHERE: Final = -2
-"""The row of a call of an earlier attempt, in which the table may have had other rows."""
 _SCHEMA: Final = f"""
 CREATE TABLE codes (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record TEXT);
 CREATE TABLE calls (
@@ -64,7 +62,8 @@ CREATE INDEX calls_with_files ON calls (id) WHERE files IS NOT NULL;
 CREATE INDEX calls_by_execution ON calls (execution, builder, row) WHERE execution IS NOT NULL;
 CREATE TABLE executions (
     id INTEGER PRIMARY KEY, temp TEXT NOT NULL UNIQUE, process TEXT NOT NULL,
-    builders TEXT NOT NULL DEFAULT '[]', ended TEXT NOT NULL DEFAULT '[]'
+    builders TEXT NOT NULL DEFAULT '[]', ended TEXT NOT NULL DEFAULT '[]',
+    version TEXT NOT NULL DEFAULT ''
 );
 CREATE TABLE found (
     execution INTEGER NOT NULL, builder TEXT NOT NULL, row INTEGER NOT NULL, call INTEGER NOT NULL,
@@ -75,9 +74,10 @@ CREATE TABLE frames (
     PRIMARY KEY (inputs, code, part)
 );
 CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
+{spending.SCHEMA.strip()}
 PRAGMA user_version = {_VERSION};
 """
-_SELECT: Final = (
+SELECT_CALLS: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
     " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files"
     " FROM calls c JOIN codes k ON k.id = c.code LEFT JOIN processes p ON p.id = c.process"
@@ -91,72 +91,9 @@ _INSERT: Final = (
 """Takes the fields of `CallRecord` but its id, code and process by number, then the execution."""
 
 
-_UNUSED_FRAMES: Final = (
-    "DELETE FROM frames WHERE NOT EXISTS (SELECT 1 FROM calls c"
-    " WHERE c.inputs = frames.inputs AND c.code = frames.code)"
-)
-
 _inherited: list[sqlite3.Connection] = []
 """Connections of the process that this one was forked from. They are kept for good: to close one,
 even by forgetting it, would write to the file in the name of the other process."""
-
-
-class CallRecord(NamedTuple):
-    """One call as it is recorded; a tuple, since there are millions.
-
-    Attributes
-    ----------
-    id : int
-        Number in the store; 0 for one that is not recorded yet.
-    builder : str
-        Name of the builder whose function was called.
-    row : int
-        Position of the row that it was made for; `WHOLE` where the result is a whole dataframe.
-    inputs, code : bytes
-        Its key, see `tablevault.engine.calls.keys`.
-    outcome : {"ok", "error", "rejected"}
-        Whether the function returned, raised, or returned what its columns do not take.
-    value : str, optional
-        What it returned, as tagged JSON; None when it raised.
-    started_at, duration_s : float
-        Seconds since the epoch, seconds; 0.0 where nobody measured.
-    error : str, optional
-        Class and text of what was raised.
-    process : str, optional
-        Id of the process that made it; None for one that is not recorded yet.
-    model : str, optional
-        What was asked, where the function reported it.
-    input_tokens, output_tokens : int, optional
-        Tokens that were sent and received, where the function reported them.
-    cost : float, optional
-        What it cost, in the currency of whoever reported it.
-    files : str, optional
-        Artifacts that came with it, see `tablevault.engine.calls.kept_files.encode_files`.
-    """
-
-    id: int
-    builder: str
-    row: int
-    inputs: bytes
-    code: bytes
-    outcome: Outcome
-    value: str | None
-    started_at: float
-    duration_s: float
-    error: str | None
-    process: str | None = None
-    model: str | None = None
-    input_tokens: int | None = None
-    output_tokens: int | None = None
-    cost: float | None = None
-    files: str | None = None
-
-
-class Swept(NamedTuple):
-    """What a sweep did: the number of calls that it removed, the objects that the others name."""
-
-    calls: int
-    objects: frozenset[str]
 
 
 class CallStore:
@@ -205,7 +142,8 @@ class CallStore:
             if found is not None and (found[1] == process or not forget):
                 if found[1] != process:  # its index builder runs again, and may make other rows
                     connection.execute(
-                        "UPDATE calls SET row = ? WHERE execution = ?", (ELSEWHERE, found[0])
+                        "UPDATE calls SET row = ? WHERE execution = ? AND builder NOT LIKE '@%'",
+                        (ELSEWHERE, found[0]),
                     )
                     connection.execute("DELETE FROM found WHERE execution = ?", (found[0],))
                 connection.execute(
@@ -213,7 +151,7 @@ class CallStore:
                 )
                 return int(found[0])
             if found is not None:
-                _forget(connection, int(found[0]))
+                retention.forget_execution(connection, int(found[0]))
             made = connection.execute(
                 "INSERT INTO executions (temp, process) VALUES (?, ?)", (temp, process)
             )
@@ -259,7 +197,7 @@ class CallStore:
     def rows(self, execution: int, builder: str) -> dict[int, CallRecord]:
         """Return the results that an execution has of a builder, by row."""
         taken = (
-            _SELECT.replace("c.row", "f.row")
+            SELECT_CALLS.replace("c.row", "f.row")
             + " JOIN found f ON f.call = c.id WHERE f.execution = ? AND f.builder = ?"
         )
         found = [CallRecord(*row) for row in self.read(taken, (execution, builder))]
@@ -281,8 +219,13 @@ class CallStore:
         row = self._first(sql, (execution, builder))
         return 0 if row is None else int(row[0])
 
-    def write(self, execution: int | None, calls: Sequence[CallRecord]) -> None:
-        """Record calls that an execution has made; None for those of an instance.
+    def write(
+        self,
+        execution: int | None,
+        calls: Sequence[CallRecord],
+        spent: Mapping[str, Spending] = MappingProxyType({}),
+    ) -> None:
+        """Record calls that an execution has made, and what they have cost, by builder.
 
         Raises
         ------
@@ -306,9 +249,16 @@ class CallStore:
                     for call in calls
                 ],
             )
+            spending.charge(connection, execution, spent)
 
-    def write_frame(self, execution: int, call: CallRecord, frame: pd.DataFrame) -> None:
-        """Record a call that returned a dataframe.
+    def write_frame(
+        self,
+        execution: int,
+        call: CallRecord,
+        frame: pd.DataFrame,
+        spent: Mapping[str, Spending] = MappingProxyType({}),
+    ) -> None:
+        """Record a call that returned a dataframe, and what it has cost, by builder.
 
         Raises
         ------
@@ -319,7 +269,7 @@ class CallStore:
         """
         with self._write() as connection:
             self._put_frame(connection, call, frame)
-            self.write(execution, [call])
+            self.write(execution, [call], spent)
 
     def _put_frame(
         self, connection: sqlite3.Connection, call: CallRecord, frame: pd.DataFrame
@@ -337,6 +287,15 @@ class CallStore:
                 for part in range(0, len(data), _PART_BYTES)
             ],
         )
+
+    def open_purse(self, execution: int, purse: Purse) -> None:
+        """Charge what an execution spends to `purse`."""
+        with self._write() as connection:
+            spending.open_purse(connection, execution, purse)
+
+    def spent(self, version: str) -> dict[str, Spent]:
+        """Return what was spent for a version since its last instance, by builder."""
+        return spending.totals(self.read(spending.TOTALS, (version,)))
 
     def take(self, execution: int, builder: str, found: Iterable[tuple[int, int]]) -> None:
         """Note rows whose calls were there: pairs of row and number of the call."""
@@ -400,18 +359,16 @@ class CallStore:
 
     # -- instances ------------------------------------------------------------------------------
 
+    def place_failures(self, execution: int) -> None:
+        """Note for calls of earlier attempts that failed which row was asked for again."""
+        with self._write() as connection:
+            claims.place_failures(connection, execution, ELSEWHERE)
+
     def claim(self, execution: int, instance: str, builders: Mapping[str, Any]) -> None:
         """Note that an instance holds the results of an execution, which is over."""
         with self._write() as connection:
-            connection.execute(
-                "UPDATE calls SET instance = ? WHERE instance IS NULL AND (execution = ? OR id IN"
-                " (SELECT call FROM found WHERE execution = ?))",
-                (instance, execution, execution),
-            )
-            connection.execute(
-                "INSERT OR REPLACE INTO instances VALUES (?, ?)", (instance, json.dumps(builders))
-            )
-            _forget(connection, execution)
+            claims.claim(connection, execution, instance, builders)
+            retention.forget_execution(connection, execution)
 
     def load(
         self, instance: str, calls: Sequence[CallRecord], frames: Mapping[bytes, pd.DataFrame]
@@ -465,20 +422,11 @@ class CallStore:
         frozenset of str
             Ids of the objects that only these calls named.
         """
-        gone = [(instance,) for instance in instances]
+        gone = list(instances)
         if not gone or not self._path.exists():
             return frozenset()
         with self._write() as connection:
-            before = objects_in(connection)
-            connection.executemany(
-                "DELETE FROM calls WHERE instance = ? AND execution IS NULL"
-                " AND id NOT IN (SELECT call FROM found)",
-                gone,
-            )
-            connection.executemany("DELETE FROM instances WHERE instance = ?", gone)
-            connection.execute("UPDATE instances SET builders = 'null'")
-            connection.execute(_UNUSED_FRAMES)
-            return before - objects_in(connection)
+            return retention.forget_instances(connection, gone)
 
     def sweep(
         self,
@@ -510,8 +458,8 @@ class CallStore:
         if not self._path.exists():
             return Swept(0, frozenset())
         with self._write(dry_run=dry_run) as connection:
-            calls = _sweep(connection, set(temps), set(instances), time.time() - older_than_s)
-            return Swept(calls, objects_in(connection))
+            before = time.time() - older_than_s
+            return retention.sweep(connection, set(temps), set(instances), before)
 
     def settle(self) -> None:
         """Bring all that was written into the one file, so that it can be copied."""
@@ -565,7 +513,7 @@ class CallStore:
 
     def _records(self, where: str, values: Sequence[object]) -> list[CallRecord]:
         """Read records; `where` is the rest of a query, in which ``c`` are calls, ``k`` codes."""
-        return list(map(CallRecord._make, self.read(_SELECT + where, values)))
+        return list(map(CallRecord._make, self.read(SELECT_CALLS + where, values)))
 
     def read(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
         """Read what a query selects; nothing when there is no file."""
@@ -632,29 +580,6 @@ def _ready(path: Path | str) -> sqlite3.Connection:
     return connection
 
 
-def _sweep(
-    connection: sqlite3.Connection, temps: set[str], instances: set[str], before: float
-) -> int:
-    """Remove executions and calls that nobody needs; return the number of calls."""
-    for number, temp in connection.execute("SELECT id, temp FROM executions").fetchall():
-        if temp not in temps:
-            _forget(connection, int(number))
-    gone = [
-        (name,)
-        for (name,) in connection.execute("SELECT instance FROM instances").fetchall()
-        if name not in instances
-    ]
-    connection.executemany("UPDATE calls SET instance = NULL WHERE instance = ?", gone)
-    connection.executemany("DELETE FROM instances WHERE instance = ?", gone)
-    removed = connection.execute(
-        "DELETE FROM calls WHERE instance IS NULL AND execution IS NULL AND started_at <= ?"
-        " AND id NOT IN (SELECT call FROM found)",
-        (before,),
-    )
-    connection.execute(_UNUSED_FRAMES)
-    return removed.rowcount
-
-
 def _processes(
     connection: sqlite3.Connection, execution: int | None, ids: set[str | None]
 ) -> dict[str | None, int | None]:
@@ -670,10 +595,3 @@ def _processes(
             row = connection.execute(sql, (process,)).fetchone()
         found[process] = None if row is None else int(row[0])
     return found
-
-
-def _forget(connection: sqlite3.Connection, execution: int) -> None:
-    """Remove an execution; its calls stay."""
-    connection.execute("UPDATE calls SET execution = NULL WHERE execution = ?", (execution,))
-    connection.execute("DELETE FROM found WHERE execution = ?", (execution,))
-    connection.execute("DELETE FROM executions WHERE id = ?", (execution,))

@@ -7,7 +7,9 @@ import threading
 import time
 from typing import Final
 
-from tablevault.engine.calls.store import CallRecord, CallStore
+from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.spending import Spending
+from tablevault.engine.calls.store import CallStore
 
 _EVERY_S: Final = 0.01
 _SLOW_S: Final = 0.001
@@ -31,6 +33,7 @@ class CallWriter:
         self._store = store
         self._execution = execution
         self._waiting: list[CallRecord] = []
+        self._spending: dict[str, Spending] = {}
         self._lock = threading.Lock()
         self._written_at = 0.0
         self._has_waiting = threading.Event()
@@ -39,8 +42,10 @@ class CallWriter:
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
-    def add(self, call: CallRecord) -> None:
+    def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
         """Record a call; in the copy of a process, which a function made, do nothing.
+
+        Parameters are those of `tablevault.engine.calls.ledger.Ledger.add`.
 
         Raises
         ------
@@ -52,6 +57,12 @@ class CallWriter:
         with self._lock:
             self._raise_failure()
             self._waiting.append(call)
+            if not call.id:
+                name = builder or call.builder
+                spending = self._spending.get(name)
+                if spending is None:
+                    spending = self._spending[name] = Spending()
+                spending.add(call, calls)
             is_due = time.monotonic() - self._written_at >= _EVERY_S
             if is_due or call.duration_s >= _SLOW_S:
                 self._write()
@@ -80,8 +91,9 @@ class CallWriter:
             return
         # They wait no more, whether this fails or not: a later call must not hide the failure.
         calls, self._waiting = self._waiting, []
+        spending, self._spending = self._spending, {}
         try:
-            self._store.write(self._execution, calls)
+            self._store.write(self._execution, calls, spending)
         except OSError as error:
             first = calls[0]
             raise OSError(

@@ -13,7 +13,8 @@ import time
 import pandas as pd
 import pytest
 
-from tablevault.engine.calls.store import WHOLE, CallRecord, CallStore
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVTableError
 
 CODE, OTHER = b"c" * 16, b"o" * 16

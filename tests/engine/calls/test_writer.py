@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from tablevault.engine.calls.store import CallRecord, CallStore
+from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
 
 
@@ -21,10 +22,10 @@ class Slow(CallStore):
         self.failure = None
         self.wrote = threading.Event()
 
-    def write(self, execution, calls):
+    def write(self, execution, calls, *spent):
         if self.failure is not None:
             raise self.failure
-        super().write(execution, calls)
+        super().write(execution, calls, *spent)
         self.written.append([call.row for call in calls])
         self.wrote.set()
 
@@ -99,7 +100,7 @@ def test_a_failure_of_the_thread_is_raised_by_the_next_call(writer, store):
 
     real = store.write
 
-    def write(execution, calls):
+    def write(execution, calls, *spent):
         failed.set()
         raise WatchedError
 

@@ -1,0 +1,22 @@
+"""What one builder of a run did."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderResult:
+    """What one builder did: what was called, how often, for which columns and how many rows."""
+
+    name: str
+    module: str
+    function: str
+    is_custom: bool
+    columns: tuple[str, ...]
+    rows: int
+    calls: int
+    reused: int
+    """Rows whose cells were there before; the others were made by this execution."""
+    reason: str
+    """Why the others were."""

@@ -1,0 +1,46 @@
+"""An instance takes over what an execution has made."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any
+
+from tablevault.engine.calls import spending
+
+
+def claim(
+    connection: sqlite3.Connection, execution: int, instance: str, builders: Mapping[str, Any]
+) -> None:
+    """Note, within a transaction, that an instance holds the results of an execution."""
+    connection.execute(
+        "UPDATE calls SET instance = ? WHERE instance IS NULL AND (execution = ? OR id IN"
+        " (SELECT call FROM found WHERE execution = ?))",
+        (instance, execution, execution),
+    )
+    connection.execute(
+        "INSERT OR REPLACE INTO instances VALUES (?, ?)", (instance, json.dumps(builders))
+    )
+    spending.settle(connection, execution)
+
+
+def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: int) -> None:
+    """Give calls of earlier attempts that failed the row for which they were made again.
+
+    Parameters
+    ----------
+    connection : sqlite3.Connection
+        Within a transaction.
+    execution : int
+        Number of the execution; it has made all its calls.
+    elsewhere : int
+        The row of calls of earlier attempts, in which the table may have had other rows.
+    """
+    placed = connection.execute(
+        "SELECT n.row, c.id FROM calls c JOIN calls n"
+        " ON n.inputs = c.inputs AND n.execution = c.execution AND n.builder = c.builder"
+        " WHERE c.execution = ?1 AND c.row = ?2 AND c.outcome != 'ok' AND n.row >= 0",
+        (execution, elsewhere),
+    ).fetchall()
+    connection.executemany("UPDATE calls SET row = ? WHERE id = ?", placed)

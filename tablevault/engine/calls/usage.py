@@ -1,0 +1,250 @@
+"""``tablevault.report_usage``: what a call has used, told by the function that is called."""
+
+from __future__ import annotations
+
+import logging
+import math
+import operator
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from decimal import Decimal
+from numbers import Real
+from typing import Final, NamedTuple
+
+from tablevault.errors import TVArgumentError
+
+_MOST_TOKENS: Final = 10**12
+_LONGEST_SHOWN: Final = 60
+_log = logging.getLogger("tablevault")
+
+
+def report_usage(
+    model: str | None = None,
+    input_tokens: int | None = None,
+    output_tokens: int | None = None,
+    cost: float | None = None,
+) -> None:
+    """Add to the record of the call that is running.
+
+    It belongs to the innermost call: that of a function with :func:`tablevault.cached`, else that
+    of the builder's function; what a generator reports before an item belongs to the item. Several
+    reports in one call are added up, also when the call fails in the end. Outside of an execution
+    nothing happens.
+
+    A thread that the function starts has to run in its context, as in ``asyncio.to_thread(ask)``
+    or ``pool.submit(contextvars.copy_context().run, ask)``; functions with ``cached`` need not.
+    What is reported elsewhere during an execution, or after the call has ended, is not recorded,
+    and a warning says so. What is reported in another operating system process is lost.
+
+    Parameters
+    ----------
+    model : str, optional
+        What was asked. Several in one call are joined with ``", "``, each once, in the order in
+        which they were reported.
+    input_tokens, output_tokens : int, optional
+        Tokens that were sent and received, at least 0.
+    cost : float, optional
+        What it cost, at least 0, in the one currency in which all is reported.
+
+    Raises
+    ------
+    TVArgumentError
+        A value is negative, not finite, or of a wrong type. Nothing is added.
+
+    Examples
+    --------
+    >>> report_usage("small-1", input_tokens=812, output_tokens=40, cost=0.0013)
+    """
+    used = Used(
+        _checked_model(model),
+        _checked_tokens("input_tokens", input_tokens),
+        _checked_tokens("output_tokens", output_tokens),
+        _checked_cost(cost),
+    )
+    if used == NOTHING:
+        return
+    usage = _current.get()
+    if usage is not None and usage.add(used):
+        return
+    if _runs:
+        _log.warning(
+            "report_usage: no call of a builder is known in this thread; the report is not "
+            "recorded. Start threads with contextvars.copy_context().run, and report before the "
+            "function returns."
+        )
+
+
+class Used(NamedTuple):
+    """What was reported; fields as in `tablevault.engine.calls.store.CallRecord`."""
+
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+
+
+NOTHING: Final = Used()
+
+
+class Usage:
+    """What one call has used so far; for several threads.
+
+    Parameters
+    ----------
+    builder : str
+        Name of the builder in whose call it is used.
+    """
+
+    __slots__ = ("_is_closed", "_used", "builder")
+
+    def __init__(self, builder: str) -> None:
+        self.builder = builder
+        self._used = NOTHING
+        self._is_closed = False
+
+    @property
+    def has_any(self) -> bool:
+        """Return whether anything was reported since it was taken last."""
+        return self._used is not NOTHING
+
+    def add(self, used: Used) -> bool:
+        """Add a report; False when the call has ended."""
+        with _lock:
+            if not self._is_closed and used is not NOTHING:
+                self._used = _together(self._used, used)
+            return not self._is_closed
+
+    def take(self) -> Used:
+        """Return what was reported since this was called last."""
+        if self._used is NOTHING:
+            return NOTHING
+        with _lock:
+            used, self._used = self._used, NOTHING
+            return used
+
+    def close(self) -> Used:
+        """Return the same; what is reported from now on is too late."""
+        self._is_closed = True
+        return self.take()
+
+
+_lock = threading.Lock()
+_current: ContextVar[Usage | None] = ContextVar("tablevault_usage", default=None)
+_runs: set[object] = set()
+"""Has one item for each execution that runs in this process."""
+
+
+def current_usage() -> Usage | None:
+    """Return what the running call adds to; None when no call is known here."""
+    return _current.get()
+
+
+@contextmanager
+def accepting_usage() -> Iterator[None]:
+    """Warn of reports that belong to no call as long as the body, an execution, runs."""
+    run = object()
+    _runs.add(run)
+    try:
+        yield
+    finally:
+        _runs.discard(run)
+
+
+@contextmanager
+def charging(usage: Usage) -> Iterator[None]:
+    """Let what is reported within the body count for a call."""
+    token = _current.set(usage)
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def _together(one: Used, other: Used) -> Used:
+    """Add two reports up."""
+    return Used(
+        _joined(one.model, other.model),
+        _sum(one.input_tokens, other.input_tokens),
+        _sum(one.output_tokens, other.output_tokens),
+        one.cost if other.cost is None else (one.cost or 0.0) + other.cost,
+    )
+
+
+def _joined(one: str | None, other: str | None) -> str | None:
+    """Join the names of models, each once."""
+    if one is None or other is None:
+        return other if one is None else one
+    names = one.split(", ")
+    return one if other in names else f"{one}, {other}"
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    """Add two numbers of tokens; None is none that are known."""
+    return one if other is None else (one or 0) + other
+
+
+def _checked_model(model: object) -> str | None:
+    """Return the name of a model."""
+    if model is None:
+        return None
+    if not isinstance(model, str) or not model.strip() or not _is_writable(model):
+        raise _refusal("model", model, "the name of a model as text")
+    return str(model)
+
+
+def _is_writable(text: str) -> bool:
+    """Return whether text can be stored: not with half of a surrogate pair, or NUL."""
+    try:
+        return b"\0" not in text.encode()
+    except UnicodeEncodeError:
+        return False
+
+
+def _checked_tokens(name: str, value: object) -> int | None:
+    """Return a number of tokens, of NumPy too."""
+    if value is None:
+        return None
+    try:
+        number = -1 if _is_flag(value) else operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = -1
+    if not 0 <= number <= _MOST_TOKENS:
+        raise _refusal(name, value, f"a whole number from 0 to {_MOST_TOKENS:,}")
+    return int(number)
+
+
+def _checked_cost(value: object) -> float | None:
+    """Return a cost."""
+    if value is None:
+        return None
+    cost = -1.0
+    if isinstance(value, Real | Decimal) and not _is_flag(value):
+        try:
+            cost = float(value)
+        except (OverflowError, ValueError):  # 10**400, Decimal("sNaN")
+            cost = math.inf
+    if not 0 <= cost <= _MOST_TOKENS:
+        raise _refusal("cost", value, f"a number from 0 to {_MOST_TOKENS:,}")
+    return cost + 0.0  # no -0.0
+
+
+def _is_flag(value: object) -> bool:
+    """Return whether a value is True or False, of NumPy too."""
+    return isinstance(value, bool) or type(value).__name__ in {"bool_", "bool"}
+
+
+def _refusal(name: str, value: object, wanted: str) -> TVArgumentError:
+    """Say what an argument is, and what it has to be."""
+    try:
+        shown = repr(value)
+    except Exception:  # noqa: BLE001 - a class of the user may fail at that
+        shown = object.__repr__(value)
+    if len(shown) > _LONGEST_SHOWN:
+        shown = f"{shown[:_LONGEST_SHOWN]}..."
+    return TVArgumentError(
+        f"Argument {name} of report_usage is {shown} ({type(value).__name__}).",
+        f"It has to be {wanted}, or None.",
+        argument=name,
+    )

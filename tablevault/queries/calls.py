@@ -1,0 +1,208 @@
+"""The calls of an instance: what was asked, when, at what cost, and where it was reused from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TVTableError
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import TempRef, is_temp_id
+from tablevault.queries.call_files import calls_pointer, read_calls
+from tablevault.queries.describe import temp_builders, tracked_builders
+from tablevault.queries.partial import run_of_temp
+from tablevault.queries.read import frame_file, instance_document
+from tablevault.queries.resolve import (
+    find_instance,
+    find_temp_by_id,
+    latest_or_error,
+    temp_or_none,
+)
+from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_DTYPES = {
+    "builder": "string",
+    "row": "Int64",
+    "outcome": "string",
+    "made_in": "string",
+    "started_at": "datetime64[us, UTC]",
+    "duration_s": "Float64",
+    "error": "string",
+    "process": "string",
+    "module": "string",
+    "function": "string",
+    "code": "string",
+    "gen_ai.request.model": "string",
+    "gen_ai.usage.input_tokens": "Int64",
+    "gen_ai.usage.output_tokens": "Int64",
+    "cost": "Float64",
+}
+"""Columns of the answer; those of the primary key come behind ``row``."""
+_BEFORE_KEY = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallSummary:
+    """The calls of a builder that an instance holds.
+
+    Attributes
+    ----------
+    duration_s : float, optional
+        How long those took together that took a millisecond; None where none did.
+    reused_from : mapping of str to int
+        Instances in which calls were made, and how many; without the instance itself.
+    """
+
+    duration_s: float | None
+    reused_from: Mapping[str, int]
+
+
+def get_calls(vault: Vault, table: str, instance_id: str = "", version: str = "") -> pd.DataFrame:
+    """Return the calls of an instance; ``attrs["instance_id"]`` says of which one."""
+    snapshot = vault.snapshot()
+    if is_temp_id(instance_id):
+        return _of_temp(vault, snapshot, table, instance_id)
+    if instance_id:
+        instance = find_instance(vault, snapshot, table, instance_id)
+    else:
+        instance = _latest(vault, snapshot, table, version)
+    document = instance_document(vault, instance)
+    made_at = Snapshot(vault.journal.repository, instance.commit)
+    texts = tracked_builders(made_at, instance.table_name, instance.version)
+    calls = held_calls(vault, instance)
+    shown = _shown(vault, calls, tuple(document.builders), texts)
+    key = list(document.primary_key)
+    if key and len(calls):
+        from tablevault.frames.parquet import read_frame
+
+        shown = _with_key(shown, read_frame(frame_file(vault, instance), columns=key))
+    shown.attrs["instance_id"] = str(instance.instance_id)
+    return shown
+
+
+def held_calls(vault: Vault, instance: IndexedInstance) -> pd.DataFrame:
+    """Return the calls that a materialised instance holds; none where it has no file of them.
+
+    Returns
+    -------
+    DataFrame
+        Columns as in `tablevault.engine.calls.listing.COLUMNS`.
+    """
+    from tablevault.engine.calls.listing import listed
+
+    file = read_calls(vault, instance)
+    return listed(None if file is None else file.table, instance.instance_id)
+
+
+def summaries(vault: Vault, instance: IndexedInstance) -> dict[str, CallSummary]:
+    """Sum up by builder the calls that an instance holds; empty where their file is not here."""
+    from tablevault.engine.calls.listing import summed
+
+    pointer = calls_pointer(vault, instance)
+    file = read_calls(vault, instance) if pointer and vault.store.has(pointer) else None
+    return {
+        builder: CallSummary(duration_s=duration_s, reused_from=reused_from)
+        for builder, duration_s, reused_from in summed(None if file is None else file.table)
+    }
+
+
+def _latest(vault: Vault, snapshot: Snapshot, table: str, version: str) -> IndexedInstance:
+    """Find the latest instance; an error names the calls of an execution that has not ended."""
+    try:
+        return latest_or_error(vault, snapshot, table, version)
+    except TVTableError as error:
+        ref = TempRef(table=table, version=version)
+        temp = temp_or_none(vault.journal.repository, ref) if version else None
+        if temp is None or run_of_temp(vault, temp) is None:
+            raise
+        raise TVTableError(
+            error.message,
+            Wording(
+                "Calls of an execution that has not ended: ",
+                Call("get_calls", table_name=table, instance_id=ref.instance_id),
+                ".",
+            ),
+            **error.facts,
+        ) from error
+
+
+def _of_temp(vault: Vault, snapshot: Snapshot, table: str, instance_id: str) -> pd.DataFrame:
+    """Return the calls of the execution that runs on a temporary instance, or ran last."""
+    from tablevault.engine.calls.listing import listed, recorded_of_execution
+
+    temp = find_temp_by_id(vault, snapshot, table, instance_id)
+    run = run_of_temp(vault, temp)
+    builders = () if run is None else tuple(part.name for part in run.parts)
+    key = () if run is None else run.parts[0].primary_key
+    calls = listed(None) if run is None else recorded_of_execution(vault.calls, run.number)
+    shown = _shown(vault, calls, builders, temp_builders(vault, temp))
+    if run is not None and key and len(calls):
+        shown = _with_key(shown, run.frame(key))
+    shown.attrs["instance_id"] = instance_id
+    return shown
+
+
+def _shown(
+    vault: Vault, calls: pd.DataFrame, builders: Sequence[str], texts: Mapping[str, bytes]
+) -> pd.DataFrame:
+    """Return calls as they are shown: by builder and row, failed ones first; rows without place."""
+    import pandas as pd
+
+    places = {name: place for place, name in enumerate(builders)}
+    shown = calls.assign(
+        _place=calls["builder"].map(places).astype("Float64").fillna(len(places)),
+        _is_of_row=calls["row"].fillna(-1) >= 0,
+        _has_value=calls["outcome"] == "ok",
+    ).sort_values(
+        ["_place", "builder", "_is_of_row", "row", "_has_value", "started_at"],
+        ascending=[True, True, False, True, True, True],
+        kind="stable",
+        ignore_index=True,
+    )
+    functions = _functions(vault, shown, texts)
+    started = (shown["started_at"] * 1e6).round().astype("Int64")
+    return pd.DataFrame(
+        {
+            **shown,
+            "row": shown["row"].where(shown["_is_of_row"]),
+            "started_at": pd.to_datetime(started, unit="us", utc=True),
+            "module": [module or None for module, _ in functions],
+            "function": [function or None for _, function in functions],
+        }
+    )[[*_DTYPES]].astype(_DTYPES)
+
+
+def _functions(
+    vault: Vault, calls: pd.DataFrame, texts: Mapping[str, bytes]
+) -> list[tuple[str, str]]:
+    """Return module and function of each call: as recorded here, else as the builder names them."""
+    from tablevault.engine.calls.listing import function_of
+    from tablevault.engine.written import read_written
+
+    known: dict[tuple[str, str], tuple[str, str]] = {}
+    found = []
+    for builder, code in zip(calls["builder"], calls["code"], strict=True):
+        if (builder, code) not in known:
+            place = function_of(vault.calls, builder, code)
+            if not any(place) and builder in texts:
+                written = read_written(texts[builder].decode("utf-8", "replace"))
+                place = written.module, written.function
+            known[builder, code] = place
+        found.append(known[builder, code])
+    return found
+
+
+def _with_key(shown: pd.DataFrame, key: pd.DataFrame) -> pd.DataFrame:
+    """Add the primary key of each row; null for a call that belongs to no row."""
+    places = shown["row"].fillna(-1).astype("int64").to_numpy()
+    found = key.reset_index(drop=True).reindex(places).reset_index(drop=True)
+    for at, name in enumerate(found.columns):
+        label = f"key.{name}" if name in _DTYPES else name
+        shown.insert(_BEFORE_KEY + at, label, found[name])
+    return shown
