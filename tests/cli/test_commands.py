@@ -451,3 +451,24 @@ def test_a_git_object_that_is_cut_off_is_told_without_waiting_for_ever(made, apa
     done = apart("verify", "--json", timeout=100)
     assert done.returncode == 1
     assert "its end is missing" in done.stdout
+
+
+def test_a_plan_and_a_trial_at_the_prompt(made, run):
+    assert run("create-instance", "t", "--copy")[0] == 0
+    code, out, _ = run("plan", "t", "--run-index")
+    assert code == 0
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[:3] for row in rows] == [
+        ["t_index", "1", "0"],
+        ["double", "0", "3"],
+        ["total", "1", ""],
+    ]
+    assert rows[1][-1] == "unchanged"
+    plan = json.loads(run("plan", "t", "--force", "--json")[1])
+    assert (plan["calls"], plan["rows_from"], plan["is_exact"]) == (4, ids(made)[0], False)
+    assert plan["builders"][1]["reason"] == "forced"
+    code, _, err = run("execute-instance", "t", "--sample", "0")
+    assert (code, "--sample is 0" in err) == (1, True)
+    assert run("execute-instance", "t", "--sample", "2")[0] == 0
+    assert len(ids(made)) == 1
+    assert made.get_dataframe("t", instance_id="TEMP_base")[0]["twice"].tolist() == [0, 2, 4]

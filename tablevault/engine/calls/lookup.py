@@ -73,11 +73,20 @@ class Lookup:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def inputs(self, rows: Collection[int]) -> dict[int, Inputs]:
-        """Return what the calls of rows are found by; without rows whose arguments cannot be."""
+    def inputs(self, rows: Collection[int], behind: Collection[int] = ()) -> dict[int, Inputs]:
+        """Return what the calls of rows are found by; without rows whose arguments cannot be.
+
+        Parameters
+        ----------
+        rows : collection of int
+            In order.
+        behind : collection of int
+            Rows whose arguments are not known yet.
+        """
         wanted = rows
-        if self._keys.are_numbered and rows:
-            wanted = range(max(rows) + 1)  # the others count, too
+        if self._keys.are_numbered and rows:  # the others count, too
+            wanted = [row for row in range(max(rows) + 1) if row not in behind]
+            self._keys.restart()
         every = {row: self.next_input(row) for row in wanted}
         return {row: key for row in rows if (key := every[row]) is not None}
 
@@ -115,6 +124,11 @@ class Lookup:
         self._ledger.take(self._job.name, taken)
         return Found(found, from_others)
 
+    def failed(self, inputs: Iterable[Inputs | None]) -> int:
+        """Count calls that failed in an earlier attempt at this execution."""
+        failed = self._ledger.failed(self._job.name)
+        return sum(key in failed for key in inputs) if failed else 0
+
     def followers(self, rows: Iterable[int], inputs: Mapping[int, Inputs]) -> dict[int, list[int]]:
         """Return for rows that are called the other rows with equal arguments."""
         if not self._job.deduplicate:
@@ -140,7 +154,7 @@ class Lookup:
         record = Recorder(self._job, self._ledger, self._code, row, key)
         values, call = record.returned(values)
         assert call is not None, "there is a ledger"
-        self._ledger.add(call)
+        self._ledger.add(call._replace(duration_s=0.0))  # nobody measured
         return values
 
     # -- all rows at once -----------------------------------------------------------------------

@@ -337,6 +337,15 @@ class CallStore:
                 [(execution, builder, row, call) for row, call in found],
             )
 
+    def take_from(self, execution: int, builder: str, rows: Mapping[int, int]) -> None:
+        """Note rows that have the result of the call for another row, each with that one."""
+        with self._write() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO found SELECT ?1, ?2, ?3, max(id) FROM calls"
+                " WHERE execution = ?1 AND builder = ?2 AND row = ?4 HAVING max(id) IS NOT NULL",
+                [(execution, builder, row, other) for row, other in rows.items()],
+            )
+
     # -- calls ----------------------------------------------------------------------------------
 
     def find(self, inputs: Iterable[bytes], code: bytes | None) -> dict[bytes, CallRecord]:
