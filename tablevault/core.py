@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from tablevault.operations.gc import GcReport
+    from tablevault.planned import ExecutionPlan
     from tablevault.problems import Problem
     from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.lineage import Lineage
@@ -332,6 +333,7 @@ class TableVault:
         process_id: str = "",
         background: bool = False,
         accept_code: bool | None = None,
+        sample: int | None = None,
     ) -> str:
         """Run the builders of a temporary instance and materialise the result.
 
@@ -362,6 +364,12 @@ class TableVault:
             default: only those of earlier attempts at this execution, since code is mostly
             corrected for the rows that failed. True: all; a change of code alone makes no call.
             False: none.
+        sample : int, optional
+            Make a trial: row-wise builders are called for the first so many rows only, and no
+            instance is made. What they return can be read under the id ``TEMP_<version>``, see
+            :meth:`get_dataframe`, and a later execution finds these calls. The index builder runs
+            as usual. Functions that make whole columns at once are not called, nor those of rows
+            that need such a column. The process ends with the trial.
 
         Returns
         -------
@@ -371,7 +379,8 @@ class TableVault:
         Raises
         ------
         TVArgumentError
-            No temporary instance, or one made with ``external_edit``.
+            No temporary instance, or one made with ``external_edit``; `sample` is less than 1, or
+            comes with the id of a paused execution of all rows.
         TVBuilderError
             A builder is malformed, one is missing, they form a cycle, or a function returned
             what its builder does not promise.
@@ -392,7 +401,77 @@ class TableVault:
             table_name,
             version,
             options=operations.execute.ExecuteOptions(
-                force_execute=force_execute, background=background, accept_code=accept_code
+                force_execute=force_execute,
+                background=background,
+                accept_code=accept_code,
+                sample=sample,
+            ),
+            process_id=process_id,
+        )
+
+    def plan(
+        self,
+        table_name: str,
+        version: str = DEFAULT_VERSION,
+        *,
+        run_index: bool = False,
+        force_execute: bool = False,
+        accept_code: bool | None = None,
+        process_id: str = "",
+    ) -> ExecutionPlan:
+        """Tell what :meth:`execute_instance` would call now, and why; nothing changes.
+
+        No function of a column builder is called. Modules are imported, and all is checked that
+        an execution checks before its first call. Where a builder reads what another one would
+        make, its calls are "at most" so many.
+
+        Parameters
+        ----------
+        table_name : str
+            The table.
+        version : str, default "base"
+            Version of the temporary instance.
+        run_index : bool, default False
+            Call the index builder, unless a paused process has its rows; files that it writes go
+            into a folder that is removed. Otherwise the plan is for the rows that the last attempt
+            at the execution made, or else for those of the instance that it would start from, and
+            says so.
+        force_execute : bool, default False
+            As the execution would get it.
+        accept_code : bool, optional
+            As the execution would get it.
+        process_id : str, default ""
+            As the execution would get it. Without one the plan is for the paused process that holds
+            the temporary instance, if there is one.
+
+        Returns
+        -------
+        ExecutionPlan
+            For each builder the number of calls, the rows whose results are there, the reason, and
+            time and cost as predicted from earlier calls; ``str`` shows it.
+
+        Raises
+        ------
+        TVArgumentError
+            No temporary instance, or one made with ``external_edit``.
+        TVBuilderError
+            A builder is malformed, one is missing, they form a cycle, or nobody can know whether
+            results of an earlier prompt count.
+        TableReferenceError
+            A table reference is malformed or cannot be evaluated.
+        TVFileError
+            A module or function is missing or cannot be loaded.
+        TVProcessError
+            The id was used before.
+        Exception
+            What the function of an index builder raised, unchanged.
+        """
+        return operations.plan.plan(
+            self._vault,
+            table_name,
+            version,
+            options=operations.plan.PlanOptions(
+                run_index=run_index, force_execute=force_execute, accept_code=accept_code
             ),
             process_id=process_id,
         )

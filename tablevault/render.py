@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 _BAR = 24
+_MINUTE, _HOUR = 60.0, 3600.0
 
 ProgressLine: TypeAlias = tuple[str, float | None, str]
 """Name of a task, the part that is done, None when that is not known, and what is told of it."""
@@ -238,3 +239,14 @@ def table_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str
 def counted(number: int, one: str, many: str = "") -> str:
     """Count things."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def duration(seconds: float) -> str:
+    """Return how long something takes."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < _MINUTE:
+        return f"{seconds:.1f} s"
+    if seconds < _HOUR:
+        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+    return f"{int(seconds // 3600):,} h {int(seconds % 3600 // 60)} min"

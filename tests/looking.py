@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -98,3 +100,14 @@ def check_clean(path: Path, *, status: bool = True) -> None:
         if not (file.parent == state and file.name in _LASTING_LOCKS)
     ]
     assert left == []
+
+
+def calls_kept(path: Path) -> dict[str, list[tuple[object, ...]]]:
+    """Take down all rows of the records of calls, by table; nothing when there are none."""
+    file = path / ".git/tablevault/calls.sqlite"
+    if not file.exists():
+        return {}
+    with contextlib.closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+        tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
+        names = sorted(name for (name,) in tables)
+        return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}

@@ -27,7 +27,13 @@ _FAMILIES = {
         "create-builder-file",
         "delete-builder-file",
     ),
-    "instances": ("create-instance", "write-instance", "execute-instance", "delete-instance"),
+    "instances": (
+        "create-instance",
+        "write-instance",
+        "plan",
+        "execute-instance",
+        "delete-instance",
+    ),
     "processes": (
         "generate-process-id",
         "stop-process",

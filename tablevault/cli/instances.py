@@ -1,4 +1,4 @@
-"""Commands on instances: create, write, execute, delete."""
+"""Commands on instances: create, write, plan, execute, delete."""
 
 from __future__ import annotations
 
@@ -16,9 +16,32 @@ from tablevault.cli.command import (
     switch,
 )
 from tablevault.cli.mistakes import UsageError
+from tablevault.cli.output import Listing
 from tablevault.cli.place import Place, existing_file
 
 _TABLE = positional("table_name", "the table", "table")
+_PLANNED = (
+    "table_name",
+    "version",
+    "process_id",
+    "rows_from",
+    "calls",
+    "is_exact",
+    "seconds",
+    "cost",
+)
+"""What is told of a plan as JSON, beside its builders."""
+_FORCE = switch(
+    "force",
+    "compute every cell, also those that are unchanged",
+    parameter="force_execute",
+)
+_ACCEPT = option(
+    "accept-code",
+    "whether results of other code count: yes keeps them, no makes them anew",
+    default=None,
+    choices=("yes", "no"),
+)
 
 
 def _create(place: Place, given: argparse.Namespace) -> object:
@@ -63,10 +86,60 @@ def _execute(place: Place, given: argparse.Namespace) -> object:
         options=operations.execute.ExecuteOptions(
             force_execute=given.force,
             background=given.background,
-            accept_code=None if given.accept_code is None else given.accept_code == "yes",
+            accept_code=_accepted(given),
+            sample=given.sample,
         ),
         process_id=given.process_id,
     )
+
+
+def _plan(place: Place, given: argparse.Namespace) -> object:
+    """Tell what an execution would call."""
+    import dataclasses
+
+    from tablevault import planned
+
+    found = operations.plan.plan(
+        place.read(),
+        given.table_name,
+        given.version,
+        options=operations.plan.PlanOptions(
+            run_index=given.run_index,
+            force_execute=given.force,
+            accept_code=_accepted(given),
+        ),
+        process_id=given.process_id,
+    )
+    rows = [
+        (
+            each.name,
+            planned.shown_calls(each.calls, is_exact=each.is_exact),
+            str(each.reused),
+            planned.shown_seconds(each.seconds),
+            planned.shown_cost(each.cost),
+            each.reason,
+        )
+        for each in found.builders
+    ]
+    total = (
+        "total",
+        planned.shown_calls(found.calls, is_exact=found.has_exact_calls),
+        "",
+        planned.shown_seconds(found.seconds),
+        planned.shown_cost(found.cost),
+        found.note,
+    )
+    facts = {name: getattr(found, name) for name in _PLANNED}
+    return Listing(
+        columns=("builder", "calls", "rows there", "time", "cost", "reason"),
+        rows=[*rows, total],
+        value={**facts, "builders": [dataclasses.asdict(each) for each in found.builders]},
+    )
+
+
+def _accepted(given: argparse.Namespace) -> bool | None:
+    """Return what ``--accept-code`` says."""
+    return None if given.accept_code is None else bool(given.accept_code == "yes")
 
 
 def _delete(place: Place, given: argparse.Namespace) -> object:
@@ -159,24 +232,37 @@ COMMANDS = (
         ),
     ),
     Command(
+        name="plan",
+        summary="tell what execute-instance would call, and why; nothing is changed",
+        details="For each builder the calls, the rows whose results are there, time and cost as "
+        "predicted from earlier calls, and the reason. Where a builder reads what another one "
+        "would make, its calls are at most so many.",
+        run=_plan,
+        arguments=(
+            _TABLE,
+            VERSION,
+            switch("run-index", "call the index builder; else the plan is for rows that are there"),
+            _FORCE,
+            _ACCEPT,
+            PROCESS_ID,
+        ),
+    ),
+    Command(
         name="execute-instance",
         summary="run the builders of an instance",
         run=_execute,
         arguments=(
             _TABLE,
             VERSION,
-            switch(
-                "force",
-                "compute every cell, also those that are unchanged",
-                parameter="force_execute",
-            ),
-            option(
-                "accept-code",
-                "whether results of other code count: yes keeps them, no makes them anew",
-                default=None,
-                choices=("yes", "no"),
-            ),
+            _FORCE,
+            _ACCEPT,
             switch("background", "return at once; get-active-processes tells how far it is"),
+            option(
+                "sample",
+                "make a trial: call row-wise builders for the first so many rows, make no instance",
+                default=None,
+                type=int,
+            ),
             PROCESS_ID,
         ),
     ),

@@ -177,6 +177,22 @@ def row_columns(rows: Sequence[tuple[Any, ...]], job: Job) -> dict[str, pd.Serie
     return columns
 
 
+def partial_columns(values: Mapping[int, Values], rows: int, job: Job) -> dict[str, pd.Series]:
+    """Turn the values of some rows into columns of all, null elsewhere, with their dtypes.
+
+    Raises
+    ------
+    TVTableError
+        As `typed`.
+    """
+    there = sorted(values)
+    made = row_columns([values[row] for row in there], job)
+    return {
+        name: typed(series, name, job).set_axis(there).reindex(pd.RangeIndex(rows))
+        for name, series in made.items()
+    }
+
+
 def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
     """Give a column its declared dtype, or the one that fits its values.
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TypeAlias
+from dataclasses import dataclass, field, replace
+from typing import Self, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -148,8 +148,38 @@ class Decision:
         """Whether the function need not be called."""
         return self.reason == UNCHANGED and bool((self.rows != NEW).all())
 
+    def without_rows(self) -> Decision:
+        """Return the same without any row that is kept."""
+        return replace(self, rows=np.full(len(self.rows), NEW, dtype=np.int64))
+
 
 INDEX_RUNS = Decision(rows=np.zeros(0, dtype=np.int64), reason="index builders always run")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """Rows of one builder whose arguments are not known yet.
+
+    Attributes
+    ----------
+    rows : array of bool
+        The rows.
+    columns : tuple of str
+        Columns that are to be made before.
+    """
+
+    rows: Mask
+    columns: tuple[str, ...]
+
+    @classmethod
+    def nothing(cls, rows: int) -> Self:
+        """Return what stands for a table of so many rows in which all is known."""
+        return cls(rows=np.zeros(rows, dtype=np.bool_), columns=())
+
+    def __str__(self) -> str:
+        """Name the columns, and a verb."""
+        names = " and ".join(f"`{SELF}.{name}`" for name in self.columns)
+        return f"{names} {'is' if len(self.columns) == 1 else 'are'}"
 
 
 class Reuse:
@@ -203,7 +233,7 @@ class Reuse:
         rows = 0 if earlier is None else len(earlier.frame)
         nothing = np.full(rows, NEW, dtype=np.int64)
         self._matched = np.arange(rows)  # if nothing has changed, the rows will be these
-        decided = self._decide(job, builder, nothing)
+        decided = self._decide(job, builder, Behind.nothing(rows))
         # What its function returned stands in the instance if that holds nothing else, and if
         # the function did not see it.
         stands = earlier is not None and earlier.is_complete and not job.keep_old
@@ -211,15 +241,23 @@ class Reuse:
             return decided
         return Decision(rows=nothing, reason=decided.reason)
 
-    def decide(self, job: Job, builder: Builder) -> Decision:
-        """Decide for a column builder; its own columns are being computed next."""
-        nothing = np.full(self._draft.rows, NEW, dtype=np.int64)
-        decided = self._decide(job, builder, nothing)
+    def decide(self, job: Job, builder: Builder, behind: Behind | None = None) -> Decision:
+        """Decide for a column builder; its own columns are being computed next.
+
+        Parameters
+        ----------
+        job, builder : Job, Builder
+            What is run, and what is written.
+        behind : Behind, optional
+            Rows whose arguments are not known yet; none by default.
+        """
+        decided = self._decide(job, builder, behind or Behind.nothing(self._draft.rows))
         self._names.extend(job.changed_columns)
         return decided
 
-    def _decide(self, job: Job, builder: Builder, nothing: Rows) -> Decision:
+    def _decide(self, job: Job, builder: Builder, behind: Behind) -> Decision:
         """Compare what made the columns then with what would make them now."""
+        nothing = np.full(len(behind.rows), NEW, dtype=np.int64)
         earlier = self._earlier
         if earlier is None:
             return Decision(rows=nothing, reason=self._past.why_not)
@@ -232,10 +270,13 @@ class Reuse:
         if missing := int((~keeps).sum()):
             why.append(_count(missing, "new row"))
         for read in reads_of(job.arguments, self._draft.names):
-            unchanged, said = self._unchanged(read, job, earlier)
+            unchanged, said = self._unchanged(read, job, earlier, behind)
             if lost := int((keeps & ~unchanged).sum()):
                 why.append(f"{said} changed" + _in_rows(lost, known))
                 keeps &= unchanged
+        if (keeps & behind.rows).any():
+            why.append(f"{behind} made first")
+            keeps &= ~behind.rows
         whole = job.return_type != "row-wise" or self._reads_itself(job)
         if whole and not (keeps.all() and self.has_same_rows):
             keeps[:] = False
@@ -303,17 +344,24 @@ class Reuse:
 
     # -- what arguments read ------------------------------------------------------------------
 
-    def _unchanged(self, read: Read, job: Job, earlier: Earlier) -> tuple[Mask, str]:
-        """Tell for each row whether a reference gives what it gave, and name what changed."""
+    def _unchanged(
+        self, read: Read, job: Job, earlier: Earlier, behind: Behind
+    ) -> tuple[Mask, str]:
+        """Tell for each row whether a reference gives what it gave, and name what changed.
+
+        Nothing is said of rows whose arguments are not known.
+        """
         unchanged = np.ones(len(self._matched), dtype=np.bool_)
         said = []
         for name in read.cells:
             if name in job.changed_columns:
                 continue  # null before it is computed, then as now
-            same = self._cells_same(name)
+            same = self._cells_same(name) | behind.rows
             if not (same | (self._matched == NEW)).all():
                 said.append(f"`{SELF}.{name}`")
             unchanged &= same
+        if behind.rows.all():
+            return unchanged, ""
         try:
             changed = [whole for whole in read.wholes if not self._whole_same(whole, job, earlier)]
         except TableVaultError:  # what was read then is gone
@@ -323,7 +371,8 @@ class Reuse:
             if read.is_known and not read.selects:
                 unchanged[:] = False
             else:
-                unchanged &= self._gives_same(read, unchanged, earlier)
+                same = self._gives_same(read, unchanged & ~behind.rows, earlier)
+                unchanged &= same | behind.rows
         return unchanged, " and ".join(said)
 
     def _cells_same(self, name: str) -> Mask:

@@ -7,34 +7,31 @@ import inspect
 import os
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from types import CoroutineType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
 from tablevault.engine.builder_result import BuilderResult
-from tablevault.engine.calls.artifacts import ArtifactFiles, artifacts_of, show_inherited
-from tablevault.engine.calls.call_keys import CallKeys
+from tablevault.engine.calls.artifacts import show_inherited
 from tablevault.engine.calls.call_record import WHOLE
-from tablevault.engine.calls.keys import FileText, Inputs, same_text
-from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.lookup import Lookup, item_inputs
+from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.calls.lookup import item_inputs
 from tablevault.engine.calls.recorder import Made, Recorder
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.control import Control
+from tablevault.engine.found import Finder, FinderContext, FoundRows, FoundTable, reason_of
 from tablevault.engine.invocation import Invoker
 from tablevault.engine.matching import NEW
 from tablevault.engine.nodes import compile_arguments
-from tablevault.engine.reuse import UNCHANGED, Decision
+from tablevault.engine.reuse import Decision
 from tablevault.engine.row_values import Values
 from tablevault.engine.rows import call_rows
 from tablevault.engine.settle import Job
-from tablevault.engine.tables import RunTables
-from tablevault.errors import TVProcessError, TVTableError
+from tablevault.errors import TVProcessError
 from tablevault.progress import Progress
 
 Function = Callable[..., Any]
@@ -44,40 +41,48 @@ _FIELDS = ("changed_columns", "dtypes")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext:
+class StepContext(FinderContext):
     """What all builders of a run share.
 
     Attributes
     ----------
-    tables : RunTables
-        What they read, and the draft that they fill.
     progress : Progress
         Is told of builders and rows.
     control : Control
         May stop the run.
     invoke : Invoker
         Calls their functions.
-    ledger : Ledger, optional
-        Calls that were made, and where new ones are recorded; nothing is kept without it.
-    earlier : DataFrame, optional
-        The instance that the run starts from.
-    key_columns : tuple of str
-        The primary key.
-    file_text : callable
-        See `tablevault.engine.calls.keys.FileText`.
-    files : ArtifactFiles, optional
-        Where the artifacts of calls are; without it, they are in their folder only.
     """
 
-    tables: RunTables
     progress: Progress
     control: Control
     invoke: Invoker
-    ledger: Ledger | None = None
-    earlier: pd.DataFrame | None = None
-    key_columns: tuple[str, ...] = ()
-    file_text: FileText = same_text
-    files: ArtifactFiles | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """The part of one builder that a trial makes.
+
+    Attributes
+    ----------
+    rows : int
+        For so many rows, the first ones, functions are called.
+    behind : frozenset of int
+        Rows whose arguments read what the trial leaves out.
+    missing : set of int
+        Rows without a result, once the builder has run.
+    """
+
+    rows: int
+    behind: frozenset[int]
+    missing: set[int] = field(default_factory=set)
+
+    def among(self, found: FoundRows) -> list[int]:
+        """Return the waiting rows that are called."""
+        end = self.rows
+        if found.in_order:
+            end = min(self.rows, *self.behind) if self.behind else self.rows
+        return [row for row in found.waiting if row < end]
 
 
 class Step:
@@ -93,6 +98,11 @@ class Step:
         Digest of the code that this is.
     context : StepContext
         What it shares with the others.
+
+    Attributes
+    ----------
+    finder : Finder
+        Finds its results that are there.
     """
 
     def __init__(self, job: Job, function: Function, code: bytes, context: StepContext) -> None:
@@ -106,47 +116,45 @@ class Step:
         self._progress = context.progress
         self._control = context.control
         self._fields = _fields_for(function, job)
-        self._lookup: Lookup | None = None
-        self._artifacts = None if self._ledger is None else artifacts_of(job, context.files)
+        self.finder = Finder(job, code, self._fields, context)
+        self._trial: Trial | None = None
         self._calls = 0
         self._reused = 0
+        self._failed = 0
         self._is_exact = True
         self._counting = threading.Lock()
         self._pid = os.getpid()
 
-    def run(self, decision: Decision) -> BuilderResult:
+    def run(self, decision: Decision, trial: Trial | None = None) -> BuilderResult:
         """Make the columns.
 
         Parameters
         ----------
         decision : Decision
             Which rows the earlier instance holds unchanged.
+        trial : Trial, optional
+            The rows to make; all by default.
         """
         job, draft = self._job, self._draft
-        is_row_wise = job.return_type == "row-wise"
-        if job.kind == "index":
-            draft.set_rows(0 if self._earlier is None or not is_row_wise else len(self._earlier))
-        draft.grow(job.changed_columns)
-        rows = None if job.kind == "index" and not is_row_wise else draft.rows
+        self._trial = trial
+        rows = self.finder.begin()
         self._control.check()
-        context = self._context
-        self._arguments = compile_arguments(job.arguments, context.tables, builder=job.name)
-        if self._ledger is not None:
-            keys = CallKeys(job, context.tables, context.file_text, context.key_columns)
-            keys.add_constant(self._fields)
-            self._lookup = Lookup(job, self._ledger, keys, self._code, self._artifacts)
-        decision = self._trusted(decision)
+        self._arguments = compile_arguments(job.arguments, self._context.tables, builder=job.name)
+        decision = self.finder.trusted(decision)
         self._progress.start(job.name, rows)
         try:
             self._add(self._finished(decision, rows))
         finally:
             self._progress.finish(job.name)
-        if self._ledger is not None:
-            if decision.reused:
-                self._ledger.keep(job.name, decision.rows)
-            columns = job.changed_columns
-            self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
-        self._control.ended(job.name)
+        if trial is not None and trial.missing:
+            self._control.check()
+        else:
+            if self._ledger is not None:
+                if decision.reused:
+                    self._ledger.keep(job.name, decision.rows)
+                columns = job.changed_columns
+                self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
+            self._control.ended(job.name)
         return BuilderResult(
             name=job.name,
             module=job.module,
@@ -159,46 +167,27 @@ class Step:
             reason=self._reason(decision),
         )
 
-    def _trusted(self, decision: Decision) -> Decision:
-        """Keep rows of the earlier instance only where they are what calls would return.
-
-        They are when this code made them, and their columns give back exactly what it returned.
-        Of calls that are told apart by their order alone, all rows have to be there. Of an instance
-        whose calls nobody recorded, being unchanged is enough.
-        """
-        ledger, lookup = self._ledger, self._lookup
-        if ledger is None or lookup is None or self._job.always_run:
-            return decision
-        if not ledger.knows_origin:
-            return decision
-        reason = decision.reason
-        if ledger.made_origin(self._job.name, self._code):
-            if decision.keeps_all or not lookup.are_numbered:
-                return decision
-        elif reason == UNCHANGED:
-            reason = "code changed"
-        return Decision(rows=np.full(len(decision.rows), NEW, dtype=np.int64), reason=reason)
-
     def _reason(self, decision: Decision) -> str:
         """Return why rows were made, or that none had to be."""
-        is_made = self._reused < self._draft.rows or not self._draft.rows
         if self._job.always_run or decision.keeps_all:
             return decision.reason
-        if decision.reason == UNCHANGED:
-            return "no record of its call" if is_made else UNCHANGED
-        return decision.reason if is_made else f"{decision.reason}; made before"
+        return reason_of(
+            self._job,
+            decision,
+            is_called=self._reused < self._draft.rows or not self._draft.rows,
+            failed=self._failed,
+        )
 
     def _finished(self, decision: Decision, rows: int | None) -> dict[str, pd.Series]:
         """Return the columns with their dtypes."""
         job = self._job
-        if decision.keeps_all and self._earlier is not None:
+        kept = None if self._trial is not None else self.finder.kept(decision)
+        if kept is not None:
             self._skip(len(decision.rows))
-            self._adopt(decision)
-            taken = {name: self._earlier[name] for name in job.changed_columns}
-            return {
-                name: series.iloc[decision.rows].reset_index(drop=True).rename(name)
-                for name, series in taken.items()
-            }
+            self.finder.adopt(decision)
+            return kept
+        if self._trial is not None:
+            return self._tried(decision, self._trial, rows)
         columns = self._made(decision, rows)
         finished = {name: results.typed(series, name, job) for name, series in columns.items()}
         self._is_exact = all(
@@ -208,20 +197,53 @@ class Step:
 
     def _made(self, decision: Decision, rows: int | None) -> Mapping[str, pd.Series]:
         """Find or make what is not in the earlier instance."""
-        job, files = self._job, self._context.files
-        if files is not None and job.kind == "column":
-            show_inherited(job, self._draft, decision.rows == NEW, files)
+        job = self._job
+        self._show_artifacts(decision)
         if job.return_type == "row-wise":
-            return self._row_wise(decision)
-        ledger = self._ledger
-        left = None if ledger is None else ledger.left_columns(job.name, job.changed_columns)
-        if left is not None:
-            return {str(name): series for name, series in left.items()}
-        if rows == 0:
-            return results.row_columns([], job)  # no rows, nothing to ask a function for
-        if job.return_type == "dataframe":
-            return self._whole_frame(rows)
-        return self._generated(rows)
+            values = self._row_wise(decision)
+            return results.row_columns([values[row] for row in range(self._draft.rows)], job)
+        return self._whole(self.finder.table(rows), rows)
+
+    def _whole(self, found: FoundTable, rows: int | None) -> Mapping[str, pd.Series]:
+        """Return all rows as they were found, or call once for them."""
+        if found.columns is not None:
+            self._skip(found.reused)
+            self._skip(found.own, reused=False)
+            return found.columns
+        self._failed = found.failed
+        if self._job.return_type == "dataframe":
+            return self._whole_frame(found, rows)
+        return self._generated(found, rows)
+
+    def _tried(self, decision: Decision, trial: Trial, rows: int | None) -> dict[str, pd.Series]:
+        """Find or make what belongs to a trial; the other cells are null, and noted as missing.
+
+        What the earlier instance holds is recorded, so that it can be read with the rest.
+        """
+        job, draft = self._job, self._draft
+        self._show_artifacts(decision)
+        if job.return_type == "row-wise":
+            values = self._row_wise(decision, trial)
+            trial.missing = set(range(draft.rows)).difference(values)
+            return results.partial_columns(values, draft.rows, job)
+        found = self.finder.table(rows)
+        kept = None if found.columns is not None else self.finder.kept(decision)
+        if kept is not None:
+            self._skip(len(decision.rows))
+            if self._ledger is not None:
+                self._ledger.add_frame(self._record(WHOLE, found.inputs).call("[]"), kept)
+            return kept
+        if found.columns is None and job.kind == "column":
+            trial.missing = set(range(draft.rows))
+            return results.partial_columns({}, draft.rows, job)
+        columns = self._whole(found, rows)
+        return {name: results.typed(series, name, job) for name, series in columns.items()}
+
+    def _show_artifacts(self, decision: Decision) -> None:
+        """Put the artifacts that the builder reads into their folder."""
+        files = self._context.files
+        if files is not None and self._job.kind == "column":
+            show_inherited(self._job, self._draft, decision.rows == NEW, files)
 
     def _add(self, finished: dict[str, pd.Series]) -> None:
         """Add columns to the draft; the index builder's decide the number of rows."""
@@ -286,18 +308,19 @@ class Step:
 
     def _record(self, row: int, inputs: Inputs | None) -> Recorder:
         """Return what records the outcome of a call that begins now."""
-        return Recorder(self._job, self._ledger, self._code, row, inputs, self._artifacts)
+        artifacts = self.finder.artifacts
+        return Recorder(self._job, self._ledger, self._code, row, inputs, artifacts)
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def _row_wise(self, decision: Decision) -> dict[str, pd.Series]:
+    def _row_wise(self, decision: Decision, trial: Trial | None = None) -> dict[int, Values]:
         """Call once for each row whose result is not there.
 
         In one thread the function of a row sees the rows before it in its own columns. Between
         threads that would depend on luck, so there its own columns stay null until the end.
         """
         job, draft = self._job, self._draft
-        finished: list[Values] = [()] * draft.rows
+        finished: dict[int, Values] = {}
         is_seen = job.n_threads == 1
 
         def enter(row: int, values: Values) -> None:
@@ -311,43 +334,46 @@ class Step:
             if made.call is not None and self._ledger is not None:
                 self._ledger.add(made.call, calls=1)
             enter(row, made.values)
-            for other in followers.get(row, ()):
+            for other in found.followers.get(row, ()):
                 enter(other, made.values)
-            self._skip(len(followers.get(row, ())), reused=False)
+            self._skip(len(found.followers.get(row, ())), reused=False)
             self._control.check()
             self._progress.advance(job.name)
 
-        there = self._taken(decision)
-        self._adopt(decision)
-        in_order = is_seen and self._lookup is not None and self._lookup.follows_rows
-        waiting = [row for row in range(draft.rows) if row not in there]
-        inputs: dict[int, Inputs] = {}
-        followers: dict[int, list[int]] = {}
-        if job.kind == "index" and is_seen:
-            self._show_earlier(there)
-        if self._lookup is not None and not in_order:
-            inputs = self._lookup.inputs(waiting)
-            there |= self._found(inputs)
-            waiting = [row for row in waiting if row not in there]
-            followers = self._lookup.followers(waiting, inputs)
-        for row in sorted(there):
-            enter(row, there[row])
-        behind = {row for rows in followers.values() for row in rows}
+        found = self._found_rows(decision, trial)
+        for row, values in sorted(found.there.items()):
+            enter(row, values)
         call_rows(
-            lambda row: self._make(row, inputs.get(row), in_order=in_order),
-            [row for row in waiting if row not in behind],
+            lambda row: self._make(row, found.inputs.get(row), in_order=found.in_order),
+            found.waiting if trial is None else trial.among(found),
             keep,
             n_threads=job.n_threads,
         )
-        return results.row_columns(finished, job)
+        if trial is not None and self._ledger is not None:
+            leaders = {row: each for each, rows in found.followers.items() for row in rows}
+            shown = {row: each for row, each in leaders.items() if row in finished}
+            self._ledger.take_from(job.name, shown)
+        return finished
+
+    def _found_rows(self, decision: Decision, trial: Trial | None) -> FoundRows:
+        """Find results, and count them."""
+        if trial is None:
+            found = self.finder.rows(decision)
+            self.finder.adopt(decision)
+        else:
+            found = self.finder.readable_rows(decision, trial.behind)
+        self._skip(found.kept + found.from_others)
+        self._skip(len(found.there) - found.kept - found.from_others, reused=False)
+        self._failed = found.failed
+        return found
 
     def _make(self, row: int, inputs: Inputs | None, *, in_order: bool) -> Made:
         """Make the values of one row."""
-        if in_order and self._lookup is not None:
-            inputs = self._lookup.next_input(row)
-            found = {} if inputs is None else self._found({row: inputs})
-            if found:
-                return Made(found[row], None)
+        if in_order:
+            inputs, values, is_from_other = self.finder.next_row(row)
+            if values is not None:
+                self._skip(1, reused=is_from_other)
+                return Made(values, None)
         record = self._record(row, inputs)
         try:
             returned = self._call(row, record)
@@ -357,126 +383,44 @@ class Step:
             self._note(error, row)
             raise
 
-    def _taken(self, decision: Decision) -> dict[int, Values]:
-        """Return the cells of the rows that the earlier instance holds unchanged."""
-        kept = (decision.rows != NEW).nonzero()[0]
-        if self._earlier is None or not len(kept):
-            return {}
-        columns = [
-            self._earlier[name].iloc[decision.rows[kept]].tolist()
-            for name in self._job.changed_columns
-        ]
-        self._skip(len(kept))
-        return dict(zip(kept.tolist(), zip(*columns, strict=True), strict=True))
-
-    def _adopt(self, decision: Decision) -> None:
-        """Record rows that the earlier instance holds, if nobody has recorded their calls.
-
-        From then on they are found by their key: also when they come back after they have gone.
-        """
-        kept = (decision.rows != NEW).nonzero()[0]
-        ledger, lookup, earlier = self._ledger, self._lookup, self._earlier
-        if ledger is None or lookup is None or earlier is None or ledger.knows_origin:
-            return
-        if self._job.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
-            return
-        cells = [
-            [None if results.is_null(cell) else cell for cell in earlier[name].iloc[rows].tolist()]
-            for rows in [decision.rows[kept]]
-            for name in self._job.changed_columns
-        ]
-        lookup.adopt(dict(zip(kept.tolist(), zip(*cells, strict=True), strict=True)))
-
-    def _found(self, inputs: Mapping[int, Inputs]) -> dict[int, Values]:
-        """Find results of rows that are recorded, and count them."""
-        assert self._lookup is not None
-        values, from_others = self._lookup.rows(inputs)
-        self._skip(from_others)
-        self._skip(len(values) - from_others, reused=False)
-        return values
-
-    def _show_earlier(self, there: Mapping[int, Values]) -> None:
-        """Let a row-wise index builder see what its columns held."""
-        assert self._earlier is not None or not self._draft.rows
-        for name in self._job.changed_columns:
-            if self._earlier is not None and name in self._earlier.columns:
-                series = self._earlier[name]
-                for row, (value, null) in enumerate(zip(series, series.isna(), strict=True)):
-                    if row not in there and null is not True:
-                        self._draft.put(row, {name: value})
-
     # -- all rows at once -----------------------------------------------------------------------
 
-    def _whole_frame(self, rows: int | None) -> dict[str, pd.Series]:
-        """Take the dataframe of a recorded call, or call for it."""
-        job, ledger = self._job, self._ledger
-        inputs = None if self._lookup is None else self._lookup.table_inputs()
-        found = None if inputs is None else self._found_frame(inputs)
-        if found is not None:
-            return found
-        record = self._record(WHOLE, inputs)
+    def _whole_frame(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
+        """Call for a dataframe."""
+        job = self._job
+        record = self._record(WHOLE, found.inputs)
         try:
             columns = results.frame_columns(self._call(None, record), job, rows)
         except BaseException as error:
             record.failed(error)
             self._note(error, None)
             raise
-        if ledger is not None and self._artifacts is not None:
-            self._artifacts.record_frame(ledger, record.call("[]"), columns)
-        elif ledger is not None:
-            ledger.add_frame(record.call("[]"), columns)
+        artifacts = self.finder.artifacts
+        if self._ledger is not None and artifacts is not None:
+            artifacts.record_frame(self._ledger, record.call("[]"), columns)
+        elif self._ledger is not None:
+            self._ledger.add_frame(record.call("[]"), columns)
         self._progress.advance(job.name, len(next(iter(columns.values()), ())))
         return columns
 
-    def _found_frame(self, inputs: Inputs) -> dict[str, pd.Series] | None:
-        """Find the dataframe that a recorded call returned."""
-        assert self._lookup is not None
-        assert self._ledger is not None
-        call = self._lookup.table(inputs)
-        if call is None or not self._job.changed_columns:
-            return None if call is None else {}
-        frame = self._ledger.frame_of(call)
-        if frame is None or tuple(frame.columns) != self._job.changed_columns:
-            return None
-        try:
-            for name, series in frame.items():
-                results.typed(series, str(name), self._job)
-        except TVTableError:
-            return None  # it did not fit then, and does not now
-        if self._artifacts is not None and not self._artifacts.bring_frame(
-            self._ledger, call, frame, is_own=self._lookup.is_own(call)
-        ):
-            return None
-        self._ledger.take(self._job.name, [(WHOLE, call.id)])
-        self._skip(len(frame), reused=not self._lookup.is_own(call))
-        return {str(name): series for name, series in frame.items()}
-
-    def _generated(self, rows: int | None) -> dict[str, pd.Series]:
-        """Take the items of a recorded call when all are there, or call and take them as they come.
+    def _generated(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
+        """Call a generator, and take its items as they come.
 
         Items that an earlier attempt has recorded stay as they are, and can be seen.
         """
         job = self._job
-        inputs = None if self._lookup is None else self._lookup.table_inputs()
-        items: dict[int, Values] = {}
-        if self._lookup is not None and inputs is not None:
-            items = self._lookup.items(inputs, rows)
-            end = self._lookup.ends_after(inputs, len(items))
-            if end is not None and rows in (None, len(items)):
-                self._skip(len(items), reused=not self._lookup.is_own(end))
-                return results.row_columns([items[row] for row in range(len(items))], job)
-        self._show_items(items)
+        self._show_items(found.items)
         finished: list[Values] = []
-        record = self._record(WHOLE, inputs)
+        record = self._record(WHOLE, found.inputs)
         usage = Usage(job.name)
         try:
             returned = self._call(None, record)
             iterate = partial(self._context.invoke.items, usage)
-            item_record = self._record_item(0, inputs, usage)
+            item_record = self._record_item(0, found, usage)
             for row, item in enumerate(results.items_of(returned, job, rows, iterate)):
-                finished.append(self._item(row, item, items, item_record))
+                finished.append(self._item(row, item, found, item_record))
                 record.usage.add(usage.take())  # of an item that was there
-                item_record = self._record_item(row + 1, inputs, usage)
+                item_record = self._record_item(row + 1, found, usage)
             record.usage.add(usage.close())
         except BaseException as error:
             record.usage.add(usage.close())
@@ -487,21 +431,18 @@ class Step:
             self._ledger.add(record.call(f"[{len(finished)}]"), calls=1)
         return results.row_columns(finished, job)
 
-    def _record_item(self, row: int, inputs: Inputs | None, usage: Usage) -> Recorder:
+    def _record_item(self, row: int, found: FoundTable, usage: Usage) -> Recorder:
         """Return what records an item that the generator is asked for now."""
-        key = None if inputs is None else item_inputs(inputs, row)
-        record = self._record(row, key)
+        record = self._record(row, None if found.inputs is None else item_inputs(found.inputs, row))
         record.share(usage)
         return record
 
-    def _item(
-        self, row: int, item: object, items: Mapping[int, Values], record: Recorder
-    ) -> Values:
+    def _item(self, row: int, item: object, found: FoundTable, record: Recorder) -> Values:
         """Take one item of a generator; one that was recorded before stays as it was."""
         self._refuse_copy()
         values = results.row_values(item, self._job, row)
-        if row in items:
-            values = items[row]
+        if row in found.items:
+            values = found.items[row]
         else:
             values, call = record.returned(values)
             if call is not None and self._ledger is not None:

@@ -127,15 +127,37 @@ def _is_used(journal: Journal, process_id: str) -> bool:
     return journal.index.process(process_id) is not None or journal.files.has_used(process_id)
 
 
-def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
-    """Make a new record, or take up the one that waits under this id."""
-    known = _known(journal, request, actor, process_id) if actor.process_id else None
-    if known is None and actor.process_id and _is_used(journal, process_id):
+def refuse_used(journal: Journal, request: Request, process_id: ProcessId) -> None:
+    """Raise TVProcessError when a process with this id has ended."""
+    if _is_used(journal, process_id):
         raise TVProcessError(
             f'Process "{process_id}" has ended; its id cannot be used again.',
             Wording("Leave ", request.id_parameter, " out, or choose another id."),
             process=process_id,
         )
+
+
+def refuse_other(known: Record, request: Request) -> None:
+    """Raise TVProcessError when a paused process is of another operation."""
+    if known.request.operation != request.operation:
+        raise TVProcessError(
+            Wording(
+                f'Process "{known.process_id}" is a paused ',
+                Operation(known.request.operation),
+                ", not a ",
+                Operation(request.operation),
+                ".",
+            ),
+            Wording(locks.again(known), " to go on with it."),
+            process=known.process_id,
+        )
+
+
+def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
+    """Make a new record, or take up the one that waits under this id."""
+    known = _known(journal, request, actor, process_id) if actor.process_id else None
+    if known is None and actor.process_id:
+        refuse_used(journal, request, process_id)
     parent = _parent(journal, actor)
     if known is None:
         return _new_record(request, actor, process_id, parent)
@@ -175,18 +197,7 @@ def _known(
     known = journal.files.read(process_id)
     if known is None:
         return None
-    if known.request.operation != request.operation:
-        raise TVProcessError(
-            Wording(
-                f'Process "{process_id}" is a paused ',
-                Operation(known.request.operation),
-                ", not a ",
-                Operation(request.operation),
-                ".",
-            ),
-            Wording(locks.again(known), " to go on with it."),
-            process=process_id,
-        )
+    refuse_other(known, request)
     if roll_forward(journal, known) or finish_stop(journal, process_id):
         return None
     _end_children(journal, process_id)

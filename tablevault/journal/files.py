@@ -142,6 +142,7 @@ class JournalFiles:
 
     def remember(self, record: Record) -> None:
         """Append the last record of a process that left no commit to the local history."""
+        sample = record.request.arguments.get("sample")
         line = json.dumps(
             {
                 "process_id": record.process_id,
@@ -155,6 +156,7 @@ class JournalFiles:
                 "table_name": _argument(record, "table_name"),
                 "version": _argument(record, "version"),
                 "instance_id": _argument(record, "instance_id"),
+                **({"sample": sample} if sample is not None else {}),
             }
         )
         with self._history.open("ab+") as file:

@@ -89,6 +89,11 @@ class Operation:
         """Note what was decided: the process holds on to it when it is taken up once more."""
         self._update(replace(self.record, plan={**self.record.plan, **plan}), durable=True)
 
+    def ask_anew(self, request: Request) -> None:
+        """Note what this attempt asks for, if the first one asked for something else."""
+        if request != self.record.request:
+            self._update(replace(self.record, request=request), durable=True)
+
     def step(self, name: str) -> None:
         """Note a finished step, once."""
         if all(name != known for known, _ in self.record.steps):

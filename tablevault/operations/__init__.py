@@ -28,6 +28,9 @@ if TYPE_CHECKING:
         instances as instances,
     )
     from tablevault.operations import (
+        plan as plan,
+    )
+    from tablevault.operations import (
         repair as repair,
     )
     from tablevault.operations import (

@@ -23,7 +23,7 @@ from tablevault.queries.read import instance_document as document_of
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
-    from tablevault.engine.run import Function, Load
+    from tablevault.engine.ready import Function, Load
 
 
 def before_first_call(load: Load, act: Callable[[], None]) -> Load:

@@ -2,69 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
-from dataclasses import dataclass, replace
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, cast
 
-from tablevault.errors import (
-    TableReferenceError,
-    TableVaultError,
-    TVArgumentError,
-    TVProcessError,
-    TVTableError,
-)
-from tablevault.history.index import IndexedInstance
+from tablevault.errors import TVArgumentError, TVProcessError, TVTableError
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.background import Handed, check_interpreter, launch
 from tablevault.journal.beginning import Actor, Setup, begin, refusing, taken_up
 from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Json, Request
-from tablevault.names import CODE_DIR, InstanceId, ProcessId, TempRef, check_version, code_path
+from tablevault.names import ProcessId, TempRef, check_version
 from tablevault.operations.activity import before_first_call, deactivate_instances
-from tablevault.operations.attempt import Attempt, Fixed, fixed_by
+from tablevault.operations.attempt import Attempt, fixed_by
 from tablevault.operations.call_artifacts import ArtifactFolder
 from tablevault.operations.materialize import Result, materialize, named_origin, result_holds
+from tablevault.operations.preparing import (
+    Prepared,
+    VaultCode,
+    find_with_builders,
+    is_custom,
+    past_of,
+    prepare,
+    terms_of,
+)
 from tablevault.operations.spending import purse_of, run_of, total_of
 from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import temp_builders, tracked_builders
-from tablevault.queries.origin import (
-    code_ids,
-    content_of_temp,
-    earlier_of,
-    file_texts,
-    files_beside_modules,
-    find_origin,
-    fingerprints,
-    table_of_origin,
-)
-from tablevault.queries.read import VaultInputs, instance_document
-from tablevault.queries.resolve import Temp, find_temp
+from tablevault.queries.origin import table_of_origin
+from tablevault.queries.read import instance_document
+from tablevault.render import counted
 from tablevault.vault import Vault
-from tablevault.wording import BLANK, Call, Parameter, Wording
+from tablevault.wording import Call, Parameter, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.calls.ledger import Ledger
-    from tablevault.engine.code import Code
-    from tablevault.engine.inputs import Source
-    from tablevault.engine.plan import Plan
-    from tablevault.engine.reuse import Past
-    from tablevault.engine.run import Load, RunResult
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Prepared:
-    """What is known before the first function is called."""
-
-    plan: Plan
-    version: str
-    inputs: VaultInputs
-    sources: tuple[Source, ...]
-    origin: IndexedInstance | None
-    """The instance that is started from."""
-    why_not: str
-    """Why there is none."""
+    from tablevault.engine.ready import Load, Ready
+    from tablevault.engine.run import RunResult
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +51,7 @@ class ExecuteOptions:
     force_execute: bool = False
     background: bool = False
     accept_code: bool | None = None
+    sample: int | None = None
 
 
 def execute_instance(
@@ -85,6 +63,7 @@ def execute_instance(
     process_id: str,
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
+    sample = _checked_sample(options.sample)
     with refusing(
         vault.journal,
         vault.actor(process_id),
@@ -92,7 +71,7 @@ def execute_instance(
         table_name=table,
         version=version,
     ):
-        request = Request(
+        first = Request(
             operation="execute_instance",
             arguments={
                 "table_name": table,
@@ -101,13 +80,48 @@ def execute_instance(
                 "background": options.background,
             },
         )
-        request = taken_up(vault.journal, request, process_id)
-        # These two are the business of each attempt.
-        again: dict[str, Json] = {"accept_code": options.accept_code}
+        request = taken_up(vault.journal, first, process_id)
+        if sample is not None and request is not first and "sample" not in request.arguments:
+            raise _not_a_trial(request, process_id, sample)
+        # These are the business of each attempt.
+        arguments = {key: each for key, each in request.arguments.items() if key != "sample"}
+        arguments["accept_code"] = options.accept_code
         if options.background:
-            again["background"] = True
-        request = replace(request, arguments={**request.arguments, **again})
-        return perform(vault, request, process_id)
+            arguments["background"] = True
+        if sample is not None:
+            arguments["sample"] = sample
+        return perform(vault, replace(request, arguments=arguments), process_id)
+
+
+def _checked_sample(sample: int | None) -> int | None:
+    """Return the number of rows of a trial as an int of Python's; refuse one that is not any."""
+    if sample is not None and sample < 1:
+        raise TVArgumentError(
+            Wording("Argument ", Parameter("execute_instance", "sample"), f" is {sample}."),
+            "It has to be at least 1; without it all rows are made.",
+            argument="sample",
+        )
+    return None if sample is None else operator.index(sample)
+
+
+def _not_a_trial(request: Request, process_id: str, sample: int) -> TVArgumentError:
+    """Make the error for a trial under the id of an execution that waits to make all rows."""
+    return TVArgumentError(
+        f'Process "{process_id}" is a paused execution of all rows, no trial of '
+        f"{counted(sample, 'row')}.",
+        Wording(
+            "Go on with all rows: ",
+            Call(
+                "execute_instance",
+                table_name=request.text("table_name"),
+                version=request.text("version"),
+                process_id=process_id,
+            ),
+            ".",
+        ),
+        process=process_id,
+        sample=sample,
+    )
 
 
 def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
@@ -149,9 +163,9 @@ def _setup(vault: Vault, request: Request, actor: Actor) -> Setup:
     table, fixed = temp.table, fixed_by(vault, actor.process_id)
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        found = _find_with_builders(vault, snapshot, temp)
+        found = find_with_builders(vault, snapshot, temp)
         texts = temp_builders(vault, found)
-        prepared = _prepare(vault, snapshot, found, (texts, fixed), request.flag("force_execute"))
+        prepared = prepare(vault, snapshot, found, (texts, fixed), request.flag("force_execute"))
         mine = [
             temp_hold(table, temp.version),
             *(
@@ -163,7 +177,7 @@ def _setup(vault: Vault, request: Request, actor: Actor) -> Setup:
             origin_table = table_of_origin(snapshot, prepared.origin)
             mine.append(instance_hold(origin_table, prepared.origin.instance_id, exclusive=False))
         holds = [*map(alone, mine), *result_holds(snapshot.table(table), temp)]
-        if _is_custom(prepared.plan):
+        if is_custom(prepared.plan):
             holds.append(code_hold(exclusive=False))
         return holds
 
@@ -183,251 +197,139 @@ def _perform(
     forced = request.flag("force_execute")
     setup = _setup(vault, request, actor)
     with running(vault.journal, request, actor, setup) as operation, told:
+        operation.ask_anew(request)
         draft = operation.drafted(temp)
         main = operation.snapshot()
         branch = Snapshot(vault.journal.repository, draft.commit)
         texts = tracked_builders(branch, table, temp.version)
-        found = _find_with_builders(vault, main, temp)
-        prepared = _prepare(vault, main, found, (texts, fixed), forced)
-        origin = named_origin(vault, draft) or (
-            "" if prepared.origin is None else prepared.origin.instance_id
+        found = find_with_builders(vault, main, temp)
+        prepared = prepare(vault, main, found, (texts, fixed), forced)
+        attempt = _Attempt(
+            vault=vault,
+            operation=operation,
+            draft=draft,
+            main=main,
+            prepared=prepared,
+            code=VaultCode(vault, main),
+            ready=ready,
+            request=request,
         )
-        files = ArtifactFolder(vault, operation, draft, origin)
-        result, code, ledger = _run(
-            vault, operation, draft, (main, prepared, ready, request), files
-        )
+        sample = request.arguments.get("sample")
+        if sample is not None:
+            _try(attempt, cast("int", sample))
+            return operation.process_id
+        result = _run(attempt)
         if not len(result.frame.columns):
             raise TVTableError(
                 f'The builders of table "{table}" make no column.',
                 "Name at least one column in changed_columns.",
                 table=table,
             )
-        made = _result(vault, (main, branch), prepared, (result, code, ledger))
+        made = _result(attempt, branch, result)
         made = replace(
             made,
-            kept=files.pointers,
-            calls=lambda sink, digest: ledger.write_calls(sink, digest, result.rows),
+            kept=attempt.files.pointers,
+            calls=lambda sink, digest: attempt.ledger.write_calls(sink, digest, result.rows),
         )
         instance_id = materialize(vault, operation, draft, result.frame, made)
-        operation.follow_up(lambda: ledger.claim(instance_id))
+        operation.follow_up(lambda: attempt.ledger.claim(instance_id))
     return operation.process_id
 
 
-def _find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp:
-    """Find a temporary instance that can be executed."""
-    found = find_temp(vault, snapshot, temp.table, temp.version)
-    if found.document.external_edit:
-        raise TVArgumentError(
-            f'{found.ref.instance_id} of table "{temp.table}" is an external edit.',
-            Wording(
-                "Fill it: ",
-                Call("write_instance", table_df=BLANK, table_name=temp.table, version=temp.version),
-                ". Or delete it, and create it without ",
-                Parameter("create_instance", "external_edit"),
-                ".",
+@dataclass(slots=True, kw_only=True)
+class _Attempt:
+    """One attempt at an execution, with all that it needs."""
+
+    vault: Vault
+    operation: Operation
+    draft: TempDraft
+    main: Snapshot
+    prepared: Prepared
+    code: VaultCode
+    ready: Callable[[], None]
+    request: Request
+    ledger: Ledger = field(init=False)
+    files: ArtifactFolder = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open the records of calls, say which of them count, and find the artifacts."""
+        from tablevault.engine.calls.ledger import Ledger
+
+        vault, origin = self.vault, self.prepared.origin
+        self.ledger = Ledger(
+            vault.calls,
+            temp=vault.journal.checkpoints.made_by(self.draft.tip),
+            left=vault.journal.checkpoints.folder(self.draft.tip),
+            process=self.operation.process_id,
+            terms=terms_of(
+                self.main.table(self.draft.temp.table),
+                forced=self.request.flag("force_execute"),
+                accept_code=cast("bool | None", self.request.arguments.get("accept_code")),
             ),
-            table=temp.table,
-            version=temp.version,
+            sources=call_sources(vault, self.main.table(self.draft.temp.table).id, origin),
         )
-    return found
+        self.ledger.purse = purse_of(vault, self.draft.temp)
+        start = named_origin(vault, self.draft) or ("" if origin is None else origin.instance_id)
+        self.files = ArtifactFolder(vault, self.operation, self.draft, start)
+
+    def decided(self) -> Mapping[str, Json]:
+        """Return to what the process holds on from its first call on."""
+        self.ready()
+        origin = self.prepared.origin
+        return {
+            "sources": [list(each) for each in self.prepared.inputs.fixed],
+            "origin": "" if origin is None else origin.instance_id,
+            "code": dict(self.code.used()),
+            "shipped": dict(self.code.shipped()),
+        }
 
 
-def _prepare(
-    vault: Vault,
-    snapshot: Snapshot,
-    found: Temp,
-    given: tuple[dict[str, bytes], Fixed],
-    forced: bool,
-) -> _Prepared:
-    """Parse builders, order them, and fix the instances that they read, if they are not yet."""
-    from tablevault.engine.builder import parse_builder
-    from tablevault.engine.plan import make_plan
-    from tablevault.history.snapshot import decode_text
+def _run(attempt: _Attempt) -> RunResult:
+    """Call the functions; what they raise passes."""
+    from tablevault.engine.run import run_all
 
-    texts, fixed = given
-    temp = found.ref
-    builders = [
-        parse_builder(name, decode_text(data, f"{name}.yaml"), table=temp.table)
-        for name, data in texts.items()
-    ]
-    plan = make_plan(builders, table=temp.table)
-    inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table=temp.table)
-    inputs.hold_on_to(fixed.sources)
-    sources = _sources(inputs, plan)
-    if forced:
-        origin, why_not = None, "forced"
-    elif fixed.origin is not None:
-        origin = vault.journal.index.instance(InstanceId(fixed.origin)) if fixed.origin else None
-        why_not = "first run"
-    else:
-        origin, why_not = find_origin(vault, snapshot, temp, found.document)
-    return _Prepared(
-        plan=plan,
-        version=temp.version,
-        inputs=inputs,
-        sources=tuple(dict.fromkeys(sources)),
-        origin=origin,
-        why_not=why_not,
-    )
+    with _readied(attempt) as run:
+        return run_all(run)
 
 
-def _sources(inputs: VaultInputs, plan: Plan) -> tuple[Source, ...]:
-    """Fix the instances that builders read; who names one that is not there is told where."""
-    from tablevault.engine.blame import blamed
+def _try(attempt: _Attempt, rows: int) -> None:
+    """Call the functions for the first rows; no instance is made of what they return."""
+    from tablevault.engine.run import run_first
 
-    found = []
-    for needed in plan.external:
-        try:
-            found.append(inputs.resolve(needed.table, needed.selector))
-        except TableReferenceError as error:
-            raise blamed(error, plan.order, needed) from error
-    return tuple(found)
+    with _readied(attempt) as run:
+        run_first(run, rows)
 
 
-def _run(
-    vault: Vault,
-    operation: Operation,
-    draft: TempDraft,
-    parts: tuple[Snapshot, _Prepared, Callable[[], None], Request],
-    files: ArtifactFolder,
-) -> tuple[RunResult, _Code, Ledger]:
-    """Call the functions, and name the code that they needed; what they raise passes."""
-    from tablevault.engine.run import ARTIFACT_FOLDER, run
+@contextmanager
+def _readied(attempt: _Attempt) -> Iterator[Ready]:
+    """Check what can be checked before the first call."""
+    from tablevault.engine.ready import ARTIFACT_FOLDER, ready
 
-    main, prepared, ready, request = parts
-    temp = draft.temp
-    code = _Code(vault, main)
+    vault, operation, temp = attempt.vault, attempt.operation, attempt.draft.temp
+    main, prepared, code = attempt.main, attempt.prepared, attempt.code
     load: Load = code.code.load_function
     if main.table(temp.table).side_effects:
         load = before_first_call(load, lambda: deactivate_instances(vault, operation, temp.table))
     folder = vault.journal.faces.artifacts(temp)
     folder.mkdir(parents=True, exist_ok=True)
-
-    def decided() -> Mapping[str, Json]:
-        ready()
-        return {
-            "sources": [list(each) for each in prepared.inputs.fixed],
-            "origin": "" if prepared.origin is None else prepared.origin.instance_id,
-            "code": dict(code.used()),
-            "shipped": dict(code.shipped()),
-        }
-
-    with (
-        closing(code.code),
-        _ledger(vault, operation, draft, (main, prepared, request)) as ledger,
-    ):
-        result = run(
+    with closing(code.code), attempt.ledger as ledger:
+        past = past_of(vault, main, temp, (prepared, code, ledger), folder)
+        with ready(
             prepared.plan,
             inputs=prepared.inputs,
             load=load,
-            keywords={
-                ARTIFACT_FOLDER: str(folder),
-                "~PROCESS_ID~": operation.process_id,
-            },
+            keywords={ARTIFACT_FOLDER: str(folder), "~PROCESS_ID~": operation.process_id},
             progress=vault.progress(),
-            past=replace(
-                _past(vault, main, temp, (prepared, code, ledger)),
-                control=Attempt(operation, decided),
-                files=files,
-            ),
-        )
-    return result, code, ledger
+            past=replace(past, control=Attempt(operation, attempt.decided), files=attempt.files),
+        ) as run:
+            yield run
 
 
-def _ledger(
-    vault: Vault, operation: Operation, draft: TempDraft, parts: tuple[Snapshot, _Prepared, Request]
-) -> Ledger:
-    """Open the records of calls, and say which of them count for this execution."""
-    from tablevault.engine.calls.ledger import Ledger, Terms
-
-    main, prepared, request = parts
-    ledger = Ledger(
-        vault.calls,
-        temp=vault.journal.checkpoints.made_by(draft.tip),
-        left=vault.journal.checkpoints.folder(draft.tip),
-        process=operation.process_id,
-        terms=Terms(
-            forced=request.flag("force_execute"),
-            private=main.table(draft.temp.table).side_effects,
-            accept_code=cast("bool | None", request.arguments.get("accept_code")),
-        ),
-        sources=call_sources(vault, main.table(draft.temp.table).id, prepared.origin),
-    )
-    ledger.purse = purse_of(vault, draft.temp)
-    return ledger
-
-
-def _past(
-    vault: Vault, main: Snapshot, temp: TempRef, parts: tuple[_Prepared, _Code, Ledger]
-) -> Past:
-    """Say what may be taken over."""
-    from tablevault.engine.reuse import Past
-
-    prepared, code, ledger = parts
-    earlier, why_not = None, prepared.why_not
-    if prepared.origin is not None:
-        try:
-            earlier = earlier_of(vault, main, prepared.origin)
-        except TableVaultError as error:
-            why_not = f"{prepared.origin.instance_id} cannot be read: {error.message}"
-    return Past(
-        earlier=earlier,
-        why_not=why_not,
-        fingerprint=code.fingerprint,
-        content=content_of_temp(vault, main, temp, prepared.origin),
-        ledger=ledger,
-        file_text=file_texts(vault, temp),
-    )
-
-
-class _Code:
-    """The code modules as they are when an execution begins, and which of them it needed."""
-
-    def __init__(self, vault: Vault, main: Snapshot) -> None:
-        from tablevault.engine.code import Code
-        from tablevault.engine.module_sets import home_of
-
-        self._blobs = main.code_modules()
-        self._texts = {
-            name: main.text_of(blob, code_path(name)) for name, blob in self._blobs.items()
-        }
-        paths = {name: str(vault.path / code_path(name)) for name in self._blobs}
-        home = home_of(str(vault.path), main.tree_id(CODE_DIR) or "")
-        self.code: Code = Code(self._texts, paths, home)
-        self.code_of = code_ids(self._texts, self._blobs)
-        self.fingerprint = fingerprints(
-            {
-                f"{name}.py": text.encode("utf-8", "surrogatepass")
-                for name, text in self._texts.items()
-            },
-            files_beside_modules(vault.path / CODE_DIR),
-        )
-
-    def used(self) -> dict[str, str]:
-        """Give the git blob ids of the modules that ran or that these may import."""
-        names = {name for each in self.code.used for name in self.code_of(each, True)}
-        return {name: blob for name, blob in self._blobs.items() if name in names}
-
-    def shipped(self) -> dict[str, str]:
-        """Give ids of the modules of the package that were needed."""
-        return {
-            name: found
-            for each in sorted(self.code.shipped)
-            for name, found in self.code_of(each, False).items()
-        }
-
-
-def _result(
-    vault: Vault,
-    snapshots: tuple[Snapshot, Snapshot],
-    prepared: _Prepared,
-    ran: tuple[RunResult, _Code, Ledger],
-) -> Result:
+def _result(attempt: _Attempt, branch: Snapshot, result: RunResult) -> Result:
     """Note what the instance was made from: texts by their git ids, instances that were read."""
-    main, branch = snapshots
-    result, code, ledger = ran
-    spent = ledger.spent()
-    origin = prepared.origin
+    prepared, code, origin = attempt.prepared, attempt.code, attempt.prepared.origin
+    main, vault = attempt.main, attempt.vault
+    spent = attempt.ledger.spent()
     sources = dict.fromkeys((*prepared.sources, *result.sources))
     plan = result.plan
     blobs = branch.builders(plan.table, prepared.version)
@@ -442,8 +344,3 @@ def _result(
         origin=("", "") if origin is None else (origin.instance_id, table_of_origin(main, origin)),
         reuses=instance_document(vault, origin).digest if origin and result.is_same else "",
     )
-
-
-def _is_custom(plan: Plan) -> bool:
-    """Tell whether a builder calls, or by a reference may call, a module of the vault."""
-    return any(builder.is_custom is not False for builder in plan.order)

@@ -99,6 +99,8 @@ def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
         )
         what = f"{table}/{version}" if table and version else table
         words = operation.replace("_", " ")
+        if isinstance(rows := past.get("sample"), int):
+            words += f", trial of {rows:,} row{'' if rows == 1 else 's'}"
         yield Entry(
             process_id=_text(past, "process_id"),
             ended=_time(past, "ended_at") or 0.0,

@@ -201,14 +201,17 @@ def _fingerprints_then(
 
 
 def content_of_temp(
-    vault: Vault, snapshot: Snapshot, temp: TempRef, origin: IndexedInstance | None
+    vault: Vault,
+    snapshot: Snapshot,
+    temp: TempRef,
+    origin: IndexedInstance | None,
+    folder: Path,
 ) -> Callable[[str], str]:
     """Give a function that tells what is in an artifact of an instance that is being made.
 
     A file that is not in its folder is the one that materialising will find: that of the origin,
     or of the folder that the instances of the table share.
     """
-    folder = vault.journal.faces.artifacts(temp)
 
     @cache
     def elsewhere() -> dict[str, str]:
@@ -231,14 +234,14 @@ def content_of_temp(
     return content
 
 
-def file_texts(vault: Vault, temp: TempRef) -> Callable[[str], str]:
+def file_texts(vault: Vault, artifacts: Path) -> Callable[[str], str]:
     """Return a function that replaces paths of files of the vault by what identifies them.
 
     The path of a file differs between vaults, and between a temporary instance and what becomes
     of it. Its name and its content are what a function gets to see.
     """
     root = str(vault.path)
-    folder = str(vault.journal.faces.artifacts(temp))
+    folder = str(artifacts)
 
     @cache
     def content(path: str, _size: int, _mtime_ns: int) -> str:

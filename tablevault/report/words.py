@@ -6,11 +6,11 @@ import hashlib
 import re
 from datetime import UTC, datetime
 
+from tablevault import render
 from tablevault.report.markup import Markup, tag
 from tablevault.report.markup import text as escaped
 
 _PLAIN = re.compile(r"[A-Za-z0-9_.-]{1,120}")
-_MINUTE, _HOUR = 60.0, 3600.0
 _LONGEST_PERSON = 80
 _LEAST_CLAMPED, _CLAMPED_LINES = 60, 3
 
@@ -56,15 +56,7 @@ def _parsed(at: str | float) -> datetime | None:
 
 def duration(seconds: float | None) -> str:
     """Return how long something took."""
-    if seconds is None:
-        return ""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < _MINUTE:
-        return f"{seconds:.1f} s"
-    if seconds < _HOUR:
-        return f"{int(seconds // 60)} min {int(seconds % 60)} s"
-    return f"{int(seconds // 3600):,} h {int(seconds % 3600 // 60)} min"
+    return "" if seconds is None else render.duration(seconds)
 
 
 def difference(number: int) -> str:

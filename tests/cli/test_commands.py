@@ -506,3 +506,24 @@ def test_where_no_call_is_known_a_sentence_says_so(vault, run, monkeypatch):
     monkeypatch.setattr(type(sys.stdout), "isatty", lambda _: True)
     said = f'No calls of instance {ids(vault)[0]} of table "t" are known here.\n'
     assert run("calls", "t")[:2] == (0, said)
+
+
+def test_a_plan_and_a_trial_at_the_prompt(made, run):
+    assert run("create-instance", "t", "--copy")[0] == 0
+    code, out, _ = run("plan", "t", "--run-index")
+    assert code == 0
+    rows = [line.split("\t") for line in out.splitlines()]
+    assert [row[:3] for row in rows] == [
+        ["t_index", "1", "0"],
+        ["double", "0", "3"],
+        ["total", "1", ""],
+    ]
+    assert rows[1][-1] == "unchanged"
+    plan = json.loads(run("plan", "t", "--force", "--json")[1])
+    assert (plan["calls"], plan["rows_from"], plan["is_exact"]) == (4, ids(made)[0], False)
+    assert plan["builders"][1]["reason"] == "forced"
+    code, _, err = run("execute-instance", "t", "--sample", "0")
+    assert (code, "--sample is 0" in err) == (1, True)
+    assert run("execute-instance", "t", "--sample", "2")[0] == 0
+    assert len(ids(made)) == 1
+    assert made.get_dataframe("t", instance_id="TEMP_base")[0]["twice"].tolist() == [0, 2, 4]

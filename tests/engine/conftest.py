@@ -9,7 +9,8 @@ from tablevault.engine.builder import parse_builder
 from tablevault.engine.code import Code
 from tablevault.engine.inputs import Source
 from tablevault.engine.plan import make_plan
-from tablevault.engine.run import run
+from tablevault.engine.ready import ready
+from tablevault.engine.run import run_all
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId
 from tests.engine.reference_table import CONFIG, EVENTS, PEOPLE
@@ -84,12 +85,9 @@ def execute(inputs):
             if code is not None
             else lambda module, function, *, is_custom: named[function]
         )
-        return run(
-            make_plan(builders, table=table),
-            inputs=inputs,
-            load=load,
-            keywords=keywords or {},
-            progress=progress,
-        )
+        plan = make_plan(builders, table=table)
+        given = {"inputs": inputs, "load": load, "keywords": keywords or {}}
+        with ready(plan, progress=progress, **given) as run:
+            return run_all(run)
 
     return call

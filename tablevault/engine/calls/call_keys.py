@@ -64,6 +64,10 @@ class CallKeys:
         self.are_numbered = not has_key and not job.deduplicate
         """Whether calls with equal arguments are told apart by their order alone."""
 
+    def restart(self) -> None:
+        """Begin to number calls anew, from the first row on."""
+        self._numbers = RunningNumbers()
+
     def add_constant(self, values: Mapping[str, Any]) -> None:
         """Let values count that each call gets besides its arguments."""
         self._added = values

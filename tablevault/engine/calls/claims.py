@@ -25,6 +25,16 @@ def claim(
     spending.settle(connection, execution)
 
 
+def claim_latest(connection: sqlite3.Connection, instance: str, calls: int) -> None:
+    """Note, within a transaction, that an instance holds the calls that were recorded last."""
+    connection.execute(
+        "UPDATE calls SET instance = ? WHERE instance IS NULL AND execution IS NULL"
+        " AND id > (SELECT max(id) FROM calls) - ?",
+        (instance, calls),
+    )
+    connection.execute("INSERT OR IGNORE INTO instances VALUES (?, 'null')", (instance,))
+
+
 def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: int) -> None:
     """Give calls of earlier attempts that failed the row for which they were made again.
 

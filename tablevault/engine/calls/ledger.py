@@ -108,7 +108,7 @@ class Ledger:
         self._writer: CallWriter | None = None
         self._origin = origin = sources.origin
         self._known = None if origin is None else self._known_of(origin)
-        self._sources = _Sources(store, sources)
+        self._sources = InstanceCalls(store, sources)
         self._made: dict[str, Any] = {}
         self._kept: dict[str, Rows] = {}
         self._new_codes: set[bytes] = set()
@@ -132,10 +132,7 @@ class Ledger:
 
     def begin(self, parts: Sequence[Part], codes: Iterable[Fingerprint] = ()) -> None:
         """Begin, or go on; note the builders of the execution, in the order in which they run."""
-        before = self._store.execution_of(self._of[0])
-        self.is_resumed = before is not None and before[1] == self._of[1]
-        if before is not None and self.is_resumed:
-            self._ended_before = frozenset(self._store.ended(before[0]))
+        self._look()
         self._execution = self._store.begin(*self._of, forget=self.terms.forced)
         self._store.open_purse(self._execution, self.purse)
         self._writer = CallWriter(self._store, self._execution)
@@ -148,6 +145,14 @@ class Ledger:
     def note_code(self, code: Fingerprint) -> None:
         """Note what the digest of a code stands for."""
         self._store.note_code(code.digest, json.dumps(code.record()))
+
+    def _look(self) -> int:
+        """Look who made the attempt before; return its number, 0 if none counts."""
+        before = self._store.execution_of(self._of[0])
+        self.is_resumed = before is not None and before[1] == self._of[1]
+        if before is not None and self.is_resumed:
+            self._ended_before = frozenset(self._store.ended(before[0]))
+        return before[0] if before and (self.is_resumed or not self.terms.forced) else 0
 
     @property
     def knows_origin(self) -> bool:
@@ -182,6 +187,11 @@ class Ledger:
     def own(self, builder: str) -> dict[bytes, CallRecord]:
         """Return the calls that earlier attempts of this execution have made, by inputs."""
         return {call.inputs: call for call in self._store.calls_of(self._execution, builder)}
+
+    def failed(self, builder: str) -> frozenset[bytes]:
+        """Return the inputs of calls that failed in earlier attempts at this execution."""
+        sql = "SELECT inputs FROM calls WHERE execution = ? AND builder = ? AND outcome <> 'ok'"
+        return frozenset(inputs for (inputs,) in self._store.read(sql, (self._execution, builder)))
 
     def left_rows(self, builder: str, columns: Sequence[str]) -> dict[int, Values]:
         """Return rows that release 0.1 has left of this execution, by position."""
@@ -263,6 +273,12 @@ class Ledger:
         """Note which rows of the origin a builder keeps; -1 for rows that it does not."""
         self._kept[builder] = rows
 
+    def take_from(self, builder: str, rows: Mapping[int, int]) -> None:
+        """Note rows, by position, that have the result of the call for another row."""
+        if rows and self._writer is not None:
+            self._writer.flush()
+            self._store.take_from(self._execution, builder, rows)
+
     def finish(self, builder: str, code: bytes, columns: Sequence[str], *, is_exact: bool) -> None:
         """Note that a builder has ended.
 
@@ -323,7 +339,7 @@ class Ledger:
         self._store.claim(self._execution, instance, self._made)
 
 
-class _Sources:
+class InstanceCalls:
     """Calls that instances hold, and that are not all recorded here.
 
     Parameters
@@ -344,19 +360,29 @@ class _Sources:
     def find(self, wanted: Iterable[Inputs], code: bytes | None) -> dict[bytes, CallRecord]:
         """Find calls, and record them."""
         missing = set(wanted)
-        found: list[Inputs] = []
+        found: dict[bytes, CallRecord] = {}
         with self._lock:
             for source, calls in self._open():
                 some = calls.find(missing, code, source.frame)
                 if some:
                     frames = {call.inputs: calls.frame_of(call, source.frame) for call in some}
                     there = {key: frame for key, frame in frames.items() if frame is not None}
-                    self._store.load(source.instance, some, there)
-                    found += frames
+                    found |= self._take(source.instance, some, there, code)
                     missing -= frames.keys()
                 if not missing:
                     break
-        return self._store.find(found, code)
+        return found
+
+    def _take(
+        self,
+        instance: str,
+        calls: Sequence[CallRecord],
+        frames: Mapping[Inputs, pd.DataFrame],
+        code: bytes | None,
+    ) -> dict[bytes, CallRecord]:
+        """Record calls of an instance, with the dataframes that they returned."""
+        self._store.load(instance, calls, frames)
+        return self._store.find([call.inputs for call in calls], code)
 
     def _open(self) -> Iterator[tuple[CallSource, CallFile]]:
         """Yield the files of instances, those first that were opened before."""

@@ -85,11 +85,20 @@ class Lookup:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def inputs(self, rows: Collection[int]) -> dict[int, Inputs]:
-        """Return what the calls of rows are found by; without rows whose arguments cannot be."""
+    def inputs(self, rows: Collection[int], behind: Collection[int] = ()) -> dict[int, Inputs]:
+        """Return what the calls of rows are found by; without rows whose arguments cannot be.
+
+        Parameters
+        ----------
+        rows : collection of int
+            In order.
+        behind : collection of int
+            Rows whose arguments are not known yet.
+        """
         wanted = rows
-        if self._keys.are_numbered and rows:
-            wanted = range(max(rows) + 1)  # the others count, too
+        if self._keys.are_numbered and rows:  # the others count, too
+            wanted = [row for row in range(max(rows) + 1) if row not in behind]
+            self._keys.restart()
         every = {row: self.next_input(row) for row in wanted}
         return {row: key for row in rows if (key := every[row]) is not None}
 
@@ -147,6 +156,11 @@ class Lookup:
                 del usable[row]
         return usable
 
+    def failed(self, inputs: Iterable[Inputs | None]) -> int:
+        """Count calls that failed in an earlier attempt at this execution."""
+        failed = self._ledger.failed(self._job.name)
+        return sum(key in failed for key in inputs) if failed else 0
+
     def followers(self, rows: Iterable[int], inputs: Mapping[int, Inputs]) -> dict[int, list[int]]:
         """Return for rows that are called the other rows with equal arguments."""
         if not self._job.deduplicate:
@@ -168,6 +182,7 @@ class Lookup:
             record = Recorder(self._job, self._ledger, self._code, row, key)
             values, call = record.returned(rows[row])
             assert call is not None, "there is a ledger"
+            call = call._replace(started_at=0.0, duration_s=0.0)  # nobody knows
             if self._artifacts is not None:
                 call = call._replace(files=self._artifacts.inherited(values))
             self._ledger.add(call)

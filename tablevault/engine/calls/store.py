@@ -305,6 +305,15 @@ class CallStore:
                 [(execution, builder, row, call) for row, call in found],
             )
 
+    def take_from(self, execution: int, builder: str, rows: Mapping[int, int]) -> None:
+        """Note rows that have the result of the call for another row, each with that one."""
+        with self._write() as connection:
+            connection.executemany(
+                "INSERT OR REPLACE INTO found SELECT ?1, ?2, ?3, max(id) FROM calls"
+                " WHERE execution = ?1 AND builder = ?2 AND row = ?4 HAVING max(id) IS NOT NULL",
+                [(execution, builder, row, other) for row, other in rows.items()],
+            )
+
     # -- calls ----------------------------------------------------------------------------------
 
     def find(self, inputs: Iterable[bytes], code: bytes | None) -> dict[bytes, CallRecord]:
@@ -386,12 +395,7 @@ class CallStore:
         """
         with self._write() as connection:
             self.write(None, calls)
-            connection.execute(
-                "UPDATE calls SET instance = ? WHERE instance IS NULL AND execution IS NULL"
-                " AND id > (SELECT max(id) FROM calls) - ?",
-                (instance, len(calls)),
-            )
-            connection.execute("INSERT OR IGNORE INTO instances VALUES (?, 'null')", (instance,))
+            claims.claim_latest(connection, instance, len(calls))
             for call in calls:
                 if call.inputs in frames:
                     self._put_frame(connection, call, frames[call.inputs])

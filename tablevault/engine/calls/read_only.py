@@ -1,0 +1,217 @@
+"""The calls of one execution for whoever only asks what it would find."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+
+from tablevault.engine.calls.call_file import CallSources
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.kept_files import KeptFile
+from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.calls.ledger import InstanceCalls, Ledger, Part, Terms
+from tablevault.engine.calls.parts import Fingerprint
+from tablevault.engine.calls.store import CallStore
+from tablevault.engine.row_values import Values, decode_values
+
+_LATEST_CALLS: Final = 100_000
+"""Among so many calls of all code those of one function are looked for."""
+_USED_CALLS: Final = 1000
+_SOME_FILE: Final = KeptFile("0" * 64, 0)
+_SPENT: Final = (
+    "SELECT c.duration_s, c.cost, k.digest FROM"
+    " (SELECT * FROM calls ORDER BY id DESC LIMIT ?1) c JOIN codes k ON k.id = c.code"
+    " WHERE c.outcome = 'ok' AND c.duration_s > 0 AND (c.row = ?2) = ?3"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Usage:
+    """What one call takes, the mean of earlier ones; None where nothing is known.
+
+    Attributes
+    ----------
+    seconds : float, optional
+        How long it takes.
+    cost : float, optional
+        What it costs, in the currency of whoever reported it.
+    """
+
+    seconds: float | None = None
+    cost: float | None = None
+
+
+class ReadOnlyCalls(InstanceCalls):
+    """Calls that instances hold; what was wanted of them is in memory only.
+
+    Attributes
+    ----------
+    frames : dict of (bytes, bytes) to DataFrame
+        What calls returned that made whole columns, by inputs and code.
+    """
+
+    def __init__(self, store: CallStore, sources: CallSources) -> None:
+        super().__init__(store, sources)
+        self.frames: dict[tuple[Inputs, bytes], pd.DataFrame] = {}
+
+    def _take(
+        self,
+        instance: str,
+        calls: Sequence[CallRecord],
+        frames: Mapping[Inputs, pd.DataFrame],
+        code: bytes | None,
+    ) -> dict[bytes, CallRecord]:
+        """Return calls of an instance."""
+        del instance, code
+        for call in calls:
+            if call.inputs in frames:
+                self.frames[call.inputs, call.code] = frames[call.inputs]
+        return {call.inputs: call for call in calls}
+
+
+class ReadOnlyLedger(Ledger):
+    """Finds what an execution would find; records nothing.
+
+    Parameters
+    ----------
+    store, temp, process, terms, sources, left
+        As those of `Ledger`.
+    """
+
+    def __init__(
+        self,
+        store: CallStore,
+        *,
+        temp: str,
+        process: str,
+        terms: Terms,
+        sources: CallSources,
+        left: Path | None = None,
+    ) -> None:
+        super().__init__(store, temp=temp, process=process, terms=terms, sources=sources, left=left)
+        self._instances = ReadOnlyCalls(store, sources)
+        self._sources = self._instances
+
+    def begin(self, parts: Sequence[Part], codes: Iterable[Fingerprint] = ()) -> None:
+        """Find the attempt that the execution would go on with."""
+        del parts, codes
+        self._execution = self._look()
+
+    def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
+        """Record nothing."""
+
+    def flush(self) -> None:
+        """Write nothing."""
+
+    def add_frame(self, call: CallRecord, columns: Mapping[str, pd.Series]) -> None:
+        """Record nothing."""
+
+    def take(self, builder: str, found: Sequence[tuple[int, int]]) -> None:
+        """Note nothing."""
+
+    def take_from(self, builder: str, rows: Mapping[int, int]) -> None:
+        """Note nothing."""
+
+    def finish(self, builder: str, code: bytes, columns: Sequence[str], *, is_exact: bool) -> None:
+        """Note nothing."""
+
+    def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
+        """Return the dataframe that a call returned; None when it is not there any more."""
+        found = self._instances.frames.get((call.inputs, call.code))
+        return super().frame_of(call) if found is None else found
+
+    def columns_before(
+        self, builder: str, columns: Sequence[str]
+    ) -> pd.DataFrame | list[Values] | None:
+        """Return what a builder made in the last attempt, if it has ended, as it was returned.
+
+        Parameters
+        ----------
+        builder : str
+            Its name.
+        columns : sequence of str
+            Its columns; None is returned where they were others.
+        """
+        before = self._store.execution_of(self._of[0])
+        if before is None or builder not in self._store.ended(before[0]):
+            return None
+        noted = {part["name"]: part["columns"] for part in json.loads(before[2])}
+        if noted.get(builder) != list(columns):
+            return None
+        found = self._store.rows(before[0], builder)
+        if WHOLE in found:
+            frame = self._store.frame_of(found[WHOLE])
+            if frame is not None:
+                return frame
+        calls = [found[row] for row in sorted(found) if row != WHOLE]
+        if [call.row for call in calls] != list(range(len(calls))):
+            return None
+        return [decode_values(call.value) for call in calls if call.value is not None]
+
+    def usage(self, code: Fingerprint, *, whole: bool) -> Usage:
+        """Return what calls of a function take: by this code, else by other code of it.
+
+        Parameters
+        ----------
+        code : Fingerprint
+            Of the function.
+        whole : bool
+            Whether it is called once for the whole table.
+        """
+        found = self._spent([code.digest], whole=whole)
+        if not found:
+            found = self._spent(self._codes_of(code.module, code.function), whole=whole)
+        return Usage(
+            seconds=_mean([seconds for seconds, _ in found]),
+            cost=_mean([cost for _, cost in found if cost is not None]),
+        )
+
+    def _spent(self, codes: Collection[bytes], *, whole: bool) -> list[tuple[float, float | None]]:
+        """Return time and cost of the latest calls of some code that succeeded."""
+        calls = self._store.read(_SPENT, (_LATEST_CALLS, WHOLE, whole))
+        found = [(seconds, cost) for seconds, cost, code in calls if code in codes]
+        return found[:_USED_CALLS]
+
+    def _codes_of(self, module: str, function: str) -> set[bytes]:
+        """Return the digests of all code that a function has had."""
+        records = self._store.read("SELECT digest, record FROM codes WHERE record IS NOT NULL", ())
+        noted = ((digest, json.loads(record)) for digest, record in records)
+        return {
+            digest
+            for digest, record in noted
+            if (record["module"], record["function"]) == (module, function)
+        }
+
+
+class ReadOnlyFiles:
+    """Artifacts for whoever only asks: they can be had, and are not moved.
+
+    Implements `tablevault.engine.calls.artifacts.ArtifactFiles`.
+    """
+
+    @contextmanager
+    def kept(self, names: Collection[str]) -> Iterator[Mapping[str, KeptFile]]:
+        """Keep nothing; what an execution would keep is there."""
+        yield dict.fromkeys(names, _SOME_FILE)
+
+    def inherited(self, names: Collection[str]) -> None:
+        """Look for nothing."""
+
+    def show(self, names: Collection[str]) -> None:
+        """Put nothing into the artifact folder."""
+
+    def bring(self, files: Mapping[str, KeptFile]) -> Mapping[str, str]:
+        """Bring nothing."""
+        del files
+        return {}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    """Return the mean; None of nothing."""
+    return sum(values) / len(values) if values else None

@@ -1,0 +1,385 @@
+"""Results of one builder that are there before it is called, and the calls that are missing."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine import results
+from tablevault.engine.calls.artifacts import ArtifactFiles, artifacts_of
+from tablevault.engine.calls.call_keys import CallKeys
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.keys import FileText, Inputs, same_text
+from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.lookup import Lookup
+from tablevault.engine.matching import NEW
+from tablevault.engine.reuse import UNCHANGED, Decision
+from tablevault.engine.row_values import Values
+from tablevault.engine.settle import Job
+from tablevault.engine.tables import RunTables
+from tablevault.errors import TVTableError
+from tablevault.render import counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinderContext:
+    """What the search for results of all builders of a run shares.
+
+    Attributes
+    ----------
+    tables : RunTables
+        What builders read, and the draft that they fill.
+    ledger : Ledger, optional
+        Calls that were made; nothing is found without it.
+    earlier : DataFrame, optional
+        The instance that the run starts from.
+    key_columns : tuple of str
+        The primary key.
+    file_text : callable
+        See `tablevault.engine.calls.keys.FileText`.
+    files : ArtifactFiles, optional
+        Where the artifacts of calls are; without it, they are in their folder only.
+    """
+
+    tables: RunTables
+    ledger: Ledger | None = None
+    earlier: pd.DataFrame | None = None
+    key_columns: tuple[str, ...] = ()
+    file_text: FileText = same_text
+    files: ArtifactFiles | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class FoundRows:
+    """Results of a row-wise builder.
+
+    Attributes
+    ----------
+    there : dict of int to tuple
+        Results by row.
+    kept : int
+        How many of them are cells of the earlier instance.
+    from_others : int
+        How many of the rest other executions have made.
+    waiting : list of int
+        Rows for which the function is called, in this order.
+    followers : dict of int to list of int
+        For such a row the others that get its result.
+    inputs : dict of int to bytes
+        What the calls of waiting rows are found by.
+    in_order : bool
+        Whether a waiting row can be searched for only when those before it are made.
+    failed : int
+        How many of the waiting rows failed in an earlier attempt at this execution.
+    """
+
+    there: dict[int, Values]
+    kept: int
+    from_others: int = 0
+    waiting: list[int]
+    followers: dict[int, list[int]] = field(default_factory=dict)
+    inputs: dict[int, Inputs] = field(default_factory=dict)
+    in_order: bool = False
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTable:
+    """Results of a builder whose function is called once for the whole table.
+
+    Attributes
+    ----------
+    columns : mapping of str to Series, optional
+        As they were returned; None where the function is called.
+    reused : int
+        Rows of them that other executions have made.
+    own : int
+        Rows of them that an earlier attempt at this execution has made.
+    items : mapping of int to tuple
+        What a generator yielded in earlier attempts, from the first item on.
+    inputs : bytes, optional
+        What the call is found by.
+    failed : int
+        1 where it failed in an earlier attempt at this execution.
+    """
+
+    columns: Mapping[str, pd.Series] | None = None
+    reused: int = 0
+    own: int = 0
+    items: Mapping[int, Values] = field(default_factory=dict)
+    inputs: Inputs | None = None
+    failed: int = 0
+
+
+class Finder:
+    """Finds results of one builder; calls nothing.
+
+    An execution calls what it does not find, and a plan counts that.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    code : bytes
+        Digest of its code.
+    fields : mapping of str to object
+        What each call gets besides its arguments.
+    context : FinderContext
+        What it shares with the others.
+    """
+
+    def __init__(
+        self, job: Job, code: bytes, fields: Mapping[str, Any], context: FinderContext
+    ) -> None:
+        self._job = job
+        self._code = code
+        self._fields = fields
+        self._context = context
+        self._draft = context.tables.draft
+        self._ledger = context.ledger
+        self._earlier = context.earlier
+        self.lookup: Lookup | None = None
+        self.artifacts = None if self._ledger is None else artifacts_of(job, context.files)
+
+    def begin(self) -> int | None:
+        """Begin the columns in the draft, and return their rows; None when the builder decides."""
+        job, draft, context = self._job, self._draft, self._context
+        is_row_wise = job.return_type == "row-wise"
+        if job.kind == "index":
+            draft.set_rows(0 if self._earlier is None or not is_row_wise else len(self._earlier))
+        draft.grow(job.changed_columns)
+        if self._ledger is not None:
+            keys = CallKeys(job, context.tables, context.file_text, context.key_columns)
+            keys.add_constant(self._fields)
+            self.lookup = Lookup(job, self._ledger, keys, self._code, self.artifacts)
+        return None if job.kind == "index" and not is_row_wise else draft.rows
+
+    def trusted(self, decision: Decision) -> Decision:
+        """Keep rows of the earlier instance only where they are what calls would return.
+
+        They are when this code made them, and their columns give back exactly what it returned.
+        Of calls that are told apart by their order alone, all rows have to be there. Of an instance
+        whose calls nobody recorded, being unchanged is enough.
+        """
+        ledger, lookup = self._ledger, self.lookup
+        if ledger is None or lookup is None or self._job.always_run:
+            return decision
+        if not ledger.knows_origin:
+            return decision
+        reason = decision.reason
+        if ledger.made_origin(self._job.name, self._code):
+            if decision.keeps_all or not lookup.are_numbered:
+                return decision
+        elif reason == UNCHANGED:
+            reason = "code changed"
+        return Decision(rows=np.full(len(decision.rows), NEW, dtype=np.int64), reason=reason)
+
+    def kept(self, decision: Decision) -> dict[str, pd.Series] | None:
+        """Return the columns of the earlier instance where all rows are kept; None elsewhere."""
+        if not decision.keeps_all or self._earlier is None:
+            return None
+        taken = {name: self._earlier[name] for name in self._job.changed_columns}
+        return {
+            name: series.iloc[decision.rows].reset_index(drop=True).rename(name)
+            for name, series in taken.items()
+        }
+
+    # -- row by row -----------------------------------------------------------------------------
+
+    def rows(self, decision: Decision, behind: Collection[int] = ()) -> FoundRows:
+        """Find the results of a row-wise builder.
+
+        Parameters
+        ----------
+        decision : Decision
+            Which rows the earlier instance holds unchanged.
+        behind : collection of int
+            Rows whose arguments are not known yet: they are neither searched for nor waiting.
+        """
+        there = self._taken(decision)
+        lookup = self.lookup
+        waiting = [row for row in range(self._draft.rows) if row not in there and row not in behind]
+        found = FoundRows(there=there, kept=len(there), waiting=waiting)
+        if self._job.kind == "index" and self._job.n_threads == 1:
+            self._show_earlier(there)
+        if lookup is None:
+            return found
+        # In threads the function of a row does not see the rows before it.
+        found.in_order = lookup.follows_rows and self._job.n_threads == 1
+        if found.in_order:
+            return found
+        found.inputs = lookup.inputs(waiting, behind)
+        recorded, found.from_others = lookup.rows(found.inputs)
+        there |= recorded
+        waiting = [row for row in waiting if row not in there]
+        found.followers = lookup.followers(waiting, found.inputs)
+        following = {row for rows in found.followers.values() for row in rows}
+        found.waiting = [row for row in waiting if row not in following]
+        found.failed = lookup.failed(found.inputs.get(row) for row in found.waiting)
+        return found
+
+    def readable_rows(self, decision: Decision, behind: Collection[int]) -> FoundRows:
+        """Find the results of a row-wise builder as `rows` does, and have them all recorded.
+
+        Recorded calls are preferred to cells of the earlier instance: others can read them while
+        the builder runs.
+        """
+        lookup, ledger = self.lookup, self._ledger
+        if lookup is None or ledger is None or lookup.follows_rows or not ledger.knows_origin:
+            self.adopt(decision)
+            return self.rows(decision, behind)
+        found = self.rows(decision.without_rows(), behind)
+        taken = self._taken(decision)
+        waiting = {*found.waiting, *(row for rows in found.followers.values() for row in rows)}
+        unrecorded = {row: taken[row] for row in sorted(waiting) if row in taken}
+        if unrecorded:
+            lookup.adopt(unrecorded)
+            return self.rows(decision, behind)
+        return found
+
+    def next_row(self, row: int) -> tuple[Inputs | None, Values | None, bool]:
+        """Search for one row, after those before it are made.
+
+        Returns
+        -------
+        bytes, optional
+            What its call is found by.
+        tuple, optional
+            Its result, if that is there.
+        bool
+            Whether another execution made it.
+        """
+        assert self.lookup is not None
+        inputs = self.lookup.next_input(row)
+        if inputs is None:
+            return None, None, False
+        values, from_others = self.lookup.rows({row: inputs})
+        return inputs, values.get(row), bool(from_others)
+
+    def adopt(self, decision: Decision) -> None:
+        """Record rows that the earlier instance holds, if nobody has recorded their calls.
+
+        From then on they are found by their key: also when they come back after they have gone.
+        """
+        kept = (decision.rows != NEW).nonzero()[0]
+        ledger, lookup, earlier = self._ledger, self.lookup, self._earlier
+        if ledger is None or lookup is None or earlier is None or ledger.knows_origin:
+            return
+        if self._job.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
+            return
+        cells = [
+            [None if results.is_null(cell) else cell for cell in earlier[name].iloc[rows].tolist()]
+            for rows in [decision.rows[kept]]
+            for name in self._job.changed_columns
+        ]
+        lookup.adopt(dict(zip(kept.tolist(), zip(*cells, strict=True), strict=True)))
+
+    def _taken(self, decision: Decision) -> dict[int, Values]:
+        """Return the cells of the rows that the earlier instance holds unchanged."""
+        kept = (decision.rows != NEW).nonzero()[0]
+        if self._earlier is None or not len(kept):
+            return {}
+        columns = [
+            self._earlier[name].iloc[decision.rows[kept]].tolist()
+            for name in self._job.changed_columns
+        ]
+        return dict(zip(kept.tolist(), zip(*columns, strict=True), strict=True))
+
+    def _show_earlier(self, there: Collection[int]) -> None:
+        """Let a row-wise index builder see what its columns held."""
+        assert self._earlier is not None or not self._draft.rows
+        for name in self._job.changed_columns:
+            if self._earlier is not None and name in self._earlier.columns:
+                series = self._earlier[name]
+                for row, (value, null) in enumerate(zip(series, series.isna(), strict=True)):
+                    if row not in there and null is not True:
+                        self._draft.put(row, {name: value})
+
+    # -- all rows at once -----------------------------------------------------------------------
+
+    def table(self, rows: int | None) -> FoundTable:
+        """Find the result of a builder whose function is called once.
+
+        Parameters
+        ----------
+        rows : int, optional
+            Number of rows; None when the builder decides.
+        """
+        job, ledger, lookup = self._job, self._ledger, self.lookup
+        left = None if ledger is None else ledger.left_columns(job.name, job.changed_columns)
+        if left is not None:
+            return FoundTable(columns={str(name): series for name, series in left.items()})
+        if rows == 0:  # no rows, nothing to ask a function for
+            return FoundTable(columns=results.row_columns([], job))
+        inputs = None if lookup is None else lookup.table_inputs()
+        if lookup is None or inputs is None:
+            return FoundTable()
+        if job.return_type == "dataframe":
+            return self._frame(lookup, inputs)
+        items = lookup.items(inputs, rows)
+        end = lookup.ends_after(inputs, len(items))
+        if end is None or rows not in (None, len(items)):
+            return FoundTable(items=items, inputs=inputs, failed=lookup.failed([inputs]))
+        columns = results.row_columns([items[row] for row in range(len(items))], job)
+        return self._found(columns, len(items), lookup, end)
+
+    def _frame(self, lookup: Lookup, inputs: Inputs) -> FoundTable:
+        """Find the dataframe that a recorded call returned."""
+        assert self._ledger is not None
+        nothing = FoundTable(inputs=inputs, failed=lookup.failed([inputs]))
+        call = lookup.table(inputs)
+        if call is None:
+            return nothing
+        if not self._job.changed_columns:
+            return FoundTable(columns={})
+        frame = self._ledger.frame_of(call)
+        if frame is None or tuple(frame.columns) != self._job.changed_columns:
+            return nothing
+        try:
+            for name, series in frame.items():
+                results.typed(series, str(name), self._job)
+        except TVTableError:
+            return nothing  # it did not fit then, and does not now
+        if self.artifacts is not None and not self.artifacts.bring_frame(
+            self._ledger, call, frame, is_own=lookup.is_own(call)
+        ):
+            return nothing
+        self._ledger.take(self._job.name, [(WHOLE, call.id)])
+        columns = {str(name): series for name, series in frame.items()}
+        return self._found(columns, len(frame), lookup, call)
+
+    def _found(
+        self, columns: Mapping[str, pd.Series], rows: int, lookup: Lookup, call: CallRecord
+    ) -> FoundTable:
+        """Return columns, and who made them."""
+        own = rows if lookup.is_own(call) else 0
+        return FoundTable(columns=columns, reused=rows - own, own=own)
+
+
+def reason_of(job: Job, decision: Decision, *, is_called: bool, failed: int) -> str:
+    """Return why a function is called, or why it need not be.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    decision : Decision
+        What was found out about it.
+    is_called : bool
+        Whether it is called at all.
+    failed : int
+        How many of its calls failed before.
+    """
+    reason = decision.reason
+    if not is_called:
+        return UNCHANGED if reason == UNCHANGED else f"{reason}; made before"
+    if reason == UNCHANGED:
+        reason = "no record of its call"
+    if not failed:
+        return reason
+    rows = counted(failed, "row") if job.return_type == "row-wise" else "its call"
+    return f"{reason}; {rows} failed before"

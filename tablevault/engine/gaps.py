@@ -1,0 +1,90 @@
+"""Cells of the table under construction that nobody has made yet, and who has to wait for them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from tablevault.engine import results
+from tablevault.engine.matching import Mask
+from tablevault.engine.reads import reads_of
+from tablevault.engine.reuse import Behind
+from tablevault.engine.row_values import Values
+from tablevault.engine.settle import Job
+from tablevault.engine.tables import Draft
+from tablevault.names import SELF
+
+_SETTLED = (str, list, dict, set, tuple, frozenset, bytes, bytearray)
+"""Types whose values stay what they are, whatever else comes into a column without dtype."""
+
+
+class Gaps:
+    """The missing cells of a draft, in which they are null.
+
+    Parameters
+    ----------
+    draft : Draft
+        The table under construction; its index builder has run.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._missing: dict[str, Mask] = {}
+
+    def add(self, columns: Collection[str], rows: Collection[int]) -> None:
+        """Note rows that columns lack."""
+        mask = np.zeros(self._draft.rows, dtype=np.bool_)
+        mask[list(rows)] = True
+        if mask.any():
+            self._missing |= {name: mask | self._missing.get(name, False) for name in columns}
+
+    def add_changing(self, job: Job, there: Mapping[int, Values]) -> None:
+        """Note cells whose type the missing ones may change: 1 may become 1.0 beside 2.5."""
+        for position, name in enumerate(job.changed_columns):
+            if name in self._missing and name not in job.dtypes:
+                changing = [
+                    row for row, values in there.items() if not _is_settled(values[position])
+                ]
+                self.add([name], changing)
+
+    def behind(self, job: Job, key_columns: Collection[str] = ()) -> Behind:
+        """Return the rows of a builder whose calls cannot be known yet.
+
+        Parameters
+        ----------
+        job : Job
+            The builder; its columns are not in the draft yet.
+        key_columns : collection of str
+            The primary key, which names the rows, where that may be missing.
+        """
+        nothing = Behind.nothing(self._draft.rows)
+        if not self._missing:
+            return nothing
+        rows, columns = nothing.rows.copy(), dict[str, None]()
+        key = ((name, True) for name in key_columns)
+        for name, is_whole in (*self._read(job), *key):
+            missing = self._missing.get(name)
+            if missing is not None and name not in job.changed_columns:
+                columns[name] = None
+                rows |= np.bool_(is_whole) | missing
+        if job.return_type != "row-wise":
+            rows[:] = rows.any()
+        return Behind(rows=rows, columns=tuple(columns))
+
+    def _read(self, job: Job) -> Iterator[tuple[str, bool]]:
+        """Yield columns that arguments read, and whether as a whole or the cell of the row."""
+        for read in reads_of(job.arguments, self._draft.names):
+            yield from ((name, False) for name in read.cells)
+            for whole in read.wholes:
+                if whole.table == SELF:
+                    names = self._missing if whole.columns is None else whole.columns
+                    yield from ((name, True) for name in names)
+            if not read.is_known:
+                yield from ((name, True) for name in self._missing)
+
+
+def _is_settled(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
+    """Return whether a value stays as it is in a column of whatever dtype."""
+    return results.is_null(value) or isinstance(value, _SETTLED)

@@ -1,0 +1,267 @@
+"""A run without its calls: for each builder the calls that it would make."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Final
+
+import pandas as pd
+
+from tablevault.engine import results
+from tablevault.engine.calls.read_only import ReadOnlyLedger, Usage
+from tablevault.engine.found import FoundRows, reason_of
+from tablevault.engine.gaps import Gaps
+from tablevault.engine.ready import Ready
+from tablevault.engine.reuse import UNCHANGED, Decision
+from tablevault.engine.settle import Job
+from tablevault.engine.step import Step
+from tablevault.errors import TVTableError
+from tablevault.planned import PlannedBuilder
+
+INDEX: Final = "index builder"
+ORIGIN: Final = "origin"
+LAST_ATTEMPT: Final = "last attempt"
+NOBODY: Final = ""
+
+
+class Preview:
+    """Finds what all builders of a run would find, and counts what they would call.
+
+    Parameters
+    ----------
+    run : Ready
+        From `tablevault.engine.ready.ready`, within its body.
+    ledger : ReadOnlyLedger
+        That of the run.
+    origin : DataFrame, optional
+        The instance whose rows count where no others are known.
+
+    Attributes
+    ----------
+    rows_from : str
+        `INDEX` where the index builder was called or need not be, `LAST_ATTEMPT` and `ORIGIN` where
+        the rows are those of that, `NOBODY` where nobody knows them.
+    """
+
+    def __init__(
+        self, run: Ready, ledger: ReadOnlyLedger, origin: pd.DataFrame | None = None
+    ) -> None:
+        self.rows_from = INDEX
+        self._origin = origin
+        self._run = run
+        self._ledger = ledger
+        self._draft = run.draft
+        self._gaps = Gaps(run.draft)
+
+    def builders(self, *, run_index: bool) -> tuple[PlannedBuilder, ...]:
+        """Count the calls of each builder, in the order of execution.
+
+        Parameters
+        ----------
+        run_index : bool
+            Whether the index builder is called, unless its rows are there. No other is.
+
+        Raises
+        ------
+        BaseException
+            What the index builder raised.
+        """
+        run = self._run
+        planned = [self._index(run_index=run_index)]
+        if self.rows_from == NOBODY:
+            return (*planned, *(self._without_rows(job) for job, _, _ in run.column_steps()))
+        run.reuse.match(run.jobs[0])
+        for job, step, written in run.column_steps():
+            key = () if job.deduplicate else run.context.key_columns
+            behind = self._gaps.behind(job, key)
+            waiting = frozenset(behind.rows.nonzero()[0].tolist())
+            step.finder.begin()
+            decision = step.finder.trusted(run.reuse.decide(job, written, behind))
+            planned.append(self._column(job, step, decision, waiting))
+        return tuple(planned)
+
+    # -- the index builder ----------------------------------------------------------------------
+
+    def _index(self, *, run_index: bool) -> PlannedBuilder:
+        """Find the rows of the table, or call for them."""
+        job, step = self._run.jobs[0], self._run.steps[0]
+        rows = step.finder.begin()
+        decision = step.finder.trusted(self._run.decide_index())
+        is_exact = True
+        calls = 0
+        columns: Mapping[str, pd.Series] | None = step.finder.kept(decision)
+        if columns is None and job.return_type == "row-wise":
+            found = self._rows(job, step, step.finder.rows(decision))
+            calls, is_exact = len(found.waiting), not found.in_order or not found.waiting
+            values = [found.there[row] for row in sorted(found.there)]
+            columns = None if calls else results.row_columns(values, job)
+        elif columns is None:
+            columns = step.finder.table(rows).columns
+            calls = int(columns is None)
+        if calls and run_index:
+            step.run(decision)
+        elif calls:
+            self._take_index(job)
+        elif columns is not None:
+            self._set_index(job, columns)
+        reason = reason_of(job, decision, is_called=calls > 0, failed=0)
+        return self._planned(
+            job,
+            rows=None if self.rows_from == NOBODY else self._draft.rows,
+            calls=calls,
+            is_exact=is_exact,
+            reason="made before" if job.always_run and not calls else reason,
+        )
+
+    def _take_index(self, job: Job) -> None:
+        """Take the rows of the last attempt, else those of the origin."""
+        made = self._ledger.columns_before(job.name, job.changed_columns)
+        if isinstance(made, list):
+            made = pd.DataFrame(results.row_columns(made, job))
+        self.rows_from = NOBODY
+        for frame, whose in ((made, LAST_ATTEMPT), (self._origin, ORIGIN)):
+            if frame is not None and self._can_take(job, frame):
+                self.rows_from = whose
+                return
+
+    def _can_take(self, job: Job, frame: pd.DataFrame) -> bool:
+        """Take the columns of a frame; those that it lacks are null, and noted as missing."""
+        there = {name: frame[name] for name in job.changed_columns if name in frame.columns}
+        if not there:
+            return False
+        try:
+            self._set_index(job, there)
+        except TVTableError:  # it has to fit what the builder says now
+            return False
+        lacking = [name for name in job.changed_columns if name not in there]
+        for name in lacking:
+            self._draft.set_column(name, pd.Series([None] * len(frame), dtype=object, name=name))
+        self._gaps.add(lacking, range(len(frame)))
+        return True
+
+    def _set_index(self, job: Job, columns: Mapping[str, pd.Series]) -> None:
+        """Make the rows of the table."""
+        typed = {name: results.typed(series, name, job) for name, series in columns.items()}
+        self._draft.set_rows(len(next(iter(typed.values()), ())))
+        for name, series in typed.items():
+            self._draft.set_column(name, series)
+
+    # -- other builders -------------------------------------------------------------------------
+
+    def _without_rows(self, job: Job) -> PlannedBuilder:
+        """Plan a builder of a table whose rows nobody knows."""
+        is_whole = job.return_type != "row-wise"
+        return self._planned(
+            job,
+            rows=None,
+            calls=1 if is_whole else None,
+            is_exact=False,
+            reason="the rows are not known",
+        )
+
+    def _column(
+        self, job: Job, step: Step, decision: Decision, behind: frozenset[int]
+    ) -> PlannedBuilder:
+        """Count the calls of one builder, and enter what it has in the draft."""
+        kept = step.finder.kept(decision)
+        if kept is not None:
+            self._enter(kept)
+            return self._planned(job, rows=self._draft.rows, calls=0, reason=UNCHANGED)
+        if job.return_type != "row-wise":
+            return self._table(job, step, decision, behind)
+        found = self._rows(job, step, step.finder.rows(decision, behind))
+        calls = len(found.waiting) + len(behind)
+        missing = set(range(self._draft.rows)).difference(found.there)
+        self._enter(results.partial_columns(found.there, self._draft.rows, job))
+        self._gaps.add(job.changed_columns, missing)
+        self._gaps.add_changing(job, found.there)
+        return self._planned(
+            job,
+            rows=self._draft.rows,
+            calls=calls,
+            is_exact=not behind and (not found.in_order or not found.waiting),
+            reused=len(found.there),
+            reason=reason_of(job, decision, is_called=calls > 0, failed=found.failed),
+        )
+
+    def _rows(self, job: Job, step: Step, found: FoundRows) -> FoundRows:
+        """Search for rows that can be searched for only when those before them are there."""
+        if not found.in_order:
+            return found
+        for row, values in found.there.items():
+            self._draft.put(row, dict(zip(job.changed_columns, values, strict=True)))
+        for at, row in enumerate(found.waiting):
+            made = step.finder.next_row(row)[1]
+            if made is None:
+                found.waiting = found.waiting[at:]
+                return found
+            found.there[row] = made
+            self._draft.put(row, dict(zip(job.changed_columns, made, strict=True)))
+        found.waiting = []
+        return found
+
+    def _table(
+        self, job: Job, step: Step, decision: Decision, behind: frozenset[int]
+    ) -> PlannedBuilder:
+        """Count the call of a builder that is called once."""
+        rows = self._draft.rows
+        found = None if behind else step.finder.table(rows)
+        if found is not None and found.columns is not None:
+            self._enter(
+                {name: results.typed(each, name, job) for name, each in found.columns.items()}
+            )
+            reason = reason_of(job, decision, is_called=False, failed=0)
+            return self._planned(job, rows=rows, calls=0, reason=reason)
+        self._enter(results.partial_columns({}, rows, job))
+        self._gaps.add(job.changed_columns, range(rows))
+        failed = 0 if found is None else found.failed
+        return self._planned(
+            job,
+            rows=rows,
+            calls=1,
+            is_exact=not behind,
+            reused=0,
+            reason=reason_of(job, decision, is_called=True, failed=failed),
+        )
+
+    def _enter(self, columns: Mapping[str, pd.Series]) -> None:
+        """Add columns to the draft."""
+        for name, series in columns.items():
+            self._draft.set_column(name, series)
+
+    def _planned(
+        self,
+        job: Job,
+        *,
+        rows: int | None,
+        calls: int | None,
+        reason: str,
+        is_exact: bool = True,
+        reused: int | None = None,
+    ) -> PlannedBuilder:
+        """Describe what a builder would do, and what that takes."""
+        usage = Usage(seconds=0.0, cost=0.0)
+        if calls != 0:
+            is_whole = job.return_type != "row-wise"
+            usage = self._ledger.usage(self._run.codes[job.name], whole=is_whole)
+        return PlannedBuilder(
+            name=job.name,
+            rows=rows,
+            calls=calls,
+            is_exact=is_exact,
+            reused=(rows or 0) if calls == 0 else (reused or 0),
+            reason=reason,
+            seconds=_times(usage.seconds, None if calls is None else _rounds(calls, job)),
+            cost=_times(usage.cost, calls),
+        )
+
+
+def _rounds(calls: int, job: Job) -> int:
+    """Return how many calls follow each other, where some run at the same time."""
+    return math.ceil(calls / job.n_threads)
+
+
+def _times(value: float | None, number: int | None) -> float | None:
+    """Multiply what is known."""
+    return None if value is None or number is None else value * number

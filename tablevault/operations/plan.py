@@ -1,0 +1,219 @@
+"""``plan``: what an execution would call, and why; no column builder is called, nothing changes."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TableVaultError
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.history.tree import Edit
+from tablevault.journal.beginning import refuse_other, refuse_used
+from tablevault.journal.record import Record, Request
+from tablevault.names import ProcessId, TempRef, check_process_id, check_version
+from tablevault.operations.attempt import fixed_by
+from tablevault.operations.preparing import (
+    Prepared,
+    VaultCode,
+    find_with_builders,
+    past_of,
+    prepare,
+    terms_of,
+)
+from tablevault.queries.call_files import call_sources
+from tablevault.queries.describe import temp_builders
+from tablevault.queries.origin import earlier_of, find_origin
+from tablevault.queries.resolve import Temp
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tablevault.engine.calls.read_only import ReadOnlyLedger
+    from tablevault.engine.ready import Ready
+    from tablevault.planned import ExecutionPlan
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlanOptions:
+    """What is planned; see `TableVault.plan`."""
+
+    run_index: bool = False
+    force_execute: bool = False
+    accept_code: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asked:
+    """The execution that is planned."""
+
+    vault: Vault
+    main: Snapshot
+    temp: Temp
+    options: PlanOptions
+    process_id: str
+    """The paused process that would go on; else the id of a new one, "" when it has none."""
+    prepared: Prepared
+
+    @property
+    def ref(self) -> TempRef:
+        """The temporary instance."""
+        return self.temp.ref
+
+
+def plan(
+    vault: Vault, table: str, version: str, *, options: PlanOptions, process_id: str
+) -> ExecutionPlan:
+    """Find what the next execution of a temporary instance would call."""
+    from tablevault.engine.preview import ORIGIN, Preview
+    from tablevault.planned import ExecutionPlan
+
+    asked, waits = _asked(vault, table, version, options, process_id)
+    origin = asked.prepared.origin or _origin(asked)
+    ledger = _ledger(asked)
+    with _readied(asked, ledger) as run:
+        rows = run.context.earlier
+        if rows is None and origin is not None and not options.run_index:
+            rows = _frame(asked, origin)
+        preview = Preview(run, ledger, rows)
+        builders = preview.builders(run_index=options.run_index)
+    is_of_origin = preview.rows_from == ORIGIN and origin is not None
+    return ExecutionPlan(
+        table_name=asked.ref.table,
+        version=asked.ref.version,
+        process_id=asked.process_id if waits else "",
+        rows_from=origin.instance_id if is_of_origin and origin else preview.rows_from,
+        builders=builders,
+    )
+
+
+def _asked(
+    vault: Vault, table: str, version: str, options: PlanOptions, process_id: str
+) -> tuple[_Asked, bool]:
+    """Find what would be executed, and whether a paused process would go on with it."""
+    request = Request(
+        operation="execute_instance",
+        arguments={"table_name": table, "version": check_version(version)},
+    )
+    main = vault.snapshot()
+    record = _waiting(vault, request, process_id)
+    if record is not None:  # its own arguments count
+        request = record.request
+        options = replace(options, force_execute=request.flag("force_execute"))
+        process_id = record.process_id
+    temp = TempRef(table=request.text("table_name"), version=request.text("version"))
+    found = find_with_builders(vault, main, temp)
+    fixed = fixed_by(vault, process_id)
+    given = (temp_builders(vault, found), fixed)
+    asked = _Asked(
+        vault=vault,
+        main=main,
+        temp=found,
+        options=options,
+        process_id=process_id,
+        prepared=prepare(vault, main, found, given, options.force_execute),
+    )
+    return asked, record is not None
+
+
+def _waiting(vault: Vault, request: Request, process_id: str) -> Record | None:
+    """Find the process that would go on: by its id, else the one that holds the instance."""
+    files = vault.journal.files
+    if process_id:
+        record = files.read(check_process_id(process_id))
+        if record is None:
+            refuse_used(vault.journal, request, ProcessId(process_id))
+        else:
+            refuse_other(record, request)
+        return record
+    for record in files.every():
+        is_same = all(
+            record.request.arguments.get(key) == value for key, value in request.arguments.items()
+        )
+        if record.named and record.request.operation == request.operation and is_same:
+            return record
+    return None
+
+
+def _ledger(asked: _Asked) -> ReadOnlyLedger:
+    """Open the records of calls to read them."""
+    from tablevault.engine.calls.read_only import ReadOnlyLedger
+
+    checkpoints = asked.vault.journal.checkpoints
+    origin = asked.prepared.origin
+    return ReadOnlyLedger(
+        asked.vault.calls,
+        temp=checkpoints.made_by(asked.temp.tip),
+        left=checkpoints.folder(asked.temp.tip),
+        process=asked.process_id,
+        terms=terms_of(
+            asked.main.table(asked.ref.table),
+            forced=asked.options.force_execute,
+            accept_code=asked.options.accept_code,
+        ),
+        sources=call_sources(asked.vault, asked.main.table(asked.ref.table).id, origin),
+    )
+
+
+def _origin(asked: _Asked) -> IndexedInstance | None:
+    """Find the instance whose rows count where none of its cells do: all calls are forced."""
+    if not asked.options.force_execute:
+        return None
+    return find_origin(asked.vault, asked.main, asked.ref, asked.temp.document)[0]
+
+
+def _frame(asked: _Asked, origin: IndexedInstance) -> pd.DataFrame | None:
+    """Read an instance; None when it cannot be."""
+    try:
+        return earlier_of(asked.vault, asked.main, origin).frame
+    except TableVaultError:
+        return None
+
+
+@contextmanager
+def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
+    """Check what can be checked before the first call, as an execution does."""
+    from tablevault.engine.calls.read_only import ReadOnlyFiles
+    from tablevault.engine.ready import ARTIFACT_FOLDER, ready
+
+    vault, prepared = asked.vault, asked.prepared
+    code = VaultCode(vault, asked.main, _code_edits(vault, asked.main))
+    with closing(code.code), ledger, _artifacts(asked) as folder:
+        past = past_of(vault, asked.main, asked.ref, (prepared, code, ledger), folder)
+        with ready(
+            prepared.plan,
+            inputs=prepared.inputs,
+            load=code.code.load_function,
+            keywords={ARTIFACT_FOLDER: str(folder), "~PROCESS_ID~": asked.process_id},
+            progress=vault.progress(),
+            past=replace(past, files=ReadOnlyFiles()),
+        ) as run:
+            yield run
+
+
+def _code_edits(vault: Vault, main: Snapshot) -> list[Edit]:
+    """Find what was edited by hand since the commit that the working tree shows."""
+    worktree, repository = vault.journal.worktree, vault.journal.repository
+    laid = worktree.laid()
+    return worktree.code_edits(main if laid is None else Snapshot(repository, laid))
+
+
+@contextmanager
+def _artifacts(asked: _Asked) -> Iterator[Path]:
+    """Return the artifact folder; for a function that may write, a copy that goes afterwards."""
+    folder = asked.vault.journal.faces.artifacts(asked.ref)
+    if not asked.options.run_index:
+        yield folder
+        return
+    scratch = asked.vault.state / "tmp"
+    scratch.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=scratch, ignore_cleanup_errors=True) as copy:
+        if folder.is_dir():
+            shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
+        yield Path(copy)

@@ -1,0 +1,218 @@
+"""What an execution needs before its first call: builders, code, origin, and what may be reused."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError
+from tablevault.history.documents import TableDocument
+from tablevault.history.index import IndexedInstance
+from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.history.tree import Edit, Put, Remove
+from tablevault.names import CODE_DIR, InstanceId, TempRef, code_path
+from tablevault.operations.attempt import Fixed
+from tablevault.queries.origin import (
+    code_ids,
+    content_of_temp,
+    earlier_of,
+    file_texts,
+    files_beside_modules,
+    find_origin,
+    fingerprints,
+)
+from tablevault.queries.read import VaultInputs
+from tablevault.queries.resolve import Temp, find_temp
+from tablevault.vault import Vault
+from tablevault.wording import BLANK, Call, Parameter, Wording
+
+if TYPE_CHECKING:
+    from tablevault.engine.calls.ledger import Ledger, Terms
+    from tablevault.engine.code import Code
+    from tablevault.engine.inputs import Source
+    from tablevault.engine.plan import Plan
+    from tablevault.engine.reuse import Past
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """What is known before the first function is called."""
+
+    plan: Plan
+    version: str
+    inputs: VaultInputs
+    sources: tuple[Source, ...]
+    origin: IndexedInstance | None
+    """The instance that is started from."""
+    why_not: str
+    """Why there is none."""
+
+
+def find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp:
+    """Find a temporary instance that can be executed."""
+    found = find_temp(vault, snapshot, temp.table, temp.version)
+    if found.document.external_edit:
+        raise TVArgumentError(
+            f'{found.ref.instance_id} of table "{temp.table}" is an external edit.',
+            Wording(
+                "Fill it: ",
+                Call("write_instance", table_df=BLANK, table_name=temp.table, version=temp.version),
+                ". Or delete it, and create it without ",
+                Parameter("create_instance", "external_edit"),
+                ".",
+            ),
+            table=temp.table,
+            version=temp.version,
+        )
+    return found
+
+
+def prepare(
+    vault: Vault,
+    snapshot: Snapshot,
+    found: Temp,
+    given: tuple[dict[str, bytes], Fixed],
+    forced: bool,
+) -> Prepared:
+    """Parse builders, order them, and fix the instances that they read, if they are not yet."""
+    from tablevault.engine.builder import parse_builder
+    from tablevault.engine.plan import make_plan
+
+    texts, fixed = given
+    temp = found.ref
+    builders = [
+        parse_builder(name, decode_text(data, f"{name}.yaml"), table=temp.table)
+        for name, data in texts.items()
+    ]
+    plan = make_plan(builders, table=temp.table)
+    inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table=temp.table)
+    inputs.hold_on_to(fixed.sources)
+    sources = _sources(inputs, plan)
+    if forced:
+        origin, why_not = None, "forced"
+    elif fixed.origin is not None:
+        origin = vault.journal.index.instance(InstanceId(fixed.origin)) if fixed.origin else None
+        why_not = "first run"
+    else:
+        origin, why_not = find_origin(vault, snapshot, temp, found.document)
+    return Prepared(
+        plan=plan,
+        version=temp.version,
+        inputs=inputs,
+        sources=tuple(dict.fromkeys(sources)),
+        origin=origin,
+        why_not=why_not,
+    )
+
+
+def _sources(inputs: VaultInputs, plan: Plan) -> tuple[Source, ...]:
+    """Fix the instances that builders read; who names one that is not there is told where."""
+    from tablevault.engine.blame import blamed
+
+    found = []
+    for needed in plan.external:
+        try:
+            found.append(inputs.resolve(needed.table, needed.selector))
+        except TableReferenceError as error:
+            raise blamed(error, plan.order, needed) from error
+    return tuple(found)
+
+
+def terms_of(document: TableDocument, *, forced: bool, accept_code: bool | None) -> Terms:
+    """Return which calls count for an execution on a table."""
+    from tablevault.engine.calls.ledger import Terms
+
+    return Terms(forced=forced, private=document.side_effects, accept_code=accept_code)
+
+
+def past_of(
+    vault: Vault,
+    main: Snapshot,
+    temp: TempRef,
+    parts: tuple[Prepared, VaultCode, Ledger],
+    artifacts: Path,
+) -> Past:
+    """Return what may be taken over; `artifacts` is the folder that functions write files into."""
+    from tablevault.engine.reuse import Past
+
+    prepared, code, ledger = parts
+    earlier, why_not = None, prepared.why_not
+    if prepared.origin is not None:
+        try:
+            earlier = earlier_of(vault, main, prepared.origin)
+        except TableVaultError as error:
+            why_not = f"{prepared.origin.instance_id} cannot be read: {error.message}"
+    return Past(
+        earlier=earlier,
+        why_not=why_not,
+        fingerprint=code.fingerprint,
+        content=content_of_temp(vault, main, temp, prepared.origin, artifacts),
+        ledger=ledger,
+        file_text=file_texts(vault, artifacts),
+    )
+
+
+class VaultCode:
+    """The code modules as they are when an execution begins, and which of them it needed.
+
+    Parameters
+    ----------
+    vault : Vault
+        The vault.
+    main : Snapshot
+        The modules.
+    edits : sequence of Edit
+        Edits by hand that stand in no commit yet.
+    """
+
+    def __init__(self, vault: Vault, main: Snapshot, edits: Sequence[Edit] = ()) -> None:
+        from tablevault.engine.code import Code
+        from tablevault.engine.module_sets import home_of
+
+        self._blobs = main.code_modules()
+        texts = {name: main.text_of(blob, code_path(name)) for name, blob in self._blobs.items()}
+        self._texts = _edited(texts, edits)
+        paths = {name: str(vault.path / code_path(name)) for name in self._texts}
+        # What is in no commit cannot be found by other processes.
+        home = "" if edits else home_of(str(vault.path), main.tree_id(CODE_DIR) or "")
+        self.code: Code = Code(self._texts, paths, home)
+        self.code_of = code_ids(self._texts, self._blobs)
+        self.fingerprint = fingerprints(
+            {
+                f"{name}.py": text.encode("utf-8", "surrogatepass")
+                for name, text in self._texts.items()
+            },
+            files_beside_modules(vault.path / CODE_DIR),
+        )
+
+    def used(self) -> dict[str, str]:
+        """Give the git blob ids of the modules that ran or that these may import."""
+        names = {name for each in self.code.used for name in self.code_of(each, True)}
+        return {name: blob for name, blob in self._blobs.items() if name in names}
+
+    def shipped(self) -> dict[str, str]:
+        """Give ids of the modules of the package that were needed."""
+        return {
+            name: found
+            for each in sorted(self.code.shipped)
+            for name, found in self.code_of(each, False).items()
+        }
+
+
+def _edited(texts: Mapping[str, str], edits: Sequence[Edit]) -> dict[str, str]:
+    """Return modules with edits by hand."""
+    found = dict(texts)
+    for edit in edits:
+        name = PurePosixPath(edit.path).stem
+        if isinstance(edit, Put):
+            found[name] = decode_text(edit.data, edit.path)
+        elif isinstance(edit, Remove):
+            found.pop(name, None)
+    return {name: found[name] for name in sorted(found)}
+
+
+def is_custom(plan: Plan) -> bool:
+    """Tell whether a builder calls, or by a reference may call, a module of the vault."""
+    return any(builder.is_custom is not False for builder in plan.order)
