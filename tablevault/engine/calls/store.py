@@ -39,6 +39,7 @@ Outcome = Literal["ok", "error", "rejected"]
 
 _VERSION: Final = 1
 _WAIT_S: Final = 30.0
+_AGAIN_S: Final = 0.005
 _LONGEST_PATH: Final = 490
 _KEYS_AT_ONCE: Final = 500
 _PART_BYTES: Final = 1 << 28
@@ -532,7 +533,7 @@ def _ready(path: Path | str) -> sqlite3.Connection:
     """Open the file and make its tables; one of another version is moved aside."""
     connection = _connect(path)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        _log_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA cache_size = -65536")  # KiB: keys come in no order
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
@@ -549,6 +550,25 @@ def _ready(path: Path | str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _log_ahead(connection: sqlite3.Connection) -> None:
+    """Let the file have a write-ahead log.
+
+    Two who do this to a new file at once would wait for each other, so SQLite (3.40 to 3.50) makes
+    one of them fail at once, whatever the time-out: it does it again.
+    """
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        is_last = time.monotonic() > deadline
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if is_last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return
 
 
 def _sweep(
