@@ -19,7 +19,7 @@ from tests.looking import check_clean, git
 pytestmark = pytest.mark.timeout(600)
 AUTHOR = "Ana Lund <ana@example.org>"
 _KEYS = ("Process", "Operation", "Instance", "Undoes", "Step")
-_FORM = "%x00".join(["%H", *(f"%(trailers:key=Vault-{key},valueonly)" for key in _KEYS)])
+_FORM = "%x00".join(["%H", "%s", *(f"%(trailers:key=Vault-{key},valueonly)" for key in _KEYS)])
 Said = dict[str, str]
 
 
@@ -30,6 +30,7 @@ class Model:
     tables: dict[str, dict[str, str]] = field(default_factory=dict)
     modules: dict[str, str] = field(default_factory=dict)
     undoing: dict[str, tuple[str, str, str | None]] = field(default_factory=dict)
+    withdrawn: set[str] = field(default_factory=set)
 
     def apply(self, process: str, instance: str, said: Said) -> None:
         """Follow one operation."""
@@ -47,7 +48,9 @@ class Model:
                 self.tables[table][instance] = value
                 self.undoing[process] = ("instance", instance, None)
             case "delete_instance":
-                del self.tables[table][said["instance"]]
+                # Of an instance whose making was undone meanwhile, the past is deleted.
+                if said["instance"] not in self.withdrawn:
+                    del self.tables[table][said["instance"]]
             case "module":
                 before = self.modules.get(said["module"])
                 self.modules[said["module"]] = f"v = {value!r}\n"
@@ -64,6 +67,7 @@ class Model:
         """Take one operation back."""
         if what == "instance":
             next(each for each in self.tables.values() if name in each).pop(name)
+            self.withdrawn.add(name)
         elif before is None:
             del self.modules[name]
         else:
@@ -112,13 +116,15 @@ def replay(path: Path, since: str, model: Model, said: list[Said], died: list[Sa
     """Follow history; each operation on it was said to be done, or is one that somebody died in."""
     done = {each["done"]: each for each in said if "done" in each}
     on_main = history(path, since)
-    seen = [row[1] for row in on_main]
+    seen = [row[2] for row in on_main]
     assert len(seen) == len(set(seen)), "a process has two commits"
-    for _commit, process, _operation, instance, undoes, _step in on_main:
+    for commit, subject, process, _operation, instance, undoes, _step in on_main:
         found = done.get(process)
         if found is None:
             found = next(
-                each for each in died if fits(each, _operation, undoes) and not each.get("used")
+                each
+                for each in died
+                if not each.get("used") and fits(path, each, commit, subject, undoes)
             )
             found["used"] = "yes"
         model.apply(process, instance, found)
@@ -126,16 +132,27 @@ def replay(path: Path, since: str, model: Model, said: list[Said], died: list[Sa
     assert not lost, "what was said to be done is not in history"
 
 
-def fits(wanted: Said, operation: str, undoes: str) -> bool:
-    """Tell whether a commit may be what somebody wanted who died before saying that it was done."""
-    names = {
-        "write": "write_instance",
-        "execute": "execute_instance",
-        "module": "create_code_module",
-        "delete_module": "delete_code_module",
+def fits(path: Path, wanted: Said, commit: str, subject: str, undoes: str) -> bool:
+    """Tell whether a commit is what somebody wanted who died before saying that it was done."""
+    kind, table, module = wanted["kind"], wanted["table"], wanted["module"]
+    if kind == "undo":
+        return wanted["undoes"] == undoes
+    instance = wanted.get("instance", "")
+    place = f"{table}/{wanted['value'].split()[0]}"
+    subjects = {
+        "write": f"{place}: write, 1 row",
+        "execute": f"{place}: execute, 1 row",
+        "module": f"code: write {module}",
+        "delete_module": f"code: delete {module}",
+        "delete_instance": f"{table}/{instance.partition('_')[0]}: delete {instance}",
+        "create_table": f"{table}: create table",
+        "rename_table": f"{table}: rename to {wanted['new']}",
+        "delete_table": f"{table}: delete table",
     }
-    kind = wanted["kind"]
-    return names.get(kind, kind) == operation and (not undoes or wanted.get("undoes") == undoes)
+    if subject != subjects.get(kind):
+        return False
+    text = f"v = {wanted['value']!r}\n"
+    return kind != "module" or git(path, "show", f"{commit}:code/{module}.py") == text
 
 
 def check_same(path: Path, model: Model) -> None:

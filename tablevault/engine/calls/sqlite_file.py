@@ -1,4 +1,4 @@
-"""What becomes of a SQLite file that is damaged, and of errors that are the fault of the disk."""
+"""How a SQLite file is opened by many, set aside when damaged, and whose fault an error is."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Final
 
+_WAIT_S: Final = 30.0
+_AGAIN_S: Final = 0.005
 _log = logging.getLogger("tablevault")
 
 
@@ -49,3 +52,22 @@ def as_os_error(path: Path) -> Iterator[None]:
         if code in {sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise OSError(errno.EIO, str(error), str(path)) from error
         raise
+
+
+def log_ahead(connection: sqlite3.Connection) -> None:
+    """Let the file have a write-ahead log.
+
+    Two who do this to a new file at once would wait for each other, so SQLite (3.40 to 3.50) makes
+    one of them fail at once, whatever the time-out: it does it again.
+    """
+    deadline = time.monotonic() + _WAIT_S
+    while True:
+        is_last = time.monotonic() > deadline
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+        except sqlite3.OperationalError as error:
+            if is_last or error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:
+                raise
+            time.sleep(_AGAIN_S)
+        else:
+            return

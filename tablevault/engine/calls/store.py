@@ -34,7 +34,7 @@ from tablevault.engine.calls import claims, retention, spending
 from tablevault.engine.calls.call_record import ELSEWHERE, CallRecord
 from tablevault.engine.calls.retention import Swept
 from tablevault.engine.calls.spending import Purse, Spending, Spent
-from tablevault.engine.calls.sqlite_file import as_os_error, is_damage, set_aside
+from tablevault.engine.calls.sqlite_file import as_os_error, is_damage, log_ahead, set_aside
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
 
@@ -564,7 +564,7 @@ def _ready(path: Path | str) -> sqlite3.Connection:
     """Open the file and make its tables; one of another version is moved aside."""
     connection = _connect(path)
     try:
-        connection.execute("PRAGMA journal_mode = WAL")
+        log_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = ON")  # what is deleted is gone for good
         connection.execute("PRAGMA cache_size = -65536")  # KiB: keys come in no order

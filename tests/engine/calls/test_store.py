@@ -222,6 +222,28 @@ def test_two_threads_and_two_stores_write_at_the_same_time(store, path):
     other.close()
 
 
+def test_two_who_make_the_file_at_once_both_have_it(path, monkeypatch):
+    """SQLite makes one of them fail at once, whatever the time-out."""
+    refusals = ["first", "second"]
+
+    class Refused(sqlite3.Connection):
+        def execute(self, sql, *arguments):
+            if sql == "PRAGMA journal_mode = WAL" and refusals:
+                refusals.pop()
+                error = sqlite3.OperationalError("database is locked")
+                error.sqlite_errorcode = sqlite3.SQLITE_BUSY
+                raise error
+            return super().execute(sql, *arguments)
+
+    connect = sqlite3.connect
+    monkeypatch.setattr(sqlite3, "connect", lambda *a, **k: connect(*a, factory=Refused, **k))
+    store = CallStore(path)
+    store.write(store.begin("t", "p", forget=False), [call(1)])
+    assert values(store, call(1).inputs) == ["[1]"]
+    store.close()
+    assert not refusals
+
+
 def test_a_copy_of_the_process_has_a_connection_of_its_own(store):
     execution = store.begin("t", "p", forget=False)
     store.write(execution, [call(1)])
