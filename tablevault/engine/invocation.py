@@ -11,7 +11,7 @@ from contextvars import Context, copy_context
 from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 
-from tablevault.engine.calls.usage import Usage, charging
+from tablevault.engine.calls.usage import CURRENT, Usage
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -51,6 +51,8 @@ class Invoker:
         self, usage: Usage, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
     ) -> R:
         """Call a function whose reports of usage count for `usage`."""
+        if not _runs_loop():
+            return _charged(usage, function, *args, **kwargs)
         return self(_charged, usage, function, *args, **kwargs)
 
     def items(self, usage: Usage, iterable: Iterable[T]) -> Iterator[T]:
@@ -124,8 +126,11 @@ class _Away:
 
 def _charged(usage: Usage, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
     """Call a function in the thread that this is called in, and charge what it reports."""
-    with charging(usage):
+    token = CURRENT.set(usage)  # a with statement takes 1 us more, for each row
+    try:
         return function(*args, **kwargs)
+    finally:
+        CURRENT.reset(token)
 
 
 def _runs_loop() -> bool:

@@ -467,3 +467,26 @@ def test_documents_of_before_are_read_and_written_as_they_are(bench, vault_path)
     document = decode_instance(old, "instance.yaml")
     assert document.execution["f"].calls is None
     assert yaml.safe_load(document.encode()) == fields
+
+
+def test_a_call_whose_file_is_missing_is_paid_for(bench):
+    text = "def f(id):\n    report_usage(cost=0.5)\n    return f'{id}.txt'\n"
+    bench.prepare(text, n=2, dtypes={"x": "artifact_string"})
+    with pytest.raises(TVTableError, match=r"0\.txt"):
+        bench.vault.execute_instance("t")
+    calls = bench.vault.get_calls("t", "TEMP_base")
+    assert (column(calls, "outcome"), column(calls, "cost")) == (["rejected"], [0.5])
+
+
+def test_a_call_with_a_file_is_paid_for_once(bench):
+    text = """
+def f(id, folder):
+    report_usage(cost=0.5)
+    with open(f"{folder}/{id}.txt", "w") as file:
+        file.write("x")
+    return f"{id}.txt"
+"""
+    arguments = {"id": "<<self.id[index]>>", "folder": "~ARTIFACT_FOLDER~"}
+    calls = bench.run(text, n=2, dtypes={"x": "artifact_string"}, arguments=arguments)
+    assert column(calls, "cost") == [0.5, 0.5]
+    assert bench.told() == {"calls": 2, "cost": 1.0}

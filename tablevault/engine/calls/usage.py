@@ -65,7 +65,7 @@ def report_usage(
     )
     if used == NOTHING:
         return
-    usage = _current.get()
+    usage = CURRENT.get()
     if usage is not None and usage.add(used):
         return
     if _runs:
@@ -131,14 +131,15 @@ class Usage:
 
 
 _lock = threading.Lock()
-_current: ContextVar[Usage | None] = ContextVar("tablevault_usage", default=None)
+CURRENT: ContextVar[Usage | None] = ContextVar("tablevault_usage", default=None)
+"""What the call adds to that is running."""
 _runs: set[object] = set()
 """Has one item for each execution that runs in this process."""
 
 
 def current_usage() -> Usage | None:
     """Return what the running call adds to; None when no call is known here."""
-    return _current.get()
+    return CURRENT.get()
 
 
 @contextmanager
@@ -155,11 +156,11 @@ def accepting_usage() -> Iterator[None]:
 @contextmanager
 def charging(usage: Usage) -> Iterator[None]:
     """Let what is reported within the body count for a call."""
-    token = _current.set(usage)
+    token = CURRENT.set(usage)
     try:
         yield
     finally:
-        _current.reset(token)
+        CURRENT.reset(token)
 
 
 def _together(one: Used, other: Used) -> Used:
