@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tablevault import TableVault
-from tablevault.core import compress_vault, decompress_vault
+from tablevault.core import clone_vault, compress_vault, decompress_vault
 from tablevault.errors import TVTableError
 from tablevault.journal.recovery import needed_elsewhere
 from tests.looking import check_clean, git
@@ -247,6 +247,17 @@ def test_instances_of_a_clone_bring_files_that_only_their_history_has(plain, tmp
     for prompt, calls in (("a", 0), ("b", 8), ("a", 0)):
         assert plain.run(prompt=prompt) == calls
         assert plain.texts() == drawn(prompt=prompt)
+
+
+def test_a_clone_gets_files_of_earlier_rows_from_where_it_comes(plain, tmp_path):
+    plain.run()
+    plain.run([0, 1])
+    git(tmp_path, "init", "--bare", "--quiet", "-b", "main", "remote.git")
+    plain.vault.add_remote("origin", str(tmp_path / "remote.git"))
+    plain.vault.push()
+    plain.vault = clone_vault(str(tmp_path / "remote.git"), tmp_path / "clone", "B", data="all")
+    assert plain.run() == 0
+    assert plain.texts() == drawn()
 
 
 def test_something_in_the_way_is_an_end_of_the_call_alone(plain, caplog):

@@ -138,23 +138,29 @@ class Lookup:
         counting = {row: self._counting_own(key) for row, key in inputs.items()}
         calls = {row: counting[row] or others.get(key) for row, key in inputs.items()}
         decoded = decode_all([call.value for call in calls.values() if call and call.value])
-        usable: dict[int, tuple[CallRecord, Values, bool]] = {}
+        usable = {}
         for row, call in calls.items():
-            if call is None or not call.value:
-                continue
-            is_own = call is counting[row]
-            values = self._usable(call, next(decoded), row, is_own=is_own)
-            if values is not None:
-                usable[row] = call, values, is_own
-        if self._artifacts is not None:
-            for row, (call, values, is_own) in usable.items():
-                if is_own:
-                    whole = self._artifacts.completed(self._ledger, call, values)
-                    usable[row] = whole, values, True
-            found = {row: (call, values) for row, (call, values, _) in usable.items()}
-            for row in self._artifacts.bring(found):
-                del usable[row]
-        return usable
+            if call is not None and call.value:
+                is_own = call is counting[row]
+                values = self._usable(call, next(decoded), row, is_own=is_own)
+                if values is not None:
+                    usable[row] = call, values, is_own
+        return usable if self._artifacts is None else self._with_files(usable, self._artifacts)
+
+    def _with_files(
+        self, usable: dict[int, tuple[CallRecord, Values, bool]], artifacts: CallArtifacts
+    ) -> dict[int, tuple[CallRecord, Values, bool]]:
+        """Put the files of calls in place, and return the calls whose files are there."""
+        whole = {
+            row: artifacts.completed(self._ledger, call, values) if is_own else call
+            for row, (call, values, is_own) in usable.items()
+        }
+        lost = artifacts.bring({row: (whole[row], usable[row][1]) for row in usable})
+        return {
+            row: (whole[row], values, is_own)
+            for row, (_, values, is_own) in usable.items()
+            if row not in lost
+        }
 
     def failed(self, inputs: Iterable[Inputs | None]) -> int:
         """Count calls that failed in an earlier attempt at this execution."""
