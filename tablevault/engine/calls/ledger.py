@@ -137,7 +137,7 @@ class Ledger:
         self._store.open_purse(self._execution, self.purse)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
-            if self._store.code_record(code.digest) is None:
+            if not self._store.knows_code(code.digest):
                 self._new_codes.add(code.digest)
             self.note_code(code)
         self._store.note(self._execution, json.dumps([_described(part) for part in parts]))
@@ -209,7 +209,10 @@ class Ledger:
         of_code = None if self.terms.accept_code else code
         found = {} if self._is_new(code) else self._store.find(wanted, of_code)
         if len(found) < len(wanted):
-            found |= self._sources.find([each for each in wanted if each not in found], of_code)
+            more = self._sources.find([each for each in wanted if each not in found], of_code)
+            if more:  # they are recorded now
+                self._new_codes.discard(code)
+            found |= more
         return found
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:

@@ -277,21 +277,18 @@ class Lookup:
         if job.always_run or (self._artifacts is None and ARTIFACT in job.dtypes.values()):
             return {}
         wanted = list(inputs)
-        if job.return_type == "row-wise" and not job.deduplicate:
-            # Also those that were made while the builder said `deduplicate: true`.
-            alone = {key: key[:ARGUMENTS_BYTES] for key in wanted}
-            every = self._ledger.find([*wanted, *alone.values()], self._code)
-            return {
-                key: call
-                for key, short in alone.items()
-                if (call := every.get(key) or every.get(short))
-            }
         found = self._ledger.find(wanted, self._code)
+        missing = set(wanted) - found.keys()
         if job.deduplicate:
-            for key in set(wanted) - found.keys():
+            for key in missing:
                 alike = self._ledger.find_alike(key, self._code)
                 if alike is not None:
                     found[key] = alike
+        elif job.return_type == "row-wise" and missing:
+            # Those that were made while the builder said `deduplicate: true`. Asked for what is
+            # missing only: what is not recorded is looked for in the files of all instances.
+            alone = self._ledger.find({key[:ARGUMENTS_BYTES] for key in missing}, self._code)
+            found |= {key: call for key in missing if (call := alone.get(key[:ARGUMENTS_BYTES]))}
         return found
 
     def _counting_own(self, inputs: Inputs) -> CallRecord | None:

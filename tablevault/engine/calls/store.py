@@ -189,6 +189,10 @@ class CallStore:
             number = self._code(connection, digest)
             connection.execute("UPDATE codes SET record = ? WHERE id = ?", (record, number))
 
+    def knows_code(self, digest: bytes) -> bool:
+        """Return whether a code digest was noted, or made a call that is recorded."""
+        return self._first("SELECT 1 FROM codes WHERE digest = ?", (digest,)) is not None
+
     def code_record(self, digest: bytes) -> str | None:
         """Return what a code digest stands for; None when nobody has noted it."""
         row = self._first("SELECT record FROM codes WHERE digest = ?", (digest,))
