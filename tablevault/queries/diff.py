@@ -14,7 +14,7 @@ from tablevault.errors import TVArgumentError
 from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import BlobId
+from tablevault.names import BlobId, index_builder
 from tablevault.queries.artifacts import artifact_ids
 from tablevault.queries.describe import tracked_builders
 from tablevault.queries.read import frame_file, instance_document
@@ -64,6 +64,9 @@ class InstanceDiff:
     dependencies_removed: tuple[tuple[str, str], ...]
     artifacts: Mapping[str, str]
     """Name to ``added``, ``removed`` or ``changed``."""
+    reasons: Mapping[str, str]
+    """Builder to why its function was called for the new instance, such as which argument or which
+    code had changed; as its execution noted it, which compared with the instance it began with."""
     _frames: FrameDiff | None = field(repr=False)
 
     @property
@@ -131,6 +134,8 @@ class InstanceDiff:
         yield from _changes("column", _columns(self))
         if self._frames is not None:
             yield from _rows_shown(self._frames)
+        for name, reason in self.reasons.items():
+            yield render.Marked("~", f"made anew by {name}: {reason}")
         for kind, texts in (("builder", self.builders), ("code", self.code)):
             for name, text in texts.items():
                 yield render.Marked("~", f"{kind} {name}")
@@ -192,6 +197,7 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
         dependencies_added=_missing(after, before),
         dependencies_removed=_missing(before, after),
         artifacts=artifact_changes(artifact_ids(vault, old), artifact_ids(vault, new)),
+        reasons=_reasons(after, index_builder(new.table_name)),
         _frames=frames,
     )
 
@@ -261,6 +267,15 @@ def blob_text(snapshot: Snapshot, blob: str) -> str:
         return snapshot.repository.read_blob(BlobId(blob)).decode("utf-8", "replace")
     except (KeyError, ValueError):
         return f"blob {blob}\n"
+
+
+def _reasons(document: InstanceDocument, index: str) -> dict[str, str]:
+    """Return why functions were called; that of the index builder mostly is in any case."""
+    return {
+        name: run.reason
+        for name, run in document.execution.items()
+        if run.computed and name != index
+    }
 
 
 def _missing(one: InstanceDocument, other: InstanceDocument) -> tuple[tuple[str, str], ...]:

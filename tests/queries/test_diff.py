@@ -143,3 +143,25 @@ def test_a_difference_changes_nothing(two, repo_path):
     str(vault.diff("t", second))
     assert state_of(repo_path) == before
     check_clean(repo_path)
+
+
+def test_what_made_cells_anew_is_told(vault):
+    def execute(factor: int) -> None:
+        column = "builder_type: ColumnBuilder\nchanged_columns: [x]\nreturn_type: row-wise\n"
+        column += "python_function: times\ncode_module: made\nis_custom: true\n"
+        column += f"arguments: {{a: '<<self.a[index]>>', factor: {factor}}}\n"
+        vault.create_instance("t", builders={"t_index": INDEX, "times": column})
+        vault.execute_instance("t")
+
+    vault.create_table("t")
+    code = CODE.format(values=[1, 2]) + "def times(a, factor):\n    return factor * a\n"
+    vault.create_code_module("made", text=code)
+    execute(2)
+    execute(3)
+    told = vault.diff("t", vault.get_table_instances("t")[-1])
+    assert told.reasons == {"times": "argument `factor` changed"}
+    assert "~ made anew by times: argument `factor` changed" in str(told).splitlines()
+    vault.create_code_module("made", text=code.replace("factor * a", "a - factor"))
+    execute(3)
+    told = vault.diff("t", vault.get_table_instances("t")[-1])
+    assert told.reasons == {"times": "`times` changed"}
