@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TableReferenceError, TVArgumentError, TVTableError
+from tablevault.errors import (
+    TableReferenceError,
+    TableVaultError,
+    TVArgumentError,
+    TVTableError,
+)
 from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import InstanceId, frame_path, is_instance_id, is_temp_id
+from tablevault.names import InstanceId, calls_path, frame_path, is_instance_id, is_temp_id
 from tablevault.names import instance_document as document_path
 from tablevault.queries import artifacts
 from tablevault.queries.partial import run_of_temp
@@ -97,7 +103,19 @@ def frame_file(vault: Vault, instance: IndexedInstance) -> Path:
             "The history was rewritten: restore it from another copy of the vault.",
             instance=instance.instance_id,
         )
-    return vault.store.file(pointer)
+    is_here = vault.store.has(pointer)
+    path = vault.store.file(pointer)
+    if not is_here:
+        _bring_calls(vault, snapshot, instance)
+    return path
+
+
+def _bring_calls(vault: Vault, snapshot: Snapshot, instance: IndexedInstance) -> None:
+    """Let the calls of an instance come with its dataframe; whoever reads that can do without."""
+    with contextlib.suppress(TableVaultError):
+        pointer = snapshot.pointer(calls_path(instance.table_name, instance.version))
+        if pointer is not None:
+            vault.store.file(pointer)
 
 
 def find_query_instance(vault: Vault, query: FrameQuery) -> IndexedInstance:
