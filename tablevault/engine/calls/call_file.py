@@ -165,7 +165,7 @@ class CallFile:
             pc.equal(self.table.column("builder").cast(pa.string()), builder),
             pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
         )
-        places = pc.indices_nonzero(chosen).to_numpy().astype(np.int64)
+        places = _places(chosen)
         of_rows = self.table.column("row").to_numpy()[places]
         fits = (of_rows >= 0) & (of_rows < rows)
         found = np.full(rows, -1, dtype=np.int64)
@@ -181,8 +181,7 @@ class CallFile:
                 pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
             ),
         )
-        places: Rows = pc.indices_nonzero(chosen).to_numpy().astype(np.int64)
-        return places
+        return _places(chosen)
 
     def find(
         self,
@@ -208,9 +207,9 @@ class CallFile:
         """
         inputs = {key_of(each): each for each in wanted}
         keys = pa.array(inputs, pa.binary(KEY_BYTES))
-        places = pc.indices_nonzero(pc.is_in(self._keys, value_set=keys))
+        places = _places(pc.is_in(self._keys, value_set=keys))
         found = []
-        for call in self.table.take(places).to_pylist():
+        for call in self.table.take(pa.array(places)).to_pylist():
             digest = _digest_of(call["code"])
             if call["outcome"] == "error" or digest is None or code not in (None, digest):
                 continue
@@ -303,6 +302,11 @@ def _record(call: Mapping[str, Any], inputs: bytes, code: bytes, value: str) -> 
         call["cost"],
         call["files"],
     )
+
+
+def _places(chosen: pa.ChunkedArray) -> Rows:
+    """Return where a condition holds; ``indices_nonzero`` of pyarrow 21 dies of no chunks."""
+    return np.flatnonzero(chosen.to_numpy().astype(np.bool_)).astype(np.int64)
 
 
 def _digest_of(code: str) -> bytes | None:
