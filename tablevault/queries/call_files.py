@@ -9,16 +9,14 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
 from tablevault.history.index import IndexedInstance
-from tablevault.history.snapshot import Snapshot
-from tablevault.names import TableId, calls_path
-from tablevault.queries.read import frame_file, instance_document
+from tablevault.names import TableId
+from tablevault.queries.read import calls_pointer, frame_file, instance_document
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.engine.calls.call_file import CallFile, CallSource, CallSources
-    from tablevault.objects.pointer import Pointer
 
 _log = logging.getLogger("tablevault")
 
@@ -26,7 +24,8 @@ _log = logging.getLogger("tablevault")
 def call_sources(vault: Vault, table_id: TableId, origin: IndexedInstance | None) -> CallSources:
     """Return the instances whose calls an execution of a table may find.
 
-    The calls of its origin are brought from a remote when they are not here.
+    The calls of its origin are brought from a remote when they are not here. Those of the other
+    instances of the table count where they are here, the newest ones first.
     """
     from tablevault.engine.calls.call_file import CallSources
 
@@ -36,13 +35,13 @@ def call_sources(vault: Vault, table_id: TableId, origin: IndexedInstance | None
     )
 
 
-def _source(vault: Vault, instance: IndexedInstance) -> CallSource:
-    """Return the calls of an instance; nothing is read yet."""
+def _source(vault: Vault, instance: IndexedInstance, *, fetch: bool = True) -> CallSource:
+    """Return the calls of an instance; nothing is looked for yet."""
     from tablevault.engine.calls.call_file import CallSource
 
     return CallSource(
         instance=instance.instance_id,
-        calls=cache(lambda: read_calls(vault, instance)),
+        calls=cache(lambda: read_calls(vault, instance, fetch=fetch)),
         frame=cache(lambda: _frame(vault, instance)),
     )
 
@@ -50,13 +49,10 @@ def _source(vault: Vault, instance: IndexedInstance) -> CallSource:
 def _others(
     vault: Vault, table_id: TableId, origin: IndexedInstance | None
 ) -> Iterator[CallSource]:
-    """Yield the other instances of a table whose calls are here, the newest ones first."""
+    """Yield the other instances of a table, the newest ones first."""
     for instance in reversed(vault.journal.index.instances(table_id)):
-        if origin is not None and instance.instance_id == origin.instance_id:
-            continue
-        pointer = calls_pointer(vault, instance)
-        if pointer is not None and vault.store.has(pointer):
-            yield _source(vault, instance)
+        if origin is None or instance.instance_id != origin.instance_id:
+            yield _source(vault, instance, fetch=False)
 
 
 def _frame(vault: Vault, instance: IndexedInstance) -> pd.DataFrame | None:
@@ -70,19 +66,19 @@ def _frame(vault: Vault, instance: IndexedInstance) -> pd.DataFrame | None:
         return None
 
 
-def calls_pointer(vault: Vault, instance: IndexedInstance) -> Pointer | None:
-    """Return the pointer to the calls of an instance; None when it has none."""
-    snapshot = Snapshot(vault.journal.repository, instance.commit)
-    return snapshot.pointer(calls_path(instance.table_name, instance.version))
+def read_calls(vault: Vault, instance: IndexedInstance, *, fetch: bool = True) -> CallFile | None:
+    """Read the calls of an instance; None when it has none that can be believed.
 
-
-def read_calls(vault: Vault, instance: IndexedInstance) -> CallFile | None:
-    """Read the calls of an instance; None when it has none that can be believed."""
+    Parameters
+    ----------
+    fetch : bool, default True
+        Whether to bring them from a remote when they are not here.
+    """
     from tablevault.engine.calls.call_file import CallFile, CallFileError
 
     try:
         pointer = calls_pointer(vault, instance)
-        if pointer is None:
+        if pointer is None or not (fetch or vault.store.has(pointer)):
             return None
         digest = instance_document(vault, instance).digest
         return CallFile.read(vault.store.file(pointer), digest)

@@ -10,7 +10,7 @@ from tablevault.errors import TVTableError
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import TempRef, is_temp_id
-from tablevault.queries.call_files import calls_pointer, read_calls
+from tablevault.queries.call_files import read_calls
 from tablevault.queries.describe import temp_builders, tracked_builders
 from tablevault.queries.partial import run_of_temp
 from tablevault.queries.read import frame_file, instance_document
@@ -104,8 +104,7 @@ def summaries(vault: Vault, instance: IndexedInstance) -> dict[str, CallSummary]
     """Sum up by builder the calls that an instance holds; empty where their file is not here."""
     from tablevault.engine.calls.listing import summed
 
-    pointer = calls_pointer(vault, instance)
-    file = read_calls(vault, instance) if pointer and vault.store.has(pointer) else None
+    file = read_calls(vault, instance, fetch=False)
     return {
         builder: CallSummary(duration_s=duration_s, reused_from=reused_from)
         for builder, duration_s, reused_from in summed(None if file is None else file.table)

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.engine.inputs import Source
+    from tablevault.objects.pointer import Pointer
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +107,20 @@ def frame_file(vault: Vault, instance: IndexedInstance) -> Path:
     is_here = vault.store.has(pointer)
     path = vault.store.file(pointer)
     if not is_here:
-        _bring_calls(vault, snapshot, instance)
+        _bring_calls(vault, instance)
     return path
 
 
-def _bring_calls(vault: Vault, snapshot: Snapshot, instance: IndexedInstance) -> None:
+def calls_pointer(vault: Vault, instance: IndexedInstance) -> Pointer | None:
+    """Return the pointer to the calls of an instance; None when it has none."""
+    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    return snapshot.pointer(calls_path(instance.table_name, instance.version))
+
+
+def _bring_calls(vault: Vault, instance: IndexedInstance) -> None:
     """Let the calls of an instance come with its dataframe; whoever reads that can do without."""
     with contextlib.suppress(TableVaultError):
-        pointer = snapshot.pointer(calls_path(instance.table_name, instance.version))
+        pointer = calls_pointer(vault, instance)
         if pointer is not None:
             vault.store.file(pointer)
 
