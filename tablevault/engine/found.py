@@ -271,12 +271,8 @@ class Finder:
             return
         if self._job.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
             return
-        cells = [
-            [None if results.is_null(cell) else cell for cell in earlier[name].iloc[rows].tolist()]
-            for rows in [decision.rows[kept]]
-            for name in self._job.changed_columns
-        ]
-        lookup.adopt(dict(zip(kept.tolist(), zip(*cells, strict=True), strict=True)))
+        cells = results.cells_of(earlier, self._job.changed_columns, decision.rows[kept])
+        lookup.adopt(dict(zip(kept.tolist(), cells, strict=True)))
 
     def _taken(self, decision: Decision) -> dict[int, Values]:
         """Return the cells of the rows that the earlier instance holds unchanged."""

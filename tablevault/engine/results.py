@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tablevault.engine.matching import Rows
 from tablevault.engine.reference.view import own, owned
 from tablevault.engine.row_values import Values, why_unstorable
 from tablevault.engine.settle import Job
@@ -270,6 +271,17 @@ def is_exact(returned: pd.Series, column: pd.Series) -> bool:
 def is_null(value: object) -> bool:
     """Return whether a value is a null of Python or pandas."""
     return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
+
+
+def cells_of(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> list[Values]:
+    """Return the cells of rows, by position, as calls would have returned them: null is None."""
+    if not columns:
+        return [()] * len(rows)
+    cells = (
+        [None if is_null(cell) else cell for cell in frame[name].iloc[rows].tolist()]
+        for name in columns
+    )
+    return list(zip(*cells, strict=True))
 
 
 def check_key(frame: pd.DataFrame, job: Job) -> None:

@@ -26,7 +26,7 @@ import pyarrow.parquet as pq
 
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.matching import Rows
-from tablevault.engine.results import is_null
+from tablevault.engine.results import cells_of
 from tablevault.engine.row_values import encode_values
 
 METADATA: Final = b"tablevault.calls"
@@ -60,7 +60,8 @@ epoch; ``instance`` the instance for which the call was made, null for this one.
 
 _VERSION: Final = 1
 _OUTCOMES: Final = frozenset({"ok", "error", "rejected"})
-_PLAIN_COLUMNS: Final = ("key", "row", "started_at")
+_ENCODINGS: Final = {"row": "DELTA_BINARY_PACKED", "key": "PLAIN", "started_at": "PLAIN"}
+"""Of columns in which hardly a value occurs twice; the others have dictionaries."""
 
 Builders: TypeAlias = Mapping[str, Mapping[str, Any]]
 """What is noted of each builder: its code, its columns, and whether they are exact."""
@@ -99,13 +100,12 @@ def write_calls(
     """
     note = {"version": _VERSION, "digest": digest, "first_row": first_row, "builders": builders}
     table = table.replace_schema_metadata({METADATA: json.dumps(note).encode()})
-    plain = set(_PLAIN_COLUMNS)
     pq.write_table(
         table,
         sink,
         compression="zstd",
-        use_dictionary=[name for name in SCHEMA.names if name not in plain],
-        column_encoding={"row": "DELTA_BINARY_PACKED", "key": "PLAIN", "started_at": "PLAIN"},
+        use_dictionary=[name for name in SCHEMA.names if name not in _ENCODINGS],
+        column_encoding=_ENCODINGS,
         write_statistics=False,
     )
 
@@ -161,12 +161,7 @@ class CallFile:
 
     def positions(self, builder: str, rows: int) -> Rows:
         """Return where in the file the call stands that made each row, -1 for none."""
-        chosen = pc.and_(
-            pc.equal(self.table.column("builder").cast(pa.string()), builder),
-            pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
-        )
-        places = _places(chosen)
-        of_rows = self.table.column("row").to_numpy()[places]
+        places, of_rows = self._of(builder)
         fits = (of_rows >= 0) & (of_rows < rows)
         found = np.full(rows, -1, dtype=np.int64)
         found[of_rows[fits]] = places[fits]
@@ -174,14 +169,18 @@ class CallFile:
 
     def of_no_row(self, builder: str) -> Rows:
         """Return where in the file the calls of a builder stand that are of no single row."""
-        chosen = pc.and_(
-            pc.equal(self.table.column("builder").cast(pa.string()), builder),
+        places, of_rows = self._of(builder)
+        return places[of_rows < 0]
+
+    def _of(self, builder: str) -> tuple[Rows, Rows]:
+        """Return where the calls of a builder stand that went well, and their rows."""
+        places = _places(
             pc.and_(
-                pc.less(self.table.column("row"), 0),
+                pc.equal(self.table.column("builder").cast(pa.string()), builder),
                 pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
-            ),
+            )
         )
-        return _places(chosen)
+        return places, self.table.column("row").to_numpy()[places]
 
     def find(
         self,
@@ -208,17 +207,13 @@ class CallFile:
         inputs = {key_of(each): each for each in wanted}
         keys = pa.array(inputs, pa.binary(KEY_BYTES))
         places = _places(pc.is_in(self._keys, value_set=keys))
-        found = []
+        calls = []
         for call in self.table.take(pa.array(places)).to_pylist():
             digest = _digest_of(call["code"])
-            if call["outcome"] == "error" or digest is None or code not in (None, digest):
-                continue
-            value = call["value"]
-            if value is None:
-                value = self._value(call["builder"], call["row"], frame)
-            if value is not None:
-                found.append(_record(call, inputs[call["key"]], digest, value))
-        return found
+            if call["outcome"] != "error" and digest is not None and code in (None, digest):
+                calls.append(call | {"code": digest})
+        self._fill(calls, frame)
+        return [_record(call, inputs[call["key"]]) for call in calls if call["value"] is not None]
 
     def frame_of(self, call: CallRecord, frame: ReadFrame) -> pd.DataFrame | None:
         """Return the dataframe that a call returned; None where it returned none, or it is lost."""
@@ -231,12 +226,18 @@ class CallFile:
             return None
         return whole[columns].iloc[self._first_row :].reset_index(drop=True)
 
-    def _value(self, builder: str, row: int, frame: ReadFrame) -> str | None:
-        """Return what a call returned, from the columns of the instance; None when they lack it."""
-        note = self.builders.get(builder)
-        if note is None or not note["is_exact"] or row < 0:
-            return None
-        return values_of(frame(), note["columns"], row)
+    def _fill(self, calls: Sequence[dict[str, Any]], frame: ReadFrame) -> None:
+        """Fill in values that the columns of the instance give back; null where they lack them."""
+        lacking: dict[str, list[dict[str, Any]]] = {}
+        for call in calls:
+            if call["value"] is None and call["row"] >= 0:
+                lacking.setdefault(call["builder"], []).append(call)
+        for builder, some in lacking.items():
+            note = self.builders.get(builder)
+            if note is not None and note["is_exact"]:
+                texts = values_of(frame(), note["columns"], [call["row"] for call in some])
+                for call, text in zip(some, texts, strict=True):
+                    call["value"] = text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -274,24 +275,28 @@ class CallSources:
     others: Iterable[CallSource] = ()
 
 
-def values_of(frame: pd.DataFrame | None, columns: Sequence[str], row: int) -> str | None:
-    """Return the cells of a row as a call would have returned them; None without this row."""
-    if frame is None or row >= len(frame) or not set(columns) <= set(frame.columns):
-        return None
-    cells = (frame[name].iloc[row : row + 1].tolist()[0] for name in columns)
-    return encode_values(tuple(None if is_null(cell) else cell for cell in cells))
+def values_of(
+    frame: pd.DataFrame | None, columns: Sequence[str], rows: Sequence[int]
+) -> list[str | None]:
+    """Return what calls returned for rows, by their cells; None for a row that is not there."""
+    if frame is None or not set(columns) <= set(frame.columns):
+        return [None] * len(rows)
+    there = [row for row in rows if row < len(frame)]
+    cells = cells_of(frame, columns, np.array(there, dtype=np.int64))
+    texts = dict(zip(there, map(encode_values, cells), strict=True))
+    return [texts.get(row) for row in rows]
 
 
-def _record(call: Mapping[str, Any], inputs: bytes, code: bytes, value: str) -> CallRecord:
+def _record(call: Mapping[str, Any], inputs: bytes) -> CallRecord:
     """Make a record of a row of the file."""
     return CallRecord(
         0,
         call["builder"],
         call["row"],
         inputs,
-        code,
+        call["code"],
         call["outcome"],
-        value,
+        call["value"],
         call["started_at"] or 0.0,
         call["duration_s"] or 0.0,
         call["error"],

@@ -155,11 +155,11 @@ def _kept(name: str, note: Mapping[str, Any], origin: Origin, calls: CallFile) -
     table = _with(table, "instance", instance.combine_chunks().dictionary_encode())
     if note["is_exact"] or not table.column("value").null_count:
         return table
-    frame = origin.frame()
-    values = [
-        values_of(frame, note["columns"], int(of_rows[row])) if value is None else value
-        for row, value in zip(new.tolist(), table.column("value").to_pylist(), strict=True)
-    ]
+    values = table.column("value").to_pylist()
+    lacking = [at for at, value in enumerate(values) if value is None]
+    cells = values_of(origin.frame(), note["columns"], of_rows[new[lacking]].tolist())
+    for at, value in zip(lacking, cells, strict=True):
+        values[at] = value
     return _with(table, "value", pa.array(values, pa.string()))
 
 
