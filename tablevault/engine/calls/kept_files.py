@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, NamedTuple
 
-_WAIT_S: Final = 30.0
+from tablevault.engine.calls.sqlite_file import connect
+
 _OID: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -58,7 +59,7 @@ def named_objects(path: Path) -> frozenset[str]:
     if not path.exists():
         return frozenset()
     try:
-        with contextlib.closing(_connect(path)) as connection:
+        with contextlib.closing(connect(path)) as connection:
             return objects_in(connection)
     except sqlite3.DatabaseError as error:
         if isinstance(error, sqlite3.OperationalError) and not _has_no_table(error):
@@ -70,11 +71,6 @@ def objects_in(connection: sqlite3.Connection) -> frozenset[str]:
     """Return the ids of all objects that records name, as an open file has them."""
     found = connection.execute("SELECT files FROM calls WHERE files IS NOT NULL")
     return frozenset(file.oid for (text,) in found for file in decode_files(text).values())
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    """Open the file; transactions are begun by hand."""
-    return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None)
 
 
 def _has_no_table(error: sqlite3.OperationalError) -> bool:

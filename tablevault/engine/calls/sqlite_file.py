@@ -18,6 +18,51 @@ _AGAIN_S: Final = 0.005
 _log = logging.getLogger("tablevault")
 
 
+def connect(path: Path | str) -> sqlite3.Connection:
+    """Open a file, for any thread; transactions are begun by hand."""
+    return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
+
+
+def open_file(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
+    """Open a file for writing, and make its tables if it is new.
+
+    Parameters
+    ----------
+    path : Path or str
+        The file, or ``":memory:"``.
+    schema : str
+        Statements that make the tables.
+    version : int
+        Their version, at least 1.
+
+    Raises
+    ------
+    sqlite3.DatabaseError
+        It is damaged, no SQLite file, or of another version.
+    """
+    connection = connect(path)
+    try:
+        _log_ahead(connection)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is gone for good
+        connection.execute("PRAGMA cache_size = -65536")  # KiB: keys come in no order
+        connection.execute("PRAGMA wal_autocheckpoint = 4000")
+        connection.execute("BEGIN IMMEDIATE")
+        (found,) = connection.execute("PRAGMA user_version").fetchone()
+        is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
+        if is_new:
+            for statement in schema.strip().split(";\n"):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {version}")
+        connection.execute("COMMIT")
+        if not is_new and found != version:
+            raise sqlite3.DatabaseError(f"version {found} is not {version}")  # noqa: TRY301 - one way out
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Return whether an error is the fault of what the file holds."""
     code = getattr(error, "sqlite_errorcode", None)
@@ -54,7 +99,7 @@ def as_os_error(path: Path) -> Iterator[None]:
         raise
 
 
-def log_ahead(connection: sqlite3.Connection) -> None:
+def _log_ahead(connection: sqlite3.Connection) -> None:
     """Let the file have a write-ahead log.
 
     Two who do this to a new file at once would wait for each other, so SQLite (3.40 to 3.50) makes

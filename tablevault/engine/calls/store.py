@@ -34,14 +34,19 @@ from tablevault.engine.calls import claims, retention, spending
 from tablevault.engine.calls.call_record import ELSEWHERE, CallRecord
 from tablevault.engine.calls.retention import Swept
 from tablevault.engine.calls.spending import Purse, Spending, Spent
-from tablevault.engine.calls.sqlite_file import as_os_error, is_damage, log_ahead, set_aside
+from tablevault.engine.calls.sqlite_file import (
+    as_os_error,
+    connect,
+    is_damage,
+    open_file,
+    set_aside,
+)
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
 
 _log = logging.getLogger("tablevault")
 
 _VERSION: Final = 1
-_WAIT_S: Final = 30.0
 _LONGEST_PATH: Final = 490
 _KEYS_AT_ONCE: Final = 500
 _PART_BYTES: Final = 1 << 28
@@ -75,7 +80,6 @@ CREATE TABLE frames (
 );
 CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
 {spending.SCHEMA.strip()}
-PRAGMA user_version = {_VERSION};
 """
 SELECT_CALLS: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
@@ -406,10 +410,8 @@ class CallStore:
 
     def claimed(self) -> set[str]:
         """Return the instances all of whose calls are recorded."""
-        return {
-            name
-            for (name,) in self.read("SELECT instance FROM instances WHERE builders != 'null'", ())
-        }
+        rows = self.read("SELECT instance FROM instances WHERE builders != 'null'", ())
+        return {instance for (instance,) in rows}
 
     def builders_of(self, instance: str) -> Mapping[str, Any] | None:
         """Return what was noted about the builders of an instance; None when nothing was."""
@@ -480,7 +482,7 @@ class CallStore:
         if not self._path.exists():
             return ""
         try:
-            with contextlib.closing(_connect(self._path)) as connection:
+            with contextlib.closing(connect(self._path)) as connection:
                 (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
         except sqlite3.DatabaseError as error:
             return str(error)
@@ -544,48 +546,19 @@ class CallStore:
         if len(os.fsencode(self._path)) > _LONGEST_PATH:
             # SQLite opens no file with a longer path (3.40 to 3.50: 512 bytes with its journal).
             _log.warning("Results of calls are not kept: the path of the vault is too long.")
-            self._connection = _ready(":memory:")
+            self._connection = open_file(":memory:", _SCHEMA, _VERSION)
             self._pid = os.getpid()
             return self._connection
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = _ready(self._path)
+            self._connection = open_file(self._path, _SCHEMA, _VERSION)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             set_aside(self._path, error)
-            self._connection = _ready(self._path)
+            self._connection = open_file(self._path, _SCHEMA, _VERSION)
         self._pid = os.getpid()
         return self._connection
-
-
-def _connect(path: Path | str) -> sqlite3.Connection:
-    """Open the file; transactions are begun by hand."""
-    return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
-
-
-def _ready(path: Path | str) -> sqlite3.Connection:
-    """Open the file and make its tables; one of another version is moved aside."""
-    connection = _connect(path)
-    try:
-        log_ahead(connection)
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("PRAGMA secure_delete = ON")  # what is deleted is gone for good
-        connection.execute("PRAGMA cache_size = -65536")  # KiB: keys come in no order
-        connection.execute("PRAGMA wal_autocheckpoint = 4000")
-        connection.execute("BEGIN IMMEDIATE")
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-        if is_new:
-            for statement in _SCHEMA.strip().split(";\n"):
-                connection.execute(statement)
-        connection.execute("COMMIT")
-        if not is_new and version != _VERSION:
-            raise sqlite3.DatabaseError(f"version {version} is not {_VERSION}")  # noqa: TRY301 - one way out
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _processes(
