@@ -9,7 +9,7 @@ from typing import Final
 import pandas as pd
 
 from tablevault.engine import results
-from tablevault.engine.calls.read_only import ReadOnlyLedger, Usage
+from tablevault.engine.calls.read_only import Expected, ReadOnlyLedger
 from tablevault.engine.found import FoundRows, reason_of
 from tablevault.engine.gaps import Gaps
 from tablevault.engine.ready import Ready
@@ -241,10 +241,10 @@ class Preview:
         reused: int | None = None,
     ) -> PlannedBuilder:
         """Describe what a builder would do, and what that takes."""
-        usage = Usage(seconds=0.0, cost=0.0)
+        each = Expected(seconds=0.0, cost=0.0)
         if calls != 0:
             is_whole = job.return_type != "row-wise"
-            usage = self._ledger.usage(self._run.codes[job.name], whole=is_whole)
+            each = self._ledger.expected(self._run.codes[job.name], whole=is_whole)
         return PlannedBuilder(
             name=job.name,
             rows=rows,
@@ -252,8 +252,8 @@ class Preview:
             is_exact=is_exact,
             reused=(rows or 0) if calls == 0 else (reused or 0),
             reason=reason,
-            seconds=_times(usage.seconds, None if calls is None else _rounds(calls, job)),
-            cost=_times(usage.cost, calls),
+            seconds=_times(each.seconds, None if calls is None else _rounds(calls, job)),
+            cost=_times(each.cost, calls),
         )
 
 

@@ -32,7 +32,7 @@ _SPENT: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Usage:
+class Expected:
     """What one call takes, the mean of earlier ones; None where nothing is known.
 
     Attributes
@@ -154,7 +154,7 @@ class ReadOnlyLedger(Ledger):
             return None
         return [decode_values(call.value) for call in calls if call.value is not None]
 
-    def usage(self, code: Fingerprint, *, whole: bool) -> Usage:
+    def expected(self, code: Fingerprint, *, whole: bool) -> Expected:
         """Return what calls of a function take: by this code, else by other code of it.
 
         Parameters
@@ -167,7 +167,7 @@ class ReadOnlyLedger(Ledger):
         found = self._spent([code.digest], whole=whole)
         if not found:
             found = self._spent(self._codes_of(code.module, code.function), whole=whole)
-        return Usage(
+        return Expected(
             seconds=_mean([seconds for seconds, _ in found]),
             cost=_mean([cost for _, cost in found if cost is not None]),
         )
