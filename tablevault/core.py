@@ -419,7 +419,7 @@ class TableVault:
         accept_code: bool | None = None,
         process_id: str = "",
     ) -> ExecutionPlan:
-        """Tell what :meth:`execute_instance` would call now, and why; nothing changes.
+        """Return what :meth:`execute_instance` would call now, and why; nothing changes.
 
         No function of a column builder is called. Modules are imported, and all is checked that
         an execution checks before its first call. Where a builder reads what another one would

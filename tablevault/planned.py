@@ -48,7 +48,7 @@ class PlannedBuilder:
     cost: float | None
 
     def __str__(self) -> str:
-        """Say it in a line."""
+        """Describe it in a line."""
         calls = shown_calls(self.calls, is_exact=self.is_exact)
         noun = "" if self.calls is None else " call" if self.calls == 1 else " calls"
         return f"{self.name}: {calls}{noun}: {self.reason}"
@@ -105,7 +105,7 @@ class ExecutionPlan:
 
     @property
     def note(self) -> str:
-        """Say whose rows the plan is for, unless they are certain."""
+        """Describe whose rows the plan is for, unless they are certain."""
         match self.rows_from:
             case "index builder":
                 return ""

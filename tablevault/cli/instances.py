@@ -94,7 +94,7 @@ def _execute(place: Place, given: argparse.Namespace) -> object:
 
 
 def _plan(place: Place, given: argparse.Namespace) -> object:
-    """Tell what an execution would call."""
+    """Plan an execution, and print what it would call."""
     import dataclasses
 
     from tablevault import planned

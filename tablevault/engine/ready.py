@@ -43,7 +43,7 @@ class Load(Protocol):
     """Finds the function of a builder, as `tablevault.engine.code.Code.load_function` does."""
 
     def __call__(self, module: str, function: str, *, is_custom: bool) -> Function:
-        """Give the function; raises TVFileError when there is none."""
+        """Return the function; raises TVFileError when there is none."""
         ...
 
 

@@ -347,7 +347,7 @@ class Reuse:
     def _unchanged(
         self, read: Read, job: Job, earlier: Earlier, behind: Behind
     ) -> tuple[Mask, str]:
-        """Tell for each row whether a reference gives what it gave, and name what changed.
+        """Return for each row whether a reference gives what it gave, and name what changed.
 
         Nothing is said of rows whose arguments are not known.
         """

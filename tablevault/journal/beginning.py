@@ -298,7 +298,7 @@ def _blocking(
 
 
 def _is_paused(journal: Journal, holder: Record) -> bool:
-    """Tell whether a process with an id waits to be taken up; take the mutex before.
+    """Return whether a process with an id waits to be taken up; take the mutex before.
 
     One that has just ended or died does not, nor one that has happened and waits for another
     program to let go of a ref: who looks again finds that it holds nothing any more.

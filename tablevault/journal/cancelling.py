@@ -41,7 +41,7 @@ class Cancel:
             return not self._is_left_to_asker
 
     def decide(self) -> bool:
-        """Tell, for good, whether whoever asked ends the process; else it ends itself."""
+        """Decide, for good, whether whoever asked ends the process; else it ends itself."""
         with self._deciding:
             self._is_decided = True
             return self._is_left_to_asker

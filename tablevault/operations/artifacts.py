@@ -338,7 +338,7 @@ def places_of_earlier(vault: Vault, temp: TempRef, origin_id: str) -> list[tuple
 def _earlier(
     vault: Vault, draft: TempDraft, origin_id: str, wanted: set[str]
 ) -> tuple[dict[str, Artifact], frozenset[BlobId]]:
-    """Give the wanted artifacts of the table's shared folder and of the origin, the latter first.
+    """Return the wanted artifacts of the table's shared folder and of the origin, the latter first.
 
     Also all pointers in the folder that the new instance is going to replace.
     """

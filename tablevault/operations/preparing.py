@@ -188,12 +188,12 @@ class VaultCode:
         )
 
     def used(self) -> dict[str, str]:
-        """Give the git blob ids of the modules that ran or that these may import."""
+        """Return the git blob ids of the modules that ran or that these may import."""
         names = {name for each in self.code.used for name in self.code_of(each, True)}
         return {name: blob for name, blob in self._blobs.items() if name in names}
 
     def shipped(self) -> dict[str, str]:
-        """Give ids of the modules of the package that were needed."""
+        """Return ids of the modules of the package that were needed."""
         return {
             name: found
             for each in sorted(self.code.shipped)
@@ -214,5 +214,5 @@ def _edited(texts: Mapping[str, str], edits: Sequence[Edit]) -> dict[str, str]:
 
 
 def is_custom(plan: Plan) -> bool:
-    """Tell whether a builder calls, or by a reference may call, a module of the vault."""
+    """Return whether a builder calls, or by a reference may call, a module of the vault."""
     return any(builder.is_custom is not False for builder in plan.order)

@@ -118,7 +118,7 @@ def _file_of_many() -> BinaryIO:
 
 
 def _wait(process: subprocess.Popen[bytes], text: bytes, wait_s: float | None) -> int:
-    """Give a program its text and wait for its end; subprocess.TimeoutExpired when it hangs.
+    """Hand a program its text and wait for its end; subprocess.TimeoutExpired when it hangs.
 
     An interrupt that arrives just before the waiting begins does not end it. Python looks again
     from time to time where it waits with a time-out, so there always is one.

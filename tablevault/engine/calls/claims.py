@@ -36,7 +36,7 @@ def claim_latest(connection: sqlite3.Connection, instance: str, calls: int) -> N
 
 
 def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: int) -> None:
-    """Give calls of earlier attempts that failed the row for which they were made again.
+    """Move calls of earlier attempts that failed to the row for which they were made again.
 
     Parameters
     ----------

@@ -237,7 +237,7 @@ def _is_flag(value: object) -> bool:
 
 
 def _refusal(name: str, value: object, wanted: str) -> TVArgumentError:
-    """Say what an argument is, and what it has to be."""
+    """Return the error for an argument: what it is, and what it has to be."""
     try:
         shown = repr(value)
     except Exception:  # noqa: BLE001 - a class of the user may fail at that
