@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ from tablevault.engine.calls.call_file import (
     key_of,
     write_calls,
 )
+from tablevault.queries.call_files import read_calls
 from tests.looking import check_clean
 from tests.operations.test_calls import ASK, DOUBLE, EXPECTED, INDEX, Bench
 
@@ -207,6 +209,11 @@ def test_calls_of_another_dataframe_are_not_believed(bench, git, caplog):
     other = (bench.path / "tables/t/base/calls.parquet").read_bytes()
     bench.run({"id": [5, 6]})
     forge(bench, git, other)
+    vault = bench.vault._vault
+    instance = vault.journal.index.instance(bench.vault.get_table_instances("t")[-1])
+    assert read_calls(vault, instance) is not None
+    assert read_calls(vault, replace(instance, commit=vault.journal.repository.main())) is None
+    assert "it belongs to another dataframe" in caplog.text
     bench.run({"id": [5, 6, 7]})
     assert bench.x() == [10, 12, 14]
 
@@ -255,6 +262,37 @@ def test_calls_are_looked_at_before_they_are_believed(tmp_path, changes, why):
         return
     with pytest.raises(CallFileError, match=why):
         CallFile.read(path, "v1:00")
+
+
+RECORD = {"builder": "ask", "row": 0, "key": key_of(b"x"), "code": "00", "outcome": "ok"}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"value": "no JSON"},
+        {"value": "{}"},
+        {"value": "[1, 2]"},
+        {"value": "[" * 100_000},
+        {"value": None, "row": 7},
+        {"row": None},
+        {"builder": None},
+        {"code": None},
+        {"code": "no code"},
+        {"key": None},
+    ],
+)
+def test_a_record_that_cannot_be_is_not_found(tmp_path, changes):
+    path = tmp_path / "calls.parquet"
+    good = dict.fromkeys(SCHEMA.names) | RECORD | {"value": "[3]"}
+    strange = good | {"started_at": float("nan"), "duration_s": float("inf")}
+    frame = pd.DataFrame({"x": [3]})
+    for record, found in ((strange, 1), (good | changes, 0)):
+        written(path, table=pa.Table.from_pylist([record]).cast(SCHEMA))
+        calls = CallFile.read(path, "v1:00").find([b"x"], None, lambda: frame)
+        assert [(call.value, call.started_at, call.duration_s) for call in calls] == (
+            [("[3]", 0.0, 0.0)] * found
+        )
 
 
 def test_a_vault_of_an_earlier_release_learns_of_calls(bench, git):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,7 +28,7 @@ import pyarrow.parquet as pq
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.matching import Rows
 from tablevault.engine.results import cells_of
-from tablevault.engine.row_values import encode_values
+from tablevault.engine.row_values import decode_values, encode_values
 
 METADATA: Final = b"tablevault.calls"
 KEY_BYTES: Final = 10
@@ -150,6 +151,7 @@ class CallFile:
             builders = _checked_builders(note["builders"])
             first_row = max(0, operator.index(note["first_row"]))
             table = file.read()
+            table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise CallFileError(f"it is damaged ({type(error).__name__}: {error})") from error
         if not table.schema.equals(SCHEMA):
@@ -210,7 +212,8 @@ class CallFile:
         calls = []
         for call in self.table.take(pa.array(places)).to_pylist():
             digest = _digest_of(call["code"])
-            if call["outcome"] != "error" and digest is not None and code in (None, digest):
+            is_wanted = call["outcome"] != "error" and code in (None, digest)
+            if is_wanted and digest is not None and self._is_sound(call):
                 calls.append(call | {"code": digest})
         self._fill(calls, frame)
         return [_record(call, inputs[call["key"]]) for call in calls if call["value"] is not None]
@@ -225,6 +228,19 @@ class CallFile:
         if whole is None or not columns or not set(columns) <= set(whole.columns):
             return None
         return whole[columns].iloc[self._first_row :].reset_index(drop=True)
+
+    def _is_sound(self, call: Mapping[str, Any]) -> bool:
+        """Return whether a record can be used that may come from anywhere."""
+        if call["builder"] is None or call["row"] is None:
+            return False
+        if call["value"] is None:
+            return True
+        try:
+            values = decode_values(call["value"])
+        except Exception:  # noqa: BLE001 - whatever somebody wrote there
+            return False
+        note = self.builders.get(call["builder"])
+        return note is None or call["row"] < 0 or len(values) == len(note["columns"])
 
     def _fill(self, calls: Sequence[dict[str, Any]], frame: ReadFrame) -> None:
         """Fill in values that the columns of the instance give back; null where they lack them."""
@@ -297,8 +313,8 @@ def _record(call: Mapping[str, Any], inputs: bytes) -> CallRecord:
         call["code"],
         call["outcome"],
         call["value"],
-        call["started_at"] or 0.0,
-        call["duration_s"] or 0.0,
+        _seconds(call["started_at"]),
+        _seconds(call["duration_s"]),
         call["error"],
         call["process"],
         call["model"],
@@ -312,6 +328,11 @@ def _record(call: Mapping[str, Any], inputs: bytes) -> CallRecord:
 def _places(chosen: pa.ChunkedArray) -> Rows:
     """Return where a condition holds; ``indices_nonzero`` of pyarrow 21 dies of no chunks."""
     return np.flatnonzero(chosen.to_numpy().astype(np.bool_)).astype(np.int64)
+
+
+def _seconds(value: float | None) -> float:
+    """Return a time; 0.0 for none."""
+    return value if value is not None and math.isfinite(value) else 0.0
 
 
 def _digest_of(code: str) -> bytes | None:
