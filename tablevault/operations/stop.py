@@ -207,8 +207,7 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
     }
     vault.calls.place_failures(run.number)
     table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), None)
-    write_calls(table, sink, digest, builders)
-    return bool(len(table))
+    return write_calls(table, sink, digest, builders)
 
 
 def _builders(vault: Vault, draft: TempDraft) -> dict[str, str]:

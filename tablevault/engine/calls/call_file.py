@@ -83,8 +83,8 @@ def key_of(inputs: bytes) -> bytes:
 
 def write_calls(
     table: pa.Table, sink: IO[bytes], digest: str, builders: Builders, first_row: int = 0
-) -> None:
-    """Write the calls of an instance.
+) -> bool:
+    """Write the calls of an instance, and return whether there are any.
 
     Parameters
     ----------
@@ -109,6 +109,7 @@ def write_calls(
         column_encoding=_ENCODINGS,
         write_statistics=False,
     )
+    return bool(len(table))
 
 
 class CallFile:

@@ -328,8 +328,7 @@ class Ledger:
             )
         self._store.place_failures(self._execution)
         table = held_calls(self._store, self._execution, self._made, rows, origin)
-        write_calls(table, sink, digest, self._made, rows.start)
-        return bool(len(table))
+        return write_calls(table, sink, digest, self._made, rows.start)
 
     def spent(self) -> Mapping[str, Spent]:
         """Return what builders have spent since the last instance of the version, by name."""
