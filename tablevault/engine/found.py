@@ -190,7 +190,9 @@ class Finder:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def rows(self, decision: Decision, behind: Collection[int] = ()) -> FoundRows:
+    def rows(
+        self, decision: Decision, behind: Collection[int] = (), *, recorded: bool = False
+    ) -> FoundRows:
         """Find the results of a row-wise builder.
 
         Parameters
@@ -199,6 +201,8 @@ class Finder:
             Which rows the earlier instance holds unchanged.
         behind : collection of int
             Rows whose arguments are not known yet: they are neither searched for nor waiting.
+        recorded : bool, default False
+            Whether calls that other instances hold have to be recorded here, too.
         """
         there = self._taken(decision)
         lookup = self.lookup
@@ -213,8 +217,11 @@ class Finder:
         if found.in_order:
             return found
         found.inputs = lookup.inputs(waiting, behind)
-        recorded, found.from_others = lookup.rows(found.inputs)
-        there |= recorded
+        held = {} if recorded else lookup.keep(found.inputs)
+        wanted = {row: key for row, key in found.inputs.items() if row not in held}
+        made, from_others = lookup.rows(wanted)
+        there |= held | made
+        found.from_others = len(held) + from_others
         waiting = [row for row in waiting if row not in there]
         found.followers = lookup.followers(waiting, found.inputs)
         following = {row for rows in found.followers.values() for row in rows}
@@ -232,13 +239,13 @@ class Finder:
         if lookup is None or ledger is None or lookup.follows_rows or not ledger.knows_origin:
             self.adopt(decision)
             return self.rows(decision, behind)
-        found = self.rows(decision.without_rows(), behind)
+        found = self.rows(decision.without_rows(), behind, recorded=True)
         taken = self._taken(decision)
         waiting = {*found.waiting, *(row for rows in found.followers.values() for row in rows)}
         unrecorded = {row: taken[row] for row in sorted(waiting) if row in taken}
         if unrecorded:
             lookup.adopt(unrecorded)
-            return self.rows(decision, behind)
+            return self.rows(decision, behind, recorded=True)
         return found
 
     def next_row(self, row: int) -> tuple[Inputs | None, Values | None, bool]:

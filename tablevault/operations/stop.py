@@ -206,7 +206,7 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
         for part in run.parts
     }
     vault.calls.place_failures(run.number)
-    table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), None)
+    table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), {})
     return write_calls(table, sink, digest, builders)
 
 

@@ -154,6 +154,61 @@ def test_kept_rows_take_their_calls_along(bench, tmp_path):
     assert bo.run({"id": [2, 5, 7]}) == 1
 
 
+MANY = {"id": list(range(1000))}
+
+
+def test_many_rows_of_an_earlier_prompt_are_kept_without_a_record(bench):
+    for greeting in ("hello", "welcome"):
+        bench.code(prompt(greeting))
+        assert bench.run(MANY) == 1000
+    first, _ = bench.vault.get_table_instances("t")
+    bench.code(prompt("hello"))
+    assert bench.run({"id": [*reversed(MANY["id"]), 1000]}) == 1
+    assert bench.x() == [f"hello {n}" for n in (*reversed(MANY["id"]), 1000)]
+    made = [row for row in calls_of(bench.path).to_pylist() if row["builder"] == "ask"]
+    assert {row["row"]: row["instance"] for row in made} == dict.fromkeys(range(1000), first) | {
+        1000: None
+    }
+    assert bench.told()["reused"] == 1000
+
+
+def test_many_rows_are_kept_of_several_instances_and_a_lost_cache(bench):
+    bench.code(DOUBLE)
+    bench.run({"id": list(range(600))}, version="a")
+    bench.run({"id": list(range(600, 1200))}, version="b")
+    bench.vault = TableVault(bench.path, "Ana Lund <ana@example.org>")
+    for ending in ("", "-wal", "-shm"):
+        (bench.path / f".git/tablevault/calls.sqlite{ending}").unlink(missing_ok=True)
+    assert bench.run({"id": list(range(1201))}) == 1
+    assert bench.x() == [2 * n for n in range(1201)]
+    assert bench.run({"id": list(range(1201))}) == 0
+
+
+@pytest.mark.parametrize(("retry_null", "calls"), [(True, 500), (False, 0)])
+def test_of_many_rows_those_that_are_null_are_asked_again(bench, retry_null, calls):
+    text = "def ask(id):\n    pay(id)\n    return id if id % 2 else None\n"
+    for each in (text, DOUBLE):
+        bench.code(each)
+        bench.run(MANY)
+    bench.code(text)
+    assert bench.run(MANY, retry_null=retry_null) == calls
+    assert bench.vault.get_dataframe("t")[0]["x"].isna().sum() == 500
+
+
+def test_many_rows_are_found_again_after_a_failure(bench):
+    text = DOUBLE + "\ndef fail(id):\n    raise ConnectionError\n"
+    bench.code(text)
+    bench.run(MANY)
+    bench.run(MANY, arguments={"id": 5})
+    for _ in range(2):
+        bench.prepare(MANY)
+        name = yaml.safe_dump({**ASK, "changed_columns": ["y"], "python_function": "fail"})
+        bench.vault.create_builder_file("t", "z_fails", text=name)
+        with pytest.raises(ConnectionError):
+            bench.vault.execute_instance("t")
+    assert bench.run(MANY) == 0
+
+
 def test_artifacts_come_with_their_calls(bench, tmp_path):
     bench.code(
         "def ask(id, folder, prompt):\n"
@@ -293,6 +348,45 @@ def test_a_record_that_cannot_be_is_not_found(tmp_path, changes):
         assert [(call.value, call.started_at, call.duration_s) for call in calls] == (
             [("[3]", 0.0, 0.0)] * found
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "row"),
+    [
+        ({}, 3),
+        ({"builder": "answer"}, -1),
+        ({"code": "01"}, -1),
+        ({"outcome": "rejected"}, -1),
+        ({"value": "[3]"}, -1),
+        ({"key": key_of(b"y")}, -1),
+        ({"key": None}, -1),
+        ({"row": None}, -1),
+        ({"row": -1}, -1),
+        ({"code": None}, -1),
+    ],
+)
+def test_a_cell_stands_for_the_call_that_made_it(tmp_path, changes, row):
+    path = tmp_path / "calls.parquet"
+    record = dict.fromkeys(SCHEMA.names) | RECORD | {"row": 3} | changes
+    written(path, table=pa.Table.from_pylist([record]).cast(SCHEMA))
+    calls = CallFile.read(path, "v1:00")
+    assert calls.rows_of("ask", ["x"], [b"w", b"x"], b"\0").tolist() == [-1, row]
+
+
+def test_a_call_without_a_row_is_of_no_row(tmp_path):
+    record = dict.fromkeys(SCHEMA.names) | RECORD
+    table = pa.Table.from_pylist([record, record | {"row": None}]).cast(SCHEMA)
+    calls = CallFile.read(written(tmp_path / "calls.parquet", table=table), "v1:00")
+    assert calls.positions("ask", 2).tolist() == [0, -1]
+    assert calls.of_no_row("ask").tolist() == []
+
+
+@pytest.mark.parametrize("note", [{"is_exact": False}, {"columns": ["y"]}, {"columns": ["x", "y"]}])
+def test_cells_of_other_columns_or_that_were_cast_stand_for_no_call(tmp_path, note):
+    record = dict.fromkeys(SCHEMA.names) | RECORD
+    table = pa.Table.from_pylist([record]).cast(SCHEMA)
+    calls = CallFile.read(written(tmp_path / "calls.parquet", table=table, **note), "v1:00")
+    assert calls.rows_of("ask", ["x"], [b"x"], None).tolist() == [-1]
 
 
 def test_a_vault_of_an_earlier_release_learns_of_calls(bench, git):

@@ -10,6 +10,7 @@ dataframe, and rows before the first were not made by these builders.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import math
@@ -175,15 +176,55 @@ class CallFile:
         places, of_rows = self._of(builder)
         return places[of_rows < 0]
 
-    def _of(self, builder: str) -> tuple[Rows, Rows]:
-        """Return where the calls of a builder stand that went well, and their rows."""
-        places = _places(
-            pc.and_(
-                pc.equal(self.table.column("builder").cast(pa.string()), builder),
-                pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
-            )
+    def _of(self, builder: str, *more: pa.ChunkedArray) -> tuple[Rows, Rows]:
+        """Return where the calls of a builder stand that went well, and their rows.
+
+        With `more` conditions those that meet them.
+        """
+        rows = self.table.column("row")
+        went_well = (
+            pc.equal(self.table.column("builder").cast(pa.string()), builder),
+            pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
         )
-        return places, self.table.column("row").to_numpy()[places]
+        places = _places(functools.reduce(pc.and_, [*went_well, *more], pc.is_valid(rows)))
+        return places, rows.take(pa.array(places)).to_numpy()
+
+    def rows_of(
+        self, builder: str, columns: Sequence[str], inputs: Sequence[bytes], code: bytes | None
+    ) -> Rows:
+        """Return the rows of the dataframe whose cells are exactly what calls returned.
+
+        Parameters
+        ----------
+        builder : str
+            Name of the builder that made the calls.
+        columns : sequence of str
+            Its columns; nothing is found where it filled others.
+        inputs : sequence of bytes
+            Inputs of calls.
+        code : bytes, optional
+            Digest of the code; any code when None.
+
+        Returns
+        -------
+        array of int64, shape (len(inputs),)
+            -1 where no call was found, or its value stands in the file.
+        """
+        found = np.full(len(inputs), -1, dtype=np.int64)
+        note = self.builders.get(builder)
+        if note is None or not note["is_exact"] or list(note["columns"]) != list(columns):
+            return found
+        chosen = self.table.column("value").is_null()
+        if code is not None:
+            is_code = pc.equal(self.table.column("code").cast(pa.string()), code.hex())
+            chosen = pc.and_(chosen, is_code)
+        places, rows = self._of(builder, chosen)
+        places, rows = places[rows >= 0], rows[rows >= 0]
+        wanted = pa.array(map(key_of, inputs), pa.binary(KEY_BYTES))
+        keys = self._keys.take(pa.array(places))
+        at = pc.index_in(wanted, value_set=keys).fill_null(-1).to_numpy()
+        found[at >= 0] = rows[at[at >= 0]]
+        return found
 
     def find(
         self,

@@ -1,8 +1,8 @@
-"""The calls that an instance holds: those of its execution, and those that its origin held."""
+"""The calls that an instance holds: those of its execution, and those of rows that it kept."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from tablevault.engine.calls.call_file import (
     SHORTEST_S,
     Builders,
     CallFile,
-    ReadFrame,
+    CallSource,
     key_of,
     values_of,
 )
@@ -49,25 +49,19 @@ _CACHED: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Origin:
-    """What an execution has kept of the instance that it started from.
+class Kept:
+    """Rows of one builder that an execution has kept of an earlier instance.
 
     Attributes
     ----------
-    instance : str
-        Its id.
-    calls : CallFile, optional
-        Its calls.
-    frame : callable
-        Reads its dataframe; None when it is lost.
-    kept : mapping of str to array of int64
-        For each builder, by row of the new table, the row of it that was kept, -1 for none.
+    source : CallSource
+        The instance.
+    rows : array of int64
+        By row of the new table, the row of the instance that was kept, -1 for none.
     """
 
-    instance: str
-    calls: CallFile | None
-    frame: ReadFrame
-    kept: Mapping[str, Rows]
+    source: CallSource
+    rows: Rows
 
 
 def held_calls(
@@ -75,7 +69,7 @@ def held_calls(
     execution: int,
     builders: Builders,
     rows: range,
-    origin: Origin | None,
+    kept: Mapping[str, Sequence[Kept]],
 ) -> pa.Table:
     """Gather the calls of an execution that has ended.
 
@@ -89,8 +83,8 @@ def held_calls(
         What is noted of each builder.
     rows : range
         Where in the dataframe the rows stand that were made; others were put in front of them.
-    origin : Origin, optional
-        The instance that it started from, if something of it was kept.
+    kept : mapping of str to sequence of Kept
+        What was kept of other instances, by builder.
 
     Returns
     -------
@@ -99,8 +93,11 @@ def held_calls(
     """
     parts = []
     for name, note in builders.items():
-        if origin is not None and origin.calls is not None and name in origin.kept:
-            parts.append(_kept(name, note, origin, origin.calls))
+        parts += [
+            _kept(name, note, each, calls)
+            for each in kept.get(name, ())
+            if (calls := each.source.calls()) is not None
+        ]
         parts += _made(store, execution, name, len(rows), is_exact=note["is_exact"])
     for (name,) in store.read(_CACHED, (execution,)):
         parts += _made(store, execution, name, 0, is_exact=False)
@@ -139,9 +136,9 @@ def _table(columns: list[Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def _kept(name: str, note: Mapping[str, Any], origin: Origin, calls: CallFile) -> pa.Table:
+def _kept(name: str, note: Mapping[str, Any], kept: Kept, calls: CallFile) -> pa.Table:
     """Return the calls of the rows that were kept, at their new places."""
-    of_rows = origin.kept[name]
+    of_rows = kept.rows
     new = np.flatnonzero(of_rows != NEW)
     places = calls.positions(name, int(of_rows.max(initial=NEW)) + 1)[of_rows[new]]
     new, places = new[places >= 0], places[places >= 0]
@@ -151,13 +148,13 @@ def _kept(name: str, note: Mapping[str, Any], origin: Origin, calls: CallFile) -
         places = np.concatenate([whole, places])
     table = calls.table.take(pa.array(places))
     table = _with(table, "row", pa.array(new, pa.int64()))
-    instance = pc.fill_null(table.column("instance").cast(pa.string()), origin.instance)
+    instance = pc.fill_null(table.column("instance").cast(pa.string()), kept.source.instance)
     table = _with(table, "instance", instance.combine_chunks().dictionary_encode())
     if note["is_exact"] or not table.column("value").null_count:
         return table
     values = table.column("value").to_pylist()
     lacking = [at for at, value in enumerate(values) if value is None]
-    cells = values_of(origin.frame(), note["columns"], of_rows[new[lacking]].tolist())
+    cells = values_of(kept.source.frame(), note["columns"], of_rows[new[lacking]].tolist())
     for at, value in zip(lacking, cells, strict=True):
         values[at] = value
     return _with(table, "value", pa.array(values, pa.string()))

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, Any, Self
+from typing import IO, Any, Final, Self
 
+import numpy as np
 import pandas as pd
 
 from tablevault.engine.calls.call_file import (
@@ -23,16 +24,22 @@ from tablevault.engine.calls.call_file import (
     write_calls,
 )
 from tablevault.engine.calls.call_record import CallRecord
-from tablevault.engine.calls.held import Origin, held_calls
+from tablevault.engine.calls.held import Kept, held_calls
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.row_files import finished_columns, finished_rows, process_of
 from tablevault.engine.calls.spending import Purse, Spent, charge_of
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
-from tablevault.engine.matching import Rows
+from tablevault.engine.matching import NEW, Mask, Rows
+from tablevault.engine.results import cells_of
 from tablevault.engine.row_values import Values
 
+_MANY: Final = 1000
+"""So many results are read from the dataframes of instances: that takes some milliseconds each, and
+a tenth of the time by row. Fewer are recorded, and can be read while the execution goes on."""
+_SAMPLE: Final = 500
+"""Of so many calls it is asked which instances hold them."""
 _NO_SOURCES = CallSources()
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -110,7 +117,7 @@ class Ledger:
         self._known = None if origin is None else self._known_of(origin)
         self._sources = InstanceCalls(store, sources)
         self._made: dict[str, Any] = {}
-        self._kept: dict[str, Rows] = {}
+        self._kept: dict[str, list[Kept]] = {}
         self._new_codes: set[bytes] = set()
         self._left = left if left is not None and process_of(left) == process else None
 
@@ -215,6 +222,36 @@ class Ledger:
             found |= more
         return found
 
+    def keep_found(
+        self, builder: str, columns: Sequence[str], inputs: Mapping[int, Inputs], code: bytes
+    ) -> dict[int, Values]:
+        """Keep rows whose calls instances hold, where there are many; nothing is recorded.
+
+        Parameters
+        ----------
+        builder : str
+            Name of the builder.
+        columns : sequence of str
+            The columns that it fills.
+        inputs : mapping of int to bytes
+            Inputs of calls, by row.
+        code : bytes
+            Digest of the code.
+
+        Returns
+        -------
+        dict of int to tuple
+            What calls returned for rows that are kept; null is None.
+        """
+        if len(inputs) < _MANY or not self._looks_elsewhere():
+            return {}
+        found: dict[int, Values] = {}
+        of_code = None if self.terms.accept_code else code
+        for kept, cells in self._sources.keep(builder, columns, inputs, of_code):
+            self._kept.setdefault(builder, []).append(kept)
+            found |= cells
+        return found
+
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
         """Find a call with these arguments, whatever row it was made for."""
         if not self._looks_elsewhere() or self._is_new(code):
@@ -274,7 +311,8 @@ class Ledger:
 
     def keep(self, builder: str, rows: Rows) -> None:
         """Note which rows of the origin a builder keeps; -1 for rows that it does not."""
-        self._kept[builder] = rows
+        if self._origin is not None:
+            self._kept.setdefault(builder, []).append(Kept(source=self._origin, rows=rows))
 
     def take_from(self, builder: str, rows: Mapping[int, int]) -> None:
         """Note rows, by position, that have the result of the call for another row."""
@@ -318,16 +356,8 @@ class Ledger:
         rows : range
             Where in the dataframe the rows stand that were made.
         """
-        origin = None
-        if self._origin is not None and self._kept:
-            origin = Origin(
-                instance=self._origin.instance,
-                calls=self._origin.calls(),
-                frame=self._origin.frame,
-                kept=self._kept,
-            )
         self._store.place_failures(self._execution)
-        table = held_calls(self._store, self._execution, self._made, rows, origin)
+        table = held_calls(self._store, self._execution, self._made, rows, self._kept)
         return write_calls(table, sink, digest, self._made, rows.start)
 
     def spent(self) -> Mapping[str, Spent]:
@@ -355,7 +385,7 @@ class InstanceCalls:
     def __init__(self, store: CallStore, sources: CallSources) -> None:
         self._store = store
         self._coming = chain([sources.origin] if sources.origin else [], sources.others)
-        self._opened: list[tuple[CallSource, CallFile]] = []
+        self._seen: list[CallSource] = []
         self._claimed: set[str] | None = None
         self._lock = threading.RLock()
 
@@ -375,6 +405,30 @@ class InstanceCalls:
                     break
         return found
 
+    def keep(
+        self, builder: str, columns: Sequence[str], inputs: Mapping[int, Inputs], code: bytes | None
+    ) -> Iterator[tuple[Kept, dict[int, Values]]]:
+        """Yield rows whose calls made cells of instances, and these cells; record nothing.
+
+        Where all cells of a row are null, its call may have to be made again: it is left out.
+        """
+        missing = dict(inputs)
+        sample = list(inputs.values())[:: len(inputs) // _SAMPLE + 1]
+        size = max(inputs) + 1
+        for source, calls in self._open(self._store.holders(sample, code)):
+            at = np.fromiter(missing, np.int64, len(missing))
+            rows = np.full(size, NEW, dtype=np.int64)
+            rows[at] = calls.rows_of(builder, columns, list(missing.values()), code)
+            if (rows == NEW).all() or (frame := source.frame()) is None:
+                continue
+            rows[~_has_values(frame, columns, rows)] = NEW
+            new = np.flatnonzero(rows != NEW)
+            cells = dict(zip(new.tolist(), cells_of(frame, columns, rows[new]), strict=True))
+            yield Kept(source=source, rows=rows), cells
+            missing = {row: key for row, key in missing.items() if row not in cells}
+            if not missing:
+                return
+
     def _take(
         self,
         instance: str,
@@ -386,15 +440,31 @@ class InstanceCalls:
         self._store.load(instance, calls, frames)
         return self._store.find([call.inputs for call in calls], code)
 
-    def _open(self) -> Iterator[tuple[CallSource, CallFile]]:
-        """Yield the files of instances, those first that were opened before."""
-        yield from self._opened
+    def _open(self, named: Collection[str] = ()) -> Iterator[tuple[CallSource, CallFile]]:
+        """Yield the files of instances: of those that are named, or not all recorded here."""
         if self._claimed is None:
             self._claimed = self._store.claimed()
-        for source in self._coming:
-            if source.instance not in self._claimed and (calls := source.calls()) is not None:
-                self._opened.append((source, calls))
+        for source in self._instances():
+            is_wanted = source.instance in named or source.instance not in self._claimed
+            if is_wanted and (calls := source.calls()) is not None:
                 yield source, calls
+
+    def _instances(self) -> Iterator[CallSource]:
+        """Yield the instances, as often as is asked for."""
+        yield from self._seen
+        for source in self._coming:
+            self._seen.append(source)
+            yield source
+
+
+def _has_values(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Mask:
+    """Return for rows of a dataframe whether they are there and have a value."""
+    if not set(columns) <= set(frame.columns):
+        return np.zeros(len(rows), dtype=np.bool_)
+    known = frame[list(columns)].notna().any(axis=1).to_numpy(np.bool_)
+    has_values: Mask = (rows != NEW) & (rows < len(frame))
+    has_values[has_values] = known[rows[has_values]]
+    return has_values
 
 
 def _described(part: Part) -> dict[str, object]:

@@ -109,6 +109,14 @@ class Lookup:
         except (UnhashableArgumentError, TableReferenceError):
             return None  # the call will say what is wrong, when it is this row's turn
 
+    def keep(self, inputs: Mapping[int, Inputs]) -> dict[int, Values]:
+        """Keep rows that instances hold; see `tablevault.engine.calls.ledger.Ledger.keep_found`."""
+        if self._is_alone or self._artifacts is not None:
+            return {}
+        wanted = {row: key for row, key in inputs.items() if key not in self._own}
+        job = self._job
+        return self._ledger.keep_found(job.name, job.changed_columns, wanted, self._code)
+
     def rows(self, inputs: Mapping[int, Inputs]) -> Found:
         """Find the results of rows, made by this execution or by others."""
         found: dict[int, Values] = {}
@@ -271,11 +279,17 @@ class Lookup:
 
     # -- which calls count ----------------------------------------------------------------------
 
+    @property
+    def _is_alone(self) -> bool:
+        """Return whether calls of other executions are not looked for."""
+        job = self._job
+        return job.always_run or (self._artifacts is None and ARTIFACT in job.dtypes.values())
+
     def _elsewhere(self, inputs: Iterable[Inputs]) -> dict[Inputs, CallRecord]:
         """Find calls that other executions made."""
-        job = self._job
-        if job.always_run or (self._artifacts is None and ARTIFACT in job.dtypes.values()):
+        if self._is_alone:
             return {}
+        job = self._job
         wanted = list(inputs)
         found = self._ledger.find(wanted, self._code)
         missing = set(wanted) - found.keys()

@@ -87,6 +87,7 @@ SELECT_CALLS: Final = (
     " FROM calls c JOIN codes k ON k.id = c.code LEFT JOIN processes p ON p.id = c.process"
 )
 """Begins a query for records; the columns are the fields of `CallRecord`."""
+_HOLDERS: Final = "SELECT DISTINCT c.instance FROM calls c JOIN codes k ON k.id = c.code"
 _INSERT: Final = (
     "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at, duration_s, error,"
     " process, model, input_tokens, output_tokens, cost, files, execution)"
@@ -350,6 +351,15 @@ class CallStore:
                 if (code is None or call.code == code) and (known is None or known.id < call.id):
                     found[call.inputs] = call
         return found
+
+    def holders(self, inputs: Sequence[bytes], code: bytes | None) -> set[str]:
+        """Return the instances that hold some of a few calls; those by any code when it is None."""
+        marks = ",".join("?" * len(inputs))
+        where = (
+            f" WHERE c.inputs IN ({marks}) AND c.value IS NOT NULL AND c.instance IS NOT NULL"
+            " AND (? IS NULL OR k.digest = ?)"
+        )
+        return {instance for (instance,) in self.read(_HOLDERS + where, (*inputs, code, code))}
 
     def find_alike(self, arguments: bytes, code: bytes | None) -> CallRecord | None:
         """Find a call with these arguments, of whatever row it was."""
