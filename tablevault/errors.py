@@ -99,6 +99,10 @@ class TVFormatError(TVArgumentError):
     """A vault written in a format newer than this release can read."""
 
 
+class TVSecretError(TVArgumentError):
+    """A text that looks like a key, where it would be kept; ``path``, ``line``, ``kind``."""
+
+
 class TVRemoteError(TableVaultError):
     """A remote that is unknown, cannot be reached or refuses: what was asked did not happen."""
 

@@ -12,6 +12,7 @@ from tablevault import operations, queries
 from tablevault.cli.hints import PROGRAM, at_prompt
 from tablevault.cli.place import Place
 from tablevault.errors import TableVaultError, said
+from tablevault.secrets import text_to_keep
 from tablevault.tracebacks import user_line
 from tablevault.wording import Call, Named
 
@@ -36,7 +37,7 @@ def described(error: BaseException, write: Write) -> str:
     """Return what is wrong: one line, and below it the place in a reference or the conflicts."""
     if isinstance(error, TableVaultError):
         return f"TableVault error: {error.formatted(write)}"
-    text = f"{type(error).__name__}: {' '.join(said(error).split()) or 'no text'}"
+    text = f"{type(error).__name__}: {' '.join(text_to_keep(error).split()) or 'no text'}"
     line = user_line(error)
     if line is not None:
         notes = " ".join(getattr(error, "__notes__", [])[-1:])

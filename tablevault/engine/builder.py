@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from tablevault.engine.dependencies import Dependency, explicit_dependencies
 from tablevault.engine.document import INDEX_ONLY, REQUIRED, check_fields, load_document
+from tablevault.engine.environment import check_environment
 from tablevault.engine.fields import Place
 from tablevault.engine.nodes import Grower, Node, references
 from tablevault.engine.templates import PLACEHOLDERS
@@ -127,13 +128,16 @@ def parse_builder(name: str, text: str, *, table: str) -> Builder:
     ------
     TVBuilderError
         The text is no YAML mapping, holds objects, is still a template, lacks a field or has an
-        unknown one, or a field has the wrong type; facts ``builder`` and ``field``.
+        unknown one, a field has the wrong type, or an environment variable stands where it may
+        not; facts ``builder`` and ``field``.
     TableReferenceError
         A reference in a field is malformed.
     """
     document = load_document(name, text)
     check_fields(name, document)
-    return _builder(name, document, text, table)
+    builder = _builder(name, document, text, table)
+    check_environment(name, builder.nodes)
+    return builder
 
 
 def parse_recorded(name: str, text: str, *, table: str) -> Builder:

@@ -233,6 +233,24 @@ def templates(node: Node) -> Iterator[Template]:
             return
 
 
+def texts(node: Node) -> Iterator[tuple[str, bool]]:
+    """Walk the written text in a node, and whether it is a key; references are no part of it."""
+    match node:
+        case str():
+            yield node, False
+        case Template():
+            yield from ((part, False) for part in node.parts if isinstance(part, str))
+        case ListNode(items) | SetNode(items):
+            for item in items:
+                yield from texts(item)
+        case MapNode(pairs):
+            for key, item in pairs:
+                yield from ((text, True) for text, _ in texts(key))
+                yield from texts(item)
+        case _:
+            return
+
+
 def with_keywords(node: Node, keywords: Mapping[str, str]) -> Node:
     """Put the values of keywords such as ``~PROCESS_ID~`` into the written text of a node.
 
@@ -245,11 +263,11 @@ def with_keywords(node: Node, keywords: Mapping[str, str]) -> Node:
             text = text.replace(keyword, value)
         return text
 
-    return _mapped(node, fill)
+    return map_text(node, fill)
 
 
-def _mapped(node: Node, fill: Callable[[str], str]) -> Node:
-    """Rebuild a node with `fill` applied to its text."""
+def map_text(node: Node, fill: Callable[[str], str]) -> Node:
+    """Rebuild a node with `fill` applied to its written text, which references are no part of."""
     match node:
         case str():
             return fill(node)
@@ -257,10 +275,12 @@ def _mapped(node: Node, fill: Callable[[str], str]) -> Node:
             parts = tuple(fill(part) if isinstance(part, str) else part for part in node.parts)
             return replace(node, parts=parts)
         case ListNode(items):
-            return ListNode(tuple(_mapped(item, fill) for item in items))
+            return ListNode(tuple(map_text(item, fill) for item in items))
         case SetNode(items):
-            return SetNode(tuple(_mapped(item, fill) for item in items))
+            return SetNode(tuple(map_text(item, fill) for item in items))
         case MapNode(pairs):
-            return MapNode(tuple((_mapped(key, fill), _mapped(item, fill)) for key, item in pairs))
+            return MapNode(
+                tuple((map_text(key, fill), map_text(item, fill)) for key, item in pairs)
+            )
         case _:
             return node

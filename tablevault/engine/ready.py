@@ -18,8 +18,10 @@ from tablevault.engine.calls.ledger import Ledger, Part
 from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint, OutsideModule
 from tablevault.engine.calls.reasons import changed_texts
 from tablevault.engine.calls.usage import accepting_usage
+from tablevault.engine.environment import unset_variables
 from tablevault.engine.inputs import Inputs
 from tablevault.engine.invocation import Invoker
+from tablevault.engine.passed_arguments import by_name
 from tablevault.engine.plan import Plan
 from tablevault.engine.reads import growing
 from tablevault.engine.reuse import Decision, Past, Reuse
@@ -139,7 +141,7 @@ def ready(
     jobs, plan = settle(plan, tables, keywords)
     cached_calls = None
     if past.ledger is not None:
-        cached_calls = CachedCalls(past.ledger, past.fingerprint, past.file_text)
+        cached_calls = CachedCalls(past.ledger, past.fingerprint, by_name(past.file_text))
     with (
         recording(cached_calls),
         accepting_usage(),
@@ -165,6 +167,7 @@ def ready(
         codes = {job.name: _code_of(job, past) for job in jobs}
         _warn_of_outside(codes)
         _warn_of_growing(jobs, past)
+        _warn_of_unset(jobs)
         if past.ledger is not None:
             past.ledger.begin(_parts(jobs), codes.values())
             _refuse_unclear(jobs, codes, past.ledger)
@@ -221,6 +224,18 @@ def _warn_of_growing(jobs: Sequence[Job], past: Past) -> None:
                 place,
                 reference,
                 f"{reference.removesuffix('>>').rstrip()}[index]>>",
+            )
+
+
+def _warn_of_unset(jobs: Sequence[Job]) -> None:
+    """Warn of environment variables that the first call of a builder will miss, perhaps late."""
+    for job in jobs:
+        for name in unset_variables(job.arguments):
+            logging.getLogger("tablevault").warning(
+                'Builder "%s" needs the environment variable "%s" as soon as it calls its '
+                "function; it is not set.",
+                job.name,
+                name,
             )
 
 

@@ -26,7 +26,7 @@ from tablevault.engine.control import Control
 from tablevault.engine.found import Finder, FinderContext, FoundRows, FoundTable, reason_of
 from tablevault.engine.invocation import Invoker
 from tablevault.engine.matching import NEW
-from tablevault.engine.nodes import compile_arguments
+from tablevault.engine.passed_arguments import PassedArguments
 from tablevault.engine.reuse import Decision
 from tablevault.engine.row_values import Values
 from tablevault.engine.rows import call_rows
@@ -139,7 +139,7 @@ class Step:
         self._trial = trial
         rows = self.finder.begin()
         self._control.check()
-        self._arguments = compile_arguments(job.arguments, self._context.tables, builder=job.name)
+        self._arguments = PassedArguments(job, self._context.tables)
         decision = self.finder.trusted(decision)
         self._progress.start(job.name, rows)
         try:
@@ -211,6 +211,7 @@ class Step:
             self._skip(found.own, reused=False)
             return found.columns
         self._failed = found.failed
+        self._arguments.read()
         if self._job.return_type == "dataframe":
             return self._whole_frame(found, rows)
         return self._generated(found, rows)
@@ -343,6 +344,8 @@ class Step:
         found = self._found_rows(decision, trial)
         for row, values in sorted(found.there.items()):
             enter(row, values)
+        if found.waiting and not found.in_order:  # in order, all may yet be found
+            self._arguments.read()
         call_rows(
             lambda row: self._make(row, found.inputs.get(row), in_order=found.in_order),
             found.waiting if trial is None else trial.among(found),

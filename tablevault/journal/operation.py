@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tablevault.errors import TableVaultError, TVLockError, TVProcessError, said
+from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.history.change import Change
 from tablevault.history.commits import Signing, write_by_hand, write_change
 from tablevault.history.packing import pack_if_many
@@ -26,6 +26,7 @@ from tablevault.journal.recovery import finish_moves, follow, roll_back
 from tablevault.names import CommitId, ProcessId, TempRef
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
+from tablevault.secrets import text_to_keep
 
 _log = logging.getLogger("tablevault")
 _told = logging.getLogger("tablevault.operations")
@@ -372,7 +373,7 @@ def running(journal: Journal, request: Request, actor: Actor, setup: Setup) -> I
         try:
             yield operation
         except Exception as error:
-            _told.info("%s failed: %s: %s", what, type(error).__name__, said(error))
+            _told.info("%s failed: %s: %s", what, type(error).__name__, text_to_keep(error))
             operation.fail(error)
             raise
         operation.close()

@@ -21,10 +21,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import cast
 
-from tablevault.errors import said
 from tablevault.history.repository import RefMove
 from tablevault.journal.cancelling import STOPPED
 from tablevault.names import CommitId, ObjectId, ProcessId
+from tablevault.secrets import text_to_keep
 from tablevault.wording import Parameter
 
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
@@ -138,7 +138,7 @@ class Record:
 
     def failed(self, error: BaseException, at: float) -> Record:
         """Give the record with the error that ended or paused it."""
-        return replace(self, error=(type(error).__name__, said(error)), updated_at=at)
+        return replace(self, error=(type(error).__name__, text_to_keep(error)), updated_at=at)
 
 
 def decode_record(data: bytes) -> Record:

@@ -12,6 +12,7 @@ from typing import cast
 
 from tablevault.journal.background import Handed, accept
 from tablevault.operations.execute import perform_handed
+from tablevault.secrets import redact
 from tablevault.vault import Vault
 
 
@@ -19,7 +20,7 @@ def main() -> None:
     """Go on with the process that was handed over; what is printed is kept in its log.
 
     What a function raises is printed with its traceback, as in any program, and before the
-    process ends or is paused: who sees that finds it there.
+    process ends or is paused: who sees that finds it there. Keys are taken out of that.
     """
     handed = accept()
     told = _Told()
@@ -49,7 +50,7 @@ class _Told:
     ) -> None:
         """Tell that the work is done, or what ended it."""
         if error is not None:
-            traceback.print_exception(error)
+            sys.stderr.write(redact("".join(traceback.format_exception(error))))
         _say("ended" if error is None else "failed")
         self.is_told = True
 

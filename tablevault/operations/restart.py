@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Mapping
 
-from tablevault.errors import TableVaultError, TVLockError, TVProcessError, said
+from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.journal.record import Record, Request
 from tablevault.journal.recovery import roll_back, roll_forward
 from tablevault.names import ProcessId
 from tablevault.operations import builders, code, execute, instances, stop, tables, undo
+from tablevault.secrets import text_to_keep
 from tablevault.vault import Vault
 
 Perform = Callable[[Vault, Request, str], object]
@@ -31,7 +32,7 @@ def restart_processes(vault: Vault) -> None:
             # In another interpreter somebody may have been faster.
             ended = isinstance(error, TVProcessError) and files.read(record.process_id) is None
             runs = ended or files.is_alive(record.process_id)
-            problem = "" if runs else f"{type(error).__name__}: {said(error)}"
+            problem = "" if runs else f"{type(error).__name__}: {text_to_keep(error)}"
         if problem:
             failures.append(f"{record.request.operation} {record.process_id}: {problem}")
     if failures:

@@ -27,6 +27,7 @@ from tablevault.errors import (
 )
 from tablevault.journal import background
 from tests.looking import check_clean, git, state_of
+from tests.operations.keeping import kept
 
 ROOT = Path(__file__).parents[2]
 INDEX = """\
@@ -331,6 +332,17 @@ def test_a_function_that_fails_pauses_or_ends_it_and_is_in_the_log(
     vault.execute_instance("t", process_id=found)
     check_done(vault, vault_path, found)
     assert log.read_text().count("makes rows") == 1
+
+
+def test_keys_in_what_a_function_raises_are_not_in_the_log(slow, vault_path, go):
+    go.touch()
+    key = "sk-proj-" + "Az09" * 12
+    vault = slow("assert n != 6, 'no: sk-proj-' + 'Az09' * 12")
+    vault.execute_instance("t", process_id="p", background=True)
+    until(lambda: vault.get_active_processes()["p"].error and not _runs(vault))
+    (log,) = (vault_path / ".git/tablevault/logs").iterdir()
+    assert "AssertionError: no: [OpenAI key removed]" in log.read_text()
+    assert key.encode() not in kept(vault_path)
 
 
 def _runs(vault: TableVault) -> bool:

@@ -20,8 +20,8 @@ from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.usage import Usage, charging, current_usage
 from tablevault.engine.module_sets import plain_name
 from tablevault.engine.row_values import decode_values, encode_values
-from tablevault.errors import said
 from tablevault.frames.tagged_json import UnstorableValueError
+from tablevault.secrets import text_to_keep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -129,7 +129,7 @@ class _Call:
         """Record what the function raised; an interrupted call only if it has reported usage."""
         self._charging.__exit__(None, None, None)
         if error is not None and (isinstance(error, Exception) or self._usage.has_any):
-            self._add("error", error=f"{type(error).__name__}: {said(error)}")
+            self._add("error", error=f"{type(error).__name__}: {text_to_keep(error)}")
 
     def returned(self, value: object) -> object:
         """Record what the function returned, and return what others will be given for it."""

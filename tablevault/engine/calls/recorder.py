@@ -14,8 +14,9 @@ from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.row_values import Values, are_plain, decode_values, encode_values
 from tablevault.engine.settle import Job
-from tablevault.errors import TVTableError, said
+from tablevault.errors import TVTableError
 from tablevault.frames.tagged_json import UnstorableValueError
+from tablevault.secrets import text_to_keep
 
 
 class Made(NamedTuple):
@@ -85,7 +86,7 @@ class Recorder:
         """
         is_failure = isinstance(error, Exception) or self.usage.has_any
         if self._ledger is not None and not self._is_recorded and is_failure:
-            text = f"{type(error).__name__}: {said(error)}"
+            text = f"{type(error).__name__}: {text_to_keep(error)}"
             call = self.call(None, outcome="error", error=text)
             self._ledger.add(call, calls=self.calls)
 
@@ -115,7 +116,7 @@ class Recorder:
                 self._artifacts.record(self._ledger, call, names, calls=self.calls)
                 return Made(values, None)
         except TVTableError as error:
-            call = call._replace(outcome="rejected", error=said(error))
+            call = call._replace(outcome="rejected", error=text_to_keep(error))
             self._ledger.add(call, calls=self.calls)
             self._is_recorded = True
             raise

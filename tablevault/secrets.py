@@ -1,0 +1,330 @@
+"""Texts that look like keys: found before they are written, and taken out of error texts.
+
+The forms are those that providers publish and scanners such as gitleaks look for: a prefix of their
+own, followed by so many characters. A secret without such a form, a password for instance, is
+found only in an error text, as the value of an environment variable that a builder has read.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
+
+from tablevault.errors import TVSecretError, said
+from tablevault.wording import Either, Wording
+
+
+class _Form:
+    """How one kind of key is written.
+
+    The pattern is tried only where the text has one of the `markers`, in small letters: to look
+    for a word costs a fraction of what an expression does. No expression repeats a repetition,
+    so that no text takes it more than linear time.
+    """
+
+    __slots__ = ("is_assigned", "kind", "markers", "pattern")
+
+    def __init__(self, kind: str, markers: str, pattern: str, *, is_assigned: bool = False) -> None:
+        self.kind = kind
+        self.markers = markers.split()
+        self.pattern = re.compile(pattern)
+        self.is_assigned = is_assigned
+        """Whether the name that the key is assigned to belongs to the form."""
+
+
+_PEM = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
+_PEM_TEXT = r"""(?:[A-Za-z0-9+/=\\\s"',:;]|-(?!-))"""
+
+_FORMS: Final = (
+    _Form("Anthropic key", "sk-ant-", r"sk-ant-[A-Za-z0-9_-]{16,}"),
+    _Form("OpenRouter key", "sk-or-", r"sk-or-v1-[A-Za-z0-9]{20,}"),
+    _Form("Langfuse key", "sk-lf-", r"sk-lf-[0-9a-f]{8}-[0-9a-f-]{27}"),
+    _Form(
+        "OpenAI key",
+        "sk-",
+        r"sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{20,})",
+    ),
+    _Form("Google key", "aiza", r"AIza[A-Za-z0-9_-]{30,45}"),
+    _Form(
+        "Google OAuth secret",
+        "gocspx- ya29.",
+        r"(?:GOCSPX-[A-Za-z0-9_-]{24,}|ya29\.[A-Za-z0-9_-]{30,})",
+    ),
+    _Form("AWS key", "a3t akia asia abia acca", r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"),
+    _Form(
+        "AWS secret key",
+        "secret",
+        r"""(?i:secret_?(?:access_?)?key)["']?\s{0,5}[:=]{1,2}>?\s{0,5}["']?"""
+        r"(?=[A-Za-z/+]*[0-9])[A-Za-z0-9/+]{40}(?![/+=])",
+        is_assigned=True,
+    ),
+    _Form(
+        "AWS Bedrock key",
+        "absk bedrock-api-key-",
+        r"(?:ABSK[A-Za-z0-9+/]{100,}|bedrock-api-key-[A-Za-z0-9+/]{40,})",
+    ),
+    _Form("Azure storage key", "accountkey=", r"AccountKey=[A-Za-z0-9+/]{80,}", is_assigned=True),
+    _Form(
+        "Azure key",
+        "azure",
+        r"""(?i:azure_?(?:openai_?)?(?:api_?)?key)["']?\s{0,5}[:=]\s{0,5}["']?"""
+        r"(?:[A-Za-z0-9]{84}|[0-9a-f]{32})",
+        is_assigned=True,
+    ),
+    _Form("Azure client secret", "q~", r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}"),
+    _Form(
+        "GitHub token",
+        "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
+        r"(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
+    ),
+    _Form(
+        "GitLab token",
+        "glpat- gldt- glrt- glptt- glft- glcbt- glsoat- glagent- gloas- glimt- glffct-",
+        r"gl(?:pat|dt|rt|ptt|ft|cbt|soat|agent|oas|imt|ffct)-[A-Za-z0-9_.-]{20,}",
+    ),
+    _Form("Hugging Face token", "hf_ api_org_", r"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
+    _Form(
+        "Slack token",
+        "xox xapp-",
+        r"(?:xox[abeoprs]-(?=[A-Za-z-]*[0-9])[A-Za-z0-9.-]{10,}|xapp-[0-9]-[A-Za-z0-9-]{10,})",
+    ),
+    _Form(
+        "Slack webhook",
+        "hooks.slack.com/",
+        r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{40,}",
+    ),
+    _Form(
+        "Discord webhook",
+        "/webhooks/",
+        r"discord(?:app)?\.com/api/webhooks/[0-9]{17,20}/[A-Za-z0-9_-]{60,}",
+    ),
+    _Form(
+        "Stripe key",
+        "sk_ rk_ whsec_",
+        r"(?:[sr]k_(?:live|test|prod)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{32,})",
+    ),
+    _Form("Groq key", "gsk_", r"gsk_[A-Za-z0-9]{40,}"),
+    _Form("xAI key", "xai-", r"xai-[A-Za-z0-9]{60,}"),
+    _Form("Perplexity key", "pplx-", r"pplx-[A-Za-z0-9]{40,}"),
+    _Form("Cerebras key", "csk-", r"csk-[a-z0-9]{40,}"),
+    _Form("NVIDIA key", "nvapi-", r"nvapi-[A-Za-z0-9_-]{50,}"),
+    _Form("Replicate token", "r8_", r"r8_[A-Za-z0-9]{37}"),
+    _Form("Fireworks key", "fw_", r"fw_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{22,24}"),
+    _Form("Together key", "tgp_v1_", r"tgp_v1_[A-Za-z0-9_-]{40,}"),
+    _Form("Pinecone key", "pcsk_", r"pcsk_[A-Za-z0-9_]{50,}"),
+    _Form("Tavily key", "tvly-", r"tvly-(?:dev-|prod-)?[A-Za-z0-9]{28,}"),
+    _Form("LangSmith key", "lsv2_", r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}"),
+    _Form("Weights & Biases key", "wandb_v1_", r"wandb_v1_[A-Za-z0-9_]{40,}"),
+    _Form("Databricks token", "dapi", r"dapi[0-9a-f]{32}(?:-[0-9])?"),
+    _Form("npm token", "npm_", r"npm_[A-Za-z0-9]{30,}"),
+    _Form("PyPI token", "pypi-age", r"pypi-AgE[A-Za-z0-9_-]{30,}"),
+    _Form("Docker token", "dckr_", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{24,}"),
+    _Form("RubyGems key", "rubygems_", r"rubygems_[0-9a-f]{48}"),
+    _Form("DigitalOcean token", "_v1_", r"do[opr]_v1_[0-9a-f]{64}"),
+    _Form("SendGrid key", "sg.", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}"),
+    _Form("Twilio key", "sk", r"SK[0-9a-f]{32}"),
+    _Form("Telegram token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", is_assigned=True),
+    _Form("Notion token", "ntn_", r"ntn_[0-9]{11}[A-Za-z0-9]{35}"),
+    _Form("Linear key", "lin_api_", r"lin_api_[A-Za-z0-9]{40}"),
+    _Form("Airtable token", "pat", r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
+    _Form("Shopify token", "shp", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
+    _Form("Supabase key", "sbp_ sb_", r"(?:sbp_[0-9a-f]{40}|sb_secret_[A-Za-z0-9_-]{20,})"),
+    _Form("HashiCorp Vault token", "hvs. hvb. hvr.", r"hv[sbr]\.[A-Za-z0-9_-]{24,}"),
+    _Form("Doppler token", "dp.", r"dp\.(?:pt|st|sa|ct)\.[A-Za-z0-9_.-]{40,}"),
+    _Form("Heroku key", "hrku-", r"HRKU-AA[A-Za-z0-9_-]{50,}"),
+    _Form(
+        "Grafana token",
+        "glc_ glsa_",
+        r"(?:glc_[A-Za-z0-9+/]{32,}|glsa_[A-Za-z0-9]{32}_[0-9A-Fa-f]{8})",
+    ),
+    _Form("Postman key", "pmak-", r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
+    _Form("age key", "age-secret-key-", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+    _Form(
+        "JSON Web Token",
+        ".eyj",
+        r"eyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.[A-Za-z0-9_-]{20,}",
+    ),
+    _Form(
+        "private key",
+        "private key",
+        rf"{_PEM}(?:{_PEM_TEXT}{{1,50000}}?{_PEM.replace('BEGIN', 'END')}"
+        rf"|(?:\\[nr]|[\s\"'])*[A-Za-z0-9+/]{{40}}{_PEM_TEXT}*)",
+    ),
+)
+
+_BREAKS: Final = ("\\n", "\\r", "\\t")
+"""Escaped breaks: the letter is no part of the word that follows."""
+_SHORTEST: Final = 6
+"""Values of environment variables that are shorter stay in error texts, as most words would go."""
+_NAMED_SECRET: Final = re.compile(r"(?i)key|token|secret|passw|pwd|credential|auth|dsn")
+_SHOWN: Final = 5
+
+_LOGINS: Final = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+(?=[^\s0-9]*[0-9])[A-Za-z0-9._~+/=-]{16,}"), r"\1 ***"),
+    (re.compile(r"(://[^/\s:@\"']{0,100}:)[^/\s@\"']{1,200}@"), r"\1***@"),
+    (
+        re.compile(
+            r"""(?i)((?:api[-_]?key|(?:access|auth)[-_]?token|[?&](?:key|token|sig))["']?"""
+            r"""\s{0,3}[:=]\s{0,3}["']?)[A-Za-z0-9._~+/=%-]{16,}"""
+        ),
+        r"\1***",
+    ),
+)
+"""Headers, addresses and queries that exceptions of HTTP clients and databases quote."""
+
+_values: dict[str, str] = {}
+"""Values that builders have read from environment variables, with what stands for them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A text that looks like a key.
+
+    Attributes
+    ----------
+    place : str
+        The file that it stands in, or what else the text is.
+    line : int
+        Its line there, the first is 1.
+    kind : str
+        What it looks like, for instance "OpenAI key".
+    """
+
+    place: str
+    line: int
+    kind: str
+
+    def __str__(self) -> str:
+        """Return place, line and kind in one line."""
+        return f"{self.place}:{self.line} {self.kind}"
+
+
+def find_secrets(place: str, text: str | bytes, known: str | bytes = "") -> list[Finding]:
+    """Return what looks like a key in a text, by line.
+
+    Parameters
+    ----------
+    place : str
+        What the text is called in findings.
+    text : str or bytes
+        The text. Bytes are read as UTF-8; those with a NUL are no text.
+    known : str or bytes, default ""
+        A text that is kept already: what stands in it is not found again.
+    """
+    now, before = _decoded(text), _decoded(known)
+    found = sorted(
+        (start, kind) for start, end, kind in _matches(now) if now[start:end] not in before
+    )
+    return [Finding(place, now.count("\n", 0, start) + 1, kind) for start, kind in found]
+
+
+def refuse_secrets(findings: Iterable[Finding], instead: str) -> None:
+    """Raise the error for what was found, if anything was.
+
+    Parameters
+    ----------
+    findings : iterable of Finding
+        From `find_secrets`.
+    instead : str
+        What to write in place of a key.
+
+    Raises
+    ------
+    TVSecretError
+        Names each place, and never the text itself.
+    """
+    found = list(findings)
+    if not found:
+        return
+    shown = [f"{each.place}, line {each.line} ({each.kind})" for each in found[:_SHOWN]]
+    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+    raise TVSecretError(
+        f"What looks like a key would be kept for ever: {'; '.join(shown)}{more}. "
+        "Nothing was written.",
+        Wording(
+            f"{instead} If it is none, pass ",
+            Either("allow_secret=True", "--allow-secret"),
+            ".",
+        ),
+        path=found[0].place,
+        line=found[0].line,
+        kind=found[0].kind,
+    )
+
+
+def redact(text: str) -> str:
+    """Return a text without what looks like a key.
+
+    Values that builders have read from environment variables are replaced by what stood in the
+    builder, ``~ENV:NAME~``, also where they are escaped or quoted for an address.
+    """
+    for value, name in sorted(_values.copy().items(), key=lambda item: -len(item[0])):
+        text = text.replace(value, name)
+    found = sorted(_matches(text))
+    for start, end, kind in reversed(found):
+        text = f"{text[:start]}[{kind} removed]{text[end:]}"
+    for pattern, instead in _LOGINS:
+        text = pattern.sub(instead, text)
+    return text
+
+
+def text_to_keep(error: BaseException) -> str:
+    """Return the text of an exception as it may be written: without keys."""
+    return redact(said(error))
+
+
+def is_secret(name: str, value: str) -> bool:
+    """Return whether an environment variable holds a secret, by its name or the form of it."""
+    is_long = len(value) >= _SHORTEST
+    return is_long and bool(_NAMED_SECRET.search(name) or find_secrets(name, value))
+
+
+def hide(value: str, instead: str) -> None:
+    """Let `redact` replace a value from now on, in this interpreter."""
+    forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value, safe="")}
+    _values.update((form, instead) for form in forms if len(form) >= _SHORTEST)
+
+
+def _matches(text: str) -> Iterator[tuple[int, int, str]]:
+    """Walk what looks like a key: start, end and kind; a text is of the first kind that it fits."""
+    lowered = text.lower()
+    taken: set[int] = set()
+    for form in _FORMS:
+        if not any(marker in lowered for marker in form.markers):
+            continue
+        for match in form.pattern.finditer(text):
+            start, end = match.span()
+            if start in taken or not _is_whole(text, start, end, form) or _is_blank(match[0]):
+                continue
+            taken.add(start)
+            yield start, end, form.kind
+
+
+def _is_whole(text: str, start: int, end: int, form: _Form) -> bool:
+    """Return whether a match is no part of a longer word, as in a digest or in base64."""
+    if _is_letter(text[end : end + 1]):
+        return False
+    before = text[max(0, start - 2) : start]
+    is_inside = _is_letter(before[-1:]) or before.endswith("_")
+    return form.is_assigned or not is_inside or before in _BREAKS
+
+
+def _is_letter(text: str) -> bool:
+    """Return whether a text is a letter or digit that keys are made of."""
+    return text.isascii() and text.isalnum()
+
+
+def _is_blank(key: str) -> bool:
+    """Return whether somebody has blanked it out, as in ``sk-xxxxxxxxxxxxxxxxxxxxxxxx``."""
+    return any(2 * key.count(letter) > len(key) for letter in "xX0")
+
+
+def _decoded(text: str | bytes) -> str:
+    """Return bytes as text; "" for what is none."""
+    if isinstance(text, str):
+        return text
+    return "" if b"\0" in text else text.decode("utf-8", "replace")
