@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TableVaultError
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit
 from tablevault.journal.beginning import refuse_other, refuse_used
 from tablevault.journal.record import Record, Request
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
@@ -28,6 +27,7 @@ from tablevault.operations.preparing import (
 )
 from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import temp_builders
+from tablevault.queries.modules import code_edits
 from tablevault.queries.origin import earlier_of, find_origin
 from tablevault.queries.resolve import Temp
 from tablevault.vault import Vault
@@ -183,7 +183,7 @@ def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
     from tablevault.engine.ready import ARTIFACT_FOLDER, ready
 
     vault, prepared = asked.vault, asked.prepared
-    code = VaultCode(vault, asked.main, _code_edits(vault, asked.main))
+    code = VaultCode(vault, asked.main, code_edits(vault, asked.main))
     with closing(code.code), ledger, _artifacts(asked) as folder:
         past = past_of(vault, asked.main, asked.ref, (prepared, code, ledger), folder)
         with ready(
@@ -195,13 +195,6 @@ def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
             past=replace(past, files=ReadOnlyFiles()),
         ) as run:
             yield run
-
-
-def _code_edits(vault: Vault, main: Snapshot) -> list[Edit]:
-    """Find what was edited by hand since the commit that the working tree shows."""
-    worktree, repository = vault.journal.worktree, vault.journal.repository
-    laid = worktree.laid()
-    return worktree.code_edits(main if laid is None else Snapshot(repository, laid))
 
 
 @contextmanager

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError
 from tablevault.history.documents import TableDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot, decode_text
-from tablevault.history.tree import Edit, Put, Remove
+from tablevault.history.tree import Edit
 from tablevault.names import CODE_DIR, InstanceId, TempRef, code_path
 from tablevault.operations.attempt import Fixed
+from tablevault.queries.modules import fingerprints_now, module_texts
 from tablevault.queries.origin import (
     code_ids,
     content_of_temp,
     earlier_of,
     file_texts,
-    files_beside_modules,
     find_origin,
-    fingerprints,
 )
 from tablevault.queries.read import VaultInputs
 from tablevault.queries.resolve import Temp, find_temp
@@ -172,20 +171,13 @@ class VaultCode:
         from tablevault.engine.module_sets import home_of
 
         self._blobs = main.code_modules()
-        texts = {name: main.text_of(blob, code_path(name)) for name, blob in self._blobs.items()}
-        self._texts = _edited(texts, edits)
+        self._texts = module_texts(main, edits)
         paths = {name: str(vault.path / code_path(name)) for name in self._texts}
         # What is in no commit cannot be found by other processes.
         home = "" if edits else home_of(str(vault.path), main.tree_id(CODE_DIR) or "")
         self.code: Code = Code(self._texts, paths, home)
         self.code_of = code_ids(self._texts, self._blobs)
-        self.fingerprint = fingerprints(
-            {
-                f"{name}.py": text.encode("utf-8", "surrogatepass")
-                for name, text in self._texts.items()
-            },
-            files_beside_modules(vault.path / CODE_DIR),
-        )
+        self.fingerprint = fingerprints_now(vault, self._texts)
 
     def used(self) -> dict[str, str]:
         """Return the git blob ids of the modules that ran or that these may import."""
@@ -199,18 +191,6 @@ class VaultCode:
             for each in sorted(self.code.shipped)
             for name, found in self.code_of(each, False).items()
         }
-
-
-def _edited(texts: Mapping[str, str], edits: Sequence[Edit]) -> dict[str, str]:
-    """Return modules with edits by hand."""
-    found = dict(texts)
-    for edit in edits:
-        name = PurePosixPath(edit.path).stem
-        if isinstance(edit, Put):
-            found[name] = decode_text(edit.data, edit.path)
-        elif isinstance(edit, Remove):
-            found.pop(name, None)
-    return {name: found[name] for name in sorted(found)}
 
 
 def is_custom(plan: Plan) -> bool:

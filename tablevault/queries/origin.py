@@ -85,13 +85,10 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
 
     document = instance_document(vault, origin)
     then = Snapshot(vault.journal.repository, origin.commit)
-    texts = {
-        name: then.text_of(BlobId(blob), code_path(name)) for name, blob in document.code.items()
-    }
     return Earlier(
         frame=read_frame(frame_file(vault, origin)),
-        builders=_builders(then, origin, document),
-        fingerprint=_fingerprints_then(then, texts, document),
+        builders=recorded_builders(then, origin, document),
+        fingerprint=fingerprints_then(then, document),
         inputs=EarlierInputs(vault, snapshot, document),
         is_complete=document.success,
         content=_lazily(lambda: artifact_ids(vault, origin)),
@@ -175,12 +172,13 @@ def files_beside_modules(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def _fingerprints_then(
-    then: Snapshot, texts: Mapping[str, str], document: InstanceDocument
-) -> FingerprintOf:
+def fingerprints_then(then: Snapshot, document: InstanceDocument) -> FingerprintOf:
     """Return a function that gives fingerprints of the code with which an instance was made."""
     from tablevault.engine.code import shipped_id
 
+    texts = {
+        name: then.text_of(BlobId(blob), code_path(name)) for name, blob in document.code.items()
+    }
     sources = {f"{name}.py": text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
     files = {
         entry.name: then.repository.read_blob(BlobId(entry.id))
@@ -316,7 +314,7 @@ class EarlierInputs:
         return self._inputs.contents(source, columns)
 
 
-def _builders(
+def recorded_builders(
     then: Snapshot, origin: IndexedInstance, document: InstanceDocument
 ) -> dict[str, Builder]:
     """Read the builders as they were; one that cannot be read any more is left out."""

@@ -1,0 +1,42 @@
+"""The code modules as they are now, edits by hand included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.history.tree import Edit, Put, Remove
+from tablevault.names import CODE_DIR, code_path
+from tablevault.queries.origin import files_beside_modules, fingerprints
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    from tablevault.engine.reuse import FingerprintOf
+
+
+def code_edits(vault: Vault, main: Snapshot) -> list[Edit]:
+    """Find what was edited by hand since the commit that the working tree shows."""
+    worktree, repository = vault.journal.worktree, vault.journal.repository
+    laid = worktree.laid()
+    return worktree.code_edits(main if laid is None else Snapshot(repository, laid))
+
+
+def module_texts(main: Snapshot, edits: Sequence[Edit] = ()) -> dict[str, str]:
+    """Return the text of each module by its name, with edits by hand."""
+    modules = main.code_modules().items()
+    found = {name: main.text_of(blob, code_path(name)) for name, blob in modules}
+    for edit in edits:
+        name = PurePosixPath(edit.path).stem
+        if isinstance(edit, Put):
+            found[name] = decode_text(edit.data, edit.path)
+        elif isinstance(edit, Remove):
+            found.pop(name, None)
+    return {name: found[name] for name in sorted(found)}
+
+
+def fingerprints_now(vault: Vault, texts: Mapping[str, str]) -> FingerprintOf:
+    """Return a function that gives fingerprints of modules with these texts."""
+    sources = {f"{name}.py": text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+    return fingerprints(sources, files_beside_modules(vault.path / CODE_DIR))
