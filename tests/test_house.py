@@ -22,6 +22,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 LONGEST_MODULE = 400
+LONGEST_CORE = 500
+"""The public class has a method for each thing that can be done: it grows in signatures alone."""
 BANNED_NAMES = {
     "utils",
     "util",
@@ -73,7 +75,8 @@ def lines_of_code(path: Path) -> int:
 
 @every_module
 def test_a_module_is_not_too_long(path):
-    assert lines_of_code(path) <= LONGEST_MODULE
+    is_core = path == PACKAGE / "core.py"
+    assert lines_of_code(path) <= (LONGEST_CORE if is_core else LONGEST_MODULE)
 
 
 @every_module
