@@ -120,7 +120,8 @@ def spelled(argument: Argument) -> str:
     options = argument.options
     if not argument.is_option:
         name = options.get("metavar") or " ".join(options.get("choices", argument.names))
-        return f"`[{name}]`" if options.get("nargs") == "?" else f"`{name}`"
+        shown = {"?": f"[{name}]", "*": f"[{name} ...]"}.get(options.get("nargs"), name)
+        return f"`{shown}`"
     value = f" {options['metavar']}" if "metavar" in options else ""
     return ", ".join(f"`{name}{value}`" for name in argument.names)
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.lineage import Lineage
     from tablevault.queries.processes import ActiveProcess
+    from tablevault.queries.status import Status
+    from tablevault.refreshed import RefreshReport
     from tablevault.remotes.reports import PullReport, PushReport
 
 
@@ -474,6 +476,73 @@ class TableVault:
                 run_index=run_index, force_execute=force_execute, accept_code=accept_code
             ),
             process_id=process_id,
+        )
+
+    def status(self) -> Status:
+        """Return what is up to date, what is stale and why, and what is in preparation.
+
+        Only the latest instance of each version of each table is looked at. It is stale when what
+        it read holds something else now, when code or builders have changed, or when rows of it
+        failed: the reasons are those of an execution. No function is called, no module is imported,
+        nothing is locked or changed. What an index builder reads outside of the vault, such as a
+        file, cannot be seen.
+
+        Returns
+        -------
+        Status
+            For each version of each table state and reasons; ``str`` shows it.
+        """
+        return queries.status.status(self._vault)
+
+    def refresh(
+        self,
+        tables: str | Sequence[str] | None = None,
+        *,
+        dry_run: bool = False,
+        accept_code: bool | None = None,
+    ) -> RefreshReport:
+        """Make anew what is stale, in the order in which tables read each other.
+
+        An instance that is stale by :meth:`status` gets a successor of the same version: its
+        builders are copied into a temporary instance, which is executed; one that is there already
+        is executed as it is. As in any execution functions are called only for what no call has
+        returned before. What reads a table is looked at when that is made: if it came out the same,
+        nothing behind it is made. A table that fails stops those that read it, not the rest; its
+        temporary instance stays, with the calls that finished.
+
+        Parameters
+        ----------
+        tables : str or list of str, optional
+            What is to be up to date, such as "reviews" or, of one version, "reviews/base"; what
+            these read is made before if it is stale. By default everything.
+        dry_run : bool, keyword only, default False
+            Change nothing, return what would be made. Index builders are called, since they make
+            the rows, but for tables with side effects; no others are. The numbers are exact where
+            inputs are known; behind tables that will be made they are the most that are possible
+            for the rows that there are now.
+        accept_code : bool, keyword only, optional
+            As for :meth:`execute_instance`: with True a change of code alone makes no call.
+
+        Returns
+        -------
+        RefreshReport
+            What was made or would be, with calls, time and cost; ``str`` shows it. Calls of index
+            builders are not counted.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table.
+        TVTableError
+            A table that is named has no instance.
+        TVRefreshError
+            Tables failed, the text says which and why, what was left because of them, and what is
+            made. What functions have raised is the cause.
+        """
+        return operations.refresh.refresh(
+            self._vault,
+            tables,
+            options=operations.refresh.RefreshOptions(dry_run=dry_run, accept_code=accept_code),
         )
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str = "") -> str:

@@ -79,6 +79,15 @@ class TVProcessError(TableVaultError):
     """A process that is not active, already runs, already ended, or cannot be resumed."""
 
 
+class TVRefreshError(TableVaultError):
+    """Tables could not be made anew; ``failed``, ``left`` and ``made`` name what became of each."""
+
+    def formatted(self, write: Callable[[Named], str]) -> str:
+        """Return the message, with the hint below where that has lines for tables."""
+        message, hint = written(self.message, write), written(self.hint, write)
+        return f"{message}\n{hint}" if "\n" in message else f"{message} {hint}".rstrip()
+
+
 class TVArtifactError(TableVaultError):
     """An artifact that cannot be stored or removed."""
 

@@ -81,7 +81,7 @@ class ExecutionPlan:
     @property
     def calls(self) -> int | None:
         """All calls, the most that are possible unless `is_exact`; None where it is unknown."""
-        return _total(each.calls for each in self.builders)
+        return total(each.calls for each in self.builders)
 
     @property
     def is_exact(self) -> bool:
@@ -91,7 +91,7 @@ class ExecutionPlan:
     @property
     def seconds(self) -> float | None:
         """How long all calls take; None where it is unknown for one builder."""
-        return _total(each.seconds for each in self.builders)
+        return total(each.seconds for each in self.builders)
 
     @property
     def cost(self) -> float | None:
@@ -101,7 +101,7 @@ class ExecutionPlan:
         """
         index, *others = self.builders
         counting = others if others and index.cost is None else self.builders
-        return _total(each.cost for each in counting)
+        return total(each.cost for each in counting)
 
     @property
     def note(self) -> str:
@@ -148,11 +148,11 @@ def shown_cost(cost: float | None) -> str:
     return _UNKNOWN if cost is None else f"{cost:,.4g}"
 
 
-def _total(values: Iterable[Number | None]) -> Number | None:
+def total(values: Iterable[Number | None]) -> Number | None:
     """Add numbers; None when one is unknown."""
-    total: Any = 0
+    found: Any = 0
     for value in values:
         if value is None:
             return None
-        total += value
-    return cast("Number", total)
+        found += value
+    return cast("Number", found)

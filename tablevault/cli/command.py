@@ -160,8 +160,19 @@ class _Either(argparse.Action):
         setattr(namespace, self.dest, option_string == self.option_strings[0])
 
 
+def accepted_code(given: argparse.Namespace) -> bool | None:
+    """Return what ``--accept-code`` says."""
+    return None if given.accept_code is None else bool(given.accept_code == "yes")
+
+
 PROCESS_ID = option("process-id", "id of the process, so that it can be taken up again")
 VERSION = option("version", "version of the table", default="base")
 DESCRIPTION = option("description", "what it is, in a sentence")
+ACCEPT_CODE = option(
+    "accept-code",
+    "whether results of other code count: yes keeps them, no makes them anew",
+    default=None,
+    choices=("yes", "no"),
+)
 ASK = "__complete"
 """First word of a question of a shell: the words of the command line so far follow it."""

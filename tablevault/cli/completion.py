@@ -49,6 +49,8 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
             last, [each for each in by_name if each.startswith("-")] + [*GLOBAL_OPTIONS]
         )
     positionals = [each for each in command.arguments if not each.is_option]
+    if positionals and positionals[-1].options.get("nargs") == "*":
+        positionals += [positionals[-1]] * len(values)
     if len(values) < len(positionals):
         return _values(positionals[len(values)].completes, last, options, values)
     return []

@@ -60,7 +60,8 @@ def _system(error: OSError) -> str:
 
 def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: Write) -> str:
     """Return what a failed operation keeps; take back one that nobody can go on with."""
-    if not hasattr(given, "process_id") and not hasattr(given, "undo_process_id"):
+    is_process = hasattr(given, "process_id") or hasattr(given, "undo_process_id")
+    if not is_process and given.command != "refresh":
         return ""
     vault = place.look()
     with contextlib.suppress(TableVaultError, OSError):
@@ -76,6 +77,10 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
         if kept:
             again = f"`{shlex.join([PROGRAM, *given.words])}`"
             return f"Finished calls are kept ({kept}).\nGo on, after mending what is wrong: {again}"
+    if given.command == "refresh":
+        again = f"`{shlex.join([PROGRAM, *given.words])}`"
+        is_told = isinstance(error, TableVaultError)
+        return "" if is_told else f"What was made stays, finished calls are kept. Go on: {again}"
     return "Nothing was changed." if isinstance(error, KeyboardInterrupt) else ""
 
 

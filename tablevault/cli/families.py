@@ -53,6 +53,7 @@ _FAMILIES = {
         "get-builder-str",
         "get-code-module-str",
     ),
+    "refreshing": ("status", "refresh"),
     "past": ("log", "diff", "lineage"),
     "calls": ("calls",),
     "reporting": ("report",),

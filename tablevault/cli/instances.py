@@ -6,11 +6,13 @@ import argparse
 
 from tablevault import operations
 from tablevault.cli.command import (
+    ACCEPT_CODE,
     DESCRIPTION,
     PROCESS_ID,
     VERSION,
     Argument,
     Command,
+    accepted_code,
     option,
     positional,
     switch,
@@ -35,12 +37,6 @@ _FORCE = switch(
     "force",
     "compute every cell, also those that are unchanged",
     parameter="force_execute",
-)
-_ACCEPT = option(
-    "accept-code",
-    "whether results of other code count: yes keeps them, no makes them anew",
-    default=None,
-    choices=("yes", "no"),
 )
 
 
@@ -86,7 +82,7 @@ def _execute(place: Place, given: argparse.Namespace) -> object:
         options=operations.execute.ExecuteOptions(
             force_execute=given.force,
             background=given.background,
-            accept_code=_accepted(given),
+            accept_code=accepted_code(given),
             sample=given.sample,
         ),
         process_id=given.process_id,
@@ -106,7 +102,7 @@ def _plan(place: Place, given: argparse.Namespace) -> object:
         options=operations.plan.PlanOptions(
             run_index=given.run_index,
             force_execute=given.force,
-            accept_code=_accepted(given),
+            accept_code=accepted_code(given),
         ),
         process_id=given.process_id,
     )
@@ -135,11 +131,6 @@ def _plan(place: Place, given: argparse.Namespace) -> object:
         rows=[*rows, total],
         value={**facts, "builders": [dataclasses.asdict(each) for each in found.builders]},
     )
-
-
-def _accepted(given: argparse.Namespace) -> bool | None:
-    """Return what ``--accept-code`` says."""
-    return None if given.accept_code is None else bool(given.accept_code == "yes")
 
 
 def _delete(place: Place, given: argparse.Namespace) -> object:
@@ -243,7 +234,7 @@ COMMANDS = (
             VERSION,
             switch("run-index", "call the index builder; else the plan is for rows that are there"),
             _FORCE,
-            _ACCEPT,
+            ACCEPT_CODE,
             PROCESS_ID,
         ),
     ),
@@ -255,7 +246,7 @@ COMMANDS = (
             _TABLE,
             VERSION,
             _FORCE,
-            _ACCEPT,
+            ACCEPT_CODE,
             switch("background", "return at once; get-active-processes tells how far it is"),
             option(
                 "sample",

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
@@ -13,7 +16,7 @@ from tablevault.engine.calls.read_only import Expected, ReadOnlyLedger
 from tablevault.engine.found import FoundRows, reason_of
 from tablevault.engine.gaps import Gaps
 from tablevault.engine.ready import Ready
-from tablevault.engine.reuse import UNCHANGED, Decision
+from tablevault.engine.reuse import UNCHANGED, Behind, Decision
 from tablevault.engine.settle import Job
 from tablevault.engine.step import Step
 from tablevault.errors import TVTableError
@@ -36,6 +39,9 @@ class Preview:
         That of the run.
     origin : DataFrame, optional
         The instance whose rows count where no others are known.
+    changing : mapping of str to tuple of str, optional
+        For builders that read tables which are to be made anew before: the names of these. None of
+        their calls can be known.
 
     Attributes
     ----------
@@ -45,11 +51,18 @@ class Preview:
     """
 
     def __init__(
-        self, run: Ready, ledger: ReadOnlyLedger, origin: pd.DataFrame | None = None
+        self,
+        run: Ready,
+        ledger: ReadOnlyLedger,
+        origin: pd.DataFrame | None = None,
+        changing: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
     ) -> None:
         self.rows_from = INDEX
         self._origin = origin
         self._run = run
+        # Where the rows change, everything may.
+        index = changing.get(run.jobs[0].name)
+        self._changing = changing if index is None else {job.name: index for job in run.jobs}
         self._ledger = ledger
         self._draft = run.draft
         self._gaps = Gaps(run.draft)
@@ -74,12 +87,18 @@ class Preview:
         run.reuse.match(run.jobs[0])
         for job, step, written in run.column_steps():
             key = () if job.deduplicate else run.context.key_columns
-            behind = self._gaps.behind(job, key)
+            behind = self._behind(job, key)
             waiting = frozenset(behind.rows.nonzero()[0].tolist())
             step.finder.begin()
             decision = step.finder.trusted(run.reuse.decide(job, written, behind))
             planned.append(self._column(job, step, decision, waiting))
         return tuple(planned)
+
+    def _behind(self, job: Job, key: Sequence[str]) -> Behind:
+        """Return the rows of a builder whose calls cannot be known yet."""
+        found = self._gaps.behind(job, key)
+        tables = self._changing.get(job.name, ())
+        return replace(found, rows=found.rows | True, tables=tables) if tables else found
 
     # -- the index builder ----------------------------------------------------------------------
 
@@ -87,6 +106,12 @@ class Preview:
         """Find the rows of the table, or call for them."""
         job, step = self._run.jobs[0], self._run.steps[0]
         rows = step.finder.begin()
+        if job.name in self._changing:
+            self._take_index(job)
+            known = None if self.rows_from == NOBODY else self._draft.rows
+            behind = Behind(rows=np.ones(0, np.bool_), columns=(), tables=self._changing[job.name])
+            reason = f"{behind} made first"
+            return self._planned(job, rows=known, calls=1, is_exact=False, reason=reason)
         decision = step.finder.trusted(self._run.decide_index())
         is_exact = True
         calls = 0

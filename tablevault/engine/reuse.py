@@ -166,10 +166,13 @@ class Behind:
         The rows.
     columns : tuple of str
         Columns that are to be made before.
+    tables : tuple of str
+        Other tables that are to be made before.
     """
 
     rows: Mask
     columns: tuple[str, ...]
+    tables: tuple[str, ...] = ()
 
     @classmethod
     def nothing(cls, rows: int) -> Self:
@@ -178,8 +181,9 @@ class Behind:
 
     def __str__(self) -> str:
         """Name the columns, and a verb."""
-        names = " and ".join(f"`{SELF}.{name}`" for name in self.columns)
-        return f"{names} {'is' if len(self.columns) == 1 else 'are'}"
+        names = [*self.tables, *(f"{SELF}.{name}" for name in self.columns)]
+        told = " and ".join(f"`{name}`" for name in names)
+        return f"{told} {'is' if len(names) == 1 else 'are'}"
 
 
 class Reuse:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
         plan as plan,
     )
     from tablevault.operations import (
+        refresh as refresh,
+    )
+    from tablevault.operations import (
         repair as repair,
     )
     from tablevault.operations import (

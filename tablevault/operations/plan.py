@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +16,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.journal.beginning import refuse_other, refuse_used
 from tablevault.journal.record import Record, Request
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
-from tablevault.operations.attempt import fixed_by
+from tablevault.operations.attempt import Fixed, fixed_by
 from tablevault.operations.preparing import (
     Prepared,
     VaultCode,
@@ -29,7 +29,8 @@ from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import temp_builders
 from tablevault.queries.modules import code_edits
 from tablevault.queries.origin import earlier_of, find_origin
-from tablevault.queries.resolve import Temp
+from tablevault.queries.resolve import Temp, temp_or_none
+from tablevault.queries.staleness import Current
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -71,23 +72,67 @@ def plan(
     vault: Vault, table: str, version: str, *, options: PlanOptions, process_id: str
 ) -> ExecutionPlan:
     """Find what the next execution of a temporary instance would call."""
+    asked, waits = _asked(vault, table, version, options, process_id)
+    found = _previewed(asked)
+    return found if waits else replace(found, process_id="")
+
+
+def plan_anew(
+    vault: Vault, current: Current, changing: Collection[str], *, options: PlanOptions
+) -> ExecutionPlan:
+    """Find what an execution would call that makes a current instance anew.
+
+    Parameters
+    ----------
+    vault : Vault
+        The vault.
+    current : Current
+        The instance: its builders count, unless there is a temporary instance already.
+    changing : collection of str
+        Tables that are to be made anew before: what reads them cannot be known yet.
+    options : PlanOptions
+        As for `plan`.
+    """
+    main, repository = vault.snapshot(), vault.journal.repository
+    ref = TempRef(table=current.place.table, version=current.place.version)
+    temp = temp_or_none(repository, ref)
+    if temp is None:
+        temp = Temp(ref=ref, tip=current.instance.commit, repository=repository)
+        texts: dict[str, bytes] = {
+            name: text.encode() for name, text in current.texts(repository).items()
+        }
+        fixed = Fixed(origin=current.instance.instance_id)
+    else:
+        texts, fixed = temp_builders(vault, temp), Fixed()
+    asked = _Asked(
+        vault=vault,
+        main=main,
+        temp=temp,
+        options=options,
+        process_id="",
+        prepared=prepare(vault, main, temp, (texts, fixed), options.force_execute),
+    )
+    return _previewed(asked, changing)
+
+
+def _previewed(asked: _Asked, changing: Collection[str] = ()) -> ExecutionPlan:
+    """Count the calls of the execution that is planned."""
     from tablevault.engine.preview import ORIGIN, Preview
     from tablevault.planned import ExecutionPlan
 
-    asked, waits = _asked(vault, table, version, options, process_id)
     origin = asked.prepared.origin or _origin(asked)
-    ledger = _ledger(asked)
+    ledger, options = _ledger(asked), asked.options
     with _readied(asked, ledger) as run:
         rows = run.context.earlier
         if rows is None and origin is not None and not options.run_index:
             rows = _frame(asked, origin)
-        preview = Preview(run, ledger, rows)
+        preview = Preview(run, ledger, rows, asked.prepared.plan.readers(changing))
         builders = preview.builders(run_index=options.run_index)
     is_of_origin = preview.rows_from == ORIGIN and origin is not None
     return ExecutionPlan(
         table_name=asked.ref.table,
         version=asked.ref.version,
-        process_id=asked.process_id if waits else "",
+        process_id=asked.process_id,
         rows_from=origin.instance_id if is_of_origin and origin else preview.rows_from,
         builders=builders,
     )

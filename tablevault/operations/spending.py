@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.history.documents import BuilderRun
+from tablevault.history.documents import BuilderRun, InstanceDocument
 from tablevault.names import TempRef
 from tablevault.queries.read import instance_document
 from tablevault.vault import Vault
@@ -39,6 +39,33 @@ def spent_for(vault: Vault, temp: TempRef) -> Spent:
     """Return what was spent since the version of a temporary instance had its last instance."""
     table_id = vault.snapshot().table(temp.table).id
     return total_of(vault.calls.spent(_version(table_id, temp)))
+
+
+def spent_by_builders(vault: Vault, temp: TempRef) -> Mapping[str, Spent]:
+    """Return the same by builder."""
+    return vault.calls.spent(_version(vault.snapshot().table(temp.table).id, temp))
+
+
+def calls_of(
+    document: InstanceDocument, before: Mapping[str, Spent], index: str
+) -> tuple[int, float | None]:
+    """Return calls and cost of the execution that made an instance, without its index builder.
+
+    Parameters
+    ----------
+    document : InstanceDocument
+        Of the instance: it accounts for executions that failed before, too.
+    before : mapping of str to Spent
+        What those had spent, by builder.
+    index : str
+        Name of the index builder.
+    """
+    runs = {name: run for name, run in document.execution.items() if name != index}
+    earlier = [before[name] for name in runs if name in before]
+    calls = sum(run.calls or 0 for run in runs.values()) - sum(each.calls for each in earlier)
+    costs = [run.cost for run in runs.values() if run.cost is not None]
+    cost = sum(costs) - sum(each.cost or 0.0 for each in earlier) if costs else None
+    return max(0, calls), 0.0 if not calls else cost
 
 
 def total_of(spent: Mapping[str, Spent]) -> Spent:

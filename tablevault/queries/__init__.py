@@ -43,6 +43,9 @@ if TYPE_CHECKING:
         read as read,
     )
     from tablevault.queries import (
+        status as status,
+    )
+    from tablevault.queries import (
         tree as tree,
     )
 

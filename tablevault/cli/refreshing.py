@@ -1,0 +1,90 @@
+"""Commands on what is stale: status, refresh."""
+
+from __future__ import annotations
+
+import argparse
+
+from tablevault import operations, queries
+from tablevault.cli.command import ACCEPT_CODE, Argument, Command, accepted_code, switch
+from tablevault.cli.output import Listing
+from tablevault.cli.place import Place
+
+_COLUMNS = ("table", "state", "rows", "made", "reason", "temporary instance")
+
+
+def _status(place: Place, given: argparse.Namespace) -> object:
+    """Tell what is stale."""
+    import dataclasses
+
+    del given
+    found = queries.status.status(place.read())
+    return Listing(
+        columns=_COLUMNS,
+        rows=[queries.status.shown(each) for each in found.tables],
+        value=[dataclasses.asdict(each) for each in found.tables],
+        if_empty=found.note,
+        footer=found.note,
+    )
+
+
+def _refresh(place: Place, given: argparse.Namespace) -> object:
+    """Make anew what is stale."""
+    import dataclasses
+
+    from tablevault import refreshed
+
+    found = operations.refresh.refresh(
+        place.read() if given.dry_run else place.vault(),
+        given.tables or None,
+        options=operations.refresh.RefreshOptions(
+            dry_run=given.dry_run, accept_code=accepted_code(given)
+        ),
+    )
+    facts = {name: getattr(found, name) for name in ("calls", "is_exact", "seconds", "cost")}
+    return Listing(
+        columns=refreshed.COLUMNS,
+        rows=[refreshed.shown(each) for each in found.tables],
+        value={**facts, "tables": [dataclasses.asdict(each) for each in found.tables]},
+        if_empty=found.note,
+        footer=found.note,
+    )
+
+
+def _names(tables: object) -> list[object]:
+    """Return what is typed for tables."""
+    return [tables] if isinstance(tables, str) else [*tables] if isinstance(tables, list) else []
+
+
+COMMANDS = (
+    Command(
+        name="status",
+        summary="tell which tables are stale, and why; nothing is called or changed",
+        details="A table is stale when what it read holds something else now, when code or "
+        "builders have changed, or when rows of it failed. What an index builder reads outside "
+        "of the vault cannot be seen.",
+        run=_status,
+    ),
+    Command(
+        name="refresh",
+        summary="make anew what is stale, in the order in which tables read each other",
+        details="Builders are copied from the current instance; a temporary instance that is "
+        "there is executed as it is. A table that fails stops those that read it, not the rest: "
+        "the same command goes on.",
+        run=_refresh,
+        arguments=(
+            Argument(
+                ("tables",),
+                {
+                    "nargs": "*",
+                    "metavar": "TABLE",
+                    "help": "what is to be up to date, with what it reads: a table, or one "
+                    "version of it as TABLE/VERSION; without, everything",
+                },
+                "table",
+                words=_names,
+            ),
+            switch("dry-run", "tell what would be made, with calls, time and cost; change nothing"),
+            ACCEPT_CODE,
+        ),
+    ),
+)

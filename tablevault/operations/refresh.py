@@ -1,0 +1,343 @@
+"""``refresh``: what is stale is made anew, in the order in which tables read each other."""
+
+from __future__ import annotations
+
+import graphlib
+import heapq
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tablevault.errors import TableVaultError, TVArgumentError, TVRefreshError, said
+from tablevault.history.documents import InstanceDocument
+from tablevault.names import TempRef, index_builder
+from tablevault.operations.execute import ExecuteOptions, execute_instance
+from tablevault.operations.instances import NewInstance, create_instance
+from tablevault.operations.plan import PlanOptions, plan_anew
+from tablevault.operations.spending import calls_of, spent_by_builders
+from tablevault.planned import ExecutionPlan, total
+from tablevault.queries.read import instance_document
+from tablevault.queries.resolve import find_table, latest_or_error, temp_or_none
+from tablevault.queries.staleness import Current, Place, Staleness
+from tablevault.refreshed import RefreshedTable, RefreshReport
+from tablevault.tracebacks import user_traceback
+from tablevault.vault import Vault
+from tablevault.wording import Call, Wording
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshOptions:
+    """How tables are refreshed; see `TableVault.refresh`."""
+
+    dry_run: bool = False
+    accept_code: bool | None = None
+
+
+def refresh(
+    vault: Vault, tables: str | Sequence[str] | None, *, options: RefreshOptions
+) -> RefreshReport:
+    """Make anew what is stale, or tell what would be."""
+    staleness = Staleness(vault, vault.snapshot())
+    wanted = _wanted(vault, staleness, tables)
+    order = [place for place in in_order(staleness) if place in wanted]
+    if options.dry_run:
+        planned = tuple(_planned(vault, staleness, order, options))
+        return RefreshReport(tables=planned, dry_run=True)
+    return _Refresh(vault, staleness, options).run(order)
+
+
+def _wanted(
+    vault: Vault, staleness: Staleness, tables: str | Sequence[str] | None
+) -> frozenset[Place]:
+    """Return the places that are named, all without names, and those that they read, on and on."""
+    if tables is None:
+        return frozenset(staleness.instances)
+    found: set[Place] = set()
+    waiting: list[Place] = []
+    for name in [tables] if isinstance(tables, str) else tables:
+        waiting += _named(vault, staleness, name)
+    while waiting:
+        place = waiting.pop()
+        if place not in found:
+            found.add(place)
+            waiting += staleness.reads(place)
+    return frozenset(found)
+
+
+def _named(vault: Vault, staleness: Staleness, name: str) -> list[Place]:
+    """Return the places that ``reviews`` or ``reviews/base`` names."""
+    if not isinstance(name, str):
+        raise TVArgumentError(
+            f"Argument tables of refresh holds {name!r} ({type(name).__name__}).",
+            'It has to hold text such as "reviews" or "reviews/base".',
+            argument="tables",
+        )
+    table, _, version = name.partition("/")
+    snapshot = vault.snapshot()
+    find_table(vault, snapshot, table)
+    found = [
+        place
+        for place in staleness.instances
+        if place.table == table and version in ("", place.version)
+    ]
+    if not found:
+        latest_or_error(vault, snapshot, table, version, active_only=False)
+    return found
+
+
+# -- the order ----------------------------------------------------------------------------------
+
+
+def in_order(staleness: Staleness) -> list[Place]:
+    """Sort places so that each follows those that it reads; of others, the older ones first.
+
+    Where places read each other in a circle, as long as each of them reads an earlier instance
+    of the others, they follow each other by age, too: nobody can know where to begin.
+    """
+    ages = {place: number for number, place in enumerate(staleness.instances)}
+    reads = {place: {*staleness.reads(place)} for place in ages}
+    while True:
+        sorter = graphlib.TopologicalSorter(reads)
+        try:
+            sorter.prepare()
+        except graphlib.CycleError as error:
+            circle = error.args[1]
+            youngest = max(circle, key=lambda place: ages[place])
+            for place in circle:
+                if place != youngest:
+                    reads[place].discard(youngest)
+            reads[youngest].discard(youngest)
+            continue
+        return _by_age(sorter, ages)
+
+
+def _by_age(sorter: graphlib.TopologicalSorter[Place], ages: Mapping[Place, int]) -> list[Place]:
+    """Take from a sorter what is oldest among what is ready."""
+    order: list[Place] = []
+    ready = [(ages[place], place) for place in sorter.get_ready()]
+    heapq.heapify(ready)
+    while ready:
+        _, place = heapq.heappop(ready)
+        order.append(place)
+        sorter.done(place)
+        for each in sorter.get_ready():
+            heapq.heappush(ready, (ages[each], each))
+    return order
+
+
+# -- a dry run ----------------------------------------------------------------------------------
+
+
+def _planned(
+    vault: Vault, staleness: Staleness, order: Sequence[Place], options: RefreshOptions
+) -> Iterator[RefreshedTable]:
+    """Yield what a refresh would do; only index builders are called, which make the rows."""
+    changing: set[Place] = set()
+    stopped: set[Place] = set()
+    for place in order:
+        reads = staleness.reads(place)
+        if behind := sorted(reads & stopped):
+            stopped.add(place)
+            yield _left(place, behind)
+            continue
+        after = sorted(reads & changing)
+        try:
+            reasons = staleness.reasons(place)
+            if not staleness.instances[place].active or not (reasons or after):
+                continue
+            current = staleness.current(place)
+            if current.is_by_hand:
+                continue
+            found = plan_anew(
+                vault,
+                current,
+                {each.table for each in after},
+                options=PlanOptions(
+                    run_index=not vault.snapshot().table(place.table).side_effects,
+                    accept_code=options.accept_code,
+                ),
+            )
+        except Exception as error:  # noqa: BLE001 - a refresh would go on with the others, too
+            stopped.add(place)
+            yield _failed(place, error)
+            continue
+        changing.add(place)
+        yield _of_plan(place, found, (*reasons, *(f"after {each}" for each in after)))
+
+
+def _of_plan(place: Place, found: ExecutionPlan, reasons: Sequence[str]) -> RefreshedTable:
+    """Describe a planned execution."""
+    _, *columns = found.builders
+    is_exact = found.rows_from == "index builder" and found.has_exact_calls
+    return RefreshedTable(
+        name=place.table,
+        version=place.version,
+        state="planned",
+        reason="; ".join(reasons),
+        calls=total(each.calls for each in columns),
+        is_exact=is_exact or not columns,
+        reused=sum(each.reused for each in columns),
+        seconds=found.seconds,
+        cost=total(each.cost for each in columns),
+    )
+
+
+# -- a refresh ----------------------------------------------------------------------------------
+
+
+class _Refresh:
+    """Makes tables anew, one after the other."""
+
+    def __init__(self, vault: Vault, staleness: Staleness, options: RefreshOptions) -> None:
+        self._vault = vault
+        self._staleness = staleness
+        self._seen = vault.snapshot().commit
+        self._options = options
+        self._stopped: set[Place] = set()
+        self._errors: list[Exception] = []
+
+    def run(self, order: Sequence[Place]) -> RefreshReport:
+        """Make anew what is stale when its turn comes.
+
+        Raises
+        ------
+        TVRefreshError
+            Some failed; all others are done.
+        """
+        found = [each for place in order if (each := self._refreshed(place)) is not None]
+        report = RefreshReport(tables=tuple(found))
+        if self._errors:
+            raise _error(report) from _cause(self._errors)
+        return report
+
+    def _look(self) -> Staleness:
+        """Compare with the vault as it is now."""
+        snapshot = self._vault.snapshot()
+        if snapshot.commit != self._seen:
+            self._staleness, self._seen = Staleness(self._vault, snapshot), snapshot.commit
+        return self._staleness
+
+    def _refreshed(self, place: Place) -> RefreshedTable | None:
+        """Make one anew; None where that is not needed."""
+        staleness = self._look()
+        if place not in staleness.instances or not staleness.instances[place].active:
+            return None
+        if behind := sorted(staleness.reads(place) & self._stopped):
+            self._stopped.add(place)
+            return _left(place, behind)
+        try:
+            reasons = staleness.reasons(place)
+            return self._make(staleness.current(place), reasons) if reasons else None
+        except Exception as error:  # noqa: BLE001 - what does not read this table is made nevertheless
+            if isinstance(error, TableVaultError) and self._is_made(place):
+                return None
+            self._stopped.add(place)
+            self._errors.append(error)
+            return _failed(place, error)
+
+    def _is_made(self, place: Place) -> bool:
+        """Return whether somebody else has made it meanwhile."""
+        try:
+            staleness = self._look()
+            return place not in staleness.instances or not staleness.reasons(place)
+        except TableVaultError:
+            return False
+
+    def _make(self, current: Current, reasons: Sequence[str]) -> RefreshedTable:
+        """Execute a copy of an instance, or what was prepared already."""
+        vault, (table, version) = self._vault, current.place
+        started = time.monotonic()
+        if temp_or_none(vault.journal.repository, TempRef(*current.place)) is None:
+            new = NewInstance(
+                table=table,
+                version=version,
+                origin_id=current.instance.instance_id,
+                description=current.document.description,
+            )
+            create_instance(vault, new, None, process_id="")
+        options = ExecuteOptions(accept_code=self._options.accept_code)
+        before = spent_by_builders(vault, TempRef(*current.place))
+        process_id = execute_instance(vault, table, version, options=options, process_id="")
+        document = self._made(current, process_id)
+        calls, cost = calls_of(document, before, index_builder(table))
+        return RefreshedTable(
+            name=table,
+            version=version,
+            state="made",
+            reason="; ".join(reasons),
+            instance_id=document.id,
+            calls=calls,
+            reused=sum(
+                run.reused
+                for name, run in document.execution.items()
+                if name != index_builder(table)
+            ),
+            seconds=time.monotonic() - started,
+            cost=cost,
+        )
+
+    def _made(self, current: Current, process_id: str) -> InstanceDocument:
+        """Find the instance that an execution has made."""
+        index, instance = self._vault.journal.index, current.instance
+        for each in reversed(index.instances(instance.table_id, instance.version)):
+            document = instance_document(self._vault, each)
+            if document.process == process_id:
+                return document
+        raise AssertionError("an execution that ended has made an instance")
+
+
+def _left(place: Place, behind: Sequence[Place]) -> RefreshedTable:
+    """Describe a table that has to wait for others."""
+    return RefreshedTable(
+        name=place.table,
+        version=place.version,
+        state="left",
+        reason=f"it reads {' and '.join(map(str, behind))}",
+    )
+
+
+def _failed(place: Place, error: Exception) -> RefreshedTable:
+    """Describe a table that could not be made anew."""
+    return RefreshedTable(
+        name=place.table, version=place.version, state="failed", reason=_told(error)
+    )
+
+
+def _told(error: Exception) -> str:
+    """Return what an error says, with the note that names the row."""
+    if isinstance(error, TableVaultError):
+        return Wording(error.message, " ", error.hint) if error.hint else error.message
+    text = f"{type(error).__name__}: {' '.join(said(error).split())}".removesuffix(": ")
+    notes = getattr(error, "__notes__", [])[-1:]
+    return " ".join([text.removesuffix(".") + ".", *(f"{note}." for note in notes)])
+
+
+def _error(report: RefreshReport) -> TVRefreshError:
+    """Make the error that says which tables failed, which were left, and which are done."""
+    places = {
+        state: [each.place for each in report.tables if each.state == state]
+        for state in ("failed", "left", "made")
+    }
+    lines: list[str] = []
+    for each in report.tables:
+        if each.state in {"failed", "left"}:
+            lines += [f"\n  {each.place} {each.state}: ", each.reason]
+    made = ", ".join(places["made"]) or "nothing"
+    first = next(each for each in report.tables if each.state == "failed")
+    return TVRefreshError(
+        Wording(f"{len(places['failed'])} of {len(report.tables)} tables failed:", *lines),
+        Wording(
+            f"Made: {made}. Calls that finished are kept: mend what is wrong, and call ",
+            Call("refresh"),
+            " again, or go on with one table: ",
+            Call("execute_instance", table_name=first.name, version=first.version),
+            ".",
+        ),
+        **{state: ", ".join(names) for state, names in places.items()},
+    )
+
+
+def _cause(errors: Sequence[Exception]) -> Exception:
+    """Return what is shown above the error: what functions raised, without frames of ours."""
+    shown = [error.with_traceback(user_traceback(error) or error.__traceback__) for error in errors]
+    return shown[0] if len(shown) == 1 else ExceptionGroup("Several tables failed", shown)

@@ -1,0 +1,407 @@
+"""Why an instance would be made differently now: its inputs, its code, rows that are missing."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache, cached_property
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
+from tablevault.history.documents import InstanceDocument
+from tablevault.history.index import IndexedInstance
+from tablevault.history.repository import Repository
+from tablevault.history.snapshot import Snapshot
+from tablevault.names import InstanceId, TableId, TempRef, index_builder, is_instance_id
+from tablevault.queries.artifacts import artifact_ids
+from tablevault.queries.describe import temp_builders
+from tablevault.queries.edits import edits
+from tablevault.queries.modules import code_edits, fingerprints_now, module_texts
+from tablevault.queries.origin import fingerprints_then, recorded_builders
+from tablevault.queries.read import VaultInputs, has_artifacts, instance_document
+from tablevault.queries.resolve import Temp, temp_or_none
+from tablevault.render import counted
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    from tablevault.engine.builder import Builder
+    from tablevault.engine.calls.parts import Fingerprint
+    from tablevault.engine.dependencies import Dependency
+    from tablevault.engine.reuse import FingerprintOf
+
+
+class Place(NamedTuple):
+    """A table and a version: where one instance is the current one."""
+
+    table: str
+    version: str
+
+    def __str__(self) -> str:
+        """Name it as commits do."""
+        return f"{self.table}/{self.version}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """The latest materialised instance of a place.
+
+    Attributes
+    ----------
+    place : Place
+        Its table, under the name of today, and its version.
+    instance : IndexedInstance
+        The instance.
+    document : InstanceDocument
+        What it says of itself.
+    builders : mapping of str to Builder
+        What made it, as far as it can be read; empty when it was written by hand.
+    """
+
+    place: Place
+    instance: IndexedInstance
+    document: InstanceDocument
+    builders: Mapping[str, Builder]
+
+    @property
+    def is_by_hand(self) -> bool:
+        """Return whether no builder made it."""
+        return not self.document.builders
+
+    def texts(self, repository: Repository) -> dict[str, str]:
+        """Return its builders, the index builder under the name that it has to have today."""
+        instance = self.instance
+        then = Snapshot(repository, instance.commit)
+        old, new = index_builder(instance.table_name), index_builder(self.place.table)
+        blobs = then.builders(instance.table_name, instance.version)
+        return {new if name == old else name: then.text_of(blobs[name], name) for name in blobs}
+
+
+class Staleness:
+    """Compares the current instances of a vault with what would be made now.
+
+    Only git, the index and the records of calls are read: no function is called, no module is
+    imported, no dataframe is opened.
+
+    Parameters
+    ----------
+    vault : Vault
+        The vault.
+    snapshot : Snapshot
+        The tables and the code.
+    """
+
+    def __init__(self, vault: Vault, snapshot: Snapshot) -> None:
+        self._vault = vault
+        self._snapshot = snapshot
+        self._tables: dict[TableId, str] = {
+            snapshot.table(name).id: name for name in snapshot.table_names()
+        }
+        self._read: dict[Place, Current] = {}
+        self._external_of: dict[Place, tuple[Dependency, ...]] = {}
+        self._reads: dict[Place, frozenset[Place]] = {}
+
+    @cached_property
+    def instances(self) -> dict[Place, IndexedInstance]:
+        """The current instance of each place, those first that were made first."""
+        latest: dict[Place, IndexedInstance] = {}
+        for each in self._vault.journal.index.standing():
+            if each.table_id in self._tables:
+                place = Place(self._tables[each.table_id], each.version)
+                latest.pop(place, None)
+                latest[place] = each
+        return latest
+
+    def current(self, place: Place) -> Current:
+        """Read the current instance of a place.
+
+        Raises
+        ------
+        TableVaultError
+            Its document cannot be read.
+        """
+        if place not in self._read:
+            instance = self.instances[place]
+            document = instance_document(self._vault, instance)
+            then = Snapshot(self._vault.journal.repository, instance.commit)
+            self._read[place] = Current(
+                place=place,
+                instance=instance,
+                document=document,
+                builders=recorded_builders(then, instance, document),
+            )
+        return self._read[place]
+
+    def temp(self, place: Place) -> Temp | None:
+        """Return the temporary instance of a place, if an execution of it makes the next one."""
+        found = temp_or_none(self._vault.journal.repository, TempRef(*place))
+        return None if found is None or found.document.external_edit else found
+
+    def reasons(self, place: Place) -> tuple[str, ...]:
+        """Return why the current instance is stale; nothing when it is not.
+
+        One that was written by hand is what it is: nobody could make it anew. Of one that is
+        inactive nobody reads anything.
+
+        Raises
+        ------
+        TableVaultError
+            Its document cannot be read.
+        """
+        current = self.current(place)
+        if current.is_by_hand or not current.instance.active:
+            return ()
+        found = (
+            *self._newer(current),
+            *self._changed_code(current),
+            *self._edited(current),
+            *_incomplete(current),
+        )
+        return tuple(dict.fromkeys(found))
+
+    def reads(self, place: Place) -> frozenset[Place]:
+        """Return the places whose next instance an execution of this one would read."""
+        if place not in self._reads:
+            try:
+                found = frozenset(self._find_reads(self.current(place)))
+            except TableVaultError:  # whoever asks for reasons is told
+                found = frozenset()
+            self._reads[place] = found - {place}
+        return self._reads[place]
+
+    def _find_reads(self, current: Current) -> Iterator[Place]:
+        """Yield the places that builders read: those of the temporary instance, if there is one."""
+        if current.is_by_hand:
+            return
+        temp = self.temp(current.place)
+        needed = self._external(current)
+        if temp is not None:
+            texts = temp_builders(self._vault, temp)
+            needed = _external(_parsed(texts, current.place.table), current)
+        for each in needed:
+            if not is_instance_id(each.selector):
+                yield from (
+                    other
+                    for other in self.instances
+                    if other.table == each.table and each.selector in ("", other.version)
+                )
+        covered = {then.instance_id for _, then in self._matched(current) if then is not None}
+        for instance in () if temp is not None else self._recorded(current).values():
+            if instance.instance_id not in covered and instance.table_id in self._tables:
+                yield Place(self._tables[instance.table_id], instance.version)
+
+    def behind(self, changing: Iterable[Place]) -> dict[Place, tuple[Place, ...]]:
+        """Return the places that read some which are to change, and which of them, on and on."""
+        found: dict[Place, tuple[Place, ...]] = {}
+        all_changing = {*changing}
+        while True:
+            more = {
+                place: tuple(sorted(self.reads(place) & all_changing))
+                for place in self.instances
+                if place not in all_changing and self.reads(place) & all_changing
+            }
+            if not more:
+                return found
+            found |= more
+            all_changing |= more.keys()
+
+    # -- inputs ---------------------------------------------------------------------------------
+
+    def _external(self, current: Current) -> tuple[Dependency, ...]:
+        """Return what the builders that made an instance read."""
+        if current.place not in self._external_of:
+            self._external_of[current.place] = _external(current.builders, current)
+        return self._external_of[current.place]
+
+    def _recorded(self, current: Current) -> dict[InstanceId, IndexedInstance]:
+        """Return the instances that were read, but for those of the own place."""
+        pairs = current.document.dependencies
+        index = self._vault.journal.index
+        found = index.instances_with_ids(instance for _, instance in pairs) if pairs else ()
+        own = (current.instance.table_id, current.instance.version)
+        return {each.instance_id: each for each in found if (each.table_id, each.version) != own}
+
+    def _matched(self, current: Current) -> Iterator[tuple[Dependency, IndexedInstance | None]]:
+        """Yield what builders read, and the instance that this meant then."""
+        recorded = self._recorded(current)
+        for needed in self._external(current):
+            found = [
+                recorded[instance]
+                for table, instance in current.document.dependencies
+                if table == needed.table
+                and instance in recorded
+                and needed.selector in ("", instance, recorded[instance].version)
+            ]
+            yield needed, max(found, key=lambda each: each.materialized_at, default=None)
+
+    def _newer(self, current: Current) -> Iterator[str]:
+        """Yield the inputs that hold something else now."""
+        inputs = VaultInputs(
+            vault=self._vault, snapshot=self._snapshot, own_table=current.place.table
+        )
+        covered = set[InstanceId]()
+        for needed, then in self._matched(current):
+            if then is not None:
+                covered.add(then.instance_id)
+            try:
+                now = inputs.resolve(needed.table, needed.selector).instance_id
+            except TableReferenceError as error:
+                yield from self._renamed(needed.table, error)
+                continue
+            if then is not None and now != then.instance_id:
+                yield from self._other(then, self._vault.journal.index.instance(now))
+        for each in self._recorded(current).values():
+            if each.instance_id not in covered:
+                yield from self._other(each, self._latest(each))
+
+    def _renamed(self, table: str, error: TableReferenceError) -> Iterator[str]:
+        """Yield a reason where a table that is read has another name now.
+
+        One that was deleted is none: what was made from it stays what it is.
+        """
+        if self._vault.journal.index.new_name(table):
+            yield f"{error.message} {error.hint}"
+
+    def _latest(self, then: IndexedInstance) -> IndexedInstance | None:
+        """Find the instance that stands where another one did."""
+        if then.table_id not in self._tables:
+            return None
+        latest = self._vault.journal.index.latest
+        complete = latest(then.table_id, then.version, active=True, successful=True)
+        return complete or latest(then.table_id, then.version, active=True, successful=False)
+
+    def _other(self, then: IndexedInstance, now: IndexedInstance | None) -> Iterator[str]:
+        """Yield a reason where another instance is read now, and holds something else."""
+        if now is None or now.instance_id == then.instance_id or self._is_same(then, now):
+            return
+        place = Place(self._tables.get(now.table_id, now.table_name), now.version)
+        is_newer = now.materialized_at > then.materialized_at
+        yield f"{place} is newer" if is_newer else f"{place} is another one"
+
+    def _is_same(self, one: IndexedInstance, other: IndexedInstance) -> bool:
+        """Return whether two instances hold the same values, and the same files."""
+        before, after = (instance_document(self._vault, each) for each in (one, other))
+        if not before.digest or before.digest != after.digest:
+            return False
+        if not has_artifacts(after):
+            return True
+        return artifact_ids(self._vault, one) == artifact_ids(self._vault, other)
+
+    # -- builders and code ----------------------------------------------------------------------
+
+    def _edited(self, current: Current) -> Iterator[str]:
+        """Yield how builders differ that wait in a temporary instance."""
+        temp = self.temp(current.place)
+        if temp is None:
+            return
+        before = current.texts(self._vault.journal.repository)
+        now = {
+            name: data.decode("utf-8", "replace")
+            for name, data in temp_builders(self._vault, temp).items()
+        }
+        for each in edits(before, now, current.place.table):
+            yield f"{each} in {temp.ref.instance_id}"
+
+    @cached_property
+    def _now(self) -> FingerprintOf:
+        """The code as it is now, edits by hand included."""
+        texts = module_texts(self._snapshot, code_edits(self._vault, self._snapshot))
+        fingerprints = fingerprints_now(self._vault, texts)
+
+        @cache
+        def of(module: str, function: str, is_custom: bool) -> Fingerprint | None:
+            if is_custom and module.partition(".")[0] not in texts:
+                return None
+            with contextlib.suppress(TVFileError):
+                return fingerprints(module, function, is_custom)
+            return None
+
+        return of
+
+    def _changed_code(self, current: Current) -> Iterator[str]:
+        """Yield how code differs from that which made the instance, builder by builder."""
+        noted = self._noted(current.instance)
+        for name, builder in current.builders.items():
+            if builder.code_version or builder.module is None or builder.function is None:
+                continue  # pinned, or known only when references are evaluated
+            now = self._now(builder.module, builder.function, builder.is_custom is True)
+            if now is None:
+                yield f"{name}: module `{builder.module}` cannot be used any more"
+                continue
+            note = noted.get(name)
+            if isinstance(note, Mapping) and note.get("code") == now.digest.hex():
+                continue
+            yield from self._sentences(current, builder, now, note)
+
+    def _sentences(
+        self, current: Current, builder: Builder, now: Fingerprint, note: object
+    ) -> Iterator[str]:
+        """Yield how the code of one builder differs, as an execution would say it."""
+        from tablevault.engine.calls.reasons import reasons
+
+        before = self._before(current, builder, note)
+        if before is not None and before.digest == now.digest:
+            return
+        said = [] if before is None else reasons(before, now)
+        yield from (
+            f"{builder.name}: {each}"
+            for each in said or [f"the code of `{builder.function}` changed"]
+        )
+
+    def _noted(self, instance: IndexedInstance) -> Mapping[str, Any]:
+        """Return what the records of calls say of the code that made an instance."""
+        if not self._vault.calls_path.is_file():
+            return {}
+        return self._vault.calls.builders_of(instance.instance_id) or {}
+
+    def _before(self, current: Current, builder: Builder, note: object) -> Fingerprint | None:
+        """Return the code of then: as it was recorded, else by the texts in history."""
+        import json
+
+        from tablevault.engine.calls.parts import Fingerprint
+
+        if isinstance(note, Mapping):
+            record = self._vault.calls.code_record(bytes.fromhex(note["code"]))
+            return None if record is None else Fingerprint.from_record(json.loads(record))
+        then = Snapshot(self._vault.journal.repository, current.instance.commit)
+        assert builder.module is not None
+        assert builder.function is not None
+        of = fingerprints_then(then, current.document)
+        return of(builder.module, builder.function, builder.is_custom is True)
+
+
+def _external(builders: Mapping[str, Builder], current: Current) -> tuple[Dependency, ...]:
+    """Return what builders read, but for earlier instances of their own."""
+    from tablevault.engine.plan import make_plan
+
+    place, then = current.place, current.instance.table_name
+    own = {place.table, then}
+    for name in own:
+        with contextlib.suppress(TableVaultError):
+            plan = make_plan(tuple(builders.values()), table=name)
+            return tuple(
+                each
+                for each in plan.external
+                if not (each.table in own and each.selector in ("", place.version))
+            )
+    return ()  # another release could run what this one does not
+
+
+def _parsed(texts: Mapping[str, bytes], table: str) -> dict[str, Builder]:
+    """Read builders; those that cannot be read yet are left out."""
+    from tablevault.engine.builder import parse_builder
+
+    found = {}
+    for name, data in texts.items():
+        with contextlib.suppress(TableVaultError, UnicodeDecodeError):
+            found[name] = parse_builder(name, data.decode(), table=table)
+    return found
+
+
+def _incomplete(current: Current) -> Iterator[str]:
+    """Yield why rows of an instance are to be asked for again."""
+    errors = getattr(current.document, "errors", 0)
+    if errors:
+        yield f"{counted(errors, 'row')} with errors"
+    elif not current.document.success:
+        yield "it was stopped before all rows were made"

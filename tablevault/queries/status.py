@@ -1,0 +1,201 @@
+"""What of a vault is up to date, what is stale and why, and what is in preparation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from tablevault import render
+from tablevault.errors import TableVaultError
+from tablevault.names import TempRef, temp_of_ref
+from tablevault.queries import preparation
+from tablevault.queries.preparation import Attempt
+from tablevault.queries.staleness import Place, Staleness
+from tablevault.vault import Vault
+
+State = Literal["current", "stale", "behind", "inactive", "missing"]
+Work = Literal["", "in preparation", "running", "paused", "interrupted"]
+
+_COLUMNS = ("table", "state", "rows", "made", "reason", "work")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableStatus:
+    """A version of a table: its current instance, which was materialised last, and what is next.
+
+    Attributes
+    ----------
+    name, version : str
+        The table, and the version; "" for a table that has neither instances nor temporary ones.
+    instance_id : str
+        The current instance, "" when there is none.
+    state : str
+        "current": making it anew would change nothing, as far as that can be seen without calling
+        a function. "stale": see `reasons`. "behind": it will be stale if one of the tables that it
+        reads changes, which are stale or behind themselves. "inactive": superseded, so nobody
+        reads it. "missing": there is no instance.
+    reasons : tuple of str
+        Why it is stale, or behind; empty when it is not.
+    errors : int
+        Rows whose calls failed and were kept as errors.
+    rows : int
+        Rows of the current instance.
+    materialized_at : str
+        When it was made, RFC 3339, UTC; "" when there is none.
+    work : str
+        What becomes of the temporary instance: "" when there is none, else "in preparation",
+        "running", "paused", or "interrupted" where the program is gone.
+    process_id : str
+        The process that works on it, or waits to go on; "" when there is none.
+    """
+
+    name: str
+    version: str
+    instance_id: str = ""
+    state: State = "missing"
+    reasons: tuple[str, ...] = ()
+    errors: int = 0
+    rows: int = 0
+    materialized_at: str = ""
+    work: Work = ""
+    process_id: str = ""
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether `refresh` would make it anew."""
+        return self.state == "stale"
+
+    @property
+    def reason(self) -> str:
+        """All reasons in one text."""
+        return "; ".join(self.reasons)
+
+    @property
+    def place(self) -> str:
+        """Table and version as ``reviews/base``, the table alone when it has no version."""
+        return f"{self.name}/{self.version}" if self.version else self.name
+
+    @property
+    def shown_work(self) -> str:
+        """What becomes of the temporary instance, and by which process."""
+        return f"{self.work} ({self.process_id})" if self.process_id else self.work
+
+    def __str__(self) -> str:
+        """Describe it in a line."""
+        told = ": ".join(filter(None, (self.state, self.reason)))
+        return f"{self.place}: {told}" + (f" [{self.shown_work}]" if self.work else "")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """Which tables are stale, and why; :meth:`tablevault.TableVault.status` makes it.
+
+    Attributes
+    ----------
+    tables : tuple of TableStatus
+        One for each version of each table, by name.
+    """
+
+    tables: tuple[TableStatus, ...]
+
+    @property
+    def stale(self) -> tuple[TableStatus, ...]:
+        """Those that are stale."""
+        return tuple(each for each in self.tables if each.is_stale)
+
+    @property
+    def note(self) -> str:
+        """The numbers in a sentence."""
+        if not self.tables:
+            return "There are no tables."
+        if not self.stale:
+            return "Nothing is stale."
+        return f"{len(self.stale):,} of {len(self.tables):,} stale."
+
+    def __str__(self) -> str:
+        """Show each version of each table as a line, and the numbers."""
+        return "\n".join([*map(str, self.tables), self.note])
+
+    def __repr__(self) -> str:
+        """Show the same."""
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        """Show a table in a notebook; what stands in it is no markup."""
+        rows = [shown(each) for each in self.tables]
+        return render.table_html(self.note, _COLUMNS, rows)
+
+
+def shown(table: TableStatus) -> tuple[str, ...]:
+    """Return the cells of one line: table, state, rows, time, reason, work."""
+    made = table.materialized_at[:19].replace("T", " ")
+    rows = f"{table.rows:,}" if table.instance_id else ""
+    return table.place, table.state, rows, made, table.reason, table.shown_work
+
+
+def status(vault: Vault) -> Status:
+    """Compare all current instances with what would be made now."""
+    snapshot = vault.snapshot()
+    staleness = Staleness(vault, snapshot)
+    refs = map(temp_of_ref, vault.journal.repository.temp_refs())
+    temps = {Place(*ref): ref for ref in refs if ref and snapshot.has_table(ref.table)}
+    attempts = {Place(each.table, each.version): each for each in preparation.unfinished(vault)}
+    places = {*staleness.instances, *temps}
+    empty = {*snapshot.table_names()}.difference(place.table for place in places)
+    found = [
+        _table_status(staleness, place, (temps.get(place), attempts.get(place))) for place in places
+    ]
+    found = _with_behind(staleness, found)
+    found += [TableStatus(name=name, version="") for name in empty]
+    return Status(tables=tuple(sorted(found, key=lambda each: (each.name, each.version))))
+
+
+def _with_behind(staleness: Staleness, tables: Iterable[TableStatus]) -> list[TableStatus]:
+    """Mark what is current as long as nothing is refreshed that it reads."""
+    found = {Place(each.name, each.version): each for each in tables}
+    stale = [place for place, each in found.items() if each.is_stale]
+    for place, read in staleness.behind(stale).items():
+        if found[place].state == "current":
+            reasons = tuple(f"reads {each}, which is {found[each].state}" for each in read)
+            found[place] = replace(found[place], state="behind", reasons=reasons)
+    return [*found.values()]
+
+
+def _table_status(
+    staleness: Staleness,
+    place: Place,
+    next_one: tuple[TempRef | None, Attempt | None],
+) -> TableStatus:
+    """Describe one place; a document that cannot be read is a reason."""
+    ref, attempt = next_one
+    work, process = _work(ref, attempt)
+    instance = staleness.instances.get(place)
+    if instance is None:
+        return TableStatus(name=place.table, version=place.version, work=work, process_id=process)
+    errors = rows = 0
+    try:
+        current = staleness.current(place)
+        errors, rows = getattr(current.document, "errors", 0), current.document.rows
+        reasons = staleness.reasons(place)
+    except TableVaultError as error:
+        reasons = (error.message,)
+    return TableStatus(
+        name=place.table,
+        version=place.version,
+        instance_id=instance.instance_id,
+        state="inactive" if not instance.active else "stale" if reasons else "current",
+        reasons=reasons,
+        errors=errors,
+        rows=rows,
+        materialized_at=instance.materialized_at,
+        work=work,
+        process_id=process,
+    )
+
+
+def _work(ref: TempRef | None, attempt: Attempt | None) -> tuple[Work, str]:
+    """Return what becomes of a temporary instance, and by which process."""
+    if attempt is not None and attempt.state != "failed":
+        return attempt.state, attempt.process_id
+    return ("", "") if ref is None else ("in preparation", "")
