@@ -59,6 +59,8 @@ class TableVault:
         function that a builder calls need not pass it, it is found by itself.
     lock_timeout : float, keyword only, default 10.0
         Seconds to wait for what another process holds.
+    allow_secret : bool, keyword only, default False
+        Keep `description` although something in it looks like a key; the commit names it.
 
     Raises
     ------
@@ -68,6 +70,8 @@ class TableVault:
         The vault was written by a newer release.
     TVLockError
         The vault to be replaced is in use.
+    TVSecretError
+        Something in `description` looks like a key.
     """
 
     def __init__(
@@ -81,6 +85,7 @@ class TableVault:
         *,
         parent_id: str = "",
         lock_timeout: float = 10.0,
+        allow_secret: bool = False,
     ) -> None:
         self._vault = operations.vaults.attach(
             db_dir,
@@ -90,6 +95,7 @@ class TableVault:
                 verbose=verbose,
                 parent=parent_id,
                 lock_timeout_s=lock_timeout,
+                allow_secret=allow_secret,
                 progress=Bars,
                 bring=remotes.door.bring,
             ),
@@ -114,6 +120,8 @@ class TableVault:
         has_side_effects: bool = False,
         description: str = "",
         process_id: str = "",
+        *,
+        allow_secret: bool = False,
     ) -> str:
         """Make an empty table.
 
@@ -131,6 +139,8 @@ class TableVault:
             Summary of the table.
         process_id : str, default ""
             Id under which the operation is known; made up when empty.
+        allow_secret : bool, keyword only, default False
+            Keep `description` although something in it looks like a key; the commit names it.
 
         Returns
         -------
@@ -141,13 +151,18 @@ class TableVault:
         ------
         TVArgumentError
             The name cannot be used or is taken.
+        TVSecretError
+            Something in `description` looks like a key.
         """
         return operations.tables.create_table(
             self._vault,
-            table_name,
-            multiple_artifacts=allow_multiple_artifacts,
-            side_effects=has_side_effects,
-            description=description,
+            operations.tables.NewTable(
+                name=table_name,
+                multiple_artifacts=allow_multiple_artifacts,
+                side_effects=has_side_effects,
+                description=description,
+                allow_secret=allow_secret,
+            ),
             process_id=process_id,
         )
 
@@ -218,6 +233,8 @@ class TableVault:
         builders: Sequence[str] | Mapping[str, str] | None = None,
         process_id: str = "",
         description: str = "",
+        *,
+        allow_secret: bool = False,
     ) -> str:
         """Make a temporary instance: a branch ``temp/<table>/<version>`` and a folder to edit.
 
@@ -245,6 +262,9 @@ class TableVault:
             Id under which the operation is known; made up when empty.
         description : str, default ""
             Summary of the instance.
+        allow_secret : bool, keyword only, default False
+            Keep builders and `description` although something in them looks like a key; the
+            commit names it.
 
         Returns
         -------
@@ -259,6 +279,8 @@ class TableVault:
             A builder file is missing, or a name other than ``<table>_index`` ends in ``_index``.
         TVBuilderError
             A builder is no YAML mapping.
+        TVSecretError
+            Something in a builder or in `description` looks like a key.
         TVLockError
             The temporary instance is in use by another process.
         """
@@ -272,6 +294,7 @@ class TableVault:
                 external_edit=external_edit,
                 copy=copy,
                 description=description,
+                allow_secret=allow_secret,
             ),
             builders,
             process_id=process_id,
@@ -336,6 +359,8 @@ class TableVault:
         background: bool = False,
         accept_code: bool | None = None,
         sample: int | None = None,
+        *,
+        allow_secret: bool = False,
     ) -> str:
         """Run the builders of a temporary instance and materialise the result.
 
@@ -372,6 +397,9 @@ class TableVault:
             :meth:`get_dataframe`, and a later execution finds these calls. The index builder runs
             as usual. Functions that make whole columns at once are not called, nor those of rows
             that need such a column. The process ends with the trial.
+        allow_secret : bool, keyword only, default False
+            Keep builders and code that were edited by hand although something in them looks like
+            a key; the commit names it.
 
         Returns
         -------
@@ -390,6 +418,8 @@ class TableVault:
             A table reference is malformed or cannot be evaluated.
         TVFileError
             A module or function is missing or cannot be loaded.
+        TVSecretError
+            Something in a file that was edited by hand looks like a key.
         TVTableError
             A value does not fit its dtype, a primary key is null or not unique, an artifact is
             missing or named by no value.
@@ -407,6 +437,7 @@ class TableVault:
                 background=background,
                 accept_code=accept_code,
                 sample=sample,
+                allow_secret=allow_secret,
             ),
             process_id=process_id,
         )
@@ -585,6 +616,7 @@ class TableVault:
         process_id: str = "",
         *,
         text: str = "",
+        allow_secret: bool = False,
     ) -> str:
         """Write code modules, ``code/<module>.py``.
 
@@ -599,6 +631,8 @@ class TableVault:
         text : str, keyword only, default ""
             Text of the module. With neither text nor `copy_dir` a new module gets a docstring,
             and one that is there is left as it is.
+        allow_secret : bool, keyword only, default False
+            Keep the code although something in it looks like a key; the commit names it.
 
         Returns
         -------
@@ -611,9 +645,16 @@ class TableVault:
             Neither `module_name` nor `copy_dir`, or the name is no identifier.
         TVFileError
             `copy_dir` is missing, or neither a folder nor a ``.py`` file.
+        TVSecretError
+            Something in a text looks like a key.
         """
         return operations.code.create_code_module(
-            self._vault, module_name, copy_dir=str(copy_dir), text=text, process_id=process_id
+            self._vault,
+            module_name,
+            sources=operations.builder_sources.TextSources(
+                copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
+            ),
+            process_id=process_id,
         )
 
     def delete_code_module(self, module_name: str, process_id: str = "") -> str:
@@ -647,6 +688,7 @@ class TableVault:
         process_id: str = "",
         *,
         text: str = "",
+        allow_secret: bool = False,
     ) -> str:
         """Write builders into a temporary instance.
 
@@ -664,6 +706,8 @@ class TableVault:
             Id under which the operation is known; made up when empty.
         text : str, keyword only, default ""
             YAML of the builder; a template is written when both are empty.
+        allow_secret : bool, keyword only, default False
+            Keep builders although something in them looks like a key; the commit names it.
 
         Returns
         -------
@@ -678,13 +722,17 @@ class TableVault:
             `copy_dir` is missing or of another kind, or a foreign ``*_index`` name.
         TVBuilderError
             The text is no YAML mapping.
+        TVSecretError
+            Something in a text looks like a key.
         """
         return operations.builders.create_builder_file(
             self._vault,
             table_name,
             builder_name,
             version,
-            sources=(str(copy_dir), text),
+            sources=operations.builder_sources.TextSources(
+                copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
+            ),
             process_id=process_id,
         )
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
 from tablevault.errors import TVSecretError, said
-from tablevault.wording import Either, Wording
 
 
 class _Form:
@@ -156,6 +155,11 @@ _FORMS: Final = (
     ),
 )
 
+IN_BUILDER: Final = "Write ~ENV:NAME~ in its place, and set the environment variable NAME."
+IN_CODE: Final = 'Read it from the environment instead: os.environ["NAME"].'
+IN_DESCRIPTION: Final = "Leave it out."
+"""What to do about a key in each of these."""
+
 _BREAKS: Final = ("\\n", "\\r", "\\t")
 """Escaped breaks: the letter is no part of the word that follows."""
 _SHORTEST: Final = 6
@@ -203,7 +207,7 @@ class Finding:
         return f"{self.place}:{self.line} {self.kind}"
 
 
-def find_secrets(place: str, text: str | bytes, known: str | bytes = "") -> list[Finding]:
+def find_secrets(place: str, text: str | bytes, known: str = "") -> list[Finding]:
     """Return what looks like a key in a text, by line.
 
     Parameters
@@ -212,47 +216,27 @@ def find_secrets(place: str, text: str | bytes, known: str | bytes = "") -> list
         What the text is called in findings.
     text : str or bytes
         The text. Bytes are read as UTF-8; those with a NUL are no text.
-    known : str or bytes, default ""
+    known : str, default ""
         A text that is kept already: what stands in it is not found again.
     """
-    now, before = _decoded(text), _decoded(known)
+    now = _decoded(text)
     found = sorted(
-        (start, kind) for start, end, kind in _matches(now) if now[start:end] not in before
+        (start, kind) for start, end, kind in _matches(now) if now[start:end] not in known
     )
     return [Finding(place, now.count("\n", 0, start) + 1, kind) for start, kind in found]
 
 
-def refuse_secrets(findings: Iterable[Finding], instead: str) -> None:
-    """Raise the error for what was found, if anything was.
-
-    Parameters
-    ----------
-    findings : iterable of Finding
-        From `find_secrets`.
-    instead : str
-        What to write in place of a key.
-
-    Raises
-    ------
-    TVSecretError
-        Names each place, and never the text itself.
-    """
-    found = list(findings)
-    if not found:
-        return
-    shown = [f"{each.place}, line {each.line} ({each.kind})" for each in found[:_SHOWN]]
-    more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
-    raise TVSecretError(
+def secret_error(findings: Sequence[Finding], hint: str) -> TVSecretError:
+    """Make the error for what was found; it names each place, and never the text itself."""
+    shown = [f"{each.place}, line {each.line} ({each.kind})" for each in findings[:_SHOWN]]
+    more = f" and {len(findings) - _SHOWN} more" if len(findings) > _SHOWN else ""
+    return TVSecretError(
         f"What looks like a key would be kept for ever: {'; '.join(shown)}{more}. "
         "Nothing was written.",
-        Wording(
-            f"{instead} If it is none, pass ",
-            Either("allow_secret=True", "--allow-secret"),
-            ".",
-        ),
-        path=found[0].place,
-        line=found[0].line,
-        kind=found[0].kind,
+        hint,
+        path=findings[0].place,
+        line=findings[0].line,
+        kind=findings[0].kind,
     )
 
 

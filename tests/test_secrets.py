@@ -9,8 +9,7 @@ from urllib.parse import quote
 import pytest
 
 from tablevault import secrets
-from tablevault.errors import TVSecretError
-from tablevault.secrets import Finding, find_secrets, hide, redact, refuse_secrets, text_to_keep
+from tablevault.secrets import Finding, find_secrets, hide, redact, secret_error, text_to_keep
 
 _random = random.Random(5)
 WORD = string.ascii_letters + string.digits
@@ -162,21 +161,14 @@ def test_bytes_are_read_as_text_and_binary_data_are_not():
 
 def test_the_error_names_places_and_not_the_key():
     key = KEYS["OpenAI key"][0]
-    with pytest.raises(TVSecretError) as caught:
-        refuse_secrets(find_secrets("code/ask.py", f"\n{key}\n" * 7), "Write os.environ.")
-    text = str(caught.value)
-    assert text == (
+    error = secret_error(find_secrets("code/ask.py", f"\n{key}\n" * 7), "Read it from elsewhere.")
+    assert str(error) == (
         "What looks like a key would be kept for ever: code/ask.py, line 2 (OpenAI key); "
         "code/ask.py, line 4 (OpenAI key); code/ask.py, line 6 (OpenAI key); "
         "code/ask.py, line 8 (OpenAI key); code/ask.py, line 10 (OpenAI key) and 2 more. "
-        "Nothing was written. Write os.environ. If it is none, pass allow_secret=True."
+        "Nothing was written. Read it from elsewhere."
     )
-    facts = {"path": "code/ask.py", "line": 2, "kind": "OpenAI key"}
-    assert caught.value.facts == facts
-
-
-def test_nothing_is_refused_where_nothing_was_found():
-    refuse_secrets([], "")
+    assert error.facts == {"path": "code/ask.py", "line": 2, "kind": "OpenAI key"}
 
 
 def test_values_of_environment_variables_are_replaced_by_their_names():

@@ -174,5 +174,8 @@ ACCEPT_CODE = option(
     default=None,
     choices=("yes", "no"),
 )
+ALLOW_SECRET = switch(
+    "allow-secret", "keep it although something in it looks like a key; the commit names that"
+)
 ASK = "__complete"
 """First word of a question of a shell: the words of the command line so far follow it."""

@@ -91,16 +91,10 @@ _AFTER = """Made the vault {path} with two tables, each of two instances. Look a
 def make(place: Place, path: str) -> str:
     """Make the vault, run everything, change one argument, run it again."""
     vault = place.create(path, "A demonstration")
-    operations.code.create_code_module(vault, "demo", copy_dir="", text=_CODE, process_id="")
+    code = operations.builder_sources.TextSources(text=_CODE)
+    operations.code.create_code_module(vault, "demo", sources=code, process_id="")
     for table, builders in _BUILDERS.items():
-        operations.tables.create_table(
-            vault,
-            table,
-            multiple_artifacts=False,
-            side_effects=False,
-            description="",
-            process_id="",
-        )
+        operations.tables.create_table(vault, operations.tables.NewTable(name=table), process_id="")
         _execute(vault, table, builders)
     changed = _BUILDERS["reviews"] | {
         "mood": _BUILDERS["reviews"]["mood"].replace("threshold: 1", "threshold: 2")

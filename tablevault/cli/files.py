@@ -6,6 +6,7 @@ import argparse
 
 from tablevault import operations
 from tablevault.cli.command import (
+    ALLOW_SECRET,
     PROCESS_ID,
     VERSION,
     Command,
@@ -24,8 +25,7 @@ def _create_module(place: Place, given: argparse.Namespace) -> object:
     return operations.code.create_code_module(
         place.vault(),
         given.module_name,
-        copy_dir=given.copy_dir,
-        text=given_text(given.text),
+        sources=_sources(given),
         process_id=given.process_id,
     )
 
@@ -44,7 +44,7 @@ def _create_builder(place: Place, given: argparse.Namespace) -> object:
         given.table_name,
         given.builder_name,
         given.version,
-        sources=(given.copy_dir, given_text(given.text)),
+        sources=_sources(given),
         process_id=given.process_id,
     )
 
@@ -60,6 +60,13 @@ def _delete_builder(place: Place, given: argparse.Namespace) -> object:
     )
 
 
+def _sources(given: argparse.Namespace) -> operations.builder_sources.TextSources:
+    """Return where the text of files comes from."""
+    return operations.builder_sources.TextSources(
+        copy_dir=given.copy_dir, text=given_text(given.text), allow_secret=given.allow_secret
+    )
+
+
 COMMANDS = (
     Command(
         name="create-code-module",
@@ -70,6 +77,7 @@ COMMANDS = (
             _COPY,
             _TEXT,
             PROCESS_ID,
+            ALLOW_SECRET,
         ),
     ),
     Command(
@@ -89,6 +97,7 @@ COMMANDS = (
             _COPY,
             _TEXT,
             PROCESS_ID,
+            ALLOW_SECRET,
         ),
     ),
     Command(

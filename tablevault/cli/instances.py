@@ -7,6 +7,7 @@ import argparse
 from tablevault import operations
 from tablevault.cli.command import (
     ACCEPT_CODE,
+    ALLOW_SECRET,
     DESCRIPTION,
     PROCESS_ID,
     VERSION,
@@ -53,6 +54,7 @@ def _create(place: Place, given: argparse.Namespace) -> object:
             external_edit=given.external_edit,
             copy=given.copy,
             description=given.description,
+            allow_secret=given.allow_secret,
         ),
         given.builder or None,
         process_id=given.process_id,
@@ -84,6 +86,7 @@ def _execute(place: Place, given: argparse.Namespace) -> object:
             background=given.background,
             accept_code=accepted_code(given),
             sample=given.sample,
+            allow_secret=given.allow_secret,
         ),
         process_id=given.process_id,
     )
@@ -179,6 +182,7 @@ COMMANDS = (
             ),
             DESCRIPTION,
             PROCESS_ID,
+            ALLOW_SECRET,
         ),
     ),
     Command(
@@ -255,6 +259,7 @@ COMMANDS = (
                 type=int,
             ),
             PROCESS_ID,
+            ALLOW_SECRET,
         ),
     ),
     Command(

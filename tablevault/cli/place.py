@@ -79,7 +79,7 @@ class Place:
 
         return Vault(path=absolute(self.path), author="")
 
-    def create(self, path: str, description: str) -> Vault:
+    def create(self, path: str, description: str, *, allow_secret: bool = False) -> Vault:
         """Make a new vault at `path`."""
         refuse_below_file(path)
         operations.vaults.refuse_content(Path(path))
@@ -87,7 +87,7 @@ class Place:
         return operations.vaults.attach(
             path,
             self.author,
-            self.options(description),
+            self.options(description, allow_secret=allow_secret),
             create=True,
             restart=False,
         )
@@ -98,7 +98,9 @@ class Place:
             self.path, self.author, self.options(), create=False, restart=True
         )
 
-    def options(self, description: str = "") -> operations.vaults.Options:
+    def options(
+        self, description: str = "", *, allow_secret: bool = False
+    ) -> operations.vaults.Options:
         """Say how a vault is opened from a prompt."""
         import logging
 
@@ -108,6 +110,7 @@ class Place:
         logging.getLogger("tablevault.operations").setLevel(logging.WARNING)
         return operations.vaults.Options(
             description=description,
+            allow_secret=allow_secret,
             verbose=not self.is_quiet,
             progress=self.progress,
             bring=bring,

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from tablevault import operations
-from tablevault.cli.command import DESCRIPTION, PROCESS_ID, Command, positional, switch
+from tablevault.cli.command import (
+    ALLOW_SECRET,
+    DESCRIPTION,
+    PROCESS_ID,
+    Command,
+    positional,
+    switch,
+)
 from tablevault.cli.place import Place
 
 
@@ -13,10 +20,13 @@ def _create(place: Place, given: argparse.Namespace) -> object:
     """Make an empty table."""
     return operations.tables.create_table(
         place.vault(),
-        given.table_name,
-        multiple_artifacts=given.multiple_artifacts,
-        side_effects=given.side_effects,
-        description=given.description,
+        operations.tables.NewTable(
+            name=given.table_name,
+            multiple_artifacts=given.multiple_artifacts,
+            side_effects=given.side_effects,
+            description=given.description,
+            allow_secret=given.allow_secret,
+        ),
         process_id=given.process_id,
     )
 
@@ -54,6 +64,7 @@ COMMANDS = (
             ),
             DESCRIPTION,
             PROCESS_ID,
+            ALLOW_SECRET,
         ),
     ),
     Command(

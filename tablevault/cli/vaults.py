@@ -6,7 +6,7 @@ import argparse
 import sys
 
 from tablevault import operations
-from tablevault.cli.command import DESCRIPTION, Command, option, positional, switch
+from tablevault.cli.command import ALLOW_SECRET, DESCRIPTION, Command, option, positional, switch
 from tablevault.cli.mistakes import AbortedError, UsageError
 from tablevault.cli.place import Place, existing_file, existing_folder, refuse_below_file
 from tablevault.wording import Call
@@ -16,7 +16,7 @@ _ENDING = ".tar.xz"
 
 def _create(place: Place, given: argparse.Namespace) -> object:
     """Make an empty vault."""
-    vault = place.create(given.new_dir, given.description)
+    vault = place.create(given.new_dir, given.description, allow_secret=given.allow_secret)
     return f"Created → {vault.path}"
 
 
@@ -79,6 +79,7 @@ COMMANDS = (
         arguments=(
             positional("new_dir", "folder of the new vault", "path", parameter="db_dir"),
             DESCRIPTION,
+            ALLOW_SECRET,
         ),
     ),
     Command(

@@ -18,17 +18,19 @@ from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
 from tablevault.filenames import fault_to_read, fault_to_write
 from tablevault.history.content import fault_of_change, fault_of_document, fault_of_entry
 from tablevault.history.misplaced import make_temporary
-from tablevault.history.snapshot import decode_text
+from tablevault.history.snapshot import Snapshot, decode_text
 from tablevault.names import (
     CODE_DIR,
     MAIN,
     VAULT_DOCUMENT,
     CommitId,
     TempRef,
+    is_lfs_path,
     is_of_instance,
     kind_of_document,
     temp_of_builder,
 )
+from tablevault.secrets import IN_BUILDER, IN_CODE, IN_DESCRIPTION, find_secrets
 from tablevault.vault import Vault
 from tablevault.wording import Named, written
 
@@ -125,9 +127,10 @@ def pre_commit(vault: Vault, _: Sequence[str]) -> int:
         (git_dir / name).exists() for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
     )
     is_final = vault.journal.repository.head_is_main() and not is_joining
-    problems: list[str] = []
+    staged = _staged()
+    problems: list[str] = [] if is_joining else _secrets(vault, staged)
     misplaced: dict[TempRef, list[str]] = {}
-    for entry in _staged():
+    for entry in staged:
         temp = temp_of_builder(entry.path)
         if entry.mode in _LINKS:
             _say(f"{entry.path}: {fault_of_entry(entry.path, entry.mode)}: push will refuse it")
@@ -153,6 +156,34 @@ def pre_commit(vault: Vault, _: Sequence[str]) -> int:
     if problems:
         _say("nothing was committed. `git commit --no-verify` does it all the same.")
     return 1 if problems else 0
+
+
+def _secrets(vault: Vault, staged: Sequence[_Staged]) -> list[str]:
+    """Return what looks like a key in what is to be committed, and is not in the last commit.
+
+    Artifacts and dataframes are data: they are not looked at.
+    """
+    repository = vault.journal.repository
+    head = repository.tip("HEAD")
+    before = None if head is None else Snapshot(repository, head)
+    return [
+        f"{found.place}, line {found.line}: this looks like a key ({found.kind}). "
+        f"{_instead(found.place)}"
+        for entry in staged
+        if entry.mode and entry.mode not in _LINKS and not is_lfs_path(entry.path)
+        for found in find_secrets(
+            entry.path,
+            repository.read_blob(entry.blob),
+            known=((before and before.blob(entry.path)) or b"").decode("utf-8", "replace"),
+        )
+    ]
+
+
+def _instead(path: str) -> str:
+    """Return what to do about a key in a file."""
+    if kind_of_document(path) == "builder":
+        return IN_BUILDER
+    return IN_CODE if path.endswith(".py") else IN_DESCRIPTION
 
 
 def _taking_back(paths: Sequence[str]) -> str:

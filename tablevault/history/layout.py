@@ -9,6 +9,7 @@ import re
 import shlex
 import shutil
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pygit2
@@ -67,15 +68,26 @@ _JOINING = {"pull.rebase": "false", "merge.directoryrenames": "true"}
 _OUR_TEXTCONV = "tablevault.drivers.textconv"
 
 
-def init_repository(path: Path, document: VaultDocument, signing: Signing) -> None:
-    """Make the repository of a new vault, with its first commit, in an empty folder."""
+def init_repository(
+    path: Path, document: VaultDocument, signing: Signing, *, allowed: Sequence[str] = ()
+) -> None:
+    """Make the repository of a new vault, with its first commit, in an empty folder.
+
+    That names what looks like a key in the description, and is `allowed`.
+    """
     pygit2.init_repository(str(path), initial_head=MAIN.removeprefix("refs/heads/"))
     configure(path)
     repository = Repository(path)
     message = Message(
         subject="create vault",
         body=document.description,
-        trailers=trailers((("Operation", "create_vault"), ("Time", document.created_at))),
+        trailers=trailers(
+            [
+                ("Operation", "create_vault"),
+                *(("Allowed-Secret", each) for each in allowed),
+                ("Time", document.created_at),
+            ]
+        ),
     )
     commit = repository.write_commit(
         parents=[],

@@ -17,16 +17,23 @@ from tablevault.history.packing import pack_if_many
 from tablevault.history.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit
+from tablevault.journal.admission import (
+    Admitted,
+    allows_edits,
+    builder_error,
+    code_error,
+    found_in_edits,
+)
 from tablevault.journal.beginning import Actor, Setup, begin, enclosing
 from tablevault.journal.cancelling import STOPPED, Cancel, cancellable
 from tablevault.journal.journal import Journal
 from tablevault.journal.misplaced import minding_misplaced
 from tablevault.journal.record import Json, Record, Request
 from tablevault.journal.recovery import finish_moves, follow, roll_back
-from tablevault.names import CommitId, ProcessId, TempRef
+from tablevault.names import CODE_DIR, CommitId, ProcessId, TempRef
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft
-from tablevault.secrets import text_to_keep
+from tablevault.secrets import Finding, text_to_keep
 
 _log = logging.getLogger("tablevault")
 _told = logging.getLogger("tablevault.operations")
@@ -70,6 +77,11 @@ class Operation:
         self._is_kept_out = False
         self.pauses = False
         """Whether any error pauses it from now on, if it has an id that the caller chose."""
+        self.allows_edits = allows_edits(record.request)
+        """Whether files that were edited by hand are taken in, whatever looks like a key there."""
+        self.allowed: list[Finding] = []
+        """What looks like a key, and is allowed; the commit names it."""
+        self._admitted = ""
         self._used: _Used | None = None
 
     @property
@@ -94,6 +106,11 @@ class Operation:
         """Note what this attempt asks for, if the first one asked for something else."""
         if request != self.record.request:
             self._update(replace(self.record, request=request), durable=True)
+
+    def admit(self, admitted: Admitted) -> None:
+        """Let texts count that were handed in and are allowed; the commit names what is in them."""
+        self.allowed.extend(admitted.found)
+        self._admitted += admitted.text
 
     def step(self, name: str) -> None:
         """Note a finished step, once."""
@@ -131,7 +148,8 @@ class Operation:
     def drafted(self, temp: TempRef) -> TempDraft:
         """Take what was edited by hand in the face of `temp` into a commit on its branch.
 
-        The branch itself moves only when the operation is published.
+        The branch itself moves only when the operation is published. Raises TVSecretError where
+        something looks like a key.
         """
         repository = self._journal.repository
         tip = repository.tip(temp.ref)
@@ -140,6 +158,11 @@ class Operation:
         edits = self._journal.faces.edits(temp, tip)
         if not edits:
             return TempDraft(temp=temp, tip=tip, commit=tip)
+        folder = f"{temp.face}/builders"
+        found = found_in_edits(edits, Snapshot(repository, tip), folder, self._admitted)
+        if found and not self.allows_edits:
+            raise builder_error(found, repository.path, temp)
+        self.allowed.extend(found)
         commit = write_by_hand(repository, tip, edits, self._signing())
         self._journal.faces.note_adopted(temp, commit)
         return TempDraft(temp=temp, tip=tip, commit=commit)
@@ -148,6 +171,7 @@ class Operation:
         """Give ``main`` as it is now, with the code modules as the user left them.
 
         What they are now is what the operation commits, even if they are edited meanwhile.
+        Raises TVSecretError where something looks like a key.
         """
         repository = self._journal.repository
         main = repository.main()
@@ -259,7 +283,14 @@ class Operation:
 
     def _find_code_edits(self, main: CommitId) -> list[Edit]:
         """Find code modules that differ from `main` in the working tree."""
-        return self._journal.worktree.code_edits(Snapshot(self._journal.repository, main))
+        repository = self._journal.repository
+        before = Snapshot(repository, main)
+        edits = self._journal.worktree.code_edits(before)
+        found = found_in_edits(edits, before, CODE_DIR, self._admitted)
+        if found and not self.allows_edits:
+            raise code_error(found, repository.path)
+        self.allowed.extend(found)
+        return edits
 
     def _follow(self, change: Change) -> None:
         """Bring working tree, faces and index after the commit; a failure is repaired later.

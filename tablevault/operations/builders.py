@@ -9,14 +9,16 @@ from tablevault.history.change import BranchChange, Change
 from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
+from tablevault.journal.admission import admit
 from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import temp_hold
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
 from tablevault.names import ProcessId, builder_path, check_builder_name
-from tablevault.operations.builder_sources import builder_texts
+from tablevault.operations.builder_sources import TextSources, builder_texts, by_file
 from tablevault.operations.messages import operation_message
 from tablevault.queries.resolve import Temp, find_temp
+from tablevault.secrets import IN_BUILDER
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 
@@ -27,10 +29,10 @@ def create_builder_file(
     builder: str,
     version: str,
     *,
-    sources: tuple[str, str],
+    sources: TextSources,
     process_id: str,
 ) -> ProcessId:
-    """Write builders into a temporary instance; `sources` are copy_dir and text."""
+    """Write builders into a temporary instance."""
     with refusing(
         vault.journal,
         vault.actor(process_id),
@@ -38,15 +40,15 @@ def create_builder_file(
         table_name=table,
         version=version,
     ):
-        copy_dir, text = sources
         request = Request(
             operation="create_builder_file",
             arguments={
                 "table_name": table,
                 "builder_name": builder,
                 "version": version,
-                "copy_dir": copy_dir,
-                "text": text,
+                "copy_dir": sources.copy_dir,
+                "text": sources.text,
+                "allow_secret": sources.allow_secret,
             },
         )
         return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
@@ -57,15 +59,16 @@ def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId
     table, version = request.text("table_name"), request.text("version")
     # Looked up before the texts, so that a wrong table is what the user hears of first.
     _find_with_builders(vault, vault.snapshot(), table, version)
-    texts = builder_texts(
-        table, request.text("builder_name"), request.text("copy_dir"), request.text("text")
-    )
+    copy_dir = request.text("copy_dir")
+    texts = builder_texts(table, request.text("builder_name"), copy_dir, request.text("text"))
+    admitted = admit(request, by_file(texts, copy_dir, ".yaml"), IN_BUILDER)
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         temp = _find_with_builders(vault, snapshot, table, version)
         return [temp_hold(table, temp.ref.version)]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        operation.admit(admitted)
 
         def plan(snapshot: Snapshot, at: float) -> Change:
             temp = _find_with_builders(vault, snapshot, table, version)

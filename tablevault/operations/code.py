@@ -11,14 +11,16 @@ from tablevault.history.change import Change
 from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put, Remove
+from tablevault.journal.admission import admit
 from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import code_hold
 from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Request
 from tablevault.names import CODE_DIR, ProcessId, check_module_name, code_path
-from tablevault.operations.builder_sources import read_text
+from tablevault.operations.builder_sources import TextSources, by_file, read_text
 from tablevault.operations.messages import operation_message
 from tablevault.queries.describe import code_modules
+from tablevault.secrets import IN_CODE
 from tablevault.vault import Vault
 from tablevault.wording import Operation, Parameter, Wording
 
@@ -30,13 +32,18 @@ _TEMPLATE = '"""Functions that builders of this vault call."""\n'
 
 
 def create_code_module(
-    vault: Vault, module: str, *, copy_dir: str, text: str, process_id: str
+    vault: Vault, module: str, *, sources: TextSources, process_id: str
 ) -> ProcessId:
     """Write code modules into the vault."""
     with refusing(vault.journal, vault.actor(process_id), "create_code_module"):
         request = Request(
             operation="create_code_module",
-            arguments={"module_name": module, "copy_dir": copy_dir, "text": text},
+            arguments={
+                "module_name": module,
+                "copy_dir": sources.copy_dir,
+                "text": sources.text,
+                "allow_secret": sources.allow_secret,
+            },
         )
         return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
 
@@ -45,12 +52,14 @@ def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId
     """Write the modules that are asked for."""
     copy_dir, text = request.text("copy_dir"), request.text("text")
     texts = _texts(request.text("module_name"), copy_dir, text)
+    admitted = admit(request, by_file(texts, copy_dir, ".py"), IN_CODE)
     keeps_existing = not copy_dir and not text
 
     def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
         return [code_hold(exclusive=True)]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        operation.admit(admitted)
 
         def plan(snapshot: Snapshot, at: float) -> Change:
             known = snapshot.code_modules()

@@ -52,6 +52,7 @@ class ExecuteOptions:
     background: bool = False
     accept_code: bool | None = None
     sample: int | None = None
+    allow_secret: bool = False
 
 
 def execute_instance(
@@ -88,6 +89,8 @@ def execute_instance(
         arguments["accept_code"] = options.accept_code
         if options.background:
             arguments["background"] = True
+        if options.allow_secret:
+            arguments["allow_secret"] = True
         if sample is not None:
             arguments["sample"] = sample
         return perform(vault, replace(request, arguments=arguments), process_id)

@@ -11,6 +11,7 @@ from tablevault.history.documents import InstanceDocument, timestamp
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.journal.admission import admit
 from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import instance_hold, temp_hold
 from tablevault.journal.operation import Operation, running
@@ -29,7 +30,7 @@ from tablevault.names import (
     table_document,
     tag_ref,
 )
-from tablevault.operations.builder_sources import gather_builders, template
+from tablevault.operations.builder_sources import by_file, gather_builders, template
 from tablevault.operations.messages import operation_message
 from tablevault.operations.tables import forget_objects, removed_branch
 from tablevault.queries import read
@@ -41,6 +42,7 @@ from tablevault.queries.resolve import (
     temp_or_none,
 )
 from tablevault.render import counted
+from tablevault.secrets import IN_BUILDER, IN_DESCRIPTION
 from tablevault.vault import Vault
 from tablevault.wording import Parameter, Wording
 
@@ -61,6 +63,7 @@ class NewInstance:
     external_edit: bool = False
     copy: bool = False
     description: str = ""
+    allow_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +104,7 @@ def create_instance(
                 "copy": wanted.copy,
                 "builders": dict(texts),
                 "description": wanted.description,
+                "allow_secret": wanted.allow_secret,
             },
         )
         return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
@@ -122,6 +126,10 @@ def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId
     given = request.arguments["builders"]
     assert isinstance(given, dict)
     texts = {name: str(text) for name, text in given.items()}
+    admitted = (
+        admit(request, by_file(texts, "", ".yaml"), IN_BUILDER),
+        admit(request, {"description": wanted.description}, IN_DESCRIPTION),
+    )
     origin: _Origin | None = None
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
@@ -134,6 +142,8 @@ def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId
         return holds
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        for each in admitted:
+            operation.admit(each)
 
         def plan(snapshot: Snapshot, at: float) -> Change:
             find_table(vault, snapshot, wanted.table)

@@ -14,7 +14,8 @@ def operation_message(
 ) -> Message:
     """Write the message of the commit that stands for `operation`.
 
-    `pairs` are further trailers, without their prefix ``Vault-``; empty ones are left out.
+    `pairs` are further trailers, without their prefix ``Vault-``; empty ones are left out. What
+    looks like a key, and was allowed, is named in trailers, too.
     """
     record = operation.record
     return Message(
@@ -26,6 +27,7 @@ def operation_message(
                 ("Process", record.process_id),
                 ("Parent-Process", record.parent),
                 *pairs,
+                *(("Allowed-Secret", str(found)) for found in dict.fromkeys(operation.allowed)),
                 ("Started", timestamp(record.started_at)),
             ]
         ),

@@ -8,6 +8,7 @@ from typing import IO, TYPE_CHECKING, cast
 
 from tablevault.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault.history.snapshot import Snapshot
+from tablevault.journal.admission import allows_edits
 from tablevault.journal.beginning import is_finished, taken_up
 from tablevault.journal.locks import descendants
 from tablevault.journal.operation import Operation, TempDraft, running
@@ -68,6 +69,7 @@ def _stop(vault: Vault, operation: Operation, record: Record) -> None:
     request, target = operation.record.request, record.process_id
     halt(vault.journal, record, vault.lock_timeout_s)
     temp = _kept(vault, record) if request.flag("materialize") else None
+    operation.allows_edits = allows_edits(record.request)
     draft = None if temp is None else operation.drafted(temp)
     operation.note({"stops": target})
     if draft is not None:

@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import uuid
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.change import Change, RemovedBranch
@@ -15,7 +16,8 @@ from tablevault.history.message import Message
 from tablevault.history.renaming import moved_folder, renamed_branch
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put, Remove
-from tablevault.journal.beginning import taken_up
+from tablevault.journal.admission import admit
+from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import alone, table_hold
 from tablevault.journal.operation import Operation, TempDraft, running
 from tablevault.journal.record import Hold, Request
@@ -32,37 +34,44 @@ from tablevault.names import (
 )
 from tablevault.operations.messages import operation_message
 from tablevault.queries.resolve import find_table
+from tablevault.secrets import IN_DESCRIPTION
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
 _log = logging.getLogger("tablevault")
 
 
-def create_table(
-    vault: Vault,
-    table: str,
-    *,
-    multiple_artifacts: bool,
-    side_effects: bool,
-    description: str,
-    process_id: str,
-) -> ProcessId:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTable:
+    """What ``create_table`` was asked for."""
+
+    name: str
+    multiple_artifacts: bool = False
+    side_effects: bool = False
+    description: str = ""
+    allow_secret: bool = False
+
+
+def create_table(vault: Vault, wanted: NewTable, *, process_id: str) -> ProcessId:
     """Make an empty table."""
     request = Request(
         operation="create_table",
         arguments={
-            "table_name": table,
-            "allow_multiple_artifacts": multiple_artifacts,
-            "has_side_effects": side_effects,
-            "description": description,
+            "table_name": wanted.name,
+            "allow_multiple_artifacts": wanted.multiple_artifacts,
+            "has_side_effects": wanted.side_effects,
+            "description": wanted.description,
+            "allow_secret": wanted.allow_secret,
         },
     )
-    return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+    with refusing(vault.journal, vault.actor(process_id), "create_table", table_name=wanted.name):
+        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
 
 
 def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
     """Make the table that is asked for."""
-    table = request.text("table_name")
+    table, description = request.text("table_name"), request.text("description")
+    admitted = admit(request, {"description": description}, IN_DESCRIPTION)
 
     def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
         check_table_name(table)
@@ -70,12 +79,13 @@ def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId
         return [table_hold(table, exclusive=True)]
 
     with running(vault.journal, request, vault.actor(process_id), setup) as operation:
+        operation.admit(admitted)
 
         def plan(snapshot: Snapshot, at: float) -> Change:
             _refuse_taken(snapshot, table)
             document = TableDocument(
                 id=TableId(str(uuid.uuid4())),
-                description=request.text("description"),
+                description=description,
                 multiple_artifacts=request.flag("allow_multiple_artifacts"),
                 side_effects=request.flag("has_side_effects"),
                 created_by=vault.author,

@@ -18,7 +18,9 @@ from tablevault.history.commits import Signing
 from tablevault.history.documents import VaultDocument, timestamp
 from tablevault.history.layout import configure, init_repository, refuse_partial
 from tablevault.history.repository import Repository
+from tablevault.journal.admission import admit
 from tablevault.journal.files import JournalFiles
+from tablevault.journal.record import Request
 from tablevault.journal.recovery import recover
 from tablevault.journal.unfinished import may_be_unfinished
 from tablevault.objects.folders import (
@@ -31,6 +33,7 @@ from tablevault.objects.folders import (
 )
 from tablevault.progress import Progress, Silent
 from tablevault.queries.work import holds_work
+from tablevault.secrets import IN_DESCRIPTION
 from tablevault.vault import (
     Vault,
     absolute,
@@ -57,6 +60,7 @@ class Options:
     lock_timeout_s: float = 10.0
     progress: Callable[[], Progress] = Silent
     bring: Bring | None = None
+    allow_secret: bool = False
 
 
 def attach(
@@ -80,7 +84,7 @@ def attach(
         bring=options.bring,
     )
     if create:
-        create_vault(vault, options.description)
+        create_vault(vault, options.description, allow_secret=options.allow_secret)
     else:
         open_vault(vault)
     if restart:
@@ -90,7 +94,7 @@ def attach(
     return vault
 
 
-def create_vault(vault: Vault, description: str) -> None:
+def create_vault(vault: Vault, description: str, *, allow_secret: bool = False) -> None:
     """Make an empty vault; a vault that is there is moved aside, anything else refused.
 
     A path that is a symbolic link stands for its target. The new vault is built before the old
@@ -101,6 +105,8 @@ def create_vault(vault: Vault, description: str) -> None:
     ------
     TVArgumentError
         The path is a file, or a folder that is neither empty nor a vault.
+    TVSecretError
+        Something in the description looks like a key, and that is not allowed.
     TVLockError
         The vault that is there is in use.
     TVFileError
@@ -108,6 +114,8 @@ def create_vault(vault: Vault, description: str) -> None:
     """
     path = target_of(vault.path)
     _refuse_foreign(path)
+    request = Request(operation="TableVault", arguments={"allow_secret": allow_secret})
+    admitted = admit(request, {"description": description}, IN_DESCRIPTION)
     with building(path) as beside:
         now = time.time()
         document = VaultDocument(
@@ -116,7 +124,8 @@ def create_vault(vault: Vault, description: str) -> None:
             created_by=vault.author,
             created_at=timestamp(now),
         )
-        init_repository(beside, document, Signing(author=vault.author, at=now))
+        signing = Signing(author=vault.author, at=now)
+        init_repository(beside, document, signing, allowed=[str(each) for each in admitted.found])
         if is_free(path):
             put_in_place(beside, path)
         else:

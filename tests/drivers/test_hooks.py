@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tablevault import TableVault
+from tablevault.secrets import IN_CODE, IN_DESCRIPTION
 from tests.looking import git as stock
 
 CODE = "import pandas as pd\n\ndef rows(n):\n    return pd.DataFrame({'id': range(n)})\n"
@@ -176,3 +177,45 @@ def test_a_builder_that_none_could_execute_is_not_committed(staged, text, proble
 def test_a_builder_that_is_not_finished_is_committed(staged):
     done = staged("builder_type: ColumnBuilder\n")
     assert done.returncode == 0, done.stderr
+
+
+KEY = "sk-proj-" + "Az09" * 12
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("code/work.py", f"{CODE}\nA = '{KEY}'\n", f"code/work.py, line 6: {{}} {IN_CODE}"),
+        ("code/prompt.txt", f"\n{KEY}\n", f"code/prompt.txt, line 2: {{}} {IN_DESCRIPTION}"),
+        (".env", f"OPENAI_API_KEY={KEY}\n", f".env, line 1: {{}} {IN_DESCRIPTION}"),
+    ],
+)
+def test_the_hook_refuses_what_looks_like_a_key(vault_path, made, file, text, told):
+    (vault_path / file).write_text(text)
+    code, said = commit(vault_path)
+    assert code
+    assert f"tablevault: {told.format('this looks like a key (OpenAI key).')}\n" in said
+    assert KEY not in said
+    assert stock(vault_path, "log", "-1", "--format=%s") != "by hand\n"
+
+
+def test_the_hook_refuses_a_key_in_the_description_of_the_vault(vault_path, made):
+    document = vault_path / "vault.yaml"
+    document.write_text(document.read_text().replace("description: ''", f"description: {KEY}"))
+    assert KEY in document.read_text()
+    code, said = commit(vault_path)
+    assert code
+    assert "vault.yaml, line " in said
+
+
+def test_the_hook_lets_a_key_stay_that_is_there_already(vault, vault_path, made):
+    vault.create_code_module("work", text=f"{CODE}\nA = '{KEY}'\n", allow_secret=True)
+    (vault_path / "code/work.py").write_text(f"{CODE}\n\nA = '{KEY}'\n")
+    assert commit(vault_path)[0] == 0
+
+
+def test_a_commit_without_the_hook_has_the_key_and_operations_go_on(vault, vault_path, made):
+    (vault_path / "code/work.py").write_text(f"{CODE}\nA = '{KEY}'\n")
+    stock(vault_path, "commit", "-qam", "by hand", "--no-verify")
+    vault.create_table("u")
+    assert KEY in stock(vault_path, "show", "main:code/work.py")
