@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
 _LARGEST: Final = 10**12
+_LONGEST_NAME: Final = 200
+_LONGEST_SHOWN: Final = 60
 _TOKENS_OF_A_PRICE: Final = 1_000_000
 
 
@@ -26,7 +29,7 @@ class UnfitValueError(ValueError):
     """
 
     def __init__(self, path: str, value: object, allowed: str) -> None:
-        super().__init__(f"{path} is {value!r}; it has to be {allowed}")
+        super().__init__(f"{path} is {_shown(value)}; it has to be {allowed}")
         self.path = path
         self.value = value
         self.allowed = allowed
@@ -121,8 +124,8 @@ def read_prices(written: object) -> Mapping[str, Price]:
     prices = {}
     for model, price in written.items():
         path = f".{model!s:.60}"
-        if not isinstance(model, str) or not model.strip():
-            raise UnfitValueError("", model, "the name of a model as text")
+        if not _is_name(model):
+            raise UnfitValueError(path, price, f"the price of a model, named by {_NAME}")
         try:
             found: Any = _read(price, _PRICE_READERS, "a price")
         except UnfitValueError as error:
@@ -130,7 +133,7 @@ def read_prices(written: object) -> Mapping[str, Price]:
         missing = [name for name in _PRICE_READERS if name not in found]
         if missing:
             raise UnfitValueError(path, price, "{input: ..., output: ...}, both of them")
-        prices[model] = Price(**found)
+        prices[str(model)] = Price(**found)
     return MappingProxyType(prices)
 
 
@@ -143,9 +146,7 @@ def _read(
     found = {}
     for name, value in written.items():
         if name not in readers:
-            raise UnfitValueError(
-                f".{name!s:.60}", value, f"left out: fields of {what} are {', '.join(readers)}"
-            )
+            raise UnfitValueError(f".{name!s:.60}", value, _left_out(str(name), readers, what))
         if value is None:
             continue
         try:
@@ -155,31 +156,50 @@ def _read(
     return found
 
 
-def _number(value: object, *, least: float, allowed: str) -> float:
-    """Read a number, also as text."""
+def _left_out(name: str, known: Mapping[str, object], what: str) -> str:
+    """Return what an unknown field has to be, with the field that is spelt like it."""
+    import difflib
+
+    near = difflib.get_close_matches(name, known, n=1)
+    meant = f' (did you mean "{near[0]}"?)' if near else ""
+    return f"left out{meant}: fields of {what} are {', '.join(known)}"
+
+
+def _shown(value: object) -> str:
+    """Return a value as an error shows it."""
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no int of more than 4,300 digits
+        text = "a number without end"
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _number(value: object, *, allowed: str) -> float:
+    """Read a number of at least 0, also as text."""
     number = math.nan
-    if isinstance(value, int | float | str) and not isinstance(value, bool):
+    if not isinstance(value, bool) and isinstance(value, numbers.Real | str):
         try:
             number = float(value)
         except (ValueError, OverflowError):
             number = math.nan
-    if not least <= number <= _LARGEST:
+    if not 0 <= number <= _LARGEST:
         raise UnfitValueError("", value, allowed)
-    return number
+    return number + 0.0  # which makes 0.0 of -0.0
 
 
 def _rate(value: object) -> float:
     """Read a number for each minute."""
-    number = _number(value, least=0.0, allowed="a number above 0")
+    allowed = f"a number above 0, at most {_LARGEST:,}"
+    number = _number(value, allowed=allowed)
     if number == 0:
-        raise UnfitValueError("", value, "a number above 0")
+        raise UnfitValueError("", value, allowed)
     return number
 
 
 def _count(value: object) -> int:
     """Read a number of calls."""
-    allowed = "a whole number of 0 or more"
-    number = _number(value, least=0.0, allowed=allowed)
+    allowed = f"a whole number from 0 to {_LARGEST:,}"
+    number = _number(value, allowed=allowed)
     if not number.is_integer():
         raise UnfitValueError("", value, allowed)
     return int(number)
@@ -187,14 +207,27 @@ def _count(value: object) -> int:
 
 def _amount(value: object) -> float:
     """Read an amount of money."""
-    return _number(value, least=0.0, allowed="a number of 0 or more") + 0.0
+    return _number(value, allowed=f"a number from 0 to {_LARGEST:,}")
 
 
 def _name(value: object) -> str:
     """Read the name of limits."""
-    if not isinstance(value, str) or not value.strip():
-        raise UnfitValueError("", value, "text that is not empty")
-    return value
+    if not _is_name(value):
+        raise UnfitValueError("", value, _NAME)
+    return str(value)
+
+
+def _is_name(value: object) -> bool:
+    """Return whether a value names limits or a model: it goes into commits, and onto screens."""
+    return (
+        isinstance(value, str)
+        and 0 < len(value) <= _LONGEST_NAME
+        and value.isprintable()
+        and value == value.strip()
+    )
+
+
+_NAME: Final = f"text of 1 to {_LONGEST_NAME} characters on one line, without blanks at its ends"
 
 
 _READERS: Final[Mapping[str, Callable[[object], object]]] = MappingProxyType(
