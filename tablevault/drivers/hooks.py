@@ -17,6 +17,7 @@ from pathlib import Path
 from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
 from tablevault.filenames import fault_to_read, fault_to_write
 from tablevault.history.content import fault_of_change, fault_of_document, fault_of_entry
+from tablevault.history.documents import decode_vault
 from tablevault.history.misplaced import make_temporary
 from tablevault.history.snapshot import Snapshot, decode_text
 from tablevault.names import (
@@ -301,7 +302,9 @@ def _fault_of_change(path: str, after: bytes) -> str:
 
 
 def _wrong_text(path: str, data: bytes) -> list[str]:
-    """Return what is wrong with a builder or a code module; raise if it cannot be read."""
+    """Return what is wrong with what people write; raise if it cannot be read."""
+    if path == VAULT_DOCUMENT:
+        assert decode_vault(data, path).config is not None
     if path.startswith(f"{CODE_DIR}/") and path.endswith(".py"):
         ast.parse(decode_text(data, path))
     if kind_of_document(path) == "builder":

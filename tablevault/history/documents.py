@@ -13,6 +13,8 @@ import yaml
 
 from tablevault.core_schema import resolve_as_core
 from tablevault.errors import TVArgumentError, TVFileError, TVFormatError
+from tablevault.history.vault_config import SECTIONS, VaultConfig, fault_of_config, parsed
+from tablevault.limits import Limits, Price
 from tablevault.names import InstanceId, TableId
 
 FORMAT_VERSION = 1
@@ -50,18 +52,44 @@ class VaultDocument:
     created_by: str
     created_at: str
     format: int = FORMAT_VERSION
+    config_or_fault: VaultConfig | str = field(default_factory=VaultConfig)
+    """What is set, or what is wrong with it: who does not read it is not stopped by that."""
+
+    @property
+    def config(self) -> VaultConfig:
+        """What people set for the whole vault.
+
+        Raises
+        ------
+        TVFileError
+            A value in the file, put there by hand, is none that its setting can have.
+        """
+        if isinstance(self.config_or_fault, str):
+            raise TVFileError(f"{self.config_or_fault}.", _CORRECT)
+        return self.config_or_fault
+
+    @property
+    def limits(self) -> Limits:
+        """Limits of calls; raises as `config` does."""
+        return self.config.limits
+
+    @property
+    def prices(self) -> Mapping[str, Price]:
+        """Prices by model; raises as `config` does."""
+        return self.config.prices
 
     def encode(self) -> bytes:
-        """Spell the document."""
-        return _dump(
-            {
-                "format": self.format,
-                "id": self.id,
-                "description": self.description,
-                "created_by": self.created_by,
-                "created_at": self.created_at,
-            }
-        )
+        """Write the document; raises as `config` does."""
+        fields: Fields = {
+            "format": self.format,
+            "id": self.id,
+            "description": self.description,
+            "created_by": self.created_by,
+            "created_at": self.created_at,
+        }
+        # What is not set is not there: such a vault is as earlier releases wrote it.
+        fields |= {name: part for name, part in self.config.fields().items() if part}
+        return encode_fields(fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +116,7 @@ class TableDocument:
         }
         if self.artifact_instance:
             fields["artifact_instance"] = self.artifact_instance
-        return _dump(fields)
+        return encode_fields(fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,7 +196,7 @@ class InstanceDocument:
                 "dtypes": dict(self.dtypes),
                 "digest": self.digest,
             }
-        return _dump(fields)
+        return encode_fields(fields)
 
 
 @lru_cache(maxsize=64)
@@ -197,7 +225,18 @@ def decode_vault(blob: bytes, where: str) -> VaultDocument:
         created_by=_text(fields, "created_by"),
         created_at=_text(fields, "created_at"),
         format=found,
+        config_or_fault=_config(fields, blob, where),
     )
+
+
+def _config(fields: Fields, blob: bytes, where: str) -> VaultConfig | str:
+    """Read limits and prices, or what is wrong with them."""
+    if not any(name in fields for name in SECTIONS):
+        return VaultConfig()
+    root = yaml.compose(blob, Loader=_Loader)
+    assert root is not None, "there are fields"
+    fault = fault_of_config(fields, root)
+    return f"{where}, {fault}" if fault else parsed(fields)
 
 
 @lru_cache(maxsize=4096)
@@ -308,7 +347,7 @@ def timestamp(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _dump(fields: Fields) -> bytes:
+def encode_fields(fields: Fields) -> bytes:
     """Write YAML with stable key order, one fact a line, no anchors, no wrapping."""
     text = yaml.dump(
         fields,
@@ -361,6 +400,7 @@ _OPENINGS = (b"[", b"{", b"- ", b"-\t", b"? ", b"?\t")
 _DEEPEST = 100
 _MOST_BITS = 63
 _REPAIR = "Restore it from history: git log -p -- <file>"
+_CORRECT = "Correct it in the file, and commit that: git commit vault.yaml"
 
 
 def _text(fields: Fields, key: str) -> str:

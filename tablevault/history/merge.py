@@ -10,11 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pygit2.enums import FileMode
 
-from tablevault.history.documents import TableDocument
+from tablevault.errors import TVFileError
+from tablevault.history.documents import TableDocument, VaultDocument
 from tablevault.history.sides import (
     SideFile,
     SideTable,
@@ -29,6 +30,7 @@ from tablevault.history.sides import (
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
 from tablevault.history.union import Union
+from tablevault.history.vault_config import SECTIONS, VaultConfig, parsed
 from tablevault.names import (
     SHARED_ARTIFACTS,
     VAULT_DOCUMENT,
@@ -39,6 +41,7 @@ from tablevault.names import (
 from tablevault.wording import BLANK, Call, Wording
 
 Side = Literal["ours", "theirs"]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,18 +134,63 @@ class _Merge:
         """Merge ``vault.yaml`` field by field."""
         base = None if self._base is None else self._base.vault()
         ours, theirs = self._ours.vault(), self._theirs.vault()
-        description = self._field(
-            VAULT_DOCUMENT,
-            "description",
-            None if base is None else base.description,
-            ours.description,
-            theirs.description,
-        )
-        merged = replace(ours, description=description, format=max(ours.format, theirs.format))
+        if theirs in (ours, base):
+            return
+        if ours == base:
+            data = self._theirs.blob(VAULT_DOCUMENT)
+            assert data is not None
+            self._result.edits.append(Put(path=VAULT_DOCUMENT, data=data))
+            return
+        try:
+            merged = replace(
+                ours,
+                description=self._field(
+                    VAULT_DOCUMENT,
+                    "description",
+                    None if base is None else base.description,
+                    ours.description,
+                    theirs.description,
+                ),
+                format=max(ours.format, theirs.format),
+                config_or_fault=self._merge_config(base, ours, theirs),
+            )
+            data = merged.encode()
+        except TVFileError as error:
+            self._conflict(VAULT_DOCUMENT, error.message.rstrip("."), error.hint)
+            return
         if merged != ours:
-            self._result.edits.append(Put(path=VAULT_DOCUMENT, data=merged.encode()))
+            self._result.edits.append(Put(path=VAULT_DOCUMENT, data=data))
 
-    def _field(self, path: str, name: str, base: str | None, ours: str, theirs: str) -> str:
+    def _merge_config(
+        self, base: VaultDocument | None, ours: VaultDocument, theirs: VaultDocument
+    ) -> VaultConfig | str:
+        """Merge limits by field, prices by model; each side may be wrong where it is not taken."""
+        before = None if base is None else base.config_or_fault
+        if theirs.config_or_fault in (ours.config_or_fault, before):
+            return ours.config_or_fault
+        if ours.config_or_fault == before:
+            return theirs.config_or_fault
+        sections = [
+            each.fields() if isinstance(each, VaultConfig) else {}
+            for each in (before, ours.config, theirs.config)
+        ]
+        merged: dict[str, dict[str, object]] = {}
+        for section in SECTIONS:
+            known, mine, yours = (each.get(section, {}) for each in sections)
+            merged[section] = {
+                name: self._field(
+                    VAULT_DOCUMENT,
+                    f"{section}.{name}",
+                    known.get(name),
+                    mine.get(name),
+                    yours.get(name),
+                )
+                for name in sorted({*mine, *yours})
+            }
+            merged[section] = {k: v for k, v in merged[section].items() if v is not None}
+        return parsed(merged)
+
+    def _field(self, path: str, name: str, base: T | None, ours: T, theirs: T) -> T:
         """Merge one field."""
         if theirs in (ours, base):
             return ours
@@ -150,7 +198,8 @@ class _Merge:
             return theirs
         side = self._resolve.get(path)
         if side is None:
-            self._conflict(path, f"its {name} is {ours!r} here and {theirs!r} there")
+            here, there = ("not set" if each is None else repr(each) for each in (ours, theirs))
+            self._conflict(path, f"its {name} is {here} here and {there} there")
         return theirs if side == "theirs" else ours
 
     # -- tables -------------------------------------------------------------------------------

@@ -67,6 +67,7 @@ class _Look:
         """Look at what follows from a history that is whole."""
         vault = self._vault
         yield from self._settled("main", lambda: git.check_tracked(vault))
+        yield from self._settled("vault.yaml", lambda: git.check_config(vault))
         index = FreshIndex(vault.journal.repository)
         yield from self._settled(".gitattributes", lambda: local.check_attributes(vault))
         yield from _guarded(".git/lfs", lambda: self._objects(reach, index))

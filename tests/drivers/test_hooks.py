@@ -108,6 +108,13 @@ def test_a_document_that_cannot_be_read_is_committed_on_no_branch(vault, vault_p
         ),
         ("tables/t/table.yaml", "description: ''", "description: better", ""),
         ("vault.yaml", "description: ''", "description: better", ""),
+        ("vault.yaml", "description: ''", "description: ''\nlimits: {calls: 5}", ""),
+        (
+            "vault.yaml",
+            "description: ''",
+            "description: ''\nlimits:\n  calls: -5",
+            "vault.yaml, line 5: limits.calls is -5; it has to be a whole number",
+        ),
     ],
 )
 def test_what_never_changes_in_a_document_is_not_committed(vault_path, made, path, old, new, said):

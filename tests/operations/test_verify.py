@@ -299,6 +299,16 @@ def test_a_document_on_main_that_cannot_be_read_is_named(damaged, path, text):
     assert (found[path].kind, found[path].severity) == ("file", "error")
 
 
+def test_a_limit_on_main_that_cannot_be_is_named_with_its_line(damaged):
+    with (damaged / "vault.yaml").open("a") as file:
+        file.write("limits: {calls: -1}\n")
+    git(damaged, "commit", "-q", "--no-verify", "-a", "-m", "by hand")
+    found = one(damaged)
+    assert (found.kind, found.severity, found.where) == ("settings", "warning", "vault.yaml")
+    assert "line 6: limits.calls is -1" in found.text
+    assert "git commit vault.yaml" in found.advice
+
+
 def test_a_table_whose_id_was_changed_is_named(damaged):
     table = damaged / "tables/words/table.yaml"
     table.write_text(table.read_text().replace("id: ", "id: x", 1))

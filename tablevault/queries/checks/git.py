@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
-from tablevault.errors import TVFileError
+from tablevault.errors import TVFileError, TVFormatError
 from tablevault.history.gitfiles import (
     Refs,
     check_loose,
@@ -104,6 +104,24 @@ def check_tracked(vault: Vault) -> Iterator[Problem]:
         yield _unfit(VAULT_DOCUMENT, "it is missing")
     for path, problem in unfit_in(repository, repository.main()):
         yield _unfit(path, problem)
+
+
+def check_config(vault: Vault) -> Iterator[Problem]:
+    """Find limits and prices that nobody can read."""
+    try:
+        document = vault.snapshot().vault()
+    except (TVFileError, TVFormatError):
+        return  # which `check_tracked` tells
+    try:
+        assert document.config is not None
+    except TVFileError as error:
+        yield Problem(
+            kind="settings",
+            severity="warning",
+            where=VAULT_DOCUMENT,
+            text=f"Limits and prices cannot be read: {error.message}",
+            advice=error.hint,
+        )
 
 
 def _unfit(path: str, problem: str) -> Problem:
