@@ -772,6 +772,67 @@ class TableVault:
             self._vault, builder_name, table_name, version, process_id=process_id
         )
 
+    # -- configuration ------------------------------------------------------------------------
+
+    def get_config(self, key: str = "") -> object:
+        """Return limits and prices of calls that are set for the whole vault.
+
+        Parameters
+        ----------
+        key : str, default ""
+            One of them, named as for `set_config`; all when empty.
+
+        Returns
+        -------
+        int, float, str, dict or None
+            None for what is not set. Without a key ``{"limits": {...}, "prices": {...}}``.
+
+        Raises
+        ------
+        TVArgumentError
+            No setting has that name.
+        TVFileError
+            ``vault.yaml`` was edited by hand, and has a value that its setting cannot have.
+        """
+        return queries.config.get_config(self._vault, key)
+
+    def set_config(
+        self, key: str, value: Mapping[str, object] | str | float | None, process_id: str = ""
+    ) -> str:
+        """Set a limit or a price of calls for the whole vault; it is kept in ``vault.yaml``.
+
+        Parameters
+        ----------
+        key : str
+            ``limits.calls_per_minute``, ``limits.tokens_per_minute``, ``limits.calls``,
+            ``limits.cost`` or ``limits.name``; ``prices.MODEL`` with the name of a model, which may
+            have dots and slashes, or one of its prices, ``prices.MODEL.input`` and
+            ``prices.MODEL.output``; ``limits`` or ``prices`` for all of them.
+        value : int, float, str, dict or None
+            For ``prices.MODEL`` a dict with the keys ``input`` and ``output``: what a million
+            tokens cost. None removes what is set.
+        process_id : str, default ""
+            Id under which the operation is known; made up when empty.
+
+        Returns
+        -------
+        str
+            The process id.
+
+        Raises
+        ------
+        TVArgumentError
+            No setting has that name, it cannot have that value, or a price is removed that is not
+            there.
+        TVFileError
+            ``vault.yaml`` was edited by hand, and has a value that its setting cannot have.
+        TVLockError
+            Another process sets something, too, and does not end.
+        TVProcessError
+            The process id was used before.
+        """
+        return operations.config.set_config(self._vault, {key: value}, process_id=process_id)
+
     # -- processes ----------------------------------------------------------------------------
 
     def generate_process_id(self) -> str:
@@ -1029,11 +1090,7 @@ class TableVault:
         )
 
     def get_table_instances(
-        self,
-        table_name: str = "",
-        version: str = DEFAULT_VERSION,
-        *,
-        include_temp: bool = False,
+        self, table_name: str = "", version: str = DEFAULT_VERSION, *, include_temp: bool = False
     ) -> list[str]:
         """List instance ids in the order of materialisation, inactive ones included.
 

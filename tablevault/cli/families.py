@@ -56,6 +56,7 @@ _FAMILIES = {
     "refreshing": ("status", "refresh"),
     "past": ("log", "diff", "lineage"),
     "calls": ("calls",),
+    "config": ("config",),
     "reporting": ("report",),
     "care": ("verify", "gc"),
     "completion": ("completion",),

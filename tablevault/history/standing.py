@@ -20,6 +20,7 @@ _LEAVES_TABLES = frozenset(
         "delete_code_module",
         "create_builder_file",
         "delete_builder_file",
+        "set_config",
     }
 )
 _ONE_TABLE = frozenset({"create_table", "rename_table", "delete_table"})

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tablevault.errors import TVLockError
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.record import Hold, Record
-from tablevault.names import TABLES_DIR, TEMP_PREFIX
+from tablevault.names import TABLES_DIR, TEMP_PREFIX, VAULT_DOCUMENT
 from tablevault.wording import Call, Either, Operation, Parameter, Wording
 
 CODE = "code"
@@ -41,6 +41,11 @@ def artifacts_hold(table: str) -> Hold:
 def code_hold(*, exclusive: bool) -> Hold:
     """Claim the code modules."""
     return Hold(resource=CODE, exclusive=exclusive)
+
+
+def config_hold() -> Hold:
+    """Claim the configuration of the vault."""
+    return Hold(resource=VAULT_DOCUMENT, exclusive=True)
 
 
 def pull_hold() -> Hold:
@@ -188,6 +193,8 @@ def _spoken(resource: str) -> str:
     parts = resource.split("/")
     if parts == [CODE]:
         return "The code folder"
+    if parts == [VAULT_DOCUMENT]:
+        return "The configuration of the vault"
     if parts == [PULL]:
         return "What comes from remotes"
     table = f'able "{parts[1]}"'

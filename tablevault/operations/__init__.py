@@ -22,6 +22,9 @@ if TYPE_CHECKING:
         code as code,
     )
     from tablevault.operations import (
+        config as config,
+    )
+    from tablevault.operations import (
         execute as execute,
     )
     from tablevault.operations import (

@@ -9,7 +9,7 @@ from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.journal.record import Record, Request
 from tablevault.journal.recovery import roll_back, roll_forward
 from tablevault.names import ProcessId
-from tablevault.operations import builders, code, execute, instances, stop, tables, undo
+from tablevault.operations import builders, code, config, execute, instances, stop, tables, undo
 from tablevault.secrets import text_to_keep
 from tablevault.vault import Vault
 
@@ -89,6 +89,7 @@ _PERFORM: Mapping[str, Perform] = {
     "delete_builder_file": builders.perform_delete,
     "create_code_module": code.perform_create,
     "delete_code_module": code.perform_delete,
+    "set_config": config.perform,
     "execute_instance": execute.perform,
     _STOP: stop.perform,
     "undo": undo.perform,

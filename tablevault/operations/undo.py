@@ -14,13 +14,14 @@ from tablevault.journal.locks import (
     alone,
     artifacts_hold,
     code_hold,
+    config_hold,
     instance_hold,
     table_hold,
     temp_hold,
 )
 from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
-from tablevault.names import CODE_DIR, ProcessId, table_document
+from tablevault.names import CODE_DIR, VAULT_DOCUMENT, ProcessId, table_document
 from tablevault.operations.messages import operation_message
 from tablevault.operations.tables import drafted_temps, rename_pairs, renaming
 from tablevault.operations.undo_main import Main, plan_main
@@ -110,6 +111,8 @@ def _holds(effect: Effect) -> list[Hold]:
     paths = [each.path for each in effect.paths]
     if any(path.startswith(f"{CODE_DIR}/") for path in paths):
         holds.append(code_hold(exclusive=True))
+    if VAULT_DOCUMENT in paths:
+        holds.append(config_hold())
     if table and table_document(table) in paths:
         holds.append(artifacts_hold(table))
     return holds

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
         calls as calls,
     )
     from tablevault.queries import (
+        config as config,
+    )
+    from tablevault.queries import (
         dataset as dataset,
     )
     from tablevault.queries import (

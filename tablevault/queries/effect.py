@@ -28,6 +28,7 @@ _KNOWN = (
         "delete_instance",
         "create_code_module",
         "delete_code_module",
+        "set_config",
         DEACTIVATION,
         UNDO,
     }

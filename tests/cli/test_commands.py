@@ -527,3 +527,51 @@ def test_a_plan_and_a_trial_at_the_prompt(made, run):
     assert run("execute-instance", "t", "--sample", "2")[0] == 0
     assert len(ids(made)) == 1
     assert made.get_dataframe("t", instance_id="TEMP_base")[0]["twice"].tolist() == [0, 2, 4]
+
+
+def test_limits_and_prices_are_set_and_shown(vault, run):
+    assert run("config")[:2] == (0, "limits: {}\nprices: {}\n")
+    for words in (
+        ("config", "limits.calls_per_minute", "500"),
+        ("config", "prices.gpt-4.1.input", "2", "prices.gpt-4.1.output", "8"),
+        ("config", "prices.meta/llama-3.1.input", "0", "prices.meta/llama-3.1.output", "1e-3"),
+        ("config", "prices.gpt-4.1.output", "0.6", "--process-id", "mine"),
+    ):
+        assert run(*words)[0] == 0
+    assert run("config")[1] == (
+        "limits:\n  calls_per_minute: 500\n"
+        "prices:\n  gpt-4.1:\n    input: 2\n    output: 0.6\n"
+        "  meta/llama-3.1:\n    input: 0\n    output: 0.001\n"
+    )
+    assert run("config", "limits.calls_per_minute")[1] == "500\n"
+    assert run("config", "prices.gpt-4.1")[1] == "input: 2\noutput: 0.6\n"
+    assert run("config", "limits.calls")[:2] == (0, "")
+    assert json.loads(run("config", "--json")[1]) == vault.get_config()
+    assert vault.get_process_completion("mine")
+    subject = git(Path.cwd(), "log", "-1", "--format=%s", "HEAD~1").strip()
+    assert subject == (
+        "config: set prices.meta/llama-3.1.input to 0, set prices.meta/llama-3.1.output to 0.001"
+    )
+    assert run("config", "limits.calls_per_minute", "null")[0] == 0
+    assert vault.get_config("limits") == {}
+    check_clean(Path.cwd())
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        (("limits.call", "5"), 1, 'Did you mean "limits.calls"?'),
+        (("limits.calls", "-5"), 1, "limits.calls is '-5'; it has to be a whole number"),
+        (("limits.calls", ""), 1, "limits.calls is ''; it has to be a whole number"),
+        (("limits", "5"), 1, "limits is '5'; it has to be a mapping"),
+        (("prices.m.input", "1"), 1, "`tablevault config prices.m.input INPUT prices.m.output OUT"),
+        (("prices.m", "1", "prices.m.input", "1"), 1, "prices.m is '1'; it has to be a mapping"),
+        (("prices.m", "null"), 1, 'no price of the model "m". Models with a price: none.'),
+        (("limits.calls", "5", "limits.cost"), 2, "there is no value for limits.cost"),
+        (("limits.calls", "5", "limits.calls", "6"), 2, "a key is given twice"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(vault, run, words, code, said):
+    found, _, err = run("config", *words)
+    assert (found, said in err) == (code, True), err
+    assert vault.get_config() == {"limits": {}, "prices": {}}

@@ -276,6 +276,9 @@ SCENARIOS = {
         act=lambda vault: vault.create_code_module("fresh", text="y = 2\n"), prepare=_edit_all
     ),
     "delete_code_module": Scenario(act=lambda vault: vault.delete_code_module("spare")),
+    "set_config": Scenario(
+        act=lambda vault: vault.set_config("limits.calls", 500), prepare=_edit_all
+    ),
     "create_builder_file": Scenario(
         act=lambda vault: vault.create_builder_file("words", "more", text=SHOUT),
         prepare=_edit_temp,
@@ -325,6 +328,9 @@ SCENARIOS = {
     "undo_create_builder_file": _undone(
         lambda vault: vault.create_builder_file("words", "shout", text=LENGTHS, process_id="done")
     ),
+    "undo_set_config": _undone(
+        lambda vault: vault.set_config("limits.calls", 500, process_id="done")
+    ),
     "undo_create_code_module": _undone(
         lambda vault: vault.create_code_module("words", text="y = 2\n", process_id="done")
     ),
@@ -361,6 +367,7 @@ def view(vault: TableVault, path: Path, known: frozenset[str]) -> dict[str, obje
     refs = vault._vault.journal.repository.refs("refs/")
     seen["refs"] = sorted(_named_ref(ref, known) for ref in refs)
     seen["files"] = _working_files(path)
+    seen["config"] = vault.get_config()
     seen["paused"] = [name for name in vault.get_active_processes() if name == "paused"]
     return seen
 

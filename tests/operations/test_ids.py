@@ -27,6 +27,8 @@ REFUSED = {
     "delete_builder_file": lambda vault, **id_: vault.delete_builder_file("a", "t", **id_),
     "create_code_module": lambda vault, **id_: vault.create_code_module("not-one", **id_),
     "delete_code_module": lambda vault, **id_: vault.delete_code_module("none", **id_),
+    "set_config": lambda vault, **id_: vault.set_config("limits.calls", -1, **id_),
+    "set_config of nothing": lambda vault, **id_: vault.set_config("calls", 1, **id_),
     "stop_process": lambda vault, **id_: vault.stop_process("none", **id_),
 }
 EXECUTIONS = ("execute_instance", "execute_instance of none", "in the background")

@@ -75,6 +75,8 @@ KINDS: dict[str, Do] = {
     "create_code_module, again": lambda v: v.create_code_module("made", text="x = 1\n"),
     "create_code_module, no change": lambda v: v.create_code_module("made"),
     "delete_code_module": lambda v: v.delete_code_module("made"),
+    "set_config": lambda v: v.set_config("prices.gpt-4.1", {"input": 2, "output": 8}),
+    "set_config, no change": lambda v: v.set_config("limits", None),
     "execute_instance": lambda v: v.execute_instance("t", force_execute=True),
     "execute_instance, side effects": lambda v: v.execute_instance("acts"),
     "execute_instance, artifacts": lambda v: v.execute_instance("files"),

@@ -30,6 +30,7 @@ class Company:
         first = TableVault(folder / PEOPLE[0], "ana <ana@example.org>", create=True)
         first.create_table(NAMES[0])
         first.create_code_module("m", text=self.text())
+        first.set_config("prices.m", {"input": 1, "output": 1})
         self.vaults = {PEOPLE[0]: first}
         for name in PEOPLE[1:]:
             self.vaults[name] = clone_vault(
@@ -49,7 +50,7 @@ class Company:
         tables = vault.get_table_instances()
         table = self.source.choice(tables) if tables else ""
         free = [name for name in NAMES if name not in tables]
-        match self.source.randrange(8):
+        match self.source.randrange(9):
             case 0 if free:
                 vault.create_table(
                     self.source.choice(free),
@@ -66,6 +67,9 @@ class Company:
                     vault.delete_instance(self.source.choice(instances), table)
             case 4:
                 vault.create_code_module("m", text=self.text())
+            case 8:
+                key = self.source.choice(["limits.calls", "limits.cost", "prices.m.output"])
+                vault.set_config(key, self.source.randrange(3))
             case _ if table:
                 version = self.source.choice(VERSIONS)
                 vault.create_instance(table, version=version, external_edit=True)
@@ -135,6 +139,7 @@ def look(vault):
         "tags": git(path_of(vault), "for-each-ref", "refs/tags"),
         "instances": [(item.instance_id, item.active) for item in standing],
         "module": vault.get_code_module_str("m"),
+        "config": vault.get_config(),
     }
 
 

@@ -33,6 +33,7 @@ KINDS = (
     "delete_builder",
     "create_module",
     "delete_module",
+    "set_config",
     "fail",
 )
 STEPS = st.tuples(
@@ -77,6 +78,7 @@ def do(vault: TableVault, step: tuple[str, str, str, int]) -> str:
         "delete_builder": lambda: vault.delete_builder_file("m", table, version=version),
         "create_module": lambda: vault.create_code_module(f"m{number}", text=f"x = {number}\n"),
         "delete_module": lambda: vault.delete_code_module(f"m{number}"),
+        "set_config": lambda: vault.set_config(f"prices.{table}", {"input": number, "output": 1}),
         "fail": lambda: vault.create_table("no/name"),
     }
     try:
