@@ -549,8 +549,8 @@ class TableVault:
         dry_run : bool, keyword only, default False
             Change nothing, return what would be made. Index builders are called, since they make
             the rows, but for tables with side effects; no others are. The numbers are exact where
-            inputs are known; behind tables that will be made they are the most that are possible
-            for the rows that there are now.
+            inputs are known, also those that other tables will hold; behind cells that are still
+            to be made they are the most that are possible.
         accept_code : bool, keyword only, optional
             As for :meth:`execute_instance`: with True a change of code alone makes no call.
 

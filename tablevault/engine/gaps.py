@@ -40,6 +40,11 @@ class Gaps:
         if mask.any():
             self._missing |= {name: mask | self._missing.get(name, False) for name in columns}
 
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that lack cells."""
+        return frozenset(self._missing)
+
     def add_changing(self, job: Job, there: Mapping[int, Values]) -> None:
         """Note cells whose type the missing ones may change: 1 may become 1.0 beside 2.5."""
         for position, name in enumerate(job.changed_columns):

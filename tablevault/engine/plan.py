@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 import heapq
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -47,20 +47,17 @@ class Plan:
         """Columns of the table in order, as far as they are known before the execution."""
         return tuple(name for builder in self.order for name in builder.changed_columns or ())
 
-    def readers(self, tables: Collection[str]) -> Mapping[str, tuple[str, ...]]:
-        """Return the builders that read one of some other tables, with those that each reads.
+    def readers(self, is_open: Callable[[Dependency], bool]) -> Mapping[str, tuple[str, ...]]:
+        """Return the builders that read what `is_open` says, with the names of these tables."""
+        found = {
+            builder.name: {each.table for each in _dependencies(builder) if is_open(each)}
+            for builder in self.order
+        }
+        return {name: tuple(sorted(tables)) for name, tables in found.items() if tables}
 
-        What only an execution can tell is read by the index builder, on which all others wait.
-        """
-        found: dict[str, tuple[str, ...]] = {}
-        for builder in self.order:
-            read = {each.table for each in _dependencies(builder)}.intersection(tables)
-            if read:
-                found[builder.name] = tuple(sorted(read))
-        seen = {name for names in found.values() for name in names}
-        if unseen := set(tables) - seen:
-            found[self.index.name] = tuple(sorted({*unseen, *found.get(self.index.name, ())}))
-        return found
+    def names(self, table: str) -> bool:
+        """Return whether a builder reads a table by its name, not by a reference to the name."""
+        return any(each.table == table for each in self.external)
 
 
 def make_plan(builders: Sequence[Builder], *, table: str) -> Plan:

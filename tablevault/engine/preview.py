@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from types import MappingProxyType
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 import numpy as np
@@ -13,6 +12,7 @@ import pandas as pd
 
 from tablevault.engine import results
 from tablevault.engine.calls.read_only import Expected, ReadOnlyLedger
+from tablevault.engine.expected import ExpectedTable, expected_of
 from tablevault.engine.found import FoundRows, reason_of
 from tablevault.engine.gaps import Gaps
 from tablevault.engine.ready import Ready
@@ -28,6 +28,23 @@ LAST_ATTEMPT: Final = "last attempt"
 NOBODY: Final = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """What is to be made before a table, and cannot be known.
+
+    Attributes
+    ----------
+    tables : mapping of str to tuple of str
+        For builders that read such columns: the names of the tables. None of their calls can be
+        known.
+    rows : int
+        Rows that the largest of the tables will have which the index builder reads.
+    """
+
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: int = 0
+
+
 class Preview:
     """Finds what all builders of a run would find, and counts what they would call.
 
@@ -39,9 +56,8 @@ class Preview:
         That of the run.
     origin : DataFrame, optional
         The instance whose rows count where no others are known.
-    changing : mapping of str to tuple of str, optional
-        For builders that read tables which are to be made anew before: the names of these. None of
-        their calls can be known.
+    ahead : Ahead, optional
+        What is to be made before; nothing by default.
 
     Attributes
     ----------
@@ -55,14 +71,17 @@ class Preview:
         run: Ready,
         ledger: ReadOnlyLedger,
         origin: pd.DataFrame | None = None,
-        changing: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
+        ahead: Ahead | None = None,
     ) -> None:
         self.rows_from = INDEX
         self._origin = origin
         self._run = run
-        # Where the rows change, everything may.
-        index = changing.get(run.jobs[0].name)
-        self._changing = changing if index is None else {job.name: index for job in run.jobs}
+        self._ahead = ahead or Ahead()
+        self._open = self._ahead.tables
+        index = self._open.get(run.jobs[0].name)
+        if index is not None:  # where the rows change, everything may
+            self._open = {job.name: index for job in run.jobs}
+        self._has_open_rows = index is not None
         self._ledger = ledger
         self._draft = run.draft
         self._gaps = Gaps(run.draft)
@@ -94,10 +113,24 @@ class Preview:
             planned.append(self._column(job, step, decision, waiting))
         return tuple(planned)
 
+    @property
+    def _more_rows(self) -> int:
+        """Rows that may come to those of today: as many as a table will have that makes them."""
+        if not self._has_open_rows:
+            return 0
+        return max(0, self._ahead.rows - self._draft.rows)
+
+    def expected(self) -> ExpectedTable:
+        """Return what is known of the instance, after `builders`."""
+        columns = self._run.plan.columns
+        if self.rows_from != INDEX or self._run.jobs[0].keep_old:
+            return ExpectedTable(columns=columns)
+        return expected_of(self._draft, columns, self._gaps.columns)
+
     def _behind(self, job: Job, key: Sequence[str]) -> Behind:
         """Return the rows of a builder whose calls cannot be known yet."""
         found = self._gaps.behind(job, key)
-        tables = self._changing.get(job.name, ())
+        tables = self._open.get(job.name, ())
         return replace(found, rows=found.rows | True, tables=tables) if tables else found
 
     # -- the index builder ----------------------------------------------------------------------
@@ -106,10 +139,10 @@ class Preview:
         """Find the rows of the table, or call for them."""
         job, step = self._run.jobs[0], self._run.steps[0]
         rows = step.finder.begin()
-        if job.name in self._changing:
+        if self._has_open_rows:
             self._take_index(job)
             known = None if self.rows_from == NOBODY else self._draft.rows
-            behind = Behind(rows=np.ones(0, np.bool_), columns=(), tables=self._changing[job.name])
+            behind = Behind(rows=np.ones(0, np.bool_), columns=(), tables=self._open[job.name])
             reason = f"{behind} made first"
             return self._planned(job, rows=known, calls=1, is_exact=False, reason=reason)
         decision = step.finder.trusted(self._run.decide_index())
@@ -196,7 +229,7 @@ class Preview:
         if job.return_type != "row-wise":
             return self._table(job, step, decision, behind)
         found = self._rows(job, step, step.finder.rows(decision, behind))
-        calls = len(found.waiting) + len(behind)
+        calls = len(found.waiting) + len(behind) + self._more_rows
         missing = set(range(self._draft.rows)).difference(found.there)
         self._enter(results.partial_columns(found.there, self._draft.rows, job))
         self._gaps.add(job.changed_columns, missing)
@@ -205,7 +238,9 @@ class Preview:
             job,
             rows=self._draft.rows,
             calls=calls,
-            is_exact=not behind and (not found.in_order or not found.waiting),
+            is_exact=not behind
+            and not self._has_open_rows
+            and (not found.in_order or not found.waiting),
             reused=len(found.there),
             reason=reason_of(job, decision, is_called=calls > 0, failed=found.failed),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,13 +30,16 @@ from tablevault.queries.describe import temp_builders
 from tablevault.queries.modules import code_edits
 from tablevault.queries.origin import earlier_of, find_origin
 from tablevault.queries.resolve import Temp, temp_or_none
-from tablevault.queries.staleness import Current
+from tablevault.queries.staleness import Current, Place
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.engine.calls.read_only import ReadOnlyLedger
+    from tablevault.engine.dependencies import Dependency
+    from tablevault.engine.expected import ExpectedTable
+    from tablevault.engine.preview import Ahead
     from tablevault.engine.ready import Ready
     from tablevault.planned import ExecutionPlan
 
@@ -73,14 +76,18 @@ def plan(
 ) -> ExecutionPlan:
     """Find what the next execution of a temporary instance would call."""
     asked, waits = _asked(vault, table, version, options, process_id)
-    found = _previewed(asked)
+    found, _ = _previewed(asked)
     return found if waits else replace(found, process_id="")
 
 
 def plan_anew(
-    vault: Vault, current: Current, changing: Collection[str], *, options: PlanOptions
-) -> ExecutionPlan:
-    """Find what an execution would call that makes a current instance anew.
+    vault: Vault,
+    current: Current,
+    expected: Mapping[Place, ExpectedTable],
+    *,
+    options: PlanOptions,
+) -> tuple[ExecutionPlan, ExpectedTable]:
+    """Find what an execution would call that makes a current instance anew, and what comes of it.
 
     Parameters
     ----------
@@ -88,8 +95,8 @@ def plan_anew(
         The vault.
     current : Current
         The instance: its builders count, unless there is a temporary instance already.
-    changing : collection of str
-        Tables that are to be made anew before: what reads them cannot be known yet.
+    expected : mapping of Place to ExpectedTable
+        Tables that are to be made anew before, as far as they are known.
     options : PlanOptions
         As for `plan`.
     """
@@ -110,13 +117,40 @@ def plan_anew(
         temp=temp,
         options=options,
         process_id="",
-        prepared=prepare(vault, main, temp, (texts, fixed), options.force_execute),
+        prepared=prepare(vault, main, temp, (texts, fixed), options.force_execute, expected),
     )
-    return _previewed(asked, changing)
+    return _previewed(asked)
 
 
-def _previewed(asked: _Asked, changing: Collection[str] = ()) -> ExecutionPlan:
-    """Count the calls of the execution that is planned."""
+def _ahead(prepared: Prepared) -> Ahead:
+    """Find what is read that is to be made before, and is not known."""
+    from tablevault.engine.preview import Ahead
+
+    inputs, plan = prepared.inputs, prepared.plan
+
+    def is_open(needed: Dependency) -> bool:
+        """Return whether cells are read that are still to be made."""
+        found = inputs.expected_for(needed.table, needed.selector)
+        return found is not None and not found.knows(needed.columns)
+
+    found = dict(plan.readers(is_open))
+    unseen = {
+        place.table
+        for place, each in inputs.expected.items()
+        if not (each.digest or plan.names(place.table))
+    }
+    if unseen:  # only the execution can tell who reads it
+        found[plan.index.name] = tuple(sorted({*unseen, *found.get(plan.index.name, ())}))
+    rows = (
+        each.rows or 0
+        for place, each in inputs.expected.items()
+        if place.table in found.get(plan.index.name, ())
+    )
+    return Ahead(tables=found, rows=max(rows, default=0))
+
+
+def _previewed(asked: _Asked) -> tuple[ExecutionPlan, ExpectedTable]:
+    """Count the calls of the execution that is planned, and tell what comes of it."""
     from tablevault.engine.preview import ORIGIN, Preview
     from tablevault.planned import ExecutionPlan
 
@@ -126,16 +160,18 @@ def _previewed(asked: _Asked, changing: Collection[str] = ()) -> ExecutionPlan:
         rows = run.context.earlier
         if rows is None and origin is not None and not options.run_index:
             rows = _frame(asked, origin)
-        preview = Preview(run, ledger, rows, asked.prepared.plan.readers(changing))
+        preview = Preview(run, ledger, rows, _ahead(asked.prepared))
         builders = preview.builders(run_index=options.run_index)
+        expected = preview.expected()
     is_of_origin = preview.rows_from == ORIGIN and origin is not None
-    return ExecutionPlan(
+    planned = ExecutionPlan(
         table_name=asked.ref.table,
         version=asked.ref.version,
         process_id=asked.process_id,
         rows_from=origin.instance_id if is_of_origin and origin else preview.rows_from,
         builders=builders,
     )
+    return planned, expected
 
 
 def _asked(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError
@@ -14,6 +15,7 @@ from tablevault.history.snapshot import Snapshot, decode_text
 from tablevault.history.tree import Edit
 from tablevault.names import CODE_DIR, InstanceId, TempRef, code_path
 from tablevault.operations.attempt import Fixed
+from tablevault.queries.expected import ExpectedInputs
 from tablevault.queries.modules import fingerprints_now, module_texts
 from tablevault.queries.origin import (
     code_ids,
@@ -24,12 +26,14 @@ from tablevault.queries.origin import (
 )
 from tablevault.queries.read import VaultInputs
 from tablevault.queries.resolve import Temp, find_temp
+from tablevault.queries.staleness import Place
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.calls.ledger import Ledger, Terms
     from tablevault.engine.code import Code
+    from tablevault.engine.expected import ExpectedTable
     from tablevault.engine.inputs import Source
     from tablevault.engine.plan import Plan
     from tablevault.engine.reuse import Past
@@ -41,7 +45,7 @@ class Prepared:
 
     plan: Plan
     version: str
-    inputs: VaultInputs
+    inputs: ExpectedInputs
     sources: tuple[Source, ...]
     origin: IndexedInstance | None
     """The instance that is started from."""
@@ -74,8 +78,12 @@ def prepare(
     found: Temp,
     given: tuple[dict[str, bytes], Fixed],
     forced: bool,
+    expected: Mapping[Place, ExpectedTable] = MappingProxyType({}),
 ) -> Prepared:
-    """Parse builders, order them, and fix the instances that they read, if they are not yet."""
+    """Parse builders, order them, and fix the instances that they read, if they are not yet.
+
+    Of tables that are `expected` to be made before, these are read instead.
+    """
     from tablevault.engine.builder import parse_builder
     from tablevault.engine.plan import make_plan
 
@@ -86,7 +94,7 @@ def prepare(
         for name, data in texts.items()
     ]
     plan = make_plan(builders, table=temp.table)
-    inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table=temp.table)
+    inputs = ExpectedInputs(vault=vault, snapshot=snapshot, own_table=temp.table, expected=expected)
     inputs.hold_on_to(fixed.sources)
     sources = _sources(inputs, plan)
     if forced:

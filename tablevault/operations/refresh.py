@@ -7,6 +7,7 @@ import heapq
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVRefreshError, said
 from tablevault.history.documents import InstanceDocument
@@ -23,6 +24,9 @@ from tablevault.refreshed import RefreshedTable, RefreshReport
 from tablevault.tracebacks import user_traceback
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
+
+if TYPE_CHECKING:
+    from tablevault.engine.expected import ExpectedTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,37 +136,30 @@ def _planned(
     vault: Vault, staleness: Staleness, order: Sequence[Place], options: RefreshOptions
 ) -> Iterator[RefreshedTable]:
     """Yield what a refresh would do; only index builders are called, which make the rows."""
-    changing: set[Place] = set()
+    expected: dict[Place, ExpectedTable] = {}
     stopped: set[Place] = set()
     for place in order:
-        reads = staleness.reads(place)
-        if behind := sorted(reads & stopped):
+        if behind := sorted(staleness.reads(place) & stopped):
             stopped.add(place)
             yield _left(place, behind)
             continue
-        after = sorted(reads & changing)
+        before = {each: expected[each] for each in expected if each in staleness.reads(place)}
         try:
             reasons = staleness.reasons(place)
-            if not staleness.instances[place].active or not (reasons or after):
-                continue
             current = staleness.current(place)
-            if current.is_by_hand:
+            can_be = current.instance.active and not current.is_by_hand
+            if not can_be or not (reasons or before):
                 continue
-            found = plan_anew(
-                vault,
-                current,
-                {each.table for each in after},
-                options=PlanOptions(
-                    run_index=not vault.snapshot().table(place.table).side_effects,
-                    accept_code=options.accept_code,
-                ),
-            )
+            is_callable = not vault.snapshot().table(place.table).side_effects
+            plan_options = PlanOptions(run_index=is_callable, accept_code=options.accept_code)
+            plan, found = plan_anew(vault, current, before, options=plan_options)
         except Exception as error:  # noqa: BLE001 - a refresh would go on with the others, too
             stopped.add(place)
             yield _failed(place, error)
             continue
-        changing.add(place)
-        yield _of_plan(place, found, (*reasons, *(f"after {each}" for each in after)))
+        if not found.digest or found.digest != current.document.digest:
+            expected[place] = found
+        yield _of_plan(place, plan, (*reasons, *(f"after {each}" for each in before)))
 
 
 def _of_plan(place: Place, found: ExecutionPlan, reasons: Sequence[str]) -> RefreshedTable:
