@@ -8,6 +8,7 @@ found only in an error text, as the value of an environment variable that a buil
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -160,11 +161,15 @@ IN_CODE: Final = 'Read it from the environment instead: os.environ["NAME"].'
 IN_DESCRIPTION: Final = "Leave it out."
 """What to do about a key in each of these."""
 
+_BODY: Final = re.compile(r"[A-Za-z0-9+/]{12}")
 _BREAKS: Final = ("\\n", "\\r", "\\t")
 """Escaped breaks: the letter is no part of the word that follows."""
 _SHORTEST: Final = 6
 """Values of environment variables that are shorter stay in error texts, as most words would go."""
-_NAMED_SECRET: Final = re.compile(r"(?i)key|token|secret|passw|pwd|credential|auth|dsn")
+_SHORTEST_SECRET: Final = 8
+_NAMED_SECRET: Final = re.compile(
+    r"(?i)(?:key|token|password|passwd|passphrase|credentials?|dsn)(?:_|[0-9]|$)|secret"
+)
 _SHOWN: Final = 5
 
 _LOGINS: Final = (
@@ -243,10 +248,14 @@ def secret_error(findings: Sequence[Finding], hint: str) -> TVSecretError:
 def redact(text: str) -> str:
     """Return a text without what looks like a key.
 
-    Values that builders have read from environment variables are replaced by what stood in the
-    builder, ``~ENV:NAME~``, also where they are escaped or quoted for an address.
+    Values that builders have read from environment variables, and of all variables whose names
+    tell a secret, are replaced by ``~ENV:NAME~``, also where they are escaped or quoted.
     """
-    for value, name in sorted(_values.copy().items(), key=lambda item: -len(item[0])):
+    values = _values.copy()
+    for name, value in os.environ.items():
+        if len(value) >= _SHORTEST_SECRET and _NAMED_SECRET.search(name):
+            values.update(dict.fromkeys(_spellings(value), f"~ENV:{name}~"))
+    for value, name in sorted(values.items(), key=lambda item: -len(item[0])):
         text = text.replace(value, name)
     found = sorted(_matches(text))
     for start, end, kind in reversed(found):
@@ -263,14 +272,19 @@ def text_to_keep(error: BaseException) -> str:
 
 def is_secret(name: str, value: str) -> bool:
     """Return whether an environment variable holds a secret, by its name or the form of it."""
-    is_long = len(value) >= _SHORTEST
+    is_long = len(value) >= _SHORTEST_SECRET
     return is_long and bool(_NAMED_SECRET.search(name) or find_secrets(name, value))
 
 
 def hide(value: str, instead: str) -> None:
     """Let `redact` replace a value from now on, in this interpreter."""
-    forms = {value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(value, safe="")}
-    _values.update((form, instead) for form in forms if len(form) >= _SHORTEST)
+    _values.update((form, instead) for form in _spellings(value) if len(form) >= _SHORTEST)
+
+
+def _spellings(value: str) -> set[str]:
+    """Return a value as it is, escaped by Python and JSON, and quoted for an address."""
+    quoted = quote(value.encode("utf-8", "surrogateescape"), safe="")
+    return {value, repr(value)[1:-1], json.dumps(value)[1:-1], quoted}
 
 
 def _matches(text: str) -> Iterator[tuple[int, int, str]]:
@@ -303,8 +317,9 @@ def _is_letter(text: str) -> bool:
 
 
 def _is_blank(key: str) -> bool:
-    """Return whether somebody has blanked it out, as in ``sk-xxxxxxxxxxxxxxxxxxxxxxxx``."""
-    return any(2 * key.count(letter) > len(key) for letter in "xX0")
+    """Return whether it is blanked out, as in ``sk-xxxxxxxxxxxxxxxxxxxxxxxx``, or lacks a body."""
+    is_empty = key.startswith("-----") and _BODY.search(key) is None
+    return is_empty or any(2 * key.count(letter) > len(key) for letter in "xX0")
 
 
 def _decoded(text: str | bytes) -> str:

@@ -112,6 +112,7 @@ def test_nothing_of_a_key_stays_in_a_text_that_is_redacted(kind, key):
         'if text.startswith("-----BEGIN PRIVATE KEY-----"):',
         'a("-----BEGIN PRIVATE KEY-----") and b("-----END PRIVATE KEY-----")',
         "-----BEGIN PRIVATE KEY-----\n...\n-----END PRIVATE KEY-----",
+        "between '-----BEGIN RSA PRIVATE KEY-----' and '-----END RSA PRIVATE KEY-----', that is",
         "-----BEGIN PUBLIC KEY-----\n" + made(64) + "\n-----END PUBLIC KEY-----",
         'os.environ["AWS_SECRET_ACCESS_KEY"]',
         "aws_secret_access_key: ~ENV:AWS_SECRET_ACCESS_KEY~",
@@ -188,6 +189,21 @@ def test_short_values_stay_for_they_are_words():
     hide("1", "~ENV:ONE~")
     hide("", "~ENV:NONE~")
     assert redact("row 1 of 11") == "row 1 of 11"
+
+
+def test_variables_whose_names_tell_a_secret_are_replaced_though_no_builder_reads_them(monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "hunter2 & co")
+    monkeypatch.setenv("OPENAI_API_KEY_2", "hunter3 & co")
+    monkeypatch.setenv("MY_TOKENIZER", "hunter4 & co")
+    monkeypatch.setenv("SHORT_TOKEN", "hunter5")
+    monkeypatch.setenv("PWD_KEY", "")
+    text = "hunter2 & co, hunter3%20%26%20co, hunter4 & co, hunter5"
+    assert redact(text) == "~ENV:DB_PASSWORD~, ~ENV:OPENAI_API_KEY_2~, hunter4 & co, hunter5"
+
+
+def test_a_value_that_is_no_utf_8_is_replaced(monkeypatch):
+    monkeypatch.setenv("DB_PASSWORD", "hunter\udcff2")
+    assert redact("hunter\udcff2 or hunter%FF2") == "~ENV:DB_PASSWORD~ or ~ENV:DB_PASSWORD~"
 
 
 @pytest.mark.parametrize(
