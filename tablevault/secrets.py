@@ -187,6 +187,8 @@ _LOGINS: Final = (
 
 _values: dict[str, str] = {}
 """Values that builders have read from environment variables, with what stands for them."""
+_secrets: dict[str, str] = {}
+"""Those among them that are secrets, with the names of the variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,8 +278,23 @@ def is_secret(name: str, value: str) -> bool:
     return is_long and bool(_NAMED_SECRET.search(name) or find_secrets(name, value))
 
 
-def hide(value: str, instead: str) -> None:
-    """Let `redact` replace a value from now on, in this interpreter."""
+def has_secrets() -> bool:
+    """Return whether a builder has read a secret."""
+    return bool(_secrets)
+
+
+def leaked(text: str) -> str:
+    """Return the name of the secret that a builder has read and a text holds; "" if none does."""
+    if not _secrets:  # asked for each call
+        return ""
+    return next((name for value, name in _secrets.copy().items() if value in text), "")
+
+
+def hide(name: str, value: str) -> None:
+    """Let `redact` replace the value of an environment variable from now on."""
+    instead = f"~ENV:{name}~"
+    if is_secret(name, value):
+        _secrets.update(dict.fromkeys(_spellings(value), name))
     _values.update((form, instead) for form in _spellings(value) if len(form) >= _SHORTEST)
 
 

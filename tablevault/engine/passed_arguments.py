@@ -55,7 +55,8 @@ class PassedArguments:
 
     def __call__(self, row: int | None) -> dict[str, Any]:
         """Evaluate the arguments of the call for one row, None when there is none."""
-        self.read()
+        if self._call is None:
+            self.read()
         assert self._call is not None
         return self._call(row)
 
@@ -83,7 +84,7 @@ def _filled(builder: str, text: str) -> str:
                 field="arguments",
                 variable=match[1],
             )
-        hide(found, match[0])
+        hide(match[1], found)
         used[match[1]] = found
         return found
 

@@ -20,8 +20,11 @@ from tablevault.frames.inference import infer
 from tablevault.frames.plain import plain
 from tablevault.frames.records import as_data
 from tablevault.render import counted
+from tablevault.secrets import redact
 
 _SHOWN = 80
+_LOOKED_AT = 10_000
+"""Of a text that is shown so much is searched for keys, which a cut would hide."""
 _MOST_ROWS = 5
 # Looked up by exact type: 0.04 us a cell; whether it is a collection takes 0.4 us to tell.
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
@@ -338,7 +341,7 @@ def show(value: object) -> str:
     if isinstance(value, np.generic):
         value = value.item()
     try:
-        text = " ".join(_shape(value).split())
+        text = " ".join(redact(_shape(value)[:_LOOKED_AT]).split())
     except Exception:  # noqa: BLE001 - a class of the user may fail at that, too
         return f"an object that cannot be shown ({type(value).__name__})"
     return f"{text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''} ({type(value).__name__})"

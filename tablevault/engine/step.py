@@ -25,6 +25,7 @@ from tablevault.engine.calls.usage import Usage
 from tablevault.engine.control import Control
 from tablevault.engine.found import Finder, FinderContext, FoundRows, FoundTable, reason_of
 from tablevault.engine.invocation import Invoker
+from tablevault.engine.leaks import refuse_leaks
 from tablevault.engine.matching import NEW
 from tablevault.engine.passed_arguments import PassedArguments
 from tablevault.engine.reuse import Decision
@@ -394,6 +395,7 @@ class Step:
         record = self._record(WHOLE, found.inputs)
         try:
             columns = results.frame_columns(self._call(None, record), job, rows)
+            refuse_leaks(columns, job)
         except BaseException as error:
             record.failed(error)
             self._note(error, None)

@@ -11,7 +11,7 @@ import pytest
 
 from tablevault import TableVault, secrets
 from tablevault.engine import passed_arguments
-from tablevault.errors import TVBuilderError
+from tablevault.errors import TVBuilderError, TVTableError
 from tests.operations.building import row_builders
 from tests.operations.keeping import kept
 
@@ -94,6 +94,7 @@ class Bench:
 @pytest.fixture
 def bench(vault, vault_path, tmp_path, monkeypatch):
     monkeypatch.setattr(secrets, "_values", {})
+    monkeypatch.setattr(secrets, "_secrets", {})
     monkeypatch.setattr(passed_arguments, "_written", {})
     return Bench(vault, vault_path, tmp_path / "calls")
 
@@ -253,6 +254,71 @@ def test_a_key_that_no_builder_has_read_is_taken_out_of_exceptions_too(bench):
     assert bench.hides(key)
     (error,) = bench.vault.get_calls("t", "TEMP_base")["error"].dropna()
     assert error == "ValueError: Incorrect API key provided: [OpenAI key removed]"
+
+
+@pytest.mark.parametrize("process_id", ["", "p"])
+@pytest.mark.parametrize("kind", ["row-wise", "generator", "dataframe"])
+def test_what_a_function_returns_is_refused_where_it_holds_a_secret(
+    bench, monkeypatch, kind, process_id
+):
+    monkeypatch.setenv("SERVICE_KEY", VALUE)
+    text = CODE.format(calls="x") + (
+        "\ndef frame(id, key): return pd.DataFrame({'x': ['ok', {'error': f'no {key}'}]})\n"
+        "\ndef each(id, key): yield from ['ok', {'error': f'no {key}'}]\n"
+        "\ndef one(id, key): return {'error': f'no {key}'} if id else 'ok'\n"
+    )
+    bench.vault.create_code_module("work", text=text)
+    functions = {"row-wise": "one", "generator": "each", "dataframe": "frame"}
+    fields = {
+        "python_function": functions[kind],
+        "return_type": kind,
+        "arguments": {"id": ROW["id"] if kind == "row-wise" else 1, "key": "~ENV:SERVICE_KEY~"},
+        "dtypes": {"x": "object"},
+    }
+    bench.vault.create_instance("t", builders=row_builders(2, **fields))
+    with pytest.raises(TVTableError) as caught:
+        bench.vault.execute_instance("t", process_id=process_id)
+    where = " in column x, row 1" if kind == "dataframe" else " for row 1"
+    assert str(caught.value) == (
+        f'Builder "f": what function "{functions[kind]}" returned{where} holds the value of the '
+        'environment variable "SERVICE_KEY", which would be kept for ever. Leave it out, for '
+        "instance where the text of an exception is returned."
+    )
+    assert (caught.value.variable, caught.value.row) == ("SERVICE_KEY", 1)
+    assert bench.hides()
+    (bench.path / "code/work.py").write_text(text.replace("no {key}", "no"))
+    bench.vault.execute_instance("t", process_id=process_id)
+    assert bench.vault.get_dataframe("t")[0]["x"].tolist() == ["ok", {"error": "no"}]
+
+
+def test_what_is_no_secret_may_be_returned(bench, monkeypatch):
+    monkeypatch.setenv("SERVICE_MODEL", VALUE)
+    text = CODE.format(calls="x") + "\ndef model(id, key): return key\n"
+    bench.vault.create_code_module("work", text=text)
+    bench.run("model", n=1, key="~ENV:SERVICE_MODEL~")
+    assert bench.vault.get_dataframe("t")[0]["x"].tolist() == [VALUE]
+
+
+def test_a_cached_call_that_returns_a_secret_is_not_recorded(bench, monkeypatch, caplog):
+    monkeypatch.setenv("SERVICE_KEY", VALUE)
+    text = CODE.format(calls="x") + (
+        "\n@cached\ndef head(key): return {'auth': key}\n"
+        "\ndef uses(id, key): return len(head(key))\n"
+    )
+    bench.vault.create_code_module("work", text=text)
+    bench.run("uses", n=1, key="~ENV:SERVICE_KEY~")
+    assert bench.hides()
+    assert 'Calls of "work.head" are not recorded: what it returns holds a secret.' in caplog.text
+
+
+def test_an_error_that_shows_a_value_shows_no_part_of_a_secret(bench, monkeypatch):
+    monkeypatch.setenv("SERVICE_KEY", VALUE * 4)
+    text = CODE.format(calls="x") + "\ndef wrong(id, key): return [key, key], 1\n"
+    bench.vault.create_code_module("work", text=text)
+    with pytest.raises(TVBuilderError) as caught:
+        bench.run("wrong", n=1, key="~ENV:SERVICE_KEY~")
+    assert VALUE not in str(caught.value)
+    assert bench.hides()
 
 
 def test_errors_of_cached_calls_are_recorded_without_the_value(bench, monkeypatch):

@@ -21,7 +21,7 @@ from tablevault.engine.calls.usage import Usage, charging, current_usage
 from tablevault.engine.module_sets import plain_name
 from tablevault.engine.row_values import decode_values, encode_values
 from tablevault.frames.tagged_json import UnstorableValueError
-from tablevault.secrets import text_to_keep
+from tablevault.secrets import leaked, text_to_keep
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -94,6 +94,9 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", await_call) if inspect.iscoroutinefunction(function) else call
 
 
+_UNSTORABLE = "is of a type that cannot be"
+
+
 class _Key:
     """What one call is found by; `column` stands for the builder in its record."""
 
@@ -136,13 +139,19 @@ class _Call:
         try:
             text = encode_values((value,))
         except UnstorableValueError:
-            self._calls.tell(self._key.name, "what it returns")
-            used = self._usage.close()
-            if self._outer is not None:
-                self._outer.add(used)
-            return value
+            return self._unrecorded(value, _UNSTORABLE)
+        if leaked(text):
+            return self._unrecorded(value, "holds a secret")
         self._calls.remember(self._key, self._add("ok", value=text))
         return decode_values(text)[0]
+
+    def _unrecorded(self, value: object, why: str) -> object:
+        """Return what the function returned; what it used is charged to the call around it."""
+        self._calls.tell(self._key.name, "what it returns", why)
+        used = self._usage.close()
+        if self._outer is not None:
+            self._outer.add(used)
+        return value
 
     def _add(
         self, outcome: Outcome, *, value: str | None = None, error: str | None = None
@@ -264,13 +273,13 @@ class CachedCalls:
                 self._codes[name] = found.digest
             return self._codes[name]
 
-    def tell(self, name: str, what: str) -> None:
+    def tell(self, name: str, what: str, why: str = _UNSTORABLE) -> None:
         """Warn, once, that calls of a function cannot be recorded."""
         with self._lock:
             if name in self._told:
                 return
             self._told.add(name)
-        _log.warning('Calls of "%s" are not recorded: %s is of a type that cannot be.', name, what)
+        _log.warning('Calls of "%s" are not recorded: %s %s.', name, what, why)
 
 
 _current: ContextVar[CachedCalls | None] = ContextVar("tablevault_cached_calls", default=None)

@@ -12,6 +12,7 @@ from tablevault.engine.calls.call_record import CallRecord, Outcome
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.usage import Usage
+from tablevault.engine.leaks import refuse_leak
 from tablevault.engine.row_values import Values, are_plain, decode_values, encode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
@@ -98,6 +99,7 @@ class Recorder:
         TVTableError
             A value cannot be kept, or does not fit its dtype, or the file that it names is not
             there. The call is recorded: when the dtype is corrected, what it returned counts.
+            Or it holds a secret that a builder has read: then nothing of it is recorded.
         """
         if self._ledger is None:
             results.check_fit(values, self._job, self._row)
@@ -107,6 +109,7 @@ class Recorder:
         except UnstorableValueError:
             values = results.with_texts(values, self._job, self._row)
             text = encode_values(values)
+        refuse_leak(text, self._job, self._row)
         if not are_plain(values):
             values = decode_values(text)  # what an interrupted execution would go on with
         call = self.call(text)
