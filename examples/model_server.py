@@ -15,6 +15,7 @@ and by how often it was sent, never by chance or by the clock. ``GET /counts`` t
 from __future__ import annotations
 
 import argparse
+import email
 import hashlib
 import json
 import math
@@ -28,7 +29,8 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-BAD, NOT_FOUND, TOO_MANY = 400, 404, 429  # statuses of HTTP
+NONSENSE = "Sure! Here is the JSON that you asked for:"
+OK, BAD, NOT_FOUND, TOO_MANY = 200, 400, 404, 429  # statuses of HTTP
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +53,11 @@ class Faults:
         Requests beyond get status 429. An idle server saves up those of one minute.
     retry_after : float
         Seconds after which a refused client is told to come back.
+    lost : str
+        Prompts with this text have no line in what came of a batch; "" for none.
+    polls : int
+        So often a batch is still in progress when it is looked at. Its requests are not refused for
+        being too many.
     """
 
     latency: float = 0.0
@@ -60,6 +67,8 @@ class Faults:
     longest: int = 100_000
     tokens_per_minute: float = math.inf
     retry_after: float = 0.05
+    lost: str = ""
+    polls: int = 0
 
 
 class ModelServer:
@@ -79,9 +88,10 @@ class ModelServer:
     """
 
     def __init__(self, faults: Faults | None = None, port: int = 0) -> None:
-        model = Model(faults or Faults())
-        self._server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), {"model": model}))
-        self._model = model
+        self._model = Model(faults or Faults())
+        self._batches = Batches(self._model)
+        parts = {"model": self._model, "batches": self._batches, "counts": self.counts}
+        self._server = _Server(("127.0.0.1", port), type("Handler", (_Handler,), parts))
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,))
         self._thread.daemon = True
@@ -89,7 +99,7 @@ class ModelServer:
 
     def counts(self) -> dict[str, Any]:
         """Return what was asked so far, as ``GET /counts`` does."""
-        return self._model.counts()
+        return {"batches": self._batches.count(), **self._model.counts()}
 
     def last_request(self) -> dict[str, Any]:
         """Return the body of the latest request for an answer."""
@@ -132,25 +142,30 @@ class Model:
     """Answers prompts, and counts them; for several threads."""
 
     def __init__(self, faults: Faults) -> None:
-        self._faults = faults
+        self.faults = faults
         self._lock = threading.Lock()
         self._requests: Counter[str] = Counter()
         self._answers: Counter[str] = Counter()
+        self._nonsense: Counter[str] = Counter()
         self._tokens = 0
         self.last_request: dict[str, Any] = {}
         self._saved = faults.tokens_per_minute
         self._saved_at = time.monotonic()
 
     def counts(self) -> dict[str, Any]:
-        """Return the number of requests and of answers, of all prompts and of each, and tokens."""
+        """Return what was asked and answered, in all and by prompt; nonsense is an answer, too."""
         with self._lock:
+            counted = {
+                "requests": self._requests,
+                "answers": self._answers,
+                "nonsense": self._nonsense,
+            }
             return {
-                "requests": self._requests.total(),
-                "answers": self._answers.total(),
+                **{name: counter.total() for name, counter in counted.items()},
                 "tokens": self._tokens,
                 "by_prompt": {
-                    prompt: {"requests": times, "answers": self._answers[prompt]}
-                    for prompt, times in self._requests.items()
+                    prompt: {name: counter[prompt] for name, counter in counted.items()}
+                    for prompt in self._requests
                 },
             }
 
@@ -162,7 +177,24 @@ class Model:
         RefusedError
             The request is not answered, and costs nothing.
         """
-        faults = self._faults
+        prompt, sent, attempt = self._received(request)
+        if _fate("refuse", prompt, attempt) < self.faults.refuse:
+            raise _too_many("The server is busy.", self.faults.retry_after)
+        answer = self._answer(request, prompt, attempt)
+        self._pay(sent + _tokens(answer))
+        self._count(prompt, answer, sent)
+        time.sleep(self.faults.latency)
+        return _completion(request, answer, sent)
+
+    def complete_in_batch(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the answer to a request of a batch; raises RefusedError for a wrong one."""
+        prompt, sent, attempt = self._received(request)
+        answer = self._answer(request, prompt, attempt)
+        self._count(prompt, answer, sent)
+        return _completion(request, answer, sent)
+
+    def _received(self, request: Mapping[str, Any]) -> tuple[str, int, int]:
+        """Count a request, and return its prompt, its tokens, and how often it was sent."""
         prompt = "\n".join(
             each["content"] for each in request["messages"] if each["role"] != "system"
         )
@@ -171,37 +203,13 @@ class Model:
             self._requests[prompt] += 1
             attempt = self._requests[prompt]
         sent = sum(_tokens(each["content"]) for each in request["messages"])
-        if sent > faults.longest:
-            raise RefusedError(
-                BAD, "context_length_exceeded", f"{sent} tokens; the model reads {faults.longest}."
-            )
-        if faults.poison and faults.poison in prompt:
+        longest = self.faults.longest
+        if sent > longest:
+            message = f"{sent} tokens; the model reads {longest}."
+            raise RefusedError(BAD, "context_length_exceeded", message)
+        if self.faults.poison and self.faults.poison in prompt:
             raise RefusedError(BAD, "invalid_prompt", "The model cannot answer this prompt.")
-        if _fate("refuse", prompt, attempt) < faults.refuse:
-            raise _too_many("The server is busy.", faults.retry_after)
-        answer = self._answer(request, prompt, attempt)
-        received = _tokens(answer)
-        self._spend(prompt, sent + received)
-        time.sleep(faults.latency)
-        return {
-            "id": f"chatcmpl-{_hash(prompt, attempt):016x}",
-            "object": "chat.completion",
-            "created": 0,
-            "model": request["model"],
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": answer, "refusal": None},
-                    "finish_reason": "stop",
-                    "logprobs": None,
-                }
-            ],
-            "usage": {
-                "prompt_tokens": sent,
-                "completion_tokens": received,
-                "total_tokens": sent + received,
-            },
-        }
+        return prompt, sent, attempt
 
     def _answer(self, request: Mapping[str, Any], prompt: str, attempt: int) -> str:
         """Return the text of an answer: JSON where a schema was sent."""
@@ -209,26 +217,140 @@ class Model:
         form = request.get("response_format") or {}
         if form.get("type") != "json_schema":
             return sentence or f"{request['model']} on {prompt!r}"
-        if _fate("nonsense", prompt, attempt) < self._faults.nonsense:
-            return "Sure! Here is the JSON that you asked for:"
+        if _fate("nonsense", prompt, attempt) < self.faults.nonsense:
+            return NONSENSE
         schema = form["json_schema"]["schema"]
         return json.dumps(_fill(schema, sentence or prompt, fit, _hash(prompt, 0)))
 
-    def _spend(self, prompt: str, tokens: int) -> None:
-        """Count an answer, unless it is beyond the rate."""
-        rate = self._faults.tokens_per_minute
+    def _pay(self, tokens: int) -> None:
+        """Take tokens from those that are saved up, if there are so many."""
+        rate = self.faults.tokens_per_minute
+        if rate == math.inf:
+            return
         with self._lock:
-            if rate < math.inf:
-                now = time.monotonic()
-                self._saved = min(rate, self._saved + (now - self._saved_at) * rate / 60)
-                self._saved_at = now
-                if tokens > self._saved:
-                    raise _too_many(
-                        f"{rate:.0f} tokens per minute.", (tokens - self._saved) * 60 / rate
-                    )
-                self._saved -= tokens
+            now = time.monotonic()
+            self._saved = min(rate, self._saved + (now - self._saved_at) * rate / 60)
+            self._saved_at = now
+            if tokens > self._saved:
+                wait_s = (tokens - self._saved) * 60 / rate
+                raise _too_many(f"{rate:.0f} tokens per minute.", wait_s)
+            self._saved -= tokens
+
+    def _count(self, prompt: str, answer: str, sent: int) -> None:
+        """Count an answer."""
+        with self._lock:
             self._answers[prompt] += 1
-            self._tokens += tokens
+            self._nonsense[prompt] += answer == NONSENSE
+            self._tokens += sent + _tokens(answer)
+
+
+class Batches:
+    """Files of requests, and what became of them; for several threads."""
+
+    def __init__(self, model: Model) -> None:
+        self._model = model
+        self._files: dict[str, bytes] = {}
+        self._batches: dict[str, dict[str, Any]] = {}
+        self._polls: Counter[str] = Counter()
+
+    def upload(self, data: bytes) -> dict[str, Any]:
+        """Keep a file, and return what ``POST /files`` does."""
+        name = f"file-{len(self._files) + 1}"
+        self._files[name] = data
+        return {
+            "id": name,
+            "object": "file",
+            "bytes": len(data),
+            "created_at": 0,
+            "filename": name,
+            "purpose": "batch",
+            "status": "processed",
+        }
+
+    def content(self, name: str) -> bytes:
+        """Return a file."""
+        return self._files[name]
+
+    def create(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer all requests of a file, and return what ``POST /batches`` does."""
+        name = f"batch_{len(self._batches) + 1}"
+        lines: dict[bool, list[bytes]] = {True: [], False: []}
+        for line in map(json.loads, self._files[request["input_file_id"]].splitlines()):
+            if self._is_lost(line["body"]):
+                continue
+            try:
+                status, body = OK, self._model.complete_in_batch(line["body"])
+            except RefusedError as error:
+                status, body = error.status, error.body
+            response = {"status_code": status, "request_id": "", "body": body}
+            found = {"id": "", "custom_id": line["custom_id"], "response": response, "error": None}
+            lines[status == OK].append(json.dumps(found).encode() + b"\n")
+        outcomes = {
+            f"{kind}_file_id": self.upload(b"".join(lines[is_good]))["id"]
+            for kind, is_good in (("output", True), ("error", False))
+            if lines[is_good]
+        }
+        self._batches[name] = {
+            "id": name,
+            "object": "batch",
+            "created_at": 0,
+            **{key: request[key] for key in ("endpoint", "input_file_id", "completion_window")},
+            "metadata": request.get("metadata"),
+            "request_counts": {
+                "total": sum(map(len, lines.values())),
+                "completed": len(lines[True]),
+                "failed": len(lines[False]),
+            },
+            **outcomes,
+        }
+        return self._state(name)
+
+    def count(self) -> int:
+        """Return how many batches there are."""
+        return len(self._batches)
+
+    def _is_lost(self, request: Mapping[str, Any]) -> bool:
+        """Return whether a request is not answered at all."""
+        lost = self._model.faults.lost
+        return bool(lost) and lost in request["messages"][-1]["content"]
+
+    def look(self, name: str) -> dict[str, Any]:
+        """Return what ``GET /batches/ID`` does."""
+        self._polls[name] += 1
+        return self._state(name)
+
+    def all(self) -> dict[str, Any]:
+        """Return what ``GET /batches`` does."""
+        data = [self._state(name) for name in reversed(self._batches)]
+        return {"object": "list", "data": data, "has_more": False}
+
+    def _state(self, name: str) -> dict[str, Any]:
+        """Return a batch; what came of it is told when it is completed."""
+        found = self._batches[name]
+        if self._polls[name] > self._model.faults.polls:
+            return {**found, "status": "completed"}
+        hidden = ("output_file_id", "error_file_id", "request_counts")
+        known = {key: value for key, value in found.items() if key not in hidden}
+        counts = {"total": found["request_counts"]["total"], "completed": 0, "failed": 0}
+        return {**known, "status": "in_progress", "request_counts": counts}
+
+
+def _completion(request: Mapping[str, Any], answer: str, sent: int) -> dict[str, Any]:
+    """Return an answer as the protocol has it."""
+    received = _tokens(answer)
+    message = {"role": "assistant", "content": answer, "refusal": None}
+    return {
+        "id": f"chatcmpl-{_hash(request):016x}",
+        "object": "chat.completion",
+        "created": 0,
+        "model": request["model"],
+        "choices": [{"index": 0, "message": message, "finish_reason": "stop", "logprobs": None}],
+        "usage": {
+            "prompt_tokens": sent,
+            "completion_tokens": received,
+            "total_tokens": sent + received,
+        },
+    }
 
 
 def _too_many(message: str, wait_s: float) -> RefusedError:
@@ -243,8 +365,8 @@ def _too_many(message: str, wait_s: float) -> RefusedError:
 
 
 def _tokens(text: str) -> int:
-    """Count the tokens of a text: its words and signs."""
-    return len(re.findall(r"\w+|[^\w\s]", text))
+    """Count the tokens of a text: about four letters are one."""
+    return math.ceil(len(text) / 4)
 
 
 def _hash(*parts: object) -> int:
@@ -305,36 +427,58 @@ class _Handler(BaseHTTPRequestHandler):
     """Reads requests, and writes what the model returns."""
 
     model: Model
+    batches: Batches
+    counts: Callable[[], dict[str, Any]]
     protocol_version = "HTTP/1.1"
     disable_nagle_algorithm = True
     wbufsize = -1  # headers and body in one packet
 
     def do_GET(self) -> None:
         """Answer what is only read."""
-        if self.path == "/counts":
-            self._reply(self.model.counts)
-        else:
-            self._reply(self._unknown)
+        self._reply(self._read)
 
     def do_POST(self) -> None:
         """Answer what has a body."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        if self.path == "/v1/chat/completions":
-            self._reply(lambda: self.model.complete(json.loads(body)))
-        else:
-            self._reply(self._unknown)
+        self._reply(lambda: self._post(body))
 
-    def _unknown(self) -> dict[str, Any]:
-        raise RefusedError(NOT_FOUND, "not_found", f"There is nothing at {self.path}.")
+    def _read(self) -> dict[str, Any] | bytes:
+        """Return what is at a path."""
+        match self.path.partition("?")[0].split("/")[1:]:
+            case ["counts"]:
+                return type(self).counts()
+            case ["v1", "batches"]:
+                return self.batches.all()
+            case ["v1", "batches", name]:
+                return self.batches.look(name)
+            case ["v1", "files", name, "content"]:
+                return self.batches.content(name)
+        raise KeyError(self.path)
 
-    def _reply(self, make: Callable[[], dict[str, Any]]) -> None:
+    def _post(self, body: bytes) -> dict[str, Any]:
+        """Return the answer to a body."""
+        match self.path:
+            case "/v1/chat/completions":
+                return self.model.complete(json.loads(body))
+            case "/v1/files":
+                kind = self.headers["Content-Type"].encode()
+                form = email.message_from_bytes(b"Content-Type: " + kind + b"\r\n\r\n" + body)
+                (file,) = (part for part in form.walk() if part.get_filename())
+                return self.batches.upload(file.get_payload(decode=True))
+            case "/v1/batches":
+                return self.batches.create(json.loads(body))
+        raise KeyError(self.path)
+
+    def _reply(self, make: Callable[[], dict[str, Any] | bytes]) -> None:
         """Write what `make` returns or raises."""
-        status, headers = 200, dict[str, str]()
+        status, headers = OK, dict[str, str]()
         try:
             found = make()
         except RefusedError as error:
             status, headers, found = error.status, error.headers, error.body
-        data = json.dumps(found).encode()
+        except KeyError:
+            status, found = NOT_FOUND, {"error": {"message": f"There is no {self.path}."}}
+        data = found if isinstance(found, bytes) else json.dumps(found).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))

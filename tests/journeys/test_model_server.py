@@ -50,7 +50,8 @@ def test_poison_fails_always():
 
 
 def test_a_long_prompt_is_refused():
-    assert outcomes(["a b c", "a b c d"], times=1, longest=3) == {"a b c": [200], "a b c d": [400]}
+    short, long = "a" * 12, "a" * 13
+    assert outcomes([short, long], times=1, longest=3) == {short: [200], long: [400]}
 
 
 def test_a_refusal_says_when_to_come_back():
@@ -61,7 +62,7 @@ def test_a_refusal_says_when_to_come_back():
 
 
 def test_tokens_beyond_the_rate_are_refused():
-    prompt = "x " * 100
+    prompt = "x" * 400
     with ModelServer(Faults(tokens_per_minute=150)) as server:
         assert [send(server.url, prompt)[0] for _ in range(2)][1] == 429
         assert server.counts()["answers"] <= 1
@@ -76,8 +77,8 @@ def test_requests_and_answers_are_counted_by_prompt():
     assert counts == server.counts()
     assert (counts["requests"], counts["answers"]) == (3, 2)
     assert counts["by_prompt"] == {
-        "7?": {"requests": 1, "answers": 0},
-        "8?": {"requests": 2, "answers": 2},
+        "7?": {"requests": 1, "answers": 0, "nonsense": 0},
+        "8?": {"requests": 2, "answers": 2, "nonsense": 0},
     }
 
 
@@ -87,6 +88,6 @@ def test_a_program_can_start_it(fault):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server:
         try:
             url = server.stdout.readline().strip()
-            assert [send(url, each)[0] for each in ("1 2", "1 2 3 4")] == [200, 400]
+            assert [send(url, each)[0] for each in ("1 2", "1 2 3 4 5 6 7")] == [200, 400]
         finally:
             server.terminate()
