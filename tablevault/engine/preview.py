@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import Expected, ReadOnlyLedger
 from tablevault.engine.expected import ExpectedTable, expected_of
 from tablevault.engine.found import FoundRows, reason_of
@@ -39,10 +40,13 @@ class Ahead:
         known.
     rows : int
         Rows that the largest of the tables will have which the index builder reads.
+    calls : set of (bytes, bytes)
+        Inputs and code of calls that will be made before; those that are planned are added.
     """
 
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     rows: int = 0
+    calls: set[tuple[Inputs, bytes]] = field(default_factory=set)
 
 
 class Preview:
@@ -229,7 +233,8 @@ class Preview:
         if job.return_type != "row-wise":
             return self._table(job, step, decision, behind)
         found = self._rows(job, step, step.finder.rows(decision, behind))
-        calls = len(found.waiting) + len(behind) + self._more_rows
+        calls = self._count(job, [found.inputs.get(row) for row in found.waiting])
+        calls += len(behind) + self._more_rows
         missing = set(range(self._draft.rows)).difference(found.there)
         self._enter(results.partial_columns(found.there, self._draft.rows, job))
         self._gaps.add(job.changed_columns, missing)
@@ -279,11 +284,19 @@ class Preview:
         return self._planned(
             job,
             rows=rows,
-            calls=1,
+            calls=self._count(job, [None if found is None else found.inputs]),
             is_exact=not behind,
             reused=0,
             reason=reason_of(job, decision, is_called=True, failed=failed),
         )
+
+    def _count(self, job: Job, inputs: Sequence[Inputs | None]) -> int:
+        """Count calls, but for those whose results another table will have brought by then."""
+        code, terms, made = self._run.codes[job.name].digest, self._ledger.terms, self._ahead.calls
+        finds = not (terms.forced or terms.private)
+        calls = sum(not (finds and (each or b"", code) in made) for each in inputs)
+        made.update((each, code) for each in inputs if each is not None)
+        return calls
 
     def _enter(self, columns: Mapping[str, pd.Series]) -> None:
         """Add columns to the draft."""

@@ -76,7 +76,7 @@ def plan(
 ) -> ExecutionPlan:
     """Find what the next execution of a temporary instance would call."""
     asked, waits = _asked(vault, table, version, options, process_id)
-    found, _ = _previewed(asked)
+    found, _ = _previewed(asked, set())
     return found if waits else replace(found, process_id="")
 
 
@@ -84,6 +84,7 @@ def plan_anew(
     vault: Vault,
     current: Current,
     expected: Mapping[Place, ExpectedTable],
+    calls: set[tuple[bytes, bytes]],
     *,
     options: PlanOptions,
 ) -> tuple[ExecutionPlan, ExpectedTable]:
@@ -97,6 +98,8 @@ def plan_anew(
         The instance: its builders count, unless there is a temporary instance already.
     expected : mapping of Place to ExpectedTable
         Tables that are to be made anew before, as far as they are known.
+    calls : set of (bytes, bytes)
+        Inputs and code of calls that will be made before; those that are planned are added.
     options : PlanOptions
         As for `plan`.
     """
@@ -119,10 +122,10 @@ def plan_anew(
         process_id="",
         prepared=prepare(vault, main, temp, (texts, fixed), options.force_execute, expected),
     )
-    return _previewed(asked)
+    return _previewed(asked, calls)
 
 
-def _ahead(prepared: Prepared) -> Ahead:
+def _ahead(prepared: Prepared, calls: set[tuple[bytes, bytes]]) -> Ahead:
     """Find what is read that is to be made before, and is not known."""
     from tablevault.engine.preview import Ahead
 
@@ -146,10 +149,12 @@ def _ahead(prepared: Prepared) -> Ahead:
         for place, each in inputs.expected.items()
         if place.table in found.get(plan.index.name, ())
     )
-    return Ahead(tables=found, rows=max(rows, default=0))
+    return Ahead(tables=found, rows=max(rows, default=0), calls=calls)
 
 
-def _previewed(asked: _Asked) -> tuple[ExecutionPlan, ExpectedTable]:
+def _previewed(
+    asked: _Asked, calls: set[tuple[bytes, bytes]]
+) -> tuple[ExecutionPlan, ExpectedTable]:
     """Count the calls of the execution that is planned, and tell what comes of it."""
     from tablevault.engine.preview import ORIGIN, Preview
     from tablevault.planned import ExecutionPlan
@@ -160,7 +165,7 @@ def _previewed(asked: _Asked) -> tuple[ExecutionPlan, ExpectedTable]:
         rows = run.context.earlier
         if rows is None and origin is not None and not options.run_index:
             rows = _frame(asked, origin)
-        preview = Preview(run, ledger, rows, _ahead(asked.prepared))
+        preview = Preview(run, ledger, rows, _ahead(asked.prepared, calls))
         builders = preview.builders(run_index=options.run_index)
         expected = preview.expected()
     is_of_origin = preview.rows_from == ORIGIN and origin is not None

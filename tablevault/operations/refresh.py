@@ -137,6 +137,7 @@ def _planned(
 ) -> Iterator[RefreshedTable]:
     """Yield what a refresh would do; only index builders are called, which make the rows."""
     expected: dict[Place, ExpectedTable] = {}
+    calls: set[tuple[bytes, bytes]] = set()
     stopped: set[Place] = set()
     for place in order:
         if behind := sorted(staleness.reads(place) & stopped):
@@ -152,7 +153,7 @@ def _planned(
                 continue
             is_callable = not vault.snapshot().table(place.table).side_effects
             plan_options = PlanOptions(run_index=is_callable, accept_code=options.accept_code)
-            plan, found = plan_anew(vault, current, before, options=plan_options)
+            plan, found = plan_anew(vault, current, before, calls, options=plan_options)
         except Exception as error:  # noqa: BLE001 - a refresh would go on with the others, too
             stopped.add(place)
             yield _failed(place, error)

@@ -157,6 +157,19 @@ def test_what_a_table_will_hold_is_known_to_the_plan_of_those_that_read_it(chain
     assert chain.paid_for() == {"write": 2, "sum_up": 2}
 
 
+def test_calls_that_two_tables_share_are_planned_once(chain):
+    chain.vault.create_table("labels")
+    files = {name.replace("texts", "labels"): text for name, text in builders("texts").items()}
+    chain.vault.create_instance("labels", builders=files)
+    chain.vault.execute_instance("labels")
+    chain.edit('f"text {id}"', 'f"texts {id}"')
+    report = chain.vault.refresh(["texts", "labels"], dry_run=True)
+    assert [(each.name, each.calls) for each in report.tables] == [("texts", 3), ("labels", 0)]
+    chain.paid_for()
+    chain.vault.refresh(["texts", "labels"])
+    assert chain.paid_for() == {"write": 3}
+
+
 def test_a_plan_ends_at_a_table_that_will_come_out_the_same(chain):
     chain.edit('return pd.DataFrame({"id": ids})', 'return pd.DataFrame({"id": list(ids)})')
     report = chain.vault.refresh(dry_run=True)
