@@ -66,7 +66,8 @@ def _import(place: Place, given: argparse.Namespace) -> object:
     """Take over a vault of TableVault 0.1."""
     old = existing_folder(given.old_dir)
     refuse_below_file(given.new_dir)
-    report = operations.adopt.import_original(old, given.new_dir, place.author, place.options())
+    options = place.options(allow_secret=given.allow_secret)
+    report = operations.adopt.import_original(old, given.new_dir, place.author, options)
     return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
 
 
@@ -97,6 +98,7 @@ COMMANDS = (
                 "old_dir", "folder of the vault of TableVault 0.1; it stays as it is", "path"
             ),
             positional("new_dir", "folder of the new vault", "path"),
+            ALLOW_SECRET,
         ),
     ),
     Command(

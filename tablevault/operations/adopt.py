@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tablevault.errors import TVArgumentError
 from tablevault.filenames import is_hidden
@@ -15,6 +15,8 @@ from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tags import tag_moves
 from tablevault.history.tree import Edit, Put, Remove
+from tablevault.journal.admission import admit
+from tablevault.journal.record import Request
 from tablevault.names import (
     MAIN,
     CommitId,
@@ -39,6 +41,7 @@ from tablevault.operations import instances
 from tablevault.operations.original import OldInstance, OldTable, OldVault, read_table
 from tablevault.operations.vaults import Options, attach
 from tablevault.render import counted
+from tablevault.secrets import find_secrets
 from tablevault.vault import Vault, absolute
 
 _OWNER = "import"
@@ -85,16 +88,24 @@ def import_original(
     ------
     TVArgumentError
         `old` is no vault of TableVault 0.1, a name in it cannot be used, or `new` exists.
+    TVSecretError
+        Something in it looks like a key, and that is not allowed.
     TVFileError
         A file of it cannot be read.
     """
     source, path = OldVault(absolute(old)), absolute(new)
     if os.path.lexists(path):
         raise TVArgumentError(f'"{path}" is there already.', "Name a new folder.", path=str(path))
+    request = Request(operation="import_original", arguments={"allow_secret": options.allow_secret})
+    admit(request, source.texts(), "Take it out of that file.")
     with building(path) as beside:
-        described = Options(description=source.description, progress=options.progress)
+        described = Options(
+            description=source.description,
+            progress=options.progress,
+            allow_secret=options.allow_secret,
+        )
         vault = attach(beside, author, described, create=True, restart=False)
-        report = _Import(vault, source).run()
+        report = _Import(vault, source, allow_secret=options.allow_secret).run()
         put_in_place(beside, path)
     return report
 
@@ -102,9 +113,10 @@ def import_original(
 class _Import:
     """One import."""
 
-    def __init__(self, vault: Vault, source: OldVault) -> None:
+    def __init__(self, vault: Vault, source: OldVault, *, allow_secret: bool) -> None:
         self._vault = vault
         self._source = source
+        self._allow_secret = allow_secret
         self._report = ImportReport()
         self._tables: dict[str, TableDocument] = {}
         self._deactivated: set[str] = set()
@@ -283,6 +295,7 @@ class _Import:
             external_edit=temp.external_edit,
             copy=False,
             description=temp.description,
+            allow_secret=self._allow_secret,
         )
         instances.create_instance(self._vault, new, texts or None, process_id="")
         self._report.temps += 1
@@ -340,11 +353,19 @@ class _Import:
     def _commit(
         self, edits: Sequence[Edit], message: Message, author: str, at: float | None
     ) -> CommitId:
-        """Write one commit on ``main``."""
+        """Write one commit on ``main``; it names what looks like a key, and was allowed."""
         import time
 
         repository = self._vault.journal.repository
         main = repository.main()
+        found = [
+            str(each)
+            for edit in edits
+            if isinstance(edit, Put)
+            for each in find_secrets(edit.path, edit.data)
+        ]
+        named = trailers(("Allowed-Secret", each) for each in found)
+        message = replace(message, trailers=(*message.trailers, *named))
         commit = repository.write_commit(
             parents=[main],
             base=main,

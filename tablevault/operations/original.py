@@ -137,6 +137,17 @@ class OldVault:
         found = [path for path in files if not is_hidden(path.name)]
         return {path.stem: path.read_bytes() for path in found}
 
+    def texts(self) -> dict[str, str]:
+        """Give the builders, the code and the descriptions, by path."""
+        folders = [self.path, *(self.path / name for name in self._history)]
+        folders += [each.folder for each in (*self.instances(), *self.temps())]
+        found = [path for folder in folders for path in folder.glob("description.yaml")]
+        for folder in folders:
+            found += (folder / "builders").glob("*.yaml")
+            found += (folder / "EXECUTION_ARCHIVE").glob("*.py")
+        found += (self.path / "code_functions").glob("*.py")
+        return {str(path): path.read_text("utf-8", "replace") for path in sorted(found)}
+
     def shared_artifacts(self, table: str) -> Path:
         """Give the one artifact folder of a table."""
         return self.path / table / "artifacts"

@@ -180,3 +180,32 @@ def test_what_cannot_be_imported_leaves_nothing(old, tmp_path, capsys, wrong):
     assert code == 1
     assert capsys.readouterr().err.startswith("TableVault error: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == names
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "code_functions/*.py",
+        "*/*/builders/*.yaml",
+        "*/*/EXECUTION_ARCHIVE/*.py",
+        "*/description.yaml",
+    ],
+)
+def test_what_looks_like_a_key_stops_the_import_unless_that_is_allowed(
+    old, tmp_path, capsys, pattern
+):
+    file = min(old.glob(pattern))
+    key = "sk-proj-" + "Az09" * 12
+    text = file.read_text()
+    line = text.count("\n") + 1
+    file.write_text(f"{text}# {key}\n")
+    if file.name == "description.yaml":
+        file.write_text(text.replace("summary: ", f"summary: {key} "))
+        line = text[: text.index("summary: ")].count("\n") + 1
+    words = ["-q", "import-original", str(old), str(tmp_path / "new")]
+    assert main(words) == 1
+    assert f"{file}, line {line} (OpenAI key)" in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
+    assert main([*words, "--allow-secret"]) == 0
+    assert "Vault-Allowed-Secret: " in git(tmp_path / "new", "log", "--all", "--format=%B")
+    check_clean(tmp_path / "new")
