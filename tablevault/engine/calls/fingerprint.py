@@ -10,8 +10,11 @@ compared (`reasons`).
 from __future__ import annotations
 
 import difflib
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
+from typing import TypeAlias
 
 from tablevault.engine.calls.effects import ImportEffects, Key
 from tablevault.engine.calls.modules import Unit
@@ -28,6 +31,9 @@ from tablevault.engine.calls.paths import FilesBeside
 from tablevault.engine.calls.program import TOO_DEEP, Loaded, Program
 from tablevault.engine.calls.reach import Reach
 from tablevault.errors import TVFileError
+
+_Parts: TypeAlias = dict[tuple[object, ...], tuple[Part, list[str]]]
+"""Parts that definitions are, and the texts in them, by what `Reach.meaning` returns."""
 
 
 class Fingerprints:
@@ -52,6 +58,7 @@ class Fingerprints:
         self._program = program
         self._effects = ImportEffects(program)
         self._files = FilesBeside(program)
+        self._parts: _Parts = {}
 
     def of(self, module: str, function: str) -> Fingerprint:
         """Return the fingerprint of a function.
@@ -69,7 +76,8 @@ class Fingerprints:
         TVFileError
             There is no such module or name, or the module is no Python.
         """
-        loaded = self._program.find(module)
+        with _without_collecting():
+            loaded = self._program.find(module)
         if loaded is None or loaded.source.is_outside:
             raise TVFileError(
                 f'There is no code module "{module}".',
@@ -91,14 +99,19 @@ class Fingerprints:
                 function=function,
             )
         reach = Reach(self._program, self._effects, self._files)
-        reach.follow(loaded, function)
-        return _Assembly(self._program, self._effects, reach).fingerprint(module, function)
+        with _without_collecting():
+            reach.follow(loaded, function)
+            assembly = _Assembly(self._program, self._effects, reach, self._parts)
+            return assembly.fingerprint(module, function)
 
 
 class _Assembly:
     """Hashes what a function reaches."""
 
-    def __init__(self, program: Program, effects: ImportEffects, reach: Reach) -> None:
+    def __init__(
+        self, program: Program, effects: ImportEffects, reach: Reach, parts: _Parts
+    ) -> None:
+        self._parts = parts
         self._program = program
         self._effects = effects
         self._reach = reach
@@ -132,9 +145,14 @@ class _Assembly:
         """Yield a part for each name that is reached."""
         for key, loaded in self._reach.names.items():
             if loaded.name not in self._reach.whole:
-                units = self._reach.units(key)
-                kind = units[0].kind if units else "import"
-                yield self._part(key, loaded, "constant" if kind == "statement" else kind, units)
+                meaning = self._reach.meaning(key)
+                if meaning not in self._parts:
+                    units = self._reach.units(key)
+                    kind = units[0].kind if units else "import"
+                    self._parts[meaning] = self._part(
+                        key, loaded, "constant" if kind == "statement" else kind, units
+                    )
+                yield self._parts[meaning]
 
     def _statements(self) -> Iterator[tuple[Part, list[str]]]:
         """Yield a part for the statements of each module that count without being named.
@@ -236,6 +254,21 @@ class _Assembly:
             if each.source.is_outside
         }
         return tuple(OutsideModule(module=name, path=path) for name, path in sorted(found))
+
+
+@contextmanager
+def _without_collecting() -> Iterator[None]:
+    """Let the garbage collector rest: it would walk through all syntax trees, time and again.
+
+    They are most of the objects that are made, and none of them is garbage.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -30,7 +30,9 @@ _FORM = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
 _SIGNATURE = frozenset({"returns", "type_params", "annotation"})
 _PASS: list[ast.stmt] = [ast.Pass()]
 
-_Item = tuple[object, bool]
+_END_OF_FULL = object()
+"""On the stack, behind what counts in full."""
+
 _forms: dict[type[ast.AST], tuple[bytes, tuple[tuple[str, bytes], ...]]] = {}
 
 
@@ -60,23 +62,27 @@ def encode(
     out: list[bytes] = []
     texts: list[str] = []
     # A stack and not recursion: a sum of a thousand terms is a tree of that depth.
-    stack: list[_Item] = [(node, full)]
+    stack: list[object] = [node]
     while stack:
-        value, full = stack.pop()
+        value = stack.pop()
         kind = value.__class__
         if kind is bytes:
             out.append(value)  # type: ignore[arg-type]
         elif kind is ast.Constant:
             out.append(_constant(value.value))  # type: ignore[attr-defined]
             _keep_text(value.value, texts)  # type: ignore[attr-defined]
+        elif kind is ast.Name:
+            out.append(b"Name(id=%b)" % _constant(value.id))  # type: ignore[attr-defined]
         elif kind is list:
             out.append(b"[")
-            stack.append((b"]", full))
-            stack += [(each, full) for each in reversed(value)]  # type: ignore[call-overload]
+            stack.append(b"]")
+            stack += reversed(value)  # type: ignore[call-overload]
         elif isinstance(value, ast.AST):
             if kind is ast.JoinedStr:
                 _keep_text(_template(value), texts)  # type: ignore[arg-type]
-            _open(value, is_full, full, out, stack)
+            full = _open(value, is_full, full, out, stack)
+        elif value is _END_OF_FULL:
+            full = False
         else:
             out.append(_constant(value))
     return b"".join(out), texts
@@ -101,20 +107,21 @@ def _open(
     is_full: Callable[[FunctionNode], bool],
     full: bool,
     out: list[bytes],
-    stack: list[_Item],
-) -> None:
-    """Write the beginning of a node, and leave the rest of it on the stack."""
+    stack: list[object],
+) -> bool:
+    """Write the beginning of a node, leave the rest on the stack; return whether it is full."""
     if isinstance(node, ast.AnnAssign) and not full:
         if node.value is None:
-            return  # only a type checker reads it
+            return full  # only a type checker reads it
         node = ast.Assign([node.target], node.value)
-    elif isinstance(node, FunctionNode):
-        full = full or is_full(node)
-    elif isinstance(node, ast.ClassDef):
+    elif not full and (
+        isinstance(node, ast.ClassDef) or (isinstance(node, FunctionNode) and is_full(node))
+    ):
         full = True
+        stack.append(_END_OF_FULL)
     name, fields = _form(node.__class__)
     out.append(name)
-    stack.append((b")", full))
+    stack.append(b")")
     for field, tag in fields:
         value = getattr(node, field, None)
         if value is None or value == [] or (not full and field in _SIGNATURE):
@@ -125,7 +132,9 @@ def _open(
             value = _merged(value)
         elif value.__class__ is str:
             value = _constant(value)
-        stack += [(value, full), (tag, full)]
+        stack.append(value)
+        stack.append(tag)
+    return full
 
 
 def _form(kind: type[ast.AST]) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:

@@ -106,6 +106,7 @@ class Program:
         self._facts: dict[tuple[Unit, bool], Facts] = {}
         self._digests: dict[tuple[Unit, bool], tuple[bytes, list[str]]] = {}
         self._meanings: dict[tuple[Unit, bool], list[tuple[Target, bool]]] = {}
+        self._executed: dict[Loaded, list[Loaded]] = {}
         self._full: dict[ast.AST, bool] = {}
 
     def names(self) -> list[str]:
@@ -151,6 +152,31 @@ class Program:
                 found.dynamic += tested.dynamic
             self._facts[key] = found
         return self._facts[key]
+
+    def imported(self, loaded: Loaded, facts: Facts) -> list[Loaded]:
+        """Return the modules that the imports in a statement execute, with the packages around."""
+        return [
+            found
+            for origin, _ in facts.imports
+            for found in self._named(self.absolute(loaded, origin), origin.attribute)
+        ]
+
+    def executed_by(self, loaded: Loaded) -> list[Loaded]:
+        """Return the modules that are executed where a module is, in order."""
+        if loaded not in self._executed:
+            found = self._named(loaded.name, "")
+            for unit in loaded.module.units:
+                if unit.runs and any(unit.binds.values()):
+                    found += self.imported(loaded, self.facts(loaded, unit))
+            self._executed[loaded] = found
+        return self._executed[loaded]
+
+    def _named(self, name: str, attribute: str) -> list[Loaded]:
+        """Return a module, the packages around it, and the one that an attribute may be."""
+        parts = name.split(".")
+        names = [".".join(parts[: end + 1]) for end in range(len(parts))]
+        wanted = [*names, f"{name}.{attribute}"] if attribute else names
+        return [found for each in wanted if (found := self.find(each)) is not None]
 
     def digest(self, loaded: Loaded, unit: Unit, *, full: bool = False) -> tuple[bytes, list[str]]:
         """Return a digest of a statement with the tests around it, and the texts in it."""

@@ -74,6 +74,11 @@ class Reach:
         """Return whether docstring and annotations count in a statement that defines a name."""
         return unit.kind == "function" and key in self._full
 
+    def meaning(self, key: Key) -> tuple[object, ...]:
+        """Return what the part of a definition depends on; equal ones have equal parts."""
+        imports = frozenset(self._imports.get(key, ()))
+        return key, key in self._full, imports, self.used_by.get(key, "")
+
     def units(self, key: Key) -> list[Unit]:
         """Return the statements that define a name, as far as they are meant."""
         meant = self._imports.get(key, set())
@@ -83,8 +88,9 @@ class Reach:
     def _visit(self, loaded: Loaded, unit: Unit, name: str, *, full: bool) -> None:
         """Follow all names in a statement."""
         facts = self._program.facts(loaded, unit, full=full)
-        for origin, _ in facts.imports if unit.runs else ():
-            self._execute_named(self._program.absolute(loaded, origin), origin.attribute)
+        if facts.imports and unit.runs:
+            for imported in self._program.imported(loaded, facts):
+                self._execute(imported)
         for target, is_handed in self._program.meanings(loaded, unit, full=full):
             self._follow(target, name, is_handed=is_handed)
         for what, _ in facts.dynamic:
@@ -122,8 +128,10 @@ class Reach:
         """Return whether a function is given to somebody who may read its docstring."""
         if target.rest:
             is_handed = target.rest[0] in INTROSPECTIVE
+        if not is_handed:
+            return False
         units = target.module.module.bindings[target.name]
-        return is_handed and any(unit.kind == "function" for unit in units)
+        return any(unit.kind == "function" for unit in units)
 
     def _take_stars(self, loaded: Loaded) -> None:
         """Take the modules that a module imports with a star: any name may be theirs."""
@@ -155,24 +163,12 @@ class Reach:
 
     # What imports run
 
-    def _execute_named(self, name: str, attribute: str) -> None:
-        """Note that a module is imported, with the packages around it."""
-        parts = name.split(".")
-        names = [".".join(parts[: end + 1]) for end in range(len(parts))]
-        for each in [*names, f"{name}.{attribute}"] if attribute else names:
-            if found := self._program.find(each):
-                self._execute(found)
-
     def _execute(self, loaded: Loaded) -> None:
         """Note that a module is executed, with all that it imports."""
-        if loaded.name in self.executed:
-            return
-        self.executed[loaded.name] = loaded
-        self._execute_named(loaded.name, "")
-        for unit in loaded.module.units:
-            if unit.runs and any(unit.binds.values()):
-                for origin, _ in self._program.facts(loaded, unit).imports:
-                    self._execute_named(self._program.absolute(loaded, origin), origin.attribute)
+        if loaded.name not in self.executed:
+            self.executed[loaded.name] = loaded
+            for each in self._program.executed_by(loaded):
+                self._execute(each)
 
     def _is_named(self, loaded: Loaded, unit: Unit) -> bool:
         """Return whether a statement counts already, by the names that it binds."""

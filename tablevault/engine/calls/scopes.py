@@ -462,6 +462,8 @@ def _visit_children(walker: _Walker, node: ast.AST) -> None:
 
 def chain_of(node: ast.AST) -> Chain:
     """Return ``("a", "b", "c")`` for ``a.b.c``, nothing for other expressions."""
+    if node.__class__ is ast.Name:  # most are
+        return (node.id,)
     attributes: list[str] = []
     while isinstance(node, ast.Attribute):
         attributes.append(node.attr)
