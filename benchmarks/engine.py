@@ -61,6 +61,30 @@ def against(folder: Path, pairs: int) -> list[Row]:
     ]
 
 
+def calls(folder: Path, pairs: int) -> list[Row]:
+    """Measure what a builder adds to an execution by 1,000 rows: made, found by key, unchanged."""
+    rounds = [
+        _ours(folder / f"prompts-{number}", "prompts", MANY) for number in range(max(2, pairs // 8))
+    ]
+    steps = {
+        "new, prompt A": ("A", "40 ms"),
+        "new, prompt B": ("B", "40 ms"),
+        "found, prompt A again": ("A again", "10 ms"),
+        "found, prompt B, without calls.sqlite": ("B, cache lost", "10 ms"),
+        "unchanged": ("unchanged", "15 ms in all"),
+    }
+    bare = [found["bare"][0] / MANY * 1000 for found in rounds]
+    return [
+        from_times(
+            f"{name} [{rounds[0][step][1]:,}]",
+            [found[step][0] / MANY * 1000 - each for found, each in zip(rounds, bare, strict=True)],
+            bare,
+            aim=aim,
+        )
+        for name, (step, aim) in steps.items()
+    ]
+
+
 def memory(folder: Path, pairs: int) -> list[Row]:
     """Measure the peak of an execution that makes four columns, one of them row by row."""
     rows = MOST if pairs > 5 else MOST // 10

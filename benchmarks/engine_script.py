@@ -2,7 +2,8 @@
 
 ``python engine_script.py <folder> rows <rows>``: row-wise and generator builders, an execution
 again with nothing changed, and one with 100 new rows. ``lookup <rows> <other rows>``: references
-into another table. ``memory <rows>``: the peak of one execution.
+into another table. ``prompts <rows>``: a builder with one prompt, another, and the first again.
+``memory <rows>``: the peak of one execution.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from tablevault.core import TableVault
 
 NEW_ROWS = 100
 MODULE = """\
-def touch(x):
+def touch(x, prompt=""):
     import __main__
     __main__.calls += 1
     return x
@@ -66,6 +67,7 @@ is_custom: true
 return_type: row-wise
 dtypes: {made: string}
 """
+PROMPTED = ROW_WISE.replace("arguments: {x: %s}", "arguments: {x: %s, prompt: %s}")
 GENERATOR = """\
 builder_type: ColumnBuilder
 changed_columns: [made]
@@ -163,6 +165,28 @@ def by_lookups(folder: Path, rows: int, other: int) -> dict[str, tuple[float, in
     return {"lookup": (seconds - bare, called)}
 
 
+def by_prompts(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
+    """Measure executions that find what an earlier prompt has made, and one without the column."""
+    vault, csv = make(folder), folder / "rows.csv"
+    write_rows(csv, rows)
+    keyed = INDEX % csv
+    warm_up(vault, folder)
+    prepare(vault, folder, "bare", index=keyed)
+    found = {"bare": execute(vault, "bare")}
+    vault.create_table("t")
+    for step, prompt in {"A": "A", "B": "B", "A again": "A", "B, cache lost": "B"}.items():
+        made = PROMPTED % (json.dumps(CURRENT), prompt)
+        vault.create_instance("t", builders={"t_index": keyed, "made": made})
+        if "lost" in step:
+            for file in (folder / "vault/.git/tablevault").glob("calls.sqlite*"):
+                file.unlink()
+            vault = TableVault(str(folder / "vault"), "ana")
+        found[step] = execute(vault, "t")
+    vault.create_instance("t", copy=True)
+    found["unchanged"] = execute(vault, "t")
+    return found
+
+
 def peak(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
     """Measure the bytes that an execution needs at most, and the bytes of its frame."""
     vault = make(folder)
@@ -180,5 +204,7 @@ def peak(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
-    measure = {"rows": by_rows, "lookup": by_lookups, "memory": peak}[sys.argv[2]]
+    measure = {"rows": by_rows, "lookup": by_lookups, "prompts": by_prompts, "memory": peak}[
+        sys.argv[2]
+    ]
     print(json.dumps(measure(folder, *map(int, sys.argv[3:]))))

@@ -27,6 +27,7 @@ GROUPS = {
     "metadata": ("Metadata operations against raw pygit2", "raw pygit2", metadata.against_raw),
     "original": ("The same script on tablevault 0.1.1", "tablevault 0.1.1", original.against),
     "engine": ("Executions, the cost of 1,000 rows", "tablevault 0.1.1", engine.against),
+    "calls": ("Calls of 100,000 rows, the cost of 1,000", "without them", engine.calls),
     "fingerprints": ("Fingerprints of 200 modules", "ast.parse", fingerprints.of_a_folder),
     "memory": ("The peak of an execution", "its frame", engine.memory),
     "frames": ("A frame of 1,000,000 x 10", "raw pyarrow", frames.against_raw),
