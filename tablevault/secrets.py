@@ -7,6 +7,7 @@ found only in an error text, as the value of an environment variable that a buil
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -299,9 +300,19 @@ def hide(name: str, value: str) -> None:
 
 
 def _spellings(value: str) -> set[str]:
-    """Return a value as it is, escaped by Python and JSON, and quoted for an address."""
-    quoted = quote(value.encode("utf-8", "surrogateescape"), safe="")
-    return {value, repr(value)[1:-1], json.dumps(value)[1:-1], quoted}
+    """Return a value as it is, escaped by Python and JSON, quoted for an address, and in base64."""
+    data = value.encode("utf-8", "surrogateescape")
+    found = {value, repr(value)[1:-1], json.dumps(value)[1:-1], quote(data, safe="")}
+    if len(data) >= _SHORTEST_SECRET:
+        found.update(_base64_within(data, offset) for offset in range(3))
+    return found
+
+
+def _base64_within(data: bytes, offset: int) -> str:
+    """Return what base64 makes of data that begin at an offset: without bits of its neighbours."""
+    text = base64.b64encode(bytes(offset) + data).decode("ascii")
+    end = (offset + len(data)) * 8 // 6
+    return text[-(-offset * 8 // 6) : end]
 
 
 def _matches(text: str) -> Iterator[tuple[int, int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import random
 import string
 from urllib.parse import quote
@@ -9,7 +10,15 @@ from urllib.parse import quote
 import pytest
 
 from tablevault import secrets
-from tablevault.secrets import Finding, find_secrets, hide, redact, secret_error, text_to_keep
+from tablevault.secrets import (
+    Finding,
+    find_secrets,
+    hide,
+    leaked,
+    redact,
+    secret_error,
+    text_to_keep,
+)
 
 _random = random.Random(5)
 WORD = string.ascii_letters + string.digits
@@ -184,6 +193,15 @@ def test_values_are_found_escaped_and_quoted_too():
     hide("A", value)
     for text in (repr(value), quote(value, safe=""), f"{[value]}"):
         assert redact(text).strip("'\"[]") == "~ENV:A~"
+
+
+@pytest.mark.parametrize("before", ["", "u", "us", "user:", "user:x"])
+def test_values_are_found_in_base64_as_logins_have_them(before):
+    hide("A_KEY", "correct horse battery")
+    text = base64.b64encode(f"{before}correct horse battery, and more".encode()).decode()
+    assert "~ENV:A_KEY~" in redact(text)
+    assert b"horse" not in base64.b64decode(redact(text).split("~")[2] + "====")
+    assert leaked(text) == "A_KEY"
 
 
 def test_short_values_stay_for_they_are_words():
