@@ -23,8 +23,8 @@ class ExpectedTable:
         All columns, in order.
     known : frozenset of str
         Those of which every cell is known.
-    rows : int, optional
-        How many rows there will be; None where only the execution can tell.
+    rows : int
+        How many rows there will be; as far as anybody can tell where no column is known.
     content : bytes
         The known columns as Parquet: what is read of them is what will be read of the instance.
     digest : str
@@ -33,14 +33,14 @@ class ExpectedTable:
 
     columns: tuple[str, ...]
     known: frozenset[str] = frozenset()
-    rows: int | None = None
+    rows: int = 0
     content: bytes = b""
     digest: str = ""
 
     def knows(self, columns: Collection[str] | None) -> bool:
         """Return whether all that some columns will hold is known; of the whole table when None."""
         wanted = self.columns if columns is None else self.known.union(self.columns) & {*columns}
-        return self.rows is not None and self.known.issuperset(wanted)
+        return bool(self.known) and self.known.issuperset(wanted)
 
     def frame(self, columns: Sequence[str]) -> pd.DataFrame:
         """Read known columns."""

@@ -27,6 +27,7 @@ INDEX: Final = "index builder"
 ORIGIN: Final = "origin"
 LAST_ATTEMPT: Final = "last attempt"
 NOBODY: Final = ""
+_ANY: Final = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +42,8 @@ class Ahead:
     rows : int
         Rows that the largest of the tables will have which the index builder reads.
     calls : set of (bytes, bytes)
-        Inputs and code of calls that will be made before; those that are planned are added.
+        Inputs and code of calls that will be made before, inputs "" for unknown ones; those that
+        are planned are added.
     """
 
     tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
@@ -128,7 +130,7 @@ class Preview:
         """Return what is known of the instance, after `builders`."""
         columns = self._run.plan.columns
         if self.rows_from != INDEX or self._run.jobs[0].keep_old:
-            return ExpectedTable(columns=columns)
+            return ExpectedTable(columns=columns, rows=self._draft.rows + self._more_rows)
         return expected_of(self._draft, columns, self._gaps.columns)
 
     def _behind(self, job: Job, key: Sequence[str]) -> Behind:
@@ -233,8 +235,11 @@ class Preview:
         if job.return_type != "row-wise":
             return self._table(job, step, decision, behind)
         found = self._rows(job, step, step.finder.rows(decision, behind))
+        is_exact = not found.waiting or not (found.in_order or self._may_come(job))
         calls = self._count(job, [found.inputs.get(row) for row in found.waiting])
         calls += len(behind) + self._more_rows
+        if behind or self._has_open_rows:
+            self._ahead.calls.add((_ANY, self._run.codes[job.name].digest))
         missing = set(range(self._draft.rows)).difference(found.there)
         self._enter(results.partial_columns(found.there, self._draft.rows, job))
         self._gaps.add(job.changed_columns, missing)
@@ -243,9 +248,7 @@ class Preview:
             job,
             rows=self._draft.rows,
             calls=calls,
-            is_exact=not behind
-            and not self._has_open_rows
-            and (not found.in_order or not found.waiting),
+            is_exact=is_exact and not behind and not self._has_open_rows,
             reused=len(found.there),
             reason=reason_of(job, decision, is_called=calls > 0, failed=found.failed),
         )
@@ -290,11 +293,15 @@ class Preview:
             reason=reason_of(job, decision, is_called=True, failed=failed),
         )
 
+    def _may_come(self, job: Job) -> bool:
+        """Return whether another table makes calls of the same code that nobody knows yet."""
+        return (_ANY, self._run.codes[job.name].digest) in self._ahead.calls
+
     def _count(self, job: Job, inputs: Sequence[Inputs | None]) -> int:
         """Count calls, but for those whose results another table will have brought by then."""
         code, terms, made = self._run.codes[job.name].digest, self._ledger.terms, self._ahead.calls
         finds = not (terms.forced or terms.private)
-        calls = sum(not (finds and (each or b"", code) in made) for each in inputs)
+        calls = sum(each is None or not finds or (each, code) not in made for each in inputs)
         made.update((each, code) for each in inputs if each is not None)
         return calls
 

@@ -145,7 +145,7 @@ def _ahead(prepared: Prepared, calls: set[tuple[bytes, bytes]]) -> Ahead:
     if unseen:  # only the execution can tell who reads it
         found[plan.index.name] = tuple(sorted({*unseen, *found.get(plan.index.name, ())}))
     rows = (
-        each.rows or 0
+        each.rows
         for place, each in inputs.expected.items()
         if place.table in found.get(plan.index.name, ())
     )

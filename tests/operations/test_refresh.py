@@ -170,6 +170,32 @@ def test_calls_that_two_tables_share_are_planned_once(chain):
     assert chain.paid_for() == {"write": 3}
 
 
+def test_new_rows_count_in_all_tables_behind(chain):
+    chain.vault.create_instance("texts", copy=True)
+    new = builders("texts", (1, 2, 3, 4, 5))["texts_index"]
+    chain.vault.create_builder_file("texts", "texts_index", text=new)
+    report = chain.vault.refresh(dry_run=True)
+    numbers = [each.shown_calls for each in report.tables]
+    assert numbers == ["2", "at most 5", "at most 5"]
+
+
+def test_calls_that_a_table_before_may_make_are_not_counted_exactly(chain):
+    chain.vault.create_table("labels")
+    index = yaml.safe_load(builders("texts")["texts_index"])
+    label = yaml.safe_load(builders("sums")["sum_up"])
+    label["arguments"] = {"score": "<<self.id[index]>>"}
+    files = {"labels_index": yaml.safe_dump(index), "label": yaml.safe_dump(label)}
+    chain.vault.create_instance("labels", builders=files)
+    chain.vault.execute_instance("labels")
+    chain.edit("return len(text)", "return int(text[-1])")
+    chain.edit("return score + 1", "return score + 2")
+    planned = {each.name: each for each in chain.vault.refresh(dry_run=True).tables}
+    assert (planned["labels"].calls, planned["labels"].is_exact) == (3, False)
+    chain.paid_for()
+    chain.vault.refresh()
+    assert chain.paid_for() == {"judge": 3, "sum_up": 3}
+
+
 def test_a_plan_ends_at_a_table_that_will_come_out_the_same(chain):
     chain.edit('return pd.DataFrame({"id": ids})', 'return pd.DataFrame({"id": list(ids)})')
     report = chain.vault.refresh(dry_run=True)
