@@ -153,7 +153,7 @@ _FORMS: Final = (
         "private key",
         "private key",
         rf"{_PEM}(?:{_PEM_TEXT}{{1,50000}}?{_PEM.replace('BEGIN', 'END')}"
-        rf"|(?:\\[nr]|[\s\"'])*[A-Za-z0-9+/]{{40}}{_PEM_TEXT}*)",
+        rf"|(?:\\[nr]|[\s\"'])*[A-Za-z0-9+/]{{16}}{_PEM_TEXT}*)",
     ),
 )
 

@@ -139,6 +139,11 @@ def test_what_only_resembles_a_key_is_not_found(text):
     assert find_secrets("f", text) == []
 
 
+def test_a_private_key_that_is_cut_off_is_found():
+    text = '{"private_key": "-----BEGIN PRIVATE KEY-----\\nMIIEvQIBADANBgkqhk...'
+    assert find_secrets("f", text) == [Finding("f", 1, "private key")]
+
+
 def test_base64_and_digests_are_no_keys():
     for _ in range(20):
         data = made(100_000, WORD + "+/")
