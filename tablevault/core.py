@@ -359,6 +359,8 @@ class TableVault:
         background: bool = False,
         accept_code: bool | None = None,
         sample: int | None = None,
+        max_calls: int | None = None,
+        max_cost: float | None = None,
         *,
         allow_secret: bool = False,
     ) -> str:
@@ -397,6 +399,12 @@ class TableVault:
             :meth:`get_dataframe`, and a later execution finds these calls. The index builder runs
             as usual. Functions that make whole columns at once are not called, nor those of rows
             that need such a column. The process ends with the trial.
+        max_calls : int, optional
+            How often functions of column builders may be called now, again after errors included;
+            any number by default. It holds together with the limits of builders and vault.
+        max_cost : float, optional
+            What they may cost, in the currency that they report; any amount by default. More is
+            spent by what the last call costs, since that is known afterwards.
         allow_secret : bool, keyword only, default False
             Keep builders and code that were edited by hand although something in them looks like
             a key; the commit names it.
@@ -425,6 +433,9 @@ class TableVault:
             missing or named by no value.
         TVProcessError
             The id was used before, or runs just now; the background cannot be had.
+        TVBudgetError
+            One more call would exceed `max_calls`, `max_cost`, or a budget of the builder or of the
+            vault. The execution ends as after any error, what is finished is kept.
         Exception
             What a function raised, unchanged; not from the background.
         """
@@ -437,6 +448,8 @@ class TableVault:
                 background=background,
                 accept_code=accept_code,
                 sample=sample,
+                max_calls=max_calls,
+                max_cost=max_cost,
                 allow_secret=allow_secret,
             ),
             process_id=process_id,
@@ -1008,7 +1021,11 @@ class TableVault:
         )
 
     def get_calls(
-        self, table_name: str, instance_id: str = "", version: str = DEFAULT_VERSION
+        self,
+        table_name: str,
+        instance_id: str = "",
+        version: str = DEFAULT_VERSION,
+        outcome: str = "",
     ) -> pd.DataFrame:
         """Read which calls an instance is made of: one row for each, failed ones too.
 
@@ -1022,6 +1039,9 @@ class TableVault:
             instance of `version` is taken.
         version : str, default "base"
             Version to take the latest of; any version when "".
+        outcome : str, default ""
+            ``"ok"`` leaves out calls that failed, ``"error"`` the others: what failed has the
+            outcome ``error`` or ``rejected``. All when empty.
 
         Returns
         -------
@@ -1044,6 +1064,7 @@ class TableVault:
             - ``gen_ai.request.model`` : string, ``gen_ai.usage.input_tokens``,
               ``gen_ai.usage.output_tokens`` : Int64, and ``cost`` : Float64, as reported by
               :func:`tablevault.report_usage`.
+            - ``attempts`` : Int64, how often the function was called for it, again after errors.
 
         Raises
         ------
@@ -1052,7 +1073,9 @@ class TableVault:
         TVTableError
             There is no instance yet.
         """
-        return queries.calls.get_calls(self._vault, table_name, instance_id, version)
+        return queries.calls.get_calls(
+            self._vault, table_name, instance_id, version, outcome=outcome
+        )
 
     def get_dataset(
         self,

@@ -79,6 +79,10 @@ class TVProcessError(TableVaultError):
     """A process that is not active, already runs, already ended, or cannot be resumed."""
 
 
+class TVBudgetError(TableVaultError):
+    """A budget of paid calls is used up; the execution ended before the next call."""
+
+
 class TVRefreshError(TableVaultError):
     """Tables could not be made anew; ``failed``, ``left`` and ``made`` name what became of each."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import TracebackType
 
-CALLER = "tablevault.engine.invocation"
+CALLER = "tablevault.engine.execution.invocation"
 """The module whose frames call functions of users."""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tablevault import queries
-from tablevault.cli.command import VERSION, Command, positional
+from tablevault.cli.command import VERSION, Command, option, positional
 from tablevault.cli.output import Listing
 from tablevault.cli.place import Place
 from tablevault.wording import Call
@@ -23,7 +23,7 @@ _HEADINGS = ("builder", "row", "outcome", "started", "seconds", "model", "tokens
 def _calls(place: Place, given: argparse.Namespace) -> object:
     """List the calls of an instance."""
     found = queries.calls.get_calls(
-        place.read(), given.table_name, given.instance_id, given.version
+        place.read(), given.table_name, given.instance_id, given.version, outcome=given.outcome
     )
     instance = found.attrs["instance_id"]
     records = _records(found)
@@ -104,6 +104,7 @@ COMMANDS = (
                 default="",
             ),
             VERSION,
+            option("outcome", "only calls with this outcome: ok or error", choices=("ok", "error")),
         ),
         calls=(Call("get_calls"),),
     ),

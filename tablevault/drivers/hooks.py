@@ -165,7 +165,7 @@ def _secrets(vault: Vault, staged: Sequence[_Staged]) -> list[str]:
     Artifacts and dataframes are data: they are not looked at.
     """
     repository = vault.journal.repository
-    head = repository.tip("HEAD")
+    head = repository.head()
     before = None if head is None else Snapshot(repository, head)
     return [
         f"{found.place}, line {found.line}: this looks like a key ({found.kind}). "

@@ -12,20 +12,32 @@ from tablevault.engine.document import INDEX_ONLY, REQUIRED, check_fields, load_
 from tablevault.engine.environment import check_environment
 from tablevault.engine.fields import Place
 from tablevault.engine.nodes import Grower, Node, references
+from tablevault.engine.policy import (
+    MaxErrors,
+    Retry,
+    read_builder_limits,
+    read_max_errors,
+    read_retry,
+    read_timeout,
+)
 from tablevault.engine.templates import PLACEHOLDERS
 from tablevault.errors import TVBuilderError
+from tablevault.limits import Limits
 from tablevault.names import index_builder
 
 Kind = Literal["index", "column"]
 ReturnType = Literal["dataframe", "row-wise", "generator"]
 
+OnError = Literal["stop", "keep"]
+
 RETURN_TYPES = ("dataframe", "row-wise", "generator")
+ON_ERROR = ("stop", "keep")
 _KINDS: Mapping[str, Kind] = MappingProxyType({"IndexBuilder": "index", "ColumnBuilder": "column"})
 _DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
         "is_custom": False,
         "return_type": "dataframe",
-        "n_threads": 1,
+        "n_threads": "",
         "dtypes": {},
         "primary_key": [],
         "keep_old": False,
@@ -33,6 +45,12 @@ _DEFAULTS: Mapping[str, object] = MappingProxyType(
         "deduplicate": False,
         "retry_null": True,
         "code_version": "",
+        "retry": 0,
+        "timeout_s": "",
+        "on_error": "stop",
+        "max_errors": "",
+        "limits": {},
+        "batch_size": 1,
     }
 )
 
@@ -61,7 +79,7 @@ class Builder:
     return_type : {"dataframe", "row-wise", "generator"}, optional
         How the function is called, default "dataframe".
     n_threads : int, optional
-        Calls at the same time, at least 1; row-wise only.
+        Calls at the same time, at least 1; row-wise only. 0 where the function decides.
     dtypes : mapping of str to str, optional
         Declared dtypes by column.
     dependencies : tuple of Dependency
@@ -80,6 +98,18 @@ class Builder:
         execution, default True.
     code_version : str, optional
         What stands for the code of the function; "" for the code itself.
+    retry : Retry, optional
+        Whether a call that failed is made again; never by default.
+    timeout_s : float, optional
+        Seconds after which a call has failed; no limit by default.
+    on_error : {"stop", "keep"}, optional
+        Whether a row whose call fails ends the execution, or stays null; row-wise only.
+    max_errors : MaxErrors, optional
+        How many rows may fail where they stay null; any number by default.
+    limits : Limits, optional
+        How fast the function may be called, and for how much; none by default.
+    batch_size : int, optional
+        Rows of one call, default 1; row-wise only.
     nodes : mapping of str to Node
         Every field but ``builder_type`` and ``dependencies`` as it was written.
     text : str
@@ -103,6 +133,12 @@ class Builder:
     deduplicate: bool | None
     retry_null: bool | None
     code_version: str | None
+    retry: Retry | None
+    timeout_s: float | None
+    on_error: OnError | None
+    max_errors: MaxErrors | None
+    limits: Limits | None
+    batch_size: int | None
     nodes: Mapping[str, Node]
     text: str
 
@@ -237,7 +273,7 @@ READERS: Mapping[str, Callable[[Any, Place], Any]] = MappingProxyType(
         "code_module": lambda value, place: place.text(value),
         "is_custom": lambda value, place: place.flag(value),
         "return_type": lambda value, place: place.choice(value, RETURN_TYPES),
-        "n_threads": lambda value, place: place.count(value),
+        "n_threads": lambda value, place: 0 if value == "" else place.count(value),
         "dtypes": _dtypes,
         "primary_key": lambda value, place: place.names(value),
         "keep_old": lambda value, place: place.flag(value),
@@ -245,6 +281,12 @@ READERS: Mapping[str, Callable[[Any, Place], Any]] = MappingProxyType(
         "deduplicate": lambda value, place: place.flag(value),
         "retry_null": lambda value, place: place.flag(value),
         "code_version": lambda value, place: place.text(value) if value != "" else "",
+        "retry": read_retry,
+        "timeout_s": read_timeout,
+        "on_error": lambda value, place: place.choice(value, ON_ERROR),
+        "max_errors": read_max_errors,
+        "limits": read_builder_limits,
+        "batch_size": lambda value, place: place.count(value),
     }
 )
 """How each field is read, from YAML or from what its references gave."""

@@ -18,5 +18,7 @@ class BuilderResult:
     calls: int
     reused: int
     """Rows whose cells were there before; the others were made by this execution."""
+    errors: int = 0
+    """Rows whose calls failed, and that stay null."""
     reason: str
     """Why the others were."""

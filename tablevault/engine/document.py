@@ -27,6 +27,12 @@ OPTIONAL = (
     "deduplicate",
     "retry_null",
     "code_version",
+    "retry",
+    "timeout_s",
+    "on_error",
+    "max_errors",
+    "limits",
+    "batch_size",
 )
 """Fields that have a default."""
 

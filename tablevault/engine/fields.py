@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -62,24 +63,35 @@ class Place:
             raise self.wrong(value, "true or false")
         return read
 
-    def count(self, value: object) -> int:
-        """Read a whole number of 1 or more, also as text."""
-        allowed = "a whole number of 1 or more"
+    def number(self, value: object, allowed: str) -> float:
+        """Read a number, also as text; NaN is none."""
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise self.wrong(value, allowed)
         try:
             number = float(value)
         except (ValueError, OverflowError):
             raise self.wrong(value, allowed) from None
+        if math.isnan(number):
+            raise self.wrong(value, allowed)
+        return number
+
+    def count(self, value: object) -> int:
+        """Read a whole number of 1 or more, also as text."""
+        allowed = "a whole number of 1 or more"
+        number = self.number(value, allowed)
         if not number.is_integer() or number < 1:
             raise self.wrong(value, allowed)
         return int(number)
 
+    def words(self, value: object, allowed: str) -> tuple[str, ...]:
+        """Read a list of texts."""
+        if not isinstance(value, list | tuple):
+            raise self.wrong(value, allowed)
+        return tuple(self.at(f"[{number}]").text(each) for number, each in enumerate(value))
+
     def names(self, value: object) -> tuple[str, ...]:
         """Read a list of column names, no two the same."""
-        if not isinstance(value, list | tuple):
-            raise self.wrong(value, "a list of column names")
-        names = tuple(self.at(f"[{number}]").text(name) for number, name in enumerate(value))
+        names = self.words(value, "a list of column names")
         seen: set[str] = set()
         for number, name in enumerate(names):
             if name in seen:

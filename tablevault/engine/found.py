@@ -208,12 +208,12 @@ class Finder:
         lookup = self.lookup
         waiting = [row for row in range(self._draft.rows) if row not in there and row not in behind]
         found = FoundRows(there=there, kept=len(there), waiting=waiting)
-        if self._job.kind == "index" and self._job.n_threads == 1:
+        if self._job.kind == "index" and self._job.sees_earlier_rows:
             self._show_earlier(there)
         if lookup is None:
             return found
         # In threads the function of a row does not see the rows before it.
-        found.in_order = lookup.follows_rows and self._job.n_threads == 1
+        found.in_order = lookup.follows_rows and self._job.sees_earlier_rows
         if found.in_order:
             return found
         found.inputs = lookup.inputs(waiting, behind)

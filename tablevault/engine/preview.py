@@ -13,13 +13,13 @@ import pandas as pd
 from tablevault.engine import results
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import Expected, ReadOnlyLedger
+from tablevault.engine.execution.step import Step
 from tablevault.engine.expected import ExpectedTable, expected_of
 from tablevault.engine.found import FoundRows, reason_of
 from tablevault.engine.gaps import Gaps
 from tablevault.engine.ready import Ready
 from tablevault.engine.reuse import UNCHANGED, Behind, Decision
 from tablevault.engine.settle import Job
-from tablevault.engine.step import Step
 from tablevault.errors import TVTableError
 from tablevault.planned import PlannedBuilder
 

@@ -8,9 +8,9 @@ import inspect
 import json
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from tablevault.engine.builder import Builder
 from tablevault.engine.calls.cached import CachedCalls, recording
@@ -19,14 +19,16 @@ from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint, OutsideModul
 from tablevault.engine.calls.reasons import changed_texts
 from tablevault.engine.calls.usage import accepting_usage
 from tablevault.engine.environment import unset_variables
+from tablevault.engine.execution.context import StepContext
+from tablevault.engine.execution.invocation import Invoker
+from tablevault.engine.execution.limiting import Limiting
+from tablevault.engine.execution.step import Step
 from tablevault.engine.inputs import Inputs
-from tablevault.engine.invocation import Invoker
 from tablevault.engine.passed_arguments import by_name
 from tablevault.engine.plan import Plan
 from tablevault.engine.reads import growing
 from tablevault.engine.reuse import Decision, Past, Reuse
 from tablevault.engine.settle import Job, settle
-from tablevault.engine.step import Step, StepContext
 from tablevault.engine.tables import Draft, RunTables
 from tablevault.errors import TVBuilderError
 from tablevault.progress import Progress, Silent
@@ -35,6 +37,8 @@ from tablevault.wording import Either, Wording
 
 Function = Callable[..., Any]
 
+_COROUTINES: Final = 16
+"""Calls of a coroutine function at the same time, by default."""
 _told_of: set[OutsideModule] = set()
 
 ARTIFACT_FOLDER = "~ARTIFACT_FOLDER~"
@@ -142,12 +146,15 @@ def ready(
     cached_calls = None
     if past.ledger is not None:
         cached_calls = CachedCalls(past.ledger, past.fingerprint, by_name(past.file_text))
+    limiting = Limiting(past.limits)
     with (
+        contextlib.closing(limiting),
         recording(cached_calls),
         accepting_usage(),
         contextlib.closing(Invoker()) as invoke,
     ):
         context = StepContext(
+            limiting=limiting,
             tables=tables,
             progress=progress or Silent(),
             control=past.control,
@@ -162,6 +169,7 @@ def ready(
             job.name: invoke(load, job.module, job.function, is_custom=job.is_custom)
             for job in jobs
         }
+        jobs = tuple(_with_threads(job, functions[job.name]) for job in jobs)
         for job in jobs:
             _check_arguments(job, functions[job.name])
         codes = {job.name: _code_of(job, past) for job in jobs}
@@ -170,6 +178,7 @@ def ready(
         _warn_of_unset(jobs)
         if past.ledger is not None:
             past.ledger.begin(_parts(jobs), codes.values())
+            limiting.start(jobs, past.ledger.spent_before())
             _refuse_unclear(jobs, codes, past.ledger)
         yield Ready(
             plan=plan,
@@ -181,6 +190,14 @@ def ready(
             context=context,
             reuse=Reuse(past, inputs, tables.draft),
         )
+
+
+def _with_threads(job: Job, function: Function) -> Job:
+    """Decide how many calls are made at the same time, where the builder does not say."""
+    if job.n_threads:
+        return job
+    is_async = inspect.iscoroutinefunction(function)
+    return replace(job, n_threads=_COROUTINES if is_async else 1)
 
 
 def _parts(jobs: Sequence[Job]) -> list[Part]:

@@ -31,6 +31,7 @@ from tablevault.engine.matching import (
     match_rows,
     with_contents,
 )
+from tablevault.engine.policy import RunLimits
 from tablevault.engine.reads import Read, Whole, reads_of
 from tablevault.engine.recipes import DECISIVE, changed_fields
 from tablevault.engine.reference import View, by_row, evaluate
@@ -78,6 +79,8 @@ class Earlier:
         The tables as they were read then.
     is_complete : bool
         False for what a stopped execution left.
+    with_errors : frozenset of str
+        Builders of which calls failed, whose rows stayed null.
     content : callable
         Gives an id of what is in the file that an artifact column names.
     """
@@ -87,6 +90,7 @@ class Earlier:
     fingerprint: FingerprintOf
     inputs: Inputs
     is_complete: bool
+    with_errors: frozenset[str] = frozenset()
     content: Callable[[str], str]
 
 
@@ -110,6 +114,8 @@ class Past:
         Where the artifacts of calls are; without it, they are in their folder only.
     control : Control
         Whoever watches the execution.
+    limits : RunLimits
+        What limits its calls.
     """
 
     earlier: Earlier | None = None
@@ -120,6 +126,7 @@ class Past:
     file_text: FileText = same_text
     files: ArtifactFiles | None = None
     control: Control = field(default_factory=NoControl)
+    limits: RunLimits = field(default_factory=RunLimits)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -288,7 +295,8 @@ class Reuse:
         if job.return_type == "row-wise" or not earlier.is_complete:
             empty = keeps & self._empty(job, earlier)
             if asked := int(empty.sum()):
-                why.append(_count(asked, "empty row"))
+                kind = "failed or empty row" if job.name in earlier.with_errors else "empty row"
+                why.append(_count(asked, kind))
                 keeps &= not whole
                 keeps &= ~empty
         rows = np.where(keeps, self._matched, NEW)
@@ -330,7 +338,8 @@ class Reuse:
         What a stopped execution left has rows for which nobody was asked.
         """
         frame = earlier.frame[list(job.changed_columns)]
-        asked = (job.retry_null or not earlier.is_complete) and bool(job.changed_columns)
+        failed = job.name in earlier.with_errors or not earlier.is_complete
+        asked = (job.retry_null or failed) and bool(job.changed_columns)
         empty = frame.isna().all(axis=1).to_numpy(dtype=np.bool_) & asked
         found = np.zeros(len(self._matched), dtype=np.bool_)
         there = self._matched != NEW

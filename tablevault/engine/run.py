@@ -10,12 +10,12 @@ from types import MappingProxyType
 import pandas as pd
 
 from tablevault.engine.builder_result import BuilderResult
+from tablevault.engine.execution.context import Trial
 from tablevault.engine.gaps import Gaps
 from tablevault.engine.inputs import Source
 from tablevault.engine.keep_old import with_old_rows
 from tablevault.engine.plan import Plan
 from tablevault.engine.ready import Ready
-from tablevault.engine.step import Trial
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

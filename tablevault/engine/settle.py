@@ -7,13 +7,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from tablevault.engine.builder import READERS, Builder, Kind, ReturnType
+from tablevault.engine.builder import READERS, Builder, Kind, OnError, ReturnType
 from tablevault.engine.fields import Place
 from tablevault.engine.nodes import MapNode, Node, grow, templates, with_keywords
 from tablevault.engine.plan import Plan, make_plan
+from tablevault.engine.policy import MaxErrors, Retry
 from tablevault.engine.reference import Tables, Template, check
 from tablevault.errors import TableReferenceError, TVBuilderError, TVTableError
 from tablevault.frames.dtypes import parse_dtype
+from tablevault.limits import Limits
 from tablevault.names import SELF
 
 _KNOWN = (
@@ -30,6 +32,12 @@ _KNOWN = (
     "deduplicate",
     "retry_null",
     "code_version",
+    "retry",
+    "timeout_s",
+    "on_error",
+    "max_errors",
+    "limits",
+    "batch_size",
 )
 _LISTS = ("changed_columns", "primary_key")
 
@@ -56,6 +64,20 @@ class Job:
     deduplicate: bool
     retry_null: bool
     code_version: str
+    retry: Retry
+    timeout_s: float | None
+    on_error: OnError
+    max_errors: MaxErrors | None
+    limits: Limits
+    batch_size: int
+
+    @property
+    def sees_earlier_rows(self) -> bool:
+        """Whether the function of a row sees in its own columns what was made of rows before it.
+
+        Calls at the same time, or for several rows, would see what luck decides.
+        """
+        return self.n_threads == 1 and self.batch_size == 1
 
     def known_keywords(self) -> tuple[str, ...] | None:
         """Give the names of the arguments; None when references decide them."""
@@ -111,7 +133,7 @@ def settled(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
             value = [value]
         read[field] = reader(value, Place(builder.name, field))
     read["dtypes"] = _checked_dtypes(builder.name, read["dtypes"], read["changed_columns"])
-    return Job(
+    job = Job(
         name=builder.name,
         kind=builder.kind,
         function=read.pop("python_function"),
@@ -120,6 +142,40 @@ def settled(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
         written=builder.nodes["arguments"],
         **read,
     )
+    _check_row_fields(job)
+    return job
+
+
+def _check_row_fields(job: Job) -> None:
+    """Refuse fields about single rows where there are none."""
+    for field, is_set in (
+        ("on_error", job.on_error != "stop"),
+        ("max_errors", job.max_errors is not None),
+        ("batch_size", job.batch_size != 1),
+    ):
+        if is_set and job.return_type != "row-wise":
+            raise TVBuilderError(
+                f'Builder "{job.name}": field {field} needs return_type: row-wise, this one is '
+                f"{job.return_type}.",
+                "Remove the field, or let the function make one row.",
+                builder=job.name,
+                field=field,
+            )
+    if job.on_error == "keep" and job.kind == "index":
+        raise TVBuilderError(
+            f'Builder "{job.name}": field on_error is keep in an index builder.',
+            "Rows that it does not make would have no key. Remove the field.",
+            builder=job.name,
+            field="on_error",
+        )
+    if job.max_errors is not None and job.on_error != "keep":
+        raise TVBuilderError(
+            f'Builder "{job.name}": field max_errors is {job.max_errors}, but the first error '
+            "ends the execution.",
+            "Add on_error: keep.",
+            builder=job.name,
+            field="max_errors",
+        )
 
 
 def _check_reads(builder: Builder, tables: Tables, own: tuple[str, ...]) -> None:

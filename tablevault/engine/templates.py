@@ -46,8 +46,14 @@ arguments:
 # generator: called once, yields what row-wise would return.
 return_type: {return_type}
 
-# Optional. Calls at the same time; row-wise only.
-n_threads: 1
+# Optional, row-wise only. Calls at the same time; 1 by default, 16 of an async function.
+# n_threads: 8
+
+# Optional, for calls that fail or cost: how often they are made again, whether rows whose calls
+# fail stay null, and how fast and for how much the function may be called.
+# retry: 3
+# on_error: keep
+# limits: {{calls_per_minute: 500, cost: 5}}
 
 # Optional. Columns that are not named get the type of their values.
 dtypes: {{}}

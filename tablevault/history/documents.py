@@ -27,7 +27,7 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Fields = dict[str, object]
 
-SPENT = ("calls", "input_tokens", "output_tokens", "cost")
+SPENT = ("calls", "input_tokens", "output_tokens", "cost", "errors")
 """Fields of `BuilderRun` that say what calls have cost."""
 
 
@@ -135,6 +135,8 @@ class BuilderRun:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
+    errors: int | None = None
+    """Rows that stayed null because their calls failed; None for none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +170,11 @@ class InstanceDocument:
     execution: Mapping[str, BuilderRun] = field(default_factory=dict)
     """By builder, in the order of execution."""
 
+    @property
+    def errors(self) -> int:
+        """Number of rows that stayed null because their calls failed, for each builder once."""
+        return sum(run.errors or 0 for run in self.execution.values())
+
     def encode(self) -> bytes:
         """Spell the document."""
         fields: Fields = {
@@ -182,6 +189,7 @@ class InstanceDocument:
                 "table_id": self.table_id,
                 "operation": self.operation,
                 "success": self.success,
+                **({"errors": self.errors} if self.errors else {}),
                 "author": self.author,
                 "process": self.process,
                 "started_at": self.started_at,
@@ -320,6 +328,7 @@ def _execution(fields: Fields) -> Mapping[str, BuilderRun]:
                 input_tokens=_amount(run.get("input_tokens")),
                 output_tokens=_amount(run.get("output_tokens")),
                 cost=_measure(run.get("cost")),
+                errors=_amount(run.get("errors")),
             )
             for name, run in runs
             if isinstance(run, dict)

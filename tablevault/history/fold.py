@@ -33,12 +33,13 @@ def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
     )
 
 
+_DIGITS = 16
 _SET = {
     table: ", ".join(f"{name} = excluded.{name}" for name in names.split())
     for table, names in {
         "processes": "operation commit_id author at parent",
         "ended": "commit_id at author for_good",
-        "instances": "table_id table_name version commit_id materialized_at success",
+        "instances": "table_id table_name version commit_id materialized_at success errors",
     }.items()
 }
 """The columns beside the key."""
@@ -163,7 +164,7 @@ def _fold_instance(
     if not is_instance(table, version, instance_id):
         return  # somebody else's commit may say anything
     connection.execute(
-        _earliest("instances", "instance_id", "materialized_at", columns=7),
+        _earliest("instances", "instance_id", "materialized_at", columns=8),
         (
             instance_id,
             message.first("Vault-Table-Id"),
@@ -172,6 +173,7 @@ def _fold_instance(
             commit.id,
             message.first("Vault-Time"),
             message.first("Vault-Success") != "false",
+            _number(message.first("Vault-Errors")),
         ),
     )
     snapshot = Snapshot(repository, commit.id)
@@ -179,6 +181,11 @@ def _fold_instance(
         "INSERT OR IGNORE INTO objects VALUES (?, ?)",
         [(pointer.oid, instance_id) for pointer in pointers_of(snapshot, commit, instance_id)],
     )
+
+
+def _number(text: str) -> int:
+    """Read a number that anybody may have written; 0 for what is none that can be."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else 0
 
 
 def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Pointer]:

@@ -25,7 +25,7 @@ _ACTIVE = (
 )
 _COLUMNS = (
     "instances.instance_id, table_id, table_name, version, instances.commit_id, "
-    f"materialized_at, success, {_ACTIVE}, "
+    f"materialized_at, success, errors, {_ACTIVE}, "
     "COALESCE(gone.at, table_gone.at), COALESCE(gone.author, table_gone.author), "
     "COALESCE(gone.for_good, table_gone.for_good)"
 )
@@ -47,6 +47,8 @@ class IndexedInstance:
     commit: CommitId
     materialized_at: str
     success: bool
+    errors: int
+    """Rows that stayed null because their calls failed."""
     active: bool
     deleted_at: str
     deleted_by: str
@@ -134,7 +136,7 @@ class Index:
         if active:
             where += f" AND {_ACTIVE}"
         if successful:
-            where += " AND success"
+            where += " AND success AND NOT errors"
         arguments = (table_id, version) if version else (table_id,)
         rows = self._instances(where, arguments, last=True)
         return rows[0] if rows else None
@@ -306,10 +308,11 @@ class Index:
                 commit=CommitId(row[4]),
                 materialized_at=row[5],
                 success=bool(row[6]),
-                active=bool(row[7]),
-                deleted_at=row[8] or "",
-                deleted_by=row[9] or "",
-                withdrawn=bool(row[8]) and not row[10],
+                errors=int(row[7]),
+                active=bool(row[8]),
+                deleted_at=row[9] or "",
+                deleted_by=row[10] or "",
+                withdrawn=bool(row[9]) and not row[11],
             )
             for row in rows
         ]

@@ -36,7 +36,7 @@ CREATE TABLE IF NOT EXISTS renames (
 );
 CREATE TABLE IF NOT EXISTS instances (
     instance_id TEXT PRIMARY KEY, table_id TEXT, table_name TEXT, version TEXT, commit_id TEXT,
-    materialized_at TEXT, success INTEGER
+    materialized_at TEXT, success INTEGER, errors INTEGER
 );
 CREATE INDEX IF NOT EXISTS instances_by_table
     ON instances (table_id, materialized_at, instance_id);

@@ -40,8 +40,13 @@ from tablevault.wording import Call, Parameter, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.calls.ledger import Ledger
+    from tablevault.engine.policy import RunLimits
     from tablevault.engine.ready import Load, Ready
     from tablevault.engine.run import RunResult
+
+
+_OF_ATTEMPT = ("sample", "max_calls", "max_cost")
+"""Arguments that hold for one attempt, and not when it is gone on with."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +57,8 @@ class ExecuteOptions:
     background: bool = False
     accept_code: bool | None = None
     sample: int | None = None
+    max_calls: int | None = None
+    max_cost: float | None = None
     allow_secret: bool = False
 
 
@@ -65,6 +72,7 @@ def execute_instance(
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
     sample = _checked_sample(options.sample)
+    most = _checked_most(options)
     with refusing(
         vault.journal,
         vault.actor(process_id),
@@ -85,7 +93,7 @@ def execute_instance(
         if sample is not None and request is not first and "sample" not in request.arguments:
             raise _not_a_trial(request, process_id, sample)
         # These are the business of each attempt.
-        arguments = {key: each for key, each in request.arguments.items() if key != "sample"}
+        arguments = {key: each for key, each in request.arguments.items() if key not in _OF_ATTEMPT}
         arguments["accept_code"] = options.accept_code
         if options.background:
             arguments["background"] = True
@@ -93,6 +101,7 @@ def execute_instance(
             arguments["allow_secret"] = True
         if sample is not None:
             arguments["sample"] = sample
+        arguments |= most
         return perform(vault, replace(request, arguments=arguments), process_id)
 
 
@@ -105,6 +114,22 @@ def _checked_sample(sample: int | None) -> int | None:
             argument="sample",
         )
     return None if sample is None else operator.index(sample)
+
+
+def _checked_most(options: ExecuteOptions) -> dict[str, Json]:
+    """Return what this attempt may spend, by argument; refuse what no budget can be."""
+    found: dict[str, Json] = {}
+    for name, value in (("max_calls", options.max_calls), ("max_cost", options.max_cost)):
+        if value is None:
+            continue
+        if not value >= 0 or (name == "max_calls" and int(value) != value):
+            raise TVArgumentError(
+                Wording("Argument ", Parameter("execute_instance", name), f" is {value}."),
+                "It has to be 0 or more; without it there is no such limit.",
+                argument=name,
+            )
+        found[name] = int(value) if name == "max_calls" else float(value)
+    return found
 
 
 def _not_a_trial(request: Request, process_id: str, sample: int) -> TVArgumentError:
@@ -323,9 +348,29 @@ def _readied(attempt: _Attempt) -> Iterator[Ready]:
             load=load,
             keywords={ARTIFACT_FOLDER: str(folder), "~PROCESS_ID~": operation.process_id},
             progress=vault.progress(),
-            past=replace(past, control=Attempt(operation, attempt.decided), files=attempt.files),
+            past=replace(
+                past,
+                control=Attempt(operation, attempt.decided),
+                files=attempt.files,
+                limits=_limits(attempt),
+            ),
         ) as run:
             yield run
+
+
+def _limits(attempt: _Attempt) -> RunLimits:
+    """Return what limits the calls of an attempt."""
+    from tablevault.engine.policy import RunLimits
+
+    arguments = attempt.request.arguments
+    settings = attempt.main.vault()
+    return RunLimits(
+        vault=settings.limits,
+        prices=settings.prices,
+        max_calls=cast("int | None", arguments.get("max_calls")),
+        max_cost=cast("float | None", arguments.get("max_cost")),
+        rates=attempt.vault.state / "rates.sqlite",
+    )
 
 
 def _result(attempt: _Attempt, branch: Snapshot, result: RunResult) -> Result:

@@ -215,7 +215,8 @@ def _report(document: InstanceDocument) -> str:
 def _counted(run: BuilderRun) -> str:
     """Say how many rows were computed and reused."""
     rows = f"{run.computed:,} row{'' if run.computed == 1 else 's'} computed"
-    return f"{rows}, {run.reused:,} reused" if run.reused else rows
+    rows += f", {run.reused:,} reused" if run.reused else ""
+    return f"{rows}, {run.errors:,} failed" if run.errors else rows
 
 
 def _plan(
@@ -246,6 +247,7 @@ def _plan(
         main.append(Put(path=table_document(table), data=owned.encode()))
     subject = (
         f"{table}/{version}: {document.operation.split('_')[0]}, {counted(document.rows, 'row')}"
+        + (f", {counted(document.errors, 'error')}" if document.errors else "")
     )
     pairs = [
         ("Table", table),
@@ -255,6 +257,7 @@ def _plan(
         ("Time", document.materialized_at),
         ("Rows", str(document.rows)),
         ("Success", "" if document.success else "false"),
+        ("Errors", str(document.errors or "")),
         *spending_trailers(result.spent),
         ("Origin", document.origin[0]),
         *(("Depends-On", f"{name}/{instance}") for name, instance in document.dependencies),

@@ -85,6 +85,7 @@ def run_of(result: BuilderResult, spent: Spent | None) -> BuilderRun:
         input_tokens=None if spent is None else spent.input_tokens,
         output_tokens=None if spent is None else spent.output_tokens,
         cost=None if spent is None or spent.cost is None else float(_rounded(spent.cost)),
+        errors=result.errors or None,
     )
 
 
@@ -93,7 +94,9 @@ def spending_trailers(spent: Spent | None) -> list[tuple[str, str]]:
     if spent is None:
         return []
     cost = "" if spent.cost is None else _rounded(spent.cost)
-    return [("Calls", str(spent.calls)), ("Cost", cost)]
+    known = [each for each in (spent.input_tokens, spent.output_tokens) if each is not None]
+    tokens = str(sum(known)) if known else ""
+    return [("Calls", str(spent.calls)), ("Tokens", tokens), ("Cost", cost)]
 
 
 def _version(table_id: str, temp: TempRef) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TVTableError
+from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import TempRef, is_temp_id
@@ -21,7 +21,7 @@ from tablevault.queries.resolve import (
     temp_or_none,
 )
 from tablevault.vault import Vault
-from tablevault.wording import Call, Wording
+from tablevault.wording import Call, Parameter, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -42,9 +42,11 @@ _DTYPES = {
     "gen_ai.usage.input_tokens": "Int64",
     "gen_ai.usage.output_tokens": "Int64",
     "cost": "Float64",
+    "attempts": "Int64",
 }
 """Columns of the answer; those of the primary key come behind ``row``."""
 _BEFORE_KEY = 2
+_OUTCOMES = ("", "ok", "error")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +65,25 @@ class CallSummary:
     reused_from: Mapping[str, int]
 
 
-def get_calls(vault: Vault, table: str, instance_id: str = "", version: str = "") -> pd.DataFrame:
+def get_calls(
+    vault: Vault, table: str, instance_id: str = "", version: str = "", *, outcome: str = ""
+) -> pd.DataFrame:
     """Return the calls of an instance; ``attrs["instance_id"]`` says of which one."""
+    if outcome not in _OUTCOMES:
+        raise TVArgumentError(
+            Wording("Argument ", Parameter("get_calls", "outcome"), f' is "{outcome}".'),
+            'It has to be "ok" or "error", or empty for all calls.',
+            argument="outcome",
+        )
+    calls = _calls(vault, table, instance_id, version)
+    if not outcome:
+        return calls
+    of_outcome = (calls["outcome"] == "ok") == (outcome == "ok")
+    return calls[of_outcome.fillna(value=False)].reset_index(drop=True)
+
+
+def _calls(vault: Vault, table: str, instance_id: str, version: str) -> pd.DataFrame:
+    """Return all calls of an instance."""
     snapshot = vault.snapshot()
     if is_temp_id(instance_id):
         return _of_temp(vault, snapshot, table, instance_id)

@@ -51,6 +51,8 @@ class BuilderRun:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
+    errors: int | None = None
+    """Rows that stayed null because their calls failed."""
     duration_s: float | None = None
     """How long the calls that the instance holds took together; None where they are not here, or
     none took a millisecond."""

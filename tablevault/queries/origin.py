@@ -91,6 +91,7 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
         fingerprint=fingerprints_then(then, document),
         inputs=EarlierInputs(vault, snapshot, document),
         is_complete=document.success,
+        with_errors=frozenset(name for name, run in document.execution.items() if run.errors),
         content=_lazily(lambda: artifact_ids(vault, origin)),
     )
 

@@ -32,7 +32,8 @@ def _rows(vault: Vault) -> list[tuple[str, ...]]:
                 instance.version,
                 instance.materialized_at[:19].replace("T", " "),
                 ("active" if instance.active else "inactive")
-                + ("" if instance.success else ", partial"),
+                + ("" if instance.success else ", partial")
+                + (f", {render.counted(instance.errors, 'error')}" if instance.errors else ""),
             )
             for number, instance in enumerate(instances[:_MOST])
         )

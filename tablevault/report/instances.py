@@ -245,6 +245,8 @@ def _spent(runs: Sequence[BuilderRun]) -> dict[str, Callable[[BuilderRun], str]]
         found["took"] = lambda run: duration(run.duration_s)
     if any((run.input_tokens, run.output_tokens) != (None, None) for run in runs):
         found["tokens"] = _tokens
+    if any(run.errors for run in runs):
+        found["errors"] = lambda run: f"{run.errors or 0:,}"
     if any(run.cost is not None for run in runs):
         found["cost"] = lambda run: "" if run.cost is None else f"{run.cost:,.6g}"
     return found

@@ -38,7 +38,7 @@ def test_defaults_are_filled_in():
     assert (builder.function, builder.module) == ("f", "m")
     assert builder.is_custom is False
     assert builder.return_type == "dataframe"
-    assert builder.n_threads == 1
+    assert builder.n_threads == 0, "the function decides"
     assert dict(builder.dtypes) == {}
     assert builder.dependencies == ()
     assert builder.primary_key == ()

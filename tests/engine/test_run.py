@@ -119,13 +119,21 @@ def test_a_number_of_rows_is_told_as_people_do(fill):
         fill(lambda: pd.DataFrame({"o": [1]}))
 
 
-@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
-def test_an_async_function_is_told_of_and_leaves_nothing_unawaited(fill, return_type):
+@pytest.mark.parametrize("return_type", ["dataframe", "generator"])
+def test_an_async_function_may_return_what_others_return(fill, return_type):
     async def call():
+        await asyncio.sleep(0)
+        return pd.DataFrame({"o": [1, 2, 3]}) if return_type == "dataframe" else [1, 2, 3]
+
+    assert fill(call, return_type=return_type)["o"].tolist() == [1, 2, 3]
+
+
+def test_an_async_function_is_awaited_for_each_row(fill):
+    async def call():
+        await asyncio.sleep(0)
         return 1
 
-    with pytest.raises(TVBuilderError, match=r'"f" is async.*asyncio\.run'):
-        fill(call, return_type=return_type)
+    assert fill(call, return_type="row-wise")["o"].tolist() == [1, 1, 1]
 
 
 def test_a_value_that_cannot_even_be_shown_is_refused(fill):

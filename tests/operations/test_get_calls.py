@@ -42,6 +42,7 @@ DTYPES = {
     "gen_ai.usage.input_tokens": "Int64",
     "gen_ai.usage.output_tokens": "Int64",
     "cost": "Float64",
+    "attempts": "Int64",
 }
 
 

@@ -118,7 +118,10 @@ class _Call:
         self._calls = calls
         self._key = key
         self._outer = current_usage()
-        self._usage = Usage(key.column if self._outer is None else self._outer.builder)
+        outer = self._outer
+        self._usage = Usage(
+            key.column if outer is None else outer.builder, None if outer is None else outer.meter
+        )
         self._charging = charging(self._usage)
         self._began_at, self._began = time.time(), time.perf_counter()
 
@@ -150,7 +153,7 @@ class _Call:
         self._calls.tell(self._key.name, "what it returns", why)
         used = self._usage.close()
         if self._outer is not None:
-            self._outer.add(used)
+            self._outer.add(used, is_metered=True)
         return value
 
     def _add(

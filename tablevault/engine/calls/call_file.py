@@ -54,11 +54,13 @@ SCHEMA: Final = pa.schema(
         ("cost", pa.float64()),
         ("files", pa.string()),
         ("instance", pa.dictionary(pa.int32(), pa.string())),
+        ("attempts", pa.int32()),
     ]
 )
 """Columns of the file. ``row`` is the row of the dataframe, or below 0 where a call is of none;
 ``key`` null for a call that is not to be found; ``code`` hexadecimal; times in seconds, since the
-epoch; ``instance`` the instance for which the call was made, null for this one."""
+epoch; ``instance`` the instance for which the call was made, null for
+this one; ``attempts`` how often a function was called, null for once."""
 
 _VERSION: Final = 1
 _OUTCOMES: Final = frozenset({"ok", "error", "rejected"})
@@ -364,6 +366,7 @@ def _record(call: Mapping[str, Any], inputs: bytes) -> CallRecord:
         call["output_tokens"],
         call["cost"],
         call["files"],
+        call["attempts"] or 1,
     )
 
 

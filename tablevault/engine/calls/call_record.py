@@ -43,6 +43,8 @@ class CallRecord(NamedTuple):
         What it cost, in the currency of whoever reported it.
     files : str, optional
         Artifacts that came with it, see `tablevault.engine.calls.kept_files.encode_files`.
+    attempts : int
+        How often the function was called for it, again after errors; default 1.
     """
 
     id: int
@@ -61,3 +63,4 @@ class CallRecord(NamedTuple):
     output_tokens: int | None = None
     cost: float | None = None
     files: str | None = None
+    attempts: int = 1

@@ -31,15 +31,17 @@ _COLUMNS: Final = (
     f" CASE WHEN c.duration_s >= {SHORTEST_S} THEN c.duration_s END,"
     " c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files"
 )
+_ATTEMPTS: Final = "CASE WHEN c.attempts > 1 THEN c.attempts END"
 _JOINED: Final = "JOIN codes k ON k.id = c.code LEFT JOIN processes p ON p.id = c.process"
 _OF_BUILDER: Final = (
-    f"SELECT c.row, {_COLUMNS}, NULL FROM calls c {_JOINED}"  # noqa: S608 - all parts are ours
+    f"SELECT c.row, {_COLUMNS}, NULL, {_ATTEMPTS} FROM calls c {_JOINED}"  # noqa: S608 - all parts are ours
     " WHERE c.execution = ?1 AND c.builder = ?2 AND c.row >= ?3 AND c.row < ?4"
     " AND (c.outcome != 'ok' OR c.row < 0 OR NOT EXISTS (SELECT 1 FROM calls d"
     " WHERE d.execution = ?1 AND d.builder = ?2 AND d.row = c.row"
     " AND d.id > c.id AND d.outcome = 'ok'))"
-    f" UNION ALL SELECT f.row, {_COLUMNS}, c.instance FROM found f JOIN calls c ON c.id = f.call"
-    f" {_JOINED} WHERE f.execution = ?1 AND f.builder = ?2 AND f.row >= ?3 AND f.row < ?4"
+    f" UNION ALL SELECT f.row, {_COLUMNS}, c.instance, {_ATTEMPTS}"
+    f" FROM found f JOIN calls c ON c.id = f.call {_JOINED}"
+    " WHERE f.execution = ?1 AND f.builder = ?2 AND f.row >= ?3 AND f.row < ?4"
     " ORDER BY 1"
 )
 """Takes execution, builder, first row, row behind the last, and whether values are left out."""

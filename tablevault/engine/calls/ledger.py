@@ -366,6 +366,10 @@ class Ledger:
             self._writer.flush()
         return self._store.spent(self.purse.version)
 
+    def spent_before(self) -> Mapping[str, Spent]:
+        """Return what builders have spent in earlier attempts of the same process, by name."""
+        return self._store.spent(self.purse.version, self._of[1])
+
     def claim(self, instance: str) -> None:
         """Note that an instance holds the results, and end."""
         self._store.claim(self._execution, instance, self._made)

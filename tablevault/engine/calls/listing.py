@@ -27,6 +27,7 @@ COLUMNS: Final = {
     "gen_ai.usage.input_tokens": "Int64",
     "gen_ai.usage.output_tokens": "Int64",
     "cost": "Float64",
+    "attempts": "Int64",
 }
 """Columns and dtypes. ``row`` is below 0 where a call is of no row, ``code`` hexadecimal,
 ``made_in`` the instance that held a call first, times in seconds, since the epoch."""
@@ -64,6 +65,7 @@ def listed(table: pa.Table | None, instance: str = "") -> pd.DataFrame:
         pa.string(): pd.StringDtype(),
     }
     frame = pa.table(plain, [*COLUMNS]).to_pandas(types_mapper=dtypes.get)
+    frame["attempts"] = frame["attempts"].astype("Int64").fillna(1)
     frame = frame.dropna(subset=["builder", "row", "outcome"])
     return _checked(frame.assign(made_in=frame["made_in"].fillna(instance)))
 
@@ -169,6 +171,7 @@ def _frame(rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
             call.input_tokens,
             call.output_tokens,
             call.cost,
+            call.attempts,
         )
         for call, made_in in held
         if latest[_made(call)] == call.id

@@ -194,7 +194,7 @@ class Lookup:
         """Record results of rows of an earlier instance, whose calls nobody has recorded."""
         for row, key in self.inputs(list(rows)).items():
             record = Recorder(self._job, self._ledger, self._code, row, key)
-            values, call = record.returned(rows[row])
+            values, call, *_ = record.returned(rows[row])
             assert call is not None, "there is a ledger"
             call = call._replace(started_at=0.0, duration_s=0.0)  # nobody knows
             if self._artifacts is not None:
@@ -204,7 +204,7 @@ class Lookup:
     def _adopt_left(self, row: int, key: Inputs, values: Values) -> Values:
         """Record the result of a row that release 0.1 has left."""
         record = Recorder(self._job, self._ledger, self._code, row, key, self._artifacts)
-        values, call = record.returned(values)
+        values, call, *_ = record.returned(values)
         if call is not None:
             self._ledger.add(call._replace(started_at=0.0, duration_s=0.0))  # nobody knows
         return values

@@ -11,7 +11,7 @@ from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.call_record import CallRecord, Outcome
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.usage import Usage
+from tablevault.engine.calls.usage import NOTHING, Usage, Used, together
 from tablevault.engine.leaks import refuse_leak
 from tablevault.engine.row_values import Values, are_plain, decode_values, encode_values
 from tablevault.engine.settle import Job
@@ -21,10 +21,24 @@ from tablevault.secrets import text_to_keep
 
 
 class Made(NamedTuple):
-    """What a call of a row gave, and its record; None where there is none to be written."""
+    """What came of the call of a row.
+
+    Attributes
+    ----------
+    values : tuple
+        One for each column of the builder.
+    call : CallRecord, optional
+        The record that is to be written; None where there is none.
+    calls : int
+        How often the function was called for it.
+    error : Exception, optional
+        Why there are no values but null; its record is written.
+    """
 
     values: Values
     call: CallRecord | None
+    calls: int = 1
+    error: Exception | None = None
 
 
 class Recorder:
@@ -50,7 +64,7 @@ class Recorder:
     usage : Usage
         What the call is charged with.
     calls : int
-        How often a function was called for this record: 0 or 1.
+        How often a function was called for this record, so far.
     """
 
     def __init__(
@@ -64,32 +78,50 @@ class Recorder:
     ) -> None:
         self.usage = Usage(job.name)
         self.calls = 0
-        self._take = self.usage.close
+        self._used = NOTHING
+        self._share = 1
         self._job = job
         self._artifacts = artifacts
         self._ledger = ledger
         self._code = code
         self._row = row
         self._inputs = inputs
-        self._is_recorded = False
+        self._is_shared = False
+        self._rejected: tuple[TVTableError, str] | None = None
         self._began_at = time.time()
         self._began = time.perf_counter()
 
     def share(self, usage: Usage) -> None:
         """Take what the call used from `usage`, of which several records have a part each."""
         self.usage = usage
-        self._take = usage.take
+        self._is_shared = True
+
+    def part_of(self, used: Used, parts: int) -> None:
+        """Let this be one of so many rows of one call; `used` is the part of its usage."""
+        self._used = used
+        self._share = parts
+
+    def carry_on(self, other: Recorder) -> None:
+        """Take the calls of `other`, which came to nothing, and what they used, upon this one."""
+        self.calls += other.calls
+        self._used = together(self._used, other.used())
 
     def failed(self, error: BaseException) -> None:
-        """Record what the function raised, unless what it returned is recorded already.
+        """Record why there is no value, and what was returned that does not fit.
 
         A call that was interrupted is recorded if it has reported what it used.
         """
         is_failure = isinstance(error, Exception) or self.usage.has_any
-        if self._ledger is not None and not self._is_recorded and is_failure:
-            text = f"{type(error).__name__}: {text_to_keep(error)}"
-            call = self.call(None, outcome="error", error=text)
-            self._ledger.add(call, calls=self.calls)
+        if self._ledger is None or not is_failure:
+            return
+        self._close()
+        if self._rejected is not None and self._rejected[0] is error:
+            call = self.call(self._rejected[1], outcome="rejected", error=text_to_keep(error))
+        else:
+            call = self.call(
+                None, outcome="error", error=f"{type(error).__name__}: {text_to_keep(error)}"
+            )
+        self._ledger.add(call, calls=self.calls)
 
     def returned(self, values: Values) -> Made:
         """Check values, and return them with their record.
@@ -98,12 +130,12 @@ class Recorder:
         ------
         TVTableError
             A value cannot be kept, or does not fit its dtype, or the file that it names is not
-            there. The call is recorded: when the dtype is corrected, what it returned counts.
+            there. `failed` records it: when the dtype is corrected, what it returned counts.
             Or it holds a secret that a builder has read: then nothing of it is recorded.
         """
         if self._ledger is None:
             results.check_fit(values, self._job, self._row)
-            return Made(values, None)
+            return Made(values, None, self.calls)
         try:
             text = encode_values(values)
         except UnstorableValueError:
@@ -112,18 +144,17 @@ class Recorder:
         refuse_leak(text, self._job, self._row)
         if not are_plain(values):
             values = decode_values(text)  # what an interrupted execution would go on with
-        call = self.call(text)
         try:
             results.check_fit(values, self._job, self._row)
             if self._artifacts is not None and (names := self._artifacts.names(values)):
+                call = self.call(text)
                 self._artifacts.record(self._ledger, call, names, calls=self.calls)
-                return Made(values, None)
+                return Made(values, None, self.calls)
         except TVTableError as error:
-            call = call._replace(outcome="rejected", error=text_to_keep(error))
-            self._ledger.add(call, calls=self.calls)
-            self._is_recorded = True
+            self._rejected = error, text
             raise
-        return Made(values, call)
+        self._close()
+        return Made(values, self.call(text), self.calls)
 
     def call(
         self, value: str | None, *, outcome: Outcome = "ok", error: str | None = None
@@ -138,8 +169,20 @@ class Recorder:
             outcome,
             value,
             self._began_at,
-            time.perf_counter() - self._began,
+            (time.perf_counter() - self._began) / self._share,
             error,
             None,
-            *self._take(),
+            *self.used(),
+            None,
+            max(1, self.calls),
         )
+
+    def used(self) -> Used:
+        """Return what the call has used so far."""
+        self._used = together(self._used, self.usage.take())
+        return self._used
+
+    def _close(self) -> None:
+        """Take no report any more."""
+        if not self._is_shared:
+            self._used = together(self._used, self.usage.close())

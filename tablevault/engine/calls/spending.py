@@ -17,7 +17,7 @@ CREATE TABLE spending (
 """What executions have spent. It outlives them, and the temporary instances that they ran on."""
 TOTALS: Final = (
     "SELECT builder, sum(calls), sum(input_tokens), sum(output_tokens), sum(cost)"
-    " FROM spending WHERE version = ? GROUP BY builder"
+    " FROM spending WHERE version = ?1 AND (?2 IS NULL OR process = ?2) GROUP BY builder"
 )
 """Adds up what was spent for a version; the columns are a builder and the fields of `Spent`."""
 _ADD: Final = (

@@ -59,7 +59,8 @@ CREATE TABLE calls (
     id INTEGER PRIMARY KEY, inputs BLOB NOT NULL, code INTEGER NOT NULL, outcome TEXT NOT NULL,
     value TEXT, started_at REAL NOT NULL, duration_s REAL NOT NULL, error TEXT,
     execution INTEGER, builder TEXT NOT NULL, row INTEGER NOT NULL, instance TEXT,
-    process INTEGER, model TEXT, input_tokens INTEGER, output_tokens INTEGER, cost REAL, files TEXT
+    process INTEGER, model TEXT, input_tokens INTEGER, output_tokens INTEGER, cost REAL, files TEXT,
+    attempts INTEGER NOT NULL DEFAULT 1
 );
 CREATE TABLE processes (id INTEGER PRIMARY KEY, process TEXT NOT NULL UNIQUE);
 CREATE INDEX calls_by_inputs ON calls (inputs);
@@ -83,15 +84,16 @@ CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHO
 """
 SELECT_CALLS: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
-    " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files"
+    " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files,"
+    " c.attempts"
     " FROM calls c JOIN codes k ON k.id = c.code LEFT JOIN processes p ON p.id = c.process"
 )
 """Begins a query for records; the columns are the fields of `CallRecord`."""
 _HOLDERS: Final = "SELECT DISTINCT c.instance FROM calls c JOIN codes k ON k.id = c.code"
 _INSERT: Final = (
     "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at, duration_s, error,"
-    " process, model, input_tokens, output_tokens, cost, files, execution)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " process, model, input_tokens, output_tokens, cost, files, attempts, execution)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 """Takes the fields of `CallRecord` but its id, code and process by number, then the execution."""
 
@@ -302,9 +304,12 @@ class CallStore:
         with self._write() as connection:
             spending.open_purse(connection, execution, purse)
 
-    def spent(self, version: str) -> dict[str, Spent]:
-        """Return what was spent for a version since its last instance, by builder."""
-        return spending.totals(self.read(spending.TOTALS, (version,)))
+    def spent(self, version: str, process: str | None = None) -> dict[str, Spent]:
+        """Return what was spent for a version since its last instance, by builder.
+
+        With `process`, the id of one, only what that has spent.
+        """
+        return spending.totals(self.read(spending.TOTALS, (version, process)))
 
     def take(self, execution: int, builder: str, found: Iterable[tuple[int, int]]) -> None:
         """Note rows whose calls were there: pairs of row and number of the call."""

@@ -6,7 +6,7 @@ import logging
 import math
 import operator
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal
@@ -88,6 +88,42 @@ class Used(NamedTuple):
 NOTHING: Final = Used()
 
 
+def parts_of(used: Used, parts: int) -> list[Used]:
+    """Divide what one call has used among so many rows; what does not divide is the first one's."""
+    sent, received = (used.input_tokens, used.output_tokens)
+    cost = None if used.cost is None else used.cost / parts
+
+    def share(tokens: int | None, at: int) -> int | None:
+        """Return the tokens of one row."""
+        return None if tokens is None else tokens // parts + (at < tokens % parts)
+
+    return [Used(used.model, share(sent, at), share(received, at), cost) for at in range(parts)]
+
+
+class Meter:
+    """What one call of a builder has used in all, with the cached calls within it.
+
+    Parameters
+    ----------
+    price : callable
+        Returns a report with its cost, where that is known by the price of the model.
+    """
+
+    __slots__ = ("_price", "cost", "tokens")
+
+    def __init__(self, price: Callable[[Used], Used]) -> None:
+        self._price = price
+        self.tokens = 0
+        self.cost = 0.0
+
+    def add(self, used: Used) -> Used:
+        """Add a report, and return it with its cost."""
+        used = self._price(used)
+        self.tokens += (used.input_tokens or 0) + (used.output_tokens or 0)
+        self.cost += used.cost or 0.0
+        return used
+
+
 class Usage:
     """What one call has used so far; for several threads.
 
@@ -95,12 +131,15 @@ class Usage:
     ----------
     builder : str
         Name of the builder in whose call it is used.
+    meter : Meter, optional
+        What else adds up its reports.
     """
 
-    __slots__ = ("_is_closed", "_used", "builder")
+    __slots__ = ("_is_closed", "_used", "builder", "meter")
 
-    def __init__(self, builder: str) -> None:
+    def __init__(self, builder: str, meter: Meter | None = None) -> None:
         self.builder = builder
+        self.meter = meter
         self._used = NOTHING
         self._is_closed = False
 
@@ -109,11 +148,16 @@ class Usage:
         """Return whether anything was reported since it was taken last."""
         return self._used is not NOTHING
 
-    def add(self, used: Used) -> bool:
-        """Add a report; False when the call has ended."""
+    def add(self, used: Used, *, is_metered: bool = False) -> bool:
+        """Add a report; False when the call has ended.
+
+        `is_metered` says that the meter has it already, from a call within this one.
+        """
         with _lock:
             if not self._is_closed and used is not NOTHING:
-                self._used = _together(self._used, used)
+                if self.meter is not None and not is_metered:
+                    used = self.meter.add(used)
+                self._used = together(self._used, used)
             return not self._is_closed
 
     def take(self) -> Used:
@@ -163,8 +207,12 @@ def charging(usage: Usage) -> Iterator[None]:
         CURRENT.reset(token)
 
 
-def _together(one: Used, other: Used) -> Used:
+def together(one: Used, other: Used) -> Used:
     """Add two reports up."""
+    if one is NOTHING:
+        return other
+    if other is NOTHING:
+        return one
     return Used(
         _joined(one.model, other.model),
         _sum(one.input_tokens, other.input_tokens),

@@ -10,7 +10,7 @@ import threading
 import pytest
 
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.invocation import Invoker
+from tablevault.engine.execution.invocation import Invoker
 
 VARIABLE = contextvars.ContextVar("variable", default="outside")
 

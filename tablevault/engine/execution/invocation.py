@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextvars import Context, copy_context
+from functools import partial
 from queue import Empty, SimpleQueue
+from types import CoroutineType
 from typing import Any, ParamSpec, TypeVar
 
 from tablevault.engine.calls.usage import CURRENT, Usage
+from tablevault.engine.execution.coroutines import Coroutines, timed_out
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -22,15 +27,18 @@ _LOOK_S = 0.1
 
 
 class Invoker:
-    """Calls functions of users for one run.
+    """Calls functions of users for one run; for several threads.
 
     In a thread that runs an event loop, such as that of a notebook, a function could not call
     ``asyncio.run``. There all calls go to one thread without a loop, in the context of the
-    caller. Elsewhere a call is a call.
+    caller. So does a call that may take only so long: a thread can be left, not ended. Elsewhere a
+    call is a call. A coroutine that it returns is run in the event loop of this package.
     """
 
     def __init__(self) -> None:
-        self._away: _Away | None = None
+        self._coroutines = Coroutines()
+        self._threads = threading.local()
+        self._all: list[_Away] = []
 
     def __call__(self, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
         """Call a function; what it raises passes.
@@ -42,18 +50,35 @@ class Invoker:
         """
         if not _runs_loop():
             return function(*args, **kwargs)
-        if self._away is None or self._away.is_left:
-            self._away = _Away()
-        made: R = self._away.call(lambda: function(*args, **kwargs))
+        made: R = self._elsewhere(lambda: function(*args, **kwargs), None)
         return made
 
     def charged(
-        self, usage: Usage, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> R:
+        self,
+        usage: Usage,
+        function: Callable[..., Any],
+        /,
+        *args: object,
+        **kwargs: object,
+    ) -> Any:  # noqa: ANN401 - functions return anything
         """Call a function whose reports of usage count for `usage`."""
-        if not _runs_loop():
-            return _charged(usage, function, *args, **kwargs)
-        return self(_charged, usage, function, *args, **kwargs)
+        return self.timed(usage, partial(function, *args, **kwargs), None, is_async=False)
+
+    def timed(
+        self, usage: Usage, call: Callable[[], Any], timeout_s: float | None, *, is_async: bool
+    ) -> Any:  # noqa: ANN401 - functions return anything
+        """Make a call that counts for `usage`, and may take so many seconds.
+
+        Raises
+        ------
+        TimeoutError
+            It took longer. A coroutine is cancelled; a function goes on, and its result is dropped.
+        """
+        if (timeout_s is None or is_async) and not _runs_loop():
+            return self._charged(usage, timeout_s, call)
+        return self._elsewhere(
+            lambda: self._charged(usage, timeout_s, call), None if is_async else timeout_s
+        )
 
     def items(self, usage: Usage, iterable: Iterable[T]) -> Iterator[T]:
         """Iterate over what a function returned, whose code runs as its calls do."""
@@ -61,11 +86,34 @@ class Invoker:
         while (item := self.charged(usage, next, iterator, _END)) is not _END:
             yield item
 
+    def cancel(self) -> None:
+        """Cancel all coroutines."""
+        self._coroutines.cancel()
+
     def close(self) -> None:
-        """End the thread, if there is one."""
-        if self._away is not None:
-            self._away.close()
-            self._away = None
+        """End the threads, if there are any."""
+        self.cancel()
+        for away in self._all:
+            away.close()
+
+    def _elsewhere(self, call: Callable[[], Any], timeout_s: float | None) -> Any:  # noqa: ANN401 - functions return anything
+        """Make a call in a thread that belongs to this one."""
+        away = getattr(self._threads, "away", None)
+        if away is None or away.is_left:
+            away = self._threads.away = _Away()
+            self._all.append(away)
+        return away.call(call, timeout_s)
+
+    def _charged(self, usage: Usage, timeout_s: float | None, call: Callable[[], Any]) -> Any:  # noqa: ANN401 - functions return anything
+        """Make a call in this thread, and charge what it reports."""
+        token = CURRENT.set(usage)  # a with statement takes 1 us more, for each row
+        try:
+            made = call()
+            if isinstance(made, CoroutineType):
+                return self._coroutines.run(made, timeout_s)
+            return made
+        finally:
+            CURRENT.reset(token)
 
 
 class _Away:
@@ -83,11 +131,11 @@ class _Away:
         thread = threading.Thread(target=self._work, name="tablevault-function", daemon=True)
         thread.start()
 
-    def call(self, function: Callable[[], Any]) -> Any:  # noqa: ANN401 - functions return anything
+    def call(self, function: Callable[[], Any], timeout_s: float | None) -> Any:  # noqa: ANN401 - functions return anything
         """Make a call there, and wait for it."""
         self._calls.put(function)
         try:
-            result, error = self._wait()
+            result, error = self._wait(timeout_s)
         except BaseException:  # what comes later belongs to no call any more
             self.is_left = True
             self.close()
@@ -96,15 +144,18 @@ class _Away:
             raise error
         return result
 
-    def _wait(self) -> tuple[Any, BaseException | None]:
+    def _wait(self, timeout_s: float | None) -> tuple[Any, BaseException | None]:
         """Wait for the result.
 
         An interrupt that arrives just before the waiting begins does not end it, so it begins
-        anew from time to time.
+        anew from time to time. A coroutine has its own end, which comes first.
         """
+        end = math.inf if timeout_s is None else time.monotonic() + timeout_s
         while True:
             with contextlib.suppress(Empty):
-                return self._results.get(timeout=_LOOK_S)
+                return self._results.get(timeout=max(0.0, min(_LOOK_S, end - time.monotonic())))
+            if time.monotonic() >= end:
+                raise timed_out(timeout_s)
 
     def close(self) -> None:
         """Let the thread end after the call that it makes."""
@@ -122,15 +173,6 @@ class _Away:
             if os.getpid() != self._pid:
                 return
             self._results.put((result, raised))
-
-
-def _charged(usage: Usage, function: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> R:
-    """Call a function in the thread that this is called in, and charge what it reports."""
-    token = CURRENT.set(usage)  # a with statement takes 1 us more, for each row
-    try:
-        return function(*args, **kwargs)
-    finally:
-        CURRENT.reset(token)
 
 
 def _runs_loop() -> bool:

@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-import inspect
-import os
-import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
-from types import CoroutineType
 from typing import Any
 
 import pandas as pd
@@ -18,72 +12,21 @@ from tablevault.engine import results
 from tablevault.engine.builder_result import BuilderResult
 from tablevault.engine.calls.artifacts import show_inherited
 from tablevault.engine.calls.call_record import WHOLE
-from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.lookup import item_inputs
-from tablevault.engine.calls.recorder import Made, Recorder
+from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.control import Control
-from tablevault.engine.found import Finder, FinderContext, FoundRows, FoundTable, reason_of
-from tablevault.engine.invocation import Invoker
+from tablevault.engine.execution.caller import Caller
+from tablevault.engine.execution.context import StepContext, Trial
+from tablevault.engine.execution.row_wise import RowCalls
+from tablevault.engine.found import Finder, FoundRows, FoundTable, reason_of
 from tablevault.engine.leaks import refuse_leaks
 from tablevault.engine.matching import NEW
 from tablevault.engine.passed_arguments import PassedArguments
 from tablevault.engine.reuse import Decision
 from tablevault.engine.row_values import Values
-from tablevault.engine.rows import call_rows
 from tablevault.engine.settle import Job
-from tablevault.errors import TVProcessError
-from tablevault.progress import Progress
 
 Function = Callable[..., Any]
-
-_FIELDS = ("changed_columns", "dtypes")
-"""Fields that a function of this package gets if it has a parameter of that name."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext(FinderContext):
-    """What all builders of a run share.
-
-    Attributes
-    ----------
-    progress : Progress
-        Is told of builders and rows.
-    control : Control
-        May stop the run.
-    invoke : Invoker
-        Calls their functions.
-    """
-
-    progress: Progress
-    control: Control
-    invoke: Invoker
-
-
-@dataclass(slots=True, kw_only=True)
-class Trial:
-    """The part of one builder that a trial makes.
-
-    Attributes
-    ----------
-    rows : int
-        For so many rows, the first ones, functions are called.
-    behind : frozenset of int
-        Rows whose arguments read what the trial leaves out.
-    missing : set of int
-        Rows without a result, once the builder has run.
-    """
-
-    rows: int
-    behind: frozenset[int]
-    missing: set[int] = field(default_factory=set)
-
-    def among(self, found: FoundRows) -> list[int]:
-        """Return the waiting rows that are called."""
-        end = self.rows
-        if found.in_order:
-            end = min(self.rows, *self.behind) if self.behind else self.rows
-        return [row for row in found.waiting if row < end]
 
 
 class Step:
@@ -116,15 +59,13 @@ class Step:
         self._earlier = context.earlier
         self._progress = context.progress
         self._control = context.control
-        self._fields = _fields_for(function, job)
-        self.finder = Finder(job, code, self._fields, context)
+        self._caller = Caller(job, function, code, context)
+        self.finder = Finder(job, code, self._caller.fields, context)
         self._trial: Trial | None = None
-        self._calls = 0
         self._reused = 0
         self._failed = 0
+        self._errors = 0
         self._is_exact = True
-        self._counting = threading.Lock()
-        self._pid = os.getpid()
 
     def run(self, decision: Decision, trial: Trial | None = None) -> BuilderResult:
         """Make the columns.
@@ -163,8 +104,9 @@ class Step:
             is_custom=job.is_custom,
             columns=job.changed_columns,
             rows=draft.rows,
-            calls=self._calls,
+            calls=self._caller.calls,
             reused=self._reused,
+            errors=self._errors,
             reason=self._reason(decision),
         )
 
@@ -209,7 +151,7 @@ class Step:
         """Return all rows as they were found, or call once for them."""
         if found.columns is not None:
             self._skip(found.reused)
-            self._skip(found.own, reused=False)
+            self._skip(found.own, False)
             return found.columns
         self._failed = found.failed
         self._arguments.read()
@@ -233,7 +175,7 @@ class Step:
         if kept is not None:
             self._skip(len(decision.rows))
             if self._ledger is not None:
-                self._ledger.add_frame(self._record(WHOLE, found.inputs).call("[]"), kept)
+                self._ledger.add_frame(self._caller.record(WHOLE, found.inputs).call("[]"), kept)
             return kept
         if found.columns is None and job.kind == "column":
             trial.missing = set(range(draft.rows))
@@ -256,108 +198,24 @@ class Step:
         for name, series in finished.items():
             self._draft.set_column(name, series)
 
-    def _skip(self, rows: int, *, reused: bool = True) -> None:
-        """Count rows whose results were there."""
+    def _skip(self, rows: int, reused: bool = True) -> None:
+        """Count rows whose results were there, and whether others have made them."""
         if rows:
             self._progress.skip(self._job.name, rows)
             self._reused += rows if reused else 0
 
-    # -- calls ----------------------------------------------------------------------------------
-
-    def _call(self, row: int | None, record: Recorder) -> Any:  # noqa: ANN401 - functions return anything
-        """Call the function with its arguments evaluated."""
-        keywords = {**self._fields, **self._arguments(row)}
-        record.calls = 1
-        with self._counting:
-            self._calls += 1
-            self._progress.count("calls")
-        value = self._context.invoke.charged(record.usage, self._function, **keywords)
-        if isinstance(value, CoroutineType):
-            value.close()
-            raise results.wrong(
-                self._job,
-                "is async, and returned a coroutine",
-                "Make it a plain function, which may call asyncio.run.",
-            )
-        self._refuse_copy()
-        return value
-
-    def _note(self, error: BaseException, row: int | None) -> None:
-        """Note on an exception which builder, function, row and primary key it belongs to."""
-        if not isinstance(error, Exception):
-            return
-        job = self._job
-        note = f'In builder "{job.name}", function "{job.function}" of module "{job.module}"'
-        if row is not None:
-            key = ", ".join(
-                f"{name} {results.show(self._draft.cell(name, row))}"
-                for name in (() if job.kind == "index" else self._context.key_columns)
-            )
-            note += f", row {row}" + (f" ({key})" if key else "")
-        with contextlib.suppress(Exception):  # a class of the user may refuse notes
-            if note not in getattr(error, "__notes__", ()):
-                error.add_note(note)
-
-    def _refuse_copy(self) -> None:
-        """Stop in a copy of the process that a function made: the original goes on."""
-        if os.getpid() != self._pid:
-            raise TVProcessError(
-                f'Builder "{self._job.name}": function "{self._job.function}" made a copy of the '
-                "process with fork, and returned in the copy.",
-                "End the copy with os._exit, or use subprocess or multiprocessing.",
-                builder=self._job.name,
-            )
-
-    def _record(self, row: int, inputs: Inputs | None) -> Recorder:
-        """Return what records the outcome of a call that begins now."""
-        artifacts = self.finder.artifacts
-        return Recorder(self._job, self._ledger, self._code, row, inputs, artifacts)
-
     # -- row by row -----------------------------------------------------------------------------
 
-    def _row_wise(self, decision: Decision, trial: Trial | None = None) -> dict[int, Values]:
-        """Call once for each row whose result is not there.
-
-        In one thread the function of a row sees the rows before it in its own columns. Between
-        threads that would depend on luck, so there its own columns stay null until the end.
-        """
-        job, draft = self._job, self._draft
-        finished: dict[int, Values] = {}
-        is_seen = job.n_threads == 1
-
-        def enter(row: int, values: Values) -> None:
-            """Enter the values of a row."""
-            finished[row] = values
-            if is_seen:
-                draft.put(row, dict(zip(job.changed_columns, values, strict=True)))
-
-        def keep(row: int, made: Made) -> None:
-            """Enter the values of a row once they outlive this process."""
-            if made.call is not None and self._ledger is not None:
-                self._ledger.add(made.call, calls=1)
-            enter(row, made.values)
-            for other in found.followers.get(row, ()):
-                enter(other, made.values)
-            self._skip(len(found.followers.get(row, ())), reused=False)
-            self._control.check()
-            self._progress.advance(job.name)
-
+    def _row_wise(self, decision: Decision, trial: Trial | None = None) -> Mapping[int, Values]:
+        """Call for each row whose result is not there."""
         found = self._found_rows(decision, trial)
-        for row, values in sorted(found.there.items()):
-            enter(row, values)
         if found.waiting and not found.in_order:  # in order, all may yet be found
             self._arguments.read()
-        call_rows(
-            lambda row: self._make(row, found.inputs.get(row), in_order=found.in_order),
-            found.waiting if trial is None else trial.among(found),
-            keep,
-            n_threads=job.n_threads,
-        )
-        if trial is not None and self._ledger is not None:
-            leaders = {row: each for each, rows in found.followers.items() for row in rows}
-            shown = {row: each for row, each in leaders.items() if row in finished}
-            self._ledger.take_from(job.name, shown)
-        return finished
+        calls = RowCalls(self._job, self._caller, self.finder, self._arguments, self._context)
+        try:
+            return calls.run(found, trial, self._skip)
+        finally:
+            self._errors = calls.errors
 
     def _found_rows(self, decision: Decision, trial: Trial | None) -> FoundRows:
         """Find results, and count them."""
@@ -367,38 +225,28 @@ class Step:
         else:
             found = self.finder.readable_rows(decision, trial.behind)
         self._skip(found.kept + found.from_others)
-        self._skip(len(found.there) - found.kept - found.from_others, reused=False)
+        self._skip(len(found.there) - found.kept - found.from_others, False)
         self._failed = found.failed
         return found
-
-    def _make(self, row: int, inputs: Inputs | None, *, in_order: bool) -> Made:
-        """Make the values of one row."""
-        if in_order:
-            inputs, values, is_from_other = self.finder.next_row(row)
-            if values is not None:
-                self._skip(1, reused=is_from_other)
-                return Made(values, None)
-        record = self._record(row, inputs)
-        try:
-            returned = self._call(row, record)
-            return record.returned(results.row_values(returned, self._job, row))
-        except BaseException as error:
-            record.failed(error)
-            self._note(error, row)
-            raise
 
     # -- all rows at once -----------------------------------------------------------------------
 
     def _whole_frame(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
         """Call for a dataframe."""
         job = self._job
-        record = self._record(WHOLE, found.inputs)
-        try:
-            columns = results.frame_columns(self._call(None, record), job, rows)
+        record = self._caller.record(WHOLE, found.inputs)
+
+        def attempt() -> dict[str, pd.Series]:
+            """Call once."""
+            returned = self._caller.call(record, self._arguments(None))
+            columns = results.frame_columns(returned, job, rows)
             refuse_leaks(columns, job)
+            return columns
+
+        try:
+            columns = self._caller.make(record, attempt)
         except BaseException as error:
-            record.failed(error)
-            self._note(error, None)
+            self._caller.failed(record, error, None)
             raise
         artifacts = self.finder.artifacts
         if self._ledger is not None and artifacts is not None:
@@ -416,21 +264,21 @@ class Step:
         job = self._job
         self._show_items(found.items)
         finished: list[Values] = []
-        record = self._record(WHOLE, found.inputs)
-        usage = Usage(job.name)
+        record = self._caller.record(WHOLE, found.inputs)
+        usage = Usage(job.name, record.usage.meter)
         try:
-            returned = self._call(None, record)
+            call = partial(self._caller.call, record, self._arguments(None))
+            returned = self._caller.make(record, call)
             iterate = partial(self._context.invoke.items, usage)
             item_record = self._record_item(0, found, usage)
             for row, item in enumerate(results.items_of(returned, job, rows, iterate)):
                 finished.append(self._item(row, item, found, item_record))
-                record.usage.add(usage.take())  # of an item that was there
+                record.usage.add(usage.take(), is_metered=True)  # of an item that was there
                 item_record = self._record_item(row + 1, found, usage)
-            record.usage.add(usage.close())
+            record.usage.add(usage.close(), is_metered=True)
         except BaseException as error:
-            record.usage.add(usage.close())
-            record.failed(error)
-            self._note(error, len(finished))
+            record.usage.add(usage.close(), is_metered=True)
+            self._caller.failed(record, error, len(finished))
             raise
         if self._ledger is not None:
             self._ledger.add(record.call(f"[{len(finished)}]"), calls=1)
@@ -438,18 +286,23 @@ class Step:
 
     def _record_item(self, row: int, found: FoundTable, usage: Usage) -> Recorder:
         """Return what records an item that the generator is asked for now."""
-        record = self._record(row, None if found.inputs is None else item_inputs(found.inputs, row))
+        inputs = None if found.inputs is None else item_inputs(found.inputs, row)
+        record = self._caller.record(row, inputs, self.finder.artifacts)
         record.share(usage)
         return record
 
     def _item(self, row: int, item: object, found: FoundTable, record: Recorder) -> Values:
         """Take one item of a generator; one that was recorded before stays as it was."""
-        self._refuse_copy()
+        self._caller.refuse_copy()
         values = results.row_values(item, self._job, row)
         if row in found.items:
             values = found.items[row]
         else:
-            values, call = record.returned(values)
+            try:
+                values, call, *_ = record.returned(values)
+            except BaseException as error:
+                record.failed(error)
+                raise
             if call is not None and self._ledger is not None:
                 self._ledger.add(call)
         self._control.check()
@@ -463,11 +316,3 @@ class Step:
             self._draft.grow(self._job.changed_columns)
         for row, values in items.items():
             self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
-
-
-def _fields_for(function: Function, job: Job) -> dict[str, Any]:
-    """Return the fields of the builder that a function of this package has parameters for."""
-    if job.is_custom:
-        return {}
-    parameters = inspect.signature(function).parameters
-    return {name: getattr(job, name) for name in _FIELDS if name in parameters}

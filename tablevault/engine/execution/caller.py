@@ -1,0 +1,172 @@
+"""The calls of one builder: within limits, in time, again after errors that may pass."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import inspect
+import os
+import threading
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, Final, TypeVar
+
+from tablevault.engine import results
+from tablevault.engine.calls.artifacts import CallArtifacts
+from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.execution.context import StepContext
+from tablevault.engine.execution.retrying import RetryRules
+from tablevault.engine.execution.stop import Stop
+from tablevault.engine.settle import Job
+from tablevault.errors import TableReferenceError, TVBudgetError, TVProcessError
+
+T = TypeVar("T")
+
+_DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
+_OURS: Final = (TableReferenceError, TVBudgetError, TVProcessError)
+
+
+class Caller:
+    """Calls the function of one builder.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    function : callable
+        What it calls.
+    code : bytes
+        Digest of the code that this is.
+    context : StepContext
+        What it shares with the others.
+
+    Attributes
+    ----------
+    fields : dict of str to object
+        What each call gets besides its arguments.
+    calls : int
+        How often it was called.
+    stop : Stop
+        Ends its waits.
+    """
+
+    def __init__(
+        self, job: Job, function: Callable[..., Any], code: bytes, context: StepContext
+    ) -> None:
+        self.fields = _fields_for(function, job)
+        self.calls = 0
+        self.stop = Stop(context.control.check, context.invoke.cancel)
+        self._job = job
+        self._function = function
+        self._code = code
+        self._context = context
+        self._is_async = inspect.iscoroutinefunction(function)
+        self._gate = context.limiting.gate(job)
+        self._rules = RetryRules(job, function)
+        self._is_plain = self._gate.is_open and not job.retry.times
+        self._counting = threading.Lock()
+        self._pid = os.getpid()
+
+    def record(
+        self, row: int, inputs: Inputs | None, artifacts: CallArtifacts | None = None
+    ) -> Recorder:
+        """Return what records the outcome of a call that begins now."""
+        record = Recorder(self._job, self._context.ledger, self._code, row, inputs, artifacts)
+        if not self._gate.is_open:
+            record.usage.meter = self._gate.meter()
+        return record
+
+    def make(self, record: Recorder, attempt: Callable[[], T]) -> T:
+        """Make a call, and make it again as the builder says; the last error passes as it is.
+
+        Parameters
+        ----------
+        record : Recorder
+            Of the call.
+        attempt : callable
+            Calls once, by `call`, and checks what is returned.
+
+        Raises
+        ------
+        TVBudgetError
+            There is nothing left of a budget.
+        """
+        if self._is_plain:
+            return attempt()
+        if not self._job.retry.times:
+            return self._limited(record, attempt)
+        calling = self._rules.calling(self.stop.sleep, is_ours)
+        return calling(partial(self._limited, record, attempt))
+
+    def call(self, record: Recorder, keywords: Mapping[str, Any]) -> Any:  # noqa: ANN401 - functions return anything
+        """Call the function once."""
+        record.calls += 1
+        with self._counting:
+            self.calls += 1
+            self._context.progress.count("calls")
+        call = partial(self._function, **self.fields, **keywords)
+        value = self._context.invoke.timed(
+            record.usage, call, self._job.timeout_s, is_async=self._is_async
+        )
+        self.refuse_copy()
+        return value
+
+    def _limited(self, record: Recorder, attempt: Callable[[], T]) -> T:
+        """Make an attempt once it may begin."""
+        meter = record.usage.meter
+        if meter is None:
+            return attempt()
+        with self._gate.passing(meter, self.stop):
+            return attempt()
+
+    def refuse_copy(self) -> None:
+        """Stop in a copy of the process that a function made: the original goes on."""
+        if os.getpid() != self._pid:
+            raise TVProcessError(
+                f'Builder "{self._job.name}": function "{self._job.function}" made a copy of the '
+                "process with fork, and returned in the copy.",
+                "End the copy with os._exit, or use subprocess or multiprocessing.",
+                builder=self._job.name,
+            )
+
+    def failed(self, record: Recorder, error: BaseException, row: int | None) -> None:
+        """Record why a call failed, and note on the exception where it belongs."""
+        if not isinstance(error, TVBudgetError):  # there was no call
+            record.failed(error)
+            self.note(error, row)
+
+    def note(self, error: BaseException, row: int | None) -> None:
+        """Note on an exception which builder, function, row and primary key it belongs to."""
+        if not isinstance(error, Exception):
+            return
+        job, draft = self._job, self._context.tables.draft
+        note = f'In builder "{job.name}", function "{job.function}" of module "{job.module}"'
+        if row is not None:
+            key = ", ".join(
+                f"{name} {results.show(draft.cell(name, row))}"
+                for name in (() if job.kind == "index" else self._context.key_columns)
+            )
+            note += f", row {row}" + (f" ({key})" if key else "")
+        with contextlib.suppress(Exception):  # a class of the user may refuse notes
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
+
+
+def is_ours(error: BaseException) -> bool:
+    """Return whether an error is about the execution, not about one call."""
+    if isinstance(error, OSError) and error.errno in _DISK:
+        return True
+    return not isinstance(error, Exception) or isinstance(error, _OURS)
+
+
+_FIELDS: Final = ("changed_columns", "dtypes")
+"""Fields that a function of this package gets if it has a parameter of that name."""
+
+
+def _fields_for(function: Callable[..., Any], job: Job) -> dict[str, Any]:
+    """Return the fields of the builder that a function of this package has parameters for."""
+    if job.is_custom:
+        return {}
+    parameters = inspect.signature(function).parameters
+    return {name: getattr(job, name) for name in _FIELDS if name in parameters}

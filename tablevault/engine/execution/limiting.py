@@ -1,0 +1,367 @@
+"""Before each call: may it begin, within its budgets and rates, and if not yet, when."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from tablevault.engine.calls.spending import Spent
+from tablevault.engine.calls.usage import Meter, Used
+from tablevault.engine.execution.pace import Kind, Rates, now, seconds_of
+from tablevault.engine.execution.retrying import asked_wait, status_of
+from tablevault.engine.execution.stop import Stop
+from tablevault.engine.policy import RunLimits
+from tablevault.engine.settle import Job
+from tablevault.errors import TVBudgetError
+from tablevault.limits import Limits
+from tablevault.render import counted
+from tablevault.wording import Either, Wording
+
+_LOOK_S: Final = 0.05
+_LONGEST_LOOK_S: Final = 0.5
+_TOO_MANY: Final = 429
+_TRIES: Final = 3
+"""After so many calls without a report of tokens there will be none."""
+_log = logging.getLogger("tablevault")
+
+
+@dataclass(slots=True, kw_only=True)
+class Budget:
+    """A number of calls, and an amount of money; for several threads.
+
+    What calls cost is known afterwards. So while calls are under way that may use up the rest,
+    others wait: not more than the last of them costs is spent beyond the amount.
+
+    Attributes
+    ----------
+    owner : str
+        What the errors call it.
+    calls, cost : optional
+        What there is.
+    hint : Wording
+        Where it can be raised.
+    """
+
+    owner: str
+    calls: int | None
+    cost: float | None
+    hint: Wording
+    spent_calls: int = 0
+    spent_cost: float = 0.0
+    _running: int = 0
+    _ended: int = 0
+    _largest: float = 0.0
+    _has_cost: bool = False
+    _changed: threading.Condition = field(default_factory=threading.Condition)
+
+    def start(self, spent: Spent) -> None:
+        """Count what was spent before."""
+        self.spent_calls = spent.calls
+        self.spent_cost = spent.cost or 0.0
+
+    def begin(self, job: Job, stop: Stop) -> None:
+        """Count a call that begins; wait as long as those that run may use up the money.
+
+        Raises
+        ------
+        TVBudgetError
+            There is nothing left.
+        """
+        while True:
+            with self._changed:
+                if self.calls is not None and self.spent_calls >= self.calls:
+                    raise self._used_up(job, counted(self.calls, "call"))
+                if self.cost is not None and self.spent_cost >= self.cost:
+                    raise self._used_up(job, f"a cost of {self.cost:g}")
+                if self._is_enough():
+                    self.spent_calls += 1
+                    self._running += 1
+                    return
+                self._changed.wait(_LOOK_S)
+            stop.sleep(0.001)
+
+    def charge(self, cost: float) -> None:
+        """Count money that was spent."""
+        with self._changed:
+            self.spent_cost += cost
+            self._has_cost = True
+
+    def end(self, cost: float) -> None:
+        """Count a call that has ended, and cost so much."""
+        with self._changed:
+            self._running -= 1
+            self._ended += 1
+            self._largest = max(self._largest, cost)
+            if self.cost is not None and not self._has_cost and self._ended == 1:
+                _log.warning(
+                    "%s has a cost of %g, but the first call reported none: see report_usage.",
+                    self.owner,
+                    self.cost,
+                )
+            self._changed.notify_all()
+
+    def _is_enough(self) -> bool:
+        """Return whether there is money for one more call while others run."""
+        if self.cost is None or not self._running:
+            return True
+        if not self._ended and not self._has_cost:
+            return False
+        return self.spent_cost + self._running * self._largest < self.cost
+
+    def _used_up(self, job: Job, what: str) -> TVBudgetError:
+        """Make the error for a call that there is nothing left for."""
+        return TVBudgetError(
+            f'Builder "{job.name}": {self.owner}, {what}, is used up. What is finished is kept, '
+            "and is not paid for again.",
+            self.hint,
+            builder=job.name,
+        )
+
+
+class Gate:
+    """Lets the calls of one builder begin.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    run : RunLimits
+        What limits it besides its own limits.
+    budgets : sequence of Budget
+        What its calls are charged to.
+    rates : Rates, optional
+        The shared schedule.
+    """
+
+    def __init__(
+        self, job: Job, run: RunLimits, budgets: Sequence[Budget], rates: Rates | None
+    ) -> None:
+        self._job = job
+        self._prices = run.prices
+        self._budgets = budgets
+        self._rates = rates
+        self._limits = _by_name(job.limits, run.vault) if rates is not None else ()
+        self._turn = threading.Lock()
+        self._counting = threading.Lock()
+        self._is_trying = False
+        self._ended = 0
+        self._with_tokens = 0
+        self._tokens = 0
+
+    @property
+    def is_open(self) -> bool:
+        """Whether nothing is limited or priced, so that nobody need ask."""
+        return not (self._budgets or self._limits or self._prices)
+
+    def meter(self) -> Meter:
+        """Return what adds up the usage of one call."""
+        return Meter(self._priced)
+
+    @contextmanager
+    def passing(self, meter: Meter, stop: Stop) -> Iterator[None]:
+        """Wait until a call may begin, and count it: it is made in the body.
+
+        Raises
+        ------
+        TVBudgetError
+            There is nothing left of a budget.
+        """
+        taken = []
+        before = meter.cost
+        try:
+            for budget in self._budgets:
+                budget.begin(self._job, stop)
+                taken.append(budget)
+            with self._pacing(meter, stop):
+                yield
+        finally:
+            for budget in taken:
+                budget.end(meter.cost - before)
+
+    def _priced(self, used: Used) -> Used:
+        """Add the cost of a report by the price of its model, and charge it."""
+        if used.cost is None and used.model is not None:
+            price = self._prices.get(used.model)
+            if price is not None:
+                cost = price.cost(used.input_tokens or 0, used.output_tokens or 0)
+                used = used._replace(cost=cost)
+        if used.cost:
+            for budget in self._budgets:
+                budget.charge(used.cost)
+        return used
+
+    # -- rates ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _pacing(self, meter: Meter, stop: Stop) -> Iterator[None]:
+        """Wait for the rates, and correct them by what the call has used."""
+        if not self._limits:
+            yield
+            return
+        before = meter.tokens
+        expected = 0.0
+        try:
+            expected = self._wait(stop)
+            yield
+        except Exception as error:
+            self._hold_back(error)
+            raise
+        finally:
+            self._settle(meter.tokens - before, expected)
+
+    def _wait(self, stop: Stop) -> float:
+        """Wait until all rates have room, and return for how many tokens room was taken."""
+        if any(each.tokens_per_minute is not None for each in self._limits):
+            while not self._may_try():
+                stop.sleep(_LOOK_S)
+        with self._counting:
+            expected = self._tokens / self._with_tokens if self._with_tokens else 0.0
+        while not self._turn.acquire(timeout=_LOOK_S):
+            stop.sleep(0.001)
+        try:
+            for limits in self._limits:
+                units: dict[Kind, float] = {}
+                if limits.calls_per_minute is not None:
+                    units["calls"] = seconds_of(1, limits.calls_per_minute)
+                if limits.tokens_per_minute is not None:
+                    units["tokens"] = seconds_of(expected, limits.tokens_per_minute)
+                assert self._rates is not None
+                while wait := self._rates.take(limits.name, units, now()):
+                    stop.sleep(min(wait, _LONGEST_LOOK_S))
+        finally:
+            self._turn.release()
+        return expected
+
+    def _may_try(self) -> bool:
+        """Return whether a call may begin although others run.
+
+        As long as nobody knows how many tokens one takes, one after the other shows it.
+        """
+        with self._counting:
+            if self._with_tokens or self._ended >= _TRIES:
+                return True
+            if self._is_trying:
+                return False
+            self._is_trying = True
+            return True
+
+    def _settle(self, tokens: int, expected: float) -> None:
+        """Correct the rates of tokens by those that a call has used."""
+        with self._counting:
+            self._is_trying = False
+            self._ended += 1
+            self._with_tokens += tokens > 0
+            self._tokens += tokens
+        for limits in self._limits:
+            if limits.tokens_per_minute is not None and tokens != expected:
+                assert self._rates is not None
+                seconds = seconds_of(tokens - expected, limits.tokens_per_minute)
+                self._rates.correct(limits.name, "tokens", seconds, now())
+
+    def _hold_back(self, error: Exception) -> None:
+        """Let all wait where a server has said that a limit is used up."""
+        wait = asked_wait(error) if status_of(error) == _TOO_MANY else None
+        headers = getattr(getattr(error, "response", None), "headers", None) or {}
+        if not wait or self._rates is None:
+            return
+        for kind, name in (("calls", "requests"), ("tokens", "tokens")):
+            if str(headers.get(f"x-ratelimit-remaining-{name}", "")).strip() == "0":
+                for limits in self._limits:
+                    self._rates.hold(limits.name, kind, now() + wait, now())  # type: ignore[arg-type]  # of the two above
+
+
+class Limiting:
+    """The budgets and rates of one execution.
+
+    Parameters
+    ----------
+    run : RunLimits
+        What limits it.
+    """
+
+    def __init__(self, run: RunLimits) -> None:
+        self._run = run
+        self._spent: Mapping[str, Spent] = {}
+        self._rates: Rates | None = None
+        vault = run.vault
+        self._vault = Budget(
+            owner="the budget of the vault for one execution",
+            calls=vault.calls,
+            cost=vault.cost,
+            hint=Wording(
+                "Raise it: ",
+                Either("limits in vault.yaml", "`tablevault config limits.calls N`"),
+                ", then go on.",
+            ),
+        )
+        self._attempt = Budget(
+            owner="what this attempt may spend",
+            calls=run.max_calls,
+            cost=run.max_cost,
+            hint=Wording(
+                "Execute again, with a larger ",
+                Either("max_calls or max_cost", "--max-calls or --max-cost"),
+                " or without.",
+            ),
+        )
+
+    def start(self, jobs: Sequence[Job], spent: Mapping[str, Spent]) -> None:
+        """Count what earlier attempts at the execution have spent, by builder."""
+        self._spent = spent
+        columns = [job.name for job in jobs if job.kind != "index"]
+        known = [spent[name] for name in columns if name in spent]
+        calls = sum(each.calls for each in known)
+        cost = sum(each.cost or 0.0 for each in known)
+        self._vault.start(Spent(calls=calls, cost=cost))
+
+    def gate(self, job: Job) -> Gate:
+        """Return what lets the calls of a builder begin."""
+        budgets = []
+        own = job.limits
+        if own.calls is not None or own.cost is not None:
+            budget = Budget(
+                owner="the budget in its limits",
+                calls=own.calls,
+                cost=own.cost,
+                hint=Wording("Raise it in the builder, then go on."),
+            )
+            budget.start(self._spent.get(job.name, Spent()))
+            budgets.append(budget)
+        if job.kind != "index":
+            budgets += [
+                each
+                for each in (self._vault, self._attempt)
+                if each.calls is not None or each.cost is not None
+            ]
+        if (own.has_rate or self._run.vault.has_rate) and self._run.rates is not None:
+            self._rates = self._rates or Rates(self._run.rates)
+        return Gate(job, self._run, budgets, self._rates)
+
+    def close(self) -> None:
+        """Close the file of rates."""
+        if self._rates is not None:
+            self._rates.close()
+
+
+def _by_name(own: Limits, vault: Limits) -> tuple[Limits, ...]:
+    """Return the rates of a builder and of the vault, each name once with the smaller rates."""
+    rated = [each for each in (own, vault) if each.has_rate]
+    if len(rated) == 2 and own.name == vault.name:  # noqa: PLR2004 - both of them
+        return (
+            Limits(
+                name=own.name,
+                calls_per_minute=_smaller(own.calls_per_minute, vault.calls_per_minute),
+                tokens_per_minute=_smaller(own.tokens_per_minute, vault.tokens_per_minute),
+            ),
+        )
+    return tuple(rated)
+
+
+def _smaller(one: float | None, other: float | None) -> float | None:
+    """Return the smaller of two rates; None is none."""
+    known = [each for each in (one, other) if each is not None]
+    return min(known, default=None)

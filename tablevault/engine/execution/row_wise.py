@@ -1,0 +1,296 @@
+"""The calls of a row-wise builder: one for each row, or for a batch of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine import results
+from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.calls.recorder import Made, Recorder
+from tablevault.engine.calls.usage import parts_of
+from tablevault.engine.execution.caller import Caller, is_ours
+from tablevault.engine.execution.context import StepContext, Trial
+from tablevault.engine.execution.retrying import is_about_content
+from tablevault.engine.execution.rows import call_rows
+from tablevault.engine.found import Finder, FoundRows
+from tablevault.engine.nodes import MapNode
+from tablevault.engine.reads import reads_of
+from tablevault.engine.row_values import Values
+from tablevault.engine.settle import Job
+from tablevault.errors import TVBuilderError
+from tablevault.render import counted
+
+Arguments = Callable[[int | None], Mapping[str, Any]]
+
+
+class RowCalls:
+    """Makes the rows of one builder.
+
+    In one thread the function of a row sees the rows before it in its own columns. Between threads
+    that would depend on luck, so there its own columns stay null until the end.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    caller : Caller
+        Calls its function.
+    finder : Finder
+        Finds its results that are there.
+    arguments : callable
+        Evaluates the arguments of a row.
+    context : StepContext
+        What it shares with the others.
+
+    Attributes
+    ----------
+    finished : dict of int to tuple
+        Results by row.
+    errors : int
+        Rows whose calls failed, and that stay null.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        caller: Caller,
+        finder: Finder,
+        arguments: Arguments,
+        context: StepContext,
+    ) -> None:
+        self.finished: dict[int, Values] = {}
+        self.errors = 0
+        self._job = job
+        self._caller = caller
+        self._finder = finder
+        self._arguments = arguments
+        self._context = context
+        self._draft = context.tables.draft
+        self._found = FoundRows(there={}, kept=0, waiting=[])
+        self._by_row = _names_by_row(job, self._draft.names) if job.batch_size > 1 else None
+
+    def run(
+        self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
+    ) -> Mapping[int, Values]:
+        """Call for the rows whose results are not there.
+
+        Parameters
+        ----------
+        found : FoundRows
+            Results that are.
+        trial : Trial, optional
+            The rows to make; all by default.
+        skip : callable
+            Is told how many rows need no call of their own, and whether another execution has
+            made them.
+        """
+        job, ledger = self._job, self._context.ledger
+        self._found = found
+        self._skip = skip
+        for row, values in sorted(found.there.items()):
+            self._enter(row, values)
+        waiting = found.waiting if trial is None else trial.among(found)
+        how: Any = {"n_threads": job.n_threads, "stop": self._caller.stop}
+        if job.batch_size == 1:
+            call_rows(self._make, waiting, self._keep, **how)
+        else:
+            call_rows(self._make_batch, _batches(waiting, job.batch_size), self._keep, **how)
+        if trial is not None and ledger is not None:
+            leaders = {row: each for each, rows in found.followers.items() for row in rows}
+            shown = {row: each for row, each in leaders.items() if row in self.finished}
+            ledger.take_from(job.name, shown)
+        return self.finished
+
+    def _enter(self, row: int, values: Values) -> None:
+        """Enter the values of a row."""
+        self.finished[row] = values
+        if self._job.sees_earlier_rows:
+            self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
+
+    def _keep(self, made: Sequence[tuple[int, Made]]) -> None:
+        """Enter the values of rows once they outlive this process."""
+        for row, each in made:
+            if each.call is not None and self._context.ledger is not None:
+                self._context.ledger.add(each.call, calls=each.calls)
+            self._enter(row, each.values)
+            followers = self._found.followers.get(row, ())
+            for other in followers:
+                self._enter(other, each.values)
+            if each.error is not None:
+                self.errors += 1 + len(followers)
+                self._context.progress.count("errors", 1 + len(followers))
+            self._skip(len(followers), False)
+            self._context.progress.advance(self._job.name)
+        self._context.control.check()
+        for _, each in made:
+            if each.error is not None:
+                self._check_errors(each.error)
+
+    def _check_errors(self, error: Exception) -> None:
+        """Raise an error that is one too many."""
+        most = self._job.max_errors
+        if most is None or most.allows(self.errors, self._draft.rows):
+            return
+        error.add_note(
+            f"{counted(self.errors, 'row')} failed, more than max_errors, {most}, allows."
+        )
+        raise error
+
+    # -- one row --------------------------------------------------------------------------------
+
+    def _make(self, row: int) -> Sequence[tuple[int, Made]]:
+        """Make the values of one row."""
+        inputs = self._found.inputs.get(row)
+        if self._found.in_order:
+            inputs, values, is_from_other = self._finder.next_row(row)
+            if values is not None:
+                self._skip(1, is_from_other)
+                return ((row, Made(values, None)),)
+        record = self._record(row, inputs)
+
+        def attempt() -> Made:
+            """Call once."""
+            returned = self._caller.call(record, self._arguments(row))
+            return record.returned(results.row_values(returned, self._job, row))
+
+        try:
+            made = self._caller.make(record, attempt)
+        except BaseException as error:
+            if (null := self._failed(row, record, error)) is None:
+                raise
+            made = null
+        return ((row, made),)
+
+    def _record(self, row: int, inputs: Inputs | None) -> Recorder:
+        """Return what records the call of a row."""
+        return self._caller.record(row, inputs, self._finder.artifacts)
+
+    def _failed(self, row: int, record: Recorder, error: BaseException) -> Made | None:
+        """Record an error; return nulls where the row may stay so, else None."""
+        self._caller.failed(record, error, row)
+        if self._job.on_error == "keep" and isinstance(error, Exception) and not is_ours(error):
+            nulls = (None,) * len(self._job.changed_columns)
+            return Made(nulls, None, record.calls, error)
+        return None
+
+    # -- batches --------------------------------------------------------------------------------
+
+    def _make_batch(
+        self, rows: Sequence[int], before: Recorder | None = None
+    ) -> Sequence[tuple[int, Made]]:
+        """Make the values of some rows by one call, or by more if that fails.
+
+        `before` is the record of a call for more rows that failed.
+        """
+        if len(rows) == 1:
+            return self._make_alone(rows[0], before)
+        records = {row: self._record(row, self._found.inputs.get(row)) for row in rows}
+        lead = records[rows[0]]
+        if before is not None:
+            lead.carry_on(before)
+
+        def attempt() -> list[Any]:
+            """Call once."""
+            return self._items(self._caller.call(lead, self._lists(rows)), len(rows))
+
+        try:
+            items = self._caller.make(lead, attempt)
+        except Exception as error:
+            if is_ours(error):
+                raise
+            if not is_about_content(error):
+                nulls = [(row, self._failed(row, records[row], error)) for row in rows]
+                if any(made is None for _, made in nulls):
+                    raise
+                return [(row, made) for row, made in nulls if made is not None]
+            half = len(rows) // 2
+            return (*self._make_batch(rows[:half], lead), *self._make_batch(rows[half:]))
+        used = parts_of(lead.used(), len(rows))
+        return [
+            (row, self._taken(row, records[row], item, (part, len(rows))))
+            for row, item, part in zip(rows, items, used, strict=True)
+        ]
+
+    def _make_alone(self, row: int, before: Recorder | None) -> Sequence[tuple[int, Made]]:
+        """Make the values of a row in a batch of its own."""
+        record = self._record(row, self._found.inputs.get(row))
+        if before is not None:
+            record.carry_on(before)
+
+        def attempt() -> Made:
+            """Call once."""
+            (item,) = self._items(self._caller.call(record, self._lists([row])), 1)
+            return record.returned(results.row_values(item, self._job, row))
+
+        try:
+            made = self._caller.make(record, attempt)
+        except BaseException as error:
+            if (null := self._failed(row, record, error)) is None:
+                raise
+            made = null
+        return ((row, made),)
+
+    def _taken(self, row: int, record: Recorder, item: object, part: tuple[Any, int]) -> Made:
+        """Take the result of a row out of those of a batch; a misfit is asked again, alone."""
+        record.part_of(*part)
+        try:
+            return record.returned(results.row_values(item, self._job, row))
+        except Exception as error:
+            if is_ours(error):
+                raise
+            if self._job.retry.times:
+                ((_, made),) = self._make_alone(row, record)
+                return made
+            if (null := self._failed(row, record, error)) is None:
+                raise
+            return null
+
+    def _lists(self, rows: Sequence[int]) -> dict[str, Any]:
+        """Evaluate the arguments of rows: lists of what varies by row, once what does not."""
+        each = [self._arguments(row) for row in rows]
+        return {
+            name: [one[name] for one in each]
+            if self._by_row is None or name in self._by_row
+            else value
+            for name, value in each[0].items()
+        }
+
+    def _items(self, returned: object, rows: int) -> list[Any]:
+        """Take the results of a batch apart."""
+        if isinstance(returned, pd.Series | np.ndarray):
+            returned = returned.tolist()
+        if not isinstance(returned, list | tuple):
+            hint = f"It has to return a list of {counted(rows, 'result')}, one for each row."
+            raise self._wrong(f"returned {results.show(returned)} for a batch", hint)
+        if len(returned) != rows:
+            raise self._wrong(
+                f"returned {counted(len(returned), 'result')} for a batch of "
+                f"{counted(rows, 'row')}",
+                "It has to return one for each row, in order.",
+            )
+        return list(returned)
+
+    def _wrong(self, did: str, hint: str) -> TVBuilderError:
+        """Return the error that says what the function did."""
+        return results.wrong(self._job, did, hint)
+
+
+def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
+    """Yield rows, so many at once."""
+    for first in range(0, len(rows), size):
+        yield rows[first : first + size]
+
+
+def _names_by_row(job: Job, columns: Sequence[str]) -> frozenset[str] | None:
+    """Return the arguments that may have another value in another row; None for all of them."""
+    if not isinstance(job.written, MapNode):
+        return None
+    return frozenset(
+        str(name)
+        for name, node in job.written.items
+        if any(read.by_row for read in reads_of(node, columns))
+    )
