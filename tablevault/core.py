@@ -544,6 +544,8 @@ class TableVault:
         *,
         dry_run: bool = False,
         accept_code: bool | None = None,
+        max_calls: int | None = None,
+        max_cost: float | None = None,
     ) -> RefreshReport:
         """Make anew what is stale, in the order in which tables read each other.
 
@@ -566,6 +568,12 @@ class TableVault:
             to be made they are the most that are possible.
         accept_code : bool, keyword only, optional
             As for :meth:`execute_instance`: with True a change of code alone makes no call.
+        max_calls : int, keyword only, optional
+            How often functions of column builders may be called for all tables together, as for
+            :meth:`execute_instance`. The table that needs one more fails, and those that are still
+            stale are left. A dry run tells what everything takes.
+        max_cost : float, keyword only, optional
+            What the calls may cost together, likewise.
 
         Returns
         -------
@@ -576,7 +584,7 @@ class TableVault:
         Raises
         ------
         TVArgumentError
-            There is no such table.
+            There is no such table; `max_calls` or `max_cost` is negative.
         TVTableError
             A table that is named has no instance.
         TVRefreshError
@@ -586,7 +594,12 @@ class TableVault:
         return operations.refresh.refresh(
             self._vault,
             tables,
-            options=operations.refresh.RefreshOptions(dry_run=dry_run, accept_code=accept_code),
+            options=operations.refresh.RefreshOptions(
+                dry_run=dry_run,
+                accept_code=accept_code,
+                max_calls=max_calls,
+                max_cost=max_cost,
+            ),
         )
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str = "") -> str:

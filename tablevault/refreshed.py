@@ -42,6 +42,8 @@ class RefreshedTable:
         Predicted time in a dry run, else how long it took; None where it is unknown.
     cost : float or None
         Predicted cost, or what functions have reported; None where it is unknown.
+    errors : int
+        Rows of the new instance whose calls failed and were kept as errors: it is stale again.
     """
 
     name: str
@@ -54,6 +56,7 @@ class RefreshedTable:
     reused: int = 0
     seconds: float | None = 0.0
     cost: float | None = 0.0
+    errors: int = 0
 
     @property
     def place(self) -> str:
@@ -71,6 +74,7 @@ class RefreshedTable:
             return f"{self.place}: {self.state}: {self.reason}"
         noun = "call" if self.calls == 1 else "calls"
         what = f"{self.shown_calls} {noun}, {counted(self.reused, 'result')} there"
+        what += f", {counted(self.errors, 'row')} with errors" if self.errors else ""
         return f"{self.place}: {what}: {self.reason}"
 
 

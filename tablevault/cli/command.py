@@ -177,5 +177,7 @@ ACCEPT_CODE = option(
 ALLOW_SECRET = switch(
     "allow-secret", "keep it although something in it looks like a key; the commit names that"
 )
+MAX_CALLS = option("max-calls", "call functions at most so often", default=None, type=int)
+MAX_COST = option("max-cost", "end before a call when so much is spent", default=None, type=float)
 ASK = "__complete"
 """First word of a question of a shell: the words of the command line so far follow it."""

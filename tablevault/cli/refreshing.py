@@ -5,7 +5,15 @@ from __future__ import annotations
 import argparse
 
 from tablevault import operations, queries
-from tablevault.cli.command import ACCEPT_CODE, Argument, Command, accepted_code, switch
+from tablevault.cli.command import (
+    ACCEPT_CODE,
+    MAX_CALLS,
+    MAX_COST,
+    Argument,
+    Command,
+    accepted_code,
+    switch,
+)
 from tablevault.cli.output import Listing
 from tablevault.cli.place import Place
 
@@ -37,7 +45,10 @@ def _refresh(place: Place, given: argparse.Namespace) -> object:
         place.read() if given.dry_run else place.vault(),
         given.tables or None,
         options=operations.refresh.RefreshOptions(
-            dry_run=given.dry_run, accept_code=accepted_code(given)
+            dry_run=given.dry_run,
+            accept_code=accepted_code(given),
+            max_calls=given.max_calls,
+            max_cost=given.max_cost,
         ),
     )
     facts = {name: getattr(found, name) for name in ("calls", "is_exact", "seconds", "cost")}
@@ -85,6 +96,8 @@ COMMANDS = (
             ),
             switch("dry-run", "tell what would be made, with calls, time and cost; change nothing"),
             ACCEPT_CODE,
+            MAX_CALLS,
+            MAX_COST,
         ),
     ),
 )

@@ -72,7 +72,7 @@ def execute_instance(
 ) -> ProcessId:
     """Run the builders of a temporary instance and materialise what they make."""
     sample = _checked_sample(options.sample)
-    most = _checked_most(options)
+    most = checked_most("execute_instance", options.max_calls, options.max_cost)
     with refusing(
         vault.journal,
         vault.actor(process_id),
@@ -116,15 +116,15 @@ def _checked_sample(sample: int | None) -> int | None:
     return None if sample is None else operator.index(sample)
 
 
-def _checked_most(options: ExecuteOptions) -> dict[str, Json]:
-    """Return what this attempt may spend, by argument; refuse what no budget can be."""
+def checked_most(operation: str, max_calls: int | None, max_cost: float | None) -> dict[str, Json]:
+    """Return what an operation may spend now, by argument; refuse what no budget can be."""
     found: dict[str, Json] = {}
-    for name, value in (("max_calls", options.max_calls), ("max_cost", options.max_cost)):
+    for name, value in (("max_calls", max_calls), ("max_cost", max_cost)):
         if value is None:
             continue
         if not value >= 0 or (name == "max_calls" and int(value) != value):
             raise TVArgumentError(
-                Wording("Argument ", Parameter("execute_instance", name), f" is {value}."),
+                Wording("Argument ", Parameter(operation, name), f" is {value}."),
                 "It has to be 0 or more; without it there is no such limit.",
                 argument=name,
             )

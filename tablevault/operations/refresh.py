@@ -9,13 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TableVaultError, TVArgumentError, TVRefreshError, said
+from tablevault.errors import (
+    TableVaultError,
+    TVArgumentError,
+    TVBudgetError,
+    TVRefreshError,
+    said,
+)
 from tablevault.history.documents import InstanceDocument
 from tablevault.names import TempRef, index_builder
-from tablevault.operations.execute import ExecuteOptions, execute_instance
+from tablevault.operations.execute import ExecuteOptions, checked_most, execute_instance
 from tablevault.operations.instances import NewInstance, create_instance
 from tablevault.operations.plan import PlanOptions, plan_anew
-from tablevault.operations.spending import calls_of, spent_by_builders
+from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
 from tablevault.planned import ExecutionPlan, total
 from tablevault.queries.read import instance_document
 from tablevault.queries.resolve import find_table, latest_or_error, temp_or_none
@@ -35,12 +41,35 @@ class RefreshOptions:
 
     dry_run: bool = False
     accept_code: bool | None = None
+    max_calls: int | None = None
+    max_cost: float | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class _Budget:
+    """What the tables that are still to be made may spend; None for any amount."""
+
+    calls: int | None
+    cost: float | None
+
+    @property
+    def is_used_up(self) -> bool:
+        """Return whether no call can be paid for any more."""
+        return self.calls == 0 or (self.cost is not None and self.cost <= 0)
+
+    def spend(self, calls: int, cost: float | None) -> None:
+        """Take off what a table has cost."""
+        if self.calls is not None:
+            self.calls = max(0, self.calls - calls)
+        if self.cost is not None:
+            self.cost = max(0.0, self.cost - (cost or 0.0))
 
 
 def refresh(
     vault: Vault, tables: str | Sequence[str] | None, *, options: RefreshOptions
 ) -> RefreshReport:
     """Make anew what is stale, or tell what would be."""
+    checked_most("refresh", options.max_calls, options.max_cost)
     staleness = Staleness(vault, vault.snapshot())
     wanted = _wanted(vault, staleness, tables)
     order = [place for place in in_order(staleness) if place in wanted]
@@ -142,7 +171,7 @@ def _planned(
     for place in order:
         if behind := sorted(staleness.reads(place) & stopped):
             stopped.add(place)
-            yield _left(place, behind)
+            yield _left(place, f"it reads {' and '.join(map(str, behind))}")
             continue
         before = {each: expected[each] for each in expected if each in staleness.reads(place)}
         try:
@@ -191,6 +220,8 @@ class _Refresh:
         self._staleness = staleness
         self._seen = vault.snapshot().commit
         self._options = options
+        self._budget = _Budget(calls=options.max_calls, cost=options.max_cost)
+        self._has_ended = False
         self._stopped: set[Place] = set()
         self._errors: list[Exception] = []
 
@@ -222,16 +253,24 @@ class _Refresh:
             return None
         if behind := sorted(staleness.reads(place) & self._stopped):
             self._stopped.add(place)
-            return _left(place, behind)
+            return _left(place, f"it reads {' and '.join(map(str, behind))}")
         try:
             reasons = staleness.reasons(place)
+            if reasons and self._has_ended:
+                self._stopped.add(place)
+                return _left(place, "the budget is used up")
             return self._make(staleness.current(place), reasons) if reasons else None
         except Exception as error:  # noqa: BLE001 - what does not read this table is made nevertheless
             if isinstance(error, TableVaultError) and self._is_made(place):
                 return None
-            self._stopped.add(place)
-            self._errors.append(error)
-            return _failed(place, error)
+            return self._fail(place, error)
+
+    def _fail(self, place: Place, error: Exception) -> RefreshedTable:
+        """Note that a table could not be made anew."""
+        self._has_ended |= isinstance(error, TVBudgetError) and self._budget.is_used_up
+        self._stopped.add(place)
+        self._errors.append(error)
+        return _failed(place, error)
 
     def _is_made(self, place: Place) -> bool:
         """Return whether somebody else has made it meanwhile."""
@@ -253,11 +292,21 @@ class _Refresh:
                 description=current.document.description,
             )
             create_instance(vault, new, None, process_id="")
-        options = ExecuteOptions(accept_code=self._options.accept_code)
+        options = ExecuteOptions(
+            accept_code=self._options.accept_code,
+            max_calls=self._budget.calls,
+            max_cost=self._budget.cost,
+        )
         before = spent_by_builders(vault, TempRef(*current.place))
-        process_id = execute_instance(vault, table, version, options=options, process_id="")
+        try:
+            process_id = execute_instance(vault, table, version, options=options, process_id="")
+        except BaseException:
+            after = spent_by_builders(vault, TempRef(*current.place))
+            self._budget.spend(*spent_since(before, after, index_builder(table)))
+            raise
         document = self._made(current, process_id)
-        calls, cost = calls_of(document, before, index_builder(table))
+        calls, cost = spent_since(before, runs_of(document), index_builder(table))
+        self._budget.spend(calls, cost)
         return RefreshedTable(
             name=table,
             version=version,
@@ -272,6 +321,7 @@ class _Refresh:
             ),
             seconds=time.monotonic() - started,
             cost=cost,
+            errors=document.errors,
         )
 
     def _made(self, current: Current, process_id: str) -> InstanceDocument:
@@ -284,14 +334,9 @@ class _Refresh:
         raise AssertionError("an execution that ended has made an instance")
 
 
-def _left(place: Place, behind: Sequence[Place]) -> RefreshedTable:
-    """Describe a table that has to wait for others."""
-    return RefreshedTable(
-        name=place.table,
-        version=place.version,
-        state="left",
-        reason=f"it reads {' and '.join(map(str, behind))}",
-    )
+def _left(place: Place, reason: str) -> RefreshedTable:
+    """Describe a table that was left as it was."""
+    return RefreshedTable(name=place.table, version=place.version, state="left", reason=reason)
 
 
 def _failed(place: Place, error: Exception) -> RefreshedTable:

@@ -46,26 +46,33 @@ def spent_by_builders(vault: Vault, temp: TempRef) -> Mapping[str, Spent]:
     return vault.calls.spent(_version(vault.snapshot().table(temp.table).id, temp))
 
 
-def calls_of(
-    document: InstanceDocument, before: Mapping[str, Spent], index: str
+def spent_since(
+    before: Mapping[str, Spent], after: Mapping[str, Spent], index: str
 ) -> tuple[int, float | None]:
-    """Return calls and cost of the execution that made an instance, without its index builder.
+    """Return calls and cost of one execution, without its index builder.
 
     Parameters
     ----------
-    document : InstanceDocument
-        Of the instance: it accounts for executions that failed before, too.
-    before : mapping of str to Spent
-        What those had spent, by builder.
+    before, after : mapping of str to Spent
+        What was spent since the version had its last instance, by builder: when the execution
+        began, and when it ended.
     index : str
         Name of the index builder.
     """
-    runs = {name: run for name, run in document.execution.items() if name != index}
-    earlier = [before[name] for name in runs if name in before]
-    calls = sum(run.calls or 0 for run in runs.values()) - sum(each.calls for each in earlier)
-    costs = [run.cost for run in runs.values() if run.cost is not None]
-    cost = sum(costs) - sum(each.cost or 0.0 for each in earlier) if costs else None
-    return max(0, calls), 0.0 if not calls else cost
+    now = total_of({name: each for name, each in after.items() if name != index})
+    then = total_of({name: each for name, each in before.items() if name != index})
+    calls = max(0, now.calls - then.calls)
+    cost = None if now.cost is None else max(0.0, now.cost - (then.cost or 0.0))
+    return calls, cost if calls else 0.0
+
+
+def runs_of(document: InstanceDocument) -> Mapping[str, Spent]:
+    """Return what an instance accounts for: what was spent since the one before it, by builder."""
+    from tablevault.engine.calls.spending import Spent
+
+    return {
+        name: Spent(calls=run.calls or 0, cost=run.cost) for name, run in document.execution.items()
+    }
 
 
 def total_of(spent: Mapping[str, Spent]) -> Spent:

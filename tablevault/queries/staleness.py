@@ -400,8 +400,7 @@ def _parsed(texts: Mapping[str, bytes], table: str) -> dict[str, Builder]:
 
 def _incomplete(current: Current) -> Iterator[str]:
     """Yield why rows of an instance are to be asked for again."""
-    errors = getattr(current.document, "errors", 0)
-    if errors:
+    if errors := current.document.errors:
         yield f"{counted(errors, 'row')} with errors"
     elif not current.document.success:
         yield "it was stopped before all rows were made"

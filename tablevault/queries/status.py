@@ -176,7 +176,7 @@ def _table_status(
     errors = rows = 0
     try:
         current = staleness.current(place)
-        errors, rows = getattr(current.document, "errors", 0), current.document.rows
+        errors, rows = current.document.errors, current.document.rows
         reasons = staleness.reasons(place)
     except TableVaultError as error:
         reasons = (error.message,)

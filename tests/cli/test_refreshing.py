@@ -66,6 +66,15 @@ def test_a_failure_names_the_tables_and_the_commands_to_go_on(chain, run):
     assert "Traceback" not in err
 
 
+def test_a_budget_at_the_prompt(chain, run):
+    chain.edit("return len(text)", "return len(text) + 1")
+    code, _, err = run("refresh", "--max-calls", "2")
+    assert (code, chain.paid_for()) == (1, {"judge": 2})
+    assert "moods/base failed: Builder" in err
+    code, _, err = run("refresh", "--max-calls", "-1")
+    assert (code, "--max-calls is -1" in err) == (1, True)
+
+
 def test_an_interrupt_leaves_nothing_that_others_wait_for(chain, run):
     chain.edit('pay("judge")', "raise KeyboardInterrupt")
     code, _, err = run("refresh", "moods")

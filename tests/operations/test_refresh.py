@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tablevault.errors import TVArgumentError, TVRefreshError, TVTableError
+from tablevault.errors import TVArgumentError, TVBudgetError, TVRefreshError, TVTableError
 from tests.looking import calls_kept, check_clean, state_of
 from tests.operations.staleness import Chain, builders
 
@@ -305,6 +305,78 @@ def test_an_interrupt_passes_and_costs_no_finished_call(chain):
     chain.vault.refresh()
     assert chain.paid_for() == {"write": 3}
     check_clean(chain.path)
+
+
+# -- budgets ------------------------------------------------------------------------------------
+
+
+def test_a_budget_holds_for_all_tables_together(chain):
+    chain.edit('f"text {id}"', 'f"texts {id}"')
+    chain.edit("return len(text)", "return len(text) + 1")
+    with pytest.raises(TVRefreshError) as caught:
+        chain.vault.refresh(max_calls=4)
+    assert (caught.value.made, caught.value.failed, caught.value.left) == (
+        "texts/base",
+        "moods/base",
+        "sums/base",
+    )
+    assert isinstance(caught.value.__cause__, TVBudgetError)
+    assert chain.paid_for() == {"write": 3, "judge": 1}
+    report = chain.vault.refresh(max_calls=5)
+    assert [each.calls for each in report.tables] == [2, 3]
+    assert chain.paid_for() == {"judge": 2, "sum_up": 3}
+
+
+def test_a_budget_that_just_suffices_makes_all(chain):
+    chain.edit('f"text {id}"', 'f"texts {id}"')
+    assert chain.vault.refresh(max_calls=9).calls == 9
+    assert chain.paid_for() == {"write": 3, "judge": 3, "sum_up": 3}
+
+
+def test_what_is_stale_when_a_budget_ends_is_left(chain):
+    chain.vault.create_table("labels")
+    files = {name.replace("texts", "labels"): text for name, text in builders("texts").items()}
+    files["write"] = yaml.safe_dump(yaml.safe_load(files["write"]) | {"changed_columns": ["label"]})
+    chain.vault.create_instance("labels", builders=files)
+    chain.vault.execute_instance("labels")
+    chain.edit('f"text {id}"', 'f"texts {id}"')
+    with pytest.raises(TVRefreshError, match="labels/base left: the budget is used up"):
+        chain.vault.refresh(max_calls=1)
+    assert chain.vault.get_table_instances("labels", include_temp=True)[-1] != "TEMP_base"
+
+
+def test_costs_are_taken_off_a_budget(chain):
+    chain.edit("import pandas as pd", "import pandas as pd\nfrom tablevault import report_usage")
+    chain.edit('pay("write")', 'pay("write")\n    report_usage(cost=0.5)')
+    chain.edit('pay("judge")', 'pay("judge")\n    report_usage(cost=0.5)')
+    chain.edit('f"text {id}"', 'f"texts {id}"')
+    with pytest.raises(TVRefreshError) as caught:
+        chain.vault.refresh(max_cost=2.0)
+    assert caught.value.failed == "moods/base"
+    assert chain.paid_for() == {"write": 3, "judge": 1}
+
+
+@pytest.mark.parametrize("budget", [{"max_calls": -1}, {"max_cost": -0.5}])
+def test_a_budget_below_nothing_is_refused(chain, budget):
+    with pytest.raises(TVArgumentError, match="has to be 0 or more"):
+        chain.vault.refresh(**budget)
+
+
+def test_rows_with_errors_are_asked_again(chain, tmp_path):
+    down = tmp_path / "down"
+    down.touch()
+    fails = f"import os\n    if id == 2 and os.path.exists({str(down)!r}): raise ConnectionError"
+    chain.edit('pay("write")', f'{fails}\n    pay("write")')
+    chain.run("texts", on_error="keep")
+    status = {each.name: each for each in chain.vault.status().tables}["texts"]
+    assert (status.errors, status.reasons) == (1, ("1 row with errors",))
+    (made,) = chain.vault.refresh("texts").tables
+    assert (made.errors, ", 1 row with errors: " in str(made)) == (1, True)
+    down.unlink()
+    chain.paid_for()
+    chain.vault.refresh("texts")
+    assert chain.paid_for() == {"write": 1}
+    assert chain.states()["texts"] == "current"
 
 
 # -- what is there already ----------------------------------------------------------------------
