@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Literal
 
+from tablevault.engine import prompts
 from tablevault.engine.dependencies import Dependency, explicit_dependencies
 from tablevault.engine.document import INDEX_ONLY, REQUIRED, check_fields, load_document
 from tablevault.engine.environment import check_environment
@@ -188,7 +189,9 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
     """Check the fields of a builder."""
     kind = _kind(name, document, table)
     _refuse_template(name, document)
+    is_prompted = prompts.asks_model(document)
     written: dict[object, Any] = dict(_DEFAULTS.items())
+    written.update(prompts.DEFAULTS.items() if is_prompted else ())
     written |= {field: value for field, value in document.items() if value is not None}
     for field in REQUIRED:
         if field not in written:
@@ -209,6 +212,8 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
         if field != "arguments"
     }
     Place(name, "arguments").mapping(written["arguments"])
+    if is_prompted:
+        nodes["arguments"] = prompts.with_places(nodes["arguments"], name)
     return Builder(
         name=name,
         kind=kind,

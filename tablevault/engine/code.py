@@ -16,7 +16,7 @@ from tablevault.wording import Call, Wording
 
 Function = Callable[..., Any]
 
-SHIPPED = ("random_string", "table_generation")
+SHIPPED = ("language_model", "random_string", "table_generation")
 """Modules of ``tablevault.engine.functions``."""
 
 _PACKAGE = "tablevault.engine.functions"
@@ -124,7 +124,7 @@ def _shipped(module: str, function: str) -> Function:
         raise TVFileError(
             f'No module "{module}" comes with TableVault.',
             _nearest(module, SHIPPED)
-            or f"There are {' and '.join(SHIPPED)}; write is_custom: true for your own.",
+            or f"There are {', '.join(SHIPPED)}; write is_custom: true for your own.",
             module=module,
         )
     namespace = vars(importlib.import_module(f"{_PACKAGE}.{module}"))

@@ -17,6 +17,11 @@ _WORDS = {None: "null", True: "true", False: "false"}
 _SHOWN = 60
 
 
+def is_false(value: object) -> bool:
+    """Return whether a field that is true or false is false."""
+    return _FLAGS.get(str(value).strip().lower()) is False
+
+
 @dataclass(frozen=True, slots=True)
 class Place:
     """A field of a builder, as a path such as ``arguments.prompt[2]``."""

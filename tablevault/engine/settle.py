@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tablevault.engine import prompts
 from tablevault.engine.builder import READERS, Builder, Kind, OnError, ReturnType
 from tablevault.engine.fields import Place
 from tablevault.engine.nodes import MapNode, Node, grow, templates, with_keywords
@@ -133,13 +134,17 @@ def settled(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
             value = [value]
         read[field] = reader(value, Place(builder.name, field))
     read["dtypes"] = _checked_dtypes(builder.name, read["dtypes"], read["changed_columns"])
+    arguments, written = nodes["arguments"], builder.nodes["arguments"]
+    if prompts.asks_model(read):
+        added = (read["changed_columns"], read["dtypes"])
+        arguments, written = (prompts.with_schema(each, *added) for each in (arguments, written))
     job = Job(
         name=builder.name,
         kind=builder.kind,
         function=read.pop("python_function"),
         module=read.pop("code_module"),
-        arguments=nodes["arguments"],
-        written=builder.nodes["arguments"],
+        arguments=arguments,
+        written=written,
         **read,
     )
     _check_row_fields(job)
