@@ -1,13 +1,14 @@
-"""Questions about documents, put to a model that is slow, has limits, and is paid by the question.
+"""Questions about documents, put to a model that is busy, has limits, and is paid by the question.
 
     python examples/document_questions.py [NEW_FOLDER]
 
-The model is simulated, its failures are not: a prompt is too long for it, then a rate limit is
-reached. Each time the execution is paused, the cause is mended, and the same call goes on. In the
-end the provider's own books tell that no question was answered twice.
+The model is a server of its own, and its failures are real: it refuses requests, answers things
+that are no JSON, and cannot read a document that is too long. What is asked, and what to do then,
+is in one builder, ``document_questions/answers/answer.yaml``. In the end the books of the server
+tell that no question was paid twice.
 
 The code is in ``document_questions/code/``, the builders in ``document_questions/answers/`` and
-``document_questions/documents/``, the provider in ``simulated_model.py``.
+``document_questions/documents/``, the server in ``model_server.py``.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import os
 from pathlib import Path
 
 import pandas as pd
-import simulated_model
+from model_server import Faults, ModelServer
 from stage import heading, new_folder
 
 from tablevault import TableVault
+from tablevault.errors import TVBudgetError
 
 FILES = Path(__file__).with_suffix("")  # the folder beside this file
 QUESTIONS = [
@@ -28,15 +30,19 @@ QUESTIONS = [
     "How is the module used, is there an example?",
     "What does a function return?",
 ]
-LIMIT = 50  # questions an hour
 
 
 def main() -> None:
-    """Ask, fail, mend, go on; then ask one question more, and read the replies anew."""
+    """Ask, with all that goes wrong; then mend a document, ask one question more, judge anew."""
     folder = new_folder("questions")
-    account = folder.with_name(f"{folder.name}-account.jsonl")
-    os.environ[simulated_model.ACCOUNT] = str(account)
-    simulated_model.pay(LIMIT)
+    with ModelServer(Faults(refuse=0.2, nonsense=0.1, longest=800)) as server:
+        os.environ["OPENAI_BASE_URL"] = server.url  # where the client of OpenAI looks for them
+        os.environ["OPENAI_API_KEY"] = "any"
+        ask(folder, server)
+
+
+def ask(folder: Path, server: ModelServer) -> None:
+    """Make the tables."""
     vault = TableVault(folder, author="Ana <ana@example.org>", create=True)
     vault.create_code_module(copy_dir=FILES / "code")
 
@@ -46,69 +52,66 @@ def main() -> None:
     vault.create_builder_file("documents", copy_dir=FILES / "documents")
     vault.execute_instance("documents")
     documents, _ = vault.get_dataframe("documents")
-    words = documents["text"].str.split().str.len()
-    print(f"{len(documents)} documents of {words.min()} to {words.max()} words")
+    letters = documents["text"].str.len()
+    print(f"{len(documents)} documents of {letters.min()} to {letters.max()} letters")
     vault.create_table("questions")
     write_questions(vault, QUESTIONS)
 
-    heading("All questions about all documents, first try")
+    heading("All questions about all documents")
     vault.create_table("answers")
     vault.create_instance("answers")
     vault.create_builder_file("answers", copy_dir=FILES / "answers")
-    run(vault)
-
-    heading("The code is mended, and the same call goes on")
-    mend(
-        folder / "code" / "asking.py",
-        "ask(question, document)",
-        'ask(question, " ".join(document.split()[:400]))',
-    )
-    run(vault)
-
-    heading("An hour later, the same call goes on")
-    simulated_model.pay(2 * LIMIT)
-    run(vault)
+    run(vault, server)
     show_best(vault)
 
-    heading("One question more: the others are not asked again")
+    heading("What failed: the model cannot read the longest documents")
+    failed = vault.get_calls("answers", outcome="error")
+    print(failed[["document", "error"]].drop_duplicates("document").to_string(index=False))
+
+    heading("The documents are cut: only these questions are asked again")
+    mend(folder / "code" / "rows.py", "MOST_LETTERS = None", "MOST_LETTERS = 3050")
+    vault.create_instance("documents", copy=True)
+    vault.execute_instance("documents")
+    vault.create_instance("answers", copy=True)
+    run(vault, server)
+
+    heading("One question more, within a budget: the others are not asked again")
     write_questions(vault, [*QUESTIONS, "Which exceptions are raised?"])
     vault.create_instance("answers", copy=True)
-    run(vault)
+    run(vault, server, max_calls=10)
 
-    heading("The replies are read in another way: nobody is asked")
-    mend(folder / "code" / "reading.py", "int(found[2])", "int(found[2]) / 100")
+    heading("The same call goes on")
+    run(vault, server)
+
+    heading("The answers are judged in another way: nobody is asked")
+    mend(folder / "code" / "judging.py", "SURE = 0.2", "SURE = 0.4")
     vault.create_instance("answers", copy=True)
-    run(vault)
+    run(vault, server)
 
     show_past(vault)
-    heading("The provider's books")
-    rows = len(vault.get_dataframe("answers")[0])
-    print(f"{rows} answers in the table, {simulated_model.answered()} paid")
-    print(f"{simulated_model.answered_twice()} questions were answered twice")
-    assert simulated_model.answered() == rows
-    assert simulated_model.answered_twice() == 0
+    show_books(vault, server)
     print(f"\nThe vault is {folder}: a git repository, look around.")
 
 
-def run(vault: TableVault) -> None:
+def run(vault: TableVault, server: ModelServer, max_calls: int | None = None) -> None:
     """Execute, and tell how it went. The id is what makes it pause instead of being taken back."""
-    paid = simulated_model.answered()
+    paid = server.counts()["answers"]
     name = f"answers-{len(vault.get_table_instances('answers')) + 1}"
     try:
-        vault.execute_instance("answers", process_id=name)
-    except (simulated_model.RateLimitError, simulated_model.PromptTooLongError) as error:
-        print(f"{type(error).__name__}: {error}")
+        vault.execute_instance("answers", process_id=name, max_calls=max_calls)
+    except TVBudgetError as error:
+        print(error)
         process = vault.get_active_processes()[name]
         print(f"{name} is paused, rows that are kept: {process.rows}")
     else:
         print(f"{name} is done")
         for builder, told in vault.get_descriptions(newest(vault))["execution"].items():
             print(f"  {builder}: {told['computed']} rows made, {told['reason']}")
-    print(f"questions paid: {simulated_model.answered() - paid}")
+    print(f"answers paid: {server.counts()['answers'] - paid}")
 
 
 def newest(vault: TableVault) -> str:
-    """Give the id of the latest instance of ``answers``."""
+    """Return the id of the latest instance of ``answers``."""
     return vault.get_table_instances("answers")[-1]
 
 
@@ -117,7 +120,7 @@ def show_best(vault: TableVault) -> None:
     answers, _ = vault.get_dataframe("answers")
     best = answers.sort_values(["certainty", "document"], ascending=[False, True]).head(4)
     for row in best.itertuples():
-        print(f"\n{row.document}: {row.question} ({row.certainty:.0f} %)\n  {row.answer}")
+        print(f"\n{row.document}: {row.question} ({row.certainty:.0%})\n  {row.answer}")
 
 
 def show_past(vault: TableVault) -> None:
@@ -128,6 +131,16 @@ def show_past(vault: TableVault) -> None:
     print(log[["operation", "rows", "seconds"]].to_string(index=False))
     heading("What the latest answers were made from")
     print(vault.lineage("answers", newest(vault)))
+
+
+def show_books(vault: TableVault, server: ModelServer) -> None:
+    """Print what the server was paid for."""
+    heading("The server's books")
+    counts = server.counts()
+    rows = len(vault.get_dataframe("answers")[0])
+    print(f"{counts['requests']} requests, {counts['answers']} answers, all of them paid;")
+    print(f"{counts['nonsense']} were no JSON, the others are the {rows} answers in the table")
+    assert counts["answers"] - counts["nonsense"] == rows
 
 
 def write_questions(vault: TableVault, questions: list[str]) -> None:

@@ -21,6 +21,7 @@ import json
 import math
 import re
 import socket
+import sys
 import threading
 import time
 from collections import Counter
@@ -421,6 +422,11 @@ class _Server(ThreadingHTTPServer):
         """Accept a connection, and count it."""
         self.connections += 1
         return super().get_request()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ANN401
+        """Write nothing of clients that go away in the middle, as killed ones do."""
+        if not isinstance(sys.exception(), ConnectionError | ValueError):
+            super().handle_error(request, client_address)
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pandas as pd
 
+MOST_LETTERS = None  # of a document
+
 
 def documents(names: list[str]) -> pd.DataFrame:
     """Read what modules of the standard library say of themselves."""
@@ -14,7 +16,7 @@ def documents(names: list[str]) -> pd.DataFrame:
     for name in names:
         for file in (library / f"{name}.py", library / name / "__init__.py"):
             if file.exists():
-                texts[name] = ast.get_docstring(ast.parse(file.read_bytes()))
+                texts[name] = ast.get_docstring(ast.parse(file.read_bytes()))[:MOST_LETTERS]
     return pd.DataFrame({"name": list(texts), "text": list(texts.values())})
 
 
