@@ -83,6 +83,10 @@ class TVBudgetError(TableVaultError):
     """A budget of paid calls is used up; the execution ended before the next call."""
 
 
+class TVPendingError(TableVaultError):
+    """A batch that a provider has not answered yet; executing again later goes on."""
+
+
 class TVRefreshError(TableVaultError):
     """Tables could not be made anew; ``failed``, ``left`` and ``made`` name what became of each."""
 

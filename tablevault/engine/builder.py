@@ -33,6 +33,8 @@ OnError = Literal["stop", "keep"]
 
 RETURN_TYPES = ("dataframe", "row-wise", "generator")
 ON_ERROR = ("stop", "keep")
+PROVIDER_BATCH = "provider-batch"
+MODES = ("calls", PROVIDER_BATCH)
 _KINDS: Mapping[str, Kind] = MappingProxyType({"IndexBuilder": "index", "ColumnBuilder": "column"})
 _DEFAULTS: Mapping[str, object] = MappingProxyType(
     {
@@ -52,6 +54,7 @@ _DEFAULTS: Mapping[str, object] = MappingProxyType(
         "max_errors": "",
         "limits": {},
         "batch_size": 1,
+        "mode": "calls",
     }
 )
 
@@ -111,6 +114,8 @@ class Builder:
         How fast the function may be called, and for how much; none by default.
     batch_size : int, optional
         Rows of one call, default 1; row-wise only.
+    mode : {"calls", "provider-batch"}, optional
+        Whether ``language_model.complete`` asks at once, or lets the provider answer in a batch.
     nodes : mapping of str to Node
         Every field but ``builder_type`` and ``dependencies`` as it was written.
     text : str
@@ -140,6 +145,7 @@ class Builder:
     max_errors: MaxErrors | None
     limits: Limits | None
     batch_size: int | None
+    mode: str | None
     nodes: Mapping[str, Node]
     text: str
 
@@ -292,6 +298,7 @@ READERS: Mapping[str, Callable[[Any, Place], Any]] = MappingProxyType(
         "max_errors": read_max_errors,
         "limits": read_builder_limits,
         "batch_size": lambda value, place: place.count(value),
+        "mode": lambda value, place: place.choice(value, MODES),
     }
 )
 """How each field is read, from YAML or from what its references gave."""

@@ -33,6 +33,7 @@ OPTIONAL = (
     "max_errors",
     "limits",
     "batch_size",
+    "mode",
 )
 """Fields that have a default."""
 

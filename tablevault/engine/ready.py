@@ -155,6 +155,7 @@ def ready(
     ):
         context = StepContext(
             limiting=limiting,
+            batches=past.batches,
             tables=tables,
             progress=progress or Silent(),
             control=past.control,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -116,6 +117,8 @@ class Past:
         Whoever watches the execution.
     limits : RunLimits
         What limits its calls.
+    batches : Path, optional
+        Folder with what was sent to providers and is not collected yet.
     """
 
     earlier: Earlier | None = None
@@ -127,6 +130,7 @@ class Past:
     files: ArtifactFiles | None = None
     control: Control = field(default_factory=NoControl)
     limits: RunLimits = field(default_factory=RunLimits)
+    batches: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tablevault.engine import prompts
-from tablevault.engine.builder import READERS, Builder, Kind, OnError, ReturnType
+from tablevault.engine.builder import PROVIDER_BATCH, READERS, Builder, Kind, OnError, ReturnType
 from tablevault.engine.fields import Place
 from tablevault.engine.nodes import MapNode, Node, grow, templates, with_keywords
 from tablevault.engine.plan import Plan, make_plan
@@ -39,6 +39,7 @@ _KNOWN = (
     "max_errors",
     "limits",
     "batch_size",
+    "mode",
 )
 _LISTS = ("changed_columns", "primary_key")
 
@@ -71,6 +72,7 @@ class Job:
     max_errors: MaxErrors | None
     limits: Limits
     batch_size: int
+    mode: str
 
     @property
     def sees_earlier_rows(self) -> bool:
@@ -151,6 +153,12 @@ def settled(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
     return job
 
 
+def _asks_model(job: Job) -> bool:
+    """Return whether a builder asks a model, row by row."""
+    named = {"code_module": job.module, "python_function": job.function, "is_custom": job.is_custom}
+    return prompts.asks_model(named) and job.return_type == "row-wise"
+
+
 def _check_row_fields(job: Job) -> None:
     """Refuse fields about single rows where there are none."""
     for field, is_set in (
@@ -166,6 +174,14 @@ def _check_row_fields(job: Job) -> None:
                 builder=job.name,
                 field=field,
             )
+    if job.mode == PROVIDER_BATCH and (not _asks_model(job) or job.batch_size != 1):
+        raise TVBuilderError(
+            f'Builder "{job.name}": field mode is {job.mode}, which only language_model.complete '
+            "knows, row-wise and without batch_size.",
+            "Remove the field.",
+            builder=job.name,
+            field="mode",
+        )
     if job.on_error == "keep" and job.kind == "index":
         raise TVBuilderError(
             f'Builder "{job.name}": field on_error is keep in an index builder.',

@@ -353,6 +353,7 @@ def _readied(attempt: _Attempt) -> Iterator[Ready]:
                 control=Attempt(operation, attempt.decided),
                 files=attempt.files,
                 limits=_limits(attempt),
+                batches=vault.state / "batches",
             ),
         ) as run:
             yield run

@@ -43,6 +43,8 @@ class Caller:
 
     Attributes
     ----------
+    code : bytes
+        The same.
     fields : dict of str to object
         What each call gets besides its arguments.
     calls : int
@@ -59,7 +61,7 @@ class Caller:
         self.stop = Stop(context.control.check, context.invoke.cancel)
         self._job = job
         self._function = function
-        self._code = code
+        self.code = code
         self._context = context
         self._is_async = inspect.iscoroutinefunction(function)
         self._gate = context.limiting.gate(job)
@@ -72,7 +74,7 @@ class Caller:
         self, row: int, inputs: Inputs | None, artifacts: CallArtifacts | None = None
     ) -> Recorder:
         """Return what records the outcome of a call that begins now."""
-        record = Recorder(self._job, self._context.ledger, self._code, row, inputs, artifacts)
+        record = Recorder(self._job, self._context.ledger, self.code, row, inputs, artifacts)
         if not self._gate.is_open:
             record.usage.meter = self._gate.meter()
         return record

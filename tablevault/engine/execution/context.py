@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tablevault.engine.control import Control
 from tablevault.engine.execution.invocation import Invoker
@@ -25,12 +26,15 @@ class StepContext(FinderContext):
         Calls their functions.
     limiting : Limiting
         Lets calls begin.
+    batches : Path, optional
+        Folder with what was sent to providers and is not collected yet.
     """
 
     progress: Progress
     control: Control
     invoke: Invoker
     limiting: Limiting
+    batches: Path | None = None
 
 
 @dataclass(slots=True, kw_only=True)

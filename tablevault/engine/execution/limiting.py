@@ -63,6 +63,11 @@ class Budget:
         self.spent_calls = spent.calls
         self.spent_cost = spent.cost or 0.0
 
+    def check(self, job: Job, calls: int) -> None:
+        """Raise TVBudgetError where so many calls more are too many."""
+        if self.calls is not None and self.spent_calls + calls > self.calls:
+            raise self._used_up(job, counted(self.calls, "call"))
+
     def begin(self, job: Job, stop: Stop) -> None:
         """Count a call that begins; wait as long as those that run may use up the money.
 
@@ -160,6 +165,11 @@ class Gate:
     def meter(self) -> Meter:
         """Return what adds up the usage of one call."""
         return Meter(self._priced)
+
+    def check(self, calls: int) -> None:
+        """Raise TVBudgetError where so many calls more are too many for a budget."""
+        for budget in self._budgets:
+            budget.check(self._job, calls)
 
     @contextmanager
     def passing(self, meter: Meter, stop: Stop) -> Iterator[None]:
@@ -284,6 +294,7 @@ class Limiting:
     """
 
     def __init__(self, run: RunLimits) -> None:
+        self.prices = run.prices
         self._run = run
         self._spent: Mapping[str, Spent] = {}
         self._rates: Rates | None = None

@@ -52,6 +52,8 @@ class RowCalls:
         Results by row.
     errors : int
         Rows whose calls failed, and that stay null.
+    error : Exception, optional
+        What the first of them raised.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class RowCalls:
     ) -> None:
         self.finished: dict[int, Values] = {}
         self.errors = 0
+        self.error: Exception | None = None
         self._job = job
         self._caller = caller
         self._finder = finder
@@ -122,6 +125,7 @@ class RowCalls:
                 self._enter(other, each.values)
             if each.error is not None:
                 self.errors += 1 + len(followers)
+                self.error = self.error or each.error
                 self._context.progress.count("errors", 1 + len(followers))
             self._skip(len(followers), False)
             self._context.progress.advance(self._job.name)

@@ -9,12 +9,14 @@ from typing import Any
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.builder import PROVIDER_BATCH
 from tablevault.engine.builder_result import BuilderResult
 from tablevault.engine.calls.artifacts import show_inherited
 from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.lookup import item_inputs
 from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.usage import Usage
+from tablevault.engine.execution.batch_calls import BatchCalls
 from tablevault.engine.execution.caller import Caller
 from tablevault.engine.execution.context import StepContext, Trial
 from tablevault.engine.execution.row_wise import RowCalls
@@ -211,7 +213,11 @@ class Step:
         found = self._found_rows(decision, trial)
         if found.waiting and not found.in_order:  # in order, all may yet be found
             self._arguments.read()
-        calls = RowCalls(self._job, self._caller, self.finder, self._arguments, self._context)
+        calls: RowCalls | BatchCalls
+        if self._job.mode == PROVIDER_BATCH:
+            calls = BatchCalls(self._job, self._caller, self.finder, self._arguments, self._context)
+        else:
+            calls = RowCalls(self._job, self._caller, self.finder, self._arguments, self._context)
         try:
             return calls.run(found, trial, self._skip)
         finally:

@@ -1,0 +1,312 @@
+"""The rows of a builder whose requests a provider answers in a batch, hours later, for less money.
+
+An execution collects what was answered, sends what nobody has been asked yet, and ends; the next
+one goes on. A request is known by the key of its call, so whichever execution collects it enters
+the answer into the row that it belongs to, and into no other.
+
+A batch is written down before it is sent, without an id, and again when it has one. After a crash
+in between, the provider is asked for a batch with its label: it has it, or nothing was paid.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.execution.batch_client import BatchClient, BatchState
+from tablevault.engine.execution.caller import Caller
+from tablevault.engine.execution.context import StepContext, Trial
+from tablevault.engine.execution.limiting import Limiting
+from tablevault.engine.execution.row_wise import Arguments, RowCalls
+from tablevault.engine.execution.sent_batches import SentBatch, SentBatches, new_batch
+from tablevault.engine.found import Finder, FoundRows
+from tablevault.engine.policy import Retry, RunLimits
+from tablevault.engine.row_values import Values
+from tablevault.engine.settle import Job
+from tablevault.errors import TVBuilderError, TVPendingError
+from tablevault.limits import Limits
+from tablevault.render import counted
+
+_REQUEST_BYTES: Final = 16
+_MOST_REQUESTS: Final = 50_000
+"""Of one batch, as OpenAI has it."""
+_OK: Final = 200
+_OF_THE_CLIENT: Final = ("base_url", "api_key", "options")
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Collected:
+    """What became of the requests of the waiting rows: those without a line are answered later."""
+
+    lines: Mapping[str, Line]
+    ended: Sequence[SentBatch]
+    pending: Sequence[tuple[SentBatch, BatchState]]
+
+
+class BatchCalls:
+    """Makes the rows of one builder; the counterpart of `RowCalls`.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    caller : Caller
+        Knows its function; it counts the answers that are collected as calls.
+    finder : Finder
+        Finds its results that are there.
+    arguments : callable
+        Evaluates the arguments of a row.
+    context : StepContext
+        What it shares with the others.
+
+    Attributes
+    ----------
+    errors : int
+        Rows whose requests failed, and that stay null.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        caller: Caller,
+        finder: Finder,
+        arguments: Arguments,
+        context: StepContext,
+    ) -> None:
+        self.errors = 0
+        self._error: Exception | None = None
+        self._job = job
+        self._caller = caller
+        self._finder = finder
+        self._arguments = arguments
+        self._context = context
+        if context.batches is None:
+            raise self._wrong("needs a vault", "Execute an instance of one.")
+        self._sent = SentBatches(context.batches)
+
+    def run(
+        self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
+    ) -> Mapping[int, Values]:
+        """Collect the rows whose results are not there.
+
+        Raises
+        ------
+        TVPendingError
+            Requests are not answered yet. What was answered is recorded.
+        Exception
+            A request failed, and the builder does not keep errors; the client failed.
+        """
+        waiting = found.waiting if trial is None else trial.among(found)
+        requests = {row: self._request(found.inputs.get(row)) for row in waiting}
+        client = self._client(waiting)
+        if client is None:
+            return self._read(found, {}, trial, skip)
+        with contextlib.closing(client):
+            collected = self._collect(set(requests.values()), client)
+            lines = {
+                row: collected.lines[name]
+                for row, name in requests.items()
+                if name in collected.lines
+            }
+            values = self._read(found, lines, trial, skip)
+            self._forget(collected.ended, set(requests.values()))
+            self._check_errors()
+            known = {name for batch, _ in collected.pending for name in batch.requests}
+            unasked = [row for row in waiting if row not in lines and requests[row] not in known]
+            pending = [*collected.pending]
+            if unasked:
+                pending += self._send({row: requests[row] for row in unasked}, client)
+        if pending:
+            raise self._unanswered(pending)
+        return values
+
+    # -- what is there --------------------------------------------------------------------------
+
+    def _collect(self, wanted: set[str], client: BatchClient) -> _Collected:
+        """Ask for the batches that have requests of the waiting rows."""
+        lines: dict[str, Line] = {}
+        ended, pending = [], []
+        for batch in [each for each in self._sent.read() if wanted.intersection(each.requests)]:
+            known = batch if batch.batch_id else self._found(batch, client)
+            if known is None:
+                continue
+            state = self._state(known, client)
+            if not state.has_ended:
+                pending.append((known, state))
+                continue
+            ended.append(known)
+            reason = f"Batch {known.batch_id} is {state.status}. {state.problem}".strip()
+            awaited = wanted.intersection(known.requests)
+            lines |= {name: {"error": {"message": reason}} for name in awaited}
+            lines |= {name: line for name, line in client.lines(state) if name in awaited}
+        return _Collected(lines=lines, ended=ended, pending=pending)
+
+    def _state(self, batch: SentBatch, client: BatchClient) -> BatchState:
+        """Ask how far a batch is; an error says where it is known from."""
+        try:
+            return client.state(batch.batch_id)
+        except Exception as error:
+            error.add_note(
+                f'Batch "{batch.batch_id}" is known from {self._sent.path(batch)}. Delete that '
+                "file to give its answers up, and to ask again."
+            )
+            raise
+
+    def _found(self, batch: SentBatch, client: BatchClient) -> SentBatch | None:
+        """Return a batch that nobody knows to be sent, with its id; None when it was not."""
+        batch_id = client.find(batch.label)
+        if batch_id is None:
+            self._sent.remove(batch)
+            return None
+        known = replace(batch, batch_id=batch_id)
+        self._sent.write(known)
+        return known
+
+    def _forget(self, batches: Sequence[SentBatch], collected: set[str]) -> None:
+        """Forget requests once what came of them outlives this process.
+
+        Others in the same batch belong to rows that this execution does not make.
+        """
+        if batches and self._context.ledger is not None:
+            self._context.ledger.flush()
+        for batch in batches:
+            others = tuple(name for name in batch.requests if name not in collected)
+            if others:
+                self._sent.write(replace(batch, requests=others))
+            else:
+                self._sent.remove(batch)
+
+    def _read(
+        self,
+        found: FoundRows,
+        lines: Mapping[int, Line],
+        trial: Trial | None,
+        skip: Callable[[int, bool], None],
+    ) -> Mapping[int, Values]:
+        """Enter answers as if they came from calls: all of them, whatever fails."""
+        job = replace(
+            self._job,
+            n_threads=1,
+            retry=Retry(),
+            timeout_s=None,
+            limits=Limits(),
+            on_error="keep",
+            max_errors=None,
+        )
+        # Nothing is called: there are prices, but no rates and no budgets.
+        prices = self._context.limiting.prices
+        with contextlib.closing(Limiting(RunLimits(prices=prices))) as limiting:
+            context = replace(self._context, limiting=limiting)
+            caller = Caller(job, _values_of, self._caller.code, context)
+
+            def arguments(row: int | None) -> dict[str, Any]:
+                """Return the arguments of the function that reads the answer for a row."""
+                assert row is not None
+                return {"line": lines[row], "given": self._arguments(row)}
+
+            calls = RowCalls(job, caller, self._finder, arguments, context)
+            values = calls.run(replace(found, waiting=sorted(lines)), trial, skip)
+        self.errors, self._error = calls.errors, calls.error
+        self._caller.calls += caller.calls
+        return values
+
+    def _check_errors(self) -> None:
+        """Raise the first error of a request, unless the builder keeps so many."""
+        job = self._job
+        most = job.max_errors
+        is_kept = job.on_error == "keep" and (
+            most is None or most.allows(self.errors, self._context.tables.draft.rows)
+        )
+        if self._error is not None and not is_kept:
+            raise self._error
+
+    # -- what is sent ---------------------------------------------------------------------------
+
+    def _send(
+        self, rows: Mapping[int, str], client: BatchClient
+    ) -> Iterator[tuple[SentBatch, BatchState]]:
+        """Send the requests of rows, in as many batches as they need."""
+        self._context.limiting.gate(self._job).check(len(rows))
+        bodies = {name: self._body(row) for row, name in rows.items()}
+        names = list(bodies)
+        for first in range(0, len(names), _MOST_REQUESTS):
+            batch = new_batch(names[first : first + _MOST_REQUESTS])
+            self._sent.write(batch)
+            sent = {name: bodies[name] for name in batch.requests}
+            batch = replace(batch, batch_id=client.send(sent, batch.label))
+            self._sent.write(batch)
+            yield batch, client.state(batch.batch_id)
+
+    def _body(self, row: int) -> dict[str, Any]:
+        """Return the request of a row."""
+        from tablevault.engine.questions import Question
+
+        given = self._arguments(row)
+        asked = {key: given[key] for key in given if key not in _OF_THE_CLIENT}
+        fields = Question(**asked).fields(self._job.changed_columns)
+        return fields | (given.get("options") or {})
+
+    def _client(self, rows: Sequence[int]) -> BatchClient | None:
+        """Return the client for the rows; None when there are none."""
+        servers = {tuple(map(self._arguments(row).get, _OF_THE_CLIENT[:2])) for row in rows}
+        if len(servers) > 1:
+            raise self._wrong(
+                "asks several servers", "Let base_url and api_key be the same in all rows."
+            )
+        return BatchClient(*servers.pop()) if servers else None
+
+    def _request(self, inputs: Inputs | None) -> str:
+        """Return the id of the request of a row."""
+        if inputs is None:
+            raise self._wrong(
+                "has rows whose calls cannot be told apart beforehand",
+                "Let its arguments read no columns of its own.",
+            )
+        return hashlib.blake2b(self._caller.code + inputs, digest_size=_REQUEST_BYTES).hexdigest()
+
+    def _unanswered(self, pending: Sequence[tuple[SentBatch, BatchState]]) -> TVPendingError:
+        """Return the error that says what is not answered yet."""
+        shown = ", ".join(
+            f"{batch.batch_id} is {state.status} with {state.answered} of "
+            f"{counted(len(batch.requests), 'request')} answered"
+            for batch, state in pending
+        )
+        return TVPendingError(
+            f'Builder "{self._job.name}": batch {shown}.',
+            "Execute again later: that collects the answers.",
+            builder=self._job.name,
+        )
+
+    def _wrong(self, problem: str, hint: str) -> TVBuilderError:
+        """Return the error that says why a batch is impossible."""
+        return TVBuilderError(
+            f'Builder "{self._job.name}": mode is provider-batch, but it {problem}.',
+            hint,
+            builder=self._job.name,
+            field="mode",
+        )
+
+
+def _values_of(line: Line, given: Mapping[str, Any], changed_columns: Sequence[str]) -> object:
+    """Return the values of a row from a line of a batch.
+
+    Raises
+    ------
+    ValueError
+        The request failed, or the answer does not fit.
+    """
+    from tablevault.engine.questions import Question
+
+    response = line.get("response") or {}
+    if response.get("status_code") != _OK:
+        body = response.get("body") or {}
+        error = line.get("error") or body.get("error") or {}
+        status = f" with status {response['status_code']}" if response else ""
+        raise ValueError(f"The request failed{status}: {error.get('message', '')}")
+    asked = {key: given[key] for key in given if key not in _OF_THE_CLIENT}
+    return Question(**asked).values(response["body"], changed_columns)
