@@ -19,7 +19,7 @@ from tablevault.filenames import fault_to_read, fault_to_write
 from tablevault.history.content import fault_of_change, fault_of_document, fault_of_entry
 from tablevault.history.documents import decode_vault
 from tablevault.history.misplaced import make_temporary
-from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.history.snapshot import decode_text
 from tablevault.names import (
     CODE_DIR,
     MAIN,
@@ -164,9 +164,7 @@ def _secrets(vault: Vault, staged: Sequence[_Staged]) -> list[str]:
 
     Artifacts and dataframes are data: they are not looked at.
     """
-    repository = vault.journal.repository
-    head = repository.head()
-    before = None if head is None else Snapshot(repository, head)
+    read = vault.journal.repository.read_blob
     return [
         f"{found.place}, line {found.line}: this looks like a key ({found.kind}). "
         f"{_instead(found.place)}"
@@ -174,8 +172,8 @@ def _secrets(vault: Vault, staged: Sequence[_Staged]) -> list[str]:
         if entry.mode and entry.mode not in _LINKS and not is_lfs_path(entry.path)
         for found in find_secrets(
             entry.path,
-            repository.read_blob(entry.blob),
-            known=((before and before.blob(entry.path)) or b"").decode("utf-8", "replace"),
+            read(entry.blob),
+            known=read(entry.before).decode("utf-8", "replace") if entry.before else "",
         )
     ]
 
@@ -254,6 +252,8 @@ class _Staged:
     mode: int
     """0 when it is to be removed."""
     blob: str
+    before: str
+    """Blob of the file in the last commit, "" when it is none there."""
 
 
 def _staged() -> list[_Staged]:
@@ -266,8 +266,9 @@ def _staged() -> list[_Staged]:
     parts = os.fsdecode(done.stdout).split("\0")
     found = []
     for facts, path in zip(parts[::2], parts[1::2], strict=False):
-        _, mode, _, blob, _ = facts.split(" ")
-        found.append(_Staged(path=path, mode=int(mode, 8), blob=blob))
+        was, mode, old, blob, _ = facts.split(" ")
+        before = old if was.startswith(":100") else ""
+        found.append(_Staged(path=path, mode=int(mode, 8), blob=blob, before=before))
     return found
 
 

@@ -133,10 +133,6 @@ class Repository:
                 f'Git cannot read "{ref}" in "{self.git_dir}": {error}.', self._mending()
             ) from error
 
-    def head(self) -> CommitId | None:
-        """Return the commit that is checked out; None on a branch that has none yet."""
-        return None if self.handle.head_is_unborn else self.tip("HEAD")
-
     def _unopened(self, error: pygit2.GitError) -> TVFileError:
         """Describe why the repository cannot be opened."""
         if "is not owned by current user" in str(error):

@@ -221,6 +221,16 @@ def test_the_hook_lets_a_key_stay_that_is_there_already(vault, vault_path, made)
     assert commit(vault_path)[0] == 0
 
 
+def test_the_hook_looks_at_the_first_commit_of_a_branch_without_any(vault_path, made):
+    stock(vault_path, "checkout", "-q", "--orphan", "fresh")
+    assert commit(vault_path)[0] == 0
+    (vault_path / "code/work.py").write_text(f"{CODE}\nA = '{KEY}'\n")
+    stock(vault_path, "update-ref", "-d", "refs/heads/fresh")
+    code, said = commit(vault_path)
+    assert code
+    assert "code/work.py, line 6: this looks like a key (OpenAI key)." in said
+
+
 def test_a_commit_without_the_hook_has_the_key_and_operations_go_on(vault, vault_path, made):
     (vault_path / "code/work.py").write_text(f"{CODE}\nA = '{KEY}'\n")
     stock(vault_path, "commit", "-qam", "by hand", "--no-verify")
