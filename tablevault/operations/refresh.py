@@ -14,7 +14,6 @@ from tablevault.errors import (
     TVArgumentError,
     TVBudgetError,
     TVRefreshError,
-    said,
 )
 from tablevault.history.documents import InstanceDocument
 from tablevault.names import TempRef, index_builder
@@ -27,6 +26,7 @@ from tablevault.queries.read import instance_document
 from tablevault.queries.resolve import find_table, latest_or_error, temp_or_none
 from tablevault.queries.staleness import Current, Place, Staleness
 from tablevault.refreshed import RefreshedTable, RefreshReport
+from tablevault.secrets import text_to_keep
 from tablevault.tracebacks import user_traceback
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
@@ -350,7 +350,7 @@ def _told(error: Exception) -> str:
     """Return what an error says, with the note that names the row."""
     if isinstance(error, TableVaultError):
         return Wording(error.message, " ", error.hint) if error.hint else error.message
-    text = f"{type(error).__name__}: {' '.join(said(error).split())}".removesuffix(": ")
+    text = f"{type(error).__name__}: {' '.join(text_to_keep(error).split())}".removesuffix(": ")
     notes = getattr(error, "__notes__", [])[-1:]
     return " ".join([text.removesuffix(".") + ".", *(f"{note}." for note in notes)])
 
