@@ -490,3 +490,55 @@ def f(id, folder):
     calls = bench.run(text, n=2, dtypes={"x": "artifact_string"}, arguments=arguments)
     assert column(calls, "cost") == [0.5, 0.5]
     assert bench.told() == {"calls": 2, "cost": 1.0}
+
+
+RESPONSE = """
+from types import SimpleNamespace
+
+@cached
+def ask(id):
+    if id == 2:
+        report_usage("mine", input_tokens=1)
+    return {{"model": "m", "usage": {usage}, "text": str(id)}}
+
+@cached
+def ask_object(id):
+    usage = SimpleNamespace(input_tokens=3, output_tokens=4)
+    return SimpleNamespace(model="o", usage=usage)
+
+def f(id):
+    ask_object(id)
+    return ask(id)["text"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("usage", "counts"),
+    [
+        ('{"prompt_tokens": 5, "completion_tokens": 7}', (5, 7)),
+        ('{"input_tokens": 5, "output_tokens": 7}', (5, 7)),
+        ('{"prompt_tokens": True, "completion_tokens": "7"}', (None, None)),
+        ("None", (None, None)),
+    ],
+)
+def test_the_answer_of_a_provider_says_itself_what_it_used(bench, caplog, usage, counts):
+    calls = bench.run(RESPONSE.format(usage=usage), n=3)
+    assert column(calls, SENT, builder="@work.ask") == [counts[0], counts[0], 1]
+    assert column(calls, RECEIVED, builder="@work.ask") == [counts[1], counts[1], None]
+    model = "m" if counts[0] else None
+    assert column(calls, MODEL, builder="@work.ask") == [model, model, "mine"]
+    assert column(calls, SENT) == [3, 3, 3], "an answer that is no value is charged to the builder"
+
+
+def test_tokens_cost_what_the_vault_says_unless_the_function_says_so(bench):
+    bench.vault.set_config("prices.m", {"input": 2, "output": 8})
+    text = """
+def f(id):
+    report_usage("m" if id else "other", input_tokens=500_000, output_tokens=250_000)
+    if id == 2:
+        report_usage(cost=0.5)
+    return id
+"""
+    calls = bench.run(text, n=3)
+    assert column(calls, "cost") == [None, 3.0, 3.5]
+    assert bench.told()["cost"] == 6.5

@@ -17,7 +17,7 @@ from tablevault.engine.calls.call_record import WHOLE, CallRecord, Outcome
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.parts import Fingerprint
-from tablevault.engine.calls.usage import Usage, charging, current_usage
+from tablevault.engine.calls.usage import Usage, charging, current_usage, used_by
 from tablevault.engine.module_sets import plain_name
 from tablevault.engine.row_values import decode_values, encode_values
 from tablevault.frames.tagged_json import UnstorableValueError
@@ -36,6 +36,9 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
     `function`, with all that this names, and the arguments by value. So a change around it, of a
     parser for example, costs nothing, whatever becomes of the execution. Outside of an execution
     the function is simply called. What it raises is not recorded.
+
+    If it returns the answer of a provider, with ``usage``, and has not called
+    :func:`tablevault.report_usage`, tokens and model are those of the answer.
 
     Parameters
     ----------
@@ -139,6 +142,8 @@ class _Call:
 
     def returned(self, value: object) -> object:
         """Record what the function returned, and return what others will be given for it."""
+        if not self._usage.has_any:
+            self._usage.add(used_by(value))
         try:
             text = encode_values((value,))
         except UnstorableValueError:

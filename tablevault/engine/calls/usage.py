@@ -6,7 +6,7 @@ import logging
 import math
 import operator
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from decimal import Decimal
@@ -86,6 +86,40 @@ class Used(NamedTuple):
 
 
 NOTHING: Final = Used()
+
+
+def used_by(response: object) -> Used:
+    """Return what the answer of a provider says it has used; nothing where it says nothing.
+
+    Answers of openai (chat completions and responses), anthropic and those that follow them are
+    objects, or mappings, with ``model`` and ``usage``; the latter has ``prompt_tokens`` and
+    ``completion_tokens``, or ``input_tokens`` and ``output_tokens``.
+    """
+    usage = _field(response, "usage")
+    sent = _count(usage, "prompt_tokens", "input_tokens")
+    received = _count(usage, "completion_tokens", "output_tokens")
+    if sent is None and received is None:
+        return NOTHING
+    model = _field(response, "model")
+    is_name = isinstance(model, str) and model.strip() and _is_writable(model)
+    return Used(str(model) if is_name else None, sent, received)
+
+
+def _field(value: object, name: str) -> object:
+    """Return a field of an object or a mapping, None when there is none that can be had."""
+    try:
+        return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
+    except Exception:  # noqa: BLE001 - a class of the user may do as it likes
+        return None
+
+
+def _count(usage: object, *names: str) -> int | None:
+    """Return the first of some numbers of tokens that is there."""
+    for name in names:
+        value = _field(usage, name)
+        if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
+            return value
+    return None
 
 
 def parts_of(used: Used, parts: int) -> list[Used]:
