@@ -119,6 +119,33 @@ def held_calls(vault: Vault, instance: IndexedInstance) -> pd.DataFrame:
     return listed(None if file is None else file.table, instance.instance_id)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FailedCall:
+    """A call whose row stayed null."""
+
+    builder: str
+    row: int
+    error: str
+
+
+def failures(vault: Vault, instance: IndexedInstance) -> list[FailedCall]:
+    """List the calls that failed for rows without a result; none where their file is not here."""
+    from tablevault.engine.calls.listing import listed
+
+    file = read_calls(vault, instance, fetch=False)
+    if file is None:
+        return []
+    calls = listed(file.table, instance.instance_id)
+    calls = calls[calls["row"] >= 0].drop_duplicates(["builder", "row"], keep="last")
+    failed = calls[calls["outcome"] != "ok"].fillna({"error": ""})
+    return [
+        FailedCall(builder=str(builder), row=int(row), error=str(error))
+        for builder, row, error in zip(
+            failed["builder"], failed["row"], failed["error"], strict=True
+        )
+    ]
+
+
 def summaries(vault: Vault, instance: IndexedInstance) -> dict[str, CallSummary]:
     """Sum up by builder the calls that an instance holds; empty where their file is not here."""
     from tablevault.engine.calls.listing import summed

@@ -8,7 +8,7 @@ from tablevault.errors import TableVaultError
 from tablevault.history.documents import SPENT, InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.names import BlobId, index_builder
-from tablevault.queries.calls import CallSummary, summaries
+from tablevault.queries.calls import CallSummary, FailedCall, failures, summaries
 from tablevault.queries.change import Allowance, Change, change, frame_pointer
 from tablevault.queries.diff import shown
 from tablevault.queries.read import frame_file, instance_document
@@ -16,6 +16,7 @@ from tablevault.vault import Vault
 
 _MOST_LINES = 1_500
 _MOST_COLUMNS = 200
+_MOST_FAILURES = 50
 _HEAD_ROWS, _HEAD_COLUMNS = 5, 30
 _HEAD_BYTES = 256 << 20
 
@@ -88,6 +89,9 @@ class Making:
     """Module, and id of its `SourceText`."""
     shipped: tuple[str, ...]
     """Modules that came with the package."""
+    failures: tuple[FailedCall, ...]
+    """Calls that failed, whose rows stayed null; the first of them."""
+    more_failures: int
     change: Change | None
     """None when there is no instance before it."""
     head: Head | None
@@ -123,7 +127,10 @@ class Reader:
             document = instance_document(self.vault, instance)
         except TableVaultError:
             return None
+        failed = failures(self.vault, instance) if document.errors else []
         return Making(
+            failures=tuple(failed[:_MOST_FAILURES]),
+            more_failures=max(0, document.errors - _MOST_FAILURES),
             description=document.description,
             external_edit=document.external_edit,
             process=document.process,

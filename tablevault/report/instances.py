@@ -232,8 +232,32 @@ def _builders(making: Making, near: Around) -> Markup | None:
             tag("h3", "Builders"),
             drawn if making.builders else None,
             tag("p", "Code that ran: ", raw(", ".join(code))) if code else None,
+            _failures(making),
         ]
     )
+
+
+def _failures(making: Making) -> Markup | None:
+    """Show the calls that failed, whose rows stayed null."""
+    if not making.failures:
+        return None
+    drawn = grid(
+        "Calls that failed, and whose rows are null",
+        ("builder", ("row", "number"), "error"),
+        [
+            tag(
+                "tr",
+                tag("td", tag("code", call.builder)),
+                tag("td", f"{call.row:,}", class_="number"),
+                tag("td", clamped(call.error, _LONGEST_TEXT)),
+            )
+            for call in making.failures
+        ],
+        label="Errors",
+    )
+    more = counted(making.more_failures, "more error")
+    note = tag("p", f"… {more}.", class_="more") if making.more_failures else None
+    return joined([tag("h3", "Errors"), drawn, note])
 
 
 def _spent(runs: Sequence[BuilderRun]) -> dict[str, Callable[[BuilderRun], str]]:

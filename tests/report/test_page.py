@@ -74,6 +74,24 @@ def test_it_shows_what_calls_have_cost(vault):
     check_sound(page)
 
 
+def test_it_shows_which_calls_have_failed(vault):
+    vault.create_table("numbers")
+    text = CODE.replace(
+        "    return n *", "    if n:\n        raise ValueError(f'<b>{n}')\n    return n *"
+    )
+    vault.create_code_module("m", text=text)
+    make_numbers(vault, 60, "2\non_error: keep")
+    (instance,) = told(vault).tables[0].instances
+    making = instance.making
+    assert making.builders[1].errors == 59
+    assert [call.row for call in making.failures] == list(range(1, 51))
+    assert (making.failures[0].error, making.more_failures) == ("ValueError: <b>1", 9)
+    page = page_of(told(vault))
+    assert "ValueError: &lt;b&gt;1<" in page
+    assert "9 more errors" in page
+    check_sound(page)
+
+
 def test_it_shows_from_where_calls_were_reused(made):
     latest, before, first = told(made).tables[0].instances
     _, twice = before.making.builders
