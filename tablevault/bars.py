@@ -7,7 +7,9 @@ import os
 import sys
 import threading
 import time
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
 
 from tablevault import render
@@ -16,9 +18,13 @@ from tablevault.progress import Silent
 _TERMINAL_S, _NOTEBOOK_S = 0.1, 0.5
 _MOST_LINES = 20  # of a notebook's output
 _SETTLED_S = 1.0  # a speed means little before
-_SLOW = 0.1
+_FAST = 10.0  # units a second
+_CENTS = 0.1  # from here on two decimals tell enough
+_FEW = 10  # the rate of fewer units is that of luck
+_STEP_S = 1.0
 _MINUTE_S, _HOUR_S = 60, 3600
 _KILO = 1000
+_COUNTED = frozenset({"errors", "cost", "waiting", "retrying"})
 _screen = threading.Lock()
 """Held by whoever draws: one line at a time can be redrawn. A task that begins within another
 one, or beside it in another thread, is not shown."""
@@ -26,7 +32,21 @@ one, or beside it in another thread, is not shown."""
 
 @dataclass(slots=True, kw_only=True)
 class Task:
-    """What is known of one task; its done units include the skipped ones."""
+    """What is known of one task.
+
+    Attributes
+    ----------
+    name, unit : str
+        What it is called, and what it makes.
+    total : int or None
+        Units of it; None when that is not known.
+    began_s : float
+        When it began.
+    done, skipped : int
+        Units that are done, and those of them that had not to be made.
+    counts : dict of str to float
+        What was counted while it went on.
+    """
 
     name: str
     total: int | None
@@ -34,6 +54,9 @@ class Task:
     began_s: float
     done: int = 0
     skipped: int = 0
+    counts: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
+    _past: deque[tuple[float, int]] = field(default_factory=deque)
+    """When so many units were made: the first one is what the rate is measured from."""
 
     @property
     def fraction(self) -> float | None:
@@ -42,25 +65,75 @@ class Task:
             return None
         return min(1.0, self.done / self.total) if self.total else 1.0
 
+    @property
+    def made(self) -> int:
+        """Units that are done and were not there before."""
+        return self.done - self.skipped
+
+    def skip(self, units: int, now_s: float) -> None:
+        """Count units that need not be made; to find the first of them is not the work."""
+        if not self.made:
+            self._past.clear()
+            self._past.append((now_s, 0))
+        self.done += units
+        self.skipped += units
+
+    def look(self, now_s: float) -> None:
+        """Note how much is made by now: the rate is that of the last minute, or of some units."""
+        past = self._past
+        if not past:
+            past.append((self.began_s, 0))
+        then_s, made = past[-1]
+        if self.made > made and now_s - then_s >= _STEP_S:
+            past.append((now_s, self.made))
+        while len(past) > 1 and now_s - past[1][0] >= _MINUTE_S and self.made - past[1][1] >= _FEW:
+            past.popleft()
+
+    def rate(self, now_s: float) -> float | None:
+        """Return how many units a second are made; None as long as that means little."""
+        then_s, made = self._past[0] if self._past else (self.began_s, 0)
+        elapsed_s = now_s - then_s
+        return (self.made - made) / elapsed_s if self.made and elapsed_s > _SETTLED_S else None
+
     def told(self, now_s: float) -> str:
-        """Tell how far it is, how fast, and when it will have ended."""
-        if self.total is None and not self.done:
-            return ""
-        parts = [self._amount()]
-        if self.skipped:
-            parts.append(f"{_number(self.skipped, self.unit)} reused")
-        elapsed_s = now_s - self.began_s
-        if self.done > self.skipped and elapsed_s > _SETTLED_S:
-            rate = (self.done - self.skipped) / elapsed_s
-            parts.append(_speed(rate, self.unit))
-            if self.total is not None and self.total > self.done:
-                parts.append(f"{_clock((self.total - self.done) / rate)} left")
+        """Return how far it is, how fast, and when it will have ended."""
+        waiting, retrying = self.counts["waiting"], self.counts["retrying"]
+        parts = [*self._outcomes(self._share())] if self.total is not None or self.done else []
+        if retrying:
+            parts.append(f"{retrying:,.0f} retrying")
+        rate = self.rate(now_s)
+        if rate is not None:
+            parts.append(_speed(rate, self.unit) + (" (rate limit)" if waiting else ""))
+        elif waiting:
+            parts.append("waiting for the rate limit")
+        parts += self._cost()
+        if rate and self.total is not None and self.total > self.done:
+            parts.append(f"{_clock((self.total - self.done) / rate)} left")
         return ", ".join(parts)
 
     def ended(self, now_s: float) -> str:
-        """Tell what was done, and how long it took."""
-        reused = f", {_number(self.skipped, self.unit)} reused" if self.skipped else ""
-        return f"{self._amount()}{reused}, {_clock(now_s - self.began_s)}"
+        """Return what was done, what it cost, and how long it took."""
+        outcomes = self._outcomes(self._amount())
+        return ", ".join([*outcomes, *self._cost(), _clock(now_s - self.began_s)])
+
+    def _outcomes(self, done: str) -> Iterator[str]:
+        """Yield how many units are done, were there before, and failed."""
+        yield done
+        for amount, what in ((self.skipped, "reused"), (self.counts["errors"], "failed")):
+            if amount:
+                yield f"{_number(amount, self.unit)} {what}"
+
+    def _cost(self) -> Iterator[str]:
+        """Yield what it has cost so far, if anything is known of that."""
+        cost = self.counts["cost"]
+        if cost:
+            yield f"cost {cost:,.2f}" if cost >= _CENTS else f"cost {cost:.2g}"
+
+    def _share(self) -> str:
+        """Return how many units are done of all, as short as can be."""
+        if self.total is None:
+            return self._amount()
+        return f"{_number(self.done, self.unit)}/{_number(self.total, self.unit)}"
 
     def _amount(self) -> str:
         """Tell how many units are done, and of how many if some are not."""
@@ -92,9 +165,15 @@ class Bars(Silent):
 
     A person watches when stderr is a terminal, or in a notebook. That is looked up whenever a
     task begins. Drawing never fails the work: what cannot be drawn is not.
+
+    Parameters
+    ----------
+    clock : callable, optional
+        Returns the seconds that have passed since some moment.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._pid = os.getpid()
         self._tasks: dict[str, Task] = {}
         self._shown: Task | None = None
@@ -106,7 +185,7 @@ class Bars(Silent):
     def start(self, task: str, total: int | None, unit: str = "rows") -> None:
         """Begin `task`, on the screen if that is free and somebody looks at it."""
         with self._lock:
-            began = Task(name=task, total=total, unit=unit, began_s=time.monotonic())
+            began = Task(name=task, total=total, unit=unit, began_s=self._clock())
             self._tasks[task] = began
             if self._shown is None and _screen.acquire(blocking=False):
                 self._shown, self._on = began, self._watched()
@@ -123,8 +202,19 @@ class Bars(Silent):
     def skip(self, task: str, units: int = 1) -> None:
         """Count `units` of `task` that need not be done."""
         with self._lock:
-            self._tasks[task].skipped += units
-            self.advance(task, units)
+            known = self._tasks[task]
+            known.skip(units, self._clock())
+            if known is self._shown:
+                self._draw(known)
+
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add to a counter, if its line shows that; it is drawn when the line is drawn next."""
+        if self._on is None or name not in _COUNTED:  # for each row: without the lock
+            return
+        with self._lock:
+            if self._tasks:
+                counts = self._tasks[next(reversed(self._tasks))].counts
+                counts[name] += amount
 
     def finish(self, task: str) -> None:
         """End `task`; its line stays. Where a function has forked, it is the parent's to end."""
@@ -135,7 +225,7 @@ class Bars(Silent):
             screen, self._on, self._shown = self._on, None, None
             try:
                 if screen is not None:
-                    screen.end(known, time.monotonic())
+                    screen.end(known, self._clock())
             except (OSError, ValueError):
                 return
             finally:
@@ -150,7 +240,7 @@ class Bars(Silent):
 
     def _draw(self, task: Task, *, force: bool = False) -> None:
         """Draw the line, if the one before has stood long enough."""
-        now_s = time.monotonic()
+        now_s = self._clock()
         if (
             self._on is None
             or os.getpid() != self._pid
@@ -158,6 +248,7 @@ class Bars(Silent):
         ):
             return
         self._drawn_s = now_s
+        task.look(now_s)
         try:
             self._on.draw(task, now_s)
         except (OSError, ValueError):
@@ -318,10 +409,10 @@ def _number(amount: float, unit: str) -> str:
 
 
 def _speed(rate: float, unit: str) -> str:
-    """Spell units a second, or a minute where that is easier to grasp."""
-    if rate < _SLOW:
-        return f"{_number(60 * rate, unit)}{_spoken(unit)}/min"
-    return f"{_number(rate, unit)}{_spoken(unit)}/s"
+    """Return units a second, or a minute where that is easier to grasp."""
+    if rate < _FAST and unit != "bytes":
+        return f"{_number(_MINUTE_S * rate, unit)}/min"
+    return f"{_number(rate, unit)}/s"
 
 
 def _spoken(unit: str) -> str:

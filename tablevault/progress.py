@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 
@@ -21,8 +23,23 @@ class Progress(Protocol):
     def finish(self, task: str) -> None:
         """End `task`."""
 
-    def count(self, name: str, amount: int = 1) -> None:
-        """Add to a counter such as ``calls`` or ``objects written``."""
+    def count(self, name: str, amount: float = 1) -> None:
+        """Add to a counter of the task that began last.
+
+        An execution counts ``calls``, ``errors`` (rows that failed), and ``cost``. Calls that wait
+        for a rate limit, ``waiting``, and those that will be made again, ``retrying``, are taken
+        off when they go on.
+        """
+
+
+@contextmanager
+def counted_within(progress: Progress, name: str) -> Iterator[None]:
+    """Count one more of `name` as long as the body runs."""
+    progress.count(name)
+    try:
+        yield
+    finally:
+        progress.count(name, -1)
 
 
 class Silent:
@@ -40,7 +57,7 @@ class Silent:
     def finish(self, task: str) -> None:
         """End `task`."""
 
-    def count(self, name: str, amount: int = 1) -> None:
+    def count(self, name: str, amount: float = 1) -> None:
         """Add to the counter `name`."""
 
 
@@ -48,7 +65,7 @@ class Collected(Silent):
     """Keep the counters, so that a caller or a test can ask how much work was done."""
 
     def __init__(self) -> None:
-        self.counters: Counter[str] = Counter()
+        self.counters: dict[str, float] = defaultdict(int)
 
     def advance(self, task: str, units: int = 1) -> None:
         """Count `units` of `task` under its name."""
@@ -59,6 +76,6 @@ class Collected(Silent):
         self.counters[task] += units
         self.counters[f"{task} reused"] += units
 
-    def count(self, name: str, amount: int = 1) -> None:
+    def count(self, name: str, amount: float = 1) -> None:
         """Add `amount` to the counter `name`."""
         self.counters[name] += amount

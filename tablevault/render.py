@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from rich.text import Text
     from rich.tree import Tree
 
-_BAR = 24
+_BARS = (24, 12)  # characters
 _MINUTE, _HOUR = 60.0, 3600.0
 
 ProgressLine: TypeAlias = tuple[str, float | None, str]
@@ -127,13 +127,17 @@ def progress_line(stream: TextIO, name: str, fraction: float | None, told: str) 
 
     `fraction` is the part that is done, None when that is not known.
     """
+    from rich.cells import cell_len
     from rich.console import Console
 
     console = Console(file=stream, force_terminal=True)
     with console.capture() as captured:
         # A full line would make some terminals go to the next one.
         width = console.width - 1
-        console.print(_progress([(name, fraction, told)]), width=width, no_wrap=True, crop=True)
+        room = width - cell_len(name) - cell_len(told) - 2  # the text is worth more
+        bar = next((bar for bar in _BARS if bar <= room), 0)
+        drawn = _progress([(name, fraction, told)], bar)
+        console.print(drawn, width=width, no_wrap=True, crop=True)
     return captured.get().partition("\n")[0].rstrip()
 
 
@@ -142,19 +146,20 @@ def progress_bundle(lines: Sequence[ProgressLine]) -> Mapping[str, str]:
     return _progress(lines)._repr_mimebundle_(include=(), exclude=())
 
 
-def _progress(lines: Sequence[ProgressLine]) -> Table:
-    """Put name, bar and text beside each other."""
+def _progress(lines: Sequence[ProgressLine], width: int = _BARS[0]) -> Table:
+    """Put name, bar and text beside each other; a bar without width is left out."""
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
     grid = Table.grid(padding=(0, 1))
-    for _ in range(3):
+    has_bar = width > 0
+    for _ in range(2 + has_bar):
         grid.add_column(no_wrap=True, overflow="ellipsis")
     for name, fraction, told in lines:
         total = None if fraction is None else 1.0
-        bar = ProgressBar(total=total, completed=fraction or 0.0, width=_BAR)
-        grid.add_row(Text(harmless(name)), bar, Text(harmless(told)))
+        bar = ProgressBar(total=total, completed=fraction or 0.0, width=width)
+        grid.add_row(Text(harmless(name)), *[bar] * has_bar, Text(harmless(told)))
     return grid
 
 

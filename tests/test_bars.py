@@ -14,9 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from tablevault import bars
+from tablevault import bars, render
 from tablevault.bars import Bars, Task
-from tablevault.progress import Collected, Progress, Silent
+from tablevault.progress import Collected, Progress, Silent, counted_within
 
 CODE = """\
 import os
@@ -154,7 +154,7 @@ def test_a_terminal_shows_a_line_for_each_builder(run, threads: int) -> None:
     lines = seen(written)
     assert [line.split()[0] for line in lines if "━" in line] == ["words_index", "many"]
     assert re.search(r"40 rows, \d+:\d\d", lines[-2])
-    assert re.search(r"\d+ of 40 rows", written)
+    assert re.search(r"\d+/40", written)
     assert "made by stdout 40" in lines
     for n in (0, 10, 20, 30):
         assert f"row {n}" in lines
@@ -236,7 +236,6 @@ def in_notebook(monkeypatch: pytest.MonkeyPatch) -> Shell:
     monkeypatch.setitem(sys.modules, "IPython", module)
     monkeypatch.setitem(sys.modules, "IPython.display", shown)
     monkeypatch.setattr(bars.Notebook, "every_s", 0.0)
-    monkeypatch.setattr(bars, "time", types.SimpleNamespace(monotonic=lambda: 5.0))
     return shell
 
 
@@ -244,7 +243,7 @@ def test_a_notebook_shows_one_output_with_a_line_for_each_builder(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     shell = in_notebook(monkeypatch)
-    listener = Bars()
+    listener = Bars(lambda: 5.0)
     for name, total in (("q1", 3), ("q2", None)):
         listener.start(name, total)
         for _ in range(3):
@@ -266,7 +265,7 @@ def test_a_notebook_shows_one_output_with_a_line_for_each_builder(
 
 def test_a_notebook_shows_the_latest_of_many_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     shell = in_notebook(monkeypatch)
-    listener = Bars()
+    listener = Bars(lambda: 5.0)
     for number in range(300):
         listener.start(f"q{number}", 1)
         listener.finish(f"q{number}")
@@ -287,21 +286,21 @@ def task(**given: object) -> Task:
     ("given", "now", "told"),
     [
         ({}, 5, ""),
-        ({"total": 1234}, 5, "0 of 1,234 rows"),
+        ({"total": 1234}, 5, "0/1,234"),
         (
             {"total": 1234, "done": 812, "skipped": 300},
             10,
-            "812 of 1,234 rows, 300 reused, 51.2 rows/s, 0:08 left",
+            "812/1,234, 300 reused, 51.2/s, 0:08 left",
         ),
-        ({"total": 10, "done": 10, "skipped": 10}, 10, "10 rows, 10 reused"),
-        ({"done": 57}, 19, "57 rows, 3 rows/s"),
-        ({"total": 100, "done": 1}, 200, "1 of 100 rows, 0.3 rows/min, 5:30:00 left"),
-        ({"total": 100, "done": 1}, 0.5, "1 of 100 rows"),
-        ({"total": 0}, 1, "0 rows"),
+        ({"total": 10, "done": 10, "skipped": 10}, 10, "10/10, 10 reused"),
+        ({"done": 57}, 19, "57 rows, 180/min"),
+        ({"total": 100, "done": 1}, 200, "1/100, 0.3/min, 5:30:00 left"),
+        ({"total": 100, "done": 1}, 0.5, "1/100"),
+        ({"total": 0}, 1, "0/0"),
         (
             {"total": 5_000_000, "done": 2_500_000, "unit": "bytes"},
             2,
-            "2.5 MB of 5.0 MB, 1.2 MB/s, 0:02 left",
+            "2.5 MB/5.0 MB, 1.2 MB/s, 0:02 left",
         ),
     ],
 )
@@ -309,6 +308,63 @@ def test_a_line_tells_rows_reuse_rate_and_time_left(
     given: dict[str, object], now: float, told: str
 ) -> None:
     assert task(**given).told(now) == told
+
+
+@pytest.mark.parametrize(
+    ("counts", "told"),
+    [
+        ({"errors": 3}, "60/100, 3 failed, 60/min, 0:40 left"),
+        ({"retrying": 2}, "60/100, 2 retrying, 60/min, 0:40 left"),
+        ({"waiting": 1}, "60/100, 60/min (rate limit), 0:40 left"),
+        ({"cost": 1234.5}, "60/100, 60/min, cost 1,234.50, 0:40 left"),
+        ({"cost": 0.4}, "60/100, 60/min, cost 0.40, 0:40 left"),
+        ({"cost": 0.00123}, "60/100, 60/min, cost 0.0012, 0:40 left"),
+    ],
+)
+def test_a_line_tells_errors_waits_and_cost(counts: dict[str, float], told: str) -> None:
+    known = task(total=100, done=60)
+    known.counts |= counts
+    assert known.told(60) == told
+
+
+def test_a_line_tells_what_the_first_row_waits_for() -> None:
+    known = task(total=100)
+    known.counts["waiting"] = 1
+    assert known.told(60) == "0/100, waiting for the rate limit"
+
+
+def test_the_rate_is_that_of_the_last_minute() -> None:
+    known = task(total=1000)
+    for second in range(1, 201):
+        known.done += 1 if second <= 100 else 4
+        known.look(second)
+    assert known.told(200) == "500/1,000, 240/min, 2:05 left"
+
+
+def test_the_rate_of_slow_rows_is_that_of_ten_at_least() -> None:
+    known = task(total=100)
+    for minute in range(0, 200, 5):
+        known.done += 1
+        known.look(60.0 * minute + 60)
+    assert known.told(60.0 * 196) == "40/100, 0.2/min, 5:00:00 left"
+
+
+def test_a_rate_sinks_while_nothing_is_made() -> None:
+    known = task(total=1000)
+    for second in range(1, 61):
+        known.done += 1
+        known.look(second)
+    for second in range(61, 181):
+        known.look(second)
+    assert known.told(180) == "60/1,000, 4.6/min, 3:23:40 left"
+
+
+def test_the_rate_begins_when_results_that_were_there_are_found() -> None:
+    known = task(total=100)
+    known.skip(40, 30.0)
+    known.done += 10
+    known.look(40.0)
+    assert known.told(40.0) == "50/100, 40 reused, 60/min, 0:50 left"
 
 
 @pytest.mark.parametrize(
@@ -322,6 +378,12 @@ def test_a_line_tells_rows_reuse_rate_and_time_left(
 )
 def test_the_last_line_tells_what_was_done(given: dict[str, object], now: float, told: str) -> None:
     assert task(**given).ended(now) == told
+
+
+def test_the_last_line_tells_errors_and_cost() -> None:
+    known = task(total=10, done=10, skipped=4)
+    known.counts |= {"errors": 2, "cost": 0.5, "retrying": 0}
+    assert known.ended(60) == "10 rows, 4 reused, 2 failed, cost 0.50, 1:00"
 
 
 def test_parts_are_never_more_than_all() -> None:
@@ -373,6 +435,69 @@ def test_one_line_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     inner.start("inner", 1)
     inner.finish("inner")
     assert drawn[3:] == ["inner", "inner ended"]
+
+
+class Lines:
+    """A screen that keeps what it was told to draw."""
+
+    every_s = 10.0
+
+    def __init__(self) -> None:
+        self.drawn: list[str] = []
+
+    def draw(self, task: Task, now_s: float) -> None:
+        self.drawn.append(task.told(now_s))
+
+    def end(self, task: Task, now_s: float) -> None:
+        self.drawn.append(task.ended(now_s))
+
+    def leave(self) -> None:
+        self.drawn.append("left")
+
+
+def test_a_line_shows_what_was_counted_since_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Lines()
+    monkeypatch.setattr(bars, "_watched", lambda: screen)
+    listener = Bars(iter([0.0, 0.0, 30.0, 60.0]).__next__)
+    listener.count("cost", 100.0)
+    listener.start("q", 60)
+    listener.count("calls")
+    listener.count("cost", 0.5)
+    listener.count("errors", 2)
+    listener.advance("q", 30)
+    listener.count("cost", 0.25)
+    listener.finish("q")
+    assert screen.drawn == [
+        "0/60",
+        "30/60, 2 failed, 60/min, cost 0.50, 0:30 left",
+        "30 of 60 rows, 2 failed, cost 0.75, 1:00",
+    ]
+
+
+def test_a_line_that_waits_is_drawn_as_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = Lines()
+    monkeypatch.setattr(bars, "_watched", lambda: screen)
+    listener = Bars(iter([0.0, 0.0, 5.0, 20.0, 25.0]).__next__)
+    listener.start("q", 60)
+    with counted_within(listener, "waiting"):
+        listener.advance("q", 0)
+        listener.advance("q", 0)
+    listener.advance("q", 0)
+    assert screen.drawn == ["0/60", "0/60, waiting for the rate limit"]
+    monkeypatch.setattr(listener, "_clock", lambda: 30.0)
+    listener.finish("q")
+
+
+@pytest.mark.parametrize(("columns", "bar"), [(60, 24), (50, 12), (40, 0)])
+def test_the_bar_leaves_the_text_its_width(
+    monkeypatch: pytest.MonkeyPatch, columns: int, bar: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    told = "412/700, 96/min, 2:59 left"
+    line = re.sub(r"\x1b\[[0-9;]*m", "", render.progress_line(io.StringIO(), "answer", 1.0, told))
+    assert line.startswith("answer")
+    assert line.endswith(told)
+    assert line.count("━") == bar
 
 
 def test_a_terminal_that_is_gone_ends_the_drawing_alone(monkeypatch: pytest.MonkeyPatch) -> None:

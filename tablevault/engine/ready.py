@@ -146,7 +146,8 @@ def ready(
     cached_calls = None
     if past.ledger is not None:
         cached_calls = CachedCalls(past.ledger, past.fingerprint, by_name(past.file_text))
-    limiting = Limiting(past.limits)
+    progress = progress or Silent()
+    limiting = Limiting(past.limits, progress)
     with (
         contextlib.closing(limiting),
         recording(cached_calls),
@@ -157,7 +158,7 @@ def ready(
             limiting=limiting,
             batches=past.batches,
             tables=tables,
-            progress=progress or Silent(),
+            progress=progress,
             control=past.control,
             invoke=invoke,
             ledger=past.ledger,

@@ -77,7 +77,7 @@ def inputs():
 def execute(inputs):
     """Run builders given as YAML against functions given as Python objects or module texts."""
 
-    def call(texts, functions=None, *, code=None, table="t", keywords=None, progress=None):
+    def call(texts, functions=None, *, code=None, table="t", keywords=None, **watched):
         builders = [parse_builder(name, text, table=table) for name, text in texts.items()]
         named = functions or {}
         load = (
@@ -87,7 +87,7 @@ def execute(inputs):
         )
         plan = make_plan(builders, table=table)
         given = {"inputs": inputs, "load": load, "keywords": keywords or {}}
-        with ready(plan, progress=progress, **given) as run:
+        with ready(plan, **given, **watched) as run:
             return run_all(run)
 
     return call

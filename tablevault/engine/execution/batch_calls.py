@@ -200,7 +200,8 @@ class BatchCalls:
         )
         # Nothing is called: there are prices, but no rates and no budgets.
         prices = self._context.limiting.prices
-        with contextlib.closing(Limiting(RunLimits(prices=prices))) as limiting:
+        limits = RunLimits(prices=prices)
+        with contextlib.closing(Limiting(limits, self._context.progress)) as limiting:
             context = replace(self._context, limiting=limiting)
             caller = Caller(job, _values_of, self._caller.code, context)
 

@@ -20,6 +20,7 @@ from tablevault.engine.execution.retrying import RetryRules
 from tablevault.engine.execution.stop import Stop
 from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVBudgetError, TVProcessError
+from tablevault.progress import counted_within
 
 T = TypeVar("T")
 
@@ -58,13 +59,15 @@ class Caller:
     ) -> None:
         self.fields = _fields_for(function, job)
         self.calls = 0
-        self.stop = Stop(context.control.check, context.invoke.cancel)
+        self.stop = Stop(self._look, context.invoke.cancel)
         self._job = job
         self._function = function
         self.code = code
         self._context = context
         self._is_async = inspect.iscoroutinefunction(function)
         self._gate = context.limiting.gate(job)
+        # Without limits nobody asks what one call has used, so one meter is enough for all.
+        self._shared_meter = self._gate.meter() if self._gate.is_open else None
         self._rules = RetryRules(job, function)
         self._is_plain = self._gate.is_open and not job.retry.times
         self._counting = threading.Lock()
@@ -75,8 +78,7 @@ class Caller:
     ) -> Recorder:
         """Return what records the outcome of a call that begins now."""
         record = Recorder(self._job, self._context.ledger, self.code, row, inputs, artifacts)
-        if not self._gate.is_open:
-            record.usage.meter = self._gate.meter()
+        record.usage.meter = self._shared_meter or self._gate.meter()
         return record
 
     def make(self, record: Recorder, attempt: Callable[[], T]) -> T:
@@ -98,7 +100,7 @@ class Caller:
             return attempt()
         if not self._job.retry.times:
             return self._limited(record, attempt)
-        calling = self._rules.calling(self.stop.sleep, is_ours)
+        calling = self._rules.calling(self._pause, is_ours)
         return calling(partial(self._limited, record, attempt))
 
     def call(self, record: Recorder, keywords: Mapping[str, Any]) -> Any:  # noqa: ANN401 - functions return anything
@@ -117,10 +119,20 @@ class Caller:
     def _limited(self, record: Recorder, attempt: Callable[[], T]) -> T:
         """Make an attempt once it may begin."""
         meter = record.usage.meter
-        if meter is None:
+        if meter is None or meter is self._shared_meter:
             return attempt()
         with self._gate.passing(meter, self.stop):
             return attempt()
+
+    def _pause(self, seconds: float) -> None:
+        """Wait before a call is made again."""
+        with counted_within(self._context.progress, "retrying"):
+            self.stop.sleep(seconds)
+
+    def _look(self) -> None:
+        """Show that time passes, and see whether somebody wants the execution to stop."""
+        self._context.progress.advance(self._job.name, 0)
+        self._context.control.check()
 
     def refuse_copy(self) -> None:
         """Stop in a copy of the process that a function made: the original goes on."""

@@ -18,6 +18,7 @@ from tablevault.engine.policy import RunLimits
 from tablevault.engine.settle import Job
 from tablevault.errors import TVBudgetError
 from tablevault.limits import Limits
+from tablevault.progress import Progress, counted_within
 from tablevault.render import counted
 from tablevault.wording import Either, Wording
 
@@ -140,12 +141,20 @@ class Gate:
         What its calls are charged to.
     rates : Rates, optional
         The shared schedule.
+    progress : Progress
+        Is told of costs, and of calls that wait for a rate.
     """
 
     def __init__(
-        self, job: Job, run: RunLimits, budgets: Sequence[Budget], rates: Rates | None
+        self,
+        job: Job,
+        run: RunLimits,
+        budgets: Sequence[Budget],
+        rates: Rates | None,
+        progress: Progress,
     ) -> None:
         self._job = job
+        self._progress = progress
         self._prices = run.prices
         self._budgets = budgets
         self._rates = rates
@@ -202,6 +211,7 @@ class Gate:
         if used.cost:
             for budget in self._budgets:
                 budget.charge(used.cost)
+            self._progress.count("cost", used.cost)
         return used
 
     # -- rates ----------------------------------------------------------------------------------
@@ -241,7 +251,8 @@ class Gate:
                     units["tokens"] = seconds_of(expected, limits.tokens_per_minute)
                 assert self._rates is not None
                 while wait := self._rates.take(limits.name, units, now()):
-                    stop.sleep(min(wait, _LONGEST_LOOK_S))
+                    with counted_within(self._progress, "waiting"):
+                        stop.sleep(min(wait, _LONGEST_LOOK_S))
         finally:
             self._turn.release()
         return expected
@@ -291,9 +302,12 @@ class Limiting:
     ----------
     run : RunLimits
         What limits it.
+    progress : Progress
+        Is told of costs, and of calls that wait for a rate.
     """
 
-    def __init__(self, run: RunLimits) -> None:
+    def __init__(self, run: RunLimits, progress: Progress) -> None:
+        self._progress = progress
         self.prices = run.prices
         self._run = run
         self._spent: Mapping[str, Spent] = {}
@@ -350,7 +364,7 @@ class Limiting:
             ]
         if (own.has_rate or self._run.vault.has_rate) and self._run.rates is not None:
             self._rates = self._rates or Rates(self._run.rates)
-        return Gate(job, self._run, budgets, self._rates)
+        return Gate(job, self._run, budgets, self._rates, self._progress)
 
     def close(self) -> None:
         """Close the file of rates."""
