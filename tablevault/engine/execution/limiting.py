@@ -12,7 +12,7 @@ from typing import Final
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.usage import Meter, Used
 from tablevault.engine.execution.pace import Kind, Rates, now, seconds_of
-from tablevault.engine.execution.retrying import asked_wait, status_of
+from tablevault.engine.execution.retrying import asked_wait, headers_of, status_of
 from tablevault.engine.execution.stop import Stop
 from tablevault.engine.policy import RunLimits
 from tablevault.engine.settle import Job
@@ -286,11 +286,11 @@ class Gate:
     def _hold_back(self, error: Exception) -> None:
         """Let all wait where a server has said that a limit is used up."""
         wait = asked_wait(error) if status_of(error) == _TOO_MANY else None
-        headers = getattr(getattr(error, "response", None), "headers", None) or {}
         if not wait or self._rates is None:
             return
+        headers = headers_of(error)
         for kind, name in (("calls", "requests"), ("tokens", "tokens")):
-            if str(headers.get(f"x-ratelimit-remaining-{name}", "")).strip() == "0":
+            if headers.get(f"x-ratelimit-remaining-{name}", "").strip() == "0":
                 for limits in self._limits:
                     self._rates.hold(limits.name, kind, now() + wait, now())  # type: ignore[arg-type]  # of the two above
 

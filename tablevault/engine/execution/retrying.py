@@ -6,8 +6,8 @@ import builtins
 import importlib
 import re
 import sys
-import time
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Final
 
@@ -33,8 +33,9 @@ _CONTENT: Final = frozenset({400, 413, 422})
 """Answers to what was asked, not to who asks or when."""
 _LONGEST_WAIT_S: Final = 3600.0
 """A server that wants more has nothing to give today."""
+_NUMBER: Final = r"(\d+(?:\.\d*)?|\.\d+)"
 _DURATION: Final = re.compile(
-    r"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:([\d.]+)s)?(?:([\d.]+)ms)?"
+    rf"(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m(?!s))?(?:{_NUMBER}s)?(?:{_NUMBER}ms)?", re.ASCII
 )
 
 
@@ -108,12 +109,12 @@ def status_of(error: BaseException) -> int | None:
 
     The exceptions of openai, anthropic, httpx, requests and aiohttp have one of these attributes.
     """
-    response = getattr(error, "response", None)
+    response = _attribute(error, "response")
     for found in (
-        getattr(error, "status_code", None),
-        getattr(response, "status_code", None),
-        getattr(error, "status", None),
-        getattr(response, "status", None),
+        _attribute(error, "status_code"),
+        _attribute(response, "status_code"),
+        _attribute(error, "status"),
+        _attribute(response, "status"),
     ):
         if isinstance(found, int) and not isinstance(found, bool):
             return found
@@ -133,9 +134,7 @@ def asked_wait(error: BaseException) -> float | None:
     ``retry-after-ms`` as OpenAI writes it. Without them, ``x-ratelimit-reset-requests`` and
     ``-tokens`` count where nothing remains.
     """
-    headers = _headers(error)
-    if headers is None:
-        return None
+    headers = headers_of(error)
     for name, unit_s in (("retry-after-ms", 0.001), ("retry-after", 1.0)):
         text = headers.get(name)
         if text is not None and (found := _seconds_of(text, unit_s)) is not None:
@@ -150,14 +149,22 @@ def asked_wait(error: BaseException) -> float | None:
     return max(known, default=None)
 
 
-def _headers(error: BaseException) -> Mapping[str, str] | None:
+def headers_of(error: BaseException) -> Mapping[str, str]:
     """Return the headers of the response of an exception, by names in small letters."""
-    headers = getattr(getattr(error, "response", None), "headers", None)
+    headers = _attribute(_attribute(error, "response"), "headers")
     if headers is None:
-        headers = getattr(error, "headers", None)
+        headers = _attribute(error, "headers")
     try:
-        return {str(name).lower(): str(value) for name, value in headers.items()}  # type: ignore[union-attr]  # anything may fail
+        return {str(name).lower(): str(value) for name, value in headers.items()}
     except Exception:  # noqa: BLE001 - it is no mapping
+        return {}
+
+
+def _attribute(thing: object, name: str) -> Any:  # noqa: ANN401 - attributes are anything
+    """Return an attribute; None where there is none, or where it cannot be read."""
+    try:
+        return getattr(thing, name, None)
+    except Exception:  # noqa: BLE001 - a property may raise what it likes
         return None
 
 
@@ -167,9 +174,12 @@ def _seconds_of(text: str, unit_s: float) -> float | None:
         found = float(text) * unit_s
     except ValueError:
         try:
-            found = parsedate_to_datetime(text).timestamp() - time.time()
-        except (ValueError, TypeError, OverflowError):
+            date = parsedate_to_datetime(text)
+        except (ValueError, TypeError, OverflowError, IndexError):
             return None
+        if date.tzinfo is None:  # the form of asctime, which is in UTC, too
+            date = date.replace(tzinfo=UTC)
+        found = (date - datetime.now(UTC)).total_seconds()
     return max(0.0, found) if found == found else None  # noqa: PLR0124 - NaN
 
 
