@@ -29,21 +29,31 @@ class _Loop:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self.loop = asyncio.new_event_loop()
+        self._is_closing = False
         self._thread = threading.Thread(target=self._run, name="tablevault-loop", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop; a copy of the process has no thread to stop."""
         if self.pid == os.getpid():
+            self._is_closing = True
             self.loop.call_soon_threadsafe(self.loop.stop)
-            self._thread.join(_END_S)
+            self._thread.join(2 * _END_S)
             if not self.loop.is_running():
                 self.loop.close()
 
     def _run(self) -> None:
-        """Run until stopped."""
+        """Run until stopped, and cancel what nobody waits for any more."""
         asyncio.set_event_loop(self.loop)
-        self.loop.run_forever()
+        while not self._is_closing:
+            # SystemExit of a task, which its caller gets, ends the loop besides
+            with contextlib.suppress(SystemExit, KeyboardInterrupt):
+                self.loop.run_forever()
+        if left := asyncio.all_tasks(self.loop):
+            for task in left:
+                task.cancel()
+            self.loop.run_until_complete(asyncio.wait(left, timeout=_END_S))
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
 
 
 _lock = threading.Lock()
@@ -78,11 +88,12 @@ class Coroutines:
         CancelledError
             `cancel` was called.
         """
-        running = _Running(coroutine, timeout_s)
         with self._lock:
-            self._running.add(running)
             if self._is_cancelled:
-                running.cancel()
+                coroutine.close()
+                raise asyncio.CancelledError
+            running = _Running(coroutine, timeout_s)
+            self._running.add(running)
         try:
             result: T = running.result()
             return result
@@ -91,7 +102,7 @@ class Coroutines:
                 self._running.discard(running)
 
     def cancel(self) -> None:
-        """Cancel all that run, and all that are begun from now on."""
+        """Cancel all that run; from now on none begins."""
         with self._lock:
             self._is_cancelled = True
             for running in self._running:

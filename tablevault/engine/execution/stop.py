@@ -45,7 +45,7 @@ class Stop:
         self._is_set.set()
 
     def sleep(self, seconds: float) -> None:
-        """Wait.
+        """Wait; also a wait of no time ends when the calls do.
 
         Raises
         ------
@@ -55,8 +55,11 @@ class Stop:
             What `check` raised.
         """
         end = time.monotonic() + seconds
-        while (left := end - time.monotonic()) > 0:
-            if self._is_set.wait(min(left, _LOOK_S)):
+        left = seconds
+        while True:
+            if self._is_set.wait(max(0.0, min(left, _LOOK_S))):
                 raise AbandonedError
             if threading.get_ident() == self._thread:
                 self.check()
+            if (left := end - time.monotonic()) <= 0:
+                return
