@@ -78,6 +78,16 @@ class Gaps:
             rows[:] = rows.any()
         return Behind(rows=rows, columns=tuple(columns))
 
+    def rows_lacking(self, job: Job) -> frozenset[int]:
+        """Return the rows of a row-wise builder in which a cell is missing that it reads."""
+        if not self._missing or job.return_type != "row-wise":
+            return frozenset()
+        rows = np.zeros(self._draft.rows, dtype=np.bool_)
+        for name, is_whole in self._read(job):
+            if not is_whole and name in self._missing and name not in job.changed_columns:
+                rows |= self._missing[name]
+        return frozenset(np.flatnonzero(rows).tolist())
+
     def _read(self, job: Job) -> Iterator[tuple[str, bool]]:
         """Yield columns that arguments read, and whether as a whole or the cell of the row."""
         for read in reads_of(job.arguments, self._draft.names):

@@ -80,8 +80,10 @@ def run_all(run: Ready) -> RunResult:
     run.context.control.begin()
     done = [run.steps[0].run(run.decide_index())]
     run.reuse.match(index)
+    gaps = Gaps(run.draft)
     for job, step, written in run.column_steps():
-        done.append(step.run(run.reuse.decide(job, written)))
+        done.append(step.run(run.reuse.decide(job, written), lacking=gaps.rows_lacking(job)))
+        gaps.add(job.changed_columns, step.null_rows)
     frame = made = run.draft.finished(run.plan.columns)
     dtypes = {name: dtype for job in run.jobs for name, dtype in job.dtypes.items()}
     if index.keep_old and run.context.earlier is not None:

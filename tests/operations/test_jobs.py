@@ -242,6 +242,60 @@ def test_what_is_about_the_execution_is_no_error_of_a_row(bench):
     assert bench.vault.get_calls("t", "TEMP_base", outcome="error").empty
 
 
+def with_judge(n):
+    """Return builders of answers that may fail, and of a judgement on each, and on all."""
+    builders = row_builders(n, on_error="keep")
+    fields = yaml.safe_load(builders["f"])
+    judge = {"changed_columns": ["y"], "python_function": "judge"}
+    judge |= {"arguments": {"x": "<<self.x[index]>>"}, "retry_null": False}
+    total = {"changed_columns": ["z"], "python_function": "total", "return_type": "dataframe"}
+    total |= {"arguments": {"frame": "<<self.{x,y}>>"}, "on_error": "stop"}
+    for name, other in (("judge", judge), ("total", total)):
+        builders[name] = yaml.safe_dump(fields | other)
+    return builders
+
+
+JUDGE = """
+def judge(x):
+    note(f"judge{x}")
+    return x + 100
+
+def total(frame):
+    return pd.DataFrame({"z": [int(frame["y"].sum())] * len(frame)})
+"""
+
+
+def test_nobody_is_asked_about_what_has_failed(bench):
+    """A row that reads a failed cell is left null; it is asked for when the cell is there."""
+    bench.prepare(POISON + JUDGE)
+    bench.vault.create_instance("t", builders=with_judge(6))
+    bench.vault.execute_instance("t")
+    frame, _ = bench.vault.get_dataframe("t")
+    assert frame["y"].isna().tolist() == frame["x"].isna().tolist()
+    assert frame["z"].tolist() == [408] * 6, "whole columns are read with their nulls"
+    assert [each for each in bench.calls() if "judge" in each] == [
+        f"judge{each}" for each in (0, 1, 3, 4)
+    ]
+    message = git(bench.path, "log", "-1", "--format=%B")
+    assert "judge: 6 rows computed: first run; 2 rows left whose inputs failed" in message
+    assert "Vault-Errors: 2" in message
+
+    mended = POISON.replace("id in (2, 5)", "id == 5") + JUDGE
+    bench.vault.create_code_module("work", text=HEAD.format(log=str(bench.log)) + mended)
+    bench.vault.create_instance("t", copy=True)
+    bench.vault.execute_instance("t", accept_code=True)
+    assert bench.calls() == ["2", "5", "judge2"]
+    frame, _ = bench.vault.get_dataframe("t")
+    assert frame["y"].isna().tolist() == [False] * 5 + [True]
+
+
+def test_a_trial_leaves_out_what_has_failed_too(bench):
+    bench.prepare(POISON + JUDGE)
+    bench.vault.create_instance("t", builders=with_judge(6))
+    bench.vault.execute_instance("t", sample=4)
+    assert [each for each in bench.calls() if "judge" in each] == ["judge0", "judge1", "judge3"]
+
+
 @pytest.mark.parametrize("kind", ["generator", "dataframe"])
 @pytest.mark.parametrize("field", [{"on_error": "keep"}, {"batch_size": 2}])
 def test_rows_can_only_fail_alone_where_they_are_made_alone(bench, kind, field):

@@ -66,7 +66,7 @@ class BatchCalls:
 
     Attributes
     ----------
-    errors : int
+    failed : set of int
         Rows whose requests failed, and that stay null.
     """
 
@@ -78,7 +78,7 @@ class BatchCalls:
         arguments: Arguments,
         context: StepContext,
     ) -> None:
-        self.errors = 0
+        self.failed: set[int] = set()
         self._error: Exception | None = None
         self._job = job
         self._caller = caller
@@ -212,7 +212,7 @@ class BatchCalls:
 
             calls = RowCalls(job, caller, self._finder, arguments, context)
             values = calls.run(replace(found, waiting=sorted(lines)), trial, skip)
-        self.errors, self._error = calls.errors, calls.error
+        self.failed, self._error = calls.failed, calls.error
         self._caller.calls += caller.calls
         return values
 
@@ -221,7 +221,7 @@ class BatchCalls:
         job = self._job
         most = job.max_errors
         is_kept = job.on_error == "keep" and (
-            most is None or most.allows(self.errors, self._context.tables.draft.rows)
+            most is None or most.allows(len(self.failed), self._context.tables.draft.rows)
         )
         if self._error is not None and not is_kept:
             raise self._error

@@ -50,7 +50,7 @@ class RowCalls:
     ----------
     finished : dict of int to tuple
         Results by row.
-    errors : int
+    failed : set of int
         Rows whose calls failed, and that stay null.
     error : Exception, optional
         What the first of them raised.
@@ -65,7 +65,7 @@ class RowCalls:
         context: StepContext,
     ) -> None:
         self.finished: dict[int, Values] = {}
-        self.errors = 0
+        self.failed: set[int] = set()
         self.error: Exception | None = None
         self._job = job
         self._caller = caller
@@ -124,7 +124,7 @@ class RowCalls:
             for other in followers:
                 self._enter(other, each.values)
             if each.error is not None:
-                self.errors += 1 + len(followers)
+                self.failed.update((row, *followers))
                 self.error = self.error or each.error
                 self._context.progress.count("errors", 1 + len(followers))
             self._skip(len(followers), False)
@@ -137,10 +137,10 @@ class RowCalls:
     def _check_errors(self, error: Exception) -> None:
         """Raise an error that is one too many."""
         most = self._job.max_errors
-        if most is None or most.allows(self.errors, self._draft.rows):
+        if most is None or most.allows(len(self.failed), self._draft.rows):
             return
         error.add_note(
-            f"{counted(self.errors, 'row')} failed, more than max_errors, {most}, allows."
+            f"{counted(len(self.failed), 'row')} failed, more than max_errors, {most}, allows."
         )
         raise error
 

@@ -27,6 +27,7 @@ from tablevault.engine.passed_arguments import PassedArguments
 from tablevault.engine.reuse import Decision
 from tablevault.engine.row_values import Values
 from tablevault.engine.settle import Job
+from tablevault.render import counted
 
 Function = Callable[..., Any]
 
@@ -49,6 +50,8 @@ class Step:
     ----------
     finder : Finder
         Finds its results that are there.
+    null_rows : frozenset of int
+        Rows that stay null because their calls failed, or those of a cell that they read.
     """
 
     def __init__(self, job: Job, function: Function, code: bytes, context: StepContext) -> None:
@@ -67,9 +70,16 @@ class Step:
         self._reused = 0
         self._failed = 0
         self._errors = 0
+        self._lacking: frozenset[int] = frozenset()
+        self.null_rows: frozenset[int] = frozenset()
         self._is_exact = True
 
-    def run(self, decision: Decision, trial: Trial | None = None) -> BuilderResult:
+    def run(
+        self,
+        decision: Decision,
+        trial: Trial | None = None,
+        lacking: frozenset[int] = frozenset(),
+    ) -> BuilderResult:
         """Make the columns.
 
         Parameters
@@ -78,9 +88,12 @@ class Step:
             Which rows the earlier instance holds unchanged.
         trial : Trial, optional
             The rows to make; all by default.
+        lacking : frozenset of int
+            Rows that read a cell whose call failed: there is nothing to ask for them.
         """
         job, draft = self._job, self._draft
         self._trial = trial
+        self._lacking = lacking
         rows = self.finder.begin()
         self._control.check()
         self._arguments = PassedArguments(job, self._context.tables)
@@ -116,12 +129,14 @@ class Step:
         """Return why rows were made, or that none had to be."""
         if self._job.always_run or decision.keeps_all:
             return decision.reason
-        return reason_of(
+        reason = reason_of(
             self._job,
             decision,
             is_called=self._reused < self._draft.rows or not self._draft.rows,
             failed=self._failed,
         )
+        left = len(self.null_rows) - self._errors
+        return f"{reason}; {counted(left, 'row')} left whose inputs failed" if left else reason
 
     def _finished(self, decision: Decision, rows: int | None) -> dict[str, pd.Series]:
         """Return the columns with their dtypes."""
@@ -219,14 +234,20 @@ class Step:
         else:
             calls = RowCalls(self._job, self._caller, self.finder, self._arguments, self._context)
         try:
-            return calls.run(found, trial, self._skip)
+            finished = calls.run(found, trial, self._skip)
         finally:
-            self._errors = calls.errors
+            self._errors = len(calls.failed)
+        if trial is not None:
+            return {row: finished[row] for row in finished if row not in calls.failed}
+        left = self._lacking.difference(finished)
+        self.null_rows = left.union(calls.failed)
+        nulls = (None,) * len(self._job.changed_columns)
+        return {**finished, **dict.fromkeys(left, nulls)} if left else finished
 
     def _found_rows(self, decision: Decision, trial: Trial | None) -> FoundRows:
         """Find results, and count them."""
         if trial is None:
-            found = self.finder.rows(decision)
+            found = self.finder.rows(decision, self._lacking)
             self.finder.adopt(decision)
         else:
             found = self.finder.readable_rows(decision, trial.behind)
