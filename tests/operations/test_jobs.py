@@ -547,6 +547,62 @@ def f(id):
     assert bench.calls() == ["0-1-2-3", "1"]
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_what_a_batch_has_finished_is_kept_when_a_row_of_it_ends_the_execution(bench, threads):
+    with pytest.raises(ValueError, match="poison"):
+        bench.run(BATCH, n=4, batch_size=4, n_threads=threads, arguments=ARGUMENTS)
+    assert bench.calls() == ["0-1-2-3", "0-1", "2-3", "2", "3"]
+    costs = bench.vault.get_calls("t", "TEMP_base")["cost"]
+    assert costs.sum() == 2.5
+    with pytest.raises(ValueError, match="poison"):
+        bench.vault.execute_instance("t")
+    assert bench.calls() == ["3"]
+
+
+def test_what_fits_in_a_batch_is_kept_when_a_misfit_ends_the_execution(bench):
+    text = """
+def f(id):
+    note("-".join(map(str, id)))
+    report_usage("m", cost=1.0)
+    return ["x" if each in (1, 2) and len(id) > 2 else each for each in id]
+"""
+    with pytest.raises(Exception, match="Int64"):
+        bench.run(text, n=4, batch_size=4, dtypes={"x": "Int64"})
+    assert bench.vault.get_calls("t", "TEMP_base")["cost"].sum() == 1.0
+    bench.calls()
+    bench.vault.execute_instance("t")
+    assert bench.calls() == ["1-2"]
+
+
+def test_what_fits_in_a_batch_is_kept_when_there_is_no_budget_for_a_misfit(bench):
+    text = """
+def f(id):
+    note("-".join(map(str, id)))
+    return ["x" if each == 1 and len(id) > 1 else each for each in id]
+"""
+    fields = {"batch_size": 4, "retry": {"times": 1, "wait_s": 0}, "dtypes": {"x": "Int64"}}
+    with pytest.raises(TVBudgetError):
+        bench.run(text, n=4, options={"max_calls": 1}, **fields)
+    bench.calls()
+    bench.vault.execute_instance("t")
+    assert bench.calls() == ["1"]
+
+
+@pytest.mark.parametrize("fields", [{}, {"batch_size": 2, "arguments": ARGUMENTS}])
+def test_attempts_before_a_budget_is_used_up_are_paid_for(bench, fields):
+    text = """
+def f(id, text=""):
+    note(id)
+    report_usage("m", cost=1.0)
+    raise OSError("busy")
+"""
+    options = {"max_calls": 2, "process_id": "job"}
+    with pytest.raises(TVBudgetError):
+        bench.run(text, n=2, retry={"times": 9, "wait_s": 0}, options=options, **fields)
+    calls = bench.vault.get_calls("t", "TEMP_base", outcome="error")
+    assert (calls["cost"].sum(), calls["attempts"].sum()) == (2.0, 2)
+
+
 def test_coroutines_take_batches_too(bench):
     text = "async def f(id):\n    return [each + 1 for each in id]\n"
     assert bench.run(text, n=5, batch_size=2) == [1, 2, 3, 4, 5]

@@ -146,7 +146,7 @@ class Caller:
 
     def failed(self, record: Recorder, error: BaseException, row: int | None) -> None:
         """Record why a call failed, and note on the exception where it belongs."""
-        if not isinstance(error, TVBudgetError):  # there was no call
+        if record.calls or not isinstance(error, TVBudgetError):  # else there was no call
             record.failed(error)
             self.note(error, row)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,14 @@ from tablevault.errors import TVBuilderError
 from tablevault.render import counted
 
 Arguments = Callable[[int | None], Mapping[str, Any]]
+
+
+@dataclass(slots=True)
+class _Batch:
+    """What came of a batch of rows: values of some, and why there are none of others."""
+
+    made: list[tuple[int, Made]] = field(default_factory=list)
+    error: BaseException | None = None
 
 
 class RowCalls:
@@ -101,7 +110,8 @@ class RowCalls:
         if job.batch_size == 1:
             call_rows(self._make, waiting, self._keep, **how)
         else:
-            call_rows(self._make_batch, _batches(waiting, job.batch_size), self._keep, **how)
+            batches = _batches(waiting, job.batch_size)
+            call_rows(self._make_batch, batches, self._keep_batch, **how)
         if trial is not None and ledger is not None:
             leaders = {row: each for each, rows in found.followers.items() for row in rows}
             shown = {row: each for row, each in leaders.items() if row in self.finished}
@@ -183,15 +193,30 @@ class RowCalls:
 
     # -- batches --------------------------------------------------------------------------------
 
-    def _make_batch(
-        self, rows: Sequence[int], before: Recorder | None = None
-    ) -> Sequence[tuple[int, Made]]:
-        """Make the values of some rows by one call, or by more if that fails.
+    def _make_batch(self, rows: Sequence[int]) -> _Batch:
+        """Make the values of some rows by one call, or by more if that fails."""
+        batch = _Batch()
+        try:
+            self._make_part(rows, batch, None)
+        except BaseException as error:  # noqa: BLE001 - it is raised when what is made is kept
+            batch.error = error
+        return batch
+
+    def _keep_batch(self, batch: _Batch) -> None:
+        """Enter the values of a batch, also if another row of it has failed."""
+        if batch.made or batch.error is None:
+            self._keep(batch.made)
+        if batch.error is not None:
+            raise batch.error
+
+    def _make_part(self, rows: Sequence[int], batch: _Batch, before: Recorder | None) -> None:
+        """Make the values of some rows of a batch.
 
         `before` is the record of a call for more rows that failed.
         """
         if len(rows) == 1:
-            return self._make_alone(rows[0], before)
+            batch.made.append(self._make_alone(rows[0], before))
+            return
         records = {row: self._record(row, self._found.inputs.get(row)) for row in rows}
         lead = records[rows[0]]
         if before is not None:
@@ -203,23 +228,46 @@ class RowCalls:
 
         try:
             items = self._caller.make(lead, attempt)
-        except Exception as error:
+        except BaseException as error:
             if is_ours(error):
+                self._caller.failed(lead, error, rows[0])
                 raise
-            if not is_about_content(error):
-                nulls = [(row, self._failed(row, records[row], error)) for row in rows]
-                if any(made is None for _, made in nulls):
-                    raise
-                return [(row, made) for row, made in nulls if made is not None]
-            half = len(rows) // 2
-            return (*self._make_batch(rows[:half], lead), *self._make_batch(rows[half:]))
+            if is_about_content(error):
+                half = len(rows) // 2
+                self._make_part(rows[:half], batch, lead)
+                self._make_part(rows[half:], batch, None)
+                return
+            nulls = [(row, self._failed(row, records[row], error)) for row in rows]
+            batch.made += [(row, made) for row, made in nulls if made is not None]
+            if any(made is None for _, made in nulls):
+                raise
+            return
         used = parts_of(lead.used(), len(rows))
-        return [
-            (row, self._taken(row, records[row], item, (part, len(rows))))
-            for row, item, part in zip(rows, items, used, strict=True)
-        ]
+        for row, part in zip(rows, used, strict=True):
+            records[row].part_of(part, len(rows))
+        self._take(items, records, batch)
 
-    def _make_alone(self, row: int, before: Recorder | None) -> Sequence[tuple[int, Made]]:
+    def _take(self, items: Sequence[Any], records: Mapping[int, Recorder], batch: _Batch) -> None:
+        """Take the results of rows out of those of a batch, then ask for misfits again, alone."""
+        misfits = []
+        failure: Exception | None = None
+        for (row, record), item in zip(records.items(), items, strict=True):
+            try:
+                made = record.returned(results.row_values(item, self._job, row))
+                batch.made.append((row, made))
+            except Exception as error:  # noqa: BLE001 - it is raised when the others are kept
+                if self._job.retry.times and not is_ours(error):
+                    misfits.append(row)
+                elif (null := self._failed(row, record, error)) is not None:
+                    batch.made.append((row, null))
+                else:
+                    failure = failure or error
+        if failure is not None:
+            raise failure
+        for row in misfits:
+            batch.made.append(self._make_alone(row, records[row]))
+
+    def _make_alone(self, row: int, before: Recorder | None) -> tuple[int, Made]:
         """Make the values of a row in a batch of its own."""
         record = self._record(row, self._found.inputs.get(row))
         if before is not None:
@@ -236,22 +284,7 @@ class RowCalls:
             if (null := self._failed(row, record, error)) is None:
                 raise
             made = null
-        return ((row, made),)
-
-    def _taken(self, row: int, record: Recorder, item: object, part: tuple[Any, int]) -> Made:
-        """Take the result of a row out of those of a batch; a misfit is asked again, alone."""
-        record.part_of(*part)
-        try:
-            return record.returned(results.row_values(item, self._job, row))
-        except Exception as error:
-            if is_ours(error):
-                raise
-            if self._job.retry.times:
-                ((_, made),) = self._make_alone(row, record)
-                return made
-            if (null := self._failed(row, record, error)) is None:
-                raise
-            return null
+        return row, made
 
     def _lists(self, rows: Sequence[int]) -> dict[str, Any]:
         """Evaluate the arguments of rows: lists of what varies by row, once what does not."""
