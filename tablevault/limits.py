@@ -65,6 +65,11 @@ class Limits:
         """Whether calls may have to wait."""
         return self.calls_per_minute is not None or self.tokens_per_minute is not None
 
+    @property
+    def has_budget(self) -> bool:
+        """Whether calls may end the execution."""
+        return self.calls is not None or self.cost is not None
+
     def fields(self) -> dict[str, str | int | float]:
         """Return the fields that are set, by name, as `read_limits` takes them."""
         found = {name: getattr(self, name) for name in _READERS}

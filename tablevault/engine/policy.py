@@ -76,6 +76,9 @@ class RunLimits:
         What they may cost.
     rates : Path, optional
         File of rates that are shared with other processes; without it, no rate is kept.
+    begun : Path, optional
+        Folder in which calls under a budget are counted when they begin; without it, budgets do
+        not know of calls that a kill interrupted.
     """
 
     vault: Limits = field(default_factory=Limits)
@@ -83,6 +86,7 @@ class RunLimits:
     max_calls: int | None = None
     max_cost: float | None = None
     rates: Path | None = None
+    begun: Path | None = None
 
 
 def read_retry(value: object, place: Place) -> Retry:

@@ -180,7 +180,7 @@ def ready(
         _warn_of_unset(jobs)
         if past.ledger is not None:
             past.ledger.begin(_parts(jobs), codes.values())
-            limiting.start(jobs, past.ledger.spent_before())
+            limiting.start(jobs, past.ledger)
             _refuse_unclear(jobs, codes, past.ledger)
         yield Ready(
             plan=plan,

@@ -371,6 +371,7 @@ def _limits(attempt: _Attempt) -> RunLimits:
         max_calls=cast("int | None", arguments.get("max_calls")),
         max_cost=cast("float | None", arguments.get("max_cost")),
         rates=attempt.vault.state / "rates.sqlite",
+        begun=attempt.vault.state / "begun",
     )
 
 

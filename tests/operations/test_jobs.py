@@ -482,18 +482,20 @@ vault.execute_instance("t", process_id="job")
 """
 
 
-def test_a_budget_survives_kills(bench):
+@pytest.mark.parametrize("limits", [{"calls": 8}, {"cost": 8}])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_a_budget_survives_kills(bench, limits, threads):
     text = POISON.replace("id in (2, 5)", "False").replace(
         "note(id)",
-        "note(id)\n    time.sleep(0.002)  # then its record is written at once\n"
-        "    if id == 3 and failures_of(3) == 1: os.kill(os.getpid(), 9)",
+        "note(id)\n    if id == 3 and failures_of(3) == 1: os.kill(os.getpid(), 9)",
     )
-    bench.prepare("import os\n" + text, n=20, limits={"calls": 8})
+    bench.prepare("import os\n" + text, n=20, n_threads=threads, limits=limits)
     command = [sys.executable, "-c", KILLED, str(bench.path)]
     assert subprocess.run(command, check=False, capture_output=True).returncode == -9
     with pytest.raises(TVBudgetError):
         bench.vault.execute_instance("t", process_id="job")
-    assert len(bench.calls()) <= 9  # the call that was killed is not known
+    # A thread may be killed between its turn and its call.
+    assert 9 - threads <= len(bench.calls()) <= 8
 
 
 # -- batches ------------------------------------------------------------------------------------

@@ -366,6 +366,11 @@ class Ledger:
             self._writer.flush()
         return self._store.spent(self.purse.version)
 
+    @property
+    def process(self) -> str:
+        """Id of the process."""
+        return self._of[1]
+
     def spent_before(self) -> Mapping[str, Spent]:
         """Return what builders have spent in earlier attempts of the same process, by name."""
         return self._store.spent(self.purse.version, self._of[1])

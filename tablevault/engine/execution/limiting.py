@@ -9,8 +9,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Final
 
+from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.usage import Meter, Used
+from tablevault.engine.execution.begun import Begun
 from tablevault.engine.execution.pace import Kind, Rates, now, seconds_of
 from tablevault.engine.execution.retrying import asked_wait, headers_of, status_of
 from tablevault.engine.execution.stop import Stop
@@ -155,6 +157,7 @@ class Gate:
     ) -> None:
         self._job = job
         self._progress = progress
+        self._begun: Begun | None = None
         self._prices = run.prices
         self._budgets = budgets
         self._rates = rates
@@ -174,6 +177,10 @@ class Gate:
     def meter(self) -> Meter:
         """Return what adds up the usage of one call."""
         return Meter(self._priced)
+
+    def note_in(self, begun: Begun) -> None:
+        """Let a file tell which calls have begun: a kill loses none."""
+        self._begun = begun
 
     def check(self, calls: int) -> None:
         """Raise TVBudgetError where so many calls more are too many for a budget."""
@@ -195,11 +202,24 @@ class Gate:
             for budget in self._budgets:
                 budget.begin(self._job, stop)
                 taken.append(budget)
-            with self._pacing(meter, stop):
+            with self._pacing(meter, stop), self._noted(meter):
                 yield
         finally:
             for budget in taken:
                 budget.end(meter.cost - before)
+
+    @contextmanager
+    def _noted(self, meter: Meter) -> Iterator[None]:
+        """Note a call when it begins and when it has ended: a kill may come in between."""
+        if self._begun is None:
+            yield
+            return
+        before = meter.cost
+        self._begun.add(self._job.name)
+        try:
+            yield
+        finally:
+            self._begun.end(self._job.name, meter.cost - before)
 
     def _priced(self, used: Used) -> Used:
         """Add the cost of a report by the price of its model, and charge it."""
@@ -312,6 +332,7 @@ class Limiting:
         self._run = run
         self._spent: Mapping[str, Spent] = {}
         self._rates: Rates | None = None
+        self._begun = None if run.begun is None else Begun(run.begun)
         vault = run.vault
         self._vault = Budget(
             owner="the budget of the vault for one execution",
@@ -334,8 +355,12 @@ class Limiting:
             ),
         )
 
-    def start(self, jobs: Sequence[Job], spent: Mapping[str, Spent]) -> None:
+    def start(self, jobs: Sequence[Job], ledger: Ledger) -> None:
         """Count what earlier attempts at the execution have spent, by builder."""
+        budgets = (self._run.vault, *(job.limits for job in jobs))
+        spent = ledger.spent_before()
+        if self._begun and any(each.has_budget for each in budgets):
+            spent = self._begun.start(ledger.purse.version, ledger.process, spent)
         self._spent = spent
         columns = [job.name for job in jobs if job.kind != "index"]
         known = [spent[name] for name in columns if name in spent]
@@ -347,7 +372,7 @@ class Limiting:
         """Return what lets the calls of a builder begin."""
         budgets = []
         own = job.limits
-        if own.calls is not None or own.cost is not None:
+        if own.has_budget:
             budget = Budget(
                 owner="the budget in its limits",
                 calls=own.calls,
@@ -364,10 +389,15 @@ class Limiting:
             ]
         if (own.has_rate or self._run.vault.has_rate) and self._run.rates is not None:
             self._rates = self._rates or Rates(self._run.rates)
-        return Gate(job, self._run, budgets, self._rates, self._progress)
+        gate = Gate(job, self._run, budgets, self._rates, self._progress)
+        if budgets and self._begun is not None:
+            gate.note_in(self._begun)
+        return gate
 
     def close(self) -> None:
-        """Close the file of rates."""
+        """Close the files."""
+        if self._begun is not None:
+            self._begun.close()
         if self._rates is not None:
             self._rates.close()
 
