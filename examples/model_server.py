@@ -149,12 +149,16 @@ class Model:
         self._answers: Counter[str] = Counter()
         self._nonsense: Counter[str] = Counter()
         self._tokens = 0
+        self._over_limit = 0
         self.last_request: dict[str, Any] = {}
         self._saved = faults.tokens_per_minute
         self._saved_at = time.monotonic()
 
     def counts(self) -> dict[str, Any]:
-        """Return what was asked and answered, in all and by prompt; nonsense is an answer, too."""
+        """Return what was asked and answered, in all and by prompt; nonsense is an answer, too.
+
+        ``over_limit`` counts requests that were refused because of ``tokens_per_minute``.
+        """
         with self._lock:
             counted = {
                 "requests": self._requests,
@@ -164,6 +168,7 @@ class Model:
             return {
                 **{name: counter.total() for name, counter in counted.items()},
                 "tokens": self._tokens,
+                "over_limit": self._over_limit,
                 "by_prompt": {
                     prompt: {name: counter[prompt] for name, counter in counted.items()}
                     for prompt in self._requests
@@ -233,6 +238,7 @@ class Model:
             self._saved = min(rate, self._saved + (now - self._saved_at) * rate / 60)
             self._saved_at = now
             if tokens > self._saved:
+                self._over_limit += 1
                 wait_s = (tokens - self._saved) * 60 / rate
                 raise _too_many(f"{rate:.0f} tokens per minute.", wait_s)
             self._saved -= tokens
