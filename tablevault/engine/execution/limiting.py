@@ -14,7 +14,7 @@ from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.usage import Meter, Used
 from tablevault.engine.execution.begun import Begun
 from tablevault.engine.execution.pace import Kind, Rates, now, seconds_of
-from tablevault.engine.execution.retrying import asked_wait, headers_of, status_of
+from tablevault.engine.execution.retrying import LONGEST_WAIT_S, asked_wait, headers_of, status_of
 from tablevault.engine.execution.stop import Stop
 from tablevault.engine.policy import RunLimits
 from tablevault.engine.settle import Job
@@ -28,7 +28,7 @@ _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _TOO_MANY: Final = 429
 _TRIES: Final = 3
-"""After so many calls without a report of tokens there will be none."""
+"""After so many calls without a report there will be none."""
 _log = logging.getLogger("tablevault")
 
 
@@ -37,7 +37,8 @@ class Budget:
     """A number of calls, and an amount of money; for several threads.
 
     What calls cost is known afterwards. So while calls are under way that may use up the rest,
-    others wait: not more than the last of them costs is spent beyond the amount.
+    others wait: not more than the last of them costs is spent beyond the amount. As long as none
+    has shown what it costs, up to the third, one is made after the other.
 
     Attributes
     ----------
@@ -104,11 +105,12 @@ class Budget:
             self._running -= 1
             self._ended += 1
             self._largest = max(self._largest, cost)
-            if self.cost is not None and not self._has_cost and self._ended == 1:
+            if self.cost is not None and not self._has_cost and self._ended == _TRIES:
                 _log.warning(
-                    "%s has a cost of %g, but the first call reported none: see report_usage.",
+                    "%s has a cost of %g, but the first %d calls reported none: see report_usage.",
                     self.owner,
                     self.cost,
+                    _TRIES,
                 )
             self._changed.notify_all()
 
@@ -116,8 +118,8 @@ class Budget:
         """Return whether there is money for one more call while others run."""
         if self.cost is None or not self._running:
             return True
-        if not self._ended and not self._has_cost:
-            return False
+        if not self._largest:
+            return self._ended >= _TRIES
         return self.spent_cost + self._running * self._largest < self.cost
 
     def _used_up(self, job: Job, what: str) -> TVBudgetError:
@@ -306,7 +308,7 @@ class Gate:
     def _hold_back(self, error: Exception) -> None:
         """Let all wait where a server has said that a limit is used up."""
         wait = asked_wait(error) if status_of(error) == _TOO_MANY else None
-        if not wait or self._rates is None:
+        if not wait or wait > LONGEST_WAIT_S or self._rates is None:
             return
         headers = headers_of(error)
         for kind, name in (("calls", "requests"), ("tokens", "tokens")):

@@ -11,11 +11,12 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from tablevault.engine.calls.sqlite_file import as_os_error, connect
+from tablevault.engine.calls.sqlite_file import as_os_error, connect, is_damage
 
 Kind = Literal["calls", "tokens"]
 
@@ -24,11 +25,11 @@ _CREDIT_S: Final = 0.25
 """So much time that was not used counts: whoever sleeps wakes up a little late."""
 _SHARE: Final = 0.99
 """Of a rate. With the credit no minute has more than the rate."""
-_TOO_FAR_S: Final = 3600.0
-"""No limit is used up for so long: the clock was set."""
+_AHEAD_S: Final = 60.0
+"""Nobody writes so far ahead, however long it waits for the file: the clock was set back."""
 _SCHEMA: Final = (
-    "CREATE TABLE IF NOT EXISTS rates (name TEXT NOT NULL, kind TEXT NOT NULL, next REAL NOT NULL,"
-    " PRIMARY KEY (name, kind)) WITHOUT ROWID"
+    "CREATE TABLE IF NOT EXISTS schedule (name TEXT NOT NULL, kind TEXT NOT NULL,"
+    " next REAL NOT NULL, written REAL NOT NULL, PRIMARY KEY (name, kind)) WITHOUT ROWID"
 )
 
 
@@ -64,20 +65,13 @@ class Rates:
         float
             Seconds until the earliest moment at which it may; 0.0 when it has begun.
         """
-        with self._lock, as_os_error(self._path):
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
-            try:
-                after = {kind: self._next(connection, name, kind, now) for kind in units}
-                wait = max((each - now for each in after.values()), default=0.0)
-                if wait <= 0.0:
-                    for kind, seconds in units.items():
-                        begin = max(after[kind], now - _CREDIT_S)
-                        self._put(connection, name, kind, begin + seconds / _SHARE)
-            except BaseException:
-                connection.execute("ROLLBACK")
-                raise
-            connection.execute("COMMIT")
+        with self._changing() as connection:
+            after = {kind: self._next(connection, name, kind, now) for kind in units}
+            wait = max((each - now for each in after.values()), default=0.0)
+            if wait <= 0.0:
+                for kind, seconds in units.items():
+                    begin = max(after[kind], now - _CREDIT_S)
+                    self._put(connection, name, kind, begin + seconds / _SHARE, now)
             return max(0.0, wait)
 
     def correct(self, name: str, kind: Kind, seconds: float, now: float) -> None:
@@ -91,51 +85,85 @@ class Rates:
     def close(self) -> None:
         """Close the file."""
         with self._lock:
-            connection, self._connection = self._connection, None
-            if connection is not None and self._pid == os.getpid():
-                connection.close()
+            self._forget()
 
     def _move(self, name: str, kind: Kind, now: float, move: Callable[[float], float]) -> None:
         """Change when the next call may begin."""
+        with self._changing() as connection:
+            then = max(self._next(connection, name, kind, now), now - _CREDIT_S)
+            self._put(connection, name, kind, move(then), now)
+
+    @contextmanager
+    def _changing(self) -> Iterator[sqlite3.Connection]:
+        """Change the file, in one transaction."""
         with self._lock, as_os_error(self._path):
-            connection = self._open()
-            connection.execute("BEGIN IMMEDIATE")
+            connection = self._begin()
             try:
-                then = max(self._next(connection, name, kind, now), now - _CREDIT_S)
-                self._put(connection, name, kind, move(then))
+                yield connection
             except BaseException:
-                connection.execute("ROLLBACK")
+                _roll_back(connection)
                 raise
             connection.execute("COMMIT")
 
     def _next(self, connection: sqlite3.Connection, name: str, kind: Kind, now: float) -> float:
-        """Return when the next call may begin."""
-        sql = "SELECT next FROM rates WHERE name = ? AND kind = ?"
+        """Return when the next call may begin; where the clock was set back, move it, too."""
+        sql = "SELECT next, written FROM schedule WHERE name = ? AND kind = ?"
         row = connection.execute(sql, (name, kind)).fetchone()
-        then = 0.0 if row is None else float(row[0])
-        return now if then > now + _TOO_FAR_S else then
+        if row is None:
+            return 0.0
+        then, written = map(float, row)
+        if written > now + _AHEAD_S:
+            then += now - written
+            self._put(connection, name, kind, then, now)
+        return then
 
-    def _put(self, connection: sqlite3.Connection, name: str, kind: Kind, then: float) -> None:
+    def _put(
+        self, connection: sqlite3.Connection, name: str, kind: Kind, then: float, now: float
+    ) -> None:
         """Note when the next call may begin."""
-        connection.execute("INSERT OR REPLACE INTO rates VALUES (?, ?, ?)", (name, kind, then))
+        sql = "INSERT OR REPLACE INTO schedule VALUES (?, ?, ?, ?)"
+        connection.execute(sql, (name, kind, then, now))
+
+    def _begin(self) -> sqlite3.Connection:
+        """Begin a transaction; a file that is damaged is made again."""
+        try:
+            return self._open()
+        except sqlite3.DatabaseError as error:
+            if not is_damage(error):
+                raise
+        self._forget()
+        for ending in ("", "-journal"):
+            self._path.with_name(self._path.name + ending).unlink(missing_ok=True)
+        return self._open()
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection of this process; a file that is no database is made again."""
+        """Begin a transaction by the connection of this process, and read the whole small file."""
         if self._connection is None or self._pid != os.getpid():
             self._path.parent.mkdir(parents=True, exist_ok=True)
             self._connection = connect(self._path)
             self._pid = os.getpid()
-            try:
-                self._connection.execute("PRAGMA synchronous = OFF")
-                self._connection.execute(_SCHEMA)
-            except sqlite3.DatabaseError as error:
-                if isinstance(error, sqlite3.OperationalError):
-                    raise
-                self._connection.close()
-                self._path.unlink()
-                self._connection = connect(self._path)
-                self._connection.execute(_SCHEMA)
-        return self._connection
+            self._connection.execute("PRAGMA synchronous = OFF")
+        connection = self._connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(_SCHEMA)
+            connection.execute("SELECT sum(next) FROM schedule").fetchone()
+        except BaseException:
+            _roll_back(connection)
+            raise
+        return connection
+
+    def _forget(self) -> None:
+        """Close the connection of this process."""
+        connection, self._connection = self._connection, None
+        if connection is not None and self._pid == os.getpid():
+            connection.close()
+
+
+def _roll_back(connection: sqlite3.Connection) -> None:
+    """End a transaction, unless SQLite has done so, as it does when the disk is full."""
+    if connection.in_transaction:
+        connection.execute("ROLLBACK")
 
 
 def seconds_of(units: float, per_minute: float) -> float:

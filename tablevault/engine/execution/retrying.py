@@ -31,7 +31,7 @@ _FIRST_ERROR: Final = 400
 _FIRST_SERVER_ERROR: Final = 500
 _CONTENT: Final = frozenset({400, 413, 422})
 """Answers to what was asked, not to who asks or when."""
-_LONGEST_WAIT_S: Final = 3600.0
+LONGEST_WAIT_S: Final = 3600.0
 """A server that wants more has nothing to give today."""
 _NUMBER: Final = r"(\d+(?:\.\d*)?|\.\d+)"
 _DURATION: Final = re.compile(
@@ -89,7 +89,7 @@ class RetryRules:
 
     def is_passing(self, error: BaseException) -> bool:
         """Return whether the same call may succeed later."""
-        if not isinstance(error, Exception) or (asked_wait(error) or 0.0) > _LONGEST_WAIT_S:
+        if not isinstance(error, Exception) or (asked_wait(error) or 0.0) > LONGEST_WAIT_S:
             return False
         if self._on:
             return isinstance(error, self._on)
