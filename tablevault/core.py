@@ -961,8 +961,9 @@ class TableVault:
             before), ``execution_success`` (false when it failed and is paused, else None),
             ``error`` (class name and text), ``pid``, ``force_takedown`` (an error ends it, since
             no id was given), ``is_running``, ``rows`` (finished rows of each builder of an
-            execution), and ``log`` (file with what an execution in the background printed). Its
-            ``str`` is JSON.
+            execution), ``errors`` (rows that failed and have no result) and ``cost`` of builders
+            that have any, and ``log`` (file with what an execution in the background printed).
+            Its ``str`` is JSON.
         """
         return queries.processes.active(self._vault)
 

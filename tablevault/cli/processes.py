@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Mapping
+from typing import cast
 
 from tablevault import operations, queries
 from tablevault.cli.command import PROCESS_ID, Command, option, positional, switch
@@ -54,7 +56,7 @@ def _active(place: Place, given: argparse.Namespace) -> object:
             str(process["author"]),
             "running" if process["is_running"] else "paused",
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(process["start_time"])))),
-            _rows_done(process["rows"]),
+            _rows_done(process),
         )
         for process_id, process in processes.items()
     ]
@@ -66,10 +68,16 @@ def _active(place: Place, given: argparse.Namespace) -> object:
     )
 
 
-def _rows_done(rows: object) -> str:
-    """Say how far each builder is."""
-    done = rows if isinstance(rows, dict) else {}
-    return ", ".join(f"{builder} {count:,}" for builder, count in done.items())
+def _rows_done(process: Mapping[str, object]) -> str:
+    """Return how far each builder is, how many rows failed, and what it has cost."""
+    errors = cast("Mapping[str, int]", process["errors"])
+    cost = cast("Mapping[str, float]", process["cost"])
+    shown = []
+    for builder, count in cast("Mapping[str, int]", process["rows"]).items():
+        facts = [f"{errors[builder]:,} failed"] if builder in errors else []
+        facts += [f"cost {cost[builder]:.6g}"] if builder in cost else []
+        shown.append(f"{builder} {count:,}" + (f" ({', '.join(facts)})" if facts else ""))
+    return ", ".join(shown)
 
 
 def _restart(place: Place, given: argparse.Namespace) -> object:

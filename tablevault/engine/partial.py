@@ -36,6 +36,15 @@ class PartialRun:
         """Count the finished rows of each builder, in the order in which they run."""
         return {part.name: self._count(part) for part in self.parts}
 
+    def errors(self) -> dict[str, int]:
+        """Count the rows of builders that failed and have no result; others are left out."""
+        return self.store.errors(self.number)
+
+    def cost(self) -> dict[str, float]:
+        """Return what the process has spent on builders; those without reports are left out."""
+        spent = self.store.spent_by(self.number)
+        return {name: each.cost for name, each in spent.items() if each.cost is not None}
+
     def ended(self) -> tuple[str, ...]:
         """Name the builders that have ended."""
         return self.store.ended(self.number)

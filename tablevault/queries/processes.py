@@ -49,6 +49,10 @@ class ActiveProcess(Mapping[str, object]):
         A program runs it now.
     rows : dict of str to int
         Finished rows of each builder of an execution.
+    errors : dict of str to int
+        Rows that failed and have no result, of builders that have any.
+    cost : dict of str to float
+        What the process has spent on builders whose functions report it.
     log : str
         File with what an execution in the background prints, else "".
     """
@@ -110,6 +114,8 @@ def _facts(vault: Vault, record: Record) -> dict[str, object]:
         "force_takedown": not record.named,
         "is_running": vault.journal.files.is_alive(record.process_id),
         "rows": {} if run is None else run.progress(),
+        "errors": {} if run is None else run.errors(),
+        "cost": {} if run is None else run.cost(),
         "log": log,
     }
 

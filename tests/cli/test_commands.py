@@ -265,6 +265,7 @@ def test_a_paused_process_is_listed_resumed_or_stopped(made, run):
     assert run("get-active-processes")[1].split("\t")[:2] == ["p 1", "execute-instance"]
     nested = json.loads(run("get-active-processes", "--json")[1])
     assert nested["p 1"]["data"]["table_name"] == "t"
+    assert run("get-active-processes")[1].endswith("\tt_index 3, double 0 (1 failed)\n")
     assert run("stop-process", "p 1")[0] == 0
     assert run("get-active-processes")[1] == ""
     check_clean(Path.cwd())

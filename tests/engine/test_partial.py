@@ -113,6 +113,31 @@ def test_rows_of_calls_that_others_made_are_shown(begun, store):
     assert run.progress()["b"] == 1
 
 
+def fail(ledger, builder, row, cost=None):
+    record = call(builder, row, None)._replace(outcome="error", error="no", cost=cost)
+    ledger.add(record)
+
+
+def test_rows_that_failed_are_counted_until_they_have_a_result(begun, store):
+    for row in (1, 2, 2, 3):
+        fail(begun, "a", row)
+    put(begun, "a", 3, 5, "yes")
+    fail(begun, "b", 2)
+    other = store.begin("other", "q", forget=False)
+    store.write(other, [call("elsewhere", 9, encode_values(("found",)))])
+    (found,) = store.find([b"elsewhere9"], CODE).values()
+    begun.take("b", [(2, found.id)])
+    assert find_run(store, "t").errors() == {"a": 2}
+
+
+def test_what_builders_have_cost_is_added_up(begun, store):
+    for row in (1, 2):
+        fail(begun, "a", row, cost=0.25)
+    put(begun, "b", 1, 5)
+    begun.flush()
+    assert find_run(store, "t").cost() == {"a": 0.5}
+
+
 def test_some_columns_and_some_rows_can_be_asked_for(begun, store):
     put(begun, "a", 1, 7, "y")
     run = find_run(store, "t")

@@ -192,6 +192,16 @@ def test_rows_whose_calls_fail_stay_null_and_are_asked_again(bench):
     check_clean(bench.path)
 
 
+def test_a_process_tells_which_rows_failed_and_what_it_has_cost(bench):
+    bench.prepare(POISON, on_error="keep")
+    with pytest.raises(TVBudgetError):
+        bench.vault.execute_instance("t", process_id="p", max_calls=4)
+    process = bench.vault.get_active_processes()["p"]
+    assert list(process.rows.values()) == [6, 3]
+    assert list(process.errors.values()) == [1]
+    assert list(process.cost.values()) == [4.0]
+
+
 def test_an_instance_with_errors_says_so_and_is_not_successful(bench):
     bench.run(PLAIN, on_error="keep")
     _, whole = bench.vault.get_dataframe("t")

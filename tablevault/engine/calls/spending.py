@@ -20,6 +20,12 @@ TOTALS: Final = (
     " FROM spending WHERE version = ?1 AND (?2 IS NULL OR process = ?2) GROUP BY builder"
 )
 """Adds up what was spent for a version; the columns are a builder and the fields of `Spent`."""
+OF_EXECUTION: Final = (
+    "SELECT s.builder, sum(s.calls), sum(s.input_tokens), sum(s.output_tokens), sum(s.cost)"
+    " FROM spending s JOIN executions e ON e.version = s.version AND e.process = s.process"
+    " WHERE e.id = ? GROUP BY s.builder"
+)
+"""Adds up what the process of an execution has spent; columns as those of `TOTALS`."""
 _ADD: Final = (
     "INSERT INTO spending (version, process, builder, calls, input_tokens, output_tokens, cost)"
     " SELECT e.version, e.process, ?2, ?3, ?4, ?5, ?6 FROM executions e WHERE e.id = ?1"

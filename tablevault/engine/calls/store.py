@@ -82,6 +82,13 @@ CREATE TABLE frames (
 CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
 {spending.SCHEMA.strip()}
 """
+_ERRORS: Final = (
+    "SELECT c.builder, count(DISTINCT c.row) FROM calls c"
+    " WHERE c.execution = ? AND c.row >= 0 AND c.outcome != 'ok' AND NOT EXISTS (SELECT 1"
+    " FROM calls o WHERE o.execution = c.execution AND o.builder = c.builder AND o.row = c.row"
+    " AND o.outcome = 'ok') AND NOT EXISTS (SELECT 1 FROM found f WHERE f.execution = c.execution"
+    " AND f.builder = c.builder AND f.row = c.row) GROUP BY c.builder"
+)
 SELECT_CALLS: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
     " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files,"
@@ -230,6 +237,10 @@ class CallStore:
         row = self._first(sql, (execution, builder))
         return 0 if row is None else int(row[0])
 
+    def errors(self, execution: int) -> dict[str, int]:
+        """Count the rows that failed in an execution and have no result, by builder."""
+        return dict(self.read(_ERRORS, (execution,)))
+
     def write(
         self,
         execution: int | None,
@@ -303,6 +314,10 @@ class CallStore:
         """Charge what an execution spends to `purse`."""
         with self._write() as connection:
             spending.open_purse(connection, execution, purse)
+
+    def spent_by(self, execution: int) -> dict[str, Spent]:
+        """Return what the process of an execution has spent on it, by builder."""
+        return spending.totals(self.read(spending.OF_EXECUTION, (execution,)))
 
     def spent(self, version: str, process: str | None = None) -> dict[str, Spent]:
         """Return what was spent for a version since its last instance, by builder.
