@@ -20,5 +20,8 @@ class BuilderResult:
     """Rows whose cells were there before; the others were made by this execution."""
     errors: int = 0
     """Rows whose calls failed, and that stay null."""
+    expected_cost: float | None = None
+    """What its calls since the last instance were expected to cost when this execution began to
+    call it; None where nothing was known."""
     reason: str
     """Why the others were."""

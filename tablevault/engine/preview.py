@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.calls.expectation import Expected
 from tablevault.engine.calls.keys import Inputs
-from tablevault.engine.calls.read_only import Expected, ReadOnlyLedger
+from tablevault.engine.calls.read_only import ReadOnlyLedger
 from tablevault.engine.execution.step import Step
 from tablevault.engine.expected import ExpectedTable, expected_of
 from tablevault.engine.found import FoundRows, reason_of

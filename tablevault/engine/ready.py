@@ -186,9 +186,7 @@ def ready(
             plan=plan,
             jobs=jobs,
             codes=codes,
-            steps=tuple(
-                Step(job, functions[job.name], codes[job.name].digest, context) for job in jobs
-            ),
+            steps=tuple(Step(job, functions[job.name], codes[job.name], context) for job in jobs),
             context=context,
             reuse=Reuse(past, inputs, tables.draft),
         )

@@ -27,7 +27,7 @@ _Loader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 Fields = dict[str, object]
 
-SPENT = ("calls", "input_tokens", "output_tokens", "cost", "errors")
+SPENT = ("calls", "input_tokens", "output_tokens", "cost", "expected_cost", "errors")
 """Fields of `BuilderRun` that say what calls have cost."""
 
 
@@ -135,6 +135,8 @@ class BuilderRun:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
+    expected_cost: float | None = None
+    """What was expected, by earlier calls, when its calls began."""
     errors: int | None = None
     """Rows that stayed null because their calls failed; None for none."""
 
@@ -328,6 +330,7 @@ def _execution(fields: Fields) -> Mapping[str, BuilderRun]:
                 input_tokens=_amount(run.get("input_tokens")),
                 output_tokens=_amount(run.get("output_tokens")),
                 cost=_measure(run.get("cost")),
+                expected_cost=_measure(run.get("expected_cost")),
                 errors=_amount(run.get("errors")),
             )
             for name, run in runs

@@ -216,7 +216,10 @@ def _counted(run: BuilderRun) -> str:
     """Say how many rows were computed and reused."""
     rows = f"{run.computed:,} row{'' if run.computed == 1 else 's'} computed"
     rows += f", {run.reused:,} reused" if run.reused else ""
-    return f"{rows}, {run.errors:,} failed" if run.errors else rows
+    rows += f", {run.errors:,} failed" if run.errors else ""
+    if run.expected_cost is None or run.cost is None:
+        return rows
+    return f"{rows}, cost {run.cost:.6g} ({run.expected_cost:.6g} expected)"
 
 
 def _plan(

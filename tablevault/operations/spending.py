@@ -92,8 +92,16 @@ def run_of(result: BuilderResult, spent: Spent | None) -> BuilderRun:
         input_tokens=None if spent is None else spent.input_tokens,
         output_tokens=None if spent is None else spent.output_tokens,
         cost=None if spent is None or spent.cost is None else float(_rounded(spent.cost)),
+        expected_cost=_expected(result, spent),
         errors=result.errors or None,
     )
+
+
+def _expected(result: BuilderResult, spent: Spent | None) -> float | None:
+    """Return what was expected of a builder, where there is a cost to compare it with."""
+    if result.expected_cost is None or spent is None or spent.cost is None:
+        return None
+    return float(_rounded(result.expected_cost))
 
 
 def spending_trailers(spent: Spent | None) -> list[tuple[str, str]]:

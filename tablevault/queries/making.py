@@ -52,6 +52,7 @@ class BuilderRun:
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
+    expected_cost: float | None = None
     errors: int | None = None
     """Rows that stayed null because their calls failed."""
     duration_s: float | None = None

@@ -51,6 +51,7 @@ class Bench:
 
     def __init__(self, vault: TableVault) -> None:
         self.vault = vault
+        self.expected_cost = None
         vault.create_table("t")
 
     def prepare(self, text: str, *, n=6, **fields) -> None:
@@ -66,7 +67,9 @@ class Bench:
     def told(self, builder="f"):
         """Return what the description of the latest instance says a builder has spent."""
         _, instance = self.vault.get_dataframe("t")
-        return self.vault.get_descriptions(instance, "t")["calls"][builder]
+        told = dict(self.vault.get_descriptions(instance, "t")["calls"][builder])
+        self.expected_cost = told.pop("expected_cost", None)
+        return told
 
 
 def column(calls, name, *, builder="f"):
@@ -542,3 +545,14 @@ def f(id):
     calls = bench.run(text, n=3)
     assert column(calls, "cost") == [None, 3.0, 3.5]
     assert bench.told()["cost"] == 6.5
+
+
+def test_what_was_expected_is_told_beside_what_it_cost(bench, vault_path):
+    """The second time it is known what a call costs; the first time nothing is said."""
+    bench.run(ASK.replace("return id", "import time; time.sleep(0.002); return id"), n=4)
+    assert "expected" not in git(vault_path, "log", "-1", "--format=%B")
+    text = ASK.replace("return id", "import time; time.sleep(0.002); return id")
+    calls = bench.run(text.replace("cost=0.5", "cost=1.0"), n=4, options={})
+    assert column(calls, "cost") == [1.0] * 4
+    assert (bench.told()["cost"], bench.expected_cost) == (4.0, 2.0)
+    assert "cost 4 (2 expected)" in git(vault_path, "log", "-1", "--format=%B")

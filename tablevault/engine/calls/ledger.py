@@ -24,6 +24,7 @@ from tablevault.engine.calls.call_file import (
     write_calls,
 )
 from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.expectation import Expected, expected
 from tablevault.engine.calls.held import Kept, held_calls
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.parts import Fingerprint
@@ -370,6 +371,10 @@ class Ledger:
     def process(self) -> str:
         """Id of the process."""
         return self._of[1]
+
+    def expected(self, code: Fingerprint, *, whole: bool) -> Expected:
+        """Return what a call takes, see `tablevault.engine.calls.expectation.expected`."""
+        return expected(self._store, code, whole=whole)
 
     def spent_before(self) -> Mapping[str, Spent]:
         """Return what builders have spent in earlier attempts of the same process, by name."""

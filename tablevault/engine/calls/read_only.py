@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -20,31 +19,7 @@ from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.row_values import Values, decode_values
 
-_LATEST_CALLS: Final = 100_000
-"""Among so many calls of all code those of one function are looked for."""
-_USED_CALLS: Final = 1000
 _SOME_FILE: Final = KeptFile("0" * 64, 0)
-_SPENT: Final = (
-    "SELECT c.duration_s, c.cost, k.digest FROM"
-    " (SELECT * FROM calls ORDER BY id DESC LIMIT ?1) c JOIN codes k ON k.id = c.code"
-    " WHERE c.outcome = 'ok' AND c.duration_s > 0 AND (c.row = ?2) = ?3"
-)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What one call takes, the mean of earlier ones; None where nothing is known.
-
-    Attributes
-    ----------
-    seconds : float, optional
-        How long it takes.
-    cost : float, optional
-        What it costs, in the currency of whoever reported it.
-    """
-
-    seconds: float | None = None
-    cost: float | None = None
 
 
 class ReadOnlyCalls(InstanceCalls):
@@ -154,40 +129,6 @@ class ReadOnlyLedger(Ledger):
             return None
         return [decode_values(call.value) for call in calls if call.value is not None]
 
-    def expected(self, code: Fingerprint, *, whole: bool) -> Expected:
-        """Return what calls of a function take: by this code, else by other code of it.
-
-        Parameters
-        ----------
-        code : Fingerprint
-            Of the function.
-        whole : bool
-            Whether it is called once for the whole table.
-        """
-        found = self._spent([code.digest], whole=whole)
-        if not found:
-            found = self._spent(self._codes_of(code.module, code.function), whole=whole)
-        return Expected(
-            seconds=_mean([seconds for seconds, _ in found]),
-            cost=_mean([cost for _, cost in found if cost is not None]),
-        )
-
-    def _spent(self, codes: Collection[bytes], *, whole: bool) -> list[tuple[float, float | None]]:
-        """Return time and cost of the latest calls of some code that succeeded."""
-        calls = self._store.read(_SPENT, (_LATEST_CALLS, WHOLE, whole))
-        found = [(seconds, cost) for seconds, cost, code in calls if code in codes]
-        return found[:_USED_CALLS]
-
-    def _codes_of(self, module: str, function: str) -> set[bytes]:
-        """Return the digests of all code that a function has had."""
-        records = self._store.read("SELECT digest, record FROM codes WHERE record IS NOT NULL", ())
-        noted = ((digest, json.loads(record)) for digest, record in records)
-        return {
-            digest
-            for digest, record in noted
-            if (record["module"], record["function"]) == (module, function)
-        }
-
 
 class ReadOnlyFiles:
     """Artifacts for whoever only asks: they can be had, and are not moved.
@@ -210,8 +151,3 @@ class ReadOnlyFiles:
         """Bring nothing."""
         del files
         return {}
-
-
-def _mean(values: Sequence[float]) -> float | None:
-    """Return the mean; None of nothing."""
-    return sum(values) / len(values) if values else None

@@ -14,6 +14,7 @@ from tablevault.engine.builder_result import BuilderResult
 from tablevault.engine.calls.artifacts import show_inherited
 from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.lookup import item_inputs
+from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.batch_calls import BatchCalls
@@ -41,8 +42,8 @@ class Step:
         The builder.
     function : callable
         What it calls.
-    code : bytes
-        Digest of the code that this is.
+    code : Fingerprint
+        The code that this is.
     context : StepContext
         What it shares with the others.
 
@@ -54,22 +55,26 @@ class Step:
         Rows that stay null because their calls failed, or those of a cell that they read.
     """
 
-    def __init__(self, job: Job, function: Function, code: bytes, context: StepContext) -> None:
+    def __init__(
+        self, job: Job, function: Function, code: Fingerprint, context: StepContext
+    ) -> None:
         self._job = job
         self._function = function
-        self._code = code
+        self._fingerprint = code
+        self._code = code.digest
         self._context = context
         self._draft = context.tables.draft
         self._ledger = context.ledger
         self._earlier = context.earlier
         self._progress = context.progress
         self._control = context.control
-        self._caller = Caller(job, function, code, context)
-        self.finder = Finder(job, code, self._caller.fields, context)
+        self._caller = Caller(job, function, self._code, context)
+        self.finder = Finder(job, self._code, self._caller.fields, context)
         self._trial: Trial | None = None
         self._reused = 0
         self._failed = 0
         self._errors = 0
+        self._expected_cost: float | None = None
         self._lacking: frozenset[int] = frozenset()
         self.null_rows: frozenset[int] = frozenset()
         self._is_exact = True
@@ -122,6 +127,7 @@ class Step:
             calls=self._caller.calls,
             reused=self._reused,
             errors=self._errors,
+            expected_cost=self._expected_cost,
             reason=self._reason(decision),
         )
 
@@ -172,6 +178,7 @@ class Step:
             return found.columns
         self._failed = found.failed
         self._arguments.read()
+        self._expect(1)
         if self._job.return_type == "dataframe":
             return self._whole_frame(found, rows)
         return self._generated(found, rows)
@@ -228,6 +235,7 @@ class Step:
         found = self._found_rows(decision, trial)
         if found.waiting and not found.in_order:  # in order, all may yet be found
             self._arguments.read()
+            self._expect(-(-len(found.waiting) // self._job.batch_size))
         calls: RowCalls | BatchCalls
         if self._job.mode == PROVIDER_BATCH:
             calls = BatchCalls(self._job, self._caller, self.finder, self._arguments, self._context)
@@ -243,6 +251,16 @@ class Step:
         self.null_rows = left.union(calls.failed)
         nulls = (None,) * len(self._job.changed_columns)
         return {**finished, **dict.fromkeys(left, nulls)} if left else finished
+
+    def _expect(self, calls: int) -> None:
+        """Note what the builder will have cost, by the mean of earlier calls."""
+        ledger = self._ledger
+        if ledger is None or self._trial is not None:
+            return
+        each = ledger.expected(self._fingerprint, whole=self._job.return_type != "row-wise").cost
+        if each is not None:
+            spent = ledger.spent().get(self._job.name)
+            self._expected_cost = (spent.cost or 0.0 if spent else 0.0) + each * calls
 
     def _found_rows(self, decision: Decision, trial: Trial | None) -> FoundRows:
         """Find results, and count them."""
