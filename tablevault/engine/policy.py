@@ -91,12 +91,11 @@ class RunLimits:
 
 def read_retry(value: object, place: Place) -> Retry:
     """Read ``retry``: a mapping, or only how many times."""
-    if isinstance(value, int | str) and not isinstance(value, bool):
-        return Retry(times=_times(value, place))
-    fields = place.mapping(value)
     known = {"times": 3, "wait_s": Retry().wait_s, "max_wait_s": Retry().max_wait_s, "on": []}
-    _refuse_unknown(fields, tuple(known), place)
-    given = known | {str(name): each for name, each in fields.items() if each is not None}
+    if not isinstance(value, Mapping):
+        return Retry(times=_times(value, place, f", or a mapping of {', '.join(known)}"))
+    _refuse_unknown(value, tuple(known), place)
+    given = known | {str(name): each for name, each in value.items() if each is not None}
     names = [given["on"]] if isinstance(given["on"], str) else given["on"]
     wait_s = _seconds(given["wait_s"], place.at(".wait_s"), least=0.0)
     longest = place.at(".max_wait_s")
@@ -139,9 +138,9 @@ def read_builder_limits(value: object, place: Place) -> Limits:
         raise place.at(error.path).wrong(error.value, error.allowed) from None
 
 
-def _times(value: object, place: Place) -> int:
+def _times(value: object, place: Place, or_else: str = "") -> int:
     """Read how often; 0 is never."""
-    allowed = f"a whole number from 0 to {_MOST_TIMES:,}"
+    allowed = f"a whole number from 0 to {_MOST_TIMES:,}{or_else}"
     number = place.number(value, allowed)
     if not number.is_integer() or not 0 <= number <= _MOST_TIMES:
         raise place.wrong(value, allowed)

@@ -33,6 +33,7 @@ def read(field, value):
     [
         ("retry", 3, Retry(times=3)),
         ("retry", "3", Retry(times=3)),
+        ("retry", 2.0, Retry(times=2)),
         ("retry", 0, Retry()),
         ("retry", {}, Retry(times=3)),
         ("retry", {"times": "2", "wait_s": None}, Retry(times=2)),
@@ -64,6 +65,7 @@ def test_what_is_read(field, value, found):
         ("retry", "", "retry"),
         ("retry", "often", "retry"),
         ("retry", -1, "retry"),
+        ("retry", 1.5, "retry"),
         ("retry", 1001, "retry"),
         ("retry", 10**400, "retry"),
         ("retry", ["OSError"], "retry"),
