@@ -454,7 +454,7 @@ def test_a_million_calls_take_ten_bytes_each():
         ["ok"] * rows,
         *[[None] * rows] * 4,
         ["p"] * rows,
-        *[[None] * rows] * 6,
+        *[[None] * rows] * 7,
     ]
     arrays = [
         pa.array(
