@@ -1020,9 +1020,9 @@ class TableVault:
         TVTableError
             No such instance, an unknown column, negative `rows`.
         """
-        return queries.read.get_dataframe(
+        return queries.dataframe.get_dataframe(
             self._vault,
-            queries.read.FrameQuery(
+            queries.dataframe.FrameQuery(
                 table=table_name,
                 instance_id=instance_id,
                 version=version,
@@ -1117,7 +1117,7 @@ class TableVault:
         """
         return queries.dataset.get_dataset(
             self._vault,
-            queries.read.FrameQuery(
+            queries.dataframe.FrameQuery(
                 table=table_name,
                 instance_id=instance_id,
                 version=version,

@@ -35,9 +35,9 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
     target = None if given.output == "-" else output_file(given.output)
     if given.rows is not None and given.rows < 0:
         raise UsageError(f"--rows is {given.rows}; it must be at least 0")
-    frame, instance_id = queries.read.get_dataframe(
+    frame, instance_id = queries.dataframe.get_dataframe(
         place.read(),
-        queries.read.FrameQuery(
+        queries.dataframe.FrameQuery(
             table=given.table_name,
             instance_id=given.instance_id,
             version=given.version,

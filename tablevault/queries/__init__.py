@@ -13,6 +13,9 @@ if TYPE_CHECKING:
         config as config,
     )
     from tablevault.queries import (
+        dataframe as dataframe,
+    )
+    from tablevault.queries import (
         dataset as dataset,
     )
     from tablevault.queries import (
@@ -41,9 +44,6 @@ if TYPE_CHECKING:
     )
     from tablevault.queries import (
         processes as processes,
-    )
-    from tablevault.queries import (
-        read as read,
     )
     from tablevault.queries import (
         status as status,

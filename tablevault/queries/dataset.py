@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVTableError
-from tablevault.queries.read import FrameQuery, find_query_instance, frame_file
+from tablevault.queries.dataframe import FrameQuery, find_query_instance
+from tablevault.queries.read import frame_file
 from tablevault.vault import Vault
 from tablevault.wording import Operation, Wording
 
