@@ -887,9 +887,9 @@ class TableVault:
             returns. Another operating system process is ended, with all else that it does: at
             first by SIGTERM, after five seconds by SIGKILL.
         materialize : bool, default False
-            Make an instance of the rows that an execution has computed so far, null elsewhere. It
-            is active but not successful, and keeps its artifacts, which are not checked, for
-            itself. Ignored for a process that has made no rows.
+            Make an instance of the rows that an execution has computed so far or keeps of earlier
+            instances, null elsewhere. It is active but not successful, and keeps its artifacts,
+            which are not checked, for itself. Ignored for a process that has made no rows.
         process_id : str, default ""
             Id under which the operation is known; made up when empty.
 

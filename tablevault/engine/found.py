@@ -190,9 +190,7 @@ class Finder:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def rows(
-        self, decision: Decision, behind: Collection[int] = (), *, recorded: bool = False
-    ) -> FoundRows:
+    def rows(self, decision: Decision, behind: Collection[int] = ()) -> FoundRows:
         """Find the results of a row-wise builder.
 
         Parameters
@@ -201,8 +199,6 @@ class Finder:
             Which rows the earlier instance holds unchanged.
         behind : collection of int
             Rows whose arguments are not known yet: they are neither searched for nor waiting.
-        recorded : bool, default False
-            Whether calls that other instances hold have to be recorded here, too.
         """
         there = self._taken(decision)
         lookup = self.lookup
@@ -217,7 +213,7 @@ class Finder:
         if found.in_order:
             return found
         found.inputs = lookup.inputs(waiting, behind)
-        held = {} if recorded else lookup.keep(found.inputs)
+        held = lookup.keep(found.inputs)
         wanted = {row: key for row, key in found.inputs.items() if row not in held}
         made, from_others = lookup.rows(wanted)
         there |= held | made
@@ -227,25 +223,6 @@ class Finder:
         following = {row for rows in found.followers.values() for row in rows}
         found.waiting = [row for row in waiting if row not in following]
         found.failed = lookup.failed(found.inputs.get(row) for row in found.waiting)
-        return found
-
-    def readable_rows(self, decision: Decision, behind: Collection[int]) -> FoundRows:
-        """Find the results of a row-wise builder as `rows` does, and have them all recorded.
-
-        Recorded calls are preferred to cells of the earlier instance: others can read them while
-        the builder runs.
-        """
-        lookup, ledger = self.lookup, self._ledger
-        if lookup is None or ledger is None or lookup.follows_rows or not ledger.knows_origin:
-            self.adopt(decision)
-            return self.rows(decision, behind)
-        found = self.rows(decision.without_rows(), behind, recorded=True)
-        taken = self._taken(decision)
-        waiting = {*found.waiting, *(row for rows in found.followers.values() for row in rows)}
-        unrecorded = {row: taken[row] for row in sorted(waiting) if row in taken}
-        if unrecorded:
-            lookup.adopt(unrecorded)
-            return self.rows(decision, behind, recorded=True)
         return found
 
     def next_row(self, row: int) -> tuple[Inputs | None, Values | None, bool]:

@@ -10,9 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tablevault.engine.calls.call_file import FindSource
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.held import Kept
 from tablevault.engine.calls.ledger import Part
 from tablevault.engine.calls.store import CallStore
+from tablevault.engine.matching import NEW
 from tablevault.engine.row_values import decode_values
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast
@@ -22,12 +25,13 @@ from tablevault.frames.parquet import check_wanted
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartialRun:
-    """An execution by the calls that it has recorded; no lock is taken.
+    """An execution by the calls that it has recorded and the rows that it keeps; no lock is taken.
 
     What is read may be a moment old, and is never half of a row.
     """
 
     store: CallStore
+    find_source: FindSource
     number: int
     process_id: str
     parts: tuple[Part, ...]
@@ -48,6 +52,10 @@ class PartialRun:
     def ended(self) -> tuple[str, ...]:
         """Name the builders that have ended."""
         return self.store.ended(self.number)
+
+    def kept(self) -> dict[str, list[Kept]]:
+        """Return the rows that builders keep of instances which can be read, by builder."""
+        return {part.name: self._kept(part) for part in self.parts}
 
     def frame(self, columns: Sequence[str] | None = None, rows: int | None = None) -> pd.DataFrame:
         """Assemble the table, with nulls where nothing is computed yet.
@@ -86,6 +94,9 @@ class PartialRun:
 
     def _columns(self, part: Part, length: int | None) -> dict[str, pd.Series]:
         """Give the columns of one builder; `length` rows, or as many as there are."""
+        kept = self._kept(part)
+        if len(kept) == 1 and (taken := _taken(part, kept[0], length)) is not None:
+            return taken
         found = self.store.rows(self.number, part.name)
         whole = self._frame(part, found.get(WHOLE))
         if whole is not None and length in (None, len(whole)):
@@ -96,7 +107,15 @@ class PartialRun:
             if row != WHOLE and call.value is not None
         }
         size = max(values, default=-1) + 1 if length is None else length
-        return _with_holes(part, values, size)
+        return _with_holes(part, values, kept, size)
+
+    def _kept(self, part: Part) -> list[Kept]:
+        """Return the rows that a builder keeps of instances which can be read."""
+        return [
+            Kept(source=source, rows=rows)
+            for instance, rows in self.store.kept(self.number, part.name)
+            if (source := self.find_source(instance)) is not None
+        ]
 
     def _frame(self, part: Part, call: CallRecord | None) -> pd.DataFrame | None:
         """Read the dataframe that the function of a builder returned."""
@@ -104,7 +123,11 @@ class PartialRun:
         return frame if frame is not None and list(frame.columns) == list(part.columns) else None
 
     def _count(self, part: Part) -> int:
-        """Count the finished rows of a builder."""
+        """Count the finished rows of a builder, also those that it keeps."""
+        if kept := self._kept(part):
+            made = np.array(self.store.finished(self.number, part.name), dtype=np.int64)
+            rows = np.concatenate([made, *(np.flatnonzero(each.rows != NEW) for each in kept)])
+            return int(np.count_nonzero(np.bincount(rows)))
         count = self.store.count(self.number, part.name)
         if count or not part.columns:
             return count
@@ -112,8 +135,18 @@ class PartialRun:
         return 0 if frame is None else len(frame)
 
 
-def find_run(store: CallStore, temp: str) -> PartialRun | None:
-    """Find the execution of a temporary instance; None when there is none, or it has not begun."""
+def find_run(store: CallStore, temp: str, find_source: FindSource) -> PartialRun | None:
+    """Find the execution of a temporary instance; None when there is none, or it has not begun.
+
+    Parameters
+    ----------
+    store : CallStore
+        The records of the vault.
+    temp : str
+        Identifies the temporary instance.
+    find_source : callable
+        Finds the instances of which the execution keeps rows.
+    """
     found = store.execution_of(temp)
     if found is None:
         return None
@@ -127,13 +160,31 @@ def find_run(store: CallStore, temp: str) -> PartialRun | None:
         )
         for part in json.loads(builders)
     )
-    return (
-        PartialRun(store=store, number=number, process_id=process, parts=parts) if parts else None
+    if not parts:
+        return None
+    return PartialRun(
+        store=store, find_source=find_source, number=number, process_id=process, parts=parts
     )
 
 
+def _taken(part: Part, kept: Kept, length: int | None) -> dict[str, pd.Series] | None:
+    """Take whole columns from an instance; None where it does not hold all rows of the table."""
+    frame = kept.source.frame()
+    if length not in (None, len(kept.rows)) or not _has_rows(part, kept, frame):
+        return None
+    assert frame is not None
+    return {name: frame[name].iloc[kept.rows].reset_index(drop=True) for name in part.columns}
+
+
+def _has_rows(part: Part, kept: Kept, frame: pd.DataFrame | None) -> bool:
+    """Return whether a dataframe has all columns of a builder and a row for each of the table."""
+    if frame is None or not set(part.columns) <= set(frame.columns):
+        return False
+    return bool(((kept.rows != NEW) & (kept.rows < len(frame))).all())
+
+
 def _with_holes(
-    part: Part, found: Mapping[int, tuple[Any, ...]], size: int
+    part: Part, found: Mapping[int, tuple[Any, ...]], kept: Sequence[Kept], size: int
 ) -> dict[str, pd.Series]:
     """Make columns of the rows that are there, null elsewhere."""
     made = {}
@@ -142,9 +193,24 @@ def _with_holes(
         for row, values in found.items():
             if row < size and position < len(values):
                 cells[row] = values[position]
+        for each in kept:
+            _put_kept(cells, name, each)
         series = pd.Series(cells, dtype=object, name=name)
         made[name] = _typed(series, part.dtypes.get(name))
     return made
+
+
+def _put_kept(cells: np.ndarray[Any, Any], name: str, kept: Kept) -> None:
+    """Put the cells of rows that are kept into a column; null where they are."""
+    frame = kept.source.frame()
+    if frame is None or name not in frame.columns:
+        return
+    rows = kept.rows[: len(cells)]
+    new = np.flatnonzero((rows != NEW) & (rows < len(frame)))
+    series = frame[name].iloc[rows[new]]
+    has_value = series.notna().to_numpy(np.bool_)
+    cells[new] = None
+    cells[new[has_value]] = series[has_value].astype(object).to_numpy()
 
 
 def _typed(series: pd.Series, dtype: str | None) -> pd.Series:

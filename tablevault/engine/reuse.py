@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self, TypeAlias
 
@@ -158,10 +158,6 @@ class Decision:
     def keeps_all(self) -> bool:
         """Whether the function need not be called."""
         return self.reason == UNCHANGED and bool((self.rows != NEW).all())
-
-    def without_rows(self) -> Decision:
-        """Return the same without any row that is kept."""
-        return replace(self, rows=np.full(len(self.rows), NEW, dtype=np.int64))
 
 
 INDEX_RUNS = Decision(rows=np.zeros(0, dtype=np.int64), reason="index builders always run")

@@ -17,6 +17,7 @@ from tablevault.journal.stopping import halt, take_down
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
 from tablevault.operations.materialize import Result, materialize
 from tablevault.operations.spending import spent_for
+from tablevault.queries.origin import table_of_origin
 from tablevault.queries.partial import run_of_process, run_of_temp
 from tablevault.queries.resolve import temp_or_none
 from tablevault.vault import Vault
@@ -191,6 +192,7 @@ def _materialize(vault: Vault, operation: Operation, record: Record, draft: Temp
         code=cast("dict[str, str]", plan.get("code", {})),
         shipped=cast("dict[str, str]", plan.get("shipped", {})),
         calls=lambda sink, digest: _write_calls(vault, run, sink, digest),
+        origin=_origin(vault, str(plan.get("origin", ""))),
         spent=spent_for(vault, draft.temp),
         success=False,
     )
@@ -208,8 +210,16 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
         for part in run.parts
     }
     vault.calls.place_failures(run.number)
-    table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), {})
+    table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), run.kept())
     return write_calls(table, sink, digest, builders)
+
+
+def _origin(vault: Vault, instance_id: str) -> tuple[str, str]:
+    """Return id and table of the instance that an execution started from, empty for none."""
+    origin = vault.journal.index.instance(instance_id) if instance_id else None
+    if origin is None or origin.deleted_at:
+        return "", ""
+    return origin.instance_id, table_of_origin(vault.snapshot(), origin)
 
 
 def _builders(vault: Vault, draft: TempDraft) -> dict[str, str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TableVaultError
 from tablevault.history.index import IndexedInstance
 from tablevault.names import TableId
-from tablevault.queries.read import calls_pointer, frame_file, instance_document
+from tablevault.queries.read import calls_pointer, frame_file, has_frame, instance_document
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -33,6 +33,17 @@ def call_sources(vault: Vault, table_id: TableId, origin: IndexedInstance | None
         origin=None if origin is None else _source(vault, origin),
         others=_others(vault, table_id, origin),
     )
+
+
+def source_of(vault: Vault, instance_id: str) -> CallSource | None:
+    """Return the calls and the dataframe of an instance; nothing is brought from a remote.
+
+    None when the instance was deleted, or its dataframe is not here.
+    """
+    instance = vault.journal.index.instance(instance_id)
+    if instance is None or instance.deleted_at or not has_frame(vault, instance):
+        return None
+    return _source(vault, instance, fetch=False)
 
 
 def _source(vault: Vault, instance: IndexedInstance, *, fetch: bool = True) -> CallSource:

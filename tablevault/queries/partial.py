@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING
 
 from tablevault.journal.record import Record
 from tablevault.names import CommitId, TempRef
+from tablevault.queries.call_files import source_of
 from tablevault.queries.resolve import Temp
 from tablevault.vault import Vault
 
@@ -42,4 +44,5 @@ def _run_at(vault: Vault, tip: CommitId) -> PartialRun | None:
     """Find the run of the temporary instance whose branch is at `tip`."""
     from tablevault.engine.partial import find_run
 
-    return find_run(vault.calls, vault.journal.checkpoints.made_by(tip))
+    find_source = cache(lambda instance: source_of(vault, instance))
+    return find_run(vault.calls, vault.journal.checkpoints.made_by(tip), find_source)

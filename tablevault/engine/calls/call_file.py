@@ -335,6 +335,10 @@ class CallSources:
     others: Iterable[CallSource] = ()
 
 
+FindSource: TypeAlias = Callable[[str], CallSource | None]
+"""Finds an instance by its id; None when it was deleted, or its dataframe is not here."""
+
+
 def values_of(
     frame: pd.DataFrame | None, columns: Sequence[str], rows: Sequence[int]
 ) -> list[str | None]:

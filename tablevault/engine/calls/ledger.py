@@ -38,7 +38,7 @@ from tablevault.engine.row_values import Values
 
 _MANY: Final = 1000
 """So many results are read from the dataframes of instances: that takes some milliseconds each, and
-a tenth of the time by row. Fewer are recorded, and can be read while the execution goes on."""
+a tenth of the time by row. Fewer are recorded."""
 _SAMPLE: Final = 500
 """Of so many calls it is asked which instances hold them."""
 _NO_SOURCES = CallSources()
@@ -226,7 +226,7 @@ class Ledger:
     def keep_found(
         self, builder: str, columns: Sequence[str], inputs: Mapping[int, Inputs], code: bytes
     ) -> dict[int, Values]:
-        """Keep rows whose calls instances hold, where there are many; nothing is recorded.
+        """Keep rows whose calls instances hold, where there are many; no call is recorded.
 
         Parameters
         ----------
@@ -247,10 +247,12 @@ class Ledger:
         if len(inputs) < _MANY or not self._looks_elsewhere():
             return {}
         found: dict[int, Values] = {}
+        every: list[Kept] = []
         of_code = None if self.terms.accept_code else code
         for kept, cells in self._sources.keep(builder, columns, inputs, of_code):
-            self._kept.setdefault(builder, []).append(kept)
+            every.append(kept)
             found |= cells
+        self._note_kept(builder, every)
         return found
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
@@ -313,7 +315,14 @@ class Ledger:
     def keep(self, builder: str, rows: Rows) -> None:
         """Note which rows of the origin a builder keeps; -1 for rows that it does not."""
         if self._origin is not None:
-            self._kept.setdefault(builder, []).append(Kept(source=self._origin, rows=rows))
+            self._note_kept(builder, [Kept(source=self._origin, rows=rows)])
+
+    def _note_kept(self, builder: str, kept: Sequence[Kept]) -> None:
+        """Note rows of instances that a builder keeps, before its function is called."""
+        if kept:
+            self._kept.setdefault(builder, []).extend(kept)
+            noted = [(each.source.instance, each.rows) for each in kept]
+            self._store.keep(self._execution, builder, noted)
 
     def take_from(self, builder: str, rows: Mapping[int, int]) -> None:
         """Note rows, by position, that have the result of the call for another row."""

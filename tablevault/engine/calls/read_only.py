@@ -12,6 +12,7 @@ import pandas as pd
 
 from tablevault.engine.calls.call_file import CallSources
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.held import Kept
 from tablevault.engine.calls.kept_files import KeptFile
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.ledger import InstanceCalls, Ledger, Part, Terms
@@ -91,6 +92,9 @@ class ReadOnlyLedger(Ledger):
         """Note nothing."""
 
     def take_from(self, builder: str, rows: Mapping[int, int]) -> None:
+        """Note nothing."""
+
+    def _note_kept(self, builder: str, kept: Sequence[Kept]) -> None:
         """Note nothing."""
 
     def finish(self, builder: str, code: bytes, columns: Sequence[str], *, is_exact: bool) -> None:

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from tablevault.engine.calls import kept_rows
 from tablevault.engine.calls.kept_files import objects_in
 
 _UNUSED_FRAMES: Final = (
@@ -25,6 +26,7 @@ def forget_execution(connection: sqlite3.Connection, execution: int) -> None:
     """Remove an execution; its calls stay."""
     connection.execute("UPDATE calls SET execution = NULL WHERE execution = ?", (execution,))
     connection.execute("DELETE FROM found WHERE execution = ?", (execution,))
+    kept_rows.forget(connection, execution)
     connection.execute("DELETE FROM executions WHERE id = ?", (execution,))
 
 

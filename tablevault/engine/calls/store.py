@@ -3,8 +3,9 @@
 Tables: ``calls`` has one row for each call, found by its inputs and its code; ``codes`` the code
 digests; ``frames`` the dataframes that calls returned, as Parquet; ``executions`` the temporary
 instances that were or are being executed; ``found`` the rows of an execution whose call another
-execution had made; ``spending`` what builders have cost; ``instances`` what is known of instances
-that were made while the file was there. Of two calls with one key the later counts.
+execution had made; ``kept`` the rows of instances that it keeps; ``spending`` what builders have
+cost; ``instances`` what is known of instances that were made while the file was there. Of two calls
+with one key the later counts.
 
 The file is a cache plus results that no instance holds: when it is lost, calls of executions
 that did not end are lost. It is written in transactions of some milliseconds. WAL with
@@ -30,7 +31,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from tablevault.engine.calls import claims, retention, spending
+from tablevault.engine.calls import claims, counts, kept_rows, retention, spending
 from tablevault.engine.calls.call_record import ELSEWHERE, CallRecord
 from tablevault.engine.calls.retention import Swept
 from tablevault.engine.calls.spending import Purse, Spending, Spent
@@ -41,6 +42,7 @@ from tablevault.engine.calls.sqlite_file import (
     open_file,
     set_aside,
 )
+from tablevault.engine.matching import Rows
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
 
@@ -80,15 +82,9 @@ CREATE TABLE frames (
     PRIMARY KEY (inputs, code, part)
 );
 CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
+{kept_rows.SCHEMA.strip()}
 {spending.SCHEMA.strip()}
 """
-_ERRORS: Final = (
-    "SELECT c.builder, count(DISTINCT c.row) FROM calls c"
-    " WHERE c.execution = ? AND c.row >= 0 AND c.outcome != 'ok' AND NOT EXISTS (SELECT 1"
-    " FROM calls o WHERE o.execution = c.execution AND o.builder = c.builder AND o.row = c.row"
-    " AND o.outcome = 'ok') AND NOT EXISTS (SELECT 1 FROM found f WHERE f.execution = c.execution"
-    " AND f.builder = c.builder AND f.row = c.row) GROUP BY c.builder"
-)
 SELECT_CALLS: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
     " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files,"
@@ -160,6 +156,7 @@ class CallStore:
                         (ELSEWHERE, found[0]),
                     )
                     connection.execute("DELETE FROM found WHERE execution = ?", (found[0],))
+                kept_rows.forget(connection, found[0])  # each attempt decides anew
                 connection.execute(
                     "UPDATE executions SET process = ? WHERE id = ?", (process, found[0])
                 )
@@ -229,17 +226,26 @@ class CallStore:
 
     def count(self, execution: int, builder: str) -> int:
         """Count the rows that an execution has of a builder."""
-        sql = (
-            "SELECT (SELECT count(DISTINCT row) FROM calls WHERE execution = ?1 AND builder = ?2"
-            " AND row >= 0 AND outcome = 'ok')"
-            " + (SELECT count(*) FROM found WHERE execution = ?1 AND builder = ?2 AND row >= 0)"
-        )
-        row = self._first(sql, (execution, builder))
+        row = self._first(counts.ROWS, (execution, builder))
         return 0 if row is None else int(row[0])
 
     def errors(self, execution: int) -> dict[str, int]:
         """Count the rows that failed in an execution and have no result, by builder."""
-        return dict(self.read(_ERRORS, (execution,)))
+        return dict(self.read(counts.ERRORS, (execution,)))
+
+    def finished(self, execution: int, builder: str) -> list[int]:
+        """Return the rows that an execution has of a builder, without those that it keeps."""
+        return [row for (row,) in self.read(counts.FINISHED, (execution, builder))]
+
+    def keep(self, execution: int, builder: str, kept: Iterable[tuple[str, Rows]]) -> None:
+        """Note rows of instances that a builder keeps: see `kept_rows.note`."""
+        with self._write() as connection:
+            kept_rows.note(connection, execution, builder, kept)
+
+    def kept(self, execution: int, builder: str) -> list[tuple[str, Rows]]:
+        """Return the instances of which a builder keeps rows, and which: see `kept_rows.note`."""
+        found = self.read(kept_rows.SELECT, (execution, builder))
+        return [(instance, kept_rows.decoded(rows)) for instance, rows in found]
 
     def write(
         self,

@@ -103,6 +103,8 @@ class Step:
         self._control.check()
         self._arguments = PassedArguments(job, self._context.tables)
         decision = self.finder.trusted(decision)
+        if decision.reused and self._ledger is not None:
+            self._ledger.keep(job.name, decision.rows)
         self._progress.start(job.name, rows)
         try:
             self._add(self._finished(decision, rows))
@@ -112,8 +114,6 @@ class Step:
             self._control.check()
         else:
             if self._ledger is not None:
-                if decision.reused:
-                    self._ledger.keep(job.name, decision.rows)
                 columns = job.changed_columns
                 self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
             self._control.ended(job.name)
@@ -147,7 +147,7 @@ class Step:
     def _finished(self, decision: Decision, rows: int | None) -> dict[str, pd.Series]:
         """Return the columns with their dtypes."""
         job = self._job
-        kept = None if self._trial is not None else self.finder.kept(decision)
+        kept = self.finder.kept(decision)
         if kept is not None:
             self._skip(len(decision.rows))
             self.finder.adopt(decision)
@@ -184,10 +184,7 @@ class Step:
         return self._generated(found, rows)
 
     def _tried(self, decision: Decision, trial: Trial, rows: int | None) -> dict[str, pd.Series]:
-        """Find or make what belongs to a trial; the other cells are null, and noted as missing.
-
-        What the earlier instance holds is recorded, so that it can be read with the rest.
-        """
+        """Find or make what belongs to a trial; the other cells are null, and noted as missing."""
         job, draft = self._job, self._draft
         self._show_artifacts(decision)
         if job.return_type == "row-wise":
@@ -195,12 +192,6 @@ class Step:
             trial.missing = set(range(draft.rows)).difference(values)
             return results.partial_columns(values, draft.rows, job)
         found = self.finder.table(rows)
-        kept = None if found.columns is not None else self.finder.kept(decision)
-        if kept is not None:
-            self._skip(len(decision.rows))
-            if self._ledger is not None:
-                self._ledger.add_frame(self._caller.record(WHOLE, found.inputs).call("[]"), kept)
-            return kept
         if found.columns is None and job.kind == "column":
             trial.missing = set(range(draft.rows))
             return results.partial_columns({}, draft.rows, job)
@@ -264,11 +255,8 @@ class Step:
 
     def _found_rows(self, decision: Decision, trial: Trial | None) -> FoundRows:
         """Find results, and count them."""
-        if trial is None:
-            found = self.finder.rows(decision, self._lacking)
-            self.finder.adopt(decision)
-        else:
-            found = self.finder.readable_rows(decision, trial.behind)
+        found = self.finder.rows(decision, self._lacking if trial is None else trial.behind)
+        self.finder.adopt(decision)
         self._skip(found.kept + found.from_others)
         self._skip(len(found.there) - found.kept - found.from_others, False)
         self._failed = found.failed
