@@ -68,11 +68,14 @@ class Artifacts:
         return [Graft(path=folder, source=self.tree)] if self.tree else []
 
 
-def find_artifacts(vault: Vault, draft: TempDraft, origin_id: str, names: Sequence[str]) -> Found:
+def find_artifacts(
+    vault: Vault, draft: TempDraft, origin_id: str, names: Sequence[str], *, has_errors: bool
+) -> Found:
     """Find the artifacts that a table names; refuse what is wrong.
 
     They are in the folder of the temporary instance; else they may come from its origin, or
-    from the folder that the instances of the table share.
+    from the folder that the instances of the table share. Where rows have errors, files without a
+    name are what their calls had written before they failed, and are left out.
 
     Raises
     ------
@@ -85,7 +88,11 @@ def find_artifacts(vault: Vault, draft: TempDraft, origin_id: str, names: Sequen
         check_artifact_name(name)
     _refuse_clashes(names)
     files = _by_value(dict(_visible_files(folder)), names)
-    if unnamed := files.keys() - set(names):
+    unnamed = files.keys() - set(names)
+    if has_errors:
+        for name in unnamed:
+            del files[name]
+    elif unnamed:
         first = min(unnamed)
         raise TVTableError(
             f"The artifact folder holds {_shown(first)}"

@@ -134,8 +134,12 @@ def _keep(
     from tablevault.frames.parquet import write_frame
 
     names = artifact_values(frame)
-    find = find_artifacts if result.success else find_partial_artifacts
-    found = find(vault, draft, _origin(_temp_document(vault, draft), result)[0], names)
+    origin_id = _origin(_temp_document(vault, draft), result)[0]
+    if result.success:
+        has_errors = any(run.errors for run in (result.execution or {}).values())
+        found = find_artifacts(vault, draft, origin_id, names, has_errors=has_errors)
+    else:
+        found = find_partial_artifacts(vault, draft, origin_id, names)
     with operation.new_draft() as sink:
         file = write_frame(frame, sink)
     calls = None if result.calls is None else _write_calls(operation, result.calls, file.digest)

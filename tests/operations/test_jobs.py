@@ -235,6 +235,23 @@ def test_a_value_that_does_not_fit_is_such_an_error(bench):
     assert bench.values() == ["0", "1", "2", "x", "4", "5"]
 
 
+def test_files_that_a_failed_call_has_written_are_no_artifacts(bench):
+    text = """
+def f(id, folder):
+    with open(f"{folder}/{id}.txt", "w") as file:
+        file.write("x")
+    if id in (2, 5):
+        raise ValueError("poison")
+    return f"{id}.txt"
+"""
+    arguments = {"id": "<<self.id[index]>>", "folder": "~ARTIFACT_FOLDER~"}
+    fields = {"on_error": "keep", "arguments": arguments, "dtypes": {"x": "artifact_string"}}
+    bench.run(text, **fields)
+    files = git(bench.path, "ls-tree", "--name-only", "main:tables/t/artifacts").split()
+    assert files == [f"{number}.txt" for number in (0, 1, 3, 4)]
+    check_clean(bench.path)
+
+
 @pytest.mark.parametrize(("most", "fits"), [(2, True), (1, False), ("34%", True), ("33%", False)])
 def test_more_errors_than_allowed_end_the_execution(bench, most, fits):
     if fits:
