@@ -501,6 +501,27 @@ def test_calls_wait_for_their_rate(bench):
     assert time.monotonic() - begun > (8 - 6) * 60 / 1200
 
 
+THREE_AT_ONCE = """
+barrier = threading.Barrier(3)
+
+def f(id):
+    note(id)
+    report_usage("m", input_tokens=10)
+    with open(LOG) as file:
+        if len(file.readlines()) > 1:
+            barrier.wait(60)
+    return id
+"""
+
+
+def test_an_execution_that_goes_on_knows_how_many_tokens_a_call_takes(bench):
+    fields = {"n": 4, "n_threads": 3, "limits": {"tokens_per_minute": 10**6}}
+    with pytest.raises(TVBudgetError):
+        bench.run(THREE_AT_ONCE, options={"max_calls": 1, "process_id": "job"}, **fields)
+    bench.vault.execute_instance("t", process_id="job")
+    assert bench.values() == list(range(4))
+
+
 KILLED = """
 import sys
 from tablevault import TableVault

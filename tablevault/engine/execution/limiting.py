@@ -184,6 +184,13 @@ class Gate:
         """Let a file tell which calls have begun: a kill loses none."""
         self._begun = begun
 
+    def expect(self, spent: Spent) -> None:
+        """Expect as many tokens of a call as those of earlier attempts took, until some end."""
+        tokens = (spent.input_tokens or 0) + (spent.output_tokens or 0)
+        if tokens:
+            self._with_tokens = 1
+            self._tokens = round(tokens / spent.calls)
+
     def check(self, calls: int) -> None:
         """Raise TVBudgetError where so many calls more are too many for a budget."""
         for budget in self._budgets:
@@ -392,6 +399,7 @@ class Limiting:
         if (own.has_rate or self._run.vault.has_rate) and self._run.rates is not None:
             self._rates = self._rates or Rates(self._run.rates)
         gate = Gate(job, self._run, budgets, self._rates, self._progress)
+        gate.expect(self._spent.get(job.name, Spent()))
         if budgets and self._begun is not None:
             gate.note_in(self._begun)
         return gate
