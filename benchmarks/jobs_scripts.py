@@ -14,8 +14,6 @@ from paid_calls_jobs import Tool
 ROOT = Path(__file__).resolve().parents[1]
 
 FUNCTIONS = """\
-import asyncio
-
 from openai import AsyncOpenAI
 
 from tablevault import report_usage
@@ -28,6 +26,10 @@ async def ask(prompt, text):
     found = await client.chat.completions.create(model="small-1", messages=messages)
     report_usage("small-1", found.usage.prompt_tokens, found.usage.completion_tokens)
     return found.choices[0].message.content
+"""
+
+WAITING = """\
+import asyncio
 
 
 async def wait(text):
@@ -74,15 +76,23 @@ for name, prompt in settings["prompts"].items():
     if settings["is_waiting"]:
         for field in ("retry", "timeout_s", "on_error", "limits"):
             del builders[name][field]
-        builders[name] |= {"python_function": "wait", "arguments": {"text": "<<self.text[index]>>"}}
+        builders[name] |= {"python_function": "wait", "code_module": "waiting"}
+        builders[name] |= {"arguments": {"text": "<<self.text[index]>>"}}
 is_new = not os.path.exists("vault")
 vault = TableVault("vault", author="Ana <ana@example.org>", create=is_new)
 if is_new:
     vault.set_config("prices.small-1", {"input": 10, "output": 10})
     vault.create_table("answers")
-    vault.create_code_module(copy_dir="functions.py")
+    for module in ("functions.py", "waiting.py"):
+        vault.create_code_module(copy_dir=module)
+texts = {name: json.dumps(builder) for name, builder in builders.items()}
+rows_s = 0.0
+if settings["is_waiting"]:
+    vault.create_instance("answers", builders={"answers_index": texts["answers_index"]})
+    start = time.perf_counter()
+    vault.execute_instance("answers")
+    rows_s = time.perf_counter() - start
 if "TEMP_base" not in vault.get_table_instances("answers", include_temp=True):
-    texts = {name: json.dumps(builder) for name, builder in builders.items()}
     vault.create_instance("answers", builders=texts)
 start = time.perf_counter()
 try:
@@ -90,8 +100,9 @@ try:
 except TVBudgetError as error:
     print(error)
 else:
+    seconds = time.perf_counter() - start
     frame, _ = vault.get_dataframe("answers", columns=list(settings["prompts"]))
-    print(json.dumps([time.perf_counter() - start, int(frame.notna().sum().sum())]))
+    print(json.dumps([seconds, int(frame.notna().sum().sum()), rows_s]))
 """
 
 SCRIPT = """\
@@ -158,14 +169,19 @@ async def main():
 start = time.perf_counter()
 asyncio.run(main())
 wanted = {f"{prompt} {text}" for prompt in settings["prompts"].values() for text in texts}
-print(json.dumps([time.perf_counter() - start, len(wanted & done.keys())]))
+print(json.dumps([time.perf_counter() - start, len(wanted & done.keys()), 0]))
 """
 
 CURATOR = """\
 import csv
+import importlib.util
 import json
 import os
 import time
+
+# Its tokenizer is downloaded; the same file comes with a package that it needs.
+litellm = os.path.dirname(importlib.util.find_spec("litellm").origin)
+os.environ["TIKTOKEN_CACHE_DIR"] = os.path.join(litellm, "litellm_core_utils", "tokenizers")
 
 from bespokelabs import curator
 from datasets import Dataset
@@ -199,7 +215,7 @@ for prompt in settings["prompts"].values():
     ask = Ask(model_name="small-1", backend="openai", backend_params=parameters)
     asked = Dataset.from_list([{**row, "prompt": prompt} for row in rows])
     answers += len(ask(asked, working_dir="curator").dataset)
-print(json.dumps([time.perf_counter() - start, answers]))
+print(json.dumps([time.perf_counter() - start, answers, 0]))
 """
 
 TOOLS = {
@@ -208,7 +224,7 @@ TOOLS = {
         package="tablevault",
         install=("-e", f"{ROOT}[openai]"),
         job=TABLEVAULT,
-        files=(("functions.py", FUNCTIONS),),
+        files=(("functions.py", FUNCTIONS), ("waiting.py", WAITING)),
     ),
     "script": Tool(
         title="asyncio + tenacity {}",
