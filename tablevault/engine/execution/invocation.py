@@ -17,6 +17,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from tablevault.engine.calls.usage import CURRENT, Usage
 from tablevault.engine.execution.coroutines import Coroutines, timed_out
+from tablevault.engine.execution.stop import AbandonedError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -37,6 +38,7 @@ class Invoker:
 
     def __init__(self) -> None:
         self._coroutines = Coroutines()
+        self._is_cancelled = threading.Event()
         self._threads = threading.local()
         self._all: list[_Away] = []
 
@@ -87,7 +89,8 @@ class Invoker:
             yield item
 
     def cancel(self) -> None:
-        """Cancel all coroutines."""
+        """Cancel all coroutines, and wait for no call in another thread any more."""
+        self._is_cancelled.set()
         self._coroutines.cancel()
 
     def close(self) -> None:
@@ -100,7 +103,7 @@ class Invoker:
         """Make a call in a thread that belongs to this one."""
         away = getattr(self._threads, "away", None)
         if away is None or away.is_left:
-            away = self._threads.away = _Away()
+            away = self._threads.away = _Away(self._is_cancelled)
             self._all.append(away)
         return away.call(call, timeout_s)
 
@@ -120,10 +123,16 @@ class _Away:
     """A thread that makes one call at a time.
 
     It is a daemon: a function that nobody waits for any more does not keep Python from ending.
+
+    Parameters
+    ----------
+    is_cancelled : Event
+        Whether nobody needs its calls any more.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_cancelled: threading.Event) -> None:
         self.is_left = False
+        self._is_cancelled = is_cancelled
         self._calls: SimpleQueue[Callable[[], Any] | None] = SimpleQueue()
         self._results: SimpleQueue[tuple[Any, BaseException | None]] = SimpleQueue()
         self._context: Context = copy_context()
@@ -156,6 +165,8 @@ class _Away:
                 return self._results.get(timeout=max(0.0, min(_LOOK_S, end - time.monotonic())))
             if time.monotonic() >= end:
                 raise timed_out(timeout_s)
+            if self._is_cancelled.is_set():
+                raise AbandonedError
 
     def close(self) -> None:
         """Let the thread end after the call that it makes."""

@@ -11,6 +11,7 @@ import pytest
 
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.invocation import Invoker
+from tablevault.engine.execution.stop import AbandonedError
 
 VARIABLE = contextvars.ContextVar("variable", default="outside")
 
@@ -94,3 +95,26 @@ def test_an_interrupt_does_not_wait_for_the_function_and_drops_its_result(within
     finally:
         may_end.set()
     assert ended.wait(60)
+
+
+def test_cancel_ends_the_wait_for_a_call_that_may_take_only_so_long():
+    invoke, begun, end = Invoker(), threading.Event(), threading.Event()
+    caught = []
+
+    def function():
+        begun.set()
+        end.wait(100)
+
+    def call():
+        try:
+            invoke.timed(Usage("b"), function, 1000.0, is_async=False)
+        except AbandonedError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    assert begun.wait(100)
+    invoke.cancel()
+    thread.join(50)
+    end.set()
+    assert len(caught) == 1
