@@ -235,6 +235,27 @@ def test_a_value_that_does_not_fit_is_such_an_error(bench):
     assert bench.values() == ["0", "1", "2", "x", "4", "5"]
 
 
+@pytest.mark.parametrize(
+    ("raised", "kept"),
+    [
+        (r'ValueError("caf\udce9")', r"ValueError: caf\udce9"),
+        (r'ValueError("a\0b")', "ValueError: a\0b"),
+        ("Mute()", "Mute: it gives no text"),
+    ],
+)
+def test_any_text_of_an_error_is_recorded(bench, raised, kept):
+    text = f"""
+class Mute(Exception):
+    def __str__(self):
+        raise OSError
+
+def f(id):
+    raise {raised}
+"""
+    bench.run(text, n=1, on_error="keep")
+    assert bench.vault.get_calls("t", outcome="error")["error"].tolist() == [kept]
+
+
 def test_files_that_a_failed_call_has_written_are_no_artifacts(bench):
     text = """
 def f(id, folder):

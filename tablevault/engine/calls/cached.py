@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
-from tablevault.engine.calls.call_record import WHOLE, CallRecord, Outcome
+from tablevault.engine.calls.call_record import WHOLE, CallRecord, Outcome, error_text
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.parts import Fingerprint
@@ -21,7 +21,7 @@ from tablevault.engine.calls.usage import Usage, charging, current_usage, used_b
 from tablevault.engine.module_sets import plain_name
 from tablevault.engine.row_values import decode_values, encode_values
 from tablevault.frames.tagged_json import UnstorableValueError
-from tablevault.secrets import leaked, text_to_keep
+from tablevault.secrets import leaked
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -138,7 +138,7 @@ class _Call:
         """Record what the function raised; an interrupted call only if it has reported usage."""
         self._charging.__exit__(None, None, None)
         if error is not None and (isinstance(error, Exception) or self._usage.has_any):
-            self._add("error", error=f"{type(error).__name__}: {text_to_keep(error)}")
+            self._add("error", error=f"{type(error).__name__}: {error_text(error)}")
 
     def returned(self, value: object) -> object:
         """Record what the function returned, and return what others will be given for it."""

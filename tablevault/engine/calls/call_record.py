@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final, Literal, NamedTuple
 
+from tablevault.secrets import text_to_keep
+
 Outcome = Literal["ok", "error", "rejected"]
 
 WHOLE: Final = -1
@@ -64,3 +66,8 @@ class CallRecord(NamedTuple):
     cost: float | None = None
     files: str | None = None
     attempts: int = 1
+
+
+def error_text(error: BaseException) -> str:
+    """Return the text of an exception as a record holds it: without keys, and all UTF-8."""
+    return text_to_keep(error).encode("utf-8", "backslashreplace").decode()

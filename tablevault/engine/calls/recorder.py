@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from tablevault.engine import results
 from tablevault.engine.calls.artifacts import CallArtifacts
-from tablevault.engine.calls.call_record import CallRecord, Outcome
+from tablevault.engine.calls.call_record import CallRecord, Outcome, error_text
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.usage import NOTHING, Usage, Used, together
@@ -17,7 +17,6 @@ from tablevault.engine.row_values import Values, are_plain, decode_values, encod
 from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
 from tablevault.frames.tagged_json import UnstorableValueError
-from tablevault.secrets import text_to_keep
 
 
 class Made(NamedTuple):
@@ -116,11 +115,10 @@ class Recorder:
             return
         self._close()
         if self._rejected is not None and self._rejected[0] is error:
-            call = self.call(self._rejected[1], outcome="rejected", error=text_to_keep(error))
+            call = self.call(self._rejected[1], outcome="rejected", error=error_text(error))
         else:
-            call = self.call(
-                None, outcome="error", error=f"{type(error).__name__}: {text_to_keep(error)}"
-            )
+            text = f"{type(error).__name__}: {error_text(error)}"
+            call = self.call(None, outcome="error", error=text)
         self._ledger.add(call, calls=self.calls)
 
     def returned(self, values: Values) -> Made:
