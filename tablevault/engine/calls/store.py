@@ -48,7 +48,7 @@ from tablevault.frames.parquet import read_frame, write_frame
 
 _log = logging.getLogger("tablevault")
 
-_VERSION: Final = 1
+_VERSION: Final = 2
 _LONGEST_PATH: Final = 490
 _KEYS_AT_ONCE: Final = 500
 _PART_BYTES: Final = 1 << 28

@@ -107,7 +107,8 @@ class Budget:
             self._largest = max(self._largest, cost)
             if self.cost is not None and not self._has_cost and self._ended == _TRIES:
                 _log.warning(
-                    "%s has a cost of %g, but the first %d calls reported none: see report_usage.",
+                    "Nothing is charged to %s, %g: the first %d calls reported no cost. Report it "
+                    "with report_usage, or set prices.MODEL in the vault.",
                     self.owner,
                     self.cost,
                     _TRIES,

@@ -127,7 +127,7 @@ def test_calls_that_never_say_what_they_cost_run_together_after_the_third(stop, 
     for _ in range(THREADS):
         shared.begin(job(), stop)
     (record,) = caplog.records
-    assert "the budget has a cost of 1, but the first 3 calls reported none" in record.message
+    assert "to the budget, 1: the first 3 calls reported no cost" in record.message
 
 
 def test_what_was_spent_before_counts(stop):
