@@ -321,7 +321,7 @@ class Preview:
         is_exact: bool = True,
         reused: int | None = None,
     ) -> PlannedBuilder:
-        """Describe what a builder would do, and what that takes."""
+        """Describe what a builder would do, and what that takes; `calls` has one for each row."""
         each = Expected(seconds=0.0, cost=0.0)
         if calls != 0:
             is_whole = job.return_type != "row-wise"
@@ -329,7 +329,7 @@ class Preview:
         return PlannedBuilder(
             name=job.name,
             rows=rows,
-            calls=calls,
+            calls=None if calls is None else math.ceil(calls / job.batch_size),
             is_exact=is_exact,
             reused=(rows or 0) if calls == 0 else (reused or 0),
             reason=reason,

@@ -674,6 +674,15 @@ def f(id, text=""):
     assert (calls["cost"].sum(), calls["attempts"].sum()) == (2.0, 2)
 
 
+def test_a_plan_counts_batches(bench):
+    """What rows have cost before is expected of each row, in however many calls."""
+    text = BATCH.replace("3 in id", "False").replace("note(", "time.sleep(0.002)\n    note(", 1)
+    bench.run(text, n=4, batch_size=2, arguments=ARGUMENTS)
+    bench.vault.create_instance("t", builders=row_builders(9, batch_size=4, arguments=ARGUMENTS))
+    planned = bench.vault.plan("t", run_index=True).builders[1]
+    assert (planned.calls, planned.reused, planned.cost) == (2, 4, 1.25)
+
+
 def test_coroutines_take_batches_too(bench):
     text = "async def f(id):\n    return [each + 1 for each in id]\n"
     assert bench.run(text, n=5, batch_size=2) == [1, 2, 3, 4, 5]

@@ -226,7 +226,7 @@ class Step:
         found = self._found_rows(decision, trial)
         if found.waiting and not found.in_order:  # in order, all may yet be found
             self._arguments.read()
-            self._expect(-(-len(found.waiting) // self._job.batch_size))
+            self._expect(len(found.waiting))
         calls: RowCalls | BatchCalls
         if self._job.mode == PROVIDER_BATCH:
             calls = BatchCalls(self._job, self._caller, self.finder, self._arguments, self._context)
