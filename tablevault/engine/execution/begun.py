@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -92,10 +93,14 @@ def _read(path: Path, head: str) -> dict[str, Spent]:
         return {}
     sums: dict[str, list[float]] = {}
     for line in lines if first == head else ():
-        builder, *numbers = line.split("\t")
-        if len(numbers) == 3:  # noqa: PLR2004 - a power cut may have left half a line
+        builder, *texts = line.split("\t")
+        try:
+            begun, ended, cost = map(float, texts)
+        except ValueError:
+            continue  # a power cut may have left half a line
+        if math.isfinite(begun + ended + cost):
             total = sums.setdefault(builder, [0.0, 0.0, 0.0])
-            sums[builder] = [one + float(other) for one, other in zip(total, numbers, strict=True)]
+            sums[builder] = [total[0] + begun, total[1] + ended, total[2] + cost]
     return {
         builder: Spent(calls=int(begun), cost=cost * begun / ended if ended else None)
         for builder, (begun, ended, cost) in sums.items()
