@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -165,19 +166,26 @@ class RowCalls:
                 self._skip(1, is_from_other)
                 return ((row, Made(values, None)),)
         record = self._record(row, inputs)
+        call = partial(self._call_row, row, record)
+        return ((row, self._made(row, record, call)),)
+
+    def _call_row(self, row: int, record: Recorder) -> object:
+        """Call for one row, once."""
+        return self._caller.call(record, self._arguments(row))
+
+    def _made(self, row: int, record: Recorder, call: Callable[[], object]) -> Made:
+        """Make the values of a row of what `call` returns, made again as the builder says."""
 
         def attempt() -> Made:
             """Call once."""
-            returned = self._caller.call(record, self._arguments(row))
-            return record.returned(results.row_values(returned, self._job, row))
+            return record.returned(results.row_values(call(), self._job, row))
 
         try:
-            made = self._caller.make(record, attempt)
+            return self._caller.make(record, attempt)
         except BaseException as error:
             if (null := self._failed(row, record, error)) is None:
                 raise
-            made = null
-        return ((row, made),)
+            return null
 
     def _record(self, row: int, inputs: Inputs | None) -> Recorder:
         """Return what records the call of a row."""
@@ -273,18 +281,12 @@ class RowCalls:
         if before is not None:
             record.carry_on(before)
 
-        def attempt() -> Made:
+        def call() -> object:
             """Call once."""
             (item,) = self._items(self._caller.call(record, self._lists([row])), 1)
-            return record.returned(results.row_values(item, self._job, row))
+            return item
 
-        try:
-            made = self._caller.make(record, attempt)
-        except BaseException as error:
-            if (null := self._failed(row, record, error)) is None:
-                raise
-            made = null
-        return row, made
+        return row, self._made(row, record, call)
 
     def _lists(self, rows: Sequence[int]) -> dict[str, Any]:
         """Evaluate the arguments of rows: lists of what varies by row, once what does not."""
