@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.spending import Spent
+from tablevault.engine.calls.spending import Spent, together
 from tablevault.engine.calls.usage import Meter, Used
 from tablevault.engine.execution.begun import Begun
 from tablevault.engine.execution.pace import Kind, Rates, now, seconds_of
@@ -373,10 +373,7 @@ class Limiting:
             spent = self._begun.start(ledger.purse.version, ledger.process, spent)
         self._spent = spent
         columns = [job.name for job in jobs if job.kind != "index"]
-        known = [spent[name] for name in columns if name in spent]
-        calls = sum(each.calls for each in known)
-        cost = sum(each.cost or 0.0 for each in known)
-        self._vault.start(Spent(calls=calls, cost=cost))
+        self._vault.start(together(spent[name] for name in columns if name in spent))
 
     def gate(self, job: Job) -> Gate:
         """Return what lets the calls of a builder begin."""
