@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.parts import Fingerprint
@@ -49,9 +49,10 @@ def expected(store: CallStore, code: Fingerprint, *, whole: bool) -> Expected:
     whole : bool
         Whether it is called once for the whole table.
     """
-    found = _spent(store, [code.digest], whole=whole)
-    if not found:
-        found = _spent(store, _codes_of(store, code.module, code.function), whole=whole)
+    calls = store.read(_SPENT, (_LATEST_CALLS, WHOLE, whole))
+    found = _spent(calls, [code.digest])
+    if calls and not found:
+        found = _spent(calls, _codes_of(store, code.module, code.function))
     return Expected(
         seconds=_mean([seconds for seconds, _ in found]),
         cost=_mean([cost for _, cost in found if cost is not None]),
@@ -59,10 +60,9 @@ def expected(store: CallStore, code: Fingerprint, *, whole: bool) -> Expected:
 
 
 def _spent(
-    store: CallStore, codes: Collection[bytes], *, whole: bool
+    calls: Iterable[tuple[Any, ...]], codes: Collection[bytes]
 ) -> list[tuple[float, float | None]]:
-    """Return time and cost of the latest calls of some code that succeeded."""
-    calls = store.read(_SPENT, (_LATEST_CALLS, WHOLE, whole))
+    """Return time and cost of the latest calls of some code."""
     found = [(seconds, cost) for seconds, cost, code in calls if code in codes]
     return found[:_USED_CALLS]
 
