@@ -59,13 +59,11 @@ class Step:
         self, job: Job, function: Function, code: Fingerprint, context: StepContext
     ) -> None:
         self._job = job
-        self._function = function
         self._fingerprint = code
         self._code = code.digest
         self._context = context
         self._draft = context.tables.draft
         self._ledger = context.ledger
-        self._earlier = context.earlier
         self._progress = context.progress
         self._control = context.control
         self._caller = Caller(job, function, self._code, context)
