@@ -19,28 +19,8 @@ from tablevault.frames.dtypes import parse_dtype
 from tablevault.limits import Limits
 from tablevault.names import SELF
 
-_KNOWN = (
-    "changed_columns",
-    "function",
-    "module",
-    "is_custom",
-    "return_type",
-    "n_threads",
-    "dtypes",
-    "primary_key",
-    "keep_old",
-    "always_run",
-    "deduplicate",
-    "retry_null",
-    "code_version",
-    "retry",
-    "timeout_s",
-    "on_error",
-    "max_errors",
-    "limits",
-    "batch_size",
-    "mode",
-)
+_RENAMED = {"python_function": "function", "code_module": "module"}
+_KNOWN = tuple(_RENAMED.get(field, field) for field in READERS)
 _LISTS = ("changed_columns", "primary_key")
 
 
