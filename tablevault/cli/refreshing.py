@@ -21,7 +21,7 @@ _COLUMNS = ("table", "state", "rows", "made", "reason", "temporary instance")
 
 
 def _status(place: Place, given: argparse.Namespace) -> object:
-    """Tell what is stale."""
+    """List the tables, and what is stale."""
     import dataclasses
 
     del given

@@ -138,7 +138,7 @@ class OldVault:
         return {path.stem: path.read_bytes() for path in found}
 
     def texts(self) -> dict[str, str]:
-        """Give the builders, the code and the descriptions, by path."""
+        """Return the builders, the code and the descriptions, by path."""
         folders = [self.path, *(self.path / name for name in self._history)]
         folders += [each.folder for each in (*self.instances(), *self.temps())]
         found = [path for folder in folders for path in folder.glob("description.yaml")]

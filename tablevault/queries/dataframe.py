@@ -109,7 +109,7 @@ def _temp_frame(vault: Vault, temp: Temp, query: FrameQuery) -> pd.DataFrame:
 
 
 def _names_artifacts(vault: Vault, instance: IndexedInstance) -> bool:
-    """Tell the same of an instance, whose document mostly need not be decoded for it."""
+    """Return the same of an instance, whose document mostly need not be decoded for it."""
     snapshot = Snapshot(vault.journal.repository, instance.commit)
     blob = snapshot.blob(document_path(instance.table_name, instance.version))
     may_have = blob is None or b"artifact_string" in blob

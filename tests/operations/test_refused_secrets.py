@@ -33,7 +33,7 @@ ALLOW = "If it is none, pass allow_secret=True."
 
 @pytest.fixture
 def prepared(vault):
-    """Give a vault with a table, a module and a temporary instance."""
+    """Return a vault with a table, a module and a temporary instance."""
     vault.create_table("t")
     vault.create_code_module("work", text=CODE)
     vault.create_instance("t", builders=BUILDERS)

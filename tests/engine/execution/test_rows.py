@@ -39,7 +39,7 @@ def test_one_thread_is_the_calling_thread():
 
 @pytest.fixture
 def crew(monkeypatch):
-    """Give the threads that take rows, as soon as there are any."""
+    """Return the threads that take rows, as soon as there are any."""
     made = []
 
     class Watched(rows._Crew):
