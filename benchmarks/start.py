@@ -46,7 +46,7 @@ def commands(folder: Path, pairs: int) -> list[Row]:
                 ),
                 lambda _: subprocess.run([sys.executable, "-c", "pass"], check=True),
                 pairs=max(5, pairs),
-                aim="5",
+                aim="10",
             )
         )
     return rows

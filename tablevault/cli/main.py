@@ -57,7 +57,6 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     try:
         value = command.run(place, given)
         _show(value, given)
-        place.leave()
     except UsageError as error:
         _tell(f"tablevault {command.name}: error: {error}")
         return _USAGE

@@ -37,13 +37,7 @@ def _log(place: Place, given: argparse.Namespace) -> object:
     """List what was done, newest first."""
     if given.limit is not None and given.limit < 0:
         raise UsageError(f"--limit is {given.limit}; it must be at least 0")
-    entries = None
-    if not given.instance_id:
-        entries = queries.glance.entries(place.path, given.table_name, given.limit)
-    if entries is None:
-        entries = queries.log.entries(
-            place.read(), given.table_name, given.instance_id, given.limit
-        )
+    entries = queries.log.entries(place.read(), given.table_name, given.instance_id, given.limit)
     return Listing(
         columns=("time", "commit", "author", "what", "process"),
         rows=[

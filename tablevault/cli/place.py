@@ -29,7 +29,6 @@ class Place:
         self.db_dir = db_dir
         self.named_author = named_author
         self.is_quiet = is_quiet
-        self._changed: Vault | None = None
 
     @cached_property
     def path(self) -> Path:
@@ -61,13 +60,7 @@ class Place:
 
     def vault(self) -> Vault:
         """Open the vault for a change; what died in it is finished or taken back first."""
-        self._changed = self._attach(self.author)
-        return self._changed
-
-    def leave(self) -> None:
-        """Bring the index up to date after a change, so that whoever asks next need not."""
-        if self._changed is not None:
-            self._changed.journal.index.read("SELECT 1", ())
+        return self._attach(self.author)
 
     def read(self) -> Vault:
         """Open the vault to read in it; nobody needs to be named for that."""

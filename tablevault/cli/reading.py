@@ -70,11 +70,7 @@ def _instances(place: Place, given: argparse.Namespace) -> object:
     """List tables or instances."""
     table = given.table_name or given.table
     version = given.version if table else "base"
-    ids = queries.glance.table_instances(place.path, table, version, include_temp=given.temp)
-    if ids is None:
-        ids = queries.describe.table_instances(
-            place.read(), table, version, include_temp=given.temp
-        )
+    ids = queries.describe.table_instances(place.read(), table, version, include_temp=given.temp)
     return Listing(
         columns=("instance" if table else "table",),
         rows=[(each,) for each in ids],

@@ -10,7 +10,6 @@ from tablevault.history.logfold import fold_logbook
 from tablevault.history.message import Message
 from tablevault.history.repository import Commit, Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.standing import TouchedTables
 from tablevault.names import BlobId, CommitId, artifacts_dir, calls_path, frame_path, is_instance
 from tablevault.objects.pointer import Pointer
 
@@ -47,19 +46,16 @@ _SET = {
 
 def fold_commits(
     connection: sqlite3.Connection, repository: Repository, tips: Iterable[CommitId]
-) -> TouchedTables:
+) -> None:
     """Fold every commit that can be reached from `tips` and was not folded before."""
     waiting = list(tips)
-    touched = TouchedTables()
     while waiting:
         commit_id = waiting.pop()
         inserted = connection.execute("INSERT OR IGNORE INTO folded VALUES (?)", (commit_id,))
         if inserted.rowcount:
             commit = repository.commit(commit_id)
             fold_commit(connection, repository, commit)
-            touched.add(commit.message)
             waiting.extend(commit.parents)
-    return touched
 
 
 def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:

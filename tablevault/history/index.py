@@ -14,8 +14,6 @@ from typing import Protocol
 from tablevault.history.fold import fold_commits
 from tablevault.history.repository import Repository
 from tablevault.history.schema import INSTANCES, SCHEMA, STANDS, TABLES
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.standing import doubt_standing, note_standing
 from tablevault.names import CommitId, InstanceId, ObjectId, TableId
 from tablevault.objects.disposable import Disposable
 
@@ -370,14 +368,10 @@ class Index:
                 # Somebody rewrote main: what was folded may no longer be true.
                 for table in TABLES:
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
-            touched = fold_commits(connection, self._repository, [tip])
-            if tip != seen:
-                note_standing(connection, Snapshot(self._repository, tip), touched)
+            fold_commits(connection, self._repository, [tip])
             if with_temps:
                 # A branch may have begun at a commit that main has reached just now.
-                temps = self._repository.temp_refs().values()
-                if not fold_commits(connection, self._repository, temps).is_none:
-                    doubt_standing(connection)
+                fold_commits(connection, self._repository, self._repository.temp_refs().values())
             connection.execute("INSERT OR REPLACE INTO seen VALUES ('main', ?)", (tip,))
         return connection
 

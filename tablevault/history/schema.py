@@ -62,7 +62,6 @@ CREATE TABLE IF NOT EXISTS objects (
     oid TEXT, instance_id TEXT, PRIMARY KEY (oid, instance_id)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS objects_by_instance ON objects (instance_id);
-CREATE TABLE IF NOT EXISTS standing (name TEXT PRIMARY KEY, table_id TEXT) WITHOUT ROWID;
 """
 """Facts about instances are keyed by ids, so commits may be folded in any order that a merge of
 several histories gives. `ended` says which process ended an instance or a table, `restored` of
@@ -74,11 +73,7 @@ instance is active when each of its causes was.
 `log` has a row for each commit that an operation or a person made. Of the commits of one
 process, the one with ``Vault-Time`` stands for it; the same may be said twice, by a cherry-pick,
 and then the earliest counts. `sources` holds what an instance was made from: the instances it read
-(``depends``) and the one it was copied from (``origin``).
-
-`standing` is the odd one out, since it is not folded: the tables that ``main`` has at the commit in
-`seen`, with an empty id where the table's document cannot be read, and none while that has to be
-looked up again."""
+(``depends``) and the one it was copied from (``origin``)."""
 
 TABLES = (
     "seen",
@@ -96,7 +91,6 @@ TABLES = (
     "objects",
     "log",
     "sources",
-    "standing",
 )
 
 INSTANCES = (

@@ -1,4 +1,4 @@
-"""What this machine knows of processes without opening a record: is there any, which ended.
+"""What this machine knows of processes without opening a record: which ended.
 
 `state` is the folder ``.git/tablevault``.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +14,6 @@ from pathlib import Path
 def records_folder(state: Path) -> Path:
     """Name the folder with a record of each process that has not ended."""
     return state / "processes"
-
-
-def is_at_rest(state: Path) -> bool:
-    """Tell whether there is no process, neither alive nor dead."""
-    try:
-        return not os.listdir(records_folder(state))  # noqa: PTH208 - pathlib has no quicker way
-    except FileNotFoundError:
-        return True
 
 
 def history_file(state: Path) -> Path:

@@ -25,9 +25,6 @@ if TYPE_CHECKING:
         diff as diff,
     )
     from tablevault.queries import (
-        glance as glance,
-    )
-    from tablevault.queries import (
         lineage as lineage,
     )
     from tablevault.queries import (

@@ -349,19 +349,6 @@ def test_it_starts_without_pandas(vault, words):
     assert done.stdout.splitlines()[-1] == "set()"
 
 
-@pytest.mark.parametrize("words", [["log"], ["get-table-instances"], ["get-table-instances", "t"]])
-def test_what_is_asked_most_is_answered_without_opening_git(vault, run, words):
-    assert run("create-table", "t")[0] == 0
-    program = (
-        "import sys\nfrom tablevault.cli.main import main\n"
-        f"main({words!r})\nprint({{'pygit2', 'dataclasses'}} & set(sys.modules))"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert done.stdout.splitlines()[-1] == "set()"
-
-
 def test_a_terminal_gets_a_table(vault):
     vault.create_table("first")
     leader, follower = pty.openpty()

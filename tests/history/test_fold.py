@@ -15,7 +15,7 @@ from tablevault.history.schema import SCHEMA, TABLES
 from tablevault.history.tree import Put
 from tablevault.names import TableId
 
-FACTS = [name for name in TABLES if name not in {"seen", "folded", "standing"}]
+FACTS = [name for name in TABLES if name not in {"seen", "folded"}]
 
 
 @pytest.fixture

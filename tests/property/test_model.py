@@ -22,9 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from tablevault import TableVault, queries
+from tablevault import TableVault
 from tablevault.errors import TableVaultError
-from tablevault.queries import glance
 from tests.looking import check_clean, git
 
 pytestmark = [pytest.mark.property, pytest.mark.timeout(1200)]
@@ -453,19 +452,6 @@ class VaultMachine(RuleBasedStateMachine):
             self.agree_on_instances(name, table)
             self.agree_on_temps(name, table)
         self.agree_with_git()
-        self.agree_with_glances()
-
-    def agree_with_glances(self) -> None:
-        """What is answered without opening git is the same, if it is answered."""
-        log = queries.log.entries(self.vault._vault, "", "", None)
-        assert glance.entries(self.path, "", None) in (None, log)
-        assert glance.table_instances(self.path, "", "") in (
-            None,
-            self.vault.get_table_instances(),
-        )
-        for name in self.tables:
-            listed = self.vault.get_table_instances(name, "", include_temp=True)
-            assert glance.table_instances(self.path, name, "", include_temp=True) in (None, listed)
 
     def agree_on_instances(self, name: str, table: Table) -> None:
         vault = self.vault
