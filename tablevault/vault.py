@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from tablevault.history.snapshot import Snapshot
     from tablevault.journal.beginning import Actor
     from tablevault.journal.journal import Journal
+    from tablevault.model.view import VaultView
     from tablevault.objects.pointer import Pointer
     from tablevault.objects.store import ObjectStore
 
@@ -109,8 +110,22 @@ class Vault:
         """The object store."""
         return self.journal.store
 
+    def view(self, *, with_temps: bool = False) -> VaultView:
+        """Return the vault at one commit: the tip of ``main`` at some moment of this call.
+
+        Whatever was committed before is in it, and nothing that is committed later.
+
+        Parameters
+        ----------
+        with_temps : bool, default False
+            Whether its catalog has the operations on temporary instances, too.
+        """
+        from tablevault.model.view import VaultView
+
+        return VaultView.pinned(self.journal, with_temps=with_temps)
+
     def snapshot(self) -> Snapshot:
-        """Give ``main`` as it is now."""
+        """Return the files of ``main`` as it is now."""
         from tablevault.history.snapshot import Snapshot
 
         repository = self.journal.repository

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import json
 import sqlite3
-from collections.abc import Iterable
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +17,7 @@ from tablevault.history.fold import fold_commits
 from tablevault.history.repository import Repository
 from tablevault.history.schema import INSTANCES, SCHEMA, STANDS, TABLES
 from tablevault.names import CommitId, InstanceId, ObjectId, TableId
-from tablevault.objects.disposable import Disposable
+from tablevault.objects.disposable import Disposable, Reading
 
 _ACTIVE = (
     "NOT EXISTS (SELECT 1 FROM inactive LEFT JOIN revived USING (instance_id, cause) "
@@ -75,20 +77,15 @@ class IndexFile(Protocol):
     def write(self) -> AbstractContextManager[sqlite3.Connection]:
         """Hold the one write transaction."""
 
+    def reading(self) -> Reading:
+        """Begin a read transaction."""
+
     def discard(self) -> None:
         """Throw it away, whatever state it is in."""
 
 
-class Index:
-    """Look-ups that must not cost a walk over history.
-
-    Each method first catches up with the commits it has not seen, whoever made them.
-    """
-
-    def __init__(self, repository: Repository, file: Path | IndexFile) -> None:
-        self._repository = repository
-        self._file = Disposable(file, SCHEMA) if isinstance(file, Path) else file
-        self._behind = 0
+class Catalog(ABC):
+    """Look-ups that must not cost a walk over history."""
 
     def instance(self, instance_id: str) -> IndexedInstance | None:
         """Find an instance by its id, deleted ones too."""
@@ -262,29 +259,9 @@ class Index:
         """List all instances that are not deleted, oldest first."""
         return self._instances(STANDS, ())
 
-    def discard(self) -> None:
-        """Throw away what was folded; the next look-up folds it again from nothing."""
-        self._file.discard()
-
-    def catch_up(self) -> None:
-        """Fold the commits that were not seen yet."""
-        self._query("SELECT 1", ())
-
-    def follow(self, *, at_once: bool) -> None:
-        """Be told of a new commit; fold it together with some others, or when somebody asks.
-
-        One by one, it is the opening and closing of the file that takes the time. A commit that
-        is asked about next, mostly, is folded `at_once`.
-        """
-        self._behind += 1
-        if at_once or self._behind >= _MOST_BEHIND:
-            self.catch_up()
-
     def read(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Ask for rows of what is folded, operations on temporary instances included."""
         return self._query(sql, arguments, with_temps=True)
-
-    # -- machinery ----------------------------------------------------------------------------
 
     def _instances(
         self, where: str, arguments: tuple[str, ...], *, last: bool = False
@@ -337,6 +314,78 @@ class Index:
             for row in rows
         ]
 
+    @abstractmethod
+    def _query(
+        self, sql: str, arguments: tuple[str, ...], *, with_temps: bool = False
+    ) -> list[tuple[str, ...]]:
+        """Read rows; with the operations on temporary instances when asked."""
+
+
+class Index(Catalog):
+    """Answers for ``main`` as it is when a question is asked.
+
+    Each question first catches up with the commits that were not seen, whoever made them.
+    """
+
+    def __init__(self, repository: Repository, file: Path | IndexFile) -> None:
+        self._repository = repository
+        self._file = Disposable(file, SCHEMA) if isinstance(file, Path) else file
+        self._behind = 0
+
+    def discard(self) -> None:
+        """Throw away what was folded; the next look-up folds it again from nothing."""
+        self._file.discard()
+
+    def catch_up(self) -> None:
+        """Fold the commits that were not seen yet."""
+        self._query("SELECT 1", ())
+
+    def follow(self, *, at_once: bool) -> None:
+        """Be told of a new commit; fold it together with some others, or when somebody asks.
+
+        One by one, it is the opening and closing of the file that takes the time. A commit that
+        is asked about next, mostly, is folded `at_once`.
+        """
+        self._behind += 1
+        if at_once or self._behind >= _MOST_BEHIND:
+            self.catch_up()
+
+    def pin(self, *, with_temps: bool = False) -> PinnedCatalog:
+        """Return the catalog at one commit: the tip of ``main`` at some moment of this call.
+
+        Parameters
+        ----------
+        with_temps : bool, default False
+            Whether it has the operations on temporary instances, too.
+        """
+        # Before main: a branch begins at a commit that main has reached.
+        temps = self._temps() if with_temps else None
+        for _ in range(_TRIES):
+            try:
+                reading, seen = self._read_newest(temps)
+            except sqlite3.DatabaseError:
+                self._file.discard()
+                continue
+            if seen is not None:  # else somebody took the file away
+                return PinnedCatalog(self._repository, seen, temps=temps, reading=reading)
+        return PinnedCatalog(self._repository, self._repository.main(), temps=temps)
+
+    def _read_newest(self, temps: Collection[CommitId] | None) -> tuple[Reading, CommitId | None]:
+        """Begin a read transaction in which the newest history is folded, and say up to where."""
+        reading = self._file.reading()
+        seen = self._seen(reading.connection)
+        if seen == self._repository.main() and self._has_folded(reading.connection, temps or ()):
+            return reading, seen
+        del reading
+        self._caught_up(with_temps=temps is not None)
+        reading = self._file.reading()
+        # Where it is a later tip, somebody has read that one since.
+        return reading, self._seen(reading.connection)
+
+    def _temps(self) -> tuple[CommitId, ...]:
+        """Return the tips of the temporary branches."""
+        return tuple(self._repository.temp_refs().values())
+
     def _query(
         self, sql: str, arguments: tuple[str, ...], *, with_temps: bool = False
     ) -> list[tuple[str, ...]]:
@@ -355,23 +404,22 @@ class Index:
         """
         self._behind = 0
         connection = self._file.connection()
-        if self._seen(connection) == self._repository.main() and (
-            not with_temps or self._has_folded(connection, self._repository.temp_refs().values())
+        if self._seen(connection) == self._repository.main() and self._has_folded(
+            connection, self._temps() if with_temps else ()
         ):
             return connection
         with self._file.write() as connection:
             # Looked up within the transaction: if somebody folded a newer tip just before, an
-            # older one would look as if main had been rewritten.
+            # older one would look as if main had been rewritten. The branches before main: each
+            # began at a commit of main, so that nothing is folded which `seen` has not seen.
+            temps = self._temps() if with_temps else ()
             tip = self._repository.main()
             seen = self._seen(connection)
             if seen is not None and not self._continues(seen, tip):
                 # Somebody rewrote main: what was folded may no longer be true.
                 for table in TABLES:
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
-            fold_commits(connection, self._repository, [tip])
-            if with_temps:
-                # A branch may have begun at a commit that main has reached just now.
-                fold_commits(connection, self._repository, self._repository.temp_refs().values())
+            fold_commits(connection, self._repository, [tip, *temps])
             connection.execute("INSERT OR REPLACE INTO seen VALUES ('main', ?)", (tip,))
         return connection
 
@@ -390,3 +438,56 @@ class Index:
         if seen in self._repository.commit(tip).parents:
             return True
         return self._repository.is_ancestor(seen, tip)
+
+
+class PinnedCatalog(Catalog):
+    """Answers for `commit` of ``main``, whatever is committed, merged or rewritten since.
+
+    It reads within one transaction of SQLite, which lasts as long as this object or until it is
+    released. What then is asked, or after a fork, or of a file that is damaged meanwhile, is
+    answered by folding the history of `commit` again, in memory.
+    """
+
+    def __init__(
+        self,
+        repository: Repository,
+        commit: CommitId,
+        *,
+        temps: Collection[CommitId] | None,
+        reading: Reading | None = None,
+    ) -> None:
+        self.commit = commit
+        self._repository = repository
+        self._temps = temps
+        self._reading = reading
+        self._folded: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def release(self) -> None:
+        """End the transaction: SQLite keeps every later change apart as long as it lasts."""
+        self._reading = None
+
+    def _query(
+        self, sql: str, arguments: tuple[str, ...], *, with_temps: bool = False
+    ) -> list[tuple[str, ...]]:
+        """Read rows within the transaction."""
+        assert self._temps is not None or not with_temps, "it was pinned without temporary branches"
+        with self._lock:
+            reading = self._reading
+            if reading is not None and reading.is_own():
+                with contextlib.suppress(sqlite3.DatabaseError):
+                    return reading.connection.execute(sql, arguments).fetchall()
+            self._reading = None
+            if self._folded is None:
+                tips = (self.commit, *(self._temps or ()))
+                self._folded = folded_in_memory(self._repository, tips)
+            return self._folded.execute(sql, arguments).fetchall()
+
+
+def folded_in_memory(repository: Repository, tips: Iterable[CommitId] = ()) -> sqlite3.Connection:
+    """Fold all that can be reached from `tips`, in a database that nobody else sees."""
+    connection = sqlite3.connect(":memory:", check_same_thread=False)
+    connection.executescript(SCHEMA)
+    fold_commits(connection, repository, tips)
+    connection.commit()
+    return connection

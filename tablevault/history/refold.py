@@ -11,18 +11,18 @@ from pathlib import Path
 from urllib.parse import quote
 
 from tablevault.history.fold import fold_commits
-from tablevault.history.index import Index
+from tablevault.history.index import Index, folded_in_memory
 from tablevault.history.repository import Repository
 from tablevault.history.schema import SCHEMA, TABLES
 from tablevault.names import CommitId
-from tablevault.objects.disposable import form_of
+from tablevault.objects.disposable import Reading, copied, form_of
 
 
 class FreshIndex(Index):
     """Answers from history alone, whatever stands in the file; for one thread."""
 
     def __init__(self, repository: Repository) -> None:
-        super().__init__(repository, _Memory())
+        super().__init__(repository, _Memory(repository))
 
     def folded_from(self, commits: Sequence[CommitId]) -> Mapping[str, set[tuple[object, ...]]]:
         """Give what there is to say of `commits`, which are all that their history has.
@@ -34,16 +34,16 @@ class FreshIndex(Index):
             fold_commits(connection, self._repository, commits)
         if len(_rows(connection, "folded")) == len(set(commits)):
             return _every_row(connection)
-        with contextlib.closing(_new()) as apart:
-            fold_commits(apart, self._repository, commits)
+        with contextlib.closing(folded_in_memory(self._repository, commits)) as apart:
             return _every_row(apart)
 
 
 class _Memory:
     """A database that nobody else sees."""
 
-    def __init__(self) -> None:
-        self._connection = _new()
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._connection = folded_in_memory(repository)
 
     def connection(self) -> sqlite3.Connection:
         """Give the one connection."""
@@ -55,10 +55,14 @@ class _Memory:
         with self._connection:
             yield self._connection
 
+    def reading(self) -> Reading:
+        """Begin a read transaction on a copy."""
+        return Reading(copied(self._connection))
+
     def discard(self) -> None:
         """Begin anew."""
         self._connection.close()
-        self._connection = _new()
+        self._connection = folded_in_memory(self._repository)
 
 
 def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> str:
@@ -113,13 +117,6 @@ def _open(path: Path) -> sqlite3.Connection:
     return sqlite3.connect(
         f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, isolation_level=None
     )
-
-
-def _new() -> sqlite3.Connection:
-    """Make an empty index."""
-    connection = sqlite3.connect(":memory:")
-    connection.executescript(SCHEMA)
-    return connection
 
 
 def _rows(connection: sqlite3.Connection, table: str) -> set[tuple[object, ...]]:

@@ -9,8 +9,9 @@ import shutil
 import sqlite3
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 # Not the fault of the file: nothing would be gained by making it again.
@@ -24,13 +25,47 @@ _inherited: list[sqlite3.Connection] = []
 even by forgetting it, would write to the file in the name of the other process."""
 
 
+_Identity = tuple[int, int | None]
+"""Process and inode that a connection is good for."""
+
+
 def form_of(schema: str) -> int:
     """Give a number to the form of tables; what SQLite keeps of it is signed and has 32 bits."""
     return zlib.crc32(schema.encode()) & 0x7FFFFFFF
 
 
+_MOST_IDLE = 2
+"""So many connections of transactions that have ended wait for others to begin."""
+
+
 class _OtherFormError(Exception):
     """The tables are those of another release."""
+
+
+class Reading:
+    """A read transaction, until nobody refers to it: others may write, nothing changes in it."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        end: Callable[[sqlite3.Connection], None] = sqlite3.Connection.close,
+    ) -> None:
+        self.connection = connection
+        self._end = end
+        self._pid = os.getpid()
+        connection.execute("BEGIN")
+
+    def is_own(self) -> bool:
+        """Return whether this process began it; a fork must not touch the file through it."""
+        return self._pid == os.getpid()
+
+    def __del__(self) -> None:
+        """End it; a fork only keeps the connection."""
+        if not self.is_own():
+            _inherited.append(self.connection)
+            return
+        with contextlib.suppress(sqlite3.Error):
+            self._end(self.connection)
 
 
 class Disposable:
@@ -46,6 +81,7 @@ class Disposable:
         self._schema = schema
         self._form = form_of(schema)
         self._local = threading.local()
+        self._idle: list[tuple[_Identity, sqlite3.Connection]] = []
 
     def connection(self) -> sqlite3.Connection:
         """Give the connection of this thread; a new one when the file was replaced meanwhile."""
@@ -70,17 +106,33 @@ class Disposable:
             connection.rollback()
             raise
 
+    def reading(self) -> Reading:
+        """Begin a read transaction on a connection of its own; its first read is what fixes it."""
+        if not self._is_writable():
+            return Reading(copied(self.connection()))
+        while self._idle:
+            with contextlib.suppress(IndexError):  # of another thread that took the last one
+                identity, connection = self._idle.pop()
+                if identity == self._identity():
+                    return Reading(connection, partial(self._wait, identity))
+                _drop(connection, identity[0])
+        connection = self._open()
+        return Reading(connection, partial(self._wait, self._identity()))
+
+    def _wait(self, identity: _Identity, connection: sqlite3.Connection) -> None:
+        """End a transaction, and keep its connection for the next one."""
+        connection.rollback()
+        if len(self._idle) < _MOST_IDLE:
+            self._idle.append((identity, connection))
+        else:
+            connection.close()
+
     def close(self) -> None:
         """Drop the connection of this thread."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         self._local.connection = None
-        if connection is None:
-            return
-        if self._local.identity[0] != os.getpid():
-            _inherited.append(connection)
-            return
-        with contextlib.suppress(sqlite3.Error):
-            connection.close()
+        if connection is not None:
+            _drop(connection, self._local.identity[0])
 
     def discard(self) -> None:
         """Delete the file, whatever state it is in."""
@@ -123,7 +175,10 @@ class Disposable:
             # SQLite makes files that a group can never write to (mode 0644); an empty one it takes.
             with contextlib.suppress(OSError):
                 os.close(os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666))
-        connection = sqlite3.connect(self._path, timeout=30, isolation_level=None)
+        # The last reference to a reading may be one that another thread has.
+        connection = sqlite3.connect(
+            self._path, timeout=30, isolation_level=None, check_same_thread=False
+        )
         try:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = OFF")
@@ -167,9 +222,25 @@ class Disposable:
         finally:
             os.close(descriptor)
 
-    def _identity(self) -> tuple[int, int | None]:
+    def _identity(self) -> _Identity:
         """Process and inode that a connection is good for."""
         try:
             return os.getpid(), self._path.stat().st_ino
         except OSError:
             return os.getpid(), None
+
+
+def copied(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Return a copy in memory of what a database holds."""
+    copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+    connection.backup(copy)
+    return copy
+
+
+def _drop(connection: sqlite3.Connection, pid: int) -> None:
+    """Close a connection, unless it is that of the process from which this one was forked."""
+    if pid != os.getpid():
+        _inherited.append(connection)
+        return
+    with contextlib.suppress(sqlite3.Error):
+        connection.close()

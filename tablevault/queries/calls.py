@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
+from tablevault.model.instance import Instance
 from tablevault.names import TempRef, is_temp_id
 from tablevault.queries.call_files import read_calls
 from tablevault.queries.describe import temp_builders, tracked_builders
@@ -157,7 +158,7 @@ def summaries(vault: Vault, instance: IndexedInstance) -> dict[str, CallSummary]
     }
 
 
-def _latest(vault: Vault, snapshot: Snapshot, table: str, version: str) -> IndexedInstance:
+def _latest(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Instance:
     """Find the latest instance; an error names the calls of an execution that has not ended."""
     try:
         return latest_or_error(vault, snapshot, table, version)

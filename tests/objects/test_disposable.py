@@ -204,3 +204,59 @@ for number in range(150):
     put(facts, "end")
     assert "end" in keys(facts)
     assert facts.connection().execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_reading_does_not_see_what_is_written_after_its_first_read(facts, path):
+    put(facts, "a")
+    reading = facts.reading()
+    sql = "SELECT key FROM facts ORDER BY key"
+    assert reading.connection.execute(sql).fetchall() == [("a",)]
+    put(facts, "b")
+    put(Disposable(path, SCHEMA), "c")
+    assert reading.connection.execute(sql).fetchall() == [("a",)]
+    assert facts.reading().connection.execute(sql).fetchall() == [("a",), ("b",), ("c",)]
+
+
+def test_a_reading_survives_that_the_file_is_deleted(facts):
+    put(facts, "a")
+    reading = facts.reading()
+    assert reading.connection.execute("SELECT key FROM facts").fetchall() == [("a",)]
+    facts.discard()
+    put(facts, "b")
+    assert reading.connection.execute("SELECT key FROM facts").fetchall() == [("a",)]
+    del reading
+    assert facts.reading().connection.execute("SELECT key FROM facts").fetchall() == [("b",)]
+
+
+def test_a_reading_of_what_is_kept_in_memory_does_not_see_what_is_written_later(tmp_path):
+    facts = Disposable(tmp_path / ("d" * 200) / ("e" * 200) / ("f" * 200) / "facts.sqlite", SCHEMA)
+    put(facts, "a")
+    reading = facts.reading()
+    put(facts, "b")
+    assert reading.connection.execute("SELECT key FROM facts").fetchall() == [("a",)]
+    assert keys(facts) == {"a", "b"}
+
+
+def test_a_reading_may_end_in_another_thread(facts):
+    put(facts, "a")
+    readings = [facts.reading()]
+    thread = threading.Thread(target=readings.clear)
+    thread.start()
+    thread.join()
+    put(facts, "b")
+    assert facts.reading().connection.execute("SELECT count(*) FROM facts").fetchone() == (2,)
+
+
+def test_a_fork_does_not_end_the_reading_of_its_parent(facts):
+    put(facts, "a")
+    reading = facts.reading()
+    assert reading.connection.execute("SELECT key FROM facts").fetchall() == [("a",)]
+    child = os.fork()
+    if not child:
+        is_own = reading.is_own()
+        del reading
+        other = facts.reading().connection.execute("SELECT key FROM facts").fetchall()
+        os._exit(0 if not is_own and other == [("a",)] else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    put(facts, "b")
+    assert reading.connection.execute("SELECT key FROM facts").fetchall() == [("a",)]

@@ -1,0 +1,1 @@
+"""Tables, instances and temporary instances, as one commit of ``main`` has them."""

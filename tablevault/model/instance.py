@@ -1,0 +1,178 @@
+"""A materialised instance: what the catalog knows of it, and what its commit holds."""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field, fields
+from functools import cached_property
+from pathlib import Path
+
+from tablevault.errors import TableVaultError, TVTableError
+from tablevault.history.documents import InstanceDocument, TableDocument
+from tablevault.history.index import Catalog, IndexedInstance
+from tablevault.history.snapshot import Snapshot
+from tablevault.journal.journal import Journal
+from tablevault.names import BlobId, artifacts_dir, calls_path, code_path, frame_path
+from tablevault.objects.pointer import Pointer
+
+_REWRITTEN = "The history was rewritten: restore it from another copy of the vault."
+_ROW = tuple(each.name for each in fields(IndexedInstance))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Instance(IndexedInstance):
+    """An instance, which never changes; only the catalog says whether it is active or deleted.
+
+    Documents and pointers are read when they are first asked for, and kept.
+    """
+
+    parts: Journal = field(repr=False, compare=False)
+    catalog: Catalog = field(repr=False, compare=False)
+
+    @classmethod
+    def of(cls, row: IndexedInstance, parts: Journal, catalog: Catalog) -> Instance:
+        """Return the instance that a row of the catalog describes."""
+        known = {name: getattr(row, name) for name in _ROW}
+        return cls(parts=parts, catalog=catalog, **known)
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The vault at the commit that made the instance."""
+        return Snapshot(self.parts.repository, self.commit)
+
+    @cached_property
+    def document(self) -> InstanceDocument:
+        """What the instance says of itself.
+
+        Raises
+        ------
+        TVTableError
+            Its commit has no ``instance.yaml``.
+        TVFileError
+            The document cannot be read.
+        """
+        found = self.snapshot.instance(self.table_name, self.version)
+        if found is None:
+            raise TVTableError(
+                f'The commit {self.commit[:12]} of instance "{self.instance_id}" has no '
+                "instance.yaml.",
+                _REWRITTEN,
+                instance=self.instance_id,
+            )
+        return found
+
+    @cached_property
+    def table_document(self) -> TableDocument:
+        """The document of its table at its commit."""
+        return self.snapshot.table(self.table_name)
+
+    # -- its dataframe and its calls ------------------------------------------------------------
+
+    @cached_property
+    def frame_pointer(self) -> Pointer | None:
+        """The pointer to its dataframe."""
+        return self.snapshot.pointer(frame_path(self.table_name, self.version))
+
+    @cached_property
+    def calls_pointer(self) -> Pointer | None:
+        """The pointer to its calls; None when it has none."""
+        return self.snapshot.pointer(calls_path(self.table_name, self.version))
+
+    def has_frame(self) -> bool:
+        """Return whether its dataframe is here."""
+        return self.frame_pointer is not None and self.parts.store.has(self.frame_pointer)
+
+    def frame_file(self) -> Path:
+        """Return its Parquet file, checked; one that is not here is fetched, and its calls, too.
+
+        Raises
+        ------
+        TVTableError
+            Its commit has no dataframe.
+        TVFileError
+            The file is not here and cannot be fetched, or is damaged.
+        """
+        if self.frame_pointer is None:
+            raise TVTableError(
+                f'Instance "{self.instance_id}" has no dataframe.',
+                _REWRITTEN,
+                instance=self.instance_id,
+            )
+        is_here = self.parts.store.has(self.frame_pointer)
+        path = self.parts.store.file(self.frame_pointer)
+        if not is_here:
+            # Whoever reads the dataframe can do without.
+            with contextlib.suppress(TableVaultError):
+                if self.calls_pointer is not None:
+                    self.parts.store.file(self.calls_pointer)
+        return path
+
+    # -- how it was made ------------------------------------------------------------------------
+
+    def builders(self) -> dict[str, bytes]:
+        """Return the files of the builders that made it, by name, sorted."""
+        repository = self.parts.repository
+        blobs = self.snapshot.builders(self.table_name, self.version)
+        return {name: repository.read_blob(blob) for name, blob in blobs.items()}
+
+    def code(self) -> dict[str, str]:
+        """Return the texts of the code modules that ran, by name.
+
+        Raises
+        ------
+        TVFileError
+            A text is no UTF-8.
+        """
+        return {
+            name: self.snapshot.text_of(BlobId(blob), code_path(name))
+            for name, blob in self.document.code.items()
+        }
+
+    def sources(self) -> list[Instance]:
+        """Return the instances that it read, oldest first, as far as the catalog knows them."""
+        ids = [instance_id for _, instance_id in self.document.dependencies]
+        found = self.catalog.instances_with_ids(ids) if ids else []
+        return [Instance.of(row, self.parts, self.catalog) for row in found]
+
+    def previous(self) -> Instance | None:
+        """Return the instance of the same version before it; None for the first that there is."""
+        earlier = [
+            row
+            for row in self.catalog.instances(self.table_id, self.version)
+            if (row.materialized_at, row.instance_id) < (self.materialized_at, self.instance_id)
+        ]
+        return Instance.of(earlier[-1], self.parts, self.catalog) if earlier else None
+
+    # -- its artifacts --------------------------------------------------------------------------
+
+    def has_artifacts(self) -> bool:
+        """Return whether a column names artifacts."""
+        return "artifact_string" in self.document.dtypes.values()
+
+    def shares_folder(self, table: TableDocument) -> bool:
+        """Return whether it keeps its artifacts in the folder that the instances of a table share.
+
+        Parameters
+        ----------
+        table : TableDocument
+            The document of its table, of any commit: how artifacts are kept never changes.
+        """
+        return not table.multiple_artifacts and self.success
+
+    @cached_property
+    def artifacts_path(self) -> str:
+        """The folder of its artifacts in its commit."""
+        is_own = not self.shares_folder(self.table_document)
+        return artifacts_dir(self.table_name, self.version, multiple=is_own)
+
+    def owns_shared_folder(self) -> bool:
+        """Return whether the folder that instances share was filled by this one."""
+        return self.table_document.artifact_instance == self.instance_id
+
+    def artifacts(self) -> dict[str, str]:
+        """Return the sha256 of each artifact, by its name."""
+        folder = self.artifacts_path
+        return {
+            entry.name: self.snapshot.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}").oid
+            for entry in self.snapshot.files(folder)
+        }

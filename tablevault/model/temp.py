@@ -1,0 +1,69 @@
+"""A temporary instance: a branch, and its files that people may edit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from tablevault.history.documents import InstanceDocument
+from tablevault.history.snapshot import Snapshot
+from tablevault.journal.journal import Journal
+from tablevault.names import CommitId, InstanceId, TempRef, frame_path
+from tablevault.objects.pointer import Pointer
+
+
+@dataclass(frozen=True, kw_only=True)
+class TempInstance:
+    """A temporary instance as its branch has it at `tip`; its files are read as they are now."""
+
+    ref: TempRef
+    tip: CommitId
+    parts: Journal = field(repr=False, compare=False)
+
+    @property
+    def instance_id(self) -> InstanceId:
+        """Its id, ``TEMP_<version>``."""
+        return self.ref.instance_id
+
+    @cached_property
+    def snapshot(self) -> Snapshot:
+        """The vault at the tip of its branch."""
+        return Snapshot(self.parts.repository, self.tip)
+
+    @cached_property
+    def document(self) -> InstanceDocument:
+        """What its branch says of it; without a document, as a new one."""
+        found = self.snapshot.instance(self.ref.table, self.ref.version)
+        if found is not None:
+            return found
+        return InstanceDocument(description="", version=self.ref.version, external_edit=False)
+
+    @cached_property
+    def frame_pointer(self) -> Pointer | None:
+        """The pointer to the dataframe that it was copied with; None when it had none."""
+        return self.snapshot.pointer(frame_path(self.ref.table, self.ref.version))
+
+    @property
+    def artifact_folder(self) -> Path:
+        """Folder into which functions and people put its artifacts."""
+        return self.parts.faces.artifacts(self.ref)
+
+    def builders(self) -> dict[str, bytes]:
+        """Return its builders by name, sorted: those of its branch, with edits in its folder.
+
+        The folder follows when the next operation begins, or the vault is opened; a commit that
+        somebody else has made on the branch counts at once.
+        """
+        if not self.parts.faces.is_behind(self.ref, self.tip):
+            return self.parts.faces.builders(self.ref)
+        blobs = self.snapshot.builders(*self.ref)
+        found = {name: self.parts.repository.read_blob(blob) for name, blob in blobs.items()}
+        edits = self.edits()
+        found.update({name: data for name, data in edits.items() if data is not None})
+        return {name: found[name] for name in sorted(found) if edits.get(name, b"") is not None}
+
+    def edits(self) -> Mapping[str, bytes | None]:
+        """Return the builders that were edited by hand, by name; None where one was removed."""
+        return self.parts.faces.edited(self.ref, self.tip)

@@ -1,0 +1,249 @@
+"""The vault at one commit of ``main``: its tables, their instances, and their history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tablevault.errors import TVArgumentError, TVTableError
+from tablevault.history.documents import TableDocument
+from tablevault.history.index import Catalog, IndexedInstance, PinnedCatalog
+from tablevault.history.snapshot import Snapshot, unknown_table
+from tablevault.journal.journal import Journal
+from tablevault.model.instance import Instance
+from tablevault.model.temp import TempInstance
+from tablevault.names import CommitId, TableId, TempRef, check_version, temp_of_ref
+from tablevault.wording import BLANK, Call, Wording
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True)
+class VaultView:
+    """The vault as a reader sees it.
+
+    `snapshot` has the files of one commit of ``main``, `catalog` what the history of that commit
+    says of instances, tables and operations. A view that `pinned` makes has both of the same
+    commit: whatever is committed, pulled, undone or rewritten meanwhile, no answer changes, and
+    two answers never contradict each other. Three things are not part of a commit and are read as
+    they are when they are asked for: temporary instances, which are branches; objects, which
+    `gc` deletes once their instance is deleted; files in the working tree.
+
+    A view is for one call: as long as it lasts, SQLite cannot shorten the log of the index.
+    """
+
+    parts: Journal = field(repr=False)
+    snapshot: Snapshot
+    catalog: Catalog = field(repr=False)
+
+    @classmethod
+    def pinned(cls, parts: Journal, *, with_temps: bool = False) -> VaultView:
+        """Return a view of the newest commit; see :meth:`tablevault.vault.Vault.view`."""
+        catalog = parts.index.pin(with_temps=with_temps)
+        return cls(parts, Snapshot(parts.repository, catalog.commit), catalog)
+
+    def release(self) -> None:
+        """Let go of the catalog, before somebody keeps what still refers to this view.
+
+        Whatever is asked of the catalog afterwards is right, too, but takes long.
+        """
+        if isinstance(self.catalog, PinnedCatalog):
+            self.catalog.release()
+
+    @property
+    def commit(self) -> CommitId:
+        """The commit of ``main``."""
+        return self.snapshot.commit
+
+    # -- tables ---------------------------------------------------------------------------------
+
+    def table(self, name: object) -> Table:
+        """Return a table.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table; names a later name of it, or a near miss.
+        """
+        if isinstance(name, str) and self.snapshot.has_table(name):
+            return Table(self, name)
+        error = unknown_table(str(name), self.snapshot.table_names())
+        if new := self.catalog.new_name(str(name)):
+            error = TVArgumentError(error.message, f'It was renamed to "{new}".', table=str(name))
+        raise error
+
+    def tables(self) -> list[Table]:
+        """Return the tables, by name."""
+        return [Table(self, name) for name in self.snapshot.table_names()]
+
+    @cached_property
+    def table_names(self) -> dict[TableId, str]:
+        """Name of each table, by its id."""
+        return {self.snapshot.table(name).id: name for name in self.snapshot.table_names()}
+
+    # -- instances of all tables ----------------------------------------------------------------
+
+    def instance(self, instance_id: str) -> Instance | None:
+        """Find an instance of whatever table by its id; deleted ones, too."""
+        found = self.catalog.instance(instance_id)
+        return None if found is None else self.instance_of(found)
+
+    def instances(self) -> list[Instance]:
+        """Return all instances that are not deleted, oldest first."""
+        return self.instances_of(self.catalog.standing())
+
+    def instance_of(self, row: IndexedInstance) -> Instance:
+        """Return the instance that a row of the catalog describes."""
+        return Instance.of(row, self.parts, self.catalog)
+
+    def instances_of(self, rows: Iterable[IndexedInstance]) -> list[Instance]:
+        """Return the instances that rows of the catalog describe."""
+        return [Instance.of(row, self.parts, self.catalog) for row in rows]
+
+    def temps(self) -> list[TempInstance]:
+        """Return the temporary instances of all tables, by table and version."""
+        tips = self.parts.repository.temp_refs().items()
+        found = [(temp_of_ref(ref), tip) for ref, tip in sorted(tips)]
+        return [
+            TempInstance(ref=ref, tip=tip, parts=self.parts)
+            for ref, tip in found
+            if ref is not None
+        ]
+
+    def temp(self, ref: TempRef) -> TempInstance | None:
+        """Find a temporary instance by its table and version."""
+        tip = self.parts.repository.tip(ref.ref)
+        return None if tip is None else TempInstance(ref=ref, tip=tip, parts=self.parts)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of a view."""
+
+    view: VaultView = field(repr=False, compare=False)
+    name: str
+
+    @cached_property
+    def document(self) -> TableDocument:
+        """What the table says of itself."""
+        return self.view.snapshot.table(self.name)
+
+    @property
+    def id(self) -> TableId:
+        """Its id, which it keeps under another name."""
+        return self.document.id
+
+    def instances(self, version: str = "") -> list[Instance]:
+        """Return the instances that are not deleted, oldest first; of one version if given."""
+        return self.view.instances_of(self.view.catalog.instances(self.id, version))
+
+    def instance(self, instance_id: str, *, withdrawn_too: bool = False) -> Instance:
+        """Return an instance by its id; one whose making was undone only if wanted.
+
+        Raises
+        ------
+        TVArgumentError
+            The table has no such instance, or it was deleted.
+        """
+        found = self.view.catalog.instance(instance_id)
+        if found is None or found.table_id != self.id:
+            raise TVArgumentError(
+                f'Table "{self.name}" has no instance "{instance_id}".',
+                self._known_instances(),
+                table=self.name,
+                instance=instance_id,
+            )
+        if found.deleted_at and not (found.withdrawn and withdrawn_too):
+            raise _gone(found, self.name)
+        return self.view.instance_of(found)
+
+    def latest(
+        self, version: str = "", *, active: bool = True, successful: bool = False
+    ) -> Instance:
+        """Return the instance that was materialised last, of any version when "".
+
+        Raises
+        ------
+        TVTableError
+            No instance satisfies the conditions.
+        """
+        found = self.latest_or_none(version, active=active, successful=successful)
+        if found is not None:
+            return found
+        kinds = ["active"] * active + ["successful"] * successful + ["materialised"]
+        of_version = f' of version "{version}"' if version else ""
+        of = {"version": version} if version not in ("", "base") else {}
+        raise TVTableError(
+            f'Table "{self.name}" has no {", ".join(kinds)} instance{of_version}.',
+            Wording(
+                "Make one: ",
+                Call("create_instance", table_name=self.name, **of),
+                ", then ",
+                Call("execute_instance", table_name=self.name, **of),
+                " or ",
+                Call("write_instance", table_df=BLANK, table_name=self.name, **of),
+                ".",
+            ),
+            table=self.name,
+            version=version,
+        )
+
+    def latest_or_none(
+        self, version: str = "", *, active: bool = True, successful: bool = False
+    ) -> Instance | None:
+        """Find the instance that was materialised last, of any version when ""."""
+        found = self.view.catalog.latest(self.id, version, active=active, successful=successful)
+        return None if found is None else self.view.instance_of(found)
+
+    def temp(self, version: str) -> TempInstance:
+        """Return the temporary instance of a version.
+
+        Raises
+        ------
+        TVArgumentError
+            There is none.
+        """
+        ref = TempRef(table=self.name, version=check_version(version))
+        found = self.view.temp(ref)
+        if found is not None:
+            return found
+        raise TVArgumentError(
+            f'Table "{self.name}" has no temporary instance of version "{ref.version}".',
+            Wording(
+                "Make one: ",
+                Call("create_instance", table_name=self.name, version=ref.version),
+                ".",
+            ),
+            table=self.name,
+            version=ref.version,
+        )
+
+    def temps(self) -> list[TempInstance]:
+        """Return the temporary instances, by version."""
+        return [each for each in self.view.temps() if each.ref.table == self.name]
+
+    def _known_instances(self) -> str:
+        """Name the latest instances, for an error text."""
+        known = [each.instance_id for each in self.view.catalog.instances(self.id)]
+        if not known:
+            return "The table has no materialised instance yet."
+        return f"The latest are: {', '.join(reversed(known[-_SHOWN:]))}."
+
+
+def _gone(found: IndexedInstance, table: str) -> TVArgumentError:
+    """Make the error for an instance that was deleted, or whose making was undone."""
+    instance = found.instance_id
+    when = f"{found.deleted_at} by {found.deleted_by}."
+    if found.withdrawn:
+        what = f'The making of instance "{instance}" of table "{table}" was undone at {when}'
+        hint = Wording(
+            "Undo that, too, by the process id of the undoing, which ",
+            Call("log", table_name=table),
+            " lists.",
+        )
+    else:
+        what = f'Instance "{instance}" of table "{table}" was deleted at {when}'
+        description = Call("get_descriptions", instance_id=instance, table_name=table)
+        hint = Wording("Its description remains: ", description, ".")
+    return TVArgumentError(what, hint, table=table, instance=instance)
