@@ -7,7 +7,7 @@ import hashlib
 import re
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -26,8 +26,7 @@ from tablevault.remotes.attempt import Limits, Meter, PassingError
 from tablevault.remotes.lfs import Action, AnswerError, Offer, Operation, Refusal, refusal_error
 from tablevault.remotes.route import origin_of, split_login
 from tablevault.remotes.server import Server
-from tablevault.remotes.session import Reply
-from tablevault.remotes.wire import BLOCK, Bytes, Request
+from tablevault.remotes.session import BLOCK, Body, Reply, Request
 
 _LONGEST_ANSWER = 1 << 26
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -63,7 +62,7 @@ class HttpTransport:
         PassingError
             It gave no answer.
         """
-        body = Bytes(data=lfs.encode_batch(self.operation, pointers, self._ref))
+        body = Body.of(lfs.encode_batch(self.operation, pointers, self._ref))
         url = f"{self._server.url.rstrip('/')}/objects/batch"
         request = Request(method="POST", url=url, headers=_JSON, body=body)
         with contextlib.closing(self._server.send(request, may_ask=True)) as reply:
@@ -86,13 +85,13 @@ class HttpTransport:
         """Send an object, and let the server verify that it has it."""
         meter.start(0)
         with _opened(source, offer.pointer) as file:
-            body = _Upload(file=file, pointer=offer.pointer, meter=meter)
+            body = Body(offer.pointer.size, lambda: _blocks(file, offer.pointer, meter))
             action = offer.actions["upload"]
             headers = {"Content-Type": "application/octet-stream"}
             request = Request(method="PUT", url=action.href, headers=headers, body=body)
             self._carry_out(request, action, offer)
         if verify := offer.actions.get("verify"):
-            said = Bytes(data=lfs.encode_verify(offer.pointer))
+            said = Body.of(lfs.encode_verify(offer.pointer))
             request = Request(method="POST", url=verify.href, headers=_JSON, body=said)
             self._carry_out(request, verify, offer)
 
@@ -187,8 +186,7 @@ class HttpTransport:
         try:
             return lfs.decode_batch(body, self.operation, pointers, now)
         except AnswerError as error:
-            kind = reply.headers.get_content_type()
-            if "html" in kind or body.lstrip()[:1] == b"<":
+            if "html" in reply.headers.get("Content-Type", "") or body.lstrip()[:1] == b"<":
                 raise self._no_lfs("it answered with a page for people") from None
             raise TVRemoteError(
                 f"{self.where} gave an answer that cannot be understood: {error}."
@@ -247,36 +245,23 @@ class HttpTransport:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Upload:
-    """An object as a body; what is not what it should be is not sent to its end."""
-
-    file: BinaryIO
-    pointer: Pointer
-    meter: Meter
-
-    @property
-    def size(self) -> int:
-        """How many bytes there are."""
-        return self.pointer.size
-
-    def blocks(self) -> Iterator[bytes]:
-        """Give the bytes from the start; the last ones only when all were the right ones."""
-        self.meter.start(0)
-        found, left = hashlib.sha256(), self.pointer.size
-        self.file.seek(0)
-        while left:
-            block = self.file.read(min(BLOCK, left))
-            left -= len(block)
-            found.update(block)
-            if not block or (not left and found.hexdigest() != self.pointer.oid):
-                raise TVFileError(
-                    f"Object {self.pointer.oid} changed while it was sent.",
-                    "Try again; `git lfs fsck` names objects that are damaged.",
-                    oid=self.pointer.oid,
-                )
-            yield block
-            self.meter.add(len(block))
+def _blocks(file: BinaryIO, pointer: Pointer, meter: Meter) -> Iterator[bytes]:
+    """Read an object from the start; its last bytes only when all were the right ones."""
+    meter.start(0)
+    found, left = hashlib.sha256(), pointer.size
+    file.seek(0)
+    while left:
+        block = file.read(min(BLOCK, left))
+        left -= len(block)
+        found.update(block)
+        if not block or (not left and found.hexdigest() != pointer.oid):
+            raise TVFileError(
+                f"Object {pointer.oid} changed while it was sent.",
+                "Try again; `git lfs fsck` names objects that are damaged.",
+                oid=pointer.oid,
+            )
+        yield block
+        meter.add(len(block))
 
 
 @contextlib.contextmanager

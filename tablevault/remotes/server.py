@@ -16,8 +16,7 @@ from tablevault.remotes.credentials import Credentials, Known
 from tablevault.remotes.endpoint import Endpoint, SshPlace, WebPlace
 from tablevault.remotes.lfs import Action, Operation
 from tablevault.remotes.route import Origin, origin_of, split_login, split_url
-from tablevault.remotes.session import Reply, Session
-from tablevault.remotes.wire import Request
+from tablevault.remotes.session import Reply, Request, Session
 
 _MOST_LOGINS = 3
 _SHORTEST_SECRET = 6

@@ -1,56 +1,156 @@
-"""HTTP exchanges: connections that are kept, redirects that leak nothing."""
+"""HTTP exchanges by urllib3: connections that can be cut, redirects that carry no secrets."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
-import itertools
+import io
+import logging
+import socket
+import ssl
 import threading
-from collections.abc import Iterator
-from dataclasses import replace
+import time
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
 from urllib.parse import urljoin
+
+import urllib3
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError, LocationParseError
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.remotes import Settings
-from tablevault.remotes.attempt import PassingError
-from tablevault.remotes.route import Origin, Router, origin_of
-from tablevault.remotes.wire import BLOCK, Link, Request, StaleError, said
+from tablevault.remotes.attempt import PassingError, limits_of
+from tablevault.remotes.route import Origin, origin_of, proxy_of, split_url, tls_context
 
+BLOCK = 1 << 16
+# What a server may take to process each byte of a request before it answers.
+_SLOWEST_BYTES_PER_S = 10_000_000
+# A server that sends less during a whole timeout is given up. Git's http.lowSpeedLimit means the
+# same, and has no default.
+_TRICKLE_BYTES_PER_S = 100
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _LONGEST_ERROR = 1 << 16
+# An action of a server cannot set these.
+_RESERVED = frozenset({"accept-encoding", "connection", "content-length", "host"})
+_SOCKET_OPTIONS = [
+    (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),
+    (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
+]
+
+
+class Body:
+    """The body of a request, produced anew for each attempt.
+
+    Parameters
+    ----------
+    size : int
+        Bytes.
+    blocks : callable
+        Returns an iterator over the bytes.
+    """
+
+    def __init__(self, size: int, blocks: Callable[[], Iterator[bytes]]) -> None:
+        self.size = size
+        self.is_sent = False
+        """Everything went out in the last attempt."""
+        self._blocks = blocks
+
+    @classmethod
+    def of(cls, data: bytes) -> Body:
+        """Return a body of bytes in memory."""
+        return cls(len(data), lambda: iter((data,)))
+
+    def __iter__(self) -> Iterator[bytes]:
+        """Return the bytes from the start."""
+        self.is_sent = False
+        yield from self._blocks()
+        self.is_sent = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One request.
+
+    Attributes
+    ----------
+    headers : mapping
+        Describe the body and the response; every redirect receives them.
+    secrets : mapping
+        Headers with credentials; only the origin of `url` receives them.
+    """
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(repr=False, default_factory=dict)
+    body: Body | None = field(repr=False, default=None)
+
+    @property
+    def origin(self) -> Origin:
+        """Origin of the URL."""
+        return origin_of(self.url)
+
+    @property
+    def location(self) -> str:
+        """The URL without a login and a fragment."""
+        parts = split_url(self.url)
+        query = f"?{parts.query}" if parts.query else ""
+        return f"{self.origin.ascii}{parts.path or '/'}{query}"
+
+    @property
+    def is_chunked(self) -> bool:
+        """Whether the body goes out in chunks, without its length: some servers ask for that."""
+        given = [*self.headers.items(), *self.secrets.items()]
+        return any(
+            name.lower() == "transfer-encoding" and value.lower() == "chunked"
+            for name, value in given
+        )
+
+    def all_headers(self) -> dict[str, str]:
+        """Return what is sent: names have no case, and the last one counts."""
+        own = {"User-Agent": "tablevault"}
+        if self.body is not None and not self.is_chunked:
+            own["Content-Length"] = str(self.body.size)
+        given = [*self.headers.items(), *self.secrets.items()]
+        pairs = [*own.items(), *(each for each in given if each[0].lower() not in _RESERVED)]
+        # http.client encodes Latin-1: this way UTF-8 goes out.
+        latin = [(name, value.encode("utf-8").decode("latin-1")) for name, value in pairs]
+        return dict({name.lower(): (name, value) for name, value in latin}.values())
 
 
 class Reply:
-    """An answer whose body is read as it is wanted; close it."""
+    """A response whose body is read on demand; close it."""
 
-    def __init__(self, session: Session, link: Link, response: http.client.HTTPResponse) -> None:
-        self._session = session
-        self._link = link
-        self._response = response
+    def __init__(self, response: urllib3.BaseHTTPResponse, origin: Origin) -> None:
+        self._response = cast("urllib3.HTTPResponse", response)
         self.status = response.status
         self.headers = response.headers
-        self.origin = link.route.origin
+        self.origin = origin
 
     def blocks(self) -> Iterator[bytes]:
-        """Give the body as it comes.
+        """Return the body as it arrives.
 
         Raises
         ------
         PassingError
-            The connection was lost, or next to nothing came for a long time.
+            The connection was lost, or next to nothing arrived for a long time.
         """
         while True:
-            with _passing(f"{self.origin} broke off its answer"):
-                block = self._response.read(BLOCK)
-                if not block and self._response.length:
-                    raise http.client.IncompleteRead(b"", self._response.length)
+            try:
+                block = self._response.read(BLOCK, decode_content=False)
+            except HTTPError as error:
+                raise PassingError(f"{self.origin} broke off its answer: {said(error)}") from None
             if not block:
                 return
             yield block
 
     def read(self, most: int) -> bytes:
-        """Give the whole body.
+        """Return the whole body.
 
         Raises
         ------
@@ -66,7 +166,7 @@ class Reply:
         return b"".join(parts)
 
     def read_error(self) -> bytes:
-        """Give the beginning of the body of an answer that says what went wrong."""
+        """Return the beginning of the body of an error response."""
         parts, left = [], _LONGEST_ERROR
         with contextlib.suppress(PassingError):
             for block in self.blocks():
@@ -77,14 +177,13 @@ class Reply:
         return b"".join(parts)
 
     def close(self) -> None:
-        """Keep the connection when its answer was read to the end, else close it."""
-        whole = self._link.is_whole and self._response.isclosed()
+        """Close the connection, unless the whole body was read and others already use it."""
         self._response.close()
-        self._session.give_back(self._link, whole=whole)
+        self._response.release_conn()
 
 
 class Session:
-    """Connections of one transfer, shared by its threads.
+    """The connections of one transfer, shared by its threads.
 
     Parameters
     ----------
@@ -94,23 +193,23 @@ class Session:
 
     def __init__(self, settings: Settings) -> None:
         self.activity_s = float(settings.number("lfs.activitytimeout", default=30) or 3600)
-        self._connect_s = float(settings.number("lfs.dialtimeout", default=30) or 3600)
-        self._router = Router(settings)
-        self._idle: dict[Origin, list[Link]] = {}
-        self._used: set[Link] = set()
+        self.connect_s = float(settings.number("lfs.dialtimeout", default=30) or 3600)
+        self._settings = settings
+        self._hosts: dict[Origin, _Host] = {}
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self._reached: set[Origin] = set()
         self._closed = False
         self._lock = threading.Lock()
 
     def send(self, request: Request) -> Reply:
-        """Send a request, follow redirects, and give the answer.
+        """Send a request, follow redirects, and return the response.
 
         Raises
         ------
         PassingError
-            No answer came.
+            No response came.
         TVRemoteError
-            There will not be one, or it leads astray.
+            None will come, or a redirect must not be followed.
         """
         for _ in range(_MOST_REDIRECTS + 1):
             reply = self._exchange(request)
@@ -122,68 +221,244 @@ class Session:
             request = _redirected(request, target)
         raise TVRemoteError(f"{request.origin} redirects without end.")
 
-    def give_back(self, link: Link, *, whole: bool) -> None:
-        """Take back a connection."""
-        with self._lock:
-            self._used.discard(link)
-            if whole and not self._closed and link.connection.sock is not None:
-                link.is_fresh = False
-                self._idle.setdefault(link.route.origin, []).append(link)
-                return
-        link.close()
-
     def close(self) -> None:
         """Cut all connections, also those that other threads wait for."""
         with self._lock:
             self._closed = True
-            used, idle = list(self._used), list(itertools.chain(*self._idle.values()))
-            self._idle.clear()
-        for link in used:
-            # Who uses it closes it.
-            link.cut()
-        for link in idle:
-            link.close()
+            sockets, hosts = list(self._sockets), list(self._hosts.values())
+        for sock in sockets:
+            with contextlib.suppress(OSError):
+                # ssl.SSLSocket.shutdown first forgets that there is TLS: a thread that writes at
+                # that moment would write in the clear.
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)
+        for host in hosts:
+            host.pool.close()
+
+    def connected(self, sock: socket.socket, origin: Origin) -> None:
+        """Register a new connection, so that it can be cut."""
+        _thread.is_new = True
+        with self._lock:
+            self._refuse_closed()
+            self._sockets.add(sock)
+            self._reached.add(origin)
+
+    def unreachable(self, host: _Host, error: Exception) -> Exception:
+        """Return the error of a connection that failed.
+
+        A host that was never reached before and refuses will not be there in a moment.
+        """
+        root = _root(error)
+        if isinstance(root, ssl.SSLCertVerificationError):
+            return TVRemoteError(
+                f"{host.origin} cannot prove who it is: {root.verify_message}.",
+                "Set http.sslCAInfo in git's configuration to the certificate that vouches for it.",
+            )
+        by = f" by the proxy {host.proxy}" if host.proxy else ""
+        text = f"{host.origin} cannot be reached{by}: {said(error)}"
+        is_final = isinstance(root, socket.gaierror | ConnectionRefusedError | LocationParseError)
+        is_final &= getattr(root, "errno", None) != socket.EAI_AGAIN
+        if is_final and host.origin not in self._reached:
+            return TVRemoteError(f"{text}.", "Check the URL of the remote, and the network.")
+        return PassingError(text)
 
     def _exchange(self, request: Request) -> Reply:
         """Send a request over a connection that was kept, or a new one."""
-        origin = request.origin
+        host = self._host(request.origin)
+        size = 0 if request.body is None else request.body.size
+        wait_s = self.activity_s + size / _SLOWEST_BYTES_PER_S
+        # To urllib3, sending is a part of connecting.
+        timeout = urllib3.Timeout(connect=self.activity_s, read=wait_s)
         while True:
-            link = self._link(origin)
             try:
-                response = link.exchange(request, self.activity_s)
-            except StaleError:
-                # The server closed it while it was idle, and has seen nothing of the request.
-                self.give_back(link, whole=False)
-                continue
-            except BaseException:
-                self.give_back(link, whole=False)
-                raise
-            self._reached.add(origin)
-            return Reply(self, link, response)
+                return Reply(host.send(request, timeout), host.origin)
+            except HTTPError as error:
+                is_sent = request.body is not None and request.body.is_sent
+                if not _is_stale(error) or (is_sent and request.method == "PUT"):
+                    # An object that went out may have arrived: the server is asked before it goes
+                    # out again.
+                    text = f"{host.origin}: {said(error)}"
+                    raise PassingError(text, unanswered=is_sent) from None
 
-    def _link(self, origin: Origin) -> Link:
-        """Give a connection to `origin` that nobody else uses."""
+    def _host(self, origin: Origin) -> _Host:
+        """Return the connections to `origin`."""
         with self._lock:
-            if self._closed:
-                raise PassingError("the transfer was given up")
-            idle = self._idle.get(origin)
-            if idle:
-                link = idle.pop()
-                self._used.add(link)
-                return link
-        link = Link(self._router.route(origin))
-        with self._lock:
-            self._used.add(link)
+            self._refuse_closed()
+            if origin not in self._hosts:
+                self._hosts[origin] = _Host(self, origin, self._settings)
+            return self._hosts[origin]
+
+    def _refuse_closed(self) -> None:
+        """Refuse to go on after the end."""
+        if self._closed:
+            raise PassingError("the transfer was given up")
+
+
+class _Host:
+    """The connections to one origin, by the proxy and with the certificates that git uses."""
+
+    def __init__(self, session: Session, origin: Origin, settings: Settings) -> None:
+        self.session = session
+        self.origin = origin
+        self.proxy, headers = proxy_of(origin, settings)
+        kind: type[_Connection] = _Connection
+        options: dict[str, Any] = {"socket_options": _SOCKET_OPTIONS}
+        # All threads, and the one that asks.
+        options["maxsize"] = limits_of(settings).threads + 1
+        if origin.scheme == "https":
+            kind = _TlsConnection
+            options["ssl_context"] = tls_context(origin, settings)
+        self._manager = (
+            urllib3.ProxyManager(str(self.proxy), proxy_headers=headers, **options)
+            if self.proxy
+            else urllib3.PoolManager(**options)
+        )
+        self.pool = self._manager.connection_from_url(origin.ascii)
+        self.pool.ConnectionCls = functools.partial(kind, self)  # type: ignore[assignment]  # called like the class
+
+    def send(self, request: Request, timeout: urllib3.Timeout) -> urllib3.BaseHTTPResponse:
+        """Send a request and return the response, its body unread."""
+        _thread.is_new, _thread.is_silent = False, True
         try:
-            link.connect(self._connect_s, self.activity_s, known=origin in self._reached)
-        except BaseException:
-            self.give_back(link, whole=False)
-            raise
-        return link
+            return self._manager.urlopen(
+                request.method,
+                request.location,
+                redirect=False,
+                body=request.body,
+                headers=request.all_headers(),
+                chunked=request.is_chunked,
+                retries=False,
+                timeout=timeout,
+                preload_content=False,
+                decode_content=False,
+            )
+        finally:
+            _thread.is_silent = False
+
+
+class _Answer(http.client.HTTPResponse):
+    """A response that times out when it only trickles."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        debuglevel: int = 0,
+        method: str | None = None,
+        url: str | None = None,
+    ) -> None:
+        super().__init__(sock, debuglevel, method, url)
+        watched = _Watched(self.fp.detach(), sock.gettimeout() or 0.0)
+        self.fp = io.BufferedReader(watched, BLOCK)
+
+
+class _Watched(io.RawIOBase):
+    """Raises TimeoutError when next to nothing arrives after the first bytes.
+
+    The timeout of a socket is for each read: a byte now and then would keep a response alive for
+    ever.
+    """
+
+    def __init__(self, raw: io.RawIOBase, limit_s: float) -> None:
+        super().__init__()
+        self._raw = raw
+        self._limit_s = limit_s
+        self._waited_s = 0.0
+        self._count = 0
+
+    def readable(self) -> bool:
+        """Return that bytes may be read."""
+        return True
+
+    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it
+        """Read what has arrived."""
+        if self._waited_s > self._limit_s:
+            if self._count < self._waited_s * _TRICKLE_BYTES_PER_S:
+                raise TimeoutError
+            self._waited_s, self._count = 0.0, 0
+        before = time.monotonic()
+        found = self._raw.readinto(buffer)
+        if self._count:
+            self._waited_s += time.monotonic() - before
+        self._count += found or 0
+        return found
+
+    def close(self) -> None:
+        """Close the socket's file."""
+        self._raw.close()
+        super().close()
+
+
+class _Connection(HTTPConnection):
+    """A connection that its session knows."""
+
+    response_class = _Answer
+
+    def __init__(self, for_host: _Host, **options: Any) -> None:  # noqa: ANN401 - as of urllib3
+        super().__init__(**options)
+        self._for_host = for_host
+
+    def connect(self) -> None:
+        """Connect, to the proxy and by TLS where that is wanted."""
+        session = self._for_host.session
+        self.timeout = session.connect_s
+        try:
+            super().connect()
+        except (OSError, http.client.HTTPException, HTTPError) as error:
+            raise session.unreachable(self._for_host, error) from None
+        self.sock.settimeout(session.activity_s)
+        session.connected(self.sock, self._for_host.origin)
+        # Otherwise urllib3 warns. Who sets http.sslVerify to false knows it.
+        self.is_verified = True
+
+
+class _TlsConnection(_Connection, HTTPSConnection):
+    """The same by TLS."""
+
+
+class _Unless(logging.Filter):
+    """Keeps the addresses of our requests out of urllib3's log: they often are the permission."""
+
+    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - as of logging.Filter
+        """Return whether somebody else makes the request."""
+        return not getattr(_thread, "is_silent", False)
+
+
+_thread = threading.local()
+for _name in ("connection", "connectionpool"):
+    logging.getLogger(f"urllib3.{_name}").addFilter(_Unless())
+
+
+def said(error: Exception) -> str:
+    """Return what is wrong with a connection, without what was sent over it."""
+    match _root(error):
+        case TimeoutError():
+            return "no answer in time"
+        case ConnectionRefusedError():
+            return "the connection was refused"
+        case socket.gaierror() | LocationParseError():
+            return "its name is not known"
+        case http.client.IncompleteRead() | ConnectionError() | ssl.SSLEOFError():
+            return "the connection was closed"
+        case OSError() as root:
+            return root.strerror or str(root)
+        case root:
+            return f"no answer as of HTTP ({type(root).__name__})"
+
+
+def _root(error: BaseException) -> BaseException:
+    """Return the error of the standard library that urllib3 wrapped."""
+    while isinstance(error, HTTPError) and (below := error.__cause__ or error.__context__):
+        error = below
+    return error
+
+
+def _is_stale(error: Exception) -> bool:
+    """Return whether a connection that was kept turned out to be closed by the other side."""
+    closed = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
+    return not _thread.is_new and isinstance(_root(error), closed)
 
 
 def _redirected(request: Request, target: str) -> Request:
-    """Make the request that follows a redirect; what gives permission stays with its origin."""
+    """Return the request that follows a redirect; credentials stay with their origin."""
     try:
         url = urljoin(request.url, target)
     except ValueError:
@@ -193,12 +468,3 @@ def _redirected(request: Request, target: str) -> Request:
         raise TVRemoteError(f"{request.origin} redirects to {origin}, which is not encrypted.")
     secrets = request.secrets if origin == request.origin else {}
     return replace(request, url=url, secrets=secrets)
-
-
-@contextlib.contextmanager
-def _passing(what: str) -> Iterator[None]:
-    """Make errors of a connection passing ones; their own texts may show what was sent."""
-    try:
-        yield
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise PassingError(f"{what}: {said(error)}") from None

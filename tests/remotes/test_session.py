@@ -19,8 +19,7 @@ from tablevault.history.remotes import Settings
 from tablevault.objects.partial import Partial
 from tablevault.remotes.attempt import Limits, PassingError
 from tablevault.remotes.http import _after_s
-from tablevault.remotes.session import Session
-from tablevault.remotes.wire import Bytes, Request
+from tablevault.remotes.session import Body, Request, Session
 from tests.remotes.conftest import pointer_of
 from tests.remotes.test_credentials import basic
 from tests.remotes.test_http import error_of, fetch, push
@@ -40,7 +39,7 @@ def ahead(monkeypatch):
     seconds = [0.0]
     real = time.monotonic
     clock = SimpleNamespace(monotonic=lambda: real() + seconds[0])
-    monkeypatch.setattr("tablevault.remotes.wire.time", clock)
+    monkeypatch.setattr("tablevault.remotes.session.time", clock)
     return seconds
 
 
@@ -231,10 +230,11 @@ def refusing(port=0):
         yield bound.getsockname()[1]
 
 
-def test_a_name_that_is_not_known_is_told_at_once(here, contents):
-    here.git("remote", "add", "origin", "http://nobody.invalid/x")
+@pytest.mark.parametrize("host", ["nobody.invalid", "nobödy.invalid"])
+def test_a_name_that_is_not_known_is_told_at_once(here, contents, host):
+    here.git("remote", "add", "origin", f"http://{host}/x")
     here.set("lfs.transfer.maxretries", 1)
-    with pytest.raises(TVRemoteError, match=r"nobody\.invalid cannot be reached: its name"):
+    with pytest.raises(TVRemoteError, match=rf"{host} cannot be reached: its name"):
         push(here, here.add(*contents(1)))
 
 
@@ -263,7 +263,7 @@ def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure(here, server,
 
     with closing(Session(Settings())) as session:
         for path in ("first", "store/x", "first", "store/x"):
-            body = Bytes(data=b"")
+            body = Body.of(b"")
             with closing(
                 session.send(Request(method="GET", url=f"{server.root}/{path}", body=body))
             ) as reply:
