@@ -144,9 +144,9 @@ def test_all_that_is_public_in_core_is_documented():
     [
         (
             "import tablevault",
-            ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml", "sqlite3"],
+            ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml", "sqlite3", "jinja2"],
         ),
-        ("from tablevault.core import TableVault", ["pandas", "numpy", "pyarrow"]),
+        ("from tablevault.core import TableVault", ["pandas", "numpy", "pyarrow", "jinja2"]),
         ("import tablevault.errors", ["pandas", "numpy", "pyarrow", "pygit2", "rich", "yaml"]),
     ],
 )

@@ -102,6 +102,19 @@ class Table:
         """What readers get unless they name an instance."""
         return next((each for each in self.instances if each.current), None)
 
+    @property
+    def kept(self) -> int:
+        """How many instances are not deleted."""
+        return sum(not each.deleted_at for each in self.instances) + self.more
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """States of what readers get, and of each temporary instance; each state once."""
+        latest = self.latest
+        found = [] if latest is None else ["current" if latest.success else "partial"]
+        found += [each.state for each in self.preparations]
+        return tuple(dict.fromkeys(found))
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Node:
@@ -154,6 +167,11 @@ class Chronicle:
     more_operations: bool
     unfinished: tuple[Attempt, ...]
     """Processes that have not ended, but for those that `Table.preparations` tell of."""
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances the tables ever had."""
+        return sum(len(table.instances) + table.more for table in self.tables)
 
 
 def chronicle(vault: Vault, table: str = "") -> Chronicle:

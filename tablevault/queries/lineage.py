@@ -16,10 +16,10 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.names import TableId, version_of
 from tablevault.queries.columns import columns_read
 from tablevault.queries.graph import Box, Graph, branches, mermaid, tree_lines, without_circles
+from tablevault.queries.graph_svg import draw_graph
 from tablevault.queries.log import table_id_of
 from tablevault.queries.openlineage import Event, Made, Producer, dataset_name
 from tablevault.queries.read import instance_document
-from tablevault.queries.svg import svg
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
@@ -137,7 +137,7 @@ class Lineage:
 
     def _repr_html_(self) -> str:
         """Draw it in a notebook."""
-        return svg(self._graph())
+        return draw_graph(self._graph())
 
     def _graph(self) -> Graph:
         """Say what is to be drawn."""

@@ -69,6 +69,11 @@ class Preparation:
     attempt: Attempt | None
     """The last try to make an instance of it."""
 
+    @property
+    def state(self) -> str:
+        """State of the last try; "in preparation" without one."""
+        return "in preparation" if self.attempt is None else self.attempt.state
+
 
 def unfinished(vault: Vault) -> list[Attempt]:
     """Return the processes that have not ended, oldest first."""

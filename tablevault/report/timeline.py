@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from tablevault.queries.chronicle import Instance
 from tablevault.render import counted
-from tablevault.report.grid import scrolling
-from tablevault.report.markup import Markup, tag
-from tablevault.report.words import anchor, cut, second
+from tablevault.report.format import cut, second
 
 _MOST_BARS = 60
 _HEIGHT, _TOP, _BELOW = 64, 16, 22
@@ -17,52 +16,81 @@ _LABEL = 82
 """Pixels that a date takes."""
 _DATE = 10
 """Length of a date; a time of day follows after a blank."""
+_KINDS = {
+    "computed": "computed",
+    "reused": "reused",
+    "plain": "written, or made by an index builder alone",
+    "unknown": "not counted",
+}
 
 
-def timeline(instances: Sequence[Instance]) -> Markup | None:
-    """Draw the latest instances, oldest first; None when there is nothing to compare."""
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One instance in the chart."""
+
+    instance: Instance
+    x: int
+    parts: Sequence[tuple[str, int, int]]
+    """What made its rows, upper end and height."""
+    title: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """The chart of a table; lengths are pixels."""
+
+    label: str
+    tallest: int
+    """Rows of the highest bar."""
+    bars: Sequence[Bar]
+    bar_width: int
+    ticks: Sequence[tuple[int, str]]
+    """Where dates stand, and times of day within one day."""
+    width: int
+    top: int = _TOP
+    foot: int = _TOP + _HEIGHT
+    height: int = _TOP + _HEIGHT + _BELOW
+
+    @property
+    def kinds(self) -> Sequence[tuple[str, str]]:
+        """Kinds of parts that the chart has, with their descriptions."""
+        found = {kind for bar in self.bars for kind, _, _ in bar.parts}
+        return [each for each in _KINDS.items() if each[0] in found]
+
+
+def timeline(instances: Sequence[Instance]) -> Timeline | None:
+    """Return the chart of the latest instances, oldest first; None for fewer than two."""
     shown = [each for each in instances if not each.deleted_at][:_MOST_BARS][::-1]
     if len(shown) < 2:  # noqa: PLR2004 - one bar compares nothing
         return None
-    tallest = max((each.rows or 0 for each in shown), default=0)
+    tallest = max(each.rows or 0 for each in shown)
     step = max(_LEAST_STEP, min(_MOST_STEP, _WIDTH // len(shown)))
-    width = (len(shown) - 1) * step + max(step, _LABEL)
-    height = _TOP + _HEIGHT + _BELOW
-    drawn = tag(
-        "svg",
-        tag("text", counted(tallest, "row"), x=0, y=11, class_="faint"),
-        tag(
-            "path", d=f"M0,{_TOP - 0.5} H{width} M0,{_TOP + _HEIGHT + 0.5} H{width}", class_="axis"
-        ),
-        [_bar(each, number * step, step - _GAP, tallest) for number, each in enumerate(shown)],
-        _ticks(shown, step),
-        xmlns="http://www.w3.org/2000/svg",
-        width=width,
-        height=height,
-        viewBox=f"0 0 {width} {height}",
-        role="img",
-        aria_label=f"Rows of the latest {counted(len(shown), 'instance')}, oldest first, from "
+    return Timeline(
+        label=f"Rows of the latest {counted(len(shown), 'instance')}, oldest first, from "
         f"{second(shown[0].at)} to {second(shown[-1].at)}; at most {tallest:,}",
-    )
-    kinds = {kind: None for each in shown for kind, rows in _parts(each, 100) if rows}
-    return tag(
-        "figure",
-        scrolling(drawn, "Rows over time"),
-        tag(
-            "figcaption",
-            "Rows of each instance. ",
-            [tag("span", words, class_=f"key {kind}") for kind, words in _KINDS if kind in kinds],
-        ),
-        class_="timeline",
+        tallest=tallest,
+        bars=[_bar(each, place * step, tallest) for place, each in enumerate(shown)],
+        bar_width=step - _GAP,
+        ticks=list(_ticks(shown, step)),
+        width=(len(shown) - 1) * step + max(step, _LABEL),
     )
 
 
-_KINDS = (
-    ("computed", "computed"),
-    ("reused", "reused"),
-    ("plain", "written, or made by an index builder alone"),
-    ("unknown", "not counted"),
-)
+def _bar(instance: Instance, x: int, tallest: int) -> Bar:
+    """Return the bar of an instance."""
+    rows = instance.rows or 0
+    height = max(3, round(_HEIGHT * rows / (tallest or 1)))
+    y = _TOP + _HEIGHT - height
+    title = f"{second(instance.at)}, {cut(instance.version, 40)}: {counted(rows, 'row')}"
+    if instance.results is not None:
+        computed, reused = instance.results
+        title += f", {computed:,} computed, {reused:,} reused"
+    parts = []
+    for kind, part in _parts(instance, height):
+        if part:
+            parts.append((kind, y, part))
+        y += part
+    return Bar(instance, x, parts, title)
 
 
 def _parts(instance: Instance, height: int) -> list[tuple[str, int]]:
@@ -71,8 +99,8 @@ def _parts(instance: Instance, height: int) -> list[tuple[str, int]]:
     if counts is None or not sum(counts):
         return [("plain" if _has_no_calls(instance) else "unknown", height)]
     foot = round(height * counts[1] / sum(counts))
-    # A single call is seen, too.
-    foot = min(max(foot, counts[1] > 0), height - (counts[0] > 0))
+    # A single call is visible, too.
+    foot = min(max(foot, int(counts[1] > 0)), height - int(counts[0] > 0))
     return [("computed", height - foot), ("reused", foot)]
 
 
@@ -81,40 +109,12 @@ def _has_no_calls(instance: Instance) -> bool:
     return instance.making is not None and all(run.is_index for run in instance.making.builders)
 
 
-def _bar(instance: Instance, x: int, width: int, tallest: int) -> Markup:
-    """Draw one instance; the list of instances below leads keyboards there."""
-    rows = instance.rows or 0
-    y = _TOP + _HEIGHT - max(3, round(_HEIGHT * rows / (tallest or 1)))
-    whole = f"{second(instance.at)}, {cut(instance.version, 40)}: {counted(rows, 'row')}"
-    counts = instance.results
-    if counts is not None:
-        whole += f", {counts[0]:,} computed, {counts[1]:,} reused"
-    drawn = []
-    for kind, height in _parts(instance, _TOP + _HEIGHT - y):
-        if height:
-            drawn.append(tag("rect", x=x, y=y, width=width, height=height, class_=kind))
-        y += height
-    return tag(
-        "a",
-        tag("title", whole),
-        tag("rect", x=x, y=_TOP, width=width, height=_HEIGHT, class_="space"),
-        drawn,
-        href=f"#{anchor('i', instance.instance_id)}",
-        tabindex=-1,
-        class_="bar" if instance.success else "bar partial",
-    )
-
-
-def _ticks(shown: Sequence[Instance], step: int) -> list[Markup]:
-    """Write dates below the bars, and times of day within one day, as far as there is room."""
-    drawn = []
+def _ticks(shown: Sequence[Instance], step: int) -> Iterator[tuple[int, str]]:
+    """Return dates, and times of day within one day, as far as there is room."""
     free, day, last = 0, "", ""
-    for number, each in enumerate(shown):
-        x, at = number * step, second(each.at)
+    for place, each in enumerate(shown):
+        x, at = place * step, second(each.at)
         words = at[:_DATE] if at[:_DATE] != day else at[_DATE + 1 : -3]
-        if x < free or words in ("", last):
-            continue
-        drawn.append(tag("path", d=f"M{x + 0.5},{_TOP + _HEIGHT} v5", class_="axis"))
-        drawn.append(tag("text", words, x=x, y=_TOP + _HEIGHT + 18, class_="faint"))
-        free, day, last = x + _LABEL, at[:_DATE], words
-    return drawn
+        if x >= free and words not in ("", last):
+            yield x, words
+            free, day, last = x + _LABEL, at[:_DATE], words

@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import re
 import uuid
-import xml.etree.ElementTree as ET
 
 import pandas as pd
 import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError
-from tablevault.queries.graph import Box, Graph, mermaid, tree_lines, without_circles
-from tablevault.queries.svg import svg
+from tablevault.queries.graph import without_circles
 from tests.looking import git, state_of
 
 FRAME = pd.DataFrame({"x": [1, 2]})
-HOSTILE = '"]; click n0 call x()\n</svg><script>alert(1)</script>[bold]\x1b[31m#quot;'
 
 
 def write(vault, table, *sources, version="base"):
@@ -229,92 +225,6 @@ def test_a_lineage_changes_nothing(made, repo_path):
     str(vault.lineage("clean", clean))
     vault.lineage("clean").to_openlineage()
     assert state_of(repo_path) == before
-
-
-def test_labels_are_text_wherever_they_are_drawn():
-    graph = Graph({"a": Box(HOSTILE, HOSTILE, HOSTILE), "b": Box("b", "c")}, [("a", "b", HOSTILE)])
-    drawn = svg(graph)
-    root = ET.fromstring(drawn)
-    assert {each.tag.rpartition("}")[2] for each in root.iter()} <= {
-        "svg",
-        "g",
-        "title",
-        "rect",
-        "text",
-        "path",
-    }
-    lines = mermaid(graph).splitlines()
-    assert len(lines) == 6
-    for line in lines[1:4]:
-        inner = line.split('"')
-        assert len(inner) == 3, line
-        assert "script>" not in line.replace("<br/>", "")
-        assert "\x1b" not in line
-    assert "\x1b" not in "".join(tree_lines(graph, ["a"]))
-
-
-def test_a_long_chain_is_drawn():
-    boxes = {str(n): Box("t", str(n)) for n in range(20_000)}
-    chain = [(str(n), str(n + 1), "") for n in range(19_999)]
-    assert without_circles(chain) == chain
-    graph = Graph(boxes, chain)
-    assert tree_lines(graph, ["10000"])[-1].endswith("...")
-    ET.fromstring(svg(graph).partition("<p>")[0])
-    assert len(tree_lines(graph, list(boxes))) <= 201
-
-
-def test_a_line_passes_no_box():
-    boxes = {each: Box("t", each) for each in "abcdef"}
-    long = [("a", "d", ""), ("b", "d", "origin"), ("a", "f", "")]
-    chain = [("a", "b", ""), ("b", "c", ""), ("c", "d", ""), ("d", "e", ""), ("e", "f", "")]
-    root = ET.fromstring(svg(Graph(boxes, [*chain, *long])))
-    drawn = [
-        tuple(int(each.get(name)) for name in ("x", "y", "width", "height"))
-        for each in root.iter()
-        if each.tag.endswith("rect")
-    ]
-    assert len(drawn) == 6
-    lines = [each.get("d") for each in root.iter() if each.tag.endswith("path")][::2]
-    passing = [(int(x), int(y)) for line in lines for x, y in re.findall(r"(\d+),(\d+) H", line)]
-    assert len(passing) == 2 + 1 + 4
-    for x, y in passing:
-        assert not any(left == x and top <= y <= top + tall for left, top, _, tall in drawn)
-
-
-def test_many_long_lines_are_drawn_straight():
-    boxes = {str(n): Box("t", str(n)) for n in range(60)}
-    edges = [(str(a), str(b), "") for a in range(60) for b in range(a + 1, 60)]
-    root = ET.fromstring(svg(Graph(boxes, edges)))
-    lines = [each.get("d") for each in root.iter() if each.tag.endswith("path")][::2]
-    assert len(lines) == len(edges)
-    assert not any("H" in line for line in lines)
-
-
-def test_a_circle_is_opened():
-    circle = [("a", "b", ""), ("b", "c", ""), ("c", "a", ""), ("a", "a", "")]
-    assert without_circles(circle) == [("a", "b", ""), ("b", "c", "")]
-
-
-def test_what_was_drawn_under_one_root_is_not_drawn_again():
-    boxes = {each: Box("t", each) for each in "abcd"}
-    graph = Graph(boxes, [("a", "b", ""), ("b", "c", ""), ("a", "d", "")])
-    assert tree_lines(graph, ["c", "b", "a"]) == [
-        "t c",
-        "  from t b",
-        "         t a",
-        "t a",
-        "  made t b",
-        "         t c",
-        "  made t d",
-    ]
-    assert tree_lines(graph, ["d", "c"]) == [
-        "t d",
-        "  from t a",
-        "t c",
-        "  from t b",
-        "         t a",
-    ]
-    assert tree_lines(Graph({"x": Box("t", "x")}, []), ["x"]) == ["t x"]
 
 
 CODE = "import pandas as pd\n\n\ndef rows(**_):\n    return pd.DataFrame({'k': [1, 2]})\n"

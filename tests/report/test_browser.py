@@ -59,7 +59,7 @@ def in_view(browser, element):
 
 def test_a_row_of_the_drawing_leads_to_its_instance(opened, story):
     wanted = story[0].get_table_instances("sums")[-1]
-    row = one(opened, f'#lineage svg a[data-node="i-{wanted}"]')
+    row = one(opened, f'#lineage svg a[data-node="{wanted}"]')
     row.find_element(By.CSS_SELECTOR, "text").click()
     card = opened.find_element(By.ID, f"i-{wanted}")
     assert card.get_property("open")
@@ -91,11 +91,11 @@ def test_a_link_unfolds_again_what_was_folded(opened):
 
 def test_pointing_at_an_instance_lights_up_what_it_comes_from(opened, story):
     wanted = story[0].get_table_instances("sums")[0]
-    row = one(opened, f'#lineage svg a[data-node="i-{wanted}"]')
+    row = one(opened, f'#lineage svg a[data-node="{wanted}"]')
     webdriver.ActionChains(opened).move_to_element(row).perform()
     lit = {each.get_attribute("data-to") for each in every(opened, "#lineage path.lit")}
     latest = story[0].get_table_instances(LONG)[-1]
-    assert lit == {f"i-{wanted}", f"i-{latest}"}
+    assert lit == {wanted, latest}
 
 
 def test_the_filter_keeps_what_fits(opened):
@@ -123,7 +123,7 @@ def test_a_link_shows_what_the_filter_hides(opened, story):
     wanted = story[0].get_table_instances("sums")[-1]
     card = opened.find_element(By.ID, f"i-{wanted}")
     assert not card.is_displayed()
-    row = one(opened, f'#lineage svg a[data-node="i-{wanted}"]')
+    row = one(opened, f'#lineage svg a[data-node="{wanted}"]')
     row.find_element(By.CSS_SELECTOR, "text").click()
     assert card.is_displayed()
     assert in_view(opened, card)
@@ -133,7 +133,7 @@ def test_earlier_instances_are_found_and_led_to(opened, story):
     first = story[0].get_table_instances("numbers")[0]
     line = opened.find_element(By.ID, f"i-{first}")
     assert (line.tag_name, line.is_displayed()) == ("li", False)
-    one(opened, f'#lineage svg a[data-node="i-{first}"] text').click()
+    one(opened, f'#lineage svg a[data-node="{first}"] text').click()
     assert line.is_displayed()
     one(opened, "#table-numbers .earlier > summary").click()
     assert not line.is_displayed()

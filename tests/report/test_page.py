@@ -344,7 +344,7 @@ def test_each_instance_has_a_place_that_links_lead_to(made, page):
             assert f"i-{instance_id}" in ids
     paths = [each for each in elements.named("path") if "data-from" in each]
     assert len(paths) == 2
-    assert {each["data-to"][2:] for each in paths} == set(made.get_table_instances("sums"))
+    assert {each["data-to"] for each in paths} == set(made.get_table_instances("sums"))
 
 
 def test_names_that_look_alike_have_places_of_their_own(vault, page):
@@ -517,8 +517,20 @@ def test_bars_of_several_days_have_the_date_of_each(vault):
     instances = told(vault).tables[0].instances
     days = [f"2026-03-{9 - number // 3:02}T10:2{number}:30Z" for number in range(9)]
     spread = [replace(each, at=at) for each, at in zip(instances, days, strict=True)]
-    words = re.findall("<text[^>]*>([^<]*)</text>", timeline(spread))
-    assert words == ["1 row", "2026-03-07", "10:26", "2026-03-08", "2026-03-09", "10:20"]
+    words = [words for _, words in timeline(spread).ticks]
+    assert words == ["2026-03-07", "10:26", "2026-03-08", "2026-03-09", "10:20"]
+
+
+def test_a_single_call_is_visible_in_a_bar(vault):
+    vault.create_table("numbers")
+    vault.create_code_module("m", text=CODE)
+    for count in (1, 300, 301):
+        make_numbers(vault, count, 2)
+    (*_, first), (*_, many), (*_, last) = (
+        bar.parts for bar in timeline(told(vault).tables[0].instances).bars
+    )
+    assert (first[0], many[0], last[0]) == ("computed", "reused", "reused")
+    assert (many[2], last[2]) == (1, 63)
 
 
 # -- the drawing --------------------------------------------------------------------------------
