@@ -1,11 +1,12 @@
-"""One try to move an object: how it is counted, why it may be tried again, and when."""
+"""Which failures of a transfer are retried, how often, and after how long."""
 
 from __future__ import annotations
 
-import random
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Never
+
+import tenacity
 
 from tablevault.errors import TableVaultError
 from tablevault.history.remotes import Settings
@@ -14,7 +15,7 @@ _LONGEST_WAIT_S = 300.0
 
 
 class PassingError(Exception):
-    """It failed for a reason that may pass: it may be tried again.
+    """A failure that may pass: another attempt may succeed.
 
     Parameters
     ----------
@@ -23,9 +24,9 @@ class PassingError(Exception):
     after_s : float, optional
         How long the other side asked to wait.
     most : int, optional
-        After so many tries it will not pass any more.
+        After so many attempts it will not pass any more.
     unanswered : bool, default False
-        Everything was sent, and no answer came: it may have happened.
+        Everything was sent, and no answer came: it may have succeeded.
     """
 
     def __init__(
@@ -47,30 +48,16 @@ class StoppedError(Exception):
     """Another thread has given up the whole transfer."""
 
 
-class HaltError(Exception):
-    """No object can be transferred any more.
-
-    Parameters
-    ----------
-    error : TableVaultError
-        Why; it ends the whole transfer.
-    """
-
-    def __init__(self, error: TableVaultError) -> None:
-        super().__init__(str(error))
-        self.error = error
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """How much is done at once, how often something is tried again, and after how long.
+    """How much happens at once, how often a failure is retried, and after how long.
 
     Attributes
     ----------
     threads : int
-        How many objects may be on their way at once (``lfs.concurrenttransfers``).
+        Most objects on their way at once (``lfs.concurrenttransfers``).
     tries : int
-        Tries without any progress, before it is given up (``lfs.transfer.maxretries``).
+        Attempts without any progress before an object is given up (``lfs.transfer.maxretries``).
     longest_s : float
         Longest wait between two of them (``lfs.transfer.maxretrydelay``), unless the other side
         asks for more.
@@ -81,73 +68,67 @@ class Limits:
     first_s: float = 0.25
     longest_s: float = 10.0
 
-    def wait_s(self, failures: int, error: PassingError) -> float:
-        """Tell how long to wait after so many failures: twice as long each time, with jitter.
+    def retrying(
+        self,
+        sleep: Callable[[float], None],
+        give_up: Callable[[PassingError, int], TableVaultError],
+        *,
+        after: Callable[[tenacity.RetryCallState], None] | None = None,
+    ) -> tenacity.Retrying:
+        """Return what calls a function again while it raises PassingError.
 
-        Without the jitter all who were cut off together would come back together.
+        Parameters
+        ----------
+        sleep : callable
+            Waits so many seconds.
+        give_up : callable
+            Returns the error to raise after the last attempt, by the failure and their number.
+        after : callable, optional
+            Sees each failed attempt before it is decided whether there is another one.
         """
-        own = min(self.longest_s, self.first_s * 2.0 ** min(failures - 1, 30))
-        own *= random.uniform(0.5, 1.0)  # noqa: S311 - no secret
-        return own if error.after_s is None else max(own, error.after_s)
 
-    def is_over(self, failures: int, error: PassingError) -> bool:
-        """Tell whether it is time to give up."""
+        def fail(state: tenacity.RetryCallState) -> Never:
+            error = _failure(state)
+            raise give_up(error, state.attempt_number) from error
+
+        return tenacity.Retrying(
+            sleep=sleep,
+            stop=self.is_over,
+            wait=self.wait_s,
+            retry=tenacity.retry_if_exception_type(PassingError),
+            after=after or tenacity.after_nothing,
+            retry_error_callback=fail,
+        )
+
+    def wait_s(self, state: tenacity.RetryCallState) -> float:
+        """Return how long to wait after a failure: twice as long each time, with jitter.
+
+        Without jitter all clients that were cut off together would come back together.
+        """
+        first_s, longest_s = self.first_s / 2, self.longest_s / 2
+        wait = tenacity.wait_exponential(first_s, longest_s) + tenacity.wait_random_exponential(
+            first_s, longest_s
+        )
+        return max(wait(state), _failure(state).after_s or 0.0)
+
+    def is_over(self, state: tenacity.RetryCallState) -> bool:
+        """Return whether to give up after a failure."""
+        error = _failure(state)
         most = self.tries if error.most is None else min(self.tries, error.most)
-        return failures >= most or (error.after_s or 0.0) > _LONGEST_WAIT_S
+        return state.attempt_number >= most or (error.after_s or 0.0) > _LONGEST_WAIT_S
+
+
+def _failure(state: tenacity.RetryCallState) -> PassingError:
+    """Return why the last attempt failed."""
+    error = state.outcome and state.outcome.exception()
+    assert isinstance(error, PassingError)
+    return error
 
 
 def limits_of(settings: Settings) -> Limits:
-    """Read the limits of git-lfs."""
+    """Return the limits that git-lfs has in git's configuration."""
     return Limits(
         threads=max(1, settings.number("lfs.concurrenttransfers", default=8)),
         tries=max(1, settings.number("lfs.transfer.maxretries", default=8)),
         longest_s=float(settings.number("lfs.transfer.maxretrydelay", default=10)),
     )
-
-
-class Meter:
-    """Counts the bytes of one object as they move; stops the thread when the transfer is stopped.
-
-    Parameters
-    ----------
-    moved : callable
-        Told of bytes as they move, again when they have to be moved again.
-    gained : callable
-        Told of bytes that had never been there before.
-    stop : threading.Event
-        Set when the transfer is given up.
-    """
-
-    def __init__(
-        self, moved: Callable[[int], None], gained: Callable[[int], None], stop: threading.Event
-    ) -> None:
-        self._moved = moved
-        self._gained = gained
-        self._stop = stop
-        self._at = 0
-        self.furthest = 0
-
-    def start(self, at: int) -> None:
-        """Begin at byte `at`: 0, or where an earlier try stopped."""
-        self._at = at
-        self._reach()
-
-    def add(self, count: int) -> None:
-        """Note that `count` bytes more have moved.
-
-        Raises
-        ------
-        StoppedError
-            The transfer was given up meanwhile.
-        """
-        self._moved(count)
-        self._at += count
-        self._reach()
-        if self._stop.is_set():
-            raise StoppedError
-
-    def _reach(self) -> None:
-        """Tell of the bytes beyond the furthest so far."""
-        if self._at > self.furthest:
-            self._gained(self._at - self.furthest)
-            self.furthest = self._at

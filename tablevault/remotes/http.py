@@ -22,11 +22,12 @@ from tablevault.errors import (
 from tablevault.objects.partial import Partial
 from tablevault.objects.pointer import Pointer
 from tablevault.remotes import lfs
-from tablevault.remotes.attempt import Limits, Meter, PassingError
+from tablevault.remotes.attempt import Limits, PassingError
 from tablevault.remotes.lfs import Action, AnswerError, Offer, Operation, Refusal, refusal_error
 from tablevault.remotes.route import origin_of, split_login
 from tablevault.remotes.server import Server
 from tablevault.remotes.session import BLOCK, Body, Reply, Request
+from tablevault.remotes.tally import Meter
 
 _LONGEST_ANSWER = 1 << 26
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})

@@ -19,8 +19,9 @@ from tablevault.objects import links
 from tablevault.objects.partial import Partial
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import sync_folder
-from tablevault.remotes.attempt import Limits, Meter
+from tablevault.remotes.attempt import Limits
 from tablevault.remotes.lfs import Offer, Operation, Refusal
+from tablevault.remotes.tally import Meter
 
 _BLOCK = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

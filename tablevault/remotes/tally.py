@@ -1,4 +1,4 @@
-"""What a transfer has done so far, and its report in the end."""
+"""Counts what a transfer does, and reports it in the end."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import tenacity
+
 from tablevault.errors import TableVaultError, TVOutcomeUnknownError
 from tablevault.objects.pointer import Pointer
 from tablevault.progress import Progress
+from tablevault.remotes.attempt import StoppedError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,14 +66,14 @@ class TransferReport:
 
 
 class Tally:
-    """Counts what many threads do; the listener hears of it from one thread at a time.
+    """Counts what many threads do, and reports their progress from one thread at a time.
 
     Parameters
     ----------
     name, done : str
-        What is done, as a verb: ``send`` and ``sent``.
+        What happens, as a verb: ``send`` and ``sent``.
     progress : Progress
-        The listener.
+        Receives the counts.
     """
 
     def __init__(self, name: str, done: str, progress: Progress) -> None:
@@ -84,43 +87,39 @@ class Tally:
         self.failures: dict[Pointer, TableVaultError] = {}
         self.lost_in_a_row = 0
 
-    def moved(self, count: int) -> None:
-        """Note bytes that moved."""
+    def moved(self, count: int, gained: int) -> None:
+        """Count bytes that moved, and those of them that moved for the first time."""
         with self._lock:
             self.bytes += count
             self._progress.count(f"bytes {self._done}", count)
-
-    def gained(self, count: int) -> None:
-        """Note bytes that need not be moved any more."""
-        with self._lock:
-            self._progress.advance(self._name, count)
+            self._progress.advance(self._name, gained)
 
     def retried(self) -> None:
-        """Note that something is tried again."""
+        """Count a retry."""
         with self._lock:
             self._progress.count("retries")
 
     def arrived(self) -> None:
-        """Note an object that was transferred."""
+        """Count an object that was transferred."""
         with self._lock:
             self.objects += 1
             self.lost_in_a_row = 0
             self._progress.count(f"objects {self._done}")
 
     def was_there(self, size: int) -> None:
-        """Note an object that had not to be transferred."""
+        """Count an object that needed no transfer."""
         with self._lock:
             self.present += 1
             self._progress.advance(self._name, size)
 
     def failed(self, pointer: Pointer, error: TableVaultError, *, lost: bool) -> None:
-        """Note an object that was not transferred; `lost` when the connection is to blame."""
+        """Record an object that was not transferred; `lost` if the connection is to blame."""
         with self._lock:
             self.failures[pointer] = error
             self.lost_in_a_row += lost
 
     def report(self, order: Iterable[Pointer]) -> TransferReport:
-        """Tell what was done; failures in the order of the pointers."""
+        """Return the report; failures are in the order of the pointers."""
         return TransferReport(
             objects=self.objects,
             bytes=self.bytes,
@@ -131,3 +130,55 @@ class Tally:
                 if each in self.failures
             ),
         )
+
+
+class Meter:
+    """Counts the bytes of one object as they move; stops its thread when the transfer is stopped.
+
+    Parameters
+    ----------
+    tally : Tally
+        Counts the bytes of all objects.
+    stop : threading.Event
+        Set when the transfer is given up.
+    """
+
+    def __init__(self, tally: Tally, stop: threading.Event) -> None:
+        self._tally = tally
+        self._stop = stop
+        self._at = 0
+        self._furthest = 0
+        self._furthest_before = 0
+        self.has_failed = False
+
+    def start(self, at: int) -> None:
+        """Begin at byte `at`: 0, or where an earlier attempt stopped."""
+        self._at = at
+        self._move(0)
+
+    def add(self, count: int) -> None:
+        """Count bytes.
+
+        Raises
+        ------
+        StoppedError
+            The transfer was given up meanwhile.
+        """
+        self._at += count
+        self._move(count)
+        if self._stop.is_set():
+            raise StoppedError
+
+    def note_failure(self, state: tenacity.RetryCallState) -> None:
+        """Count failures from 1 again after progress: there is hope as long as bytes move."""
+        self.has_failed = True
+        if self._furthest > self._furthest_before:
+            state.attempt_number = 1
+        self._furthest_before = self._furthest
+
+    def _move(self, count: int) -> None:
+        """Report bytes, and which of them were never reached before."""
+        gained = max(0, self._at - self._furthest)
+        self._furthest += gained
+        if count or gained:
+            self._tally.moved(count, gained)

@@ -16,9 +16,10 @@ from tablevault.history.remotes import (
 )
 from tablevault.objects.partial import Partial
 from tablevault.objects.pointer import Pointer
-from tablevault.remotes.attempt import Limits, Meter, limits_of
+from tablevault.remotes.attempt import Limits, limits_of
 from tablevault.remotes.endpoint import LocalPlace, find_endpoint
 from tablevault.remotes.lfs import Offer, Operation
+from tablevault.remotes.tally import Meter
 from tablevault.wording import BLANK, Call, Wording
 
 

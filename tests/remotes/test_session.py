@@ -13,6 +13,7 @@ from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
+import tenacity
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.remotes import Settings
@@ -494,16 +495,23 @@ def test_other_kinds_of_proxies_are_refused(here, server, contents):
 
 def test_waits_grow_and_differ():
     limits = Limits(tries=8)
-    error = PassingError("x")
     for failures, most in ((1, 0.25), (2, 0.5), (4, 2.0), (9, 10.0), (1000, 10.0)):
-        waits = {limits.wait_s(failures, error) for _ in range(20)}
+        waits = {limits.wait_s(after(failures)) for _ in range(20)}
         assert len(waits) > 10
         assert all(most / 2 <= wait <= most for wait in waits)
-    assert limits.wait_s(1, PassingError("x", after_s=5)) == 5
-    assert limits.is_over(8, error)
-    assert not limits.is_over(7, error)
-    assert limits.is_over(2, PassingError("x", most=2))
-    assert limits.is_over(1, PassingError("x", after_s=301))
+    assert limits.wait_s(after(1, after_s=5)) == 5
+    assert limits.is_over(after(8))
+    assert not limits.is_over(after(7))
+    assert limits.is_over(after(2, most=2))
+    assert limits.is_over(after(1, after_s=301))
+
+
+def after(failures, **more):
+    """Return what tenacity knows after so many failures."""
+    state = tenacity.RetryCallState(None, None, (), {})
+    state.attempt_number = failures
+    state.outcome = tenacity.Future.construct(failures, PassingError("x", **more), True)
+    return state
 
 
 @pytest.mark.parametrize(
