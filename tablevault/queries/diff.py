@@ -194,8 +194,8 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
         description=(before.description, after.description),
         builders=unified(builders[0], builders[1], "builders/{}.yaml"),
         code=unified(code[0], code[1], "code/{}.py"),
-        dependencies_added=_missing(after, before),
-        dependencies_removed=_missing(before, after),
+        dependencies_added=missing_sources(after, before),
+        dependencies_removed=missing_sources(before, after),
         artifacts=artifact_changes(artifact_ids(vault, old), artifact_ids(vault, new)),
         reasons=_reasons(after, index_builder(new.table_name)),
         _frames=frames,
@@ -278,7 +278,7 @@ def _reasons(document: InstanceDocument, index: str) -> dict[str, str]:
     }
 
 
-def _missing(one: InstanceDocument, other: InstanceDocument) -> tuple[tuple[str, str], ...]:
+def missing_sources(one: InstanceDocument, other: InstanceDocument) -> tuple[tuple[str, str], ...]:
     """List what one instance read and the other did not."""
     known = {instance for _, instance in other.dependencies}
     return tuple((table, each) for table, each in one.dependencies if each not in known)

@@ -188,8 +188,8 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     named = {each.source_id: each.table_name for each in found}
     names = _names_today(vault)
     strangers = sorted(everything - known.keys())
-    described = {each: _unknown(each, named.get(each, "")) for each in strangers}
-    described |= {each: _node(instance, names) for each, instance in known.items()}
+    described = {each: missing_node(each, named.get(each, "")) for each in strangers}
+    described |= {each: node_of(instance, names) for each, instance in known.items()}
 
     def made(each: str) -> Made:
         node = described[each]
@@ -207,7 +207,7 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
         )
 
     def name_of(source: str) -> str:
-        node = described.get(source) or _unknown(source, named.get(source, "?"))
+        node = described.get(source) or missing_node(source, named.get(source, "?"))
         return dataset_name(node.table_name, node.version)
 
     return Lineage(
@@ -251,7 +251,7 @@ def _names_today(vault: Vault) -> dict[TableId, str]:
     return {snapshot.table(name).id: name for name in snapshot.table_names()}
 
 
-def _node(instance: IndexedInstance, names: dict[TableId, str]) -> LineageNode:
+def node_of(instance: IndexedInstance, names: dict[TableId, str]) -> LineageNode:
     """Describe an instance."""
     return LineageNode(
         instance_id=instance.instance_id,
@@ -263,7 +263,7 @@ def _node(instance: IndexedInstance, names: dict[TableId, str]) -> LineageNode:
     )
 
 
-def _unknown(instance_id: str, table: str) -> LineageNode:
+def missing_node(instance_id: str, table: str) -> LineageNode:
     """Describe an instance of which only the name is known here, as in a shallow clone."""
     return LineageNode(
         instance_id=instance_id,

@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.queries.chronicle import chronicle
+from tablevault.queries.vault_summary import vault_summary
 from tablevault.report.page import MARK, page
 from tablevault.vault import Vault, absolute
 from tablevault.wording import Parameter, Wording
@@ -48,7 +48,7 @@ def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool
 
 def content(vault: Vault, table: str) -> str:
     """Return the page about the vault, or about one table of it."""
-    return page(chronicle(vault, table))
+    return page(vault_summary(vault, table))
 
 
 def _refuse_others(target: Path, *, force: bool) -> None:

@@ -42,6 +42,11 @@ def number(value: float | None, spec: str = ",") -> str:
     return "" if value is None else format(value, spec)
 
 
+def duration(seconds: float | None) -> str:
+    """Return how long something took; "" when that is not known."""
+    return "" if seconds is None else render.duration(seconds)
+
+
 def difference(value: int) -> str:
     """Return how much more or less something is."""
     return f"+{value:,}" if value > 0 else f"\N{MINUS SIGN}{-value:,}" if value else "±0"
@@ -77,7 +82,7 @@ FILTERS = {
     "counted": render.counted,
     "cut": cut,
     "difference": difference,
-    "duration": render.duration,
+    "duration": duration,
     "number": number,
     "person": person,
     "second": second,

@@ -7,8 +7,9 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tablevault.queries.chronicle import Chronicle, Node
 from tablevault.queries.graph_svg import Card, DrawnInstance, draw
+from tablevault.queries.lineage import LineageNode
+from tablevault.queries.vault_summary import VaultSummary
 from tablevault.report.format import anchor, cut, second, short
 
 if TYPE_CHECKING:
@@ -31,10 +32,10 @@ class LineageSection:
     """Tables that are not linked to another one."""
 
 
-def lineage(vault: Chronicle) -> LineageSection:
+def lineage(vault: VaultSummary) -> LineageSection:
     """Return the lineage of a vault, or of one table of it."""
-    tables = {each: node.table for each, node in vault.nodes.items()}
-    pairs = {(tables[edge.source], tables[edge.target]) for edge in vault.edges}
+    tables = {each: node.table_name for each, node in vault.nodes.items()}
+    pairs = {(tables[edge.source_id], tables[edge.instance_id]) for edge in vault.edges}
     linked = {table for pair in pairs if pair[0] != pair[1] for table in pair}
     described = [table.name for table in vault.tables]
     names = [name for name in dict.fromkeys([*described, *sorted(linked)]) if name in linked]
@@ -45,42 +46,56 @@ def lineage(vault: Chronicle) -> LineageSection:
     )
 
 
-def _drawing(vault: Chronicle, names: Sequence[str]) -> Markup:
+def _drawing(vault: VaultSummary, names: Sequence[str]) -> Markup:
     """Draw some tables."""
-    by_table: dict[str, list[Node]] = defaultdict(list)
+    by_table: dict[str, list[LineageNode]] = defaultdict(list)
     for node in vault.nodes.values():
-        by_table[node.table].append(node)
-    placed = {each.instance_id for table in vault.tables for each in table.instances}
+        by_table[node.table_name].append(node)
+    placed = {each.id for table in vault.tables for each in table.instances}
     described = {table.name for table in vault.tables}
     cards = []
     for name in names:
-        nodes = sorted(by_table[name], key=lambda node: (node.at, node.instance_id), reverse=True)
+        nodes = sorted(
+            by_table[name], key=lambda node: (node.materialized_at, node.instance_id), reverse=True
+        )
         # What readers get comes first, however old it is.
-        ranked = sorted(nodes, key=lambda node: (not node.current, node.gone))
+        ranked = sorted(
+            nodes, key=lambda node: (node.instance_id not in vault.current, _is_gone(node))
+        )
         chosen = {node.instance_id for node in ranked[:_MOST_ROWS]}
         card = Card(
             key=name,
             title=cut(name, _LONGEST_NAME),
             tooltip=name,
-            rows=[_row(node, placed) for node in nodes if node.instance_id in chosen],
+            rows=[_row(vault, node, placed) for node in nodes if node.instance_id in chosen],
             others=[node.instance_id for node in nodes if node.instance_id not in chosen],
             link=anchor(name, "table") if name in described else "",
         )
         cards.append(card)
-    return draw(cards, [(edge.source, edge.target, "") for edge in vault.edges])
+    return draw(cards, [(edge.source_id, edge.instance_id, "") for edge in vault.edges])
 
 
-def _row(node: Node, placed: Collection[str]) -> DrawnInstance:
+def _is_gone(node: LineageNode) -> bool:
+    """Return whether an instance was deleted, or is not in this history."""
+    return bool(node.deleted_at) or not node.materialized_at
+
+
+def _row(vault: VaultSummary, node: LineageNode, placed: Collection[str]) -> DrawnInstance:
     """Return the row of an instance."""
-    marks = {"current": node.current, "gone": node.gone, "partial": not node.success}
-    state = "not in this history" if not node.at else "deleted" if node.gone else ""
-    state = state or ("partial" if not node.success else "")
-    facts = [node.instance_id, second(node.at) or "no time", state]
+    marks = {
+        "current": node.instance_id in vault.current,
+        "gone": _is_gone(node),
+        "partial": not node.success,
+    }
+    state = "" if node.success else "partial"
+    if _is_gone(node):
+        state = "deleted" if node.deleted_at else "not in this history"
+    made_at = second(node.materialized_at)
     return DrawnInstance(
         instance_id=node.instance_id,
         label=cut(node.version, _LONGEST_VERSION),
-        tooltip=", ".join(filter(None, facts)),
-        details=[short(node.instance_id), second(node.at) or "?"],
+        tooltip=", ".join(filter(None, [node.instance_id, made_at or "no time", state])),
+        details=[short(node.instance_id), made_at or "?"],
         marks=[mark for mark, has_it in marks.items() if has_it],
         link=anchor(node.instance_id, "i") if node.instance_id in placed else "",
     )

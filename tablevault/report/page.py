@@ -12,7 +12,8 @@ from importlib import resources
 from typing import TYPE_CHECKING
 
 from tablevault.markup import environment, text
-from tablevault.queries.chronicle import Chronicle, Node
+from tablevault.queries.lineage import LineageNode
+from tablevault.queries.vault_summary import VaultSummary
 from tablevault.report.format import FILTERS, TESTS
 from tablevault.report.lineage import lineage
 from tablevault.report.timeline import timeline
@@ -25,7 +26,7 @@ MARK = "<!DOCTYPE html>\n<!-- A report of TableVault -->\n"
 """How each report begins."""
 
 
-def page(vault: Chronicle) -> str:
+def page(vault: VaultSummary) -> str:
     """Return the page about a vault, or about one table of it.
 
     It is one file that asks for nothing else: its style and its script stand in it, and it forbids
@@ -74,20 +75,21 @@ def _digest(content: str) -> str:
 class _Neighbours:
     """What each instance was made from and what was made from it, by ids."""
 
-    above: Mapping[str, Mapping[str, tuple[Node, str]]]
+    above: Mapping[str, Mapping[str, tuple[LineageNode, str]]]
     """By id the instances it was made from, with the kind of edge that leads there."""
-    below: Mapping[str, Mapping[str, tuple[Node, str]]]
+    below: Mapping[str, Mapping[str, tuple[LineageNode, str]]]
     placed: Collection[str]
     """Ids of the instances that links can lead to."""
 
 
-def _neighbours(vault: Chronicle) -> _Neighbours:
+def _neighbours(vault: VaultSummary) -> _Neighbours:
     """Look up the neighbours of each instance."""
-    above: dict[str, dict[str, tuple[Node, str]]] = defaultdict(dict)
-    below: dict[str, dict[str, tuple[Node, str]]] = defaultdict(dict)
+    above: dict[str, dict[str, tuple[LineageNode, str]]] = defaultdict(dict)
+    below: dict[str, dict[str, tuple[LineageNode, str]]] = defaultdict(dict)
     # Where an instance was both read and copied from, reading counts: "depends" sorts first.
     for edge in sorted(vault.edges, key=lambda edge: edge.kind):
-        above[edge.target].setdefault(edge.source, (vault.nodes[edge.source], edge.kind))
-        below[edge.source].setdefault(edge.target, (vault.nodes[edge.target], edge.kind))
-    placed = {each.instance_id for table in vault.tables for each in table.instances}
+        source, target = vault.nodes[edge.source_id], vault.nodes[edge.instance_id]
+        above[target.instance_id].setdefault(source.instance_id, (source, edge.kind))
+        below[source.instance_id].setdefault(target.instance_id, (target, edge.kind))
+    placed = {each.id for table in vault.tables for each in table.instances}
     return _Neighbours(above, below, placed)

@@ -36,7 +36,7 @@ def story(tmp_path_factory):
     write(vault, LONG, {"z" * 200: [HOSTILE]}, ("sums", vault.get_table_instances("sums")[0]))
     vault.create_instance("numbers", external_edit=True)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tablevault.queries.chronicle._MOST_DETAILED", 2)
+        patch.setattr("tablevault.queries.vault_summary._MOST_DETAILED", 2)
         return vault, Path(vault.report(path / "page.html"))
 
 

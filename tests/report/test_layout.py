@@ -93,7 +93,7 @@ def story(tmp_path_factory):
     for number in range(2):
         write(ana, "wide", {f"column_{each}": ["日本語の長い値" * 9, number] for each in range(30)})
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("tablevault.queries.chronicle._MOST_DETAILED", 4)
+        patch.setattr("tablevault.queries.vault_summary._MOST_DETAILED", 4)
         return ana, Path(ana.report(path / "page.html"))
 
 

@@ -14,8 +14,8 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.queries.chronicle import chronicle
 from tablevault.queries.preparation import Attempt
+from tablevault.queries.vault_summary import vault_summary
 from tablevault.report.page import MARK
 from tablevault.report.page import page as page_of
 from tablevault.report.timeline import timeline
@@ -26,7 +26,7 @@ HOSTILE = "<script>alert(1)</script>\"'&<!-- </style></title>"
 
 
 def told(vault: TableVault, table: str = ""):
-    return chronicle(vault._vault, table)
+    return vault_summary(vault._vault, table)
 
 
 # -- facts --------------------------------------------------------------------------------------
@@ -36,25 +36,19 @@ def test_it_tells_how_instances_were_made(made):
     found = told(made)
     assert [table.name for table in found.tables] == ["numbers", "sums", "apart"]
     numbers = found.tables[0]
-    assert numbers.description == "Numbers & their doubles"
+    assert numbers.document.description == "Numbers & their doubles"
     latest, before, first = numbers.instances
-    assert [each.instance_id for each in (first, before, latest)] == made.get_table_instances(
-        "numbers"
-    )
+    assert [each.id for each in (first, before, latest)] == made.get_table_instances("numbers")
     assert (latest.rows, latest.rows_before, latest.author) == (3, 3, "Ana Lund")
-    assert [each.current for each in numbers.instances] == [True, False, False]
+    assert [each.is_current for each in numbers.instances] == [True, False, False]
     assert latest.duration_s is not None
-    assert latest.making is not None
-    assert latest.making.description == "another factor"
-    runs = {run.name: (run.computed, run.reused) for run in latest.making.builders}
+    assert latest.details.document.description == "another factor"
+    runs = {each.name: (each.run.computed, each.run.reused) for each in latest.details.builders}
     assert runs == {"numbers_index": (3, 0), "twice": (3, 0)}
-    assert before.making is not None
-    runs = {run.name: (run.computed, run.reused) for run in before.making.builders}
-    assert runs["twice"] == (1, 2)
-    assert found.texts[latest.making.builders[1].text_id].lines[-1] == "  factor: 3"
-    assert latest.making.code[0][0] == "m"
-    assert latest.making.head is not None
-    assert latest.making.head.rows[1] == ("1", "3")
+    assert (latest.results, before.results) == ((3, 0), (1, 2))
+    assert found.texts[latest.details.builders[1].text_id].lines[-1] == "  factor: 3"
+    assert found.texts[latest.details.document.code["m"]].lines[0] == CODE.splitlines()[0]
+    assert latest.details.head.rows[1] == ("1", "3")
 
 
 def test_it_shows_what_calls_have_cost(vault):
@@ -64,7 +58,7 @@ def test_it_shows_what_calls_have_cost(vault):
     )
     vault.create_code_module("m", text=text)
     make_numbers(vault, 3, 2, "")
-    index, twice = told(vault).tables[0].instances[0].making.builders
+    index, twice = (each.run for each in told(vault).tables[0].instances[0].details.builders)
     assert (index.calls, index.input_tokens, index.cost) == (1, None, None)
     assert (twice.calls, twice.input_tokens, twice.output_tokens, twice.cost) == (3, 3600, 3, 0.75)
     page = page_of(told(vault))
@@ -82,10 +76,10 @@ def test_it_shows_which_calls_have_failed(vault):
     vault.create_code_module("m", text=text)
     make_numbers(vault, 60, "2\non_error: keep")
     (instance,) = told(vault).tables[0].instances
-    making = instance.making
-    assert making.builders[1].errors == 59
-    assert [call.row for call in making.failures] == list(range(1, 51))
-    assert (making.failures[0].error, making.more_failures) == ("ValueError: <b>1", 9)
+    details = instance.details
+    assert details.builders[1].run.errors == 59
+    assert [call.row for call in details.failures] == list(range(1, 60))
+    assert details.failures[0].error == "ValueError: <b>1"
     page = page_of(told(vault))
     assert "ValueError: &lt;b&gt;1<" in page
     assert "9 more errors" in page
@@ -94,9 +88,9 @@ def test_it_shows_which_calls_have_failed(vault):
 
 def test_it_shows_from_where_calls_were_reused(made):
     latest, before, first = told(made).tables[0].instances
-    _, twice = before.making.builders
-    assert twice.reused_from == ((first.instance_id, 2),)
-    assert latest.making.builders[1].reused_from == ()
+    _, twice = before.details.builders
+    assert twice.calls.reused_from == {first.id: 2}
+    assert latest.details.builders[1].reused_from == []
     page = page_of(told(made))
     assert '<th scope="col">from</th>' in page
     check_sound(page)
@@ -110,35 +104,29 @@ def test_a_copy_without_files_of_calls_knows_less(made, repo_path):
         pointer = git(repo_path, "cat-file", "blob", line.split()[3])
         oid = pointer.splitlines()[1].rpartition(":")[2]
         (repo_path / ".git/lfs/objects" / oid[:2] / oid[2:4] / oid).unlink(missing_ok=True)
-    runs = builders_of(told(made))
-    assert {(run.duration_s, run.reused_from) for run in runs} == {(None, ())}
-    assert all(run.calls is not None for run in runs)
-
-
-def builders_of(found):
-    return [run for each in found.tables[0].instances for run in each.making.builders]
+    instances = told(made).tables[0].instances
+    builders = [builder for each in instances for builder in each.details.builders]
+    assert {builder.calls for builder in builders} == {None}
+    assert all(builder.run.calls is not None for builder in builders)
 
 
 def test_it_tells_what_changed(made):
     latest, before, first = told(made).tables[0].instances
-    assert first.making is not None
-    assert first.making.change is None
-    assert before.making is not None
-    change = before.making.change
-    assert change is not None
-    assert change.before_id == first.instance_id
-    assert change.rows is not None
-    assert (change.rows.added, change.rows.removed, change.rows.cells) == (1, 0, 0)
-    assert change.rows.added_rows == ((("n", "2"), ("twice", "4")),)
-    assert [each.name for each in change.texts] == ["numbers_index"]
-    change = latest.making.change
-    assert change.rows.changed_cells == (
+    assert first.details.changes is None
+    changes = before.details.changes
+    assert changes.diff.old_id == first.id
+    assert (changes.rows.added, changes.rows.removed, changes.rows.cells) == (1, 0, 0)
+    head = changes.rows.added_head
+    assert (head.columns, head.rows) == (["n", "twice"], [("2", "4")])
+    assert list(changes.diff.builders) == ["numbers_index"]
+    changes = latest.details.changes
+    assert changes.rows.changed_cells == (
         ("1", "twice", "2", "3"),
         ("2", "twice", "4", "6"),
     )
-    assert "-  factor: 2" in change.texts[0].lines
-    assert "+  factor: 3" in change.texts[0].lines
-    assert change.description == ("one more row", "another factor")
+    lines = changes.diff.builders["twice"].splitlines()
+    assert {"-  factor: 2", "+  factor: 3"} <= set(lines)
+    assert changes.diff.description == ("one more row", "another factor")
 
 
 def test_columns_and_sources_are_compared_by_what_is_noted(vault):
@@ -149,24 +137,25 @@ def test_columns_and_sources_are_compared_by_what_is_noted(vault):
     second = write(vault, "a", {"x": ["1"], "new": [True]})
     write(vault, "b", {"y": [1]}, ("a", second))
     a, b = told(vault).tables
-    change = a.instances[0].making.change
-    assert [name for name, _ in change.columns_added] == ["new"]
-    assert [name for name, _ in change.columns_removed] == ["gone"]
-    assert [name for name, *_ in change.columns_changed] == ["x"]
-    change = b.instances[0].making.change
-    assert change.rows_state == "same"
-    assert (change.sources_added, change.sources_removed) == ((("a", second),), (("a", first),))
-    assert not change.is_empty
+    changes = a.instances[0].details.changes
+    assert list(changes.diff.columns_added) == ["new"]
+    assert list(changes.diff.columns_removed) == ["gone"]
+    assert list(changes.diff.columns_changed) == ["x"]
+    changes = b.instances[0].details.changes
+    assert changes.rows_state == "same"
+    assert changes.diff.dependencies_added == (("a", second),)
+    assert changes.diff.dependencies_removed == (("a", first),)
+    assert not changes.is_empty
 
 
 def test_cells_are_shown_as_a_person_reads_them(vault):
     vault.create_table("t")
     write(vault, "t", {"x": [[1], "1", None], "at": pd.to_datetime(["2026-01-01", None, None])})
     write(vault, "t", {"x": [[1], 1, None], "at": pd.to_datetime(["2026-01-01", None, None])})
-    making = told(vault).tables[0].instances[0].making
-    assert making.head.rows == (("[1]", "2026-01-01 00:00:00"), ("1", None), (None, None))
+    details = told(vault).tables[0].instances[0].details
+    assert details.head.rows == [("[1]", "2026-01-01 00:00:00"), ("1", None), (None, None)]
     # What looks the same is told apart as Python does.
-    assert making.change.rows.changed_cells == (("1", "x", "'1'", "1"),)
+    assert details.changes.rows.changed_cells == (("1", "x", "'1'", "1"),)
 
 
 def test_versions_are_compared_each_with_its_own(vault):
@@ -176,8 +165,8 @@ def test_versions_are_compared_each_with_its_own(vault):
     write(vault, "t", {"x": [1, 2]})
     newest, other, _ = told(vault).tables[0].instances
     assert (newest.rows_before, other.rows_before) == (1, None)
-    assert newest.current
-    assert other.current
+    assert newest.is_current
+    assert other.is_current
 
 
 def test_what_is_gone_is_told_as_gone(made):
@@ -186,13 +175,13 @@ def test_what_is_gone_is_told_as_gone(made):
     process = make_process(made)
     made.undo(process)
     instances = told(made).tables[0].instances
-    assert [bool(each.deleted_at) for each in instances] == [True, False, False, True]
-    assert [each.undone for each in instances] == [True, False, False, False]
-    current = [each.instance_id for each in instances if each.current]
+    assert [bool(each.instance.deleted_at) for each in instances] == [True, False, False, True]
+    assert [each.instance.withdrawn for each in instances] == [True, False, False, False]
+    current = [each.id for each in instances if each.is_current]
     assert current == [latest]
     # The first that is left has nothing before it.
-    assert instances[2].making.change is None
-    assert instances[3].making.change is None
+    assert instances[2].details.changes is None
+    assert instances[3].details.changes is None
 
 
 def make_process(vault):
@@ -209,8 +198,8 @@ def test_tables_that_are_gone_or_renamed_keep_their_place(vault, page):
     vault.delete_table("a")
     found = told(vault)
     assert [table.name for table in found.tables] == ["c"]
-    assert (found.nodes[first].table, found.nodes[first].gone) == ("a", True)
-    assert (found.nodes[second].table, found.nodes[second].gone) == ("c", False)
+    assert (found.nodes[first].table_name, bool(found.nodes[first].deleted_at)) == ("a", True)
+    assert (found.nodes[second].table_name, found.nodes[second].deleted_at) == ("c", "")
     assert f"#i-{first}" not in page()
     # The name may be used again; what is gone is told apart by its instance.
     vault.create_table("a")
@@ -296,7 +285,7 @@ def test_what_was_not_counted_does_not_look_written(made, page):
         made.execute_instance("numbers", process_id="p1")
     made.stop_process("p1", materialize=True)
     latest = told(made).tables[0].instances[0]
-    assert (latest.success, latest.results) == (False, None)
+    assert (latest.instance.success, latest.results) == (False, None)
     kinds = [each.get("class") for each in Elements(page("numbers")).named("rect")]
     assert ("unknown" in kinds, "plain" in kinds) == (True, True)
     assert "not counted" in page("numbers")
@@ -305,10 +294,9 @@ def test_what_was_not_counted_does_not_look_written(made, page):
 def test_one_table_comes_with_what_it_is_linked_to(made):
     found = told(made, "sums")
     assert [table.name for table in found.tables] == ["sums"]
-    assert {node.table for node in found.nodes.values()} == {"numbers", "sums"}
+    assert {node.table_name for node in found.nodes.values()} == {"numbers", "sums"}
     assert len(found.nodes) == 5
-    current = {each for each, node in found.nodes.items() if node.current}
-    assert current == {made.get_table_instances(table)[-1] for table in ("numbers", "sums")}
+    assert found.current == {made.get_table_instances(table)[-1] for table in ("numbers", "sums")}
     check_sound(page_of(found))
     with pytest.raises(TVArgumentError, match='"sum"'):
         told(made, "sum")
@@ -465,15 +453,15 @@ def test_long_things_are_cut_and_say_so(vault, page):
 
 def test_the_latest_are_told_in_full_and_earlier_ones_in_a_line(vault, page, monkeypatch):
     for name, value in {"DETAILED": 4, "COMPARED": 2, "LISTED": 6}.items():
-        monkeypatch.setattr(f"tablevault.queries.chronicle._MOST_{name}", value)
+        monkeypatch.setattr(f"tablevault.queries.vault_summary._MOST_{name}", value)
     vault.create_table("t")
     made = [write(vault, "t", {"x": [number]}) for number in range(8)]
     text = page()
     table = told(vault).tables[0]
-    assert [each.instance_id for each in table.instances] == made[:1:-1]
+    assert [each.id for each in table.instances] == made[:1:-1]
     assert table.more == 2
-    assert [each.making is not None for each in table.instances] == [True] * 4 + [False] * 2
-    states = [each.making.change.rows_state for each in table.instances[:4]]
+    assert [each.details is not None for each in table.instances] == [True] * 4 + [False] * 2
+    states = [each.details.changes.rows_state for each in table.instances[:4]]
     assert states == ["compared", "compared", "later", "later"]
     assert "Rows are compared for the latest instances only." in text
     assert "2 earlier instances" in text
@@ -486,17 +474,17 @@ def test_what_is_large_is_not_compared(vault, page, monkeypatch):
     vault.create_table("t")
     for number in range(2):
         write(vault, "t", {"x": [number] * 3, "y": [0] * 3})
-    monkeypatch.setattr("tablevault.queries.change._MOST_CELLS", 11)
-    assert told(vault).tables[0].instances[0].making.change.rows_state == "large"
+    monkeypatch.setattr("tablevault.queries.instance_changes._MOST_CELLS", 11)
+    assert told(vault).tables[0].instances[0].details.changes.rows_state == "large"
     assert "too large to be compared here" in page()
-    monkeypatch.setattr("tablevault.queries.change._MOST_CELLS", 12)
-    monkeypatch.setattr("tablevault.queries.chronicle._CELLS_OF_ALL", 11)
-    assert told(vault).tables[0].instances[0].making.change.rows_state == "later"
+    monkeypatch.setattr("tablevault.queries.instance_changes._MOST_CELLS", 12)
+    monkeypatch.setattr("tablevault.queries.vault_summary._CELLS_OF_ALL", 11)
+    assert told(vault).tables[0].instances[0].details.changes.rows_state == "later"
 
 
 def test_many_tables_share_what_is_told_in_full(vault, page, monkeypatch):
     for name, value in {"MOST_TABLES": 2, "DETAILED_OF_ALL": 4, "COMPARED_OF_ALL": 2}.items():
-        monkeypatch.setattr(f"tablevault.queries.chronicle._{name}", value)
+        monkeypatch.setattr(f"tablevault.queries.vault_summary._{name}", value)
     for table in ("a", "b", "c"):
         vault.create_table(table)
         for number in range(3):
@@ -504,8 +492,8 @@ def test_many_tables_share_what_is_told_in_full(vault, page, monkeypatch):
     found = told(vault)
     assert [table.name for table in found.tables] == ["a", "b"]
     for table in found.tables:
-        assert [each.making is not None for each in table.instances] == [True, True, False]
-        states = [each.making.change.rows_state for each in table.instances[:2]]
+        assert [each.details is not None for each in table.instances] == [True, True, False]
+        states = [each.details.changes.rows_state for each in table.instances[:2]]
         assert states == ["compared", "later"]
     assert "… 1 more table." in page()
 
@@ -516,7 +504,10 @@ def test_bars_of_several_days_have_the_date_of_each(vault):
         write(vault, "t", {"x": [number]})
     instances = told(vault).tables[0].instances
     days = [f"2026-03-{9 - number // 3:02}T10:2{number}:30Z" for number in range(9)]
-    spread = [replace(each, at=at) for each, at in zip(instances, days, strict=True)]
+    spread = [
+        replace(each, instance=replace(each.instance, materialized_at=at))
+        for each, at in zip(instances, days, strict=True)
+    ]
     words = [words for _, words in timeline(spread).ticks]
     assert words == ["2026-03-07", "10:26", "2026-03-08", "2026-03-09", "10:20"]
 

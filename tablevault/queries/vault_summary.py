@@ -1,0 +1,278 @@
+"""Vault summary: tables, their instances, and what was made from what, for a report.
+
+Nothing is fetched and nothing is run. The summary is bounded: the latest instances of each table
+have details, earlier ones have none, and the oldest are only counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from tablevault.errors import TableVaultError
+from tablevault.history import logbook
+from tablevault.history.documents import TableDocument, VaultDocument
+from tablevault.history.repository import Commit
+from tablevault.model.instance import Instance
+from tablevault.model.view import Table, VaultView
+from tablevault.names import BlobId, index_builder
+from tablevault.queries import log
+from tablevault.queries.instance_changes import Allowance
+from tablevault.queries.instance_summary import DetailsReader, InstanceSummary, SourceText
+from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
+from tablevault.queries.logged import Entry
+from tablevault.queries.preparation import Attempt, Preparation, preparations, unfinished
+from tablevault.queries.settings import Settings, settings
+from tablevault.vault import Vault
+
+_MOST_TABLES = 300
+_MOST_LISTED = 1_000
+_MOST_DETAILED, _DETAILED_OF_ALL = 25, 500
+_MOST_COMPARED, _COMPARED_OF_ALL = 10, 150
+_CELLS_OF_ALL = 30_000_000
+_BYTES_OF_ALL = 256 << 20
+_MOST_OPERATIONS = 25
+_MOST_SETTINGS = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TableSummary:
+    """One table."""
+
+    name: str
+    document: TableDocument | None
+    """None when it cannot be read, for the reason in `problem`."""
+    problem: str
+    instances: Sequence[InstanceSummary]
+    """Newest first."""
+    more: int
+    """Instances that are left out."""
+    preparations: Sequence[Preparation]
+    settings: Sequence[Settings]
+    """Of the builders of `latest`, or of a temporary instance where there is no instance yet."""
+
+    @property
+    def latest(self) -> InstanceSummary | None:
+        """What readers get unless they name an instance."""
+        return next((each for each in self.instances if each.is_current), None)
+
+    @property
+    def kept(self) -> int:
+        """How many instances are not deleted."""
+        return sum(not each.instance.deleted_at for each in self.instances) + self.more
+
+    @property
+    def states(self) -> Sequence[str]:
+        """States of what readers get, and of each temporary instance; each state once."""
+        latest = self.latest
+        found = [] if latest is None else ["current" if latest.instance.success else "partial"]
+        return list(dict.fromkeys([*found, *(each.state for each in self.preparations)]))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VaultSummary:
+    """A vault, or one table of it, as it is at one commit."""
+
+    name: str
+    """Of the folder."""
+    document: VaultDocument
+    commit: Commit
+    table: str
+    """The one table that was asked for, "" for all."""
+    tables: Sequence[TableSummary]
+    """In the order of their creation."""
+    more_tables: int
+    nodes: Mapping[str, LineageNode]
+    """Instances in the lineage by their ids, deleted ones and those not in this history too."""
+    current: Collection[str]
+    """Ids of those that readers of their version get unless they name an instance."""
+    edges: Sequence[LineageEdge]
+    texts: Mapping[str, SourceText]
+    operations: Sequence[Entry]
+    """The latest, newest first."""
+    more_operations: bool
+    unfinished: Sequence[Attempt]
+    """Processes that have not ended, but for those of `TableSummary.preparations`."""
+
+    @property
+    def instance_count(self) -> int:
+        """How many instances the tables ever had."""
+        return sum(len(table.instances) + table.more for table in self.tables)
+
+
+def vault_summary(vault: Vault, table: str = "") -> VaultSummary:
+    """Describe a vault, or one table of it.
+
+    Raises
+    ------
+    TVArgumentError
+        There is no such table.
+    """
+    vault = Vault(path=vault.path, author=vault.author)  # it fetches nothing
+    view = vault.view(with_temps=True)
+    tables = [view.table(table)] if table else _by_age(view)
+    shown = tables[:_MOST_TABLES]
+    reader = DetailsReader(vault, Allowance(0, 0, 0))
+    attempts = unfinished(vault)
+    documents = {each.name: _document(each) for each in shown}
+    ids = {each.name: each.id for each in shown if isinstance(documents[each.name], TableDocument)}
+    temps = preparations(vault, ids, attempts)
+    summaries = [_table(reader, each, temps.get(each.name, []), len(shown)) for each in shown]
+    listed = {each.id for summary in summaries for each in summary.instances}
+    if table:
+        listed = logbook.related(view.catalog.read, listed)
+    nodes, current, edges = _lineage(view, listed)
+    operations = log.entries(vault, table, "", _MOST_OPERATIONS + 1)
+    in_tables = [each.attempt for some in temps.values() for each in some]
+    return VaultSummary(
+        name=vault.path.name,
+        document=view.snapshot.vault(),
+        commit=vault.journal.repository.commit(view.commit),
+        table=table,
+        tables=summaries,
+        more_tables=len(tables) - len(shown),
+        nodes=nodes,
+        current=current,
+        edges=edges,
+        texts=reader.texts,
+        operations=operations[:_MOST_OPERATIONS],
+        more_operations=len(operations) > _MOST_OPERATIONS,
+        unfinished=[
+            each for each in attempts if table in ("", each.table) and each not in in_tables
+        ],
+    )
+
+
+def _by_age(view: VaultView) -> list[Table]:
+    """List the tables in the order of their creation, those with a broken document last."""
+    created = view.catalog.created_order()
+
+    def age(table: Table) -> tuple[bool, str, str]:
+        document = _document(table)
+        is_broken = isinstance(document, TableVaultError)
+        return is_broken, "" if is_broken else created.get(table.id, ""), table.name
+
+    return sorted(view.tables(), key=age)
+
+
+def _document(table: Table) -> TableDocument | TableVaultError:
+    """Read the document of a table; an error stands for one that cannot be read."""
+    try:
+        return table.document
+    except TableVaultError as error:
+        return error
+
+
+# -- tables -------------------------------------------------------------------------------------
+
+
+def _table(
+    reader: DetailsReader, table: Table, temps: Sequence[Preparation], tables: int
+) -> TableSummary:
+    """Describe a table; `tables` are described in all."""
+    document = _document(table)
+    is_broken = isinstance(document, TableVaultError)
+    every = [] if is_broken else table.view.instances_of(table.view.catalog.ever(table.id))
+    instances = _instances(reader, table, every, tables)
+    return TableSummary(
+        name=table.name,
+        document=document if isinstance(document, TableDocument) else None,
+        problem=str(document) if is_broken else "",
+        instances=instances,
+        more=max(0, len(every) - _MOST_LISTED),
+        preparations=temps,
+        settings=list(_settings(reader, table.name, instances, temps)),
+    )
+
+
+def _settings(
+    reader: DetailsReader,
+    table: str,
+    instances: Sequence[InstanceSummary],
+    temps: Sequence[Preparation],
+) -> Iterator[Settings]:
+    """Return the settings of the builders that count now, the index builder first."""
+    latest = next((each for each in instances if each.is_current), None)
+    if latest is None:
+        texts = next((each.builders for each in temps if each.builders), {})
+    else:
+        texts = {} if latest.details is None else latest.details.document.builders
+    names = sorted(texts, key=lambda name: name != index_builder(table))
+    for name in names[:_MOST_SETTINGS]:
+        with contextlib.suppress(KeyError, ValueError):  # a shallow clone lacks blobs
+            content = reader.vault.journal.repository.read_blob(BlobId(texts[name]))
+            yield settings(name, texts[name], content.decode("utf-8-sig", "replace"))
+
+
+def _instances(
+    reader: DetailsReader, table: Table, every: Sequence[Instance], tables: int
+) -> list[InstanceSummary]:
+    """Describe the instances of a table, newest first; `every` has the oldest first."""
+    if not every:
+        return []
+    entries = logbook.makings(table.view.catalog.read, table.id)
+    before: dict[str, Instance | None] = {}
+    last: dict[str, Instance] = {}
+    current: dict[str, str] = {}
+    for each in every:
+        before[each.instance_id] = None if each.deleted_at else last.get(each.version)
+        if not each.deleted_at:
+            last[each.version] = each
+            if each.active:
+                current[each.version] = each.instance_id
+    # Each table has its share, so that a large one leaves something for the others.
+    allowance = reader.allowance
+    allowance.comparisons = max(1, min(_MOST_COMPARED, _COMPARED_OF_ALL // tables))
+    allowance.cells, allowance.size = _CELLS_OF_ALL // tables, _BYTES_OF_ALL // tables
+    detailed = max(2, min(_MOST_DETAILED, _DETAILED_OF_ALL // tables))
+    found = []
+    for place, each in enumerate(every[::-1][:_MOST_LISTED]):
+        previous = before[each.instance_id]
+        is_current = current.get(each.version) == each.instance_id
+        earlier = None if previous is None else entries.get(previous.instance_id)
+        details = None
+        if place < detailed:
+            details = reader.details(each, previous, with_head=is_current)
+        summary = InstanceSummary(
+            instance=each,
+            entry=entries.get(each.instance_id),
+            rows_before=None if earlier is None else earlier.rows,
+            is_current=is_current,
+            details=details,
+        )
+        found.append(summary)
+    return found
+
+
+# -- lineage --------------------------------------------------------------------------------------
+
+
+def _lineage(
+    view: VaultView, ids: Collection[str]
+) -> tuple[Mapping[str, LineageNode], Collection[str], Sequence[LineageEdge]]:
+    """Return instances and their sources, the current ones of them, and what came from what."""
+    sources = [each for each in logbook.sources(view.catalog.read, ids) if each.source_id]
+    known = view.catalog.instances_with_ids({*ids, *(each.source_id for each in sources)})
+    names = {
+        table.id: table.name
+        for table in view.tables()
+        if isinstance(_document(table), TableDocument)
+    }
+    nodes = {str(each.instance_id): node_of(each, names) for each in known}
+    for each in sources:
+        if each.source_id not in nodes:
+            nodes[each.source_id] = missing_node(each.source_id, each.table_name or "?")
+    latest = (
+        view.catalog.latest(table_id, version, active=True, successful=False)
+        for table_id, version in {(each.table_id, each.version) for each in known}
+    )
+    return (
+        nodes,
+        {each.instance_id for each in latest if each is not None},
+        [
+            LineageEdge(source_id=each.source_id, instance_id=each.instance_id, kind=each.kind)
+            for each in sources
+            if each.instance_id in nodes
+        ],
+    )
