@@ -5,50 +5,27 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
 from tablevault import TableVault
-from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.errors import TVArgumentError
 from tablevault.queries.preparation import Attempt
 from tablevault.queries.vault_summary import vault_summary
-from tablevault.report.page import MARK
 from tablevault.report.page import page as page_of
-from tablevault.report.timeline import timeline
-from tests.looking import check_clean, git, state_of
+from tests.looking import check_clean, state_of
 from tests.report.conftest import CODE, INDEX, Elements, check_sound, make_numbers, write
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- </style></title>"
 
 
-def told(vault: TableVault, table: str = ""):
+def summary_of(vault: TableVault, table: str = ""):
     return vault_summary(vault._vault, table)
 
 
 # -- facts --------------------------------------------------------------------------------------
-
-
-def test_it_tells_how_instances_were_made(made):
-    found = told(made)
-    assert [table.name for table in found.tables] == ["numbers", "sums", "apart"]
-    numbers = found.tables[0]
-    assert numbers.document.description == "Numbers & their doubles"
-    latest, before, first = numbers.instances
-    assert [each.id for each in (first, before, latest)] == made.get_table_instances("numbers")
-    assert (latest.rows, latest.rows_before, latest.author) == (3, 3, "Ana Lund")
-    assert [each.is_current for each in numbers.instances] == [True, False, False]
-    assert latest.duration_s is not None
-    assert latest.details.document.description == "another factor"
-    runs = {each.name: (each.run.computed, each.run.reused) for each in latest.details.builders}
-    assert runs == {"numbers_index": (3, 0), "twice": (3, 0)}
-    assert (latest.results, before.results) == ((3, 0), (1, 2))
-    assert found.texts[latest.details.builders[1].text_id].lines[-1] == "  factor: 3"
-    assert found.texts[latest.details.document.code["m"]].lines[0] == CODE.splitlines()[0]
-    assert latest.details.head.rows[1] == ("1", "3")
 
 
 def test_it_shows_what_calls_have_cost(vault):
@@ -58,10 +35,10 @@ def test_it_shows_what_calls_have_cost(vault):
     )
     vault.create_code_module("m", text=text)
     make_numbers(vault, 3, 2, "")
-    index, twice = (each.run for each in told(vault).tables[0].instances[0].details.builders)
+    index, twice = (each.run for each in summary_of(vault).tables[0].instances[0].details.builders)
     assert (index.calls, index.input_tokens, index.cost) == (1, None, None)
     assert (twice.calls, twice.input_tokens, twice.output_tokens, twice.cost) == (3, 3600, 3, 0.75)
-    page = page_of(told(vault))
+    page = page_of(summary_of(vault))
     for name in ("calls", "tokens", "cost"):
         assert f'<th scope="col" class="number">{name}</th>' in page
     assert '<td class="number">3,600 + 3</td><td class="number">0.75</td>' in page
@@ -75,118 +52,25 @@ def test_it_shows_which_calls_have_failed(vault):
     )
     vault.create_code_module("m", text=text)
     make_numbers(vault, 60, "2\non_error: keep")
-    (instance,) = told(vault).tables[0].instances
+    (instance,) = summary_of(vault).tables[0].instances
     details = instance.details
     assert details.builders[1].run.errors == 59
     assert [call.row for call in details.failures] == list(range(1, 60))
     assert details.failures[0].error == "ValueError: <b>1"
-    page = page_of(told(vault))
+    page = page_of(summary_of(vault))
     assert "ValueError: &lt;b&gt;1<" in page
     assert "9 more errors" in page
     check_sound(page)
 
 
 def test_it_shows_from_where_calls_were_reused(made):
-    latest, before, first = told(made).tables[0].instances
+    latest, before, first = summary_of(made).tables[0].instances
     _, twice = before.details.builders
     assert twice.calls.reused_from == {first.id: 2}
     assert latest.details.builders[1].reused_from == []
-    page = page_of(told(made))
+    page = page_of(summary_of(made))
     assert '<th scope="col">from</th>' in page
     check_sound(page)
-
-
-def test_a_copy_without_files_of_calls_knows_less(made, repo_path):
-    tracked = git(repo_path, "log", "--format=", "--raw", "--no-abbrev", "--", "*calls.parquet")
-    for line in tracked.splitlines():
-        if line.split()[4] == "D":
-            continue
-        pointer = git(repo_path, "cat-file", "blob", line.split()[3])
-        oid = pointer.splitlines()[1].rpartition(":")[2]
-        (repo_path / ".git/lfs/objects" / oid[:2] / oid[2:4] / oid).unlink(missing_ok=True)
-    instances = told(made).tables[0].instances
-    builders = [builder for each in instances for builder in each.details.builders]
-    assert {builder.calls for builder in builders} == {None}
-    assert all(builder.run.calls is not None for builder in builders)
-
-
-def test_it_tells_what_changed(made):
-    latest, before, first = told(made).tables[0].instances
-    assert first.details.changes is None
-    changes = before.details.changes
-    assert changes.diff.old_id == first.id
-    assert (changes.rows.added, changes.rows.removed, changes.rows.cells) == (1, 0, 0)
-    head = changes.rows.added_head
-    assert (head.columns, head.rows) == (["n", "twice"], [("2", "4")])
-    assert list(changes.diff.builders) == ["numbers_index"]
-    changes = latest.details.changes
-    assert changes.rows.changed_cells == (
-        ("1", "twice", "2", "3"),
-        ("2", "twice", "4", "6"),
-    )
-    lines = changes.diff.builders["twice"].splitlines()
-    assert {"-  factor: 2", "+  factor: 3"} <= set(lines)
-    assert changes.diff.description == ("one more row", "another factor")
-
-
-def test_columns_and_sources_are_compared_by_what_is_noted(vault):
-    for table in ("a", "b"):
-        vault.create_table(table)
-    first = write(vault, "a", {"x": [1], "gone": ["g"]})
-    write(vault, "b", {"y": [1]}, ("a", first))
-    second = write(vault, "a", {"x": ["1"], "new": [True]})
-    write(vault, "b", {"y": [1]}, ("a", second))
-    a, b = told(vault).tables
-    changes = a.instances[0].details.changes
-    assert list(changes.diff.columns_added) == ["new"]
-    assert list(changes.diff.columns_removed) == ["gone"]
-    assert list(changes.diff.columns_changed) == ["x"]
-    changes = b.instances[0].details.changes
-    assert changes.rows_state == "same"
-    assert changes.diff.dependencies_added == (("a", second),)
-    assert changes.diff.dependencies_removed == (("a", first),)
-    assert not changes.is_empty
-
-
-def test_cells_are_shown_as_a_person_reads_them(vault):
-    vault.create_table("t")
-    write(vault, "t", {"x": [[1], "1", None], "at": pd.to_datetime(["2026-01-01", None, None])})
-    write(vault, "t", {"x": [[1], 1, None], "at": pd.to_datetime(["2026-01-01", None, None])})
-    details = told(vault).tables[0].instances[0].details
-    assert details.head.rows == [("[1]", "2026-01-01 00:00:00"), ("1", None), (None, None)]
-    # What looks the same is told apart as Python does.
-    assert details.changes.rows.changed_cells == (("1", "x", "'1'", "1"),)
-
-
-def test_versions_are_compared_each_with_its_own(vault):
-    vault.create_table("t")
-    write(vault, "t", {"x": [1]})
-    write(vault, "t", {"x": [2, 3]}, version="other")
-    write(vault, "t", {"x": [1, 2]})
-    newest, other, _ = told(vault).tables[0].instances
-    assert (newest.rows_before, other.rows_before) == (1, None)
-    assert newest.is_current
-    assert other.is_current
-
-
-def test_what_is_gone_is_told_as_gone(made):
-    first, _, latest = made.get_table_instances("numbers")
-    made.delete_instance(first, "numbers")
-    process = make_process(made)
-    made.undo(process)
-    instances = told(made).tables[0].instances
-    assert [bool(each.instance.deleted_at) for each in instances] == [True, False, False, True]
-    assert [each.instance.withdrawn for each in instances] == [True, False, False, False]
-    current = [each.id for each in instances if each.is_current]
-    assert current == [latest]
-    # The first that is left has nothing before it.
-    assert instances[2].details.changes is None
-    assert instances[3].details.changes is None
-
-
-def make_process(vault):
-    vault.create_instance("numbers", external_edit=True)
-    return vault.write_instance(pd.DataFrame({"n": [1]}), "numbers")
 
 
 def test_tables_that_are_gone_or_renamed_keep_their_place(vault, page):
@@ -196,7 +80,7 @@ def test_tables_that_are_gone_or_renamed_keep_their_place(vault, page):
     second = write(vault, "b", {"x": [1]}, ("a", first))
     vault.rename_table("c", "b")
     vault.delete_table("a")
-    found = told(vault)
+    found = summary_of(vault)
     assert [table.name for table in found.tables] == ["c"]
     assert (found.nodes[first].table_name, bool(found.nodes[first].deleted_at)) == ("a", True)
     assert (found.nodes[second].table_name, found.nodes[second].deleted_at) == ("c", "")
@@ -204,11 +88,11 @@ def test_tables_that_are_gone_or_renamed_keep_their_place(vault, page):
     # The name may be used again; what is gone is told apart by its instance.
     vault.create_table("a")
     write(vault, "a", {"x": [1]})
-    assert [each.rows for each in told(vault).tables[1].instances] == [1]
+    assert [each.rows for each in summary_of(vault).tables[1].instances] == [1]
     assert f"#i-{first}" not in page("a", "other.html")
 
 
-def test_what_is_in_preparation_is_told(made):
+def test_temporary_instances_have_their_progress_and_error(made):
     made.create_instance("apart", external_edit=True, description="soon")
     made.create_code_module(
         "flaky",
@@ -227,7 +111,7 @@ def test_what_is_in_preparation_is_told(made):
     made.create_instance("probe", builders={"probe_index": index, "ask": ask})
     with pytest.raises(TimeoutError):
         made.execute_instance("probe", process_id="p1")
-    found = told(made)
+    found = summary_of(made)
     (soon,) = found.tables[2].preparations
     assert (soon.version, soon.description, soon.external_edit) == ("base", "soon", True)
     assert soon.attempt is None
@@ -246,7 +130,7 @@ def test_what_is_in_preparation_is_told(made):
     check_sound(text)
     assert "TimeoutError: no &lt;answer&gt;" in text
     assert "3 of 4 rows" in text
-    assert "TimeoutError" not in page_of(told(made, "numbers"))
+    assert "TimeoutError" not in page_of(summary_of(made, "numbers"))
 
 
 def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
@@ -261,7 +145,7 @@ def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
         state="running",
         error="",
     )
-    text = page_of(replace(told(made), unfinished=(attempt,)))
+    text = page_of(replace(summary_of(made), unfinished=(attempt,)))
     check_sound(text)
     (section,) = re.findall(r'<section id="unfinished".*?</section>', text, re.DOTALL)
     words = " ".join(re.sub("<[^>]+>", " ", section).split())
@@ -284,7 +168,7 @@ def test_what_was_not_counted_does_not_look_written(made, page):
     with pytest.raises(TimeoutError):
         made.execute_instance("numbers", process_id="p1")
     made.stop_process("p1", materialize=True)
-    latest = told(made).tables[0].instances[0]
+    latest = summary_of(made).tables[0].instances[0]
     assert (latest.instance.success, latest.results) == (False, None)
     kinds = [each.get("class") for each in Elements(page("numbers")).named("rect")]
     assert ("unknown" in kinds, "plain" in kinds) == (True, True)
@@ -292,14 +176,14 @@ def test_what_was_not_counted_does_not_look_written(made, page):
 
 
 def test_one_table_comes_with_what_it_is_linked_to(made):
-    found = told(made, "sums")
+    found = summary_of(made, "sums")
     assert [table.name for table in found.tables] == ["sums"]
     assert {node.table_name for node in found.nodes.values()} == {"numbers", "sums"}
     assert len(found.nodes) == 5
     assert found.current == {made.get_table_instances(table)[-1] for table in ("numbers", "sums")}
     check_sound(page_of(found))
     with pytest.raises(TVArgumentError, match='"sum"'):
-        told(made, "sum")
+        summary_of(made, "sum")
 
 
 def test_an_empty_vault_has_a_page(vault, page):
@@ -380,7 +264,7 @@ def test_a_hostile_description_of_the_vault_is_text(tmp_path):
     assert "<h1>&lt;b&gt;v</h1>" in text
 
 
-def test_names_of_strangers_are_text(vault, git, repo_path, page):
+def test_names_committed_by_hand_are_text(vault, git, repo_path, page):
     """Somebody may commit a table by hand, whatever its name."""
     vault.create_table("t")
     write(vault, "t", {"x": [1]})
@@ -400,7 +284,7 @@ def test_names_of_strangers_are_text(vault, git, repo_path, page):
     assert "no readable YAML" in text
 
 
-def test_text_that_hides_is_spelled(vault, page):
+def test_characters_that_hide_text_are_spelled_out(vault, page):
     vault.create_table("t", description="a\u202eb\x00c")
     write(vault, "t", {"x": ["\u2066cell\x1b[31m", "日本語 😀"]})
     text = page()
@@ -451,13 +335,13 @@ def test_long_things_are_cut_and_say_so(vault, page):
     assert "… 211 more columns." in page()
 
 
-def test_the_latest_are_told_in_full_and_earlier_ones_in_a_line(vault, page, monkeypatch):
+def test_the_latest_instances_have_details_and_earlier_ones_a_line(vault, page, monkeypatch):
     for name, value in {"DETAILED": 4, "COMPARED": 2, "LISTED": 6}.items():
         monkeypatch.setattr(f"tablevault.queries.vault_summary._MOST_{name}", value)
     vault.create_table("t")
     made = [write(vault, "t", {"x": [number]}) for number in range(8)]
     text = page()
-    table = told(vault).tables[0]
+    table = summary_of(vault).tables[0]
     assert [each.id for each in table.instances] == made[:1:-1]
     assert table.more == 2
     assert [each.details is not None for each in table.instances] == [True] * 4 + [False] * 2
@@ -475,53 +359,27 @@ def test_what_is_large_is_not_compared(vault, page, monkeypatch):
     for number in range(2):
         write(vault, "t", {"x": [number] * 3, "y": [0] * 3})
     monkeypatch.setattr("tablevault.queries.instance_changes._MOST_CELLS", 11)
-    assert told(vault).tables[0].instances[0].details.changes.rows_state == "large"
+    assert summary_of(vault).tables[0].instances[0].details.changes.rows_state == "large"
     assert "too large to be compared here" in page()
     monkeypatch.setattr("tablevault.queries.instance_changes._MOST_CELLS", 12)
     monkeypatch.setattr("tablevault.queries.vault_summary._CELLS_OF_ALL", 11)
-    assert told(vault).tables[0].instances[0].details.changes.rows_state == "later"
+    assert summary_of(vault).tables[0].instances[0].details.changes.rows_state == "later"
 
 
-def test_many_tables_share_what_is_told_in_full(vault, page, monkeypatch):
+def test_many_tables_share_the_number_of_details(vault, page, monkeypatch):
     for name, value in {"MOST_TABLES": 2, "DETAILED_OF_ALL": 4, "COMPARED_OF_ALL": 2}.items():
         monkeypatch.setattr(f"tablevault.queries.vault_summary._{name}", value)
     for table in ("a", "b", "c"):
         vault.create_table(table)
         for number in range(3):
             write(vault, table, {"x": [number]})
-    found = told(vault)
+    found = summary_of(vault)
     assert [table.name for table in found.tables] == ["a", "b"]
     for table in found.tables:
         assert [each.details is not None for each in table.instances] == [True, True, False]
         states = [each.details.changes.rows_state for each in table.instances[:2]]
         assert states == ["compared", "later"]
     assert "… 1 more table." in page()
-
-
-def test_bars_of_several_days_have_the_date_of_each(vault):
-    vault.create_table("t")
-    for number in range(9):
-        write(vault, "t", {"x": [number]})
-    instances = told(vault).tables[0].instances
-    days = [f"2026-03-{9 - number // 3:02}T10:2{number}:30Z" for number in range(9)]
-    spread = [
-        replace(each, instance=replace(each.instance, materialized_at=at))
-        for each, at in zip(instances, days, strict=True)
-    ]
-    words = [words for _, words in timeline(spread).ticks]
-    assert words == ["2026-03-07", "10:26", "2026-03-08", "2026-03-09", "10:20"]
-
-
-def test_a_single_call_is_visible_in_a_bar(vault):
-    vault.create_table("numbers")
-    vault.create_code_module("m", text=CODE)
-    for count in (1, 300, 301):
-        make_numbers(vault, count, 2)
-    (*_, first), (*_, many), (*_, last) = (
-        bar.parts for bar in timeline(told(vault).tables[0].instances).bars
-    )
-    assert (first[0], many[0], last[0]) == ("computed", "reused", "reused")
-    assert (many[2], last[2]) == (1, 63)
 
 
 # -- the drawing --------------------------------------------------------------------------------
@@ -578,56 +436,3 @@ def test_a_damaged_dataframe_is_named(made, page, repo_path):
         path.write_bytes(content[:40] + b"damage" + content[46:])
     text = page()
     assert "cannot be read: see tablevault verify" in text
-
-
-# -- the file -----------------------------------------------------------------------------------
-
-
-def test_a_report_is_replaced_and_nothing_else(vault, tmp_path):
-    path = tmp_path / "r.html"
-    assert vault.report(path) == str(path)
-    assert vault.report(str(path)) == str(path)
-    assert path.read_text("utf-8").startswith(MARK)
-    path.write_text("<!DOCTYPE html>\nmine", "utf-8")
-    with pytest.raises(TVArgumentError, match="no report"):
-        vault.report(path)
-    assert path.read_text("utf-8").endswith("mine")
-    vault.report(path, force=True)
-    assert path.read_text("utf-8").startswith(MARK)
-    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["r.html"]
-
-
-def test_who_may_read_it_stays_as_it_was(vault, tmp_path):
-    path = tmp_path / ("日本語" * 25 + ".html")
-    vault.report(path)
-    path.chmod(0o640)
-    vault.report(path)
-    assert path.stat().st_mode & 0o777 == 0o640
-
-
-def test_two_may_write_it_at_once(vault, tmp_path):
-    path = tmp_path / "r.html"
-    with ThreadPoolExecutor(4) as pool:
-        assert set(pool.map(lambda _: vault.report(path), range(8))) == {str(path)}
-    check_sound(path.read_text("utf-8"))
-    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["r.html"]
-
-
-def test_a_path_that_cannot_be_is_refused(vault, tmp_path, repo_path):
-    (tmp_path / "folder").mkdir()
-    with pytest.raises(TVArgumentError, match="no file"):
-        vault.report(tmp_path / "folder", force=True)
-    with pytest.raises(TVArgumentError, match="no folder"):
-        vault.report(tmp_path / "nowhere" / "r.html")
-    with pytest.raises(TVArgumentError, match="no report"):
-        vault.report(repo_path / "vault.yaml")
-    with pytest.raises(TVFileError, match="too long"):
-        vault.report(tmp_path / ("r" * 300))
-
-
-def test_a_link_stays_a_link(vault, tmp_path):
-    link = tmp_path / "link.html"
-    link.symlink_to(tmp_path / "target.html")
-    assert vault.report(link) == str(tmp_path / "target.html")
-    assert link.is_symlink()
-    assert link.read_text("utf-8").startswith(MARK)
