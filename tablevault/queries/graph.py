@@ -1,4 +1,4 @@
-"""A graph without circles as text and as Mermaid; whatever its labels hold is text."""
+"""A graph as lines of text and as a Mermaid flowchart; labels are always text."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _UNSAFE_IN_MERMAID = re.compile(r"[^A-Za-z0-9 _./-]")
 
 @dataclass(frozen=True, slots=True)
 class Box:
-    """One node: two lines of text, what is told besides, and how it looks."""
+    """One node: two lines of text, a note, and how it looks."""
 
     title: str
     name: str
@@ -25,20 +25,20 @@ class Box:
     is_gone: bool = False
 
     def __str__(self) -> str:
-        """Name it in one line."""
+        """Return all of its text in one line."""
         note = f" ({self.note})" if self.note else ""
         return render.visible(f"{self.title} {self.name}{note}")
 
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Boxes by id, and which one comes from which: ``(from, to, label)``."""
+    """Boxes by id, and edges: ``(source, target, label)``."""
 
     boxes: Mapping[str, Box]
     edges: Sequence[tuple[str, str, str]]
 
     def neighbours(self, *, down: bool) -> dict[str, list[tuple[str, str]]]:
-        """Give for each box the next ones in a direction, with the label of the edge."""
+        """Return for each box the next ones in a direction, with the label of the edge."""
         found: dict[str, list[tuple[str, str]]] = defaultdict(list)
         for source, target, label in self.edges:
             if down:
@@ -51,7 +51,7 @@ class Graph:
 def without_circles(
     edges: Iterable[tuple[str, str, str]],
 ) -> list[tuple[str, str, str]]:
-    """Leave out edges that close a circle; only a forged history has any."""
+    """Return the edges but for those that close a cycle; only a forged history has any."""
     edges = list(dict.fromkeys(edges))
     next_of: dict[str, list[str]] = defaultdict(list)
     for source, target, _ in edges:
@@ -60,7 +60,7 @@ def without_circles(
     on_path: set[str] = set()
     backwards: set[tuple[str, str]] = set()
     for start in list(next_of):
-        # By hand: a chain of ten thousand instances is deeper than Python's stack.
+        # Without recursion: a chain of ten thousand instances is deeper than the stack of Python.
         stack = [(start, iter(next_of[start]))] if start not in done else []
         on_path.update(node for node, _ in stack)
         while stack:
@@ -79,29 +79,30 @@ def without_circles(
 
 
 def tree_lines(graph: Graph, roots: Sequence[str]) -> list[str]:
-    """Draw what is above and below the roots as an indented list.
+    """Return what is above and below the roots as an indented list.
 
-    What stands under one root is not drawn again under another: it is named, with a hint.
+    What one root has below it is not repeated below another one.
     """
-    pen = _Pen(graph, [], set(), {"from": set(), "made": set()})
+    writer = _TreeWriter(graph, [], set(), {"from": set(), "made": set()})
     ways = {"from": graph.neighbours(down=False), "made": graph.neighbours(down=True)}
     for root in roots:
-        edges = {pen.edge(root, other) for way in ways.values() for other, _ in way.get(root, ())}
-        if len(pen.lines) > _MOST_LINES:
+        nearest = [other for way in ways.values() for other, _ in way.get(root, ())]
+        edges = {writer.edge(root, other) for other in nearest}
+        if len(writer.lines) > _MOST_LINES:
             break
-        if edges and edges <= pen.drawn:
+        if edges and edges <= writer.drawn:
             continue
-        pen.lines.append(str(graph.boxes[root]))
+        writer.lines.append(str(graph.boxes[root]))
         for word, next_of in ways.items():
-            pen.grow(word, next_of, root, f"  {word} ")
-    if len(pen.lines) > _MOST_LINES:
-        return [*pen.lines[:_MOST_LINES], "... and more: to_frame() has all of it"]
-    return pen.lines
+            writer.grow(word, next_of, root, f"  {word} ")
+    if len(writer.lines) > _MOST_LINES:
+        return [*writer.lines[:_MOST_LINES], "... and more: to_frame() has all of it"]
+    return writer.lines
 
 
 @dataclass(frozen=True, slots=True)
-class _Pen:
-    """What is drawn so far: lines, edges, and by direction the boxes that were gone on from."""
+class _TreeWriter:
+    """What is drawn so far: lines, edges, and by direction the boxes that were continued."""
 
     graph: Graph
     lines: list[str]
@@ -109,32 +110,32 @@ class _Pen:
     seen: Mapping[str, set[str]]
 
     def edge(self, one: str, other: str) -> tuple[str, ...]:
-        """Name an edge from whichever end."""
+        """Return the name of an edge, the same from both ends."""
         return tuple(sorted((one, other)))
 
     def grow(
         self, word: str, next_of: Mapping[str, list[tuple[str, str]]], node: str, indent: str
     ) -> None:
-        """Add what comes next in a direction."""
+        """Add the boxes that come next in a direction, with those behind them."""
         self.seen[word].add(node)
         blank = " " * len(indent)
         for other, label in next_of.get(node, ()):
             if len(self.lines) > _MOST_LINES:
                 return
             self.drawn.add(self.edge(node, other))
-            goes_on = bool(next_of.get(other))
-            is_again = goes_on and other in self.seen[word]
+            continues = bool(next_of.get(other))
+            is_again = continues and other in self.seen[word]
             how = f" [{render.visible(label)}]" if label else ""
             hint = " (see above)" if is_again else ""
             self.lines.append(f"{indent}{self.graph.boxes[other]}{how}{hint}")
-            if goes_on and not is_again and len(indent) > 2 * _DEEPEST:
+            if continues and not is_again and len(indent) > 2 * _DEEPEST:
                 self.lines.append(f"{blank}  ...")
-            elif goes_on and not is_again:
+            elif continues and not is_again:
                 self.grow(word, next_of, other, f"{blank}  ")
 
 
 def branches(lines: Sequence[str]) -> list[str]:
-    """Draw an indented list with the lines of a tree."""
+    """Return an indented list with the lines of a tree before its items."""
     depths: list[int] = []
     above: list[int] = []
     for line in lines:
@@ -142,20 +143,20 @@ def branches(lines: Sequence[str]) -> list[str]:
         above = [each for each in above if each < indent]
         depths.append(len(above))
         above.append(indent)
-    goes_on: set[int] = set()
-    """Depths at which another line follows below, seen from the last line upwards."""
+    following: set[int] = set()
+    """Depths at which another item follows, seen from the last line upwards."""
     drawn = []
     for line, depth in zip(reversed(lines), reversed(depths), strict=True):
-        goes_on = {each for each in goes_on if each <= depth}
-        pipes = "".join("│   " if each in goes_on else "    " for each in range(1, depth))
-        corner = ("├── " if depth in goes_on else "└── ") if depth else ""
+        following = {each for each in following if each <= depth}
+        pipes = "".join("│   " if each in following else "    " for each in range(1, depth))
+        corner = ("├── " if depth in following else "└── ") if depth else ""
         drawn.append(f"{pipes}{corner}{line.lstrip(' ')}")
-        goes_on.add(depth)
+        following.add(depth)
     return drawn[::-1]
 
 
 def mermaid(graph: Graph) -> str:
-    """Write the graph as a Mermaid flowchart; special characters as entity codes."""
+    """Return the graph as a Mermaid flowchart, special characters as entity codes."""
     numbers = {each: f"n{number}" for number, each in enumerate(graph.boxes)}
     lines = ["flowchart LR"]
     for each, box in graph.boxes.items():
@@ -171,5 +172,5 @@ def mermaid(graph: Graph) -> str:
 
 
 def _in_mermaid(text: str) -> str:
-    """Spell text so that Mermaid takes nothing in it for its own."""
+    """Return text without anything that has a meaning in Mermaid."""
     return _UNSAFE_IN_MERMAID.sub(lambda found: f"#{ord(found[0])};", render.visible(text))

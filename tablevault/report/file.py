@@ -1,4 +1,4 @@
-"""The file that a page is written to: whole or not at all, and over nothing but a report."""
+"""The file of a page: written whole or not at all, in place of nothing but a report."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from tablevault.wording import Parameter, Wording
 
 
 def write(vault: Vault, path: str | os.PathLike[str], table: str, *, force: bool = False) -> Path:
-    """Write the page about a vault, or about one table of it, and give its path, absolute.
+    """Write the page about a vault, or about one table of it; return its absolute path.
 
     Raises
     ------
     TVArgumentError
-        There is no such table; the folder of `path` is not there, `path` is a folder, or a file
+        There is no such table; the folder of `path` does not exist; `path` is a folder, or a file
         that is no report and may not be replaced.
     TVFileError
         The file cannot be written.
@@ -52,7 +52,7 @@ def content(vault: Vault, table: str) -> str:
 
 
 def _refuse_others(target: Path, *, force: bool) -> None:
-    """Refuse a path that is not for a report, before anything costs time."""
+    """Raise an error for a path that no report may be written to."""
     if not target.parent.is_dir():
         raise TVArgumentError(
             f'There is no folder "{target.parent}".', "Make it first.", path=str(target)

@@ -1,33 +1,33 @@
 "use strict";
-// The page can be read without any of this: it opens what a link leads to, finds, and lights up.
+// The page can be read without this script, which unfolds targets of links, filters and highlights.
 (() => {
   document.documentElement.classList.add("with-script");
 
-  // A link to something folded or filtered out shows it.
+  // Show the target of a link, even if it is folded or hidden by the filter.
   const reveal = () => {
     const target = document.getElementById(location.hash.slice(1));
     if (!target) return;
     for (let at = target; at; at = at.parentElement) {
-      at.hidden = false; // the filter may have hidden it
+      at.hidden = false;
       if (at.tagName === "DETAILS") at.open = true;
     }
     target.scrollIntoView();
   };
   addEventListener("hashchange", reveal);
-  // The same link again changes no hash.
+  // A second click on the same link does not change the hash.
   addEventListener("click", (event) => {
     const link = event.target.closest("a[href]");
     if (link && link.getAttribute("href") === location.hash) reveal();
   });
   reveal();
 
-  // Times in the zone of whoever reads, when pointed at.
+  // Show times in the time zone of the browser in a tooltip.
   addEventListener("mouseover", (event) => {
     const time = event.target.closest("time[datetime]");
     if (time) time.title ||= `${time.textContent} UTC = ${new Date(time.dateTime).toLocaleString()}`;
   });
 
-  // Text that does not fit into three lines gets a button, and unfolds when clicked.
+  // Text of more than three lines unfolds when it is clicked, and has a button for that.
   const unfold = (text) => {
     const isUnfolded = text.classList.toggle("unfolded");
     const button = text.nextElementSibling;
@@ -53,7 +53,7 @@
     text.after(button);
   };
 
-  // A box that scrolls shows its edge and can be reached by keyboard; others are in nobody's way.
+  // A box that scrolls has an edge and can be reached by keyboard; other boxes have no tab stop.
   const measureBox = (box) => {
     const isWider = box.scrollWidth > box.clientWidth;
     if (isWider === box.classList.contains("wider")) return;
@@ -63,13 +63,13 @@
       else box.removeAttribute(name);
     }
   };
-  // Both are measured when they come into view, after which their size may change.
+  // Texts and boxes are measured when they come into view, and whenever their size changes.
   const sizes = new ResizeObserver((entries) => {
     for (const { target } of entries) (target.classList.contains("scroll") ? measureBox : measureText)(target);
   });
   for (const each of document.querySelectorAll(".clamp, .scroll")) sizes.observe(each);
 
-  // Pointing at an instance lights up all that it was made from, and all made from it.
+  // Highlight what an instance was made from, and what was made from it, when it is pointed at.
   const svg = document.querySelector("#lineage svg");
   if (svg) {
     const paths = [...svg.querySelectorAll("path[data-from]")];
@@ -107,7 +107,7 @@
     svg.addEventListener("focusout", clear);
   }
 
-  // The filter keeps the tables of that name, and of the others the instances that hold the words.
+  // Show tables whose name has the words of the filter; of other tables, instances that have them.
   const filter = document.getElementById("filter");
   const found = document.getElementById("found");
   if (filter) {
