@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from tests.looking import check_clean, state_of
 from tests.report.conftest import CODE, INDEX, Elements, check_sound, make_numbers, write
 
 HOSTILE = "<script>alert(1)</script>\"'&<!-- </style></title>"
+ATTACK = f"\x1b\u202e\"' onclick=x {{{{ 7 * 7 }}}}{HOSTILE}"
 
 
 def summary_of(vault: TableVault, table: str = ""):
@@ -255,6 +257,37 @@ def test_words_of_users_are_text(vault, page):
     assert "<script>alert" not in text
     assert "<!-- </style>" not in text
     assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 10
+
+
+def hostile(value):
+    """Return a value in which every text goes on with an attack, but for words of our own."""
+    if isinstance(value, str):
+        return f"{value}{ATTACK}" if value else ""
+    if isinstance(value, Mapping):
+        return {hostile(key): hostile(each) for key, each in value.items()}
+    if isinstance(value, tuple) and hasattr(value, "_fields"):
+        return type(value)(*map(hostile, value))
+    if isinstance(value, list | tuple | set):
+        return type(value)(map(hostile, value))
+    if is_dataclass(value):
+        kept = {"rows_state", "kind", "parts", "catalog"}
+        names = [each.name for each in fields(value) if each.name not in kept]
+        return replace(value, **{name: hostile(getattr(value, name)) for name in names})
+    return value
+
+
+def test_whatever_a_value_holds_is_text(made):
+    made.create_instance("apart", external_edit=True, description="soon")
+    made.delete_instance(made.get_table_instances("numbers")[0], "numbers")
+    summary = hostile(summary_of(made))
+    text = page_of(summary)
+    check_sound(text)
+    assert text.count("&lt;script&gt;alert(1)&lt;/script&gt;") > 200
+    assert "<script>alert" not in text
+    assert not re.search("[\x00-\x08\x1b\u202a-\u202e\ud800-\udfff]", text)
+    plain = Elements(page_of(summary_of(made)))
+    for name in ("details", "section", "rect", "td", "th", "code", "li"):
+        assert len(Elements(text).named(name)) == len(plain.named(name)), name
 
 
 def test_a_hostile_description_of_the_vault_is_text(tmp_path):
