@@ -84,16 +84,16 @@ def tree_lines(graph: Graph, roots: Sequence[str]) -> list[str]:
     What one root has below it is not repeated below another one.
     """
     writer = _TreeWriter(graph, [], set(), {"from": set(), "made": set()})
-    ways = {"from": graph.neighbours(down=False), "made": graph.neighbours(down=True)}
+    directions = {"from": graph.neighbours(down=False), "made": graph.neighbours(down=True)}
     for root in roots:
-        nearest = [other for way in ways.values() for other, _ in way.get(root, ())]
+        nearest = [other for near in directions.values() for other, _ in near.get(root, ())]
         edges = {writer.edge(root, other) for other in nearest}
         if len(writer.lines) > _MOST_LINES:
             break
         if edges and edges <= writer.drawn:
             continue
         writer.lines.append(str(graph.boxes[root]))
-        for word, next_of in ways.items():
+        for word, next_of in directions.items():
             writer.grow(word, next_of, root, f"  {word} ")
     if len(writer.lines) > _MOST_LINES:
         return [*writer.lines[:_MOST_LINES], "... and more: to_frame() has all of it"]

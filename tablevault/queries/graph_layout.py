@@ -26,7 +26,7 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """Where cards stand, and the lanes by which curves pass those in between."""
+    """Places of cards, and the lanes by which curves pass those in between."""
 
     corners: Mapping[str, Point]
     """Upper left corners of the cards."""
@@ -50,17 +50,17 @@ class Layout:
 
 
 def arrange(heights: Mapping[str, int], links: Iterable[Link]) -> Layout:
-    """Return where cards stand, given their heights and which comes from which.
+    """Return the places of cards, given their heights and which comes from which.
 
     Two tables may have been made from each other: then one of the curves leads back.
     """
     forward = [
         (source, target) for source, target, _ in without_circles((*link, "") for link in links)
     ]
-    ways = _ways(list(heights), forward)
-    lanes = dict.fromkeys(stop for way in ways.values() for stop in way[1:-1])
+    routes = _routes(list(heights), forward)
+    lanes = dict.fromkeys(stop for route in routes.values() for stop in route[1:-1])
     columns = _columns(
-        [*heights, *lanes], [step for way in ways.values() for step in pairwise(way)]
+        [*heights, *lanes], [step for route in routes.values() for step in pairwise(route)]
     )
     tall = {**dict.fromkeys(lanes, _LANE), **heights}
     totals = [sum(tall[each] + _GAP_Y for each in column) - _GAP_Y for column in columns]
@@ -73,7 +73,7 @@ def arrange(heights: Mapping[str, int], links: Iterable[Link]) -> Layout:
             y += tall[each] + _GAP_Y
     return Layout(
         corners=corners,
-        lanes={link: [corners[stop] for stop in way[1:-1]] for link, way in ways.items()},
+        lanes={link: [corners[stop] for stop in route[1:-1]] for link, route in routes.items()},
         width=2 * _MARGIN + len(columns) * (WIDTH + _GAP_X) - _GAP_X,
         height=highest + 2 * _MARGIN,
     )
@@ -85,7 +85,7 @@ def _bend(start: Point, end: Point) -> str:
     return f"C{start[0] + bend},{start[1]} {end[0] - bend},{end[1]} {end[0]},{end[1]}"
 
 
-def _ways(names: Sequence[str], links: Sequence[Link]) -> dict[Link, list[str]]:
+def _routes(names: Sequence[str], links: Sequence[Link]) -> dict[Link, list[str]]:
     """Return for each edge its ends and the lanes between, one in each column that it passes.
 
     Edges from one name share their lanes. They have none where there would be too many.
@@ -99,7 +99,7 @@ def _ways(names: Sequence[str], links: Sequence[Link]) -> dict[Link, list[str]]:
         ]
         for source, target in links
     }
-    if len({stop for way in found.values() for stop in way[1:-1]}) > _MOST_LANES:
+    if len({stop for route in found.values() for stop in route[1:-1]}) > _MOST_LANES:
         return {link: list(link) for link in found}
     return found
 
@@ -128,7 +128,7 @@ def _columns(names: Sequence[str], links: Sequence[Link]) -> list[list[str]]:
 
 
 def _depths(names: Sequence[str], links: Sequence[Link]) -> dict[str, int]:
-    """Return the length of the longest way that leads to each name."""
+    """Return the length of the longest path that leads to each name."""
     waiting = dict.fromkeys(names, 0)
     after: dict[str, list[str]] = defaultdict(list)
     for source, target in links:
@@ -155,7 +155,7 @@ def _heights(columns: Sequence[Sequence[str]]) -> dict[str, float]:
 def _sort(
     column: list[str], near: Mapping[str, Sequence[str]], heights: Mapping[str, float]
 ) -> None:
-    """Sort a column so that each name stands beside its neighbours."""
+    """Sort a column so that each name is next to its neighbours."""
 
     def middle(name: str) -> float:
         others = near.get(name, ())

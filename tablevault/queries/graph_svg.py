@@ -58,7 +58,7 @@ def draw(cards: Sequence[Card], edges: Iterable[tuple[str, str, str]]) -> Markup
     Parameters
     ----------
     cards : sequence of Card
-        Cards; one that comes from another one stands at its right.
+        Cards; one that comes from another one is placed to the right of it.
     edges : iterable of tuple[str, str, str]
         Source, target and label; one with a label is dashed. Those within a card and those of
         instances without a row are left out.

@@ -237,7 +237,7 @@ def _is_null(value: object) -> bool:
 
 
 def _texts(snapshot: Snapshot, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """Compare by name the texts that have another id; "" stands for one that is too long."""
+    """Compare by name the texts that have another id; "" for one that is too long."""
     found = {}
     for name in sorted({*old, *new}):
         if old.get(name) == new.get(name):

@@ -157,7 +157,7 @@ def _by_age(view: VaultView) -> list[Table]:
 
 
 def _document(table: Table) -> TableDocument | TableVaultError:
-    """Read the document of a table; an error stands for one that cannot be read."""
+    """Read the document of a table; return the error for one that cannot be read."""
     try:
         return table.document
     except TableVaultError as error:

@@ -64,7 +64,7 @@ def test_cells_are_shown_as_text_that_differs_where_they_differ(vault):
     write(vault, "t", {"x": [[1], 1, None], "at": pd.to_datetime(["2026-01-01", None, None])})
     details = tables_of(vault)[0].instances[0].details
     assert details.head.rows == [("[1]", "2026-01-01 00:00:00"), ("1", None), (None, None)]
-    # What looks the same is told apart as Python does.
+    # Cells that look the same are written as Python does.
     assert details.changes.rows.changed_cells == (("1", "x", "'1'", "1"),)
 
 

@@ -97,7 +97,7 @@ def made_once(tmp_path_factory):
 
 @pytest.fixture
 def made(made_once, repo_path):
-    """Give a copy of that vault, which a test may change."""
+    """Return a copy of that vault, which a test may change."""
     shutil.copytree(made_once, repo_path, symlinks=True)
     return TableVault(repo_path, AUTHOR)
 
@@ -140,7 +140,7 @@ class Elements(html.parser.HTMLParser):
 
 @pytest.fixture
 def page(repo_path, tmp_path):
-    """Write a report; give its text after looking whether it is sound."""
+    """Write a report; return its text after checking that it is sound."""
 
     def write_page(table="", path="report.html"):
         written = Path(TableVault(repo_path, AUTHOR).report(tmp_path / path, table))

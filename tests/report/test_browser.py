@@ -48,7 +48,7 @@ def opened(browser, story):
     browser.get_log("browser")
     browser.get(story[1].as_uri())
     yield browser
-    # Whatever the page's policy forbids, and every error of its script, would be told here.
+    # The log has whatever the policy of the page forbids, and every error of its script.
     assert not browser.get_log("browser")
 
 
@@ -169,8 +169,8 @@ def test_the_policy_of_the_page_holds(browser, story):
         'd.innerHTML = \'<img src="data:,x" onerror="window.pwned = 1"><b style="top: 1px">\';'
     )
     assert browser.execute_script("return window.pwned") is None
-    said = " ".join(entry["message"] for entry in browser.get_log("browser"))
-    assert "Content Security Policy" in said
+    logged = " ".join(entry["message"] for entry in browser.get_log("browser"))
+    assert "Content Security Policy" in logged
 
 
 @pytest.mark.parametrize("width", [360, 1280])

@@ -87,7 +87,7 @@ def test_tables_that_are_gone_or_renamed_keep_their_place(vault, page):
     assert (found.nodes[first].table_name, bool(found.nodes[first].deleted_at)) == ("a", True)
     assert (found.nodes[second].table_name, found.nodes[second].deleted_at) == ("c", "")
     assert f"#i-{first}" not in page()
-    # The name may be used again; what is gone is told apart by its instance.
+    # The name may be used again; the deleted table differs by its instances.
     vault.create_table("a")
     write(vault, "a", {"x": [1]})
     assert [each.rows for each in summary_of(vault).tables[1].instances] == [1]
