@@ -97,7 +97,7 @@ class TableVault:
                 lock_timeout_s=lock_timeout,
                 allow_secret=allow_secret,
                 progress=Bars,
-                bring=remotes.door.bring,
+                bring=remotes.fetch.fetch_object,
             ),
             create=create,
             restart=restart,
@@ -1584,7 +1584,7 @@ class TableVault:
         TVRemoteError
             There is no such remote, or it cannot be reached.
         """
-        return remotes.inspection.with_remote(
+        return remotes.verify_remote.add_remote_problems(
             self._vault,
             remote,
             operations.repair.verify(self._vault, data=data, repair=repair),

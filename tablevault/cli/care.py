@@ -28,7 +28,9 @@ def _verify(place: Place, given: argparse.Namespace) -> object:
         with contextlib.suppress(TVFileError):
             vault = place.read()  # to mend a vault, nobody has to be named
     found = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
-    problems = remotes.inspection.with_remote(vault, given.remote, found, data=not given.no_data)
+    problems = remotes.verify_remote.add_remote_problems(
+        vault, given.remote, found, data=not given.no_data
+    )
     write = writer(place)
     notes = [each for each in problems if each.severity == "note" and not each.repaired]
     told = [each for each in problems if each not in notes]

@@ -97,7 +97,7 @@ class Place:
         """Say how a vault is opened from a prompt."""
         import logging
 
-        from tablevault.remotes.door import bring
+        from tablevault.remotes.fetch import fetch_object
 
         # A command says by itself what it did.
         logging.getLogger("tablevault.operations").setLevel(logging.WARNING)
@@ -106,7 +106,7 @@ class Place:
             allow_secret=allow_secret,
             verbose=not self.is_quiet,
             progress=self.progress,
-            bring=bring,
+            bring=fetch_object,
         )
 
     @property

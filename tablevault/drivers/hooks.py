@@ -45,7 +45,7 @@ _ROOTS = ("tables", "vault.yaml")
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     """Send the objects of what is pushed, before git sends what names them."""
     from tablevault.history.strangers import refuse_unfit
-    from tablevault.remotes.supply import commits_of, push_targets, supply_pushed
+    from tablevault.remotes.upload import commits_of, push_targets, upload_for_git
 
     lines = [line.split() for line in sys.stdin.read().splitlines()]
     moves = {ref: (local, there) for _, local, ref, there in lines if local != _NOTHING}
@@ -57,7 +57,7 @@ def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     mains = [_commit(vault, local) for ref, (local, _) in moves.items() if ref == MAIN]
     known = commits_of(vault.journal.repository, (there for _, there in moves.values()))
     refuse_unfit(vault.journal.repository, mains, [*known, *_seen(vault, remote)], remote)
-    found = supply_pushed(vault, remote, moves)
+    found = upload_for_git(vault, remote, moves)
     sent = found.objects
     if sent.objects:
         _say(f"sent {sent.objects:,} objects ({sent.bytes:,} bytes) to {remote}")
@@ -69,10 +69,10 @@ def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
 def follow(vault: Vault, _: Sequence[str]) -> int:
     """Let working tree, temporary instances, index and tags follow what git has done."""
     from tablevault.operations.vaults import open_vault
-    from tablevault.remotes.pull import lay_tags
+    from tablevault.remotes.pull import update_tags
 
     open_vault(vault)
-    lay_tags(vault)
+    update_tags(vault)
     return 0
 
 
@@ -204,14 +204,14 @@ _HOOKS = {
 
 def main(arguments: Sequence[str]) -> int:
     """Run one hook; those that come after the event cannot fail."""
-    from tablevault.remotes.door import bring
+    from tablevault.remotes.fetch import fetch_object
 
     name, *rest = arguments
     here = Path.cwd()
     if name.startswith("post-") and (here / ".git").is_file():
         return 0  # a second worktree: nothing of the vault follows it
     try:
-        vault = Vault(path=here, author="git hook", bring=bring)
+        vault = Vault(path=here, author="git hook", bring=fetch_object)
         return _HOOKS[name](vault, rest)
     except TableVaultError as error:
         _say(f"{name}: {error.formatted(_in_shell)}")

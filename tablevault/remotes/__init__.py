@@ -10,16 +10,16 @@ if TYPE_CHECKING:
         clone as clone,
     )
     from tablevault.remotes import (
-        door as door,
-    )
-    from tablevault.remotes import (
-        inspection as inspection,
+        fetch as fetch,
     )
     from tablevault.remotes import (
         pull as pull,
     )
     from tablevault.remotes import (
         push as push,
+    )
+    from tablevault.remotes import (
+        verify_remote as verify_remote,
     )
 
 __getattr__ = lazily(__name__)

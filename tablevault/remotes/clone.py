@@ -16,9 +16,9 @@ from tablevault.history.strangers import refuse_hostile
 from tablevault.names import MAIN, VAULT_DOCUMENT
 from tablevault.objects.folders import building, is_free, put_in_place, target_of
 from tablevault.progress import Progress
-from tablevault.remotes.fetch import bring_all
-from tablevault.remotes.pull import check_data, fetch_main, lay_tags
-from tablevault.remotes.refs import is_name
+from tablevault.remotes.fetch import fetch_objects
+from tablevault.remotes.git_refs import is_name
+from tablevault.remotes.pull import check_data, fetch_main, update_tags
 from tablevault.vault import Vault, absolute
 
 ORIGIN = "origin"
@@ -60,12 +60,12 @@ def clone(
         _build(_at(vault, beside), source)
         put_in_place(beside, target)
     if data == "all":
-        bring_all(vault, ORIGIN, [vault.journal.repository.main()])
+        fetch_objects(vault, ORIGIN, [vault.journal.repository.main()])
     return path
 
 
 def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
-    """Give the address of another repository a name, in git's configuration of the vault.
+    """Return the address of another repository a name, in git's configuration of the vault.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
 
 
 def list_remotes(vault: Vault) -> dict[str, str]:
-    """Give the addresses of the remotes by their names."""
+    """Return the addresses of the remotes by their names."""
     settings = read_settings(vault.path)
     return {
         name: settings.get(f"remote.{name}.url") for name in sorted(settings.names("remote", "url"))
@@ -110,7 +110,7 @@ def address(url: str | os.PathLike[str]) -> str:
 
 
 def _at(vault: Vault, path: Path) -> Vault:
-    """Give the parts list of a vault at another place."""
+    """Return the parts list of a vault at another place."""
     return Vault(
         path=path,
         author=vault.author,
@@ -135,6 +135,6 @@ def _build(vault: Vault, url: str) -> None:
     snapshot.vault()
     configure(vault.path)
     repository.move([RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")
-    lay_tags(vault)
+    update_tags(vault)
     with vault.journal.commit_lock():
         vault.journal.worktree.refresh(theirs)

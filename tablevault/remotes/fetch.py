@@ -1,4 +1,4 @@
-"""Objects that are read for the first time, and those that are wanted all at once."""
+"""Fetches objects from remotes: one when it is first read, or all of them."""
 
 from __future__ import annotations
 
@@ -9,26 +9,28 @@ from pathlib import Path
 from tablevault.errors import TableVaultError, TVFileError, TVTransferError
 from tablevault.history.pointers import pointers_of
 from tablevault.history.remotes import read_settings
-from tablevault.names import ARRIVED, CommitId
+from tablevault.names import ARRIVED, CommitId, ObjectId
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import ObjectStore
 from tablevault.progress import Progress
+from tablevault.remotes.lfs.transfer_report import TransferReport
 from tablevault.remotes.reports import NO_TRANSFER
-from tablevault.remotes.supply import deleted_objects
-from tablevault.remotes.tally import TransferReport
-from tablevault.remotes.transfer import receive
-from tablevault.remotes.transport import open_transport
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
 
-def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress) -> None:
-    """Bring one object from whichever remote of the repository in `folder` has it.
+def fetch_object(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress) -> None:
+    """Fetch an object from the first remote that has it.
+
+    Parameters
+    ----------
+    folder : Path
+        The vault.
 
     Raises
     ------
     TVFileError
-        None has it, or none can be reached.
+        No remote has it, or none can be reached.
     """
     settings = read_settings(folder)
     names = sorted(settings.names("remote", "url"), key=lambda name: (name != "origin", name))
@@ -40,7 +42,7 @@ def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress
             reasons.append(f"{name}: {error.message}")
             is_missing &= isinstance(error, TVTransferError)
         if store.has(pointer):
-            # Who reads writes nothing into the working tree: the next opening lays the file out.
+            # A reader does not change the working tree: the next opening checks the file out.
             with contextlib.suppress(OSError):
                 (folder / ".git/tablevault" / ARRIVED).touch()
             return
@@ -59,13 +61,13 @@ def bring(folder: Path, store: ObjectStore, pointer: Pointer, progress: Progress
         )
 
 
-def bring_all(vault: Vault, remote: str, tips: Sequence[CommitId]) -> TransferReport:
-    """Bring the objects of all instances that stand; those of deleted ones exist nowhere.
+def fetch_objects(vault: Vault, remote: str, tips: Sequence[CommitId]) -> TransferReport:
+    """Fetch the objects of all instances that are not deleted.
 
     Raises
     ------
     TableVaultError
-        Objects did not come; the others are kept.
+        Some objects did not arrive; the others are kept.
     """
     named = [
         pointer
@@ -87,6 +89,11 @@ def bring_all(vault: Vault, remote: str, tips: Sequence[CommitId]) -> TransferRe
     return report
 
 
+def deleted_objects(vault: Vault) -> set[ObjectId]:
+    """Return the objects of deleted instances that no other instance has."""
+    return vault.journal.index.known() - vault.journal.index.needed()
+
+
 def _receive(
     folder: Path,
     remote: str,
@@ -94,7 +101,11 @@ def _receive(
     store: ObjectStore,
     progress: Progress,
 ) -> TransferReport:
-    """Receive objects from one remote."""
+    """Receive objects from a remote."""
+    # Whoever opens a vault loads this module; most never fetch.
+    from tablevault.remotes.lfs.transfer import receive
+    from tablevault.remotes.lfs.transport import open_transport
+
     transport = open_transport(folder, remote, "download")
     try:
         return receive(transport, pointers, store, progress)

@@ -13,11 +13,11 @@ from tablevault.history.strangers import new_commits, refuse_hostile
 from tablevault.history.tags import tag_moves
 from tablevault.journal.merges import complete_merge
 from tablevault.names import MAIN, CommitId
-from tablevault.remotes.fetch import bring_all
-from tablevault.remotes.joint import Joint
-from tablevault.remotes.refs import fetch_refs, list_refs, tracking_ref
+from tablevault.remotes.fetch import fetch_objects
+from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
+from tablevault.remotes.lfs.transport import find_remote
+from tablevault.remotes.pull_merge import Joint
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
-from tablevault.remotes.transport import find_remote
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
@@ -55,8 +55,8 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
         process_id = joint.publish()
         # A merge that was made at a host knows nothing of instances.
         complete_merge(vault.journal, vault.actor(""))
-    lay_tags(vault)
-    objects = bring_all(vault, remote, [repository.main()]) if data == "all" else NO_TRANSFER
+    update_tags(vault)
+    objects = fetch_objects(vault, remote, [repository.main()]) if data == "all" else NO_TRANSFER
     return PullReport(
         remote=remote,
         commits=commits,
@@ -89,7 +89,7 @@ def fetch_main(vault: Vault, remote: str) -> CommitId:
     return found
 
 
-def lay_tags(vault: Vault) -> None:
+def update_tags(vault: Vault) -> None:
     """Make the tags of instances what history says."""
     journal = vault.journal
     with journal.commit_lock():

@@ -12,18 +12,18 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.history.strangers import new_commits, refuse_unfit
 from tablevault.history.tags import expected_tags
 from tablevault.names import MAIN, CommitId, temp_of_ref
-from tablevault.remotes.checked import Checked, read_checked, write_checked
-from tablevault.remotes.endpoint import LocalPlace, classify
-from tablevault.remotes.moves import push_refs
-from tablevault.remotes.refs import (
+from tablevault.remotes.git_refs import (
     fetch_refs,
     list_refs,
     point_head_to_main,
+    push_refs,
     tracking_ref,
 )
+from tablevault.remotes.lfs.endpoint import LocalAddress, classify
+from tablevault.remotes.lfs.transport import find_remote
+from tablevault.remotes.remote_state import RemoteState, read_state, write_state
 from tablevault.remotes.reports import PushReport, joined_reports
-from tablevault.remotes.supply import commits_of, push_address, push_targets, supply
-from tablevault.remotes.transport import find_remote
+from tablevault.remotes.upload import commits_of, push_address, push_targets, upload_missing
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
@@ -81,14 +81,18 @@ def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     served = commits_of(repository, [*others.values(), *(branches & set(there.values()))])
     new = branches - served
     refuse_unfit(repository, new, served, remote)
-    checked = read_checked(vault, remote).at(repository, there.get(MAIN))
-    found = supply(vault, remote, served=served, new=new, checked=checked)
+    state = read_state(vault, remote).at(repository, there.get(MAIN))
+    found = upload_missing(vault, remote, served=served, new=new, state=state)
     kept = _move_there(vault, remote, moves)
-    checked = Checked(main=main, tips=(*branches, *served), missing=found.missing)
-    write_checked(vault, remote, checked)
-    place = classify(find_remote(read_settings(vault.path), at, vault.path).url, vault.path)
-    if moves and isinstance(place, LocalPlace) and not any(ref.startswith(_HEADS) for ref in there):
-        point_head_to_main(find_repository(place.path).git_dir)
+    state = RemoteState(main=main, tips=(*branches, *served), missing=found.missing)
+    write_state(vault, remote, state)
+    address = classify(find_remote(read_settings(vault.path), at, vault.path).url, vault.path)
+    if (
+        moves
+        and isinstance(address, LocalAddress)
+        and not any(ref.startswith(_HEADS) for ref in there)
+    ):
+        point_head_to_main(find_repository(address.path).git_dir)
     return PushReport(
         remote=remote,
         commits=sum(1 for _ in new_commits(repository, new, served)) if new else 0,
@@ -164,7 +168,7 @@ def _refuse_other_vault(vault: Vault, remote: str, tip: CommitId) -> None:
 
 
 def _wanted(vault: Vault, main: CommitId, *, temp: bool) -> dict[str, CommitId]:
-    """Give the refs that the remote should have."""
+    """Return the refs that the remote should have."""
     repository = vault.journal.repository
     wanted = {MAIN: main}
     if temp:
@@ -199,7 +203,7 @@ def _refuse_other_temps(
 
 
 def _is_stale(vault: Vault, ref: str, commit: CommitId, main: CommitId) -> bool:
-    """Tell whether a ref of the remote is a leftover.
+    """Return whether a ref of the remote is a leftover.
 
     That is the tag of an instance that is deleted or renamed, or a temporary instance that is
     materialised or deleted, so that its branch is part of ``main``.

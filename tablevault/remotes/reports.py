@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tablevault.remotes.tally import TransferReport
+from tablevault.remotes.lfs.transfer_report import TransferReport
 
 _MOST_SHOWN = 3
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from tablevault.names import ObjectId
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import ObjectStore
-from tablevault.remotes import transfer
-from tablevault.remotes.transport import open_transport
+from tablevault.remotes.lfs import transfer
+from tablevault.remotes.lfs.transport import open_transport
 
 
 def main(direction, folder, remote, *objects):

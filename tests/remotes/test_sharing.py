@@ -17,7 +17,7 @@ from tablevault import TableVault, clone_vault
 from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
 from tests.looking import check_clean, state_of
 from tests.looking import git as stock
-from tests.remotes.test_ssh import sshd  # noqa: F401 - a fixture
+from tests.remotes.lfs.test_ssh import sshd  # noqa: F401 - a fixture
 
 ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
 

@@ -1,0 +1,1 @@
+"""HTTP as git's configuration wants it: connections, credentials, retries."""

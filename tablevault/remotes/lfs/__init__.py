@@ -1,0 +1,1 @@
+"""Git LFS: where the objects of a remote are, and how they are transferred."""

@@ -1,0 +1,222 @@
+"""Where the objects of a remote are: at its own URL, or where git's configuration says."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from tablevault.errors import TVRemoteError
+from tablevault.history.remotes import Remote, Settings
+from tablevault.remotes.http.urls import Login, is_host, split_login
+from tablevault.remotes.lfs.batch_api import Operation
+
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
+_SCP = re.compile(r"(?:([^/:\[\]]*)@)?(?:\[([^\]/]+)\]|([^:/\[\]@]+)):(.*)", re.DOTALL)
+_HOST_AND_PORT = re.compile(r"(?:(.*)@)?([^:@]+)(?::([0-9]+))?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_SSH = frozenset({"ssh", "git+ssh", "ssh+git"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalAddress:
+    """A repository on this machine."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SshAddress:
+    """A repository that a host serves over ssh."""
+
+    user: str
+    host: str
+    port: str
+    path: str
+
+    @property
+    def destination(self) -> str:
+        """The destination as ssh takes it."""
+        return f"{self.user}@{self.host}" if self.user else self.host
+
+    @property
+    def web_url(self) -> str:
+        """The URL by which the same host would serve it over https."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"https://{host}/{self.path.lstrip('/')}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WebAddress:
+    """A URL of http or https, and the login in it."""
+
+    url: str
+    login: Login = field(repr=False)
+
+
+Address = LocalAddress | SshAddress | WebAddress
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """Where objects go or come from.
+
+    Attributes
+    ----------
+    address : Address
+        The repository, or the URL of the LFS server.
+    remote : Address
+        The remote itself, whose credentials count for an LFS server of the same origin.
+    is_committed : bool
+        It comes from ``.lfsconfig``, which anybody who can push may have written.
+    """
+
+    address: Address
+    remote: Address
+    is_committed: bool
+
+
+def find_endpoint(
+    remote: Remote, operation: Operation, settings: Settings, committed: Settings, folder: Path
+) -> Endpoint:
+    """Return the endpoint of `remote`, by the rules of git-lfs (docs/api/server-discovery.md).
+
+    Parameters
+    ----------
+    settings, committed : Settings
+        Git's configuration, and ``.lfsconfig``; the first one wins.
+    folder : Path
+        Base of relative paths.
+
+    Raises
+    ------
+    TVRemoteError
+        A URL is of a kind that cannot be used, or ``.lfsconfig`` contains a forbidden one.
+    """
+    url = remote.push_url if operation == "upload" else remote.url
+    own = classify(url, folder)
+    for key, may_be_committed in _keys(remote.name, operation):
+        if value := settings.get(key):
+            address = classify(settings.instead(value), folder)
+            return Endpoint(address=address, remote=own, is_committed=False)
+        if may_be_committed and (value := committed.get(key)):
+            _check_committed(key, value)
+            address = classify(settings.instead(value), folder)
+            return Endpoint(address=address, remote=own, is_committed=True)
+    if isinstance(own, WebAddress):
+        server = WebAddress(url=lfs_url(own.url), login=own.login)
+        return Endpoint(address=server, remote=own, is_committed=False)
+    return Endpoint(address=own, remote=own, is_committed=False)
+
+
+def classify(url: str, folder: Path) -> Address:
+    """Return the address that a URL or path means to git.
+
+    Raises
+    ------
+    TVRemoteError
+        Objects cannot be transferred to it, or programs would take it for an option.
+    """
+    if _CONTROL.search(url):
+        raise TVRemoteError("The URL of a remote has a control character in it.")
+    if found := _SCHEME.match(url):
+        return _by_scheme(found[1].lower(), url)
+    if "::" in url.partition("/")[0] and "[" not in url:
+        raise _unusable(url.partition("::")[0] + "::")
+    colon, slash = url.find(":"), url.find("/")
+    if colon >= 0 and (slash < 0 or colon < slash or url.startswith("[")):
+        return _of_scp(url)
+    return LocalAddress(path=folder / url)
+
+
+def lfs_url(url: str) -> str:
+    """Return the URL of the LFS server of a repository."""
+    url = url.rstrip("/")
+    return f"{url}/info/lfs" if url.endswith(".git") else f"{url}.git/info/lfs"
+
+
+def _keys(name: str, operation: Operation) -> list[tuple[str, bool]]:
+    """Return the settings that name an endpoint, and whether ``.lfsconfig`` may have them."""
+    found = [("lfs.url", True)]
+    found += [(f"remote.{name}.lfspushurl", False)] if name and operation == "upload" else []
+    found += [(f"remote.{name}.lfsurl", True)] if name else []
+    return [("lfs.pushurl", True), *found] if operation == "upload" else found
+
+
+def _check_committed(key: str, value: str) -> None:
+    """Raise TVRemoteError if ``.lfsconfig`` names files of this machine, or uses our ssh keys."""
+    if not re.match(r"https?://", value, re.IGNORECASE):
+        raise TVRemoteError(
+            f'The file ".lfsconfig" sets {key} to something else than an http or https URL.',
+            f"If it is right, set it yourself: `git config {key} <url>`.",
+            key=key,
+        )
+
+
+def _by_scheme(scheme: str, url: str) -> Address:
+    """Parse a URL that begins with a scheme."""
+    if scheme in ("http", "https"):
+        bare, login = split_login(url)
+        return WebAddress(url=bare, login=login)
+    rest = url.partition("://")[2]
+    if scheme == "git":
+        # Has no credentials, and serves no objects; git-lfs uses https at the same host, too.
+        return WebAddress(url=lfs_url(f"https://{rest}").removesuffix("/info/lfs"), login=Login())
+    if scheme == "file":
+        host, slash, path = rest.partition("/")
+        if host not in ("", "localhost") or not slash:
+            raise TVRemoteError("A file:// URL names a path on this machine: file:///path.")
+        return LocalAddress(path=Path("/" + unquote(path)))
+    if scheme not in _SSH:
+        raise _unusable(f"{scheme}://")
+    netloc, path = urlsplit(url).netloc, unquote(urlsplit(url).path)
+    user, _, host = netloc.rpartition("@")
+    host, port = _host_and_port(host)
+    # As in git: /~ana/x is in Ana's home.
+    path = path[1:] if path.startswith("/~") else path
+    return _ssh(unquote(user.partition(":")[0]), host, port, path)
+
+
+def _of_scp(url: str) -> SshAddress:
+    """Parse ``[user@]host:path``; brackets enclose an IPv6 address or a port."""
+    found = _SCP.fullmatch(url)
+    if not found:
+        raise TVRemoteError("The URL of a remote looks like host:path, and has no host.")
+    user, inner, host, path = found[1] or "", found[2], found[3], found[4]
+    port = ""
+    if inner is not None:
+        host = inner
+        if within := _HOST_AND_PORT.fullmatch(inner):
+            user, host, port = user or within[1] or "", within[2], within[3] or ""
+    return _ssh(user, host, port, path)
+
+
+def _host_and_port(text: str) -> tuple[str, str]:
+    """Split ``host:port`` or ``[address]:port``."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        return host, port.removeprefix(":")
+    host, _, port = text.partition(":")
+    return host, port
+
+
+def _ssh(user: str, host: str, port: str, path: str) -> SshAddress:
+    """Return the address, unless ssh or the remote shell would take a part for an option."""
+    address = SshAddress(user=user, host=host, port=port, path=path)
+    dangerous = any(part.startswith("-") for part in (user, host, path))
+    is_odd = _CONTROL.search(user + host + path) or not is_host(host)
+    if is_odd or not path or dangerous or (port and not port.isdecimal()):
+        raise TVRemoteError(
+            "The URL of a remote is for ssh, and its user, host, port or path cannot be used.",
+            "It looks like ssh://user@host:22/path or user@host:path.",
+        )
+    return address
+
+
+def _unusable(kind: str) -> TVRemoteError:
+    """Return the error for a kind of URL that cannot transfer objects."""
+    return TVRemoteError(
+        f'Objects cannot be transferred by a URL that begins with "{kind}".',
+        "Use a path, file://, ssh://, https://, or set remote.<name>.lfsurl to a URL of such kind.",
+    )
