@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tablevault.errors import TVRemoteError
+from tablevault.errors import TableVaultError, TVRemoteError
 
 # `git rev-parse --local-env-vars`, but for what carries `git -c key=value`: git sets these for its
 # hooks, and they would turn every git that a hook calls to the repository of the hook.
@@ -33,27 +33,36 @@ _OF_ONE_REPOSITORY = frozenset(
 )
 
 
-def run_git(arguments: Sequence[str], folder: Path | None = None, *, text: bytes = b"") -> bytes:
-    """Run git in `folder`, give it `text` to read, and give what it printed.
+def run_git(
+    arguments: Sequence[str],
+    folder: Path | None = None,
+    *,
+    text: bytes = b"",
+    options: Sequence[str] = (),
+    failure: type[TableVaultError] = TVRemoteError,
+) -> bytes:
+    """Run git in `folder`, give it `text` to read, and return what it printed.
+
+    `options` are those of git itself, before the command.
 
     Raises
     ------
-    TVRemoteError
-        git is not installed, or ended with an error.
+    TableVaultError
+        git is not installed, or ended with an error: of the class `failure`.
     """
-    command = ["git", *arguments]
+    command = ["git", *options, *arguments]
     try:
         done = subprocess.run(
             command, input=text, capture_output=True, cwd=folder, env=environment(), check=False
         )
     except FileNotFoundError as error:
-        raise TVRemoteError(
+        raise failure(
             f"The program git cannot be run: {error.strerror}.",
-            "Remotes need it: install git, and see that it is on the PATH.",
+            "Install git, and see that it is on the PATH.",
         ) from error
     if done.returncode != 0:
         said = done.stderr.decode("utf-8", "replace").strip()
-        raise TVRemoteError(f"`git {arguments[0]}` failed: {said}")
+        raise failure(f"`git {arguments[0]}` failed: {said}")
     return done.stdout
 
 

@@ -26,7 +26,7 @@ from tablevault.history.gitfiles import is_sound, wrong_with
 from tablevault.history.identity import identity
 from tablevault.history.message import Message, decode_message
 from tablevault.history.settings import StorageSettings, settings_of
-from tablevault.history.tree import Edit, Put, write_tree
+from tablevault.history.tree import Edit, Put, write_object, write_tree
 from tablevault.names import MAIN, BlobId, CommitId
 from tablevault.objects.notes import read_note
 from tablevault.objects.store import sync_file, sync_folder
@@ -335,8 +335,9 @@ class Repository:
         offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
         minutes = 0 if offset is None else int(offset.total_seconds() // 60)
         person = pygit2.Signature(name, email, int(at), minutes)
-        oid = handle.create_commit(
-            None, person, person, message.encode(), pygit2.Oid(hex=written[-1]), [*parents]
+        tree, text = pygit2.Oid(hex=written[-1]), message.encode()
+        oid = write_object(
+            lambda: handle.create_commit(None, person, person, text, tree, [*parents])
         )
         self._note_written((*written, str(oid)))
         return CommitId(str(oid))
@@ -437,10 +438,11 @@ class Repository:
             if name in self._durable:
                 continue
             folder = f"{objects}/{name[:2]}"
-            # Not loose: it was in a pack already.
-            with contextlib.suppress(FileNotFoundError):
+            try:
                 sync_file(f"{folder}/{name[2:]}")
                 folders.add(folder)
+            except FileNotFoundError:
+                folders.add(f"{objects}/pack")  # it went into a pack, which git has synced
         # The names of new folders have to last as well; which are new is known only afterwards.
         if not folders <= self._folders:
             folders.add(objects)

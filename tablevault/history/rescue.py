@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Collection, Iterator
+from functools import partial
 from pathlib import Path
 
 import pygit2
 
 from tablevault.history.repository import Repository
+from tablevault.history.tree import write_object
 from tablevault.names import FACES_DIR
 from tablevault.objects.pointer import LONGEST_POINTER, Pointer
 from tablevault.objects.store import ObjectStore
@@ -21,7 +23,7 @@ def restore_blobs(repository: Repository, store: ObjectStore, wanted: Collection
     found = find_blobs(repository, store, wanted)
     handle = pygit2.Repository(str(repository.git_dir))
     for data in found.values():
-        handle.create_blob(data)
+        write_object(partial(handle.create_blob, data))
 
 
 def find_blobs(

@@ -10,7 +10,7 @@ from pygit2.enums import FileMode
 
 from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Graft, Put, Remove
+from tablevault.history.tree import Edit, Graft, Put, Remove, write_object
 from tablevault.names import (
     SHARED_ARTIFACTS,
     TABLES_DIR,
@@ -139,7 +139,7 @@ def merge_lines(
         builder = handle.TreeBuilder()
         if file is not None:
             builder.insert("file", pygit2.Oid(hex=file.id), file.mode)
-        trees.append(builder.write())
+        trees.append(write_object(builder.write))
     ancestor, mine, yours = (str(tree) for tree in trees)
     index = handle.merge_trees(ancestor, mine, yours)
     if index.conflicts is not None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import errno
+import os
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import pygit2
@@ -40,8 +42,25 @@ class Remove:
 
 Edit = Put | Graft | Remove
 
+_TRIES = 5
+
 _Leaf = tuple[pygit2.Oid, int] | None
 _Buffer = dict[str, "_Leaf | _Buffer"]
+
+
+def write_object(write: Callable[[], pygit2.Oid]) -> pygit2.Oid:
+    """Write an object; again if git removed the folder for it meanwhile.
+
+    `git repack -d` and `git gc` remove a folder of loose objects when it is empty. libgit2 (1.9)
+    makes the folder, writes the object beside it, and fails to move it there (ENOENT).
+    """
+    for _ in range(_TRIES - 1):
+        try:
+            return write()
+        except OSError as error:
+            if os.strerror(errno.ENOENT) not in str(error):
+                raise
+    return write()
 
 
 def write_tree(
@@ -60,7 +79,7 @@ def write_tree(
     for edit in edits:
         _enter(buffer, _parts(edit.path), _leaf(repo, edit, written))
     if _write(repo, base, buffer, written) is None:
-        written.append(repo.TreeBuilder().write())
+        written.append(write_object(repo.TreeBuilder().write))
     return [str(oid) for oid in written]
 
 
@@ -69,7 +88,7 @@ def _leaf(repo: pygit2.Repository, edit: Edit, written: list[pygit2.Oid]) -> _Le
     match edit:
         case Put():
             mode = FileMode.BLOB_EXECUTABLE if edit.executable else FileMode.BLOB
-            written.append(repo.create_blob(edit.data))
+            written.append(write_object(lambda: repo.create_blob(edit.data)))
             return written[-1], int(mode)
         case Graft():
             mode = FileMode.BLOB_EXECUTABLE if edit.executable else FileMode.BLOB
@@ -134,7 +153,7 @@ def _write(
             builder.remove(name)
     if not len(builder):
         return None
-    made.append(builder.write())
+    made.append(write_object(builder.write))
     return made[-1]
 
 

@@ -9,8 +9,8 @@ import time
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
-from tablevault.history.consolidate import stale_files
 from tablevault.history.gitfiles import files_below
+from tablevault.history.repack import stale_files
 from tablevault.journal.aside import Aside
 from tablevault.journal.journal import Journal
 from tablevault.names import record_file

@@ -13,7 +13,7 @@ from pathlib import Path
 from tablevault.errors import TableVaultError, TVLockError, TVProcessError
 from tablevault.history.change import Change
 from tablevault.history.commits import Signing, write_by_hand, write_change
-from tablevault.history.packing import pack_if_many
+from tablevault.history.repack import pack_if_many
 from tablevault.history.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tablevault.errors import TVArgumentError
-from tablevault.history import consolidate
+from tablevault.history import repack
 from tablevault.history.reach import Reach
 from tablevault.history.refold import FreshIndex
 from tablevault.history.roots import extend, whole_reach
@@ -106,7 +106,7 @@ def collect(
     if not dry_run:
         recover(vault.journal)
     git_dir = vault.journal.repository.git_dir
-    before = consolidate.count(git_dir)
+    before = repack.count(git_dir)
     reach = whole_reach(git_dir, vault.state)
     index = FreshIndex(vault.journal.repository)
     standing = {instance.instance_id for instance in index.standing()}
@@ -123,7 +123,7 @@ def collect(
     needed = {*needed_objects(vault.journal.repository, index, reach), *swept.objects}
     garbage = _garbage(vault, needed, grace_s)
     if dry_run:
-        pruned = len(consolidate.doomed_objects(git_dir, reach, grace_s))
+        pruned = len(repack.old_unreachable(git_dir, reach, grace_s))
     else:
         vault.store.delete(garbage, needed=_still_needed(vault, reach, index))
         garbage = {oid: size for oid, size in garbage.items() if vault.store.stat(oid) is None}
@@ -131,8 +131,8 @@ def collect(
             if path.parent.name != "checkpoints":
                 leftovers.remove(path)
         sweep_checkpoints(vault.journal)
-        pruned = consolidate.consolidate(git_dir, vault.state, reach, _prune(vault, grace_s))
-    after = before if dry_run else consolidate.count(git_dir)
+        pruned = repack.prune(git_dir, vault.state, reach, _prune(vault, grace_s))
+    after = before if dry_run else repack.count(git_dir)
     return GcReport(
         objects=len(garbage),
         object_bytes=sum(garbage.values()),
@@ -180,7 +180,7 @@ def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[Ob
     return is_needed
 
 
-def _prune(vault: Vault, grace_s: float) -> consolidate.Prune:
+def _prune(vault: Vault, grace_s: float) -> repack.Prune:
     """Say what git objects may go: as long as a process runs or waits, none."""
 
     @contextmanager
@@ -188,7 +188,7 @@ def _prune(vault: Vault, grace_s: float) -> consolidate.Prune:
         with vault.journal.files.mutex():
             yield not any(True for _ in vault.journal.files.every())
 
-    return consolidate.Prune(
+    return repack.Prune(
         older_than_s=grace_s,
         alone=alone,
         extend=lambda reach: extend(reach, vault.journal.repository.git_dir, vault.state),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import os
+
+import pygit2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tablevault.errors import TVImplementationError
-from tablevault.history.tree import Graft, Put, Remove, write_tree
+from tablevault.history.tree import Graft, Put, Remove, write_object, write_tree
 
 NAMES = ["a", "b", "c.py", "é"]
 paths = st.lists(st.sampled_from(NAMES), min_size=1, max_size=3).map("/".join)
@@ -158,3 +162,28 @@ def test_all_that_was_written_is_told_the_tree_last(repository):
 def test_a_path_that_must_not_enter_a_tree_is_refused(repository, path):
     with pytest.raises(TVImplementationError, match="cannot enter a tree"):
         write_tree(repository.handle, None, [Put(path=path, data=b"")])
+
+
+def test_an_object_is_written_again_when_its_folder_has_gone():
+    said = f"failed to rename lockfile to 'b0/1e': {os.strerror(errno.ENOENT)}"
+    ends = iter([OSError(said), OSError(said), pygit2.Oid(hex="b0" * 20)])
+
+    def write():
+        end = next(ends)
+        if isinstance(end, OSError):
+            raise end
+        return end
+
+    assert str(write_object(write)) == "b0" * 20
+
+
+def test_an_object_for_which_there_is_no_space_is_an_error_at_once():
+    tries = []
+
+    def write():
+        tries.append(1)
+        raise OSError(f"failed to write: {os.strerror(errno.ENOSPC)}")
+
+    with pytest.raises(OSError, match="No space"):
+        write_object(write)
+    assert tries == [1]

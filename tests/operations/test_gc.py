@@ -229,7 +229,7 @@ vault.gc(grace_s=0)
 
 
 @pytest.mark.faults
-@pytest.mark.parametrize("step", [1, 2, 3, 4, 5, 7, 10, 20])
+@pytest.mark.parametrize("step", [1, 2, 3])
 def test_killed_at_any_step_it_loses_nothing(filled, vault_path, python, step):
     git(vault_path, "repack", "-q")
     put_object(vault_path, b"old", OLD_S)
