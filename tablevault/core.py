@@ -105,11 +105,11 @@ class TableVault:
 
     def __repr__(self) -> str:
         """Say which vault this is."""
-        return queries.overview.text(self._vault)
+        return queries.describe.vault_text(self._vault)
 
     def _repr_html_(self) -> str:
         """Show tables and their latest instances in a notebook."""
-        return queries.overview.html(self._vault)
+        return queries.describe.vault_html(self._vault)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -1115,7 +1115,7 @@ class TableVault:
         TVTableError
             There is no such instance.
         """
-        return queries.dataset.get_dataset(
+        return queries.dataframe.get_dataset(
             self._vault,
             queries.dataframe.FrameQuery(
                 table=table_name,
@@ -1400,7 +1400,7 @@ class TableVault:
         TVTableError
             No instance of that version is active.
         """
-        return queries.locate.artifact_folder(
+        return queries.artifacts.artifact_folder(
             self._vault, table_name, instance_id, version, is_temp=is_temp
         )
 

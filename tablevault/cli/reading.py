@@ -86,7 +86,7 @@ def _descriptions(place: Place, given: argparse.Namespace) -> object:
 
 def _artifact_folder(place: Place, given: argparse.Namespace) -> object:
     """Give a folder of artifacts."""
-    return queries.locate.artifact_folder(
+    return queries.artifacts.artifact_folder(
         place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
 

@@ -177,6 +177,11 @@ class InstanceDocument:
         """Number of rows that stayed null because their calls failed, for each builder once."""
         return sum(run.errors or 0 for run in self.execution.values())
 
+    @property
+    def has_artifacts(self) -> bool:
+        """Whether a column names artifacts."""
+        return "artifact_string" in self.dtypes.values()
+
     def encode(self) -> bytes:
         """Spell the document."""
         fields: Fields = {

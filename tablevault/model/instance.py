@@ -145,10 +145,6 @@ class Instance(IndexedInstance):
 
     # -- its artifacts --------------------------------------------------------------------------
 
-    def has_artifacts(self) -> bool:
-        """Return whether a column names artifacts."""
-        return "artifact_string" in self.document.dtypes.values()
-
     def shares_folder(self, table: TableDocument) -> bool:
         """Return whether it keeps its artifacts in the folder that the instances of a table share.
 

@@ -13,7 +13,15 @@ from tablevault.history.snapshot import Snapshot, unknown_table
 from tablevault.journal.journal import Journal
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
-from tablevault.names import CommitId, TableId, TempRef, check_version, temp_of_ref
+from tablevault.names import (
+    CommitId,
+    TableId,
+    TempRef,
+    check_version,
+    is_temp_id,
+    temp_of_ref,
+    version_of,
+)
 from tablevault.wording import BLANK, Call, Wording
 
 _SHOWN = 3
@@ -43,6 +51,14 @@ class VaultView:
         catalog = parts.index.pin(with_temps=with_temps)
         return cls(parts, Snapshot(parts.repository, catalog.commit), catalog)
 
+    @classmethod
+    def live(cls, parts: Journal, snapshot: Snapshot) -> VaultView:
+        """Return a view whose catalog is that of the moment in which it is asked.
+
+        It is for who holds the commit lock, so that nothing moves, and for who goes on for hours.
+        """
+        return cls(parts, snapshot, parts.index)
+
     def release(self) -> None:
         """Let go of the catalog, before somebody keeps what still refers to this view.
 
@@ -55,6 +71,11 @@ class VaultView:
     def commit(self) -> CommitId:
         """The commit of ``main``."""
         return self.snapshot.commit
+
+    def before(self, commit: CommitId) -> Snapshot:
+        """Return the files as they were before a commit of ``main``."""
+        repository = self.parts.repository
+        return Snapshot(repository, repository.commit(commit).parents[0])
 
     # -- tables ---------------------------------------------------------------------------------
 
@@ -75,12 +96,16 @@ class VaultView:
 
     def tables(self) -> list[Table]:
         """Return the tables, by name."""
-        return [Table(self, name) for name in self.snapshot.table_names()]
+        return [Table(self, name) for name in sorted(self.snapshot.table_names())]
 
     @cached_property
     def table_names(self) -> dict[TableId, str]:
         """Name of each table, by its id."""
         return {self.snapshot.table(name).id: name for name in self.snapshot.table_names()}
+
+    def is_table(self, name: str, table_id: TableId) -> bool:
+        """Return whether the table of that id has that name."""
+        return self.snapshot.has_table(name) and self.snapshot.table(name).id == table_id
 
     # -- instances of all tables ----------------------------------------------------------------
 
@@ -222,6 +247,24 @@ class Table:
     def temps(self) -> list[TempInstance]:
         """Return the temporary instances, by version."""
         return [each for each in self.view.temps() if each.ref.table == self.name]
+
+    def find(
+        self, instance_id: str = "", version: str = "", *, is_temp: bool = False
+    ) -> Instance | TempInstance:
+        """Return what a caller names: by its id, else the temporary or the latest of a version.
+
+        Raises
+        ------
+        TVArgumentError
+            There is none with that id, or no temporary one of the version.
+        TVTableError
+            There is no active materialised one of the version.
+        """
+        if is_temp_id(instance_id):
+            return self.temp(version_of(instance_id))
+        if instance_id:
+            return self.instance(instance_id)
+        return self.temp(version) if is_temp else self.latest(version)
 
     def _known_instances(self) -> str:
         """Name the latest instances, for an error text."""

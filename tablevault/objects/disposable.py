@@ -108,14 +108,14 @@ class Disposable:
 
     def reading(self) -> Reading:
         """Begin a read transaction on a connection of its own; its first read is what fixes it."""
-        if not self._is_writable():
-            return Reading(copied(self.connection()))
         while self._idle:
             with contextlib.suppress(IndexError):  # of another thread that took the last one
                 identity, connection = self._idle.pop()
                 if identity == self._identity():
                     return Reading(connection, partial(self._wait, identity))
                 _drop(connection, identity[0])
+        if not self._is_writable():
+            return Reading(copied(self.connection()))
         connection = self._open()
         return Reading(connection, partial(self._wait, self._identity()))
 

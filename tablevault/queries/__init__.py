@@ -7,6 +7,9 @@ from tablevault._lazy import lazily
 TYPE_CHECKING = False  # as typing has it, which takes longer to load
 if TYPE_CHECKING:
     from tablevault.queries import (
+        artifacts as artifacts,
+    )
+    from tablevault.queries import (
         calls as calls,
     )
     from tablevault.queries import (
@@ -14,9 +17,6 @@ if TYPE_CHECKING:
     )
     from tablevault.queries import (
         dataframe as dataframe,
-    )
-    from tablevault.queries import (
-        dataset as dataset,
     )
     from tablevault.queries import (
         describe as describe,
@@ -28,13 +28,7 @@ if TYPE_CHECKING:
         lineage as lineage,
     )
     from tablevault.queries import (
-        locate as locate,
-    )
-    from tablevault.queries import (
         log as log,
-    )
-    from tablevault.queries import (
-        overview as overview,
     )
     from tablevault.queries import (
         partial as partial,

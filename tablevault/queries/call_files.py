@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
 from tablevault.history.index import IndexedInstance
+from tablevault.model.instance import Instance
 from tablevault.names import TableId
-from tablevault.queries.read import calls_pointer, frame_file, has_frame, instance_document
+from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def call_sources(vault: Vault, table_id: TableId, origin: IndexedInstance | None
     from tablevault.engine.calls.call_file import CallSources
 
     return CallSources(
-        origin=None if origin is None else _source(vault, origin),
+        origin=None if origin is None else _source(as_instance(vault, origin)),
         others=_others(vault, table_id, origin),
     )
 
@@ -40,20 +41,21 @@ def source_of(vault: Vault, instance_id: str) -> CallSource | None:
 
     None when the instance was deleted, or its dataframe is not here.
     """
-    instance = vault.journal.index.instance(instance_id)
-    if instance is None or instance.deleted_at or not has_frame(vault, instance):
+    found = vault.journal.index.instance(instance_id)
+    if found is None or found.deleted_at:
         return None
-    return _source(vault, instance, fetch=False)
+    instance = as_instance(vault, found)
+    return _source(instance, fetch=False) if instance.has_frame() else None
 
 
-def _source(vault: Vault, instance: IndexedInstance, *, fetch: bool = True) -> CallSource:
+def _source(instance: Instance, *, fetch: bool = True) -> CallSource:
     """Return the calls of an instance; nothing is looked for yet."""
     from tablevault.engine.calls.call_file import CallSource
 
     return CallSource(
         instance=instance.instance_id,
-        calls=cache(lambda: read_calls(vault, instance, fetch=fetch)),
-        frame=cache(lambda: _frame(vault, instance)),
+        calls=cache(lambda: read_calls(instance, fetch=fetch)),
+        frame=cache(lambda: _frame(instance)),
     )
 
 
@@ -61,23 +63,23 @@ def _others(
     vault: Vault, table_id: TableId, origin: IndexedInstance | None
 ) -> Iterator[CallSource]:
     """Yield the other instances of a table, the newest ones first."""
-    for instance in reversed(vault.journal.index.instances(table_id)):
-        if origin is None or instance.instance_id != origin.instance_id:
-            yield _source(vault, instance, fetch=False)
+    for found in reversed(vault.journal.index.instances(table_id)):
+        if origin is None or found.instance_id != origin.instance_id:
+            yield _source(as_instance(vault, found), fetch=False)
 
 
-def _frame(vault: Vault, instance: IndexedInstance) -> pd.DataFrame | None:
+def _frame(instance: Instance) -> pd.DataFrame | None:
     """Read the dataframe of an instance; None when it cannot be had."""
     from tablevault.frames.parquet import read_frame
 
     try:
-        return read_frame(frame_file(vault, instance))
+        return read_frame(instance.frame_file())
     except TableVaultError as error:
         _log.warning("The calls of %s are left out: %s", instance.instance_id, error)
         return None
 
 
-def read_calls(vault: Vault, instance: IndexedInstance, *, fetch: bool = True) -> CallFile | None:
+def read_calls(instance: Instance, *, fetch: bool = True) -> CallFile | None:
     """Read the calls of an instance; None when it has none that can be believed.
 
     Parameters
@@ -87,12 +89,12 @@ def read_calls(vault: Vault, instance: IndexedInstance, *, fetch: bool = True) -
     """
     from tablevault.engine.calls.call_file import CallFile, CallFileError
 
+    store = instance.parts.store
     try:
-        pointer = calls_pointer(vault, instance)
-        if pointer is None or not (fetch or vault.store.has(pointer)):
+        pointer = instance.calls_pointer
+        if pointer is None or not (fetch or store.has(pointer)):
             return None
-        digest = instance_document(vault, instance).digest
-        return CallFile.read(vault.store.file(pointer), digest)
+        return CallFile.read(store.file(pointer), instance.document.digest)
     except (TableVaultError, CallFileError) as error:
         _log.warning("The calls of %s are left out: %s", instance.instance_id, error)
         return None

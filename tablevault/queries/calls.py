@@ -8,19 +8,13 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.index import IndexedInstance
-from tablevault.history.snapshot import Snapshot
 from tablevault.model.instance import Instance
-from tablevault.names import TempRef, is_temp_id
+from tablevault.model.temp import TempInstance
+from tablevault.model.view import Table
+from tablevault.names import TempRef, is_temp_id, version_of
 from tablevault.queries.call_files import read_calls
-from tablevault.queries.describe import temp_builders, tracked_builders
 from tablevault.queries.partial import run_of_temp
-from tablevault.queries.read import frame_file, instance_document
-from tablevault.queries.resolve import (
-    find_instance,
-    find_temp_by_id,
-    latest_or_error,
-    temp_or_none,
-)
+from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
 
@@ -83,25 +77,20 @@ def get_calls(
     return calls[of_outcome.fillna(value=False)].reset_index(drop=True)
 
 
-def _calls(vault: Vault, table: str, instance_id: str, version: str) -> pd.DataFrame:
+def _calls(vault: Vault, table_name: str, instance_id: str, version: str) -> pd.DataFrame:
     """Return all calls of an instance."""
-    snapshot = vault.snapshot()
+    from tablevault.frames.parquet import read_frame
+
+    table = vault.view().table(table_name)
     if is_temp_id(instance_id):
-        return _of_temp(vault, snapshot, table, instance_id)
-    if instance_id:
-        instance = find_instance(vault, snapshot, table, instance_id)
-    else:
-        instance = _latest(vault, snapshot, table, version)
-    document = instance_document(vault, instance)
-    made_at = Snapshot(vault.journal.repository, instance.commit)
-    texts = tracked_builders(made_at, instance.table_name, instance.version)
+        return _of_temp(vault, table.temp(version_of(instance_id)))
+    instance = table.instance(instance_id) if instance_id else _latest(vault, table, version)
+    document = instance.document
     calls = held_calls(vault, instance)
-    shown = _shown(vault, calls, tuple(document.builders), texts)
+    shown = _shown(vault, calls, tuple(document.builders), instance.builders())
     key = list(document.primary_key)
     if key and len(calls):
-        from tablevault.frames.parquet import read_frame
-
-        shown = _with_key(shown, read_frame(frame_file(vault, instance), columns=key))
+        shown = _with_key(shown, read_frame(instance.frame_file(), columns=key))
     shown.attrs["instance_id"] = str(instance.instance_id)
     return shown
 
@@ -116,7 +105,7 @@ def held_calls(vault: Vault, instance: IndexedInstance) -> pd.DataFrame:
     """
     from tablevault.engine.calls.listing import listed
 
-    file = read_calls(vault, instance)
+    file = read_calls(as_instance(vault, instance))
     return listed(None if file is None else file.table, instance.instance_id)
 
 
@@ -133,7 +122,7 @@ def failures(vault: Vault, instance: IndexedInstance) -> list[FailedCall]:
     """List the calls that failed for rows without a result; none where their file is not here."""
     from tablevault.engine.calls.listing import listed
 
-    file = read_calls(vault, instance, fetch=False)
+    file = read_calls(as_instance(vault, instance), fetch=False)
     if file is None:
         return []
     calls = listed(file.table, instance.instance_id)
@@ -151,46 +140,45 @@ def summaries(vault: Vault, instance: IndexedInstance) -> dict[str, CallSummary]
     """Sum up by builder the calls that an instance holds; empty where their file is not here."""
     from tablevault.engine.calls.listing import summed
 
-    file = read_calls(vault, instance, fetch=False)
+    file = read_calls(as_instance(vault, instance), fetch=False)
     return {
         builder: CallSummary(duration_s=duration_s, reused_from=reused_from)
         for builder, duration_s, reused_from in summed(None if file is None else file.table)
     }
 
 
-def _latest(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Instance:
+def _latest(vault: Vault, table: Table, version: str) -> Instance:
     """Find the latest instance; an error names the calls of an execution that has not ended."""
     try:
-        return latest_or_error(vault, snapshot, table, version)
+        return table.latest(version)
     except TVTableError as error:
-        ref = TempRef(table=table, version=version)
-        temp = temp_or_none(vault.journal.repository, ref) if version else None
+        ref = TempRef(table=table.name, version=version)
+        temp = table.view.temp(ref) if version else None
         if temp is None or run_of_temp(vault, temp) is None:
             raise
         raise TVTableError(
             error.message,
             Wording(
                 "Calls of an execution that has not ended: ",
-                Call("get_calls", table_name=table, instance_id=ref.instance_id),
+                Call("get_calls", table_name=table.name, instance_id=ref.instance_id),
                 ".",
             ),
             **error.facts,
         ) from error
 
 
-def _of_temp(vault: Vault, snapshot: Snapshot, table: str, instance_id: str) -> pd.DataFrame:
+def _of_temp(vault: Vault, temp: TempInstance) -> pd.DataFrame:
     """Return the calls of the execution that runs on a temporary instance, or ran last."""
     from tablevault.engine.calls.listing import listed, recorded_of_execution
 
-    temp = find_temp_by_id(vault, snapshot, table, instance_id)
     run = run_of_temp(vault, temp)
     builders = () if run is None else tuple(part.name for part in run.parts)
     key = () if run is None else run.parts[0].primary_key
     calls = listed(None) if run is None else recorded_of_execution(vault.calls, run.number)
-    shown = _shown(vault, calls, builders, temp_builders(vault, temp))
+    shown = _shown(vault, calls, builders, temp.builders())
     if run is not None and key and len(calls):
         shown = _with_key(shown, run.frame(key))
-    shown.attrs["instance_id"] = instance_id
+    shown.attrs["instance_id"] = str(temp.instance_id)
     return shown
 
 

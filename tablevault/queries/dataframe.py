@@ -7,24 +7,18 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.history.index import IndexedInstance
-from tablevault.history.snapshot import Snapshot
-from tablevault.names import frame_path, is_temp_id
-from tablevault.names import instance_document as document_path
-from tablevault.queries import artifacts
+from tablevault.model.instance import Instance
+from tablevault.model.temp import TempInstance
+from tablevault.model.view import Table
+from tablevault.names import is_temp_id, version_of
+from tablevault.queries.artifacts import folder_of
 from tablevault.queries.partial import run_of_temp
-from tablevault.queries.read import frame_file, has_artifacts, instance_document
-from tablevault.queries.resolve import (
-    Temp,
-    find_instance,
-    find_table,
-    find_temp_by_id,
-    latest_or_error,
-)
 from tablevault.vault import Vault
+from tablevault.wording import Operation, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
+    import pyarrow.dataset
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,75 +36,78 @@ class FrameQuery:
 
 
 def get_dataframe(vault: Vault, query: FrameQuery) -> tuple[pd.DataFrame, str]:
-    """Read the frame of an instance, and say which one it was."""
-    snapshot = vault.snapshot()
-    if is_temp_id(query.instance_id):
-        temp = find_temp_by_id(vault, snapshot, query.table, query.instance_id)
-        return _temp_frame(vault, temp, query), temp.ref.instance_id
-    instance = _instance(vault, snapshot, query)
-    frame = _frame(vault, instance, query)
-    if query.full_artifact_path and _names_artifacts(vault, instance):
-        from tablevault.frames.artifacts import with_folder
+    """Read the frame of an instance, and return its id, too."""
+    from tablevault.frames.artifacts import with_folder
+    from tablevault.frames.parquet import read_frame
 
-        frame = with_folder(frame, artifacts.folder_of(vault, query.table, instance))
+    table = vault.view().table(query.table)
+    if is_temp_id(query.instance_id):
+        temp = table.temp(version_of(query.instance_id))
+        return _temp_frame(vault, temp, query), temp.instance_id
+    instance = _instance(table, query)
+    frame = read_frame(instance.frame_file(), columns=query.columns, rows=query.rows)
+    if query.full_artifact_path and instance.document.has_artifacts:
+        frame = with_folder(frame, folder_of(table, instance))
     return frame, instance.instance_id
 
 
-def find_query_instance(vault: Vault, query: FrameQuery) -> IndexedInstance:
-    """Find the materialised instance that is asked for."""
-    return _instance(vault, vault.snapshot(), query)
+def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
+    """Open the Parquet file of an instance; it is scanned in place, its artifacts are names.
+
+    Raises
+    ------
+    TVTableError
+        It is no Parquet, or has two columns of one name.
+    """
+    import pyarrow.dataset
+
+    path = _instance(vault.view().table(query.table), query).frame_file()
+    try:
+        return pyarrow.dataset.dataset(path, format="parquet")
+    except UnicodeEncodeError as error:
+        raise TVTableError(
+            f'"{path}" cannot be opened as a dataset: pyarrow takes no path that is not UTF-8.',
+            Wording(
+                "Use ",
+                Operation("get_dataframe"),
+                ", or give the folder of the vault another name.",
+            ),
+            path=str(path),
+        ) from error
+    except (pyarrow.ArrowException, OSError) as error:
+        raise TVTableError(
+            f'"{path}" cannot be opened as a dataset: {error}',
+            Wording(
+                "It is damaged or not Parquet: ", Operation("get_dataframe"), " may tell more."
+            ),
+            path=str(path),
+        ) from error
 
 
-def _instance(vault: Vault, snapshot: Snapshot, query: FrameQuery) -> IndexedInstance:
+def _instance(table: Table, query: FrameQuery) -> Instance:
     """Find the instance that is asked for; an unknown id is a TVTableError here."""
-    find_table(vault, snapshot, query.table)
     if not query.instance_id:
-        return latest_or_error(
-            vault,
-            snapshot,
-            query.table,
-            query.version,
-            active_only=query.active_only,
-            successful_only=query.successful_only,
+        return table.latest(
+            query.version, active=query.active_only, successful=query.successful_only
         )
     try:
-        return find_instance(vault, snapshot, query.table, query.instance_id)
+        return table.instance(query.instance_id)
     except TVArgumentError as error:
         raise TVTableError(error.message, error.hint, **error.facts) from error
 
 
-def _frame(vault: Vault, instance: IndexedInstance, query: FrameQuery) -> pd.DataFrame:
-    """Read what is asked for from the file of an instance."""
-    from tablevault.frames.parquet import read_frame
-
-    path = frame_file(vault, instance)
-    return read_frame(path, columns=query.columns, rows=query.rows)
-
-
-def _temp_frame(vault: Vault, temp: Temp, query: FrameQuery) -> pd.DataFrame:
+def _temp_frame(vault: Vault, temp: TempInstance, query: FrameQuery) -> pd.DataFrame:
     """Read what a temporary instance holds: what builders made so far, or a copy of its origin."""
     import pandas as pd
 
     from tablevault.frames.artifacts import with_folder
     from tablevault.frames.parquet import read_frame
 
-    pointer = Snapshot(vault.journal.repository, temp.tip).pointer(
-        frame_path(temp.ref.table, temp.ref.version)
-    )
     if (run := run_of_temp(vault, temp)) is not None:
         frame = run.frame(query.columns, query.rows)
-    elif pointer is not None:
-        frame = read_frame(vault.store.file(pointer), columns=query.columns, rows=query.rows)
+    elif temp.frame_pointer is not None:
+        file = vault.store.file(temp.frame_pointer)
+        frame = read_frame(file, columns=query.columns, rows=query.rows)
     else:
         return pd.DataFrame()
-    if query.full_artifact_path:
-        frame = with_folder(frame, vault.journal.faces.artifacts(temp.ref))
-    return frame
-
-
-def _names_artifacts(vault: Vault, instance: IndexedInstance) -> bool:
-    """Return the same of an instance, whose document mostly need not be decoded for it."""
-    snapshot = Snapshot(vault.journal.repository, instance.commit)
-    blob = snapshot.blob(document_path(instance.table_name, instance.version))
-    may_have = blob is None or b"artifact_string" in blob
-    return may_have and has_artifacts(instance_document(vault, instance))
+    return with_folder(frame, temp.artifact_folder) if query.full_artifact_path else frame

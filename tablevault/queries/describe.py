@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from tablevault import render
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.documents import SPENT, InstanceDocument, TableDocument
-from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.model.temp import TempInstance
+from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     CODE_DIR,
     TableId,
@@ -16,64 +18,79 @@ from tablevault.names import (
     code_path,
     index_builder,
     is_temp_id,
-    temp_of_ref,
+    version_of,
 )
-from tablevault.queries.read import instance_document
-from tablevault.queries.resolve import (
-    Temp,
-    find_instance,
-    find_table,
-    find_temp,
-    find_temp_by_id,
-    latest_or_error,
-)
+from tablevault.queries.resolve import Temp
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
 Description = dict[str, object]
+_MOST_SHOWN = 5
+_COLUMNS = ("table", "instance", "version", "made", "state")
 
 
 def table_instances(
-    vault: Vault, table: str, version: str, *, include_temp: bool = False
+    vault: Vault, table_name: str, version: str, *, include_temp: bool = False
 ) -> list[str]:
-    """List tables (no `table`) or the ids of instances, oldest first."""
-    snapshot = vault.snapshot()
-    if not table:
-        return _tables(vault, snapshot)
-    document = find_table(vault, snapshot, table)
+    """List tables (no `table_name`) or the ids of instances, oldest first."""
+    view = vault.view()
+    if not table_name:
+        return _tables(view)
+    table = view.table(table_name)
     wanted = check_version(version) if version else ""
-    found: list[str] = [
-        instance.instance_id for instance in vault.journal.index.instances(document.id, wanted)
-    ]
-    if include_temp:
-        temps = [temp_of_ref(ref) for ref in vault.journal.repository.temp_refs()]
-        found.extend(
-            sorted(
-                temp.instance_id
-                for temp in temps
-                if temp is not None and temp.table == table and wanted in ("", temp.version)
-            )
-        )
-    return found
+    rows = view.catalog.instances(table.id, wanted)
+    found: list[str] = [each.instance_id for each in rows]
+    temps = table.temps() if include_temp else ()
+    return found + sorted(each.instance_id for each in temps if wanted in ("", each.ref.version))
 
 
-def _tables(vault: Vault, snapshot: Snapshot) -> list[str]:
+def _tables(view: VaultView) -> list[str]:
     """List the tables in the order of their creation."""
-    created = vault.journal.index.created_order()
-    return sorted(
-        snapshot.table_names(),
-        key=lambda name: (created.get(snapshot.table(name).id, ""), name),
-    )
+    created = view.catalog.created_order()
+    tables = [(created.get(table_id, ""), name) for table_id, name in view.table_names.items()]
+    return [name for _, name in sorted(tables)]
+
+
+# -- how a vault shows itself ---------------------------------------------------------------------
+
+
+def vault_text(vault: Vault) -> str:
+    """Name the vault in a line, whether or not it still is there."""
+    return f"TableVault({str(vault.path)!r}, {vault.author!r})"
+
+
+def vault_html(vault: Vault) -> str:
+    """Show tables and their latest instances in a notebook; what stands in them is no markup."""
+    rows = [row for table in vault.view().tables() for row in _latest_rows(table)]
+    return render.table_html(str(vault.path), _COLUMNS, rows)
+
+
+def _latest_rows(table: Table) -> Iterator[tuple[str, ...]]:
+    """Yield a row for each of the latest instances of a table, the newest first."""
+    instances = table.instances()[::-1]
+    if not instances:
+        yield table.name, "no instance", "", "", ""
+    for number, each in enumerate(instances[:_MOST_SHOWN]):
+        state = "active" if each.active else "inactive"
+        state += "" if each.success else ", partial"
+        state += f", {render.counted(each.errors, 'error')}" if each.errors else ""
+        made = each.materialized_at[:19].replace("T", " ")
+        yield "" if number else table.name, each.instance_id, each.version, made, state
+    if len(instances) > _MOST_SHOWN:
+        yield "", f"and {len(instances) - _MOST_SHOWN:,} earlier", "", "", ""
+
+
+# -- descriptions ---------------------------------------------------------------------------------
 
 
 def descriptions(vault: Vault, instance_id: str, table: str) -> Description:
     """Describe the vault, a table, or an instance; deleted ones, too."""
-    snapshot = vault.snapshot()
+    view = vault.view()
     if instance_id:
-        return _describe_instance(vault, snapshot, instance_id, table)
+        return _describe_instance(view, instance_id, table)
     if table:
-        return _describe_table(vault, snapshot, table)
-    document = snapshot.vault()
+        return _describe_table(view, table)
+    document = view.snapshot.vault()
     return {
         "summary": document.description,
         "id": document.id,
@@ -83,23 +100,19 @@ def descriptions(vault: Vault, instance_id: str, table: str) -> Description:
     }
 
 
-def _describe_table(vault: Vault, snapshot: Snapshot, table: str) -> Description:
+def _describe_table(view: VaultView, table: str) -> Description:
     """Describe a table; one that was deleted when no other carries its name now."""
-    if snapshot.has_table(table):
-        return _table_fields(snapshot.table(table))
-    table_id = vault.journal.index.table_of_deleted(table)
-    gone = None if table_id is None else vault.journal.index.table_deletion(table_id)
+    table_id = None if view.snapshot.has_table(table) else view.catalog.table_of_deleted(table)
+    gone = None if table_id is None else view.catalog.table_deletion(table_id)
     if gone is None:
-        find_table(vault, snapshot, table)
-        raise AssertionError("a table that is not there raises")
+        return _table_fields(view.table(table).document)
     commit, at, author = gone
-    repository = vault.journal.repository
-    before = Snapshot(repository, repository.commit(commit).parents[0])
-    return {**_table_fields(before.table(table)), "deleted_at": at, "deleted_by": author}
+    document = view.before(commit).table(table)
+    return {**_table_fields(document), "deleted_at": at, "deleted_by": author}
 
 
 def _table_fields(document: TableDocument) -> Description:
-    """Spell a table document under the names of the API."""
+    """Return a table document under the names of the API."""
     fields: Description = {
         "summary": document.description,
         "multiple_artifacts": document.multiple_artifacts,
@@ -112,9 +125,7 @@ def _table_fields(document: TableDocument) -> Description:
     return fields
 
 
-def _describe_instance(
-    vault: Vault, snapshot: Snapshot, instance_id: str, table: str
-) -> Description:
+def _describe_instance(view: VaultView, instance_id: str, table: str) -> Description:
     """Describe an instance; a permanent id is found in whatever table it is."""
     if is_temp_id(instance_id):
         if not table:
@@ -127,34 +138,27 @@ def _describe_instance(
                 ),
                 instance=instance_id,
             )
-        temp = find_temp_by_id(vault, snapshot, table, instance_id)
-        return _instance_fields(vault, snapshot, temp.document)
-    found = vault.journal.index.instance(instance_id)
+        return _instance_fields(view, view.table(table).temp(version_of(instance_id)).document)
+    found = view.instance(instance_id)
     if found is None:
         if table:
-            find_instance(vault, snapshot, table, instance_id)
+            view.table(table).instance(instance_id)
         raise TVArgumentError(
             f'No table has an instance "{instance_id}".',
             Wording("List them: ", Call("get_table_instances", table_name=BLANK), "."),
             instance=instance_id,
         )
-    fields = _instance_fields(vault, snapshot, instance_document(vault, found))
-    return {**fields, **_standing(found)}
-
-
-def _standing(found: IndexedInstance) -> Description:
-    """Say what became of an instance after it was made."""
-    fields: Description = {"active": found.active}
+    fields = {**_instance_fields(view, found.document), "active": found.active}
     if found.deleted_at:
         fields |= {"deleted_at": found.deleted_at, "deleted_by": found.deleted_by}
     return fields
 
 
-def _instance_fields(vault: Vault, snapshot: Snapshot, document: InstanceDocument) -> Description:
-    """Spell an instance document under the names of the API."""
+def _instance_fields(view: VaultView, document: InstanceDocument) -> Description:
+    """Return an instance document under the names of the API."""
     origin, table_of_origin = document.origin
     pairs = [(table, instance) for table, instance in document.dependencies]
-    today = _names_today(vault, snapshot, [(table_of_origin, origin), *pairs])
+    today = _names_today(view, [(table_of_origin, origin), *pairs])
     fields: Description = {
         "summary": document.description,
         "origin": [origin, today.get(origin, table_of_origin)],
@@ -185,29 +189,22 @@ def _instance_fields(vault: Vault, snapshot: Snapshot, document: InstanceDocumen
     return fields
 
 
-def _names_today(
-    vault: Vault, snapshot: Snapshot, pairs: Sequence[tuple[str, str]]
-) -> dict[str, str]:
-    """Give, by instance id, the name that its table has now, where that is another.
+def _names_today(view: VaultView, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return, by instance id, the name that its table has now, where that is another.
 
     What is recorded is the name of that day; after a rename it leads nowhere. Of a table that was
     deleted the recorded name is all there is.
     """
     found: dict[str, TableId] = {
         each.instance_id: each.table_id
-        for each in vault.journal.index.instances_with_ids(
-            instance for _, instance in pairs if instance
-        )
+        for each in view.catalog.instances_with_ids(instance for _, instance in pairs if instance)
     }
     moved = {
         instance: found[instance]
         for table, instance in pairs
-        if instance in found
-        and not (snapshot.has_table(table) and snapshot.table(table).id == found[instance])
+        if instance in found and not view.is_table(table, found[instance])
     }
-    if not moved:
-        return {}
-    names = {snapshot.table(name).id: name for name in snapshot.table_names()}
+    names = view.table_names if moved else {}
     return {instance: names[table] for instance, table in moved.items() if table in names}
 
 
@@ -218,14 +215,15 @@ def builders_list(
     vault: Vault, table: str, instance_id: str, version: str, *, is_temp: bool
 ) -> list[str]:
     """List the builders of an instance, sorted."""
-    return sorted(_builders(vault, table, instance_id, version, is_temp=is_temp))
+    found = vault.view().table(table).find(instance_id, version, is_temp=is_temp)
+    return sorted(found.builders())
 
 
 def builder_text(
     vault: Vault, table: str, builder: str, place: tuple[str, str], *, is_temp: bool
 ) -> str:
-    """Give the text of a builder; `place` is instance id and version."""
-    found = _builders(vault, table, *place, is_temp=is_temp)
+    """Return the text of a builder; `place` is instance id and version."""
+    found = vault.view().table(table).find(*place, is_temp=is_temp).builders()
     name = builder or index_builder(table)
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
@@ -238,40 +236,9 @@ def builder_text(
     return decode_text(found[name], f"{name}.yaml")
 
 
-def _builders(
-    vault: Vault, table: str, instance_id: str, version: str, *, is_temp: bool
-) -> dict[str, bytes]:
-    """Give the builder files of an instance, by name; of a temporary one as they lie there."""
-    snapshot = vault.snapshot()
-    if is_temp_id(instance_id) or (is_temp and not instance_id):
-        temp = (
-            find_temp_by_id(vault, snapshot, table, instance_id)
-            if instance_id
-            else find_temp(vault, snapshot, table, version)
-        )
-        return temp_builders(vault, temp)
-    if instance_id:
-        found = find_instance(vault, snapshot, table, instance_id)
-    else:
-        found = latest_or_error(vault, snapshot, table, version)
-    commit = Snapshot(vault.journal.repository, found.commit)
-    return tracked_builders(commit, found.table_name, found.version)
-
-
 def temp_builders(vault: Vault, temp: Temp) -> dict[str, bytes]:
-    """Read the builders of a temporary instance: those of its branch, with edits in its folder.
-
-    The folder follows when the next operation begins, or the vault is opened; a commit that
-    somebody else has made on the branch counts at once.
-    """
-    faces = vault.journal.faces
-    if not faces.is_behind(temp.ref, temp.tip):
-        return faces.builders(temp.ref)
-    branch = Snapshot(vault.journal.repository, temp.tip)
-    found = tracked_builders(branch, temp.ref.table, temp.ref.version)
-    edited = faces.edited(temp.ref, temp.tip)
-    found.update({name: data for name, data in edited.items() if data is not None})
-    return {name: found[name] for name in sorted(found) if edited.get(name, b"") is not None}
+    """Read the builders of a temporary instance; see `TempInstance.builders`."""
+    return TempInstance(ref=temp.ref, tip=temp.tip, parts=vault.journal).builders()
 
 
 def tracked_builders(snapshot: Snapshot, table: str, version: str) -> dict[str, bytes]:
@@ -293,7 +260,7 @@ def code_modules(vault: Vault) -> list[str]:
 
 
 def code_text(vault: Vault, module: str) -> str:
-    """Give the text of a code module, as it lies in the working tree when that shows ``main``."""
+    """Return the text of a code module, as it is in the working tree when that shows ``main``."""
     name = module.removesuffix(".py")
     if name not in code_modules(vault):
         known = ", ".join(code_modules(vault)) or "none"

@@ -14,11 +14,10 @@ from tablevault.errors import TVArgumentError
 from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
+from tablevault.model.instance import Instance
+from tablevault.model.view import Table
 from tablevault.names import BlobId, index_builder
-from tablevault.queries.artifacts import artifact_ids
-from tablevault.queries.describe import tracked_builders
-from tablevault.queries.read import frame_file, instance_document
-from tablevault.queries.resolve import find_instance
+from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
@@ -162,25 +161,18 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
     TVTableError, TVFileError
         A dataframe is not here, or damaged.
     """
-    snapshot = vault.snapshot()
-    new = find_instance(vault, snapshot, table, instance_id)
-    old = (
-        find_instance(vault, snapshot, table, other_id) if other_id else _before(vault, table, new)
-    )
-    before, after = (instance_document(vault, each) for each in (old, new))
+    place = vault.view().table(table)
+    new = place.instance(instance_id)
+    old = place.instance(other_id) if other_id else _before(place, new)
+    before, after = old.document, new.document
     frames = frame_difference(vault, (old, before), (new, after))
-    repository = vault.journal.repository
-    snapshots = [Snapshot(repository, each.commit) for each in (old, new)]
     builders = [
-        {
-            name: data.decode("utf-8", "replace")
-            for name, data in tracked_builders(then, each.table_name, each.version).items()
-        }
-        for then, each in zip(snapshots, (old, new), strict=True)
+        {name: data.decode("utf-8", "replace") for name, data in each.builders().items()}
+        for each in (old, new)
     ]
     code = [
-        {name: blob_text(then, blob) for name, blob in document.code.items()}
-        for then, document in zip(snapshots, (before, after), strict=True)
+        {name: blob_text(each.snapshot, blob) for name, blob in each.document.code.items()}
+        for each in (old, new)
     ]
     return InstanceDiff(
         table_name=table,
@@ -196,41 +188,34 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
         code=unified(code[0], code[1], "code/{}.py"),
         dependencies_added=missing_sources(after, before),
         dependencies_removed=missing_sources(before, after),
-        artifacts=artifact_changes(artifact_ids(vault, old), artifact_ids(vault, new)),
+        artifacts=artifact_changes(old.artifacts(), new.artifacts()),
         reasons=_reasons(after, index_builder(new.table_name)),
         _frames=frames,
     )
 
 
-def _before(vault: Vault, table: str, new: IndexedInstance) -> IndexedInstance:
+def _before(table: Table, new: Instance) -> Instance:
     """Find the instance before another one, of the same version."""
-    earlier = [
-        each
-        for each in vault.journal.index.instances(new.table_id, new.version)
-        if (each.materialized_at, each.instance_id) < (new.materialized_at, new.instance_id)
-    ]
-    if not earlier:
-        raise TVArgumentError(
-            f'Instance "{new.instance_id}" is the first of version "{new.version}" of table '
-            f'"{table}" that there is.',
-            _other(vault, table, new),
-            table=table,
-            instance=new.instance_id,
+    found = new.previous()
+    if found is not None:
+        return found
+    others = [each for each in table.instances() if each.instance_id != new.instance_id]
+    hint = "The table has no other one yet."
+    if others:
+        call = Call(
+            "diff",
+            table_name=table.name,
+            instance_id=new.instance_id,
+            other_instance_id=others[-1].instance_id,
         )
-    return earlier[-1]
-
-
-def _other(vault: Vault, table: str, new: IndexedInstance) -> str:
-    """Return what to compare an instance with that is the first of its version."""
-    others = [
-        each.instance_id
-        for each in vault.journal.index.instances(new.table_id)
-        if each.instance_id != new.instance_id
-    ]
-    if not others:
-        return "The table has no other one yet."
-    call = Call("diff", table_name=table, instance_id=new.instance_id, other_instance_id=others[-1])
-    return Wording("Name one of another version: ", call, ".")
+        hint = Wording("Name one of another version: ", call, ".")
+    raise TVArgumentError(
+        f'Instance "{new.instance_id}" is the first of version "{new.version}" of table '
+        f'"{table.name}" that there is.',
+        hint,
+        table=table.name,
+        instance=new.instance_id,
+    )
 
 
 Side = tuple[IndexedInstance, InstanceDocument]
@@ -243,7 +228,7 @@ def frame_difference(vault: Vault, old: Side, new: Side) -> FrameDiff | None:
     from tablevault.frames.columns import FrameColumns
     from tablevault.frames.compare import compare_frames
 
-    files = [FrameColumns(frame_file(vault, each)) for each, _ in (old, new)]
+    files = [FrameColumns(as_instance(vault, each).frame_file()) for each, _ in (old, new)]
     return compare_frames(files[0], files[1], new[1].primary_key)
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from tablevault.history.snapshot import Snapshot
+from tablevault.model.view import VaultView
 from tablevault.names import InstanceId, is_instance_id
 from tablevault.queries.read import VaultInputs
 from tablevault.queries.staleness import Place
+from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,17 +19,35 @@ if TYPE_CHECKING:
     from tablevault.engine.inputs import Source
 
 
-@dataclass(slots=True)
 class ExpectedInputs(VaultInputs):
     """The tables of a vault, some of which are to be made anew before anybody reads them.
 
     Implements :class:`tablevault.engine.inputs.Inputs`. Columns of which cells are still to be made
     hold what they hold today: who plans does not ask for them.
+
+    Parameters
+    ----------
+    vault : Vault
+        The vault: a reference means the instance that there is when it is first resolved.
+    snapshot : Snapshot
+        The commit that has the names of the tables.
+    own_table : str
+        The table for which somebody reads.
+    expected : mapping of Place to ExpectedTable
+        What is to be made, in that order.
     """
 
-    expected: Mapping[Place, ExpectedTable] = field(default_factory=dict)
-    """In the order in which they are to be made."""
-    _by_id: dict[InstanceId, ExpectedTable] = field(default_factory=dict)
+    def __init__(
+        self,
+        *,
+        vault: Vault,
+        snapshot: Snapshot,
+        own_table: str,
+        expected: Mapping[Place, ExpectedTable],
+    ) -> None:
+        super().__init__(VaultView.live(vault.journal, snapshot), own_table)
+        self.expected = expected
+        self._by_id: dict[InstanceId, ExpectedTable] = {}
 
     def expected_for(self, table: str, selector: str) -> ExpectedTable | None:
         """Return what a reference will mean that is to be made before; None for what is there."""
@@ -40,20 +60,20 @@ class ExpectedInputs(VaultInputs):
     def columns(self, source: Source) -> tuple[str, ...]:
         """Columns of an instance, in order."""
         found = self._by_id.get(source.instance_id)
-        return VaultInputs.columns(self, source) if found is None else found.columns
+        return super().columns(source) if found is None else found.columns
 
     def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
         """Read columns of an instance."""
         found = self._by_id.get(source.instance_id)
         if found is None or not found.knows(columns):
-            return VaultInputs.frame(self, source, columns)
+            return super().frame(source, columns)
         return found.frame(found.columns if columns is None else columns)
 
     def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
         """Read columns of an instance; artifacts as what is in them."""
         found = self._by_id.get(source.instance_id)
         if found is None or not found.knows(columns):
-            return VaultInputs.contents(self, source, columns)
+            return super().contents(source, columns)
         return found.frame(columns)
 
     def _find(self, table: str, selector: str) -> Source:
@@ -61,7 +81,7 @@ class ExpectedInputs(VaultInputs):
         from tablevault.engine.inputs import Source
 
         expected = self.expected_for(table, selector)
-        source = VaultInputs._find(self, table, selector)  # noqa: SLF001 - of the base class
+        source = super()._find(table, selector)
         if expected is None:
             return source
         new = InstanceId(f"next {source.instance_id}")

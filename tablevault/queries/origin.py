@@ -15,18 +15,11 @@ from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentEr
 from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import (
-    CODE_DIR,
-    BlobId,
-    InstanceId,
-    TempRef,
-    artifacts_dir,
-    code_path,
-    is_instance_id,
-)
-from tablevault.queries.artifacts import artifact_ids
-from tablevault.queries.read import VaultInputs, frame_file, instance_document
-from tablevault.queries.resolve import find_latest
+from tablevault.model.instance import Instance
+from tablevault.model.view import VaultView
+from tablevault.names import CODE_DIR, BlobId, TempRef, artifacts_dir, is_instance_id
+from tablevault.queries.read import VaultInputs
+from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -40,30 +33,28 @@ if TYPE_CHECKING:
 
 def find_origin(
     vault: Vault, snapshot: Snapshot, temp: TempRef, document: InstanceDocument
-) -> tuple[IndexedInstance | None, str]:
+) -> tuple[Instance | None, str]:
     """Find the instance to start from; when there is none, say why.
 
     The one that was named when the temporary instance was created; else the latest active one of
     the version, else of the table, of those that are complete if there is one.
     """
-    named = document.origin[0]
-    if named:
-        origin = vault.journal.index.instance(InstanceId(named))
+    view = VaultView.live(vault.journal, snapshot)
+    if named := document.origin[0]:
+        origin = view.instance(named)
         if origin is None or origin.deleted_at:
             return None, "its origin was deleted"
         return origin, ""
+    table = view.table(temp.table)
     for version in (temp.version, ""):
-        for complete in (True, False):
-            found = find_latest(
-                vault, snapshot, temp.table, version, active_only=True, successful_only=complete
-            )
-            if found is not None:
-                return found, ""
+        found = table.latest_or_none(version, successful=True) or table.latest_or_none(version)
+        if found is not None:
+            return found, ""
     return None, "first run"
 
 
 def table_of_origin(snapshot: Snapshot, origin: IndexedInstance) -> str:
-    """Give the name that the table of an instance has now."""
+    """Return the name that the table of an instance has now."""
     names = (origin.table_name, *snapshot.table_names())
     return next(
         name
@@ -73,7 +64,7 @@ def table_of_origin(snapshot: Snapshot, origin: IndexedInstance) -> str:
 
 
 def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Earlier:
-    """Give what may be taken over from an instance.
+    """Return what may be taken over from an instance.
 
     Raises
     ------
@@ -83,16 +74,16 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
     from tablevault.engine.reuse import Earlier
     from tablevault.frames.parquet import read_frame
 
-    document = instance_document(vault, origin)
-    then = Snapshot(vault.journal.repository, origin.commit)
+    instance = as_instance(vault, origin)
+    document = instance.document
     return Earlier(
-        frame=read_frame(frame_file(vault, origin)),
-        builders=recorded_builders(then, origin, document),
-        fingerprint=fingerprints_then(then, document),
-        inputs=EarlierInputs(vault, snapshot, document),
+        frame=read_frame(instance.frame_file()),
+        builders=recorded_builders(instance),
+        fingerprint=fingerprints_then(instance),
+        inputs=EarlierInputs(VaultView.live(vault.journal, snapshot), document),
         is_complete=document.success,
         with_errors=frozenset(name for name, run in document.execution.items() if run.errors),
-        content=_lazily(lambda: artifact_ids(vault, origin)),
+        content=_lazily(instance.artifacts),
     )
 
 
@@ -173,23 +164,21 @@ def files_beside_modules(folder: Path) -> dict[str, bytes]:
     return found
 
 
-def fingerprints_then(then: Snapshot, document: InstanceDocument) -> FingerprintOf:
+def fingerprints_then(instance: Instance) -> FingerprintOf:
     """Return a function that gives fingerprints of the code with which an instance was made."""
     from tablevault.engine.code import shipped_id
 
-    texts = {
-        name: then.text_of(BlobId(blob), code_path(name)) for name, blob in document.code.items()
-    }
-    sources = {f"{name}.py": text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+    texts = instance.code().items()
+    sources = {f"{name}.py": text.encode("utf-8", "surrogatepass") for name, text in texts}
     files = {
-        entry.name: then.repository.read_blob(BlobId(entry.id))
-        for entry in then.files(CODE_DIR)
+        entry.name: instance.parts.repository.read_blob(BlobId(entry.id))
+        for entry in instance.snapshot.files(CODE_DIR)
         if not entry.name.endswith(".py")
     }
     known = fingerprints(sources, files)
 
     def of(module: str, function: str, is_custom: bool) -> Fingerprint | None:
-        if not is_custom and document.shipped.get(module, "") != shipped_id(module):
+        if not is_custom and instance.document.shipped.get(module, "") != shipped_id(module):
             return None  # the package was another one
         try:
             return known(module, function, is_custom)
@@ -220,7 +209,7 @@ def content_of_temp(
             entry.name: snapshot.pointer_of(BlobId(entry.id), f"{shared}/{entry.name}").oid
             for entry in snapshot.files(shared)
         }
-        before = {} if origin is None else artifact_ids(vault, origin)
+        before = {} if origin is None else as_instance(vault, origin).artifacts()
         return {**{name: str(oid) for name, oid in found.items()}, **before}
 
     @cache
@@ -277,16 +266,15 @@ class EarlierInputs:
     Implements :class:`tablevault.engine.inputs.Inputs`.
     """
 
-    def __init__(self, vault: Vault, snapshot: Snapshot, document: InstanceDocument) -> None:
-        self._vault = vault
+    def __init__(self, view: VaultView, document: InstanceDocument) -> None:
+        self._view = view
         self._read = document.dependencies
-        self._inputs = VaultInputs(vault=vault, snapshot=snapshot, own_table="")
+        self._inputs = VaultInputs(view, "")
 
     def resolve(self, table: str, selector: str) -> Source:
         """Find the instance that a reference meant then."""
-        index = self._vault.journal.index
         ids = [instance_id for name, instance_id in self._read if name == table]
-        found = [each for each in map(index.instance, ids) if each is not None]
+        found = self._view.catalog.instances_with_ids(ids)
         if is_instance_id(selector):
             found = [each for each in found if each.instance_id == selector]
         elif selector:
@@ -295,7 +283,7 @@ class EarlierInputs:
             raise TableReferenceError(
                 f'Table "{table}" was not read then.', "Run the builder again.", table=table
             )
-        latest = max(found, key=lambda each: each.materialized_at)
+        latest = found[-1]  # they are in the order in which they were made
         try:
             self._inputs.hold_on_to([(table, selector, latest.instance_id)])
         except TVArgumentError as error:
@@ -315,17 +303,15 @@ class EarlierInputs:
         return self._inputs.contents(source, columns)
 
 
-def recorded_builders(
-    then: Snapshot, origin: IndexedInstance, document: InstanceDocument
-) -> dict[str, Builder]:
+def recorded_builders(instance: Instance) -> dict[str, Builder]:
     """Read the builders as they were; one that cannot be read any more is left out."""
     from tablevault.engine.builder import parse_recorded
 
     found = {}
-    table = origin.table_name
-    for name, blob in document.builders.items():
+    for name, blob in instance.document.builders.items():
         with contextlib.suppress(TableVaultError):
-            found[name] = parse_recorded(name, then.text_of(BlobId(blob), name), table=table)
+            text = instance.snapshot.text_of(BlobId(blob), name)
+            found[name] = parse_recorded(name, text, table=instance.table_name)
     return found
 
 

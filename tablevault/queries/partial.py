@@ -6,6 +6,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tablevault.journal.record import Record
+from tablevault.model.temp import TempInstance
 from tablevault.names import CommitId, TempRef
 from tablevault.queries.call_files import source_of
 from tablevault.queries.resolve import Temp
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from tablevault.engine.partial import PartialRun
 
 
-def run_of_temp(vault: Vault, temp: Temp) -> PartialRun | None:
+def run_of_temp(vault: Vault, temp: Temp | TempInstance) -> PartialRun | None:
     """Find the execution that runs or ran last on a temporary instance; None when none did."""
     return _run_at(vault, temp.tip)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tablevault.history.documents import InstanceDocument, TableDocument
+from tablevault.history.index import IndexedInstance
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.model.instance import Instance
@@ -33,7 +34,14 @@ class Temp:
 
 def _table(vault: Vault, snapshot: Snapshot, table: object) -> Table:
     """Return a table of a commit, with its instances as they are now."""
-    return VaultView(vault.journal, snapshot, vault.journal.index).table(table)
+    return VaultView.live(vault.journal, snapshot).table(table)
+
+
+def as_instance(vault: Vault, row: IndexedInstance) -> Instance:
+    """Return the instance that a row of the catalog describes."""
+    if isinstance(row, Instance):
+        return row
+    return Instance.of(row, vault.journal, vault.journal.index)
 
 
 def find_table(vault: Vault, snapshot: Snapshot, table: object) -> TableDocument:

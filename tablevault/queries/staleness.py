@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
 from tablevault.history.documents import InstanceDocument
-from tablevault.history.index import IndexedInstance
-from tablevault.history.repository import Repository
-from tablevault.history.snapshot import Snapshot
-from tablevault.names import InstanceId, TableId, TempRef, index_builder, is_instance_id
-from tablevault.queries.artifacts import artifact_ids
-from tablevault.queries.describe import temp_builders
-from tablevault.queries.edits import edits
+from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.model.instance import Instance
+from tablevault.model.temp import TempInstance
+from tablevault.model.view import Table, VaultView
+from tablevault.names import InstanceId, TempRef, index_builder, is_instance_id
 from tablevault.queries.modules import code_edits, fingerprints_now, module_texts
 from tablevault.queries.origin import fingerprints_then, recorded_builders
-from tablevault.queries.read import VaultInputs, has_artifacts, instance_document
-from tablevault.queries.resolve import Temp, temp_or_none
+from tablevault.queries.read import VaultInputs
 from tablevault.render import counted
 from tablevault.vault import Vault
 
@@ -29,6 +26,10 @@ if TYPE_CHECKING:
     from tablevault.engine.calls.parts import Fingerprint
     from tablevault.engine.dependencies import Dependency
     from tablevault.engine.reuse import FingerprintOf
+
+
+_OF_INDEX = ("primary_key", "keep_old")
+"""Fields of an index builder that decide which rows are made."""
 
 
 class Place(NamedTuple):
@@ -50,31 +51,33 @@ class Current:
     ----------
     place : Place
         Its table, under the name of today, and its version.
-    instance : IndexedInstance
+    instance : Instance
         The instance.
-    document : InstanceDocument
-        What it says of itself.
     builders : mapping of str to Builder
         What made it, as far as it can be read; empty when it was written by hand.
     """
 
     place: Place
-    instance: IndexedInstance
-    document: InstanceDocument
+    instance: Instance
     builders: Mapping[str, Builder]
+
+    @property
+    def document(self) -> InstanceDocument:
+        """What the instance says of itself."""
+        return self.instance.document
 
     @property
     def is_by_hand(self) -> bool:
         """Return whether no builder made it."""
         return not self.document.builders
 
-    def texts(self, repository: Repository) -> dict[str, str]:
+    def texts(self, _: object = None) -> dict[str, str]:
         """Return its builders, the index builder under the name that it has to have today."""
-        instance = self.instance
-        then = Snapshot(repository, instance.commit)
-        old, new = index_builder(instance.table_name), index_builder(self.place.table)
-        blobs = then.builders(instance.table_name, instance.version)
-        return {new if name == old else name: then.text_of(blobs[name], name) for name in blobs}
+        old, new = index_builder(self.instance.table_name), index_builder(self.place.table)
+        return {
+            new if name == old else name: decode_text(data, name)
+            for name, data in self.instance.builders().items()
+        }
 
 
 class Staleness:
@@ -87,25 +90,24 @@ class Staleness:
     ----------
     vault : Vault
         The vault.
-    snapshot : Snapshot
-        The tables and the code.
+    at : VaultView or Snapshot
+        The tables and the code; of a snapshot, the instances that there are when they are asked
+        for.
     """
 
-    def __init__(self, vault: Vault, snapshot: Snapshot) -> None:
+    def __init__(self, vault: Vault, at: VaultView | Snapshot) -> None:
         self._vault = vault
-        self._snapshot = snapshot
-        self._tables: dict[TableId, str] = {
-            snapshot.table(name).id: name for name in snapshot.table_names()
-        }
+        self._view = at if isinstance(at, VaultView) else VaultView.live(vault.journal, at)
+        self._tables = self._view.table_names
         self._read: dict[Place, Current] = {}
         self._external_of: dict[Place, tuple[Dependency, ...]] = {}
         self._reads: dict[Place, frozenset[Place]] = {}
 
     @cached_property
-    def instances(self) -> dict[Place, IndexedInstance]:
+    def instances(self) -> dict[Place, Instance]:
         """The current instance of each place, those first that were made first."""
-        latest: dict[Place, IndexedInstance] = {}
-        for each in self._vault.journal.index.standing():
+        latest: dict[Place, Instance] = {}
+        for each in self._view.instances():
             if each.table_id in self._tables:
                 place = Place(self._tables[each.table_id], each.version)
                 latest.pop(place, None)
@@ -122,19 +124,13 @@ class Staleness:
         """
         if place not in self._read:
             instance = self.instances[place]
-            document = instance_document(self._vault, instance)
-            then = Snapshot(self._vault.journal.repository, instance.commit)
-            self._read[place] = Current(
-                place=place,
-                instance=instance,
-                document=document,
-                builders=recorded_builders(then, instance, document),
-            )
+            builders = recorded_builders(instance)
+            self._read[place] = Current(place=place, instance=instance, builders=builders)
         return self._read[place]
 
-    def temp(self, place: Place) -> Temp | None:
+    def temp(self, place: Place) -> TempInstance | None:
         """Return the temporary instance of a place, if an execution of it makes the next one."""
-        found = temp_or_none(self._vault.journal.repository, TempRef(*place))
+        found = self._view.temp(TempRef(*place))
         return None if found is None or found.document.external_edit else found
 
     def reasons(self, place: Place) -> tuple[str, ...]:
@@ -176,8 +172,7 @@ class Staleness:
         temp = self.temp(current.place)
         needed = self._external(current)
         if temp is not None:
-            texts = temp_builders(self._vault, temp)
-            needed = _external(_parsed(texts, current.place.table), current)
+            needed = _external(_parsed(temp.builders(), current.place.table), current)
         for each in needed:
             if not is_instance_id(each.selector):
                 yield from (
@@ -213,15 +208,13 @@ class Staleness:
             self._external_of[current.place] = _external(current.builders, current)
         return self._external_of[current.place]
 
-    def _recorded(self, current: Current) -> dict[InstanceId, IndexedInstance]:
+    def _recorded(self, current: Current) -> dict[InstanceId, Instance]:
         """Return the instances that were read, but for those of the own place."""
-        pairs = current.document.dependencies
-        index = self._vault.journal.index
-        found = index.instances_with_ids(instance for _, instance in pairs) if pairs else ()
         own = (current.instance.table_id, current.instance.version)
+        found = current.instance.sources()
         return {each.instance_id: each for each in found if (each.table_id, each.version) != own}
 
-    def _matched(self, current: Current) -> Iterator[tuple[Dependency, IndexedInstance | None]]:
+    def _matched(self, current: Current) -> Iterator[tuple[Dependency, Instance | None]]:
         """Yield what builders read, and the instance that this meant then."""
         recorded = self._recorded(current)
         for needed in self._external(current):
@@ -236,9 +229,7 @@ class Staleness:
 
     def _newer(self, current: Current) -> Iterator[str]:
         """Yield the inputs that hold something else now."""
-        inputs = VaultInputs(
-            vault=self._vault, snapshot=self._snapshot, own_table=current.place.table
-        )
+        inputs = VaultInputs(self._view, current.place.table)
         covered = set[InstanceId]()
         for needed, then in self._matched(current):
             if then is not None:
@@ -249,7 +240,7 @@ class Staleness:
                 yield from self._renamed(needed.table, error)
                 continue
             if then is not None and now != then.instance_id:
-                yield from self._other(then, self._vault.journal.index.instance(now))
+                yield from self._other(then, self._view.instance(now))
         for each in self._recorded(current).values():
             if each.instance_id not in covered:
                 yield from self._other(each, self._latest(each))
@@ -259,18 +250,18 @@ class Staleness:
 
         One that was deleted is none: what was made from it stays what it is.
         """
-        if self._vault.journal.index.new_name(table):
+        if self._view.catalog.new_name(table):
             yield f"{error.message} {error.hint}"
 
-    def _latest(self, then: IndexedInstance) -> IndexedInstance | None:
+    def _latest(self, then: Instance) -> Instance | None:
         """Find the instance that stands where another one did."""
         if then.table_id not in self._tables:
             return None
-        latest = self._vault.journal.index.latest
-        complete = latest(then.table_id, then.version, active=True, successful=True)
-        return complete or latest(then.table_id, then.version, active=True, successful=False)
+        table = Table(self._view, self._tables[then.table_id])
+        complete = table.latest_or_none(then.version, successful=True)
+        return complete or table.latest_or_none(then.version)
 
-    def _other(self, then: IndexedInstance, now: IndexedInstance | None) -> Iterator[str]:
+    def _other(self, then: Instance, now: Instance | None) -> Iterator[str]:
         """Yield a reason where another instance is read now, and holds something else."""
         if now is None or now.instance_id == then.instance_id or self._is_same(then, now):
             return
@@ -278,14 +269,12 @@ class Staleness:
         is_newer = now.materialized_at > then.materialized_at
         yield f"{place} is newer" if is_newer else f"{place} is another one"
 
-    def _is_same(self, one: IndexedInstance, other: IndexedInstance) -> bool:
+    def _is_same(self, one: Instance, other: Instance) -> bool:
         """Return whether two instances hold the same values, and the same files."""
-        before, after = (instance_document(self._vault, each) for each in (one, other))
-        if not before.digest or before.digest != after.digest:
+        digest = one.document.digest
+        if not digest or digest != other.document.digest:
             return False
-        if not has_artifacts(after):
-            return True
-        return artifact_ids(self._vault, one) == artifact_ids(self._vault, other)
+        return not other.document.has_artifacts or one.artifacts() == other.artifacts()
 
     # -- builders and code ----------------------------------------------------------------------
 
@@ -294,18 +283,15 @@ class Staleness:
         temp = self.temp(current.place)
         if temp is None:
             return
-        before = current.texts(self._vault.journal.repository)
-        now = {
-            name: data.decode("utf-8", "replace")
-            for name, data in temp_builders(self._vault, temp).items()
-        }
-        for each in edits(before, now, current.place.table):
-            yield f"{each} in {temp.ref.instance_id}"
+        now = {name: data.decode("utf-8", "replace") for name, data in temp.builders().items()}
+        for each in edits(current.texts(), now, current.place.table):
+            yield f"{each} in {temp.instance_id}"
 
     @cached_property
     def _now(self) -> FingerprintOf:
         """The code as it is now, edits by hand included."""
-        texts = module_texts(self._snapshot, code_edits(self._vault, self._snapshot))
+        main = self._view.snapshot
+        texts = module_texts(main, code_edits(self._vault, main))
         fingerprints = fingerprints_now(self._vault, texts)
 
         @cache
@@ -348,7 +334,7 @@ class Staleness:
             for each in said or [f"the code of `{builder.function}` changed"]
         )
 
-    def _noted(self, instance: IndexedInstance) -> Mapping[str, Any]:
+    def _noted(self, instance: Instance) -> Mapping[str, Any]:
         """Return what the records of calls say of the code that made an instance."""
         if not self._vault.calls_path.is_file():
             return {}
@@ -363,10 +349,9 @@ class Staleness:
         if isinstance(note, Mapping):
             record = self._vault.calls.code_record(bytes.fromhex(note["code"]))
             return None if record is None else Fingerprint.from_record(json.loads(record))
-        then = Snapshot(self._vault.journal.repository, current.instance.commit)
         assert builder.module is not None
         assert builder.function is not None
-        of = fingerprints_then(then, current.document)
+        of = fingerprints_then(current.instance)
         return of(builder.module, builder.function, builder.is_custom is True)
 
 
@@ -404,3 +389,40 @@ def _incomplete(current: Current) -> Iterator[str]:
         yield f"{counted(errors, 'row')} with errors"
     elif not current.document.success:
         yield "it was stopped before all rows were made"
+
+
+def edits(before: Mapping[str, str], now: Mapping[str, str], table: str) -> Iterator[str]:
+    """Yield what an execution would see of edits; comments and the order of keys are none.
+
+    Parameters
+    ----------
+    before, now : mapping of str to str
+        Builder files by name.
+    table : str
+        The table that they belong to.
+    """
+    for name in sorted({*before, *now}):
+        if name not in now:
+            yield f"{name}: builder removed"
+        elif name not in before:
+            yield f"{name}: builder added"
+        elif changes := _changes(name, before[name], now[name], table):
+            yield f"{name}: {changes}"
+
+
+def _changes(name: str, before: str, now: str, table: str) -> str:
+    """Return what an edit of one builder changes; "" when nothing."""
+    from tablevault.engine.builder import parse_builder, parse_recorded
+    from tablevault.engine.recipes import changed_fields
+
+    if before == now:
+        return ""
+    try:
+        old, new = parse_recorded(name, before, table=table), parse_builder(name, now, table=table)
+    except TableVaultError:  # it is being written
+        return "edited"
+    changes = changed_fields(old, new)
+    changes += [
+        f"field {each} changed" for each in _OF_INDEX if getattr(old, each) != getattr(new, each)
+    ]
+    return " and ".join(changes)

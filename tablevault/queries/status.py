@@ -8,7 +8,7 @@ from typing import Literal
 
 from tablevault import render
 from tablevault.errors import TableVaultError
-from tablevault.names import TempRef, temp_of_ref
+from tablevault.names import TempRef
 from tablevault.queries import preparation
 from tablevault.queries.preparation import Attempt
 from tablevault.queries.staleness import Place, Staleness
@@ -136,13 +136,13 @@ def shown(table: TableStatus) -> tuple[str, ...]:
 
 def status(vault: Vault) -> Status:
     """Compare all current instances with what would be made now."""
-    snapshot = vault.snapshot()
-    staleness = Staleness(vault, snapshot)
-    refs = map(temp_of_ref, vault.journal.repository.temp_refs())
-    temps = {Place(*ref): ref for ref in refs if ref and snapshot.has_table(ref.table)}
+    view = vault.view()
+    staleness = Staleness(vault, view)
+    names = set(view.table_names.values())
+    temps = {Place(*each.ref): each.ref for each in view.temps() if each.ref.table in names}
     attempts = {Place(each.table, each.version): each for each in preparation.unfinished(vault)}
     places = {*staleness.instances, *temps}
-    empty = {*snapshot.table_names()}.difference(place.table for place in places)
+    empty = names.difference(place.table for place in places)
     found = [
         _table_status(staleness, place, (temps.get(place), attempts.get(place))) for place in places
     ]

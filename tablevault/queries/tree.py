@@ -8,27 +8,12 @@ from typing import TYPE_CHECKING
 from tablevault import render
 from tablevault.errors import TVArgumentError
 from tablevault.history.documents import InstanceDocument
-from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import (
-    CODE_DIR,
-    FACES_DIR,
-    TABLES_DIR,
-    VAULT_DOCUMENT,
-    artifacts_dir,
-    is_temp_id,
-    temp_of_ref,
-)
-from tablevault.queries import describe
-from tablevault.queries.artifacts import shares_folder
-from tablevault.queries.read import instance_document
-from tablevault.queries.resolve import (
-    Temp,
-    find_instance,
-    find_table,
-    find_temp_by_id,
-    temp_or_none,
-)
+from tablevault.model.instance import Instance
+from tablevault.model.temp import TempInstance
+from tablevault.model.view import Table, VaultView
+from tablevault.names import CODE_DIR, FACES_DIR, TABLES_DIR, VAULT_DOCUMENT, artifacts_dir
+from tablevault.queries.describe import code_modules
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
@@ -59,16 +44,15 @@ class _Reader:
     """One look at a vault."""
 
     vault: Vault
-    snapshot: Snapshot
+    view: VaultView
     shown: Shown
 
     def whole(self) -> Node:
         """Show the vault."""
-        names = describe.table_instances(self.vault, "", "")
-        children = [Node(label=f"{TABLES_DIR}/", children=tuple(map(self.table, sorted(names))))]
+        tables = tuple(map(self.table, self.view.tables()))
+        children = [Node(label=f"{TABLES_DIR}/", children=tables)]
         if self.shown.code:
-            modules = describe.code_modules(self.vault)
-            leaves = tuple(Node(label=f"{name}.py") for name in modules)
+            leaves = tuple(Node(label=f"{name}.py") for name in code_modules(self.vault))
             children.append(Node(label=f"{CODE_DIR}/", children=leaves))
         if self.shown.metadata:
             children.extend(
@@ -76,44 +60,37 @@ class _Reader:
             )
         return Node(label=str(self.vault.path), children=tuple(children))
 
-    def table(self, table: str) -> Node:
+    def table(self, table: Table) -> Node:
         """Show a table: its temporary instances last."""
-        document = find_table(self.vault, self.snapshot, table)
-        instances = self.vault.journal.index.instances(document.id)
-        children = [self.instance(table, item) for item in instances]
-        children.extend(self.temp(temp) for temp in self._temps(table))
-        if self.shown.artifacts and not document.multiple_artifacts:
-            children.append(
-                self._artifacts(self.snapshot, artifacts_dir(table, "", multiple=False))
-            )
+        children = [self.instance(table, each) for each in table.instances()]
+        children.extend(map(self.temp, table.temps()))
+        if self.shown.artifacts and not table.document.multiple_artifacts:
+            folder = artifacts_dir(table.name, "", multiple=False)
+            children.append(self._artifacts(self.view.snapshot, folder))
         if self.shown.metadata:
             children.append(Node(label="table.yaml"))
-        return Node(label=table, children=tuple(children))
+        return Node(label=table.name, children=tuple(children))
 
-    def instance(self, table: str, item: IndexedInstance) -> Node:
+    def instance(self, table: Table, item: Instance) -> Node:
         """Show a materialised instance: columns, builders, artifacts."""
-        commit = Snapshot(self.vault.journal.repository, item.commit)
-        builders = commit.builders(item.table_name, item.version)
-        children = self._content(instance_document(self.vault, item), sorted(builders))
-        if self.shown.artifacts:
-            shared = shares_folder(self.snapshot.table(table), item)
+        builders = item.snapshot.builders(item.table_name, item.version)
+        children = self._content(item.document, sorted(builders))
+        if self.shown.artifacts and not item.shares_folder(table.document):
             folder = artifacts_dir(item.table_name, item.version, multiple=True)
-            if not shared:
-                children.append(self._artifacts(commit, folder))
+            children.append(self._artifacts(item.snapshot, folder))
         label = item.instance_id + ("" if item.active else " (inactive)")
         return Node(label=label, children=tuple(children))
 
-    def temp(self, temp: Temp) -> Node:
+    def temp(self, temp: TempInstance) -> Node:
         """Show a temporary instance."""
-        builders = describe.temp_builders(self.vault, temp)
-        children = self._content(temp.document, sorted(builders))
+        children = self._content(temp.document, sorted(temp.builders()))
         if self.shown.artifacts:
-            folder = self.vault.journal.faces.artifacts(temp.ref)
+            folder = temp.artifact_folder
             names = sorted(
                 path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
             )
             children.append(_nested("artifacts/", names))
-        label = f"{temp.ref.instance_id} ({FACES_DIR}/{temp.ref.table}/{temp.ref.version})"
+        label = f"{temp.instance_id} ({FACES_DIR}/{temp.ref.table}/{temp.ref.version})"
         return Node(label=label, children=tuple(children))
 
     def _content(self, document: InstanceDocument, builders: list[str]) -> list[Node]:
@@ -132,17 +109,8 @@ class _Reader:
         """Show the artifacts in a tracked folder."""
         return _nested("artifacts/", [entry.name for entry in snapshot.files(folder)])
 
-    def _temps(self, table: str) -> list[Temp]:
-        """Find the temporary instances of a table, by version."""
-        repository = self.vault.journal.repository
-        refs = [temp_of_ref(ref) for ref in sorted(repository.temp_refs())]
-        found = [
-            temp_or_none(repository, ref) for ref in refs if ref is not None and ref.table == table
-        ]
-        return [temp for temp in found if temp is not None]
 
-
-def file_tree(vault: Vault, instance_id: str, table: str, shown: Shown) -> Node:
+def file_tree(vault: Vault, instance_id: str, table_name: str, shown: Shown) -> Node:
     """Show the vault, one table, or one instance.
 
     Raises
@@ -150,8 +118,8 @@ def file_tree(vault: Vault, instance_id: str, table: str, shown: Shown) -> Node:
     TVArgumentError
         There is no such table or instance, or an instance is named without its table.
     """
-    reader = _Reader(vault, vault.snapshot(), shown)
-    if not table:
+    reader = _Reader(vault, vault.view(), shown)
+    if not table_name:
         if instance_id:
             raise TVArgumentError(
                 f'Instance "{instance_id}" is named without its table.',
@@ -162,11 +130,11 @@ def file_tree(vault: Vault, instance_id: str, table: str, shown: Shown) -> Node:
                 ),
             )
         return reader.whole()
+    table = reader.view.table(table_name)
     if not instance_id:
         return reader.table(table)
-    if is_temp_id(instance_id):
-        return reader.temp(find_temp_by_id(vault, reader.snapshot, table, instance_id))
-    return reader.instance(table, find_instance(vault, reader.snapshot, table, instance_id))
+    found = table.find(instance_id)
+    return reader.temp(found) if isinstance(found, TempInstance) else reader.instance(table, found)
 
 
 def _nested(label: str, names: list[str]) -> Node:

@@ -264,10 +264,10 @@ def test_calls_of_another_dataframe_are_not_believed(bench, git, caplog):
     other = (bench.path / "tables/t/base/calls.parquet").read_bytes()
     bench.run({"id": [5, 6]})
     forge(bench, git, other)
-    vault = bench.vault._vault
-    instance = vault.journal.index.instance(bench.vault.get_table_instances("t")[-1])
-    assert read_calls(vault, instance) is not None
-    assert read_calls(vault, replace(instance, commit=vault.journal.repository.main())) is None
+    view = bench.vault._vault.view()
+    instance = view.instance(bench.vault.get_table_instances("t")[-1])
+    assert read_calls(instance) is not None
+    assert read_calls(replace(instance, commit=view.commit)) is None
     assert "it belongs to another dataframe" in caplog.text
     bench.run({"id": [5, 6, 7]})
     assert bench.x() == [10, 12, 14]

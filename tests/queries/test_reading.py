@@ -13,7 +13,7 @@ from rich.tree import Tree
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError, TVTableError
-from tablevault.queries import dataset
+from tablevault.model.instance import Instance
 from tests.looking import git, state_of
 
 COLUMN = "builder_type: ColumnBuilder\n"
@@ -185,7 +185,7 @@ def test_what_is_no_parquet_is_no_dataset(
     papers: TableVault, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "f").write_bytes(b"PAR1 of somebody else PAR1")
-    monkeypatch.setattr(dataset, "frame_file", lambda *_: tmp_path / "f")
+    monkeypatch.setattr(Instance, "frame_file", lambda _: tmp_path / "f")
     with pytest.raises(TVTableError, match="cannot be opened as a dataset"):
         papers.get_dataset("papers")
 
