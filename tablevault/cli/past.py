@@ -13,7 +13,7 @@ from tablevault.cli.place import Place
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tablevault.queries.logged import Entry
+    from tablevault.queries.log import Entry
 
 _FIELDS = (
     "process_id",

@@ -27,23 +27,26 @@ Read = Callable[[str, tuple[str, ...]], list[Row]]
 """Asks the index: an SQL query and its arguments."""
 
 
-class LogEntry(NamedTuple):
-    """One operation that left a commit, or one commit of plain git."""
+class Entry(NamedTuple):
+    """One operation, or one commit of plain git."""
 
-    commit: str
     process_id: str
-    at: float
+    ended: float
     started: float | None
-    """Unix s, None when the commit does not say."""
+    """Unix s, None when that is not known."""
     author: str
     operation: str
-    table_name: str
+    table: str
     version: str
     instance_id: str
     subject: str
+    commit: str
+    """Its commit; "" for an operation that left none, which only the local history knows."""
     success: bool
     rows: int | None
     parent_id: str
+    error: str = ""
+    """Class and text of what ended it, or what is wrong with the commit."""
 
 
 class IndexedSource(NamedTuple):
@@ -59,7 +62,7 @@ class IndexedSource(NamedTuple):
 
 def entries(
     read: Read, *, table_id: str = "", commits: Iterable[str] | None = None, limit: int = -1
-) -> list[LogEntry]:
+) -> list[Entry]:
     """List operations, newest first.
 
     Parameters
@@ -81,7 +84,7 @@ def entries(
             (table_id,) if table_id else (),
         )
         return [_entry(row) for row in rows]
-    found: dict[str, LogEntry] = {}
+    found: dict[str, Entry] = {}
     for some in _batches(sorted(set(commits))):
         marks = ", ".join("?" * len(some))
         rows = read(
@@ -91,11 +94,11 @@ def entries(
             (*some, *some),
         )
         found.update((row[0], _entry(row)) for row in rows)
-    ordered = sorted(found.values(), key=lambda each: (each.at, each.commit), reverse=True)
+    ordered = sorted(found.values(), key=lambda each: (each.ended, each.commit), reverse=True)
     return ordered if limit < 0 else ordered[:limit]
 
 
-def makings(read: Read, table_id: str) -> dict[str, LogEntry]:
+def makings(read: Read, table_id: str) -> dict[str, Entry]:
     """Give what made each instance of a table, by the id of the instance."""
     rows = read(
         f"SELECT {_ENTRY} FROM log WHERE commit_id IN "  # noqa: S608 - a constant
@@ -163,21 +166,21 @@ def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + _MANY]
 
 
-def _entry(row: Sequence[str | float | None]) -> LogEntry:
+def _entry(row: Sequence[str | float | None]) -> Entry:
     """Make a value of a row of the index."""
     commit, process, at, started, author, operation, table, version = row[:8]
     instance, subject, success, rows, parent = row[8:]
-    return LogEntry(
-        commit=str(commit),
+    return Entry(
         process_id=str(process),
-        at=float(at or 0),
+        ended=float(at or 0),
         started=None if started is None else float(started),
         author=str(author),
         operation=str(operation),
-        table_name=str(table),
+        table=str(table),
         version=str(version),
         instance_id=str(instance),
         subject=str(subject),
+        commit=str(commit),
         success=bool(success),
         rows=None if rows is None else int(rows),
         parent_id=str(parent),

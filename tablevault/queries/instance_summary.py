@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from tablevault.errors import TableVaultError
 from tablevault.history.documents import BuilderRun, InstanceDocument
-from tablevault.history.logbook import LogEntry
+from tablevault.history.logbook import Entry
 from tablevault.model.instance import Instance
 from tablevault.names import BlobId, index_builder
 from tablevault.queries.calls import CallSummary, FailedCall, failures, summaries
@@ -86,7 +86,7 @@ class InstanceSummary:
     """One materialised instance."""
 
     instance: Instance
-    entry: LogEntry | None
+    entry: Entry | None
     """The operation that made it; None where its commit does not say."""
     rows_before: int | None
     """Rows of the instance before it in its version; None when that is not known."""
@@ -115,7 +115,7 @@ class InstanceSummary:
         """Seconds from the start of the process, pauses included; None when not known."""
         if self.entry is None or self.entry.started is None:
             return None
-        return max(0.0, self.entry.at - self.entry.started)
+        return max(0.0, self.entry.ended - self.entry.started)
 
     @property
     def results(self) -> tuple[int, int] | None:

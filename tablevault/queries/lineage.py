@@ -2,30 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
 from tablevault import render
-from tablevault.errors import TableVaultError, TVArgumentError
+from tablevault.errors import TableVaultError
 from tablevault.history import logbook
 from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
-from tablevault.history.snapshot import Snapshot
-from tablevault.names import TableId, version_of
-from tablevault.queries.columns import columns_read
+from tablevault.model.instance import Instance
+from tablevault.model.view import VaultView
+from tablevault.names import SELF, BlobId, InstanceId, TableId, is_instance_id, version_of
 from tablevault.queries.graph import Box, Graph, branches, mermaid, tree_lines, without_circles
 from tablevault.queries.graph_svg import draw_graph
-from tablevault.queries.log import table_id_of
+from tablevault.queries.log import no_such_instance, table_id_of
 from tablevault.queries.openlineage import Event, Made, Producer, dataset_name
-from tablevault.queries.read import instance_document
 from tablevault.vault import Vault
-from tablevault.wording import Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
     from rich.text import Text
+
+    from tablevault.engine.builder import Builder
 
 
 _PROGRAM = "https://pypi.org/project/tablevault/"
@@ -170,15 +170,18 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     TVArgumentError
         There never was such a table or instance.
     """
-    index = vault.journal.index
-    roots = _roots(vault, table, instance_id)
-    ids = logbook.related(index.read, roots)
-    found = [each for each in logbook.sources(index.read, ids) if each.source_id]
+    view = vault.view(with_temps=True)
+    roots = _roots(view, table, instance_id)
+    ids = logbook.related(view.catalog.read, roots)
+    found = [each for each in logbook.sources(view.catalog.read, ids) if each.source_id]
     edges = without_circles(
         (each.source_id, each.instance_id, each.kind) for each in found if each.source_id in ids
     )
     everything = ids | {each.source_id for each in found}
-    known = {str(each.instance_id): each for each in index.instances_with_ids(everything)}
+    rows = view.catalog.instances_with_ids(everything)
+    known = {str(each.instance_id): each for each in view.instances_of(rows)}
+    # What is told of columns is looked up when somebody asks for it.
+    view.release()
 
     def made_at(each: str) -> tuple[str, str]:
         return (known[each].materialized_at if each in known else "", each)
@@ -186,15 +189,15 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     # Newest first: ids of instances made within one second come in any order.
     newest = sorted(edges, key=lambda edge: made_at(edge[1]), reverse=True)
     named = {each.source_id: each.table_name for each in found}
-    names = _names_today(vault)
+    names = view.table_names
     strangers = sorted(everything - known.keys())
     described = {each: missing_node(each, named.get(each, "")) for each in strangers}
     described |= {each: node_of(instance, names) for each, instance in known.items()}
 
     def made(each: str) -> Made:
         node = described[each]
-        document = _document(vault, known[each]) if each in known else None
-        columns = {} if document is None else columns_read(vault, known[each], document)
+        document = _document(known.get(each))
+        columns = {} if document is None else columns_read(known[each], known)
         return Made(
             table=node.table_name,
             version=node.version,
@@ -214,44 +217,32 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
         roots=tuple(roots),
         nodes=tuple(node for each, node in described.items() if each in ids),
         edges=tuple(LineageEdge(source_id=a, instance_id=b, kind=kind) for a, b, kind in newest),
-        _producer=Producer(vault.snapshot().vault().id, _PROGRAM),
+        _producer=Producer(view.snapshot.vault().id, _PROGRAM),
         _made=made,
         _sources=tuple((each.source_id, each.instance_id) for each in found),
     )
 
 
-def _document(vault: Vault, instance: IndexedInstance) -> InstanceDocument | None:
+def _document(instance: Instance | None) -> InstanceDocument | None:
     """Read the document of an instance; where somebody broke it, its name is all there is."""
     try:
-        return instance_document(vault, instance)
+        return None if instance is None else instance.document
     except TableVaultError:
         return None
 
 
-def _roots(vault: Vault, table: str, instance_id: str) -> list[str]:
+def _roots(view: VaultView, table: str, instance_id: str) -> list[str]:
     """Find the instances that are meant, newest first."""
-    index = vault.journal.index
-    table_id = table_id_of(vault, table)
+    table_id = table_id_of(view, table)
     if not instance_id:
-        return [each.instance_id for each in reversed(index.instances(table_id))]
-    found = index.instance(instance_id)
+        return [each.instance_id for each in reversed(view.catalog.instances(table_id))]
+    found = view.catalog.instance(instance_id)
     if found is None or found.table_id != table_id:
-        raise TVArgumentError(
-            f'Table "{table}" never had an instance "{instance_id}".',
-            Wording("List those there are: ", Call("get_table_instances", table_name=table), "."),
-            table=table,
-            instance=instance_id,
-        )
+        raise no_such_instance(table, instance_id)
     return [instance_id]
 
 
-def _names_today(vault: Vault) -> dict[TableId, str]:
-    """Give the name of each table that there is."""
-    snapshot: Snapshot = vault.snapshot()
-    return {snapshot.table(name).id: name for name in snapshot.table_names()}
-
-
-def node_of(instance: IndexedInstance, names: dict[TableId, str]) -> LineageNode:
+def node_of(instance: IndexedInstance, names: Mapping[TableId, str]) -> LineageNode:
     """Describe an instance."""
     return LineageNode(
         instance_id=instance.instance_id,
@@ -273,3 +264,89 @@ def missing_node(instance_id: str, table: str) -> LineageNode:
         success=True,
         deleted_at="",
     )
+
+
+# -- columns ----------------------------------------------------------------------------------
+
+Field = tuple[InstanceId, str]
+"""A column of an instance."""
+_Named = tuple[str, str, tuple[str, ...] | None]
+"""Table, selector and columns of a reference; all columns when None."""
+
+
+def columns_read(
+    instance: Instance, known: Mapping[str, Instance]
+) -> Mapping[str, tuple[Field, ...]]:
+    """Return for each column of an instance the columns of others that its builder read for it.
+
+    What a column of the same table was made from counts for who reads that. Left out is what a
+    builder does not say: what a function reads by itself, references whose table another one
+    gives, and builders that cannot be read any more.
+    """
+    from tablevault.engine.builder import parse_recorded
+    from tablevault.engine.reference.view import POSITION_NAMES
+
+    document = instance.document
+    made: dict[str, tuple[Field, ...]] = {}
+
+    def read(named: _Named) -> Iterable[Field]:
+        table, selector, columns = named
+        if table == SELF:
+            own = made if columns is None else [each for each in columns if each in made]
+            return [field for each in own for field in made[each]]
+        source = _source(document, table, selector)
+        if source is None:
+            return ()
+        every = _every(known.get(source) or _find(instance, source))
+        return [
+            (source, each)
+            for each in columns or every
+            if each in every or each not in POSITION_NAMES
+        ]
+
+    for name, blob in document.builders.items():
+        try:
+            text = instance.snapshot.text_of(BlobId(blob), name)
+            builder = parse_recorded(name, text, table=instance.table_name)
+        except (TableVaultError, KeyError, ValueError):
+            continue
+        fields = tuple(
+            dict.fromkeys(
+                field for each in _named(builder, document.dtypes) for field in read(each)
+            )
+        )
+        made.update(dict.fromkeys(builder.changed_columns or (), fields))
+    return {column: fields for column, fields in made.items() if fields}
+
+
+def _named(builder: Builder, own: Collection[str]) -> list[_Named]:
+    """List what a builder reads: its arguments, and what else it depends on."""
+    from tablevault.engine.reads import reads_of
+
+    found: list[_Named] = []
+    for each in reads_of(builder.arguments, own):
+        found.append((SELF, "", each.cells))
+        found.extend((whole.table, whole.selector, whole.columns) for whole in each.wholes)
+    found.extend((each.table, each.selector, each.columns) for each in builder.dependencies)
+    return found
+
+
+def _source(document: InstanceDocument, table: str, selector: str) -> InstanceId | None:
+    """Find the instance that a reference meant then."""
+    found = [each for name, each in document.dependencies if name == table]
+    if selector:
+        said: Callable[[str], str] = str if is_instance_id(selector) else version_of
+        found = [each for each in found if said(each) == selector]
+    return found[0] if len(set(found)) == 1 else None
+
+
+def _find(instance: Instance, source: InstanceId) -> Instance | None:
+    """Find an instance that another one read."""
+    row = instance.catalog.instance(source)
+    return None if row is None else Instance.of(row, instance.parts, instance.catalog)
+
+
+def _every(instance: Instance | None) -> Collection[str]:
+    """Name all columns of an instance; none when it is not known here."""
+    document = _document(instance)
+    return () if document is None else document.dtypes

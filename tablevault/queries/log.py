@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError
 from tablevault.history import logbook
 from tablevault.history.altered import altered_by
+from tablevault.history.identity import author_name
+from tablevault.history.logbook import PLAIN_COMMIT, Read
+from tablevault.history.repository import Repository
 from tablevault.journal.past import read_past
-from tablevault.names import CommitId, TableId, is_temp_id
+from tablevault.model.view import VaultView
+from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id, version_of
 from tablevault.queries.checks.instances import made_by
-from tablevault.queries.logged import Entry, Wanted, logged, may_be_flagged
-from tablevault.queries.resolve import find_table, find_temp_by_id
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
 
+Entry = logbook.Entry
 _MOST_STEPS = 10_000
+
+Past = Mapping[str, object]
+"""A line of the local history."""
 
 
 def log(vault: Vault, table: str, instance_id: str, limit: int | None) -> pd.DataFrame:
-    """Give the operations as a dataframe."""
+    """Return the operations as a dataframe."""
     return _frame(entries(vault, table, instance_id, limit))
 
 
@@ -42,21 +48,33 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
             f'Instance "{instance_id}" is named without its table.',
             Wording("Name it: ", Call("log", table_name=BLANK, instance_id=instance_id), "."),
         )
-    wanted = Wanted(limit=most)
-    if table:
-        table_id = table_id_of(vault, table)
-        about = _commits_of(vault, table, table_id, instance_id) if instance_id else None
-        wanted = Wanted(table_id=table_id, instance_id=instance_id, commits=about, limit=most)
-    found = logged(vault.journal.index.read, read_past(vault.state), wanted)
-    return [_flagged(vault, entry) for entry in found]
+    # Before the view: what it says of an operation that left a commit is known already.
+    local = list(uncommitted(read_past(vault.state)))
+    view = vault.view(with_temps=True)
+    table_id = table_id_of(view, table) if table else ""
+    if instance_id:
+        about = _commits_of(view, table, table_id, instance_id)
+        found = logbook.entries(view.catalog.read, commits=about)
+    else:
+        found = logbook.entries(view.catalog.read, table_id=table_id, limit=most)
+    known = {entry.process_id for entry in found} - {""}
+    found.extend(
+        entry
+        for entry in local
+        if entry.process_id not in known
+        and (not table_id or is_about(view.catalog.read, entry, table_id))
+        and instance_id in ("", entry.instance_id)
+    )
+    found.sort(key=lambda entry: entry.ended, reverse=True)
+    return [_flagged(view, entry) for entry in (found if most < 0 else found[:most])]
 
 
-def _flagged(vault: Vault, entry: Entry) -> Entry:
+def _flagged(view: VaultView, entry: Entry) -> Entry:
     """Mark a commit of plain git that has changed an instance."""
-    if not may_be_flagged(entry):
+    if not (entry.operation == PLAIN_COMMIT and entry.commit and entry.table):
         return entry
-    repository, made = vault.journal.repository, made_by(vault.journal.index)
-    altered = next(altered_by(repository, CommitId(entry.commit), made), None)
+    made = made_by(view.catalog)
+    altered = next(altered_by(view.parts.repository, CommitId(entry.commit), made), None)
     if altered is None:
         return entry
     return entry._replace(
@@ -70,7 +88,7 @@ def _flagged(vault: Vault, entry: Entry) -> Entry:
 
 
 def _checked(limit: object) -> int:
-    """Give a limit as SQLite understands it."""
+    """Return a limit as SQLite understands it."""
     if limit is None:
         return -1
     if isinstance(limit, bool) or not isinstance(limit, int) or limit < 0:
@@ -81,45 +99,101 @@ def _checked(limit: object) -> int:
     return min(limit, 1 << 62)
 
 
-def table_id_of(vault: Vault, table: object) -> TableId:
+def table_id_of(view: VaultView, table: object) -> TableId:
     """Find the table that has a name now, or else the one that had it last."""
-    snapshot = vault.snapshot()
-    if isinstance(table, str) and not snapshot.has_table(table):
-        gone = vault.journal.index.table_of_deleted(table)
+    if isinstance(table, str) and not view.snapshot.has_table(table):
+        gone = view.catalog.table_of_deleted(table)
         if gone is not None:
             return gone
-    return find_table(vault, snapshot, table).id
+    return view.table(table).id
 
 
-def _commits_of(vault: Vault, table: str, table_id: TableId, instance_id: str) -> list[CommitId]:
+def _commits_of(
+    view: VaultView, table: str, table_id: str, instance_id: str
+) -> Collection[CommitId]:
     """List the commits about one instance: how it was prepared, made, and what became of it."""
+    repository = view.parts.repository
     if is_temp_id(instance_id):
-        temp = find_temp_by_id(vault, vault.snapshot(), table, instance_id)
-        return list(preparation(vault, temp.tip))
-    instance = vault.journal.index.instance(instance_id)
+        temp = view.table(table).temp(version_of(instance_id))
+        return list(preparation(repository, temp.tip))
+    instance = view.catalog.instance(instance_id)
     if instance is None or instance.table_id != table_id:
-        raise TVArgumentError(
-            f'Table "{table}" never had an instance "{instance_id}".',
-            Wording("List those there are: ", Call("get_table_instances", table_name=table), "."),
-            table=table,
-            instance=instance_id,
-        )
-    commits = logbook.commits_about(vault.journal.index.read, instance_id)
-    parents = vault.journal.repository.commit(instance.commit).parents
+        raise no_such_instance(table, instance_id)
+    commits = logbook.commits_about(view.catalog.read, instance_id)
+    parents = repository.commit(instance.commit).parents
     if len(parents) > 1:
-        commits.extend(preparation(vault, parents[-1]))
+        commits.extend(preparation(repository, parents[-1]))
     return commits
 
 
-def preparation(vault: Vault, tip: CommitId) -> Iterator[CommitId]:
+def no_such_instance(table: str, instance_id: str) -> TVArgumentError:
+    """Make the error for an instance that a table never had."""
+    return TVArgumentError(
+        f'Table "{table}" never had an instance "{instance_id}".',
+        Wording("List those there are: ", Call("get_table_instances", table_name=table), "."),
+        table=table,
+        instance=instance_id,
+    )
+
+
+def preparation(repository: Repository, tip: CommitId) -> Iterator[CommitId]:
     """Return the commits on the branch of a temporary instance, from `tip` to its creation."""
-    repository = vault.journal.repository
     for _ in range(_MOST_STEPS):
         commit = repository.commit(tip)
         yield tip
         if commit.message.first("Vault-Operation") == "create_instance" or not commit.parents:
             return
         tip = commit.parents[0]
+
+
+def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
+    """Return the operations that left no commit, oldest first: most of them failed."""
+    for past in pasts:
+        error = past.get("error")
+        kind, text = map(str, error) if isinstance(error, list) and len(error) == 2 else ("", "")  # noqa: PLR2004 - class and text
+        operation, table, version = (
+            _text(past, key) for key in ("operation", "table_name", "version")
+        )
+        what = f"{table}/{version}" if table and version else table
+        words = operation.replace("_", " ")
+        if isinstance(rows := past.get("sample"), int):
+            words += f", trial of {rows:,} row{'' if rows == 1 else 's'}"
+        yield Entry(
+            process_id=_text(past, "process_id"),
+            ended=_time(past, "ended_at") or 0.0,
+            started=_time(past, "started_at"),
+            author=author_name(_text(past, "author")),
+            operation=operation,
+            table=table,
+            version=version,
+            instance_id=_text(past, "instance_id")
+            or (f"{TEMP_PREFIX}{version}" if version else ""),
+            subject=f"{what}: {words}" if what else words,
+            commit="",
+            success=not kind,
+            error=f"{kind}: {text}" if kind else "",
+            rows=None,
+            parent_id=_text(past, "parent"),
+        )
+
+
+def is_about(read: Read, entry: Entry, table_id: str) -> bool:
+    """Return whether the name that a failed operation gave was that of the table at the time."""
+    known = logbook.bearers(read, entry.table) if entry.table else []
+    bearers = [(since, each) for each, since in known if since <= entry.ended]
+    return bool(bearers) and max(bearers)[1] == table_id
+
+
+def _text(past: Past, key: str) -> str:
+    """Return a field of the local history as text."""
+    value = past.get(key)
+    return value if isinstance(value, str) else ""
+
+
+def _time(past: Past, key: str) -> float | None:
+    """Return a field of the local history as a time."""
+    value = past.get(key)
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _frame(found: Iterable[Entry]) -> pd.DataFrame:

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tablevault.errors import TableVaultError
-from tablevault.history.snapshot import Snapshot
 from tablevault.journal.past import read_past
-from tablevault.names import TableId, TempRef, temp_of_ref
-from tablevault.queries import log, processes
-from tablevault.queries.logged import Entry, is_about, uncommitted
+from tablevault.model.temp import TempInstance
+from tablevault.model.view import VaultView
+from tablevault.names import TableId, TempRef
+from tablevault.queries import processes
+from tablevault.queries.log import Entry, is_about, preparation, uncommitted
 from tablevault.queries.partial import run_of_temp
-from tablevault.queries.resolve import Temp, temp_or_none
 from tablevault.vault import Vault
 
 _MOST_TEMPS = 100
@@ -96,17 +96,15 @@ def preparations(
     """
     found: dict[str, list[Preparation]] = {}
     failures = _failures(vault)
-    refs = map(temp_of_ref, sorted(vault.journal.repository.temp_refs()))
-    shown = [each for each in refs if each is not None and each.table in tables]
-    for ref in shown[:_MOST_TEMPS]:
+    view = vault.view(with_temps=True)
+    known = [temp for temp in view.temps() if temp.ref.table in tables]
+    for temp in known[:_MOST_TEMPS]:
+        table = temp.ref.table
         try:
-            temp = temp_or_none(vault.journal.repository, ref)
-            if temp is None:
-                continue
-            attempt = next((each for each in attempts if _is_of(each, ref)), None)
+            attempt = next((each for each in attempts if _is_of(each, temp.ref)), None)
             if attempt is None:
-                attempt = _last_failure(vault, temp, tables[ref.table], failures)
-            found.setdefault(ref.table, []).append(_preparation(vault, temp, attempt))
+                attempt = _last_failure(view, temp, tables[table], failures)
+            found.setdefault(table, []).append(_preparation(vault, temp, attempt))
         except TableVaultError:
             continue
     return found
@@ -128,19 +126,19 @@ def _is_of(attempt: Attempt, temp: TempRef) -> bool:
 
 
 def _last_failure(
-    vault: Vault, temp: Temp, table_id: TableId, failures: Sequence[Entry]
+    view: VaultView, temp: TempInstance, table_id: TableId, failures: Sequence[Entry]
 ) -> Attempt | None:
     """Return the latest failed try since a temporary instance was created; `failures` newest first.
 
     Only this copy of the vault knows of it: what failed left no commit.
     """
-    read = vault.journal.index.read
+    read, repository = view.catalog.read, view.parts.repository
     candidates = (each for each in failures if each.version == temp.ref.version)
     last = next((each for each in candidates if is_about(read, each, table_id)), None)
     if last is None:
         return None
-    *_, first = log.preparation(vault, temp.tip)
-    if last.ended < vault.journal.repository.commit(first).time:
+    *_, first = preparation(repository, temp.tip)
+    if last.ended < repository.commit(first).time:
         return None
     return Attempt(
         process_id=last.process_id,
@@ -155,23 +153,22 @@ def _last_failure(
     )
 
 
-def _preparation(vault: Vault, temp: Temp, attempt: Attempt | None) -> Preparation:
+def _preparation(vault: Vault, temp: TempInstance, attempt: Attempt | None) -> Preparation:
     """Describe a temporary instance."""
-    repository = vault.journal.repository
-    commit = repository.commit(temp.tip)
+    commit = temp.parts.repository.commit(temp.tip)
     return Preparation(
         version=temp.ref.version,
         author=commit.author,
         at=commit.time,
         description=temp.document.description,
         external_edit=temp.document.external_edit,
-        builders=dict(Snapshot(repository, temp.tip).builders(temp.ref.table, temp.ref.version)),
+        builders=dict(temp.snapshot.builders(*temp.ref)),
         progress=_progress(vault, temp),
         attempt=attempt,
     )
 
 
-def _progress(vault: Vault, temp: Temp) -> tuple[Progress, ...]:
+def _progress(vault: Vault, temp: TempInstance) -> tuple[Progress, ...]:
     """Count what the last execution has made; the index builder is the first and sets the total."""
     run = run_of_temp(vault, temp)
     if run is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from tablevault.errors import TableVaultError
 from tablevault.history import logbook
 from tablevault.history.documents import TableDocument, VaultDocument
+from tablevault.history.logbook import Entry
 from tablevault.history.repository import Commit
 from tablevault.model.instance import Instance
 from tablevault.model.view import Table, VaultView
@@ -21,7 +22,6 @@ from tablevault.queries import log
 from tablevault.queries.instance_changes import Allowance
 from tablevault.queries.instance_summary import DetailsReader, InstanceSummary, SourceText
 from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
-from tablevault.queries.logged import Entry
 from tablevault.queries.preparation import Attempt, Preparation, preparations, unfinished
 from tablevault.queries.settings import Settings, settings
 from tablevault.vault import Vault

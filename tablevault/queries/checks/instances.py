@@ -7,7 +7,7 @@ from urllib.parse import unquote
 
 from tablevault.errors import TableVaultError
 from tablevault.history.altered import Made, altered_instances, commit_that_altered
-from tablevault.history.index import Index, IndexedInstance
+from tablevault.history.index import Catalog, IndexedInstance
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import CommitId, ObjectId, frame_path, is_instance_id, table_document, tag_ref
@@ -17,7 +17,7 @@ from tablevault.vault import Vault
 _TAGS = "refs/tags/"
 
 
-def expected_tags(repository: Repository, index: Index) -> dict[str, CommitId]:
+def expected_tags(repository: Repository, index: Catalog) -> dict[str, CommitId]:
     """Give the tag of every instance that is not deleted, by full name."""
     snapshot = Snapshot(repository, repository.main())
     names = {}
@@ -31,7 +31,7 @@ def expected_tags(repository: Repository, index: Index) -> dict[str, CommitId]:
 
 
 def check_tags(
-    repository: Repository, index: Index, targets: Mapping[str, str]
+    repository: Repository, index: Catalog, targets: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Compare the tags that there are with those that there should be."""
     expected = expected_tags(repository, index)
@@ -97,7 +97,7 @@ def _stray(ref: str, instance: IndexedInstance | None) -> Problem:
     )
 
 
-def check_frames(vault: Vault, index: Index, sound: Collection[ObjectId]) -> Iterator[Problem]:
+def check_frames(vault: Vault, index: Catalog, sound: Collection[ObjectId]) -> Iterator[Problem]:
     """Compare rows, columns and dtypes of each dataframe with what its document says.
 
     The bytes are proven by their sha256, and the logical digest was made as they were written;
@@ -122,7 +122,7 @@ def check_frames(vault: Vault, index: Index, sound: Collection[ObjectId]) -> Ite
             )
 
 
-def made_by(index: Index) -> Made:
+def made_by(index: Catalog) -> Made:
     """Return what finds the commit that made an instance, and the name of its table then."""
 
     def made(instance_id: str) -> tuple[CommitId, str] | None:
@@ -132,7 +132,7 @@ def made_by(index: Index) -> Made:
     return made
 
 
-def check_altered(repository: Repository, index: Index) -> Iterator[Problem]:
+def check_altered(repository: Repository, index: Catalog) -> Iterator[Problem]:
     """Find instances that a commit of plain git has changed on ``main``."""
     snapshot = Snapshot(repository, repository.main())
     yield from _check_table_ids(snapshot)
