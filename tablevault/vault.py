@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from tablevault.history.snapshot import Snapshot
     from tablevault.journal.beginning import Actor
     from tablevault.journal.journal import Journal
+    from tablevault.model.temp import TempInstance
     from tablevault.model.view import VaultView
+    from tablevault.names import TempRef
     from tablevault.objects.pointer import Pointer
     from tablevault.objects.store import ObjectStore
 
@@ -123,6 +125,12 @@ class Vault:
         from tablevault.model.view import VaultView
 
         return VaultView.pinned(self.journal, with_temps=with_temps)
+
+    def temp(self, ref: TempRef) -> TempInstance | None:
+        """Find a temporary instance: the branch as it is now."""
+        from tablevault.model.temp import TempInstance
+
+        return TempInstance.find(self.journal, ref)
 
     def snapshot(self) -> Snapshot:
         """Return the files of ``main`` as it is now."""

@@ -22,6 +22,12 @@ class TempInstance:
     tip: CommitId
     parts: Journal = field(repr=False, compare=False)
 
+    @classmethod
+    def find(cls, parts: Journal, ref: TempRef) -> TempInstance | None:
+        """Find the temporary instance of a table and version."""
+        tip = parts.repository.tip(ref.ref)
+        return None if tip is None else cls(ref=ref, tip=tip, parts=parts)
+
     @property
     def instance_id(self) -> InstanceId:
         """Its id, ``TEMP_<version>``."""

@@ -138,8 +138,7 @@ class VaultView:
 
     def temp(self, ref: TempRef) -> TempInstance | None:
         """Find a temporary instance by its table and version."""
-        tip = self.parts.repository.tip(ref.ref)
-        return None if tip is None else TempInstance(ref=ref, tip=tip, parts=self.parts)
+        return TempInstance.find(self.parts, ref)
 
 
 @dataclass(frozen=True)

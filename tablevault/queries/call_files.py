@@ -41,11 +41,12 @@ def source_of(vault: Vault, instance_id: str) -> CallSource | None:
 
     None when the instance was deleted, or its dataframe is not here.
     """
-    found = vault.journal.index.instance(instance_id)
-    if found is None or found.deleted_at:
+    view = vault.view()
+    instance = view.instance(instance_id)
+    view.release()  # for what is read later
+    if instance is None or instance.deleted_at or not instance.has_frame():
         return None
-    instance = as_instance(vault, found)
-    return _source(instance, fetch=False) if instance.has_frame() else None
+    return _source(instance, fetch=False)
 
 
 def _source(instance: Instance, *, fetch: bool = True) -> CallSource:
@@ -63,9 +64,12 @@ def _others(
     vault: Vault, table_id: TableId, origin: IndexedInstance | None
 ) -> Iterator[CallSource]:
     """Yield the other instances of a table, the newest ones first."""
-    for found in reversed(vault.journal.index.instances(table_id)):
-        if origin is None or found.instance_id != origin.instance_id:
-            yield _source(as_instance(vault, found), fetch=False)
+    view = vault.view()
+    instances = view.instances_of(view.catalog.instances(table_id))
+    view.release()  # an execution goes on for hours
+    for each in reversed(instances):
+        if origin is None or each.instance_id != origin.instance_id:
+            yield _source(each, fetch=False)
 
 
 def _frame(instance: Instance) -> pd.DataFrame | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from tablevault.journal.record import Record
 from tablevault.model.temp import TempInstance
-from tablevault.names import CommitId, TempRef
+from tablevault.names import TempRef
 from tablevault.queries.call_files import source_of
 from tablevault.queries.resolve import Temp
 from tablevault.vault import Vault
@@ -18,7 +18,10 @@ if TYPE_CHECKING:
 
 def run_of_temp(vault: Vault, temp: Temp | TempInstance) -> PartialRun | None:
     """Find the execution that runs or ran last on a temporary instance; None when none did."""
-    return _run_at(vault, temp.tip)
+    from tablevault.engine.partial import find_run
+
+    find_source = cache(lambda instance: source_of(vault, instance))
+    return find_run(vault.calls, vault.journal.checkpoints.made_by(temp.tip), find_source)
 
 
 def run_of_process(vault: Vault, record: Record) -> PartialRun | None:
@@ -28,22 +31,13 @@ def run_of_process(vault: Vault, record: Record) -> PartialRun | None:
         isinstance(table, str) and isinstance(version, str)
     ):
         return None
-    tip = vault.journal.repository.tip(TempRef(table=table, version=version).ref)
-    run = None if tip is None else _run_at(vault, tip)
+    temp = vault.temp(TempRef(table=table, version=version))
+    run = None if temp is None else run_of_temp(vault, temp)
     return run if run is not None and run.process_id == record.process_id else None
 
 
 def finished_rows(vault: Vault, table: str, version: str) -> dict[str, int]:
     """Count the finished rows of each builder of a temporary instance; empty when there is none."""
-    ref = TempRef(table=table, version=version).ref
-    tip = vault.journal.repository.tip(ref)
-    run = None if tip is None else _run_at(vault, tip)
+    temp = vault.temp(TempRef(table=table, version=version))
+    run = None if temp is None else run_of_temp(vault, temp)
     return {} if run is None else run.progress()
-
-
-def _run_at(vault: Vault, tip: CommitId) -> PartialRun | None:
-    """Find the run of the temporary instance whose branch is at `tip`."""
-    from tablevault.engine.partial import find_run
-
-    find_source = cache(lambda instance: source_of(vault, instance))
-    return find_run(vault.calls, vault.journal.checkpoints.made_by(tip), find_source)

@@ -6,10 +6,8 @@ from collections.abc import Iterator
 
 from tablevault.errors import TVBuilderError, TVFileError
 from tablevault.history.snapshot import decode_text
-from tablevault.names import temp_of_ref
+from tablevault.model.view import VaultView
 from tablevault.problems import Problem
-from tablevault.queries.describe import temp_builders
-from tablevault.queries.resolve import temp_or_none
 from tablevault.vault import Vault
 
 
@@ -20,13 +18,8 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
     """
     from tablevault.engine.document import check_builder_text
 
-    repository = vault.journal.repository
-    refs = (temp_of_ref(ref) for ref in sorted(repository.temp_refs()))
-    for ref in refs:
-        temp = None if ref is None else temp_or_none(repository, ref)
-        if temp is None:
-            continue
-        for name, data in temp_builders(vault, temp).items():
+    for temp in VaultView.live(vault.journal, vault.snapshot()).temps():
+        for name, data in temp.builders().items():
             try:
                 check_builder_text(name, decode_text(data, f"{name}.yaml"))
             except (TVBuilderError, TVFileError) as error:

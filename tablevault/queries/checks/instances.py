@@ -10,7 +10,8 @@ from tablevault.history.altered import Made, altered_instances, commit_that_alte
 from tablevault.history.index import Catalog, IndexedInstance
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
-from tablevault.names import CommitId, ObjectId, frame_path, is_instance_id, table_document, tag_ref
+from tablevault.model.instance import Instance
+from tablevault.names import CommitId, ObjectId, is_instance_id, table_document, tag_ref
 from tablevault.problems import Problem
 from tablevault.vault import Vault
 
@@ -106,7 +107,7 @@ def check_frames(vault: Vault, index: Catalog, sound: Collection[ObjectId]) -> I
     """
     for instance in index.standing():
         try:
-            wrong = _wrong_with_frame(vault, instance, sound)
+            wrong = _wrong_with_frame(Instance.of(instance, vault.journal, index), sound)
         except TableVaultError as error:
             wrong = error.message
         except (KeyError, OSError) as error:
@@ -168,21 +169,19 @@ def _check_table_ids(snapshot: Snapshot) -> Iterator[Problem]:
             )
 
 
-def _wrong_with_frame(vault: Vault, instance: IndexedInstance, sound: Collection[ObjectId]) -> str:
-    """Say what is wrong with the dataframe of an instance."""
+def _wrong_with_frame(instance: Instance, sound: Collection[ObjectId]) -> str:
+    """Return what is wrong with the dataframe of an instance, "" when nothing is."""
     from tablevault.frames.parquet import read_form
 
-    table, version = instance.table_name, instance.version
-    snapshot = Snapshot(vault.journal.repository, instance.commit)
-    document = snapshot.instance(table, version)
-    pointer = snapshot.pointer(frame_path(table, version))
+    document = instance.snapshot.instance(instance.table_name, instance.version)
+    pointer = instance.frame_pointer
     if document is None or pointer is None:
         return "The instance has no document." if document is None else "It has no dataframe."
     if document.id != instance.instance_id:
         return f"Its document is that of {document.id}."
     if pointer.oid not in sound:
         return ""
-    rows, dtypes = read_form(vault.store.path(pointer.oid))
+    rows, dtypes = read_form(instance.parts.store.path(pointer.oid))
     if rows != document.rows:
         return f"The dataframe has {rows:,} rows, its document says {document.rows:,}."
     if list(dtypes) != list(document.dtypes):
