@@ -140,7 +140,7 @@ class Vault:
         return Snapshot(repository, repository.main())
 
     def actor(self, process_id: str) -> Actor:
-        """Say who asks."""
+        """Return who asks."""
         from tablevault.journal.beginning import Actor
 
         return Actor(
@@ -188,7 +188,7 @@ def absolute(path: str | os.PathLike[str]) -> Path:
 
 
 def is_vault(path: Path) -> bool:
-    """Tell whether `path` looks like a vault: a git repository that says so on ``main``.
+    """Return whether `path` looks like a vault: a git repository that says so on ``main``.
 
     The working tree may show another branch, so a missing ``vault.yaml`` is looked up in git.
     """
@@ -262,7 +262,7 @@ def refuse_git_elsewhere(path: Path) -> None:
 
 
 def _refuse_unborn(path: Path) -> None:
-    """Tell what to do about a clone by plain git that has checked out another branch than main."""
+    """Raise TVArgumentError for a clone that has checked out another branch than main."""
     from tablevault.errors import TVFileError
     from tablevault.history.repository import Repository
 

@@ -72,7 +72,7 @@ class IndexFile(Protocol):
     """Where a fold is kept; it may be thrown away at any moment."""
 
     def connection(self) -> sqlite3.Connection:
-        """Give a connection."""
+        """Return a connection."""
 
     def write(self) -> AbstractContextManager[sqlite3.Connection]:
         """Hold the one write transaction."""
@@ -160,7 +160,7 @@ class Catalog(ABC):
         return [str(row[0]) for row in rows]
 
     def undone_by(self, process_id: str) -> str:
-        """Give the process that undid another one, unless that was undone itself; else ""."""
+        """Return the process that undid another one, unless that was undone itself; else ""."""
         rows = self._query("SELECT undone_by FROM undos WHERE process_id = ?", (process_id,))
         return next((row[0] for row in rows if not self.undone_by(row[0])), "")
 
@@ -178,7 +178,7 @@ class Catalog(ABC):
         return [str(row[0]) for row in rows]
 
     def end_of(self, subject: str) -> CommitId | None:
-        """Give the commit that ended an instance or a table, None when it is there."""
+        """Return the commit that ended an instance or a table, None when it is there."""
         rows = self._query("SELECT commit_id FROM gone WHERE subject = ?", (subject,))
         return CommitId(rows[0][0]) if rows else None
 
@@ -424,17 +424,17 @@ class Index(Catalog):
         return connection
 
     def _seen(self, connection: sqlite3.Connection) -> CommitId | None:
-        """Give the tip of ``main`` up to which history is folded."""
+        """Return the tip of ``main`` up to which history is folded."""
         row = connection.execute("SELECT commit_id FROM seen").fetchone()
         return None if row is None else CommitId(row[0])
 
     def _has_folded(self, connection: sqlite3.Connection, tips: Iterable[CommitId]) -> bool:
-        """Tell whether all of these commits are folded."""
+        """Return whether all of these commits are folded."""
         sql = "SELECT 1 FROM folded WHERE commit_id = ?"
         return all(connection.execute(sql, (tip,)).fetchone() for tip in tips)
 
     def _continues(self, seen: CommitId, tip: CommitId) -> bool:
-        """Tell whether history goes on from what was seen; the next commit mostly does."""
+        """Return whether history goes on from what was seen; the next commit mostly does."""
         if seen in self._repository.commit(tip).parents:
             return True
         return self._repository.is_ancestor(seen, tip)

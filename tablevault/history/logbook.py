@@ -99,7 +99,7 @@ def entries(
 
 
 def makings(read: Read, table_id: str) -> dict[str, Entry]:
-    """Give what made each instance of a table, by the id of the instance."""
+    """Return what made each instance of a table, by the id of the instance."""
     rows = read(
         f"SELECT {_ENTRY} FROM log WHERE commit_id IN "  # noqa: S608 - a constant
         "(SELECT commit_id FROM instances WHERE table_id = ?)",
@@ -123,7 +123,7 @@ def commits_about(read: Read, instance_id: str) -> list[CommitId]:
 
 
 def bearers(read: Read, name: str) -> list[tuple[TableId, float]]:
-    """Give the tables that had a name, and since when (Unix s)."""
+    """Return the tables that had a name, and since when (Unix s)."""
     rows = read(
         "SELECT tables.table_id, COALESCE(MIN(at), created_at) FROM tables LEFT JOIN renames "
         "ON renames.table_id = tables.table_id AND new_name = name "
@@ -188,7 +188,7 @@ def _entry(row: Sequence[str | float | None]) -> Entry:
 
 
 def unix_time(text: str, otherwise: float | None) -> float | None:
-    """Give a time in ISO 8601 as Unix s; `otherwise` when `text` is none."""
+    """Return a time in ISO 8601 as Unix s; `otherwise` when `text` is none."""
     try:
         return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):

@@ -25,7 +25,7 @@ class FreshIndex(Index):
         super().__init__(repository, _Memory(repository))
 
     def folded_from(self, commits: Sequence[CommitId]) -> Mapping[str, set[tuple[object, ...]]]:
-        """Give what there is to say of `commits`, which are all that their history has.
+        """Return what there is to say of `commits`, which are all that their history has.
 
         To fold takes much longer than to read, so what is here is used if it is of the same.
         """
@@ -46,7 +46,7 @@ class _Memory:
         self._connection = folded_in_memory(repository)
 
     def connection(self) -> sqlite3.Connection:
-        """Give the one connection."""
+        """Return the one connection."""
         return self._connection
 
     @contextmanager
@@ -66,7 +66,7 @@ class _Memory:
 
 
 def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> str:
-    """Say how the file of the derived index differs from history, "" when it does not.
+    """Return how the file of the derived index differs from history, "" when it does not.
 
     Nothing is wrong with a file that is not there, that is just being made, that another release
     has written, or that has not seen the newest commits. Nor is one looked at that we may not
@@ -105,7 +105,7 @@ def _wrong_with_rows(
 
 
 def _is_there(repository: Repository, commit: CommitId) -> bool:
-    """Tell whether a commit is there; False for what is no commit id."""
+    """Return whether a commit is there; False for what is no commit id."""
     try:
         return repository.has(commit)
     except ValueError:

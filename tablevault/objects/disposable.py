@@ -30,7 +30,7 @@ _Identity = tuple[int, int | None]
 
 
 def form_of(schema: str) -> int:
-    """Give a number to the form of tables; what SQLite keeps of it is signed and has 32 bits."""
+    """Return a number to the form of tables; what SQLite keeps of it is signed and has 32 bits."""
     return zlib.crc32(schema.encode()) & 0x7FFFFFFF
 
 
@@ -84,7 +84,7 @@ class Disposable:
         self._idle: list[tuple[_Identity, sqlite3.Connection]] = []
 
     def connection(self) -> sqlite3.Connection:
-        """Give the connection of this thread; a new one when the file was replaced meanwhile."""
+        """Return the connection of this thread; a new one when the file was replaced meanwhile."""
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is not None and self._local.identity == self._identity():
             return connection
@@ -141,7 +141,7 @@ class Disposable:
             self._remove("", "-wal", "-shm")
 
     def _is_writable(self) -> bool:
-        """Tell whether the file can be kept where it belongs; one who may only read cannot."""
+        """Return whether the file can be kept where it belongs; one who may only read cannot."""
         if len(os.fsencode(os.path.realpath(self._path))) > _LONGEST_PATH:
             return False
         folder = self._path.parent

@@ -114,7 +114,7 @@ class InstanceDiff:
         return render.marked_html(self._lines())
 
     def _rows(self, part: Callable[[FrameDiff], pd.DataFrame]) -> pd.DataFrame:
-        """Give a part of what is different in the frames, which the caller may change."""
+        """Return a part of what is different in the frames, which the caller may change."""
         if self._frames is None:
             import pandas as pd
 
@@ -122,7 +122,7 @@ class InstanceDiff:
         return part(self._frames).copy()
 
     def _lines(self) -> Iterator[render.Marked]:
-        """Say what is different."""
+        """Yield what is different, line by line."""
         yield render.Marked("", f"{self.table_name}: from {self.old_id} to {self.new_id}")
         if self.is_empty:
             yield render.Marked("", "no difference")
@@ -330,13 +330,13 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
 
 
 def shown(value: object, is_null: object) -> str | None:
-    """Spell a cell for a person: text as it is, None for a null."""
+    """Format a cell for a person: text as it is, None for a null."""
     if is_null is True:
         return None
     return str(value) if isinstance(value, _READABLE) else spelled(value)
 
 
 def spelled(value: object) -> str:
-    """Spell a cell; a number of numpy as a number."""
+    """Format a cell; a number of numpy as a number."""
     is_number = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
     return repr(value.item() if is_number else value)  # type: ignore[attr-defined]  # all of them have it

@@ -71,15 +71,15 @@ class Lineage:
     """All that nodes were made from, also what is neither up nor down from the roots."""
 
     def upstream(self, instance_id: str) -> tuple[str, ...]:
-        """Give the instances that one was made from directly."""
+        """Return the instances that one was made from directly."""
         return tuple(each.source_id for each in self.edges if each.instance_id == instance_id)
 
     def downstream(self, instance_id: str) -> tuple[str, ...]:
-        """Give the instances that were made from one directly."""
+        """Return the instances that were made from one directly."""
         return tuple(each.instance_id for each in self.edges if each.source_id == instance_id)
 
     def to_frame(self) -> pd.DataFrame:
-        """Give one row an edge.
+        """Return one row for each edge.
 
         Returns
         -------
@@ -104,7 +104,7 @@ class Lineage:
         return mermaid(self._graph())
 
     def to_openlineage(self) -> list[dict[str, object]]:
-        """Tell of each instance as OpenLineage run events, ready for ``json.dumps``.
+        """Return each instance as OpenLineage run events, ready for ``json.dumps``.
 
         Returns
         -------
@@ -140,7 +140,7 @@ class Lineage:
         return draw_graph(self._graph())
 
     def _graph(self) -> Graph:
-        """Say what is to be drawn."""
+        """Return what is to be drawn."""
         boxes, roots = {}, set(self.roots)
         for node in self.nodes:
             note = "deleted" if node.deleted_at else ""

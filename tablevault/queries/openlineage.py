@@ -61,7 +61,7 @@ class Producer:
         return f"tablevault:{self.vault_id}"
 
     def events(self, made: Made, inputs: Sequence[Made]) -> Iterator[Event]:
-        """Tell how an instance was made; nothing of one that is not known."""
+        """Yield how an instance was made; nothing of one that is not known."""
         document = made.document
         if document is None:
             return
@@ -82,7 +82,7 @@ class Producer:
             }
 
     def _run_id(self, process_id: str) -> str:
-        """Give the process id if it is a UUID, else one that is made from it."""
+        """Return the process id if it is a UUID, else one that is made from it."""
         try:
             return str(uuid.UUID(process_id))
         except ValueError:

@@ -90,7 +90,7 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
 def code_ids(
     texts: Mapping[str, str], blobs: Mapping[str, str]
 ) -> Callable[[str, bool], Mapping[str, str]]:
-    """Give a function that names the texts a module consists of.
+    """Return a function that names the texts a module consists of.
 
     Parameters
     ----------
@@ -195,7 +195,7 @@ def content_of_temp(
     origin: IndexedInstance | None,
     folder: Path,
 ) -> Callable[[str], str]:
-    """Give a function that tells what is in an artifact of an instance that is being made.
+    """Return a function that tells what is in an artifact of an instance that is being made.
 
     A file that is not in its folder is the one that materialising will find: that of the origin,
     or of the folder that the instances of the table share.
@@ -203,7 +203,7 @@ def content_of_temp(
 
     @cache
     def elsewhere() -> dict[str, str]:
-        """Give the artifacts of earlier instances."""
+        """Return the artifacts of earlier instances."""
         shared = artifacts_dir(temp.table, temp.version, multiple=False)
         found = {
             entry.name: snapshot.pointer_of(BlobId(entry.id), f"{shared}/{entry.name}").oid
@@ -291,15 +291,15 @@ class EarlierInputs:
         return self._inputs.resolve(table, selector)
 
     def columns(self, source: Source) -> tuple[str, ...]:
-        """Give the names of all columns, in order."""
+        """Return the names of all columns, in order."""
         return self._inputs.columns(source)
 
     def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
-        """Give the named columns, all when None."""
+        """Return the named columns, all when None."""
         return self._inputs.frame(source, columns)
 
     def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
-        """Give the named columns, with what is in files for their paths."""
+        """Return the named columns, with what is in files for their paths."""
         return self._inputs.contents(source, columns)
 
 
@@ -316,6 +316,6 @@ def recorded_builders(instance: Instance) -> dict[str, Builder]:
 
 
 def _lazily(read: Callable[[], Mapping[str, str]]) -> Callable[[str], str]:
-    """Give a function that looks up a name in what is read when first asked."""
+    """Return a function that looks up a name in what is read when first asked."""
     kept = cache(read)
     return lambda name: kept().get(name, "")

@@ -61,7 +61,7 @@ class ActiveProcess(Mapping[str, object]):
         self._fields = _facts(vault, record)
 
     def __getitem__(self, key: str) -> object:
-        """Give one fact."""
+        """Return one fact."""
         return self._fields[key]
 
     def __iter__(self) -> Iterator[str]:
@@ -73,7 +73,7 @@ class ActiveProcess(Mapping[str, object]):
         return len(self._fields)
 
     def __getattr__(self, name: str) -> object:
-        """Give one fact as an attribute."""
+        """Return one fact as an attribute."""
         fields = self.__dict__.get("_fields", {})
         if name in fields:
             return fields[name]
@@ -84,7 +84,7 @@ class ActiveProcess(Mapping[str, object]):
         return f"ActiveProcess({self._fields!r})"
 
     def __str__(self) -> str:
-        """Spell all facts as JSON, without the arguments: these may be long."""
+        """Format all facts as JSON, without the arguments: these may be long."""
         import json
 
         shown = {key: value for key, value in self._fields.items() if key != "data"}
@@ -92,7 +92,7 @@ class ActiveProcess(Mapping[str, object]):
 
 
 def _facts(vault: Vault, record: Record) -> dict[str, object]:
-    """Tell all of a process; it is in the journal only once its setup has succeeded."""
+    """Return all of a process; it is in the journal only once its setup has succeeded."""
     run = run_of_process(vault, record)
     arguments = dict(record.request.arguments)
     log = str(vault.journal.log_file(record.process_id)) if arguments.get("background") else ""
@@ -121,14 +121,14 @@ def _facts(vault: Vault, record: Record) -> dict[str, object]:
 
 
 def active(vault: Vault) -> dict[str, ActiveProcess]:
-    """Give the processes that have not ended, oldest first."""
+    """Return the processes that have not ended, oldest first."""
     return {
         record.process_id: ActiveProcess(vault, record) for record in vault.journal.files.every()
     }
 
 
 def is_complete(vault: Vault, process_id: str) -> bool:
-    """Tell whether a process ended, in whatever way."""
+    """Return whether a process ended, in whatever way."""
     journal = vault.journal
     if not is_process_id(process_id) or journal.files.read(process_id) is not None:
         return False

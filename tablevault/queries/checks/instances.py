@@ -19,7 +19,7 @@ _TAGS = "refs/tags/"
 
 
 def expected_tags(repository: Repository, index: Catalog) -> dict[str, CommitId]:
-    """Give the tag of every instance that is not deleted, by full name."""
+    """Return the tag of every instance that is not deleted, by full name."""
     snapshot = Snapshot(repository, repository.main())
     names = {}
     for name in snapshot.table_names():
@@ -59,7 +59,7 @@ def check_tags(
 
 
 def _makes(repository: Repository, target: str, ref: str) -> bool:
-    """Tell whether another commit made the instance, too: by a cherry-pick, say."""
+    """Return whether another commit made the instance, too: by a cherry-pick, say."""
     try:
         message = repository.commit(CommitId(target)).message
     except (KeyError, ValueError, AttributeError):
@@ -68,7 +68,7 @@ def _makes(repository: Repository, target: str, ref: str) -> bool:
 
 
 def _instance_of(ref: str) -> str:
-    """Give the instance that a tag is named after, "" when it is somebody's own tag."""
+    """Return the instance that a tag is named after, "" when it is somebody's own tag."""
     if not ref.startswith(_TAGS) or ref.count("/") != 3:  # noqa: PLR2004 - refs/tags/<table>/<id>
         return ""
     name = unquote(ref.rpartition("/")[2])

@@ -143,7 +143,7 @@ def _has_calls(main: Snapshot) -> bool:
 
 
 def _attributes(vault: Vault) -> Iterator[tuple[str, bytes]]:
-    """Give the attributes that count: those on main, and those that git reads first."""
+    """Return the attributes that count: those on main, and those that git reads first."""
     yield "main:.gitattributes", vault.snapshot().blob(".gitattributes") or b""
     path = vault.path / ".gitattributes"
     if path.is_file():

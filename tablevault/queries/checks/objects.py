@@ -79,7 +79,7 @@ def places_of_copies(vault: Vault) -> tuple[Path, ...]:
 
 
 def _with_copies(vault: Vault, problem: Problem, needed: Needed) -> Problem:
-    """Say of what is lost whether an identical file lies somewhere else in the vault."""
+    """Mark what is lost as repairable where an identical file lies elsewhere in the vault."""
     if problem.severity != "error" or not problem.repairable:
         return problem
     pointer = needed[ObjectId(problem.where)].pointer
@@ -108,7 +108,7 @@ class _Reading:
 
 
 def _problem_of(found: Found, status: os.stat_result | None, *, has_remote: bool) -> Problem | None:
-    """Tell what a look at the file of an object shows."""
+    """Return what is wrong with the file of an object, as far as its status shows."""
     pointer = found.pointer
     if status is None:
         if has_remote:
