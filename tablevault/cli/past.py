@@ -66,9 +66,7 @@ def _subject(entry: Entry) -> str:
 def _diff(place: Place, given: argparse.Namespace) -> object:
     """Tell what changed between two instances."""
     vault = place.read()
-    instance = given.instance_id or str(
-        queries.resolve.latest_or_error(vault, vault.snapshot(), given.table_name, "").instance_id
-    )
+    instance = given.instance_id or vault.view().table(given.table_name).latest().instance_id
     found = queries.diff.diff(vault, given.table_name, instance, given.other_instance_id)
     return Drawing(draw=lambda: found, value=_as_json(found) if given.json else None)
 

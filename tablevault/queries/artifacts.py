@@ -12,7 +12,6 @@ from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table
 from tablevault.names import BlobId, artifacts_dir
-from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 
 
@@ -77,8 +76,3 @@ def fixed_folder_of(table: Table, instance: Instance) -> Path:
 def shares_folder(document: TableDocument, instance: IndexedInstance) -> bool:
     """Return whether an instance keeps its artifacts in the folder of the table."""
     return not document.multiple_artifacts and instance.success
-
-
-def artifact_ids(vault: Vault, instance: IndexedInstance) -> dict[str, str]:
-    """Return the sha256 of each artifact of an instance; see `Instance.artifacts`."""
-    return as_instance(vault, instance).artifacts()

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.history.index import IndexedInstance
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table
 from tablevault.names import TempRef, is_temp_id, version_of
 from tablevault.queries.call_files import read_calls
 from tablevault.queries.partial import run_of_temp
-from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
 
@@ -79,6 +77,7 @@ def get_calls(
 
 def _calls(vault: Vault, table_name: str, instance_id: str, version: str) -> pd.DataFrame:
     """Return all calls of an instance."""
+    from tablevault.engine.calls.listing import listed
     from tablevault.frames.parquet import read_frame
 
     table = vault.view().table(table_name)
@@ -86,27 +85,14 @@ def _calls(vault: Vault, table_name: str, instance_id: str, version: str) -> pd.
         return _of_temp(vault, table.temp(version_of(instance_id)))
     instance = table.instance(instance_id) if instance_id else _latest(vault, table, version)
     document = instance.document
-    calls = held_calls(vault, instance)
+    file = read_calls(instance)
+    calls = listed(None if file is None else file.table, instance.instance_id)
     shown = _shown(vault, calls, tuple(document.builders), instance.builders())
     key = list(document.primary_key)
     if key and len(calls):
         shown = _with_key(shown, read_frame(instance.frame_file(), columns=key))
     shown.attrs["instance_id"] = str(instance.instance_id)
     return shown
-
-
-def held_calls(vault: Vault, instance: IndexedInstance) -> pd.DataFrame:
-    """Return the calls that a materialised instance holds; none where it has no file of them.
-
-    Returns
-    -------
-    DataFrame
-        Columns as in `tablevault.engine.calls.listing.COLUMNS`.
-    """
-    from tablevault.engine.calls.listing import listed
-
-    file = read_calls(as_instance(vault, instance))
-    return listed(None if file is None else file.table, instance.instance_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,11 +104,11 @@ class FailedCall:
     error: str
 
 
-def failures(vault: Vault, instance: IndexedInstance) -> list[FailedCall]:
+def failures(instance: Instance) -> list[FailedCall]:
     """List the calls that failed for rows without a result; none where their file is not here."""
     from tablevault.engine.calls.listing import listed
 
-    file = read_calls(as_instance(vault, instance), fetch=False)
+    file = read_calls(instance, fetch=False)
     if file is None:
         return []
     calls = listed(file.table, instance.instance_id)
@@ -136,11 +122,11 @@ def failures(vault: Vault, instance: IndexedInstance) -> list[FailedCall]:
     ]
 
 
-def summaries(vault: Vault, instance: IndexedInstance) -> dict[str, CallSummary]:
+def summaries(instance: Instance) -> dict[str, CallSummary]:
     """Sum up by builder the calls that an instance holds; empty where their file is not here."""
     from tablevault.engine.calls.listing import summed
 
-    file = read_calls(as_instance(vault, instance), fetch=False)
+    file = read_calls(instance, fetch=False)
     return {
         builder: CallSummary(duration_s=duration_s, reused_from=reused_from)
         for builder, duration_s, reused_from in summed(None if file is None else file.table)

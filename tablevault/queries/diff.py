@@ -12,12 +12,10 @@ from typing import TYPE_CHECKING
 from tablevault import render
 from tablevault.errors import TVArgumentError
 from tablevault.history.documents import InstanceDocument
-from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.model.instance import Instance
 from tablevault.model.view import Table
 from tablevault.names import BlobId, index_builder
-from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
@@ -165,7 +163,7 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
     new = place.instance(instance_id)
     old = place.instance(other_id) if other_id else _before(place, new)
     before, after = old.document, new.document
-    frames = frame_difference(vault, (old, before), (new, after))
+    frames = frame_difference(old, new)
     builders = [
         {name: data.decode("utf-8", "replace") for name, data in each.builders().items()}
         for each in (old, new)
@@ -218,18 +216,15 @@ def _before(table: Table, new: Instance) -> Instance:
     )
 
 
-Side = tuple[IndexedInstance, InstanceDocument]
-
-
-def frame_difference(vault: Vault, old: Side, new: Side) -> FrameDiff | None:
+def frame_difference(old: Instance, new: Instance) -> FrameDiff | None:
     """Compare the dataframes; None when the logical hash says that they are the same."""
-    if old[1].digest == new[1].digest != "":
+    if old.document.digest == new.document.digest != "":
         return None
     from tablevault.frames.columns import FrameColumns
     from tablevault.frames.compare import compare_frames
 
-    files = [FrameColumns(as_instance(vault, each).frame_file()) for each, _ in (old, new)]
-    return compare_frames(files[0], files[1], new[1].primary_key)
+    files = [FrameColumns(each.frame_file()) for each in (old, new)]
+    return compare_frames(files[0], files[1], new.document.primary_key)
 
 
 def unified(old: Mapping[str, str], new: Mapping[str, str], path: str) -> dict[str, str]:

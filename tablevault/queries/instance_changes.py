@@ -19,7 +19,6 @@ from tablevault.queries.diff import (
     spelled,
     unified,
 )
-from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -119,9 +118,7 @@ class InstanceChanges:
         return self.rows_state == "same" and not self.column_count and self.diff.is_empty
 
 
-def instance_changes(
-    vault: Vault, before: Instance, after: Instance, allowance: Allowance
-) -> InstanceChanges:
+def instance_changes(before: Instance, after: Instance, allowance: Allowance) -> InstanceChanges:
     """Compare two instances: first what their documents say, then rows if that is allowed.
 
     Raises
@@ -130,7 +127,7 @@ def instance_changes(
         A document cannot be read.
     """
     old, new = before.document, after.document
-    state, rows = _rows(vault, before, after, allowance)
+    state, rows = _rows(before, after, allowance)
     diff = InstanceDiff(
         table_name=after.table_name,
         old_id=before.instance_id,
@@ -166,7 +163,7 @@ def local_frame_size(instance: Instance) -> int | None:
 
 
 def _rows(
-    vault: Vault, before: Instance, after: Instance, allowance: Allowance
+    before: Instance, after: Instance, allowance: Allowance
 ) -> tuple[RowsState, RowChanges | None]:
     """Compare the rows, unless the logical hashes say that they are the same."""
     both = (before, before.document), (after, after.document)
@@ -183,7 +180,7 @@ def _rows(
     if not allowance.spend(cells, size):
         return "later", None
     try:
-        frames = frame_difference(vault, *both)
+        frames = frame_difference(before, after)
         return ("same", None) if frames is None else ("compared", _row_changes(frames))
     except TableVaultError:
         return "damaged", None

@@ -146,7 +146,7 @@ class DetailsReader:
         return InstanceDetails(
             document=document,
             builders=self._builders(instance),
-            failures=failures(self.vault, instance) if document.errors else [],
+            failures=failures(instance) if document.errors else [],
             changes=None if before is None else self._changes(before, instance),
             head=_head(instance) if with_head else None,
         )
@@ -156,7 +156,7 @@ class DetailsReader:
         document = instance.document
         for name, blob in document.builders.items():
             self._read_text("builder", name, blob)
-        calls = summaries(self.vault, instance) if document.execution else {}
+        calls = summaries(instance) if document.execution else {}
         return [
             BuilderSummary(
                 name=name,
@@ -182,7 +182,7 @@ class DetailsReader:
     def _changes(self, before: Instance, instance: Instance) -> InstanceChanges | None:
         """Compare with the instance before; None when the document of that one is broken."""
         try:
-            return instance_changes(self.vault, before, instance, self.allowance)
+            return instance_changes(before, instance, self.allowance)
         except TableVaultError:
             return None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableReferenceError, TVArgumentError
@@ -30,11 +29,6 @@ def instance_document(vault: Vault, instance: IndexedInstance) -> InstanceDocume
 def has_artifacts(document: InstanceDocument) -> bool:
     """Return whether a column of the instance names artifacts."""
     return document.has_artifacts
-
-
-def frame_file(vault: Vault, instance: IndexedInstance) -> Path:
-    """Return the Parquet file of an instance; see `Instance.frame_file`."""
-    return as_instance(vault, instance).frame_file()
 
 
 class VaultInputs:
