@@ -154,17 +154,13 @@ class TableVault:
         TVSecretError
             Something in `description` looks like a key.
         """
-        return operations.tables.create_table(
-            self._vault,
-            operations.tables.NewTable(
-                name=table_name,
-                multiple_artifacts=allow_multiple_artifacts,
-                side_effects=has_side_effects,
-                description=description,
-                allow_secret=allow_secret,
-            ),
-            process_id=process_id,
-        )
+        return operations.tables.CreateTable(
+            table_name=table_name,
+            allow_multiple_artifacts=allow_multiple_artifacts,
+            has_side_effects=has_side_effects,
+            description=description,
+            allow_secret=allow_secret,
+        ).run(self._vault, process_id)
 
     def rename_table(self, new_table_name: str, table_name: str, process_id: str = "") -> str:
         """Give a table another name; instances, temporary ones too, and tags follow.
@@ -191,9 +187,9 @@ class TableVault:
         TVArgumentError
             There is no such table, or the new name cannot be used or is taken.
         """
-        return operations.tables.rename_table(
-            self._vault, new_table_name, table_name, process_id=process_id
-        )
+        return operations.tables.RenameTable(
+            new_table_name=new_table_name, table_name=table_name
+        ).run(self._vault, process_id)
 
     def delete_table(self, table_name: str, process_id: str = "") -> str:
         """Remove a table with all its instances.
@@ -218,7 +214,7 @@ class TableVault:
         TVArgumentError
             There is no such table.
         """
-        return operations.tables.delete_table(self._vault, table_name, process_id=process_id)
+        return operations.tables.DeleteTable(table_name=table_name).run(self._vault, process_id)
 
     # -- instances ----------------------------------------------------------------------------
 
@@ -284,21 +280,17 @@ class TableVault:
         TVLockError
             The temporary instance is in use by another process.
         """
-        return operations.instances.create_instance(
-            self._vault,
-            operations.instances.NewInstance(
-                table=table_name,
-                version=version,
-                origin_id=origin_id,
-                origin_table=origin_table,
-                external_edit=external_edit,
-                copy=copy,
-                description=description,
-                allow_secret=allow_secret,
-            ),
-            builders,
-            process_id=process_id,
-        )
+        return operations.instances.CreateInstance(
+            table_name=table_name,
+            version=version,
+            origin_id=origin_id,
+            origin_table=origin_table,
+            external_edit=external_edit,
+            copy=copy,
+            builders=builders,
+            description=description,
+            allow_secret=allow_secret,
+        ).run(self._vault, process_id)
 
     def write_instance(
         self,
@@ -341,14 +333,13 @@ class TableVault:
             A value does not fit its dtype or cannot be stored, an artifact is missing or is
             named by no value.
         """
-        return operations.write.write_instance(
-            self._vault,
-            table_df,
-            table_name,
-            version,
-            options=(dependencies, dtypes),
-            process_id=process_id,
-        )
+        return operations.write.WriteInstance(
+            table_df=table_df,
+            table_name=table_name,
+            version=version,
+            dependencies=dependencies,
+            dtypes=dtypes,
+        ).run(self._vault, process_id)
 
     def execute_instance(
         self,
@@ -439,21 +430,17 @@ class TableVault:
         Exception
             What a function raised, unchanged; not from the background.
         """
-        return operations.execute.execute_instance(
-            self._vault,
-            table_name,
-            version,
-            options=operations.execute.ExecuteOptions(
-                force_execute=force_execute,
-                background=background,
-                accept_code=accept_code,
-                sample=sample,
-                max_calls=max_calls,
-                max_cost=max_cost,
-                allow_secret=allow_secret,
-            ),
-            process_id=process_id,
-        )
+        return operations.execute.ExecuteInstance(
+            table_name=table_name,
+            version=version,
+            force_execute=force_execute,
+            background=background,
+            accept_code=accept_code,
+            sample=sample,
+            max_calls=max_calls,
+            max_cost=max_cost,
+            allow_secret=allow_secret,
+        ).run(self._vault, process_id)
 
     def plan(
         self,
@@ -629,9 +616,9 @@ class TableVault:
         TVLockError
             A running process reads the instance.
         """
-        return operations.instances.delete_instance(
-            self._vault, instance_id, table_name, process_id=process_id
-        )
+        return operations.instances.DeleteInstance(
+            instance_id=instance_id, table_name=table_name
+        ).run(self._vault, process_id)
 
     # -- code and builders --------------------------------------------------------------------
 
@@ -674,14 +661,9 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        return operations.code.create_code_module(
-            self._vault,
-            module_name,
-            sources=operations.builder_sources.TextSources(
-                copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
-            ),
-            process_id=process_id,
-        )
+        return operations.code.CreateCodeModule(
+            module_name=module_name, copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
+        ).run(self._vault, process_id)
 
     def delete_code_module(self, module_name: str, process_id: str = "") -> str:
         """Remove a code module; instances that were made with it keep it in history.
@@ -703,7 +685,9 @@ class TableVault:
         TVFileError
             There is no such module.
         """
-        return operations.code.delete_code_module(self._vault, module_name, process_id=process_id)
+        return operations.code.DeleteCodeModule(module_name=module_name).run(
+            self._vault, process_id
+        )
 
     def create_builder_file(
         self,
@@ -751,16 +735,14 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        return operations.builders.create_builder_file(
-            self._vault,
-            table_name,
-            builder_name,
-            version,
-            sources=operations.builder_sources.TextSources(
-                copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
-            ),
-            process_id=process_id,
-        )
+        return operations.builders.CreateBuilderFile(
+            table_name=table_name,
+            builder_name=builder_name,
+            version=version,
+            copy_dir=str(copy_dir),
+            text=text,
+            allow_secret=allow_secret,
+        ).run(self._vault, process_id)
 
     def delete_builder_file(
         self,
@@ -794,9 +776,9 @@ class TableVault:
         TVFileError
             There is no such builder.
         """
-        return operations.builders.delete_builder_file(
-            self._vault, builder_name, table_name, version, process_id=process_id
-        )
+        return operations.builders.DeleteBuilderFile(
+            builder_name=builder_name, table_name=table_name, version=version
+        ).run(self._vault, process_id)
 
     # -- configuration ------------------------------------------------------------------------
 
@@ -857,7 +839,7 @@ class TableVault:
         TVProcessError
             The process id was used before.
         """
-        return operations.config.set_config(self._vault, {key: value}, process_id=process_id)
+        return operations.config.SetConfig(changes={key: value}).run(self._vault, process_id)
 
     # -- processes ----------------------------------------------------------------------------
 
@@ -907,9 +889,9 @@ class TableVault:
         TVArgumentError
             It runs within another process, or is itself a ``stop_process``.
         """
-        return operations.stop.stop_process(
-            self._vault, to_stop_process_id, force=force, keep=materialize, process_id=process_id
-        )
+        return operations.stop.StopProcess(
+            to_stop_process_id=to_stop_process_id, force=force, materialize=materialize
+        ).run(self._vault, process_id)
 
     def undo(self, process_id: str, *, undo_process_id: str = "") -> str:
         """Take one operation back, by a new commit; what happened stays in history.
@@ -946,7 +928,7 @@ class TableVault:
         TVLockError
             Something that would change is held by another process for too long.
         """
-        return operations.undo.undo(self._vault, process_id, process_id=undo_process_id)
+        return operations.undo.Undo(process_id=process_id).run(self._vault, undo_process_id)
 
     def get_active_processes(self) -> Mapping[str, ActiveProcess]:
         """Give the processes that have not ended, by id, oldest first.

@@ -59,7 +59,7 @@ class Call:
         return _call, (self.operation, dict(self.arguments))
 
 
-class Operation:
+class OperationName:
     """The name of an operation, without arguments."""
 
     __slots__ = ("name",)
@@ -73,7 +73,7 @@ class Operation:
 
     def __reduce__(self) -> tuple[object, tuple[str]]:
         """Rebuild from parts."""
-        return Operation, (self.name,)
+        return OperationName, (self.name,)
 
 
 class Parameter:
@@ -113,7 +113,7 @@ class Either:
         return Either, (self.python, self.prompt)
 
 
-Named = Call | Operation | Parameter | Either
+Named = Call | OperationName | Parameter | Either
 """What is written in one way in Python and in another at a prompt."""
 
 
@@ -172,7 +172,7 @@ def decoded(parts: object) -> str:
 
 
 _NAMED: Mapping[str, Callable[..., Named]] = {
-    kind.__name__: kind for kind in (Call, Operation, Parameter, Either)
+    kind.__name__: kind for kind in (Call, OperationName, Parameter, Either)
 }
 
 

@@ -26,9 +26,8 @@ def _config(place: Place, given: argparse.Namespace) -> object:
     if len({*keys}) < len(keys):
         raise UsageError("a key is given twice")
     values = [None if value == _REMOVES else value for value in words[1::2]]
-    return operations.config.set_config(
-        place.vault(), dict(zip(keys, values, strict=True)), process_id=given.process_id
-    )
+    asked = operations.config.SetConfig(changes=dict(zip(keys, values, strict=True)))
+    return asked.run(place.vault(), given.process_id)
 
 
 COMMANDS = (

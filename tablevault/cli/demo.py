@@ -91,10 +91,9 @@ _AFTER = """Made the vault {path} with two tables, each of two instances. Look a
 def make(place: Place, path: str) -> str:
     """Make the vault, run everything, change one argument, run it again."""
     vault = place.create(path, "A demonstration")
-    code = operations.builder_sources.TextSources(text=_CODE)
-    operations.code.create_code_module(vault, "demo", sources=code, process_id="")
+    operations.code.CreateCodeModule(module_name="demo", text=_CODE).run(vault)
     for table, builders in _BUILDERS.items():
-        operations.tables.create_table(vault, operations.tables.NewTable(name=table), process_id="")
+        operations.tables.CreateTable(table_name=table).run(vault)
         _execute(vault, table, builders)
     changed = _BUILDERS["reviews"] | {
         "mood": _BUILDERS["reviews"]["mood"].replace("threshold: 1", "threshold: 2")
@@ -106,8 +105,7 @@ def make(place: Place, path: str) -> str:
 
 def _execute(vault: Vault, table: str, builders: dict[str, str]) -> None:
     """Make one instance of a table."""
-    new = operations.instances.NewInstance(table=table, version="base", copy=True)
-    operations.instances.create_instance(vault, new, builders, process_id="")
-    operations.execute.execute_instance(
-        vault, table, "base", options=operations.execute.ExecuteOptions(), process_id=""
-    )
+    operations.instances.CreateInstance(
+        table_name=table, version="base", copy=True, builders=builders
+    ).run(vault)
+    operations.execute.ExecuteInstance(table_name=table, version="base").run(vault)

@@ -70,7 +70,7 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
                 continue
             if not process["force_takedown"]:
                 return _paused(process_id, process["rows"], given, write)
-            operations.stop.stop_process(vault, process_id, force=False, keep=False, process_id="")
+            operations.stop.StopProcess(to_stop_process_id=process_id).run(vault)
     if given.command == "execute-instance" and not given.process_id:
         done = queries.partial.finished_rows(vault, given.table_name, given.version)
         kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items() if count)

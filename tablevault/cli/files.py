@@ -22,49 +22,39 @@ _COPY = option("copy-dir", "file or folder to copy", "path")
 
 def _create_module(place: Place, given: argparse.Namespace) -> object:
     """Write code modules."""
-    return operations.code.create_code_module(
-        place.vault(),
-        given.module_name,
-        sources=_sources(given),
-        process_id=given.process_id,
-    )
+    vault = place.vault()
+    return operations.code.CreateCodeModule(
+        module_name=given.module_name,
+        copy_dir=given.copy_dir,
+        text=given_text(given.text),
+        allow_secret=given.allow_secret,
+    ).run(vault, given.process_id)
 
 
 def _delete_module(place: Place, given: argparse.Namespace) -> object:
     """Remove a code module."""
-    return operations.code.delete_code_module(
-        place.vault(), given.module_name, process_id=given.process_id
-    )
+    asked = operations.code.DeleteCodeModule(module_name=given.module_name)
+    return asked.run(place.vault(), given.process_id)
 
 
 def _create_builder(place: Place, given: argparse.Namespace) -> object:
     """Write builders."""
-    return operations.builders.create_builder_file(
-        place.vault(),
-        given.table_name,
-        given.builder_name,
-        given.version,
-        sources=_sources(given),
-        process_id=given.process_id,
-    )
+    vault = place.vault()
+    return operations.builders.CreateBuilderFile(
+        table_name=given.table_name,
+        builder_name=given.builder_name,
+        version=given.version,
+        copy_dir=given.copy_dir,
+        text=given_text(given.text),
+        allow_secret=given.allow_secret,
+    ).run(vault, given.process_id)
 
 
 def _delete_builder(place: Place, given: argparse.Namespace) -> object:
     """Remove a builder."""
-    return operations.builders.delete_builder_file(
-        place.vault(),
-        given.builder_name,
-        given.table_name,
-        given.version,
-        process_id=given.process_id,
-    )
-
-
-def _sources(given: argparse.Namespace) -> operations.builder_sources.TextSources:
-    """Return where the text of files comes from."""
-    return operations.builder_sources.TextSources(
-        copy_dir=given.copy_dir, text=given_text(given.text), allow_secret=given.allow_secret
-    )
+    return operations.builders.DeleteBuilderFile(
+        builder_name=given.builder_name, table_name=given.table_name, version=given.version
+    ).run(place.vault(), given.process_id)
 
 
 COMMANDS = (

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tablevault.cli import families
 from tablevault.cli.command import Argument, Command
-from tablevault.wording import BLANK, Call, Either, Named, Operation, Parameter
+from tablevault.wording import BLANK, Call, Either, Named, OperationName, Parameter
 
 PROGRAM = "tablevault"
 
@@ -31,7 +31,7 @@ def at_prompt(leading: Sequence[str] = ()) -> Callable[[Named], str]:
     def write(named: Named) -> str:
         if isinstance(named, Either):
             return named.prompt
-        if isinstance(named, Operation):
+        if isinstance(named, OperationName):
             with contextlib.suppress(LookupError):
                 return command_for(commands, Call(named.name))[0].name
             return named.name  # of an operation that only others start

@@ -45,55 +45,47 @@ _FORCE = switch(
 
 def _create(place: Place, given: argparse.Namespace) -> object:
     """Make a temporary instance."""
-    return operations.instances.create_instance(
-        place.vault(),
-        operations.instances.NewInstance(
-            table=given.table_name,
-            # The option of the first release is empty by default, and means the same.
-            version=given.version or "base",
-            origin_id=given.origin_id,
-            origin_table=given.origin_table,
-            external_edit=given.external_edit,
-            copy=given.copy,
-            description=given.description,
-            allow_secret=given.allow_secret,
-        ),
-        given.builder or None,
-        process_id=given.process_id,
-    )
+    return operations.instances.CreateInstance(
+        table_name=given.table_name,
+        # The option of the first release is empty by default, and means the same.
+        version=given.version or "base",
+        origin_id=given.origin_id,
+        origin_table=given.origin_table,
+        external_edit=given.external_edit,
+        copy=given.copy,
+        builders=given.builder or None,
+        description=given.description,
+        allow_secret=given.allow_secret,
+    ).run(place.vault(), given.process_id)
 
 
 def _write(place: Place, given: argparse.Namespace) -> object:
     """Fill an instance from a CSV file."""
     dependencies = [_pair(text) for text in given.dependency or ()]
     dtypes = dict(_dtype(text) for text in given.dtype or ())
-    return operations.write.write_csv(
-        place.vault(),
-        existing_file(given.csv),
-        given.table_name,
-        given.version,
-        options=(dependencies or None, dtypes or None),
-        process_id=given.process_id,
-    )
+    vault = place.vault()
+    return operations.write.WriteInstance(
+        table_df=operations.write.read_table(existing_file(given.csv), dtypes),
+        table_name=given.table_name,
+        version=given.version,
+        dependencies=dependencies,
+        dtypes=dtypes,
+    ).run(vault, given.process_id)
 
 
 def _execute(place: Place, given: argparse.Namespace) -> object:
     """Run the builders of an instance."""
-    return operations.execute.execute_instance(
-        place.vault(),
-        given.table_name,
-        given.version,
-        options=operations.execute.ExecuteOptions(
-            force_execute=given.force,
-            background=given.background,
-            accept_code=accepted_code(given),
-            sample=given.sample,
-            max_calls=given.max_calls,
-            max_cost=given.max_cost,
-            allow_secret=given.allow_secret,
-        ),
-        process_id=given.process_id,
-    )
+    return operations.execute.ExecuteInstance(
+        table_name=given.table_name,
+        version=given.version,
+        force_execute=given.force,
+        background=given.background,
+        accept_code=accepted_code(given),
+        sample=given.sample,
+        max_calls=given.max_calls,
+        max_cost=given.max_cost,
+        allow_secret=given.allow_secret,
+    ).run(place.vault(), given.process_id)
 
 
 def _plan(place: Place, given: argparse.Namespace) -> object:
@@ -142,9 +134,9 @@ def _plan(place: Place, given: argparse.Namespace) -> object:
 
 def _delete(place: Place, given: argparse.Namespace) -> object:
     """Remove an instance."""
-    return operations.instances.delete_instance(
-        place.vault(), given.instance_id, given.table_name, process_id=given.process_id
-    )
+    return operations.instances.DeleteInstance(
+        instance_id=given.instance_id, table_name=given.table_name
+    ).run(place.vault(), given.process_id)
 
 
 def _pair(text: str) -> tuple[str, str | None]:

@@ -26,18 +26,17 @@ def _generate(place: Place, given: argparse.Namespace) -> object:
 
 def _stop(place: Place, given: argparse.Namespace) -> object:
     """End a process."""
-    return operations.stop.stop_process(
-        place.vault(),
-        given.to_stop_process_id,
+    return operations.stop.StopProcess(
+        to_stop_process_id=given.to_stop_process_id,
         force=given.force,
-        keep=given.materialize,
-        process_id=given.process_id,
-    )
+        materialize=given.materialize,
+    ).run(place.vault(), given.process_id)
 
 
 def _undo(place: Place, given: argparse.Namespace) -> object:
     """Take an operation back."""
-    return operations.undo.undo(place.vault(), given.process_id, process_id=given.undo_process_id)
+    asked = operations.undo.Undo(process_id=given.process_id)
+    return asked.run(place.vault(), given.undo_process_id)
 
 
 def _is_complete(place: Place, given: argparse.Namespace) -> object:

@@ -18,31 +18,26 @@ from tablevault.cli.place import Place
 
 def _create(place: Place, given: argparse.Namespace) -> object:
     """Make an empty table."""
-    return operations.tables.create_table(
-        place.vault(),
-        operations.tables.NewTable(
-            name=given.table_name,
-            multiple_artifacts=given.multiple_artifacts,
-            side_effects=given.side_effects,
-            description=given.description,
-            allow_secret=given.allow_secret,
-        ),
-        process_id=given.process_id,
-    )
+    return operations.tables.CreateTable(
+        table_name=given.table_name,
+        allow_multiple_artifacts=given.multiple_artifacts,
+        has_side_effects=given.side_effects,
+        description=given.description,
+        allow_secret=given.allow_secret,
+    ).run(place.vault(), given.process_id)
 
 
 def _rename(place: Place, given: argparse.Namespace) -> object:
     """Give a table another name."""
-    return operations.tables.rename_table(
-        place.vault(), given.new_name, given.old_name, process_id=given.process_id
-    )
+    return operations.tables.RenameTable(
+        new_table_name=given.new_name, table_name=given.old_name
+    ).run(place.vault(), given.process_id)
 
 
 def _delete(place: Place, given: argparse.Namespace) -> object:
     """Remove a table."""
-    return operations.tables.delete_table(
-        place.vault(), given.table_name, process_id=given.process_id
-    )
+    asked = operations.tables.DeleteTable(table_name=given.table_name)
+    return asked.run(place.vault(), given.process_id)
 
 
 COMMANDS = (

@@ -11,6 +11,9 @@ class Control(Protocol):
     def begin(self) -> None:
         """Note that all is checked, and that the first function is called next."""
 
+    def calling(self) -> None:
+        """Note that a function is called now; by any thread, and before each call."""
+
     def check(self) -> None:
         """Raise when the run is to stop."""
 
@@ -22,6 +25,9 @@ class NoControl:
     """A run that nobody watches."""
 
     def begin(self) -> None:
+        """Go on."""
+
+    def calling(self) -> None:
         """Go on."""
 
     def check(self) -> None:

@@ -17,7 +17,7 @@ from tablevault.journal.record import Hold, Record, Request
 from tablevault.journal.recovery import finish_stop, roll_back, roll_forward
 from tablevault.names import ProcessId, check_process_id, new_process_id
 from tablevault.objects.oslock import OsLock
-from tablevault.wording import Call, Operation, Wording
+from tablevault.wording import Call, OperationName, Wording
 
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
 _LOOK_S = 1.0
@@ -41,7 +41,7 @@ class Actor:
     """Lock of the process when this interpreter was started to go on with it."""
 
 
-Setup = Callable[[Request, Snapshot], Sequence[Hold]]
+Setup = Callable[[Record, Snapshot], Sequence[Hold]]
 """Checks the request and says what the operation must hold. Called again after each wait."""
 
 
@@ -79,20 +79,18 @@ def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tup
         wait = min(2 * wait, _LONGEST_WAIT_S)
 
 
-def taken_up(journal: Journal, request: Request, process_id: str) -> Request:
-    """Give what a process was asked for that waits under this id, else `request`.
+def recorded_request(journal: Journal, operation: str, process_id: str) -> Request | None:
+    """Return what a process was asked for that waits under this id; None when there is none.
 
     Who calls an operation again with the id of a paused one goes on with that, whatever else
-    is in the call.
+    is in the call. Another operation is refused later.
     """
     known = journal.files.read(check_process_id(process_id)) if process_id else None
-    if known is None or known.request.operation != request.operation:
-        return request
-    return known.request
+    return known.request if known is not None and known.request.operation == operation else None
 
 
 @contextmanager
-def refusing(journal: Journal, actor: Actor, operation: str, **arguments: object) -> Iterator[None]:
+def remembering_refusal(journal: Journal, actor: Actor, request: Request) -> Iterator[None]:
     """Remember what is refused before anything has begun."""
     try:
         yield
@@ -100,8 +98,6 @@ def refusing(journal: Journal, actor: Actor, operation: str, **arguments: object
         if actor.process_id:
             process_id = check_process_id(actor.process_id)
             if journal.files.read(process_id) is None and not _is_used(journal, process_id):
-                texts = {key: str(value) for key, value in arguments.items()}
-                request = Request(operation=operation, arguments=texts)
                 record = _new_record(request, actor, process_id, "")
                 journal.files.remember(record.failed(error, time.time()))
         raise
@@ -143,9 +139,9 @@ def refuse_other(known: Record, request: Request) -> None:
         raise TVProcessError(
             Wording(
                 f'Process "{known.process_id}" is a paused ',
-                Operation(known.request.operation),
+                OperationName(known.request.operation),
                 ", not a ",
-                Operation(request.operation),
+                OperationName(request.operation),
                 ".",
             ),
             Wording(locks.again(known), " to go on with it."),
@@ -224,7 +220,7 @@ def _set_up(journal: Journal, record: Record, setup: Setup) -> Sequence[Hold]:
     already goes on waiting: what is wrong now can be corrected, and the work is not lost.
     """
     try:
-        return setup(record.request, Snapshot(journal.repository, journal.repository.main()))
+        return setup(record, Snapshot(journal.repository, journal.repository.main()))
     except TableVaultError as error:
         failed = record.failed(error, time.time())
         if journal.files.read(record.process_id) is None:

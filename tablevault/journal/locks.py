@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from tablevault.errors import TVLockError
 from tablevault.journal.files import JournalFiles
 from tablevault.journal.record import Hold, Record
-from tablevault.names import TABLES_DIR, TEMP_PREFIX, VAULT_DOCUMENT
-from tablevault.wording import Call, Either, Operation, Parameter, Wording
+from tablevault.names import TABLES_DIR, TEMP_PREFIX, VAULT_DOCUMENT, InstanceId, is_instance_id
+from tablevault.wording import Call, Either, OperationName, Parameter, Wording
 
 CODE = "code"
 """All code modules together."""
@@ -31,6 +31,14 @@ def temp_hold(table: str, version: str) -> Hold:
 def instance_hold(table: str, instance_id: str, *, exclusive: bool) -> Hold:
     """Claim a materialised instance."""
     return Hold(resource=f"{TABLES_DIR}/{table}/{instance_id}", exclusive=exclusive)
+
+
+def claimed_instance(hold: Hold) -> tuple[str, InstanceId] | None:
+    """Return table and id of the materialised instance that is claimed; None for other claims."""
+    match hold.resource.split("/"):
+        case [folder, table, name] if folder == TABLES_DIR and is_instance_id(name):
+            return table, InstanceId(name)
+    return None
 
 
 def artifacts_hold(table: str) -> Hold:
@@ -129,7 +137,7 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
     waited = f"; waited {waited_s:g} s" if alive else ""
     text = Wording(
         f"{what} is held by {state}process {record.process_id} (",
-        Operation(operation),
+        OperationName(operation),
         f", {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S}){waited}.",
     )
     resumed = again(record)
@@ -165,10 +173,10 @@ def again(record: Record) -> Wording:
     """Return the call that runs a paused operation again; of an execution with its arguments."""
     operation, process_id = record.request.operation, record.process_id
     if operation == "execute_instance":
-        arguments = {name: record.request.text(name) for name in ("table_name", "version")}
+        arguments = {name: record.request.arguments[name] for name in ("table_name", "version")}
         return Wording("Run ", Call(operation, **arguments, process_id=process_id))
     named = Parameter(operation, record.request.id_parameter.name, process_id)
-    return Wording("Run ", Operation(operation), " again with ", named)
+    return Wording("Run ", OperationName(operation), " again with ", named)
 
 
 def within_error(record: Record, held: Hold, operation: str) -> TVLockError:
@@ -176,9 +184,9 @@ def within_error(record: Record, held: Hold, operation: str) -> TVLockError:
     return TVLockError(
         Wording(
             f"{_spoken(held.resource)} cannot be changed by ",
-            Operation(operation),
+            OperationName(operation),
             f" within a function that process {record.process_id} (",
-            Operation(record.request.operation),
+            OperationName(record.request.operation),
             ") calls: it works with that itself.",
         ),
         "Do it when that process has ended.",

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 
 from tablevault.history.change import BranchChange, Change
-from tablevault.history.documents import timestamp
 from tablevault.history.joining import Joined, folders_in, in_tree, join, tree_of
 from tablevault.history.message import Message, trailers
 from tablevault.history.renaming import renamed_branch
@@ -14,22 +13,59 @@ from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Remove
 from tablevault.journal.beginning import Actor
-from tablevault.journal.journal import Journal
 from tablevault.journal.locks import pull_hold
-from tablevault.journal.operation import Operation, running
-from tablevault.journal.record import Hold, Request
+from tablevault.journal.operation import NOT_RECORDED, OpenVault, Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
 from tablevault.journal.unfinished import astray, close_merge, is_by_git, is_open_merge
 from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef
 
 _OURS = (TABLES_DIR, VAULT_DOCUMENT)
 
 
-def complete_merge(journal: Journal, actor: Actor) -> str:
-    """Make of ``main``, whose tip is a merge by git, what :func:`pull` would have made of it.
+@operation("merge", restarts=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteMerge(Operation[OpenVault, None]):
+    """Make of ``main``, whose tip is a merge by git, what a pull would have made of it.
 
     Git merges file by file: where both sides have a new instance of a version, a file that only
     one of them changed comes from there, whichever is the later. A commit on top of the merge puts
-    that right. A folder that somebody settled by hand is left alone.
+    that right. A folder whose conflicts somebody resolved by hand is left alone.
+    """
+
+    commit: CommitId
+    """The merge."""
+    merger: str = field(default="", metadata=NOT_RECORDED)
+    """Who made it; the author of the commit, which is part of what the merger has done."""
+
+    def acting(self, actor: Actor) -> Actor:
+        """Return whoever merged."""
+        return replace(actor, author=self.merger) if self.merger else actor
+
+    def claims(self, vault: OpenVault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the right to pull."""
+        return (pull_hold(),)
+
+    def plan(self, vault: OpenVault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Make instances whole, and carry temporary ones over to new names of their tables."""
+        repository = vault.journal.repository
+        edits, ended = _edits(repository, tip.snapshot.commit)
+        pairs = [
+            ("Operation", self.operation_name),
+            ("Process", tx.process_id),
+            *(("Deactivates", instance) for instance in ended),
+            tip.time,
+        ]
+        subject = "merge: instances of one side, whole"
+        return Change(
+            message=Message(subject=subject, trailers=trailers(pairs)),
+            main=tuple(edits) if edits or ended else None,
+            branches=_renamed(repository, tx, tip.snapshot),
+        )
+
+
+def complete_merge(vault: OpenVault) -> str:
+    """Complete a merge by git, if the tip of ``main`` is one.
 
     The hook `post-merge` does it. Where it did not run to its end, or the merge was made where no
     hook is, as at a host, whoever opens the vault or pulls does it.
@@ -44,42 +80,17 @@ def complete_merge(journal: Journal, actor: Actor) -> str:
     TVLockError
         A pull runs for an unusually long time.
     """
-    repository = journal.repository
-    tip = repository.main()
+    journal = vault.journal
+    repository, tip = journal.repository, journal.repository.main()
     is_open = is_open_merge(journal, tip)
     edits, ended = _edits(repository, tip) if is_open else ([], ())
     if not edits and not ended and not _moved(repository, Snapshot(repository, tip)):
         if is_open:
             close_merge(journal, tip)
         return ""
-
-    def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        return (pull_hold(),)
-
-    request = Request(operation="merge", arguments={"commit": tip})
-    # It is part of what whoever merged has done.
     merged = repository.commit(tip)
-    merger = replace(actor, author=f"{merged.author} <{merged.email}>") if is_open else actor
-    with running(journal, request, merger, setup) as operation:
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            record = operation.record
-            edits, ended = _edits(repository, snapshot.commit)
-            pairs = [
-                ("Operation", record.request.operation),
-                ("Process", record.process_id),
-                *(("Deactivates", instance) for instance in ended),
-                ("Time", timestamp(at)),
-            ]
-            subject = "merge: instances of one side, whole"
-            return Change(
-                message=Message(subject=subject, trailers=trailers(pairs)),
-                main=tuple(edits) if edits or ended else None,
-                branches=_renamed(repository, operation, snapshot),
-            )
-
-        operation.publish(plan)
-    return operation.process_id
+    merger = f"{merged.author} <{merged.email}>" if is_open else ""
+    return CompleteMerge(commit=tip, merger=merger).run(vault)
 
 
 def _edits(repository: Repository, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
@@ -124,12 +135,10 @@ def _moved(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
     return found
 
 
-def _renamed(
-    repository: Repository, operation: Operation, main: Snapshot
-) -> tuple[BranchChange, ...]:
+def _renamed(repository: Repository, tx: Transaction, main: Snapshot) -> tuple[BranchChange, ...]:
     """Carry them over."""
     changes = []
     for temp, name in _moved(repository, main).items():
-        draft = operation.drafted(temp)
+        draft = tx.edited_branch(temp)
         changes.append(renamed_branch(repository, temp, draft.tip, draft.commit, name))
     return tuple(changes)

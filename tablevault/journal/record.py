@@ -19,7 +19,6 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import cast
 
 from tablevault.history.repository import RefMove
 from tablevault.journal.cancelling import STOPPED
@@ -42,14 +41,6 @@ class Request:
         """The parameter in which the operation takes a process id."""
         is_undo = self.operation == "undo"  # whose process_id is what it undoes
         return Parameter(self.operation, "undo_process_id" if is_undo else "process_id")
-
-    def text(self, key: str) -> str:
-        """Give an argument that is to be text; what the user gave instead is refused later."""
-        return cast("str", self.arguments[key])
-
-    def flag(self, key: str) -> bool:
-        """Give an argument that is true or false."""
-        return bool(self.arguments[key])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

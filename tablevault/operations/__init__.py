@@ -13,9 +13,6 @@ if TYPE_CHECKING:
         archive as archive,
     )
     from tablevault.operations import (
-        builder_sources as builder_sources,
-    )
-    from tablevault.operations import (
         builders as builders,
     )
     from tablevault.operations import (

@@ -2,107 +2,80 @@
 
 from __future__ import annotations
 
-import functools
-import inspect
 import threading
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
 
 from tablevault.history.change import Change
-from tablevault.history.documents import InstanceDocument, TableDocument, timestamp
+from tablevault.history.documents import InstanceDocument, TableDocument
 from tablevault.history.fold import DEACTIVATION
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.beginning import Actor
-from tablevault.journal.operation import Operation, running
-from tablevault.journal.record import Hold, Request
-from tablevault.operations.messages import operation_message
+from tablevault.journal.operation import Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
+from tablevault.names import ProcessId
 from tablevault.queries.artifacts import shares_folder
 from tablevault.queries.read import has_artifacts
 from tablevault.queries.read import instance_document as document_of
 from tablevault.vault import Vault
 
-if TYPE_CHECKING:
-    from tablevault.engine.ready import Function, Load
 
+class BeforeFirstCall:
+    """Does something once, just before the first function of an execution is called.
 
-def before_first_call(load: Load, act: Callable[[], None]) -> Load:
-    """Give functions that call `act` once, just before the first of them is called.
-
-    When `act` fails, no function was called, and the next call tries again.
+    When it fails, no function was called, and the next call tries again.
     """
-    lock = threading.Lock()
-    is_done = False
 
-    def once() -> None:
-        """Act, unless that is done; other threads wait until it is."""
-        nonlocal is_done
-        with lock:
-            if not is_done:
-                act()
-                is_done = True
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+        self._lock = threading.Lock()
+        self._is_done = False
 
-    def load_announced(module: str, function: str, *, is_custom: bool) -> Function:
-        """Find a function, and announce that it is called."""
-        return _announced(load(module, function, is_custom=is_custom), once)
-
-    return load_announced
+    def __call__(self) -> None:
+        """Do it, unless that is done; other threads wait until it is."""
+        with self._lock:
+            if not self._is_done:
+                self._act()
+                self._is_done = True
 
 
-def _announced(function: Function, announce: Callable[[], None]) -> Function:
-    """Wrap a function; it keeps its name, and the parameters that it shows."""
-
-    @functools.wraps(function)
-    def call(*positional: object, **named: object) -> Any:  # noqa: ANN401 - functions return anything
-        """Announce, then call."""
-        announce()
-        return function(*positional, **named)
-
-    try:
-        signature = inspect.signature(function, follow_wrapped=False)
-    except (ValueError, TypeError):  # some functions written in C have none
-        return call
-    call.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` asks for
-    return call
-
-
-def deactivate_instances(vault: Vault, parent: Operation, table: str) -> None:
+@operation(DEACTIVATION, restarts=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeactivateInstances(Operation[Vault, None]):
     """Make all instances of a table inactive, by a child of the execution that is to call.
 
     A commit of its own, so that readers everywhere see it while functions run, and so that it
     stays when the execution fails.
     """
-    request = Request(operation=DEACTIVATION, arguments={"table_name": table})
-    actor = Actor(
-        author=parent.record.author,
-        parent=parent.process_id,
-        lock_timeout_s=vault.lock_timeout_s,
-    )
 
-    def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        return []  # the execution holds the table
+    table_name: str
 
-    if not _active(vault, vault.snapshot().table(table)):
-        return
-    with running(vault.journal, request, actor, setup) as operation:
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim nothing: the execution holds the table."""
+        return []
 
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            document = snapshot.table(table)
-            active = [item.instance_id for item in _active(vault, document)]
-            subject = f"{table}: execution begins, {len(active)} instances inactive"
-            pairs = [
-                ("Table", table),
-                ("Table-Id", document.id),
-                ("Time", timestamp(at)),
-                *(("Deactivates", instance_id) for instance_id in active),
-            ]
-            return Change(message=operation_message(operation, subject, pairs), main=())
-
-        operation.publish(plan)
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Name the instances."""
+        table, document = self.table_name, tip.snapshot.table(self.table_name)
+        active = [item.instance_id for item in active_instances(vault, document)]
+        subject = f"{table}: execution begins, {len(active)} instances inactive"
+        pairs = [
+            ("Table", table),
+            ("Table-Id", document.id),
+            tip.time,
+            *(("Deactivates", instance_id) for instance_id in active),
+        ]
+        return Change(message=tx.message(subject, pairs), main=())
 
 
 def activity_trailers(
-    vault: Vault, operation: Operation, parts: tuple[TableDocument, InstanceDocument], *, kept: bool
+    vault: Vault,
+    process_id: ProcessId,
+    settings: TableDocument,
+    document: InstanceDocument,
+    *,
+    kept: bool,
 ) -> list[tuple[str, str]]:
     """Give the trailers that say what a new instance does to the earlier ones of its table.
 
@@ -110,7 +83,6 @@ def activity_trailers(
     (`kept`): then those that the execution deactivated become active again. Where the shared
     artifact folder is replaced, those that have artifacts in it become inactive, whatever else.
     """
-    settings, document = parts
     replaces_folder = (
         document.success and not settings.multiple_artifacts and has_artifacts(document)
     )
@@ -127,11 +99,11 @@ def activity_trailers(
         return []
     found: list[tuple[str, str]] = [
         ("Deactivates", item.instance_id)
-        for item in _active(vault, settings)
+        for item in active_instances(vault, settings)
         if ends_all or loses_files(item)
     ]
     if kept:
-        ended = set(vault.journal.index.deactivated_by(operation.process_id))
+        ended = set(vault.journal.index.deactivated_by(process_id))
         found.extend(
             ("Reactivates", item.instance_id)
             for item in vault.journal.index.instances(settings.id)
@@ -140,6 +112,6 @@ def activity_trailers(
     return found
 
 
-def _active(vault: Vault, document: TableDocument) -> list[IndexedInstance]:
+def active_instances(vault: Vault, document: TableDocument) -> list[IndexedInstance]:
     """List the active instances of a table."""
     return [item for item in vault.journal.index.instances(document.id) if item.active]

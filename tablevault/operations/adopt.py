@@ -37,7 +37,7 @@ from tablevault.names import (
 )
 from tablevault.objects.folders import building, put_in_place
 from tablevault.objects.store import Draft
-from tablevault.operations import instances
+from tablevault.operations.instances import CreateInstance
 from tablevault.operations.original import OldInstance, OldTable, OldVault, read_table
 from tablevault.operations.vaults import Options, attach
 from tablevault.render import counted
@@ -287,17 +287,16 @@ class _Import:
         origin_id, origin_table = temp.origin
         if origin_id and self._vault.journal.index.instance(origin_id) is None:
             origin_id = origin_table = ""
-        new = instances.NewInstance(
-            table=temp.table,
+        CreateInstance(
+            table_name=temp.table,
             version=temp.version,
             origin_id=origin_id,
             origin_table=origin_table,
             external_edit=temp.external_edit,
-            copy=False,
+            builders=texts or None,
             description=temp.description,
             allow_secret=self._allow_secret,
-        )
-        instances.create_instance(self._vault, new, texts or None, process_id="")
+        ).run(self._vault)
         self._report.temps += 1
 
     # -- parts --------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from tablevault.filenames import is_plain_path
 from tablevault.history.layout import configure, reset_config
 from tablevault.objects.folders import building, is_free, put_in_place, target_of
 from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault
-from tablevault.wording import Operation, Wording
+from tablevault.wording import OperationName, Wording
 
 _TAKEN = frozenset(
     tuple(path.split("/"))
@@ -130,7 +130,7 @@ def decompress_vault(where: str | os.PathLike[str]) -> None:
         if vault is None:
             raise TVArgumentError(
                 f'"{source}" holds no vault.',
-                Wording("Was it made by ", Operation("compress_vault"), "?"),
+                Wording("Was it made by ", OperationName("compress_vault"), "?"),
             )
         reset_config(vault)
         configure(vault)

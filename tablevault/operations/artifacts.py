@@ -14,7 +14,7 @@ from tablevault.errors import TVTableError
 from tablevault.filenames import is_hidden
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put
-from tablevault.journal.operation import Operation, TempDraft
+from tablevault.journal.transaction import EditedBranch, Transaction
 from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import Draft, hash_file
@@ -69,7 +69,7 @@ class Artifacts:
 
 
 def find_artifacts(
-    vault: Vault, draft: TempDraft, origin_id: str, names: Sequence[str], *, has_errors: bool
+    vault: Vault, draft: EditedBranch, origin_id: str, names: Sequence[str], *, has_errors: bool
 ) -> Found:
     """Find the artifacts that a table names; refuse what is wrong.
 
@@ -112,7 +112,7 @@ def find_artifacts(
 
 
 def find_partial_artifacts(
-    vault: Vault, draft: TempDraft, origin_id: str, names: Sequence[str]
+    vault: Vault, draft: EditedBranch, origin_id: str, names: Sequence[str]
 ) -> Found:
     """Find what there is of the artifacts of a table that was not finished; nothing is refused.
 
@@ -133,8 +133,8 @@ def find_partial_artifacts(
 
 def keep_artifacts(
     vault: Vault,
-    operation: Operation,
-    draft: TempDraft,
+    tx: Transaction,
+    draft: EditedBranch,
     parts: tuple[Found, Mapping[str, Pointer]],
     *,
     beside: Sequence[Draft],
@@ -146,16 +146,16 @@ def keep_artifacts(
     """
     found, kept = parts
     folder = vault.journal.faces.artifacts(draft.temp)
-    there = _still_there(vault, operation, found.files, kept)
+    there = _still_there(vault, tx, found.files, kept)
     files = {name: path for name, path in found.files.items() if name not in there}
     try:
-        drafts = dict(zip(files, operation.drafts_of(files.values()), strict=True))
+        drafts = dict(zip(files, tx.drafts_of(files.values()), strict=True))
     except OSError as error:
         if not Path(str(error.filename)).is_relative_to(folder):
             raise
         name = Path(str(error.filename)).relative_to(folder).as_posix()
         raise unstorable_artifact(name, error, draft.temp.table) from error
-    operation.keep([*beside, *drafts.values()])
+    tx.keep([*beside, *drafts.values()])
     artifacts = dict(found.earlier)
     pointers_of = {**there, **{name: made.pointer for name, made in drafts.items()}}
     for name, path in found.files.items():
@@ -175,7 +175,7 @@ def keep_artifacts(
 
 
 def _still_there(
-    vault: Vault, operation: Operation, files: Mapping[str, Path], kept: Mapping[str, Pointer]
+    vault: Vault, tx: Transaction, files: Mapping[str, Path], kept: Mapping[str, Pointer]
 ) -> dict[str, Pointer]:
     """Return the objects of files that are what was kept of them, and keep these objects."""
     same = {}
@@ -185,7 +185,7 @@ def _still_there(
         with contextlib.suppress(OSError):  # read again, and told of, by whoever copies it
             if path.stat().st_size == kept[name].size and hash_file(path) == kept[name].oid:
                 same[name] = kept[name]
-    missing = {pointer.oid for pointer in operation.pin(list(same.values()))} if same else set()
+    missing = {pointer.oid for pointer in tx.pin(list(same.values()))} if same else set()
     return {
         name: pointer
         for name, pointer in same.items()
@@ -343,7 +343,7 @@ def places_of_earlier(vault: Vault, temp: TempRef, origin_id: str) -> list[tuple
 
 
 def _earlier(
-    vault: Vault, draft: TempDraft, origin_id: str, wanted: set[str]
+    vault: Vault, draft: EditedBranch, origin_id: str, wanted: set[str]
 ) -> tuple[dict[str, Artifact], frozenset[BlobId]]:
     """Return the wanted artifacts of the table's shared folder and of the origin, the latter first.
 

@@ -6,10 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import cast
 
-from tablevault.journal.operation import Operation
-from tablevault.journal.record import Json
-from tablevault.names import ProcessId
-from tablevault.vault import Vault
+from tablevault.journal.record import Json, Record
+from tablevault.journal.transaction import Transaction
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,9 +27,8 @@ class Fixed:
     origin: str | None = None
 
 
-def fixed_by(vault: Vault, process_id: str) -> Fixed:
-    """Give what a paused execution holds on to; nothing for a new one."""
-    record = vault.journal.files.read(ProcessId(process_id)) if process_id else None
+def fixed_by(record: Record | None) -> Fixed:
+    """Return what a paused execution holds on to; nothing for a new one."""
     if record is None or "sources" not in record.plan:
         return Fixed()
     return Fixed(
@@ -47,28 +44,41 @@ class Attempt:
 
     Parameters
     ----------
-    operation : Operation
+    tx : Transaction
         The execution.
     decided : callable
-        Says, when the first function is about to be called, to what the process holds on.
+        Returns, when the first function is about to be called, to what the process holds on.
+    before_first_call : callable
+        Is called before each call of a function, such as a `BeforeFirstCall`.
     """
 
-    def __init__(self, operation: Operation, decided: Callable[[], Mapping[str, Json]]) -> None:
-        self._operation = operation
+    def __init__(
+        self,
+        tx: Transaction,
+        decided: Callable[[], Mapping[str, Json]],
+        before_first_call: Callable[[], object] | None = None,
+    ) -> None:
+        self._tx = tx
         self._decided = decided
+        self._before_first_call = before_first_call
         # What was paused stays paused, whatever is wrong now.
-        operation.pauses = bool(operation.record.plan)
+        tx.pauses = bool(tx.record.plan)
 
     def begin(self) -> None:
         """Note what was decided; from now on a named process that fails is paused."""
-        self._operation.note(self._decided())
-        self._operation.pauses = True
+        self._tx.note(self._decided())
+        self._tx.pauses = True
+
+    def calling(self) -> None:
+        """Do what comes before the first call."""
+        if self._before_first_call is not None:
+            self._before_first_call()
 
     def check(self) -> None:
         """Raise TVProcessError when somebody wants the process to stop."""
-        self._operation.check()
+        self._tx.check()
 
     def ended(self, builder: str) -> None:
         """Note a step of the process."""
-        self._operation.step(builder)
-        self._operation.check()
+        self._tx.step(builder)
+        self._tx.check()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
@@ -13,16 +12,6 @@ from tablevault.names import builder_of_path, check_builder_name, index_builder
 from tablevault.wording import Parameter, Wording
 
 _ENDING = ".yaml"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TextSources:
-    """Where the text of builders or code modules comes from; "" where not from there."""
-
-    copy_dir: str = ""
-    text: str = ""
-    allow_secret: bool = False
-    """Whether it is kept although something in it looks like a key."""
 
 
 def by_file(texts: Mapping[str, str], copy_dir: str, ending: str) -> dict[str, str]:

@@ -2,123 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.change import BranchChange, Change
-from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
 from tablevault.journal.admission import admit
-from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import temp_hold
-from tablevault.journal.operation import Operation, running
-from tablevault.journal.record import Hold, Request
-from tablevault.names import ProcessId, builder_path, check_builder_name
-from tablevault.operations.builder_sources import TextSources, builder_texts, by_file
-from tablevault.operations.messages import operation_message
+from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
+from tablevault.names import builder_path, check_builder_name
+from tablevault.operations.builder_sources import builder_texts, by_file
 from tablevault.queries.resolve import Temp, find_temp
 from tablevault.secrets import IN_BUILDER
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 
 
-def create_builder_file(
-    vault: Vault,
-    table: str,
-    builder: str,
-    version: str,
-    *,
-    sources: TextSources,
-    process_id: str,
-) -> ProcessId:
-    """Write builders into a temporary instance."""
-    with refusing(
-        vault.journal,
-        vault.actor(process_id),
-        "create_builder_file",
-        table_name=table,
-        version=version,
-    ):
-        request = Request(
-            operation="create_builder_file",
-            arguments={
-                "table_name": table,
-                "builder_name": builder,
-                "version": version,
-                "copy_dir": sources.copy_dir,
-                "text": sources.text,
-                "allow_secret": sources.allow_secret,
-            },
-        )
-        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+@operation("create_builder_file")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateBuilderFile(Operation[Vault, None]):
+    """Write builders into a temporary instance: a file, a folder's, a text, or a template."""
 
+    table_name: str
+    builder_name: str = ""
+    version: str = ""
+    copy_dir: str = ""
+    text: str = ""
+    allow_secret: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict, metadata=NOT_RECORDED)
+    """Text of each builder, once it was read."""
 
-def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Write the builders that are asked for."""
-    table, version = request.text("table_name"), request.text("version")
-    # Looked up before the texts, so that a wrong table is what the user hears of first.
-    _find_with_builders(vault, vault.snapshot(), table, version)
-    copy_dir = request.text("copy_dir")
-    texts = builder_texts(table, request.text("builder_name"), copy_dir, request.text("text"))
-    admitted = admit(request, by_file(texts, copy_dir, ".yaml"), IN_BUILDER)
+    def gathered(self, vault: Vault) -> Self:
+        """Read the files, after a look for the table, which the user is to hear of first."""
+        _find_with_builders(vault, vault.snapshot(), self.table_name, self.version)
+        texts = builder_texts(self.table_name, self.builder_name, self.copy_dir, self.text)
+        admitted = admit(self.request, by_file(texts, self.copy_dir, ".yaml"), IN_BUILDER)
+        return replace(self, texts=texts, admitted=(admitted,))
 
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        temp = _find_with_builders(vault, snapshot, table, version)
-        return [temp_hold(table, temp.ref.version)]
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the temporary instance."""
+        temp = _find_with_builders(vault, snapshot, self.table_name, self.version)
+        return [temp_hold(self.table_name, temp.ref.version)]
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        operation.admit(admitted)
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            temp = _find_with_builders(vault, snapshot, table, version)
-            edits = [
-                Put(path=builder_path(table, temp.ref.version, name), data=body.encode("utf-8"))
-                for name, body in texts.items()
-            ]
-            return _on_branch(operation, temp, f"write {', '.join(texts)}", edits, at)
-
-        operation.publish(plan)
-    return operation.process_id
-
-
-def delete_builder_file(
-    vault: Vault, builder: str, table: str, version: str, *, process_id: str
-) -> ProcessId:
-    """Remove a builder from a temporary instance."""
-    request = Request(
-        operation="delete_builder_file",
-        arguments={"builder_name": builder, "table_name": table, "version": version},
-    )
-    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
-
-
-def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Remove the builder that is asked for."""
-    builder, table = request.text("builder_name"), request.text("table_name")
-    version = request.text("version")
-
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        temp = _find_with_builders(vault, snapshot, table, version)
-        check_builder_name(builder)
-        if builder not in _names(vault, temp):
-            raise TVFileError(
-                f'There is no builder "{builder}" in {temp.ref.instance_id} of table "{table}".',
-                f"Builders there: {', '.join(_names(vault, temp)) or 'none'}.",
-                builder=builder,
-                table=table,
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Write the files."""
+        temp = _find_with_builders(vault, tip.snapshot, self.table_name, self.version)
+        edits = [
+            Put(
+                path=builder_path(self.table_name, temp.ref.version, name),
+                data=body.encode("utf-8"),
             )
-        return [temp_hold(table, temp.ref.version)]
+            for name, body in self.texts.items()
+        ]
+        return _on_branch(tx, temp, f"write {', '.join(self.texts)}", edits, tip)
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
 
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            temp = _find_with_builders(vault, snapshot, table, version)
-            edits = [Remove(path=builder_path(table, temp.ref.version, builder))]
-            return _on_branch(operation, temp, f"delete {builder}", edits, at)
+@operation("delete_builder_file")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteBuilderFile(Operation[Vault, None]):
+    """Remove a builder from a temporary instance."""
 
-        operation.publish(plan)
-    return operation.process_id
+    builder_name: str
+    table_name: str
+    version: str
+
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the temporary instance; the builder has to be there."""
+        temp = _find_with_builders(vault, snapshot, self.table_name, self.version)
+        check_builder_name(self.builder_name)
+        known = _names(vault, temp)
+        if self.builder_name not in known:
+            raise TVFileError(
+                f'There is no builder "{self.builder_name}" in {temp.ref.instance_id} of table '
+                f'"{self.table_name}".',
+                f"Builders there: {', '.join(known) or 'none'}.",
+                builder=self.builder_name,
+                table=self.table_name,
+            )
+        return [temp_hold(self.table_name, temp.ref.version)]
+
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Remove the file."""
+        temp = _find_with_builders(vault, tip.snapshot, self.table_name, self.version)
+        path = builder_path(self.table_name, temp.ref.version, self.builder_name)
+        return _on_branch(tx, temp, f"delete {self.builder_name}", [Remove(path=path)], tip)
 
 
 def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Temp:
@@ -148,23 +120,20 @@ def _names(vault: Vault, temp: Temp) -> list[str]:
     return sorted(tracked.keys() | set(vault.journal.faces.builder_names(temp.ref)))
 
 
-def _on_branch(
-    operation: Operation, temp: Temp, what: str, edits: Sequence[Edit], at: float
-) -> Change:
+def _on_branch(tx: Transaction, temp: Temp, what: str, edits: Sequence[Edit], tip: Tip) -> Change:
     """Commit edits to the branch of a temporary instance, on top of what was edited by hand."""
-    draft = operation.drafted(temp.ref)
-    message = operation_message(
-        operation,
-        f"{temp.ref.table}/{temp.ref.version}: {what}",
-        [("Table", temp.ref.table), ("Version", temp.ref.version), ("Time", timestamp(at))],
+    branch, ref = tx.edited_branch(temp.ref), temp.ref
+    message = tx.message(
+        f"{ref.table}/{ref.version}: {what}",
+        [("Table", ref.table), ("Version", ref.version), tip.time],
     )
     return Change(
         message=message,
         branches=(
             BranchChange(
-                temp=temp.ref,
-                tip=draft.tip,
-                onto=draft.commit,
+                temp=ref,
+                tip=branch.tip,
+                onto=branch.commit,
                 edits=tuple(edits),
                 message=message,
             ),

@@ -18,7 +18,7 @@ from typing import Final
 from tablevault.engine.calls.kept_files import KeptFile
 from tablevault.errors import TableVaultError, TVTableError
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.operation import Operation, TempDraft
+from tablevault.journal.transaction import EditedBranch, Transaction
 from tablevault.names import BlobId, ObjectId, check_artifact_name
 from tablevault.objects.links import copy_file
 from tablevault.objects.pointer import Pointer
@@ -57,19 +57,17 @@ class ArtifactFolder:
     ----------
     vault : Vault
         The vault.
-    operation : Operation
+    tx : Transaction
         The execution.
-    draft : TempDraft
+    draft : EditedBranch
         The temporary instance.
     origin_id : str
         Id of the instance that it starts from, "" for none.
     """
 
-    def __init__(
-        self, vault: Vault, operation: Operation, draft: TempDraft, origin_id: str
-    ) -> None:
+    def __init__(self, vault: Vault, tx: Transaction, draft: EditedBranch, origin_id: str) -> None:
         self._vault = vault
-        self._operation = operation
+        self._tx = tx
         self._draft = draft
         self._origin_id = origin_id
         self._folder = vault.journal.faces.artifacts(draft.temp)
@@ -192,7 +190,7 @@ class ArtifactFolder:
         for _ in range(_ATTEMPTS):
             try:
                 before, at = _stamp(path), time.time_ns()
-                (draft,) = self._operation.drafts_of([path])
+                (draft,) = self._tx.drafts_of([path])
                 if _stamp(path) != before:
                     continue
                 mode = path.stat().st_mode

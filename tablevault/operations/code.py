@@ -3,111 +3,96 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Self
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.filenames import is_hidden
 from tablevault.history.change import Change
-from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put, Remove
 from tablevault.journal.admission import admit
-from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import code_hold
-from tablevault.journal.operation import running
-from tablevault.journal.record import Hold, Request
-from tablevault.names import CODE_DIR, ProcessId, check_module_name, code_path
-from tablevault.operations.builder_sources import TextSources, by_file, read_text
-from tablevault.operations.messages import operation_message
+from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
+from tablevault.names import CODE_DIR, check_module_name, code_path
+from tablevault.operations.builder_sources import by_file, read_text
 from tablevault.queries.describe import code_modules
 from tablevault.secrets import IN_CODE
 from tablevault.vault import Vault
-from tablevault.wording import Operation, Parameter, Wording
+from tablevault.wording import OperationName, Parameter, Wording
 
-_CREATE = Operation("create_code_module")
+_CREATE = OperationName("create_code_module")
 _NAME = Parameter("create_code_module", "module_name")
 _SOURCE = Parameter("create_code_module", "copy_dir")
 
 _TEMPLATE = '"""Functions that builders of this vault call."""\n'
 
 
-def create_code_module(
-    vault: Vault, module: str, *, sources: TextSources, process_id: str
-) -> ProcessId:
-    """Write code modules into the vault."""
-    with refusing(vault.journal, vault.actor(process_id), "create_code_module"):
-        request = Request(
-            operation="create_code_module",
-            arguments={
-                "module_name": module,
-                "copy_dir": sources.copy_dir,
-                "text": sources.text,
-                "allow_secret": sources.allow_secret,
-            },
+@operation("create_code_module")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateCodeModule(Operation[Vault, None]):
+    """Write code modules into the vault: a file, the files of a folder, a text, or a template."""
+
+    module_name: str = ""
+    copy_dir: str = ""
+    text: str = ""
+    allow_secret: bool = False
+    texts: Mapping[str, str] = field(default_factory=dict, metadata=NOT_RECORDED)
+    """Text of each module, once it was read."""
+
+    def gathered(self, vault: Vault) -> Self:
+        """Read the files."""
+        texts = _texts(self.module_name, self.copy_dir, self.text)
+        admitted = admit(self.request, by_file(texts, self.copy_dir, ".py"), IN_CODE)
+        return replace(self, texts=texts, admitted=(admitted,))
+
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim all modules."""
+        return [code_hold(exclusive=True)]
+
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Write the files; a template replaces nothing."""
+        known = tip.snapshot.code_modules()
+        is_template = not self.copy_dir and not self.text
+        edits = tuple(
+            Put(path=code_path(name), data=body.encode("utf-8"))
+            for name, body in self.texts.items()
+            if not (is_template and name in known)
         )
-        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+        subject = f"code: write {', '.join(self.texts)}"
+        if not edits:
+            subject = f"code: {', '.join(self.texts)} is there already"
+        return Change(message=tx.message(subject, [tip.time]), main=edits)
 
 
-def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Write the modules that are asked for."""
-    copy_dir, text = request.text("copy_dir"), request.text("text")
-    texts = _texts(request.text("module_name"), copy_dir, text)
-    admitted = admit(request, by_file(texts, copy_dir, ".py"), IN_CODE)
-    keeps_existing = not copy_dir and not text
-
-    def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        return [code_hold(exclusive=True)]
-
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        operation.admit(admitted)
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            known = snapshot.code_modules()
-            edits = tuple(
-                Put(path=code_path(name), data=body.encode("utf-8"))
-                for name, body in texts.items()
-                if not (keeps_existing and name in known)
-            )
-            subject = f"code: write {', '.join(texts)}"
-            if not edits:
-                subject = f"code: {', '.join(texts)} is there already"
-            return Change(
-                message=operation_message(operation, subject, [("Time", timestamp(at))]),
-                main=edits,
-            )
-
-        operation.publish(plan)
-    return operation.process_id
-
-
-def delete_code_module(vault: Vault, module: str, *, process_id: str) -> ProcessId:
+@operation("delete_code_module")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteCodeModule(Operation[Vault, None]):
     """Remove a code module."""
-    request = Request(operation="delete_code_module", arguments={"module_name": module})
-    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
 
+    module_name: str
 
-def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Remove the module that is asked for."""
-    name = request.text("module_name").removesuffix(".py")
+    @property
+    def _name(self) -> str:
+        """Name of the module, which may be given with its ending."""
+        return self.module_name.removesuffix(".py")
 
-    def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        check_module_name(name)
-        _refuse_missing(name, code_modules(vault))
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim all modules."""
+        check_module_name(self._name)
+        _refuse_missing(self._name, code_modules(vault))
         return [code_hold(exclusive=True)]
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            _refuse_missing(name, list(snapshot.code_modules()))
-            return Change(
-                message=operation_message(
-                    operation, f"code: delete {name}", [("Time", timestamp(at))]
-                ),
-                main=(Remove(path=code_path(name)),),
-            )
-
-        operation.publish(plan)
-    return operation.process_id
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Remove the file."""
+        _refuse_missing(self._name, list(tip.snapshot.code_modules()))
+        return Change(
+            message=tx.message(f"code: delete {self._name}", [tip.time]),
+            main=(Remove(path=code_path(self._name)),),
+        )
 
 
 def _refuse_missing(module: str, known: Sequence[str]) -> None:

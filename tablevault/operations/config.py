@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import cast
+from dataclasses import dataclass, replace
+from typing import Self
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.change import Change
-from tablevault.history.documents import timestamp
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put
 from tablevault.history.vault_config import UnknownSettingError, VaultConfig, setting_path
-from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import config_hold
-from tablevault.journal.operation import running
-from tablevault.journal.record import Hold, Json, Request
+from tablevault.journal.operation import Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
 from tablevault.limits import UnfitValueError
-from tablevault.names import VAULT_DOCUMENT, ProcessId
-from tablevault.operations.messages import operation_message
+from tablevault.names import VAULT_DOCUMENT
 from tablevault.queries.config import unknown_setting
 from tablevault.vault import Vault
 from tablevault.wording import Either, Wording
 
-_OPERATION = "set_config"
 
-
-def set_config(vault: Vault, changes: Mapping[str, object], *, process_id: str) -> ProcessId:
-    """Set values by key, in one commit; None removes one.
+@operation("set_config")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetConfig(Operation[Vault, None]):
+    """Set values of the configuration by key, in one commit; None removes one.
 
     Raises
     ------
@@ -37,35 +35,29 @@ def set_config(vault: Vault, changes: Mapping[str, object], *, process_id: str) 
     TVFileError
         ``vault.yaml`` has a value already that its setting cannot have.
     """
-    with refusing(vault.journal, vault.actor(process_id), _OPERATION):
-        config = _changed(vault.snapshot(), changes)
-        plain = {key: cast("Json", config.value_at(key)) for key in changes}
-    request = Request(operation=_OPERATION, arguments={"changes": plain})
-    return perform(vault, taken_up(vault.journal, request, process_id), process_id)
 
+    changes: Mapping[str, object]
 
-def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Set the values that are asked for."""
-    changes = cast("Mapping[str, object]", request.arguments["changes"])
+    def checked(self, vault: Vault) -> Self:
+        """Return it with values as the configuration keeps them."""
+        config = _changed(vault.snapshot(), self.changes)
+        return replace(self, changes={key: config.value_at(key) for key in self.changes})
 
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        _changed(snapshot, changes)
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the configuration."""
+        _changed(snapshot, self.changes)
         return [config_hold()]
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            before, config = snapshot.vault(), _changed(snapshot, changes)
-            after = replace(before, config_or_fault=config)
-            subject = "config: no change" if after == before else f"config: {_told(changes)}"
-            data = after.encode()
-            return Change(
-                message=operation_message(operation, subject, [("Time", timestamp(at))]),
-                main=() if after == before else (Put(path=VAULT_DOCUMENT, data=data),),
-            )
-
-        operation.publish(plan)
-    return operation.process_id
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Write ``vault.yaml``, if anything differs."""
+        before = tip.snapshot.vault()
+        after = replace(before, config_or_fault=_changed(tip.snapshot, self.changes))
+        is_same = after == before
+        subject = "config: no change" if is_same else f"config: {_shown(self.changes)}"
+        return Change(
+            message=tx.message(subject, [tip.time]),
+            main=() if is_same else (Put(path=VAULT_DOCUMENT, data=after.encode()),),
+        )
 
 
 def _changed(snapshot: Snapshot, changes: Mapping[str, object]) -> VaultConfig:
@@ -110,7 +102,7 @@ def _hint(key: str) -> str:
     )
 
 
-def _told(changes: Mapping[str, object]) -> str:
+def _shown(changes: Mapping[str, object]) -> str:
     """Return what is set and what is removed, in a few words."""
     return ", ".join(
         f"remove {key}"

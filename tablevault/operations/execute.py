@@ -4,22 +4,40 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, cast
+from functools import partial
+from typing import TYPE_CHECKING, Self, cast
 
 from tablevault.errors import TVArgumentError, TVProcessError, TVTableError
+from tablevault.history.change import Change
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.background import Handed, check_interpreter, launch
-from tablevault.journal.beginning import Actor, Setup, begin, refusing, taken_up
+from tablevault.journal.beginning import Actor, begin
 from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
-from tablevault.journal.operation import Operation, TempDraft, running
-from tablevault.journal.record import Hold, Json, Request
+from tablevault.journal.operation import (
+    NOT_RECORDED,
+    UNLESS_DEFAULT,
+    Operation,
+    Tip,
+    decoded_operation,
+    operation,
+    perform,
+)
+from tablevault.journal.record import Hold, Json, Record
+from tablevault.journal.transaction import EditedBranch, Transaction
 from tablevault.names import ProcessId, TempRef, check_version
-from tablevault.operations.activity import before_first_call, deactivate_instances
+from tablevault.operations.activity import BeforeFirstCall, DeactivateInstances, active_instances
 from tablevault.operations.attempt import Attempt, fixed_by
 from tablevault.operations.call_artifacts import ArtifactFolder
-from tablevault.operations.materialize import Result, materialize, named_origin, result_holds
+from tablevault.operations.materialize import (
+    NewInstance,
+    Result,
+    named_origin,
+    plan_instance,
+    result_holds,
+    store,
+)
 from tablevault.operations.preparing import (
     Prepared,
     VaultCode,
@@ -41,68 +59,144 @@ from tablevault.wording import Call, Parameter, Wording
 if TYPE_CHECKING:
     from tablevault.engine.calls.ledger import Ledger
     from tablevault.engine.policy import RunLimits
-    from tablevault.engine.ready import Load, Ready
+    from tablevault.engine.ready import Ready
     from tablevault.engine.run import RunResult
 
 
-_OF_ATTEMPT = ("sample", "max_calls", "max_cost")
-"""Arguments that hold for one attempt, and not when it is gone on with."""
-
-
+@operation("execute_instance")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecuteOptions:
-    """How an instance is to be executed; see `TableVault.execute_instance`."""
+class ExecuteInstance(Operation[Vault, "_Executed | None"]):
+    """Run the builders of a temporary instance and materialise what they make.
 
+    See `TableVault.execute_instance`. A trial (`sample`) makes no instance.
+    """
+
+    table_name: str
+    version: str
     force_execute: bool = False
     background: bool = False
     accept_code: bool | None = None
-    sample: int | None = None
-    max_calls: int | None = None
-    max_cost: float | None = None
-    allow_secret: bool = False
+    sample: int | None = field(default=None, metadata=UNLESS_DEFAULT)
+    max_calls: int | None = field(default=None, metadata=UNLESS_DEFAULT)
+    max_cost: float | None = field(default=None, metadata=UNLESS_DEFAULT)
+    allow_secret: bool = field(default=False, metadata=UNLESS_DEFAULT)
+    begun: Callable[[], None] | None = field(default=None, metadata=NOT_RECORDED)
+    """Is called when the first function is about to be called."""
 
+    @property
+    def temp(self) -> TempRef:
+        """The temporary instance."""
+        return TempRef(table=self.table_name, version=self.version)
 
-def execute_instance(
-    vault: Vault,
-    table: str,
-    version: str,
-    *,
-    options: ExecuteOptions,
-    process_id: str,
-) -> ProcessId:
-    """Run the builders of a temporary instance and materialise what they make."""
-    sample = _checked_sample(options.sample)
-    most = checked_most("execute_instance", options.max_calls, options.max_cost)
-    with refusing(
-        vault.journal,
-        vault.actor(process_id),
-        "execute_instance",
-        table_name=table,
-        version=version,
-    ):
-        first = Request(
-            operation="execute_instance",
-            arguments={
-                "table_name": table,
-                "version": check_version(version),
-                "force_execute": options.force_execute,
-                "background": options.background,
-            },
+    def checked(self, vault: Vault) -> Self:
+        """Return it with numbers of Python's, and within their ranges."""
+        most = checked_most("execute_instance", self.max_calls, self.max_cost)
+        return replace(
+            self,
+            version=check_version(self.version),
+            sample=_checked_sample(self.sample),
+            max_calls=cast("int | None", most.get("max_calls")),
+            max_cost=cast("float | None", most.get("max_cost")),
         )
-        request = taken_up(vault.journal, first, process_id)
-        if sample is not None and request is not first and "sample" not in request.arguments:
-            raise _not_a_trial(request, process_id, sample)
-        # These are the business of each attempt.
-        arguments = {key: each for key, each in request.arguments.items() if key not in _OF_ATTEMPT}
-        arguments["accept_code"] = options.accept_code
-        if options.background:
-            arguments["background"] = True
-        if options.allow_secret:
-            arguments["allow_secret"] = True
-        if sample is not None:
-            arguments["sample"] = sample
-        arguments |= most
-        return perform(vault, replace(request, arguments=arguments), process_id)
+
+    def resumed(self, recorded: Mapping[str, Json], process_id: str) -> Self:
+        """Return the paused execution; what may be spent, a trial and `accept_code` are new."""
+        table_name, version = str(recorded["table_name"]), str(recorded["version"])
+        if self.sample is not None and "sample" not in recorded:
+            raise _not_a_trial(TempRef(table=table_name, version=version), process_id, self.sample)
+        return replace(
+            self,
+            table_name=table_name,
+            version=version,
+            force_execute=bool(recorded["force_execute"]),
+            background=self.background or bool(recorded.get("background")),
+            allow_secret=self.allow_secret or bool(recorded.get("allow_secret")),
+        )
+
+    def start(self, vault: Vault, actor: Actor) -> ProcessId:
+        """Run it here, or begin here, where mistakes are raised, and hand it over."""
+        if not self.background:
+            return perform(vault, self, actor)
+        check_interpreter()
+        record, lock = begin(vault.journal, self.request, actor, partial(self.claims, vault))
+        order: dict[str, Json] = {
+            "path": str(vault.path),
+            "author": vault.author,
+            "lock_timeout_s": vault.lock_timeout_s,
+        }
+        record = replace(record, request=self.request)
+        launch(vault.journal, record, lock, "tablevault.operations.detached", order)
+        return record.process_id
+
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the version and what an instance needs; share what is read."""
+        table, found = self.table_name, find_with_builders(vault, snapshot, self.temp)
+        given = (temp_builders(vault, found), fixed_by(record))
+        prepared = prepare(vault, snapshot, found, given, self.force_execute)
+        mine = [
+            temp_hold(table, self.version),
+            *(
+                instance_hold(each.table, each.instance_id, exclusive=False)
+                for each in prepared.sources
+            ),
+        ]
+        if prepared.origin is not None:
+            origin_table = table_of_origin(snapshot, prepared.origin)
+            mine.append(instance_hold(origin_table, prepared.origin.instance_id, exclusive=False))
+        holds = [*map(alone, mine), *result_holds(snapshot.table(table), self.temp)]
+        if is_custom(prepared.plan):
+            holds.append(code_hold(exclusive=False))
+        return holds
+
+    def prepare(self, vault: Vault, tx: Transaction) -> _Executed | None:
+        """Run the builders, and store what they make."""
+        attempt = _begin_attempt(vault, tx, self)
+        if self.sample is not None:
+            attempt.run_first(self.sample)
+            return None
+        run = attempt.run()
+        if not len(run.frame.columns):
+            raise TVTableError(
+                f'The builders of table "{self.table_name}" make no column.',
+                "Name at least one column in changed_columns.",
+                table=self.table_name,
+            )
+        new = store(vault, tx, attempt.branch, run.frame, attempt.result(run))
+        return _Executed(new=new, ledger=attempt.ledger)
+
+    def publishes(self, prepared: _Executed | None) -> bool:
+        """Return whether it made all rows."""
+        return prepared is not None
+
+    def plan(self, vault: Vault, tx: Transaction, prepared: _Executed | None, tip: Tip) -> Change:
+        """Merge the branch of the temporary instance, and tag the instance."""
+        assert prepared is not None, "a trial publishes nothing"
+        return plan_instance(vault, tx, prepared.new, tip)
+
+    def finish(self, vault: Vault, tx: Transaction, prepared: _Executed | None) -> None:
+        """Give the calls to the instance."""
+        if prepared is not None:
+            tx.follow_up(lambda: prepared.ledger.claim(prepared.new.instance_id))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Executed:
+    """What an execution made: the instance, and the calls that made it."""
+
+    new: NewInstance
+    ledger: Ledger
+
+
+def perform_handed(vault: Vault, handed: Handed, told: AbstractContextManager[None]) -> None:
+    """Execute the instance for which this interpreter was started, the work within `told`."""
+    record = vault.journal.files.read(handed.process_id)
+    asked = None if record is None else decoded_operation(record.request)
+    if not isinstance(asked, ExecuteInstance):
+        raise TVProcessError(
+            f'The record of process "{handed.process_id}" is gone.', process=handed.process_id
+        )
+    actor = replace(vault.actor(handed.process_id), lock=handed.lock)
+    perform(vault, replace(asked, begun=handed.ready), actor, told)
 
 
 def _checked_sample(sample: int | None) -> int | None:
@@ -116,7 +210,9 @@ def _checked_sample(sample: int | None) -> int | None:
     return None if sample is None else operator.index(sample)
 
 
-def checked_most(operation: str, max_calls: int | None, max_cost: float | None) -> dict[str, Json]:
+def checked_most(
+    operation_name: str, max_calls: int | None, max_cost: float | None
+) -> dict[str, Json]:
     """Return what an operation may spend now, by argument; refuse what no budget can be."""
     found: dict[str, Json] = {}
     for name, value in (("max_calls", max_calls), ("max_cost", max_cost)):
@@ -124,7 +220,7 @@ def checked_most(operation: str, max_calls: int | None, max_cost: float | None) 
             continue
         if not value >= 0 or (name == "max_calls" and int(value) != value):
             raise TVArgumentError(
-                Wording("Argument ", Parameter(operation, name), f" is {value}."),
+                Wording("Argument ", Parameter(operation_name, name), f" is {value}."),
                 "It has to be 0 or more; without it there is no such limit.",
                 argument=name,
             )
@@ -132,7 +228,7 @@ def checked_most(operation: str, max_calls: int | None, max_cost: float | None) 
     return found
 
 
-def _not_a_trial(request: Request, process_id: str, sample: int) -> TVArgumentError:
+def _not_a_trial(temp: TempRef, process_id: str, sample: int) -> TVArgumentError:
     """Make the error for a trial under the id of an execution that waits to make all rows."""
     return TVArgumentError(
         f'Process "{process_id}" is a paused execution of all rows, no trial of '
@@ -141,8 +237,8 @@ def _not_a_trial(request: Request, process_id: str, sample: int) -> TVArgumentEr
             "Go on with all rows: ",
             Call(
                 "execute_instance",
-                table_name=request.text("table_name"),
-                version=request.text("version"),
+                table_name=temp.table,
+                version=temp.version,
                 process_id=process_id,
             ),
             ".",
@@ -152,157 +248,99 @@ def _not_a_trial(request: Request, process_id: str, sample: int) -> TVArgumentEr
     )
 
 
-def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Execute the instance that is asked for, from where an earlier attempt stopped."""
-    actor = vault.actor(process_id)
-    if request.arguments.get("background"):
-        return _start(vault, request, actor)
-    return _perform(vault, request, actor, lambda: None, nullcontext())
+def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _Attempt:
+    """Take in what was edited by hand, open the records of calls, and find the artifacts."""
+    from tablevault.engine.calls.ledger import Ledger
+
+    repository, temp = vault.journal.repository, asked.temp
+    branch = tx.edited_branch(temp)
+    main = tx.snapshot()
+    texts = tracked_builders(Snapshot(repository, branch.commit), temp.table, temp.version)
+    found = find_with_builders(vault, main, temp)
+    given = (texts, fixed_by(tx.record))
+    prepared = prepare(vault, main, found, given, asked.force_execute)
+    origin, document = prepared.origin, main.table(temp.table)
+    ledger = Ledger(
+        vault.calls,
+        temp=vault.journal.checkpoints.made_by(branch.tip),
+        left=vault.journal.checkpoints.folder(branch.tip),
+        process=tx.process_id,
+        terms=terms_of(document, forced=asked.force_execute, accept_code=asked.accept_code),
+        sources=call_sources(vault, document.id, origin),
+    )
+    ledger.purse = purse_of(vault, temp)
+    start = named_origin(vault, branch) or ("" if origin is None else origin.instance_id)
+    return _Attempt(
+        vault=vault,
+        tx=tx,
+        asked=asked,
+        branch=branch,
+        main=main,
+        prepared=prepared,
+        code=VaultCode(vault, main),
+        ledger=ledger,
+        files=ArtifactFolder(vault, tx, branch, start),
+    )
 
 
-def perform_handed(vault: Vault, handed: Handed, told: AbstractContextManager[None]) -> None:
-    """Execute the instance for which this interpreter was started, the work within `told`."""
-    record = vault.journal.files.read(handed.process_id)
-    if record is None:
-        raise TVProcessError(
-            f'The record of process "{handed.process_id}" is gone.', process=handed.process_id
-        )
-    actor = replace(vault.actor(handed.process_id), lock=handed.lock)
-    _perform(vault, record.request, actor, handed.ready, told)
-
-
-def _start(vault: Vault, request: Request, actor: Actor) -> ProcessId:
-    """Begin here, where mistakes are raised, and let another interpreter go on."""
-    check_interpreter()
-    record, lock = begin(vault.journal, request, actor, _setup(vault, request, actor))
-    order: dict[str, Json] = {
-        "path": str(vault.path),
-        "author": vault.author,
-        "lock_timeout_s": vault.lock_timeout_s,
-    }
-    record = replace(record, request=request)
-    launch(vault.journal, record, lock, "tablevault.operations.detached", order)
-    return record.process_id
-
-
-def _setup(vault: Vault, request: Request, actor: Actor) -> Setup:
-    """Give what checks the request and says what is to be held."""
-    temp = TempRef(table=request.text("table_name"), version=request.text("version"))
-    table, fixed = temp.table, fixed_by(vault, actor.process_id)
-
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        found = find_with_builders(vault, snapshot, temp)
-        texts = temp_builders(vault, found)
-        prepared = prepare(vault, snapshot, found, (texts, fixed), request.flag("force_execute"))
-        mine = [
-            temp_hold(table, temp.version),
-            *(
-                instance_hold(each.table, each.instance_id, exclusive=False)
-                for each in prepared.sources
-            ),
-        ]
-        if prepared.origin is not None:
-            origin_table = table_of_origin(snapshot, prepared.origin)
-            mine.append(instance_hold(origin_table, prepared.origin.instance_id, exclusive=False))
-        holds = [*map(alone, mine), *result_holds(snapshot.table(table), temp)]
-        if is_custom(prepared.plan):
-            holds.append(code_hold(exclusive=False))
-        return holds
-
-    return setup
-
-
-def _perform(
-    vault: Vault,
-    request: Request,
-    actor: Actor,
-    ready: Callable[[], None],
-    told: AbstractContextManager[None],
-) -> ProcessId:
-    """Execute in this interpreter; `ready` is called before the first function is."""
-    temp = TempRef(table=request.text("table_name"), version=request.text("version"))
-    table, fixed = temp.table, fixed_by(vault, actor.process_id)
-    forced = request.flag("force_execute")
-    setup = _setup(vault, request, actor)
-    with running(vault.journal, request, actor, setup) as operation, told:
-        operation.ask_anew(request)
-        draft = operation.drafted(temp)
-        main = operation.snapshot()
-        branch = Snapshot(vault.journal.repository, draft.commit)
-        texts = tracked_builders(branch, table, temp.version)
-        found = find_with_builders(vault, main, temp)
-        prepared = prepare(vault, main, found, (texts, fixed), forced)
-        attempt = _Attempt(
-            vault=vault,
-            operation=operation,
-            draft=draft,
-            main=main,
-            prepared=prepared,
-            code=VaultCode(vault, main),
-            ready=ready,
-            request=request,
-        )
-        sample = request.arguments.get("sample")
-        if sample is not None:
-            _try(attempt, cast("int", sample))
-            return operation.process_id
-        result = _run(attempt)
-        if not len(result.frame.columns):
-            raise TVTableError(
-                f'The builders of table "{table}" make no column.',
-                "Name at least one column in changed_columns.",
-                table=table,
-            )
-        made = _result(attempt, branch, result)
-        made = replace(
-            made,
-            kept=attempt.files.pointers,
-            calls=lambda sink, digest: attempt.ledger.write_calls(sink, digest, result.rows),
-        )
-        instance_id = materialize(vault, operation, draft, result.frame, made)
-        operation.follow_up(lambda: attempt.ledger.claim(instance_id))
-    return operation.process_id
-
-
-@dataclass(slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _Attempt:
     """One attempt at an execution, with all that it needs."""
 
     vault: Vault
-    operation: Operation
-    draft: TempDraft
+    tx: Transaction
+    asked: ExecuteInstance
+    branch: EditedBranch
     main: Snapshot
     prepared: Prepared
     code: VaultCode
-    ready: Callable[[], None]
-    request: Request
-    ledger: Ledger = field(init=False)
-    files: ArtifactFolder = field(init=False)
+    ledger: Ledger
+    files: ArtifactFolder
 
-    def __post_init__(self) -> None:
-        """Open the records of calls, say which of them count, and find the artifacts."""
-        from tablevault.engine.calls.ledger import Ledger
+    def run(self) -> RunResult:
+        """Call the functions; what they raise passes."""
+        from tablevault.engine.run import run_all
 
-        vault, origin = self.vault, self.prepared.origin
-        self.ledger = Ledger(
-            vault.calls,
-            temp=vault.journal.checkpoints.made_by(self.draft.tip),
-            left=vault.journal.checkpoints.folder(self.draft.tip),
-            process=self.operation.process_id,
-            terms=terms_of(
-                self.main.table(self.draft.temp.table),
-                forced=self.request.flag("force_execute"),
-                accept_code=cast("bool | None", self.request.arguments.get("accept_code")),
-            ),
-            sources=call_sources(vault, self.main.table(self.draft.temp.table).id, origin),
-        )
-        self.ledger.purse = purse_of(vault, self.draft.temp)
-        start = named_origin(vault, self.draft) or ("" if origin is None else origin.instance_id)
-        self.files = ArtifactFolder(vault, self.operation, self.draft, start)
+        with self._ready() as run:
+            return run_all(run)
 
-    def decided(self) -> Mapping[str, Json]:
+    def run_first(self, rows: int) -> None:
+        """Call the functions for the first rows; no instance is made of what they return."""
+        from tablevault.engine.run import run_first
+
+        with self._ready() as run:
+            run_first(run, rows)
+
+    @contextmanager
+    def _ready(self) -> Iterator[Ready]:
+        """Check what can be checked before the first call."""
+        from tablevault.engine.ready import ARTIFACT_FOLDER, ready
+
+        vault, prepared, code = self.vault, self.prepared, self.code
+        folder = vault.journal.faces.artifacts(self.branch.temp)
+        folder.mkdir(parents=True, exist_ok=True)
+        with closing(code.code), self.ledger as ledger:
+            past = past_of(vault, self.main, self.branch.temp, (prepared, code, ledger), folder)
+            with ready(
+                prepared.plan,
+                inputs=prepared.inputs,
+                load=code.code.load_function,
+                keywords={ARTIFACT_FOLDER: str(folder), "~PROCESS_ID~": self.tx.process_id},
+                progress=vault.progress(),
+                past=replace(
+                    past,
+                    control=Attempt(self.tx, self._decided, self._before_first_call()),
+                    files=self.files,
+                    limits=self._limits(),
+                    batches=vault.state / "batches",
+                ),
+            ) as run:
+                yield run
+
+    def _decided(self) -> Mapping[str, Json]:
         """Return to what the process holds on from its first call on."""
-        self.ready()
+        if self.asked.begun is not None:
+            self.asked.begun()
         origin = self.prepared.origin
         return {
             "sources": [list(each) for each in self.prepared.inputs.fixed],
@@ -311,86 +349,53 @@ class _Attempt:
             "shipped": dict(self.code.shipped()),
         }
 
+    def _before_first_call(self) -> BeforeFirstCall | None:
+        """Return what makes the instances of a table with side effects inactive."""
+        table, vault = self.asked.table_name, self.vault
+        if not self.main.table(table).side_effects:
+            return None
 
-def _run(attempt: _Attempt) -> RunResult:
-    """Call the functions; what they raise passes."""
-    from tablevault.engine.run import run_all
+        def deactivate() -> None:
+            if active_instances(vault, vault.snapshot().table(table)):
+                actor = replace(vault.actor(""), parent=self.tx.process_id)
+                perform(vault, DeactivateInstances(table_name=table), actor)
 
-    with _readied(attempt) as run:
-        return run_all(run)
+        return BeforeFirstCall(deactivate)
 
+    def _limits(self) -> RunLimits:
+        """Return what limits the calls."""
+        from tablevault.engine.policy import RunLimits
 
-def _try(attempt: _Attempt, rows: int) -> None:
-    """Call the functions for the first rows; no instance is made of what they return."""
-    from tablevault.engine.run import run_first
+        settings, state = self.main.vault(), self.vault.state
+        return RunLimits(
+            vault=settings.limits,
+            prices=settings.prices,
+            max_calls=self.asked.max_calls,
+            max_cost=self.asked.max_cost,
+            rates=state / "rates.sqlite",
+            begun=state / "begun",
+        )
 
-    with _readied(attempt) as run:
-        run_first(run, rows)
-
-
-@contextmanager
-def _readied(attempt: _Attempt) -> Iterator[Ready]:
-    """Check what can be checked before the first call."""
-    from tablevault.engine.ready import ARTIFACT_FOLDER, ready
-
-    vault, operation, temp = attempt.vault, attempt.operation, attempt.draft.temp
-    main, prepared, code = attempt.main, attempt.prepared, attempt.code
-    load: Load = code.code.load_function
-    if main.table(temp.table).side_effects:
-        load = before_first_call(load, lambda: deactivate_instances(vault, operation, temp.table))
-    folder = vault.journal.faces.artifacts(temp)
-    folder.mkdir(parents=True, exist_ok=True)
-    with closing(code.code), attempt.ledger as ledger:
-        past = past_of(vault, main, temp, (prepared, code, ledger), folder)
-        with ready(
-            prepared.plan,
-            inputs=prepared.inputs,
-            load=load,
-            keywords={ARTIFACT_FOLDER: str(folder), "~PROCESS_ID~": operation.process_id},
-            progress=vault.progress(),
-            past=replace(
-                past,
-                control=Attempt(operation, attempt.decided),
-                files=attempt.files,
-                limits=_limits(attempt),
-                batches=vault.state / "batches",
-            ),
-        ) as run:
-            yield run
-
-
-def _limits(attempt: _Attempt) -> RunLimits:
-    """Return what limits the calls of an attempt."""
-    from tablevault.engine.policy import RunLimits
-
-    arguments = attempt.request.arguments
-    settings = attempt.main.vault()
-    return RunLimits(
-        vault=settings.limits,
-        prices=settings.prices,
-        max_calls=cast("int | None", arguments.get("max_calls")),
-        max_cost=cast("float | None", arguments.get("max_cost")),
-        rates=attempt.vault.state / "rates.sqlite",
-        begun=attempt.vault.state / "begun",
-    )
-
-
-def _result(attempt: _Attempt, branch: Snapshot, result: RunResult) -> Result:
-    """Note what the instance was made from: texts by their git ids, instances that were read."""
-    prepared, code, origin = attempt.prepared, attempt.code, attempt.prepared.origin
-    main, vault = attempt.main, attempt.vault
-    spent = attempt.ledger.spent()
-    sources = dict.fromkeys((*prepared.sources, *result.sources))
-    plan = result.plan
-    blobs = branch.builders(plan.table, prepared.version)
-    return Result(
-        dependencies=tuple((source.table, source.instance_id) for source in sources),
-        primary_key=result.primary_key,
-        builders={builder.name: blobs[builder.name] for builder in plan.order},
-        code=code.used(),
-        shipped=code.shipped(),
-        execution={each.name: run_of(each, spent.get(each.name)) for each in result.builders},
-        spent=total_of(spent),
-        origin=("", "") if origin is None else (origin.instance_id, table_of_origin(main, origin)),
-        reuses=instance_document(vault, origin).digest if origin and result.is_same else "",
-    )
+    def result(self, run: RunResult) -> Result:
+        """Return what the instance was made from: texts by git ids, instances that were read."""
+        vault, prepared, origin = self.vault, self.prepared, self.prepared.origin
+        spent = self.ledger.spent()
+        sources = dict.fromkeys((*prepared.sources, *run.sources))
+        plan, branch = run.plan, Snapshot(vault.journal.repository, self.branch.commit)
+        blobs = branch.builders(plan.table, prepared.version)
+        of_origin = ("", "")
+        if origin is not None:
+            of_origin = (origin.instance_id, table_of_origin(self.main, origin))
+        return Result(
+            dependencies=tuple((source.table, source.instance_id) for source in sources),
+            primary_key=run.primary_key,
+            builders={builder.name: blobs[builder.name] for builder in plan.order},
+            code=self.code.used(),
+            shipped=self.code.shipped(),
+            execution={each.name: run_of(each, spent.get(each.name)) for each in run.builders},
+            spent=total_of(spent),
+            origin=of_origin,
+            reuses=instance_document(vault, origin).digest if origin and run.is_same else "",
+            kept=self.files.pointers,
+            calls=lambda sink, digest: self.ledger.write_calls(sink, digest, run.rows),
+        )

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Self
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.change import BranchChange, Change
-from tablevault.history.documents import InstanceDocument, timestamp
+from tablevault.history.documents import InstanceDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Put, Remove
 from tablevault.journal.admission import admit
-from tablevault.journal.beginning import refusing, taken_up
-from tablevault.journal.locks import instance_hold, temp_hold
-from tablevault.journal.operation import Operation, running
-from tablevault.journal.record import Hold, Request
+from tablevault.journal.locks import claimed_instance, instance_hold, temp_hold
+from tablevault.journal.operation import Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
 from tablevault.names import (
-    ProcessId,
     TempRef,
     artifacts_dir,
     builder_path,
@@ -31,7 +31,6 @@ from tablevault.names import (
     tag_ref,
 )
 from tablevault.operations.builder_sources import by_file, gather_builders, template
-from tablevault.operations.messages import operation_message
 from tablevault.operations.tables import forget_objects, removed_branch
 from tablevault.queries import read
 from tablevault.queries.resolve import (
@@ -53,20 +52,6 @@ Builders = Sequence[str] | Mapping[str, str] | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewInstance:
-    """What ``create_instance`` was asked for."""
-
-    table: str
-    version: str
-    origin_id: str = ""
-    origin_table: str = ""
-    external_edit: bool = False
-    copy: bool = False
-    description: str = ""
-    allow_secret: bool = False
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Origin:
     """The instance that a new one starts from."""
 
@@ -74,155 +59,141 @@ class _Origin:
     instance: IndexedInstance
 
 
-def create_instance(
-    vault: Vault, wanted: NewInstance, builders: Builders, *, process_id: str
-) -> ProcessId:
+@operation("create_instance")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CreateInstance(Operation[Vault, _Origin | None]):
     """Make a temporary instance; one of the same version is replaced."""
-    with refusing(
-        vault.journal,
-        vault.actor(process_id),
-        "create_instance",
-        table_name=wanted.table,
-        version=wanted.version,
-    ):
-        version = check_version(wanted.version)
-        if wanted.external_edit and builders:
+
+    table_name: str
+    version: str
+    origin_id: str = ""
+    origin_table: str = ""
+    external_edit: bool = False
+    copy: bool = False
+    builders: Builders = None
+    """As they are handed in; their texts, by name, from `checked` on."""
+    description: str = ""
+    allow_secret: bool = False
+
+    @property
+    def temp(self) -> TempRef:
+        """The temporary instance."""
+        return TempRef(table=self.table_name, version=self.version)
+
+    @property
+    def texts(self) -> Mapping[str, str]:
+        """Texts of builders, by name."""
+        assert isinstance(self.builders, Mapping), "not checked"
+        return self.builders
+
+    def checked(self, vault: Vault) -> Self:
+        """Read the builders."""
+        version = check_version(self.version)
+        if self.external_edit and self.builders:
             raise TVArgumentError(
                 Wording("An instance made with ", _EXTERNAL, " has no builders."),
                 Wording("Leave out ", _BUILDERS, ", or leave out ", _EXTERNAL, "."),
-                table=wanted.table,
+                table=self.table_name,
             )
-        texts = gather_builders(wanted.table, builders)
-        request = Request(
-            operation="create_instance",
-            arguments={
-                "table_name": wanted.table,
-                "version": version,
-                "origin_id": wanted.origin_id,
-                "origin_table": wanted.origin_table,
-                "external_edit": wanted.external_edit,
-                "copy": wanted.copy,
-                "builders": dict(texts),
-                "description": wanted.description,
-                "allow_secret": wanted.allow_secret,
-            },
+        texts = gather_builders(self.table_name, self.builders)
+        return replace(self, version=version, builders=texts)
+
+    def gathered(self, vault: Vault) -> Self:
+        """Look for what looks like a key."""
+        admitted = (
+            admit(self.request, by_file(self.texts, "", ".yaml"), IN_BUILDER),
+            admit(self.request, {"description": self.description}, IN_DESCRIPTION),
         )
-        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+        return replace(self, admitted=admitted)
 
-
-def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Make the temporary instance that is asked for."""
-    wanted = NewInstance(
-        table=request.text("table_name"),
-        version=request.text("version"),
-        origin_id=request.text("origin_id"),
-        origin_table=request.text("origin_table"),
-        external_edit=request.flag("external_edit"),
-        copy=request.flag("copy"),
-        description=request.text("description"),
-    )
-    version = wanted.version
-    temp = TempRef(table=wanted.table, version=version)
-    given = request.arguments["builders"]
-    assert isinstance(given, dict)
-    texts = {name: str(text) for name, text in given.items()}
-    admitted = (
-        admit(request, by_file(texts, "", ".yaml"), IN_BUILDER),
-        admit(request, {"description": wanted.description}, IN_DESCRIPTION),
-    )
-    origin: _Origin | None = None
-
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        nonlocal origin
-        find_table(vault, snapshot, wanted.table)
-        origin = _find_origin(vault, snapshot, wanted, version)
-        holds = [temp_hold(wanted.table, version)]
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the version, and share the origin."""
+        find_table(vault, snapshot, self.table_name)
+        origin = self._origin(vault, snapshot)
+        holds = [temp_hold(self.table_name, self.version)]
         if origin is not None:
             holds.append(instance_hold(origin.table, origin.instance.instance_id, exclusive=False))
         return holds
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        for each in admitted:
-            operation.admit(each)
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            find_table(vault, snapshot, wanted.table)
-            return _plan_create(vault, operation, wanted, (temp, origin, texts), at)
-
-        operation.publish(plan)
-    return operation.process_id
-
-
-def _plan_create(
-    vault: Vault,
-    operation: Operation,
-    wanted: NewInstance,
-    parts: tuple[TempRef, _Origin | None, Mapping[str, str]],
-    at: float,
-) -> Change:
-    """Prepare the branch of a temporary instance."""
-    temp, origin, texts = parts
-    old = temp_or_none(vault.journal.repository, temp)
-    drafted = None if old is None else operation.drafted(temp)
-    document = InstanceDocument(
-        description=wanted.description,
-        version=temp.version,
-        external_edit=wanted.external_edit,
-        origin=("", "") if origin is None else (origin.instance.instance_id, origin.table),
-    )
-    edits: list[Edit] = [Remove(path=instance_dir(temp.table, temp.version))]
-    if origin is not None:
-        edits.extend(_copied(vault, origin, temp, external_edit=wanted.external_edit))
-        if wanted.external_edit:
-            document = _with_frame_of(vault, document, origin.instance)
-    elif not wanted.external_edit:
-        name = index_builder(temp.table)
-        texts = {name: template(temp.table, name), **texts}
-    edits.extend(
-        Put(path=builder_path(temp.table, temp.version, name), data=text.encode("utf-8"))
-        for name, text in texts.items()
-    )
-    edits.append(Put(path=instance_document(temp.table, temp.version), data=document.encode()))
-    kind = "external edit" if wanted.external_edit else counted(len(texts), "builder")
-    source = "" if origin is None else f", from {origin.instance.instance_id}"
-    message = operation_message(
-        operation,
-        f"{temp.table}/{temp.version}: create instance, {kind}{source}",
-        [("Table", temp.table), ("Version", temp.version), ("Time", timestamp(at))],
-    )
-    return Change(
-        message=message,
-        branches=(
-            BranchChange(
-                temp=temp,
-                tip=None if drafted is None else drafted.tip,
-                onto=None if drafted is None else drafted.commit,
-                edits=tuple(edits),
-                message=message,
-                fresh=True,
-            ),
-        ),
-    )
-
-
-def _find_origin(
-    vault: Vault, snapshot: Snapshot, wanted: NewInstance, version: str
-) -> _Origin | None:
-    """Find the instance to start from: the one named, or the latest when ``copy``."""
-    table = wanted.origin_table or wanted.table
-    if wanted.origin_id:
-        found = find_instance(vault, snapshot, table, wanted.origin_id)
-        return _Origin(table=table, instance=found)
-    if not wanted.copy:
-        if wanted.origin_table:
-            find_table(vault, snapshot, wanted.origin_table)
+    def prepare(self, vault: Vault, tx: Transaction) -> _Origin | None:
+        """Find the instance to start from: the one that is claimed, also where a later one is."""
+        for table, instance_id in filter(None, map(claimed_instance, tx.record.holds)):
+            instance = vault.journal.index.instance(instance_id)
+            if instance is not None:
+                return _Origin(table=table, instance=instance)
         return None
-    for successful in (True, False):
-        for label in (version, ""):
-            latest = find_latest(vault, snapshot, table, label, successful_only=successful)
-            if latest is not None:
-                return _Origin(table=table, instance=latest)
-    return None
+
+    def plan(self, vault: Vault, tx: Transaction, prepared: _Origin | None, tip: Tip) -> Change:
+        """Begin a branch."""
+        find_table(vault, tip.snapshot, self.table_name)
+        temp = self.temp
+        old = temp_or_none(vault.journal.repository, temp)
+        branch = None if old is None else tx.edited_branch(temp)
+        texts = self._all_texts(prepared)
+        kind = "external edit" if self.external_edit else counted(len(texts), "builder")
+        source = "" if prepared is None else f", from {prepared.instance.instance_id}"
+        message = tx.message(
+            f"{temp.table}/{temp.version}: create instance, {kind}{source}",
+            [("Table", temp.table), ("Version", temp.version), tip.time],
+        )
+        return Change(
+            message=message,
+            branches=(
+                BranchChange(
+                    temp=temp,
+                    tip=None if branch is None else branch.tip,
+                    onto=None if branch is None else branch.commit,
+                    edits=tuple(self._edits(vault, prepared, texts)),
+                    message=message,
+                    fresh=True,
+                ),
+            ),
+        )
+
+    def _all_texts(self, origin: _Origin | None) -> Mapping[str, str]:
+        """Return the texts of builders, that of a template included."""
+        if origin is not None or self.external_edit:
+            return self.texts
+        name = index_builder(self.table_name)
+        return {name: template(self.table_name, name), **self.texts}
+
+    def _edits(
+        self, vault: Vault, origin: _Origin | None, texts: Mapping[str, str]
+    ) -> Iterator[Edit]:
+        """Yield what the branch holds: what comes from the origin, builders, the document."""
+        temp = self.temp
+        document = InstanceDocument(
+            description=self.description,
+            version=temp.version,
+            external_edit=bool(self.external_edit),
+            origin=("", "") if origin is None else (origin.instance.instance_id, origin.table),
+        )
+        yield Remove(path=instance_dir(temp.table, temp.version))
+        if origin is not None:
+            yield from _copied(vault, origin, temp, external_edit=self.external_edit)
+            if self.external_edit:
+                document = _with_frame_of(vault, document, origin.instance)
+        for name, text in texts.items():
+            path = builder_path(temp.table, temp.version, name)
+            yield Put(path=path, data=text.encode("utf-8"))
+        yield Put(path=instance_document(temp.table, temp.version), data=document.encode())
+
+    def _origin(self, vault: Vault, snapshot: Snapshot) -> _Origin | None:
+        """Find the instance to start from: the one named, or the latest when `copy`."""
+        table = self.origin_table or self.table_name
+        if self.origin_id:
+            found = find_instance(vault, snapshot, table, self.origin_id)
+            return _Origin(table=table, instance=found)
+        if not self.copy:
+            if self.origin_table:
+                find_table(vault, snapshot, self.origin_table)
+            return None
+        for successful in (True, False):
+            for label in (self.version, ""):
+                latest = find_latest(vault, snapshot, table, label, successful_only=successful)
+                if latest is not None:
+                    return _Origin(table=table, instance=latest)
+        return None
 
 
 def _copied(vault: Vault, origin: _Origin, temp: TempRef, *, external_edit: bool) -> list[Edit]:
@@ -247,53 +218,66 @@ def _with_frame_of(
     vault: Vault, document: InstanceDocument, instance: IndexedInstance
 ) -> InstanceDocument:
     """Note the dtypes of the copied dataframe."""
-    from dataclasses import replace
-
     origin = read.instance_document(vault, instance)
     return replace(document, dtypes=origin.dtypes, rows=origin.rows, digest=origin.digest)
 
 
-def delete_instance(vault: Vault, instance_id: str, table: str, *, process_id: str) -> ProcessId:
-    """Remove an instance, dataframe and artifacts for good; its description stays in history."""
-    request = Request(
-        operation="delete_instance",
-        arguments={"instance_id": instance_id, "table_name": table},
-    )
-    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
+@operation("delete_instance")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteInstance(Operation[Vault, None]):
+    """Remove an instance, dataframe and artifacts for good; its description stays in history.
 
+    The branch of a temporary one becomes a parent of a commit that changes nothing.
+    """
 
-def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Remove the instance that is asked for."""
-    table, instance_id = request.text("table_name"), request.text("instance_id")
-    if is_temp_id(instance_id):
-        return _delete_temp(vault, request, process_id)
+    instance_id: str
+    table_name: str
 
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the instance."""
+        table, instance_id = self.table_name, self.instance_id
+        if is_temp_id(instance_id):
+            temp = find_temp_by_id(vault, snapshot, table, instance_id)
+            return [temp_hold(table, temp.ref.version)]
         find_instance(vault, snapshot, table, instance_id, withdrawn_too=True)
         return [instance_hold(table, instance_id, exclusive=True)]
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        found: list[IndexedInstance] = []
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Remove it from the tree, or its branch."""
+        table, instance_id = self.table_name, self.instance_id
+        if is_temp_id(instance_id):
+            return self._without_temp(vault, tx, tip)
+        found = find_instance(vault, tip.snapshot, table, instance_id, withdrawn_too=True)
+        pairs = [
+            ("Table", table),
+            ("Version", found.version),
+            ("Deletes", instance_id),
+            tip.time,
+        ]
+        return Change(
+            message=tx.message(f"{table}/{found.version}: delete {instance_id}", pairs),
+            main=tuple(_without(vault, tip.snapshot, table, found)),
+            untagged=(tag_ref(table, instance_id),),
+        )
 
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            found[:] = [find_instance(vault, snapshot, table, instance_id, withdrawn_too=True)]
-            pairs = [
-                ("Table", table),
-                ("Version", found[0].version),
-                ("Deletes", instance_id),
-                ("Time", timestamp(at)),
-            ]
-            return Change(
-                message=operation_message(
-                    operation, f"{table}/{found[0].version}: delete {instance_id}", pairs
-                ),
-                main=tuple(_without(vault, snapshot, table, found[0])),
-                untagged=(tag_ref(table, instance_id),),
-            )
+    def _without_temp(self, vault: Vault, tx: Transaction, tip: Tip) -> Change:
+        """Remove a temporary instance."""
+        temp = find_temp_by_id(vault, tip.snapshot, self.table_name, self.instance_id)
+        table, version = self.table_name, temp.ref.version
+        return Change(
+            message=tx.message(
+                f"{table}/{version}: delete temporary instance",
+                [("Table", table), ("Version", version), tip.time],
+            ),
+            main=(),
+            removed=(removed_branch(tx.edited_branch(temp.ref)),),
+        )
 
-        operation.publish(plan)
-        forget_objects(vault, operation, found)
-    return operation.process_id
+    def finish(self, vault: Vault, tx: Transaction, prepared: None) -> None:
+        """Delete its objects."""
+        found = vault.journal.index.instance(self.instance_id)
+        if found is not None:
+            forget_objects(vault, tx, [found])
 
 
 def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInstance) -> list[Edit]:
@@ -301,8 +285,6 @@ def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInst
     edits: list[Edit] = []
     document = snapshot.table(table)
     if document.artifact_instance == instance.instance_id:
-        from dataclasses import replace
-
         edits.append(Remove(path=artifacts_dir(table, instance.version, multiple=False)))
         document = replace(document, artifact_instance="")
         edits.append(Put(path=table_document(table), data=document.encode()))
@@ -321,30 +303,3 @@ def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInst
         if tree is not None:
             edits.append(Graft(path=instance_dir(table, instance.version), source=tree))
     return edits
-
-
-def _delete_temp(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Remove a temporary instance: its branch becomes a parent of a commit that changes nothing."""
-    table, instance_id = request.text("table_name"), request.text("instance_id")
-
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        temp = find_temp_by_id(vault, snapshot, table, instance_id)
-        return [temp_hold(table, temp.ref.version)]
-
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            temp = find_temp_by_id(vault, snapshot, table, instance_id)
-            draft = operation.drafted(temp.ref)
-            return Change(
-                message=operation_message(
-                    operation,
-                    f"{table}/{temp.ref.version}: delete temporary instance",
-                    [("Table", table), ("Version", temp.ref.version), ("Time", timestamp(at))],
-                ),
-                main=(),
-                removed=(removed_branch(draft),),
-            )
-
-        operation.publish(plan)
-    return operation.process_id

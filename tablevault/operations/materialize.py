@@ -17,8 +17,9 @@ from tablevault.history.layout import ATTRIBUTES, with_calls
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Put, Remove
 from tablevault.journal.locks import artifacts_hold, table_hold, temp_hold
-from tablevault.journal.operation import Operation, TempDraft
+from tablevault.journal.operation import Tip
 from tablevault.journal.record import Hold
+from tablevault.journal.transaction import EditedBranch, Transaction
 from tablevault.names import (
     InstanceId,
     TempRef,
@@ -38,7 +39,6 @@ from tablevault.operations.artifacts import (
     find_partial_artifacts,
     keep_artifacts,
 )
-from tablevault.operations.messages import operation_message
 from tablevault.operations.spending import spending_trailers
 from tablevault.queries.read import has_artifacts
 from tablevault.render import counted
@@ -83,9 +83,12 @@ class Result:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Kept:
-    """What went into the object store."""
+class NewInstance:
+    """An instance whose bytes are in the object store, and which no commit names yet."""
 
+    instance_id: InstanceId
+    branch: EditedBranch
+    result: Result
     file: FrameFile
     frame: Pointer
     artifacts: Artifacts
@@ -102,10 +105,10 @@ def result_holds(document: TableDocument, temp: TempRef) -> list[Hold]:
     return holds
 
 
-def materialize(
-    vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame, result: Result
-) -> InstanceId:
-    """Store a frame with its artifacts and publish it as a new instance.
+def store(
+    vault: Vault, tx: Transaction, branch: EditedBranch, frame: pd.DataFrame, result: Result
+) -> NewInstance:
+    """Move a dataframe, its artifacts and its calls into the object store.
 
     Raises
     ------
@@ -113,39 +116,25 @@ def materialize(
         The frame cannot be stored, an artifact that it names is missing, or a file in the
         artifact folder is named by no value.
     """
-    instance_id = new_instance_id(draft.temp.version, operation.record.started_at)
-    kept = _keep(vault, operation, draft, frame, result)
-
-    def plan(snapshot: Snapshot, at: float) -> Change:
-        at = max(at, _last(vault, snapshot, draft.temp) + 1e-6)
-        document = _document(vault, operation, draft, kept, result)
-        document = replace(document, id=instance_id, materialized_at=timestamp(at))
-        return _plan(vault, operation, draft, (snapshot, document, kept, result))
-
-    operation.publish(plan)
-    return instance_id
-
-
-def _keep(
-    vault: Vault, operation: Operation, draft: TempDraft, frame: pd.DataFrame, result: Result
-) -> _Kept:
-    """Write dataframe and artifacts, and move them into the object store."""
     from tablevault.frames.artifacts import artifact_values
     from tablevault.frames.parquet import write_frame
 
     names = artifact_values(frame)
-    origin_id = _origin(_temp_document(vault, draft), result)[0]
+    origin_id = _origin(_temp_document(vault, branch), result)[0]
     if result.success:
         has_errors = any(run.errors for run in (result.execution or {}).values())
-        found = find_artifacts(vault, draft, origin_id, names, has_errors=has_errors)
+        found = find_artifacts(vault, branch, origin_id, names, has_errors=has_errors)
     else:
-        found = find_partial_artifacts(vault, draft, origin_id, names)
-    with operation.new_draft() as sink:
+        found = find_partial_artifacts(vault, branch, origin_id, names)
+    with tx.new_draft() as sink:
         file = write_frame(frame, sink)
-    calls = None if result.calls is None else _write_calls(operation, result.calls, file.digest)
+    calls = None if result.calls is None else _write_calls(tx, result.calls, file.digest)
     beside = [sink] if calls is None else [sink, calls]
-    artifacts = keep_artifacts(vault, operation, draft, (found, result.kept), beside=beside)
-    return _Kept(
+    artifacts = keep_artifacts(vault, tx, branch, (found, result.kept), beside=beside)
+    return NewInstance(
+        instance_id=new_instance_id(branch.temp.version, tx.record.started_at),
+        branch=branch,
+        result=result,
         file=file,
         frame=sink.pointer,
         artifacts=artifacts,
@@ -154,48 +143,49 @@ def _keep(
 
 
 def _write_calls(
-    operation: Operation, write: Callable[[IO[bytes], str], bool], digest: str
+    tx: Transaction, write: Callable[[IO[bytes], str], bool], digest: str
 ) -> Draft | None:
     """Write the calls of an instance; None when there are none."""
-    with operation.new_draft() as sink:
+    with tx.new_draft() as sink:
         has_calls = write(sink, digest)
     return sink if has_calls else None
 
 
-def _temp_document(vault: Vault, draft: TempDraft) -> InstanceDocument:
+def _temp_document(vault: Vault, branch: EditedBranch) -> InstanceDocument:
     """Read the document of the temporary instance."""
-    snapshot = Snapshot(vault.journal.repository, draft.commit)
-    document = snapshot.instance(draft.temp.table, draft.temp.version)
+    snapshot = Snapshot(vault.journal.repository, branch.commit)
+    document = snapshot.instance(branch.temp.table, branch.temp.version)
     if document is None:
-        return InstanceDocument(description="", version=draft.temp.version, external_edit=False)
+        return InstanceDocument(description="", version=branch.temp.version, external_edit=False)
     return document
 
 
-def named_origin(vault: Vault, draft: TempDraft) -> str:
+def named_origin(vault: Vault, branch: EditedBranch) -> str:
     """Return the id of the instance that a temporary instance was made from, "" for none."""
-    return _temp_document(vault, draft).origin[0]
+    return _temp_document(vault, branch).origin[0]
 
 
-def _document(
-    vault: Vault, operation: Operation, draft: TempDraft, kept: _Kept, result: Result
-) -> InstanceDocument:
-    """Describe the new instance."""
-    table = vault.snapshot().table(draft.temp.table)
-    record = operation.record
-    drafted = _temp_document(vault, draft)
+def _document(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> InstanceDocument:
+    """Describe a new instance."""
+    temp, record, result = new.branch.temp, tx.record, new.result
+    of_temp = _temp_document(vault, new.branch)
+    # The next in a table is later, whatever the clock says.
+    at = max(tip.at, _last(vault, tip.snapshot, temp) + 1e-6)
     return replace(
-        drafted,
-        origin=_origin(drafted, result),
-        table_id=table.id,
+        of_temp,
+        id=new.instance_id,
+        materialized_at=timestamp(at),
+        origin=_origin(of_temp, result),
+        table_id=tip.snapshot.table(temp.table).id,
         operation=record.request.operation,
         success=result.success,
         author=record.author,
         process=record.process_id,
         started_at=timestamp(record.started_at),
-        rows=kept.file.rows,
-        dtypes=kept.file.dtypes,
+        rows=new.file.rows,
+        dtypes=new.file.dtypes,
         primary_key=result.primary_key,
-        digest=kept.file.digest,
+        digest=new.file.digest,
         dependencies=result.dependencies,
         builders=result.builders or {},
         code=result.code or {},
@@ -226,40 +216,63 @@ def _counted(run: BuilderRun) -> str:
     return f"{rows}, cost {run.cost:.6g} ({run.expected_cost:.6g} expected)"
 
 
-def _plan(
-    vault: Vault,
-    operation: Operation,
-    draft: TempDraft,
-    parts: tuple[Snapshot, InstanceDocument, _Kept, Result],
-) -> Change:
-    """Plan the commit on the branch, its merge into main, and the tag."""
-    snapshot, document, kept, result = parts
-    table, version = draft.temp.table, draft.temp.version
-    settings = snapshot.table(table)
-    branch = [
-        Put(path=frame_path(table, version), data=kept.frame.encode()),
-        Put(path=instance_document(table, version), data=document.encode()),
-        _calls_edit(calls_path(table, version), kept.calls),
+def plan_instance(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> Change:
+    """Plan the commit on the branch, its merge into ``main``, and the tag."""
+    temp, result, snapshot = new.branch.temp, new.result, tip.snapshot
+    document, settings = _document(vault, tx, new, tip), snapshot.table(temp.table)
+    own = artifacts_dir(temp.table, temp.version, multiple=True)
+    branch: list[Edit] = [
+        Remove(path=own),
+        Put(path=frame_path(temp.table, temp.version), data=new.frame.encode()),
+        Put(path=instance_document(temp.table, temp.version), data=document.encode()),
+        _calls_edit(calls_path(temp.table, temp.version), new.calls),
     ]
-    own = artifacts_dir(table, version, multiple=True)
-    branch_edits: list[Edit] = [Remove(path=own), *branch]
-    main: list[Edit] = [] if kept.calls is None else _attributes(snapshot)
+    main: list[Edit] = [] if new.calls is None else _attributes(snapshot)
     if settings.multiple_artifacts or not document.success:
-        branch_edits.extend(kept.artifacts.edits(own))
+        branch.extend(new.artifacts.edits(own))
     elif has_artifacts(document):
-        shared = artifacts_dir(table, version, multiple=False)
+        shared = artifacts_dir(temp.table, temp.version, multiple=False)
         main.append(Remove(path=shared))
-        main.extend(kept.artifacts.edits(shared))
+        main.extend(new.artifacts.edits(shared))
         owned = replace(settings, artifact_instance=document.id)
-        main.append(Put(path=table_document(table), data=owned.encode()))
-    subject = (
-        f"{table}/{version}: {document.operation.split('_')[0]}, {counted(document.rows, 'row')}"
-        + (f", {counted(document.errors, 'error')}" if document.errors else "")
+        main.append(Put(path=table_document(temp.table), data=owned.encode()))
+    is_same = document.digest == result.reuses
+    of_others = activity_trailers(vault, tx.process_id, settings, document, kept=is_same)
+    subject = _subject(temp, document)
+    step = [("Table", temp.table), ("Version", temp.version), ("Step", "result")]
+    return Change(
+        message=tx.message(
+            subject, [*_trailers(temp.table, document, result), *of_others], _report(document)
+        ),
+        main=tuple(main),
+        branches=(
+            BranchChange(
+                temp=temp,
+                tip=new.branch.tip,
+                onto=new.branch.commit,
+                edits=tuple(branch),
+                message=tx.message(f"{subject}, result", step),
+                merged=True,
+            ),
+        ),
+        tag=tag_ref(temp.table, document.id),
+        needs=tuple(filter(None, (new.frame, new.calls, *new.artifacts.pointers))),
     )
-    pairs = [
+
+
+def _subject(temp: TempRef, document: InstanceDocument) -> str:
+    """Return the first line of the commit."""
+    verb = document.operation.split("_")[0]
+    failed = f", {counted(document.errors, 'error')}" if document.errors else ""
+    return f"{temp.table}/{temp.version}: {verb}, {counted(document.rows, 'row')}{failed}"
+
+
+def _trailers(table: str, document: InstanceDocument, result: Result) -> list[tuple[str, str]]:
+    """Return the trailers that describe the instance."""
+    return [
         ("Table", table),
-        ("Table-Id", settings.id),
-        ("Version", version),
+        ("Table-Id", document.table_id),
+        ("Version", document.version),
         ("Instance", document.id),
         ("Time", document.materialized_at),
         ("Rows", str(document.rows)),
@@ -268,30 +281,7 @@ def _plan(
         *spending_trailers(result.spent),
         ("Origin", document.origin[0]),
         *(("Depends-On", f"{name}/{instance}") for name, instance in document.dependencies),
-        *activity_trailers(
-            vault, operation, (settings, document), kept=document.digest == result.reuses
-        ),
     ]
-    return Change(
-        message=operation_message(operation, subject, pairs, _report(document)),
-        main=tuple(main),
-        branches=(
-            BranchChange(
-                temp=draft.temp,
-                tip=draft.tip,
-                onto=draft.commit,
-                edits=tuple(branch_edits),
-                message=operation_message(
-                    operation,
-                    f"{subject}, result",
-                    [("Table", table), ("Version", version), ("Step", "result")],
-                ),
-                merged=True,
-            ),
-        ),
-        tag=tag_ref(table, document.id),
-        needs=tuple(filter(None, (kept.frame, kept.calls, *kept.artifacts.pointers))),
-    )
 
 
 def _calls_edit(path: str, calls: Pointer | None) -> Edit:

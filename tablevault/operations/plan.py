@@ -14,9 +14,11 @@ from tablevault.errors import TableVaultError
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.beginning import refuse_other, refuse_used
-from tablevault.journal.record import Record, Request
+from tablevault.journal.operation import decoded_operation
+from tablevault.journal.record import Record
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
 from tablevault.operations.attempt import Fixed, fixed_by
+from tablevault.operations.execute import ExecuteInstance
 from tablevault.operations.preparing import (
     Prepared,
     VaultCode,
@@ -183,20 +185,15 @@ def _asked(
     vault: Vault, table: str, version: str, options: PlanOptions, process_id: str
 ) -> tuple[_Asked, bool]:
     """Find what would be executed, and whether a paused process would go on with it."""
-    request = Request(
-        operation="execute_instance",
-        arguments={"table_name": table, "version": check_version(version)},
-    )
-    main = vault.snapshot()
-    record = _waiting(vault, request, process_id)
+    execution = ExecuteInstance(table_name=table, version=check_version(version))
+    record = _waiting(vault, execution, process_id)
     if record is not None:  # its own arguments count
-        request = record.request
-        options = replace(options, force_execute=request.flag("force_execute"))
+        execution = execution.resumed(record.request.arguments, process_id)
+        options = replace(options, force_execute=execution.force_execute)
         process_id = record.process_id
-    temp = TempRef(table=request.text("table_name"), version=request.text("version"))
-    found = find_with_builders(vault, main, temp)
-    fixed = fixed_by(vault, process_id)
-    given = (temp_builders(vault, found), fixed)
+    main = vault.snapshot()
+    found = find_with_builders(vault, main, execution.temp)
+    given = (temp_builders(vault, found), fixed_by(record))
     asked = _Asked(
         vault=vault,
         main=main,
@@ -208,21 +205,20 @@ def _asked(
     return asked, record is not None
 
 
-def _waiting(vault: Vault, request: Request, process_id: str) -> Record | None:
+def _waiting(vault: Vault, execution: ExecuteInstance, process_id: str) -> Record | None:
     """Find the process that would go on: by its id, else the one that holds the instance."""
     files = vault.journal.files
     if process_id:
         record = files.read(check_process_id(process_id))
         if record is None:
-            refuse_used(vault.journal, request, ProcessId(process_id))
+            refuse_used(vault.journal, execution.request, ProcessId(process_id))
         else:
-            refuse_other(record, request)
+            refuse_other(record, execution.request)
         return record
     for record in files.every():
-        is_same = all(
-            record.request.arguments.get(key) == value for key, value in request.arguments.items()
-        )
-        if record.named and record.request.operation == request.operation and is_same:
+        other = decoded_operation(record.request)
+        is_same = isinstance(other, ExecuteInstance) and other.temp == execution.temp
+        if record.named and is_same:
             return record
     return None
 

@@ -17,8 +17,8 @@ from tablevault.errors import (
 )
 from tablevault.history.documents import InstanceDocument
 from tablevault.names import TempRef, index_builder
-from tablevault.operations.execute import ExecuteOptions, checked_most, execute_instance
-from tablevault.operations.instances import NewInstance, create_instance
+from tablevault.operations.execute import ExecuteInstance, checked_most
+from tablevault.operations.instances import CreateInstance
 from tablevault.operations.plan import PlanOptions, plan_anew
 from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
 from tablevault.planned import ExecutionPlan, total
@@ -285,21 +285,22 @@ class _Refresh:
         vault, (table, version) = self._vault, current.place
         started = time.monotonic()
         if temp_or_none(vault.journal.repository, TempRef(*current.place)) is None:
-            new = NewInstance(
-                table=table,
+            CreateInstance(
+                table_name=table,
                 version=version,
                 origin_id=current.instance.instance_id,
                 description=current.document.description,
-            )
-            create_instance(vault, new, None, process_id="")
-        options = ExecuteOptions(
+            ).run(vault)
+        execution = ExecuteInstance(
+            table_name=table,
+            version=version,
             accept_code=self._options.accept_code,
             max_calls=self._budget.calls,
             max_cost=self._budget.cost,
         )
         before = spent_by_builders(vault, TempRef(*current.place))
         try:
-            process_id = execute_instance(vault, table, version, options=options, process_id="")
+            process_id = execution.run(vault)
         except BaseException:
             after = spent_by_builders(vault, TempRef(*current.place))
             self._budget.spend(*spent_since(before, after, index_builder(table)))

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
 
 from tablevault.errors import TableVaultError, TVLockError, TVProcessError
-from tablevault.journal.record import Record, Request
+from tablevault.journal.operation import decoded_operation
+from tablevault.journal.record import Record
 from tablevault.journal.recovery import roll_back, roll_forward
 from tablevault.names import ProcessId
-from tablevault.operations import builders, code, config, execute, instances, stop, tables, undo
+from tablevault.operations.stop import StopProcess
 from tablevault.secrets import text_to_keep
 from tablevault.vault import Vault
-
-Perform = Callable[[Vault, Request, str], object]
 
 
 def restart_processes(vault: Vault) -> None:
@@ -24,7 +22,9 @@ def restart_processes(vault: Vault) -> None:
     """
     files = vault.journal.files
     failures = []
-    for record in sorted(files.every(), key=lambda each: each.request.operation != _STOP):
+    for record in sorted(
+        files.every(), key=lambda each: each.request.operation != StopProcess.operation_name
+    ):
         try:
             problem = _restart(vault, record)
         # One bad record must not keep the vault closed, nor a function that wants to exit.
@@ -54,13 +54,13 @@ def _restart(vault: Vault, record: Record) -> str:
         return ""
     if record.parent and files.read(ProcessId(record.parent)) is not None:
         return ""
-    perform = _PERFORM.get(record.request.operation)
-    if perform is None or (record.parent and not record.named):
+    asked = decoded_operation(record.request)
+    if asked is None or (record.parent and not record.named):
         _take_back(vault, record)
         needs = "only its caller can run it again; it was taken back"
-        return needs if perform is None else ""
+        return needs if asked is None else ""
     try:
-        perform(vault, record.request, process_id)
+        asked.start(vault, vault.actor(process_id))
     except TVLockError:
         raise  # somebody else is in the way: it goes on waiting
     except TableVaultError:
@@ -78,20 +78,6 @@ def _take_back(vault: Vault, record: Record) -> None:
             roll_back(vault.journal, record)
 
 
-_STOP = "stop_process"
-_PERFORM: Mapping[str, Perform] = {
-    "create_table": tables.perform_create,
-    "rename_table": tables.perform_rename,
-    "delete_table": tables.perform_delete,
-    "create_instance": instances.perform_create,
-    "delete_instance": instances.perform_delete,
-    "create_builder_file": builders.perform_create,
-    "delete_builder_file": builders.perform_delete,
-    "create_code_module": code.perform_create,
-    "delete_code_module": code.perform_delete,
-    "set_config": config.perform,
-    "execute_instance": execute.perform,
-    _STOP: stop.perform,
-    "undo": undo.perform,
-}
-"""By the name of the operation; write_instance is not here: its frame died with its caller."""
+def _stops_nothing(record: Record) -> bool:
+    """Return whether a process does not stop another one."""
+    return record.request.operation != StopProcess.operation_name

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, cast
 
 from tablevault.errors import TVArgumentError, TVFileError, TVProcessError
+from tablevault.history.change import Change
 from tablevault.history.snapshot import Snapshot
 from tablevault.journal.admission import allows_edits
-from tablevault.journal.beginning import is_finished, taken_up
+from tablevault.journal.beginning import Actor, is_finished
 from tablevault.journal.locks import descendants
-from tablevault.journal.operation import Operation, TempDraft, running
-from tablevault.journal.record import Hold, Record, Request
+from tablevault.journal.operation import Operation, Tip, decoded_operation, operation
+from tablevault.journal.record import Hold, Record
 from tablevault.journal.stopping import halt, take_down
+from tablevault.journal.transaction import EditedBranch, Transaction
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
-from tablevault.operations.materialize import Result, materialize
+from tablevault.operations.execute import ExecuteInstance
+from tablevault.operations.materialize import NewInstance, Result, plan_instance, store
 from tablevault.operations.spending import spent_for
 from tablevault.queries.origin import table_of_origin
 from tablevault.queries.partial import run_of_process, run_of_temp
@@ -26,58 +29,80 @@ from tablevault.wording import Call, Parameter, Wording
 if TYPE_CHECKING:
     from tablevault.engine.partial import PartialRun
 
-_OPERATION = "stop_process"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stopping:
+    """What becomes of the rows of a stopped process."""
+
+    new: NewInstance | None = None
+    """The instance that is made of them."""
+    run: int = 0
+    """Number under which their calls are recorded."""
+    is_down: bool = False
+    """Whether an earlier attempt has taken the process down."""
 
 
-def stop_process(
-    vault: Vault, target: str, *, force: bool, keep: bool, process_id: str
-) -> ProcessId:
-    """End a process that runs or is paused; `keep` makes an instance of the rows it has made."""
-    request = Request(
-        operation=_OPERATION,
-        arguments={"to_stop_process_id": target, "force": force, "materialize": keep},
-    )
-    return perform(vault, taken_up(vault.journal, request, process_id), process_id)
-
-
-def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Stop what is asked for.
+@operation("stop_process")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopProcess(Operation[Vault, _Stopping]):
+    """End a process that runs or is paused; `materialize` makes an instance of its rows.
 
     Dies or fails before the instance is committed, or before the process is taken down when none
     is made: the process is paused, with all its rows. Dies later: who comes next takes it down.
     Nobody can take the process up meanwhile, since what it holds is held here.
     """
-    target = ProcessId(request.text("to_stop_process_id"))
-    # What is no text is nobody's id, and refused below.
-    actor = replace(vault.actor(process_id), takes_over=target if is_process_id(target) else "")
 
-    def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        known = vault.journal.files.read(ProcessId(process_id)) if process_id else None
-        if known is not None and known.plan:
-            return known.holds
-        record = _find(vault, target, force=request.flag("force"))
-        family = (record, *descendants(vault.journal.files, target))
+    to_stop_process_id: str
+    force: bool = False
+    materialize: bool = False
+
+    @property
+    def target(self) -> ProcessId:
+        """The process to stop."""
+        return ProcessId(self.to_stop_process_id)
+
+    def acting(self, actor: Actor) -> Actor:
+        """Return one whom the claims of the process do not exclude."""
+        # What is no text is nobody's id, and refused later.
+        return replace(actor, takes_over=self.target if is_process_id(self.target) else "")
+
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim what the process and its children hold."""
+        if record.plan:
+            return record.holds
+        found = _find(vault, self.target, force=self.force)
+        family = (found, *descendants(vault.journal.files, self.target))
         return [hold for each in family for hold in each.holds]
 
-    with running(vault.journal, request, actor, setup) as operation:
-        if not (operation.record.plan and vault.journal.files.read(target) is None):
-            _stop(vault, operation, _find(vault, target, force=request.flag("force")))
-    return operation.process_id
+    def prepare(self, vault: Vault, tx: Transaction) -> _Stopping:
+        """End it, and store its rows, as that can fail."""
+        if tx.record.plan and vault.journal.files.read(self.target) is None:
+            return _Stopping(is_down=True)
+        record = _find(vault, self.target, force=self.force)
+        halt(vault.journal, record, vault.lock_timeout_s)
+        temp = _kept(vault, record) if self.materialize else None
+        tx.allows_edits = allows_edits(record.request)
+        branch = None if temp is None else tx.edited_branch(temp)
+        tx.note({"stops": self.target})
+        return _Stopping() if branch is None else _store(vault, tx, record, branch)
 
+    def publishes(self, prepared: _Stopping) -> bool:
+        """Return whether there is an instance."""
+        return prepared.new is not None
 
-def _stop(vault: Vault, operation: Operation, record: Record) -> None:
-    """End a process that was found; an instance of its rows is made before, as that can fail."""
-    request, target = operation.record.request, record.process_id
-    halt(vault.journal, record, vault.lock_timeout_s)
-    temp = _kept(vault, record) if request.flag("materialize") else None
-    operation.allows_edits = allows_edits(record.request)
-    draft = None if temp is None else operation.drafted(temp)
-    operation.note({"stops": target})
-    if draft is not None:
-        _materialize(vault, operation, record, draft)
-        operation.follow_up(lambda: _take_down(vault, target))
-    elif not _take_down(vault, target) and _has_happened(vault, target):
-        raise _unknown(vault, target)
+    def plan(self, vault: Vault, tx: Transaction, prepared: _Stopping, tip: Tip) -> Change:
+        """Publish the instance of its rows."""
+        assert prepared.new is not None, "no rows are kept"
+        return plan_instance(vault, tx, prepared.new, tip)
+
+    def finish(self, vault: Vault, tx: Transaction, prepared: _Stopping) -> None:
+        """Take it down."""
+        target, new = self.target, prepared.new
+        if new is not None:
+            tx.follow_up(lambda: vault.calls.claim(prepared.run, new.instance_id, {}))
+            tx.follow_up(lambda: _take_down(vault, target))
+        elif not (prepared.is_down or _take_down(vault, target)) and _has_happened(vault, target):
+            raise _unknown(vault, target)
 
 
 def _take_down(vault: Vault, target: ProcessId) -> bool:
@@ -98,14 +123,15 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
     record = files.read(target) if is_process_id(target) else None
     if record is None:
         raise _unknown(vault, target)
-    if record.request.operation == _OPERATION:
+    stops = decoded_operation(record.request)
+    if isinstance(stops, StopProcess):
         raise TVArgumentError(
             f'Process "{target}" stops another one.',
             Wording(
                 "Let it end: ",
                 Call(
                     "stop_process",
-                    to_stop_process_id=record.request.text("to_stop_process_id"),
+                    to_stop_process_id=stops.to_stop_process_id,
                     process_id=target,
                 ),
                 ".",
@@ -158,27 +184,27 @@ def _kept(vault: Vault, record: Record) -> TempRef | None:
     """Find the temporary instance whose rows can be made an instance; None when there are none."""
     if _has_happened(vault, record.process_id):
         return None
-    run = run_of_process(vault, record)
+    run, execution = run_of_process(vault, record), decoded_operation(record.request)
     if run is None or not any(part.columns for part in run.parts):
         return None
-    return TempRef(table=record.request.text("table_name"), version=record.request.text("version"))
+    return execution.temp if isinstance(execution, ExecuteInstance) else None
 
 
-def _materialize(vault: Vault, operation: Operation, record: Record, draft: TempDraft) -> None:
-    """Make an instance of the rows that are there, null where none was computed."""
-    temp = temp_or_none(vault.journal.repository, draft.temp)
+def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) -> _Stopping:
+    """Store the rows that are there, null where none was computed."""
+    temp = temp_or_none(vault.journal.repository, branch.temp)
     run = None if temp is None else run_of_temp(vault, temp)
     if run is None:
         raise TVProcessError(
             f'The rows of process "{record.process_id}" are gone that were to be kept.',
             Wording(
                 "Stop it without ",
-                Parameter(_OPERATION, "materialize"),
+                Parameter("stop_process", "materialize"),
                 ", and execute the instance anew.",
             ),
             process=record.process_id,
-            table=draft.temp.table,
-            version=draft.temp.version,
+            table=branch.temp.table,
+            version=branch.temp.version,
         )
     plan = record.plan
     names = {part.name for part in run.parts}
@@ -188,16 +214,15 @@ def _materialize(vault: Vault, operation: Operation, record: Record, draft: Temp
             dict.fromkeys((name, InstanceId(instance)) for name, _, instance in sources)
         ),
         primary_key=run.parts[0].primary_key,
-        builders={name: blob for name, blob in _builders(vault, draft).items() if name in names},
+        builders={name: blob for name, blob in _builders(vault, branch).items() if name in names},
         code=cast("dict[str, str]", plan.get("code", {})),
         shipped=cast("dict[str, str]", plan.get("shipped", {})),
         calls=lambda sink, digest: _write_calls(vault, run, sink, digest),
         origin=_origin(vault, str(plan.get("origin", ""))),
-        spent=spent_for(vault, draft.temp),
+        spent=spent_for(vault, branch.temp),
         success=False,
     )
-    instance_id = materialize(vault, operation, draft, run.frame(), result)
-    operation.follow_up(lambda: vault.calls.claim(run.number, instance_id, {}))
+    return _Stopping(new=store(vault, tx, branch, run.frame(), result), run=run.number)
 
 
 def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) -> bool:
@@ -222,7 +247,7 @@ def _origin(vault: Vault, instance_id: str) -> tuple[str, str]:
     return origin.instance_id, table_of_origin(vault.snapshot(), origin)
 
 
-def _builders(vault: Vault, draft: TempDraft) -> dict[str, str]:
+def _builders(vault: Vault, branch: EditedBranch) -> dict[str, str]:
     """Give the builders of a temporary instance by their git ids."""
-    snapshot = Snapshot(vault.journal.repository, draft.commit)
-    return dict(snapshot.builders(draft.temp.table, draft.temp.version))
+    snapshot = Snapshot(vault.journal.repository, branch.commit)
+    return dict(snapshot.builders(branch.temp.table, branch.temp.version))

@@ -6,7 +6,8 @@ import logging
 import sqlite3
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.change import Change, RemovedBranch
@@ -17,14 +18,13 @@ from tablevault.history.renaming import moved_folder, renamed_branch
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put, Remove
 from tablevault.journal.admission import admit
-from tablevault.journal.beginning import refusing, taken_up
 from tablevault.journal.locks import alone, table_hold
-from tablevault.journal.operation import Operation, TempDraft, running
-from tablevault.journal.record import Hold, Request
+from tablevault.journal.operation import Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
 from tablevault.journal.recovery import needed_elsewhere
+from tablevault.journal.transaction import EditedBranch, Transaction
 from tablevault.names import (
     ObjectId,
-    ProcessId,
     TableId,
     check_table_name,
     table_dir,
@@ -32,7 +32,6 @@ from tablevault.names import (
     tag_ref,
     temp_of_ref,
 )
-from tablevault.operations.messages import operation_message
 from tablevault.queries.resolve import find_table
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.vault import Vault
@@ -41,99 +40,136 @@ from tablevault.wording import Call, Wording
 _log = logging.getLogger("tablevault")
 
 
+@operation("create_table")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class NewTable:
-    """What ``create_table`` was asked for."""
+class CreateTable(Operation[Vault, TableId]):
+    """Make an empty table."""
 
-    name: str
-    multiple_artifacts: bool = False
-    side_effects: bool = False
+    table_name: str
+    allow_multiple_artifacts: bool = False
+    has_side_effects: bool = False
     description: str = ""
     allow_secret: bool = False
 
+    def gathered(self, vault: Vault) -> Self:
+        """Look for what looks like a key in the description."""
+        admitted = admit(self.request, {"description": self.description}, IN_DESCRIPTION)
+        return replace(self, admitted=(admitted,))
 
-def create_table(vault: Vault, wanted: NewTable, *, process_id: str) -> ProcessId:
-    """Make an empty table."""
-    request = Request(
-        operation="create_table",
-        arguments={
-            "table_name": wanted.name,
-            "allow_multiple_artifacts": wanted.multiple_artifacts,
-            "has_side_effects": wanted.side_effects,
-            "description": wanted.description,
-            "allow_secret": wanted.allow_secret,
-        },
-    )
-    with refusing(vault.journal, vault.actor(process_id), "create_table", table_name=wanted.name):
-        return perform_create(vault, taken_up(vault.journal, request, process_id), process_id)
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the name, which has to be free."""
+        check_table_name(self.table_name)
+        _refuse_taken(snapshot, self.table_name)
+        return [table_hold(self.table_name, exclusive=True)]
 
+    def prepare(self, vault: Vault, tx: Transaction) -> TableId:
+        """Choose the id of the table."""
+        return TableId(str(uuid.uuid4()))
 
-def perform_create(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Make the table that is asked for."""
-    table, description = request.text("table_name"), request.text("description")
-    admitted = admit(request, {"description": description}, IN_DESCRIPTION)
-
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        check_table_name(table)
-        _refuse_taken(snapshot, table)
-        return [table_hold(table, exclusive=True)]
-
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        operation.admit(admitted)
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            _refuse_taken(snapshot, table)
-            document = TableDocument(
-                id=TableId(str(uuid.uuid4())),
-                description=description,
-                multiple_artifacts=request.flag("allow_multiple_artifacts"),
-                side_effects=request.flag("has_side_effects"),
-                created_by=vault.author,
-                created_at=timestamp(at),
-            )
-            return Change(
-                message=operation_message(
-                    operation,
-                    f"{table}: create table",
-                    [("Table", table), ("Table-Id", document.id), ("Time", timestamp(at))],
-                ),
-                main=(Put(path=table_document(table), data=document.encode()),),
-            )
-
-        operation.publish(plan)
-    return operation.process_id
+    def plan(self, vault: Vault, tx: Transaction, prepared: TableId, tip: Tip) -> Change:
+        """Add its document."""
+        _refuse_taken(tip.snapshot, self.table_name)
+        document = TableDocument(
+            id=prepared,
+            description=self.description,
+            multiple_artifacts=bool(self.allow_multiple_artifacts),
+            side_effects=bool(self.has_side_effects),
+            created_by=vault.author,
+            created_at=timestamp(tip.at),
+        )
+        return Change(
+            message=tx.message(
+                f"{self.table_name}: create table",
+                [("Table", self.table_name), ("Table-Id", document.id), tip.time],
+            ),
+            main=(Put(path=table_document(self.table_name), data=document.encode()),),
+        )
 
 
-def rename_table(vault: Vault, new: str, old: str, *, process_id: str) -> ProcessId:
+@operation("rename_table")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
     """Give a table another name; its instances, temporary ones too, and tags follow."""
-    request = Request(
-        operation="rename_table", arguments={"new_table_name": new, "table_name": old}
-    )
-    return perform_rename(vault, taken_up(vault.journal, request, process_id), process_id)
+
+    new_table_name: str
+    table_name: str
+
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim both names; the new one has to be free."""
+        check_table_name(self.new_table_name)
+        find_table(vault, snapshot, self.table_name)
+        _refuse_taken(snapshot, self.new_table_name)
+        names = (self.table_name, self.new_table_name)
+        return [alone(table_hold(name, exclusive=True)) for name in names]
+
+    def prepare(self, vault: Vault, tx: Transaction) -> Sequence[EditedBranch]:
+        """Take in what was edited by hand."""
+        return edited_branches(vault, tx, self.table_name)
+
+    def plan(
+        self, vault: Vault, tx: Transaction, prepared: Sequence[EditedBranch], tip: Tip
+    ) -> Change:
+        """Move its folder, its branches and its tags."""
+        old, new = self.table_name, self.new_table_name
+        _refuse_taken(tip.snapshot, new)
+        document = find_table(vault, tip.snapshot, old)
+        pairs = rename_pairs(document, old, new, tip.at)
+        message = tx.message(f"{old}: rename to {new}", pairs)
+        return renaming(vault, tip.snapshot, prepared, (old, new), message)
 
 
-def perform_rename(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Give the table that is asked for its new name."""
-    new, old = request.text("new_table_name"), request.text("table_name")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Deleted:
+    """A table with its temporary instances."""
 
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        check_table_name(new)
-        find_table(vault, snapshot, old)
-        _refuse_taken(snapshot, new)
-        return [alone(table_hold(name, exclusive=True)) for name in (old, new)]
+    table_id: TableId
+    branches: Sequence[EditedBranch]
 
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        drafts = drafted_temps(vault, operation, old)
 
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            _refuse_taken(snapshot, new)
-            document = find_table(vault, snapshot, old)
-            pairs = rename_pairs(document, old, new, at)
-            message = operation_message(operation, f"{old}: rename to {new}", pairs)
-            return renaming(vault, snapshot, drafts, (old, new), message)
+@operation("delete_table")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeleteTable(Operation[Vault, _Deleted]):
+    """Remove a table; dataframes and artifacts are gone for good, descriptions stay in history."""
 
-        operation.publish(plan)
-    return operation.process_id
+    table_name: str
+
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the table with all that is in it."""
+        find_table(vault, snapshot, self.table_name)
+        return [alone(table_hold(self.table_name, exclusive=True))]
+
+    def prepare(self, vault: Vault, tx: Transaction) -> _Deleted:
+        """Take in what was edited by hand."""
+        return _Deleted(
+            table_id=find_table(vault, vault.snapshot(), self.table_name).id,
+            branches=edited_branches(vault, tx, self.table_name),
+        )
+
+    def plan(self, vault: Vault, tx: Transaction, prepared: _Deleted, tip: Tip) -> Change:
+        """Remove its folder, its branches and its tags."""
+        table = self.table_name
+        document = find_table(vault, tip.snapshot, table)
+        pairs = [
+            ("Table", table),
+            ("Table-Id", document.id),
+            ("Deletes", document.id),
+            # In the order of the parents of the commit, after the first.
+            *(("Temp", branch.temp.version) for branch in prepared.branches),
+            tip.time,
+        ]
+        return Change(
+            message=tx.message(f"{table}: delete table", pairs),
+            main=(Remove(path=table_dir(table)),),
+            removed=tuple(removed_branch(branch) for branch in prepared.branches),
+            untagged=tuple(
+                tag_ref(table, item.instance_id)
+                for item in vault.journal.index.instances(document.id)
+            ),
+        )
+
+    def finish(self, vault: Vault, tx: Transaction, prepared: _Deleted) -> None:
+        """Delete the objects of all instances that it ever had, undone ones too."""
+        forget_objects(vault, tx, vault.journal.index.ever(prepared.table_id))
 
 
 def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list[tuple[str, str]]:
@@ -150,7 +186,7 @@ def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list
 def renaming(
     vault: Vault,
     snapshot: Snapshot,
-    drafts: Sequence[TempDraft],
+    branches: Sequence[EditedBranch],
     names: tuple[str, str],
     message: Message,
 ) -> Change:
@@ -161,8 +197,8 @@ def renaming(
         message=message,
         main=moved_folder(snapshot, old, new),
         branches=tuple(
-            renamed_branch(vault.journal.repository, draft.temp, draft.tip, draft.commit, new)
-            for draft in drafts
+            renamed_branch(vault.journal.repository, each.temp, each.tip, each.commit, new)
+            for each in branches
         ),
         retagged=tuple(
             (tag_ref(old, item.instance_id), tag_ref(new, item.instance_id)) for item in instances
@@ -170,52 +206,7 @@ def renaming(
     )
 
 
-def delete_table(vault: Vault, table: str, *, process_id: str) -> ProcessId:
-    """Remove a table; dataframes and artifacts are gone for good, descriptions stay in history."""
-    request = Request(operation="delete_table", arguments={"table_name": table})
-    return perform_delete(vault, taken_up(vault.journal, request, process_id), process_id)
-
-
-def perform_delete(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Remove the table that is asked for."""
-    table = request.text("table_name")
-
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        find_table(vault, snapshot, table)
-        return [alone(table_hold(table, exclusive=True))]
-
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        drafts = drafted_temps(vault, operation, table)
-        instances: list[IndexedInstance] = []
-        withdrawn: list[IndexedInstance] = []
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            document = find_table(vault, snapshot, table)
-            instances[:] = vault.journal.index.instances(document.id)
-            withdrawn[:] = vault.journal.index.withdrawn(document.id)
-            pairs = [
-                ("Table", table),
-                ("Table-Id", document.id),
-                ("Deletes", document.id),
-                # In the order of the parents of the commit, after the first.
-                *(("Temp", draft.temp.version) for draft in drafts),
-                ("Time", timestamp(at)),
-            ]
-            return Change(
-                message=operation_message(operation, f"{table}: delete table", pairs),
-                main=(Remove(path=table_dir(table)),),
-                removed=tuple(removed_branch(draft) for draft in drafts),
-                untagged=tuple(tag_ref(table, item.instance_id) for item in instances),
-            )
-
-        operation.publish(plan)
-        forget_objects(vault, operation, [*instances, *withdrawn])
-    return operation.process_id
-
-
-def forget_objects(
-    vault: Vault, operation: Operation, instances: Sequence[IndexedInstance]
-) -> None:
+def forget_objects(vault: Vault, tx: Transaction, instances: Sequence[IndexedInstance]) -> None:
     """Delete the objects that only deleted instances needed, and the folders laid out for them."""
     import shutil
 
@@ -225,7 +216,7 @@ def forget_objects(
         # Calls go first: what their records name would be kept.
         named = vault.calls.forget(instance.instance_id for instance in instances)
         oids.update(map(ObjectId, named))
-        vault.store.delete(oids, needed=needed_elsewhere(vault.journal, operation.process_id))
+        vault.store.delete(oids, needed=needed_elsewhere(vault.journal, tx.process_id))
     except (OSError, sqlite3.Error):
         # The deletion itself has happened, and must not be reported as failed.
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)
@@ -233,9 +224,9 @@ def forget_objects(
         shutil.rmtree(vault.state / "artifacts" / instance.instance_id, ignore_errors=True)
 
 
-def removed_branch(draft: TempDraft) -> RemovedBranch:
+def removed_branch(branch: EditedBranch) -> RemovedBranch:
     """Remove a temporary instance; its last state stays in history."""
-    return RemovedBranch(temp=draft.temp, tip=draft.tip, onto=draft.commit)
+    return RemovedBranch(temp=branch.temp, tip=branch.tip, onto=branch.commit)
 
 
 def _refuse_taken(snapshot: Snapshot, table: str) -> None:
@@ -252,7 +243,7 @@ def _refuse_taken(snapshot: Snapshot, table: str) -> None:
         )
 
 
-def drafted_temps(vault: Vault, operation: Operation, table: str) -> list[TempDraft]:
+def edited_branches(vault: Vault, tx: Transaction, table: str) -> list[EditedBranch]:
     """Take in what was edited by hand in the temporary instances of a table."""
     temps = [temp_of_ref(ref) for ref in vault.journal.repository.temp_refs()]
-    return [operation.drafted(temp) for temp in temps if temp is not None and temp.table == table]
+    return [tx.edited_branch(temp) for temp in temps if temp is not None and temp.table == table]

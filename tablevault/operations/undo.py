@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from tablevault.history.change import Change
-from tablevault.history.documents import timestamp
 from tablevault.history.fold import DEACTIVATION
 from tablevault.history.message import Message
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.beginning import taken_up
 from tablevault.journal.locks import (
     alone,
     artifacts_hold,
@@ -19,11 +18,11 @@ from tablevault.journal.locks import (
     table_hold,
     temp_hold,
 )
-from tablevault.journal.operation import Operation, running
-from tablevault.journal.record import Hold, Request
-from tablevault.names import CODE_DIR, VAULT_DOCUMENT, ProcessId, table_document
-from tablevault.operations.messages import operation_message
-from tablevault.operations.tables import drafted_temps, rename_pairs, renaming
+from tablevault.journal.operation import Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
+from tablevault.names import CODE_DIR, VAULT_DOCUMENT, table_document
+from tablevault.operations.tables import edited_branches, rename_pairs, renaming
 from tablevault.operations.undo_main import Main, plan_main
 from tablevault.operations.undo_temps import plan_temps
 from tablevault.queries.effect import UNDO, Effect, effect_of, find_operation
@@ -32,26 +31,40 @@ from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
 
-def undo(vault: Vault, target: str, *, process_id: str) -> ProcessId:
+@operation(UNDO)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Undo(Operation[Vault, None]):
     """Take back what a process did."""
-    request = Request(operation=UNDO, arguments={"process_id": target})
-    return perform(vault, taken_up(vault.journal, request, process_id), process_id)
 
+    process_id: str
+    """The process to undo."""
 
-def perform(vault: Vault, request: Request, process_id: str) -> ProcessId:
-    """Take back what the process did that is asked for."""
-    target = request.text("process_id")
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim whatever changes."""
+        return _holds(_find(vault, self.process_id))
 
-    def setup(_: Request, __: Snapshot) -> Sequence[Hold]:
-        return _holds(_find(vault, target))
-
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-
-        def plan(snapshot: Snapshot, at: float) -> Change:
-            return _plan(vault, operation, snapshot, _find(vault, target), at)
-
-        operation.publish(plan)
-    return operation.process_id
+    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Plan the commit, on whatever was done since."""
+        effect = _find(vault, self.process_id)
+        if effect.renamed is not None:
+            return _plan_renaming(vault, tx, effect, tip)
+        _refuse_other_table(vault, effect, tip.snapshot)
+        main = plan_main(vault, tx, tip.snapshot, effect)
+        message = _message(tx, effect, main, tip)
+        step = tx.message(
+            message.subject,
+            [("Table", effect.table), ("Step", "temporary instance")],
+        )
+        temps = plan_temps(vault, tx, effect, step)
+        return Change(
+            message=message,
+            main=main.edits,
+            branches=temps.branches,
+            removed=temps.removed,
+            tagged=main.tagged,
+            untagged=main.untagged,
+            needs=(*main.needs, *temps.needs),
+        )
 
 
 def _find(vault: Vault, target: str) -> Effect:
@@ -118,50 +131,21 @@ def _holds(effect: Effect) -> list[Hold]:
     return holds
 
 
-def _plan(
-    vault: Vault, operation: Operation, snapshot: Snapshot, effect: Effect, at: float
-) -> Change:
-    """Plan the commit, on whatever was done since."""
-    if effect.renamed is not None:
-        return _plan_renaming(vault, operation, snapshot, effect, at)
-    _refuse_other_table(vault, effect, snapshot)
-    main = plan_main(vault, operation, snapshot, effect)
-    message = _message(operation, effect, main, at)
-    step = operation_message(
-        operation,
-        message.subject,
-        [("Table", effect.table), ("Step", "temporary instance")],
-    )
-    temps = plan_temps(vault, operation, effect, step)
-    return Change(
-        message=message,
-        main=main.edits,
-        branches=temps.branches,
-        removed=temps.removed,
-        tagged=main.tagged,
-        untagged=main.untagged,
-        needs=(*main.needs, *temps.needs),
-    )
-
-
-def _plan_renaming(
-    vault: Vault, operation: Operation, snapshot: Snapshot, effect: Effect, at: float
-) -> Change:
+def _plan_renaming(vault: Vault, tx: Transaction, effect: Effect, tip: Tip) -> Change:
     """Give a table back the name that it had, with all that was made in it since."""
     assert effect.renamed is not None
     old, new = effect.renamed
+    snapshot = tip.snapshot
     if not snapshot.has_table(new) or snapshot.table(new).id != effect.table_id:
         raise table_changed(vault, effect, snapshot, new)
     if snapshot.has_table(old):
         raise path_changed(vault, effect, snapshot, table_document(old))
-    pairs = rename_pairs(snapshot.table(new), new, old, at)
-    message = operation_message(
-        operation,
+    pairs = rename_pairs(snapshot.table(new), new, old, tip.at)
+    message = tx.message(
         _subject(effect),
         [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]],
     )
-    drafts = drafted_temps(vault, operation, new)
-    return renaming(vault, snapshot, drafts, (new, old), message)
+    return renaming(vault, snapshot, edited_branches(vault, tx, new), (new, old), message)
 
 
 def _refuse_other_table(vault: Vault, effect: Effect, snapshot: Snapshot) -> None:
@@ -174,11 +158,10 @@ def _refuse_other_table(vault: Vault, effect: Effect, snapshot: Snapshot) -> Non
         raise table_changed(vault, effect, snapshot, table)
 
 
-def _message(operation: Operation, effect: Effect, main: Main, at: float) -> Message:
+def _message(tx: Transaction, effect: Effect, main: Main, tip: Tip) -> Message:
     """Write the message of the commit."""
     told = effect.commit.message
-    return operation_message(
-        operation,
+    return tx.message(
         _subject(effect),
         [
             ("Undoes", effect.process.process_id),
@@ -190,7 +173,7 @@ def _message(operation: Operation, effect: Effect, main: Main, at: float) -> Mes
             *(("Restores", subject) for subject in effect.ended),
             *(("Deactivates", each) for each in effect.reactivated),
             *(("Reactivates", each) for each in effect.deactivated),
-            ("Time", timestamp(at)),
+            tip.time,
         ],
     )
 

@@ -10,7 +10,7 @@ from tablevault.history.fold import pointers_of
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Entry, Snapshot
 from tablevault.history.tree import Edit, Put
-from tablevault.journal.operation import Operation
+from tablevault.journal.transaction import Transaction
 from tablevault.names import (
     CommitId,
     TableId,
@@ -38,7 +38,7 @@ class Main:
     table_id: str
 
 
-def plan_main(vault: Vault, operation: Operation, snapshot: Snapshot, effect: Effect) -> Main:
+def plan_main(vault: Vault, tx: Transaction, snapshot: Snapshot, effect: Effect) -> Main:
     """Plan what changes on ``main``; refuse where something was changed since.
 
     Raises
@@ -53,7 +53,7 @@ def plan_main(vault: Vault, operation: Operation, snapshot: Snapshot, effect: Ef
     _refuse_superseded(vault, effect, coming)
     ended = [vault.journal.index.instance(each) for each in effect.ended]
     undeleted = {each.instance_id: each for each in (*coming, *ended) if each is not None}
-    needs = _data_of(vault, operation, effect, list(undeleted.values()))
+    needs = _data_of(vault, tx, effect, list(undeleted.values()))
     if not effect.is_of_table:
         for version in dict.fromkeys(each.version for each in (*going, *coming)):
             _stand_in(vault, snapshot, (effect, coming), version, wanted)
@@ -150,7 +150,7 @@ def _refuse_superseded(vault: Vault, effect: Effect, coming: Sequence[IndexedIns
 
 
 def _data_of(
-    vault: Vault, operation: Operation, effect: Effect, coming: Sequence[IndexedInstance]
+    vault: Vault, tx: Transaction, effect: Effect, coming: Sequence[IndexedInstance]
 ) -> list[Pointer]:
     """Hold on to the objects of the instances that come back."""
     repository = vault.journal.repository
@@ -165,7 +165,7 @@ def _data_of(
     pointers = [pointer for each in needed.values() for pointer in each]
     if not pointers:
         return []
-    missing = set(operation.pin(pointers))
+    missing = set(tx.pin(pointers))
     lost = [name for name, each in needed.items() if missing.intersection(each)]
     if lost:
         shown = ", ".join(lost[:_SHOWN]) + (" ..." if len(lost) > _SHOWN else "")

@@ -11,7 +11,7 @@ from tablevault.history.faces import ARTIFACTS_OF
 from tablevault.history.message import Message
 from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Edit, Graft, Remove
-from tablevault.journal.operation import Operation
+from tablevault.journal.transaction import Transaction
 from tablevault.names import CommitId, frame_path, instance_dir, temp_of_ref
 from tablevault.objects.pointer import Pointer
 from tablevault.objects.store import hash_file
@@ -45,7 +45,7 @@ class Temps:
         return tuple(self.needed)
 
 
-def plan_temps(vault: Vault, operation: Operation, effect: Effect, message: Message) -> Temps:
+def plan_temps(vault: Vault, tx: Transaction, effect: Effect, message: Message) -> Temps:
     """Plan what becomes of temporary instances; each has to be as the operation left it.
 
     Raises
@@ -60,7 +60,7 @@ def plan_temps(vault: Vault, operation: Operation, effect: Effect, message: Mess
         if (tip is None) != (each.new is None):
             raise temp_changed(vault, effect, each.ref, tip)
         if not each.is_whole:
-            temps.made.append(_with_files(vault, operation, effect, each, message))
+            temps.made.append(_with_files(vault, tx, effect, each, message))
         elif tip is None:
             assert each.old is not None
             temps.made.append(
@@ -74,9 +74,9 @@ def plan_temps(vault: Vault, operation: Operation, effect: Effect, message: Mess
                 )
             )
         else:
-            _take_away(vault, operation, effect, each, (temps, message))
+            _take_away(vault, tx, effect, each, (temps, message))
         if each.is_whole and each.old is not None:
-            temps.needed.extend(_frame_of(vault, operation, effect, each, each.old))
+            temps.needed.extend(_frame_of(vault, tx, effect, each, each.old))
     return temps
 
 
@@ -104,11 +104,11 @@ def _refuse_others(vault: Vault, effect: Effect) -> None:
 
 
 def _with_files(
-    vault: Vault, operation: Operation, effect: Effect, each: TempEffect, message: Message
+    vault: Vault, tx: Transaction, effect: Effect, each: TempEffect, message: Message
 ) -> BranchChange:
     """Give files of a temporary instance back the text that they had."""
     repository = vault.journal.repository
-    draft = operation.drafted(each.ref)
+    draft = tx.edited_branch(each.ref)
     folder = instance_dir(each.ref.table, each.ref.version)
     now = Snapshot(repository, draft.commit)
     assert each.old is not None
@@ -128,14 +128,14 @@ def _with_files(
 
 def _take_away(
     vault: Vault,
-    operation: Operation,
+    tx: Transaction,
     effect: Effect,
     each: TempEffect,
     parts: tuple[Temps, Message],
 ) -> None:
     """Remove a temporary instance, or put the one back that it had replaced."""
     temps, message = parts
-    draft = operation.drafted(each.ref)
+    draft = tx.edited_branch(each.ref)
     assert each.new is not None
     if _tree(vault, each, draft.commit) != _tree(vault, each, each.new):
         raise temp_changed(vault, effect, each.ref, draft.commit)
@@ -193,7 +193,7 @@ def _folder_of(vault: Vault, each: TempEffect, commit: CommitId) -> tuple[Edit, 
 
 
 def _frame_of(
-    vault: Vault, operation: Operation, effect: Effect, each: TempEffect, commit: CommitId
+    vault: Vault, tx: Transaction, effect: Effect, each: TempEffect, commit: CommitId
 ) -> list[Pointer]:
     """Hold on to the dataframe that a temporary instance was begun with."""
     path = frame_path(each.ref.table, each.ref.version)
@@ -203,7 +203,7 @@ def _frame_of(
         return []  # committed around LFS: git has it
     if pointer is None:
         return []
-    if operation.pin([pointer]):
+    if tx.pin([pointer]):
         raise refusal(
             effect,
             f'the dataframe that {each.ref.instance_id} of table "{each.ref.table}" began with '

@@ -42,7 +42,7 @@ from tablevault.vault import (
     refuse_git_elsewhere,
     refuse_unless_vault,
 )
-from tablevault.wording import Operation, Wording
+from tablevault.wording import OperationName, Wording
 
 if TYPE_CHECKING:
     from tablevault.vault import Bring
@@ -187,7 +187,7 @@ def open_vault(vault: Vault) -> str:
     from tablevault.journal.merges import complete_merge
 
     try:
-        return complete_merge(vault.journal, vault.actor(""))
+        return complete_merge(vault)
     except TableVaultError as error:
         _log.warning("A merge by git is finished when the vault is next opened: %s", error)
         return ""
@@ -279,7 +279,7 @@ def _refuse_in_use(path: Path) -> None:
             raise TVLockError(
                 Wording(
                     f'The vault "{path}" is in use: process {record.process_id} (',
-                    Operation(record.request.operation),
+                    OperationName(record.request.operation),
                     f", {record.author}) runs.",
                 ),
                 "Wait until it ends.",

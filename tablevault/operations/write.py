@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Self
 
 from tablevault.errors import TVArgumentError
+from tablevault.history.change import Change
 from tablevault.history.snapshot import Snapshot
-from tablevault.journal.beginning import refusing, taken_up
-from tablevault.journal.operation import running
-from tablevault.journal.record import Hold, Request
-from tablevault.names import InstanceId, ProcessId, check_version
-from tablevault.operations.materialize import Result, materialize, result_holds
+from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.journal.record import Hold, Record
+from tablevault.journal.transaction import Transaction
+from tablevault.names import InstanceId, check_version
+from tablevault.operations.materialize import (
+    NewInstance,
+    Result,
+    plan_instance,
+    result_holds,
+    store,
+)
 from tablevault.queries.resolve import Temp, find_instance, find_temp, latest_or_error
 from tablevault.vault import Vault
-from tablevault.wording import Call, Operation, Parameter, Wording
+from tablevault.wording import Call, OperationName, Parameter, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,68 +31,55 @@ if TYPE_CHECKING:
 Dependencies = Sequence[Sequence[str | None]] | None
 
 
-def write_instance(
-    vault: Vault,
-    frame: pd.DataFrame,
-    table: str,
-    version: str,
-    *,
-    options: tuple[Dependencies, Mapping[str, str] | None],
-    process_id: str,
-) -> ProcessId:
-    """Materialise `frame` as an instance; `options` are dependencies and dtypes."""
-    with refusing(
-        vault.journal, vault.actor(process_id), "write_instance", table_name=table, version=version
-    ):
-        dependencies, dtypes = options
-        label = check_version(version)
-        request = Request(
-            operation="write_instance",
-            arguments={
-                "table_name": table,
-                "version": label,
-                "dependencies": [[pair[0], pair[1]] for pair in _pairs(dependencies)],
-                "dtypes": {str(key): str(value) for key, value in (dtypes or {}).items()},
-            },
+@operation("write_instance", restarts=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteInstance(Operation[Vault, NewInstance]):
+    """Materialise a dataframe of the caller's, who alone can run it again."""
+
+    table_df: pd.DataFrame = field(compare=False, metadata=NOT_RECORDED)
+    table_name: str
+    version: str
+    dependencies: Dependencies = ()
+    dtypes: Mapping[str, str] | None = None
+
+    def checked(self, vault: Vault) -> Self:
+        """Return it with pairs and names as text."""
+        return replace(
+            self,
+            version=check_version(self.version),
+            dependencies=_pairs(self.dependencies),
+            dtypes={str(name): str(dtype) for name, dtype in (self.dtypes or {}).items()},
         )
-        return perform(vault, frame, taken_up(vault.journal, request, process_id), process_id)
+
+    def gathered(self, vault: Vault) -> Self:
+        """Cast the dataframe, after a look for where it is to go."""
+        _find_external(vault, vault.snapshot(), self.table_name, self.version)
+        return replace(self, table_df=_prepare(self.table_df, self.dtypes or {}))
+
+    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the version, and what else an instance needs."""
+        temp = _find_external(vault, snapshot, self.table_name, self.version)
+        _resolve(vault, snapshot, self.dependencies)
+        return result_holds(snapshot.table(self.table_name), temp.ref)
+
+    def prepare(self, vault: Vault, tx: Transaction) -> NewInstance:
+        """Store the dataframe with its artifacts."""
+        snapshot = vault.snapshot()
+        temp = _find_external(vault, snapshot, self.table_name, self.version)
+        dependencies = tuple(dict.fromkeys(_resolve(vault, snapshot, self.dependencies)))
+        branch = tx.edited_branch(temp.ref)
+        return store(vault, tx, branch, self.table_df, Result(dependencies=dependencies))
+
+    def plan(self, vault: Vault, tx: Transaction, prepared: NewInstance, tip: Tip) -> Change:
+        """Merge the branch of the temporary instance, and tag the instance."""
+        return plan_instance(vault, tx, prepared, tip)
 
 
-def write_csv(
-    vault: Vault,
-    path: Path,
-    table: str,
-    version: str,
-    *,
-    options: tuple[Dependencies, Mapping[str, str] | None],
-    process_id: str,
-) -> ProcessId:
-    """Materialise a CSV file as an instance; declared columns are cast from their text."""
+def read_table(path: Path, dtypes: Mapping[str, str] | None) -> pd.DataFrame:
+    """Read a CSV file; declared columns are cast from their text."""
     from tablevault.frames.csv import read_csv
 
-    frame = read_csv(path, options[1] or {})
-    return write_instance(vault, frame, table, version, options=options, process_id=process_id)
-
-
-def perform(vault: Vault, frame: pd.DataFrame, request: Request, process_id: str) -> ProcessId:
-    """Materialise `frame` as the instance that is asked for."""
-    table, label = request.text("table_name"), request.text("version")
-    dependencies = cast("list[list[str | None]]", request.arguments["dependencies"])
-    dtypes = cast("dict[str, str]", request.arguments["dtypes"])
-    _find_external(vault, vault.snapshot(), table, label)
-    prepared = _prepare(frame, dtypes)
-    resolved: list[tuple[str, InstanceId]] = []
-
-    def setup(_: Request, snapshot: Snapshot) -> Sequence[Hold]:
-        temp = _find_external(vault, snapshot, table, label)
-        resolved[:] = _resolve(vault, snapshot, dependencies)
-        return result_holds(snapshot.table(table), temp.ref)
-
-    with running(vault.journal, request, vault.actor(process_id), setup) as operation:
-        draft = operation.drafted(_find_external(vault, vault.snapshot(), table, label).ref)
-        unique = tuple(dict.fromkeys(resolved))
-        materialize(vault, operation, draft, prepared, Result(dependencies=unique))
-    return operation.process_id
+    return read_csv(path, dtypes or {})
 
 
 def _find_external(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Temp:
@@ -115,7 +110,7 @@ def _prepare(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
 
     if not isinstance(frame, pd.DataFrame):
         raise TVArgumentError(
-            Wording(Operation("write_instance"), f" was given a {type(frame).__name__}."),
+            Wording(OperationName("write_instance"), f" was given a {type(frame).__name__}."),
             "Pass a pandas DataFrame.",
         )
     if frame.shape[1] == 0 or frame.shape[0] == 0:

@@ -13,7 +13,7 @@ from tablevault.history.repository import Commit
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import CommitId, TempRef
 from tablevault.vault import Vault
-from tablevault.wording import Call, Operation, Wording
+from tablevault.wording import Call, OperationName, Wording
 
 UNDO = "undo"
 _ON_BRANCH = frozenset({"create_instance", "create_builder_file", "delete_builder_file"})
@@ -132,7 +132,7 @@ def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
     if process.operation not in _KNOWN:
         raise TVProcessError(
             Wording(
-                Operation(process.operation),
+                OperationName(process.operation),
                 f' "{process.process_id}" is of a kind that cannot be undone.',
             ),
             f"See what it did: git show {process.commit[:12]}",

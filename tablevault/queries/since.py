@@ -13,7 +13,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.names import CommitId, TempRef, table_document
 from tablevault.queries.effect import Effect
 from tablevault.vault import Vault
-from tablevault.wording import Call, Operation, Wording
+from tablevault.wording import Call, OperationName, Wording
 
 
 def refusal(effect: Effect, reason: str, hint: str, **facts: str) -> TVProcessError:
@@ -21,7 +21,7 @@ def refusal(effect: Effect, reason: str, hint: str, **facts: str) -> TVProcessEr
     process = effect.process
     return TVProcessError(
         Wording(
-            Operation(process.operation), f' "{process.process_id}" cannot be undone: {reason}.'
+            OperationName(process.operation), f' "{process.process_id}" cannot be undone: {reason}.'
         ),
         hint,
         process=process.process_id,

@@ -16,7 +16,7 @@ from tablevault.names import MAIN, CommitId
 from tablevault.remotes.fetch import fetch_objects
 from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
 from tablevault.remotes.lfs.transport import find_remote
-from tablevault.remotes.pull_merge import Joint
+from tablevault.remotes.pull_merge import Pull, changed_names, table_names
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
@@ -50,19 +50,19 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
 
     refuse_hostile(repository, [theirs], [ours], f'Remote "{remote}"', made)
     _refuse_other_vault(vault, remote, theirs)
-    process_id, joint = "", Joint(vault, remote, theirs, choices)
+    process_id, before = "", table_names(Snapshot(repository, ours))
     if not repository.is_ancestor(theirs, ours):
-        process_id = joint.publish()
+        process_id = Pull(remote=remote, commit=theirs, resolve=choices).run(vault)
         # A merge that was made at a host knows nothing of instances.
-        complete_merge(vault.journal, vault.actor(""))
+        complete_merge(vault)
     update_tags(vault)
     objects = fetch_objects(vault, remote, [repository.main()]) if data == "all" else NO_TRANSFER
     return PullReport(
         remote=remote,
         commits=commits,
-        merged=joint.merged is not None,
+        merged=bool(process_id) and index.process(process_id) is not None,
         process_id=process_id,
-        renamed=joint.renames,
+        renamed=changed_names(before, table_names(vault.snapshot()))[0],
         objects=objects,
     )
 

@@ -23,7 +23,7 @@ from tablevault.wording import (
     Blank,
     Call,
     Either,
-    Operation,
+    OperationName,
     Parameter,
     Wording,
     decoded,
@@ -110,7 +110,7 @@ def test_what_else_a_hint_names_has_a_name_at_the_prompt(kind):
     write = at_prompt()
     for _, node in sites(kind):
         values = [each.value for each in node.args if isinstance(each, ast.Constant)]
-        part = Operation(values[0]) if kind == "Operation" else Parameter(*values)
+        part = OperationName(values[0]) if kind == "Operation" else Parameter(*values)
         assert not re.search("[a-z]_", write(part))
 
 
@@ -138,7 +138,7 @@ HINT = Wording(
     ", with ",
     Parameter("create_instance", "external_edit"),
     " of ",
-    Operation("create_instance"),
+    OperationName("create_instance"),
     Either(" here", " there"),
     ".",
 )

@@ -12,8 +12,8 @@ from tablevault.history.change import Change
 from tablevault.history.message import Message, trailers
 from tablevault.history.tree import Put
 from tablevault.journal.beginning import Actor
-from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Request
+from tablevault.journal.transaction import running
 
 
 @pytest.fixture

@@ -16,8 +16,8 @@ import pytest
 from tablevault.errors import TVArgumentError, TVLockError
 from tablevault.journal import beginning, locks
 from tablevault.journal.beginning import Actor
-from tablevault.journal.operation import running
 from tablevault.journal.record import Hold, Record, Request
+from tablevault.journal.transaction import running
 from tablevault.names import ProcessId
 from tablevault.objects.oslock import OsLock
 

@@ -12,9 +12,9 @@ from tablevault.history.repository import RefMovedError, Repository
 from tablevault.journal.beginning import Actor
 from tablevault.journal.cancelling import Cancel, cancel_of
 from tablevault.journal.files import JournalFiles
-from tablevault.journal.operation import Operation, running
 from tablevault.journal.record import Hold, Request
 from tablevault.journal.stopping import halt
+from tablevault.journal.transaction import Transaction, running
 from tablevault.names import ProcessId
 from tablevault.vault import Vault
 
@@ -283,8 +283,8 @@ def test_who_has_left_its_end_to_the_asker_is_waited_for_beyond_the_timeout(
         decided.set()
         assert may_end.wait(100)
 
-    real_fail = Operation.fail
-    monkeypatch.setattr(Operation, "fail", fail)
+    real_fail = Transaction.fail
+    monkeypatch.setattr(Transaction, "fail", fail)
     begun = threading.Event()
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(work)

@@ -18,7 +18,7 @@ CHILD = """
 import os, sys
 from tablevault import TableVault
 from tablevault.history import repository, worktree
-from tablevault.journal import operation
+from tablevault.journal import transaction
 
 path, point, action = sys.argv[1:]
 vault = TableVault(path, "Ana")
@@ -38,7 +38,7 @@ Repository = repository.Repository
 real_move = Repository.move
 match point:
     case "before commit":
-        operation.write_change = stop
+        transaction.write_change = stop
     case "before refs":
         Repository.move = stop
     case "between refs":
@@ -51,9 +51,9 @@ match point:
     case "amid files":
         worktree.WorkTree._stage = stop
     case "after files":
-        operation.follow = after(operation.follow)
+        transaction.follow = after(transaction.follow)
     case "before the end":
-        operation.Operation.close = stop
+        transaction.Transaction.close = stop
 eval(action)
 """
 POINTS = [

@@ -14,7 +14,7 @@ from typing import NoReturn
 import pandas as pd
 
 from tablevault import TableVault
-from tablevault.journal.operation import Operation
+from tablevault.journal.transaction import Transaction
 
 INDEX = """\
 builder_type: IndexBuilder
@@ -118,7 +118,7 @@ def _hold(path: Path, name: str, table: str, which: str) -> None:
         sys.stdin.read()
         raise GivenUpError
 
-    Operation.publish = publish  # type: ignore[method-assign, assignment]
+    Transaction.publish = publish  # type: ignore[method-assign, assignment]
     try:
         ACTS[name](TableVault(path, "holder"), table, which)
     except GivenUpError:

@@ -14,7 +14,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVLockError
-from tablevault.journal.operation import Operation
+from tablevault.journal.transaction import Transaction
 from tests.journeys.matrix import ACTS, GivenUpError, furnish
 from tests.looking import check_clean, state_of
 
@@ -107,7 +107,7 @@ def giving_up(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     def publish(*_: object) -> NoReturn:
         raise GivenUpError
 
-    monkeypatch.setattr(Operation, "publish", publish)
+    monkeypatch.setattr(Transaction, "publish", publish)
 
 
 @pytest.mark.parametrize("kind", ["single", "multiple", "effects"])

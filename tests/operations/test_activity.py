@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import subprocess
 import sys
 import threading
@@ -16,9 +15,9 @@ from tablevault import TableVault
 from tablevault.errors import TableVaultError, TVLockError, TVTableError
 from tablevault.journal.beginning import Actor
 from tablevault.journal.locks import temp_hold
-from tablevault.journal.operation import running
 from tablevault.journal.record import Request
-from tablevault.operations.activity import before_first_call
+from tablevault.journal.transaction import running
+from tablevault.operations.activity import BeforeFirstCall
 from tests.looking import check_clean, git
 
 CODE = """\
@@ -230,48 +229,36 @@ def test_writing_deactivates_when_it_materialises(vault: TableVault, vault_path:
     assert "deactivate_instances" not in git(vault_path, "log", "--format=%B")
 
 
-# -- the announcement of the first call -----------------------------------------------------------
+# -- what happens before the first call -----------------------------------------------------------
 
 
-def test_the_first_call_is_announced_once_also_between_threads() -> None:
+def test_what_comes_before_the_first_call_happens_once_also_between_threads() -> None:
     said: list[str] = []
     begun = threading.Barrier(8)
+    before = BeforeFirstCall(lambda: said.append("first"))
 
-    def load(module: str, function: str, *, is_custom: bool):
-        return lambda: said.append(function)
-
-    announcing = before_first_call(load, lambda: said.append("first"))
-    functions = [announcing("m", f"f{n}", is_custom=True) for n in range(2)]
-    assert said == []
-
-    def work(n: int) -> None:
+    def work(_: int) -> None:
         begun.wait()
-        functions[n % 2]()
+        before()
+        said.append("called")
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(work, range(8)))
-    assert said[0] == "first"
-    assert sorted(said[1:]) == ["f0"] * 4 + ["f1"] * 4
+    assert said == ["first", *["called"] * 8]
 
 
-def test_a_failed_announcement_calls_nothing() -> None:
-    def load(module: str, function: str, *, is_custom: bool):
-        return lambda: pytest.fail("called")
+def test_what_failed_before_the_first_call_is_tried_again() -> None:
+    tries: list[int] = []
 
     def act() -> None:
-        raise TVLockError("held")
+        tries.append(1)
+        if len(tries) < 3:
+            raise TVLockError("held")
 
-    called = before_first_call(load, act)("m", "f", is_custom=False)
+    before = BeforeFirstCall(act)
     for _ in range(2):
         with pytest.raises(TVLockError):
-            called()
-
-
-def test_an_announcing_function_shows_its_own_parameters() -> None:
-    def load(module: str, function: str, *, is_custom: bool):
-        return eval(function)
-
-    announcing = before_first_call(load, list)
-    shown = inspect.signature(announcing("", "lambda a, *, b=1: a", is_custom=True))
-    assert str(shown) == "(a, *, b=1)"
-    assert announcing("", "max", is_custom=True)(1, 2) == 2
+            before()
+    before()
+    before()
+    assert len(tries) == 3

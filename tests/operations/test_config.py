@@ -11,8 +11,8 @@ import pytest
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError, TVLockError
 from tablevault.journal.locks import config_hold
-from tablevault.journal.operation import running
 from tablevault.journal.record import Request
+from tablevault.journal.transaction import running
 from tests.looking import check_clean, git, state_of
 
 PRICE = {"input": 0.15, "output": 0.6}

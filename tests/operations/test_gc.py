@@ -133,11 +133,11 @@ def test_a_process_that_waits_keeps_what_it_made(filled, vault_path, python):
 import os, signal, sys
 import pandas as pd
 from tablevault import TableVault
-from tablevault.journal.operation import Operation
+from tablevault.journal.transaction import Transaction
 
 vault = TableVault(sys.argv[1], "Ana")
 vault.create_instance("stories", external_edit=True)
-Operation.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+Transaction.publish = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 vault.write_instance(pd.DataFrame({"a": [77]}), "stories", process_id="mine")
 """
     process = python(script, vault_path)

@@ -653,8 +653,8 @@ def test_an_interrupted_stop_is_finished_by_the_same_call_or_a_restart(
     vault = paused()
     target = {
         "take_down": "tablevault.operations.stop.take_down",
-        "materialize": "tablevault.operations.stop._materialize",
-        "note": "tablevault.journal.operation.Operation.note",
+        "materialize": "tablevault.operations.stop._store",
+        "note": "tablevault.journal.transaction.Transaction.note",
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, die)

@@ -105,6 +105,7 @@ class Caller:
 
     def call(self, record: Recorder, keywords: Mapping[str, Any]) -> Any:  # noqa: ANN401 - functions return anything
         """Call the function once."""
+        self._context.control.calling()
         record.calls += 1
         with self._counting:
             self.calls += 1

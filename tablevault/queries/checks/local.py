@@ -20,7 +20,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.names import calls_path, record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault
-from tablevault.wording import BLANK, Call, Operation, Wording
+from tablevault.wording import BLANK, Call, OperationName, Wording
 
 _FILES = (
     "commit.lock",
@@ -247,7 +247,7 @@ def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
             severity="warning" if has_happened else "note",
             where=record.process_id,
             text=Wording(
-                Operation(record.request.operation),
+                OperationName(record.request.operation),
                 f" died {'after' if has_happened else 'before'} its commit.",
             ),
             advice="Opening the vault does the rest."

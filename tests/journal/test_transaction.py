@@ -16,9 +16,9 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.history.tree import Put
 from tablevault.journal.beginning import Actor
 from tablevault.journal.files import JournalFiles
-from tablevault.journal.operation import running
 from tablevault.journal.record import Request
 from tablevault.journal.recovery import recover
+from tablevault.journal.transaction import running
 from tablevault.names import MAIN, ProcessId, TempRef
 from tablevault.vault import Vault
 
@@ -160,7 +160,7 @@ def test_a_failure_after_the_refs_moved_takes_nothing_back(
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr("tablevault.journal.operation.follow", fail)
+    monkeypatch.setattr("tablevault.journal.transaction.follow", fail)
     with begin() as process:
         process.publish(plan(process))
     monkeypatch.undo()
