@@ -82,7 +82,7 @@ def launch(
     try:
         journal.files.write(record)
         _sweep_logs(journal, log)
-        heard = _spawn(journal, record, lock, log, (entry, order))
+        heard = _spawn(journal, record, lock, log, entry, order)
     except OSError as error:
         lock.release()
         raise _give_up(journal, record, log, f"it could not be started, {error}") from error
@@ -158,10 +158,10 @@ def _spawn(
     record: Record,
     lock: OsLock,
     log: Path,
-    task: tuple[str, Mapping[str, Json]],
+    entry: str,
+    order: Mapping[str, Json],
 ) -> int:
     """Start the interpreter, give it its order, and return what it will answer through."""
-    entry, order = task
     heard, written = os.pipe()
     # Where standard input or output is closed, numbers below 3 are free, but mean these.
     answer, lent = (

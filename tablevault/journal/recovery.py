@@ -5,7 +5,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import cached_property
 
 from tablevault.errors import TVFileError, TVLockError, TVProcessError
 from tablevault.history.change import Change
@@ -173,7 +174,7 @@ def _renamed_temps(moves: Sequence[RefMove]) -> list[tuple[TempRef, TempRef]]:
 
 def roll_back(journal: Journal, record: Record) -> None:
     """Remove what an operation that has not happened left, and remember that it failed."""
-    needed = needed_elsewhere(journal, record.process_id)
+    needed = NeededElsewhere(journal, record.process_id)
     journal.store.delete(record.made, needed=needed)
     try:
         journal.files.remember(record)
@@ -183,21 +184,24 @@ def roll_back(journal: Journal, record: Record) -> None:
     _end(journal, record)
 
 
-def needed_elsewhere(journal: Journal, process_id: ProcessId) -> Callable[[ObjectId], bool]:
-    """Give a test whether an object is needed by anything but the process `process_id`.
+class NeededElsewhere:
+    """Tells whether an object is needed by anything but one process.
 
     Records and branches are read at the first call, which :meth:`ObjectStore.delete` makes
     under the lock that whoever pins an object holds.
     """
-    pinned: set[ObjectId] | None = None
 
-    def needed(oid: ObjectId) -> bool:
-        nonlocal pinned
-        if pinned is None:
-            pinned = _pinned(journal, process_id)
-        return oid in pinned or bool(journal.index.still_needed([oid]))
+    def __init__(self, journal: Journal, process_id: ProcessId) -> None:
+        self._journal = journal
+        self._process_id = process_id
 
-    return needed
+    def __call__(self, oid: ObjectId) -> bool:
+        """Return whether somebody else needs it."""
+        return oid in self._pinned or bool(self._journal.index.still_needed([oid]))
+
+    @cached_property
+    def _pinned(self) -> set[ObjectId]:
+        return _pinned(self._journal, self._process_id)
 
 
 def _pinned(journal: Journal, process_id: ProcessId) -> set[ObjectId]:

@@ -135,8 +135,9 @@ def keep_artifacts(
     vault: Vault,
     tx: Transaction,
     draft: EditedBranch,
-    parts: tuple[Found, Mapping[str, Pointer]],
+    found: Found,
     *,
+    kept: Mapping[str, Pointer],
     beside: Sequence[Draft],
 ) -> Artifacts:
     """Move artifacts and the drafts `beside` them into the object store, and make the git tree.
@@ -144,7 +145,6 @@ def keep_artifacts(
     All of that before the commit lock is taken: it may take a while. Files that still are what
     went into the store with their calls are read, but not written once more.
     """
-    found, kept = parts
     folder = vault.journal.faces.artifacts(draft.temp)
     there = _still_there(vault, tx, found.files, kept)
     files = {name: path for name, path in found.files.items() if name not in there}

@@ -40,6 +40,7 @@ from tablevault.operations.materialize import (
 )
 from tablevault.operations.preparing import (
     Prepared,
+    TempBuilders,
     VaultCode,
     find_with_builders,
     is_custom,
@@ -131,8 +132,9 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
         """Claim the version and what an instance needs; share what is read."""
         table, found = self.table_name, find_with_builders(vault, snapshot, self.temp)
-        given = (temp_builders(vault, found), fixed_by(record))
-        prepared = prepare(vault, snapshot, found, given, self.force_execute)
+        builders = TempBuilders(temp=found, texts=temp_builders(vault, found))
+        fixed = fixed_by(record)
+        prepared = prepare(vault, snapshot, builders, fixed, forced=self.force_execute)
         mine = [
             temp_hold(table, self.version),
             *(
@@ -256,9 +258,9 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     branch = tx.edited_branch(temp)
     main = tx.snapshot()
     texts = tracked_builders(Snapshot(repository, branch.commit), temp.table, temp.version)
-    found = find_with_builders(vault, main, temp)
-    given = (texts, fixed_by(tx.record))
-    prepared = prepare(vault, main, found, given, asked.force_execute)
+    builders = TempBuilders(temp=find_with_builders(vault, main, temp), texts=texts)
+    fixed = fixed_by(tx.record)
+    prepared = prepare(vault, main, builders, fixed, forced=asked.force_execute)
     origin, document = prepared.origin, main.table(temp.table)
     ledger = Ledger(
         vault.calls,
@@ -320,7 +322,7 @@ class _Attempt:
         folder = vault.journal.faces.artifacts(self.branch.temp)
         folder.mkdir(parents=True, exist_ok=True)
         with closing(code.code), self.ledger as ledger:
-            past = past_of(vault, self.main, self.branch.temp, (prepared, code, ledger), folder)
+            past = past_of(vault, self.main, prepared, code, ledger, folder)
             with ready(
                 prepared.plan,
                 inputs=prepared.inputs,
@@ -382,7 +384,7 @@ class _Attempt:
         spent = self.ledger.spent()
         sources = dict.fromkeys((*prepared.sources, *run.sources))
         plan, branch = run.plan, Snapshot(vault.journal.repository, self.branch.commit)
-        blobs = branch.builders(plan.table, prepared.version)
+        blobs = branch.builders(plan.table, prepared.temp.version)
         of_origin = ("", "")
         if origin is not None:
             of_origin = (origin.instance_id, table_of_origin(self.main, origin))

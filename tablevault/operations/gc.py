@@ -12,7 +12,7 @@ from tablevault.history.reach import Reach
 from tablevault.history.refold import FreshIndex
 from tablevault.history.roots import extend, whole_reach
 from tablevault.journal import leftovers
-from tablevault.journal.recovery import needed_elsewhere, recover, sweep_checkpoints
+from tablevault.journal.recovery import NeededElsewhere, recover, sweep_checkpoints
 from tablevault.names import ObjectId, ProcessId
 from tablevault.queries.checks.objects import needed_objects
 from tablevault.vault import Vault
@@ -166,7 +166,7 @@ def _garbage(vault: Vault, needed: Collection[str], grace_s: float) -> dict[Obje
 
 def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[ObjectId], bool]:
     """Give a test that looks once more, under the lock that whoever pins an object holds."""
-    pinned = needed_elsewhere(vault.journal, ProcessId(""))
+    pinned = NeededElsewhere(vault.journal, ProcessId(""))
     needed: set[ObjectId] | None = None
 
     def is_needed(oid: ObjectId) -> bool:

@@ -130,7 +130,7 @@ def store(
         file = write_frame(frame, sink)
     calls = None if result.calls is None else _write_calls(tx, result.calls, file.digest)
     beside = [sink] if calls is None else [sink, calls]
-    artifacts = keep_artifacts(vault, tx, branch, (found, result.kept), beside=beside)
+    artifacts = keep_artifacts(vault, tx, branch, found, kept=result.kept, beside=beside)
     return NewInstance(
         instance_id=new_instance_id(branch.temp.version, tx.record.started_at),
         branch=branch,

@@ -21,6 +21,7 @@ from tablevault.operations.attempt import Fixed, fixed_by
 from tablevault.operations.execute import ExecuteInstance
 from tablevault.operations.preparing import (
     Prepared,
+    TempBuilders,
     VaultCode,
     find_with_builders,
     past_of,
@@ -122,7 +123,14 @@ def plan_anew(
         temp=temp,
         options=options,
         process_id="",
-        prepared=prepare(vault, main, temp, (texts, fixed), options.force_execute, expected),
+        prepared=prepare(
+            vault,
+            main,
+            TempBuilders(temp=temp, texts=texts),
+            fixed,
+            forced=options.force_execute,
+            expected=expected,
+        ),
     )
     return _previewed(asked, calls)
 
@@ -193,14 +201,15 @@ def _asked(
         process_id = record.process_id
     main = vault.snapshot()
     found = find_with_builders(vault, main, execution.temp)
-    given = (temp_builders(vault, found), fixed_by(record))
+    builders = TempBuilders(temp=found, texts=temp_builders(vault, found))
+    fixed = fixed_by(record)
     asked = _Asked(
         vault=vault,
         main=main,
         temp=found,
         options=options,
         process_id=process_id,
-        prepared=prepare(vault, main, found, given, options.force_execute),
+        prepared=prepare(vault, main, builders, fixed, forced=options.force_execute),
     )
     return asked, record is not None
 
@@ -267,7 +276,7 @@ def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
     vault, prepared = asked.vault, asked.prepared
     code = VaultCode(vault, asked.main, code_edits(vault, asked.main))
     with closing(code.code), ledger, _artifacts(asked) as folder:
-        past = past_of(vault, asked.main, asked.ref, (prepared, code, ledger), folder)
+        past = past_of(vault, asked.main, prepared, code, ledger, folder)
         with ready(
             prepared.plan,
             inputs=prepared.inputs,

@@ -40,11 +40,19 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TempBuilders:
+    """A temporary instance, and the texts of its builders by name."""
+
+    temp: Temp
+    texts: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """What is known before the first function is called."""
 
     plan: Plan
-    version: str
+    temp: TempRef
     inputs: ExpectedInputs
     sources: tuple[Source, ...]
     origin: IndexedInstance | None
@@ -75,8 +83,9 @@ def find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp:
 def prepare(
     vault: Vault,
     snapshot: Snapshot,
-    found: Temp,
-    given: tuple[dict[str, bytes], Fixed],
+    builders: TempBuilders,
+    fixed: Fixed,
+    *,
     forced: bool,
     expected: Mapping[Place, ExpectedTable] = MappingProxyType({}),
 ) -> Prepared:
@@ -87,13 +96,12 @@ def prepare(
     from tablevault.engine.builder import parse_builder
     from tablevault.engine.plan import make_plan
 
-    texts, fixed = given
-    temp = found.ref
-    builders = [
+    temp = builders.temp.ref
+    parsed = [
         parse_builder(name, decode_text(data, f"{name}.yaml"), table=temp.table)
-        for name, data in texts.items()
+        for name, data in builders.texts.items()
     ]
-    plan = make_plan(builders, table=temp.table)
+    plan = make_plan(parsed, table=temp.table)
     inputs = ExpectedInputs(vault=vault, snapshot=snapshot, own_table=temp.table, expected=expected)
     inputs.hold_on_to(fixed.sources)
     sources = _sources(inputs, plan)
@@ -103,10 +111,10 @@ def prepare(
         origin = vault.journal.index.instance(InstanceId(fixed.origin)) if fixed.origin else None
         why_not = "first run"
     else:
-        origin, why_not = find_origin(vault, snapshot, temp, found.document)
+        origin, why_not = find_origin(vault, snapshot, temp, builders.temp.document)
     return Prepared(
         plan=plan,
-        version=temp.version,
+        temp=temp,
         inputs=inputs,
         sources=tuple(dict.fromkeys(sources)),
         origin=origin,
@@ -137,14 +145,14 @@ def terms_of(document: TableDocument, *, forced: bool, accept_code: bool | None)
 def past_of(
     vault: Vault,
     main: Snapshot,
-    temp: TempRef,
-    parts: tuple[Prepared, VaultCode, Ledger],
+    prepared: Prepared,
+    code: VaultCode,
+    ledger: Ledger,
     artifacts: Path,
 ) -> Past:
     """Return what may be taken over; `artifacts` is the folder that functions write files into."""
     from tablevault.engine.reuse import Past
 
-    prepared, code, ledger = parts
     earlier, why_not = None, prepared.why_not
     if prepared.origin is not None:
         try:
@@ -155,7 +163,7 @@ def past_of(
         earlier=earlier,
         why_not=why_not,
         fingerprint=code.fingerprint,
-        content=content_of_temp(vault, main, temp, prepared.origin, artifacts),
+        content=content_of_temp(vault, main, prepared.temp, prepared.origin, artifacts),
         ledger=ledger,
         file_text=file_texts(vault, artifacts),
     )

@@ -21,7 +21,7 @@ from tablevault.journal.admission import admit
 from tablevault.journal.locks import alone, table_hold
 from tablevault.journal.operation import Operation, Tip, operation
 from tablevault.journal.record import Hold, Record
-from tablevault.journal.recovery import needed_elsewhere
+from tablevault.journal.recovery import NeededElsewhere
 from tablevault.journal.transaction import EditedBranch, Transaction
 from tablevault.names import (
     ObjectId,
@@ -115,7 +115,7 @@ class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
         document = find_table(vault, tip.snapshot, old)
         pairs = rename_pairs(document, old, new, tip.at)
         message = tx.message(f"{old}: rename to {new}", pairs)
-        return renaming(vault, tip.snapshot, prepared, (old, new), message)
+        return renaming(vault, tip.snapshot, prepared, old, new, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -187,11 +187,11 @@ def renaming(
     vault: Vault,
     snapshot: Snapshot,
     branches: Sequence[EditedBranch],
-    names: tuple[str, str],
+    old: str,
+    new: str,
     message: Message,
 ) -> Change:
-    """Move a table from the first of two names to the second."""
-    old, new = names
+    """Move a table to another name."""
     instances = vault.journal.index.instances(find_table(vault, snapshot, old).id)
     return Change(
         message=message,
@@ -216,7 +216,7 @@ def forget_objects(vault: Vault, tx: Transaction, instances: Sequence[IndexedIns
         # Calls go first: what their records name would be kept.
         named = vault.calls.forget(instance.instance_id for instance in instances)
         oids.update(map(ObjectId, named))
-        vault.store.delete(oids, needed=needed_elsewhere(vault.journal, tx.process_id))
+        vault.store.delete(oids, needed=NeededElsewhere(vault.journal, tx.process_id))
     except (OSError, sqlite3.Error):
         # The deletion itself has happened, and must not be reported as failed.
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)

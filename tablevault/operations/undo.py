@@ -145,7 +145,7 @@ def _plan_renaming(vault: Vault, tx: Transaction, effect: Effect, tip: Tip) -> C
         _subject(effect),
         [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]],
     )
-    return renaming(vault, snapshot, edited_branches(vault, tx, new), (new, old), message)
+    return renaming(vault, snapshot, edited_branches(vault, tx, new), new, old, message)
 
 
 def _refuse_other_table(vault: Vault, effect: Effect, snapshot: Snapshot) -> None:

@@ -56,7 +56,7 @@ def plan_main(vault: Vault, tx: Transaction, snapshot: Snapshot, effect: Effect)
     needs = _data_of(vault, tx, effect, list(undeleted.values()))
     if not effect.is_of_table:
         for version in dict.fromkeys(each.version for each in (*going, *coming)):
-            _stand_in(vault, snapshot, (effect, coming), version, wanted)
+            _stand_in(vault, snapshot, effect, coming, version, wanted)
     return Main(
         edits=(*edits_for(list(wanted.items())), *_without_owner(vault, snapshot, effect, wanted)),
         tagged=tuple((tag_ref(effect.table, each.instance_id), each.commit) for each in coming),
@@ -183,7 +183,8 @@ def _data_of(
 def _stand_in(
     vault: Vault,
     snapshot: Snapshot,
-    parts: tuple[Effect, Sequence[IndexedInstance]],
+    effect: Effect,
+    coming: Sequence[IndexedInstance],
     version: str,
     wanted: dict[str, Entry | None],
 ) -> None:
@@ -191,13 +192,12 @@ def _stand_in(
 
     What stood there before the operation may have been deleted since.
     """
-    effect, _coming = parts
     repository, table = vault.journal.repository, effect.table
     folder = instance_dir(table, version)
     touched = [path for path in wanted if f"{path}/".startswith(f"{folder}/")]
     before = Snapshot(repository, effect.commit.parents[0]) if touched else snapshot
     shown = before.instance(table, version)
-    latest = _latest(vault, snapshot.table(table).id, parts, version)
+    latest = _latest(vault, snapshot.table(table).id, effect, coming, version)
     if (shown.id if shown else None) == (latest.instance_id if latest else None):
         return
     for path in touched:
@@ -213,11 +213,11 @@ def _stand_in(
 def _latest(
     vault: Vault,
     table_id: TableId,
-    parts: tuple[Effect, Sequence[IndexedInstance]],
+    effect: Effect,
+    coming: Sequence[IndexedInstance],
     version: str,
 ) -> IndexedInstance | None:
     """Find the instance of a version that will be the latest one."""
-    effect, coming = parts
     index = vault.journal.index
     there = [
         each for each in index.instances(table_id, version) if each.instance_id not in effect.made

@@ -74,7 +74,7 @@ def plan_temps(vault: Vault, tx: Transaction, effect: Effect, message: Message) 
                 )
             )
         else:
-            _take_away(vault, tx, effect, each, (temps, message))
+            _take_away(vault, tx, effect, each, temps, message)
         if each.is_whole and each.old is not None:
             temps.needed.extend(_frame_of(vault, tx, effect, each, each.old))
     return temps
@@ -131,10 +131,10 @@ def _take_away(
     tx: Transaction,
     effect: Effect,
     each: TempEffect,
-    parts: tuple[Temps, Message],
+    temps: Temps,
+    message: Message,
 ) -> None:
     """Remove a temporary instance, or put the one back that it had replaced."""
-    temps, message = parts
     draft = tx.edited_branch(each.ref)
     assert each.new is not None
     if _tree(vault, each, draft.commit) != _tree(vault, each, each.new):

@@ -10,7 +10,7 @@ from tablevault import TableVault
 from tablevault.history.message import Message
 from tablevault.history.repository import RefMove
 from tablevault.history.tree import Put
-from tablevault.journal.recovery import needed_elsewhere
+from tablevault.journal.recovery import NeededElsewhere
 from tablevault.names import ProcessId, TempRef
 from tablevault.objects.pointer import Pointer
 
@@ -150,8 +150,8 @@ def keep(process, data):
 def test_an_object_is_needed_by_whoever_pinned_it(journal, begin):
     with begin("tables/a") as one, begin("tables/b") as other:
         pointer = keep(one, b"rows")
-        assert needed_elsewhere(journal, other.process_id)(pointer.oid)
-        assert not needed_elsewhere(journal, one.process_id)(pointer.oid)
+        assert NeededElsewhere(journal, other.process_id)(pointer.oid)
+        assert not NeededElsewhere(journal, one.process_id)(pointer.oid)
 
 
 def test_an_object_on_a_temporary_branch_is_needed(vault, journal, begin):
@@ -161,7 +161,7 @@ def test_an_object_on_a_temporary_branch_is_needed(vault, journal, begin):
         pointer = keep(process, b"rows")
     ref = TempRef(table="t", version="base").ref
     commit_on(journal.repository, ref, pointer.encode())
-    assert needed_elsewhere(journal, ProcessId("p"))(pointer.oid)
+    assert NeededElsewhere(journal, ProcessId("p"))(pointer.oid)
 
 
 def commit_on(repository, ref, frame):
@@ -192,4 +192,4 @@ def test_a_file_committed_around_lfs_stops_no_rollback(
 
 
 def test_an_object_that_nothing_names_is_not_needed(journal):
-    assert not needed_elsewhere(journal, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
+    assert not NeededElsewhere(journal, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)

@@ -16,7 +16,7 @@ import yaml
 from tablevault import TableVault
 from tablevault.core import clone_vault, compress_vault, decompress_vault
 from tablevault.errors import TVTableError
-from tablevault.journal.recovery import needed_elsewhere
+from tablevault.journal.recovery import NeededElsewhere
 from tests.looking import check_clean, git
 
 HEAD = """
@@ -317,7 +317,7 @@ def test_an_operation_that_is_taken_back_leaves_what_records_name(plain):
     plain.fail()
     vault = plain.vault._vault
     oid = oid_of("a 1")
-    vault.store.delete([oid], needed=needed_elsewhere(vault.journal, ""))
+    vault.store.delete([oid], needed=NeededElsewhere(vault.journal, ""))
     assert oid in plain.objects()
 
 
