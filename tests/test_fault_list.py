@@ -33,7 +33,7 @@ PROVEN = {
     4: (
         "asking for a lock harms nobody who holds it, dead or alive",
         "journal/test_locks.py::test_what_is_excluded_is_told_who_holds_it",
-        "journal/test_operation.py::test_a_dead_nameless_holder_is_taken_back_by_who_needs_what_it_held",
+        "journal/test_transaction.py::test_a_dead_nameless_holder_is_taken_back_by_who_needs_what_it_held",
     ),
     5: (
         "a forced stop ends nobody but who is proven to run the process",
@@ -292,7 +292,7 @@ PROVEN = {
     61: (
         "ids are compared as a whole",
         "queries/test_reading.py::test_completion_is_exact",
-        "journal/test_operation.py::test_an_id_with_blanks_within_is_known_after_it_ended",
+        "journal/test_transaction.py::test_an_id_with_blanks_within_is_known_after_it_ended",
     ),
     62: (
         "no name leads out of its folder",
@@ -405,7 +405,7 @@ PROVEN = {
     ),
     86: (
         "what fails leaves nothing behind",
-        "journal/test_operation.py::test_an_operation_that_fails_leaves_everything_as_it_was",
+        "journal/test_transaction.py::test_an_operation_that_fails_leaves_everything_as_it_was",
     ),
     87: (
         "errors name what they are about",
@@ -413,7 +413,7 @@ PROVEN = {
     ),
     88: (
         "a process is run once at a time",
-        "journal/test_operation.py::test_an_id_that_runs_is_refused",
+        "journal/test_transaction.py::test_an_id_that_runs_is_refused",
     ),
     89: (
         "a record that is written often does not grow",

@@ -14,7 +14,7 @@ from tablevault.names import is_temp_id, version_of
 from tablevault.queries.artifacts import folder_of
 from tablevault.queries.partial import run_of_temp
 from tablevault.vault import Vault
-from tablevault.wording import Operation, Wording
+from tablevault.wording import OperationName, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -69,7 +69,7 @@ def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
             f'"{path}" cannot be opened as a dataset: pyarrow takes no path that is not UTF-8.',
             Wording(
                 "Use ",
-                Operation("get_dataframe"),
+                OperationName("get_dataframe"),
                 ", or give the folder of the vault another name.",
             ),
             path=str(path),
@@ -78,7 +78,7 @@ def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
         raise TVTableError(
             f'"{path}" cannot be opened as a dataset: {error}',
             Wording(
-                "It is damaged or not Parquet: ", Operation("get_dataframe"), " may tell more."
+                "It is damaged or not Parquet: ", OperationName("get_dataframe"), " may tell more."
             ),
             path=str(path),
         ) from error

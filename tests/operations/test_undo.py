@@ -299,7 +299,7 @@ def test_deleted_data_is_not_to_be_had_again(full: TableVault, vault_path: Path)
     assert latest(full, "t") == kept
 
 
-def test_a_deletion_is_undone_where_the_bytes_are_NeededElsewhere(
+def test_a_deletion_is_undone_where_the_bytes_are_needed_elsewhere(
     full: TableVault, vault_path: Path
 ) -> None:
     full.write_instance(FRAME, "free", version="other")
@@ -311,7 +311,7 @@ def test_a_deletion_is_undone_where_the_bytes_are_NeededElsewhere(
     check_clean(vault_path)
 
 
-def test_a_table_with_instances_comes_back_where_the_bytes_are_NeededElsewhere(
+def test_a_table_with_instances_comes_back_where_the_bytes_are_needed_elsewhere(
     full: TableVault, vault_path: Path
 ) -> None:
     full.create_table("twin", description="the same bytes")

@@ -395,7 +395,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
 class _Silent(logging.Filter):
     """Keeps the URLs of our requests out of urllib3's log: they often contain credentials."""
 
-    def filter(self, record: logging.LogRecord) -> bool:  # noqa: ARG002 - as of logging.Filter
+    def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the request is not ours."""
         return not getattr(_thread, "is_silent", False)
 

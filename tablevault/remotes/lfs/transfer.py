@@ -174,7 +174,7 @@ class _Transfer(ABC, Generic[_Part]):
     def move(self, part: _Part, offer: Offer, meter: Meter) -> None:
         """Make one attempt to transfer an object."""
 
-    def claim(self, part: _Part) -> bool:  # noqa: ARG002 - for those that need it
+    def claim(self, part: _Part) -> bool:
         """Return whether the object is still to be transferred, and nobody else does that."""
         return True
 
