@@ -9,9 +9,8 @@ from typing import Literal
 from tablevault import render
 from tablevault.errors import TableVaultError
 from tablevault.names import TempRef
-from tablevault.queries import preparation
-from tablevault.queries.preparation import Attempt
 from tablevault.queries.staleness import Place, Staleness
+from tablevault.queries.temp_summary import ProcessSummary, unfinished
 from tablevault.vault import Vault
 
 State = Literal["current", "stale", "behind", "inactive", "missing"]
@@ -140,11 +139,12 @@ def status(vault: Vault) -> Status:
     staleness = Staleness(vault, view)
     names = set(view.table_names.values())
     temps = {Place(*each.ref): each.ref for each in view.temps() if each.ref.table in names}
-    attempts = {Place(each.table, each.version): each for each in preparation.unfinished(vault)}
+    processes = {Place(each.table, each.version): each for each in unfinished(vault)}
     places = {*staleness.instances, *temps}
     empty = names.difference(place.table for place in places)
     found = [
-        _table_status(staleness, place, (temps.get(place), attempts.get(place))) for place in places
+        _table_status(staleness, place, (temps.get(place), processes.get(place)))
+        for place in places
     ]
     found = _with_behind(staleness, found)
     found += [TableStatus(name=name, version="") for name in empty]
@@ -165,11 +165,10 @@ def _with_behind(staleness: Staleness, tables: Iterable[TableStatus]) -> list[Ta
 def _table_status(
     staleness: Staleness,
     place: Place,
-    next_one: tuple[TempRef | None, Attempt | None],
+    next_one: tuple[TempRef | None, ProcessSummary | None],
 ) -> TableStatus:
     """Describe one place; a document that cannot be read is a reason."""
-    ref, attempt = next_one
-    work, process = _work(ref, attempt)
+    work, process = _work(*next_one)
     instance = staleness.instances.get(place)
     if instance is None:
         return TableStatus(name=place.table, version=place.version, work=work, process_id=process)
@@ -194,8 +193,8 @@ def _table_status(
     )
 
 
-def _work(ref: TempRef | None, attempt: Attempt | None) -> tuple[Work, str]:
+def _work(ref: TempRef | None, process: ProcessSummary | None) -> tuple[Work, str]:
     """Return what becomes of a temporary instance, and by which process."""
-    if attempt is not None and attempt.state != "failed":
-        return attempt.state, attempt.process_id
+    if process is not None and process.state != "failed":
+        return process.state, process.process_id
     return ("", "") if ref is None else ("in preparation", "")

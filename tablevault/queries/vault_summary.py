@@ -19,11 +19,16 @@ from tablevault.model.instance import Instance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import BlobId, index_builder
 from tablevault.queries import log
+from tablevault.queries.builder_settings import BuilderSettings, builder_settings
 from tablevault.queries.instance_changes import Allowance
 from tablevault.queries.instance_summary import DetailsReader, InstanceSummary, SourceText
 from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
-from tablevault.queries.preparation import Attempt, Preparation, preparations, unfinished
-from tablevault.queries.settings import Settings, settings
+from tablevault.queries.temp_summary import (
+    ProcessSummary,
+    TempSummary,
+    temp_summaries,
+    unfinished,
+)
 from tablevault.vault import Vault
 
 _MOST_TABLES = 300
@@ -48,8 +53,8 @@ class TableSummary:
     """Newest first."""
     more: int
     """Instances that are left out."""
-    preparations: Sequence[Preparation]
-    settings: Sequence[Settings]
+    temps: Sequence[TempSummary]
+    settings: Sequence[BuilderSettings]
     """Of the builders of `latest`, or of a temporary instance where there is no instance yet."""
 
     @property
@@ -67,7 +72,7 @@ class TableSummary:
         """States of what readers get, and of each temporary instance; each state once."""
         latest = self.latest
         found = [] if latest is None else ["current" if latest.instance.success else "partial"]
-        return list(dict.fromkeys([*found, *(each.state for each in self.preparations)]))
+        return list(dict.fromkeys([*found, *(each.state for each in self.temps)]))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +97,8 @@ class VaultSummary:
     operations: Sequence[Entry]
     """The latest, newest first."""
     more_operations: bool
-    unfinished: Sequence[Attempt]
-    """Processes that have not ended, but for those of `TableSummary.preparations`."""
+    unfinished: Sequence[ProcessSummary]
+    """Processes that have not ended, but for those of `TableSummary.temps`."""
 
     @property
     def instance_count(self) -> int:
@@ -114,17 +119,17 @@ def vault_summary(vault: Vault, table: str = "") -> VaultSummary:
     tables = [view.table(table)] if table else _by_age(view)
     shown = tables[:_MOST_TABLES]
     reader = DetailsReader(vault, Allowance(0, 0, 0))
-    attempts = unfinished(vault)
+    processes = unfinished(vault)
     documents = {each.name: _document(each) for each in shown}
     ids = {each.name: each.id for each in shown if isinstance(documents[each.name], TableDocument)}
-    temps = preparations(vault, ids, attempts)
+    temps = temp_summaries(vault, view, ids, processes)
     summaries = [_table(reader, each, temps.get(each.name, []), len(shown)) for each in shown]
     listed = {each.id for summary in summaries for each in summary.instances}
     if table:
         listed = logbook.related(view.catalog.read, listed)
     nodes, current, edges = _lineage(view, listed)
     operations = log.entries(vault, table, "", _MOST_OPERATIONS + 1)
-    in_tables = [each.attempt for some in temps.values() for each in some]
+    in_tables = [each.process for some in temps.values() for each in some]
     return VaultSummary(
         name=vault.path.name,
         document=view.snapshot.vault(),
@@ -139,7 +144,7 @@ def vault_summary(vault: Vault, table: str = "") -> VaultSummary:
         operations=operations[:_MOST_OPERATIONS],
         more_operations=len(operations) > _MOST_OPERATIONS,
         unfinished=[
-            each for each in attempts if table in ("", each.table) and each not in in_tables
+            each for each in processes if table in ("", each.table) and each not in in_tables
         ],
     )
 
@@ -168,7 +173,7 @@ def _document(table: Table) -> TableDocument | TableVaultError:
 
 
 def _table(
-    reader: DetailsReader, table: Table, temps: Sequence[Preparation], tables: int
+    reader: DetailsReader, table: Table, temps: Sequence[TempSummary], tables: int
 ) -> TableSummary:
     """Describe a table; `tables` are described in all."""
     document = _document(table)
@@ -181,7 +186,7 @@ def _table(
         problem=str(document) if is_broken else "",
         instances=instances,
         more=max(0, len(every) - _MOST_LISTED),
-        preparations=temps,
+        temps=temps,
         settings=list(_settings(reader, table.name, instances, temps)),
     )
 
@@ -190,8 +195,8 @@ def _settings(
     reader: DetailsReader,
     table: str,
     instances: Sequence[InstanceSummary],
-    temps: Sequence[Preparation],
-) -> Iterator[Settings]:
+    temps: Sequence[TempSummary],
+) -> Iterator[BuilderSettings]:
     """Return the settings of the builders that count now, the index builder first."""
     latest = next((each for each in instances if each.is_current), None)
     if latest is None:
@@ -202,7 +207,7 @@ def _settings(
     for name in names[:_MOST_SETTINGS]:
         with contextlib.suppress(KeyError, ValueError):  # a shallow clone lacks blobs
             content = reader.vault.journal.repository.read_blob(BlobId(texts[name]))
-            yield settings(name, texts[name], content.decode("utf-8-sig", "replace"))
+            yield builder_settings(name, texts[name], content.decode("utf-8-sig", "replace"))
 
 
 def _instances(

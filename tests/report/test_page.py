@@ -13,7 +13,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError
-from tablevault.queries.preparation import Attempt
+from tablevault.queries.temp_summary import ProcessSummary
 from tablevault.queries.vault_summary import vault_summary
 from tablevault.report.page import page as page_of
 from tests.looking import check_clean, state_of
@@ -114,18 +114,22 @@ def test_temporary_instances_have_their_progress_and_error(made):
     with pytest.raises(TimeoutError):
         made.execute_instance("probe", process_id="p1")
     found = summary_of(made)
-    (soon,) = found.tables[2].preparations
-    assert (soon.version, soon.description, soon.external_edit) == ("base", "soon", True)
-    assert soon.attempt is None
-    (probe,) = found.tables[3].preparations
+    (soon,) = found.tables[2].temps
+    assert (soon.version, soon.document.description, soon.document.external_edit) == (
+        "base",
+        "soon",
+        True,
+    )
+    assert soon.process is None
+    (probe,) = found.tables[3].temps
     assert [(each.builder, each.rows, each.total) for each in probe.progress] == [
         ("probe_index", 4, 4),
         ("ask", 3, 4),
     ]
-    attempt = probe.attempt
-    assert (attempt.process_id, attempt.state) == ("p1", "paused")
-    assert attempt.error == "TimeoutError: no <answer>"
-    assert attempt.stopped >= attempt.started
+    process = probe.process
+    assert (process.process_id, process.state) == ("p1", "paused")
+    assert process.error == "TimeoutError: no <answer>"
+    assert process.stopped >= process.started
     assert not found.unfinished
     assert [each.name for each in found.tables[3].settings] == ["probe_index", "ask"]
     text = page_of(found)
@@ -136,7 +140,7 @@ def test_temporary_instances_have_their_progress_and_error(made):
 
 
 def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
-    attempt = Attempt(
+    process = ProcessSummary(
         process_id="p2",
         operation="rename_table",
         table="sums",
@@ -147,7 +151,7 @@ def test_a_process_without_a_temporary_instance_is_shown_by_itself(made):
         state="running",
         error="",
     )
-    text = page_of(replace(summary_of(made), unfinished=(attempt,)))
+    text = page_of(replace(summary_of(made), unfinished=(process,)))
     check_sound(text)
     (section,) = re.findall(r'<section id="unfinished".*?</section>', text, re.DOTALL)
     words = " ".join(re.sub("<[^>]+>", " ", section).split())

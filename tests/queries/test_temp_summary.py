@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tablevault.queries.preparation import preparations, unfinished
+from tablevault.queries.temp_summary import temp_summaries, unfinished
 from tablevault.vault import Vault
 from tests.conftest import AUTHOR
 
@@ -12,7 +12,7 @@ CODE = """import os
 import time
 from pathlib import Path
 import pandas as pd
-from tablevault.queries.preparation import unfinished
+from tablevault.queries.temp_summary import unfinished
 from tablevault.vault import Vault
 
 
@@ -54,7 +54,7 @@ arguments:
 
 @pytest.fixture
 def probe(vault):
-    """Make a table, and code that fails, dies or succeeds as it is told."""
+    """Make a table, and code that fails, dies or succeeds by its argument."""
     vault.create_code_module("m", text=CODE)
     vault.create_table("t")
     return vault
@@ -73,17 +73,18 @@ def fail(vault, process_id="", table="t"):
 def found(path, table="t"):
     vault = Vault(path=path, author=AUTHOR)
     ids = {table: vault.snapshot().table(table).id}
-    return preparations(vault, ids, unfinished(vault)).get(table, [])
+    view = vault.view(with_temps=True)
+    return temp_summaries(vault, view, ids, unfinished(vault)).get(table, [])
 
 
-def progress(preparation):
-    return [(each.builder, each.rows, each.total) for each in preparation.progress]
+def progress(temp):
+    return [(each.builder, each.rows, each.total) for each in temp.progress]
 
 
-def test_what_was_never_tried_has_no_attempt(probe, repo_path):
+def test_without_an_execution_there_is_no_process(probe, repo_path):
     prepare(probe, "no")
     (temp,) = found(repo_path)
-    assert (temp.attempt, temp.progress) == (None, ())
+    assert (temp.process, temp.progress) == (None, [])
     assert list(temp.builders) == ["ask", "t_index"]
 
 
@@ -91,9 +92,9 @@ def test_the_error_of_the_last_execution_stays_with_it(probe, repo_path):
     prepare(probe, "fail")
     fail(probe)
     (temp,) = found(repo_path)
-    assert (temp.attempt.state, temp.attempt.error) == ("failed", "TimeoutError: no answer")
-    assert temp.attempt.author.partition(" <")[0] == "Ana Lund"
-    assert temp.attempt.stopped >= temp.attempt.started
+    assert (temp.process.state, temp.process.error) == ("failed", "TimeoutError: no answer")
+    assert temp.process.author.partition(" <")[0] == "Ana Lund"
+    assert temp.process.stopped >= temp.process.started
     assert progress(temp) == [("t_index", 4, 4), ("ask", 2, 4)]
 
 
@@ -103,7 +104,7 @@ def test_the_later_of_two_errors_counts(probe, repo_path):
     probe.create_code_module("m", text=CODE.replace("no answer", "still none"))
     fail(probe)
     (temp,) = found(repo_path)
-    assert temp.attempt.error == "TimeoutError: still none"
+    assert temp.process.error == "TimeoutError: still none"
 
 
 def test_a_paused_process_is_one(probe, repo_path):
@@ -111,8 +112,8 @@ def test_a_paused_process_is_one(probe, repo_path):
     fail(probe)
     fail(probe, "night")
     (temp,) = found(repo_path)
-    assert (temp.attempt.state, temp.attempt.process_id) == ("paused", "night")
-    assert temp.attempt.stopped >= temp.attempt.started
+    assert (temp.process.state, temp.process.process_id) == ("paused", "night")
+    assert temp.process.stopped >= temp.process.started
 
 
 def test_a_process_whose_program_is_gone_is_interrupted(probe, repo_path, python):
@@ -123,7 +124,7 @@ def test_a_process_whose_program_is_gone_is_interrupted(probe, repo_path, python
     )
     assert python(script, repo_path).wait(timeout=60) == 1
     (temp,) = found(repo_path)
-    assert (temp.attempt.state, temp.attempt.error) == ("interrupted", "")
+    assert (temp.process.state, temp.process.error) == ("interrupted", "")
     assert progress(temp) == [("t_index", 4, 4), ("ask", 2, 4)]
 
 
@@ -143,7 +144,7 @@ def test_an_error_is_over_when_the_instance_is_made(probe, repo_path):
     assert found(repo_path) == []
     prepare(probe, "no")
     (temp,) = found(repo_path)
-    assert temp.progress == ()
+    assert temp.progress == []
 
 
 def test_an_error_follows_its_table_to_another_name(probe, repo_path):
@@ -151,7 +152,7 @@ def test_an_error_follows_its_table_to_another_name(probe, repo_path):
     fail(probe)
     probe.rename_table("u", "t")
     (temp,) = found(repo_path, "u")
-    assert temp.attempt.error == "TimeoutError: no answer"
+    assert temp.process.error == "TimeoutError: no answer"
 
 
 def test_another_version_has_its_own_error(probe, repo_path):
@@ -159,13 +160,13 @@ def test_another_version_has_its_own_error(probe, repo_path):
     fail(probe)
     probe.create_instance("t", version="other", builders={"t_index": INDEX})
     base, other = found(repo_path)
-    assert base.attempt is not None
-    assert other.attempt is None
+    assert base.process is not None
+    assert other.process is None
 
 
 def test_other_tables_take_no_room(probe, repo_path, monkeypatch):
-    monkeypatch.setattr("tablevault.queries.preparation._MOST_TEMPS", 1)
+    monkeypatch.setattr("tablevault.queries.temp_summary._MOST_TEMPS", 1)
     probe.create_table("a")
     probe.create_instance("a", external_edit=True)
     probe.create_instance("t", external_edit=True)
-    assert [each.external_edit for each in found(repo_path)] == [True]
+    assert [each.document.external_edit for each in found(repo_path)] == [True]

@@ -1,4 +1,4 @@
-"""Temporary instances: their builders, how far an execution of them is, and why the last failed."""
+"""Temporary instances for a report: builders, progress, and why the last execution failed."""
 
 from __future__ import annotations
 
@@ -7,24 +7,26 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tablevault.errors import TableVaultError
+from tablevault.history.documents import InstanceDocument
+from tablevault.history.repository import Commit
 from tablevault.journal.past import read_past
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import TableId, TempRef
-from tablevault.queries import processes
 from tablevault.queries.log import Entry, is_about, preparation, uncommitted
 from tablevault.queries.partial import run_of_temp
+from tablevault.queries.processes import active
 from tablevault.vault import Vault
 
 _MOST_TEMPS = 100
 _MAKE_INSTANCES = frozenset({"execute_instance", "write_instance"})
 
 State = Literal["running", "paused", "interrupted", "failed"]
-"""``interrupted``: its program is gone. ``failed``: it ended with an error and left no commit."""
+"""``interrupted``: its program crashed. ``failed``: it ended with an error and left no commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
+class ProcessSummary:
     """A process that has not ended, or that ended with an error."""
 
     process_id: str
@@ -43,7 +45,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Progress:
+class BuilderProgress:
     """How many rows a builder has filled."""
 
     builder: str
@@ -53,65 +55,67 @@ class Progress:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
+class TempSummary:
     """A temporary instance."""
 
     version: str
-    author: str
-    at: float
-    """Unix s of the last change."""
-    description: str
-    external_edit: bool
+    commit: Commit
+    """Its last change."""
+    document: InstanceDocument
     builders: Mapping[str, str]
     """Name to git blob id."""
-    progress: tuple[Progress, ...]
+    progress: Sequence[BuilderProgress]
     """Builders of the last execution, in their order; empty when there was none."""
-    attempt: Attempt | None
-    """The last try to make an instance of it."""
+    process: ProcessSummary | None
+    """The last one that was to make an instance of it."""
 
     @property
     def state(self) -> str:
-        """State of the last try; "in preparation" without one."""
-        return "in preparation" if self.attempt is None else self.attempt.state
+        """State of that process; "in preparation" without one."""
+        return "in preparation" if self.process is None else self.process.state
 
 
-def unfinished(vault: Vault) -> list[Attempt]:
+def unfinished(vault: Vault) -> list[ProcessSummary]:
     """Return the processes that have not ended, oldest first."""
-    return [_unfinished(process) for process in processes.active(vault).values()]
+    return [_unfinished(process) for process in active(vault).values()]
 
 
-def preparations(
-    vault: Vault, tables: Mapping[str, TableId], attempts: Sequence[Attempt]
-) -> dict[str, list[Preparation]]:
+def temp_summaries(
+    vault: Vault,
+    view: VaultView,
+    tables: Mapping[str, TableId],
+    processes: Sequence[ProcessSummary],
+) -> dict[str, list[TempSummary]]:
     """Return the temporary instances of some tables.
 
     Parameters
     ----------
     vault : Vault
         An opened vault.
+    view : VaultView
+        A view of it that was pinned with its temporary branches.
     tables : mapping of str to TableId
         Names and ids of the tables.
-    attempts : sequence of Attempt
+    processes : sequence of ProcessSummary
         From `unfinished`.
     """
-    found: dict[str, list[Preparation]] = {}
+    found: dict[str, list[TempSummary]] = {}
     failures = _failures(vault)
-    view = vault.view(with_temps=True)
     known = [temp for temp in view.temps() if temp.ref.table in tables]
     for temp in known[:_MOST_TEMPS]:
         table = temp.ref.table
         try:
-            attempt = next((each for each in attempts if _is_of(each, temp.ref)), None)
-            if attempt is None:
-                attempt = _last_failure(view, temp, tables[table], failures)
-            found.setdefault(table, []).append(_preparation(vault, temp, attempt))
+            process = next((each for each in processes if _is_of(each, temp.ref)), None)
+            if process is None:
+                process = _last_failure(view, temp, tables[table], failures)
+            found.setdefault(table, []).append(_temp_summary(vault, temp, process))
         except TableVaultError:
             continue
     return found
 
 
 def _failures(vault: Vault) -> list[Entry]:
-    """Return for each name of a table and version the last time that no instance came of it."""
+    """Return for each name of a table and version the last process that made no instance of it."""
     latest = {
         (entry.table, entry.version): entry
         for entry in uncommitted(read_past(vault.state))
@@ -120,17 +124,17 @@ def _failures(vault: Vault) -> list[Entry]:
     return sorted(latest.values(), key=lambda entry: entry.ended, reverse=True)
 
 
-def _is_of(attempt: Attempt, temp: TempRef) -> bool:
+def _is_of(process: ProcessSummary, temp: TempRef) -> bool:
     """Return whether a process works on a temporary instance."""
-    return (attempt.table, attempt.version) == (temp.table, temp.version)
+    return (process.table, process.version) == (temp.table, temp.version)
 
 
 def _last_failure(
     view: VaultView, temp: TempInstance, table_id: TableId, failures: Sequence[Entry]
-) -> Attempt | None:
-    """Return the latest failed try since a temporary instance was created; `failures` newest first.
+) -> ProcessSummary | None:
+    """Return the last process that failed since a temporary instance was created.
 
-    Only this copy of the vault knows of it: what failed left no commit.
+    Only this copy of the vault knows of it, since it left no commit. `failures` are newest first.
     """
     read, repository = view.catalog.read, view.parts.repository
     candidates = (each for each in failures if each.version == temp.ref.version)
@@ -140,7 +144,7 @@ def _last_failure(
     *_, first = preparation(repository, temp.tip)
     if last.ended < repository.commit(first).time:
         return None
-    return Attempt(
+    return ProcessSummary(
         process_id=last.process_id,
         operation=last.operation,
         table=temp.ref.table,
@@ -153,40 +157,37 @@ def _last_failure(
     )
 
 
-def _preparation(vault: Vault, temp: TempInstance, attempt: Attempt | None) -> Preparation:
+def _temp_summary(vault: Vault, temp: TempInstance, process: ProcessSummary | None) -> TempSummary:
     """Describe a temporary instance."""
-    commit = temp.parts.repository.commit(temp.tip)
-    return Preparation(
+    return TempSummary(
         version=temp.ref.version,
-        author=commit.author,
-        at=commit.time,
-        description=temp.document.description,
-        external_edit=temp.document.external_edit,
+        commit=temp.parts.repository.commit(temp.tip),
+        document=temp.document,
         builders=dict(temp.snapshot.builders(*temp.ref)),
         progress=_progress(vault, temp),
-        attempt=attempt,
+        process=process,
     )
 
 
-def _progress(vault: Vault, temp: TempInstance) -> tuple[Progress, ...]:
-    """Count what the last execution has made; the index builder is the first and sets the total."""
+def _progress(vault: Vault, temp: TempInstance) -> list[BuilderProgress]:
+    """Count the rows of the last execution; the index builder is the first and sets the total."""
     run = run_of_temp(vault, temp)
     if run is None:
-        return ()
+        return []
     rows = run.progress()
     first = run.parts[0].name
     total = rows[first] if first in run.ended() else None
-    return tuple(Progress(builder=name, rows=rows[name], total=total) for name in rows)
+    return [BuilderProgress(builder=name, rows=rows[name], total=total) for name in rows]
 
 
-def _unfinished(process: Mapping[str, object]) -> Attempt:
+def _unfinished(process: Mapping[str, object]) -> ProcessSummary:
     """Describe a process that has not ended."""
     given = process["data"]
     arguments = given if isinstance(given, dict) else {}
     error = process["error"]
     text = ": ".join(filter(None, map(str, error))) if isinstance(error, list) else ""
     is_running = process["is_running"] is True
-    return Attempt(
+    return ProcessSummary(
         process_id=str(process["process_id"]),
         operation=str(process["operation"]),
         table=str(arguments.get("table_name") or ""),

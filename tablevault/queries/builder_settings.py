@@ -1,4 +1,4 @@
-"""What a builder is set to: its function, its columns, and the arguments that people change."""
+"""Settings of a builder: its function, its columns, and the arguments that people change."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ _REFERENCE = re.compile(r"<<[^<>]*(?:<<[^<>]*>>[^<>]*)*>>")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """A builder as a person looks at it, as it was written."""
+class BuilderSettings:
+    """What a person sets in a builder, as it is written there."""
 
     name: str
     text_id: str
@@ -24,13 +24,13 @@ class Settings:
     more_arguments: int
 
 
-def settings(name: str, text_id: str, text: str) -> Settings:
-    """Return what a builder is set to; a text that is no builder has a name only."""
+def builder_settings(name: str, text_id: str, text: str) -> BuilderSettings:
+    """Return the settings of a builder; a text that is no builder has a name only."""
     from tablevault.engine.written import read_written
 
     written = read_written(text)
     given = [each for each in written.arguments if not _REFERENCE.fullmatch(each[1])]
-    return Settings(
+    return BuilderSettings(
         name=name,
         text_id=text_id,
         function=".".join(filter(None, (written.module, written.function))),
