@@ -19,8 +19,14 @@ from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.calls.store import CallStore
+    from tablevault.history.checkpoints import Checkpoints
+    from tablevault.history.faces import Faces
+    from tablevault.history.index import Index
+    from tablevault.history.repository import Repository
     from tablevault.history.snapshot import Snapshot
+    from tablevault.history.worktree import WorkTree
     from tablevault.journal.beginning import Actor
+    from tablevault.journal.files import JournalFiles
     from tablevault.journal.journal import Journal
     from tablevault.model.temp import TempInstance
     from tablevault.model.view import VaultView
@@ -106,6 +112,36 @@ class Vault:
         """Bring an object that is read and is not here."""
         if self.bring is not None:
             self.bring(self.path, self.store, pointer, self.progress())
+
+    @property
+    def repository(self) -> Repository:
+        """The git repository."""
+        return self.journal.repository
+
+    @property
+    def index(self) -> Index:
+        """What history says of tables, instances and processes, at its newest commit."""
+        return self.journal.index
+
+    @property
+    def records(self) -> JournalFiles:
+        """Records of processes that have not ended."""
+        return self.journal.files
+
+    @property
+    def faces(self) -> Faces:
+        """Editable folders of temporary instances."""
+        return self.journal.faces
+
+    @property
+    def worktree(self) -> WorkTree:
+        """The working tree."""
+        return self.journal.worktree
+
+    @property
+    def checkpoints(self) -> Checkpoints:
+        """Folders in which releases before 0.2 kept what executions had finished."""
+        return self.journal.checkpoints
 
     @property
     def store(self) -> ObjectStore:

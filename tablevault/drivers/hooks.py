@@ -55,8 +55,8 @@ def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     if len(push_targets(vault, remote)) > 1:
         remote = address  # git comes here for each of them
     mains = [_commit(vault, local) for ref, (local, _) in moves.items() if ref == MAIN]
-    known = commits_of(vault.journal.repository, (there for _, there in moves.values()))
-    refuse_unfit(vault.journal.repository, mains, [*known, *_seen(vault, remote)], remote)
+    known = commits_of(vault.repository, (there for _, there in moves.values()))
+    refuse_unfit(vault.repository, mains, [*known, *_seen(vault, remote)], remote)
     found = upload_for_git(vault, remote, moves)
     sent = found.objects
     if sent.objects:
@@ -90,7 +90,7 @@ def pre_merge_commit(vault: Vault, _: Sequence[str]) -> int:
     from tablevault.drivers.merge import merged_commit
     from tablevault.history.joining import join
 
-    repository = vault.journal.repository
+    repository = vault.repository
     theirs, ours = merged_commit(), repository.tip("HEAD")
     if theirs is None or ours is None:
         return 0
@@ -123,11 +123,11 @@ def post_checkout(vault: Vault, arguments: Sequence[str]) -> int:
 
 def pre_commit(vault: Vault, _: Sequence[str]) -> int:
     """Refuse what would break the vault, or what no other vault would take over."""
-    git_dir = vault.journal.repository.git_dir
+    git_dir = vault.repository.git_dir
     is_joining = any(
         (git_dir / name).exists() for name in ("MERGE_HEAD", "CHERRY_PICK_HEAD", "REVERT_HEAD")
     )
-    is_final = vault.journal.repository.head_is_main() and not is_joining
+    is_final = vault.repository.head_is_main() and not is_joining
     staged = _staged()
     problems: list[str] = [] if is_joining else _secrets(vault, staged)
     misplaced: dict[TempRef, list[str]] = {}
@@ -148,7 +148,7 @@ def pre_commit(vault: Vault, _: Sequence[str]) -> int:
             )
     problems.extend(
         f"{', '.join(paths)}: the builders of an instance never change. This makes a temporary "
-        f"instance of yours: {make_temporary(vault.journal.repository, temp, paths)}; this undoes "
+        f"instance of yours: {make_temporary(vault.repository, temp, paths)}; this undoes "
         f"the edit here: {_taking_back(paths)}"
         for temp, paths in misplaced.items()
     )
@@ -164,7 +164,7 @@ def _secrets(vault: Vault, staged: Sequence[_Staged]) -> list[str]:
 
     Artifacts and dataframes are data: they are not looked at.
     """
-    read = vault.journal.repository.read_blob
+    read = vault.repository.read_blob
     return [
         f"{found.place}, line {found.line}: this looks like a key ({found.kind}). "
         f"{_instead(found.place)}"
@@ -236,12 +236,12 @@ def _say(text: str) -> None:
 
 def _commit(vault: Vault, oid: str) -> CommitId:
     """Give the commit that an object id names, which may be that of a tag."""
-    return vault.journal.repository.peeled(oid)
+    return vault.repository.peeled(oid)
 
 
 def _seen(vault: Vault, remote: str) -> list[CommitId]:
     """Give what the remote had when we looked last."""
-    return list(vault.journal.repository.refs(f"refs/remotes/{remote}/").values())
+    return list(vault.repository.refs(f"refs/remotes/{remote}/").values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -103,10 +103,10 @@ def activity_trailers(
         if ends_all or loses_files(item)
     ]
     if kept:
-        ended = set(vault.journal.index.deactivated_by(process_id))
+        ended = set(vault.index.deactivated_by(process_id))
         found.extend(
             ("Reactivates", item.instance_id)
-            for item in vault.journal.index.instances(settings.id)
+            for item in vault.index.instances(settings.id)
             if item.instance_id in ended and not loses_files(item)
         )
     return found
@@ -114,4 +114,4 @@ def activity_trailers(
 
 def active_instances(vault: Vault, document: TableDocument) -> list[IndexedInstance]:
     """List the active instances of a table."""
-    return [item for item in vault.journal.index.instances(document.id) if item.active]
+    return [item for item in vault.index.instances(document.id) if item.active]

@@ -285,7 +285,7 @@ class _Import:
             for name, data in temp.texts("builders", ".yaml").items()
         }
         origin_id, origin_table = temp.origin
-        if origin_id and self._vault.journal.index.instance(origin_id) is None:
+        if origin_id and self._vault.index.instance(origin_id) is None:
             origin_id = origin_table = ""
         CreateInstance(
             table_name=temp.table,
@@ -347,7 +347,7 @@ class _Import:
 
     def _blobs(self, texts: Mapping[str, bytes]) -> dict[str, str]:
         """Give texts by their git ids."""
-        return {name: self._vault.journal.repository.blob_id(data) for name, data in texts.items()}
+        return {name: self._vault.repository.blob_id(data) for name, data in texts.items()}
 
     def _commit(
         self, edits: Sequence[Edit], message: Message, author: str, at: float | None
@@ -355,7 +355,7 @@ class _Import:
         """Write one commit on ``main``; it names what looks like a key, and was allowed."""
         import time
 
-        repository = self._vault.journal.repository
+        repository = self._vault.repository
         main = repository.main()
         found = [
             str(each)

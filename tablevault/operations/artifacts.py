@@ -83,7 +83,7 @@ def find_artifacts(
         A name cannot be used, its file is nowhere or is no regular file, or a file in the folder
         is named by no value.
     """
-    folder = vault.journal.faces.artifacts(draft.temp)
+    folder = vault.faces.artifacts(draft.temp)
     for name in names:
         check_artifact_name(name)
     _refuse_clashes(names)
@@ -118,7 +118,7 @@ def find_partial_artifacts(
 
     All files of its folder, named or not, and of the earlier ones those that it names.
     """
-    folder = vault.journal.faces.artifacts(draft.temp)
+    folder = vault.faces.artifacts(draft.temp)
     files = {name: path for name, path in _visible_files(folder, refuse=False) if _is_usable(name)}
     wanted = {name for name in names if name not in files and _is_usable(name)}
     earlier, known = _earlier(vault, draft, origin_id, wanted)
@@ -145,7 +145,7 @@ def keep_artifacts(
     All of that before the commit lock is taken: it may take a while. Files that still are what
     went into the store with their calls are read, but not written once more.
     """
-    folder = vault.journal.faces.artifacts(draft.temp)
+    folder = vault.faces.artifacts(draft.temp)
     there = _still_there(vault, tx, found.files, kept)
     files = {name: path for name, path in found.files.items() if name not in there}
     try:
@@ -170,7 +170,7 @@ def keep_artifacts(
     ]
     return Artifacts(
         pointers=tuple(pointer for pointer in pointers if vault.store.has(pointer)),
-        tree=vault.journal.repository.write_folder(puts, found.known),
+        tree=vault.repository.write_folder(puts, found.known),
     )
 
 
@@ -330,10 +330,10 @@ def places_of_earlier(vault: Vault, temp: TempRef, origin_id: str) -> list[tuple
 
     The shared folder of the table on ``main``, first; those of the origin.
     """
-    repository = vault.journal.repository
+    repository = vault.repository
     shared = artifacts_dir(temp.table, temp.version, multiple=False)
     places = [(Snapshot(repository, repository.main()), shared)]
-    origin = vault.journal.index.instance(origin_id) if origin_id else None
+    origin = vault.index.instance(origin_id) if origin_id else None
     if origin is not None and not origin.deleted_at:
         made = Snapshot(repository, origin.commit)
         for multiple in (False, True):

@@ -114,10 +114,8 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: s
 
 def _names(vault: Vault, temp: Temp) -> list[str]:
     """Name the builders, those made by hand included."""
-    tracked = Snapshot(vault.journal.repository, temp.tip).builders(
-        temp.ref.table, temp.ref.version
-    )
-    return sorted(tracked.keys() | set(vault.journal.faces.builder_names(temp.ref)))
+    tracked = Snapshot(vault.repository, temp.tip).builders(temp.ref.table, temp.ref.version)
+    return sorted(tracked.keys() | set(vault.faces.builder_names(temp.ref)))
 
 
 def _on_branch(tx: Transaction, temp: Temp, what: str, edits: Sequence[Edit], tip: Tip) -> Change:

@@ -191,7 +191,7 @@ class _Executed:
 
 def perform_handed(vault: Vault, handed: Handed, told: AbstractContextManager[None]) -> None:
     """Execute the instance for which this interpreter was started, the work within `told`."""
-    record = vault.journal.files.read(handed.process_id)
+    record = vault.records.read(handed.process_id)
     asked = None if record is None else decoded_operation(record.request)
     if not isinstance(asked, ExecuteInstance):
         raise TVProcessError(
@@ -254,7 +254,7 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     """Take in what was edited by hand, open the records of calls, and find the artifacts."""
     from tablevault.engine.calls.ledger import Ledger
 
-    repository, temp = vault.journal.repository, asked.temp
+    repository, temp = vault.repository, asked.temp
     branch = tx.edited_branch(temp)
     main = tx.snapshot()
     texts = tracked_builders(Snapshot(repository, branch.commit), temp.table, temp.version)
@@ -264,8 +264,8 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     origin, document = prepared.origin, main.table(temp.table)
     ledger = Ledger(
         vault.calls,
-        temp=vault.journal.checkpoints.made_by(branch.tip),
-        left=vault.journal.checkpoints.folder(branch.tip),
+        temp=vault.checkpoints.made_by(branch.tip),
+        left=vault.checkpoints.folder(branch.tip),
         process=tx.process_id,
         terms=terms_of(document, forced=asked.force_execute, accept_code=asked.accept_code),
         sources=call_sources(vault, document.id, origin),
@@ -319,7 +319,7 @@ class _Attempt:
         from tablevault.engine.ready import ARTIFACT_FOLDER, ready
 
         vault, prepared, code = self.vault, self.prepared, self.code
-        folder = vault.journal.faces.artifacts(self.branch.temp)
+        folder = vault.faces.artifacts(self.branch.temp)
         folder.mkdir(parents=True, exist_ok=True)
         with closing(code.code), self.ledger as ledger:
             past = past_of(vault, self.main, prepared, code, ledger, folder)
@@ -383,7 +383,7 @@ class _Attempt:
         vault, prepared, origin = self.vault, self.prepared, self.prepared.origin
         spent = self.ledger.spent()
         sources = dict.fromkeys((*prepared.sources, *run.sources))
-        plan, branch = run.plan, Snapshot(vault.journal.repository, self.branch.commit)
+        plan, branch = run.plan, Snapshot(vault.repository, self.branch.commit)
         blobs = branch.builders(plan.table, prepared.temp.version)
         of_origin = ("", "")
         if origin is not None:

@@ -118,7 +118,7 @@ class CreateInstance(Operation[Vault, _Origin | None]):
     def prepare(self, vault: Vault, tx: Transaction) -> _Origin | None:
         """Find the instance to start from: the one that is claimed, also where a later one is."""
         for table, instance_id in filter(None, map(claimed_instance, tx.record.holds)):
-            instance = vault.journal.index.instance(instance_id)
+            instance = vault.index.instance(instance_id)
             if instance is not None:
                 return _Origin(table=table, instance=instance)
         return None
@@ -127,7 +127,7 @@ class CreateInstance(Operation[Vault, _Origin | None]):
         """Begin a branch."""
         find_table(vault, tip.snapshot, self.table_name)
         temp = self.temp
-        old = temp_or_none(vault.journal.repository, temp)
+        old = temp_or_none(vault.repository, temp)
         branch = None if old is None else tx.edited_branch(temp)
         texts = self._all_texts(prepared)
         kind = "external edit" if self.external_edit else counted(len(texts), "builder")
@@ -199,7 +199,7 @@ class CreateInstance(Operation[Vault, _Origin | None]):
 def _copied(vault: Vault, origin: _Origin, temp: TempRef, *, external_edit: bool) -> list[Edit]:
     """Take over from the origin: its dataframe for an external edit, else its builders."""
     instance = origin.instance
-    snapshot = Snapshot(vault.journal.repository, instance.commit)
+    snapshot = Snapshot(vault.repository, instance.commit)
     if external_edit:
         frame = snapshot.blob_id(frame_path(instance.table_name, instance.version))
         if frame is None:
@@ -275,7 +275,7 @@ class DeleteInstance(Operation[Vault, None]):
 
     def finish(self, vault: Vault, tx: Transaction, prepared: None) -> None:
         """Delete its objects."""
-        found = vault.journal.index.instance(self.instance_id)
+        found = vault.index.instance(self.instance_id)
         if found is not None:
             forget_objects(vault, tx, [found])
 
@@ -294,11 +294,11 @@ def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInst
     edits.append(Remove(path=instance_dir(table, instance.version)))
     others = [
         other
-        for other in vault.journal.index.instances(document.id, instance.version)
+        for other in vault.index.instances(document.id, instance.version)
         if other.instance_id != instance.instance_id
     ]
     if others:
-        before = Snapshot(vault.journal.repository, others[-1].commit)
+        before = Snapshot(vault.repository, others[-1].commit)
         tree = before.tree_id(instance_dir(others[-1].table_name, instance.version))
         if tree is not None:
             edits.append(Graft(path=instance_dir(table, instance.version), source=tree))

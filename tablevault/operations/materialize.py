@@ -153,7 +153,7 @@ def _write_calls(
 
 def _temp_document(vault: Vault, branch: EditedBranch) -> InstanceDocument:
     """Read the document of the temporary instance."""
-    snapshot = Snapshot(vault.journal.repository, branch.commit)
+    snapshot = Snapshot(vault.repository, branch.commit)
     document = snapshot.instance(branch.temp.table, branch.temp.version)
     if document is None:
         return InstanceDocument(description="", version=branch.temp.version, external_edit=False)
@@ -301,7 +301,7 @@ def _last(vault: Vault, snapshot: Snapshot, temp: TempRef) -> float:
     from datetime import datetime
 
     table_id = snapshot.table(temp.table).id
-    latest = vault.journal.index.latest(table_id, active=False, successful=False)
+    latest = vault.index.latest(table_id, active=False, successful=False)
     if latest is None:
         return 0.0
     return datetime.fromisoformat(latest.materialized_at).timestamp()

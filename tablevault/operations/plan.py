@@ -106,7 +106,7 @@ def plan_anew(
     options : PlanOptions
         As for `plan`.
     """
-    main, repository = vault.snapshot(), vault.journal.repository
+    main, repository = vault.snapshot(), vault.repository
     ref = TempRef(table=current.place.table, version=current.place.version)
     temp = temp_or_none(repository, ref)
     if temp is None:
@@ -216,7 +216,7 @@ def _asked(
 
 def _waiting(vault: Vault, execution: ExecuteInstance, process_id: str) -> Record | None:
     """Find the process that would go on: by its id, else the one that holds the instance."""
-    files = vault.journal.files
+    files = vault.records
     if process_id:
         record = files.read(check_process_id(process_id))
         if record is None:
@@ -236,7 +236,7 @@ def _ledger(asked: _Asked) -> ReadOnlyLedger:
     """Open the records of calls to read them."""
     from tablevault.engine.calls.read_only import ReadOnlyLedger
 
-    checkpoints = asked.vault.journal.checkpoints
+    checkpoints = asked.vault.checkpoints
     origin = asked.prepared.origin
     return ReadOnlyLedger(
         asked.vault.calls,
@@ -291,7 +291,7 @@ def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
 @contextmanager
 def _artifacts(asked: _Asked) -> Iterator[Path]:
     """Return the artifact folder; for a function that may write, a copy that goes afterwards."""
-    folder = asked.vault.journal.faces.artifacts(asked.ref)
+    folder = asked.vault.faces.artifacts(asked.ref)
     if not asked.options.run_index:
         yield folder
         return

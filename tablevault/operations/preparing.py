@@ -108,7 +108,7 @@ def prepare(
     if forced:
         origin, why_not = None, "forced"
     elif fixed.origin is not None:
-        origin = vault.journal.index.instance(InstanceId(fixed.origin)) if fixed.origin else None
+        origin = vault.index.instance(InstanceId(fixed.origin)) if fixed.origin else None
         why_not = "first run"
     else:
         origin, why_not = find_origin(vault, snapshot, temp, builders.temp.document)

@@ -284,7 +284,7 @@ class _Refresh:
         """Execute a copy of an instance, or what was prepared already."""
         vault, (table, version) = self._vault, current.place
         started = time.monotonic()
-        if temp_or_none(vault.journal.repository, TempRef(*current.place)) is None:
+        if temp_or_none(vault.repository, TempRef(*current.place)) is None:
             CreateInstance(
                 table_name=table,
                 version=version,
@@ -327,7 +327,7 @@ class _Refresh:
 
     def _made(self, current: Current, process_id: str) -> InstanceDocument:
         """Find the instance that an execution has made."""
-        index, instance = self._vault.journal.index, current.instance
+        index, instance = self._vault.index, current.instance
         for each in reversed(index.instances(instance.table_id, instance.version)):
             document = instance_document(self._vault, each)
             if document.process == process_id:

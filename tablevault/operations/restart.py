@@ -20,7 +20,7 @@ def restart_processes(vault: Vault) -> None:
     Each is handled for itself; what fails is reported by one warning at the end. Processes that
     stop others come first, so that these are not run instead of stopped.
     """
-    files = vault.journal.files
+    files = vault.records
     failures = []
     for record in sorted(
         files.every(), key=lambda each: each.request.operation != StopProcess.operation_name
@@ -49,7 +49,7 @@ def _restart(vault: Vault, record: Record) -> str:
     What was started within another one is left to that; when it has ended, nobody waits for what
     it started, and only what has an id of its own is run.
     """
-    files, process_id = vault.journal.files, record.process_id
+    files, process_id = vault.records, record.process_id
     if files.is_alive(process_id) or files.read(process_id) is None:
         return ""
     if record.parent and files.read(ProcessId(record.parent)) is not None:
@@ -73,7 +73,7 @@ def _restart(vault: Vault, record: Record) -> str:
 
 def _take_back(vault: Vault, record: Record) -> None:
     """End a process that cannot be run again; unless it has happened."""
-    with vault.journal.files.mutex():
+    with vault.records.mutex():
         if not roll_forward(vault.journal, record):
             roll_back(vault.journal, record)
 

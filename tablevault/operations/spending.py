@@ -25,7 +25,7 @@ def purse_of(vault: Vault, temp: TempRef) -> Purse:
     from tablevault.engine.calls.spending import Purse
 
     table_id = vault.snapshot().table(temp.table).id
-    last = vault.journal.index.latest(table_id, temp.version, active=False, successful=False)
+    last = vault.index.latest(table_id, temp.version, active=False, successful=False)
     process = ""
     if last is not None:
         try:

@@ -71,12 +71,12 @@ class StopProcess(Operation[Vault, _Stopping]):
         if record.plan:
             return record.holds
         found = _find(vault, self.target, force=self.force)
-        family = (found, *descendants(vault.journal.files, self.target))
+        family = (found, *descendants(vault.records, self.target))
         return [hold for each in family for hold in each.holds]
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Stopping:
         """End it, and store its rows, as that can fail."""
-        if tx.record.plan and vault.journal.files.read(self.target) is None:
+        if tx.record.plan and vault.records.read(self.target) is None:
             return _Stopping(is_down=True)
         record = _find(vault, self.target, force=self.force)
         halt(vault.journal, record, vault.lock_timeout_s)
@@ -108,10 +108,10 @@ class StopProcess(Operation[Vault, _Stopping]):
 def _take_down(vault: Vault, target: ProcessId) -> bool:
     """Take a process back that was stopped; False when it came to its end before."""
     was_there = take_down(vault.journal, target)
-    if was_there and vault.journal.files.read(target) is not None:
+    if was_there and vault.records.read(target) is not None:
         raise TVFileError(
             f'The record of process "{target}" cannot be removed.',
-            f'Look who may write to "{vault.journal.files.path_of(target)}", and stop it again.',
+            f'Look who may write to "{vault.records.path_of(target)}", and stop it again.',
             process=target,
         )
     return was_there
@@ -119,7 +119,7 @@ def _take_down(vault: Vault, target: ProcessId) -> bool:
 
 def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
     """Find the process that is to be stopped; refuse what cannot be."""
-    files = vault.journal.files
+    files = vault.records
     record = files.read(target) if is_process_id(target) else None
     if record is None:
         raise _unknown(vault, target)
@@ -163,7 +163,7 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
 
 def _has_happened(vault: Vault, target: ProcessId) -> bool:
     """Tell whether a process came to its end before it could be stopped."""
-    return vault.journal.index.process(target) is not None
+    return vault.index.process(target) is not None
 
 
 def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:
@@ -192,7 +192,7 @@ def _kept(vault: Vault, record: Record) -> TempRef | None:
 
 def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) -> _Stopping:
     """Store the rows that are there, null where none was computed."""
-    temp = temp_or_none(vault.journal.repository, branch.temp)
+    temp = temp_or_none(vault.repository, branch.temp)
     run = None if temp is None else run_of_temp(vault, temp)
     if run is None:
         raise TVProcessError(
@@ -241,7 +241,7 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
 
 def _origin(vault: Vault, instance_id: str) -> tuple[str, str]:
     """Return id and table of the instance that an execution started from, empty for none."""
-    origin = vault.journal.index.instance(instance_id) if instance_id else None
+    origin = vault.index.instance(instance_id) if instance_id else None
     if origin is None or origin.deleted_at:
         return "", ""
     return origin.instance_id, table_of_origin(vault.snapshot(), origin)
@@ -249,5 +249,5 @@ def _origin(vault: Vault, instance_id: str) -> tuple[str, str]:
 
 def _builders(vault: Vault, branch: EditedBranch) -> dict[str, str]:
     """Give the builders of a temporary instance by their git ids."""
-    snapshot = Snapshot(vault.journal.repository, branch.commit)
+    snapshot = Snapshot(vault.repository, branch.commit)
     return dict(snapshot.builders(branch.temp.table, branch.temp.version))

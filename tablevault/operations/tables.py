@@ -162,14 +162,13 @@ class DeleteTable(Operation[Vault, _Deleted]):
             main=(Remove(path=table_dir(table)),),
             removed=tuple(removed_branch(branch) for branch in prepared.branches),
             untagged=tuple(
-                tag_ref(table, item.instance_id)
-                for item in vault.journal.index.instances(document.id)
+                tag_ref(table, item.instance_id) for item in vault.index.instances(document.id)
             ),
         )
 
     def finish(self, vault: Vault, tx: Transaction, prepared: _Deleted) -> None:
         """Delete the objects of all instances that it ever had, undone ones too."""
-        forget_objects(vault, tx, vault.journal.index.ever(prepared.table_id))
+        forget_objects(vault, tx, vault.index.ever(prepared.table_id))
 
 
 def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list[tuple[str, str]]:
@@ -192,12 +191,12 @@ def renaming(
     message: Message,
 ) -> Change:
     """Move a table to another name."""
-    instances = vault.journal.index.instances(find_table(vault, snapshot, old).id)
+    instances = vault.index.instances(find_table(vault, snapshot, old).id)
     return Change(
         message=message,
         main=moved_folder(snapshot, old, new),
         branches=tuple(
-            renamed_branch(vault.journal.repository, each.temp, each.tip, each.commit, new)
+            renamed_branch(vault.repository, each.temp, each.tip, each.commit, new)
             for each in branches
         ),
         retagged=tuple(
@@ -210,7 +209,7 @@ def forget_objects(vault: Vault, tx: Transaction, instances: Sequence[IndexedIns
     """Delete the objects that only deleted instances needed, and the folders laid out for them."""
     import shutil
 
-    index = vault.journal.index
+    index = vault.index
     try:
         oids = {oid for instance in instances for oid in index.objects_of(instance.instance_id)}
         # Calls go first: what their records name would be kept.
@@ -245,5 +244,5 @@ def _refuse_taken(snapshot: Snapshot, table: str) -> None:
 
 def edited_branches(vault: Vault, tx: Transaction, table: str) -> list[EditedBranch]:
     """Take in what was edited by hand in the temporary instances of a table."""
-    temps = [temp_of_ref(ref) for ref in vault.journal.repository.temp_refs()]
+    temps = [temp_of_ref(ref) for ref in vault.repository.temp_refs()]
     return [tx.edited_branch(temp) for temp in temps if temp is not None and temp.table == table]

@@ -77,7 +77,7 @@ def _find(vault: Vault, target: str) -> Effect:
     TVProcessError
         It cannot be undone.
     """
-    index = vault.journal.index
+    index = vault.index
     process = find_operation(vault, target)
     effect = effect_of(vault, process)
     if by := index.undone_by(process.process_id):
@@ -153,7 +153,7 @@ def _refuse_other_table(vault: Vault, effect: Effect, snapshot: Snapshot) -> Non
     table = effect.table
     if not table or effect.is_of_table:
         return
-    then = Snapshot(vault.journal.repository, effect.commit.id).table(table)
+    then = Snapshot(vault.repository, effect.commit.id).table(table)
     if not snapshot.has_table(table) or snapshot.table(table).id != then.id:
         raise table_changed(vault, effect, snapshot, table)
 

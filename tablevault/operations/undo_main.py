@@ -51,7 +51,7 @@ def plan_main(vault: Vault, tx: Transaction, snapshot: Snapshot, effect: Effect)
     for instance in going:
         _refuse_changed(vault, effect, instance)
     _refuse_superseded(vault, effect, coming)
-    ended = [vault.journal.index.instance(each) for each in effect.ended]
+    ended = [vault.index.instance(each) for each in effect.ended]
     undeleted = {each.instance_id: each for each in (*coming, *ended) if each is not None}
     needs = _data_of(vault, tx, effect, list(undeleted.values()))
     if not effect.is_of_table:
@@ -83,7 +83,7 @@ def _table_id(snapshot: Snapshot, effect: Effect) -> str:
 
 def _subjects(vault: Vault, effect: Effect) -> tuple[list[IndexedInstance], list[IndexedInstance]]:
     """Give the instances that go, and those that come back."""
-    index = vault.journal.index
+    index = vault.index
     if effect.is_of_table:
         table_id = TableId(effect.table_id)
         going = index.instances(table_id) if table_id in effect.made else []
@@ -101,7 +101,7 @@ def _comes_back(vault: Vault, effect: Effect, instance: IndexedInstance) -> bool
 
     What was undone before it was deleted comes back as undone; what was deleted since does not.
     """
-    index, repository = vault.journal.index, vault.journal.repository
+    index, repository = vault.index, vault.repository
     is_last = True
     for process_id in index.ended_by(instance.instance_id):
         other = index.process(process_id)
@@ -134,7 +134,7 @@ def _refuse_changed(vault: Vault, effect: Effect, instance: IndexedInstance) -> 
 
 def _refuse_superseded(vault: Vault, effect: Effect, coming: Sequence[IndexedInstance]) -> None:
     """Refuse to bring back, or to make active again, what a later instance would have ended."""
-    repository, table = vault.journal.repository, effect.table
+    repository, table = vault.repository, effect.table
     if effect.is_of_table or not table:
         return
     if not (effect.deactivated and not effect.made) and not coming:
@@ -142,7 +142,7 @@ def _refuse_superseded(vault: Vault, effect: Effect, coming: Sequence[IndexedIns
     document = Snapshot(repository, effect.commit.id).table(table)
     if not document.side_effects:
         return
-    for instance in vault.journal.index.instances(document.id):
+    for instance in vault.index.instances(document.id):
         if instance.commit != effect.commit.id and repository.is_ancestor(
             effect.commit.id, instance.commit
         ):
@@ -153,7 +153,7 @@ def _data_of(
     vault: Vault, tx: Transaction, effect: Effect, coming: Sequence[IndexedInstance]
 ) -> list[Pointer]:
     """Hold on to the objects of the instances that come back."""
-    repository = vault.journal.repository
+    repository = vault.repository
     needed = {
         instance.instance_id: pointers_of(
             Snapshot(repository, instance.commit),
@@ -192,7 +192,7 @@ def _stand_in(
 
     What stood there before the operation may have been deleted since.
     """
-    repository, table = vault.journal.repository, effect.table
+    repository, table = vault.repository, effect.table
     folder = instance_dir(table, version)
     touched = [path for path in wanted if f"{path}/".startswith(f"{folder}/")]
     before = Snapshot(repository, effect.commit.parents[0]) if touched else snapshot
@@ -218,7 +218,7 @@ def _latest(
     version: str,
 ) -> IndexedInstance | None:
     """Find the instance of a version that will be the latest one."""
-    index = vault.journal.index
+    index = vault.index
     there = [
         each for each in index.instances(table_id, version) if each.instance_id not in effect.made
     ]
@@ -233,8 +233,8 @@ def _without_owner(
     path = table_document(effect.table)
     if effect.is_of_table or path not in wanted:
         return []
-    before = Snapshot(vault.journal.repository, effect.commit.parents[0]).table(effect.table)
-    owner = vault.journal.index.instance(before.artifact_instance)
+    before = Snapshot(vault.repository, effect.commit.parents[0]).table(effect.table)
+    owner = vault.index.instance(before.artifact_instance)
     if owner is None or not owner.deleted_at or owner.instance_id in effect.ended:
         return []
     folder = artifacts_dir(effect.table, "", multiple=False)

@@ -56,7 +56,7 @@ def plan_temps(vault: Vault, tx: Transaction, effect: Effect, message: Message) 
     temps = Temps()
     _refuse_others(vault, effect)
     for each in effect.temps:
-        tip = vault.journal.repository.tip(each.ref.ref)
+        tip = vault.repository.tip(each.ref.ref)
         if (tip is None) != (each.new is None):
             raise temp_changed(vault, effect, each.ref, tip)
         if not each.is_whole:
@@ -84,9 +84,7 @@ def _saying_whose_artifacts(
     vault: Vault, effect: Effect, each: TempEffect, message: Message
 ) -> Message:
     """Say where the artifacts of an instance that was written are: its author had put them."""
-    made = Snapshot(vault.journal.repository, effect.commit.id).instance(
-        each.ref.table, each.ref.version
-    )
+    made = Snapshot(vault.repository, effect.commit.id).instance(each.ref.table, each.ref.version)
     if not effect.made or made is None or not made.external_edit:
         return message
     return replace(message, trailers=(*message.trailers, (ARTIFACTS_OF, effect.commit.id)))
@@ -97,7 +95,7 @@ def _refuse_others(vault: Vault, effect: Effect) -> None:
     if not effect.is_of_table or effect.table_id not in effect.made:
         return
     known = {each.ref for each in effect.temps}
-    for ref, tip in vault.journal.repository.temp_refs().items():
+    for ref, tip in vault.repository.temp_refs().items():
         temp = temp_of_ref(ref)
         if temp is not None and temp.table == effect.table and temp not in known:
             raise temp_changed(vault, effect, temp, tip)
@@ -107,7 +105,7 @@ def _with_files(
     vault: Vault, tx: Transaction, effect: Effect, each: TempEffect, message: Message
 ) -> BranchChange:
     """Give files of a temporary instance back the text that they had."""
-    repository = vault.journal.repository
+    repository = vault.repository
     draft = tx.edited_branch(each.ref)
     folder = instance_dir(each.ref.table, each.ref.version)
     now = Snapshot(repository, draft.commit)
@@ -157,11 +155,11 @@ def _take_away(
 
 def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
     """Refuse to remove a folder with files that are nowhere else."""
-    folder = vault.journal.faces.artifacts(each.ref)
+    folder = vault.faces.artifacts(each.ref)
     # What is done again brings its instance back, whose artifacts these may be.
     known = {}
     if effect.ended:
-        before = Snapshot(vault.journal.repository, effect.commit.parents[0])
+        before = Snapshot(vault.repository, effect.commit.parents[0])
         known = before.artifacts(each.ref.table, each.ref.version)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in found}
@@ -181,7 +179,7 @@ def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
 def _tree(vault: Vault, each: TempEffect, commit: CommitId) -> str | None:
     """Give the folder of a temporary instance at a commit."""
     folder = instance_dir(each.ref.table, each.ref.version)
-    return Snapshot(vault.journal.repository, commit).tree_id(folder)
+    return Snapshot(vault.repository, commit).tree_id(folder)
 
 
 def _folder_of(vault: Vault, each: TempEffect, commit: CommitId) -> tuple[Edit, ...]:
@@ -198,7 +196,7 @@ def _frame_of(
     """Hold on to the dataframe that a temporary instance was begun with."""
     path = frame_path(each.ref.table, each.ref.version)
     try:
-        pointer = Snapshot(vault.journal.repository, commit).pointer(path)
+        pointer = Snapshot(vault.repository, commit).pointer(path)
     except TVFileError:
         return []  # committed around LFS: git has it
     if pointer is None:
