@@ -7,17 +7,15 @@ import hashlib
 import os
 import re
 import time
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
+from tablevault.history.loose_objects import damaged_loose
 from tablevault.problems import Problem
 
 _BLOCK = 1 << 20
-_FOLDER = re.compile(r"[0-9a-f]{2}")
-_REST = re.compile(r"[0-9a-f]{38}")
 _LOOSE_REF = re.compile(rb"([0-9a-f]{40})\s*|ref: (refs/\S+)\s*")
 _PACKED_REF = re.compile(rb"([0-9a-f]{40}) (refs/\S+)")
 _BEING_WRITTEN_S = 3600.0
@@ -27,74 +25,15 @@ _FROM_ELSEWHERE = "Copy it from another clone of the vault, or `git fetch` into 
 
 def check_loose(git_dir: Path) -> Iterator[Problem]:
     """Unpack and hash every loose object, whether anything needs it or not."""
-    for path in loose_objects(git_dir):
-        try:
-            wrong = wrong_with(path)
-        except FileNotFoundError:
-            continue  # it went into a pack meanwhile
-        except OSError as error:
-            wrong = f"it cannot be read: {error.strerror}"
-        if wrong:
-            name = path.parent.name + path.name
-            yield Problem(
-                kind="git object",
-                severity="error",
-                where=name,
-                text=f"The loose object {path.relative_to(git_dir.parent)} is damaged: {wrong}.",
-                advice=_FROM_ELSEWHERE,
-                repairable=True,
-            )
-
-
-def loose_objects(git_dir: Path) -> Iterator[Path]:
-    """Walk the files of loose objects."""
-    for folder in _names(git_dir / "objects"):
-        if _FOLDER.fullmatch(folder):
-            for name in _names(git_dir / "objects" / folder):
-                if _REST.fullmatch(name):
-                    yield git_dir / "objects" / folder / name
-
-
-def is_sound(path: str, name: str) -> bool:
-    """Tell whether a small loose object is whole; False when that has to be looked into.
-
-    Raises
-    ------
-    FileNotFoundError
-        There is no such file.
-    """
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
-        if os.fstat(file.fileno()).st_size > _BLOCK:
-            return False
-        packed = file.read()
-    unpack = zlib.decompressobj()
-    try:
-        content = unpack.decompress(packed, _BLOCK)
-    except zlib.error:
-        return False
-    is_all = unpack.eof and not unpack.unused_data
-    return is_all and hashlib.sha1(content, usedforsecurity=False).hexdigest() == name
-
-
-def wrong_with(path: Path) -> str:
-    """Say what is wrong with a loose object, "" when nothing is."""
-    unpack, digest = zlib.decompressobj(), hashlib.sha1(usedforsecurity=False)
-    with path.open("rb") as file:
-        try:
-            while block := file.read(_BLOCK):
-                # A few bytes may unpack to gigabytes: never more than a block at once.
-                while block:
-                    digest.update(unpack.decompress(block, _BLOCK))
-                    block = unpack.unconsumed_tail
-                if unpack.unused_data:
-                    return "there is something after its end"
-        except zlib.error:
-            return "it cannot be unpacked"
-    if not unpack.eof:
-        return "its end is missing"
-    if digest.hexdigest() != path.parent.name + path.name:
-        return "its content is not what its name says"
-    return ""
+    for name, wrong in damaged_loose(git_dir):
+        yield Problem(
+            kind="git object",
+            severity="error",
+            where=name,
+            text=f"The loose object .git/objects/{name[:2]}/{name[2:]} is damaged: {wrong}.",
+            advice=_FROM_ELSEWHERE,
+            repairable=True,
+        )
 
 
 def check_packs(git_dir: Path) -> Iterator[Problem]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -50,16 +50,11 @@ class Reach:
     Parameters
     ----------
     git_dir : Path
-        The repository.
-    damaged : collection of str, optional
-        Objects that are known to be damaged, and are not read: libgit2 1.9 never comes back from
-        a loose object whose end is missing (libgit2 issue 7342), and writes beyond its memory for
-        one that is longer than it says (issue 7177).
+        The repository, in which no loose object is damaged: libgit2 must not read such a one.
     """
 
-    def __init__(self, git_dir: Path, damaged: Collection[str] = ()) -> None:
+    def __init__(self, git_dir: Path) -> None:
         self._git_dir = git_dir
-        self._damaged = frozenset(damaged)
         self._handle = pygit2.Repository(str(git_dir))
         self._ends = _shallow(git_dir)
         self._is_partial = any((git_dir / "objects" / "pack").glob("*.promisor"))
@@ -131,9 +126,9 @@ class Reach:
         """Read an object, which libgit2 hashes; note it when that cannot be done."""
         if name in self.broken:
             return None
-        state = _DAMAGED if name in self._damaged else _MISSING
+        state = _MISSING
         # Packs may become one while we look: a second handle sees what is there now.
-        for handle in (self._handle, None) if name not in self._damaged else ():
+        for handle in (self._handle, None):
             try:
                 used = handle or pygit2.Repository(str(self._git_dir))
                 found = used[name]

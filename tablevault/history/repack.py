@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError
-from tablevault.history.gitfiles import loose_objects
+from tablevault.history.loose_objects import loose_objects
 from tablevault.history.program import run_git
 from tablevault.history.reach import Reach
 from tablevault.history.repository import Repository

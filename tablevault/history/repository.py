@@ -22,8 +22,8 @@ import pygit2.transaction
 
 from tablevault.errors import TVFileError, TVLockError
 from tablevault.history.bulk import Bulk
-from tablevault.history.gitfiles import is_sound, wrong_with
 from tablevault.history.identity import identity
+from tablevault.history.loose_objects import is_sound, refuse_damage, wrong_with
 from tablevault.history.message import Message, decode_message
 from tablevault.history.settings import StorageSettings, settings_of
 from tablevault.history.tree import Edit, Put, write_object, write_tree
@@ -95,12 +95,16 @@ class Repository:
         self._local = threading.local()
         self._durable: dict[str, None] = {}
         self._folders: set[str] = set()
+        self._looked = 0
 
     @property
     def handle(self) -> pygit2.Repository:
         """The libgit2 handle of this thread."""
         identity = os.getpid()
         if getattr(self._local, "identity", None) != identity:
+            if self._looked != identity:
+                refuse_damage(self.git_dir)
+                self._looked = identity
             try:
                 self._local.handle = pygit2.Repository(str(self.git_dir))
             except pygit2.GitError as error:

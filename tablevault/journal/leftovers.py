@@ -11,9 +11,9 @@ from pathlib import Path
 
 from tablevault.history.gitfiles import files_below
 from tablevault.history.repack import stale_files
-from tablevault.journal.aside import Aside
 from tablevault.journal.journal import Journal
 from tablevault.names import record_file
+from tablevault.objects.aside import Aside
 
 _LEFT_S = 3600.0
 """So long nobody leaves a file that is being written."""

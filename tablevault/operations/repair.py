@@ -9,16 +9,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tablevault.errors import TVFileError
-from tablevault.history.gitfiles import check_loose, logged, read_refs, sound_packed_refs
+from tablevault.history.gitfiles import logged, read_refs, sound_packed_refs
 from tablevault.history.inspection import Inspection, copies_of
 from tablevault.history.layout import configure, put_on_main, reset_config
+from tablevault.history.loose_objects import damaged_loose
 from tablevault.history.reach import Reach
 from tablevault.history.refold import FreshIndex
 from tablevault.history.repository import RefMove
 from tablevault.history.rescue import restore_blobs
-from tablevault.journal.aside import Aside
 from tablevault.journal.recovery import recover, sweep_checkpoints
 from tablevault.names import FACES_DIR, CommitId, ObjectId, temp_of_face
+from tablevault.objects.aside import Aside
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags
 from tablevault.queries.checks.objects import places_of_copies
@@ -56,11 +57,8 @@ def verify(vault: Vault, *, data: bool = True, repair: bool = False) -> list[Pro
 
 
 def can_be_opened(path: Path) -> bool:
-    """Tell whether libgit2 may be let loose on a vault; packs it checks for itself.
-
-    From a loose object that was cut off it (1.9) never comes back.
-    """
-    return not any(True for _ in check_loose(path / ".git"))
+    """Return whether libgit2 may read a vault: not where a loose object is damaged."""
+    return not any(True for _ in damaged_loose(path / ".git"))
 
 
 def _mend(vault: Vault, problems: Sequence[Problem]) -> None:

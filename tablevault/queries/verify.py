@@ -36,10 +36,10 @@ class _Look:
         vault = self._vault
         yield from _guarded(".git/tablevault", lambda: local.check_state(vault))
         yield from _guarded(".git/tablevault", lambda: local.check_calls(vault))
-        unusable = _guarded(".git", lambda: git.check_opening(vault.path))
-        yield from unusable
         damaged = _guarded(".git/objects", lambda: git.check_files(vault.path))
         yield from damaged
+        unusable = _guarded(".git", lambda: git.check_opening(vault.path, read=not damaged))
+        yield from unusable
         if any(problem.kind == "repository" for problem in unusable):
             return
         refs = Refs()
@@ -49,9 +49,9 @@ class _Look:
             wrong = [_unknown(".git/refs", error)]
         yield from wrong
         yield from _guarded(".git/config", lambda: local.check_settings(vault))
-        if any("/" in problem.where for problem in damaged):
-            return  # in a damaged pack libgit2 must not be let loose
-        reach = Reach(vault.path / ".git", {problem.where for problem in damaged})
+        if damaged:
+            return  # what libgit2 must not read
+        reach = Reach(vault.path / ".git")
         yield from _guarded(".git/objects", lambda: self._history(reach, refs))
         yield from _guarded(".git/HEAD", lambda: git.check_branch(vault.path, refs))
         # What is wrong below says little as long as refs and history are not whole.

@@ -523,12 +523,12 @@ def test_git_is_let_go_of_where_somebody_died_writing_its_index(damaged, how):
 @pytest.mark.parametrize("left", [0, 8, 20])
 def test_what_a_loss_of_power_cut_off_never_gets_into_history(damaged, left):
     text = "value = 'lost once'\n"
+    vault = TableVault(damaged, "Ben")
     name = str(pygit2.Repository(str(damaged)).create_blob(text.encode()))
     loose = damaged / ".git/objects" / name[:2] / name[2:]
     data = loose.read_bytes()
     loose.chmod(0o644)
     loose.write_bytes(data[:left])
-    vault = TableVault(damaged, "Ben")
     tip = git(damaged, "rev-parse", "main")
     with pytest.raises(OSError, match="run the operation again"):
         vault.create_code_module("lost", text=text)

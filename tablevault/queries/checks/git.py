@@ -25,13 +25,15 @@ from tablevault.problems import Problem
 from tablevault.vault import Vault
 
 
-def check_opening(path: Path) -> list[Problem]:
-    """Find what keeps git from working at all; then nothing else can be looked at."""
+def check_opening(path: Path, *, read: bool) -> list[Problem]:
+    """Find what keeps git from working at all; then nothing else can be looked at.
+
+    Unless libgit2 may `read` the vault, it is not opened.
+    """
     found = list(_check_head(path / ".git" / "HEAD"))
     try:
         # A new one: whoever has the repository open does not notice what became of its settings.
-        repository = Repository(path)
-        assert repository.handle is not None
+        assert not read or Repository(path).handle is not None
     except TVFileError as error:
         if not found and settings_are_readable(path):
             found.append(_unusable(".git", error.message, error.hint))
