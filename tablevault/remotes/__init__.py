@@ -1,4 +1,4 @@
-"""What talks to another vault, or to a server that keeps objects for one."""
+"""Clone, pull, push: exchange with vaults elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""clone_vault: a vault from elsewhere, in a folder of its own."""
+"""Clones a vault into a new folder, and manages remotes."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ def clone(
     *,
     data: str,
 ) -> Path:
-    """Make the vault at `url` into a folder; give its path.
+    """Clone the vault at `url`; return the path of the clone.
 
-    Built beside and renamed into place: killed before, nothing is there but a folder whose name
-    begins with a dot. A path that is a symbolic link stands for its target. No configuration and no
-    hook comes along.
+    It is built beside its folder and renamed into place: a crash before leaves only a folder whose
+    name begins with a dot. A path that is a symbolic link stands for its target. Configuration and
+    hooks are not cloned.
 
     Raises
     ------
     TVArgumentError
-        The folder is there and not empty.
+        The folder exists and is not empty.
     TVRemoteError
-        There is no vault at `url`, it cannot be reached, or it holds what no vault holds.
+        There is no vault at `url`, it cannot be reached, or its history is not valid.
     """
     check_data(data)
     path = absolute(db_dir)
@@ -65,12 +65,12 @@ def clone(
 
 
 def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
-    """Return the address of another repository a name, in git's configuration of the vault.
+    """Add a remote to the git configuration of the vault.
 
     Raises
     ------
     TVArgumentError
-        The name is taken by another address, or git does not accept it.
+        The name has another address already, or git does not accept it.
     """
     wanted = address(url)
     known = read_settings(vault.path).get(f"remote.{name}.url")
@@ -92,7 +92,7 @@ def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
 
 
 def list_remotes(vault: Vault) -> dict[str, str]:
-    """Return the addresses of the remotes by their names."""
+    """Return the addresses of the remotes by name."""
     settings = read_settings(vault.path)
     return {
         name: settings.get(f"remote.{name}.url") for name in sorted(settings.names("remote", "url"))
@@ -100,7 +100,7 @@ def list_remotes(vault: Vault) -> dict[str, str]:
 
 
 def address(url: str | os.PathLike[str]) -> str:
-    """Make the path of a folder absolute, so that it is found from anywhere; a URL stays."""
+    """Return an address as an absolute path if it is a path, unchanged if it is a URL."""
     text = os.fspath(url)
     if not text or text.startswith("-"):
         raise TVArgumentError(f"{text!r} is no address of a repository.", "Give a path or a URL.")
@@ -110,7 +110,7 @@ def address(url: str | os.PathLike[str]) -> str:
 
 
 def _at(vault: Vault, path: Path) -> Vault:
-    """Return the parts list of a vault at another place."""
+    """Return the vault at another path."""
     return Vault(
         path=path,
         author=vault.author,
@@ -120,7 +120,7 @@ def _at(vault: Vault, path: Path) -> Vault:
 
 
 def _build(vault: Vault, url: str) -> None:
-    """Make the repository, bring its history, lay out its files."""
+    """Create the repository, fetch its history, and check out its files."""
     begin_clone(vault.path, ORIGIN, url)
     theirs = fetch_main(vault, ORIGIN)
     repository = vault.journal.repository

@@ -1,4 +1,4 @@
-"""Kinds of failures of git at a remote, by what git, ssh and hosts write."""
+"""Patterns of the messages of git, ssh and hosts, with the errors that they mean."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ class Kind:
     Attributes
     ----------
     pattern : str
-        What git, ssh or the host writes; its named groups stand in `text` and `hint`.
+        Matches the message; its named groups stand in `text` and `hint`.
     text : str
-        What was wrong, after ``Remote "origin"``.
+        What is wrong, after ``Remote "origin"``.
     hint : str
         What to do next.
     error : type
         Class of the error.
     is_known : bool
-        The remote has not taken what was pushed. Otherwise nobody knows.
+        The push has certainly failed. Otherwise its outcome is unknown.
     shows_host : bool
-        The words of the host say more than `text`.
+        The message of the host says more than `text`.
     """
 
     pattern: re.Pattern[str]
@@ -48,18 +48,18 @@ class Kind:
 
 
 PULL = "<pull>"
-"""Stands in a hint for a pull from the remote."""
+"""Placeholder for a pull from the remote in a hint."""
 
 
 def _kind(pattern: str, text: str, hint: str, **more: object) -> Kind:
-    """Compile the pattern of a kind."""
+    """Return a kind with its pattern compiled."""
     compiled = re.compile(pattern, re.IGNORECASE | re.MULTILINE)
     return Kind(pattern=compiled, text=text, hint=hint, **more)  # type: ignore[arg-type]  # as Kind takes them
 
 
-# The first one that fits counts: what is more special stands further up.
+# The first match counts: special patterns stand above general ones.
 KINDS = (
-    # -- the push was refused ---------------------------------------------------------------
+    # -- the remote refuses the push ---------------------------------------------------------
     _kind(
         r"stale info|fetch first|non-fast-forward",
         "has what this vault has not: nothing was pushed.",
@@ -109,7 +109,7 @@ KINDS = (
         "lets nobody delete a branch or tag.",
         "Ask who runs it.",
     ),
-    # -- what is there is no repository, or not one of ours -----------------------------------
+    # -- the remote is no repository, or cannot be opened ------------------------------------
     _kind(
         r"does not support this repository's hash algorithm|mismatched algorithms",
         "is a repository whose names are sha256 hashes; those of a vault are sha1.",
@@ -146,7 +146,7 @@ KINDS = (
         'is no git repository: there is none at "{path}", or you may not see it.',
         _PATH,
     ),
-    # -- what is there is damaged -------------------------------------------------------------
+    # -- the remote is damaged ---------------------------------------------------------------
     _kind(
         r"fsck error|bad object in pack|fsck_objects",
         "holds what git refuses: {words}",
@@ -175,7 +175,7 @@ KINDS = (
         "is damaged, git objects of its history are missing or cannot be read: {words}",
         _THERE,
     ),
-    # -- the way there ------------------------------------------------------------------------
+    # -- network, ssh, login -----------------------------------------------------------------
     _kind(
         r"returned error: 403|HTTP 403",
         "does not let you do that (403).",
@@ -300,7 +300,7 @@ KINDS = (
         "is a shallow clone: a part of its history is not there.",
         "Ask who runs it to bring it: `git fetch --unshallow`.",
     ),
-    # -- all that the host says for itself ------------------------------------------------------
+    # -- other messages of the host ----------------------------------------------------------
     _kind(r"remote error: (?P<why>[^\n]*[^.\n])", "refuses: {why}.", _ASK),
     _kind(r"\[(?:remote )?rejected\]", "refuses: {reasons} ({refs}).", _ASK),
     _kind(

@@ -1,4 +1,4 @@
-"""Why git failed at a remote: its messages, classified, and the words of the host beside them."""
+"""Turns messages of git at a remote into errors, with the message of the host beside them."""
 
 from __future__ import annotations
 
@@ -38,16 +38,16 @@ _HOSTS_NOISE = re.compile(r"error: hook declined to update |To add an exception|
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """What git said when it failed.
+    """The output of a git command that failed.
 
     Attributes
     ----------
     text : str
-        Lines of git, of ssh, and of git at the other side where that writes to the same place.
+        Lines of git, of ssh, and of git at the other side where it writes to the same file.
     host : tuple of str
         Lines of the host.
     reasons : dict of str to str
-        Why each ref was not moved, where git says so.
+        Why each ref did not move, where git says so.
     """
 
     text: str
@@ -56,7 +56,7 @@ class Failure:
 
     @property
     def words(self) -> str:
-        """What git said, in one line, without its advice."""
+        """The message of git in one line, without its advice."""
         lines = [
             visible(line.strip().removeprefix("fatal: ").removeprefix("error: "))
             for line in self.text.splitlines()
@@ -67,7 +67,7 @@ class Failure:
 
 
 def read_failure(printed: bytes, reasons: dict[str, str]) -> Failure:
-    """Read what git wrote to its standard error."""
+    """Parse the standard error of git."""
     lines = printed.decode("utf-8", "replace").splitlines()
     said = [line.removeprefix("remote:").strip() for line in lines if line.startswith("remote:")]
     host = tuple(visible(line) for line in said if line and not _HOSTS_NOISE.match(line))
@@ -75,14 +75,14 @@ def read_failure(printed: bytes, reasons: dict[str, str]) -> Failure:
 
 
 def explain(failure: Failure, remote: str, folder: Path, *, is_push: bool) -> TableVaultError:
-    """Return the error of a failure: what was wrong at which side, and what to do.
+    """Return the error of a failure.
 
     Parameters
     ----------
     folder : Path
-        The vault, whose own files may be at fault.
+        The vault; its own files may be the cause.
     is_push : bool
-        Something may have been changed there.
+        The remote may have changed.
     """
     if here := _fault_here(failure, folder, is_push=is_push):
         return here
@@ -107,32 +107,32 @@ def explain(failure: Failure, remote: str, folder: Path, *, is_push: bool) -> Ta
 
 
 def _worded(hint: str, parts: Mapping[str, str]) -> str:
-    """Fill in a hint; the pull that it may name is a call."""
+    """Return a hint with its facts; the pull in it is a call."""
     before, pull, after = hint.partition(PULL)
     texts = (before.format_map(parts), after.format_map(parts))
     return Wording(texts[0], Call("pull", remote=parts["remote"]), texts[1]) if pull else texts[0]
 
 
 def sha256_error(remote: str) -> TVRemoteError:
-    """Return the error of a repository whose names have another length than ours."""
+    """Return the error of a repository with sha256 object names."""
     failure = Failure(text="mismatched algorithms")
     kind, found = _classified(failure.text, is_push=False)
     return TVRemoteError(f'Remote "{remote}" {kind.text}', kind.hint.format_map(found))
 
 
 def listed(refs: Collection[str]) -> str:
-    """List some refs."""
+    """Return the first refs as text."""
     more = f" and {len(refs) - _MOST_SHOWN:,} more" if len(refs) > _MOST_SHOWN else ""
     return ", ".join(visible(ref) for ref in list(refs)[:_MOST_SHOWN]) + more
 
 
 def lacks_atomic(failure: Failure) -> bool:
-    """Return whether the host moves each ref for itself only."""
+    """Return whether the host cannot move refs together."""
     return "does not support --atomic push" in failure.text
 
 
 def _classified(text: str, *, is_push: bool) -> tuple[Kind, dict[str, str]]:
-    """Find the first kind that fits."""
+    """Return the first kind that matches, and what its pattern found."""
     for kind in KINDS:
         if found := kind.pattern.search(text):
             return kind, {name: visible(each or "") for name, each in found.groupdict().items()}
@@ -140,7 +140,7 @@ def _classified(text: str, *, is_push: bool) -> tuple[Kind, dict[str, str]]:
 
 
 def _fault_here(failure: Failure, folder: Path, *, is_push: bool) -> TVFileError | None:
-    """Return the error of a file of this vault's own repository that git stumbles over."""
+    """Return the error of a damaged file in this vault's repository; None if it is another one."""
     own = "\n".join(line for line in failure.text.splitlines() if not line.startswith("remote:"))
     for pattern, text, hint in FAULTS_HERE:
         found = pattern.search(own)
@@ -149,16 +149,16 @@ def _fault_here(failure: Failure, folder: Path, *, is_push: bool) -> TVFileError
             parts = {"ref": visible(name), "words": failure.words}
             return TVFileError(text.format_map(parts), hint.format_map(parts), path=name)
     if not is_push and UNWRITABLE.search(own):
-        # A fetch writes nothing over there.
+        # A fetch does not write to the remote.
         text = f"What came cannot be written into this vault: {failure.words}"
         return TVFileError(text, "Check the space on its disk, and whose folder it is.")
     return None
 
 
 def _is_here(name: str, folder: Path) -> bool:
-    """Return whether git means a file of this vault, and not of a remote on the same disk."""
+    """Return whether a path is in this vault, and not in a remote on the same disk."""
     if name.startswith("refs/remotes/"):
-        return True  # whatever a remote calls so is not pushed to
+        return True  # refs of this name are never pushed
     if name.startswith("refs/"):
         return (folder / ".git" / name).is_file()
     return (folder / name).is_relative_to(folder / ".git") or Path(name).is_relative_to(

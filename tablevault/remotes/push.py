@@ -1,4 +1,4 @@
-"""push: objects first, then ``main`` together with what is derived from it."""
+"""Pushes to a remote: objects first, then ``main`` with the tags and branches derived from it."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _TAGS = "refs/tags/"
 
 
 def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
-    """Bring a remote up to date with this vault; one after the other where it has many addresses.
+    """Push to a remote, to each of its addresses in turn.
 
-    Objects go first, then all refs together, each only if it still is where it was seen. Killed at
-    any moment, the remote is as it was before, but may have objects that nothing names yet.
+    Objects go first, then all refs together, each only if it still is where it was seen. A crash
+    leaves the remote as it was, except for objects that nothing refers to yet.
 
     Raises
     ------
     TVRemoteError
-        There is no such remote, it cannot be reached, holds something else, or has news.
+        There is no such remote, it cannot be reached, holds something else, or has new commits.
     TVOutcomeUnknownError
-        The connection was lost at the last step, and the remote cannot be asked what it did.
+        The connection was lost at the last step, and the remote cannot be asked for the result.
     """
     reports: list[PushReport] = []
     for target in push_targets(vault, remote):
@@ -62,7 +62,7 @@ def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     repository = vault.journal.repository
     main = repository.main()
     there = list_refs(vault.path, at)
-    _refuse_news(vault, remote, at, there, main)
+    _refuse_new_commits(vault, remote, at, there, main)
     wanted = _wanted(vault, main, temp=temp)
     _refuse_other_temps(vault, remote, there, wanted)
     moves = [
@@ -70,7 +70,7 @@ def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
         for ref, commit in wanted.items()
         if there.get(ref) != commit
     ]
-    # Only what is derived is removed there, and only what this vault has seen there.
+    # Only derived refs are removed there, and only those that this vault has seen.
     moves += [
         RefMove(ref=ref, old=commit, new=None)
         for ref, commit in there.items()
@@ -104,9 +104,9 @@ def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
 
 
 def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> tuple[str, ...]:
-    """Move refs of the remote; ask what it did when the connection is lost meanwhile.
+    """Move refs of the remote; if the connection is lost meanwhile, ask for the result.
 
-    Returns the refs that it lets nobody remove.
+    Returns the refs that the remote does not let us remove.
     """
     try:
         return push_refs(vault.path, remote, moves)
@@ -124,10 +124,10 @@ def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> tuple[st
         return ()
 
 
-def _refuse_news(
+def _refuse_new_commits(
     vault: Vault, remote: str, at: str, there: Mapping[str, CommitId], main: CommitId
 ) -> None:
-    """Refuse a remote that has news, or something else."""
+    """Raise TVRemoteError if a remote has new commits, or holds something else."""
     repository = vault.journal.repository
     tip = there.get(MAIN)
     if tip is None:
@@ -181,7 +181,7 @@ def _wanted(vault: Vault, main: CommitId, *, temp: bool) -> dict[str, CommitId]:
 def _refuse_other_temps(
     vault: Vault, remote: str, there: Mapping[str, CommitId], wanted: Mapping[str, CommitId]
 ) -> None:
-    """Refuse to put a temporary instance in the place of one that somebody else works on."""
+    """Raise TVRemoteError if a push would overwrite somebody else's temporary instance."""
     repository = vault.journal.repository
     for ref, commit in wanted.items():
         temp, tip = temp_of_ref(ref), there.get(ref)
@@ -205,8 +205,8 @@ def _refuse_other_temps(
 def _is_stale(vault: Vault, ref: str, commit: CommitId, main: CommitId) -> bool:
     """Return whether a ref of the remote is a leftover.
 
-    That is the tag of an instance that is deleted or renamed, or a temporary instance that is
-    materialised or deleted, so that its branch is part of ``main``.
+    That is the tag of a deleted or renamed instance, or the branch of a temporary instance that is
+    materialised or deleted: ``main`` contains it.
     """
     repository = vault.journal.repository
     if temp_of_ref(ref) is not None:

@@ -1,4 +1,4 @@
-"""What a push or a pull has done."""
+"""The results of pushes and pulls."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ _MOST_SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PushReport:
-    """What a push has done.
+    """The result of a push.
 
     Attributes
     ----------
     remote : str
         Name of the remote.
     commits : int
-        Commits that it did not have before.
+        Commits that the remote lacked.
     refs : tuple of str
-        Refs that were moved there, by full name; empty when there was nothing to push.
+        Refs that moved there, by full name; empty if there was nothing to push.
     objects : TransferReport
-        Objects that were sent, or had not to be.
+        Objects that were sent, or were there.
     kept : tuple of str
-        Refs of what is no more, which the remote lets nobody remove.
+        Stale refs that the remote does not let us remove.
     missing : tuple of str
-        Objects that the remote should have for what was pushed to it before, and that neither it
-        nor this vault has: path, and id in parentheses.
+        Objects of earlier pushes that neither the remote nor this vault has: path, and id in
+        parentheses.
     """
 
     remote: str
@@ -39,7 +39,7 @@ class PushReport:
     missing: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        """Format it as a sentence, or as some where something was left undone."""
+        """Return it as a sentence, with further ones for what could not be done."""
         return "".join([self._done, *self._left_undone])
 
     @property
@@ -69,22 +69,22 @@ class PushReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PullReport:
-    """What a pull has done.
+    """The result of a pull.
 
     Attributes
     ----------
     remote : str
         Name of the remote.
     commits : int
-        Commits that this vault did not have before.
+        Commits that this vault lacked.
     merged : bool
-        Both sides had news, and a commit joins them.
+        Both sides had new commits, and a merge commit joins them.
     process_id : str
-        Id of the operation, "" when there was nothing to take over.
+        Id of the process, "" if there was nothing to merge.
     renamed : dict of str to str
-        Tables that have another name now.
+        New names of renamed tables.
     objects : TransferReport
-        Objects that were received; none by a lazy pull.
+        Objects that were received; none with ``data="lazy"``.
     """
 
     remote: str
@@ -95,7 +95,7 @@ class PullReport:
     objects: TransferReport
 
     def __str__(self) -> str:
-        """Say it in a sentence."""
+        """Return it as a sentence."""
         data = f", with {_transferred(self.objects)}" if self.objects.objects else ""
         if not self.commits:
             return f"Nothing new on {self.remote}{data}."
@@ -108,7 +108,7 @@ NO_TRANSFER = TransferReport(objects=0, bytes=0, present=0, failures=())
 
 
 def joined_reports(remote: str, reports: Sequence[PushReport]) -> PushReport:
-    """Join the reports of pushes to all addresses of a remote."""
+    """Return one report of the pushes to all addresses of a remote."""
     parts = [report.objects for report in reports]
     return PushReport(
         remote=remote,
@@ -126,10 +126,10 @@ def joined_reports(remote: str, reports: Sequence[PushReport]) -> PushReport:
 
 
 def _transferred(report: TransferReport) -> str:
-    """Say how much has moved."""
+    """Return how much has moved, as text."""
     return f"{_count(report.objects, 'object')} ({report.bytes:,} bytes)"
 
 
 def _count(number: int, what: str) -> str:
-    """Say how many there are."""
+    """Return a number with its noun."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"

@@ -1,4 +1,4 @@
-"""What verify finds at a remote: objects that it lacks of what its branches and tags serve."""
+"""Verifies a remote: objects of its branches and tags that are missing or damaged."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _GIT = ("repository", "git object", "ref")
 def add_remote_problems(
     vault: Vault, remote: str, found: list[Problem], *, data: bool = True
 ) -> list[Problem]:
-    """Add to what was found here what a remote lacks.
+    """Return the problems found here, with those of a remote.
 
     Parameters
     ----------
     remote : str
-        Name of a remote, or an address; "" adds nothing.
+        Name of a remote, or an address; "" for none.
     data : bool, default True
         Read the objects of a repository on this machine.
 
@@ -53,9 +53,9 @@ def add_remote_problems(
 
 
 def find_remote_problems(vault: Vault, remote: str, *, data: bool) -> list[Problem]:
-    """Ask a remote for every object that commits name which it serves.
+    """Return the objects of the branches and tags of a remote that it lacks or has damaged.
 
-    Nothing is sent. The next push knows what was found missing.
+    Nothing is sent. The next push sends what is missing.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def find_remote_problems(vault: Vault, remote: str, *, data: bool) -> list[Probl
 
 
 def _lacking(vault: Vault, remote: str, pointer: Pointer, path: str, refusal: Refusal) -> Problem:
-    """Describe an object that whoever clones will not get."""
+    """Return the problem of an object that a clone will not get."""
     is_here = vault.store.has(pointer)
     words = f', it says "{refusal.message}"' if refusal.message else ""
     return Problem(
@@ -105,7 +105,7 @@ def _lacking(vault: Vault, remote: str, pointer: Pointer, path: str, refusal: Re
 
 
 def _damaged(vault: Vault, remote: str, pointer: Pointer, path: Path) -> Problem:
-    """Describe an object that whoever clones will not accept."""
+    """Return the problem of an object that a clone will not accept."""
     return Problem(
         kind="remote",
         severity="warning" if vault.store.has(pointer) else "error",
@@ -116,7 +116,7 @@ def _damaged(vault: Vault, remote: str, pointer: Pointer, path: Path) -> Problem
 
 
 def _unknown(remote: str, ref: str) -> Problem:
-    """Describe a ref that says nothing to this vault."""
+    """Return the problem of a ref with commits that this vault lacks."""
     return Problem(
         kind="remote",
         severity="note",
@@ -128,7 +128,7 @@ def _unknown(remote: str, ref: str) -> Problem:
 
 
 def _not_asked(remote: str) -> Problem:
-    """Describe that a vault does not know what to ask for."""
+    """Return the problem of a vault that is too damaged to verify a remote."""
     return Problem(
         kind="remote",
         severity="note",

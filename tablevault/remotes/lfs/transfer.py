@@ -26,7 +26,7 @@ from tablevault.objects.store import ObjectStore
 from tablevault.progress import Progress, Silent
 from tablevault.remotes.http.retry import PassingError
 from tablevault.remotes.lfs.batch_api import Offer, Refusal, refusal_error
-from tablevault.remotes.lfs.transfer_report import Meter, StoppedError, Tally, TransferReport
+from tablevault.remotes.lfs.transfer_report import Meter, Statistics, StoppedError, TransferReport
 from tablevault.remotes.lfs.transport import Transport
 
 _BATCH = 100
@@ -108,10 +108,10 @@ def find_missing(
         The other side cannot be reached, or refuses to answer.
     """
     assert transport.operation == "download"
-    tally = Tally("check", "checked", progress or Silent())
+    statistics = Statistics("check", "checked", progress or Silent())
 
     def pause(seconds: float) -> None:
-        tally.retried()
+        statistics.retried()
         time.sleep(seconds)
 
     wanted = [pointer for pointer in dict.fromkeys(pointers) if pointer.size]
@@ -137,7 +137,7 @@ class _Transfer(ABC, Generic[_Part]):
         self._transport = transport
         self._store = store
         self._progress = progress
-        self._tally = Tally(self.name, self.done, progress)
+        self._statistics = Statistics(self.name, self.done, progress)
         self._stop = threading.Event()
         self._running: dict[Future[bool], tuple[Pointer, _Part]] = {}
 
@@ -145,8 +145,8 @@ class _Transfer(ABC, Generic[_Part]):
         """Transfer what is missing."""
         given = list(dict.fromkeys(pointers))
         missing = [pointer for pointer in given if not self.is_here(pointer)]
-        tally = self._tally
-        tally.present = sum(pointer.size > 0 for pointer in given) - len(missing)
+        statistics = self._statistics
+        statistics.present = sum(pointer.size > 0 for pointer in given) - len(missing)
         self._progress.start(self.name, sum(pointer.size for pointer in missing))
         # The largest first, so that none is left when all others are done.
         missing.sort(key=lambda pointer: (-pointer.size, pointer.oid))
@@ -160,7 +160,7 @@ class _Transfer(ABC, Generic[_Part]):
                 self._collect(0)
         finally:
             self._progress.finish(self.name)
-        return tally.report(given)
+        return statistics.report(given)
 
     @abstractmethod
     def is_here(self, pointer: Pointer) -> bool:
@@ -205,13 +205,13 @@ class _Transfer(ABC, Generic[_Part]):
         """Start to move an object, unless there is no need or no way."""
         pointer = offer.pointer
         if not offer.is_wanted and not offer.refusal:
-            self._tally.was_there(pointer.size)
+            self._statistics.was_there(pointer.size)
             return
         try:
             self._refuse(offer)
             part = self.part_of(pointer)
         except (TVTransferError, TVFileError) as error:
-            self._tally.failed(pointer, error, lost=False)
+            self._statistics.failed(pointer, error, lost=False)
         else:
             self._running[pool.submit(self._carry, part, offer)] = (pointer, part)
 
@@ -225,12 +225,12 @@ class _Transfer(ABC, Generic[_Part]):
             for future in done:
                 self.release(self._running.pop(future)[1])
             for _ in arrived:
-                self._tally.arrived()
-            if self._tally.lost_in_a_row >= self._transport.limits.threads:
-                error = list(self._tally.failures.values())[-1]
+                self._statistics.arrived()
+            if self._statistics.lost_in_a_row >= self._transport.limits.threads:
+                error = list(self._statistics.failures.values())[-1]
                 raise TVRemoteError(
                     f"{self._transport.where} was given up, after"
-                    f" {self._tally.lost_in_a_row} objects in a row: {error.message}",
+                    f" {self._statistics.lost_in_a_row} objects in a row: {error.message}",
                     _HINT,
                 ) from error
 
@@ -243,16 +243,16 @@ class _Transfer(ABC, Generic[_Part]):
             if isinstance(error, self.fatal):
                 raise
             is_lost = isinstance(error.__cause__, PassingError)
-            self._tally.failed(self._running[future][0], error, lost=is_lost)
+            self._statistics.failed(self._running[future][0], error, lost=is_lost)
         else:
-            self._tally.was_there(0)
+            self._statistics.was_there(0)
         return False
 
     # -- in the threads of objects ------------------------------------------------------------
 
     def _carry(self, part: _Part, offer: Offer) -> bool:
         """Transfer an object, with retries; return False if it turned out to be there already."""
-        meter = Meter(self._tally, self._stop)
+        meter = Meter(self._statistics, self._stop)
         give_up = functools.partial(self._given_up, offer.pointer)
         limits = self._transport.limits
         retrying = limits.retrying(self._pause, give_up, has_progressed=meter.note_failure)
@@ -286,7 +286,7 @@ class _Transfer(ABC, Generic[_Part]):
 
     def _pause(self, seconds: float) -> None:
         """Wait before the next attempt."""
-        self._tally.retried()
+        self._statistics.retried()
         if self._stop.wait(seconds):
             raise StoppedError
 

@@ -66,7 +66,7 @@ class StoppedError(Exception):
     """Another thread has given up the whole transfer."""
 
 
-class Tally:
+class Statistics:
     """Counts what many threads do, and reports their progress from one thread at a time.
 
     Parameters
@@ -138,14 +138,14 @@ class Meter:
 
     Parameters
     ----------
-    tally : Tally
+    statistics : Statistics
         Counts the bytes of all objects.
     stop : threading.Event
         Set when the transfer is given up.
     """
 
-    def __init__(self, tally: Tally, stop: threading.Event) -> None:
-        self._tally = tally
+    def __init__(self, statistics: Statistics, stop: threading.Event) -> None:
+        self._statistics = statistics
         self._stop = stop
         self._at = 0
         self._furthest = 0
@@ -181,4 +181,4 @@ class Meter:
         gained = max(0, self._at - self._furthest)
         self._furthest += gained
         if count or gained:
-            self._tally.moved(count, gained)
+            self._statistics.moved(count, gained)
