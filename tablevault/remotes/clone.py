@@ -51,7 +51,7 @@ def clone(
     target = target_of(path)
     if not is_free(target):
         raise TVArgumentError(
-            f'"{path}" is there already, and is not an empty folder.',
+            f'"{path}" exists, and is not an empty folder.',
             "Choose another folder for the clone.",
             path=str(path),
         )
@@ -78,7 +78,7 @@ def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
         return
     if known:
         raise TVArgumentError(
-            f'There is a remote "{name}" already: {known}.',
+            f'Remote "{name}" exists: {known}.',
             f"Choose another name, or change it: git remote set-url {name} {wanted}.",
             remote=name,
         )
@@ -103,7 +103,9 @@ def address(url: str | os.PathLike[str]) -> str:
     """Return an address as an absolute path if it is a path, unchanged if it is a URL."""
     text = os.fspath(url)
     if not text or text.startswith("-"):
-        raise TVArgumentError(f"{text!r} is no address of a repository.", "Give a path or a URL.")
+        raise TVArgumentError(
+            f"{text!r} is not the address of a repository.", "Give a path or a URL."
+        )
     if Path(text).expanduser().exists():
         return str(absolute(Path(text).expanduser()))
     return text

@@ -84,7 +84,7 @@ def fetch_objects(vault: Vault, remote: str, tips: Sequence[CommitId]) -> Transf
     try:
         report.check()
     except TableVaultError as error:
-        text = f"{error.message} History is here, with the other objects."
+        text = f"{error.message} History and the other objects are here."
         raise type(error)(text, error.hint, **error.facts) from error
     return report
 

@@ -62,12 +62,12 @@ KINDS = (
     # -- the remote refuses the push ---------------------------------------------------------
     _kind(
         r"stale info|fetch first|non-fast-forward",
-        "has what this vault has not: nothing was pushed.",
+        "has commits that this vault lacks; nothing was pushed.",
         f"Pull first: {PULL}.",
     ),
     _kind(
         r"is currently checked out|denyCurrentBranch",
-        "is somebody's working vault, and git does not push into these.",
+        "is a working vault, and git does not push to a branch that is checked out.",
         "Push to a bare repository (`git init --bare`), or pull from over there.",
         shows_host=False,
     ),
@@ -78,7 +78,7 @@ KINDS = (
     ),
     _kind(
         r"exceeds maximum allowed size|HTTP 413|error: 413",
-        "takes no push that is as large as this one.",
+        "does not accept a push of this size.",
         "Ask who runs it for a higher limit.",
     ),
     _kind(
@@ -101,23 +101,23 @@ KINDS = (
     ),
     _kind(
         r"shallow update not allowed",
-        "lacks history that this vault, a shallow clone, lacks too.",
-        "Bring it first: `git fetch --unshallow`.",
+        "lacks history that this shallow clone lacks, too.",
+        "Fetch it first: `git fetch --unshallow`.",
     ),
     _kind(
         r"deletion (?:of the current branch )?prohibited",
-        "lets nobody delete a branch or tag.",
+        "does not allow branches or tags to be deleted.",
         "Ask who runs it.",
     ),
     # -- the remote is no repository, or cannot be opened ------------------------------------
     _kind(
         r"does not support this repository's hash algorithm|mismatched algorithms",
-        "is a repository whose names are sha256 hashes; those of a vault are sha1.",
-        "Make it anew: `git init --bare --object-format=sha1`.",
+        "is a repository with sha256 object names, and a vault has sha1 names.",
+        "Recreate it: `git init --bare --object-format=sha1`.",
     ),
     _kind(
         r"receiving end does not support (?:(?P<signed>--signed) push|(?P<options>push options))",
-        "does not take what the settings of git ask for: {signed}{options}.",
+        "does not support what git's configuration asks for: {signed}{options}.",
         "See push.gpgSign and push.pushOption: `git config --show-origin --get-regexp '^push'`.",
     ),
     _kind(
@@ -128,44 +128,44 @@ KINDS = (
     _kind(
         r"Expected git repo version <= (?P<most>\d+), found (?P<found>\d+)|unknown repository"
         r" extension",
-        "was made by a newer git than the one that has to open it.",
-        "Bring that git up to date.",
+        "was created by a newer git than the one that opens it.",
+        "Update that git.",
     ),
     _kind(
         r"bad config [^\n]*in file (?P<path>[^\n]*)",
         'cannot be opened: git cannot read the settings in "{path}".',
-        "Mend that file: `git config --file <file> --list` has to work.",
+        "Repair that file: `git config --file <file> --list` has to work.",
     ),
     _kind(
         r"invalid gitfile format",
-        "is a file, no folder with a git repository.",
+        "is a file, not a folder with a git repository.",
         "Check the address.",
     ),
     _kind(
         r"'(?P<path>[^\n]*)' does not appear to be a git repository",
-        'is no git repository: there is none at "{path}", or you may not see it.',
+        'is not a git repository: there is none at "{path}", or you may not see it.',
         _PATH,
     ),
     # -- the remote is damaged ---------------------------------------------------------------
     _kind(
         r"fsck error|bad object in pack|fsck_objects",
-        "holds what git refuses: {words}",
-        "Nothing was taken over. Ask who pushed it.",
+        "contains objects that git refuses: {words}",
+        "Nothing was pulled. Ask who pushed them.",
     ),
     _kind(
         r"bad object (?P<ref>refs/\S+)",
-        'has a damaged ref: the file "{ref}" of its repository names no commit.',
+        'has a damaged ref: the file "{ref}" of its repository contains no commit id.',
         "Delete it over there, if a program that syncs folders has put it there.",
         shows_host=False,
     ),
     _kind(
         r"unexpected line in (?P<path>\S*packed-refs)",
         'is damaged: git cannot read the file "{path}" of its repository.',
-        "Ask who runs it to mend that file.",
+        "Ask who runs it to repair that file.",
     ),
     _kind(
         r"not our ref (?P<commit>[0-9a-f]{40})",
-        "is damaged: one of its branches names commit {commit}, which is not there.",
+        "is damaged: one of its branches refers to commit {commit}, which is missing.",
         _THERE,
         shows_host=False,
     ),
@@ -178,14 +178,14 @@ KINDS = (
     # -- network, ssh, login -----------------------------------------------------------------
     _kind(
         r"returned error: 403|HTTP 403",
-        "does not let you do that (403).",
-        "Ask its owner for permission, or give git the login of somebody who has it.",
+        "denies access (403).",
+        "Ask its owner for permission, or give git another login.",
         error=TVCredentialsError,
     ),
     _kind(
         r"RPC failed",
-        "broke off: {words}",
-        "It may have taken what was sent, or not: push again to be sure.",
+        "was interrupted: {words}",
+        "The outcome of the push is unknown: push again to be sure.",
         error=TVOutcomeUnknownError,
         is_known=False,
     ),
@@ -197,7 +197,7 @@ KINDS = (
     ),
     _kind(
         r"transport 'ext' not allowed",
-        "has an address that would run a program, and a vault never does that.",
+        "has an address that would run a program, which is never allowed.",
         "Use a path, file://, ssh:// or https://.",
     ),
     _kind(
@@ -209,7 +209,7 @@ KINDS = (
     _kind(
         r"(?P<program>[\w./-]*(?:upload|receive)-pack\S*): (?:command )?not found",
         'cannot be reached: its host has no program "{program}".',
-        "Git has to be installed there.",
+        "Install git there.",
     ),
     _kind(
         r"cannot run (?P<program>[^\n:]+): (?P<why>[^\n]+)",
@@ -219,7 +219,7 @@ KINDS = (
     _kind(
         r"bad line length character: (?P<start>[^\n]*)",
         'cannot be reached: its host prints "{start}..." before git can speak.',
-        "Ask who runs it: the files that a shell reads at login must print nothing.",
+        "Ask who runs it: the start-up files of the shell must print nothing.",
     ),
     _kind(
         r"REMOTE HOST IDENTIFICATION HAS CHANGED[\s\S]*?Host key for (?P<host>\S+) has changed",
@@ -241,13 +241,13 @@ KINDS = (
     ),
     _kind(
         r"(?:^|\s)(?P<who>\S+): Permission denied \((?P<ways>[^)\n]*)\)",
-        "does not let you in: {who} takes none of your ssh keys.",
+        "denies access: {who} accepts none of your ssh keys.",
         "Give the host your public key, and see whether ssh offers it: `ssh -v {who}`.",
         error=TVCredentialsError,
     ),
     _kind(
         r"could not read (?P<what>Username|Password) for '(?P<url>[^'\n]*)'",
-        "wants a login, and there is nobody to ask for it.",
+        "wants a login, and there is no terminal to ask for one.",
         "Let git remember one: set credential.helper, and run `git ls-remote {remote}` once at a"
         " terminal.",
         error=TVCredentialsError,
@@ -266,7 +266,7 @@ KINDS = (
     ),
     _kind(
         r"repository '[^\n]*' not found|returned error: (?:404|410)",
-        "is not there, or you may not see it.",
+        "does not exist, or you have no access to it.",
         "Check the address (`git remote -v`), and with which login git goes there.",
     ),
     _kind(
@@ -276,17 +276,17 @@ KINDS = (
     ),
     _kind(
         r"certificate verification failed|certificate problem|certificate verify failed",
-        "cannot prove who it is: {words}",
-        "Set http.sslCAInfo in git's configuration to the certificate that vouches for it.",
+        "has no valid certificate: {words}",
+        "Set http.sslCAInfo in git's configuration to the certificate of its authority.",
     ),
     _kind(
         r"gnutls_handshake|SSL routines|TLS packet|wrong version number|SSL_ERROR",
-        "does not speak TLS as it should: {words}",
+        "fails to speak TLS: {words}",
         "Check whether its address begins with http:// or https://.",
     ),
     _kind(
         r"Could not resolve (?:host|hostname|proxy)|unable to look up",
-        "cannot be reached, the name of its host is not known: {words}",
+        "cannot be reached, its host name is unknown: {words}",
         _NETWORK,
     ),
     _kind(
@@ -297,8 +297,8 @@ KINDS = (
     ),
     _kind(
         r"shallow roots are not allowed|attempt to fetch/clone from a shallow",
-        "is a shallow clone: a part of its history is not there.",
-        "Ask who runs it to bring it: `git fetch --unshallow`.",
+        "is a shallow clone: part of its history is missing.",
+        "Ask who runs it to fetch the rest: `git fetch --unshallow`.",
     ),
     # -- other messages of the host ----------------------------------------------------------
     _kind(r"remote error: (?P<why>[^\n]*[^.\n])", "refuses: {why}.", _ASK),
@@ -311,8 +311,8 @@ KINDS = (
 )
 LOST = _kind(
     "",
-    "broke off: {words}",
-    "It may have taken what was sent, or not: push again to be sure.",
+    "was interrupted: {words}",
+    "The outcome of the push is unknown: push again to be sure.",
     error=TVOutcomeUnknownError,
     is_known=False,
 )
@@ -321,7 +321,7 @@ OTHER = _kind("", "cannot be used: {words}", "Try it with git alone: `git ls-rem
 FAULTS_HERE = (
     (
         re.compile(r"bad object (?P<ref>refs/\S+)"),
-        'The file ".git/{ref}" of this vault names no commit, and git stops at it.',
+        'The file ".git/{ref}" of this vault contains no commit id, and git stops at it.',
         "Delete it, if a program that syncs folders has put it there.",
     ),
     (
@@ -332,7 +332,7 @@ FAULTS_HERE = (
     (
         re.compile(r"'(?P<ref>refs/remotes/[^'\n]+)' exists; cannot create"),
         'The ref "{ref}" of this vault is in the way of another one.',
-        "It only remembers what a remote had: git update-ref -d {ref}",
+        "It only caches a ref of a remote: git update-ref -d {ref}",
     ),
     (
         re.compile(r"Unable to create '(?P<ref>[^'\n]*\.lock)': File exists"),

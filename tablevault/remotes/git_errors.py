@@ -63,7 +63,7 @@ class Failure:
             if line.strip() and not line.startswith(_OURS) and not _NOISE.search(line)
         ]
         once = "; ".join(dict.fromkeys(lines))[:_LONGEST]
-        return f"{(once or 'the connection was closed without a word').rstrip('.')}."
+        return f"{(once or 'the connection was closed without a message').rstrip('.')}."
 
 
 def read_failure(printed: bytes, reasons: dict[str, str]) -> Failure:
@@ -150,8 +150,8 @@ def _fault_here(failure: Failure, folder: Path, *, is_push: bool) -> TVFileError
             return TVFileError(text.format_map(parts), hint.format_map(parts), path=name)
     if not is_push and UNWRITABLE.search(own):
         # A fetch does not write to the remote.
-        text = f"What came cannot be written into this vault: {failure.words}"
-        return TVFileError(text, "Check the space on its disk, and whose folder it is.")
+        text = f"Fetched objects cannot be written into this vault: {failure.words}"
+        return TVFileError(text, "Check the free space and the owner of its folder.")
     return None
 
 

@@ -159,7 +159,7 @@ class _Pushing:
         if not self._moved:
             return error
         main = "" if MAIN in self._moved else ", and main is where it was"
-        text = f"{error.message} It has taken {listed(self._moved)} already{main}."
+        text = f"{error.message} It has accepted {listed(self._moved)}{main}."
         return type(error)(text, error.hint, **error.facts)
 
     def _push(self, moves: Sequence[RefMove], *options: str) -> Failure | None:

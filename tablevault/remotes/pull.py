@@ -1,4 +1,4 @@
-"""pull: history of a remote, joined with what was done here; data now or when it is read."""
+"""Pulls from a remote: fetch its history, merge, and fetch objects now or when they are read."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from tablevault.remotes.fetch import fetch_objects
 from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
 from tablevault.remotes.lfs.transport import find_remote
 from tablevault.remotes.pull_merge import Pull, changed_names, table_names
+from tablevault.remotes.remote_state import refuse_other_vault
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
@@ -25,15 +26,15 @@ Data = Literal["lazy", "all"]
 
 
 def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | None) -> PullReport:
-    """Take over what a remote has.
+    """Fetch the history of a remote and merge it.
 
     Raises
     ------
     TVRemoteError
-        There is no such remote, it cannot be reached, holds no vault, another vault, or what no
-        vault holds; or both sides changed the same. Nothing has changed here.
+        There is no such remote, it cannot be reached, holds no vault or another one, its history
+        is not valid, or there are conflicts. Nothing has changed here.
     TVLockError
-        A process works on a table that is renamed or deleted there, or is paused on it.
+        A table that was renamed or deleted there is in use by a running or paused process.
     """
     check_data(data)
     choices = _choices(resolve)
@@ -44,16 +45,18 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
     commits = sum(1 for _ in new_commits(repository, [theirs], [ours]))
     index = vault.journal.index
 
-    def made(instance_id: str) -> CommitId | None:
+    def commit_of(instance_id: str) -> CommitId | None:
         found = index.instance(instance_id)
         return None if found is None else found.commit
 
-    refuse_hostile(repository, [theirs], [ours], f'Remote "{remote}"', made)
-    _refuse_other_vault(vault, remote, theirs)
+    refuse_hostile(repository, [theirs], [ours], f'Remote "{remote}"', commit_of)
+    clone = Call("clone_vault", url=remote, db_dir=BLANK)
+    hint = Wording("Clone it into its own folder: ", clone, ".")
+    refuse_other_vault(vault, remote, theirs, "nothing was pulled", hint)
     process_id, before = "", table_names(Snapshot(repository, ours))
     if not repository.is_ancestor(theirs, ours):
         process_id = Pull(remote=remote, commit=theirs, resolve=choices).run(vault)
-        # A merge that was made at a host knows nothing of instances.
+        # The remote may contain a merge by plain git, which knows nothing of instances.
         complete_merge(vault)
     update_tags(vault)
     objects = fetch_objects(vault, remote, [repository.main()]) if data == "all" else NO_TRANSFER
@@ -68,12 +71,12 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
 
 
 def fetch_main(vault: Vault, remote: str) -> CommitId:
-    """Bring the history of a remote; give the tip of its ``main``.
+    """Fetch the history of a remote; return the tip of its ``main``.
 
     Raises
     ------
     TVRemoteError
-        It has none.
+        It has no ``main``.
     """
     there = list_refs(vault.path, remote)
     if MAIN not in there:
@@ -90,7 +93,7 @@ def fetch_main(vault: Vault, remote: str) -> CommitId:
 
 
 def update_tags(vault: Vault) -> None:
-    """Make the tags of instances what history says."""
+    """Move the tags of instances to where history says."""
     journal = vault.journal
     with journal.commit_lock():
         moves = tag_moves(journal.repository, journal.index, vault.snapshot())
@@ -99,7 +102,7 @@ def update_tags(vault: Vault) -> None:
 
 
 def check_data(data: str) -> None:
-    """Refuse what is neither "lazy" nor "all"."""
+    """Raise TVArgumentError unless `data` is "lazy" or "all"."""
     if data not in {"lazy", "all"}:
         raise TVArgumentError(
             f"data is {data!r}.",
@@ -108,23 +111,10 @@ def check_data(data: str) -> None:
 
 
 def _choices(resolve: Mapping[str, str] | None) -> Mapping[str, Side]:
-    """Check how conflicts are to be resolved."""
+    """Return how to resolve conflicts, checked."""
     for path, side in (resolve or {}).items():
         if side not in {"ours", "theirs"}:
             raise TVArgumentError(
                 f'resolve["{path}"] is {side!r}.', 'Write "ours" or "theirs".', path=path
             )
     return cast("Mapping[str, Side]", resolve or {})
-
-
-def _refuse_other_vault(vault: Vault, remote: str, theirs: CommitId) -> None:
-    """Refuse history of something else."""
-    snapshot = Snapshot(vault.journal.repository, theirs)
-    if snapshot.blob("vault.yaml") is None or snapshot.vault().id != vault.snapshot().vault().id:
-        raise TVRemoteError(
-            f'Remote "{remote}" holds another vault than this one: nothing was taken over.',
-            Wording(
-                "Give it a folder of its own: ", Call("clone_vault", url=remote, db_dir=BLANK), "."
-            ),
-            remote=remote,
-        )

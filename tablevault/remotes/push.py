@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
-from tablevault.errors import TVFileError, TVOutcomeUnknownError, TVRemoteError
+from tablevault.errors import TVOutcomeUnknownError, TVRemoteError
 from tablevault.history.remotes import find_repository, read_settings
 from tablevault.history.repository import RefMove
 from tablevault.history.snapshot import Snapshot
@@ -21,7 +21,7 @@ from tablevault.remotes.git_refs import (
 )
 from tablevault.remotes.lfs.endpoint import LocalAddress, classify
 from tablevault.remotes.lfs.transport import find_remote
-from tablevault.remotes.remote_state import RemoteState, read_state, write_state
+from tablevault.remotes.remote_state import RemoteState, read_state, refuse_other_vault, write_state
 from tablevault.remotes.reports import PushReport, joined_reports
 from tablevault.remotes.upload import commits_of, push_address, push_targets, upload_missing
 from tablevault.vault import Vault
@@ -117,7 +117,7 @@ def _move_there(vault: Vault, remote: str, moves: Sequence[RefMove]) -> tuple[st
             raise unknown from None
         if any(there.get(move.ref) != move.new for move in moves):
             raise TVRemoteError(
-                f"{unknown.message} The remote has not taken everything.",
+                f"{unknown.message} The remote has not accepted everything.",
                 "Push again.",
                 remote=remote,
             ) from unknown
@@ -134,7 +134,7 @@ def _refuse_new_commits(
         others = [ref for ref in there if ref.startswith(_HEADS)]
         if others:
             raise TVRemoteError(
-                f'Remote "{remote}" holds something, but no vault: it has '
+                f'Remote "{remote}" holds no vault: it has '
                 f'{", ".join(others[:3])} and no branch "main".',
                 "Push to an empty repository, or to one that holds this vault.",
                 remote=remote,
@@ -143,26 +143,12 @@ def _refuse_new_commits(
     if not repository.has(tip):
         fetch_refs(vault.path, at, [f"+{MAIN}:{tracking_ref(at, MAIN)}"])
     if repository.has(tip):
-        _refuse_other_vault(vault, remote, tip)
+        hint = "Push to an empty repository, or to one that holds this vault."
+        refuse_other_vault(vault, remote, tip, "nothing was pushed", hint)
     if not repository.has(tip) or not repository.is_ancestor(tip, main):
         raise TVRemoteError(
-            f'Remote "{remote}" has what this vault has not: nothing was pushed.',
+            f'Remote "{remote}" has commits that this vault lacks; nothing was pushed.',
             Wording("Pull first: ", Call("pull", remote=remote), "."),
-            remote=remote,
-        )
-
-
-def _refuse_other_vault(vault: Vault, remote: str, tip: CommitId) -> None:
-    """Refuse a remote that holds something else."""
-    try:
-        found = Snapshot(vault.journal.repository, tip).vault().id
-    except TVFileError:
-        found = ""
-    if found != vault.snapshot().vault().id:
-        what = "another vault" if found else "something else than a vault"
-        raise TVRemoteError(
-            f'Remote "{remote}" holds {what}: nothing was pushed.',
-            "Push to an empty repository, or to one that holds this vault.",
             remote=remote,
         )
 
@@ -190,7 +176,7 @@ def _refuse_other_temps(
         if not any(repository.is_ancestor(tip, ours) for ours in (commit, wanted[MAIN])):
             raise TVRemoteError(
                 f'Remote "{remote}" has another temporary instance of table "{temp.table}", '
-                f'version "{temp.version}", that does not go on from yours: nothing was pushed.',
+                f'version "{temp.version}", that does not descend from yours; nothing was pushed.',
                 Wording(
                     "Leave yours out: ",
                     Call("push", remote=remote),

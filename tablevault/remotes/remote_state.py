@@ -1,4 +1,4 @@
-"""Objects that a remote is known to have: a file per remote in ``.git/tablevault/remotes``."""
+"""What is known of a remote: which vault it holds, and which objects."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tablevault.errors import TVFileError, TVRemoteError
 from tablevault.history.remotes import find_repository, read_committed_settings, read_settings
 from tablevault.history.repository import Repository
+from tablevault.history.snapshot import Snapshot
 from tablevault.names import CommitId, ObjectId
 from tablevault.objects.pointer import Pointer
 from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint
@@ -47,8 +49,28 @@ class RemoteState:
         return self
 
 
+def refuse_other_vault(vault: Vault, remote: str, tip: CommitId, done: str, hint: str) -> None:
+    """Raise TVRemoteError if a commit of a remote does not belong to this vault.
+
+    Parameters
+    ----------
+    done : str
+        What has not happened, at the end of the message.
+    hint : str
+        What to do with another vault.
+    """
+    try:
+        found = Snapshot(vault.journal.repository, tip).vault().id
+    except TVFileError:
+        found = ""
+    if found != vault.snapshot().vault().id:
+        what = "another vault" if found else "something other than a vault"
+        advice = hint if found else "Check its address: `git remote -v`."
+        raise TVRemoteError(f'Remote "{remote}" holds {what}: {done}.', advice, remote=remote)
+
+
 def read_state(vault: Vault, remote: str) -> RemoteState:
-    """Return the state of a remote; empty if the file cannot be read: all objects are checked."""
+    """Return the known objects of a remote; none if their file cannot be read."""
     try:
         raw = json.loads(_path(vault, remote).read_bytes())
         tips = (CommitId(tip) for tip in raw["tips"])
@@ -64,7 +86,7 @@ def read_state(vault: Vault, remote: str) -> RemoteState:
 
 
 def write_state(vault: Vault, remote: str, state: RemoteState) -> None:
-    """Write the state of a remote; a failure only costs the next check."""
+    """Write the known objects of a remote; without their file, a push checks all objects again."""
     value = {
         "main": state.main,
         "tips": sorted(set(state.tips)),

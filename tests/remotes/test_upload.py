@@ -225,7 +225,7 @@ class TestClaims:
             asked = json.loads(handler.take())
             handler.say({"objects": [each | {"size": 3} for each in asked["objects"]]})
 
-        with pytest.raises(TVTransferError, match="its size there is another one"):
+        with pytest.raises(TVTransferError, match="its size there is different"):
             ana.push()
         assert stock(bare, "for-each-ref") == ""
 
@@ -540,7 +540,7 @@ class TestSettings:
         bad = stock(tmp_path / "w", *command, text=text).strip()
         stock(tmp_path / "w", "push", "-q", "origin", f"{bad}:main")
         stock(path_of(ana), "config", "fetch.fsckObjects", "false")
-        with pytest.raises(TVRemoteError, match="holds what git refuses"):
+        with pytest.raises(TVRemoteError, match="contains objects that git refuses"):
             ana.pull()
 
     def test_what_plain_git_brought_unchecked_is_an_error_of_ours(self, ana, bare, tmp_path):
@@ -558,7 +558,7 @@ class TestSettings:
     @pytest.mark.parametrize("key", ["push.gpgSign", "push.pushOption"])
     def test_what_the_host_cannot_do_is_named(self, ana, key):
         stock(path_of(ana), "config", key, "true")
-        with pytest.raises(TVRemoteError, match="does not take what the settings of git ask for"):
+        with pytest.raises(TVRemoteError, match="what git's configuration asks for"):
             ana.push()
 
 
@@ -579,7 +579,7 @@ def test_a_push_of_tags_alone_counts_them(ana, bare):
 
 def test_a_clone_that_lacks_objects_says_that_it_is_there(ana, bare, tmp_path):
     push_without_hook(ana)
-    with pytest.raises(TVTransferError, match="History is here, with the other objects"):
+    with pytest.raises(TVTransferError, match="History and the other objects are here"):
         clone_vault(bare, tmp_path / "c", CY, data="all")
     assert TableVault(tmp_path / "c", CY).get_table_instances() == ["t"]
 

@@ -35,8 +35,8 @@ def proxy_of(origin: Origin, settings: Settings) -> tuple[Origin | None, dict[st
         return None, {}
     if "://" in url and not url.startswith("http://"):
         raise TVRemoteError(
-            f"The proxy for {origin} is of a kind that cannot be used.",
-            "Only http:// proxies can: set http.proxy in git's configuration.",
+            f"The proxy for {origin} cannot be used.",
+            "Only http:// proxies are supported: set http.proxy in git's configuration.",
         )
     bare, login = split_login(url if "://" in url else f"http://{url}")
     return origin_of(bare), {"Proxy-Authorization": login.basic} if login.username else {}
@@ -66,7 +66,7 @@ def extra_headers(lines: Iterable[str]) -> dict[str, str]:
         elif parts := _HEADER.fullmatch(line.strip()):
             found[parts[1]] = parts[2]
         else:
-            _log.warning("A value of http.extraHeader is no header, and is not sent.")
+            _log.warning("A value of http.extraHeader is not a header, and is not sent.")
     return found
 
 

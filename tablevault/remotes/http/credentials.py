@@ -131,7 +131,7 @@ class Credentials:
         given = [(key, value) for key, value in facts if value]
         if any(_CONTROL.search(value) for _, value in given):
             raise TVCredentialsError(
-                f"The URL for {origin} has a control character in it.",
+                f"The URL for {origin} contains a control character.",
                 "Look at the URLs of the remote: somebody may want your password for another one.",
             )
         text = "".join(f"{key}={value}\n" for key, value in given)

@@ -133,7 +133,7 @@ class Reply:
             while block := self._response.read(BLOCK, decode_content=False):
                 yield block
         except HTTPError as error:
-            raise PassingError(f"{self.origin} broke off its answer: {_reason(error)}") from None
+            raise PassingError(f"{self.origin} interrupted its answer: {_reason(error)}") from None
 
     def read(self, most: int) -> bytes:
         """Return the whole body.
@@ -146,7 +146,7 @@ class Reply:
         data = bytearray()
         self._read_into(data, most)
         if len(data) > most:
-            raise TVRemoteError(f"{self.origin} gives an answer that has no end.")
+            raise TVRemoteError(f"{self.origin} sends an endless answer.")
         return bytes(data)
 
     def read_error(self) -> bytes:
@@ -206,7 +206,7 @@ class Session:
             reply.read_error()
             reply.close()
             request = _redirected(request, target)
-        raise TVRemoteError(f"{request.origin} redirects without end.")
+        raise TVRemoteError(f"{request.origin} redirects endlessly.")
 
     def close(self) -> None:
         """Cut all connections, also those that other threads wait for."""
@@ -236,8 +236,8 @@ class Session:
         root = _root(error)
         if isinstance(root, ssl.SSLCertVerificationError):
             return TVRemoteError(
-                f"{host.origin} cannot prove who it is: {root.verify_message}.",
-                "Set http.sslCAInfo in git's configuration to the certificate that vouches for it.",
+                f"{host.origin} has no valid certificate: {root.verify_message}.",
+                "Set http.sslCAInfo in git's configuration to the certificate of its authority.",
             )
         by = f" by the proxy {host.proxy}" if host.proxy else ""
         text = f"{host.origin} cannot be reached{by}: {_reason(error)}"
@@ -414,13 +414,13 @@ def _reason(error: Exception) -> str:
         case ConnectionRefusedError():
             return "the connection was refused"
         case socket.gaierror() | LocationParseError():
-            return "its name is not known"
+            return "its name is unknown"
         case http.client.IncompleteRead() | ConnectionError() | ssl.SSLEOFError():
             return "the connection was closed"
         case OSError() as root:
             return root.strerror or str(root)
         case root:
-            return f"no answer as of HTTP ({type(root).__name__})"
+            return f"no HTTP answer ({type(root).__name__})"
 
 
 def _root(error: BaseException) -> BaseException:

@@ -73,7 +73,7 @@ def split_url(url: str) -> SplitResult:
     except ValueError:
         is_valid, parts = False, urlsplit("")
     if not is_valid or re.search(r"[\x00-\x1f\x7f]", url):
-        raise TVRemoteError("An address is no URL of http or https with a host.")
+        raise TVRemoteError("An address is not an http or https URL with a host.")
     return parts
 
 

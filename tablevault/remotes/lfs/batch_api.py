@@ -125,9 +125,9 @@ def decode_batch(
     """
     answer = decode_json(body)
     if answer.get("transfer", "basic") not in ("basic", "", None):
-        raise AnswerError("it wants a kind of transfer that was not offered")
+        raise AnswerError("it names a transfer that was not offered")
     if answer.get("hash_algo", "sha256") not in ("sha256", "", None):
-        raise AnswerError("it wants another hash than sha256")
+        raise AnswerError("it names a hash other than sha256")
     objects = answer.get("objects")
     if not isinstance(objects, list):
         raise AnswerError('it has no list of "objects"')
@@ -147,9 +147,9 @@ def decode_json(body: bytes) -> dict[str, object]:
     try:
         value = json.loads(body)
     except (ValueError, RecursionError):
-        raise AnswerError("it is no JSON") from None
+        raise AnswerError("it is not JSON") from None
     if not isinstance(value, dict):
-        raise AnswerError("it is no JSON object")
+        raise AnswerError("it is not a JSON object")
     return value
 
 
@@ -177,17 +177,17 @@ def refusal_error(refusal: Refusal, pointer: Pointer, where: str) -> TVTransferE
     """Return the error of an object that is refused."""
     which = f"object {pointer.oid} ({pointer.size:,} bytes)"
     known = {
-        403: (f"{where} does not let you transfer {which}", "Ask its owner for permission."),
+        403: (f"{where} denies the transfer of {which}", "Ask its owner for permission."),
         404: (f"{where} does not have {which}", "Push it from a vault that has it."),
-        409: (f"{where} uses another hash than sha256, and cannot keep {which}", ""),
+        409: (f"{where} does not use sha256, and cannot store {which}", ""),
         410: (f"{where} has removed {which}", "Push it again from a vault that has it."),
-        413: (f"{where} takes nothing as large as {which}", "Ask its owner for a higher limit."),
+        413: (f"{where} does not accept the size of {which}", "Ask its owner for a higher limit."),
         422: (
             f"{where} finds {which} invalid",
             "Check it with `git lfs fsck`. If it is sound here, ask its owner about the one there.",
         ),
         507: (f"{where} has no space for {which}", "Ask its owner for more space."),
-        509: (f"{where} has used up what it may transfer, and not {which}", "Try again later."),
+        509: (f"{where} has no transfers left for {which}", "Try again later."),
     }
     text, hint = known.get(refusal.code, (f"{where} did not transfer {which}", ""))
     said = f'{refusal.code}, "{refusal.message}"' if refusal.message else f"{refusal.code}"
@@ -197,7 +197,7 @@ def refusal_error(refusal: Refusal, pointer: Pointer, where: str) -> TVTransferE
 def _offer(item: object, operation: Operation, pointer: Pointer, now: Moment) -> Offer:
     """Return the offer for one object."""
     if not isinstance(item, dict):
-        return _refused(pointer, 500, "the server said nothing about it")
+        return _refused(pointer, 500, "the server did not mention it")
     if error := item.get("error"):
         code = error.get("code") if isinstance(error, dict) else None
         message = error.get("message") if isinstance(error, dict) else None
@@ -210,9 +210,9 @@ def _offer(item: object, operation: Operation, pointer: Pointer, now: Moment) ->
     }
     is_final = operation == "download" or operation not in actions
     if is_final and item.get("size", pointer.size) != pointer.size:
-        return _refused(pointer, 422, "its size there is another one")
+        return _refused(pointer, 422, "its size there is different")
     if operation == "download" and "download" not in actions:
-        return _refused(pointer, 404, "the server said nothing about where it is")
+        return _refused(pointer, 404, "the server named no URL for it")
     return Offer(
         pointer=pointer,
         is_wanted=operation in actions,

@@ -119,7 +119,7 @@ def classify(url: str, folder: Path) -> Address:
         Objects cannot be transferred to it, or programs would take it for an option.
     """
     if _CONTROL.search(url):
-        raise TVRemoteError("The URL of a remote has a control character in it.")
+        raise TVRemoteError("The URL of a remote contains a control character.")
     if found := _SCHEME.match(url):
         return _by_scheme(found[1].lower(), url)
     if "::" in url.partition("/")[0] and "[" not in url:
@@ -148,8 +148,8 @@ def _check_committed(key: str, value: str) -> None:
     """Raise TVRemoteError if ``.lfsconfig`` names files of this machine, or uses our ssh keys."""
     if not re.match(r"https?://", value, re.IGNORECASE):
         raise TVRemoteError(
-            f'The file ".lfsconfig" sets {key} to something else than an http or https URL.',
-            f"If it is right, set it yourself: `git config {key} <url>`.",
+            f'The file ".lfsconfig" sets {key} to something other than an http or https URL.',
+            f"If that is right, set it yourself: `git config {key} <url>`.",
             key=key,
         )
 

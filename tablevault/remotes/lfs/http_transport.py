@@ -125,7 +125,7 @@ class HttpTransport:
                     partial.write(block)
                     meter.add(len(block))
             if partial.size < size:
-                raise PassingError(f"{reply.origin} gave too few bytes")
+                raise PassingError(f"{reply.origin} sent too few bytes")
 
     def close(self) -> None:
         """Cut all connections, also those in use."""
@@ -148,7 +148,7 @@ class HttpTransport:
             found = _RANGE.fullmatch(reply.headers.get("Content-Range", ""))
             if not found or int(found[1]) != partial.size:
                 if not partial.size:
-                    raise PassingError(f"{reply.origin} gave another part than was asked for")
+                    raise PassingError(f"{reply.origin} sent another range than requested")
                 return False
             if found[2] not in ("*", str(pointer.size)):
                 raise self._wrong_size(pointer)
@@ -181,7 +181,7 @@ class HttpTransport:
         url, login = split_login(action.href)
         if origin_of(url).scheme == "http" and self._server.origin.scheme == "https":
             raise TVRemoteError(
-                f"{self.where} sends us to {origin_of(url)}, which is not encrypted.",
+                f"{self.where} names {origin_of(url)} for objects, which is not encrypted.",
                 "Ask its owner: it may not know that it is reached by https.",
             )
         secrets = dict(action.header)
@@ -202,33 +202,31 @@ class HttpTransport:
             return decode_batch(body, self.operation, pointers, now)
         except AnswerError as error:
             if "html" in reply.headers.get("Content-Type", "") or body.lstrip()[:1] == b"<":
-                raise self._no_lfs("it answered with a page for people") from None
-            raise TVRemoteError(
-                f"{self.where} gave an answer that cannot be understood: {error}."
-            ) from None
+                raise self._no_lfs("it answered with an HTML page") from None
+            raise TVRemoteError(f"{self.where} gave an invalid answer: {error}.") from None
 
     def _no_batch(self, status: int, message: str) -> TVRemoteError:
         """Return the error of a refused batch request."""
         said = f'{status}, "{message}"' if message else f"{status}"
         if status == HTTPStatus.FORBIDDEN:
             return TVCredentialsError(
-                f"{self.where} does not let you {self.operation} ({said}).",
-                "Ask its owner for permission, or give git the credentials of somebody who has it.",
+                f"{self.where} denies the {self.operation} ({said}).",
+                "Ask its owner for permission, or give git other credentials.",
             )
-        if what := {507: "has no space left", 509: "has used up its transfers"}.get(status):
+        if what := {507: "has no space left", 509: "has no transfers left"}.get(status):
             return TVRemoteError(f"{self.where} {what} ({said}).", "Ask its owner for more.")
         if status in (404, 405, 410, 501) and not message:
             return self._no_lfs(f"it answered {status}")
         return TVRemoteError(
             f"{self.where} refuses ({said}).",
-            "Check the URL of the remote; many servers say so, too, of what you may not see.",
+            "Check the URL of the remote; many servers also answer so without permission.",
         )
 
     def _no_lfs(self, why: str) -> TVRemoteError:
         """Return the error of a server without Git LFS."""
         return TVRemoteError(
             f"There is no Git LFS server at {self._server.url}: {why}.",
-            "Switch Git LFS on for the repository, or say where its objects are: `git config"
+            "Enable Git LFS for the repository, or set the URL of its server: `git config"
             " remote.<name>.lfsurl <url>`.",
         )
 
@@ -238,7 +236,7 @@ class HttpTransport:
         self._raise_if_passing(reply, message, unanswered=unanswered)
         if reply.status in (401, 403):
             # Most often the credentials of the action have expired.
-            raise PassingError(f"{reply.origin} does not let us ({reply.status})", most=2)
+            raise PassingError(f"{reply.origin} denies access ({reply.status})", most=2)
         raise refusal_error(Refusal(code=reply.status, message=message), pointer, self.where)
 
     def _raise_if_passing(self, reply: Reply, message: str, *, unanswered: bool = False) -> None:
@@ -252,8 +250,7 @@ class HttpTransport:
     def _wrong_size(self, pointer: Pointer) -> TVTransferError:
         """Return the error of an object that has another size on the server."""
         return TVTransferError(
-            f"{self.where} has something of another size as object {pointer.oid}"
-            f" ({pointer.size:,} bytes).",
+            f"{self.where} has another size for object {pointer.oid} ({pointer.size:,} bytes).",
             "Push it again from a vault that has it.",
             oid=pointer.oid,
         )
@@ -270,7 +267,7 @@ def _blocks(file: BinaryIO, pointer: Pointer, meter: Meter) -> Iterator[bytes]:
         found.update(block)
         if not block or (not left and found.hexdigest() != pointer.oid):
             raise TVFileError(
-                f"Object {pointer.oid} changed while it was sent.",
+                f"Object {pointer.oid} changed during the upload.",
                 "Try again; `git lfs fsck` names objects that are damaged.",
                 oid=pointer.oid,
             )

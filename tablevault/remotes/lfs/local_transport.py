@@ -124,7 +124,7 @@ class LocalTransport:
                 meter.add(len(block))
             if (size, found.hexdigest()) != (pointer.size, pointer.oid):
                 raise TVTransferError(
-                    f"Object {pointer.oid} changed while it was copied.",
+                    f"Object {pointer.oid} changed during the copy.",
                     "Try again; `git lfs fsck` names objects that are damaged.",
                     oid=pointer.oid,
                 )

@@ -41,7 +41,7 @@ def authenticate(
         action = decode_login(done.out, now)
     except AnswerError as error:
         raise TVRemoteError(
-            f"What {_PROGRAM} on {address.destination} says cannot be understood: {error}."
+            f"What {_PROGRAM} on {address.destination} prints is invalid: {error}."
         ) from None
     href = action.href or lfs_url(address.web_url)
     return Action(href=href, header=action.header, good_until=action.good_until)
@@ -61,15 +61,15 @@ def _error(address: SshAddress, done: Result) -> TVRemoteError:
     text = " ".join("".join(c if c.isprintable() else " " for c in word) for word in words)[-500:]
     if done.code == _NOT_FOUND or _PROGRAM in text:
         return TVRemoteError(
-            f"The ssh host {address.destination} has no program {_PROGRAM}, so it does not tell"
-            f" where its LFS server is.",
-            "Ask for one to be set up there, or say where the server is: `git config"
+            f"The ssh host {address.destination} has no program {_PROGRAM}, so the URL of its"
+            f" LFS server is unknown.",
+            "Ask for it to be installed there, or set the URL of the server: `git config"
             f" remote.<name>.lfsurl {lfs_url(address.web_url)}`.",
             host=address.host,
         )
     kind = TVCredentialsError if "Permission denied" in text else TVRemoteError
     return kind(
         f"ssh to {address.destination} failed ({done.code}): {text or 'it said nothing'}.",
-        f"See that `ssh {address.destination}` works without questions, by ssh-agent and the like.",
+        f"Make `ssh {address.destination}` work without prompts, for example with ssh-agent.",
         host=address.host,
     )

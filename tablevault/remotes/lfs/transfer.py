@@ -229,7 +229,7 @@ class _Transfer(ABC, Generic[_Part]):
             if self._statistics.lost_in_a_row >= self._transport.limits.threads:
                 error = list(self._statistics.failures.values())[-1]
                 raise TVRemoteError(
-                    f"{self._transport.where} was given up, after"
+                    f"{self._transport.where} was given up after"
                     f" {self._statistics.lost_in_a_row} objects in a row: {error.message}",
                     _HINT,
                 ) from error
@@ -273,9 +273,7 @@ class _Transfer(ABC, Generic[_Part]):
         which = f"Object {pointer.oid} ({pointer.size:,} bytes)"
         why = f"{error.reason} ({count} {'tries' if count > 1 else 'try'})"
         if error.unanswered:
-            text = (
-                f"{which} was sent, but {self._transport.where} did not say that it has it: {why}."
-            )
+            text = f"{which} was sent, but {self._transport.where} did not confirm it: {why}."
             return TVOutcomeUnknownError(text, _HINT, oid=pointer.oid)
         return TVTransferError(f"{which} was not transferred: {why}.", _HINT, oid=pointer.oid)
 
@@ -340,7 +338,7 @@ class _Download(_Transfer[Partial]):
             self._transport.get(offer, part, meter)
             if not part.finish():
                 # What an earlier transfer left may have been wrong: once more, from the start.
-                raise PassingError(f"{self._transport.where} gave other bytes", most=2)
+                raise PassingError(f"{self._transport.where} sent wrong bytes", most=2)
 
     def keep(self, parts: Sequence[Partial]) -> None:
         """Move objects into the store; after a crash here the next transfer finds them whole."""
@@ -359,7 +357,7 @@ def _ask(
     """Ask for a batch, with retries."""
 
     def give_up(error: PassingError, count: int) -> TableVaultError:
-        text = f"{transport.where} gives no answer: {error.reason} ({count} tries)."
+        text = f"{transport.where} does not answer: {error.reason} ({count} tries)."
         return TVRemoteError(text, _HINT)
 
     return transport.limits.retrying(pause, give_up)(transport.ask, pointers)
@@ -379,6 +377,6 @@ def _writing(pointer: Pointer) -> Iterator[None]:
     except OSError as error:
         raise TVFileError(
             f"Object {pointer.oid} cannot be written: {error.strerror}.",
-            "Is the disk full? What has come so far is kept, and the next try goes on from it.",
+            "Is the disk full? What has arrived is kept, and the next attempt continues from it.",
             oid=pointer.oid,
         ) from error

@@ -315,7 +315,7 @@ def test_other_bytes_never_get_into_the_store(here, server, contents):
     server.objects[pointer.oid] = bytes(len(made))
     report, _ = fetch(here, [pointer])
     assert isinstance(error_of(report), TVTransferError)
-    assert "gave other bytes" in str(error_of(report))
+    assert "sent wrong bytes" in str(error_of(report))
     assert not here.store.has(pointer)
     assert not here.partial(pointer).exists()
     assert len(server.paths("GET")) == 2
@@ -327,7 +327,7 @@ def test_a_wrong_size_never_gets_into_the_store(here, server, contents, change):
     pointer = pointer_of(made)
     server.objects[pointer.oid] = (made + bytes(100_000))[: len(made) + change]
     report, _ = fetch(here, [pointer])
-    assert "has something of another size" in str(error_of(report))
+    assert "has another size for object" in str(error_of(report))
     assert not here.store.has(pointer)
 
 
@@ -348,7 +348,7 @@ def test_an_answer_of_unknown_length_is_counted(here, server, contents):
     report, _ = fetch(here, pointers)
     errors = [str(failure.error) for failure in report.failures]
     assert "another size" in errors[0]
-    assert "gave too few bytes" in errors[1]
+    assert "sent too few bytes" in errors[1]
     assert here.partial(pointers[1]).read_bytes() == made[1][:-1]
 
 
@@ -365,7 +365,7 @@ def test_one_that_says_another_size_in_its_answer_is_not_asked_for_the_object(
         handler.say({"objects": [{"oid": pointer.oid, "size": 5, "actions": {"download": action}}]})
 
     report, _ = fetch(here, [pointer])
-    assert "its size there is another one" in str(error_of(report))
+    assert "its size there is different" in str(error_of(report))
     assert not server.paths("GET")
 
 
@@ -399,7 +399,7 @@ def test_an_object_that_changes_while_it_is_sent_never_arrives(here, server, con
     path.chmod(0o644)
     path.write_bytes(bytes(pointer.size))
     report, _ = push(here, [pointer])
-    assert "changed while it was sent" in str(error_of(report))
+    assert "changed during the upload" in str(error_of(report))
     assert not server.objects
 
 
@@ -410,12 +410,12 @@ def test_an_object_that_changes_while_it_is_sent_never_arrives(here, server, con
     ("body", "text"),
     [
         (b"<!DOCTYPE html><html>Welcome</html>", "There is no Git LFS server"),
-        (b"\xff\x00garbage", "cannot be understood: it is no JSON"),
-        (b"[" * 100_000, "cannot be understood: it is no JSON"),
-        (b"[]", "it is no JSON object"),
+        (b"\xff\x00garbage", "gave an invalid answer: it is not JSON"),
+        (b"[" * 100_000, "gave an invalid answer: it is not JSON"),
+        (b"[]", "it is not a JSON object"),
         (b"{}", 'it has no list of "objects"'),
-        (b'{"objects": [], "transfer": "tus"}', "a kind of transfer that was not offered"),
-        (b'{"objects": [], "hash_algo": "sha512"}', "another hash than sha256"),
+        (b'{"objects": [], "transfer": "tus"}', "a transfer that was not offered"),
+        (b'{"objects": [], "hash_algo": "sha512"}', "a hash other than sha256"),
     ],
 )
 def test_an_answer_that_is_none_is_told(here, server, contents, body, text):
@@ -447,7 +447,7 @@ def test_an_action_that_makes_no_sense_is_told(here, server, contents, action):
         handler.take()
         handler.say({"objects": [{"oid": pointer.oid, "actions": {"upload": action}}]})
 
-    with pytest.raises(TVRemoteError, match="cannot be understood: an action"):
+    with pytest.raises(TVRemoteError, match="gave an invalid answer: an action"):
         push(here, [pointer])
 
 
@@ -482,9 +482,9 @@ def test_an_object_about_which_nothing_is_said_fails_alone(here, server, content
         (404, "does not have object"),
         (410, "has removed object"),
         (422, "finds object .* invalid"),
-        (409, "another hash than sha256"),
+        (409, "does not use sha256"),
         (507, "has no space for object"),
-        (403, "does not let you transfer object"),
+        (403, "denies the transfer of object"),
         (999, "did not transfer object"),
     ],
 )
@@ -526,12 +526,12 @@ def test_a_report_raises_its_first_failure_and_counts_the_others(here, server, c
 @pytest.mark.parametrize(
     ("status", "text"),
     [
-        (404, "There is no Git LFS server at http.*info/lfs: it answered 404.*Switch Git LFS on"),
+        (404, "There is no Git LFS server at http.*info/lfs: it answered 404.*Enable Git LFS"),
         (405, "There is no Git LFS server"),
         (501, "There is no Git LFS server"),
         (422, r"refuses \(422\)"),
         (507, r"has no space left \(507\)"),
-        (509, r"has used up its transfers \(509\)"),
+        (509, r"has no transfers left \(509\)"),
     ],
 )
 def test_a_refusal_of_all_is_told(here, server, contents, status, text):
@@ -605,7 +605,7 @@ def test_one_that_wants_an_hour_is_not_waited_for(here, server, contents):
 
 def test_an_answer_that_never_comes_right_is_given_up(here, server, contents):
     server.refuse("POST", "batch$", 503)
-    with pytest.raises(TVRemoteError, match=r"gives no answer: .* answered 503 \(3 tries\)"):
+    with pytest.raises(TVRemoteError, match=r"does not answer: .* answered 503 \(3 tries\)"):
         push(here, here.add(*contents(1)))
     assert len(server.requests) == 3
 
@@ -613,7 +613,7 @@ def test_an_answer_that_never_comes_right_is_given_up(here, server, contents):
 def test_a_store_that_is_away_is_not_asked_for_every_object(here, server, contents):
     here.set("lfs.concurrenttransfers", 2)
     server.refuse("PUT", "store", 503)
-    with pytest.raises(TVRemoteError, match=r"was given up, after \d objects in a row: .*503"):
+    with pytest.raises(TVRemoteError, match=r"was given up after \d objects in a row: .*503"):
         push(here, here.add(*contents(50)))
     # Two in a row are enough; others are on their way before that is seen, at most five.
     assert len(server.paths("PUT")) <= (2 + 5) * 3 < 50
@@ -637,7 +637,7 @@ def test_a_store_that_never_lets_us_is_not_asked_forever(here, server, contents)
     here.set("lfs.transfer.maxretries", 8)
     server.refuse("PUT", "store", 403)
     report, _ = push(here, here.add(*contents(1)))
-    assert "does not let us (403)" in str(error_of(report))
+    assert "denies access (403)" in str(error_of(report))
     assert len(server.paths("PUT")) == 2
 
 
@@ -708,7 +708,7 @@ def test_pointers_of_other_makers_are_not_confused(here, server, contents):
 def test_a_403_says_how_to_give_credentials(here, server, contents):
     server.refuse("POST", "batch$", 403, body=b'{"message": "read only"}')
     with pytest.raises(
-        TVCredentialsError, match=r'does not let you upload \(403, "read only"\).*give git'
+        TVCredentialsError, match=r'denies the upload \(403, "read only"\).*give git'
     ):
         push(here, here.add(*contents(1)))
 

@@ -104,7 +104,7 @@ def test_a_damaged_object_is_not_taken(here, bare, contents):
     object_of(bare, pointer).parent.mkdir(parents=True)
     object_of(bare, pointer).write_bytes(bytes(pointer.size))
     report, _ = fetch(here, [pointer], str(bare))
-    assert "gave other bytes" in str(error_of(report))
+    assert "sent wrong bytes" in str(error_of(report))
     assert not here.store.has(pointer)
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_object_is_not_given(here, bare, contents, monkeypatch):
     path.chmod(0o644)
     path.write_bytes(bytes(pointer.size))
     report, _ = push(here, [pointer], str(bare))
-    assert "changed while it was copied" in str(error_of(report))
+    assert "changed during the copy" in str(error_of(report))
     assert not object_of(bare, pointer).exists()
     assert not list((bare / "lfs/tmp").iterdir())
 
@@ -157,7 +157,7 @@ def test_shared_blocks_are_checked_as_well(here, bare, contents, monkeypatch):
     monkeypatch.setattr(links, "clone", clone)
     [pointer] = here.add(*contents(1))
     report, _ = push(here, [pointer], str(bare))
-    assert "changed while it was copied" in str(error_of(report))
+    assert "changed during the copy" in str(error_of(report))
 
 
 @pytest.mark.parametrize(
