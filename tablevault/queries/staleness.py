@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
 from tablevault.history.documents import InstanceDocument
+from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot, decode_text
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
@@ -106,13 +107,13 @@ class Staleness:
     @cached_property
     def instances(self) -> dict[Place, Instance]:
         """The current instance of each place, those first that were made first."""
-        latest: dict[Place, Instance] = {}
-        for each in self._view.instances():
+        latest: dict[Place, IndexedInstance] = {}
+        for each in self._view.catalog.standing():
             if each.table_id in self._tables:
                 place = Place(self._tables[each.table_id], each.version)
                 latest.pop(place, None)
                 latest[place] = each
-        return latest
+        return {place: self._view.instance_of(each) for place, each in latest.items()}
 
     def current(self, place: Place) -> Current:
         """Read the current instance of a place.
