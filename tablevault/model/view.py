@@ -114,10 +114,6 @@ class VaultView:
         found = self.catalog.instance(instance_id)
         return None if found is None else self.instance_of(found)
 
-    def instances(self) -> list[Instance]:
-        """Return all instances that are not deleted, oldest first."""
-        return self.instances_of(self.catalog.standing())
-
     def instance_of(self, row: IndexedInstance) -> Instance:
         """Return the instance that a row of the catalog describes."""
         return Instance.of(row, self.parts, self.catalog)

@@ -9,7 +9,7 @@ from tablevault.history.reach import Reach
 from tablevault.history.refold import FreshIndex
 from tablevault.names import MAIN
 from tablevault.problems import Problem, in_order
-from tablevault.queries.checks import builders, git, instances, local, objects
+from tablevault.queries.checks import git, instances, local, objects
 from tablevault.queries.checks.quiet import settled
 from tablevault.vault import Vault
 
@@ -78,7 +78,7 @@ class _Look:
             "working tree", lambda: local.check_worktree(vault, data=self._data)
         )
         yield from self._settled("temp", lambda: local.check_faces(vault))
-        yield from self._settled("temp", lambda: builders.check_builders(vault))
+        yield from self._settled("temp", lambda: local.check_builders(vault))
         yield from self._settled("processes", lambda: local.check_processes(vault, index))
         yield from self._settled("leftovers", lambda: local.check_leftovers(vault))
 

@@ -39,8 +39,7 @@ def answers(view):
         "names": view.table_names,
         "instances": {table.name: table.instances() for table in tables},
         "latest": {table.name: table.latest_or_none() for table in tables},
-        "all": view.instances(),
-        "documents": [each.document for each in view.instances()],
+        "documents": [each.document for table in tables for each in table.instances()],
         "created": view.catalog.created_order(),
     }
 

@@ -14,6 +14,7 @@ from rich.tree import Tree
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError, TVTableError
 from tablevault.model.instance import Instance
+from tablevault.model.view import VaultView
 from tests.looking import git, state_of
 
 COLUMN = "builder_type: ColumnBuilder\n"
@@ -152,10 +153,53 @@ def test_reading_works_without_write_permission_to_the_index(
     assert papers.get_dataframe("papers")[0].shape == (1, 2)
 
 
-def test_readers_see_one_commit_while_others_write(papers: TableVault, vault_path: Path) -> None:
+READERS = {
+    "tables": lambda vault, _: vault.get_table_instances(),
+    "instances": lambda vault, _: vault.get_table_instances("papers"),
+    "vault": lambda vault, _: vault._repr_html_(),
+    "table": lambda vault, _: vault.get_descriptions(table_name="papers"),
+    "instance": lambda vault, last: vault.get_descriptions(last),
+    "dataframe": lambda vault, _: vault.get_dataframe("papers")[0].to_dict(),
+    "dataset": lambda vault, _: vault.get_dataset("papers").to_table().to_pylist(),
+    "builders": lambda vault, last: vault.get_builders_list("papers", last),
+    "calls": lambda vault, _: vault.get_calls("papers").attrs,
+    "tree": lambda vault, _: printed(vault.get_file_tree(artifact_files=True)),
+    "log": lambda vault, _: vault.log().to_dict(),
+    "log of a table": lambda vault, _: vault.log("papers").to_dict(),
+    "log of an instance": lambda vault, last: vault.log("papers", last).to_dict(),
+    "lineage": lambda vault, _: str(vault.lineage("papers")),
+    "diff": lambda vault, last: str(vault.diff("papers", last)),
+    "status": lambda vault, _: str(vault.status()),
+}
+
+
+@pytest.mark.parametrize("reader", READERS.values(), ids=READERS)
+def test_readers_see_one_commit_while_others_write(
+    papers: TableVault, vault_path: Path, reader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As soon as the view of a reader is made, somebody changes whatever can be changed."""
+    papers.delete_instance("TEMP_v 2", "papers")  # a branch is as it is at the moment
+    for rows in ([1], [1, 2]):
+        papers.create_instance("papers", external_edit=True)
+        papers.write_instance(pd.DataFrame({"score[0]": rows}), "papers")
+    first, _, last = papers.get_table_instances("papers")
     other = TableVault(vault_path, "bob")
-    other.create_table("more")
-    assert papers.get_table_instances() == ["papers", "more"]
+    expected = reader(papers, last)
+    pinned = VaultView.pinned.__func__
+
+    def then_others_write(cls, parts, **given):
+        view = pinned(cls, parts, **given)
+        monkeypatch.setattr(VaultView, "pinned", classmethod(pinned))
+        other.delete_instance(first, "papers")
+        other.create_instance("papers", external_edit=True)
+        other.write_instance(pd.DataFrame({"score[0]": [3]}), "papers")
+        other.rename_table("articles", "papers")
+        other.create_table("more")
+        return view
+
+    monkeypatch.setattr(VaultView, "pinned", classmethod(then_others_write))
+    assert reader(papers, last) == expected
+    assert other.get_table_instances() == ["articles", "more"]
 
 
 def test_a_vault_can_be_moved(papers: TableVault, vault_path: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from tablevault.errors import TVBuilderError, TVFileError
 from tablevault.history.gitfiles import files_below
 from tablevault.history.hooks import missing_hooks, other_push_hook
 from tablevault.history.index import Index
@@ -16,7 +17,8 @@ from tablevault.history.inspection import Inspection
 from tablevault.history.layout import missing_attributes, missing_settings, with_calls
 from tablevault.history.misplaced import make_temporary
 from tablevault.history.refold import FreshIndex, wrong_with_index
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.model.view import VaultView
 from tablevault.names import calls_path, record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault
@@ -218,6 +220,27 @@ def check_faces(vault: Vault) -> Iterator[Problem]:
             advice="" if repairable else advice,
             repairable=repairable,
         )
+
+
+def check_builders(vault: Vault) -> Iterator[Problem]:
+    """Find builders of temporary instances that no execution would accept.
+
+    Those of materialised instances ran, whatever this release thinks of them.
+    """
+    from tablevault.engine.document import check_builder_text
+
+    for temp in VaultView.live(vault.journal, vault.snapshot()).temps():
+        for name, data in temp.builders().items():
+            try:
+                check_builder_text(name, decode_text(data, f"{name}.yaml"))
+            except (TVBuilderError, TVFileError) as error:
+                yield Problem(
+                    kind="face",
+                    severity="warning",
+                    where=f"{temp.ref.face}/builders/{name}.yaml",
+                    text=error.message,
+                    advice=error.hint,
+                )
 
 
 def _left_records(vault: Vault) -> set[str]:
