@@ -162,6 +162,15 @@ class Vault:
 
         return VaultView.pinned(self.journal, with_temps=with_temps)
 
+    def live_view(self, snapshot: Snapshot) -> VaultView:
+        """Return a view of a commit whose catalog is that of the moment in which it is asked.
+
+        It is for who holds the commit lock, so that nothing moves, and for who goes on for hours.
+        """
+        from tablevault.model.view import VaultView
+
+        return VaultView(self.journal, snapshot, self.journal.index)
+
     def temp(self, ref: TempRef) -> TempInstance | None:
         """Find a temporary instance: the branch as it is now."""
         from tablevault.model.temp import TempInstance
@@ -172,8 +181,7 @@ class Vault:
         """Return the files of ``main`` as it is now."""
         from tablevault.history.snapshot import Snapshot
 
-        repository = self.journal.repository
-        return Snapshot(repository, repository.main())
+        return Snapshot(self.repository, self.repository.main())
 
     def actor(self, process_id: str) -> Actor:
         """Return who asks."""

@@ -51,14 +51,6 @@ class VaultView:
         catalog = parts.index.pin(with_temps=with_temps)
         return cls(parts, Snapshot(parts.repository, catalog.commit), catalog)
 
-    @classmethod
-    def live(cls, parts: Journal, snapshot: Snapshot) -> VaultView:
-        """Return a view whose catalog is that of the moment in which it is asked.
-
-        It is for who holds the commit lock, so that nothing moves, and for who goes on for hours.
-        """
-        return cls(parts, snapshot, parts.index)
-
     def release(self) -> None:
         """Let go of the catalog, before somebody keeps what still refers to this view.
 

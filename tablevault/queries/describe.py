@@ -253,7 +253,7 @@ def tracked_builders(snapshot: Snapshot, table: str, version: str) -> dict[str, 
 
 def code_modules(vault: Vault) -> list[str]:
     """List the code modules, sorted; those in the working tree when it shows ``main``."""
-    worktree = vault.journal.worktree
+    worktree = vault.worktree
     if worktree.follows_main():
         return sorted(worktree.code.on_disk())
     return sorted(vault.snapshot().code_modules())
@@ -269,7 +269,7 @@ def code_text(vault: Vault, module: str) -> str:
             f"Modules in {CODE_DIR}/: {known}.",
             module=module,
         )
-    if vault.journal.worktree.follows_main():
+    if vault.worktree.follows_main():
         return decode_text((vault.path / code_path(name)).read_bytes(), code_path(name))
     data = vault.snapshot().blob(code_path(name))
     assert data is not None

@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from tablevault.history.snapshot import Snapshot
-from tablevault.model.view import VaultView
 from tablevault.names import InstanceId, is_instance_id
 from tablevault.queries.read import VaultInputs
 from tablevault.queries.staleness import Place
@@ -45,7 +44,7 @@ class ExpectedInputs(VaultInputs):
         own_table: str,
         expected: Mapping[Place, ExpectedTable],
     ) -> None:
-        super().__init__(VaultView.live(vault.journal, snapshot), own_table)
+        super().__init__(vault.live_view(snapshot), own_table)
         self.expected = expected
         self._by_id: dict[InstanceId, ExpectedTable] = {}
 

@@ -173,7 +173,7 @@ class DetailsReader:
         if blob in self.texts:
             return
         try:
-            content = self.vault.journal.repository.read_blob(BlobId(blob))
+            content = self.vault.repository.read_blob(BlobId(blob))
         except (KeyError, ValueError):
             return
         lines = content.decode("utf-8-sig", "replace").splitlines()

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def code_edits(vault: Vault, main: Snapshot) -> list[Edit]:
     """Find what was edited by hand since the commit that the working tree shows."""
-    worktree, repository = vault.journal.worktree, vault.journal.repository
+    worktree, repository = vault.worktree, vault.repository
     laid = worktree.laid()
     return worktree.code_edits(main if laid is None else Snapshot(repository, laid))
 

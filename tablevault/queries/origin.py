@@ -39,7 +39,7 @@ def find_origin(
     The one that was named when the temporary instance was created; else the latest active one of
     the version, else of the table, of those that are complete if there is one.
     """
-    view = VaultView.live(vault.journal, snapshot)
+    view = vault.live_view(snapshot)
     if named := document.origin[0]:
         origin = view.instance(named)
         if origin is None or origin.deleted_at:
@@ -80,7 +80,7 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
         frame=read_frame(instance.frame_file()),
         builders=recorded_builders(instance),
         fingerprint=fingerprints_then(instance),
-        inputs=EarlierInputs(VaultView.live(vault.journal, snapshot), document),
+        inputs=EarlierInputs(vault.live_view(snapshot), document),
         is_complete=document.success,
         with_errors=frozenset(name for name, run in document.execution.items() if run.errors),
         content=_lazily(instance.artifacts),

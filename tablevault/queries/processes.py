@@ -112,7 +112,7 @@ def _facts(vault: Vault, record: Record) -> dict[str, object]:
         "error": list(record.error),
         "pid": record.pid,
         "force_takedown": not record.named,
-        "is_running": vault.journal.files.is_alive(record.process_id),
+        "is_running": vault.records.is_alive(record.process_id),
         "rows": {} if run is None else run.progress(),
         "errors": {} if run is None else run.errors(),
         "cost": {} if run is None else run.cost(),
@@ -122,14 +122,12 @@ def _facts(vault: Vault, record: Record) -> dict[str, object]:
 
 def active(vault: Vault) -> dict[str, ActiveProcess]:
     """Return the processes that have not ended, oldest first."""
-    return {
-        record.process_id: ActiveProcess(vault, record) for record in vault.journal.files.every()
-    }
+    return {record.process_id: ActiveProcess(vault, record) for record in vault.records.every()}
 
 
 def is_complete(vault: Vault, process_id: str) -> bool:
     """Return whether a process ended, in whatever way."""
-    journal = vault.journal
-    if not is_process_id(process_id) or journal.files.read(process_id) is not None:
+    if not is_process_id(process_id) or vault.records.read(process_id) is not None:
         return False
-    return journal.index.process(process_id) is not None or journal.files.remembers(process_id)
+    catalog = vault.view(with_temps=True).catalog
+    return catalog.process(process_id) is not None or vault.records.remembers(process_id)

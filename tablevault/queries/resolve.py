@@ -10,7 +10,7 @@ from tablevault.history.index import IndexedInstance
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.model.instance import Instance
-from tablevault.model.view import Table, VaultView
+from tablevault.model.view import Table
 from tablevault.names import CommitId, TempRef, is_temp_id, version_of
 from tablevault.vault import Vault
 
@@ -34,14 +34,14 @@ class Temp:
 
 def _table(vault: Vault, snapshot: Snapshot, table: object) -> Table:
     """Return a table of a commit, with its instances as they are now."""
-    return VaultView.live(vault.journal, snapshot).table(table)
+    return vault.live_view(snapshot).table(table)
 
 
 def as_instance(vault: Vault, row: IndexedInstance) -> Instance:
     """Return the instance that a row of the catalog describes."""
     if isinstance(row, Instance):
         return row
-    return Instance.of(row, vault.journal, vault.journal.index)
+    return vault.live_view(vault.snapshot()).instance_of(row)
 
 
 def find_table(vault: Vault, snapshot: Snapshot, table: object) -> TableDocument:
@@ -93,7 +93,7 @@ def latest_or_error(
 def find_temp(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Temp:
     """Find the temporary instance of a version; see `Table.temp`."""
     found = _table(vault, snapshot, table).temp(version)
-    return Temp(ref=found.ref, tip=found.tip, repository=vault.journal.repository)
+    return Temp(ref=found.ref, tip=found.tip, repository=vault.repository)
 
 
 def temp_or_none(repository: Repository, ref: TempRef) -> Temp | None:

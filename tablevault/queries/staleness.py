@@ -98,7 +98,7 @@ class Staleness:
 
     def __init__(self, vault: Vault, at: VaultView | Snapshot) -> None:
         self._vault = vault
-        self._view = at if isinstance(at, VaultView) else VaultView.live(vault.journal, at)
+        self._view = at if isinstance(at, VaultView) else vault.live_view(at)
         self._tables = self._view.table_names
         self._read: dict[Place, Current] = {}
         self._external_of: dict[Place, tuple[Dependency, ...]] = {}

@@ -133,7 +133,7 @@ def vault_summary(vault: Vault, table: str = "") -> VaultSummary:
     return VaultSummary(
         name=vault.path.name,
         document=view.snapshot.vault(),
-        commit=vault.journal.repository.commit(view.commit),
+        commit=vault.repository.commit(view.commit),
         table=table,
         tables=summaries,
         more_tables=len(tables) - len(shown),
@@ -206,7 +206,7 @@ def _settings(
     names = sorted(texts, key=lambda name: name != index_builder(table))
     for name in names[:_MOST_SETTINGS]:
         with contextlib.suppress(KeyError, ValueError):  # a shallow clone lacks blobs
-            content = reader.vault.journal.repository.read_blob(BlobId(texts[name]))
+            content = reader.vault.repository.read_blob(BlobId(texts[name]))
             yield builder_settings(name, texts[name], content.decode("utf-8-sig", "replace"))
 
 

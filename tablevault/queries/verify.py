@@ -68,7 +68,7 @@ class _Look:
         vault = self._vault
         yield from self._settled("main", lambda: git.check_tracked(vault))
         yield from self._settled("vault.yaml", lambda: git.check_config(vault))
-        index = FreshIndex(vault.journal.repository)
+        index = FreshIndex(vault.repository)
         yield from self._settled(".gitattributes", lambda: local.check_attributes(vault))
         yield from _guarded(".git/lfs", lambda: self._objects(reach, index))
         yield from self._settled("refs/tags", lambda: self._tags(index))
@@ -89,15 +89,15 @@ class _Look:
     def _tags(self, index: FreshIndex) -> Iterator[Problem]:
         """Compare tags with instances."""
         targets = read_refs(self._vault.path / ".git").targets
-        yield from instances.check_tags(self._vault.journal.repository, index, targets)
+        yield from instances.check_tags(self._vault.repository, index, targets)
 
     def _altered(self, index: FreshIndex) -> Iterator[Problem]:
         """Compare instances on main with what was made."""
-        yield from instances.check_altered(self._vault.journal.repository, index)
+        yield from instances.check_altered(self._vault.repository, index)
 
     def _objects(self, reach: Reach, index: FreshIndex) -> list[Problem]:
         """Look at objects, and then at the dataframes in those that are sound."""
-        repository = self._vault.journal.repository
+        repository = self._vault.repository
         needed = objects.needed_objects(repository, index, reach)
         found = objects.check_objects(self._vault, needed, data=self._data)
         if self._data:

@@ -101,7 +101,7 @@ def check_files(path: Path) -> Iterator[Problem]:
 
 def check_tracked(vault: Vault) -> Iterator[Problem]:
     """Find documents on ``main`` that cannot be read, and names that no other vault would pull."""
-    repository = vault.journal.repository
+    repository = vault.repository
     if vault.snapshot().blob(VAULT_DOCUMENT) is None:
         yield _unfit(VAULT_DOCUMENT, "it is missing")
     for path, problem in unfit_in(repository, repository.main()):
@@ -143,7 +143,7 @@ def broken(vault: Vault, reach: Reach, refs: Refs) -> Iterator[Problem]:
     """Name what refs need and what cannot be read."""
     path = vault.path
     files = {each.id for each in reach.broken.values() if each.is_file}
-    elsewhere = find_blobs(vault.journal.repository, vault.store, files)
+    elsewhere = find_blobs(vault.repository, vault.store, files)
     tips = {target: ref for ref, target in refs.targets.items()}
     # If more is missing than what they name, tags are not at fault.
     tags_alone = all(tips.get(name, "").startswith("refs/tags/") for name in reach.broken)

@@ -18,7 +18,6 @@ from tablevault.history.layout import missing_attributes, missing_settings, with
 from tablevault.history.misplaced import make_temporary
 from tablevault.history.refold import FreshIndex, wrong_with_index
 from tablevault.history.snapshot import Snapshot, decode_text
-from tablevault.model.view import VaultView
 from tablevault.names import calls_path, record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault
@@ -154,7 +153,7 @@ def _attributes(vault: Vault) -> Iterator[tuple[str, bytes]]:
 
 def check_index(vault: Vault, fresh: FreshIndex) -> Iterator[Problem]:
     """Fold history again from nothing, and compare."""
-    wrong = wrong_with_index(vault.state / "index.sqlite", vault.journal.repository, fresh)
+    wrong = wrong_with_index(vault.state / "index.sqlite", vault.repository, fresh)
     if wrong:
         yield Problem(
             kind="index",
@@ -168,7 +167,7 @@ def check_index(vault: Vault, fresh: FreshIndex) -> Iterator[Problem]:
 
 def check_worktree(vault: Vault, *, data: bool) -> Iterator[Problem]:
     """Compare working tree and git's index with main, while main is checked out."""
-    worktree, repository = vault.journal.worktree, vault.journal.repository
+    worktree, repository = vault.worktree, vault.repository
     main = repository.main()
     if not worktree.follows_main():
         return
@@ -193,8 +192,8 @@ def check_worktree(vault: Vault, *, data: bool) -> Iterator[Problem]:
 
 def _misplaced(vault: Vault) -> Iterator[Problem]:
     """Find builders that were edited in the folder of an instance."""
-    repository = vault.journal.repository
-    edited = vault.journal.worktree.instance_builders.misplaced(vault.snapshot())
+    repository = vault.repository
+    edited = vault.worktree.instance_builders.misplaced(vault.snapshot())
     for each in edited:
         for path in sorted(each.blobs):
             yield Problem(
@@ -210,7 +209,7 @@ def _misplaced(vault: Vault) -> Iterator[Problem]:
 
 def check_faces(vault: Vault) -> Iterator[Problem]:
     """Compare the faces of temporary instances with their branches."""
-    for temp, (text, repairable) in vault.journal.faces.unsound().items():
+    for temp, (text, repairable) in vault.faces.unsound().items():
         advice = f"Compare it with the branch temp/{temp.table}/{temp.version}, and keep one."
         yield Problem(
             kind="face",
@@ -229,7 +228,7 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
     """
     from tablevault.engine.document import check_builder_text
 
-    for temp in VaultView.live(vault.journal, vault.snapshot()).temps():
+    for temp in vault.live_view(vault.snapshot()).temps():
         for name, data in temp.builders().items():
             try:
                 check_builder_text(name, decode_text(data, f"{name}.yaml"))
@@ -245,13 +244,13 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
 
 def _left_records(vault: Vault) -> set[str]:
     """Name what has no record and that nobody holds."""
-    files = vault.journal.files
+    files = vault.records
     return {name for name in files.strays() if not files.is_alive_file(name)}
 
 
 def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
     """Find records that cannot be read, and those of processes that died."""
-    files = vault.journal.files
+    files = vault.records
     for name in _left_records(vault) & _left_records(vault):  # who began or ended is not in both
         yield Problem(
             kind="process",
@@ -287,17 +286,17 @@ def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
 
 def check_leftovers(vault: Vault) -> Iterator[Problem]:
     """Find temporary files, checkpoints and locks that nobody needs any more."""
-    records = {record_file(record.process_id) for record in vault.journal.files.every()}
+    records = {record_file(record.process_id) for record in vault.records.every()}
     now = time.time()
     for entry in _entries(vault.state / "tmp"):
         if entry.name not in records and now - entry.stat().st_mtime > _LEFT_S:
             yield _leftover(f".git/tablevault/tmp/{entry.name}", "Files of a process that died.")
-    for folder in vault.journal.checkpoints.strays():
+    for folder in vault.checkpoints.strays():
         yield _leftover(
             folder.relative_to(vault.path).as_posix(),
             "Rows that an execution computed for a temporary instance that is gone.",
         )
-    if vault.journal.worktree.is_left_locked():
+    if vault.worktree.is_left_locked():
         where = ".git/index.tablevault"
         yield replace(
             _leftover(where, "Left by who died while writing git's index.", "warning"),

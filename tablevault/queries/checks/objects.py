@@ -50,7 +50,7 @@ def needed_objects(repository: Repository, index: Index, reach: Reach) -> Needed
 
 def check_objects(vault: Vault, needed: Needed, *, data: bool) -> list[Problem]:
     """Look for every needed object; with `data` read each of them once, in several threads."""
-    has_remote = vault.journal.repository.has_remote()
+    has_remote = vault.repository.has_remote()
     problems: list[Problem] = []
     here: list[Found] = []
     for found in needed.values():
