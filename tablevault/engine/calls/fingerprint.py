@@ -10,9 +10,7 @@ compared (`reasons`).
 from __future__ import annotations
 
 import difflib
-import gc
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from hashlib import blake2b
 from typing import TypeAlias
 
@@ -76,8 +74,7 @@ class Fingerprints:
         TVFileError
             There is no such module or name, or the module is no Python.
         """
-        with _without_collecting():
-            loaded = self._program.find(module)
+        loaded = self._program.find(module)
         if loaded is None or loaded.source.is_outside:
             raise TVFileError(
                 f'There is no code module "{module}".',
@@ -99,10 +96,9 @@ class Fingerprints:
                 function=function,
             )
         reach = Reach(self._program, self._effects, self._files)
-        with _without_collecting():
-            reach.follow(loaded, function)
-            assembly = _Assembly(self._program, self._effects, reach, self._parts)
-            return assembly.fingerprint(module, function)
+        reach.follow(loaded, function)
+        assembly = _Assembly(self._program, self._effects, reach, self._parts)
+        return assembly.fingerprint(module, function)
 
 
 class _Assembly:
@@ -254,21 +250,6 @@ class _Assembly:
             if each.source.is_outside
         }
         return tuple(OutsideModule(module=name, path=path) for name, path in sorted(found))
-
-
-@contextmanager
-def _without_collecting() -> Iterator[None]:
-    """Let the garbage collector rest: it would walk through all syntax trees, time and again.
-
-    They are most of the objects that are made, and none of them is garbage.
-    """
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import gc
+import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +24,7 @@ _MAKES_FIXED = frozenset(
     | {"partial"}
 )
 """Functions and methods of that name return what cannot be changed in place (or has no content)."""
+_parsing = threading.Lock()
 _FIXED_NAMES = frozenset({"__file__", "__name__", "__package__", "__doc__"})
 _CONTAINERS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
 _CONTAINER_TYPES = {"list", "dict", "set", "defaultdict", "deque", "Counter", "OrderedDict"}
@@ -102,7 +105,7 @@ def parse(data: bytes) -> Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # whoever imports it hears of them
-            tree = ast.parse(data)
+            tree = _tree(data)
     except ValueError as error:  # a null byte on Python 3.11
         raise SyntaxError(str(error)) from error
     units: list[Unit] = []
@@ -119,6 +122,22 @@ def parse(data: bytes) -> Module:
             named.setdefault(name, []).append(unit)
     stars = tuple(each for unit in units for each in unit.binds.get("*", ()))
     return Module(tree, tuple(units), named, stars, walrus)
+
+
+def _tree(data: bytes) -> ast.Module:
+    """Return a syntax tree, made in half the time: the garbage collector rests meanwhile.
+
+    It would walk through the nodes time and again, none of which is garbage. The parser lets no
+    other thread run, so nobody else makes garbage either.
+    """
+    with _parsing:
+        is_enabled = gc.isenabled()
+        gc.disable()
+        try:
+            return ast.parse(data)
+        finally:
+            if is_enabled:
+                gc.enable()
 
 
 def _is_changeable(module: Module, unit: Unit, seen: frozenset[str]) -> bool:

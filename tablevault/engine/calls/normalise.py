@@ -29,6 +29,8 @@ WORDS_OF_A_TEXT = 3
 _FORM = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
 _SIGNATURE = frozenset({"returns", "type_params", "annotation"})
 _PASS: list[ast.stmt] = [ast.Pass()]
+_TWOFOLD = (ast.AnnAssign, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+"""Statements that count in full, or without what only readers see."""
 
 _END_OF_FULL = object()
 """On the stack, behind what counts in full."""
@@ -110,16 +112,15 @@ def _open(
     stack: list[object],
 ) -> bool:
     """Write the beginning of a node, leave the rest on the stack; return whether it is full."""
-    if isinstance(node, ast.AnnAssign) and not full:
-        if node.value is None:
-            return full  # only a type checker reads it
-        node = ast.Assign([node.target], node.value)
-    elif not full and (
-        isinstance(node, ast.ClassDef) or (isinstance(node, FunctionNode) and is_full(node))
-    ):
-        full = True
-        stack.append(_END_OF_FULL)
-    name, fields = _form(node.__class__)
+    if not full and isinstance(node, _TWOFOLD):
+        if isinstance(node, ast.AnnAssign):
+            if node.value is None:
+                return full  # only a type checker reads it
+            node = ast.Assign([node.target], node.value)
+        elif isinstance(node, ast.ClassDef) or is_full(node):
+            full = True
+            stack.append(_END_OF_FULL)
+    name, fields = _forms.get(node.__class__) or _form(node.__class__)
     out.append(name)
     stack.append(b")")
     for field, tag in fields:
@@ -139,10 +140,9 @@ def _open(
 
 def _form(kind: type[ast.AST]) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
     """Return how a kind of node begins, and its fields with what is written before their values."""
-    if kind not in _forms:
-        names = sorted(set(kind._fields) - _FORM, reverse=True)
-        fields = tuple((name, name.encode() + b"=") for name in names)
-        _forms[kind] = kind.__name__.encode() + b"(", fields
+    names = sorted(set(kind._fields) - _FORM, reverse=True)
+    fields = tuple((name, name.encode() + b"=") for name in names)
+    _forms[kind] = kind.__name__.encode() + b"(", fields
     return _forms[kind]
 
 

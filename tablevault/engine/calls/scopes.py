@@ -343,7 +343,7 @@ class _Walker:
         )
         is_stored = chain[-1:] != () and chain[-1] in _STORING
         for each in [*arguments, *(keyword.value for keyword in node.keywords)]:
-            handed = not (harmless or self._is_key(each, node))
+            handed = not (harmless or (node.keywords and self._is_key(each, node)))
             self._visit_chain(each, handed=handed, is_stored=is_stored)
 
     @staticmethod
@@ -384,7 +384,7 @@ class _Walker:
             else:
                 self.visit(node)
             return
-        if (handed and len(chain) == 1) or chain[1:2] in {(each,) for each in INTROSPECTIVE}:
+        if handed if len(chain) == 1 else chain[1] in INTROSPECTIVE:
             self.facts.keeps |= {
                 depth
                 for depth, scope in enumerate(self._scopes)
