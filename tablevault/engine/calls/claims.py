@@ -13,11 +13,15 @@ from tablevault.engine.calls import spending
 def claim(
     connection: sqlite3.Connection, execution: int, instance: str, builders: Mapping[str, Any]
 ) -> None:
-    """Note, within a transaction, that an instance holds the results of an execution."""
+    """Note, within a transaction, that an instance holds the results of an execution that ends."""
     connection.execute(
-        "UPDATE calls SET instance = ? WHERE instance IS NULL AND (execution = ? OR id IN"
-        " (SELECT call FROM found WHERE execution = ?))",
-        (instance, execution, execution),
+        "UPDATE calls SET instance = ? WHERE instance IS NULL AND id IN"
+        " (SELECT call FROM found WHERE execution = ?)",
+        (instance, execution),
+    )
+    connection.execute(  # each row is written once
+        "UPDATE calls SET instance = coalesce(instance, ?), execution = NULL WHERE execution = ?",
+        (instance, execution),
     )
     connection.execute(
         "INSERT OR REPLACE INTO instances VALUES (?, ?)", (instance, json.dumps(builders))

@@ -13,7 +13,7 @@ from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.usage import NOTHING, Usage, Used, together
 from tablevault.engine.leaks import refuse_leak
-from tablevault.engine.row_values import Values, are_plain, decode_values, encode_values
+from tablevault.engine.row_values import Values, decode_values, encode_plain, encode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
 from tablevault.frames.tagged_json import UnstorableValueError
@@ -65,6 +65,11 @@ class Recorder:
     calls : int
         How often a function was called for this record, so far.
     """
+
+    __slots__ = (
+        *("_artifacts", "_began", "_began_at", "_code", "_inputs", "_is_shared", "_job", "_ledger"),
+        *("_rejected", "_row", "_share", "_used", "calls", "usage"),
+    )
 
     def __init__(
         self,
@@ -134,14 +139,11 @@ class Recorder:
         if self._ledger is None:
             results.check_fit(values, self._job, self._row)
             return Made(values, None, self.calls)
-        try:
-            text = encode_values(values)
-        except UnstorableValueError:
-            values = results.with_texts(values, self._job, self._row)
-            text = encode_values(values)
-        refuse_leak(text, self._job, self._row)
-        if not are_plain(values):
+        text = encode_plain(values)
+        if text is None:
+            text = self._encoded(values)
             values = decode_values(text)  # what an interrupted execution would go on with
+        refuse_leak(text, self._job, self._row)
         try:
             results.check_fit(values, self._job, self._row)
             if self._artifacts is not None and (names := self._artifacts.names(values)):
@@ -153,6 +155,13 @@ class Recorder:
             raise
         self._close()
         return Made(values, self.call(text), self.calls)
+
+    def _encoded(self, values: Values) -> str:
+        """Encode values that JSON lacks, some of them perhaps by their text."""
+        try:
+            return encode_values(values)
+        except UnstorableValueError:
+            return encode_values(results.with_texts(values, self._job, self._row))
 
     def call(
         self, value: str | None, *, outcome: Outcome = "ok", error: str | None = None
