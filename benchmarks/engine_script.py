@@ -3,7 +3,7 @@
 ``python engine_script.py <folder> rows <rows>``: row-wise and generator builders, an execution
 again with nothing changed, and one with 100 new rows. ``lookup <rows> <other rows>``: references
 into another table. ``prompts <rows>``: a builder with one prompt, another, and the first again.
-``memory <rows>``: the peak of one execution.
+``memory <rows>``: the peak of one execution; ``function <rows>``: that of its index function alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from tablevault.core import TableVault
@@ -193,18 +194,37 @@ def peak(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
     for table, number in (("small", 10), ("large", rows)):
         made = ROW_WISE % json.dumps(CURRENT)
         prepare(vault, folder, table, index=FRAME_INDEX % number, made=made)
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        before = most_bytes()
         execute(vault, table)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = most_bytes()
     frame, _ = vault.get_dataframe("large")
+    return {"memory": (most - before, int(frame.memory_usage(deep=True).sum()))}
+
+
+def peak_of_function(_: Path, rows: int) -> dict[str, tuple[float, int]]:
+    """Measure the bytes that the index function needs at most: texts of Python, and its frame."""
+    functions: dict[str, Any] = {}
+    exec(MODULE, functions)
+    functions["frame"](10)
+    before = most_bytes()
+    functions["frame"](rows)
+    return {"function": (most_bytes() - before, 1)}
+
+
+def most_bytes() -> int:
+    """Give the most memory that this process has ever had."""
     unit = 1 if sys.platform == "darwin" else 1024
-    return {"memory": ((most - before) * unit, int(frame.memory_usage(deep=True).sum()))}
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     folder.mkdir(parents=True)
-    measure = {"rows": by_rows, "lookup": by_lookups, "prompts": by_prompts, "memory": peak}[
-        sys.argv[2]
-    ]
+    measure = {
+        "rows": by_rows,
+        "lookup": by_lookups,
+        "prompts": by_prompts,
+        "memory": peak,
+        "function": peak_of_function,
+    }[sys.argv[2]]
     print(json.dumps(measure(folder, *map(int, sys.argv[3:]))))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,11 +13,12 @@ from tablevault.engine import results
 from tablevault.engine.calls.artifacts import ArtifactFiles, artifacts_of
 from tablevault.engine.calls.call_keys import CallKeys
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
-from tablevault.engine.calls.keys import FileText, Inputs, same_text
+from tablevault.engine.calls.keys import FileText, Inputs, RowInputs, same_text
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.lookup import Lookup
 from tablevault.engine.matching import NEW
 from tablevault.engine.reuse import UNCHANGED, Decision
+from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values
 from tablevault.engine.settle import Job
 from tablevault.engine.tables import RunTables
@@ -59,17 +60,17 @@ class FoundRows:
 
     Attributes
     ----------
-    there : dict of int to tuple
+    there : RowResults
         Results by row.
     kept : int
         How many of them are cells of the earlier instance.
     from_others : int
         How many of the rest other executions have made.
-    waiting : list of int
+    waiting : sequence of int
         Rows for which the function is called, in this order.
     followers : dict of int to list of int
         For such a row the others that get its result.
-    inputs : dict of int to bytes
+    inputs : RowInputs
         What the calls of waiting rows are found by.
     in_order : bool
         Whether a waiting row can be searched for only when those before it are made.
@@ -77,12 +78,12 @@ class FoundRows:
         How many of the waiting rows failed in an earlier attempt at this execution.
     """
 
-    there: dict[int, Values]
+    there: RowResults
     kept: int
     from_others: int = 0
-    waiting: list[int]
+    waiting: Sequence[int]
     followers: dict[int, list[int]] = field(default_factory=dict)
-    inputs: dict[int, Inputs] = field(default_factory=dict)
+    inputs: RowInputs = field(default_factory=RowInputs)
     in_order: bool = False
     failed: int = 0
 
@@ -202,8 +203,9 @@ class Finder:
         """
         there = self._taken(decision)
         lookup = self.lookup
-        waiting = [row for row in range(self._draft.rows) if row not in there and row not in behind]
-        found = FoundRows(there=there, kept=len(there), waiting=waiting)
+        is_open = ~there.there
+        is_open[list(behind)] = False
+        found = FoundRows(there=there, kept=len(there), waiting=where(is_open))
         if self._job.kind == "index" and self._job.sees_earlier_rows:
             self._show_earlier(there)
         if lookup is None:
@@ -212,16 +214,13 @@ class Finder:
         found.in_order = lookup.follows_rows and self._job.sees_earlier_rows
         if found.in_order:
             return found
-        found.inputs = lookup.inputs(waiting, behind)
-        held = lookup.keep(found.inputs)
-        wanted = {row: key for row, key in found.inputs.items() if row not in held}
-        made, from_others = lookup.rows(wanted)
-        there |= held | made
-        found.from_others = len(held) + from_others
-        waiting = [row for row in waiting if row not in there]
-        found.followers = lookup.followers(waiting, found.inputs)
-        following = {row for rows in found.followers.values() for row in rows}
-        found.waiting = [row for row in waiting if row not in following]
+        found.inputs = lookup.inputs(found.waiting, behind)
+        found.from_others = lookup.fill(found.inputs, there)
+        is_open &= ~there.there
+        found.followers = lookup.followers(where(is_open), found.inputs)
+        for rows in found.followers.values():
+            is_open[rows] = False
+        found.waiting = where(is_open)
         found.failed = lookup.failed(found.inputs.get(row) for row in found.waiting)
         return found
 
@@ -258,25 +257,23 @@ class Finder:
         cells = results.cells_of(earlier, self._job.changed_columns, decision.rows[kept])
         lookup.adopt(dict(zip(kept.tolist(), cells, strict=True)))
 
-    def _taken(self, decision: Decision) -> dict[int, Values]:
+    def _taken(self, decision: Decision) -> RowResults:
         """Return the cells of the rows that the earlier instance holds unchanged."""
-        kept = (decision.rows != NEW).nonzero()[0]
-        if self._earlier is None or not len(kept):
-            return {}
-        columns = [
-            self._earlier[name].iloc[decision.rows[kept]].tolist()
-            for name in self._job.changed_columns
-        ]
-        return dict(zip(kept.tolist(), zip(*columns, strict=True), strict=True))
+        taken = RowResults(self._job.changed_columns, self._draft.rows)
+        kept = where(decision.rows != NEW)
+        if self._earlier is not None and kept:
+            frame, rows = self._earlier, decision.rows[kept]
+            taken.put_columns(kept, (frame[name].iloc[rows].tolist() for name in taken.names))
+        return taken
 
-    def _show_earlier(self, there: Collection[int]) -> None:
+    def _show_earlier(self, there: RowResults) -> None:
         """Let a row-wise index builder see what its columns held."""
         assert self._earlier is not None or not self._draft.rows
         for name in self._job.changed_columns:
             if self._earlier is not None and name in self._earlier.columns:
                 series = self._earlier[name]
                 for row, (value, null) in enumerate(zip(series, series.isna(), strict=True)):
-                    if row not in there and null is not True:
+                    if not there.there[row] and null is not True:
                         self._draft.put(row, {name: value})
 
     # -- all rows at once -----------------------------------------------------------------------

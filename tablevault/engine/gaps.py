@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from tablevault.engine import results
 from tablevault.engine.matching import Mask
 from tablevault.engine.reads import reads_of
 from tablevault.engine.reuse import Behind
-from tablevault.engine.row_values import Values
+from tablevault.engine.row_results import RowResults
 from tablevault.engine.settle import Job
 from tablevault.engine.tables import Draft
 from tablevault.names import SELF
@@ -45,14 +45,12 @@ class Gaps:
         """The columns that lack cells."""
         return frozenset(self._missing)
 
-    def add_changing(self, job: Job, there: Mapping[int, Values]) -> None:
+    def add_changing(self, job: Job, made: RowResults) -> None:
         """Note cells whose type the missing ones may change: 1 may become 1.0 beside 2.5."""
-        for position, name in enumerate(job.changed_columns):
+        for name, series in made.columns().items():
             if name in self._missing and name not in job.dtypes:
-                changing = [
-                    row for row, values in there.items() if not _is_settled(values[position])
-                ]
-                self.add([name], changing)
+                cells = enumerate(series.tolist())
+                self.add([name], [row for row, cell in cells if not _is_settled(cell)])
 
     def behind(self, job: Job, key_columns: Collection[str] = ()) -> Behind:
         """Return the rows of a builder whose calls cannot be known yet.

@@ -20,6 +20,7 @@ from tablevault.engine.found import FoundRows, reason_of
 from tablevault.engine.gaps import Gaps
 from tablevault.engine.ready import Ready
 from tablevault.engine.reuse import UNCHANGED, Behind, Decision
+from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
 from tablevault.planned import PlannedBuilder
@@ -159,8 +160,7 @@ class Preview:
         if columns is None and job.return_type == "row-wise":
             found = self._rows(job, step, step.finder.rows(decision))
             calls, is_exact = len(found.waiting), not found.in_order or not found.waiting
-            values = [found.there[row] for row in sorted(found.there)]
-            columns = None if calls else results.row_columns(values, job)
+            columns = None if calls else found.there.columns()
         elif columns is None:
             columns = step.finder.table(rows).columns
             calls = int(columns is None)
@@ -241,9 +241,8 @@ class Preview:
         calls += len(behind) + self._more_rows
         if behind or self._has_open_rows:
             self._ahead.calls.add((_ANY, self._run.codes[job.name].digest))
-        missing = set(range(self._draft.rows)).difference(found.there)
-        self._enter(results.partial_columns(found.there, self._draft.rows, job))
-        self._gaps.add(job.changed_columns, missing)
+        self._enter(results.partial_columns(found.there, job))
+        self._gaps.add(job.changed_columns, where(~found.there.there))
         self._gaps.add_changing(job, found.there)
         return self._planned(
             job,
@@ -258,14 +257,14 @@ class Preview:
         """Search for rows that can be searched for only when those before them are there."""
         if not found.in_order:
             return found
-        for row, values in found.there.items():
-            self._draft.put(row, dict(zip(job.changed_columns, values, strict=True)))
+        for row in where(found.there.there):
+            self._draft.put(row, dict(zip(job.changed_columns, found.there[row], strict=True)))
         for at, row in enumerate(found.waiting):
             made = step.finder.next_row(row)[1]
             if made is None:
                 found.waiting = found.waiting[at:]
                 return found
-            found.there[row] = made
+            found.there.put(row, made)
             self._draft.put(row, dict(zip(job.changed_columns, made, strict=True)))
         found.waiting = []
         return found
@@ -282,7 +281,7 @@ class Preview:
             )
             reason = reason_of(job, decision, is_called=False, failed=0)
             return self._planned(job, rows=rows, calls=0, reason=reason)
-        self._enter(results.partial_columns({}, rows, job))
+        self._enter(results.partial_columns(RowResults(job.changed_columns, rows), job))
         self._gaps.add(job.changed_columns, range(rows))
         failed = 0 if found is None else found.failed
         return self._planned(

@@ -11,6 +11,7 @@ import pandas as pd
 
 from tablevault.engine.matching import Rows
 from tablevault.engine.reference.view import own, owned
+from tablevault.engine.row_results import RowResults
 from tablevault.engine.row_values import Values, why_unstorable
 from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVTableError, said
@@ -26,6 +27,8 @@ _SHOWN = 80
 _LOOKED_AT = 10_000
 """Of a text that is shown so much is searched for keys, which a cut would hide."""
 _MOST_ROWS = 5
+_AT_ONCE = 1 << 16
+"""Of so many cells there are objects of Python at a time, which take many times their space."""
 # Looked up by exact type: 0.04 us a cell; whether it is a collection takes 0.4 us to tell.
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 _TEXTS = ("string", "artifact_string")
@@ -170,18 +173,15 @@ def items_of(
         )
 
 
-def row_columns(rows: Sequence[tuple[Any, ...]], job: Job) -> dict[str, pd.Series]:
+def row_columns(rows: Sequence[Values], job: Job) -> dict[str, pd.Series]:
     """Turn the values of all rows, in order, into columns of objects."""
-    columns = {}
-    for position, name in enumerate(job.changed_columns):
-        cells = np.empty(len(rows), dtype=object)
-        for row, values in enumerate(rows):
-            cells[row] = values[position]
-        columns[name] = pd.Series(cells, dtype=object, name=name)
-    return columns
+    made = RowResults(job.changed_columns, len(rows))
+    for row, values in enumerate(rows):
+        made.put(row, values)
+    return made.columns()
 
 
-def partial_columns(values: Mapping[int, Values], rows: int, job: Job) -> dict[str, pd.Series]:
+def partial_columns(made: RowResults, job: Job) -> dict[str, pd.Series]:
     """Turn the values of some rows into columns of all, null elsewhere, with their dtypes.
 
     Raises
@@ -189,11 +189,10 @@ def partial_columns(values: Mapping[int, Values], rows: int, job: Job) -> dict[s
     TVTableError
         As `typed`.
     """
-    there = sorted(values)
-    made = row_columns([values[row] for row in there], job)
+    there = np.flatnonzero(made.there)
     return {
-        name: typed(series, name, job).set_axis(there).reindex(pd.RangeIndex(rows))
-        for name, series in made.items()
+        name: typed(series.iloc[there], name, job).set_axis(there).reindex(series.index)
+        for name, series in made.columns().items()
     }
 
 
@@ -267,8 +266,9 @@ def is_exact(returned: pd.Series, column: pd.Series) -> bool:
     """Return whether a column gives back the very values that were returned for it."""
     if returned.dtype == column.dtype:
         return True
-    kinds = set(map(type, returned.tolist())) - {type(None), type(pd.NA)}
-    return kinds <= {_EXACT.get(dtype_name(column.dtype))}
+    exact = {_EXACT.get(dtype_name(column.dtype)), type(None), type(pd.NA)}
+    parts = (returned.iloc[at : at + _AT_ONCE].tolist() for at in range(0, len(returned), _AT_ONCE))
+    return all(exact.issuperset(map(type, cells)) for cells in parts)
 
 
 def is_null(value: object) -> bool:
@@ -280,11 +280,13 @@ def cells_of(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> list[Va
     """Return the cells of rows, by position, as calls would have returned them: null is None."""
     if not columns:
         return [()] * len(rows)
-    cells = (
-        [None if is_null(cell) else cell for cell in frame[name].iloc[rows].tolist()]
-        for name in columns
-    )
-    return list(zip(*cells, strict=True))
+    return list(zip(*cell_columns(frame, columns, rows), strict=True))
+
+
+def cell_columns(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Iterator[list[Any]]:
+    """Yield the same column by column."""
+    for name in columns:
+        yield [None if is_null(cell) else cell for cell in frame[name].iloc[rows].tolist()]
 
 
 def check_key(frame: pd.DataFrame, job: Job) -> None:

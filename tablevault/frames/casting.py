@@ -18,6 +18,7 @@ from tablevault.frames.plain import plain_objects
 
 _LONGEST_SHOWN = 80
 _MOST_DIGITS = 20
+_ROWS_AT_ONCE = 1 << 16
 _ZONE = re.compile(r"[T ].*([zZ]|[+-]\d\d(:?\d\d)?)$")
 _WHOLE = re.compile(r"[+-]?\d+")
 _FLOAT32_MAX = float(np.finfo(np.float32).max)
@@ -111,19 +112,36 @@ def _by_value(
     name: str,
     rule: Callable[[Any], Any],
 ) -> pd.Series:
-    """Turn each value by the rule."""
-    made: list[Any] = []
+    """Turn each value by the rule, some thousands at a time: pandas copies them several times."""
     missing = values.isna().to_numpy()
-    for row, value in enumerate(values.astype(object)):
-        if missing[row]:
-            made.append(pd.NA)
+    parts = []
+    for first in range(0, max(1, len(values)), _ROWS_AT_ONCE):
+        some = values.iloc[first : first + _ROWS_AT_ONCE].astype(object)
+        if rule is _text and (texts := _texts(some, dtype)) is not None:
+            parts.append(texts)
             continue
-        try:
-            made.append(rule(value))
-        except _WRONG as error:
-            raise _misfit(values.name, row, value, name) from error
-    array: Any = pd.array(made, dtype=dtype) if made else pd.array([], dtype=dtype)
-    return pd.Series(array, name=values.name)
+        made: list[Any] = []
+        for row, value in enumerate(some, first):
+            if missing[row]:
+                made.append(pd.NA)
+                continue
+            try:
+                made.append(rule(value))
+            except _WRONG as error:
+                raise _misfit(values.name, row, value, name) from error
+        array: Any = pd.array(made, dtype=dtype)
+        parts.append(pd.Series(array, name=values.name))
+    return parts[0] if len(parts) == 1 else pd.concat(parts, ignore_index=True)
+
+
+def _texts(values: pd.Series, dtype: Any) -> pd.Series | None:  # noqa: ANN401 - as above
+    """Cast what is text and None only, in a tenth of the time; None where something else is."""
+    if not set(map(type, values.tolist())) <= {str, type(None)}:
+        return None
+    try:
+        return pd.Series(pd.array(values, dtype=dtype), name=values.name)
+    except UnicodeEncodeError:  # half a surrogate pair is no text
+        return None
 
 
 def _whole(values: pd.Series, dtype: Any, name: str) -> pd.Series:  # noqa: ANN401 - as above

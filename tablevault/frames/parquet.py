@@ -91,11 +91,13 @@ def write_frame(frame: pd.DataFrame, sink: IO[bytes]) -> FrameFile:
     with ThreadPoolExecutor(max_workers=1) as beside:
         digest = beside.submit(digest_frame, columns, len(frame))
         _write_table(table, key.encode("ascii"), sink)
-        return FrameFile(
+        file = FrameFile(
             rows=len(frame),
             dtypes={name: dtype for name, dtype, _ in columns},
             digest=digest.result(),
         )
+    pa.default_memory_pool().release_unused()  # some 60 MB, which Arrow would keep for later
+    return file
 
 
 def read_frame(

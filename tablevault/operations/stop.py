@@ -235,8 +235,8 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
         for part in run.parts
     }
     vault.calls.place_failures(run.number)
-    table = held_calls(vault.calls, run.number, builders, range(len(run.frame())), run.kept())
-    return write_calls(table, sink, digest, builders)
+    tables = held_calls(vault.calls, run.number, builders, range(len(run.frame())), run.kept())
+    return write_calls(tables, sink, digest, builders)
 
 
 def _origin(vault: Vault, instance_id: str) -> tuple[str, str]:

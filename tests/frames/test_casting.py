@@ -168,3 +168,11 @@ def test_no_value_is_guessed_or_cut(value, dtype):
 @pytest.mark.parametrize("text", ["1 day", "P1D", "24:00:00", "86400s", "1440 min"])
 def test_a_duration_says_its_unit(text):
     assert cast(pd.Series([text], dtype=object), "timedelta64[s]")[0] == pd.Timedelta(days=1)
+
+
+def test_a_misfit_among_many_rows_is_named() -> None:
+    values: list[object] = ["1"] * 70_000
+    assert cast(pd.Series(values), "Int64").tolist() == [1] * 70_000
+    values[66_000] = "x"
+    with pytest.raises(TVTableError, match="row 66000"):
+        cast(pd.Series(values), "Int64")

@@ -466,5 +466,7 @@ def test_a_million_calls_take_ten_bytes_each():
     table = pa.table(
         [array.cast(field.type) for array, field in zip(arrays, SCHEMA, strict=True)], schema=SCHEMA
     )
-    write_calls(table, sink, "v1:00", {})
+    size = 1 << 15
+    tables = (table.slice(first, size) for first in range(0, rows, size))
+    write_calls(tables, sink, "v1:00", {})
     assert len(sink.getbuffer()) < 12 * rows

@@ -84,15 +84,27 @@ def key_of(inputs: bytes) -> bytes:
     return hashlib.blake2b(inputs, digest_size=KEY_BYTES).digest()
 
 
+def _keys_of(inputs: Iterable[bytes]) -> pa.FixedSizeBinaryArray:
+    """Hash the inputs of many calls; as objects of Python they would take six times the space."""
+    keys = np.fromiter(map(key_of, inputs), f"S{KEY_BYTES}")
+    parts = [None, pa.py_buffer(keys)]
+    return pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY_BYTES), len(keys), parts)
+
+
 def write_calls(
-    table: pa.Table, sink: IO[bytes], digest: str, builders: Builders, first_row: int = 0
+    tables: Iterable[pa.Table],
+    sink: IO[bytes],
+    digest: str,
+    builders: Builders,
+    first_row: int = 0,
 ) -> bool:
     """Write the calls of an instance, and return whether there are any.
 
     Parameters
     ----------
-    table : pyarrow.Table
-        Of schema `SCHEMA`, by builder and row.
+    tables : iterable of pyarrow.Table
+        Of schema `SCHEMA`, by builder and row; each becomes a row group, so the next one is asked
+        for when the one before it is written.
     sink : binary file
         Receives the bytes; stays open.
     digest : str
@@ -103,16 +115,19 @@ def write_calls(
         The first row of the dataframe that they have made.
     """
     note = {"version": _VERSION, "digest": digest, "first_row": first_row, "builders": builders}
-    table = table.replace_schema_metadata({METADATA: json.dumps(note).encode()})
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         sink,
+        SCHEMA.with_metadata({METADATA: json.dumps(note).encode()}),
         compression="zstd",
         use_dictionary=[name for name in SCHEMA.names if name not in _ENCODINGS],
         column_encoding=_ENCODINGS,
         write_statistics=False,
-    )
-    return bool(len(table))
+    ) as writer:
+        has_calls = False
+        for table in tables:
+            writer.write_table(table)
+            has_calls = has_calls or bool(len(table))
+    return has_calls
 
 
 class CallFile:
@@ -154,7 +169,7 @@ class CallFile:
                 raise CallFileError("it belongs to another dataframe")
             builders = _checked_builders(note["builders"])
             first_row = max(0, operator.index(note["first_row"]))
-            table = file.read()
+            table = file.read().unify_dictionaries()
             table.validate(full=True)
         except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
             raise CallFileError(f"it is damaged ({type(error).__name__}: {error})") from error
@@ -192,7 +207,7 @@ class CallFile:
         return places, rows.take(pa.array(places)).to_numpy()
 
     def rows_of(
-        self, builder: str, columns: Sequence[str], inputs: Sequence[bytes], code: bytes | None
+        self, builder: str, columns: Sequence[str], inputs: Iterable[bytes], code: bytes | None
     ) -> Rows:
         """Return the rows of the dataframe whose cells are exactly what calls returned.
 
@@ -212,7 +227,8 @@ class CallFile:
         array of int64, shape (len(inputs),)
             -1 where no call was found, or its value stands in the file.
         """
-        found = np.full(len(inputs), -1, dtype=np.int64)
+        wanted = _keys_of(inputs)
+        found = np.full(len(wanted), -1, dtype=np.int64)
         note = self.builders.get(builder)
         if note is None or not note["is_exact"] or list(note["columns"]) != list(columns):
             return found
@@ -222,7 +238,6 @@ class CallFile:
             chosen = pc.and_(chosen, is_code)
         places, rows = self._of(builder, chosen)
         places, rows = places[rows >= 0], rows[rows >= 0]
-        wanted = pa.array(map(key_of, inputs), pa.binary(KEY_BYTES))
         keys = self._keys.take(pa.array(places))
         at = pc.index_in(wanted, value_set=keys).fill_null(-1).to_numpy()
         found[at >= 0] = rows[at[at >= 0]]

@@ -4,21 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Final
 
+import numpy as np
+
 from tablevault.engine.calls.keys import (
+    ARGUMENTS_BYTES,
     ROW_BYTES,
     FileText,
     Inputs,
+    RowInputs,
     RunningNumbers,
+    UnhashableArgumentError,
     hash_values,
-    row_digests,
+    row_digest,
+    rows_inputs,
+    running_numbers,
 )
 from tablevault.engine.nodes import MapNode, Node, compile_arguments
 from tablevault.engine.reads import reads_of
 from tablevault.engine.settle import Job
 from tablevault.engine.tables import RunTables
+from tablevault.errors import TableReferenceError
 from tablevault.names import SELF
 
 _SEED_BYTES: Final = 16
@@ -59,14 +67,10 @@ class CallKeys:
         self._seed: bytes | None = None
         self._added: Mapping[str, Any] = {}
         self._numbers = RunningNumbers()
-        self._row_digests: list[bytes] | None = None
+        self._row_digests: np.ndarray[Any, Any] | None = None
         has_key = bool(key_columns) and job.kind != "index"
         self.are_numbered = not has_key and not job.deduplicate
         """Whether calls with equal arguments are told apart by their order alone."""
-
-    def restart(self) -> None:
-        """Begin to number calls anew, from the first row on."""
-        self._numbers = RunningNumbers()
 
     def add_constant(self, values: Mapping[str, Any]) -> None:
         """Let values count that each call gets besides its arguments."""
@@ -102,9 +106,42 @@ class CallKeys:
             return arguments
         if self.are_numbered:
             return arguments + self._numbers.next(arguments)
-        if self._row_digests is None:
-            self._row_digests = row_digests(self._keys())
-        return arguments + self._row_digests[row]
+        digest: bytes = self._digests()[row].tobytes()
+        return arguments + digest
+
+    def of_rows(self, rows: Sequence[int], behind: Collection[int] = ()) -> RowInputs:
+        """Return the inputs of the calls for rows, those that can be had.
+
+        Parameters
+        ----------
+        rows : sequence of int
+            In order.
+        behind : collection of int
+            Rows whose arguments are not known yet.
+        """
+        size = self._tables.draft.rows
+        arguments = np.zeros(size, f"S{ARGUMENTS_BYTES}")
+        known = np.zeros(size, dtype=np.bool_)
+        wanted: Iterable[int] = rows
+        if self.are_numbered and rows:  # the others count, too
+            wanted = (row for row in range(rows[-1] + 1) if row not in behind)
+        for row in wanted:
+            try:
+                arguments[row] = self.arguments(row)
+            except (UnhashableArgumentError, TableReferenceError):
+                continue  # the call will say what is wrong, when it is this row's turn
+            known[row] = True
+        if self._job.deduplicate:
+            data = arguments.tobytes()
+        elif self.are_numbered:
+            numbers = np.zeros(size, "<u8")
+            numbers[known] = running_numbers(arguments[known])
+            data = rows_inputs(arguments, numbers)
+        else:
+            data = rows_inputs(arguments, self._digests())
+        asked = np.zeros(size, dtype=np.bool_)
+        asked[rows] = True
+        return RowInputs(data, known & asked)
 
     def of_table(self) -> Inputs:
         """Return the inputs of the one call for a whole table.
@@ -120,8 +157,7 @@ class CallKeys:
         rows = hashlib.blake2b(digest_size=ROW_BYTES)
         rows.update(self._tables.draft.rows.to_bytes(8, "little"))
         if self._key_columns:
-            for digest in row_digests(self._keys()):
-                rows.update(digest)
+            rows.update(self._digests().tobytes())
         return arguments + rows.digest()
 
     def _varies(self, node: Node) -> bool:
@@ -140,7 +176,12 @@ class CallKeys:
         same = hash_values(call(None), self._file_text)
         return hashlib.blake2b(same + facts.encode(), digest_size=_SEED_BYTES).digest()
 
-    def _keys(self) -> list[tuple[Any, ...]]:
-        """Return the primary key of each row."""
-        draft = self._tables.draft
-        return list(zip(*(draft.cells(name) for name in self._key_columns), strict=True))
+    def _digests(self) -> np.ndarray[Any, Any]:
+        """Return the digests of the primary keys of all rows."""
+        if self._row_digests is None:
+            draft = self._tables.draft
+            cells = (map(draft.in_order(name), range(draft.rows)) for name in self._key_columns)
+            digests = map(row_digest, zip(*cells, strict=True))
+            texts = np.fromiter(digests, f"S{ROW_BYTES}", draft.rows)
+            self._row_digests = texts.view(f"V{ROW_BYTES}")  # one of them has its last zeros
+        return self._row_digests

@@ -23,7 +23,7 @@ from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.matching import NEW, Rows
 
-_ROWS_AT_ONCE: Final = 1 << 16
+_ROWS_AT_ONCE: Final = 1 << 15
 _COLUMNS: Final = (
     "c.inputs, k.digest, c.outcome,"
     " CASE WHEN ?5 AND c.outcome = 'ok' AND c.row >= 0 THEN NULL ELSE c.value END,"
@@ -72,8 +72,8 @@ def held_calls(
     builders: Builders,
     rows: range,
     kept: Mapping[str, Sequence[Kept]],
-) -> pa.Table:
-    """Gather the calls of an execution that has ended.
+) -> Iterator[pa.Table]:
+    """Yield the calls of an execution that has ended.
 
     Parameters
     ----------
@@ -88,25 +88,32 @@ def held_calls(
     kept : mapping of str to sequence of Kept
         What was kept of other instances, by builder.
 
-    Returns
-    -------
+    Yields
+    ------
     pyarrow.Table
         Of schema `tablevault.engine.calls.call_file.SCHEMA`, by builder and row.
     """
-    parts = []
+    for table in _tables(store, execution, builders, len(rows), kept):
+        row = table.column("row")
+        moved = pc.if_else(pc.less(row, 0), row, pc.add(row, rows.start))
+        yield _with(table, "row", moved)
+
+
+def _tables(
+    store: CallStore,
+    execution: int,
+    builders: Builders,
+    rows: int,
+    kept: Mapping[str, Sequence[Kept]],
+) -> Iterator[pa.Table]:
+    """Yield the same, with the rows of what was made."""
     for name, note in builders.items():
-        parts += [
-            _kept(name, note, each, calls)
-            for each in kept.get(name, ())
-            if (calls := each.source.calls()) is not None
-        ]
-        parts += _made(store, execution, name, len(rows), is_exact=note["is_exact"])
+        for each in kept.get(name, ()):
+            if (calls := each.source.calls()) is not None:
+                yield _kept(name, note, each, calls)
+        yield from _made(store, execution, name, rows, is_exact=note["is_exact"])
     for (name,) in store.read(_CACHED, (execution,)):
-        parts += _made(store, execution, name, 0, is_exact=False)
-    table = pa.concat_tables([*parts, SCHEMA.empty_table()]).unify_dictionaries()
-    row = table.column("row")
-    moved = pc.if_else(pc.less(row, 0), row, pc.add(row, rows.start))
-    return _with(table, "row", moved)
+        yield from _made(store, execution, name, 0, is_exact=False)
 
 
 def _made(

@@ -12,12 +12,14 @@ import enum
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from json.encoder import encode_basestring_ascii as _quoted
 from typing import Any, Final, TypeAlias
 
+import numpy as np
 import pandas as pd
 
+from tablevault.engine.matching import Mask
 from tablevault.frames.artifacts import NAME as ARTIFACT
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.encoding import encode_column
@@ -35,6 +37,7 @@ FileText: TypeAlias = Callable[[str], str]
 
 _WORDS: Final[Mapping[object, str]] = {None: "null", True: "true", False: "false"}
 _float_text = json.JSONEncoder().encode
+_NOTHING: Final = np.zeros(0, dtype=np.bool_)
 
 
 class UnhashableArgumentError(Exception):
@@ -79,13 +82,8 @@ def hash_values(
     return hashlib.blake2b(seed + text.encode("ascii"), digest_size=ARGUMENTS_BYTES).digest()
 
 
-def row_digests(keys: Sequence[tuple[Any, ...]]) -> list[bytes]:
-    """Hash the primary key of each row; `ROW_BYTES` each."""
-    return [_row_digest(key) for key in keys]
-
-
-def _row_digest(key: tuple[Any, ...]) -> bytes:
-    """Hash one primary key."""
+def row_digest(key: tuple[Any, ...]) -> bytes:
+    """Hash the primary key of a row into `ROW_BYTES`."""
     texts = [_scalar_text(value) for value in key]
     if None in texts:
         return _short(to_json([_stand_in(value, same_text) for value in key]))
@@ -103,6 +101,52 @@ class RunningNumbers:
         number = self._seen[arguments]
         self._seen[arguments] += 1
         return number.to_bytes(ROW_BYTES, "little")
+
+
+class RowInputs:
+    """The inputs of the calls of many rows, in as many bytes as they have.
+
+    Parameters
+    ----------
+    data : bytes
+        Inputs of all rows of a table, one behind the other.
+    known : array of bool
+        Rows whose inputs are known.
+    """
+
+    def __init__(self, data: bytes = b"", known: Mask = _NOTHING) -> None:
+        self.known = known
+        self._data = data
+        self._size = len(data) // max(1, len(known))
+
+    def among(self, known: Mask) -> RowInputs:
+        """Return the same of fewer rows."""
+        return RowInputs(self._data, known)
+
+    def __getitem__(self, row: int) -> Inputs:
+        """Return the inputs of a row, which are known."""
+        return self._data[row * self._size : (row + 1) * self._size]
+
+    def get(self, row: int) -> Inputs | None:
+        """Return the inputs of a row; None when they are not known."""
+        return self[row] if row < len(self.known) and self.known[row] else None
+
+
+def rows_inputs(arguments: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> bytes:
+    """Put the arguments of all rows together with their keys or numbers, see `RowInputs`."""
+    both = np.empty(len(arguments), [("arguments", arguments.dtype), ("row", rows.dtype)])
+    both["arguments"], both["row"] = arguments, rows
+    return both.tobytes()
+
+
+def running_numbers(arguments: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Return for each of many calls what `RunningNumbers` would, as numbers of `ROW_BYTES`."""
+    order = np.argsort(arguments, kind="stable")
+    is_first = np.append(True, arguments[order[1:]] != arguments[order[:-1]])[: len(order)]
+    firsts = np.flatnonzero(is_first)
+    numbers = np.empty(len(order), "<u8")
+    numbers[order] = np.arange(len(order)) - np.repeat(firsts, np.diff(firsts, append=len(order)))
+    return numbers
 
 
 def _plain_text(values: Mapping[str, Any], file_text: FileText) -> str | None:

@@ -26,14 +26,15 @@ from tablevault.engine.calls.call_file import (
 from tablevault.engine.calls.call_record import CallRecord
 from tablevault.engine.calls.expectation import Expected, expected
 from tablevault.engine.calls.held import Kept, held_calls
-from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.calls.keys import Inputs, RowInputs
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.row_files import finished_columns, finished_rows, process_of
 from tablevault.engine.calls.spending import Purse, Spent, charge_of
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
 from tablevault.engine.matching import NEW, Mask, Rows
-from tablevault.engine.results import cells_of
+from tablevault.engine.results import cell_columns
+from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values
 
 _MANY: Final = 1000
@@ -223,37 +224,31 @@ class Ledger:
             found |= more
         return found
 
-    def keep_found(
-        self, builder: str, columns: Sequence[str], inputs: Mapping[int, Inputs], code: bytes
-    ) -> dict[int, Values]:
+    def keep_found(self, builder: str, inputs: RowInputs, results: RowResults, code: bytes) -> int:
         """Keep rows whose calls instances hold, where there are many; no call is recorded.
 
         Parameters
         ----------
         builder : str
             Name of the builder.
-        columns : sequence of str
-            The columns that it fills.
-        inputs : mapping of int to bytes
-            Inputs of calls, by row.
+        inputs : RowInputs
+            Of the rows that may be kept.
+        results : RowResults
+            Receives what the calls returned; null is None.
         code : bytes
             Digest of the code.
 
         Returns
         -------
-        dict of int to tuple
-            What calls returned for rows that are kept; null is None.
+        int
+            Number of rows that are kept.
         """
-        if len(inputs) < _MANY or not self._looks_elsewhere():
-            return {}
-        found: dict[int, Values] = {}
-        every: list[Kept] = []
+        if np.count_nonzero(inputs.known) < _MANY or not self._looks_elsewhere():
+            return 0
+        before = len(results)
         of_code = None if self.terms.accept_code else code
-        for kept, cells in self._sources.keep(builder, columns, inputs, of_code):
-            every.append(kept)
-            found |= cells
-        self._note_kept(builder, every)
-        return found
+        self._note_kept(builder, list(self._sources.keep(builder, inputs, results, of_code)))
+        return len(results) - before
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
         """Find a call with these arguments, whatever row it was made for."""
@@ -298,7 +293,7 @@ class Ledger:
             A column cannot be stored.
         """
         if columns:
-            frame = pd.DataFrame(dict(columns))
+            frame = pd.DataFrame(dict(columns), copy=False)
             self._store.write_frame(self._execution, call, frame, charge_of(call))
         else:
             self.add(call, calls=1)
@@ -367,8 +362,8 @@ class Ledger:
             Where in the dataframe the rows stand that were made.
         """
         self._store.place_failures(self._execution)
-        table = held_calls(self._store, self._execution, self._made, rows, self._kept)
-        return write_calls(table, sink, digest, self._made, rows.start)
+        tables = held_calls(self._store, self._execution, self._made, rows, self._kept)
+        return write_calls(tables, sink, digest, self._made, rows.start)
 
     def spent(self) -> Mapping[str, Spent]:
         """Return what builders have spent since the last instance of the version, by name."""
@@ -429,27 +424,27 @@ class InstanceCalls:
         return found
 
     def keep(
-        self, builder: str, columns: Sequence[str], inputs: Mapping[int, Inputs], code: bytes | None
-    ) -> Iterator[tuple[Kept, dict[int, Values]]]:
-        """Yield rows whose calls made cells of instances, and these cells; record nothing.
+        self, builder: str, inputs: RowInputs, results: RowResults, code: bytes | None
+    ) -> Iterator[Kept]:
+        """Yield rows whose calls made cells of instances, which are entered; record nothing.
 
         Where all cells of a row are null, its call may have to be made again: it is left out.
         """
-        missing = dict(inputs)
-        sample = list(inputs.values())[:: len(inputs) // _SAMPLE + 1]
-        size = max(inputs) + 1
+        columns = results.names
+        missing = np.flatnonzero(inputs.known)
+        sample = [inputs[int(row)] for row in missing[:: len(missing) // _SAMPLE + 1]]
         for source, calls in self._open(self._store.holders(sample, code)):
-            at = np.fromiter(missing, np.int64, len(missing))
-            rows = np.full(size, NEW, dtype=np.int64)
-            rows[at] = calls.rows_of(builder, columns, list(missing.values()), code)
+            rows = np.full(len(inputs.known), NEW, dtype=np.int64)
+            keys = (inputs[int(row)] for row in missing)
+            rows[missing] = calls.rows_of(builder, columns, keys, code)
             if (rows == NEW).all() or (frame := source.frame()) is None:
                 continue
             rows[~_has_values(frame, columns, rows)] = NEW
-            new = np.flatnonzero(rows != NEW)
-            cells = dict(zip(new.tolist(), cells_of(frame, columns, rows[new]), strict=True))
-            yield Kept(source=source, rows=rows), cells
-            missing = {row: key for row, key in missing.items() if row not in cells}
-            if not missing:
+            new = where(rows != NEW)
+            results.put_columns(new, cell_columns(frame, columns, rows[new]))
+            yield Kept(source=source, rows=rows)
+            missing = missing[rows[missing] == NEW]
+            if not len(missing):
                 return
 
     def _take(

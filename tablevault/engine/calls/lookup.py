@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
-from typing import NamedTuple
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from tablevault.engine import results
 from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.call_keys import CallKeys
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
-from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, UnhashableArgumentError
+from tablevault.engine.calls.keys import (
+    ARGUMENTS_BYTES,
+    Inputs,
+    RowInputs,
+    UnhashableArgumentError,
+)
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values, decode_all, decode_values
 from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVTableError
 from tablevault.frames.artifacts import NAME as ARTIFACT
+
+_ROWS_AT_ONCE: Final = 1 << 16
+"""For so many rows calls are looked for in one go: each takes a pass over the file of instances."""
 
 
 class Found(NamedTuple):
@@ -85,22 +94,9 @@ class Lookup:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def inputs(self, rows: Collection[int], behind: Collection[int] = ()) -> dict[int, Inputs]:
-        """Return what the calls of rows are found by; without rows whose arguments cannot be.
-
-        Parameters
-        ----------
-        rows : collection of int
-            In order.
-        behind : collection of int
-            Rows whose arguments are not known yet.
-        """
-        wanted = rows
-        if self._keys.are_numbered and rows:  # the others count, too
-            wanted = [row for row in range(max(rows) + 1) if row not in behind]
-            self._keys.restart()
-        every = {row: self.next_input(row) for row in wanted}
-        return {row: key for row in rows if (key := every[row]) is not None}
+    def inputs(self, rows: Sequence[int], behind: Collection[int] = ()) -> RowInputs:
+        """Return what the calls of rows are found by; see `CallKeys.of_rows`."""
+        return self._keys.of_rows(rows, behind)
 
     def next_input(self, row: int) -> Inputs | None:
         """Return what the call of a row is found by; the one after the row asked for before."""
@@ -109,13 +105,29 @@ class Lookup:
         except (UnhashableArgumentError, TableReferenceError):
             return None  # the call will say what is wrong, when it is this row's turn
 
-    def keep(self, inputs: Mapping[int, Inputs]) -> dict[int, Values]:
+    def fill(self, inputs: RowInputs, results: RowResults) -> int:
+        """Enter the results of rows that have none, and return how many other executions made."""
+        from_others = self._keep(inputs, results)
+        rows = where(inputs.known & ~results.there)
+        # Of calls that name the same file, that of the latest counts, whichever row it is of.
+        size = _ROWS_AT_ONCE if self._artifacts is None else max(1, len(rows))
+        for first in range(0, len(rows), size):
+            found = self.rows({row: inputs[row] for row in rows[first : first + size]})
+            from_others += found.from_others
+            for row, values in found.values.items():
+                results.put(row, values)
+        return from_others
+
+    def _keep(self, inputs: RowInputs, results: RowResults) -> int:
         """Keep rows that instances hold; see `tablevault.engine.calls.ledger.Ledger.keep_found`."""
         if self._is_alone or self._artifacts is not None:
-            return {}
-        wanted = {row: key for row, key in inputs.items() if key not in self._own}
-        job = self._job
-        return self._ledger.keep_found(job.name, job.changed_columns, wanted, self._code)
+            return 0
+        if self._own:
+            known = inputs.known.copy()
+            for row in where(known):
+                known[row] = inputs[row] not in self._own
+            inputs = inputs.among(known)
+        return self._ledger.keep_found(self._job.name, inputs, results, self._code)
 
     def rows(self, inputs: Mapping[int, Inputs]) -> Found:
         """Find the results of rows, made by this execution or by others."""
@@ -175,7 +187,7 @@ class Lookup:
         failed = self._ledger.failed(self._job.name)
         return sum(key in failed for key in inputs) if failed else 0
 
-    def followers(self, rows: Iterable[int], inputs: Mapping[int, Inputs]) -> dict[int, list[int]]:
+    def followers(self, rows: Iterable[int], inputs: RowInputs) -> dict[int, list[int]]:
         """Return for rows that are called the other rows with equal arguments."""
         if not self._job.deduplicate:
             return {}
@@ -192,8 +204,9 @@ class Lookup:
 
     def adopt(self, rows: Mapping[int, Values]) -> None:
         """Record results of rows of an earlier instance, whose calls nobody has recorded."""
-        for row, key in self.inputs(list(rows)).items():
-            record = Recorder(self._job, self._ledger, self._code, row, key)
+        inputs = self.inputs(list(rows))
+        for row in where(inputs.known):
+            record = Recorder(self._job, self._ledger, self._code, row, inputs[row])
             values, call, *_ = record.returned(rows[row])
             assert call is not None, "there is a ledger"
             call = call._replace(started_at=0.0, duration_s=0.0)  # nobody knows

@@ -45,7 +45,7 @@ def open_file(path: Path | str, schema: str, version: int) -> sqlite3.Connection
         _log_ahead(connection)
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA secure_delete = ON")  # what is deleted is gone for good
-        connection.execute("PRAGMA cache_size = -65536")  # KiB: keys come in no order
+        connection.execute("PRAGMA cache_size = -32768")  # KiB: keys come in no order
         connection.execute("PRAGMA wal_autocheckpoint = 4000")
         connection.execute("BEGIN IMMEDIATE")
         (found,) = connection.execute("PRAGMA user_version").fetchone()

@@ -25,7 +25,7 @@ from tablevault.engine.execution.row_wise import Arguments, RowCalls
 from tablevault.engine.execution.sent_batches import SentBatch, SentBatches, new_batch
 from tablevault.engine.found import Finder, FoundRows
 from tablevault.engine.policy import Retry, RunLimits
-from tablevault.engine.row_values import Values
+from tablevault.engine.row_results import RowResults
 from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVPendingError
 from tablevault.limits import Limits
@@ -91,7 +91,7 @@ class BatchCalls:
 
     def run(
         self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
-    ) -> Mapping[int, Values]:
+    ) -> RowResults:
         """Collect the rows whose results are not there.
 
         Raises
@@ -187,7 +187,7 @@ class BatchCalls:
         lines: Mapping[int, Line],
         trial: Trial | None,
         skip: Callable[[int, bool], None],
-    ) -> Mapping[int, Values]:
+    ) -> RowResults:
         """Enter answers as if they came from calls: all of them, whatever fails."""
         job = replace(
             self._job,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -55,7 +56,7 @@ class Trial:
     behind: frozenset[int]
     missing: set[int] = field(default_factory=set)
 
-    def among(self, found: FoundRows) -> list[int]:
+    def among(self, found: FoundRows) -> Sequence[int]:
         """Return the waiting rows that are called."""
         end = self.rows
         if found.in_order:

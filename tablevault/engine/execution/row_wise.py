@@ -21,6 +21,7 @@ from tablevault.engine.execution.rows import call_rows
 from tablevault.engine.found import Finder, FoundRows
 from tablevault.engine.nodes import MapNode
 from tablevault.engine.reads import reads_of
+from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values
 from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError
@@ -58,8 +59,6 @@ class RowCalls:
 
     Attributes
     ----------
-    finished : dict of int to tuple
-        Results by row.
     failed : set of int
         Rows whose calls failed, and that stay null.
     error : Exception, optional
@@ -74,7 +73,6 @@ class RowCalls:
         arguments: Arguments,
         context: StepContext,
     ) -> None:
-        self.finished: dict[int, Values] = {}
         self.failed: set[int] = set()
         self.error: Exception | None = None
         self._job = job
@@ -83,18 +81,17 @@ class RowCalls:
         self._arguments = arguments
         self._context = context
         self._draft = context.tables.draft
-        self._found = FoundRows(there={}, kept=0, waiting=[])
         self._by_row = _names_by_row(job, self._draft.names) if job.batch_size > 1 else None
 
     def run(
         self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
-    ) -> Mapping[int, Values]:
-        """Call for the rows whose results are not there.
+    ) -> RowResults:
+        """Call for the rows whose results are not there, and return all of them.
 
         Parameters
         ----------
         found : FoundRows
-            Results that are.
+            Results that are; receives the others.
         trial : Trial, optional
             The rows to make; all by default.
         skip : callable
@@ -104,8 +101,9 @@ class RowCalls:
         job, ledger = self._job, self._context.ledger
         self._found = found
         self._skip = skip
-        for row, values in sorted(found.there.items()):
-            self._enter(row, values)
+        if job.sees_earlier_rows:
+            for row in where(found.there.there):
+                self._show(row, found.there[row])
         waiting = found.waiting if trial is None else trial.among(found)
         how: Any = {"n_threads": job.n_threads, "stop": self._caller.stop}
         if job.batch_size == 1:
@@ -115,31 +113,35 @@ class RowCalls:
             call_rows(self._make_batch, batches, self._keep_batch, **how)
         if trial is not None and ledger is not None:
             leaders = {row: each for each, rows in found.followers.items() for row in rows}
-            shown = {row: each for row, each in leaders.items() if row in self.finished}
+            shown = {row: each for row, each in leaders.items() if found.there.there[row]}
             ledger.take_from(job.name, shown)
-        return self.finished
+        return found.there
 
     def _enter(self, row: int, values: Values) -> None:
         """Enter the values of a row."""
-        self.finished[row] = values
+        self._found.there.put(row, values)
         if self._job.sees_earlier_rows:
-            self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
+            self._show(row, values)
+
+    def _show(self, row: int, values: Values) -> None:
+        """Let the calls of later rows see the values of a row."""
+        self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
 
     def _keep(self, made: Sequence[tuple[int, Made]]) -> None:
         """Enter the values of rows once they outlive this process."""
+        ledger, progress = self._context.ledger, self._context.progress
         for row, each in made:
-            if each.call is not None and self._context.ledger is not None:
-                self._context.ledger.add(each.call, calls=each.calls)
-            self._enter(row, each.values)
+            if each.call is not None and ledger is not None:
+                ledger.add(each.call, calls=each.calls)
             followers = self._found.followers.get(row, ())
-            for other in followers:
+            for other in (row, *followers):
                 self._enter(other, each.values)
             if each.error is not None:
                 self.failed.update((row, *followers))
                 self.error = self.error or each.error
-                self._context.progress.count("errors", 1 + len(followers))
+                progress.count("errors", 1 + len(followers))
             self._skip(len(followers), False)
-            self._context.progress.advance(self._job.name)
+            progress.advance(self._job.name)
         self._context.control.check()
         for _, each in made:
             if each.error is not None:

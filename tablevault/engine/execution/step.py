@@ -26,6 +26,7 @@ from tablevault.engine.leaks import refuse_leaks
 from tablevault.engine.matching import NEW
 from tablevault.engine.passed_arguments import PassedArguments
 from tablevault.engine.reuse import Decision
+from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values
 from tablevault.engine.settle import Job
 from tablevault.render import counted
@@ -164,8 +165,7 @@ class Step:
         job = self._job
         self._show_artifacts(decision)
         if job.return_type == "row-wise":
-            values = self._row_wise(decision)
-            return results.row_columns([values[row] for row in range(self._draft.rows)], job)
+            return self._row_wise(decision).columns()
         return self._whole(self.finder.table(rows), rows)
 
     def _whole(self, found: FoundTable, rows: int | None) -> Mapping[str, pd.Series]:
@@ -186,13 +186,13 @@ class Step:
         job, draft = self._job, self._draft
         self._show_artifacts(decision)
         if job.return_type == "row-wise":
-            values = self._row_wise(decision, trial)
-            trial.missing = set(range(draft.rows)).difference(values)
-            return results.partial_columns(values, draft.rows, job)
+            made = self._row_wise(decision, trial)
+            trial.missing = set(where(~made.there))
+            return results.partial_columns(made, job)
         found = self.finder.table(rows)
         if found.columns is None and job.kind == "column":
             trial.missing = set(range(draft.rows))
-            return results.partial_columns({}, draft.rows, job)
+            return results.partial_columns(RowResults(job.changed_columns, draft.rows), job)
         columns = self._whole(found, rows)
         return {name: results.typed(series, name, job) for name, series in columns.items()}
 
@@ -219,7 +219,7 @@ class Step:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def _row_wise(self, decision: Decision, trial: Trial | None = None) -> Mapping[int, Values]:
+    def _row_wise(self, decision: Decision, trial: Trial | None = None) -> RowResults:
         """Call for each row whose result is not there."""
         found = self._found_rows(decision, trial)
         if found.waiting and not found.in_order:  # in order, all may yet be found
@@ -235,11 +235,12 @@ class Step:
         finally:
             self._errors = len(calls.failed)
         if trial is not None:
-            return {row: finished[row] for row in finished if row not in calls.failed}
-        left = self._lacking.difference(finished)
+            finished.drop(calls.failed)
+            return finished
+        left = self._lacking.intersection(where(~finished.there))
+        assert len(finished) + len(left) == self._draft.rows, "no row is forgotten"
         self.null_rows = left.union(calls.failed)
-        nulls = (None,) * len(self._job.changed_columns)
-        return {**finished, **dict.fromkeys(left, nulls)} if left else finished
+        return finished
 
     def _expect(self, calls: int) -> None:
         """Note what the builder will have cost, by the mean of earlier calls."""

@@ -157,15 +157,16 @@ class _Compiler:
 
     def _conditional(self, reference: Reference, view: View, columns: tuple[str, ...]) -> ByRow:
         """Make the function of a reference with conditions."""
-        shape = _shape(view, columns)
         is_current = [condition.low is None for condition in reference.conditions]
         keys = [self._key(condition.key) for condition in reference.conditions]
         if any(key in POSITION_NAMES and key in view.names for key in keys):
             raise _UnusualError
         by_position = len(keys) == 1 and view.is_position(keys[0])
+        if by_position and all(is_current) and len(columns) == 1:
+            is_plain = _is_plain(view, columns[0])
+            return view.in_order(columns[0]) if is_plain else _cell_of(view, columns[0])
+        shape = _shape(view, columns)
         if by_position and all(is_current):
-            if len(columns) == 1:
-                return _cell_of(view, columns[0])
             return lambda row: shape((row,) if row < view.rows else ())
         sought = [
             self._sought(key, condition, reference, view)

@@ -26,6 +26,7 @@ _IMMUTABLE = (
     str, int, float, bool, bytes, type(None), type(pd.NA), np.generic, dt.date, dt.time,
     dt.timedelta, decimal.Decimal, pd.Period,
 )  # fmt: skip
+_CELLS_AT_ONCE = 4096
 # Looking at so many rows costs less than ordering a column that is not ordered yet.
 _FEW = 32
 
@@ -48,11 +49,7 @@ class Whole:
     def __init__(self, columns: Mapping[str, pd.Series]) -> None:
         columns = {name: as_text(series) for name, series in columns.items()}
         self._frame = pd.DataFrame(columns, copy=False)
-        self._changeable = [
-            name
-            for name, series in columns.items()
-            if series.dtype == object and not _is_plain(series, series.tolist())
-        ]
+        self._changeable = [name for name, series in columns.items() if not _is_plain(series)]
 
     def rows(self, rows: Sequence[int] | None) -> pd.DataFrame:
         """Make a frame of some rows, of all if None, in memory of its own."""
@@ -140,6 +137,28 @@ class View:
                 cells = self._cells[name] = _cells(self.series(name))
         return cells
 
+    def in_order(self, name: str) -> Callable[[int], Any]:
+        """Give a function of the row that gives cells of a column, for rows that are in order.
+
+        There are some thousands of them at a time: all would take many times the column's memory.
+        """
+        if self.is_position(name):
+            return self.cells(name).__getitem__
+        series = self.series(name)
+        part: tuple[int, Sequence[Any]] = 0, ()  # one variable, for several threads
+
+        def cell(row: int) -> Any:  # noqa: ANN401 - a cell holds anything
+            """Give one cell."""
+            nonlocal part
+            first, cells = part
+            if not 0 <= row - first < len(cells):
+                first = row - row % _CELLS_AT_ONCE
+                cells = _cells(series.iloc[first : first + _CELLS_AT_ONCE])
+                part = first, cells
+            return cells[row - first]
+
+        return cell
+
     def is_plain(self, name: str) -> bool:
         """Tell whether no cell of a column can be changed, so that it may be handed out itself."""
         if self.is_position(name):
@@ -147,7 +166,7 @@ class View:
         plain = self._plain.get(name)
         if plain is None:
             with self._lock:
-                plain = self._plain[name] = _is_plain(self.series(name), self.cells(name))
+                plain = self._plain[name] = _is_plain(self.series(name))
         return plain
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
@@ -264,11 +283,11 @@ def _cells(series: pd.Series) -> list[Any]:
     return [None if gone else cell for cell, gone in zip(cells, missing.tolist(), strict=True)]
 
 
-def _is_plain(series: pd.Series, cells: Sequence[Any]) -> bool:
+def _is_plain(series: pd.Series) -> bool:
     """Tell whether a column holds nothing that can be changed."""
     if series.dtype.kind in "iufbmM" or isinstance(series.dtype, pd.StringDtype):
         return True
-    return all(isinstance(cell, _IMMUTABLE) for cell in cells)
+    return all(isinstance(cell, _IMMUTABLE) for cell in series.tolist())
 
 
 def own(value: Any) -> Any:  # noqa: ANN401 - a cell holds anything

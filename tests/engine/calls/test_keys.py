@@ -16,11 +16,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tablevault.engine.calls.keys import (
+    RowInputs,
     RunningNumbers,
     UnhashableArgumentError,
     frame_digest,
     hash_values,
-    row_digests,
+    row_digest,
+    rows_inputs,
+    running_numbers,
 )
 
 DIFFERENT = [
@@ -146,16 +149,36 @@ def test_every_process_hashes_alike():
 
 
 def test_rows_have_the_digest_of_their_key():
-    one, other, again = row_digests([("a", 1), ("a", 2), ("a", 1)])
+    one, other, again = map(row_digest, [("a", 1), ("a", 2), ("a", 1)])
     assert one == again != other
-    assert row_digests([(None,)]) != row_digests([("",)])
-    assert len({*row_digests([(1,), (1.0,), ("1",), (True,), (dt.date(2026, 1, 1),)])}) == 5
+    assert row_digest((None,)) != row_digest(("",))
+    assert len({*map(row_digest, [(1,), (1.0,), ("1",), (True,), (dt.date(2026, 1, 1),)])}) == 5
 
 
 def test_calls_with_equal_arguments_are_numbered():
     numbers = RunningNumbers()
     assert numbers.next(b"a") != numbers.next(b"a")
     assert RunningNumbers().next(b"a") == RunningNumbers().next(b"b")
+
+
+ARGUMENTS = st.lists(
+    st.sampled_from([b"0123456789", b"012345678\0", b"\0" * 10, b"\0" * 9 + b"1"]), max_size=12
+)
+
+
+@given(ARGUMENTS)
+def test_many_calls_are_numbered_as_one_after_the_other(arguments):
+    numbers = RunningNumbers()
+    expected = [each + numbers.next(each) for each in arguments]
+    array = np.array(arguments, dtype="S10")
+    made = RowInputs(rows_inputs(array, running_numbers(array)), np.ones(len(arguments), np.bool_))
+    assert [made[row] for row in range(len(arguments))] == expected
+
+
+def test_inputs_of_a_row_are_known_or_none():
+    inputs = RowInputs(b"abcd" * 3, np.array([True, False, True]))
+    assert [inputs.get(row) for row in range(4)] == [b"abcd", None, b"abcd", None]
+    assert RowInputs().get(0) is None
 
 
 @dataclass
@@ -209,6 +232,6 @@ def test_keys_of_arguments_never_change(digest):
 
 
 def test_keys_of_rows_never_change():
-    assert [key.hex() for key in row_digests(list(GOLDEN_ROWS.values()))] == list(GOLDEN_ROWS)
+    assert [row_digest(key).hex() for key in GOLDEN_ROWS.values()] == list(GOLDEN_ROWS)
     assert hash_values({"n": 1}, seed=b"seed").hex() == "07c10e51583609450796"
     assert RunningNumbers().next(b"any").hex() == "0000000000000000"
