@@ -32,6 +32,9 @@ _OF_ONE_REPOSITORY = frozenset(
     }
 )
 
+SYNCED = ("-c", "core.fsync=committed", "-c", "core.fsyncMethod=fsync")
+"""Options of git for packs that have to be durable, whatever the user's configuration says."""
+
 
 def run_git(
     arguments: Sequence[str],

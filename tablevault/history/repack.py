@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError
 from tablevault.history.loose_objects import loose_objects
-from tablevault.history.program import run_git
+from tablevault.history.program import SYNCED, run_git
 from tablevault.history.reach import Reach
 from tablevault.history.repository import Repository
 from tablevault.objects.globs import matching
@@ -24,9 +24,7 @@ _log = logging.getLogger("tablevault")
 # objects are what two hundred operations write; to pack them takes git 0.1 s.
 _SAMPLE = "17"
 _ENOUGH_IN_SAMPLE = 8
-# What is packed loses its synced loose files, so the pack has to be synced as well, whatever the
-# user's configuration says. With bitmaps git (2.39) refuses to make more than one pack.
-_SAFE = ("-c", "core.fsync=committed", "-c", "core.fsyncMethod=fsync")
+# With bitmaps git (2.39) refuses to make more than one pack.
 _QUIET = ("-d", "-q", "--no-write-bitmap-index")
 _ENDINGS = (".idx", ".pack", ".rev", ".bitmap", ".mtimes")
 _LEFT_S = 3600.0
@@ -126,13 +124,14 @@ def stale_files(git_dir: Path) -> list[Path]:
     found = [path for pattern in patterns for path in matching(objects, pattern)]
     alone = matching(objects, "pack/pack-*.pack")
     found += [path for path in alone if not path.with_suffix(".idx").exists()]
+    found += matching(git_dir, "fast_import_crash_*")
     return [path for path in found if time.time() - _time(path) > _LEFT_S]
 
 
 def _repack(git_dir: Path, *options: str) -> None:
     """Run `git repack`."""
     # Named, or git would look for a repository further up where this one is damaged.
-    safe = (f"--git-dir={git_dir}", *_SAFE)
+    safe = (f"--git-dir={git_dir}", *SYNCED)
     run_git(["repack", *options, *_QUIET], git_dir, options=safe, failure=TVFileError)
 
 

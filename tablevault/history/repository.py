@@ -21,12 +21,11 @@ import pygit2
 import pygit2.transaction
 
 from tablevault.errors import TVFileError, TVLockError
-from tablevault.history.bulk import Bulk
 from tablevault.history.identity import identity
 from tablevault.history.loose_objects import is_sound, refuse_damage, wrong_with
 from tablevault.history.message import Message, decode_message
 from tablevault.history.settings import StorageSettings, settings_of
-from tablevault.history.tree import Edit, Put, write_object, write_tree
+from tablevault.history.tree import Edit, Put, write_blobs, write_object, write_tree
 from tablevault.names import MAIN, BlobId, CommitId
 from tablevault.objects.notes import read_note
 from tablevault.objects.store import sync_file, sync_folder
@@ -352,15 +351,13 @@ class Repository:
         `files` have paths relative to the folder. Blobs that are `known` are in the object
         database already.
         """
-        if len(files) < _MANY_FILES:
-            with self._writing(files):
-                written = write_tree(self.handle, None, files)
-            self._note_written(written)
-            return written[-1]
-        bulk = Bulk(files)
-        if pygit2.Oid(hex=bulk.tree) not in self.handle:
-            bulk.write(self.git_dir / "objects", known)
-        return bulk.tree
+        edits: Sequence[Edit] = files
+        if len(files) >= _MANY_FILES:
+            edits = write_blobs(self.git_dir, files, known)
+        with self._writing(edits):
+            written = write_tree(self.handle, None, edits)
+        self._note_written(written)
+        return written[-1]
 
     @contextmanager
     def _writing(self, edits: Iterable[Edit]) -> Iterator[None]:

@@ -6,11 +6,13 @@ import os
 import subprocess
 import threading
 
+import pygit2
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tablevault.errors import TVFileError, TVLockError
+from tablevault.history import repository as repository_module
 from tablevault.history.message import Message
 from tablevault.history.repository import (
     PartlyMovedError,
@@ -19,7 +21,7 @@ from tablevault.history.repository import (
     RefMovedError,
     Repository,
 )
-from tablevault.history.tree import Put
+from tablevault.history.tree import Put, write_tree
 from tablevault.names import MAIN, TempRef
 
 TEMP = TempRef(table="t", version="base").ref
@@ -364,3 +366,73 @@ def test_a_child_of_a_fork_uses_a_handle_of_its_own(shared):
             os._exit(status)
     assert os.waitpid(child, 0)[1] == 0
     assert shared.main() == tip
+
+
+parts = st.text(st.sampled_from("ab.-0é\n"), min_size=1, max_size=3).filter(
+    lambda part: part not in (".", "..")
+)
+paths = st.lists(parts, min_size=1, max_size=3).map("/".join)
+
+
+def without_clashes(found):
+    """Leave out files whose path is the folder of another one."""
+    folders = {path[:at] for path in found for at, sign in enumerate(path) if sign == "/"}
+    return {path: value for path, value in found.items() if path not in folders}
+
+
+folders = st.dictionaries(
+    paths, st.tuples(st.binary(max_size=300), st.booleans()), min_size=1, max_size=40
+).map(without_clashes)
+
+
+def pack_sizes(repository):
+    """Return the sizes of the packs, smallest first."""
+    return sorted(each.stat().st_size for each in repository.git_dir.glob("objects/pack/*.pack"))
+
+
+@settings(max_examples=15)
+@given(folders)
+def test_many_files_make_the_tree_that_few_make(new_repository, files):
+    repository = new_repository()
+    puts = [Put(path=path, data=data, executable=run) for path, (data, run) in files.items()]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repository_module, "_MANY_FILES", 1)
+        tree = repository.write_folder(puts, known=set())
+    fresh = pygit2.Repository(str(repository.git_dir))
+    for path, (data, _) in files.items():
+        assert fresh[tree][path].data == data
+    assert write_tree(repository.handle, None, puts)[-1] == tree
+
+
+def test_many_files_become_one_pack_in_which_git_finds_nothing_wrong(repository, git):
+    files = [Put(path=f"d{n % 7}/f{n}", data=b"%d" % n * n) for n in range(3000)]
+    tree = repository.write_folder(files, known=set())
+    (index,) = (repository.git_dir / "objects/pack").glob("*.idx")
+    said = git(repository.path, "verify-pack", "--verbose", index)
+    assert said.endswith(".pack: ok\n")
+    assert len(git(repository.path, "ls-tree", "-r", tree).splitlines()) == 3000
+    assert not git(repository.path, "fsck", "--strict", "--no-dangling", "--no-progress")
+    assert {path.suffix for path in index.parent.iterdir()} == {".idx", ".pack"}
+
+
+def test_a_few_files_stay_loose(repository):
+    repository.write_folder([Put(path="f", data=b"x")], known=set())
+    assert pack_sizes(repository) == []
+
+
+def test_blobs_that_are_known_are_not_written_again(repository):
+    files = [Put(path=f"f{n}", data=b"%d" % n * 20) for n in range(500)]
+    tree = repository.write_folder(files, known=set())
+    known = {str(entry.id) for entry in repository.handle[tree]}
+    before = pack_sizes(repository)
+    assert repository.write_folder(files, known=known) == tree
+    assert pack_sizes(repository) == before
+    repository.write_folder([*files, Put(path="one more", data=b"x")], known=known)
+    assert pack_sizes(repository)[0] < 100
+
+
+def test_many_files_need_the_program(repository, tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    files = [Put(path=f"f{n}", data=b"%d" % n) for n in range(500)]
+    with pytest.raises(TVFileError, match="git cannot be run"):
+        repository.write_folder(files, known=set())
