@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tablevault.history.index import Index
+from tablevault.history.index import Catalog
 from tablevault.history.repository import RefMove, Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.names import CommitId, tag_ref
@@ -12,8 +12,8 @@ from tablevault.names import CommitId, tag_ref
 _UUID = re.compile(r".+_[0-9]+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-def expected_tags(index: Index, snapshot: Snapshot) -> dict[str, CommitId]:
-    """Give the tag of each instance that stands, by its full name."""
+def expected_tags(index: Catalog, snapshot: Snapshot) -> dict[str, CommitId]:
+    """Return the tag of each instance that is not deleted, by its full name."""
     names = {snapshot.table(name).id: name for name in snapshot.table_names()}
     return {
         tag_ref(names[instance.table_id], instance.instance_id): instance.commit
@@ -22,8 +22,8 @@ def expected_tags(index: Index, snapshot: Snapshot) -> dict[str, CommitId]:
     }
 
 
-def tag_moves(repository: Repository, index: Index, snapshot: Snapshot) -> list[RefMove]:
-    """Give the moves that make the tags of instances what history says; other tags stay."""
+def tag_moves(repository: Repository, index: Catalog, snapshot: Snapshot) -> list[RefMove]:
+    """Return the moves that make the tags of instances what history says; other tags stay."""
     expected = expected_tags(index, snapshot)
     known = repository.refs("refs/tags/")
     moves = [

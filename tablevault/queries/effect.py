@@ -98,17 +98,16 @@ def find_operation(vault: Vault, process_id: str) -> IndexedProcess:
     TVProcessError
         It has not ended, or it failed.
     """
-    journal = vault.journal
-    found = journal.index.process(process_id) if process_id else None
+    found = vault.index.process(process_id) if process_id else None
     if found is not None:
         return found
-    if process_id in {record.process_id for record in journal.files.every()}:
+    if process_id in {record.process_id for record in vault.records.every()}:
         raise TVProcessError(
             f'Process "{process_id}" has not ended, so there is nothing to undo.',
             Wording("Give it up: ", Call("stop_process", to_stop_process_id=process_id), "."),
             process=process_id,
         )
-    if process_id and journal.files.remembers(process_id):
+    if process_id and vault.records.remembers(process_id):
         raise TVProcessError(
             f'Process "{process_id}" left no commit: it failed, or had nothing to change.',
             "There is nothing to undo.",
@@ -139,7 +138,7 @@ def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
             process=process.process_id,
             operation=process.operation,
         )
-    repository = vault.journal.repository
+    repository = vault.repository
     commit = repository.commit(process.commit)
     message = commit.message
     made, ended = _came_and_went(commit)
@@ -157,7 +156,7 @@ def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
         temps=tuple(_temps(vault, process, commit)),
         made=made,
         ended=ended,
-        deactivated=tuple(vault.journal.index.still_deactivated_by(cause)),
+        deactivated=tuple(vault.index.still_deactivated_by(cause)),
         reactivated=message.every("Vault-Reactivates") if process.operation == UNDO else (),
         renamed=(old_name, message.first("Vault-Table")) if old_name else None,
         cause=cause,
@@ -175,10 +174,10 @@ def _came_and_went(commit: Commit) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 def _temps(vault: Vault, process: IndexedProcess, commit: Commit) -> list[TempEffect]:
     """Give what became of temporary instances."""
-    repository, message = vault.journal.repository, commit.message
+    repository, message = vault.repository, commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
     if process.operation == UNDO:
-        undone = vault.journal.index.process(message.first("Vault-Undoes"))
+        undone = vault.index.process(message.first("Vault-Undoes"))
         assert undone is not None
         known = _temps(vault, undone, repository.commit(undone.commit))
         return [temp.turned for temp in known]
@@ -209,5 +208,5 @@ def _old_and_new(
     if process.operation in _ON_BRANCH:
         return commit.parents[0], commit.id
     if process.operation in _MAKES_INSTANCE:
-        return vault.journal.repository.commit(merged[0]).parents[0], None
+        return vault.repository.commit(merged[0]).parents[0], None
     return (merged[0] if merged else None), None

@@ -64,25 +64,20 @@ def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcess
 def path_changed(vault: Vault, effect: Effect, snapshot: Snapshot, path: str) -> TVProcessError:
     """Make the error for a path on ``main`` that is not as the operation left it."""
 
-    def changes(commit: Commit) -> bool:
-        before = Snapshot(vault.journal.repository, commit.parents[0])
-        after = Snapshot(vault.journal.repository, commit.id)
+    def differs(before: Snapshot, after: Snapshot) -> bool:
         return entry_at(before, path) != entry_at(after, path)
 
-    return changed_since(effect, f'"{path}"', _last(vault, snapshot.commit, changes))
+    return changed_since(effect, f'"{path}"', _last_change(vault, snapshot.commit, differs))
 
 
 def table_changed(vault: Vault, effect: Effect, snapshot: Snapshot, table: str) -> TVProcessError:
     """Make the error for a table that is not there any more, or has another name."""
     path = table_document(table)
 
-    def changes(commit: Commit) -> bool:
-        before = Snapshot(vault.journal.repository, commit.parents[0])
-        return (before.blob_id(path) is None) != (
-            Snapshot(vault.journal.repository, commit.id).blob_id(path) is None
-        )
+    def differs(before: Snapshot, after: Snapshot) -> bool:
+        return (before.blob_id(path) is None) != (after.blob_id(path) is None)
 
-    return changed_since(effect, f'table "{table}"', _last(vault, snapshot.commit, changes))
+    return changed_since(effect, f'table "{table}"', _last_change(vault, snapshot.commit, differs))
 
 
 def temp_changed(
@@ -94,7 +89,7 @@ def temp_changed(
     when there is no branch.
     """
     what = f'{temp.instance_id} of table "{temp.table}"'
-    repository = vault.journal.repository
+    repository = vault.repository
     if draft is not None:
         commit = repository.commit(draft)
         if commit.message.first("Vault-Operation") == BY_HAND and draft != repository.tip(temp.ref):
@@ -121,7 +116,7 @@ def temp_changed(
 
 def deactivated_since(vault: Vault, effect: Effect, instance_id: str) -> TVProcessError | None:
     """Make the error for an instance that a later operation made inactive; None if none did."""
-    index, repository = vault.journal.index, vault.journal.repository
+    index, repository = vault.index, vault.repository
     for cause in index.deactivations(instance_id):
         found = index.process(cause) or next(
             (each for each in index.children(cause) if each.operation == DEACTIVATION), None
@@ -135,11 +130,25 @@ def deactivated_since(vault: Vault, effect: Effect, instance_id: str) -> TVProce
     return None
 
 
+def _last_change(
+    vault: Vault, tip: CommitId, differs: Callable[[Snapshot, Snapshot], bool]
+) -> Commit | None:
+    """Find the newest commit on ``main`` with another content than the one before it."""
+
+    def changes(commit: Commit) -> bool:
+        before, after = (
+            Snapshot(vault.repository, each) for each in (commit.parents[0], commit.id)
+        )
+        return differs(before, after)
+
+    return _last(vault, tip, changes)
+
+
 def _last(vault: Vault, tip: CommitId, condition: Callable[[Commit], bool]) -> Commit | None:
     """Find the newest commit on ``main`` for which something holds."""
-    at = vault.journal.repository.commit(tip)
+    at = vault.repository.commit(tip)
     while at.parents:
         if condition(at):
             return at
-        at = vault.journal.repository.commit(at.parents[0])
+        at = vault.repository.commit(at.parents[0])
     return None

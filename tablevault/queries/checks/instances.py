@@ -6,12 +6,13 @@ from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import unquote
 
 from tablevault.errors import TableVaultError
+from tablevault.history import tags
 from tablevault.history.altered import Made, altered_instances, commit_that_altered
 from tablevault.history.index import Catalog, IndexedInstance
 from tablevault.history.repository import Repository
 from tablevault.history.snapshot import Snapshot
 from tablevault.model.instance import Instance
-from tablevault.names import CommitId, ObjectId, is_instance_id, table_document, tag_ref
+from tablevault.names import CommitId, ObjectId, is_instance_id, table_document
 from tablevault.problems import Problem
 from tablevault.vault import Vault
 
@@ -19,16 +20,8 @@ _TAGS = "refs/tags/"
 
 
 def expected_tags(repository: Repository, index: Catalog) -> dict[str, CommitId]:
-    """Return the tag of every instance that is not deleted, by full name."""
-    snapshot = Snapshot(repository, repository.main())
-    names = {}
-    for name in snapshot.table_names():
-        names[snapshot.table(name).id] = name
-    return {
-        tag_ref(names[instance.table_id], instance.instance_id): instance.commit
-        for instance in index.standing()
-        if instance.table_id in names
-    }
+    """Return the tags that ``main`` should have now, by full name."""
+    return tags.expected_tags(index, Snapshot(repository, repository.main()))
 
 
 def check_tags(
