@@ -154,13 +154,23 @@ def _latest(vault: Vault, table: Table, version: str) -> Instance:
 
 
 def _of_temp(vault: Vault, temp: TempInstance) -> pd.DataFrame:
-    """Return the calls of the execution that runs on a temporary instance, or ran last."""
+    """Return the calls of the execution that runs on a temporary instance, or ran last.
+
+    Those of rows that it keeps of instances are among them.
+    """
+    import pandas as pd
+
+    from tablevault.engine.calls.held import kept_calls
     from tablevault.engine.calls.listing import listed, recorded_of_execution
 
     run = run_of_temp(vault, temp)
     builders = () if run is None else tuple(part.name for part in run.parts)
     key = () if run is None else run.parts[0].primary_key
-    calls = listed(None) if run is None else recorded_of_execution(vault.calls, run.number)
+    calls = listed(None)
+    if run is not None:
+        kept = [table for name, rows in run.kept().items() for table in kept_calls(name, rows)]
+        made = recorded_of_execution(vault.calls, run.number)
+        calls = pd.concat([made, *map(listed, kept)], ignore_index=True)
     shown = _shown(vault, calls, builders, temp.builders())
     if run is not None and key and len(calls):
         shown = _with_key(shown, run.frame(key))

@@ -64,6 +64,15 @@ def killed(bench: Bench, down: Path, python) -> dict[int, str]:
     return {n: f"a {n}" for n in IDS["id"]}
 
 
+def test_the_calls_of_kept_rows_are_listed_while_the_execution_has_not_ended(bench, killed) -> None:
+    calls = bench.vault.get_calls("t", "TEMP_base")
+    asked = calls[(calls["builder"] == "ask") & (calls["outcome"] == "ok")].set_index("row")
+    rows = {n: row for row, n in enumerate([14, *reversed(IDS["id"]), 13])}
+    (origin,) = bench.vault.get_table_instances("t")
+    assert {rows[n] for n in killed} <= set(asked.index)
+    assert set(asked.loc[[rows[n] for n in killed], "made_in"]) == {origin}
+
+
 def test_a_killed_execution_shows_the_rows_that_it_keeps(bench, killed) -> None:
     assert killed.items() <= shown(bench).items()
     (process,) = bench.vault.get_active_processes().values()

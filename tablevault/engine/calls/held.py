@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -45,6 +46,7 @@ _OF_BUILDER: Final = (
     " ORDER BY 1"
 )
 """Takes execution, builder, first row, row behind the last, and whether values are left out."""
+_WITHOUT_VALUES: Final[Mapping[str, Any]] = MappingProxyType({"is_exact": True})
 _CACHED: Final = (
     "SELECT DISTINCT builder FROM calls WHERE execution = ? AND builder >= '@' AND builder < 'A'"
 )
@@ -108,12 +110,29 @@ def _tables(
 ) -> Iterator[pa.Table]:
     """Yield the same, with the rows of what was made."""
     for name, note in builders.items():
-        for each in kept.get(name, ()):
-            if (calls := each.source.calls()) is not None:
-                yield _kept(name, note, each, calls)
+        yield from kept_calls(name, kept.get(name, ()), note)
         yield from _made(store, execution, name, rows, is_exact=note["is_exact"])
     for (name,) in store.read(_CACHED, (execution,)):
         yield from _made(store, execution, name, 0, is_exact=False)
+
+
+def kept_calls(
+    builder: str, kept: Sequence[Kept], note: Mapping[str, Any] = _WITHOUT_VALUES
+) -> Iterator[pa.Table]:
+    """Yield the calls of rows of other instances that a builder keeps, at their new places.
+
+    Parameters
+    ----------
+    builder : str
+        Name of the builder.
+    kept : sequence of Kept
+        The rows.
+    note : mapping of str to object
+        What is noted of the builder; values are left out by default.
+    """
+    for each in kept:
+        if (calls := each.source.calls()) is not None:
+            yield _kept(builder, note, each, calls)
 
 
 def _made(
