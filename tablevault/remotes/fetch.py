@@ -47,12 +47,12 @@ def fetch_object(folder: Path, store: ObjectStore, pointer: Pointer, progress: P
                 (folder / ".git/tablevault" / ARRIVED).touch()
             return
     if reasons:
-        network = "" if is_missing else "Is the network there? "
+        network = "" if is_missing else "Check the network. "
         raise TVFileError(
-            f"Object {pointer.oid} ({pointer.size:,} bytes) is not here, and no remote gave it. "
+            f"Object {pointer.oid} ({pointer.size:,} bytes) is missing, and no remote has it. "
             + " ".join(reasons),
             Wording(
-                f"{network}Ask whoever made it to push, or bring it from them: ",
+                f"{network}Ask its author to push it, or fetch it from there: ",
                 Call("pull", remote=BLANK, data="all"),
                 ".",
             ),
@@ -102,7 +102,7 @@ def _receive(
     progress: Progress,
 ) -> TransferReport:
     """Receive objects from a remote."""
-    # Whoever opens a vault loads this module; most never fetch.
+    # Opening a vault loads this module, and seldom fetches.
     from tablevault.remotes.lfs.transfer import receive
     from tablevault.remotes.lfs.transport import open_transport
 

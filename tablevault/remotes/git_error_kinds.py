@@ -13,7 +13,7 @@ from tablevault.errors import (
 )
 
 _ASK = "Ask who runs it."
-_THERE = "Ask who runs it: `git fsck` over there names what is damaged."
+_THERE = "Ask who runs it: `git fsck` there names what is damaged."
 LATER = "Try again later."
 _NETWORK = "Check the address and the network."
 _PATH = "Check the path. The address of a host begins with https://, or is user@host:path."
@@ -68,7 +68,7 @@ KINDS = (
     _kind(
         r"is currently checked out|denyCurrentBranch",
         "is a working vault, and git does not push to a branch that is checked out.",
-        "Push to a bare repository (`git init --bare`), or pull from over there.",
+        "Push to a bare repository (`git init --bare`), or pull from that vault.",
         shows_host=False,
     ),
     _kind(
@@ -155,7 +155,7 @@ KINDS = (
     _kind(
         r"bad object (?P<ref>refs/\S+)",
         'has a damaged ref: the file "{ref}" of its repository contains no commit id.',
-        "Delete it over there, if a program that syncs folders has put it there.",
+        "Delete it there, if a program that syncs folders has created it.",
         shows_host=False,
     ),
     _kind(
@@ -322,7 +322,7 @@ FAULTS_HERE = (
     (
         re.compile(r"bad object (?P<ref>refs/\S+)"),
         'The file ".git/{ref}" of this vault contains no commit id, and git stops at it.',
-        "Delete it, if a program that syncs folders has put it there.",
+        "Delete it, if a program that syncs folders has created it.",
     ),
     (
         re.compile(r"unexpected line in (?P<ref>\S*packed-refs)"),

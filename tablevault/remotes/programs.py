@@ -87,7 +87,7 @@ def run(
                 code = _wait(process, text.encode("utf-8", "surrogateescape"), wait_s)
             except subprocess.TimeoutExpired:
                 _kill(process, group=not has_user)
-                _log.warning("%s gave no answer for %d s.", command[0], wait_s)
+                _log.warning("%s did not answer for %d s.", command[0], wait_s)
                 code = _TIMED_OUT
             except BaseException:
                 _kill(process, group=not has_user)

@@ -106,7 +106,7 @@ def check_data(data: str) -> None:
     if data not in {"lazy", "all"}:
         raise TVArgumentError(
             f"data is {data!r}.",
-            'Pass "lazy" to bring a frame when it is first read, "all" to bring all of them now.',
+            'Pass "lazy" to fetch dataframes when they are first read, "all" to fetch all now.',
         )
 
 

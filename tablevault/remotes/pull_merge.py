@@ -1,4 +1,4 @@
-"""What a pull publishes: ``main`` moves on, or fetched commits are merged."""
+"""Publishes a pull: a fast-forward of ``main``, or a merge of fetched commits."""
 
 from __future__ import annotations
 
@@ -25,40 +25,40 @@ from tablevault.wording import Call, Wording
 @operation("pull", restarts=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pull(Operation[Vault, None]):
-    """Move ``main`` on to what was fetched, or merge that with what was done here.
+    """Fast-forward ``main`` to a fetched commit, or merge the commit.
 
-    Tables that are renamed or deleted are claimed, each with both names, as ``rename_table`` and
-    ``delete_table`` claim them: what runs on them ends first, what is paused stands in the way.
-    Everything else may go on.
+    It claims tables that are renamed or deleted, by both names, as ``rename_table`` and
+    ``delete_table`` do: it waits for processes that run on them, and fails if one is paused. All
+    others continue.
 
     Raises
     ------
     TVRemoteError
-        Both sides changed the same. Nothing has changed.
+        There are conflicts. Nothing has changed.
     TVLockError
-        A process holds a table that is to be renamed or deleted.
+        A process claims a table that is to be renamed or deleted.
     """
 
     remote: str
-    """Where the commit came from, for messages."""
+    """The remote, for messages."""
     commit: CommitId
-    """Is in the object database, and was validated."""
+    """Fetched and validated commit."""
     resolve: Mapping[str, Side]
-    """How conflicts are to be resolved: "ours" or "theirs" by path."""
+    """How to resolve conflicts: "ours" or "theirs" by path."""
     touched: frozenset[str] = field(default=frozenset(), metadata=NOT_RECORDED)
-    """Tables that get another name, or none."""
+    """Names of tables that are renamed or deleted."""
 
     def gathered(self, vault: Vault) -> Self:
-        """Find the tables to claim."""
+        """Return the operation with the tables to claim."""
         return replace(self, touched=_compare(vault, self, vault.snapshot()).touched)
 
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
-        """Claim the right to pull, and these tables."""
+        """Return the claims to pull, and to these tables."""
         tables = [alone(table_hold(name, exclusive=True)) for name in sorted(self.touched)]
         return [pull_hold(), *tables]
 
     def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
-        """Plan the merge anew: somebody may have committed meanwhile."""
+        """Return the change, merged again: another process may have committed meanwhile."""
         found = _compare(vault, self, tip.snapshot)
         if found.conflicts:
             raise _conflict_error(self.remote, found.conflicts)
@@ -100,7 +100,7 @@ class Pull(Operation[Vault, None]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Comparison:
-    """What a pull comes to.
+    """The outcome of a merge.
 
     Attributes
     ----------
@@ -121,12 +121,12 @@ class _Comparison:
 
     @property
     def touched(self) -> frozenset[str]:
-        """Tables that get another name, or none."""
+        """Names of tables that are renamed or deleted."""
         return frozenset((*self.renames, *self.renames.values(), *self.gone))
 
 
 def _compare(vault: Vault, pull: Pull, ours: Snapshot) -> _Comparison:
-    """Compare what is here with what was fetched."""
+    """Merge the fetched commit with what is here."""
     repository = vault.journal.repository
     before = table_names(ours)
     renames, gone = changed_names(before, table_names(Snapshot(repository, pull.commit)))
@@ -141,13 +141,13 @@ def _compare(vault: Vault, pull: Pull, ours: Snapshot) -> _Comparison:
 
 
 def _temps(vault: Vault, tables: Collection[str]) -> list[TempRef]:
-    """List the temporary instances of some tables."""
+    """Return the temporary instances of some tables."""
     temps = (temp_of_ref(ref) for ref in vault.journal.repository.temp_refs())
     return [temp for temp in temps if temp is not None and temp.table in tables]
 
 
 def _temps_of_deleted(vault: Vault, pull: Pull, gone: Collection[str]) -> Iterator[Conflict]:
-    """Find tables that are deleted there, and have a temporary instance here."""
+    """Return a conflict for each temporary instance of a table that is deleted there."""
     for temp in _temps(vault, gone):
         path = table_dir(temp.table)
         if pull.resolve.get(path) != "theirs":
@@ -163,33 +163,32 @@ def _temps_of_deleted(vault: Vault, pull: Pull, gone: Collection[str]) -> Iterat
 
 
 def _edited_branches(vault: Vault, tx: Transaction, tables: Collection[str]) -> list[EditedBranch]:
-    """Take in what was edited by hand in the temporary instances of some tables."""
+    """Commit edits by hand in temporary instances of some tables; return these instances."""
     return [tx.edited_branch(temp) for temp in _temps(vault, tables)]
 
 
 def changed_names(
     before: Mapping[str, str], now: Mapping[str, str]
 ) -> tuple[dict[str, str], list[str]]:
-    """Return the tables that have another name, with that, and those that are gone."""
+    """Return renamed tables with their new names, and deleted ones."""
     both = before.keys() & now.keys()
     renames = {before[each]: now[each] for each in both if before[each] != now[each]}
     return renames, [name for each, name in before.items() if each not in now]
 
 
 def table_names(snapshot: Snapshot) -> dict[str, str]:
-    """Return the names of tables by their ids."""
+    """Return the names of tables by id."""
     return {str(snapshot.table(name).id): name for name in snapshot.table_names()}
 
 
 def _conflict_error(remote: str, conflicts: Sequence[Conflict]) -> TVRemoteError:
-    """Make the error that names every conflict and the way out of each."""
+    """Return the error that names every conflict and how to resolve it."""
     lines: list[str] = []
     for each in conflicts:
         lines += [f"\n  {each.path}: {each.problem}.", " " if each.hint else "", each.hint]
     return TVRemoteError(
         Wording(
-            f'What was done here and what came from "{remote}" do not go together; nothing has '
-            "changed.",
+            f'This vault and remote "{remote}" have conflicting changes; nothing has changed.',
             *lines,
         ),
         remote=remote,

@@ -58,7 +58,7 @@ class PushReport:
     def _left_undone(self) -> Iterator[str]:
         """What could not be done."""
         if self.kept:
-            yield f" It lets nobody remove {', '.join(self.kept)}."
+            yield f" It does not allow to remove {', '.join(self.kept)}."
         if self.missing:
             shown = ", ".join(self.missing[:_MOST_SHOWN])
             more = len(self.missing) - _MOST_SHOWN

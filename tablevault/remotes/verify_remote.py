@@ -123,7 +123,7 @@ def _unknown(remote: str, ref: str) -> Problem:
         where=ref,
         text=f'Remote "{remote}" has commits there that are not here: their objects were not'
         " looked for.",
-        advice=Wording(Call("pull", remote=remote), " brings what is on main."),
+        advice=Wording(Call("pull", remote=remote), " fetches what is on main."),
     )
 
 
@@ -134,5 +134,5 @@ def _not_asked(remote: str) -> Problem:
         severity="note",
         where=remote,
         text="It was not asked: the history of this vault is damaged.",
-        advice="Mend this vault first.",
+        advice="Repair this vault first.",
     )

@@ -133,7 +133,7 @@ class TestRemovals:
         stock(bare, "config", "receive.denyDeletes", "true")
         report = ahead.push()
         assert report.kept == ("refs/heads/temp/t/draft",)
-        assert "It lets nobody remove refs/heads/temp/t/draft." in str(report)
+        assert "It does not allow to remove refs/heads/temp/t/draft." in str(report)
         assert refs(bare, HEAD) == refs(path_of(ahead), HEAD)
 
     def test_there_is_nothing_else_to_push(self, ahead, bare):
@@ -142,7 +142,7 @@ class TestRemovals:
         ahead.delete_instance("TEMP_draft", "t")
         hook(bare, "update", f"[ $1 = {HEAD} ]")
         ahead.push()
-        assert str(ahead.push()).startswith("origin is up to date. It lets nobody remove")
+        assert str(ahead.push()).startswith("origin is up to date. It does not allow to remove")
 
 
 class TestWithoutAtomicPushes:
@@ -276,7 +276,7 @@ class TestDamage:
         (bare / "refs/heads/desktop.ini").write_text("[.ShellClassInfo]\n", "utf-8")
         text = fault(ahead.push)
         assert 'Remote "origin" has a damaged ref: the file "refs/heads/desktop.ini"' in text
-        assert "Delete it over there" in text
+        assert "Delete it there" in text
 
     def test_packed_refs_of_theirs(self, ahead, bare):
         (bare / "packed-refs").write_text("xx garbage\n", "utf-8")

@@ -60,7 +60,7 @@ def test_one_that_hangs_is_ended_with_its_children(tmp_path, monkeypatch, caplog
     monkeypatch.setattr(programs, "_UNATTENDED_S", 0.3)
     said = run(["sh", "-c", f"sleep 1000 & echo $!; touch {begun}; wait"], tmp_path)
     assert said.code == 124
-    assert "gave no answer" in caplog.text
+    assert "did not answer" in caplog.text
     child = int(said.out)
     # A process that nobody has waited for yet is still listed, as a zombie.
     until(lambda: state_of(child) in ("", "Z"))

@@ -163,7 +163,7 @@ def test_data_comes_at_once_on_request(ana, bare, tmp_path):
 def test_data_that_cannot_come_is_told(shared, bare, tmp_path):
     _, bo = shared
     bare.rename(tmp_path / "away")
-    with pytest.raises(TVFileError, match=r"(?s)is not here, and no remote gave it\. origin:.*hub"):
+    with pytest.raises(TVFileError, match=r"(?s)is missing, and no remote has it\. origin:.*hub"):
         bo.get_dataframe("t")
     sound(bo)
 

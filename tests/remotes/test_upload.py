@@ -565,7 +565,7 @@ class TestSettings:
 def test_an_object_that_a_remote_answers_for_is_no_matter_of_the_network(ana, bare, tmp_path):
     push_without_hook(ana)
     bo = clone_vault(bare, tmp_path / "bo", BO)
-    with pytest.raises(TVFileError, match="no remote gave it") as caught:
+    with pytest.raises(TVFileError, match="no remote has it") as caught:
         bo.get_dataframe("t")
     assert "network" not in str(caught.value)
 

@@ -132,7 +132,7 @@ class Credentials:
         if any(_CONTROL.search(value) for _, value in given):
             raise TVCredentialsError(
                 f"The URL for {origin} contains a control character.",
-                "Look at the URLs of the remote: somebody may want your password for another one.",
+                "Check the URLs of the remote: this one may be meant to steal a password.",
             )
         text = "".join(f"{key}={value}\n" for key, value in given)
         done = run(["git", "credential", action], self._folder, text=f"{text}\n", shown=True)

@@ -114,7 +114,7 @@ class HttpTransport:
         size = offer.pointer.size
         while partial.size < size:
             with contextlib.closing(self._fetch(offer, partial.size)) as reply:
-                if not self._can_go_on(reply, offer.pointer, partial):
+                if not self._accepts(reply, offer.pointer, partial):
                     # The server does not send the rest: all of it, in the next round.
                     partial.restart()
                     continue
@@ -142,7 +142,7 @@ class HttpTransport:
         request = Request(method="GET", url=action.href, headers=headers)
         return self._act(request, action, offer)
 
-    def _can_go_on(self, reply: Reply, pointer: Pointer, partial: Partial) -> bool:
+    def _accepts(self, reply: Reply, pointer: Pointer, partial: Partial) -> bool:
         """Return whether a response has the rest of an object, or all of it, which starts anew."""
         if reply.status == HTTPStatus.PARTIAL_CONTENT:
             found = _RANGE.fullmatch(reply.headers.get("Content-Range", ""))

@@ -1,7 +1,10 @@
-"""An LFS server: credentials for its requests, and answers of 401."""
+"""An LFS server: finds it by ssh, adds credentials to requests, and handles answers of 401."""
 
 from __future__ import annotations
 
+import os
+import re
+import shlex
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -9,18 +12,22 @@ from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
-from tablevault.errors import TVCredentialsError
+from tablevault.errors import TVCredentialsError, TVRemoteError
 from tablevault.history.remotes import Settings
 from tablevault.remotes.http.configuration import extra_headers
 from tablevault.remotes.http.credentials import Credentials, Known
 from tablevault.remotes.http.session import Reply, Request, Session
 from tablevault.remotes.http.urls import Origin, origin_of, split_login, split_url
-from tablevault.remotes.lfs.batch_api import Action, Operation
-from tablevault.remotes.lfs.endpoint import Endpoint, SshAddress, WebAddress
-from tablevault.remotes.lfs.ssh import authenticate
+from tablevault.remotes.lfs.batch_api import Action, AnswerError, Moment, Operation, decode_login
+from tablevault.remotes.lfs.endpoint import Endpoint, SshAddress, WebAddress, lfs_url
+from tablevault.remotes.programs import Result, run
 
 _MOST_LOGINS = 3
 _SHORTEST_SECRET = 6
+_NOT_FOUND = 127
+_PROGRAM = "git-lfs-authenticate"
+# Some servers do not remove quotes: there are none where a shell needs none.
+_PLAIN = re.compile(r"[A-Za-z0-9_./~%+=:,@-]+")
 
 
 def open_server(
@@ -30,7 +37,7 @@ def open_server(
     granted = None
     if isinstance(endpoint.address, SshAddress):
         address = endpoint.address
-        granted = GrantedHeaders(lambda: authenticate(address, operation, settings, folder))
+        granted = GrantedHeaders(lambda: _authenticate(address, operation, settings, folder))
         url, login = split_login(granted.action().href)
     else:
         assert isinstance(endpoint.address, WebAddress)
@@ -124,7 +131,7 @@ class Server:
                 break
         raise TVCredentialsError(
             f"{self.where} does not accept the credentials that it was given.",
-            "Look at what `git credential fill` gives for it, or at http.extraHeader.",
+            "Check what `git credential fill` prints for it, and http.extraHeader.",
         )
 
     def _headers(self) -> dict[str, str]:
@@ -191,3 +198,58 @@ def authorizes(headers: Mapping[str, str]) -> bool:
 def _moved(url: str, origin: Origin) -> str:
     """Return the same path at another origin."""
     return f"{origin}/{url.partition('://')[2].partition('/')[2]}"
+
+
+def _authenticate(
+    address: SshAddress, operation: Operation, settings: Settings, folder: Path
+) -> Action:
+    """Ask an ssh host for the URL of its LFS server, and for headers with credentials.
+
+    Raises
+    ------
+    TVRemoteError
+        The host lacks the program, cannot be reached, or refuses.
+    """
+    path = address.path if _PLAIN.fullmatch(address.path) else shlex.quote(address.path)
+    port = ["-p", address.port] if address.port else []
+    command = _ssh_command(settings)
+    done = run([*command, *port, address.destination, f"{_PROGRAM} {path} {operation}"], folder)
+    if done.code != 0:
+        raise _ssh_error(address, done)
+    now = Moment(monotonic=time.monotonic(), wall=time.time())
+    try:
+        action = decode_login(done.out, now)
+    except AnswerError as error:
+        raise TVRemoteError(
+            f"What {_PROGRAM} on {address.destination} prints is invalid: {error}."
+        ) from None
+    href = action.href or lfs_url(address.web_url)
+    return Action(href=href, header=action.header, good_until=action.good_until)
+
+
+def _ssh_command(settings: Settings) -> list[str]:
+    """Return the ssh command that git uses (git-config(1), ``core.sshCommand``)."""
+    line = os.environ.get("GIT_SSH_COMMAND") or settings.get("core.sshcommand")
+    if line:
+        return ["sh", "-c", f'{line} "$@"', line]
+    return [os.environ.get("GIT_SSH") or "ssh"]
+
+
+def _ssh_error(address: SshAddress, done: Result) -> TVRemoteError:
+    """Return the error of an ssh command that failed."""
+    words = done.err.decode("utf-8", "replace").split()
+    text = " ".join("".join(c if c.isprintable() else " " for c in word) for word in words)[-500:]
+    if done.code == _NOT_FOUND or _PROGRAM in text:
+        return TVRemoteError(
+            f"The ssh host {address.destination} has no program {_PROGRAM}, so the URL of its"
+            f" LFS server is unknown.",
+            "Ask for it to be installed there, or set the URL of the server: `git config"
+            f" remote.<name>.lfsurl {lfs_url(address.web_url)}`.",
+            host=address.host,
+        )
+    kind = TVCredentialsError if "Permission denied" in text else TVRemoteError
+    return kind(
+        f"ssh to {address.destination} failed ({done.code}): {text or 'it printed nothing'}.",
+        f"Make `ssh {address.destination}` work without prompts, for example with ssh-agent.",
+        host=address.host,
+    )

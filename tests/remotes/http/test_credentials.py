@@ -400,7 +400,7 @@ def test_a_helper_that_hangs_is_not_waited_for_forever(here, monkeypatch, tmp_pa
     here.set("credential.helper", f"!sleep 1000; touch {tmp_path / 'late'}; :")
     with pytest.raises(TVCredentialsError):
         Credentials(here.path).ask(Origin(scheme="https", host="h", port=443), None)
-    assert "gave no answer" in caplog.text
+    assert "did not answer" in caplog.text
 
 
 def test_the_daemon_of_git_does_not_hold_us(here, server, contents, tmp_path, program):
