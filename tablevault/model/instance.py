@@ -42,7 +42,7 @@ class Instance(IndexedInstance):
 
     @cached_property
     def document(self) -> InstanceDocument:
-        """What the instance says of itself.
+        """Its ``instance.yaml``.
 
         Raises
         ------

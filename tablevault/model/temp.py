@@ -40,7 +40,7 @@ class TempInstance:
 
     @cached_property
     def document(self) -> InstanceDocument:
-        """What its branch says of it; without a document, as a new one."""
+        """The document on its branch; without one, that of a new instance."""
         found = self.snapshot.instance(self.ref.table, self.ref.version)
         if found is not None:
             return found

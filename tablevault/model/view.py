@@ -138,7 +138,7 @@ class Table:
 
     @cached_property
     def document(self) -> TableDocument:
-        """What the table says of itself."""
+        """Its ``table.yaml``."""
         return self.view.snapshot.table(self.name)
 
     @property

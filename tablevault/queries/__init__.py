@@ -1,4 +1,4 @@
-"""What reads: a snapshot in, a value out; takes no lock and writes no record."""
+"""What reads a vault: a view in, a value out; takes no lock and writes no record."""
 
 from __future__ import annotations
 

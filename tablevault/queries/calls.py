@@ -61,7 +61,7 @@ class CallSummary:
 def get_calls(
     vault: Vault, table: str, instance_id: str = "", version: str = "", *, outcome: str = ""
 ) -> pd.DataFrame:
-    """Return the calls of an instance; ``attrs["instance_id"]`` says of which one."""
+    """Return the calls of an instance; its id is in ``attrs["instance_id"]``."""
     if outcome not in _OUTCOMES:
         raise TVArgumentError(
             Wording("Argument ", Parameter("get_calls", "outcome"), f' is "{outcome}".'),

@@ -60,7 +60,7 @@ def vault_text(vault: Vault) -> str:
 
 
 def vault_html(vault: Vault) -> str:
-    """Show tables and their latest instances in a notebook; what stands in them is no markup."""
+    """Show tables and their latest instances in a notebook; their texts are escaped."""
     rows = [row for table in vault.view().tables() for row in _latest_rows(table)]
     return render.table_html(str(vault.path), _COLUMNS, rows)
 
@@ -242,7 +242,7 @@ def temp_builders(vault: Vault, temp: Temp) -> dict[str, bytes]:
 
 
 def tracked_builders(snapshot: Snapshot, table: str, version: str) -> dict[str, bytes]:
-    """Read the builders that stand in a commit."""
+    """Read the builders of the instance that a commit has of a version."""
     found = {}
     for name in snapshot.builders(table, version):
         data = snapshot.blob(builder_path(table, version, name))

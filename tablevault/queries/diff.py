@@ -49,7 +49,7 @@ class InstanceDiff:
     primary_key: tuple[str, ...]
     """Columns by which rows were compared; empty when it was by position and content."""
     is_reordered: bool
-    """Rows or columns that are in both stand in another order."""
+    """Rows or columns that are in both have another order."""
     description: tuple[str, str]
     """Before and after."""
     builders: Mapping[str, str]

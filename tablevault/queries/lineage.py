@@ -111,7 +111,7 @@ class Lineage:
         list of dict
             A START and a COMPLETE event for each instance, oldest first; ABORT for one that is
             partial. A version of a table is a dataset, an instance the version of it. The facet
-            ``columnLineage`` tells what references of builders tell of columns.
+            ``columnLineage`` has the columns that references of builders name.
         """
         made = cache(self._made)
         sources: dict[str, dict[str, Made]] = {}
@@ -180,7 +180,7 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     everything = ids | {each.source_id for each in found}
     rows = view.catalog.instances_with_ids(everything)
     known = {str(each.instance_id): each for each in view.instances_of(rows)}
-    # What is told of columns is looked up when somebody asks for it.
+    # Columns are looked up when somebody asks for them.
     view.release()
 
     def made_at(each: str) -> tuple[str, str]:

@@ -195,7 +195,7 @@ def content_of_temp(
     origin: IndexedInstance | None,
     folder: Path,
 ) -> Callable[[str], str]:
-    """Return a function that tells what is in an artifact of an instance that is being made.
+    """Return a function that hashes an artifact of an instance that is being made.
 
     A file that is not in its folder is the one that materialising will find: that of the origin,
     or of the folder that the instances of the table share.

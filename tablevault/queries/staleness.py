@@ -64,7 +64,7 @@ class Current:
 
     @property
     def document(self) -> InstanceDocument:
-        """What the instance says of itself."""
+        """The ``instance.yaml`` of the instance."""
         return self.instance.document
 
     @property
@@ -161,7 +161,7 @@ class Staleness:
         if place not in self._reads:
             try:
                 found = frozenset(self._find_reads(self.current(place)))
-            except TableVaultError:  # whoever asks for reasons is told
+            except TableVaultError:  # which `reasons` raises
                 found = frozenset()
             self._reads[place] = found - {place}
         return self._reads[place]
@@ -255,7 +255,7 @@ class Staleness:
             yield f"{error.message} {error.hint}"
 
     def _latest(self, then: Instance) -> Instance | None:
-        """Find the instance that stands where another one did."""
+        """Find the latest instance of the table and version of another one."""
         if then.table_id not in self._tables:
             return None
         table = Table(self._view, self._tables[then.table_id])
@@ -323,7 +323,7 @@ class Staleness:
     def _sentences(
         self, current: Current, builder: Builder, now: Fingerprint, note: object
     ) -> Iterator[str]:
-        """Yield how the code of one builder differs, as an execution would say it."""
+        """Yield how the code of one builder differs, in the words of an execution."""
         from tablevault.engine.calls.reasons import reasons
 
         before = self._before(current, builder, note)
@@ -336,7 +336,7 @@ class Staleness:
         )
 
     def _noted(self, instance: Instance) -> Mapping[str, Any]:
-        """Return what the records of calls say of the code that made an instance."""
+        """Return the code that made an instance, as the records of calls have it."""
         if not self._vault.calls_path.is_file():
             return {}
         return self._vault.calls.builders_of(instance.instance_id) or {}

@@ -82,8 +82,8 @@ class TableStatus:
 
     def __str__(self) -> str:
         """Describe it in a line."""
-        told = ": ".join(filter(None, (self.state, self.reason)))
-        return f"{self.place}: {told}" + (f" [{self.shown_work}]" if self.work else "")
+        text = ": ".join(filter(None, (self.state, self.reason)))
+        return f"{self.place}: {text}" + (f" [{self.shown_work}]" if self.work else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +121,7 @@ class Status:
         return str(self)
 
     def _repr_html_(self) -> str:
-        """Show a table in a notebook; what stands in it is no markup."""
+        """Show a table in a notebook; its texts are escaped."""
         rows = [shown(each) for each in self.tables]
         return render.table_html(self.note, _COLUMNS, rows)
 

@@ -41,7 +41,7 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    """One look at a vault."""
+    """Makes the trees of one view."""
 
     vault: Vault
     view: VaultView
