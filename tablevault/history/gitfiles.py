@@ -1,22 +1,23 @@
-"""Git's own files as bytes on the disk: loose objects, packs, refs; nothing is taken on trust."""
+"""Checks of git's own files: loose objects, packs, refs."""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
 
+from tablevault.errors import TVFileError
 from tablevault.history.loose_objects import damaged_loose
+from tablevault.history.program import call_git
+from tablevault.objects.globs import matching
 from tablevault.problems import Problem
 
-_BLOCK = 1 << 20
-_LOOSE_REF = re.compile(rb"([0-9a-f]{40})\s*|ref: (refs/\S+)\s*")
+_BROKEN_REF = re.compile(r"^warning: ignoring broken ref (\S+)$", re.MULTILINE)
+PACKED_REFS = ".git/packed-refs"
 _PACKED_REF = re.compile(rb"([0-9a-f]{40}) (refs/\S+)")
 _BEING_WRITTEN_S = 3600.0
 """Git and libgit2 write a pack before its index, and anything under another name first."""
@@ -37,60 +38,38 @@ def check_loose(git_dir: Path) -> Iterator[Problem]:
 
 
 def check_packs(git_dir: Path) -> Iterator[Problem]:
-    """Compare packs and their indexes with the checksums at their ends."""
-    folder = git_dir / "objects" / "pack"
-    names = _names(folder)
-    for name in names:
-        stem, _, ending = name.rpartition(".")
-        if not stem.startswith("pack-") or ending not in ("idx", "pack"):
-            continue
-        try:
-            wrong = _wrong_with_index(folder, stem) if ending == "idx" else _alone(folder, stem)
-        except FileNotFoundError:
-            continue  # several became one meanwhile; else objects are missing, which is told
-        except OSError as error:
-            wrong = f"it cannot be read: {error.strerror}"
-        if wrong:
+    """Have git compare every pack with its index, and unpack and hash all that is in it."""
+    for pack in matching(git_dir / "objects", "pack/pack-*.pack"):
+        index = pack.with_suffix(".idx")
+        if index.exists():
+            done = call_git(["verify-pack", str(index)], git_dir, failure=TVFileError)
+            wrong = _last_words(done.stderr) if done.returncode else ""
+        else:
+            again = f"`git index-pack .git/objects/pack/{pack.name}` makes it again"
+            is_new = time.time() - _mtime(pack) < _BEING_WRITTEN_S
+            wrong = "" if is_new else f"its index is missing: {again}"
+        if wrong and pack.exists():  # else several became one meanwhile
             yield Problem(
                 kind="git object",
                 severity="error",
-                where=f".git/objects/pack/{name}",
+                where=f".git/objects/pack/{pack.name}",
                 text=f"The pack is damaged: {wrong}.",
                 advice="`git fsck --full` names the objects in it. " + _FROM_ELSEWHERE,
             )
 
 
-def _wrong_with_index(folder: Path, stem: str) -> str:
-    """Say what is wrong with a pack and its index."""
-    with (folder / f"{stem}.idx").open("rb") as file:
-        of_index, at_end = _checksums(file)
-        file.seek(max(file.tell() - 40, 0))
-        of_pack = file.read(20)
-    if of_index != at_end:
-        return "its index is not what it was written as"
-    with (folder / f"{stem}.pack").open("rb") as file:
-        computed, at_end = _checksums(file)
-    if computed != at_end:
-        return "it is not what it was written as"
-    return "" if at_end == of_pack else "its index belongs to another pack"
+def _last_words(said: bytes) -> str:
+    """Return the last line that git wrote, which says why it ended."""
+    lines = said.decode("utf-8", "replace").strip().splitlines()
+    return lines[-1].removeprefix("fatal: ").removeprefix("error: ") if lines else "git ended"
 
 
-def _alone(folder: Path, stem: str) -> str:
-    """Find a pack that has lost its index."""
-    age_s = time.time() - (folder / f"{stem}.pack").stat().st_mtime
-    if (folder / f"{stem}.idx").exists() or age_s < _BEING_WRITTEN_S:
-        return ""
-    return f"its index is missing: `git index-pack .git/objects/pack/{stem}.pack` makes it again"
-
-
-def _checksums(file: BinaryIO) -> tuple[bytes, bytes]:
-    """Give the SHA-1 of all but the last twenty bytes, and these."""
-    digest, tail = hashlib.sha1(usedforsecurity=False), b""
-    while block := file.read(_BLOCK):
-        tail += block
-        digest.update(tail[:-20])
-        tail = tail[-20:]
-    return digest.digest(), tail
+def _mtime(path: Path) -> float:
+    """Return when a file was written; now, when it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,61 +82,29 @@ class Refs:
 
 
 def read_refs(git_dir: Path) -> Refs:
-    """Read every ref for itself: libgit2 gives none at all when one of them is damaged."""
-    found = Refs()
-    _read_packed(git_dir, found)
-    symbolic: dict[str, str] = {}
-    for path in files_below(git_dir / "refs"):
-        name = path.relative_to(git_dir).as_posix()
-        if name.endswith(".lock"):
-            continue
-        try:
-            match = _LOOSE_REF.fullmatch(path.read_bytes())
-        except FileNotFoundError:
-            continue
-        except OSError:
-            match = None
-        if match is None:
-            found.targets.pop(name, None)
-            found.problems.append(damaged_ref(git_dir, name, "It holds no commit id."))
-        elif match[1]:
-            found.targets[name] = match[1].decode("ascii")
-        else:
-            symbolic[name] = match[2].decode("utf-8", "replace")
-    for name, target in symbolic.items():
-        if target in found.targets:
-            found.targets[name] = found.targets[target]
-    return found
+    """Read all refs by the program git: libgit2 gives none at all when one of them is damaged."""
+    command = [f"--git-dir={git_dir}", "for-each-ref", "--format=%(objectname) %(refname)"]
+    done = call_git(command, git_dir, failure=TVFileError)
+    if done.returncode != 0:
+        return Refs(problems=[_unreadable_refs(_last_words(done.stderr))])
+    lines = done.stdout.decode("utf-8", "replace").splitlines()
+    broken = _BROKEN_REF.findall(done.stderr.decode("utf-8", "replace"))
+    return Refs(
+        targets={ref: target for target, _, ref in (line.partition(" ") for line in lines)},
+        problems=[damaged_ref(git_dir, ref, "It holds no commit id.") for ref in broken],
+    )
 
 
-def _read_packed(git_dir: Path, found: Refs) -> None:
-    """Read ``packed-refs``."""
-    path = git_dir / "packed-refs"
-    try:
-        *lines, rest = path.read_bytes().split(b"\n")
-    except FileNotFoundError:
-        return
-    except OSError:
-        lines, rest = [], b"?"
-    # A line without an end was cut off, whatever it looks like.
-    lines += [b"?"] * bool(rest)
-    for number, line in enumerate(lines, 1):
-        if line.startswith((b"#", b"^")):
-            continue
-        match = _PACKED_REF.fullmatch(line)
-        if match:
-            found.targets[match[2].decode("utf-8", "replace")] = match[1].decode("ascii")
-        else:
-            found.problems.append(
-                Problem(
-                    kind="ref",
-                    severity="error",
-                    where=".git/packed-refs",
-                    text=f"Line {number} of packed-refs is no ref.",
-                    advice="",
-                    repairable=True,
-                )
-            )
+def _unreadable_refs(wrong: str) -> Problem:
+    """Describe why git reads no ref at all: mostly a line of ``packed-refs`` that is none."""
+    return Problem(
+        kind="ref",
+        severity="error",
+        where=PACKED_REFS,
+        text=f"Git reads no ref: {wrong}.",
+        advice="",
+        repairable="packed-refs" in wrong,
+    )
 
 
 def sound_packed_refs(path: Path) -> bytes:

@@ -53,20 +53,37 @@ def run_git(
     TableVaultError
         git is not installed, or ended with an error: of the class `failure`.
     """
-    command = ["git", *options, *arguments]
+    done = call_git([*options, *arguments], folder, text=text, failure=failure)
+    if done.returncode != 0:
+        said = done.stderr.decode("utf-8", "replace").strip()
+        raise failure(f"`git {arguments[0]}` failed: {said}")
+    return done.stdout
+
+
+def call_git(
+    arguments: Sequence[str],
+    folder: Path | None = None,
+    *,
+    text: bytes = b"",
+    failure: type[TableVaultError] = TVRemoteError,
+) -> subprocess.CompletedProcess[bytes]:
+    """Run git in `folder`, give it `text` to read, and return how it ended; it speaks English.
+
+    Raises
+    ------
+    TableVaultError
+        git is not installed: of the class `failure`.
+    """
+    command, where = ["git", *arguments], {**environment(), "LC_ALL": "C"}
     try:
-        done = subprocess.run(
-            command, input=text, capture_output=True, cwd=folder, env=environment(), check=False
+        return subprocess.run(
+            command, input=text, capture_output=True, cwd=folder, env=where, check=False
         )
     except FileNotFoundError as error:
         raise failure(
             f"The program git cannot be run: {error.strerror}.",
             "Install git, and see that it is on the PATH.",
         ) from error
-    if done.returncode != 0:
-        said = done.stderr.decode("utf-8", "replace").strip()
-        raise failure(f"`git {arguments[0]}` failed: {said}")
-    return done.stdout
 
 
 def environment() -> dict[str, str]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 
+from tablevault.errors import TVFileError
+from tablevault.history import gitfiles
 from tablevault.history.gitfiles import Refs, read_refs
 from tablevault.history.reach import Reach
 from tablevault.history.refold import FreshIndex
@@ -36,20 +38,22 @@ class _Look:
         vault = self._vault
         yield from _guarded(".git/tablevault", lambda: local.check_state(vault))
         yield from _guarded(".git/tablevault", lambda: local.check_calls(vault))
-        damaged = _guarded(".git/objects", lambda: git.check_files(vault.path))
+        damaged = _guarded(".git/objects", lambda: gitfiles.check_loose(vault.path / ".git"))
         yield from damaged
         unusable = _guarded(".git", lambda: git.check_opening(vault.path, read=not damaged))
         yield from unusable
         if any(problem.kind == "repository" for problem in unusable):
             return
+        packs = _guarded(".git/objects/pack", lambda: gitfiles.check_packs(vault.path / ".git"))
+        yield from packs
         refs = Refs()
         try:
             wrong, refs = git.check_refs(vault.path)
-        except OSError as error:
+        except (OSError, TVFileError) as error:
             wrong = [_unknown(".git/refs", error)]
         yield from wrong
         yield from _guarded(".git/config", lambda: local.check_settings(vault))
-        if damaged:
+        if damaged or packs:
             return  # what libgit2 must not read
         reach = Reach(vault.path / ".git")
         yield from _guarded(".git/objects", lambda: self._history(reach, refs))

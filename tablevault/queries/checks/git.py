@@ -8,9 +8,8 @@ from pathlib import Path
 
 from tablevault.errors import TVFileError, TVFormatError
 from tablevault.history.gitfiles import (
+    PACKED_REFS,
     Refs,
-    check_loose,
-    check_packs,
     damaged_ref,
     logged,
     read_refs,
@@ -74,7 +73,7 @@ def check_refs(path: Path) -> tuple[list[Problem], Refs]:
     """Read all refs, and find those that are damaged."""
     refs = read_refs(path / ".git")
     found = list(refs.problems)
-    if MAIN not in refs.targets:
+    if MAIN not in refs.targets and not any(each.where == PACKED_REFS for each in found):
         found.append(damaged_ref(path / ".git", MAIN, "There is no branch main."))
     return found, refs
 
@@ -91,12 +90,6 @@ def check_branch(path: Path, refs: Refs) -> Iterator[Problem]:
             text=f'There is no branch "{branch}", which is checked out.',
             advice="`git symbolic-ref HEAD refs/heads/main` goes back to main.",
         )
-
-
-def check_files(path: Path) -> Iterator[Problem]:
-    """Check loose objects and packs, whether or not anything needs them."""
-    yield from check_loose(path / ".git")
-    yield from check_packs(path / ".git")
 
 
 def check_tracked(vault: Vault) -> Iterator[Problem]:
