@@ -223,5 +223,5 @@ def test_an_error_of_git_is_told(path):
 
 def test_missing_git_is_told(path, monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(TVRemoteError, match=r"git cannot be run: No such file.* install git"):
+    with pytest.raises(TVRemoteError, match=r"git cannot be run: No such file.* Install git"):
         run_git(["version"], path)
