@@ -17,6 +17,7 @@ from tablevault.objects.aside import Aside
 
 _log = logging.getLogger("tablevault")
 _BLOCK = 1 << 20
+_SMALL = 1 << 13
 _FOLDER = re.compile(r"[0-9a-f]{2}")
 _REST = re.compile(r"[0-9a-f]{38}")
 
@@ -61,7 +62,7 @@ def _is_any_needed(git_dir: Path, names: Container[str]) -> bool:
 
 
 def damaged_loose(git_dir: Path) -> Iterator[tuple[str, str]]:
-    """Return name and fault of each damaged loose object; 7 us are spent on a sound one."""
+    """Return name and fault of each damaged loose object."""
     for file in _loose(git_dir):
         name = file[-41:-39] + file[-38:]
         try:
@@ -90,17 +91,19 @@ def _loose(git_dir: Path) -> Iterator[str]:
 
 
 def is_sound(path: str, name: str) -> bool:
-    """Tell whether a small loose object is whole; False when that has to be looked into.
+    """Return whether a small loose object is whole; False when that has to be looked into.
 
     Raises
     ------
     FileNotFoundError
         There is no such file.
     """
-    with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - pathlib doubles the cost of this
-        if os.fstat(file.fileno()).st_size > _BLOCK:
-            return False
-        packed = file.read()
+    # Opening looks at thousands: a file object doubles the time.
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        packed = os.read(descriptor, _SMALL)
+    finally:
+        os.close(descriptor)
     unpack = zlib.decompressobj()
     try:
         content = unpack.decompress(packed, _BLOCK)
