@@ -663,6 +663,15 @@ def test_an_upload_that_is_never_answered_is_not_called_a_failure(here, server, 
     assert not isinstance(error_of(report), TVRemoteError)
 
 
+def test_a_download_that_is_never_answered_is_a_failure(here, server, contents):
+    [made] = contents(1)
+    server.add(made)
+    server.on("GET", "store")(lambda handler: handler.drop())
+    report, _ = fetch(here, [pointer_of(made)])
+    assert isinstance(error_of(report), TVTransferError)
+    assert "was not transferred: " in str(error_of(report))
+
+
 def test_a_refusal_that_comes_before_all_is_sent_is_heard(here, server, contents):
     @server.on("PUT", "store")
     def _(handler):
