@@ -16,7 +16,6 @@ from tablevault.journal.record import Hold, Record
 from tablevault.journal.transaction import Transaction
 from tablevault.names import ProcessId
 from tablevault.queries.artifacts import shares_folder
-from tablevault.queries.read import has_artifacts
 from tablevault.queries.read import instance_document as document_of
 from tablevault.vault import Vault
 
@@ -84,14 +83,14 @@ def activity_trailers(
     artifact folder is replaced, those that have artifacts in it become inactive, whatever else.
     """
     replaces_folder = (
-        document.success and not settings.multiple_artifacts and has_artifacts(document)
+        document.success and not settings.multiple_artifacts and document.has_artifacts
     )
 
     def loses_files(item: IndexedInstance) -> bool:
         return (
             replaces_folder
             and shares_folder(settings, item)
-            and has_artifacts(document_of(vault, item))
+            and document_of(vault, item).has_artifacts
         )
 
     ends_all = settings.side_effects and not kept

@@ -15,9 +15,9 @@ from tablevault.journal.locks import temp_hold
 from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
 from tablevault.journal.record import Hold, Record
 from tablevault.journal.transaction import Transaction
+from tablevault.model.temp import TempInstance
 from tablevault.names import builder_path, check_builder_name
 from tablevault.operations.builder_sources import builder_texts, by_file
-from tablevault.queries.resolve import Temp, find_temp
 from tablevault.secrets import IN_BUILDER
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
@@ -93,9 +93,9 @@ class DeleteBuilderFile(Operation[Vault, None]):
         return _on_branch(tx, temp, f"delete {self.builder_name}", [Remove(path=path)], tip)
 
 
-def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Temp:
+def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: str) -> TempInstance:
     """Find a temporary instance that may have builders."""
-    temp = find_temp(vault, snapshot, table, version)
+    temp = vault.live_view(snapshot).table(table).temp(version)
     if temp.document.external_edit:
         raise TVArgumentError(
             f'{temp.ref.instance_id} of table "{table}" is an external edit and has no builders.',
@@ -112,13 +112,15 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: s
     return temp
 
 
-def _names(vault: Vault, temp: Temp) -> list[str]:
+def _names(vault: Vault, temp: TempInstance) -> list[str]:
     """Name the builders, those made by hand included."""
     tracked = Snapshot(vault.repository, temp.tip).builders(temp.ref.table, temp.ref.version)
     return sorted(tracked.keys() | set(vault.faces.builder_names(temp.ref)))
 
 
-def _on_branch(tx: Transaction, temp: Temp, what: str, edits: Sequence[Edit], tip: Tip) -> Change:
+def _on_branch(
+    tx: Transaction, temp: TempInstance, what: str, edits: Sequence[Edit], tip: Tip
+) -> Change:
     """Commit edits to the branch of a temporary instance, on top of what was edited by hand."""
     branch, ref = tx.edited_branch(temp.ref), temp.ref
     message = tx.message(

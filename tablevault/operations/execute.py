@@ -50,7 +50,7 @@ from tablevault.operations.preparing import (
 )
 from tablevault.operations.spending import purse_of, run_of, total_of
 from tablevault.queries.call_files import call_sources
-from tablevault.queries.describe import temp_builders, tracked_builders
+from tablevault.queries.describe import tracked_builders
 from tablevault.queries.origin import table_of_origin
 from tablevault.queries.read import instance_document
 from tablevault.render import counted
@@ -132,7 +132,7 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
         """Claim the version and what an instance needs; share what is read."""
         table, found = self.table_name, find_with_builders(vault, snapshot, self.temp)
-        builders = TempBuilders(temp=found, texts=temp_builders(vault, found))
+        builders = TempBuilders(temp=found, texts=found.builders())
         fixed = fixed_by(record)
         prepared = prepare(vault, snapshot, builders, fixed, forced=self.force_execute)
         mine = [

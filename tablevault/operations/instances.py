@@ -29,17 +29,11 @@ from tablevault.names import (
     is_temp_id,
     table_document,
     tag_ref,
+    version_of,
 )
 from tablevault.operations.builder_sources import by_file, gather_builders, template
 from tablevault.operations.tables import forget_objects, removed_branch
 from tablevault.queries import read
-from tablevault.queries.resolve import (
-    find_instance,
-    find_latest,
-    find_table,
-    find_temp_by_id,
-    temp_or_none,
-)
 from tablevault.render import counted
 from tablevault.secrets import IN_BUILDER, IN_DESCRIPTION
 from tablevault.vault import Vault
@@ -108,7 +102,7 @@ class CreateInstance(Operation[Vault, _Origin | None]):
 
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
         """Claim the version, and share the origin."""
-        find_table(vault, snapshot, self.table_name)
+        vault.live_view(snapshot).table(self.table_name)
         origin = self._origin(vault, snapshot)
         holds = [temp_hold(self.table_name, self.version)]
         if origin is not None:
@@ -125,9 +119,9 @@ class CreateInstance(Operation[Vault, _Origin | None]):
 
     def plan(self, vault: Vault, tx: Transaction, prepared: _Origin | None, tip: Tip) -> Change:
         """Begin a branch."""
-        find_table(vault, tip.snapshot, self.table_name)
+        vault.live_view(tip.snapshot).table(self.table_name)
         temp = self.temp
-        old = temp_or_none(vault.repository, temp)
+        old = vault.temp(temp)
         branch = None if old is None else tx.edited_branch(temp)
         texts = self._all_texts(prepared)
         kind = "external edit" if self.external_edit else counted(len(texts), "builder")
@@ -182,15 +176,19 @@ class CreateInstance(Operation[Vault, _Origin | None]):
         """Find the instance to start from: the one named, or the latest when `copy`."""
         table = self.origin_table or self.table_name
         if self.origin_id:
-            found = find_instance(vault, snapshot, table, self.origin_id)
+            found = vault.live_view(snapshot).table(table).instance(self.origin_id)
             return _Origin(table=table, instance=found)
         if not self.copy:
             if self.origin_table:
-                find_table(vault, snapshot, self.origin_table)
+                vault.live_view(snapshot).table(self.origin_table)
             return None
         for successful in (True, False):
             for label in (self.version, ""):
-                latest = find_latest(vault, snapshot, table, label, successful_only=successful)
+                latest = (
+                    vault.live_view(snapshot)
+                    .table(table)
+                    .latest_or_none(label, successful=successful)
+                )
                 if latest is not None:
                     return _Origin(table=table, instance=latest)
         return None
@@ -237,9 +235,9 @@ class DeleteInstance(Operation[Vault, None]):
         """Claim the instance."""
         table, instance_id = self.table_name, self.instance_id
         if is_temp_id(instance_id):
-            temp = find_temp_by_id(vault, snapshot, table, instance_id)
+            temp = vault.live_view(snapshot).table(table).temp(version_of(instance_id))
             return [temp_hold(table, temp.ref.version)]
-        find_instance(vault, snapshot, table, instance_id, withdrawn_too=True)
+        vault.live_view(snapshot).table(table).instance(instance_id, withdrawn_too=True)
         return [instance_hold(table, instance_id, exclusive=True)]
 
     def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
@@ -247,7 +245,7 @@ class DeleteInstance(Operation[Vault, None]):
         table, instance_id = self.table_name, self.instance_id
         if is_temp_id(instance_id):
             return self._without_temp(vault, tx, tip)
-        found = find_instance(vault, tip.snapshot, table, instance_id, withdrawn_too=True)
+        found = vault.live_view(tip.snapshot).table(table).instance(instance_id, withdrawn_too=True)
         pairs = [
             ("Table", table),
             ("Version", found.version),
@@ -262,7 +260,9 @@ class DeleteInstance(Operation[Vault, None]):
 
     def _without_temp(self, vault: Vault, tx: Transaction, tip: Tip) -> Change:
         """Remove a temporary instance."""
-        temp = find_temp_by_id(vault, tip.snapshot, self.table_name, self.instance_id)
+        temp = (
+            vault.live_view(tip.snapshot).table(self.table_name).temp(version_of(self.instance_id))
+        )
         table, version = self.table_name, temp.ref.version
         return Change(
             message=tx.message(

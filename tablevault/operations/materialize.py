@@ -40,7 +40,6 @@ from tablevault.operations.artifacts import (
     keep_artifacts,
 )
 from tablevault.operations.spending import spending_trailers
-from tablevault.queries.read import has_artifacts
 from tablevault.render import counted
 from tablevault.vault import Vault
 
@@ -230,7 +229,7 @@ def plan_instance(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> 
     main: list[Edit] = [] if new.calls is None else _attributes(snapshot)
     if settings.multiple_artifacts or not document.success:
         branch.extend(new.artifacts.edits(own))
-    elif has_artifacts(document):
+    elif document.has_artifacts:
         shared = artifacts_dir(temp.table, temp.version, multiple=False)
         main.append(Remove(path=shared))
         main.extend(new.artifacts.edits(shared))

@@ -16,6 +16,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.journal.beginning import refuse_other, refuse_used
 from tablevault.journal.operation import decoded_operation
 from tablevault.journal.record import Record
+from tablevault.model.temp import TempInstance
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
 from tablevault.operations.attempt import Fixed, fixed_by
 from tablevault.operations.execute import ExecuteInstance
@@ -29,10 +30,8 @@ from tablevault.operations.preparing import (
     terms_of,
 )
 from tablevault.queries.call_files import call_sources
-from tablevault.queries.describe import temp_builders
 from tablevault.queries.modules import code_edits
 from tablevault.queries.origin import earlier_of, find_origin
-from tablevault.queries.resolve import Temp, temp_or_none
 from tablevault.queries.staleness import Current, Place
 from tablevault.vault import Vault
 
@@ -62,7 +61,7 @@ class _Asked:
 
     vault: Vault
     main: Snapshot
-    temp: Temp
+    temp: TempInstance
     options: PlanOptions
     process_id: str
     """The paused process that would go on; else the id of a new one, "" when it has none."""
@@ -108,15 +107,15 @@ def plan_anew(
     """
     main, repository = vault.snapshot(), vault.repository
     ref = TempRef(table=current.place.table, version=current.place.version)
-    temp = temp_or_none(repository, ref)
+    temp = vault.temp(ref)
     if temp is None:
-        temp = Temp(ref=ref, tip=current.instance.commit, repository=repository)
+        temp = TempInstance(ref=ref, tip=current.instance.commit, parts=vault.journal)
         texts: dict[str, bytes] = {
             name: text.encode() for name, text in current.texts(repository).items()
         }
         fixed = Fixed(origin=current.instance.instance_id)
     else:
-        texts, fixed = temp_builders(vault, temp), Fixed()
+        texts, fixed = temp.builders(), Fixed()
     asked = _Asked(
         vault=vault,
         main=main,
@@ -201,7 +200,7 @@ def _asked(
         process_id = record.process_id
     main = vault.snapshot()
     found = find_with_builders(vault, main, execution.temp)
-    builders = TempBuilders(temp=found, texts=temp_builders(vault, found))
+    builders = TempBuilders(temp=found, texts=found.builders())
     fixed = fixed_by(record)
     asked = _Asked(
         vault=vault,

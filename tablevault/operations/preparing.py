@@ -13,6 +13,7 @@ from tablevault.history.documents import TableDocument
 from tablevault.history.index import IndexedInstance
 from tablevault.history.snapshot import Snapshot, decode_text
 from tablevault.history.tree import Edit
+from tablevault.model.temp import TempInstance
 from tablevault.names import CODE_DIR, InstanceId, TempRef, code_path
 from tablevault.operations.attempt import Fixed
 from tablevault.queries.expected import ExpectedInputs
@@ -25,7 +26,6 @@ from tablevault.queries.origin import (
     find_origin,
 )
 from tablevault.queries.read import VaultInputs
-from tablevault.queries.resolve import Temp, find_temp
 from tablevault.queries.staleness import Place
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 class TempBuilders:
     """A temporary instance, and the texts of its builders by name."""
 
-    temp: Temp
+    temp: TempInstance
     texts: Mapping[str, bytes]
 
 
@@ -61,9 +61,9 @@ class Prepared:
     """Why there is none."""
 
 
-def find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> Temp:
+def find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> TempInstance:
     """Find a temporary instance that can be executed."""
-    found = find_temp(vault, snapshot, temp.table, temp.version)
+    found = vault.live_view(snapshot).table(temp.table).temp(temp.version)
     if found.document.external_edit:
         raise TVArgumentError(
             f'{found.ref.instance_id} of table "{temp.table}" is an external edit.',

@@ -23,7 +23,6 @@ from tablevault.operations.plan import PlanOptions, plan_anew
 from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
 from tablevault.planned import ExecutionPlan, total
 from tablevault.queries.read import instance_document
-from tablevault.queries.resolve import find_table, latest_or_error, temp_or_none
 from tablevault.queries.staleness import Current, Place, Staleness
 from tablevault.refreshed import RefreshedTable, RefreshReport
 from tablevault.secrets import text_to_keep
@@ -107,14 +106,14 @@ def _named(vault: Vault, staleness: Staleness, name: str) -> list[Place]:
         )
     table, _, version = name.partition("/")
     snapshot = vault.snapshot()
-    find_table(vault, snapshot, table)
+    vault.live_view(snapshot).table(table)
     found = [
         place
         for place in staleness.instances
         if place.table == table and version in ("", place.version)
     ]
     if not found:
-        latest_or_error(vault, snapshot, table, version, active_only=False)
+        vault.live_view(snapshot).table(table).latest(version, active=False)
     return found
 
 
@@ -284,7 +283,7 @@ class _Refresh:
         """Execute a copy of an instance, or what was prepared already."""
         vault, (table, version) = self._vault, current.place
         started = time.monotonic()
-        if temp_or_none(vault.repository, TempRef(*current.place)) is None:
+        if vault.temp(TempRef(*current.place)) is None:
             CreateInstance(
                 table_name=table,
                 version=version,

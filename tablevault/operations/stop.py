@@ -22,7 +22,6 @@ from tablevault.operations.materialize import NewInstance, Result, plan_instance
 from tablevault.operations.spending import spent_for
 from tablevault.queries.origin import table_of_origin
 from tablevault.queries.partial import run_of_process, run_of_temp
-from tablevault.queries.resolve import temp_or_none
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
 
@@ -192,7 +191,7 @@ def _kept(vault: Vault, record: Record) -> TempRef | None:
 
 def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) -> _Stopping:
     """Store the rows that are there, null where none was computed."""
-    temp = temp_or_none(vault.repository, branch.temp)
+    temp = vault.temp(branch.temp)
     run = None if temp is None else run_of_temp(vault, temp)
     if run is None:
         raise TVProcessError(

@@ -32,7 +32,6 @@ from tablevault.names import (
     tag_ref,
     temp_of_ref,
 )
-from tablevault.queries.resolve import find_table
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
@@ -97,7 +96,7 @@ class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
         """Claim both names; the new one has to be free."""
         check_table_name(self.new_table_name)
-        find_table(vault, snapshot, self.table_name)
+        vault.live_view(snapshot).table(self.table_name)
         _refuse_taken(snapshot, self.new_table_name)
         names = (self.table_name, self.new_table_name)
         return [alone(table_hold(name, exclusive=True)) for name in names]
@@ -112,7 +111,7 @@ class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
         """Move its folder, its branches and its tags."""
         old, new = self.table_name, self.new_table_name
         _refuse_taken(tip.snapshot, new)
-        document = find_table(vault, tip.snapshot, old)
+        document = vault.live_view(tip.snapshot).table(old).document
         pairs = rename_pairs(document, old, new, tip.at)
         message = tx.message(f"{old}: rename to {new}", pairs)
         return renaming(vault, tip.snapshot, prepared, old, new, message)
@@ -135,20 +134,20 @@ class DeleteTable(Operation[Vault, _Deleted]):
 
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
         """Claim the table with all that is in it."""
-        find_table(vault, snapshot, self.table_name)
+        vault.live_view(snapshot).table(self.table_name)
         return [alone(table_hold(self.table_name, exclusive=True))]
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Deleted:
         """Take in what was edited by hand."""
         return _Deleted(
-            table_id=find_table(vault, vault.snapshot(), self.table_name).id,
+            table_id=vault.live_view(vault.snapshot()).table(self.table_name).id,
             branches=edited_branches(vault, tx, self.table_name),
         )
 
     def plan(self, vault: Vault, tx: Transaction, prepared: _Deleted, tip: Tip) -> Change:
         """Remove its folder, its branches and its tags."""
         table = self.table_name
-        document = find_table(vault, tip.snapshot, table)
+        document = vault.live_view(tip.snapshot).table(table).document
         pairs = [
             ("Table", table),
             ("Table-Id", document.id),
@@ -191,7 +190,7 @@ def renaming(
     message: Message,
 ) -> Change:
     """Move a table to another name."""
-    instances = vault.index.instances(find_table(vault, snapshot, old).id)
+    instances = vault.index.instances(vault.live_view(snapshot).table(old).id)
     return Change(
         message=message,
         main=moved_folder(snapshot, old, new),

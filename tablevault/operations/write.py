@@ -13,6 +13,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
 from tablevault.journal.record import Hold, Record
 from tablevault.journal.transaction import Transaction
+from tablevault.model.temp import TempInstance
 from tablevault.names import InstanceId, check_version
 from tablevault.operations.materialize import (
     NewInstance,
@@ -21,7 +22,6 @@ from tablevault.operations.materialize import (
     result_holds,
     store,
 )
-from tablevault.queries.resolve import Temp, find_instance, find_temp, latest_or_error
 from tablevault.vault import Vault
 from tablevault.wording import Call, OperationName, Parameter, Wording
 
@@ -82,9 +82,9 @@ def read_table(path: Path, dtypes: Mapping[str, str] | None) -> pd.DataFrame:
     return read_csv(path, dtypes or {})
 
 
-def _find_external(vault: Vault, snapshot: Snapshot, table: str, version: str) -> Temp:
+def _find_external(vault: Vault, snapshot: Snapshot, table: str, version: str) -> TempInstance:
     """Find the temporary instance that waits for a frame."""
-    temp = find_temp(vault, snapshot, table, version)
+    temp = vault.live_view(snapshot).table(table).temp(version)
     if not temp.document.external_edit:
         raise TVArgumentError(
             f'{temp.ref.instance_id} of table "{table}" is made by builders.',
@@ -159,9 +159,9 @@ def _resolve(
     for table, instance_id in _pairs(dependencies):
         try:
             instance = (
-                find_instance(vault, snapshot, table, instance_id)
+                vault.live_view(snapshot).table(table).instance(instance_id)
                 if instance_id
-                else latest_or_error(vault, snapshot, table, "")
+                else vault.live_view(snapshot).table(table).latest()
             )
         except TVTableError as error:
             raise TVArgumentError(error.message, error.hint, **error.facts) from error

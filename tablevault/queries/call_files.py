@@ -11,7 +11,7 @@ from tablevault.errors import TableVaultError
 from tablevault.history.index import IndexedInstance
 from tablevault.model.instance import Instance
 from tablevault.names import TableId
-from tablevault.queries.resolve import as_instance
+from tablevault.queries.read import as_instance
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:

@@ -8,7 +8,6 @@ from tablevault import render
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.documents import SPENT, InstanceDocument, TableDocument
 from tablevault.history.snapshot import Snapshot, decode_text
-from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     CODE_DIR,
@@ -20,7 +19,6 @@ from tablevault.names import (
     is_temp_id,
     version_of,
 )
-from tablevault.queries.resolve import Temp
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
@@ -234,11 +232,6 @@ def builder_text(
             table=table,
         )
     return decode_text(found[name], f"{name}.yaml")
-
-
-def temp_builders(vault: Vault, temp: Temp) -> dict[str, bytes]:
-    """Read the builders of a temporary instance; see `TempInstance.builders`."""
-    return TempInstance(ref=temp.ref, tip=temp.tip, parts=vault.journal).builders()
 
 
 def tracked_builders(snapshot: Snapshot, table: str, version: str) -> dict[str, bytes]:

@@ -18,8 +18,7 @@ from tablevault.history.snapshot import Snapshot
 from tablevault.model.instance import Instance
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, BlobId, TempRef, artifacts_dir, is_instance_id
-from tablevault.queries.read import VaultInputs
-from tablevault.queries.resolve import as_instance
+from tablevault.queries.read import VaultInputs, as_instance
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:

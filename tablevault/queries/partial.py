@@ -9,14 +9,13 @@ from tablevault.journal.record import Record
 from tablevault.model.temp import TempInstance
 from tablevault.names import TempRef
 from tablevault.queries.call_files import source_of
-from tablevault.queries.resolve import Temp
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     from tablevault.engine.partial import PartialRun
 
 
-def run_of_temp(vault: Vault, temp: Temp | TempInstance) -> PartialRun | None:
+def run_of_temp(vault: Vault, temp: TempInstance) -> PartialRun | None:
     """Find the execution that runs or ran last on a temporary instance; None when none did."""
     from tablevault.engine.partial import find_run
 

@@ -12,7 +12,6 @@ from tablevault.model.instance import Instance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, is_instance_id
 from tablevault.queries.artifacts import fixed_folder_of
-from tablevault.queries.resolve import as_instance
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -21,14 +20,16 @@ if TYPE_CHECKING:
     from tablevault.engine.inputs import Source
 
 
+def as_instance(vault: Vault, row: IndexedInstance) -> Instance:
+    """Return the instance that a row of the catalog describes."""
+    if isinstance(row, Instance):
+        return row
+    return vault.live_view(vault.snapshot()).instance_of(row)
+
+
 def instance_document(vault: Vault, instance: IndexedInstance) -> InstanceDocument:
     """Read the document of an instance; see `Instance.document`."""
     return as_instance(vault, instance).document
-
-
-def has_artifacts(document: InstanceDocument) -> bool:
-    """Return whether a column of the instance names artifacts."""
-    return document.has_artifacts
 
 
 class VaultInputs:
