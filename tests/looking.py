@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from tests import vault_reader
+
 # Made once and kept: taken for the whole vault, not for a process.
 _LASTING_LOCKS = ("commit.lock", "journal.lock", "objects.lock", "pack.lock")
 _NOT_STATE = (
@@ -90,6 +92,7 @@ def check_clean(path: Path, *, status: bool = True) -> None:
         assert git(path, "status", "--porcelain") == ""
     if any((path / ".git/lfs/objects").rglob("*")):
         assert "OK" in git(path, "lfs", "fsck")
+    check_readable(path)
     state = path / ".git/tablevault"
     assert list((state / "processes").iterdir()) == []
     assert list((state / "tmp").iterdir()) == []
@@ -100,6 +103,20 @@ def check_clean(path: Path, *, status: bool = True) -> None:
         if not (file.parent == state and file.name in _LASTING_LOCKS)
     ]
     assert left == []
+
+
+def check_readable(path: Path) -> None:
+    """Check that a reader that knows only the format finds what the documents say."""
+    vault = vault_reader.Vault(path)
+    vault.temps()
+    for table in vault.tables:
+        newest = {each.version: each for each in vault.instances(table)}
+        for version, each in newest.items():
+            document = vault.main.document(f"tables/{table}/{version}/instance.yaml")
+            assert (document, document["id"]) == (each.document, each.id)
+            if frame := each.frame():
+                said = (document["rows"], list(document["dtypes"].items()))
+                assert (frame.rows, list(frame.dtypes.items())) == said
 
 
 def calls_kept(path: Path) -> dict[str, list[tuple[object, ...]]]:

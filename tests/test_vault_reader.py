@@ -15,7 +15,7 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tests import vault_reader
-from tests.looking import check_clean
+from tests.looking import check_clean, check_readable
 from tests.test_house import ROOT, lines_of_code
 
 ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
@@ -328,6 +328,29 @@ def test_both_read_the_same_dependencies_and_temporary_instances(rich):
 
 def test_the_vault_that_is_read_is_sound(rich):
     check_clean(rich[1])
+
+
+def test_a_document_that_is_not_that_of_the_instance_is_found(tmp_path, git):
+    vault = TableVault(tmp_path / "v", ANA, create=True)
+    vault.create_table("t")
+    write(vault, pd.DataFrame({"n": [1]}), "t")
+    check_readable(tmp_path / "v")
+    document = tmp_path / "v/tables/t/base/instance.yaml"
+    document.write_text(document.read_text("utf-8").replace("rows: 1", "rows: 2"), "utf-8")
+    git(tmp_path / "v", "commit", "-qam", "by hand", "--no-verify")
+    with pytest.raises(AssertionError):
+        check_readable(tmp_path / "v")
+
+
+def test_a_dataframe_that_is_not_that_of_the_document_is_found(tmp_path):
+    vault = TableVault(tmp_path / "v", ANA, create=True)
+    vault.create_table("t")
+    write(vault, pd.DataFrame({"n": [1]}), "t")
+    (kept,) = (file for file in (tmp_path / "v/.git/lfs/objects").rglob("*") if file.is_file())
+    kept.unlink()
+    pd.DataFrame({"n": [1, 2]}).to_parquet(kept)
+    with pytest.raises(AssertionError):
+        check_readable(tmp_path / "v")
 
 
 def test_the_reader_uses_nothing_of_the_package_and_is_short():
