@@ -10,7 +10,9 @@ import sys
 import uuid
 from zoneinfo import ZoneInfo
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from tablevault import TableVault, clone_vault
@@ -81,6 +83,9 @@ NUMBERS = pd.DataFrame(
         "span": pd.to_timedelta([1, None, -90], unit="s").as_unit("us"),
         "sort": pd.Categorical(["b", None, "a"], categories=["b", "unused", "a"]),
         "year": pd.Categorical([2024, None, 2023], ordered=True),
+        "month": pd.array(["2024-02", None, "1969-12"], "period[M]"),
+        "root": pd.Series([1j, 1.5 - 2j, 2]),
+        "nested": pd.array([[1, None], None, []], pd.ArrowDtype(pa.list_(pa.int64()))),
         "range": pd.arrays.IntervalArray.from_tuples([(0, 1), None, (1, 2.5)]),
     }
 )
@@ -91,6 +96,7 @@ OBJECTS = {
     "times": [NOON, None, NOON, NOON, NOON, NOON],
     "lists": [[1], [], None, [3, None], [4], [5]],
     "nan": [DAY, float("nan"), DAY, DAY, DAY, DAY],
+    "vector": [np.array([0.5, n]) for n in range(6)],
     "exact": [decimal.Decimal("1.50"), None, *[decimal.Decimal("-0.25")] * 4],
     "more": [
         2**80,
@@ -256,7 +262,8 @@ def test_the_vault_has_what_is_to_be_read(rich):
         for facts in each.frame().facts.values()
     }
     plain = {"masked", "string", "datetime", "zoned", "timedelta", "category", "interval"}
-    objects = {"json", "uuid", "date", "datetime", "list", "decimal"}
+    plain |= {"period", "complex", "arrow"}
+    objects = {"json", "uuid", "date", "datetime", "list", "vector", "decimal"}
     assert forms == {(form, None) for form in plain} | {("objects", each) for each in objects}
 
 
@@ -264,6 +271,10 @@ def same(ours, read):
     """Return whether two values are equal, NaN equal to itself, and of one type."""
     if isinstance(ours, pd.Timestamp | pd.Timedelta):
         return ours == read
+    if isinstance(ours, pd.Period):
+        return ours.ordinal == read
+    if isinstance(ours, np.ndarray):
+        return ours.tolist() == read
     if isinstance(ours, pd.Interval):
         return [ours.left, ours.right] == read
     if isinstance(ours, float | decimal.Decimal) and ours != ours:  # noqa: PLR0124 - NaN
@@ -280,8 +291,10 @@ def test_both_read_the_same_values(rich):
             ours, _ = vault.get_dataframe(table, each.id, full_artifact_path=False)
             for name, read in each.frame().columns.items():
                 kept = ours[name]
-                is_plain = kept.dtype == object
-                cells = [v if is_plain or not pd.isna(v) else None for v in kept.tolist()]
+                is_object = kept.dtype == object
+                cells = kept.tolist()
+                if not is_object:
+                    cells = [None if pd.api.types.is_scalar(v) and pd.isna(v) else v for v in cells]
                 assert len(cells) == len(read)
                 unlike = [pair for pair in zip(cells, read, strict=True) if not same(*pair)]
                 assert not unlike, (table, name)

@@ -59,9 +59,8 @@ class Vault:
         """List the temporary instances."""
         found = []
         for ref in self.git.references.iterator():
-            if ref.name.startswith("refs/heads/temp/"):
-                table, version = ref.name.split("/")[3:]
-                said = {"Table": [table], "Version": [unquote(version)]}
+            if name := re.fullmatch(r"refs/heads/temp/([\w-]+)/([^/]+)", ref.name):
+                said = {"Table": [name[1]], "Version": [unquote(name[2])]}
                 found.append(Instance(Tree(self, ref.peel(pygit2.Commit)), said))
         return found
 
