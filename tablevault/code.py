@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tablevault.engine.module_sets import SETS, ModuleSet, path_and_tree
 from tablevault.errors import TableVaultError
-from tablevault.history.repository import Repository
-from tablevault.history.snapshot import code_texts
+from tablevault.history.commits.snapshot import code_texts
+from tablevault.history.git.repository import Repository
 from tablevault.names import code_path
 
 __path__: list[str] = []

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from tablevault import operations, queries, remotes, report
 from tablevault.arguments import checked, checked_class
-from tablevault.bars import Bars
 from tablevault.names import DEFAULT_VERSION, new_process_id
+from tablevault.progress_bars import Bars
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -19,20 +19,20 @@ from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.calls.store import CallStore
-    from tablevault.history.checkpoints import Checkpoints
-    from tablevault.history.faces import Faces
-    from tablevault.history.index import Index
-    from tablevault.history.repository import Repository
-    from tablevault.history.snapshot import Snapshot
-    from tablevault.history.worktree import WorkTree
-    from tablevault.journal.beginning import Actor
-    from tablevault.journal.files import JournalFiles
-    from tablevault.journal.journal import Journal
+    from tablevault.history.catalog.catalog import Index
+    from tablevault.history.checkout.checkpoints import Checkpoints
+    from tablevault.history.checkout.temp_folders import Faces
+    from tablevault.history.checkout.worktree import WorkTree
+    from tablevault.history.commits.snapshot import Snapshot
+    from tablevault.history.git.repository import Repository
+    from tablevault.lfs.pointer import Pointer
+    from tablevault.lfs.store import ObjectStore
     from tablevault.model.temp import TempInstance
     from tablevault.model.view import VaultView
     from tablevault.names import TempRef
-    from tablevault.objects.pointer import Pointer
-    from tablevault.objects.store import ObjectStore
+    from tablevault.transactions.begin import Actor
+    from tablevault.transactions.parts import Journal
+    from tablevault.transactions.record_store import JournalFiles
 
     Bring = Callable[[Path, ObjectStore, Pointer, Progress], None]
 
@@ -71,14 +71,14 @@ class Vault:
     def journal(self) -> Journal:
         """Processes, and through them everything that changes."""
         from tablevault.engine.calls.kept_files import named_objects
-        from tablevault.history.faces import Faces
-        from tablevault.history.index import Index
-        from tablevault.history.repository import Repository
-        from tablevault.history.settings import share
-        from tablevault.history.worktree import WorkTree
-        from tablevault.journal.files import JournalFiles
-        from tablevault.journal.journal import Journal
-        from tablevault.objects.store import ObjectStore
+        from tablevault.history.catalog.catalog import Index
+        from tablevault.history.checkout.temp_folders import Faces
+        from tablevault.history.checkout.worktree import WorkTree
+        from tablevault.history.git.repository import Repository
+        from tablevault.history.git.settings import share
+        from tablevault.lfs.store import ObjectStore
+        from tablevault.transactions.parts import Journal
+        from tablevault.transactions.record_store import JournalFiles
 
         repository = Repository(self.path)
         settings = repository.storage()
@@ -179,13 +179,13 @@ class Vault:
 
     def snapshot(self) -> Snapshot:
         """Return the files of ``main`` as it is now."""
-        from tablevault.history.snapshot import Snapshot
+        from tablevault.history.commits.snapshot import Snapshot
 
         return Snapshot(self.repository, self.repository.main())
 
     def actor(self, process_id: str) -> Actor:
         """Return who asks."""
-        from tablevault.journal.beginning import Actor
+        from tablevault.transactions.begin import Actor
 
         return Actor(
             author=self.author,
@@ -241,8 +241,8 @@ def is_vault(path: Path) -> bool:
     if (path / VAULT_DOCUMENT).is_file():
         return True
     from tablevault.errors import TVFileError
-    from tablevault.history.repository import Repository
-    from tablevault.history.snapshot import Snapshot
+    from tablevault.history.commits.snapshot import Snapshot
+    from tablevault.history.git.repository import Repository
 
     try:
         repository = Repository(path)
@@ -308,7 +308,7 @@ def refuse_git_elsewhere(path: Path) -> None:
 def _refuse_unborn(path: Path) -> None:
     """Raise TVArgumentError for a clone that has checked out another branch than main."""
     from tablevault.errors import TVFileError
-    from tablevault.history.repository import Repository
+    from tablevault.history.git.repository import Repository
 
     if not (path / ".git").is_dir():
         return

@@ -15,10 +15,10 @@ import pytest
 from pygit2.enums import ConfigLevel
 
 from tablevault import TableVault
-from tablevault.history.commits import Signing
-from tablevault.history.documents import VaultDocument, timestamp
-from tablevault.history.layout import init_repository
-from tablevault.history.repository import Repository
+from tablevault.history.commits.documents import VaultDocument, timestamp
+from tablevault.history.commits.setup import init_repository
+from tablevault.history.commits.write_change import Signing
+from tablevault.history.git.repository import Repository
 from tablevault.vault import Vault
 
 pytest.register_assert_rewrite("tests.looking")

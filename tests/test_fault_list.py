@@ -32,8 +32,8 @@ PROVEN = {
     ),
     4: (
         "asking for a lock harms nobody who holds it, dead or alive",
-        "journal/test_locks.py::test_what_is_excluded_is_told_who_holds_it",
-        "journal/test_transaction.py::test_a_dead_nameless_holder_is_taken_back_by_who_needs_what_it_held",
+        "transactions/test_resource_locks.py::test_what_is_excluded_is_told_who_holds_it",
+        "transactions/test_transaction.py::test_a_dead_nameless_holder_is_taken_back_by_who_needs_what_it_held",
     ),
     5: (
         "a forced stop ends nobody but who is proven to run the process",
@@ -42,17 +42,17 @@ PROVEN = {
     ),
     6: (
         "who waits for a lock keeps nobody else waiting",
-        "journal/test_locks.py::test_who_waits_keeps_nobody_else_from_beginning",
-        "journal/test_locks.py::test_who_waits_holds_nothing_meanwhile",
+        "transactions/test_resource_locks.py::test_who_waits_keeps_nobody_else_from_beginning",
+        "transactions/test_resource_locks.py::test_who_waits_holds_nothing_meanwhile",
     ),
     7: (
         "ids that begin alike are different ids",
-        "journal/test_locks.py::test_ids_that_begin_alike_are_not_related",
+        "transactions/test_resource_locks.py::test_ids_that_begin_alike_are_not_related",
     ),
     8: (
         "metadata are written as a whole or not at all",
         "faults/test_every_step.py::test_a_kill_leaves_all_or_nothing",
-        "journal/test_record.py::test_a_record_that_is_cut_off_anywhere_is_none",
+        "transactions/test_record.py::test_a_record_that_is_cut_off_anywhere_is_none",
     ),
     9: (
         "what is written into a working file changes no committed data",
@@ -278,7 +278,7 @@ PROVEN = {
     ),
     58: (
         "side effects make earlier instances inactive before the first call",
-        "operations/test_activity.py::test_earlier_instances_are_inactive_while_functions_run",
+        "operations/test_activation.py::test_earlier_instances_are_inactive_while_functions_run",
     ),
     59: (
         "an instance has a success of its own",
@@ -292,7 +292,7 @@ PROVEN = {
     61: (
         "ids are compared as a whole",
         "queries/test_reading.py::test_completion_is_exact",
-        "journal/test_transaction.py::test_an_id_with_blanks_within_is_known_after_it_ended",
+        "transactions/test_transaction.py::test_an_id_with_blanks_within_is_known_after_it_ended",
     ),
     62: (
         "no name leads out of its folder",
@@ -347,7 +347,7 @@ PROVEN = {
     ),
     73: (
         "who is kept out leaves no record",
-        "journal/test_locks.py::test_one_waits_as_long_as_the_timeout_says",
+        "transactions/test_resource_locks.py::test_one_waits_as_long_as_the_timeout_says",
         "journeys/test_lock_matrix.py::test_operations_on_one_version_exclude_each_other",
     ),
     74: (
@@ -405,7 +405,7 @@ PROVEN = {
     ),
     86: (
         "what fails leaves nothing behind",
-        "journal/test_transaction.py::test_an_operation_that_fails_leaves_everything_as_it_was",
+        "transactions/test_transaction.py::test_an_operation_that_fails_leaves_everything_as_it_was",
     ),
     87: (
         "errors name what they are about",
@@ -413,11 +413,11 @@ PROVEN = {
     ),
     88: (
         "a process is run once at a time",
-        "journal/test_transaction.py::test_an_id_that_runs_is_refused",
+        "transactions/test_transaction.py::test_an_id_that_runs_is_refused",
     ),
     89: (
         "a record that is written often does not grow",
-        "journal/test_files.py::test_a_record_that_is_written_often_does_not_grow_without_end",
+        "transactions/test_record_store.py::test_a_record_that_is_written_often_does_not_grow_without_end",
     ),
     90: (
         "rows are kept in one file for each builder",
@@ -449,7 +449,7 @@ PROVEN = {
     ),
     96: (
         "alive means that a lock is held",
-        "journal/test_files.py::test_alive_means_that_the_lock_is_held_and_nothing_else",
+        "transactions/test_record_store.py::test_alive_means_that_the_lock_is_held_and_nothing_else",
     ),
     97: (
         "dtypes of text come back as they were",
@@ -469,7 +469,7 @@ PROVEN = {
     ),
     101: (
         "the local history is bounded",
-        "journal/test_files.py::test_the_history_is_bounded_and_keeps_the_newest",
+        "transactions/test_record_store.py::test_the_history_is_bounded_and_keeps_the_newest",
     ),
     102: (
         "what is not known is told",

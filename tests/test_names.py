@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tablevault import names
 from tablevault.errors import TVArgumentError
-from tablevault.history.layout import GITATTRIBUTES
+from tablevault.history.commits.setup import GITATTRIBUTES
 
 AWKWARD_VERSIONS = [
     "base",

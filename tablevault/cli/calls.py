@@ -6,8 +6,8 @@ import argparse
 
 from tablevault import queries
 from tablevault.cli.command import VERSION, Command, option, positional
+from tablevault.cli.context import Place
 from tablevault.cli.output import Listing
-from tablevault.cli.place import Place
 from tablevault.wording import Call
 
 TYPE_CHECKING = False

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Literal
 
-    from tablevault.cli.place import Place
+    from tablevault.cli.context import Place
 
     Completes = Literal["", "table", "instance", "module", "builder", "process", "path", "remote"]
 

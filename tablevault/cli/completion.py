@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from tablevault import queries, remotes
 from tablevault.cli.command import ASK, Argument, Command
-from tablevault.cli.families import GLOBAL_OPTIONS
-from tablevault.cli.place import Place
+from tablevault.cli.context import Place
+from tablevault.cli.registry import GLOBAL_OPTIONS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,9 +6,9 @@ import argparse
 
 from tablevault import operations, queries
 from tablevault.cli.command import PROCESS_ID, Argument, Command, positional
-from tablevault.cli.mistakes import UsageError
+from tablevault.cli.context import Place
 from tablevault.cli.output import Text
-from tablevault.cli.place import Place
+from tablevault.cli.usage_errors import UsageError
 from tablevault.wording import Call
 
 _REMOVES = "null"

@@ -6,7 +6,7 @@ from tablevault import operations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from tablevault.cli.place import Place
+    from tablevault.cli.context import Place
     from tablevault.vault import Vault
 
 _CODE = '''"""Functions of the demonstration: reviews, and a judge that stands for a slow model."""

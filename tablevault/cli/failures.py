@@ -9,8 +9,8 @@ import shlex
 from collections.abc import Callable
 
 from tablevault import operations, queries
+from tablevault.cli.context import Place
 from tablevault.cli.hints import PROGRAM, at_prompt
-from tablevault.cli.place import Place
 from tablevault.errors import TableVaultError, said
 from tablevault.secrets import text_to_keep
 from tablevault.tracebacks import user_line

@@ -13,7 +13,7 @@ from tablevault.cli.command import (
     option,
     positional,
 )
-from tablevault.cli.place import Place, given_text
+from tablevault.cli.context import Place, given_text
 
 _TABLE = positional("table_name", "the table", "table")
 _TEXT = option("text", 'what to write; "-" reads the standard input')

@@ -6,7 +6,7 @@ import contextlib
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from tablevault.cli import families
+from tablevault.cli import registry
 from tablevault.cli.command import Argument, Command
 from tablevault.wording import BLANK, Call, Either, Named, OperationName, Parameter
 
@@ -26,7 +26,7 @@ def at_prompt(leading: Sequence[str] = ()) -> Callable[[Named], str]:
     callable
         Takes a part of a wording, and returns its text.
     """
-    commands = families.commands()
+    commands = registry.commands()
 
     def write(named: Named) -> str:
         if isinstance(named, Either):

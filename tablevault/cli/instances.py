@@ -20,9 +20,9 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.mistakes import UsageError
+from tablevault.cli.context import Place, existing_file
 from tablevault.cli.output import Listing
-from tablevault.cli.place import Place, existing_file
+from tablevault.cli.usage_errors import UsageError
 
 _TABLE = positional("table_name", "the table", "table")
 _PLANNED = (

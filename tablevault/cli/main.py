@@ -6,11 +6,11 @@ import argparse
 import os
 import sys
 
-from tablevault.cli import families
+from tablevault.cli import registry
 from tablevault.cli.command import ASK
-from tablevault.cli.mistakes import AbortedError, UsageError
+from tablevault.cli.context import Place
 from tablevault.cli.output import Written, show
-from tablevault.cli.place import Place
+from tablevault.cli.usage_errors import AbortedError, UsageError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if words[:1] == [ASK]:
         from tablevault.cli import completion
 
-        return completion.answer(words[1:], families.commands(), sys.stdout)
-    commands = families.commands(words)
+        return completion.answer(words[1:], registry.commands(), sys.stdout)
+    commands = registry.commands(words)
     # To make the arguments of all commands would take longer than most commands take.
     parser = build_parser(commands, whole=words)
     given = _parsed(parser, words)
@@ -84,7 +84,7 @@ def _show(value: object, given: argparse.Namespace) -> None:
         return
     import io
 
-    from tablevault.cli.place import output_file
+    from tablevault.cli.context import output_file
 
     text = io.StringIO()
     show(value, text, as_json=given.json)

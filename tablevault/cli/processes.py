@@ -9,8 +9,8 @@ from typing import cast
 
 from tablevault import operations, queries
 from tablevault.cli.command import PROCESS_ID, Command, option, positional, switch
+from tablevault.cli.context import Place
 from tablevault.cli.output import Listing
-from tablevault.cli.place import Place
 from tablevault.wording import BLANK, Call
 
 _PROCESS = positional("to_stop_process_id", "the process", "process")

@@ -15,9 +15,9 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.mistakes import UsageError
+from tablevault.cli.context import Place, output_file
 from tablevault.cli.output import Document, Drawing, Listing, Written
-from tablevault.cli.place import Place, output_file
+from tablevault.cli.usage_errors import UsageError
 from tablevault.wording import Call
 
 _TABLE = positional("table_name", "the table", "table")

@@ -14,8 +14,8 @@ from tablevault.cli.command import (
     accepted_code,
     switch,
 )
+from tablevault.cli.context import Place
 from tablevault.cli.output import Listing
-from tablevault.cli.place import Place
 
 _COLUMNS = ("table", "state", "rows", "made", "reason", "temporary instance")
 

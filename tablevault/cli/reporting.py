@@ -6,8 +6,8 @@ import argparse
 
 from tablevault import report
 from tablevault.cli.command import Command, positional, switch
+from tablevault.cli.context import Place, output_file
 from tablevault.cli.output import Document, Written
-from tablevault.cli.place import Place, output_file
 
 _FILE = "report.html"
 

@@ -6,9 +6,9 @@ import argparse
 
 from tablevault import remotes
 from tablevault.cli.command import Argument, Command, positional, switch
-from tablevault.cli.mistakes import UsageError
+from tablevault.cli.context import Place, refuse_below_file
 from tablevault.cli.output import Listing
-from tablevault.cli.place import Place, refuse_below_file
+from tablevault.cli.usage_errors import UsageError
 from tablevault.wording import Call
 
 _REMOTE = positional("remote", "name or address of the remote", "remote", default="origin")

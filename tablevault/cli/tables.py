@@ -13,7 +13,7 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.place import Place
+from tablevault.cli.context import Place
 
 
 def _create(place: Place, given: argparse.Namespace) -> object:

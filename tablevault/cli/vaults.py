@@ -7,8 +7,8 @@ import sys
 
 from tablevault import operations
 from tablevault.cli.command import ALLOW_SECRET, DESCRIPTION, Command, option, positional, switch
-from tablevault.cli.mistakes import AbortedError, UsageError
-from tablevault.cli.place import Place, existing_file, existing_folder, refuse_below_file
+from tablevault.cli.context import Place, existing_file, existing_folder, refuse_below_file
+from tablevault.cli.usage_errors import AbortedError, UsageError
 from tablevault.wording import Call
 
 _ENDING = ".tar.xz"
@@ -67,7 +67,7 @@ def _import(place: Place, given: argparse.Namespace) -> object:
     old = existing_folder(given.old_dir)
     refuse_below_file(given.new_dir)
     options = place.options(allow_secret=given.allow_secret)
-    report = operations.adopt.import_original(old, given.new_dir, place.author, options)
+    report = operations.import_v01.import_original(old, given.new_dir, place.author, options)
     return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
 
 

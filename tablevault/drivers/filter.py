@@ -15,9 +15,9 @@ from typing import BinaryIO, cast
 
 from tablevault.drivers import pktline
 from tablevault.errors import TableVaultError
-from tablevault.history.settings import storage_settings
-from tablevault.objects.pointer import LONGEST_POINTER, decode_pointer
-from tablevault.objects.store import ObjectStore
+from tablevault.history.git.settings import storage_settings
+from tablevault.lfs.pointer import LONGEST_POINTER, decode_pointer
+from tablevault.lfs.store import ObjectStore
 
 _BLOCK = 1 << 20
 _OWNER = "filter"

@@ -16,10 +16,14 @@ from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
 from tablevault.filenames import fault_to_read, fault_to_write
-from tablevault.history.content import fault_of_change, fault_of_document, fault_of_entry
-from tablevault.history.documents import decode_vault
-from tablevault.history.misplaced import make_temporary
-from tablevault.history.snapshot import decode_text
+from tablevault.history.checkout.misplaced_builders import make_temporary
+from tablevault.history.commits.allowed_content import (
+    fault_of_change,
+    fault_of_document,
+    fault_of_entry,
+)
+from tablevault.history.commits.documents import decode_vault
+from tablevault.history.commits.snapshot import decode_text
 from tablevault.names import (
     CODE_DIR,
     MAIN,
@@ -44,7 +48,7 @@ _ROOTS = ("tables", "vault.yaml")
 
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     """Send the objects of what is pushed, before git sends what names them."""
-    from tablevault.history.strangers import refuse_unfit
+    from tablevault.history.merge.validate_incoming import refuse_unfit
     from tablevault.remotes.upload import commits_of, push_targets, upload_for_git
 
     lines = [line.split() for line in sys.stdin.read().splitlines()]
@@ -88,7 +92,7 @@ def post_merge(vault: Vault, arguments: Sequence[str]) -> int:
 def pre_merge_commit(vault: Vault, _: Sequence[str]) -> int:
     """Refuse a merge that is none for git but is one for the vault, such as one name twice."""
     from tablevault.drivers.merge import merged_commit
-    from tablevault.history.joining import join
+    from tablevault.history.merge.merge_commits import join
 
     repository = vault.repository
     theirs, ours = merged_commit(), repository.tip("HEAD")

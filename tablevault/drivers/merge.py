@@ -22,8 +22,8 @@ _HEAD = re.compile(r"GITHEAD_([0-9a-f]{40})")
 
 def merge(path: str, mine: Path) -> int:
     """Write into `mine` what the merge has at `path`; 1 when that is a conflict."""
-    from tablevault.history.joining import join, read_in_tree
-    from tablevault.history.repository import Repository
+    from tablevault.history.git.repository import Repository
+    from tablevault.history.merge.merge_commits import join, read_in_tree
 
     there = merged_commit()
     repository = Repository(Path.cwd())

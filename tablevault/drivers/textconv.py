@@ -31,7 +31,7 @@ def show(path: str) -> bytes:
 
 def _dataframe(path: str, oid: str) -> bytes:
     """Give the text of a dataframe, made anew when it was not kept."""
-    from tablevault.objects.texts import keep_text, read_text
+    from tablevault.lfs.text_cache import keep_text, read_text
 
     state = f"{_git_dir()}/tablevault"
     text = read_text(state, oid)
@@ -49,7 +49,7 @@ def _made(path: str, oid: str) -> bytes:
     """Spell a dataframe."""
     # pyarrow can do without numpy since 18, and loads in a third of the time.
     sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # it is how Python marks it
-    from tablevault.frames.lines import frame_lines
+    from tablevault.frames.text_lines import frame_lines
 
     lines, more = frame_lines(path)
     if more:
@@ -63,9 +63,9 @@ def _pointer(head: bytes) -> bytes:
     from pathlib import Path
 
     from tablevault.errors import TableVaultError
-    from tablevault.history.settings import storage_settings
-    from tablevault.objects.pointer import decode_pointer
-    from tablevault.objects.store import ObjectStore
+    from tablevault.history.git.settings import storage_settings
+    from tablevault.lfs.pointer import decode_pointer
+    from tablevault.lfs.store import ObjectStore
 
     pointer = decode_pointer(head)
     if pointer is None or not pointer.size:

@@ -8,11 +8,11 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from tablevault.engine import prompts
+from tablevault.engine.argument_values import Grower, Node, references
 from tablevault.engine.dependencies import Dependency, explicit_dependencies
 from tablevault.engine.document import INDEX_ONLY, REQUIRED, check_fields, load_document
 from tablevault.engine.environment import check_environment
 from tablevault.engine.fields import Place
-from tablevault.engine.nodes import Grower, Node, references
 from tablevault.engine.policy import (
     MaxErrors,
     Retry,

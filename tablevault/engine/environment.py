@@ -6,7 +6,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 
-from tablevault.engine.nodes import Node, texts
+from tablevault.engine.argument_values import Node, texts
 from tablevault.errors import TVBuilderError
 
 KEYWORD = re.compile(r"~ENV:([^~\n]*)(~?)")

@@ -17,10 +17,10 @@ from tablevault.engine.calls.keys import FileText, Inputs, RowInputs, same_text
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.lookup import Lookup
 from tablevault.engine.matching import NEW
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.reuse import UNCHANGED, Decision
 from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values
-from tablevault.engine.settle import Job
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TVTableError
 from tablevault.render import counted

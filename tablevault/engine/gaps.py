@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 
 from tablevault.engine import results
+from tablevault.engine.argument_reads import reads_of
 from tablevault.engine.matching import Mask
-from tablevault.engine.reads import reads_of
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.reuse import Behind
 from tablevault.engine.row_results import RowResults
-from tablevault.engine.settle import Job
 from tablevault.engine.tables import Draft
 from tablevault.names import SELF
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.matching import NEW, match_rows
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.results import check_key
-from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast
 from tablevault.frames.inference import infer

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from tablevault.engine.settle import Job
+from tablevault.engine.resolve_fields import Job
 from tablevault.errors import TVTableError
 from tablevault.secrets import has_secrets, leaked
 

@@ -10,11 +10,11 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from tablevault.engine.argument_values import compile_arguments, map_text
 from tablevault.engine.calls.keys import FileText
 from tablevault.engine.environment import KEYWORD
-from tablevault.engine.nodes import compile_arguments, map_text
 from tablevault.engine.reference import Tables
-from tablevault.engine.settle import Job
+from tablevault.engine.resolve_fields import Job
 from tablevault.errors import TVBuilderError
 from tablevault.secrets import hide, is_secret
 
@@ -32,7 +32,7 @@ class PassedArguments:
     job : Job
         The builder.
     tables : Tables
-        What its arguments read, see `tablevault.engine.nodes.compile_arguments`.
+        What its arguments read, see `tablevault.engine.argument_values.compile_arguments`.
     """
 
     def __init__(self, job: Job, tables: Tables) -> None:

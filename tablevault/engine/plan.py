@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from tablevault.engine.argument_values import references
 from tablevault.engine.builder import Builder
 from tablevault.engine.dependencies import Dependency, dependencies_of, merged
-from tablevault.engine.nodes import references
 from tablevault.errors import TVArgumentError, TVBuilderError
 from tablevault.names import SELF, index_builder
 

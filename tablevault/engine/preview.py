@@ -19,9 +19,9 @@ from tablevault.engine.expected import ExpectedTable, expected_of
 from tablevault.engine.found import FoundRows, reason_of
 from tablevault.engine.gaps import Gaps
 from tablevault.engine.ready import Ready
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.reuse import UNCHANGED, Behind, Decision
 from tablevault.engine.row_results import RowResults, where
-from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
 from tablevault.planned import PlannedBuilder
 

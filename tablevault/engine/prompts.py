@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from tablevault.engine.argument_values import Grower, MapNode, Node
 from tablevault.engine.fields import Place, is_false
-from tablevault.engine.nodes import Grower, MapNode, Node
 from tablevault.engine.reference import Condition, Reference, Template
 from tablevault.engine.reference.view import OTHER_INDEX
 from tablevault.errors import TVBuilderError

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Protocol
 
+from tablevault.engine.argument_reads import growing
 from tablevault.engine.builder import Builder
 from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import Ledger, Part
@@ -26,9 +27,8 @@ from tablevault.engine.execution.step import Step
 from tablevault.engine.inputs import Inputs
 from tablevault.engine.passed_arguments import by_name
 from tablevault.engine.plan import Plan
-from tablevault.engine.reads import growing
+from tablevault.engine.resolve_fields import Job, settle
 from tablevault.engine.reuse import Decision, Past, Reuse
-from tablevault.engine.settle import Job, settle
 from tablevault.engine.tables import Draft, RunTables
 from tablevault.errors import TVBuilderError
 from tablevault.progress import Progress, Silent

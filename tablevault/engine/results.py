@@ -11,9 +11,9 @@ import pandas as pd
 
 from tablevault.engine.matching import Rows
 from tablevault.engine.reference.view import own, owned
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.row_results import RowResults
 from tablevault.engine.row_values import Values, why_unstorable
-from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVTableError, said
 from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import dtype_name

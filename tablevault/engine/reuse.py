@@ -15,12 +15,14 @@ from typing import Self, TypeAlias
 import numpy as np
 import pandas as pd
 
+from tablevault.engine.argument_reads import Read, Whole, reads_of
 from tablevault.engine.builder import Builder
 from tablevault.engine.calls.artifacts import ArtifactFiles
 from tablevault.engine.calls.keys import FileText, same_text
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
 from tablevault.engine.calls.reasons import reasons
+from tablevault.engine.code_ids import DECISIVE, changed_fields
 from tablevault.engine.control import Control, NoControl
 from tablevault.engine.inputs import Inputs
 from tablevault.engine.matching import (
@@ -33,11 +35,9 @@ from tablevault.engine.matching import (
     with_contents,
 )
 from tablevault.engine.policy import RunLimits
-from tablevault.engine.reads import Read, Whole, reads_of
-from tablevault.engine.recipes import DECISIVE, changed_fields
 from tablevault.engine.reference import View, by_row, evaluate
 from tablevault.engine.reference.view import POSITION_NAMES
-from tablevault.engine.settle import Job, settled
+from tablevault.engine.resolve_fields import Job, settled
 from tablevault.engine.tables import Draft
 from tablevault.errors import TableVaultError
 from tablevault.frames.tagged_json import UnstorableValueError, to_json

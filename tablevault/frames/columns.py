@@ -14,8 +14,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from tablevault.frames.facts import read_facts
 from tablevault.frames.parquet import DAMAGE, decode_stored, opened, unreadable
+from tablevault.frames.parquet_metadata import read_facts
 
 _FEW_CELLS = 200_000
 _FEW_BYTES = 2 << 20

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from tablevault.frames.codes import Codes, cell_codes, mixed
+from tablevault.frames.cell_codes import Codes, cell_codes, mixed
 from tablevault.frames.columns import FrameColumns
 from tablevault.frames.encoding import whole_array
 from tablevault.frames.tagged_json import UnstorableValueError, to_json

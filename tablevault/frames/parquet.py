@@ -31,8 +31,8 @@ from tablevault.frames.decoding import decode_column, foreign_column
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
-from tablevault.frames.facts import VERSION, part_key, read_facts
 from tablevault.frames.pandas_schema import pandas_metadata
+from tablevault.frames.parquet_metadata import VERSION, part_key, read_facts
 
 _ROWS_PER_GROUP = 1 << 20
 """Large, since each group repeats its dictionaries, and its border hinders deduplication."""

@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVTableError
-from tablevault.history.documents import InstanceDocument, TableDocument
-from tablevault.history.index import Catalog, IndexedInstance
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.journal import Journal
+from tablevault.history.catalog.catalog import Catalog, IndexedInstance
+from tablevault.history.commits.documents import InstanceDocument, TableDocument
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.lfs.pointer import Pointer
 from tablevault.names import BlobId, artifacts_dir, calls_path, code_path, frame_path
-from tablevault.objects.pointer import Pointer
+from tablevault.transactions.parts import Journal
 
 _REWRITTEN = "The history was rewritten: restore it from another copy of the vault."
 _ROW = tuple(each.name for each in fields(IndexedInstance))

@@ -7,11 +7,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from tablevault.history.documents import InstanceDocument
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.journal import Journal
+from tablevault.history.commits.documents import InstanceDocument
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.lfs.pointer import Pointer
 from tablevault.names import CommitId, InstanceId, TempRef, frame_path
-from tablevault.objects.pointer import Pointer
+from tablevault.transactions.parts import Journal
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,10 +7,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.history.documents import TableDocument
-from tablevault.history.index import Catalog, IndexedInstance, PinnedCatalog
-from tablevault.history.snapshot import Snapshot, unknown_table
-from tablevault.journal.journal import Journal
+from tablevault.history.catalog.catalog import Catalog, IndexedInstance, PinnedCatalog
+from tablevault.history.commits.documents import TableDocument
+from tablevault.history.commits.snapshot import Snapshot, unknown_table
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.names import (
@@ -22,6 +21,7 @@ from tablevault.names import (
     temp_of_ref,
     version_of,
 )
+from tablevault.transactions.parts import Journal
 from tablevault.wording import BLANK, Call, Wording
 
 _SHOWN = 3

@@ -7,9 +7,6 @@ from tablevault._lazy import lazily
 TYPE_CHECKING = False  # as typing has it, which takes longer to load
 if TYPE_CHECKING:
     from tablevault.operations import (
-        adopt as adopt,
-    )
-    from tablevault.operations import (
         archive as archive,
     )
     from tablevault.operations import (
@@ -26,6 +23,9 @@ if TYPE_CHECKING:
     )
     from tablevault.operations import (
         gc as gc,
+    )
+    from tablevault.operations import (
+        import_v01 as import_v01,
     )
     from tablevault.operations import (
         instances as instances,

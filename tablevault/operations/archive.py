@@ -14,8 +14,8 @@ from typing import Any
 
 from tablevault.errors import TVArgumentError
 from tablevault.filenames import is_plain_path
-from tablevault.history.layout import configure, reset_config
-from tablevault.objects.folders import building, is_free, put_in_place, target_of
+from tablevault.history.commits.setup import configure, reset_config
+from tablevault.lfs.vault_folders import building, is_free, put_in_place, target_of
 from tablevault.vault import Vault, absolute, is_vault, refuse_unless_vault
 from tablevault.wording import OperationName, Wording
 

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from tablevault.errors import TVTableError
 from tablevault.filenames import is_hidden
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Graft, Put
-from tablevault.journal.transaction import EditedBranch, Transaction
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.trees import Edit, Graft, Put
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import Draft, hash_file
 from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name
-from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import Draft, hash_file
+from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 
 _KINDS = {

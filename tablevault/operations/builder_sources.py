@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.filenames import is_hidden
-from tablevault.history.snapshot import decode_text
+from tablevault.history.commits.snapshot import decode_text
 from tablevault.names import builder_of_path, check_builder_name, index_builder
 from tablevault.wording import Parameter, Wording
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.history.change import BranchChange, Change
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Put, Remove
-from tablevault.journal.admission import admit
-from tablevault.journal.locks import temp_hold
-from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.transaction import Transaction
+from tablevault.history.commits.change import BranchChange, Change
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.model.temp import TempInstance
 from tablevault.names import builder_path, check_builder_name
 from tablevault.operations.builder_sources import builder_texts, by_file
 from tablevault.secrets import IN_BUILDER
+from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import temp_hold
+from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 

@@ -17,18 +17,18 @@ from typing import Final
 
 from tablevault.engine.calls.kept_files import KeptFile
 from tablevault.errors import TableVaultError, TVTableError
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.transaction import EditedBranch, Transaction
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.lfs.file_links import copy_file
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import Draft, hash_file
 from tablevault.names import BlobId, ObjectId, check_artifact_name
-from tablevault.objects.links import copy_file
-from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import Draft, hash_file
 from tablevault.operations.artifacts import (
     file_in_folder,
     missing_artifact,
     places_of_earlier,
     unstorable_artifact,
 )
+from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 
 _ATTEMPTS: Final = 3

@@ -9,18 +9,18 @@ from typing import Self
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.filenames import is_hidden
-from tablevault.history.change import Change
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Put, Remove
-from tablevault.journal.admission import admit
-from tablevault.journal.locks import code_hold
-from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.transaction import Transaction
+from tablevault.history.commits.change import Change
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.trees import Put, Remove
 from tablevault.names import CODE_DIR, check_module_name, code_path
 from tablevault.operations.builder_sources import by_file, read_text
 from tablevault.queries.describe import code_modules
 from tablevault.secrets import IN_CODE
+from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import code_hold
+from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import OperationName, Parameter, Wording
 

@@ -8,17 +8,17 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.change import Change
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Put
-from tablevault.history.vault_config import UnknownSettingError, VaultConfig, setting_path
-from tablevault.journal.locks import config_hold
-from tablevault.journal.operation import Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.transaction import Transaction
+from tablevault.history.commits.change import Change
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.commits.vault_config import UnknownSettingError, VaultConfig, setting_path
+from tablevault.history.git.trees import Put
 from tablevault.limits import UnfitValueError
 from tablevault.names import VAULT_DOCUMENT
 from tablevault.queries.config import unknown_setting
+from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import config_hold
+from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Either, Wording
 

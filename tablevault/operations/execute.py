@@ -10,26 +10,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Self, cast
 
 from tablevault.errors import TVArgumentError, TVProcessError, TVTableError
-from tablevault.history.change import Change
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.background import Handed, check_interpreter, launch
-from tablevault.journal.beginning import Actor, begin
-from tablevault.journal.locks import alone, code_hold, instance_hold, temp_hold
-from tablevault.journal.operation import (
-    NOT_RECORDED,
-    UNLESS_DEFAULT,
-    Operation,
-    Tip,
-    decoded_operation,
-    operation,
-    perform,
-)
-from tablevault.journal.record import Hold, Json, Record
-from tablevault.journal.transaction import EditedBranch, Transaction
+from tablevault.history.commits.change import Change
+from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import ProcessId, TempRef, check_version
-from tablevault.operations.activity import BeforeFirstCall, DeactivateInstances, active_instances
-from tablevault.operations.attempt import Attempt, fixed_by
+from tablevault.operations.activation import BeforeFirstCall, DeactivateInstances, active_instances
 from tablevault.operations.call_artifacts import ArtifactFolder
+from tablevault.operations.execution_control import Attempt, fixed_by
 from tablevault.operations.materialize import (
     NewInstance,
     Result,
@@ -38,7 +24,7 @@ from tablevault.operations.materialize import (
     result_holds,
     store,
 )
-from tablevault.operations.preparing import (
+from tablevault.operations.prepare_execution import (
     Prepared,
     TempBuilders,
     VaultCode,
@@ -51,9 +37,23 @@ from tablevault.operations.preparing import (
 from tablevault.operations.spending import purse_of, run_of, total_of
 from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import tracked_builders
-from tablevault.queries.origin import table_of_origin
 from tablevault.queries.read import instance_document
+from tablevault.queries.reuse_source import table_of_origin
 from tablevault.render import counted
+from tablevault.transactions.background import Handed, check_interpreter, launch
+from tablevault.transactions.begin import Actor, begin
+from tablevault.transactions.operation import (
+    NOT_RECORDED,
+    UNLESS_DEFAULT,
+    Operation,
+    Tip,
+    decoded_operation,
+    operation,
+    perform,
+)
+from tablevault.transactions.record import Hold, Json, Record
+from tablevault.transactions.resource_locks import alone, code_hold, instance_hold, temp_hold
+from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
 
@@ -126,7 +126,7 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
             "lock_timeout_s": vault.lock_timeout_s,
         }
         record = replace(record, request=self.request)
-        launch(vault.journal, record, lock, "tablevault.operations.detached", order)
+        launch(vault.journal, record, lock, "tablevault.operations.background_worker", order)
         return record.process_id
 
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:

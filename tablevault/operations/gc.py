@@ -7,14 +7,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tablevault.errors import TVArgumentError
-from tablevault.history import repack
-from tablevault.history.reach import Reach
-from tablevault.history.refold import FreshIndex
-from tablevault.history.roots import extend, whole_reach
-from tablevault.journal import leftovers
-from tablevault.journal.recovery import NeededElsewhere, recover, sweep_checkpoints
+from tablevault.history.catalog.rebuild import FreshIndex
+from tablevault.history.git import repack
+from tablevault.history.git.gc_roots import extend, whole_reach
+from tablevault.history.git.reachability import Reach
 from tablevault.names import ObjectId, ProcessId
 from tablevault.queries.checks.objects import needed_objects
+from tablevault.transactions import leftovers
+from tablevault.transactions.recovery import NeededElsewhere, recover, sweep_checkpoints
 from tablevault.vault import Vault
 
 _UNITS = ("bytes", "KB", "MB", "GB", "TB")

@@ -7,16 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.change import BranchChange, Change
-from tablevault.history.documents import InstanceDocument
-from tablevault.history.index import IndexedInstance
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Graft, Put, Remove
-from tablevault.journal.admission import admit
-from tablevault.journal.locks import claimed_instance, instance_hold, temp_hold
-from tablevault.journal.operation import Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.transaction import Transaction
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.change import BranchChange, Change
+from tablevault.history.commits.documents import InstanceDocument
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.names import (
     TempRef,
     artifacts_dir,
@@ -36,6 +31,11 @@ from tablevault.operations.tables import forget_objects, removed_branch
 from tablevault.queries import read
 from tablevault.render import counted
 from tablevault.secrets import IN_BUILDER, IN_DESCRIPTION
+from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import claimed_instance, instance_hold, temp_hold
+from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Parameter, Wording
 

@@ -6,20 +6,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import IO, TYPE_CHECKING
 
-from tablevault.history.change import BranchChange, Change
-from tablevault.history.documents import (
+from tablevault.history.commits.change import BranchChange, Change
+from tablevault.history.commits.documents import (
     BuilderRun,
     InstanceDocument,
     TableDocument,
     timestamp,
 )
-from tablevault.history.layout import ATTRIBUTES, with_calls
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Edit, Put, Remove
-from tablevault.journal.locks import artifacts_hold, table_hold, temp_hold
-from tablevault.journal.operation import Tip
-from tablevault.journal.record import Hold
-from tablevault.journal.transaction import EditedBranch, Transaction
+from tablevault.history.commits.setup import ATTRIBUTES, with_calls
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.trees import Edit, Put, Remove
+from tablevault.lfs.pointer import Pointer
 from tablevault.names import (
     InstanceId,
     TempRef,
@@ -31,8 +28,7 @@ from tablevault.names import (
     table_document,
     tag_ref,
 )
-from tablevault.objects.pointer import Pointer
-from tablevault.operations.activity import activity_trailers
+from tablevault.operations.activation import activity_trailers
 from tablevault.operations.artifacts import (
     Artifacts,
     find_artifacts,
@@ -41,6 +37,10 @@ from tablevault.operations.artifacts import (
 )
 from tablevault.operations.spending import spending_trailers
 from tablevault.render import counted
+from tablevault.transactions.operation import Tip
+from tablevault.transactions.record import Hold
+from tablevault.transactions.resource_locks import artifacts_hold, table_hold, temp_hold
+from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from tablevault.engine.calls.spending import Spent
     from tablevault.frames.parquet import FrameFile
-    from tablevault.objects.store import Draft
+    from tablevault.lfs.store import Draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

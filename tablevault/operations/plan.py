@@ -11,16 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.history.index import IndexedInstance
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.beginning import refuse_other, refuse_used
-from tablevault.journal.operation import decoded_operation
-from tablevault.journal.record import Record
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.temp import TempInstance
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
-from tablevault.operations.attempt import Fixed, fixed_by
 from tablevault.operations.execute import ExecuteInstance
-from tablevault.operations.preparing import (
+from tablevault.operations.execution_control import Fixed, fixed_by
+from tablevault.operations.prepare_execution import (
     Prepared,
     TempBuilders,
     VaultCode,
@@ -31,8 +28,11 @@ from tablevault.operations.preparing import (
 )
 from tablevault.queries.call_files import call_sources
 from tablevault.queries.modules import code_edits
-from tablevault.queries.origin import earlier_of, find_origin
+from tablevault.queries.reuse_source import earlier_of, find_origin
 from tablevault.queries.staleness import Current, Place
+from tablevault.transactions.begin import refuse_other, refuse_used
+from tablevault.transactions.operation import decoded_operation
+from tablevault.transactions.record import Record
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:

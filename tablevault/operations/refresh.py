@@ -15,7 +15,7 @@ from tablevault.errors import (
     TVBudgetError,
     TVRefreshError,
 )
-from tablevault.history.documents import InstanceDocument
+from tablevault.history.commits.documents import InstanceDocument
 from tablevault.names import TempRef, index_builder
 from tablevault.operations.execute import ExecuteInstance, checked_most
 from tablevault.operations.instances import CreateInstance

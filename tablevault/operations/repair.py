@@ -9,21 +9,21 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from tablevault.errors import TVFileError
-from tablevault.history.gitfiles import logged, read_refs, sound_packed_refs
-from tablevault.history.inspection import Inspection, copies_of
-from tablevault.history.layout import configure, put_on_main, reset_config
-from tablevault.history.loose_objects import damaged_loose
-from tablevault.history.reach import Reach
-from tablevault.history.refold import FreshIndex
-from tablevault.history.repository import RefMove
-from tablevault.history.rescue import restore_blobs
-from tablevault.journal.recovery import recover, sweep_checkpoints
+from tablevault.history.catalog.rebuild import FreshIndex
+from tablevault.history.checkout.recovered_blobs import restore_blobs
+from tablevault.history.checkout.worktree_status import Inspection, copies_of
+from tablevault.history.commits.setup import configure, put_on_main, reset_config
+from tablevault.history.git.loose_objects import damaged_loose
+from tablevault.history.git.object_files import logged, read_refs, sound_packed_refs
+from tablevault.history.git.reachability import Reach
+from tablevault.history.git.repository import RefMove
+from tablevault.lfs.quarantine import Aside
 from tablevault.names import FACES_DIR, CommitId, ObjectId, temp_of_face
-from tablevault.objects.aside import Aside
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags
 from tablevault.queries.checks.objects import places_of_copies
 from tablevault.queries.verify import find_problems
+from tablevault.transactions.recovery import recover, sweep_checkpoints
 from tablevault.vault import Vault
 
 _log = logging.getLogger("tablevault")

@@ -5,12 +5,12 @@ from __future__ import annotations
 import warnings
 
 from tablevault.errors import TableVaultError, TVLockError, TVProcessError
-from tablevault.journal.operation import decoded_operation
-from tablevault.journal.record import Record
-from tablevault.journal.recovery import roll_back, roll_forward
 from tablevault.names import ProcessId
 from tablevault.operations.stop import StopProcess
 from tablevault.secrets import text_to_keep
+from tablevault.transactions.operation import decoded_operation
+from tablevault.transactions.record import Record
+from tablevault.transactions.recovery import roll_back, roll_forward
 from tablevault.vault import Vault
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.history.documents import BuilderRun, InstanceDocument
+from tablevault.history.commits.documents import BuilderRun, InstanceDocument
 from tablevault.names import TempRef
 from tablevault.queries.read import instance_document
 from tablevault.vault import Vault

@@ -7,21 +7,21 @@ from dataclasses import dataclass, replace
 from typing import IO, TYPE_CHECKING, cast
 
 from tablevault.errors import TVArgumentError, TVFileError, TVProcessError
-from tablevault.history.change import Change
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.admission import allows_edits
-from tablevault.journal.beginning import Actor, is_finished
-from tablevault.journal.locks import descendants
-from tablevault.journal.operation import Operation, Tip, decoded_operation, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.stopping import halt, take_down
-from tablevault.journal.transaction import EditedBranch, Transaction
+from tablevault.history.commits.change import Change
+from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
 from tablevault.operations.execute import ExecuteInstance
 from tablevault.operations.materialize import NewInstance, Result, plan_instance, store
 from tablevault.operations.spending import spent_for
-from tablevault.queries.origin import table_of_origin
 from tablevault.queries.partial import run_of_process, run_of_temp
+from tablevault.queries.reuse_source import table_of_origin
+from tablevault.transactions.allowed_secrets import allows_edits
+from tablevault.transactions.begin import Actor, is_finished
+from tablevault.transactions.operation import Operation, Tip, decoded_operation, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import descendants
+from tablevault.transactions.stopping import halt, take_down
+from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
 

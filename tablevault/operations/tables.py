@@ -10,19 +10,13 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.change import Change, RemovedBranch
-from tablevault.history.documents import TableDocument, timestamp
-from tablevault.history.index import IndexedInstance
-from tablevault.history.message import Message
-from tablevault.history.renaming import moved_folder, renamed_branch
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.tree import Put, Remove
-from tablevault.journal.admission import admit
-from tablevault.journal.locks import alone, table_hold
-from tablevault.journal.operation import Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.recovery import NeededElsewhere
-from tablevault.journal.transaction import EditedBranch, Transaction
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.change import Change, RemovedBranch
+from tablevault.history.commits.documents import TableDocument, timestamp
+from tablevault.history.commits.renaming import moved_folder, renamed_branch
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.commit_message import Message
+from tablevault.history.git.trees import Put, Remove
 from tablevault.names import (
     ObjectId,
     TableId,
@@ -33,6 +27,12 @@ from tablevault.names import (
     temp_of_ref,
 )
 from tablevault.secrets import IN_DESCRIPTION
+from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.recovery import NeededElsewhere
+from tablevault.transactions.resource_locks import alone, table_hold
+from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 

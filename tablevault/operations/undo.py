@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tablevault.history.change import Change
-from tablevault.history.fold import DEACTIVATION
-from tablevault.history.message import Message
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.locks import (
+from tablevault.history.catalog.fold import DEACTIVATION
+from tablevault.history.commits.change import Change
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.commit_message import Message
+from tablevault.names import CODE_DIR, VAULT_DOCUMENT, table_document
+from tablevault.operations.tables import edited_branches, rename_pairs, renaming
+from tablevault.operations.undo_main_branch import Main, plan_main
+from tablevault.operations.undo_temp_branches import plan_temps
+from tablevault.queries.undo_conflicts import path_changed, refusal, table_changed
+from tablevault.queries.undo_effect import UNDO, Effect, effect_of, find_operation
+from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import (
     alone,
     artifacts_hold,
     code_hold,
@@ -18,15 +26,7 @@ from tablevault.journal.locks import (
     table_hold,
     temp_hold,
 )
-from tablevault.journal.operation import Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.transaction import Transaction
-from tablevault.names import CODE_DIR, VAULT_DOCUMENT, table_document
-from tablevault.operations.tables import edited_branches, rename_pairs, renaming
-from tablevault.operations.undo_main import Main, plan_main
-from tablevault.operations.undo_temps import plan_temps
-from tablevault.queries.effect import UNDO, Effect, effect_of, find_operation
-from tablevault.queries.since import path_changed, refusal, table_changed
+from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 

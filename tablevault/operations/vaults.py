@@ -14,16 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
-from tablevault.history.commits import Signing
-from tablevault.history.documents import VaultDocument, timestamp
-from tablevault.history.layout import configure, init_repository, refuse_partial
-from tablevault.history.repository import Repository
-from tablevault.journal.admission import admit
-from tablevault.journal.files import JournalFiles
-from tablevault.journal.record import Request
-from tablevault.journal.recovery import recover
-from tablevault.journal.unfinished import may_be_unfinished
-from tablevault.objects.folders import (
+from tablevault.history.commits.documents import VaultDocument, timestamp
+from tablevault.history.commits.setup import configure, init_repository, refuse_partial
+from tablevault.history.commits.write_change import Signing
+from tablevault.history.git.repository import Repository
+from tablevault.lfs.vault_folders import (
     building,
     is_free,
     move_folder,
@@ -34,6 +29,11 @@ from tablevault.objects.folders import (
 from tablevault.progress import Progress, Silent
 from tablevault.queries.work import holds_work
 from tablevault.secrets import IN_DESCRIPTION
+from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.open_merges import may_be_unfinished
+from tablevault.transactions.record import Request
+from tablevault.transactions.record_store import JournalFiles
+from tablevault.transactions.recovery import recover
 from tablevault.vault import (
     Vault,
     absolute,
@@ -184,7 +184,7 @@ def open_vault(vault: Vault) -> str:
     recover(vault.journal)
     if not may_be_unfinished(vault.journal):
         return ""
-    from tablevault.journal.merges import complete_merge
+    from tablevault.transactions.git_merges import complete_merge
 
     try:
         return complete_merge(vault)

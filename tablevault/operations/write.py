@@ -8,11 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.change import Change
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.transaction import Transaction
+from tablevault.history.commits.change import Change
+from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.temp import TempInstance
 from tablevault.names import InstanceId, check_version
 from tablevault.operations.materialize import (
@@ -22,6 +19,9 @@ from tablevault.operations.materialize import (
     result_holds,
     store,
 )
+from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, OperationName, Parameter, Wording
 

@@ -6,8 +6,8 @@ import os
 import shutil
 from pathlib import Path
 
-from tablevault.history.documents import TableDocument
-from tablevault.history.index import IndexedInstance
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.documents import TableDocument
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table

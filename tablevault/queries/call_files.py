@@ -8,7 +8,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.history.index import IndexedInstance
+from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.model.instance import Instance
 from tablevault.names import TableId
 from tablevault.queries.read import as_instance

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.documents import encode_fields
-from tablevault.history.vault_config import UnknownSettingError, known_settings
+from tablevault.history.commits.documents import encode_fields
+from tablevault.history.commits.vault_config import UnknownSettingError, known_settings
 from tablevault.vault import Vault
 
 

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from tablevault import render
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.history.documents import SPENT, InstanceDocument, TableDocument
-from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.history.commits.documents import SPENT, InstanceDocument, TableDocument
+from tablevault.history.commits.snapshot import Snapshot, decode_text
 from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     CODE_DIR,

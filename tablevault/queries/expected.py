@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import InstanceId, is_instance_id
 from tablevault.queries.read import VaultInputs
 from tablevault.queries.staleness import Place

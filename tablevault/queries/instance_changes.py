@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from tablevault.errors import TableVaultError
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.instance import Instance
 from tablevault.queries.diff import (
     InstanceDiff,
@@ -23,7 +23,7 @@ from tablevault.queries.diff import (
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tablevault.frames.codes import Codes
+    from tablevault.frames.cell_codes import Codes
     from tablevault.frames.columns import FrameColumns
     from tablevault.frames.compare import FrameDiff
 

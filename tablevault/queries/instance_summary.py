@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tablevault.errors import TableVaultError
-from tablevault.history.documents import BuilderRun, InstanceDocument
-from tablevault.history.logbook import Entry
+from tablevault.history.catalog.operation_log import Entry
+from tablevault.history.commits.documents import BuilderRun, InstanceDocument
 from tablevault.model.instance import Instance
 from tablevault.names import BlobId, index_builder
 from tablevault.queries.calls import CallSummary, FailedCall, failures, summaries

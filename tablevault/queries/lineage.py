@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from tablevault import render
 from tablevault.errors import TableVaultError
-from tablevault.history import logbook
-from tablevault.history.documents import InstanceDocument
-from tablevault.history.index import IndexedInstance
+from tablevault.history.catalog import operation_log
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.documents import InstanceDocument
 from tablevault.model.instance import Instance
 from tablevault.model.view import VaultView
 from tablevault.names import SELF, BlobId, InstanceId, TableId, is_instance_id, version_of
@@ -172,8 +172,8 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     """
     view = vault.view(with_temps=True)
     roots = _roots(view, table, instance_id)
-    ids = logbook.related(view.catalog.read, roots)
-    found = [each for each in logbook.sources(view.catalog.read, ids) if each.source_id]
+    ids = operation_log.related(view.catalog.read, roots)
+    found = [each for each in operation_log.sources(view.catalog.read, ids) if each.source_id]
     edges = without_circles(
         (each.source_id, each.instance_id, each.kind) for each in found if each.source_id in ids
     )
@@ -321,7 +321,7 @@ def columns_read(
 
 def _named(builder: Builder, own: Collection[str]) -> list[_Named]:
     """List what a builder reads: its arguments, and what else it depends on."""
-    from tablevault.engine.reads import reads_of
+    from tablevault.engine.argument_reads import reads_of
 
     found: list[_Named] = []
     for each in reads_of(builder.arguments, own):

@@ -6,22 +6,22 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError
-from tablevault.history import logbook
-from tablevault.history.altered import altered_by
-from tablevault.history.identity import author_name
-from tablevault.history.logbook import PLAIN_COMMIT, Read
-from tablevault.history.repository import Repository
-from tablevault.journal.past import read_past
+from tablevault.history.catalog import operation_log
+from tablevault.history.catalog.operation_log import PLAIN_COMMIT, Read
+from tablevault.history.commits.altered_instances import altered_by
+from tablevault.history.git.identity import author_name
+from tablevault.history.git.repository import Repository
 from tablevault.model.view import VaultView
 from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id, version_of
 from tablevault.queries.checks.instances import made_by
+from tablevault.transactions.process_history import read_past
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Entry = logbook.Entry
+Entry = operation_log.Entry
 _MOST_STEPS = 10_000
 
 Past = Mapping[str, object]
@@ -54,9 +54,9 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
     table_id = table_id_of(view, table) if table else ""
     if instance_id:
         about = _commits_of(view, table, table_id, instance_id)
-        found = logbook.entries(view.catalog.read, commits=about)
+        found = operation_log.entries(view.catalog.read, commits=about)
     else:
-        found = logbook.entries(view.catalog.read, table_id=table_id, limit=most)
+        found = operation_log.entries(view.catalog.read, table_id=table_id, limit=most)
     known = {entry.process_id for entry in found} - {""}
     found.extend(
         entry
@@ -119,7 +119,7 @@ def _commits_of(
     instance = view.catalog.instance(instance_id)
     if instance is None or instance.table_id != table_id:
         raise no_such_instance(table, instance_id)
-    commits = logbook.commits_about(view.catalog.read, instance_id)
+    commits = operation_log.commits_about(view.catalog.read, instance_id)
     parents = repository.commit(instance.commit).parents
     if len(parents) > 1:
         commits.extend(preparation(repository, parents[-1]))
@@ -179,7 +179,7 @@ def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
 
 def is_about(read: Read, entry: Entry, table_id: str) -> bool:
     """Return whether the name that a failed operation gave was that of the table at the time."""
-    known = logbook.bearers(read, entry.table) if entry.table else []
+    known = operation_log.bearers(read, entry.table) if entry.table else []
     bearers = [(since, each) for each, since in known if since <= entry.ended]
     return bool(bearers) and max(bearers)[1] == table_id
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from tablevault.history.snapshot import Snapshot, decode_text
-from tablevault.history.tree import Edit, Put, Remove
+from tablevault.history.commits.snapshot import Snapshot, decode_text
+from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.names import CODE_DIR, code_path
-from tablevault.queries.origin import files_beside_modules, fingerprints
+from tablevault.queries.reuse_source import files_beside_modules, fingerprints
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:

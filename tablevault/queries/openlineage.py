@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from tablevault.history.documents import InstanceDocument
+from tablevault.history.commits.documents import InstanceDocument
 
 Event = dict[str, object]
 

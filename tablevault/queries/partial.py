@@ -5,10 +5,10 @@ from __future__ import annotations
 from functools import cache
 from typing import TYPE_CHECKING
 
-from tablevault.journal.record import Record
 from tablevault.model.temp import TempInstance
 from tablevault.names import TempRef
 from tablevault.queries.call_files import source_of
+from tablevault.transactions.record import Record
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from tablevault.journal.record import Record
 from tablevault.names import is_process_id
 from tablevault.queries.partial import run_of_process
+from tablevault.transactions.record import Record
 from tablevault.vault import Vault
 
 

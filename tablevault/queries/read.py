@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableReferenceError, TVArgumentError
-from tablevault.history.documents import InstanceDocument
-from tablevault.history.index import IndexedInstance
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.documents import InstanceDocument
 from tablevault.model.instance import Instance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, is_instance_id

@@ -9,16 +9,16 @@ from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
-from tablevault.history.documents import InstanceDocument
-from tablevault.history.index import IndexedInstance
-from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.documents import InstanceDocument
+from tablevault.history.commits.snapshot import Snapshot, decode_text
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, TempRef, index_builder, is_instance_id
 from tablevault.queries.modules import code_edits, fingerprints_now, module_texts
-from tablevault.queries.origin import fingerprints_then, recorded_builders
 from tablevault.queries.read import VaultInputs
+from tablevault.queries.reuse_source import fingerprints_then, recorded_builders
 from tablevault.render import counted
 from tablevault.vault import Vault
 
@@ -414,7 +414,7 @@ def edits(before: Mapping[str, str], now: Mapping[str, str], table: str) -> Iter
 def _changes(name: str, before: str, now: str, table: str) -> str:
     """Return what an edit of one builder changes; "" when nothing."""
     from tablevault.engine.builder import parse_builder, parse_recorded
-    from tablevault.engine.recipes import changed_fields
+    from tablevault.engine.code_ids import changed_fields
 
     if before == now:
         return ""

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from tablevault.errors import TableVaultError
-from tablevault.history.documents import InstanceDocument
-from tablevault.history.repository import Commit
-from tablevault.journal.past import read_past
+from tablevault.history.commits.documents import InstanceDocument
+from tablevault.history.git.repository import Commit
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import TableId, TempRef
 from tablevault.queries.log import Entry, is_about, preparation, uncommitted
 from tablevault.queries.partial import run_of_temp
 from tablevault.queries.processes import active
+from tablevault.transactions.process_history import read_past
 from tablevault.vault import Vault
 
 _MOST_TEMPS = 100

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from tablevault import render
 from tablevault.errors import TVArgumentError
-from tablevault.history.documents import InstanceDocument
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.commits.documents import InstanceDocument
+from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView

@@ -11,10 +11,10 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tablevault.errors import TableVaultError
-from tablevault.history import logbook
-from tablevault.history.documents import TableDocument, VaultDocument
-from tablevault.history.logbook import Entry
-from tablevault.history.repository import Commit
+from tablevault.history.catalog import operation_log
+from tablevault.history.catalog.operation_log import Entry
+from tablevault.history.commits.documents import TableDocument, VaultDocument
+from tablevault.history.git.repository import Commit
 from tablevault.model.instance import Instance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import BlobId, index_builder
@@ -126,7 +126,7 @@ def vault_summary(vault: Vault, table: str = "") -> VaultSummary:
     summaries = [_table(reader, each, temps.get(each.name, []), len(shown)) for each in shown]
     listed = {each.id for summary in summaries for each in summary.instances}
     if table:
-        listed = logbook.related(view.catalog.read, listed)
+        listed = operation_log.related(view.catalog.read, listed)
     nodes, current, edges = _lineage(view, listed)
     operations = log.entries(vault, table, "", _MOST_OPERATIONS + 1)
     in_tables = [each.process for some in temps.values() for each in some]
@@ -216,7 +216,7 @@ def _instances(
     """Describe the instances of a table, newest first; `every` has the oldest first."""
     if not every:
         return []
-    entries = logbook.makings(table.view.catalog.read, table.id)
+    entries = operation_log.makings(table.view.catalog.read, table.id)
     before: dict[str, Instance | None] = {}
     last: dict[str, Instance] = {}
     current: dict[str, str] = {}
@@ -257,7 +257,7 @@ def _lineage(
     view: VaultView, ids: Collection[str]
 ) -> tuple[Mapping[str, LineageNode], Collection[str], Sequence[LineageEdge]]:
     """Return instances and their sources, the current ones of them, and what came from what."""
-    sources = [each for each in logbook.sources(view.catalog.read, ids) if each.source_id]
+    sources = [each for each in operation_log.sources(view.catalog.read, ids) if each.source_id]
     known = view.catalog.instances_with_ids({*ids, *(each.source_id for each in sources)})
     names = {
         table.id: table.name

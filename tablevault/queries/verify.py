@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from tablevault.errors import TVFileError
-from tablevault.history import gitfiles
-from tablevault.history.gitfiles import Refs, read_refs
-from tablevault.history.reach import Reach
-from tablevault.history.refold import FreshIndex
+from tablevault.history.catalog.rebuild import FreshIndex
+from tablevault.history.git import object_files
+from tablevault.history.git.object_files import Refs, read_refs
+from tablevault.history.git.reachability import Reach
 from tablevault.names import MAIN
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks import git, instances, local, objects
-from tablevault.queries.checks.quiet import settled
+from tablevault.queries.checks.stable_view import settled
 from tablevault.vault import Vault
 
 
@@ -38,13 +38,13 @@ class _Look:
         vault = self._vault
         yield from _guarded(".git/tablevault", lambda: local.check_state(vault))
         yield from _guarded(".git/tablevault", lambda: local.check_calls(vault))
-        damaged = _guarded(".git/objects", lambda: gitfiles.check_loose(vault.path / ".git"))
+        damaged = _guarded(".git/objects", lambda: object_files.check_loose(vault.path / ".git"))
         yield from damaged
         unusable = _guarded(".git", lambda: git.check_opening(vault.path, read=not damaged))
         yield from unusable
         if any(problem.kind == "repository" for problem in unusable):
             return
-        packs = _guarded(".git/objects/pack", lambda: gitfiles.check_packs(vault.path / ".git"))
+        packs = _guarded(".git/objects/pack", lambda: object_files.check_packs(vault.path / ".git"))
         yield from packs
         refs = Refs()
         try:

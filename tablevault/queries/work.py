@@ -6,9 +6,9 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tablevault.history.gitfiles import files_below, read_refs
-from tablevault.history.repository import Repository
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.object_files import files_below, read_refs
+from tablevault.history.git.repository import Repository
 from tablevault.names import MAIN, TABLES_DIR
 
 _OF_EVERY_VAULT = frozenset({"vault.yaml", ".gitattributes", ".gitignore"})

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError, TVTransferError
-from tablevault.history.pointers import pointers_of
-from tablevault.history.remotes import read_settings
+from tablevault.history.git.git_config import read_settings
+from tablevault.history.git.rev_walk import pointers_of
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import ObjectStore
 from tablevault.names import ARRIVED, CommitId, ObjectId
-from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import ObjectStore
 from tablevault.progress import Progress
 from tablevault.remotes.lfs.transfer_report import TransferReport
 from tablevault.remotes.reports import NO_TRANSFER

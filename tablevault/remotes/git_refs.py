@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVRemoteError
-from tablevault.history.program import run_git
-from tablevault.history.repository import RefMove
+from tablevault.history.git.git_program import run_git
+from tablevault.history.git.repository import RefMove
 from tablevault.names import MAIN, CommitId
 from tablevault.remotes.git_errors import (
     Failure,

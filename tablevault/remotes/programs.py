@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from tablevault.errors import TVRemoteError
-from tablevault.history.program import environment
+from tablevault.history.git.git_program import environment
 
 _log = logging.getLogger("tablevault")
 _UNATTENDED_S = 60.0

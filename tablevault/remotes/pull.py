@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Literal, cast
 
 from tablevault.errors import TVArgumentError, TVRemoteError
-from tablevault.history.merge import Side
-from tablevault.history.remotes import read_settings
-from tablevault.history.snapshot import Snapshot
-from tablevault.history.strangers import new_commits, refuse_hostile
-from tablevault.history.tags import tag_moves
-from tablevault.journal.merges import complete_merge
+from tablevault.history.catalog.tags import tag_moves
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.git_config import read_settings
+from tablevault.history.git.rev_walk import new_commits
+from tablevault.history.merge.merge_vaults import Side
+from tablevault.history.merge.validate_incoming import refuse_hostile
 from tablevault.names import MAIN, CommitId
 from tablevault.remotes.fetch import fetch_objects
 from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
@@ -19,6 +19,7 @@ from tablevault.remotes.lfs.transport import find_remote
 from tablevault.remotes.pull_merge import Pull, changed_names, table_names
 from tablevault.remotes.remote_state import refuse_other_vault
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
+from tablevault.transactions.git_merges import complete_merge
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 

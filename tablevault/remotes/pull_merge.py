@@ -7,17 +7,17 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tablevault.errors import TVLockError, TVRemoteError
-from tablevault.history.change import Change, RemovedBranch
-from tablevault.history.joining import merge_commits
-from tablevault.history.merge import Conflict, Merged, Side
-from tablevault.history.message import Message, trailers
-from tablevault.history.renaming import renamed_branch
-from tablevault.history.snapshot import Snapshot
-from tablevault.journal.locks import alone, pull_hold, table_hold
-from tablevault.journal.operation import NOT_RECORDED, Operation, Tip, operation
-from tablevault.journal.record import Hold, Record
-from tablevault.journal.transaction import EditedBranch, Transaction
+from tablevault.history.commits.change import Change, RemovedBranch
+from tablevault.history.commits.renaming import renamed_branch
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.commit_message import Message, trailers
+from tablevault.history.merge.merge_commits import merge_commits
+from tablevault.history.merge.merge_vaults import Conflict, Merged, Side
 from tablevault.names import CommitId, TempRef, table_dir, temp_of_ref
+from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import alone, pull_hold, table_hold
+from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 

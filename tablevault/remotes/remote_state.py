@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tablevault.errors import TVFileError, TVRemoteError
-from tablevault.history.remotes import find_repository, read_committed_settings, read_settings
-from tablevault.history.repository import Repository
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.git_config import (
+    find_repository,
+    read_committed_settings,
+    read_settings,
+)
+from tablevault.history.git.repository import Repository
+from tablevault.lfs.pointer import Pointer
 from tablevault.names import CommitId, ObjectId
-from tablevault.objects.pointer import Pointer
 from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint
 from tablevault.remotes.lfs.transport import find_remote
 from tablevault.vault import Vault

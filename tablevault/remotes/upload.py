@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVTransferError
-from tablevault.history.pointers import pointers_of
-from tablevault.history.remotes import read_settings
-from tablevault.history.repository import Repository
+from tablevault.history.git.git_config import read_settings
+from tablevault.history.git.repository import Repository
+from tablevault.history.git.rev_walk import pointers_of
+from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN, CommitId
-from tablevault.objects.pointer import Pointer
 from tablevault.remotes.fetch import deleted_objects
 from tablevault.remotes.lfs.batch_api import Refusal
 from tablevault.remotes.lfs.local_transport import LocalTransport

@@ -5,9 +5,9 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from tablevault.history.pointers import pointers_of
+from tablevault.history.git.rev_walk import pointers_of
+from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN
-from tablevault.objects.pointer import Pointer
 from tablevault.problems import Problem, in_order
 from tablevault.remotes.fetch import deleted_objects
 from tablevault.remotes.git_refs import list_refs

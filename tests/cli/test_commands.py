@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
-from tablevault.cli.place import Place
+from tablevault.cli.context import Place
 from tablevault.errors import TVFileError
 from tablevault.progress import Silent
 from tests.looking import check_clean, git
@@ -321,7 +321,7 @@ def test_the_demonstration(run, tmp_path, monkeypatch):
 
 def test_every_command_can_be_asked_for_help(run):
     _, listed, _ = run("--help")
-    from tablevault.cli.families import commands
+    from tablevault.cli.registry import commands
 
     for name, command in commands().items():
         assert name in listed

@@ -12,7 +12,7 @@ import pytest
 
 from tablevault.engine.builder import parse_builder
 from tablevault.engine.keep_old import with_old_rows
-from tablevault.engine.settle import settled
+from tablevault.engine.resolve_fields import settled
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from tablevault.engine.argument_values import MapNode
 from tablevault.engine.builder import parse_builder
-from tablevault.engine.nodes import MapNode
 from tablevault.engine.prompts import with_schema
 from tablevault.errors import TableReferenceError, TVBuilderError
 

@@ -6,12 +6,12 @@ import hashlib
 
 import pytest
 
-from tablevault.history.documents import TableDocument
-from tablevault.history.message import Message, trailers
-from tablevault.history.repository import RefMove
-from tablevault.history.tree import Put
+from tablevault.history.commits.documents import TableDocument
+from tablevault.history.git.commit_message import Message, trailers
+from tablevault.history.git.repository import RefMove
+from tablevault.history.git.trees import Put
+from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN, ObjectId, TableId, TempRef, frame_path, table_document
-from tablevault.objects.pointer import Pointer
 
 
 class Chronicle:

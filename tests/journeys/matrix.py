@@ -14,7 +14,7 @@ from typing import NoReturn
 import pandas as pd
 
 from tablevault import TableVault
-from tablevault.journal.transaction import Transaction
+from tablevault.transactions.transaction import Transaction
 
 INDEX = """\
 builder_type: IndexBuilder

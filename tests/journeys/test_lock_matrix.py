@@ -14,7 +14,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVLockError
-from tablevault.journal.transaction import Transaction
+from tablevault.transactions.transaction import Transaction
 from tests.journeys.matrix import ACTS, GivenUpError, furnish
 from tests.looking import check_clean, state_of
 

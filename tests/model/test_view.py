@@ -10,8 +10,8 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.history.index import Index, PinnedCatalog
-from tablevault.history.repository import Repository
+from tablevault.history.catalog.catalog import Index, PinnedCatalog
+from tablevault.history.git.repository import Repository
 
 FRAME = pd.DataFrame({"n": [1]})
 

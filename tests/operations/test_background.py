@@ -25,7 +25,7 @@ from tablevault.errors import (
     TVProcessError,
     TVTableError,
 )
-from tablevault.journal import background
+from tablevault.transactions import background
 from tests.looking import check_clean, git, state_of
 from tests.operations.keeping import kept
 

@@ -16,7 +16,7 @@ import yaml
 from tablevault import TableVault
 from tablevault.core import clone_vault, compress_vault, decompress_vault
 from tablevault.errors import TVTableError
-from tablevault.journal.recovery import NeededElsewhere
+from tablevault.transactions.recovery import NeededElsewhere
 from tests.looking import check_clean, git
 
 HEAD = """
@@ -324,7 +324,7 @@ def test_an_operation_that_is_taken_back_leaves_what_records_name(plain):
 KILLED = """
 import os, sys, signal
 from tablevault import TableVault
-from tablevault.objects.store import ObjectStore
+from tablevault.lfs.store import ObjectStore
 from tablevault.engine.calls.store import CallStore
 
 owner = {"keep": ObjectStore, "write": CallStore}[sys.argv[2]]

@@ -10,9 +10,9 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError, TVLockError
-from tablevault.journal.locks import config_hold
-from tablevault.journal.record import Request
-from tablevault.journal.transaction import running
+from tablevault.transactions.record import Request
+from tablevault.transactions.resource_locks import config_hold
+from tablevault.transactions.transaction import running
 from tests.looking import check_clean, git, state_of
 
 PRICE = {"input": 0.15, "output": 0.6}

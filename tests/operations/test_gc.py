@@ -133,7 +133,7 @@ def test_a_process_that_waits_keeps_what_it_made(filled, vault_path, python):
 import os, signal, sys
 import pandas as pd
 from tablevault import TableVault
-from tablevault.journal.transaction import Transaction
+from tablevault.transactions.transaction import Transaction
 
 vault = TableVault(sys.argv[1], "Ana")
 vault.create_instance("stories", external_edit=True)

@@ -259,7 +259,7 @@ def test_a_child_is_refused_what_its_parent_works_with(
         arguments=f"{{path: {vault_path}, frame: <<read.n>>}}",
     )
     vault.create_instance("outer", builders={"outer_index": builder})
-    monkeypatch.setattr("tablevault.journal.beginning.time", NoWaiting)
+    monkeypatch.setattr("tablevault.transactions.begin.time", NoWaiting)
     process = vault.execute_instance("outer")
     kind, said = vault.get_dataframe("outer")[0]["n"]
     assert kind == "TVLockError"
@@ -403,7 +403,7 @@ def test_a_kill_within_a_child_is_recovered(vault: TableVault, vault_path: Path)
     script = (
         "import os, sys\n"
         "from tablevault import TableVault\n"
-        "from tablevault.objects.store import ObjectStore\n"
+        "from tablevault.lfs.store import ObjectStore\n"
         "ObjectStore.keep = lambda *a: os.kill(os.getpid(), 9)\n"
         "TableVault(sys.argv[1], 'x').execute_instance('outer')\n"
     )

@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
-from tablevault.journal.record import Hold, Record, Request
 from tablevault.names import ProcessId
+from tablevault.transactions.record import Hold, Record, Request
 from tests.looking import check_clean
 
 
@@ -58,7 +58,7 @@ def test_one_bad_record_keeps_no_other_from_its_end(vault: TableVault, vault_pat
 
 
 def test_a_living_process_is_skipped(vault: TableVault, vault_path: Path) -> None:
-    from tablevault.journal.transaction import running
+    from tablevault.transactions.transaction import running
 
     inner = vault._vault
     request = Request(operation="create_table", arguments={"table_name": "x"})

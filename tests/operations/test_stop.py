@@ -17,9 +17,9 @@ from tablevault.errors import (
     TVProcessError,
     TVTableError,
 )
-from tablevault.journal import holders, stopping
-from tablevault.journal.cancelling import cancel_of
-from tablevault.journal.journal import Journal
+from tablevault.transactions import lock_holders, stopping
+from tablevault.transactions.cancellation import cancel_of
+from tablevault.transactions.parts import Journal
 from tests.looking import check_clean, git
 
 INDEX = """\
@@ -92,7 +92,7 @@ def waits(go: Path):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch) -> None:
     """Wait for what ends as it should as long as a slow machine needs."""
-    monkeypatch.setattr(holders, "_TERM_S", 100.0)
+    monkeypatch.setattr(lock_holders, "_TERM_S", 100.0)
 
 
 @pytest.fixture
@@ -192,7 +192,7 @@ def test_a_nameless_process_is_stopped_too(running, vault_path) -> None:
 
 
 def test_who_does_not_listen_is_stopped_all_the_same(running, vault_path, monkeypatch) -> None:
-    monkeypatch.setattr(holders, "_TERM_S", 0.2)
+    monkeypatch.setattr(lock_holders, "_TERM_S", 0.2)
     vault, process = running(before="import signal; signal.signal(15, signal.SIG_IGN)")
     vault.stop_process("p", force=True)
     assert process.wait() == -signal.SIGKILL
@@ -205,7 +205,7 @@ def test_no_one_is_ended_who_is_not_proven_to_run_the_process(
     vault, process = running()
     with monkeypatch.context() as patch:
         patch.setattr(stopping, "_LOOK_S", 0.1)
-        patch.setattr(holders, "_PROC", tmp_path / "nothing")
+        patch.setattr(lock_holders, "_PROC", tmp_path / "nothing")
         with pytest.raises(TVProcessError, match=f"{process.pid}, but nothing proves"):
             vault.stop_process("p", force=True)
     assert process.poll() is None
@@ -613,7 +613,7 @@ def test_an_index_builder_that_runs_gives_the_rows_so_far(slow, vault_path) -> N
 def test_materialize_is_ignored_where_there_are_no_rows(vault, vault_path, begin_child) -> None:
     vault.create_table("t")
     files = vault._vault.journal.files
-    from tablevault.journal.record import Record, Request
+    from tablevault.transactions.record import Record, Request
 
     files.write(
         Record(
@@ -654,7 +654,7 @@ def test_an_interrupted_stop_is_finished_by_the_same_call_or_a_restart(
     target = {
         "take_down": "tablevault.operations.stop.take_down",
         "materialize": "tablevault.operations.stop._store",
-        "note": "tablevault.journal.transaction.Transaction.note",
+        "note": "tablevault.transactions.transaction.Transaction.note",
     }[where]
     with monkeypatch.context() as patch:
         patch.setattr(target, die)

@@ -13,7 +13,7 @@ import yaml
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.history.documents import decode_instance
+from tablevault.history.commits.documents import decode_instance
 from tests.looking import check_clean, git
 from tests.operations.building import row_builders
 

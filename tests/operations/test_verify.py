@@ -242,7 +242,7 @@ def test_a_working_tree_that_was_laid_out_in_part_is_laid_out(damaged, python):
     script = """
 import os, signal, sys
 from tablevault import TableVault
-from tablevault.history.worktree import WorkTree
+from tablevault.history.checkout.worktree import WorkTree
 
 vault = TableVault(sys.argv[1], "Ana")
 WorkTree._write = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

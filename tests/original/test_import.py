@@ -11,7 +11,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.cli.main import main
-from tablevault.operations.original import OldVault
+from tablevault.operations.v01_format import OldVault
 from tests.looking import check_clean, git
 
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from tablevault.engine.argument_values import Grower, grow, grower
 from tablevault.engine.inputs import Source
-from tablevault.engine.nodes import Grower, grow, grower
 from tablevault.engine.reference import by_row, evaluate, parse_template
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableVaultError

@@ -9,9 +9,9 @@ import sys
 from contextlib import closing
 from pathlib import Path
 
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import ObjectStore
 from tablevault.names import ObjectId
-from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import ObjectStore
 from tablevault.remotes.lfs import transfer
 from tablevault.remotes.lfs.transport import open_transport
 

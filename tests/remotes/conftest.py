@@ -12,9 +12,9 @@ import sys
 
 import pytest
 
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import ObjectStore
 from tablevault.names import ObjectId
-from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import ObjectStore
 from tests.remotes.own_server import OwnServer
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVFileError, TVRemoteError
-from tablevault.history.joining import merge_bases
+from tablevault.history.merge.merge_commits import merge_bases
 from tests.looking import check_clean, git
 
 ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"

@@ -10,13 +10,13 @@ from typing import Protocol
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.argument_reads import reads_of
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.kept_files import KeptFile, decode_files, encode_files
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.matching import Mask
-from tablevault.engine.reads import reads_of
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.row_values import Values
-from tablevault.engine.settle import Job
 from tablevault.engine.tables import Draft
 from tablevault.errors import TVTableError
 from tablevault.frames.artifacts import NAME as ARTIFACT

@@ -9,6 +9,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from tablevault.engine.argument_reads import reads_of
+from tablevault.engine.argument_values import MapNode, Node, compile_arguments
 from tablevault.engine.calls.keys import (
     ARGUMENTS_BYTES,
     ROW_BYTES,
@@ -22,9 +24,7 @@ from tablevault.engine.calls.keys import (
     rows_inputs,
     running_numbers,
 )
-from tablevault.engine.nodes import MapNode, Node, compile_arguments
-from tablevault.engine.reads import reads_of
-from tablevault.engine.settle import Job
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError
 from tablevault.names import SELF

@@ -17,9 +17,9 @@ from tablevault.engine.calls.keys import (
 )
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values, decode_all, decode_values
-from tablevault.engine.settle import Job
 from tablevault.errors import TableReferenceError, TVTableError
 from tablevault.frames.artifacts import NAME as ARTIFACT
 

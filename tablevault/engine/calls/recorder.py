@@ -13,8 +13,8 @@ from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.usage import NOTHING, Usage, Used, together
 from tablevault.engine.leaks import refuse_leak
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.row_values import Values, decode_values, encode_plain, encode_values
-from tablevault.engine.settle import Job
 from tablevault.errors import TVTableError
 from tablevault.frames.tagged_json import UnstorableValueError
 

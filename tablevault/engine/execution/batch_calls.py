@@ -25,8 +25,8 @@ from tablevault.engine.execution.row_wise import Arguments, RowCalls
 from tablevault.engine.execution.sent_batches import SentBatch, SentBatches, new_batch
 from tablevault.engine.found import Finder, FoundRows
 from tablevault.engine.policy import Retry, RunLimits
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.row_results import RowResults
-from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError, TVPendingError
 from tablevault.limits import Limits
 from tablevault.render import counted

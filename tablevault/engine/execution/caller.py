@@ -18,7 +18,7 @@ from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.execution.context import StepContext
 from tablevault.engine.execution.retrying import RetryRules
 from tablevault.engine.execution.stop import Stop
-from tablevault.engine.settle import Job
+from tablevault.engine.resolve_fields import Job
 from tablevault.errors import TableReferenceError, TVBudgetError, TVProcessError
 from tablevault.progress import counted_within
 

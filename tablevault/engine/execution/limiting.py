@@ -17,7 +17,7 @@ from tablevault.engine.execution.pace import Kind, Rates, now, seconds_of
 from tablevault.engine.execution.retrying import LONGEST_WAIT_S, asked_wait, headers_of, status_of
 from tablevault.engine.execution.stop import Stop
 from tablevault.engine.policy import RunLimits
-from tablevault.engine.settle import Job
+from tablevault.engine.resolve_fields import Job
 from tablevault.errors import TVBudgetError
 from tablevault.limits import Limits
 from tablevault.progress import Progress, counted_within

@@ -11,6 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
+from tablevault.engine.argument_reads import reads_of
+from tablevault.engine.argument_values import MapNode
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.recorder import Made, Recorder
 from tablevault.engine.calls.usage import parts_of
@@ -19,11 +21,9 @@ from tablevault.engine.execution.context import StepContext, Trial
 from tablevault.engine.execution.retrying import is_about_content
 from tablevault.engine.execution.rows import call_rows
 from tablevault.engine.found import Finder, FoundRows
-from tablevault.engine.nodes import MapNode
-from tablevault.engine.reads import reads_of
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values
-from tablevault.engine.settle import Job
 from tablevault.errors import TVBuilderError
 from tablevault.render import counted
 

@@ -25,10 +25,10 @@ from tablevault.engine.found import Finder, FoundRows, FoundTable, reason_of
 from tablevault.engine.leaks import refuse_leaks
 from tablevault.engine.matching import NEW
 from tablevault.engine.passed_arguments import PassedArguments
+from tablevault.engine.resolve_fields import Job
 from tablevault.engine.reuse import Decision
 from tablevault.engine.row_results import RowResults, where
 from tablevault.engine.row_values import Values
-from tablevault.engine.settle import Job
 from tablevault.render import counted
 
 Function = Callable[..., Any]

@@ -7,18 +7,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tablevault.errors import TVFileError, TVFormatError
-from tablevault.history.gitfiles import (
+from tablevault.history.checkout.recovered_blobs import find_blobs
+from tablevault.history.commits.setup import settings_are_readable
+from tablevault.history.git.object_files import (
     PACKED_REFS,
     Refs,
     damaged_ref,
     logged,
     read_refs,
 )
-from tablevault.history.layout import settings_are_readable
-from tablevault.history.reach import Reach
-from tablevault.history.repository import Repository
-from tablevault.history.rescue import find_blobs
-from tablevault.history.strangers import unfit_in
+from tablevault.history.git.reachability import Reach
+from tablevault.history.git.repository import Repository
+from tablevault.history.merge.validate_incoming import unfit_in
 from tablevault.names import MAIN, VAULT_DOCUMENT, kind_of_document
 from tablevault.problems import Problem
 from tablevault.vault import Vault

@@ -6,11 +6,15 @@ from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import unquote
 
 from tablevault.errors import TableVaultError
-from tablevault.history import tags
-from tablevault.history.altered import Made, altered_instances, commit_that_altered
-from tablevault.history.index import Catalog, IndexedInstance
-from tablevault.history.repository import Repository
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.catalog import tags
+from tablevault.history.catalog.catalog import Catalog, IndexedInstance
+from tablevault.history.commits.altered_instances import (
+    Made,
+    altered_instances,
+    commit_that_altered,
+)
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.repository import Repository
 from tablevault.model.instance import Instance
 from tablevault.names import CommitId, ObjectId, is_instance_id, table_document
 from tablevault.problems import Problem

@@ -10,14 +10,14 @@ from dataclasses import replace
 from pathlib import Path
 
 from tablevault.errors import TVBuilderError, TVFileError
-from tablevault.history.gitfiles import files_below
-from tablevault.history.hooks import missing_hooks, other_push_hook
-from tablevault.history.index import Index
-from tablevault.history.inspection import Inspection
-from tablevault.history.layout import missing_attributes, missing_settings, with_calls
-from tablevault.history.misplaced import make_temporary
-from tablevault.history.refold import FreshIndex, wrong_with_index
-from tablevault.history.snapshot import Snapshot, decode_text
+from tablevault.history.catalog.catalog import Index
+from tablevault.history.catalog.rebuild import FreshIndex, wrong_with_index
+from tablevault.history.checkout.misplaced_builders import make_temporary
+from tablevault.history.checkout.worktree_status import Inspection
+from tablevault.history.commits.hooks import missing_hooks, other_push_hook
+from tablevault.history.commits.setup import missing_attributes, missing_settings, with_calls
+from tablevault.history.commits.snapshot import Snapshot, decode_text
+from tablevault.history.git.object_files import files_below
 from tablevault.names import calls_path, record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault

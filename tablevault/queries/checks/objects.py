@@ -12,11 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tablevault.errors import TVFileError
-from tablevault.history.index import Index
-from tablevault.history.inspection import copies_of
-from tablevault.history.reach import Found, Reach
-from tablevault.history.repository import Repository
-from tablevault.history.snapshot import Snapshot
+from tablevault.history.catalog.catalog import Index
+from tablevault.history.checkout.worktree_status import copies_of
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.reachability import Found, Reach
+from tablevault.history.git.repository import Repository
 from tablevault.names import TABLES_DIR, ObjectId, frame_path, temp_of_ref
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tablevault.errors import TVRemoteError
-from tablevault.history.remotes import Settings
+from tablevault.history.git.git_config import Settings
 from tablevault.remotes.http.urls import Origin, origin_of, split_login
 
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x1f\x7f]*)")

@@ -9,7 +9,7 @@ from typing import Never
 import tenacity
 
 from tablevault.errors import TableVaultError
-from tablevault.history.remotes import Settings
+from tablevault.history.git.git_config import Settings
 
 _LONGEST_WAIT_S = 300.0
 

@@ -22,7 +22,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError, LocationParseError
 
 from tablevault.errors import TVRemoteError
-from tablevault.history.remotes import Settings
+from tablevault.history.git.git_config import Settings
 from tablevault.remotes.http.configuration import proxy_of, tls_context
 from tablevault.remotes.http.retry import PassingError, limits_of
 from tablevault.remotes.http.urls import Origin, origin_of, split_url

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from tablevault.errors import TVTransferError
-from tablevault.objects.pointer import Pointer
+from tablevault.lfs.pointer import Pointer
 
 Operation = Literal["upload", "download"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from tablevault.errors import TVRemoteError
-from tablevault.history.remotes import Remote, Settings
+from tablevault.history.git.git_config import Remote, Settings
 from tablevault.remotes.http.urls import Login, is_host, split_login
 from tablevault.remotes.lfs.batch_api import Operation
 

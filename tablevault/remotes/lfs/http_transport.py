@@ -20,8 +20,8 @@ from tablevault.errors import (
     TVRemoteError,
     TVTransferError,
 )
-from tablevault.objects.partial import Partial
-from tablevault.objects.pointer import Pointer
+from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.retry import Limits, PassingError
 from tablevault.remotes.http.session import BLOCK, Body, Reply, Request
 from tablevault.remotes.http.urls import origin_of, split_login

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tablevault.errors import TVTransferError
-from tablevault.history.remotes import LocalRepository
-from tablevault.objects import links
-from tablevault.objects.partial import Partial
-from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import sync_folder
+from tablevault.history.git.git_config import LocalRepository
+from tablevault.lfs import file_links
+from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import sync_folder
 from tablevault.remotes.http.retry import Limits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal
 from tablevault.remotes.lfs.transfer_report import Meter
@@ -114,7 +114,7 @@ class LocalTransport:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with source.open("rb") as reader, os.fdopen(os.open(beside, flags, 0o666), "r+b") as writer:
             # Read the copy where there is one: its bytes are the ones that count.
-            cloned = links.clone(reader.fileno(), writer.fileno())
+            cloned = file_links.clone(reader.fileno(), writer.fileno())
             found, size = hashlib.sha256(), 0
             while block := (writer if cloned else reader).read(_BLOCK):
                 found.update(block)

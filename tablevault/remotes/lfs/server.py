@@ -13,7 +13,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from tablevault.errors import TVCredentialsError, TVRemoteError
-from tablevault.history.remotes import Settings
+from tablevault.history.git.git_config import Settings
 from tablevault.remotes.http.configuration import extra_headers
 from tablevault.remotes.http.credentials import Credentials, Known
 from tablevault.remotes.http.session import Reply, Request, Session

@@ -20,9 +20,9 @@ from tablevault.errors import (
     TVRemoteError,
     TVTransferError,
 )
-from tablevault.objects.partial import Partial
-from tablevault.objects.pointer import Pointer
-from tablevault.objects.store import ObjectStore
+from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import ObjectStore
 from tablevault.progress import Progress, Silent
 from tablevault.remotes.http.retry import PassingError
 from tablevault.remotes.lfs.batch_api import Offer, Refusal, refusal_error

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tablevault.errors import TableVaultError, TVOutcomeUnknownError
-from tablevault.objects.pointer import Pointer
+from tablevault.lfs.pointer import Pointer
 from tablevault.progress import Progress
 
 

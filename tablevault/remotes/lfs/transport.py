@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Protocol
 
 from tablevault.errors import TVRemoteError
-from tablevault.history.remotes import (
+from tablevault.history.git.git_config import (
     Remote,
     Settings,
     find_repository,
     read_committed_settings,
     read_settings,
 )
-from tablevault.objects.partial import Partial
-from tablevault.objects.pointer import Pointer
+from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.retry import Limits, limits_of
 from tablevault.remotes.lfs.batch_api import Offer, Operation
 from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tablevault.errors import TVRemoteError
-from tablevault.history.remotes import read_committed_settings, read_settings
+from tablevault.history.git.git_config import read_committed_settings, read_settings
 from tablevault.remotes.lfs.endpoint import (
     LocalAddress,
     SshAddress,

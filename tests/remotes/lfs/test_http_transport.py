@@ -17,8 +17,8 @@ from tablevault.errors import (
     TVRemoteError,
     TVTransferError,
 )
-from tablevault.objects.partial import Partial
-from tablevault.objects.pointer import Pointer
+from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.pointer import Pointer
 from tablevault.progress import Collected
 from tablevault.remotes.lfs.transfer import receive, send
 from tablevault.remotes.lfs.transport import open_transport

@@ -1,0 +1,254 @@
+"""Where a command works and for whom: the vault that is found, and the author."""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cached_property
+from pathlib import Path
+
+from tablevault import operations
+from tablevault.cli.usage_errors import UsageError
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.wording import BLANK, Call, Wording
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import subprocess
+
+    from tablevault.progress import Progress
+    from tablevault.vault import Vault
+
+_CREATE = Call("TableVault", db_dir=BLANK, create=True)
+
+
+class Place:
+    """What the options of every command say."""
+
+    def __init__(self, *, db_dir: str = "", named_author: str = "", is_quiet: bool = False) -> None:
+        self.db_dir = db_dir
+        self.named_author = named_author
+        self.is_quiet = is_quiet
+
+    @cached_property
+    def path(self) -> Path:
+        """Folder of the vault: as it was named, else found from the current directory upwards."""
+        named = self.db_dir or os.environ.get("TABLEVAULT_DIR", "")
+        if not named:
+            return find_vault(_current_folder())
+        if not Path(named).exists():
+            raise TVArgumentError(
+                f'There is no vault at "{named}": the folder does not exist.',
+                Wording("Check --db-dir or TABLEVAULT_DIR, or make one: ", _CREATE, "."),
+                path=named,
+            )
+        return Path(named)
+
+    @cached_property
+    def author(self) -> str:
+        """Who works: as named, else as git knows them."""
+        return (
+            self.named_author
+            or os.environ.get("TABLEVAULT_AUTHOR", "")
+            or _git_author(self._folder())
+        )
+
+    def _folder(self) -> Path:
+        """Give a folder in which git's configuration counts, whether or not it is in a vault."""
+        named = Path(self.db_dir or os.environ.get("TABLEVAULT_DIR", "") or ".")
+        return named if named.is_dir() else Path()
+
+    def vault(self) -> Vault:
+        """Open the vault for a change; what died in it is finished or taken back first."""
+        return self._attach(self.author)
+
+    def read(self) -> Vault:
+        """Open the vault to read in it; nobody needs to be named for that."""
+        return self._attach(self.named_author or "reader")
+
+    def look(self) -> Vault:
+        """Look at the vault as it is: nothing is set up, finished or taken back."""
+        from tablevault.vault import Vault, absolute
+
+        return Vault(path=absolute(self.path), author="")
+
+    def create(self, path: str, description: str, *, allow_secret: bool = False) -> Vault:
+        """Make a new vault at `path`."""
+        refuse_below_file(path)
+        operations.vaults.refuse_content(Path(path))
+        self.__dict__["path"] = Path(path)
+        return operations.vaults.attach(
+            path,
+            self.author,
+            self.options(description, allow_secret=allow_secret),
+            create=True,
+            restart=False,
+        )
+
+    def restart(self) -> Vault:
+        """Open the vault and run what crashed to its end."""
+        return operations.vaults.attach(
+            self.path, self.author, self.options(), create=False, restart=True
+        )
+
+    def options(
+        self, description: str = "", *, allow_secret: bool = False
+    ) -> operations.vaults.Options:
+        """Say how a vault is opened from a prompt."""
+        import logging
+
+        from tablevault.remotes.fetch import fetch_object
+
+        # A command says by itself what it did.
+        logging.getLogger("tablevault.operations").setLevel(logging.WARNING)
+        return operations.vaults.Options(
+            description=description,
+            allow_secret=allow_secret,
+            verbose=not self.is_quiet,
+            progress=self.progress,
+            bring=fetch_object,
+        )
+
+    @property
+    def progress(self) -> type[Progress]:
+        """What shows how far long work is: nothing if the command is to be quiet."""
+        from tablevault.progress import Silent
+        from tablevault.progress_bars import Bars
+
+        return Silent if self.is_quiet else Bars
+
+    def _attach(self, author: str) -> Vault:
+        """Open the vault."""
+        return operations.vaults.attach(
+            self.path, author, self.options(), create=False, restart=False
+        )
+
+
+def _current_folder() -> Path:
+    """Return the current folder; raise an error that says so if it is gone.
+
+    The import costs a third of what the quickest commands take.
+    """
+    try:
+        return Path.cwd()
+    except FileNotFoundError:
+        from tablevault.vault import absolute
+
+        return absolute(".")
+
+
+def find_vault(start: Path) -> Path:
+    """Find the vault that `start` is in, looking upwards as git does.
+
+    Raises
+    ------
+    TVArgumentError
+        None of the folders from `start` to the root is a vault.
+    """
+    for folder in (start, *start.parents):
+        if (folder / ".git").exists() and _is_vault(folder):
+            return folder
+    raise TVArgumentError(
+        f'There is no vault at "{start}" nor in a folder above it.',
+        Wording(
+            "Go into a vault, name one by --db-dir or TABLEVAULT_DIR, or make one: ", _CREATE, "."
+        ),
+        path=str(start),
+    )
+
+
+def _is_vault(repository: Path) -> bool:
+    """Tell whether a repository is a vault; one that shows it on the spot is not opened."""
+    if (repository / "vault.yaml").is_file():
+        return True
+    from tablevault.vault import is_vault
+
+    return is_vault(repository)
+
+
+def existing_file(path: str) -> Path:
+    """Refuse a path that is no file."""
+    if Path(path).is_dir():
+        raise UsageError(f'"{path}" is a folder, not a file')
+    if not Path(path).exists():
+        raise UsageError(f'there is no file "{path}"')
+    return Path(path)
+
+
+def existing_folder(path: str) -> Path:
+    """Refuse a path that is no folder."""
+    if not Path(path).exists():
+        raise UsageError(f'there is no folder "{path}"')
+    if not Path(path).is_dir():
+        raise UsageError(f'"{path}" is a file, not a folder')
+    return Path(path)
+
+
+def given_text(text: str) -> str:
+    """Give the text of ``--text``; ``-`` stands for the standard input."""
+    return sys.stdin.read() if text == "-" else text
+
+
+def refuse_below_file(path: str) -> None:
+    """Refuse a path that has a file where a folder should be."""
+    for parent in Path(path).parents:
+        if parent.exists() and not parent.is_dir():
+            raise UsageError(f'"{parent}" is a file, not a folder, so there can be no "{path}"')
+
+
+def output_file(path: str) -> Path:
+    """Refuse a path that no file can be written to, before anything costs time."""
+    file = Path(path)
+    if file.is_dir():
+        raise UsageError(f'"{path}" is a folder: name a file in it')
+    if not file.parent.is_dir():
+        raise UsageError(f'there is no folder "{file.parent}" to write "{file.name}" into')
+    return file
+
+
+def _git_author(folder: Path) -> str:
+    """Ask git who works in a folder, as it would sign a commit there.
+
+    Raises
+    ------
+    TVArgumentError
+        Git does not know.
+    """
+    # Git signs with a name alone, but only where the address is given as empty.
+    for without_address in ([], ["-c", "user.email=", "-c", "user.useConfigOnly=true"]):
+        found = _git(folder, *without_address, "var", "GIT_AUTHOR_IDENT")
+        if found is not None and found.returncode == 0:
+            signature, _, _ = found.stdout.rpartition(">")
+            return f"{signature}>".removesuffix("<>").strip()
+    settings = _git(folder, "config", "--list")
+    if settings is not None and settings.returncode != 0:
+        reason = settings.stderr.strip().removeprefix("fatal: ")
+        raise TVFileError(
+            f"Git cannot say who works here: {reason}.",
+            Wording(
+                "Pass --author or set TABLEVAULT_AUTHOR; ",
+                Call("verify", repair=True),
+                " mends the settings of a vault.",
+            ),
+        )
+    raise TVArgumentError(
+        "Nobody is named as the author.",
+        "Pass --author, set TABLEVAULT_AUTHOR, or tell git: "
+        '`git config --global user.name "Your Name"`.',
+    )
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """Run git in a folder; None where there is no git."""
+    import subprocess
+
+    try:
+        return subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError:
+        return None

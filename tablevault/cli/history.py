@@ -1,0 +1,163 @@
+"""Commands on what was done: log, diff, lineage."""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+from tablevault import queries
+from tablevault.cli.command import Command, option, positional, switch
+from tablevault.cli.context import Place
+from tablevault.cli.output import Drawing, Listing
+from tablevault.cli.usage_errors import UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from tablevault.queries.log import Entry
+
+_FIELDS = (
+    "process_id",
+    "ended",
+    "started",
+    "author",
+    "operation",
+    "table",
+    "version",
+    "instance_id",
+    "subject",
+    "commit",
+    "success",
+    "error",
+    "rows",
+    "parent_id",
+)
+
+
+def _log(place: Place, given: argparse.Namespace) -> object:
+    """List what was done, newest first."""
+    if given.limit is not None and given.limit < 0:
+        raise UsageError(f"--limit is {given.limit}; it must be at least 0")
+    entries = queries.log.entries(place.read(), given.table_name, given.instance_id, given.limit)
+    return Listing(
+        columns=("time", "commit", "author", "what", "process"),
+        rows=[
+            (
+                time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(entry.ended)),
+                entry.commit[:10],
+                entry.author,
+                _subject(entry),
+                entry.process_id,
+            )
+            for entry in entries
+        ],
+        value=[{name: getattr(entry, name) for name in _FIELDS} for entry in entries],
+        if_empty="Nothing was done.",
+    )
+
+
+def _subject(entry: Entry) -> str:
+    """Return what was done, and how it ended if not well; a commit was made of what is partial."""
+    if entry.success:
+        return entry.subject
+    end = f"failed: {entry.error}" if entry.error else "partial"
+    return f"{entry.subject} — {end}"
+
+
+def _diff(place: Place, given: argparse.Namespace) -> object:
+    """Tell what changed between two instances."""
+    vault = place.read()
+    instance = given.instance_id or vault.view().table(given.table_name).latest().instance_id
+    found = queries.diff.diff(vault, given.table_name, instance, given.other_instance_id)
+    return Drawing(draw=lambda: found, value=_as_json(found) if given.json else None)
+
+
+def _as_json(found: queries.diff.InstanceDiff) -> dict[str, object]:
+    """Give a difference for a program."""
+    facts: dict[str, object] = {
+        name: getattr(found, name)
+        for name in (
+            "table_name",
+            "old_id",
+            "new_id",
+            "primary_key",
+            "columns_added",
+            "columns_removed",
+            "columns_changed",
+            "is_reordered",
+            "description",
+            "builders",
+            "code",
+            "dependencies_added",
+            "dependencies_removed",
+            "artifacts",
+        )
+    }
+    for name in ("added", "removed", "changed"):
+        frame = getattr(found, name).reset_index()
+        facts[name] = frame.astype(object).where(frame.notna(), None).to_dict("records")
+    return facts
+
+
+def _lineage(place: Place, given: argparse.Namespace) -> object:
+    """Tell what instances were made from, and what was made from them."""
+    found = queries.lineage.lineage(place.read(), given.table_name, given.instance_id)
+    if given.mermaid:
+        return found.to_mermaid()
+    if given.openlineage:
+        return found.to_openlineage()
+    value = None
+    if given.json:
+        from dataclasses import asdict
+
+        value = {
+            "nodes": [asdict(node) for node in found.nodes],
+            "edges": [asdict(edge) for edge in found.edges],
+        }
+    tables = {node.instance_id: node.table_name for node in found.nodes}
+    rows = [
+        (tables[one], one, each.kind, tables[other], other)
+        for each in found.edges
+        for one, other in [(each.instance_id, each.source_id)]
+    ]
+    return Drawing(draw=lambda: found, value=value, rows=rows)
+
+
+COMMANDS = (
+    Command(
+        name="log",
+        summary="list what was done, newest first",
+        run=_log,
+        arguments=(
+            positional("table_name", "operations on this table only", "table", default=""),
+            option("instance-id", "operations that made this instance", "instance"),
+            option("limit", "so many at the most", default=None, type=int),
+        ),
+    ),
+    Command(
+        name="diff",
+        summary="tell what changed from one instance of a table to another",
+        run=_diff,
+        arguments=(
+            positional("table_name", "the table", "table"),
+            positional(
+                "instance_id", "the instance, by default the latest", "instance", default=""
+            ),
+            positional(
+                "other_instance_id", "the one before, by default of its version", default=""
+            ),
+        ),
+    ),
+    Command(
+        name="lineage",
+        summary="tell what instances were made from, and what was made from them",
+        details="A tree in a terminal; in a pipe a line for each source: table, instance, kind, "
+        "table and id of the source.",
+        run=_lineage,
+        arguments=(
+            positional("table_name", "the table", "table"),
+            positional("instance_id", "the instance, by default all", "instance", default=""),
+            switch("mermaid", "print a Mermaid flowchart"),
+            switch("openlineage", "print OpenLineage events"),
+        ),
+    ),
+)

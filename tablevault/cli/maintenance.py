@@ -1,0 +1,124 @@
+"""Commands that take care of a vault: verify, gc."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+from collections import Counter
+from collections.abc import Sequence
+
+from tablevault import operations, remotes
+from tablevault.cli.command import Argument, Command, option, switch
+from tablevault.cli.context import Place
+from tablevault.cli.failures import writer
+from tablevault.cli.output import Listing, Text
+from tablevault.cli.usage_errors import UsageError
+from tablevault.errors import TVFileError
+from tablevault.problems import Problem
+from tablevault.wording import written
+
+_DAY_S = 24 * 3600.0
+
+
+def _verify(place: Place, given: argparse.Namespace) -> object:
+    """Look whether the vault is whole."""
+    vault = place.look()
+    # What keeps it from being opened is what is to be told, or mended.
+    if operations.repair.can_be_opened(vault.path):
+        with contextlib.suppress(TVFileError):
+            vault = place.read()  # to mend a vault, nobody has to be named
+    found = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
+    problems = remotes.verify_remote.add_remote_problems(
+        vault, given.remote, found, data=not given.no_data
+    )
+    write = writer(place)
+    notes = [each for each in problems if each.severity == "note" and not each.repaired]
+    told = [each for each in problems if each not in notes]
+    rows = [
+        (
+            "mended" if each.repaired else each.severity,
+            each.where,
+            written(each.text, write),
+            written(each.next, write),
+        )
+        for each in told
+    ]
+    if notes:
+        rows.append(("note", "", _counted(notes), "--json lists them."))
+    return Listing(
+        columns=("severity", "where", "what", "next"),
+        rows=rows,
+        value=[
+            {
+                "kind": problem.kind,
+                "severity": problem.severity,
+                "where": problem.where,
+                "text": written(problem.text, write),
+                "advice": written(problem.next, write),
+                "repaired": problem.repaired,
+            }
+            for problem in problems
+        ],
+        if_empty="Nothing is wrong.",
+        exit_code=int(any(not each.repaired for each in told)),
+    )
+
+
+def _counted(notes: Sequence[Problem]) -> str:
+    """Return how many notes there are of each kind; nothing is wrong with any of them."""
+    counts = Counter(each.kind for each in notes)
+    listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
+    return f"{len(notes):,} {'note' if len(notes) == 1 else 'notes'} ({listed}): nothing is wrong."
+
+
+def _gc(place: Place, given: argparse.Namespace) -> object:
+    """Remove what nothing needs any more."""
+    if given.grace_days < 0:
+        raise UsageError(f"--grace-days is {given.grace_days:g}; it must be at least 0")
+    if given.calls_older_than_days < 0:
+        raise UsageError(
+            f"--calls-older-than-days is {given.calls_older_than_days:g}; it must be at least 0"
+        )
+    from dataclasses import asdict
+
+    report = operations.gc.collect(
+        place.vault(),
+        grace_s=given.grace_days * _DAY_S,
+        calls_older_than_days=given.calls_older_than_days,
+        dry_run=given.dry_run,
+    )
+    return Text(repr(report), asdict(report))
+
+
+COMMANDS = (
+    Command(
+        name="verify",
+        summary="look whether the vault is whole; exit code 1 when something is wrong",
+        run=_verify,
+        arguments=(
+            Argument(
+                ("--no-data",),
+                {"help": "look for objects without reading them", "action": "store_true"},
+                parameter="data",
+                words=lambda data: [] if data else [True],
+            ),
+            switch("repair", "make again what follows from the rest"),
+            option("remote", "ask this remote for every object that it should have", "remote"),
+        ),
+    ),
+    Command(
+        name="gc",
+        summary="remove what nothing needs any more, and pack the rest",
+        run=_gc,
+        arguments=(
+            option("grace-days", "age that what is removed must have", default=14, type=float),
+            option(
+                "calls-older-than-days",
+                "age that results of calls must have which no instance holds",
+                default=30,
+                type=float,
+            ),
+            switch("dry-run", "tell what would be removed, and change nothing"),
+        ),
+    ),
+)

@@ -1,0 +1,216 @@
+"""What one commit means for the derived index; the order of commits does not matter."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable
+
+from tablevault.errors import TVFileError
+from tablevault.history.catalog.log_fold import fold_logbook
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.commit_message import Message
+from tablevault.history.git.repository import Commit, Repository
+from tablevault.lfs.pointer import Pointer
+from tablevault.names import BlobId, CommitId, artifacts_dir, calls_path, frame_path, is_instance
+
+DEACTIVATION = "deactivate_instances"
+"""The operation that makes earlier instances inactive while an execution begins to call."""
+
+_STANDS_FOR = ("Operation", "Parent-Process")
+
+
+def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
+    """Spell an insertion that keeps the earliest of the facts with one key.
+
+    The same thing may be said twice: on two sides of a merge, or by a cherry-pick.
+    """
+    values = ", ".join("?" * columns)
+    return (
+        f"INSERT INTO {table} VALUES ({values}) "  # noqa: S608 - constants of this module
+        f"ON CONFLICT ({key}) DO UPDATE SET {_SET[table]} "
+        f"WHERE (excluded.{time}, excluded.commit_id) < ({table}.{time}, {table}.commit_id)"
+    )
+
+
+_DIGITS = 16
+_SET = {
+    table: ", ".join(f"{name} = excluded.{name}" for name in names.split())
+    for table, names in {
+        "processes": "operation commit_id author at parent",
+        "ended": "commit_id at author for_good",
+        "instances": "table_id table_name version commit_id materialized_at success errors",
+    }.items()
+}
+"""The columns beside the key."""
+
+
+def fold_commits(
+    connection: sqlite3.Connection, repository: Repository, tips: Iterable[CommitId]
+) -> None:
+    """Fold every commit that can be reached from `tips` and was not folded before."""
+    waiting = list(tips)
+    while waiting:
+        commit_id = waiting.pop()
+        inserted = connection.execute("INSERT OR IGNORE INTO folded VALUES (?)", (commit_id,))
+        if inserted.rowcount:
+            commit = repository.commit(commit_id)
+            fold_commit(connection, repository, commit)
+            waiting.extend(commit.parents)
+
+
+def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:
+    """Enter into the index what the trailers of `commit` say."""
+    message = commit.message
+    process = message.first("Vault-Process")
+    if process and not message.first("Vault-Step"):
+        operation, parent = (message.first(f"Vault-{key}") for key in _STANDS_FOR)
+        connection.execute(
+            _earliest("processes", "process_id", "at", columns=6),
+            (process, operation, commit.id, commit.author, commit.at, parent),
+        )
+    fold_logbook(connection, repository, commit)
+    if instance_id := message.first("Vault-Instance"):
+        _fold_instance(connection, repository, commit, instance_id)
+    _fold_activity(connection, message)
+    _fold_ends(connection, commit)
+    _fold_table(connection, commit)
+
+
+def _fold_ends(connection: sqlite3.Connection, commit: Commit) -> None:
+    """Enter which instances and tables an operation ended, or brought back, and what it undid."""
+    message = commit.message
+    process, at = message.first("Vault-Process"), message.first("Vault-Time")
+    for trailer, for_good in (("Vault-Deletes", True), ("Vault-Withdraws", False)):
+        for subject in message.every(trailer):
+            connection.execute(
+                _earliest("ended", "subject, cause", "at", columns=6),
+                (subject, process, commit.id, at, commit.author, for_good),
+            )
+            _settle(connection, subject)
+    for subject in message.every("Vault-Restores"):
+        connection.execute(
+            "INSERT OR IGNORE INTO restored VALUES (?, ?)",
+            (subject, message.first("Vault-Undoes")),
+        )
+        _settle(connection, subject)
+    connection.executemany(
+        "INSERT OR IGNORE INTO undos VALUES (?, ?)",
+        [(undone, process) for undone in message.every("Vault-Undoes")],
+    )
+
+
+def _settle(connection: sqlite3.Connection, subject: str) -> None:
+    """Say anew whether an instance or a table is gone: look-ups need it in one row."""
+    connection.execute("DELETE FROM gone WHERE subject = ?", (subject,))
+    connection.execute(
+        "INSERT INTO gone SELECT subject, commit_id, at, author, for_good FROM ended "
+        "WHERE subject = ? AND (subject, cause) NOT IN (SELECT subject, cause FROM restored "
+        "WHERE subject = ended.subject) ORDER BY for_good DESC, at, commit_id LIMIT 1",
+        (subject,),
+    )
+
+
+def _fold_activity(connection: sqlite3.Connection, message: Message) -> None:
+    """Enter which instances a process made inactive, or active again.
+
+    What a child deactivated at the start of an execution was deactivated by the execution.
+    """
+    cause = cause_in(message)
+    undone = message.first("Vault-Cause") or cause
+    for table, trailer, why in (
+        ("inactive", "Vault-Deactivates", cause),
+        ("revived", "Vault-Reactivates", undone),
+    ):
+        connection.executemany(
+            f"INSERT OR IGNORE INTO {table} VALUES (?, ?)",  # noqa: S608 - constants
+            [(instance_id, why) for instance_id in message.every(trailer)],
+        )
+
+
+def cause_in(message: Message) -> str:
+    """Give the process that counts as the one that made instances inactive."""
+    is_child = message.first("Vault-Operation") == DEACTIVATION
+    return message.first("Vault-Parent-Process" if is_child else "Vault-Process")
+
+
+def _fold_table(connection: sqlite3.Connection, commit: Commit) -> None:
+    """Enter what `commit` says of the table itself."""
+    message = commit.message
+    is_rename = bool(message.first("Vault-Renames"))
+    if message.first("Vault-Operation") != "create_table" and not is_rename:
+        return
+    table_id, name = message.first("Vault-Table-Id"), message.first("Vault-Table")
+    connection.execute(
+        "INSERT OR IGNORE INTO tables VALUES (?, ?, ?)",
+        (table_id, name, message.first("Vault-Created") or message.first("Vault-Time")),
+    )
+    if is_rename:
+        connection.execute(
+            "INSERT OR IGNORE INTO renames VALUES (?, ?, ?, ?, ?)",
+            (commit.id, table_id, message.first("Vault-Renames"), name, commit.time),
+        )
+
+
+def _fold_instance(
+    connection: sqlite3.Connection, repository: Repository, commit: Commit, instance_id: str
+) -> None:
+    """Enter a materialised instance and the objects it needs."""
+    message = commit.message
+    table, version = message.first("Vault-Table"), message.first("Vault-Version")
+    if not is_instance(table, version, instance_id):
+        return  # somebody else's commit may say anything
+    connection.execute(
+        _earliest("instances", "instance_id", "materialized_at", columns=8),
+        (
+            instance_id,
+            message.first("Vault-Table-Id"),
+            table,
+            version,
+            commit.id,
+            message.first("Vault-Time"),
+            message.first("Vault-Success") != "false",
+            _number(message.first("Vault-Errors")),
+        ),
+    )
+    snapshot = Snapshot(repository, commit.id)
+    connection.executemany(
+        "INSERT OR IGNORE INTO objects VALUES (?, ?)",
+        [(pointer.oid, instance_id) for pointer in pointers_of(snapshot, commit, instance_id)],
+    )
+
+
+def _number(text: str) -> int:
+    """Read a number that anybody may have written; 0 for what is none that can be."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else 0
+
+
+def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Pointer]:
+    """List the pointers of an instance where it was made: dataframe and artifacts."""
+    table = commit.message.first("Vault-Table")
+    version = commit.message.first("Vault-Version")
+    frame = snapshot.blob_id(frame_path(table, version))
+    blobs = [] if frame is None else [(frame_path(table, version), str(frame))]
+    calls = snapshot.blob_id(calls_path(table, version))
+    blobs += [] if calls is None else [(calls_path(table, version), str(calls))]
+    folders = [artifacts_dir(table, version, multiple=True)]
+    if _owns_shared_folder(snapshot, table, instance_id):
+        folders.append(artifacts_dir(table, version, multiple=False))
+    for folder in folders:
+        blobs.extend((f"{folder}/{entry.name}", entry.id) for entry in snapshot.files(folder))
+    found = []
+    for path, blob in blobs:
+        try:
+            found.append(snapshot.pointer_of(BlobId(blob), path))
+        except TVFileError:
+            # Committed around LFS: git has the bytes, the object store does not.
+            continue
+    return found
+
+
+def _owns_shared_folder(snapshot: Snapshot, table: str, instance_id: str) -> bool:
+    """Tell whether the artifacts of a table are those of `instance_id`."""
+    try:
+        return snapshot.has_table(table) and snapshot.table(table).artifact_instance == instance_id
+    except TVFileError:
+        # A document that somebody broke says nothing, for now.
+        return False

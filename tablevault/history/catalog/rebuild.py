@@ -1,0 +1,129 @@
+"""The derived index folded from nothing, in memory: to look things up, and to compare with."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from tablevault.history.catalog.catalog import Index, folded_in_memory
+from tablevault.history.catalog.fold import fold_commits
+from tablevault.history.catalog.schema import SCHEMA, TABLES
+from tablevault.history.git.repository import Repository
+from tablevault.lfs.sqlite_cache import Reading, copied, form_of
+from tablevault.names import CommitId
+
+
+class FreshIndex(Index):
+    """Answers from history alone, whatever stands in the file; for one thread."""
+
+    def __init__(self, repository: Repository) -> None:
+        super().__init__(repository, _Memory(repository))
+
+    def folded_from(self, commits: Sequence[CommitId]) -> Mapping[str, set[tuple[object, ...]]]:
+        """Return what there is to say of `commits`, which are all that their history has.
+
+        To fold takes much longer than to read, so what is here is used if it is of the same.
+        """
+        connection = self._caught_up(with_temps=False)
+        with self._file.write():
+            fold_commits(connection, self._repository, commits)
+        if len(_rows(connection, "folded")) == len(set(commits)):
+            return _every_row(connection)
+        with contextlib.closing(folded_in_memory(self._repository, commits)) as apart:
+            return _every_row(apart)
+
+
+class _Memory:
+    """A database that nobody else sees."""
+
+    def __init__(self, repository: Repository) -> None:
+        self._repository = repository
+        self._connection = folded_in_memory(repository)
+
+    def connection(self) -> sqlite3.Connection:
+        """Return the one connection."""
+        return self._connection
+
+    @contextmanager
+    def write(self) -> Iterator[sqlite3.Connection]:
+        """Hold a transaction."""
+        with self._connection:
+            yield self._connection
+
+    def reading(self) -> Reading:
+        """Begin a read transaction on a copy."""
+        return Reading(copied(self._connection))
+
+    def discard(self) -> None:
+        """Begin anew."""
+        self._connection.close()
+        self._connection = folded_in_memory(self._repository)
+
+
+def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> str:
+    """Return how the file of the derived index differs from history, "" when it does not.
+
+    Nothing is wrong with a file that is not there, that is just being made, that another release
+    has written, or that has not seen the newest commits. Nor is one looked at that we may not
+    write to: SQLite then cannot read it either, and we do not use it.
+    """
+    if not path.is_file() or not os.access(path, os.W_OK):
+        return ""
+    try:
+        with contextlib.closing(_open(path)) as connection:
+            connection.execute("BEGIN")
+            (said,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+            if said != "ok":
+                return f"SQLite finds it damaged ({said})"
+            (form,) = connection.execute("PRAGMA user_version").fetchone()
+            if form != form_of(SCHEMA):
+                return ""
+            rows = _every_row(connection)
+    except sqlite3.DatabaseError as error:
+        return f"SQLite cannot read it ({error})"
+    return _wrong_with_rows(rows, repository, fresh)
+
+
+def _wrong_with_rows(
+    rows: Mapping[str, set[tuple[object, ...]]], repository: Repository, fresh: FreshIndex
+) -> str:
+    """Compare what was folded with the very commits that it was folded from."""
+    folded = [CommitId(str(row[0])) for row in rows["folded"]]
+    gone = next((commit for commit in folded if not _is_there(repository, commit)), None)
+    if gone is not None:
+        return f'it knows of a commit "{gone}", which is not there'
+    if any(str(row[1]) not in folded for row in rows["seen"]):
+        return "it has not seen what it says that it has"
+    expected = {**fresh.folded_from(folded), "seen": rows["seen"]}
+    differing = [table for table in TABLES if rows[table] != expected[table]]
+    return f"what it says of {', '.join(differing)} is not what history says" if differing else ""
+
+
+def _is_there(repository: Repository, commit: CommitId) -> bool:
+    """Return whether a commit is there; False for what is no commit id."""
+    try:
+        return repository.has(commit)
+    except ValueError:
+        return False
+
+
+def _open(path: Path) -> sqlite3.Connection:
+    """Open the file to read it only."""
+    return sqlite3.connect(
+        f"file:{quote(os.fsencode(path))}?mode=ro", uri=True, isolation_level=None
+    )
+
+
+def _rows(connection: sqlite3.Connection, table: str) -> set[tuple[object, ...]]:
+    """Read a table."""
+    return set(connection.execute(f"SELECT * FROM {table}"))  # noqa: S608 - a constant
+
+
+def _every_row(connection: sqlite3.Connection) -> dict[str, set[tuple[object, ...]]]:
+    """Read all tables."""
+    return {table: _rows(connection, table) for table in TABLES}

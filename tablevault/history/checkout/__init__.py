@@ -1,0 +1,1 @@
+"""The working tree and the folders of temporary instances."""

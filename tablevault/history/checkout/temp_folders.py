@@ -1,0 +1,479 @@
+"""The editable faces of temporary instances: folders below ``temp/`` that mirror their branches."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pygit2
+
+from tablevault.errors import TVFileError
+from tablevault.filenames import fault_to_write, is_hidden
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.repository import Repository
+from tablevault.history.git.trees import Edit, Put, Remove
+from tablevault.lfs.globs import matching
+from tablevault.lfs.small_files import read_note, write_note
+from tablevault.lfs.store import ObjectStore
+from tablevault.names import (
+    FACES_DIR,
+    BlobId,
+    CommitId,
+    TempRef,
+    builder_path,
+    temp_of_face,
+    temp_of_ref,
+)
+
+_log = logging.getLogger("tablevault")
+ARTIFACTS_OF = "Vault-Artifacts-Of"
+"""Trailer of a commit on a branch: the artifacts that its author had put there, at that commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Note:
+    """What is remembered of a face; None where that is missing, or its commit is gone."""
+
+    laid: CommitId | None = None
+    """The commit that the face was laid out from."""
+    adopted: CommitId | None = None
+    """The commit that took in what was edited by hand last."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """The builder files in a face."""
+
+    texts: Mapping[str, bytes]
+    blobs: Mapping[str, BlobId]
+    left: tuple[str, ...] = ()
+    """Names of files that were half written when somebody died."""
+
+
+class Faces:
+    """Folders ``temp/<table>/<version>/`` with ``builders/`` and ``artifacts/``.
+
+    The branch is the truth. A note beside the journal says which commit each face was laid out
+    from, so that an edit in the folder and a commit on the branch can be told apart.
+    """
+
+    def __init__(self, repository: Repository, state: Path, store: ObjectStore) -> None:
+        self._repository = repository
+        self._store = store
+        self._root = repository.path
+        self._notes = state / "faces"
+
+    def folder(self, temp: TempRef) -> Path:
+        """Folder of the face; TVFileError where a link leads out of the vault."""
+        self._refuse_links(temp)
+        return self._root / temp.face
+
+    def artifacts(self, temp: TempRef) -> Path:
+        """Folder into which functions and people put the artifacts of a temporary instance."""
+        return self.folder(temp) / "artifacts"
+
+    def lay_out(self, temp: TempRef, tip: CommitId) -> None:
+        """Write the builders of the branch into the face, and forget what was there of others.
+
+        Repeatable: the note is written last. Artifacts stay, unless the instance is another one.
+        """
+        self._lay_out(temp, tip, self._scan(temp))
+
+    def edits(self, temp: TempRef, tip: CommitId) -> list[Edit]:
+        """Find builders that were edited, added or removed in the face.
+
+        Raises
+        ------
+        TVFileError
+            The branch moved, too, since the face was laid out: names the files.
+        """
+        found, note = self._scan(temp), self._read_note(temp)
+        changed = self._pending(temp, tip, found, note)
+        if found is None or not changed:
+            return []
+        if note.laid not in (None, tip):
+            raise _both_moved(temp, changed)
+        for name in changed:
+            _check_name(temp, name)
+        return [
+            Put(path=builder_path(temp.table, temp.version, name), data=found.texts[name])
+            if name in found.texts
+            else Remove(path=builder_path(temp.table, temp.version, name))
+            for name in changed
+        ]
+
+    def note_adopted(self, temp: TempRef, commit: CommitId) -> None:
+        """Remember the commit that took in what was edited by hand.
+
+        It counts once the branch or ``main`` has it: then the face holds nothing new.
+        """
+        self._write_note(temp, _Note(laid=self._read_note(temp).laid, adopted=commit))
+
+    def builders(self, temp: TempRef) -> dict[str, bytes]:
+        """Give the builder files in the face, by name, sorted."""
+        found = self._scan(temp)
+        return {} if found is None else dict(found.texts)
+
+    def is_behind(self, temp: TempRef, tip: CommitId) -> bool:
+        """Return whether a face was laid out from another commit than `tip`, or is gone."""
+        return self._read_note(temp).laid != tip or not Path(self._builders(temp)).is_dir()
+
+    def edited(self, temp: TempRef, tip: CommitId) -> dict[str, bytes | None]:
+        """Return the builders that were edited in the face, by name; None where one was removed."""
+        found, note = self._scan(temp), self._read_note(temp)
+        texts = {} if found is None else found.texts
+        return {name: texts.get(name) for name in self._pending(temp, tip, found, note)}
+
+    def builder_names(self, temp: TempRef) -> list[str]:
+        """Name the builder files in the face."""
+        try:
+            entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        return [entry.name.removesuffix(".yaml") for entry in entries if _is_builder(entry)]
+
+    def remove(self, temp: TempRef) -> None:
+        """Remove the face, then its note: as long as that stands, it is tried again."""
+        folder = self.folder(temp)
+        # Most hold a few builders in one of two folders, and rmtree takes five times as long.
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self._builders(temp)):  # noqa: PTH208 - quicker
+                os.unlink(f"{folder}/builders/{name}")  # noqa: PTH108 - as above
+            for name in ("builders", "artifacts"):
+                os.rmdir(f"{folder}/{name}")  # noqa: PTH106 - quicker
+            os.rmdir(folder)  # noqa: PTH106 - as above
+        if folder.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                _log.warning("%s could not be removed.", temp.face)
+                return
+        self._remove_note(temp)
+        # Not the parent of all faces, and not a folder that still holds another version.
+        with contextlib.suppress(OSError):
+            folder.parent.rmdir()
+
+    def sync(self) -> None:
+        """Lay out the faces of new branches, remove those of branches that are gone."""
+        tips = self._tips()
+        for temp in self._noted() | tips.keys():
+            self._follow(temp, tips.get(temp))
+
+    def are_behind(self) -> bool:
+        """Tell whether :meth:`sync` may have something to do."""
+        tips = self._tips()
+        return self._noted() != tips.keys() or any(
+            self.is_behind(temp, tip) for temp, tip in tips.items()
+        )
+
+    def unsound(self) -> dict[TempRef, tuple[str, bool]]:
+        """Say which faces are not as they should be, how, and whether that can be mended.
+
+        What was edited by hand is no fault.
+        """
+        tips, found = self._tips(), {}
+        for temp in sorted(self._noted() | tips.keys() | self._on_disk(), key=str):
+            tip = tips.get(temp)
+            wrong = self._wrong_with(temp, tip) if tip is not None else self._left(temp)
+            if wrong[0]:
+                found[temp] = wrong
+        return found
+
+    def mend(self, temp: TempRef) -> None:
+        """Make one face what :meth:`unsound` misses; take the commit lock before."""
+        for name in getattr(self._scan(temp), "left", ()):
+            Path(self._builders(temp), name).unlink(missing_ok=True)
+        self._follow(temp, self._repository.tip(temp.ref))
+
+    def _wrong_with(self, temp: TempRef, tip: CommitId) -> tuple[str, bool]:
+        """Say what is wrong with the face of a branch."""
+        found, note = self._scan(temp), self._read_note(temp)
+        if found is None:
+            return "It is missing.", True
+        if found.left:
+            return f"{found.left[0]} is half written.", True
+        if note.laid == tip:
+            return "", True
+        if not self._pending(temp, tip, found, note):
+            return "It was laid out in part, or from another commit of its branch.", True
+        if note.laid is None:
+            return "What it was laid out from is not known, and it differs from its branch.", False
+        return "It was edited, while its branch moved, too.", False
+
+    def _left(self, temp: TempRef) -> tuple[str, bool]:
+        """Say what is wrong with a face whose branch is gone."""
+        if temp in self._noted():
+            return "Its branch is gone.", True
+        return "It has files that were edited, but there is no branch for it.", False
+
+    def _on_disk(self) -> set[TempRef]:
+        """List the faces that are folders."""
+        folders = matching(self._root / FACES_DIR, "*/*/builders")
+        faces = (
+            temp_of_face(folder.parent.relative_to(self._root).as_posix()) for folder in folders
+        )
+        return {face for face in faces if face is not None}
+
+    def _tips(self) -> dict[TempRef, CommitId]:
+        """Give the tips of the branches of temporary instances."""
+        return {
+            temp: tip
+            for ref, tip in self._repository.temp_refs().items()
+            if (temp := temp_of_ref(ref)) is not None
+        }
+
+    def follow(self, temp: TempRef) -> None:
+        """Bring one face to its branch: lay it out, or remove it when the branch is gone."""
+        self._follow(temp, self._repository.tip(temp.ref))
+
+    def rename(self, old: TempRef, new: TempRef) -> None:
+        """Carry a face over to a new name with the artifacts in it, and lay it out anew.
+
+        Whatever was edited by hand was taken into the branch before it got its new name.
+        """
+        if self.folder(old).is_dir() and not self.folder(new).exists():
+            self.folder(new).parent.mkdir(parents=True, exist_ok=True)
+            self.folder(old).rename(self.folder(new))
+        tip = self._repository.tip(new.ref)
+        if tip is not None:
+            self.lay_out(new, tip)
+        self.remove(old)
+
+    def _follow(self, temp: TempRef, tip: CommitId | None) -> None:
+        """Bring one face to the tip of its branch."""
+        if tip is None:
+            self._drop(temp)
+            return
+        note = self._read_note(temp)
+        if note.laid == tip and Path(self._builders(temp)).is_dir():
+            return
+        found = self._scan(temp)
+        if not self._pending(temp, tip, found, note):
+            self._lay_out(temp, tip, found)
+
+    def _drop(self, temp: TempRef) -> None:
+        """Remove the face of a branch that is gone, unless it holds builders nobody committed."""
+        found, note = self._scan(temp), self._read_note(temp)
+        # A builder that is missing is none: the face was perhaps removed in part.
+        if found is not None and found.blobs and note.laid is not None:
+            edited = self._pending(temp, self._repository.main(), found, note)
+            if found.blobs.keys() & edited:
+                _log.warning(
+                    "%s has edits, but its branch is gone: the folder was left as it is.",
+                    temp.face,
+                )
+                self._remove_note(temp)
+                return
+        self.remove(temp)
+
+    def _lay_out(self, temp: TempRef, tip: CommitId, found: _Found | None) -> None:
+        """Make of the builders that were `found` those of the branch."""
+        folder = self._builders(temp)
+        if found is None:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        artifacts, laid = self.artifacts(temp), self._read_note(temp).laid
+        if laid is not None and self._is_replaced(laid, tip):
+            # If it crashes here, the note still names the commit before: it is done again.
+            shutil.rmtree(artifacts, ignore_errors=True)
+        if not artifacts.is_dir():
+            artifacts.mkdir(exist_ok=True)
+        if laid is None:
+            self._bring_back_artifacts(temp, tip)
+        there = {} if found is None else found.blobs
+        wanted = Snapshot(self._repository, tip).builders(temp.table, temp.version)
+        for name, blob in wanted.items():
+            if there.get(name) != blob:
+                _write(Path(folder, f"{name}.yaml"), self._repository.read_blob(blob))
+        gone = [f"{name}.yaml" for name in there if name not in wanted]
+        for name in (*gone, *(() if found is None else found.left)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(f"{folder}/{name}")  # noqa: PTH108 - pathlib doubles the cost of this
+        self._write_note(temp, _Note(laid=tip))
+
+    def _is_replaced(self, laid: CommitId, tip: CommitId) -> bool:
+        """Return whether another instance was created on the branch after the commit `laid`."""
+        while tip != laid:
+            commit = self._repository.commit(tip)
+            if commit.message.first("Vault-Operation") == "create_instance":
+                return True
+            if not commit.parents:
+                return False
+            tip = commit.parents[0]
+        return False
+
+    def _bring_back_artifacts(self, temp: TempRef, tip: CommitId) -> None:
+        """Copy the artifacts of an instance that was undone to where its author had put them."""
+        made = self._repository.commit(tip).message.first(ARTIFACTS_OF)
+        if not made:
+            return
+        try:
+            pointers = Snapshot(self._repository, CommitId(made)).artifacts(
+                temp.table, temp.version
+            )
+        except (KeyError, ValueError, TVFileError):
+            return  # somebody else's branch may say anything
+        for name, pointer in pointers.items():
+            path = self.artifacts(temp) / name
+            if not path.exists() and self._store.has(pointer):
+                path.parent.mkdir(parents=True, exist_ok=True)
+                beside = Path(f"{self._builders(temp)}/.artifact.yaml.tmp")
+                shutil.copyfile(self._store.file(pointer), beside)
+                beside.replace(path)
+
+    def _pending(
+        self, temp: TempRef, tip: CommitId, found: _Found | None, note: _Note
+    ) -> list[str]:
+        """Name the builders in the face that are neither as laid out nor in history already.
+
+        A builder that was adopted by a commit below `tip`, or that is the same in `tip`, is no
+        edit any more.
+        """
+        if found is None:
+            # The folder as a whole is gone, or was never laid out (a fresh clone): no edit.
+            return []
+        known = [note.laid or tip, tip]
+        if note.adopted is not None and self._repository.is_ancestor(note.adopted, tip):
+            known.append(note.adopted)
+        texts = [
+            Snapshot(self._repository, commit).builders(temp.table, temp.version)
+            for commit in dict.fromkeys(known)
+        ]
+        blobs = found.blobs
+        # Without a note the face may have been laid out in part: what is missing tells nothing.
+        names = sorted(blobs if note.laid is None else blobs.keys() | texts[0].keys())
+        return [name for name in names if all(blobs.get(name) != text.get(name) for text in texts)]
+
+    # -- files --------------------------------------------------------------------------------
+
+    def _builders(self, temp: TempRef) -> str:
+        """Folder of the builders in a face."""
+        self._refuse_links(temp)
+        return f"{self._root}/{temp.face}/builders"
+
+    def _refuse_links(self, temp: TempRef) -> None:
+        """Refuse a symbolic link on the way, which somebody else may have committed."""
+        above = f"{FACES_DIR}/{temp.table}"
+        face = f"{above}/{temp.version}"
+        for name in (FACES_DIR, above, face, f"{face}/builders", f"{face}/artifacts"):
+            if os.path.islink(f"{self._root}/{name}"):  # noqa: PTH114 - pathlib takes ten times as long
+                raise TVFileError(
+                    f'"{name}" is a symbolic link, and a vault follows none that lead out of it.',
+                    f"Remove it: git rm --cached {name}; rm {name}",
+                    path=name,
+                )
+
+    def _scan(self, temp: TempRef) -> _Found | None:
+        """Read the builder files in the face; None when there is no folder for them."""
+        try:
+            entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        texts: dict[str, bytes] = {}
+        for entry in entries:
+            if _is_builder(entry):
+                with contextlib.suppress(FileNotFoundError):
+                    texts[entry.name.removesuffix(".yaml")] = read_note(entry.path)
+        return _Found(
+            texts=texts,
+            blobs={name: BlobId(str(pygit2.hash(data))) for name, data in texts.items()},
+            left=tuple(entry.name for entry in entries if _is_left(entry.name)),
+        )
+
+    def _noted(self) -> set[TempRef]:
+        """List the faces that have a note; what is no name of one never becomes a path."""
+        faces = (
+            temp_of_face(f"{FACES_DIR}/{table}/{version}")
+            for table, at, version in (name.partition("@") for name in self._note_names())
+            if at
+        )
+        return {face for face in faces if face is not None}
+
+    def _note_names(self) -> list[str]:
+        """List the file names of all notes."""
+        try:
+            return os.listdir(self._notes)  # noqa: PTH208 - the names alone
+        except FileNotFoundError:
+            return []
+
+    def _read_note(self, temp: TempRef) -> _Note:
+        """Read the note; what is torn or damaged counts as missing."""
+        try:
+            lines = read_note(self._note(temp)).split(b"\n")
+        except OSError:
+            return _Note()
+        return _Note(laid=self._standing(lines, 0), adopted=self._standing(lines, 1))
+
+    def _standing(self, lines: list[bytes], number: int) -> CommitId | None:
+        """Give the commit that a line of the note names, if it is there still."""
+        try:
+            commit = CommitId(lines[number].strip().decode("ascii"))
+            return commit if commit and self._repository.has(commit) else None
+        except (ValueError, IndexError):
+            return None
+
+    def _write_note(self, temp: TempRef, note: _Note) -> None:
+        """Write the note over the one before: always as long, so there is nothing to cut off."""
+        data = f"{note.laid or '':40}\n{note.adopted or '':40}\n".encode("ascii")
+        try:
+            write_note(self._note(temp), data)
+        except FileNotFoundError:
+            self._notes.mkdir(parents=True, exist_ok=True)
+            write_note(self._note(temp), data)
+
+    def _remove_note(self, temp: TempRef) -> None:
+        """Forget a face."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(self._note(temp))  # noqa: PTH108 - pathlib doubles the cost of this
+
+    def _note(self, temp: TempRef) -> str:
+        """File of the note; there is no "@" in the name of a table."""
+        return f"{self._notes}/{temp.table}@{temp.version}"
+
+
+def _check_name(temp: TempRef, name: str) -> None:
+    """Refuse a builder whose name no other vault would pull."""
+    if fault := fault_to_write(builder_path(temp.table, temp.version, name)):
+        raise TVFileError(
+            f"The builder file {f'{name}.yaml'!r} in {temp.face}/builders cannot be used: {fault}.",
+            "Rename the file.",
+            builder=ascii(name),
+        )
+
+
+def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
+    """Make the error for a face and a branch that went different ways."""
+    branch = temp.ref.removeprefix("refs/heads/")
+    files = ", ".join(f"{temp.face}/builders/{name}.yaml" for name in changed)
+    return TVFileError(
+        f"{files} was edited, while the branch {branch} moved, too.",
+        f"Compare with `git show {branch}:{builder_path(temp.table, temp.version, changed[0])}`, "
+        "keep your text elsewhere, delete the file, and edit it anew when it is laid out again.",
+        table=temp.table,
+        version=temp.version,
+    )
+
+
+def _is_builder(entry: os.DirEntry[str]) -> bool:
+    """Tell whether a name in the folder of builders is a builder file."""
+    is_named_so = entry.name.endswith(".yaml") and not is_hidden(entry.name)
+    return is_named_so and entry.is_file(follow_symlinks=False)
+
+
+def _is_left(name: str) -> bool:
+    """Tell whether a file was half written when somebody died."""
+    return name.startswith(".") and name.endswith(".yaml.tmp")
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside, rename; one process at a time works on a face."""
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        beside.write_bytes(data)
+        beside.replace(path)
+    except BaseException:
+        beside.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,1 @@
+"""What commits of a vault hold: documents, snapshots, changes."""

@@ -1,0 +1,300 @@
+"""The vault at one commit, as values: what readers and plans are given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import pygit2
+from pygit2.enums import FileMode
+
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.filenames import is_plain_path
+from tablevault.history.commits.documents import (
+    InstanceDocument,
+    TableDocument,
+    VaultDocument,
+    decode_instance,
+    decode_table,
+    decode_vault,
+)
+from tablevault.history.git.repository import Repository
+from tablevault.history.git.trees import is_folder
+from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
+from tablevault.names import (
+    CODE_DIR,
+    SHARED_ARTIFACTS,
+    TABLES_DIR,
+    VAULT_DOCUMENT,
+    BlobId,
+    CommitId,
+    artifacts_dir,
+    builders_dir,
+    instance_document,
+    table_document,
+)
+from tablevault.wording import Call, Wording
+
+_LINKS = (FileMode.LINK, FileMode.COMMIT)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """One name in a tree."""
+
+    name: str
+    id: str
+    is_folder: bool
+    executable: bool = False
+    is_link: bool = False
+    """A symbolic link or a submodule: nothing that is read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The vault at `commit`: fixed, whatever happens to the vault meanwhile."""
+
+    repository: Repository
+    commit: CommitId
+    _root: pygit2.Tree = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Look the tree up once."""
+        object.__setattr__(self, "_root", self.repository.handle[self.commit].tree)
+
+    # -- plain access -------------------------------------------------------------------------
+
+    def blob(self, path: str) -> bytes | None:
+        """Bytes of the tracked file `path`, None when there is none."""
+        found = self._find(path)
+        return found.data if isinstance(found, pygit2.Blob) else None
+
+    def blob_id(self, path: str) -> BlobId | None:
+        """Git id of the tracked file `path`."""
+        found = self._find(path)
+        return BlobId(str(found.id)) if isinstance(found, pygit2.Blob) else None
+
+    def tree_id(self, path: str) -> str | None:
+        """Git id of the tracked folder `path`, None when there is none."""
+        found = self._find(path)
+        return str(found.id) if isinstance(found, pygit2.Tree) else None
+
+    def entries(self, path: str) -> list[Entry]:
+        """List the names in the folder `path`, sorted; empty when there is no such folder.
+
+        A tree made by a stranger may hold names such as ``..``, which are passed over.
+        """
+        found = self._find(path)
+        if not isinstance(found, pygit2.Tree):
+            return []
+        return [
+            Entry(
+                name=str(entry.name),
+                id=str(entry.id),
+                is_folder=is_folder(entry),
+                executable=entry.filemode == FileMode.BLOB_EXECUTABLE,
+                is_link=entry.filemode in _LINKS,
+            )
+            for entry in found
+            if "/" not in str(entry.name) and is_plain_path(str(entry.name))
+        ]
+
+    def files(self, path: str) -> list[Entry]:
+        """List all files below the folder `path`, names relative to it, sorted."""
+        found: list[Entry] = []
+        for entry in self.entries(path):
+            if not entry.is_folder:
+                found.append(entry)
+                continue
+            found.extend(
+                Entry(
+                    name=f"{entry.name}/{inner.name}",
+                    id=inner.id,
+                    is_folder=False,
+                    executable=inner.executable,
+                    is_link=inner.is_link,
+                )
+                for inner in self.files(f"{path}/{entry.name}")
+            )
+        return found
+
+    def pointer(self, path: str) -> Pointer | None:
+        """Pointer at the tracked file `path`, None when there is no such file.
+
+        Raises
+        ------
+        TVFileError
+            The file is there but is no pointer: somebody committed it around Git LFS.
+        """
+        found = self._find(path)
+        return self.pointer_of(BlobId(str(found.id)), path) if found is not None else None
+
+    def pointer_of(self, blob: BlobId, path: str) -> Pointer:
+        """Pointer in the git blob `blob`, which stands at `path`."""
+        found = self.repository.handle[blob]
+        if isinstance(found, pygit2.Blob) and found.size < LONGEST_POINTER:
+            pointer = decode_pointer(found.data)
+            if pointer is not None:
+                return pointer
+        raise TVFileError(
+            f'"{path}" at commit {self.commit[:12]} is no Git LFS pointer.',
+            "It was committed without the LFS filter: `git lfs migrate import` repairs that.",
+            path=path,
+        )
+
+    # -- the vault ----------------------------------------------------------------------------
+
+    def vault(self) -> VaultDocument:
+        """Read ``vault.yaml``."""
+        blob = self.blob(VAULT_DOCUMENT)
+        if blob is None:
+            raise TVFileError(
+                f'The branch "main" of "{self.repository.path}" holds no {VAULT_DOCUMENT}.',
+                "Restore it from history: git log -p -- vault.yaml",
+            )
+        return decode_vault(blob, VAULT_DOCUMENT)
+
+    def table_names(self) -> list[str]:
+        """List the tables, by name."""
+        return [
+            entry.name
+            for entry in self.entries(TABLES_DIR)
+            if entry.is_folder and self.blob_id(table_document(entry.name)) is not None
+        ]
+
+    def has_table(self, table: str) -> bool:
+        """Tell whether there is a table of that name."""
+        return "/" not in table and table != "" and self.blob_id(table_document(table)) is not None
+
+    def table(self, table: str) -> TableDocument:
+        """Read the document of a table.
+
+        Raises
+        ------
+        TVArgumentError
+            There is no such table; names near misses.
+        """
+        if not self.has_table(table):
+            raise unknown_table(table, self.table_names())
+        blob = self.blob(table_document(table))
+        assert blob is not None
+        return decode_table(blob, table_document(table))
+
+    def versions(self, table: str) -> list[str]:
+        """List the versions of which `table` holds an instance here."""
+        return [
+            entry.name
+            for entry in self.entries(f"{TABLES_DIR}/{table}")
+            if entry.is_folder
+            and entry.name != SHARED_ARTIFACTS
+            and self.blob_id(instance_document(table, entry.name)) is not None
+        ]
+
+    def instance(self, table: str, version: str) -> InstanceDocument | None:
+        """Read the document of the instance of `version` that stands here."""
+        blob = self.blob(instance_document(table, version))
+        return None if blob is None else decode_instance(blob, instance_document(table, version))
+
+    def artifacts(self, table: str, version: str) -> dict[str, Pointer]:
+        """Give the artifacts that stand where an instance of `version` has them, by name."""
+        if not self.has_table(table):
+            return {}
+        folder = artifacts_dir(table, version, multiple=self.table(table).multiple_artifacts)
+        return {
+            entry.name: self.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}")
+            for entry in self.files(folder)
+        }
+
+    def builders(self, table: str, version: str) -> dict[str, BlobId]:
+        """Give the builders that stand here, by name, sorted."""
+        return self._blobs(builders_dir(table, version), ".yaml")
+
+    def code_modules(self) -> dict[str, BlobId]:
+        """Give the code modules, by name, sorted."""
+        return self._blobs(CODE_DIR, ".py")
+
+    def text_of(self, blob: BlobId, where: str) -> str:
+        """Decode the text of a blob; TVFileError when it is no UTF-8."""
+        return decode_text(self.repository.read_blob(blob), where)
+
+    def _blobs(self, path: str, ending: str) -> dict[str, BlobId]:
+        """Give the files in a folder that end so, by their names without it, sorted."""
+        found = self._find(path)
+        return _files(found, ending) if isinstance(found, pygit2.Tree) else {}
+
+    def _find(self, path: str) -> pygit2.Object | None:
+        """Look one path up."""
+        if not path:
+            return self._root
+        try:
+            return self._root[path]
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+
+def code_texts(repository: Repository, tree: str) -> dict[str, str]:
+    """Return the texts of the code modules in a version of ``code/``, by name.
+
+    Parameters
+    ----------
+    repository : Repository
+        The vault.
+    tree : str
+        Git id of the folder.
+
+    Raises
+    ------
+    TVFileError
+        There is no such repository, folder, or a file is no UTF-8.
+    """
+    found = repository.handle.get(tree)
+    if not isinstance(found, pygit2.Tree):
+        raise TVFileError(f'"{repository.path}" has no folder {tree}.', path=str(repository.path))
+    return {
+        name: decode_text(repository.read_blob(blob), f"{CODE_DIR}/{name}.py")
+        for name, blob in _files(found, ".py").items()
+    }
+
+
+def _files(tree: pygit2.Tree, ending: str) -> dict[str, BlobId]:
+    """Return the files in a folder that end so, by their names without it, sorted."""
+    return {
+        name.removesuffix(ending): BlobId(str(entry.id))
+        for entry in tree
+        if (name := str(entry.name)).endswith(ending) and not is_folder(entry) and "/" not in name
+    }
+
+
+def decode_text(data: bytes, where: str) -> str:
+    """Read UTF-8 text, a byte order mark tolerated.
+
+    Raises
+    ------
+    TVFileError
+        The bytes are no UTF-8.
+    """
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise TVFileError(
+            f'"{where}" is no UTF-8 text: byte {error.start} cannot be read.',
+            "Save the file as UTF-8.",
+        ) from error
+
+
+def unknown_table(table: str, known: list[str]) -> TVArgumentError:
+    """Make the error for a table that is not there."""
+    import difflib
+
+    hint: str
+    close = difflib.get_close_matches(table, known, n=1)
+    if close:
+        hint = f'Did you mean "{close[0]}"?'
+    elif known:
+        hint = f"Tables: {', '.join(known[:10])}{' ...' if len(known) > 10 else ''}."  # noqa: PLR2004 - as many as fit a line
+    else:
+        hint = Wording(
+            "The vault has no tables yet. Make one: ",
+            Call("create_table", table_name=table),
+            ".",
+        )
+    return TVArgumentError(f'There is no table "{table}".', hint, table=table)

@@ -1,0 +1,1 @@
+"""The git repository itself: commits, trees, refs, packs, its index file; the only pygit2."""

@@ -1,0 +1,579 @@
+"""The git repository of a vault: commits, refs and their moves."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import logging
+import os
+import re
+import shlex
+import threading
+import time
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+import pygit2
+import pygit2.transaction
+
+from tablevault.errors import TVFileError, TVLockError
+from tablevault.history.git.commit_message import Message, decode_message
+from tablevault.history.git.identity import identity
+from tablevault.history.git.loose_objects import is_sound, refuse_damage, wrong_with
+from tablevault.history.git.settings import StorageSettings, settings_of
+from tablevault.history.git.trees import Edit, Put, write_blobs, write_object, write_tree
+from tablevault.lfs.small_files import read_note
+from tablevault.lfs.store import sync_file, sync_folder
+from tablevault.names import MAIN, BlobId, CommitId
+
+_log = logging.getLogger("tablevault")
+_REMEMBERED = 10_000
+"""So many objects are known to be durable at the most."""
+_MANY_FILES = 100
+_OLD_S = 10.0
+FARTHEST = 7_258_118_400.0
+"""The year 2200, Unix s: no clock goes so wrong, and what follows is never before that."""
+_HEAD_ON_MAIN = f"ref: {MAIN}".encode("ascii")
+_LOOSE = re.compile(rb"[0-9a-f]{40}\n")
+
+
+class RefMovedError(Exception):
+    """A ref is no longer where the plan assumed it: nothing was moved, plan again."""
+
+
+class PartlyMovedError(Exception):
+    """The first ref has moved, so the operation has happened; others have not moved yet."""
+
+
+class RefBusyError(Exception):
+    """Another program holds git's lock on a ref: nothing was moved, try again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefMove:
+    """Move `ref` from `old` to `new`; None means that it is not there."""
+
+    ref: str
+    old: CommitId | None
+    new: CommitId | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Commit:
+    """One commit of history, as the index reads it."""
+
+    id: CommitId
+    parents: tuple[CommitId, ...]
+    author: str
+    email: str
+    at: float
+    message: Message
+
+    @property
+    def time(self) -> float:
+        """When it was made (Unix s), to the microsecond if it is an operation of the vault."""
+        try:
+            return datetime.fromisoformat(self.message.first("Vault-Time")).timestamp()
+        except (ValueError, OverflowError):
+            return self.at
+
+
+class Repository:
+    """An opened repository; safe to use from several threads.
+
+    libgit2 handles must not be shared between threads, so each thread has its own.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.git_dir = path / ".git"
+        self._local = threading.local()
+        self._durable: dict[str, None] = {}
+        self._folders: set[str] = set()
+        self._looked = 0
+
+    @property
+    def handle(self) -> pygit2.Repository:
+        """The libgit2 handle of this thread."""
+        identity = os.getpid()
+        if getattr(self._local, "identity", None) != identity:
+            if self._looked != identity:
+                refuse_damage(self.git_dir)
+                self._looked = identity
+            try:
+                self._local.handle = pygit2.Repository(str(self.git_dir))
+            except pygit2.GitError as error:
+                raise self._unopened(error) from error
+            self._local.identity = identity
+        handle: pygit2.Repository = self._local.handle
+        return handle
+
+    def storage(self) -> StorageSettings:
+        """Return where objects are, and who else writes here; defaults when that is unreadable."""
+        try:
+            return settings_of(self.git_dir, self.handle)
+        except TVFileError:
+            return StorageSettings(lfs=self.git_dir / "lfs")
+
+    # -- refs ---------------------------------------------------------------------------------
+
+    def tip(self, ref: str) -> CommitId | None:
+        """Give the commit that `ref` names, None when there is no such ref."""
+        # An operation asks ten times, and libgit2 takes three times as long to look at the file.
+        with contextlib.suppress(OSError):
+            found = _LOOSE.fullmatch(read_note(f"{self.git_dir}/{ref}"))
+            if found:
+                return CommitId(found[0][:-1].decode("ascii"))
+        try:
+            reference = self.handle.references.get(ref)
+            return None if reference is None else CommitId(str(reference.resolve().target))
+        except pygit2.GitError as error:
+            raise TVFileError(
+                f'Git cannot read "{ref}" in "{self.git_dir}": {error}.', self._mending()
+            ) from error
+
+    def _unopened(self, error: pygit2.GitError) -> TVFileError:
+        """Describe why the repository cannot be opened."""
+        if "is not owned by current user" in str(error):
+            trusted = shlex.quote(os.path.realpath(self.path))
+            return TVFileError(
+                f'The vault "{self.path}" belongs to {_owner(self.path)}, and git opens only what '
+                "belongs to you.",
+                "If you trust whoever may write there: "
+                f"git config --global --add safe.directory {trusted}",
+                path=str(self.path),
+            )
+        return TVFileError(
+            f'The git repository "{self.git_dir}" cannot be opened: {error}.',
+            "Was the vault moved or deleted meanwhile? " + self._mending(),
+        )
+
+    def _mending(self) -> str:
+        """Say what makes a repository whole again that cannot be opened."""
+        where = shlex.quote(str(self.path))
+        return f"If it is damaged: `tablevault --db-dir {where} verify --repair` mends what it can."
+
+    def main(self) -> CommitId:
+        """Give the tip of ``main``.
+
+        Raises
+        ------
+        TVFileError
+            There is no branch ``main``, so this is no longer a vault.
+        """
+        tip = self.tip(MAIN)
+        if tip is None:
+            if not self.git_dir.is_dir():
+                raise TVFileError(
+                    f'There is no vault at "{self.path}" any more.',
+                    "It was moved or deleted: open it where it is now.",
+                )
+            raise TVFileError(
+                f'The vault "{self.path}" has no branch "main".',
+                f"{self._mending()} By hand: `git branch main <commit>`; `git reflog` lists where "
+                "it was.",
+            )
+        return tip
+
+    def refs(self, prefix: str) -> dict[str, CommitId]:
+        """Give all refs below `prefix`, which ends with a slash, by full name."""
+        try:
+            return {
+                ref.name: CommitId(str(ref.resolve().target))
+                for ref in self.handle.references.iterator()
+                if ref.name.startswith(prefix)
+            }
+        except pygit2.GitError as error:
+            raise TVFileError(
+                f'Git cannot read a ref below "{prefix}" in "{self.git_dir}": {error}.',
+                self._mending(),
+            ) from error
+
+    def temp_refs(self) -> dict[str, CommitId]:
+        """Give the branches of temporary instances.
+
+        libgit2 can only list all refs, and there is a tag for each instance; so the names are
+        looked up where git's files backend keeps them: loose below ``refs/``, or packed.
+        """
+        prefix = "refs/heads/temp/"
+        names: set[str] = set()
+        # Folders come and go meanwhile: pathlib's glob would raise.
+        for folder, _, files in os.walk(f"{self.git_dir}/{prefix}"):
+            table = os.path.relpath(folder, self.git_dir)
+            names.update(f"{table}/{name}" for name in files)
+        with contextlib.suppress(FileNotFoundError):
+            packed = (self.git_dir / "packed-refs").read_bytes()
+            found = re.findall(rb"^[0-9a-f]{40} (refs/heads/temp/\S+)$", packed, re.MULTILINE)
+            names.update(name.decode("utf-8", "replace") for name in found)
+        tips = ((name, self.tip(name)) for name in sorted(names) if not name.endswith(".lock"))
+        return {name: tip for name, tip in tips if tip is not None}
+
+    def has_remote(self) -> bool:
+        """Tell whether git knows of another repository."""
+        return any(True for _ in self.handle.remotes.names())
+
+    def head_is_main(self) -> bool:
+        """Tell whether the working tree belongs to ``main``."""
+        try:
+            return read_note(f"{self.git_dir}/HEAD").strip() == _HEAD_ON_MAIN
+        except OSError:
+            return False
+
+    def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str] = ()) -> None:
+        """Move refs together, ``main`` before all others: its update is the commit point.
+
+        Every ref is locked (git's own ``.lock`` files) and compared before the first one moves.
+        libgit2 applies one transaction in no particular order, hence two of them. The files
+        `needs` are made durable together with the objects, before the first ref moves.
+
+        Raises
+        ------
+        RefMovedError
+            A ref is not at its `old` commit. Nothing has moved.
+        RefBusyError
+            Another program holds the lock of a ref. Nothing has moved.
+        PartlyMovedError
+            ``main`` has moved, the others have not.
+        """
+        error = self._move(moves, reason, needs)
+        if error:
+            first = next((move for move in moves if move.ref == MAIN), None)
+            if first is not None and self.tip(MAIN) == first.new:
+                raise PartlyMovedError(error)
+            if _is_busy(error):
+                raise RefBusyError(error)
+            raise TVLockError(
+                f"A git ref cannot be moved: {error}.",
+                'Is the disk full, or a branch named "temp" in the way of the vault\'s refs?',
+            )
+        self._sync_refs(moves)
+
+    def break_locks(self, moving: Mapping[str, str]) -> bool:
+        """Remove git's lock files on refs that a process which died was moving.
+
+        Between the moment it died and now another program may have taken such a lock. It is ours
+        when it is empty, for libgit2 fills it last, or holds the commit that the process was
+        moving the ref to; any other has to be old.
+
+        Returns
+        -------
+        bool
+            False when a lock is there that may be somebody else's.
+        """
+        free = True
+        refs = {
+            name: target
+            for name, target in moving.items()
+            # The note may be damaged, or somebody else's: what is no ref is no file of ours.
+            if pygit2.reference_is_valid_name(name) and name.startswith("refs/")
+        }
+        for name, target in (*refs.items(), ("packed-refs", "")):
+            lock = self.git_dir / f"{name}.lock"
+            try:
+                age_s = time.time() - lock.stat().st_mtime
+                content = lock.read_bytes()
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            if content not in (b"", f"{target}\n".encode()) and age_s < _OLD_S:
+                free = False
+            else:
+                _log.warning("%s was left by a process that died, and is removed.", lock)
+                lock.unlink(missing_ok=True)
+        return free
+
+    def _move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str]) -> str:
+        """Move refs; give git's error as text, "" when there is none."""
+        first = [move for move in moves if move.ref == MAIN]
+        rest = [move for move in moves if move.ref != MAIN]
+        following, leading = self.handle.transaction(), self.handle.transaction()
+        try:
+            with following, leading:
+                for transaction, group in ((leading, first), (following, rest)):
+                    for move in group:
+                        transaction.lock_ref(move.ref)
+                self._compare(moves)
+                # Only who will not lose the race pays for it, and the race is short.
+                self._sync_objects(needs)
+                for transaction, group in ((leading, first), (following, rest)):
+                    for move in group:
+                        _enter(transaction, move, reason)
+        except pygit2.GitError as error:
+            # A handle that could not write packed-refs believes that it has (libgit2 1.9).
+            self._local.identity = None
+            return str(error) or "no reason given"
+        finally:
+            # A transaction whose commit failed keeps its locks (pygit2 1.21); this frees it.
+            for transaction in (leading, following):
+                transaction.__exit__(pygit2.GitError, None, None)
+        return ""
+
+    def _compare(self, moves: Iterable[RefMove]) -> None:
+        """Check that every ref is where its move starts."""
+        for move in moves:
+            if self.tip(move.ref) != move.old:
+                raise RefMovedError(move.ref)
+
+    # -- commits ------------------------------------------------------------------------------
+
+    def write_commit(
+        self,
+        *,
+        parents: Sequence[CommitId],
+        base: CommitId | None,
+        edits: Iterable[Edit],
+        message: Message,
+        author: str,
+        at: float,
+    ) -> CommitId:
+        """Write a commit whose tree is that of `base` with `edits`; no ref moves."""
+        handle = self.handle
+        edits = list(edits)
+        with self._writing(edits):
+            written = write_tree(handle, None if base is None else handle[base].tree, edits)
+        name, email = identity(author)
+        offset = datetime.fromtimestamp(at, UTC).astimezone().utcoffset()
+        minutes = 0 if offset is None else int(offset.total_seconds() // 60)
+        person = pygit2.Signature(name, email, int(at), minutes)
+        tree, text = pygit2.Oid(hex=written[-1]), message.encode()
+        oid = write_object(
+            lambda: handle.create_commit(None, person, person, text, tree, [*parents])
+        )
+        self._note_written((*written, str(oid)))
+        return CommitId(str(oid))
+
+    def write_folder(self, files: Sequence[Put], known: Collection[BlobId]) -> str:
+        """Write a folder, and give the id of its tree; durable at the latest when refs move.
+
+        `files` have paths relative to the folder. Blobs that are `known` are in the object
+        database already.
+        """
+        edits: Sequence[Edit] = files
+        if len(files) >= _MANY_FILES:
+            edits = write_blobs(self.git_dir, files, known)
+        with self._writing(edits):
+            written = write_tree(self.handle, None, edits)
+        self._note_written(written)
+        return written[-1]
+
+    @contextmanager
+    def _writing(self, edits: Iterable[Edit]) -> Iterator[None]:
+        """Return the error for objects with the content of `edits` that libgit2 did not write."""
+        try:
+            yield
+        except OSError as error:
+            if os.strerror(errno.EACCES) in str(error):
+                raise _not_kept(f"{self.git_dir}/objects/") from error
+            raise
+        except pygit2.GitError:
+            self._refuse_damaged(edits)
+            raise
+
+    def _note_written(self, names: Sequence[str]) -> None:
+        """Remember objects that are to be made durable, and see that they are whole.
+
+        On a full disk libgit2 (1.9) may say that it has written what it has not. What has the
+        right name already it does not write, even if a loss of power cut that off before it was
+        synced: a ref must not come to name it.
+
+        Raises
+        ------
+        OSError
+            One is not there; or it was there and is damaged, and is removed, so that the next
+            time it is written.
+        """
+        for name in names:
+            if name in self._durable:
+                continue
+            try:
+                self._refuse_if_damaged(name)
+            except FileNotFoundError as error:
+                if pygit2.Oid(hex=name) not in self.handle:
+                    raise _not_kept(error.filename) from None
+        self._unsynced().extend(names)
+
+    def _refuse_if_damaged(self, name: str) -> None:
+        """Remove a loose object that is damaged, and tell; FileNotFoundError when none is there."""
+        file = f"{self.git_dir}/objects/{name[:2]}/{name[2:]}"
+        if is_sound(file, name):
+            return
+        path = Path(file)
+        wrong = wrong_with(path)
+        if wrong:
+            path.unlink(missing_ok=True)
+            # No TableVaultError: what was computed is kept, and the same call goes on with it.
+            raise OSError(
+                errno.EIO,
+                f"an object of git was damaged, perhaps by a loss of power: {wrong}; it was "
+                "removed, run the operation again",
+                str(path),
+            )
+
+    def _refuse_damaged(self, edits: Iterable[Edit]) -> None:
+        """Remove damaged objects that have the content of `edits`; libgit2 refuses some itself."""
+        for edit in edits:
+            if isinstance(edit, Put):
+                with contextlib.suppress(FileNotFoundError):
+                    self._refuse_if_damaged(self.blob_id(edit.data))
+
+    def _unsynced(self) -> list[str]:
+        """Give the objects that this thread wrote since refs moved last."""
+        if not hasattr(self._local, "unsynced"):
+            self._local.unsynced = []
+        found: list[str] = self._local.unsynced
+        return found
+
+    def _sync_objects(self, needs: Sequence[str]) -> None:
+        """Make what this thread wrote durable, before a ref names it, and the files `needs`.
+
+        libgit2 can sync by itself, but object by object, and only for all repositories of the
+        process at once. All files are written by now, so the first sync makes the file system
+        write out most of it, and the others have little left to do.
+        """
+        objects = f"{self.git_dir}/objects"
+        folders = set()
+        for name in dict.fromkeys(self._unsynced()):
+            if name in self._durable:
+                continue
+            folder = f"{objects}/{name[:2]}"
+            try:
+                sync_file(f"{folder}/{name[2:]}")
+                folders.add(folder)
+            except FileNotFoundError:
+                folders.add(f"{objects}/pack")  # it went into a pack, which git has synced
+        # The names of new folders have to last as well; which are new is known only afterwards.
+        if not folders <= self._folders:
+            folders.add(objects)
+            self._folders |= folders
+        for path in needs:
+            sync_file(path)
+        for folder in folders | {path.rpartition("/")[0] for path in needs}:
+            sync_folder(folder)
+
+    def _sync_refs(self, moves: Iterable[RefMove]) -> None:
+        """Make moved refs durable; a failure is no reason to believe that they did not move."""
+        folders = set()
+        for move in moves:
+            path = f"{self.git_dir}/{move.ref}"
+            folders.add(path.rpartition("/")[0])
+            if move.new is not None:
+                try:
+                    sync_file(path)
+                except OSError as error:
+                    _log.warning("Ref %s has moved, but may not survive: %s", move.ref, error)
+        for folder in folders:
+            sync_folder(folder)
+        # Trees come back: what a builder's deletion leaves is what was there before the builder.
+        # Objects that a ref has named are not synced again.
+        self._durable.update(dict.fromkeys(self._unsynced()))
+        self._unsynced().clear()
+        if len(self._durable) > _REMEMBERED:
+            self._durable.clear()
+
+    def commit(self, commit: CommitId) -> Commit:
+        """Read one commit."""
+        return _commit(cast("pygit2.Commit", self.handle[commit]))
+
+    def read_blob(self, blob: str) -> bytes:
+        """Read the bytes of a blob."""
+        found = self.handle[blob]
+        assert isinstance(found, pygit2.Blob)
+        return found.data
+
+    def blob_id(self, data: bytes) -> str:
+        """Give the id that git gives to a file with these bytes; nothing is written."""
+        return str(pygit2.hash(data))
+
+    def has(self, commit: CommitId) -> bool:
+        """Tell whether the commit is in the object database."""
+        return pygit2.Oid(hex=commit) in self.handle
+
+    def peeled(self, name: str) -> CommitId:
+        """Give the commit that an id names, of a commit or of an annotated tag."""
+        return CommitId(str(self.handle[name].peel(pygit2.Commit).id))
+
+    def commit_of(self, name: str) -> CommitId | None:
+        """Return the commit that an id names; None where it is not here, or names none."""
+        try:
+            return self.peeled(name)
+        except (KeyError, ValueError, pygit2.GitError):
+            return None
+
+    def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
+        """Tell whether `newer` is `older` or descends from it; False when `older` is gone.
+
+        libgit2 may still have in its cache what ``git gc`` has removed, so :meth:`has` is not
+        asked.
+        """
+        try:
+            return older == newer or self.handle.descendant_of(newer, older)
+        except (KeyError, pygit2.GitError):
+            return False
+
+
+def _enter(
+    transaction: pygit2.transaction.ReferenceTransaction, move: RefMove, reason: str
+) -> None:
+    """Enter one move into a transaction that holds the lock of its ref."""
+    if move.new is None:
+        transaction.remove(move.ref)
+    else:
+        # A path in it may be no UTF-8.
+        text = reason.encode("utf-8", "backslashreplace").decode("utf-8")
+        transaction.set_target(move.ref, move.new, message=text)
+
+
+def _not_kept(file: str) -> OSError:
+    """Describe why git has not kept an object: libgit2 (1.9) does not say."""
+    folder = os.path.dirname(file)  # noqa: PTH120 - as it was given
+    while not os.path.isdir(folder):  # noqa: PTH112 - as above
+        folder = os.path.dirname(folder)  # noqa: PTH120 - as above
+    if os.access(folder, os.W_OK | os.X_OK):
+        return OSError(errno.ENOSPC, "git has not kept an object; is the disk full?", file)
+    text = (
+        f"you may not write to a folder of {_owner(Path(folder))}; people who share a vault need "
+        "`git config core.sharedRepository group` in it, and its files writable for the group"
+    )
+    return PermissionError(errno.EACCES, text, folder)
+
+
+def _owner(path: Path) -> str:
+    """Return who owns a path, by name where there is one."""
+    try:
+        return f'"{path.owner()}"'
+    except (KeyError, OSError):
+        return f"user {path.stat().st_uid}"
+
+
+def _is_busy(text: str) -> bool:
+    """Tell whether somebody holds a lock file: libgit2 1.9 looks first, then makes it for itself.
+
+    Who loses the race between these two steps gets the second message.
+    """
+    return "failed to lock file" in text or (
+        "failed to create locked file" in text and os.strerror(errno.EEXIST) in text
+    )
+
+
+def _commit(commit: pygit2.Commit) -> Commit:
+    """Take from a libgit2 commit what the rest of the package reads."""
+    encoding = commit.message_encoding or "utf-8"
+    return Commit(
+        id=CommitId(str(commit.id)),
+        parents=tuple(CommitId(str(parent)) for parent in commit.parent_ids),
+        author=_text(commit.author.raw_name, encoding),
+        email=_text(commit.author.raw_email, encoding),
+        at=float(commit.commit_time) if 0 <= commit.commit_time < FARTHEST else 0.0,
+        message=decode_message(_text(commit.raw_message, encoding)),
+    )
+
+
+def _text(data: bytes, encoding: str) -> str:
+    """Decode what somebody wrote into a commit; the encoding that it names may be none."""
+    try:
+        return data.decode(encoding)
+    except (LookupError, UnicodeError):
+        return data.decode("utf-8", "replace")

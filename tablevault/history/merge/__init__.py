@@ -1,0 +1,1 @@
+"""Two histories of a vault become one; incoming commits are validated."""

@@ -1,0 +1,233 @@
+"""What somebody else made is looked through before it becomes part of a vault."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+
+import pygit2
+from pygit2.enums import FileMode
+
+from tablevault.errors import TVRemoteError
+from tablevault.filenames import fault_to_read, is_of_artifact
+from tablevault.history.catalog.operation_log import unix_time
+from tablevault.history.commits.allowed_content import fault_of_document, fault_of_entry, is_checked
+from tablevault.history.commits.documents import LARGEST_DOCUMENT
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.commit_message import Message
+from tablevault.history.git.repository import FARTHEST, Repository
+from tablevault.history.git.rev_walk import new_commits
+from tablevault.names import (
+    TABLES_DIR,
+    BlobId,
+    CommitId,
+    fault_of_folders,
+    frame_path,
+    instance_document,
+    is_instance,
+)
+
+_DOCUMENTS_AT = 3
+"""Slashes in ``tables/<table>/<version>/``: no document of a vault is deeper."""
+
+
+def refuse_hostile(
+    repository: Repository,
+    tips: Iterable[CommitId],
+    known: Iterable[CommitId],
+    where: str,
+    made: Callable[[str], CommitId | None] = lambda _: None,
+) -> None:
+    """Refuse commits whose trees or messages hold what those of a vault never do.
+
+    Looked at is each tree that can be reached from `tips` and not from `known`: symbolic links,
+    submodules, names such as ``..`` and ``.git``, folders of tables and versions whose names could
+    not have been given here, and documents that cannot be read. Nothing of it is run. An instance
+    may be made only once: `made` gives the commit that made one which is here already.
+
+    Raises
+    ------
+    TVRemoteError
+        Names the path, the commit, and why.
+    """
+    known = list(known)
+    claims = _Claims(repository, made)
+    for commit in new_commits(repository, tips, known):
+        _refuse_claim(repository, CommitId(str(commit.id)), where, claims)
+    for commit_id, path, problem in unfit_files(repository, tips, known):
+        raise TVRemoteError(
+            f'{where} holds "{path}" in commit {commit_id[:12]}: {problem}.',
+            "Nothing was taken over. Ask who pushed it, or look with git: "
+            f"git show --stat {commit_id[:12]}.",
+            path=path,
+        )
+
+
+def refuse_unfit(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId], remote: str
+) -> None:
+    """Refuse to push what no vault would pull: plain git may have committed it.
+
+    Raises
+    ------
+    TVRemoteError
+        Names the path, the commit, and why.
+    """
+    for commit_id, path, problem in unfit_files(repository, tips, known):
+        raise TVRemoteError(
+            f'"{path}" in commit {commit_id[:12]} cannot be pulled by any vault: {problem}. '
+            f'Nothing was pushed to "{remote}".',
+            "Take it out of the commits that nobody else has, for example with git filter-repo.",
+            path=path,
+        )
+
+
+def unfit_files(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId]
+) -> Iterator[tuple[CommitId, str, str]]:
+    """Walk what is no part of any vault in the trees reached from `tips` and not from `known`.
+
+    Yields
+    ------
+    tuple of str
+        Commit, path, and what is wrong with it.
+    """
+    handle = repository.handle
+    seen: set[tuple[str, str]] = set()
+    known = list(known)
+    for ours in known:
+        _mark(handle, handle[ours].tree, seen)
+    for commit in new_commits(repository, tips, known):
+        for path, problem in _problems(handle, commit.tree, seen):
+            yield CommitId(str(commit.id)), path, problem
+
+
+class _Claims:
+    """Which instances commits say that they made, and with what."""
+
+    def __init__(self, repository: Repository, made: Callable[[str], CommitId | None]) -> None:
+        self._repository = repository
+        self._made = made
+        self._first: dict[str, CommitId] = {}
+
+    def other(self, message: Message, commit: CommitId) -> CommitId | None:
+        """Give a commit that made the same instance of something else.
+
+        The same may be said twice: a cherry-pick makes the same again.
+        """
+        instance_id = message.first("Vault-Instance")
+        first = self._first.setdefault(instance_id, self._made(instance_id) or commit)
+        one, other = self._content(message, first), self._content(message, commit)
+        return first if one != other and None not in one and None not in other else None
+
+    def _content(self, message: Message, commit: CommitId) -> tuple[BlobId | None, BlobId | None]:
+        """Give document and dataframe of an instance as they are at a commit."""
+        at = message.first("Vault-Table"), message.first("Vault-Version")
+        snapshot = Snapshot(self._repository, commit)
+        return snapshot.blob_id(instance_document(*at)), snapshot.blob_id(frame_path(*at))
+
+
+def _refuse_claim(repository: Repository, commit: CommitId, where: str, claims: _Claims) -> None:
+    """Refuse a commit that says it made what could not be called so here, or is there already."""
+    message = repository.commit(commit).message
+    instance_id = message.first("Vault-Instance")
+    table, version = message.first("Vault-Table"), message.first("Vault-Version")
+    if not instance_id:
+        return
+    if not is_instance(table, version, instance_id):
+        problem = f"of version {version!r} of table {table!r}: no vault has such a one"
+    elif (unix_time(message.first("Vault-Time"), 0.0) or 0.0) >= FARTHEST:
+        problem = f"at {message.first('Vault-Time')}: no time to come may be before that"
+    elif (first := claims.other(message, commit)) is not None:
+        problem = f"and commit {first[:12]} made it of something else"
+    else:
+        return
+    raise TVRemoteError(
+        f"{where} holds the commit {commit[:12]}, which says that it made instance "
+        f"{instance_id!r} {problem}.",
+        f"Nothing was taken over. Ask who pushed it, or look with git: git show {commit[:12]}.",
+    )
+
+
+def unfit_in(repository: Repository, commit: CommitId) -> Iterator[tuple[str, str]]:
+    """Walk what is no part of any vault in the tree of one commit: path, and what is wrong."""
+    handle = repository.handle
+    return _problems(handle, handle[commit].tree, set())
+
+
+def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]]) -> None:
+    """Note the trees of a commit that we have: what they hold was looked through before."""
+    waiting = [(tree, "")]
+    for current, path in _unseen(waiting, seen):
+        for entry in current:
+            waiting += _folder(handle, entry, path)
+
+
+def _unseen(
+    waiting: list[tuple[pygit2.Tree, str]], seen: set[tuple[str, str]]
+) -> Iterator[tuple[pygit2.Tree, str]]:
+    """Walk folders that wait, each with its path, and note them; pass over those `seen`."""
+    while waiting:
+        current, path = waiting.pop()
+        key = _place(path), str(current.id)
+        if key not in seen:
+            seen.add(key)
+            yield current, path
+
+
+def _folder(
+    handle: pygit2.Repository, entry: pygit2.Object, path: str
+) -> list[tuple[pygit2.Tree, str]]:
+    """Return an entry of the folder `path` as a folder to walk; nothing when it is none."""
+    found = handle[entry.id] if entry.filemode == FileMode.TREE else None
+    return [(found, f"{path}{entry.name}/")] if isinstance(found, pygit2.Tree) else []
+
+
+def _place(path: str) -> str:
+    """Return the path of a folder where it counts, and what stands for it elsewhere.
+
+    A tree that is harmless elsewhere is not so where tables and versions have their documents,
+    and a name that an artifact may have is no name for any other file.
+    """
+    if not path:
+        return "/"
+    if not path.startswith(f"{TABLES_DIR}/"):
+        return ""
+    counts = path.count("/") <= _DOCUMENTS_AT
+    return path if counts else f"{TABLES_DIR}/{is_of_artifact(path)}"
+
+
+def _problems(
+    handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]]
+) -> Iterator[tuple[str, str]]:
+    """Look through a tree; what was `seen` is passed over."""
+    waiting = [(tree, "")]
+    for current, path in _unseen(waiting, seen):
+        for entry in current:
+            inner = f"{path}{entry.name}"
+            problem = _problem(handle, entry, inner)
+            if problem:
+                yield inner, problem
+            else:
+                waiting += _folder(handle, entry, path)
+
+
+def _problem(handle: pygit2.Repository, entry: pygit2.Object, path: str) -> str:
+    """Return what is wrong with one entry of a tree, "" when nothing is."""
+    name = str(entry.name)
+    if "/" in name or (fault := fault_to_read(path)):
+        return f"no file or folder of a vault has the name {name!r}: " + (
+            "it leads into another folder" if "/" in name else fault
+        )
+    if entry.filemode == FileMode.TREE:
+        return fault_of_folders(f"{path}/")
+    return fault_of_entry(path, entry.filemode) or _problem_of_document(handle, entry, path)
+
+
+def _problem_of_document(handle: pygit2.Repository, entry: pygit2.Object, path: str) -> str:
+    """Return why a document of the vault cannot be read."""
+    if not is_checked(path):
+        return ""
+    blob = handle[entry.id]
+    if not isinstance(blob, pygit2.Blob) or blob.size > LARGEST_DOCUMENT:
+        return "the document is too large"
+    return fault_of_document(path, blob.data)

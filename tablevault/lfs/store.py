@@ -1,0 +1,504 @@
+"""The object store: put a file, find it by its sha256, check it, delete it."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import io
+import os
+import re
+import shutil
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, BinaryIO, Protocol, cast
+
+from tablevault.errors import TVFileError
+from tablevault.lfs import file_links
+from tablevault.lfs.globs import matching
+from tablevault.lfs.hash_cache import Ledger, Stamp
+from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.text_cache import drop_text
+from tablevault.names import ObjectId
+
+_BLOCK = 1 << 20
+# Stock git takes a file for "racily clean", and hashes it anew at each `git status`, when its
+# mtime lies in the second in which git's index was written. Nobody needs the mtime of an
+# object, so it is set back a little and `git status` stays fast however large the file is.
+_BACKDATE_NS = 3_000_000_000
+_OID = re.compile(r"[0-9a-f]{64}")
+_MANY = 64
+_SYNCING = 8
+
+
+class Fetch(Protocol):
+    """Brings an object that is not here, from wherever the vault may get it."""
+
+    def __call__(self, pointer: Pointer) -> None:
+        """Make the object of `pointer` present in the store, or raise."""
+
+
+class Written(Protocol):
+    """A file beside the store, whole and durable: its next place is in it."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is now, in the file system of the store."""
+
+    @property
+    def pointer(self) -> Pointer:
+        """The pointer of its bytes, which were hashed as they were written."""
+
+
+class Draft(io.RawIOBase, IO[bytes]):
+    """A file being written that knows its sha256 when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._file = path.open("xb")
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Tell that bytes may be written."""
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it
+        """Append `data`."""
+        self._hash.update(data)
+        self._file.write(data)
+        length = memoryview(data).nbytes
+        self._size += length
+        return length
+
+    def tell(self) -> int:
+        """Give the number of bytes written so far."""
+        return self._size
+
+    def flush(self) -> None:
+        """Hand what is buffered to the operating system."""
+        if not self._file.closed:
+            self._file.flush()
+
+    def close(self, *, sync: bool = True) -> None:
+        """Flush, sync and close; further writes fail. Who does not sync has to do it later."""
+        if not self._file.closed:
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+            self._file.close()
+        super().close()
+
+    @property
+    def pointer(self) -> Pointer:
+        """The pointer of what was written."""
+        return Pointer(oid=ObjectId(self._hash.hexdigest()), size=self._size)
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
+
+
+class ObjectStore:
+    """Objects at ``<root>/objects/<aa>/<bb>/<sha256>``, read-only, each kept once.
+
+    Parameters
+    ----------
+    root : Path
+        The LFS folder: ``.git/lfs``, or what ``lfs.storage`` says.
+    scratch : Path
+        ``.git/tablevault/tmp``, folder for temporary files. The store has its own for these when
+        it is not in the git directory: it may be in another file system.
+    fetch : Fetch, optional
+        Asked for an object that is missing or damaged.
+    """
+
+    def __init__(self, root: Path, scratch: Path, fetch: Fetch | None = None) -> None:
+        git_dir = scratch.parent.parent
+        self.is_shared = not root.is_relative_to(git_dir)
+        """Whether ``lfs.storage`` is outside the repository: others may need its objects, too."""
+        self._objects = root / "objects"
+        # Renamed into the store: so in its file system, wherever links lead.
+        home = Path(os.path.realpath(self._objects)).parent
+        is_beside = Path(os.path.realpath(scratch)).parents[1] == home.parent
+        self.drafts = scratch if is_beside else home / "tmp" / "tablevault"
+        """Folder for files that become objects."""
+        # Where objects were before "lfs.storage" was set, by us or by git-lfs.
+        self._former = git_dir / "lfs" / "objects"
+        self._bad = root / "bad"
+        self._scratch = scratch
+        self._incomplete = self.drafts.parent / "incomplete"
+        self._fetch = fetch
+        self._ledger = Ledger(scratch.parent / "objects.sqlite")
+        self._no_links = scratch.parent / "no-links"
+        self._replacing = scratch.parent / "no-file_links.new"
+        self._may_clone = True
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep objects from coming and going; take it last and for milliseconds only.
+
+        Whoever keeps an object notes its need within, whoever deletes looks for needs within:
+        so nothing is deleted between the look "is it there already?" and the commit.
+        """
+        with OsLock(self._scratch.parent / "objects.lock"):
+            yield
+
+    def draft(self, owner: str) -> Draft:
+        """Open a new temporary file of `owner`, the file name of a process, to write into."""
+        folder = self.drafts / owner
+        folder.mkdir(parents=True, exist_ok=True)
+        return Draft(folder / os.urandom(8).hex())
+
+    def drafts_of(self, sources: Iterable[Path], owner: str) -> list[Draft]:
+        """Copy files into drafts, closed.
+
+        Raises
+        ------
+        OSError
+            A file cannot be read, is no regular one, or changes meanwhile; ``filename`` tells
+            which.
+        """
+        drafts = []
+        for source in sources:
+            with self.draft(owner) as draft:
+                try:
+                    _copy_whole(source, draft)
+                except OSError:
+                    draft.path.unlink()  # whoever copies it again needs the room
+                    raise
+                draft.close(sync=False)
+            drafts.append(draft)
+        sync_all([draft.path for draft in drafts])
+        return drafts
+
+    def scratch_file(self) -> BinaryIO:
+        """Open a nameless temporary file in the file system of the store."""
+        self.drafts.mkdir(parents=True, exist_ok=True)
+        return cast("BinaryIO", tempfile.TemporaryFile(dir=self.drafts))
+
+    def discard(self, owner: str) -> None:
+        """Remove the temporary files of `owner`."""
+        shutil.rmtree(self.drafts / owner, ignore_errors=True)
+
+    def partial(self, pointer: Pointer) -> Partial:
+        """Give the place where an object that comes from elsewhere is brought together."""
+        return Partial(self._incomplete / pointer.oid, pointer)
+
+    def sweep_partials(self, older_than_s: float) -> None:
+        """Remove what nobody has added to for so long; it can be brought again from the start."""
+        with contextlib.suppress(FileNotFoundError):
+            for entry in os.scandir(self._incomplete):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - entry.stat().st_mtime > older_than_s:
+                        Path(entry.path).unlink()
+
+    def missing(self, drafts: Iterable[Draft]) -> list[ObjectId]:
+        """Name the objects that :meth:`keep` would add; call it within :meth:`locked`."""
+        pointers = (draft.pointer for draft in drafts)
+        return [pointer.oid for pointer in pointers if not self.has(pointer)]
+
+    def keep(self, drafts: Sequence[Written]) -> None:
+        """Move finished drafts into the store; call it within :meth:`locked`."""
+        folders: set[Path] = set()
+        kept: dict[ObjectId, Stamp] = {}
+        for draft in drafts:
+            pointer = draft.pointer
+            target = self._place(pointer.oid)
+            if pointer.size == 0 or pointer.oid in kept or self._is_sound(pointer, target):
+                draft.path.unlink(missing_ok=True)
+                continue
+            if not target.parent.is_dir():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # The names of new folders have to last as well.
+                folders.update((target.parent.parent, self._objects))
+            draft.path.chmod(file_links.READ_ONLY)
+            back = time.time_ns() - _BACKDATE_NS
+            os.utime(draft.path, ns=(back, back))
+            draft.path.replace(target)
+            folders.add(target.parent)
+            kept[pointer.oid] = _stamp(target)
+        sync_all(list(folders), sync_folder)
+        self._ledger.remember(kept.items())
+
+    def has(self, pointer: Pointer) -> bool:
+        """Tell whether the object is here with the right size; its bytes are not read."""
+        if pointer.size == 0:
+            return True
+        try:
+            return self._path(pointer.oid).stat().st_size == pointer.size
+        except OSError:
+            return False
+
+    def file(self, pointer: Pointer) -> Path:
+        """Give a read-only file with the bytes of `pointer`, checked when its stat changed.
+
+        Raises
+        ------
+        TVFileError
+            The object is missing or damaged, and cannot be fetched.
+        """
+        path = self._path(pointer.oid)
+        if pointer.size == 0:
+            return self._empty_file()
+        if self._is_sound(pointer, path):
+            return path
+        damaged = self._set_aside(path)
+        if self._fetch is not None:
+            self._fetch(pointer)
+            if self._is_sound(pointer, path):
+                return path
+        if damaged:
+            raise TVFileError(
+                f"Object {pointer.oid} is damaged; it was moved to {damaged}.",
+                "Restore the file from a backup or another copy of the vault.",
+                oid=pointer.oid,
+            )
+        raise TVFileError(
+            f"Object {pointer.oid} ({pointer.size:,} bytes) is not in this vault.",
+            "Bring it with `git lfs fetch`, or restore it from another copy of the vault.",
+            oid=pointer.oid,
+        )
+
+    def every(self) -> Iterator[tuple[ObjectId, os.stat_result]]:
+        """List what lies in the store under the name of an object, sound or not."""
+        folders = dict.fromkeys((self._objects, self._former))
+        for path in (path for folder in folders for path in matching(folder, "??/??/*")):
+            if _OID.fullmatch(path.name) and path == self._path(ObjectId(path.name)):
+                with contextlib.suppress(FileNotFoundError):
+                    yield ObjectId(path.name), path.lstat()
+
+    def stat(self, oid: ObjectId) -> os.stat_result | None:
+        """Give the stat of what lies in the place of an object; None when nothing does."""
+        try:
+            return self._path(oid).lstat()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def path(self, oid: ObjectId) -> Path:
+        """Give the place of an object, for who looks at it whatever state it is in."""
+        return self._path(oid)
+
+    def digest(self, oid: ObjectId) -> ObjectId:
+        """Hash what lies in the place of an object.
+
+        Raises
+        ------
+        OSError
+            It is gone, is no regular file, or cannot be read.
+        """
+        digest = hashlib.sha256()
+        with _open_regular(self._path(oid)) as file:
+            while block := file.read(_BLOCK):
+                digest.update(block)
+        return ObjectId(digest.hexdigest())
+
+    def make_read_only(self, oid: ObjectId) -> None:
+        """Protect an object against being written to by mistake."""
+        self._path(oid).chmod(file_links.READ_ONLY)
+
+    def damaged(self, oid: ObjectId) -> Path | None:
+        """Return where the damaged file of an object lies that was moved away, None without one."""
+        path = self._bad / oid
+        return path if path.exists() else None
+
+    def set_aside(self, oid: ObjectId) -> Path | None:
+        """Move what lies in the place of an object to where damaged ones are kept."""
+        return self._set_aside(self._path(oid))
+
+    def lay_out(
+        self,
+        pointer: Pointer,
+        target: Path,
+        *,
+        executable: bool = False,
+        beside: Path | None = None,
+    ) -> None:
+        """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
+        if file_links.may_link():
+            # Before the link: whoever is killed in between leaves a search without a result.
+            for note in (self._replacing, self._no_links):
+                note.unlink(missing_ok=True)
+        self._may_clone = file_links.place(
+            self.file(pointer),
+            target,
+            executable=executable,
+            beside=beside,
+            may_clone=self._may_clone,
+        )
+
+    def has_unsafe_links(self) -> bool:
+        """Return whether this process could change objects through hard links made by others."""
+        if file_links.may_link() or self._no_links.exists():
+            return False
+        return os.access(self._scratch.parent, os.W_OK)
+
+    @contextmanager
+    def links_replaced(self) -> Iterator[None]:
+        """Note that no hard link is left when the body, which replaces them, has ended.
+
+        The note takes its name last, and whoever makes a new link meanwhile removes it: after a
+        crash, or a new link, the next opening looks again.
+        """
+        self._replacing.touch()
+        yield
+        with contextlib.suppress(FileNotFoundError):
+            self._replacing.replace(self._no_links)
+
+    def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
+        """Remove objects that nobody needs; takes :meth:`locked` itself.
+
+        From a store that is shared nothing is removed: this vault does not know who needs it.
+        """
+        if self.is_shared:
+            return
+        with self.locked():
+            for oid in oids:
+                if not needed(oid):
+                    drop_text(str(self._scratch.parent), oid)
+                    with contextlib.suppress(OSError):
+                        self._path(oid).unlink(missing_ok=True)
+
+    def is_sound(self, pointer: Pointer) -> bool:
+        """Return whether the object is here, with the right bytes; hashed when its stat changed."""
+        return pointer.size == 0 or self._is_sound(pointer, self._path(pointer.oid))
+
+    def is_object(self, path: Path, oid: ObjectId) -> bool:
+        """Tell whether `path` is a hard link to the object `oid`, checked earlier."""
+        try:
+            stamp = _stamp(path)
+            return _stamp(self._path(oid)) == stamp and self._ledger.knows(oid, stamp)
+        except OSError:
+            return False
+
+    def _is_sound(self, pointer: Pointer, path: Path) -> bool:
+        """Tell whether the object is here and its bytes are right; mode bits prove nothing."""
+        try:
+            stamp = _stamp(path)
+        except OSError:
+            return False
+        if stamp[1] != pointer.size:
+            return False
+        if self._ledger.knows(pointer.oid, stamp):
+            return True
+        try:
+            if hash_file(path) != pointer.oid:
+                return False
+        except FileNotFoundError:
+            return False
+        self._ledger.remember([(pointer.oid, stamp)])
+        return True
+
+    def _set_aside(self, path: Path) -> Path | None:
+        """Move a damaged object to where git-lfs would move it."""
+        target = self._bad / path.name
+        try:
+            self._bad.mkdir(parents=True, exist_ok=True)
+            if path.is_dir():
+                target = target.with_name(f"{target.name}.{os.urandom(4).hex()}")
+            path.replace(target)
+        except FileNotFoundError:
+            # Never here, or another reader was faster: it says what became of the object.
+            return target if target.exists() else None
+        return target
+
+    def _empty_file(self) -> Path:
+        """Give a file of no bytes; LFS never stores one."""
+        path = self._scratch.parent / "empty"
+        try:
+            if not path.stat().st_size:
+                return path
+        except FileNotFoundError:
+            pass
+        # Somebody wrote into a link to it: theirs is one file, and this will be another one.
+        path.unlink(missing_ok=True)
+        path.touch(file_links.READ_ONLY)
+        return path
+
+    def _path(self, oid: ObjectId) -> Path:
+        """Return where an object is, or would be."""
+        path = self._place(oid)
+        if self._objects != self._former and not path.exists():
+            former = self._former / oid[:2] / oid[2:4] / oid
+            return former if former.exists() else path
+        return path
+
+    def _place(self, oid: ObjectId) -> Path:
+        """Return where an object is kept from now on; known to this class alone."""
+        return self._objects / oid[:2] / oid[2:4] / oid
+
+
+def hash_file(path: Path) -> ObjectId:
+    """Compute the sha256 of the bytes of a file."""
+    with path.open("rb") as reader:
+        return ObjectId(hashlib.file_digest(reader, "sha256").hexdigest())
+
+
+def sync_file(path: str | Path) -> None:
+    """Make the bytes of a file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_all(paths: Sequence[Path], sync: Callable[[Path], None] = sync_file) -> None:
+    """Make many files or folders durable; from a few threads, whom the disk serves together."""
+    if len(paths) < _MANY:
+        for path in paths:
+            sync(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_SYNCING) as pool:
+        for _ in pool.map(sync, paths):
+            pass
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Make the names in `folder` durable, where the file system lets us."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _copy_whole(source: Path, draft: Draft) -> None:
+    """Copy a file that nobody changes meanwhile."""
+    with _open_regular(source) as reader:
+        before = _stamp_of(os.fstat(reader.fileno()))
+        # One that grows as fast as it is read would never end.
+        while draft.tell() <= before[1] and (block := reader.read(_BLOCK)):
+            draft.write(block)
+        if _stamp_of(os.fstat(reader.fileno())) != before or draft.tell() != before[1]:
+            raise OSError(errno.EBUSY, "it changes while it is read", str(source))
+
+
+def _open_regular(path: Path) -> BinaryIO:
+    """Open a regular file to read; whatever else goes by that name cannot make us wait."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return os.fdopen(descriptor, "rb")
+
+
+def _stamp(path: Path) -> Stamp:
+    """Give what changes when the bytes of a file are changed."""
+    return _stamp_of(path.stat())
+
+
+def _stamp_of(status: os.stat_result) -> Stamp:
+    """Take a stamp from a stat."""
+    # Some file systems number inodes by a hash of 64 bits; SQLite's integers have a sign.
+    return status.st_ino & (2**63 - 1), status.st_size, status.st_mtime_ns

@@ -1,0 +1,249 @@
+"""What an undo changes on ``main``: paths as they were, instances that go or come back, tags."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.catalog.fold import pointers_of
+from tablevault.history.commits.differences import edits_for, entry_at
+from tablevault.history.commits.snapshot import Entry, Snapshot
+from tablevault.history.git.trees import Edit, Put
+from tablevault.lfs.pointer import Pointer
+from tablevault.names import (
+    CommitId,
+    TableId,
+    artifacts_dir,
+    instance_dir,
+    table_document,
+    tag_ref,
+)
+from tablevault.queries.undo_conflicts import (
+    changed_since,
+    deactivated_since,
+    path_changed,
+    refusal,
+)
+from tablevault.queries.undo_effect import Effect
+from tablevault.transactions.transaction import Transaction
+from tablevault.vault import Vault
+
+_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Main:
+    """What becomes of ``main`` and of tags."""
+
+    edits: tuple[Edit, ...]
+    tagged: tuple[tuple[str, CommitId], ...]
+    untagged: tuple[str, ...]
+    needs: tuple[Pointer, ...]
+    table_id: str
+
+
+def plan_main(vault: Vault, tx: Transaction, snapshot: Snapshot, effect: Effect) -> Main:
+    """Plan what changes on ``main``; refuse where something was changed since.
+
+    Raises
+    ------
+    TVProcessError
+        A later operation stands in the way, or dataframes are gone for good.
+    """
+    wanted = _paths(vault, snapshot, effect)
+    going, coming = _subjects(vault, effect)
+    for instance in going:
+        _refuse_changed(vault, effect, instance)
+    _refuse_superseded(vault, effect, coming)
+    ended = [vault.index.instance(each) for each in effect.ended]
+    undeleted = {each.instance_id: each for each in (*coming, *ended) if each is not None}
+    needs = _data_of(vault, tx, effect, list(undeleted.values()))
+    if not effect.is_of_table:
+        for version in dict.fromkeys(each.version for each in (*going, *coming)):
+            _stand_in(vault, snapshot, effect, coming, version, wanted)
+    return Main(
+        edits=(*edits_for(list(wanted.items())), *_without_owner(vault, snapshot, effect, wanted)),
+        tagged=tuple((tag_ref(effect.table, each.instance_id), each.commit) for each in coming),
+        untagged=tuple(tag_ref(effect.table, each.instance_id) for each in going),
+        needs=tuple(needs),
+        table_id=_table_id(snapshot, effect),
+    )
+
+
+def _paths(vault: Vault, snapshot: Snapshot, effect: Effect) -> dict[str, Entry | None]:
+    """Give what each changed path held before; it must be as the operation left it."""
+    for each in effect.paths:
+        if entry_at(snapshot, each.path) != each.new:
+            raise path_changed(vault, effect, snapshot, each.path)
+    return {each.path: each.old for each in effect.paths}
+
+
+def _table_id(snapshot: Snapshot, effect: Effect) -> str:
+    """Give the id of the table that it is about."""
+    if effect.table_id or not effect.table or not snapshot.has_table(effect.table):
+        return effect.table_id
+    return snapshot.table(effect.table).id
+
+
+def _subjects(vault: Vault, effect: Effect) -> tuple[list[IndexedInstance], list[IndexedInstance]]:
+    """Give the instances that go, and those that come back."""
+    index = vault.index
+    if effect.is_of_table:
+        table_id = TableId(effect.table_id)
+        going = index.instances(table_id) if table_id in effect.made else []
+        return going, index.instances_with(table_id) if table_id in effect.ended else []
+    found = (
+        [item for each in subjects if (item := index.instance(each)) is not None]
+        for subjects in (effect.made, effect.ended)
+    )
+    going, coming = found
+    return going, [each for each in coming if _comes_back(vault, effect, each)]
+
+
+def _comes_back(vault: Vault, effect: Effect, instance: IndexedInstance) -> bool:
+    """Tell whether an instance is there when the operation is undone that ended it.
+
+    What was undone before it was deleted comes back as undone; what was deleted since does not.
+    """
+    index, repository = vault.index, vault.repository
+    is_last = True
+    for process_id in index.ended_by(instance.instance_id):
+        other = index.process(process_id)
+        if other is None or other.commit == effect.commit.id:
+            continue
+        if repository.is_ancestor(effect.commit.id, other.commit):
+            raise changed_since(
+                effect, f'instance "{instance.instance_id}"', repository.commit(other.commit)
+            )
+        is_last = False
+    return is_last
+
+
+def _refuse_changed(vault: Vault, effect: Effect, instance: IndexedInstance) -> None:
+    """Refuse when an instance that was made was deleted or made inactive since."""
+    journal = vault.journal
+    if instance.deleted_at:
+        commit = journal.index.end_of(instance.instance_id)
+        raise changed_since(
+            effect,
+            f'instance "{instance.instance_id}"',
+            None if commit is None else journal.repository.commit(commit),
+        )
+    if effect.is_of_table:
+        return
+    error = deactivated_since(vault, effect, instance.instance_id)
+    if error is not None:
+        raise error
+
+
+def _refuse_superseded(vault: Vault, effect: Effect, coming: Sequence[IndexedInstance]) -> None:
+    """Refuse to bring back, or to make active again, what a later instance would have ended."""
+    repository, table = vault.repository, effect.table
+    if effect.is_of_table or not table:
+        return
+    if not (effect.deactivated and not effect.made) and not coming:
+        return
+    document = Snapshot(repository, effect.commit.id).table(table)
+    if not document.side_effects:
+        return
+    for instance in vault.index.instances(document.id):
+        if instance.commit != effect.commit.id and repository.is_ancestor(
+            effect.commit.id, instance.commit
+        ):
+            raise changed_since(effect, f'table "{table}"', repository.commit(instance.commit))
+
+
+def _data_of(
+    vault: Vault, tx: Transaction, effect: Effect, coming: Sequence[IndexedInstance]
+) -> list[Pointer]:
+    """Hold on to the objects of the instances that come back."""
+    repository = vault.repository
+    needed = {
+        instance.instance_id: pointers_of(
+            Snapshot(repository, instance.commit),
+            repository.commit(instance.commit),
+            instance.instance_id,
+        )
+        for instance in coming
+    }
+    pointers = [pointer for each in needed.values() for pointer in each]
+    if not pointers:
+        return []
+    missing = set(tx.pin(pointers))
+    lost = [name for name, each in needed.items() if missing.intersection(each)]
+    if lost:
+        shown = ", ".join(lost[:_SHOWN]) + (" ..." if len(lost) > _SHOWN else "")
+        raise refusal(
+            effect,
+            f"dataframes or artifacts of {len(lost)} of {len(needed)} instances are not in the "
+            f"vault any more ({shown})",
+            "What is deleted is deleted for good. Builders and descriptions are in history: "
+            f"git show --stat {effect.commit.id[:12]}^",
+            instance=lost[0],
+        )
+    return pointers
+
+
+def _stand_in(
+    vault: Vault,
+    snapshot: Snapshot,
+    effect: Effect,
+    coming: Sequence[IndexedInstance],
+    version: str,
+    wanted: dict[str, Entry | None],
+) -> None:
+    """Let the folder of a version show the latest instance that will be there.
+
+    What stood there before the operation may have been deleted since.
+    """
+    repository, table = vault.repository, effect.table
+    folder = instance_dir(table, version)
+    touched = [path for path in wanted if f"{path}/".startswith(f"{folder}/")]
+    before = Snapshot(repository, effect.commit.parents[0]) if touched else snapshot
+    shown = before.instance(table, version)
+    latest = _latest(vault, snapshot.table(table).id, effect, coming, version)
+    if (shown.id if shown else None) == (latest.instance_id if latest else None):
+        return
+    for path in touched:
+        del wanted[path]
+    made = None if latest is None else Snapshot(repository, latest.commit)
+    wanted[folder] = (
+        None
+        if made is None or latest is None
+        else entry_at(made, instance_dir(latest.table_name, version))
+    )
+
+
+def _latest(
+    vault: Vault,
+    table_id: TableId,
+    effect: Effect,
+    coming: Sequence[IndexedInstance],
+    version: str,
+) -> IndexedInstance | None:
+    """Find the instance of a version that will be the latest one."""
+    index = vault.index
+    there = [
+        each for each in index.instances(table_id, version) if each.instance_id not in effect.made
+    ]
+    there.extend(each for each in coming if each.version == version)
+    return max(there, key=lambda each: (each.materialized_at, each.instance_id), default=None)
+
+
+def _without_owner(
+    vault: Vault, snapshot: Snapshot, effect: Effect, wanted: dict[str, Entry | None]
+) -> list[Edit]:
+    """Leave the shared artifact folder empty where its owner of before was deleted since."""
+    path = table_document(effect.table)
+    if effect.is_of_table or path not in wanted:
+        return []
+    before = Snapshot(vault.repository, effect.commit.parents[0]).table(effect.table)
+    owner = vault.index.instance(before.artifact_instance)
+    if owner is None or not owner.deleted_at or owner.instance_id in effect.ended:
+        return []
+    folder = artifacts_dir(effect.table, "", multiple=False)
+    return [
+        *edits_for([(folder, None)]),
+        Put(path=path, data=replace(snapshot.table(effect.table), artifact_instance="").encode()),
+    ]

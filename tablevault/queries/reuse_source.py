@@ -1,0 +1,320 @@
+"""The instance that an execution starts from, and what may be taken over from it."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError, TVFileError
+from tablevault.history.catalog.catalog import IndexedInstance
+from tablevault.history.commits.documents import InstanceDocument
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.model.instance import Instance
+from tablevault.model.view import VaultView
+from tablevault.names import CODE_DIR, BlobId, TempRef, artifacts_dir, is_instance_id
+from tablevault.queries.read import VaultInputs, as_instance
+from tablevault.vault import Vault
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from tablevault.engine.builder import Builder
+    from tablevault.engine.calls.parts import Fingerprint
+    from tablevault.engine.inputs import Source
+    from tablevault.engine.reuse import Earlier, FingerprintOf
+
+
+def find_origin(
+    vault: Vault, snapshot: Snapshot, temp: TempRef, document: InstanceDocument
+) -> tuple[Instance | None, str]:
+    """Find the instance to start from; when there is none, say why.
+
+    The one that was named when the temporary instance was created; else the latest active one of
+    the version, else of the table, of those that are complete if there is one.
+    """
+    view = vault.live_view(snapshot)
+    if named := document.origin[0]:
+        origin = view.instance(named)
+        if origin is None or origin.deleted_at:
+            return None, "its origin was deleted"
+        return origin, ""
+    table = view.table(temp.table)
+    for version in (temp.version, ""):
+        found = table.latest_or_none(version, successful=True) or table.latest_or_none(version)
+        if found is not None:
+            return found, ""
+    return None, "first run"
+
+
+def table_of_origin(snapshot: Snapshot, origin: IndexedInstance) -> str:
+    """Return the name that the table of an instance has now."""
+    names = (origin.table_name, *snapshot.table_names())
+    return next(
+        name
+        for name in names
+        if snapshot.has_table(name) and snapshot.table(name).id == origin.table_id
+    )
+
+
+def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Earlier:
+    """Return what may be taken over from an instance.
+
+    Raises
+    ------
+    TableVaultError
+        Its dataframe is not here, or cannot be read.
+    """
+    from tablevault.engine.reuse import Earlier
+    from tablevault.frames.parquet import read_frame
+
+    instance = as_instance(vault, origin)
+    document = instance.document
+    return Earlier(
+        frame=read_frame(instance.frame_file()),
+        builders=recorded_builders(instance),
+        fingerprint=fingerprints_then(instance),
+        inputs=EarlierInputs(vault.live_view(snapshot), document),
+        is_complete=document.success,
+        with_errors=frozenset(name for name, run in document.execution.items() if run.errors),
+        content=_lazily(instance.artifacts),
+    )
+
+
+def code_ids(
+    texts: Mapping[str, str], blobs: Mapping[str, str]
+) -> Callable[[str, bool], Mapping[str, str]]:
+    """Return a function that names the texts a module consists of.
+
+    Parameters
+    ----------
+    texts, blobs : mapping of str to str
+        Text and git blob id of each code module.
+    """
+    from tablevault.engine.code import shipped_id
+    from tablevault.engine.code_ids import imported_modules
+
+    def code_of(module: str, is_custom: bool) -> Mapping[str, str]:
+        if not is_custom:
+            return {module: shipped_id(module)}
+        return {name: blobs[name] for name in imported_modules(module, texts) if name in blobs}
+
+    return code_of
+
+
+def fingerprints(texts: Mapping[str, bytes], files: Mapping[str, bytes]) -> FingerprintOf:
+    """Return a function that gives the fingerprint of a function of the vault or of the package.
+
+    Parameters
+    ----------
+    texts : mapping of str to bytes
+        Source of each code module, by its path below ``code/``.
+    files : mapping of str to bytes
+        Content, or a hash of it, of all other files below ``code/``.
+    """
+    from tablevault.engine.calls.fingerprint import Fingerprints
+    from tablevault.engine.calls.locate import SHIPPED
+    from tablevault.engine.calls.program import Program
+
+    found = Fingerprints(Program(texts, files))
+
+    def of(module: str, function: str, is_custom: bool) -> Fingerprint:
+        try:
+            return found.of(module if is_custom else f"{SHIPPED}.{module}", function)
+        except TVFileError:
+            # It is made while the module runs, such as by exec: everything can decide it.
+            return _everything(module, function, {**texts, **files})
+
+    return of
+
+
+def _everything(module: str, function: str, texts: Mapping[str, bytes]) -> Fingerprint:
+    """Return the fingerprint of a function of which no definition can be seen."""
+    from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
+
+    digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE)
+    for path in sorted(texts):
+        digest.update(path.encode() + b"\0" + hashlib.sha256(texts[path]).digest())
+    return Fingerprint(
+        module=module,
+        function=function,
+        digest=digest.digest(),
+        parts=(),
+        texts=(),
+        outside=(),
+        dynamic=(f"`{function}` is made while `{module}` runs, so all code counts",),
+    )
+
+
+def files_beside_modules(folder: Path) -> dict[str, bytes]:
+    """Read what is below ``code/`` and is no Python, as functions find it there."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if path.suffix == ".py" or "__pycache__" in name or not path.is_file():
+            continue
+        with contextlib.suppress(OSError):
+            found[name] = path.read_bytes()
+    return found
+
+
+def fingerprints_then(instance: Instance) -> FingerprintOf:
+    """Return a function that gives fingerprints of the code with which an instance was made."""
+    from tablevault.engine.code import shipped_id
+
+    texts = instance.code().items()
+    sources = {f"{name}.py": text.encode("utf-8", "surrogatepass") for name, text in texts}
+    files = {
+        entry.name: instance.parts.repository.read_blob(BlobId(entry.id))
+        for entry in instance.snapshot.files(CODE_DIR)
+        if not entry.name.endswith(".py")
+    }
+    known = fingerprints(sources, files)
+
+    def of(module: str, function: str, is_custom: bool) -> Fingerprint | None:
+        if not is_custom and instance.document.shipped.get(module, "") != shipped_id(module):
+            return None  # the package was another one
+        try:
+            return known(module, function, is_custom)
+        except TVFileError:
+            return None
+
+    return of
+
+
+def content_of_temp(
+    vault: Vault,
+    snapshot: Snapshot,
+    temp: TempRef,
+    origin: IndexedInstance | None,
+    folder: Path,
+) -> Callable[[str], str]:
+    """Return a function that hashes an artifact of an instance that is being made.
+
+    A file that is not in its folder is the one that materialising will find: that of the origin,
+    or of the folder that the instances of the table share.
+    """
+
+    @cache
+    def elsewhere() -> dict[str, str]:
+        """Return the artifacts of earlier instances."""
+        shared = artifacts_dir(temp.table, temp.version, multiple=False)
+        found = {
+            entry.name: snapshot.pointer_of(BlobId(entry.id), f"{shared}/{entry.name}").oid
+            for entry in snapshot.files(shared)
+        }
+        before = {} if origin is None else as_instance(vault, origin).artifacts()
+        return {**{name: str(oid) for name, oid in found.items()}, **before}
+
+    @cache
+    def content(name: str) -> str:
+        """Hash the file, or give the hash it is known by."""
+        with contextlib.suppress(OSError, ValueError), (folder / name).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+        return elsewhere().get(name, "")
+
+    return content
+
+
+def file_texts(vault: Vault, artifacts: Path) -> Callable[[str], str]:
+    """Return a function that replaces paths of files of the vault by what identifies them.
+
+    The path of a file differs between vaults, and between a temporary instance and what becomes
+    of it. Its name and its content are what a function gets to see.
+    """
+    root = str(vault.path)
+    folder = str(artifacts)
+
+    @cache
+    def content(path: str, _size: int, _mtime_ns: int) -> str:
+        """Hash a file; one that has changed meanwhile is hashed again."""
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+
+    def identity(path: str) -> str:
+        """Return name and content of a file; the path when there is none."""
+        if path == folder:
+            return "~ARTIFACT_FOLDER~"
+        try:
+            status = os.stat(path)  # noqa: PTH116 - text that is no path is a ValueError here
+            return f"{Path(path).name}\0{content(path, status.st_size, status.st_mtime_ns)}"
+        except (OSError, ValueError):
+            return path
+
+    def file_text(text: str) -> str:
+        """Replace text that is a path, or that holds some."""
+        if root not in text:
+            return text
+        found = identity(text)
+        if found != text:
+            return found
+        pattern = re.escape(root) + r"/[^\s\"'<>|]*"
+        return re.sub(pattern, lambda match: identity(match[0]), text)
+
+    return file_text
+
+
+class EarlierInputs:
+    """Tables as an instance read them: what it depends on.
+
+    Implements :class:`tablevault.engine.inputs.Inputs`.
+    """
+
+    def __init__(self, view: VaultView, document: InstanceDocument) -> None:
+        self._view = view
+        self._read = document.dependencies
+        self._inputs = VaultInputs(view, "")
+
+    def resolve(self, table: str, selector: str) -> Source:
+        """Find the instance that a reference meant then."""
+        ids = [instance_id for name, instance_id in self._read if name == table]
+        found = self._view.catalog.instances_with_ids(ids)
+        if is_instance_id(selector):
+            found = [each for each in found if each.instance_id == selector]
+        elif selector:
+            found = [each for each in found if each.version == selector]
+        if not found:
+            raise TableReferenceError(
+                f'Table "{table}" was not read then.', "Run the builder again.", table=table
+            )
+        latest = found[-1]  # they are in the order in which they were made
+        try:
+            self._inputs.hold_on_to([(table, selector, latest.instance_id)])
+        except TVArgumentError as error:
+            raise TableReferenceError(error.message, error.hint, **error.facts) from error
+        return self._inputs.resolve(table, selector)
+
+    def columns(self, source: Source) -> tuple[str, ...]:
+        """Return the names of all columns, in order."""
+        return self._inputs.columns(source)
+
+    def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
+        """Return the named columns, all when None."""
+        return self._inputs.frame(source, columns)
+
+    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
+        """Return the named columns, with what is in files for their paths."""
+        return self._inputs.contents(source, columns)
+
+
+def recorded_builders(instance: Instance) -> dict[str, Builder]:
+    """Read the builders as they were; one that cannot be read any more is left out."""
+    from tablevault.engine.builder import parse_recorded
+
+    found = {}
+    for name, blob in instance.document.builders.items():
+        with contextlib.suppress(TableVaultError):
+            text = instance.snapshot.text_of(BlobId(blob), name)
+            found[name] = parse_recorded(name, text, table=instance.table_name)
+    return found
+
+
+def _lazily(read: Callable[[], Mapping[str, str]]) -> Callable[[str], str]:
+    """Return a function that looks up a name in what is read when first asked."""
+    kept = cache(read)
+    return lambda name: kept().get(name, "")

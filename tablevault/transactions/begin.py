@@ -1,0 +1,366 @@
+"""How a process begins: its record is opened once nothing excludes it, or taken up once more."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, replace
+
+from tablevault.errors import TableVaultError, TVProcessError
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.lfs.os_lock import OsLock
+from tablevault.names import ProcessId, check_process_id, new_process_id
+from tablevault.transactions import resource_locks
+from tablevault.transactions.parts import Journal
+from tablevault.transactions.record import Hold, Record, Request
+from tablevault.transactions.recovery import finish_stop, roll_back, roll_forward
+from tablevault.wording import Call, OperationName, Wording
+
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.005, 0.1
+_LOOK_S = 1.0
+_current: ContextVar[tuple[str, ProcessId] | None] = ContextVar("tablevault_process", default=None)
+"""Vault and id of the operation that runs in this context: an operation of the same vault that
+a user's function starts is its child."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Actor:
+    """Who asks, and how."""
+
+    author: str
+    process_id: str = ""
+    parent: str = ""
+    lock_timeout_s: float = 10.0
+    takes_over: str = ""
+    """Process to which nothing is refused that this one and its children hold: it is to end
+    them."""
+    lock: OsLock | None = None
+    """Lock of the process when this interpreter was started to go on with it."""
+
+
+Setup = Callable[[Record, Snapshot], Sequence[Hold]]
+"""Checks the request and says what the operation must hold. Called again after each wait."""
+
+
+def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tuple[Record, OsLock]:
+    """Open the record once nothing excludes the operation.
+
+    Waits up to the lock time-out for resources that others hold, holding nothing meanwhile.
+
+    Raises
+    ------
+    TVProcessError
+        The process id was used before, or runs just now.
+    TVLockError
+        A resource is held by another process for too long.
+    """
+    process_id = check_process_id(actor.process_id) if actor.process_id else new_process_id()
+    started = time.monotonic()
+    wait = _FIRST_WAIT_S
+    while True:
+        waited = time.monotonic() - started
+        with journal.files.mutex():
+            record = _record_of(journal, request, actor, process_id)
+            holds, found = _claim(journal, record, actor, setup)
+            if found is None:
+                record = replace(record, holds=tuple(holds))
+                return record, _open(journal, record, actor.lock)
+            holder, held = found
+            alive = not _is_paused(journal, holder)
+        if not alive or waited >= actor.lock_timeout_s:
+            error = resource_locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
+            if journal.files.read(process_id) is None and record.named:
+                journal.files.remember(record.failed(error, time.time()))
+            raise error
+        time.sleep(wait)
+        wait = min(2 * wait, _LONGEST_WAIT_S)
+
+
+def recorded_request(journal: Journal, operation: str, process_id: str) -> Request | None:
+    """Return what a process was asked for that waits under this id; None when there is none.
+
+    Who calls an operation again with the id of a paused one goes on with that, whatever else
+    is in the call. Another operation is refused later.
+    """
+    known = journal.files.read(check_process_id(process_id)) if process_id else None
+    return known.request if known is not None and known.request.operation == operation else None
+
+
+@contextmanager
+def remembering_refusal(journal: Journal, actor: Actor, request: Request) -> Iterator[None]:
+    """Remember what is refused before anything has begun."""
+    try:
+        yield
+    except TableVaultError as error:
+        if actor.process_id:
+            process_id = check_process_id(actor.process_id)
+            if journal.files.read(process_id) is None and not _is_used(journal, process_id):
+                record = _new_record(request, actor, process_id, "")
+                journal.files.remember(record.failed(error, time.time()))
+        raise
+
+
+@contextmanager
+def enclosing(journal: Journal, process_id: ProcessId) -> Iterator[None]:
+    """Make operations of the same vault, as long as this lasts, children of the process."""
+    token = _current.set((str(journal.repository.path), process_id))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def is_finished(journal: Journal, process_id: str) -> bool:
+    """Tell whether a process ended, in whatever way."""
+    return journal.index.process(process_id) is not None or journal.files.remembers(process_id)
+
+
+def _is_used(journal: Journal, process_id: str) -> bool:
+    """Return whether no process can begin under this id any more."""
+    return journal.index.process(process_id) is not None or journal.files.has_used(process_id)
+
+
+def refuse_used(journal: Journal, request: Request, process_id: ProcessId) -> None:
+    """Raise TVProcessError when a process with this id has ended."""
+    if _is_used(journal, process_id):
+        raise TVProcessError(
+            f'Process "{process_id}" has ended; its id cannot be used again.',
+            Wording("Leave ", request.id_parameter, " out, or choose another id."),
+            process=process_id,
+        )
+
+
+def refuse_other(known: Record, request: Request) -> None:
+    """Raise TVProcessError when a paused process is of another operation."""
+    if known.request.operation != request.operation:
+        raise TVProcessError(
+            Wording(
+                f'Process "{known.process_id}" is a paused ',
+                OperationName(known.request.operation),
+                ", not a ",
+                OperationName(request.operation),
+                ".",
+            ),
+            Wording(resource_locks.again(known), " to go on with it."),
+            process=known.process_id,
+        )
+
+
+def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
+    """Make a new record, or take up the one that waits under this id."""
+    known = _known(journal, request, actor, process_id) if actor.process_id else None
+    if known is None and actor.process_id:
+        refuse_used(journal, request, process_id)
+    parent = _parent(journal, actor)
+    if known is None:
+        return _new_record(request, actor, process_id, parent)
+    return replace(
+        known,
+        author=actor.author,
+        parent=parent or known.parent,
+        pid=os.getpid(),
+        updated_at=time.time(),
+        moves=(),
+        error=("", ""),
+    )
+
+
+def _new_record(request: Request, actor: Actor, process_id: ProcessId, parent: str) -> Record:
+    """Make the record of a process that begins."""
+    now = time.time()
+    return Record(
+        process_id=process_id,
+        named=bool(actor.process_id),
+        request=request,
+        author=actor.author,
+        parent=parent,
+        started_at=now,
+        updated_at=now,
+        pid=os.getpid(),
+    )
+
+
+def _known(
+    journal: Journal, request: Request, actor: Actor, process_id: ProcessId
+) -> Record | None:
+    """Find the record that waits under this id; what has happened already is ended here."""
+    # Its record is read after that: it may end just now, and not be there to be taken up.
+    if actor.lock is None and journal.files.is_alive(process_id):
+        raise _runs(process_id)
+    known = journal.files.read(process_id)
+    if known is None:
+        return None
+    refuse_other(known, request)
+    if roll_forward(journal, known) or finish_stop(journal, process_id):
+        return None
+    _end_children(journal, process_id)
+    return known
+
+
+def _end_children(journal: Journal, process_id: ProcessId) -> None:
+    """End what died with a process: if that is taken up, its functions will be called again.
+
+    A child with an id that the function chose stays: it is taken up when it is called again.
+    """
+    for found in resource_locks.descendants(journal.files, process_id):
+        child = journal.files.left(found.process_id)
+        if child is None or child.named:
+            continue
+        if not roll_forward(journal, child):
+            roll_back(journal, child)
+
+
+def _set_up(journal: Journal, record: Record, setup: Setup) -> Sequence[Hold]:
+    """Check the request on the vault as it is.
+
+    What is wrong with it ends the process, and is remembered. Only a process that has done work
+    already goes on waiting: what is wrong now can be corrected, and the work is not lost.
+    """
+    try:
+        return setup(record, Snapshot(journal.repository, journal.repository.main()))
+    except TableVaultError as error:
+        failed = record.failed(error, time.time())
+        if journal.files.read(record.process_id) is None:
+            if record.named:
+                journal.files.remember(failed)
+        elif record.plan:
+            journal.files.write(failed)
+        else:
+            roll_back(journal, failed)
+        raise
+
+
+def _claim(
+    journal: Journal, record: Record, actor: Actor, setup: Setup
+) -> tuple[Sequence[Hold], tuple[Record, Hold] | None]:
+    """Say what the operation must hold, and who excludes it; take the mutex before.
+
+    Nobody begins meanwhile, but who ends may have changed what `setup` has looked at before, and
+    hold nothing any more when that is looked for.
+    """
+    while True:
+        there = journal.files.names()
+        holds = _set_up(journal, record, setup)
+        _refuse_within(journal, record, holds)
+        found = _blocking(journal, holds, _family(journal, record, actor))
+        if found is not None or there <= journal.files.names():
+            return holds, found
+
+
+def _family(journal: Journal, record: Record, actor: Actor) -> frozenset[str]:
+    """Give the processes whose claims exclude nothing: itself, whose child it is, its children."""
+    ids: set[str] = {record.process_id, *resource_locks.ancestors(journal.files, record.parent)}
+    for root in (actor.process_id, actor.takes_over):
+        if root:
+            ids.add(root)
+            ids.update(
+                child.process_id for child in resource_locks.descendants(journal.files, root)
+            )
+    return frozenset(ids)
+
+
+def _refuse_within(journal: Journal, record: Record, holds: Sequence[Hold]) -> None:
+    """Refuse what an ancestor keeps for itself: to wait for it would be to wait for oneself."""
+    found = resource_locks.blocking_within(journal.files, holds, record.parent)
+    if found is None:
+        return
+    error = resource_locks.within_error(*found, record.request.operation)
+    if record.named and journal.files.read(record.process_id) is None:
+        journal.files.remember(record.failed(error, time.time()))
+    raise error
+
+
+def _blocking(
+    journal: Journal, holds: Sequence[Hold], family: frozenset[str]
+) -> tuple[Record, Hold] | None:
+    """Find who excludes `holds`, after taking back what nameless dead processes hold."""
+    while (found := resource_locks.blocking(journal.files, holds, family)) is not None:
+        if journal.files.is_alive(found[0].process_id):
+            return found
+        holder = journal.files.left(found[0].process_id)
+        if holder is None:
+            continue
+        if roll_forward(journal, holder) and journal.files.read(holder.process_id) is None:
+            continue
+        if finish_stop(journal, holder.process_id):
+            continue
+        if holder.named or journal.index.process(holder.process_id) is not None:
+            return holder, found[1]
+        # What it had started dies with it, and may hold nothing that anybody would come for.
+        _end_children(journal, holder.process_id)
+        roll_back(journal, holder)
+    return None
+
+
+def _is_paused(journal: Journal, holder: Record) -> bool:
+    """Return whether a process with an id waits to be taken up; take the mutex before.
+
+    One that has just ended or died does not, nor one that has happened and waits for another
+    program to let go of a ref: who looks again finds that it holds nothing any more.
+    """
+    return (
+        holder.named
+        and journal.files.left(holder.process_id) is not None
+        and journal.index.process(holder.process_id) is None
+    )
+
+
+def _open(journal: Journal, record: Record, lock: OsLock | None) -> OsLock:
+    """Take the OS lock of the process, unless it is had already, and write its record."""
+    if lock is None:
+        lock = _lock_of(journal, record.process_id)
+    try:
+        journal.files.write(record)
+    except BaseException:
+        lock.release()
+        if journal.files.read(record.process_id) is None:
+            journal.files.remove(record.process_id)
+        raise
+    return lock
+
+
+def _lock_of(journal: Journal, process_id: ProcessId) -> OsLock:
+    """Take the OS lock of a process that nobody runs, though somebody may look at it just now."""
+    lock = journal.files.lock_of(process_id)
+    while True:
+        try:
+            return lock.acquire(timeout_s=_LOOK_S)
+        except TimeoutError as error:
+            # Who only looks lets others look, too.
+            if journal.files.is_alive(process_id):
+                raise _runs(process_id) from error
+
+
+def _runs(process_id: ProcessId) -> TVProcessError:
+    """Make the error for a process that somebody runs."""
+    return TVProcessError(
+        f'Process "{process_id}" runs just now.',
+        Wording(
+            "Wait until it ends, or stop it: ",
+            Call("stop_process", to_stop_process_id=process_id, force=True),
+            ".",
+        ),
+        process=process_id,
+    )
+
+
+def _parent(journal: Journal, actor: Actor) -> str:
+    """Id of the process within whose function this one is started, "" when there is none.
+
+    A thread that a function left behind carries its process with it also when that has ended.
+    """
+    if actor.parent:
+        if not journal.files.is_alive(ProcessId(actor.parent)):
+            raise TVProcessError(
+                f'Process "{actor.parent}", within which this was to happen, does not run.',
+                "Open the vault without parent_id.",
+                process=actor.parent,
+            )
+        return actor.parent
+    current = _current.get()
+    if current is None or current[0] != str(journal.repository.path):
+        return ""
+    return current[1] if journal.files.is_alive(current[1]) else ""

@@ -1,0 +1,144 @@
+"""What git's own merge leaves to do: instances whole, and temporary instances under new names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+from tablevault.history.commits.change import BranchChange, Change
+from tablevault.history.commits.renaming import renamed_branch
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.commit_message import Message, trailers
+from tablevault.history.git.repository import Repository
+from tablevault.history.git.trees import Edit, Graft, Remove
+from tablevault.history.merge.merge_commits import Joined, folders_in, in_tree, join, tree_of
+from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef
+from tablevault.transactions.begin import Actor
+from tablevault.transactions.open_merges import astray, close_merge, is_by_git, is_open_merge
+from tablevault.transactions.operation import NOT_RECORDED, OpenVault, Operation, Tip, operation
+from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.resource_locks import pull_hold
+from tablevault.transactions.transaction import Transaction
+
+_OURS = (TABLES_DIR, VAULT_DOCUMENT)
+
+
+@operation("merge", restarts=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompleteMerge(Operation[OpenVault, None]):
+    """Make of ``main``, whose tip is a merge by git, what a pull would have made of it.
+
+    Git merges file by file: where both sides have a new instance of a version, a file that only
+    one of them changed comes from there, whichever is the later. A commit on top of the merge puts
+    that right. A folder whose conflicts somebody resolved by hand is left alone.
+    """
+
+    commit: CommitId
+    """The merge."""
+    merger: str = field(default="", metadata=NOT_RECORDED)
+    """Who made it; the author of the commit, which is part of what the merger has done."""
+
+    def acting(self, actor: Actor) -> Actor:
+        """Return whoever merged."""
+        return replace(actor, author=self.merger) if self.merger else actor
+
+    def claims(self, vault: OpenVault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+        """Claim the right to pull."""
+        return (pull_hold(),)
+
+    def plan(self, vault: OpenVault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+        """Make instances whole, and carry temporary ones over to new names of their tables."""
+        repository = vault.journal.repository
+        edits, ended = _edits(repository, tip.snapshot.commit)
+        pairs = [
+            ("Operation", self.operation_name),
+            ("Process", tx.process_id),
+            *(("Deactivates", instance) for instance in ended),
+            tip.time,
+        ]
+        subject = "merge: instances of one side, whole"
+        return Change(
+            message=Message(subject=subject, trailers=trailers(pairs)),
+            main=tuple(edits) if edits or ended else None,
+            branches=_renamed(repository, tx, tip.snapshot),
+        )
+
+
+def complete_merge(vault: OpenVault) -> str:
+    """Complete a merge by git, if the tip of ``main`` is one.
+
+    The hook `post-merge` does it. Where it did not run to its end, or the merge was made where no
+    hook is, as at a host, whoever opens the vault or pulls does it.
+
+    Returns
+    -------
+    str
+        The process that did it, "" when there was nothing to do.
+
+    Raises
+    ------
+    TVLockError
+        A pull runs for an unusually long time.
+    """
+    journal = vault.journal
+    repository, tip = journal.repository, journal.repository.main()
+    is_open = is_open_merge(journal, tip)
+    edits, ended = _edits(repository, tip) if is_open else ([], ())
+    if not edits and not ended and not _moved(repository, Snapshot(repository, tip)):
+        if is_open:
+            close_merge(journal, tip)
+        return ""
+    merged = repository.commit(tip)
+    merger = f"{merged.author} <{merged.email}>" if is_open else ""
+    return CompleteMerge(commit=tip, merger=merger).run(vault)
+
+
+def _edits(repository: Repository, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
+    """Give what differs from the merge as a vault does it, and the instances that it ends."""
+    if not is_by_git(repository, tip):
+        return [], ()
+    joined = join(repository, *repository.commit(tip).parents)
+    is_tree = tree_of(repository, tip)
+    edits: list[Edit] = []
+    for path in _paths(repository, joined, is_tree):
+        wanted, found = (in_tree(repository, tree, path) for tree in (joined.tree, is_tree))
+        if wanted is None and found is not None:
+            edits.append(Remove(path=path))
+        elif wanted is not None and wanted != found:
+            edits.append(Graft(path=path, source=wanted, is_tree=path != VAULT_DOCUMENT))
+    return edits, joined.merged.superseded
+
+
+def _paths(repository: Repository, joined: Joined, tree: str) -> list[str]:
+    """List the folders of tables, and ``vault.yaml``, but for what was in conflict."""
+    names = folders_in(repository, joined.tree) | folders_in(repository, tree)
+    paths = [*sorted(names), VAULT_DOCUMENT]
+    settled = {conflict.path for conflict in joined.conflicts_in(_OURS)}
+    return [
+        path
+        for path in paths
+        if not any(each == path or each.startswith(f"{path}/") for each in settled)
+    ]
+
+
+def _moved(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
+    """Give the temporary instances whose table has another name on ``main``, with that."""
+    drafts = astray(repository, main.commit)
+    if not drafts:
+        return {}
+    names = {main.table(name).id: name for name in main.table_names()}
+    found = {}
+    for tip, temp in drafts.items():
+        drafted = Snapshot(repository, tip)
+        if drafted.has_table(temp.table) and drafted.table(temp.table).id in names:
+            found[temp] = names[drafted.table(temp.table).id]
+    return found
+
+
+def _renamed(repository: Repository, tx: Transaction, main: Snapshot) -> tuple[BranchChange, ...]:
+    """Carry them over."""
+    changes = []
+    for temp, name in _moved(repository, main).items():
+        draft = tx.edited_branch(temp)
+        changes.append(renamed_branch(repository, temp, draft.tip, draft.commit, name))
+    return tuple(changes)

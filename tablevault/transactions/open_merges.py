@@ -1,0 +1,57 @@
+"""Whether git has merged without the vault, told without working the merge out: it is light."""
+
+from __future__ import annotations
+
+import contextlib
+
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.repository import Repository
+from tablevault.lfs.small_files import read_note, write_note
+from tablevault.names import CommitId, TempRef, temp_of_ref
+from tablevault.transactions.parts import Journal
+
+
+def may_be_unfinished(journal: Journal) -> bool:
+    """Return whether :func:`.git_merges.complete_merge` may have something to do."""
+    tip = journal.repository.main()
+    return is_open_merge(journal, tip) or bool(astray(journal.repository, tip))
+
+
+def is_open_merge(journal: Journal, tip: CommitId) -> bool:
+    """Tell whether a commit is a merge by git in which something may be left to do."""
+    return is_by_git(journal.repository, tip) and _closed(journal) != tip
+
+
+def is_by_git(repository: Repository, tip: CommitId) -> bool:
+    """Tell whether a commit is a merge of two sides that no operation has made."""
+    commit = repository.commit(tip)
+    return len(commit.parents) == 2 and not commit.message.first("Vault-Operation")  # noqa: PLR2004 - sides
+
+
+def astray(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
+    """Give the temporary instances of tables that a commit does not have, by their tips."""
+    main = Snapshot(repository, tip)
+    temps = {tip: temp_of_ref(ref) for ref, tip in repository.temp_refs().items()}
+    return {
+        tip: temp
+        for tip, temp in temps.items()
+        if temp is not None and not main.has_table(temp.table)
+    }
+
+
+def close_merge(journal: Journal, tip: CommitId) -> None:
+    """Take note of a merge in which nothing is left to do, so that none works it out again."""
+    with contextlib.suppress(OSError):  # a vault can be read where nothing can be written
+        write_note(_note(journal), f"{tip}\n".encode("ascii"))
+
+
+def _closed(journal: Journal) -> str:
+    """Read the note."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return read_note(_note(journal)).decode("ascii").strip()
+    return ""
+
+
+def _note(journal: Journal) -> str:
+    """Give the file of the note."""
+    return f"{journal.state}/completed"

@@ -1,0 +1,98 @@
+"""What is noted while refs move, for the case that whoever moves them dies."""
+
+from __future__ import annotations
+
+import contextlib
+
+import pytest
+
+from tablevault.history.git.repository import RefMove, Repository
+from tablevault.names import MAIN
+from tablevault.transactions.cancellation import cancel_of, cancellable
+
+LONG = "refs/heads/temp/a/" + "v" * 80
+
+
+class DiedError(BaseException):
+    """Ends a process amid a step."""
+
+
+@pytest.fixture
+def die_moving(journal, monkeypatch):
+    """Die while refs move, leaving git's lock files on them and the note as a kill leaves it."""
+
+    def die(*moves):
+        with monkeypatch.context() as patch:
+
+            def move(*_):
+                for each in moves:
+                    lock = journal.repository.git_dir / f"{each.ref}.lock"
+                    lock.parent.mkdir(parents=True, exist_ok=True)
+                    lock.touch()
+                patch.setattr(type(journal), "_note_moving", lambda *_: None)
+                raise DiedError
+
+            patch.setattr(Repository, "move", move)
+            with pytest.raises(DiedError), journal.commit_lock():
+                journal.move(moves, "reason")
+
+    return die
+
+
+@pytest.fixture
+def to_main(journal):
+    """Move ``main`` to where it is."""
+    tip = journal.repository.main()
+    return RefMove(ref=MAIN, old=tip, new=tip)
+
+
+def locks(journal):
+    return sorted(path.name for path in journal.repository.git_dir.rglob("refs/**/*.lock"))
+
+
+def test_git_locks_of_the_dead_are_removed(journal, die_moving, to_main):
+    die_moving(to_main, RefMove(ref=LONG, old=None, new=to_main.new))
+    assert len(locks(journal)) == 2
+    with journal.commit_lock():
+        assert locks(journal) == []
+
+
+def test_a_note_that_names_no_ref_removes_nothing(journal, to_main):
+    with journal.commit_lock():
+        journal.move([to_main], "reason")
+    names = ["../precious", "refs/../../precious", "refs/heads/\N{SNOWMAN}/../../../../precious"]
+    precious = journal.repository.path / "precious.lock"
+    precious.touch()
+    note = journal.repository.git_dir / "tablevault/moving"
+    note.write_text("".join(f"{name} \N{SNOWMAN}\n" for name in names) + "\n", "utf-8")
+    with journal.commit_lock():
+        assert precious.exists()
+
+
+def test_only_the_last_note_counts(journal, die_moving, to_main):
+    with journal.commit_lock():
+        journal.move([to_main, RefMove(ref=LONG, old=None, new=to_main.new)], "reason")
+    die_moving(to_main)
+    other = journal.repository.git_dir / f"{LONG}.lock"
+    other.touch()
+    with journal.commit_lock():
+        assert locks(journal) == [other.name]
+
+
+def test_who_died_while_it_moved_nothing_removes_nothing(journal, to_main):
+    with journal.commit_lock():
+        journal.move([to_main], "reason")
+    lock = journal.repository.git_dir / f"{MAIN}.lock"
+    lock.touch()
+    with journal.commit_lock():
+        assert lock.exists()
+
+
+def test_a_process_is_found_under_its_id_also_after_an_earlier_one_has_gone(tmp_path):
+    with contextlib.ExitStack() as first, contextlib.ExitStack() as second:
+        first.enter_context(cancellable(tmp_path, "p"))
+        later = second.enter_context(cancellable(tmp_path, "p"))
+        first.close()
+        assert cancel_of(tmp_path, "p") is later
+        second.close()
+        assert cancel_of(tmp_path, "p") is None

@@ -1,0 +1,241 @@
+"""The journal on disk."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import replace
+
+import pytest
+
+from tablevault.names import ProcessId
+from tablevault.transactions.record import Record, Request
+from tablevault.transactions.record_store import JournalFiles
+
+
+def record(process_id="p", **changes):
+    made = Record(
+        process_id=ProcessId(process_id),
+        named=True,
+        request=Request(operation="op", arguments={}),
+        author="Ana",
+        started_at=1.0,
+        updated_at=2.0,
+        pid=1,
+    )
+    return replace(made, **changes)
+
+
+@pytest.fixture
+def files(tmp_path):
+    (tmp_path / "processes").mkdir()
+    return JournalFiles(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "process_id", ["p", "..", ".", "a/b", "ä ö", "x" * 4000, "p.json", "p.lock"]
+)
+def test_any_id_has_its_own_files_within_the_folder(files, tmp_path, process_id):
+    neighbour = record("neighbour")
+    files.write(neighbour)
+    files.write(record(process_id))
+    assert files.read(ProcessId(process_id)) == record(process_id)
+    with files.lock_of(ProcessId(process_id)):
+        assert files.is_alive(ProcessId(process_id))
+    files.remove(ProcessId(process_id))
+    assert list(files.every()) == [neighbour]
+    assert [path.name for path in (tmp_path / "processes").iterdir()] == ["neighbour.json"]
+    assert [path.name for path in tmp_path.iterdir()] == ["processes"]
+
+
+def test_records_are_read_oldest_first(files):
+    records = [
+        record("c", started_at=1.0),
+        record("a", started_at=2.0),
+        record("b", started_at=2.0),
+    ]
+    for each in reversed(records):
+        files.write(each)
+    assert list(files.every()) == records
+
+
+def test_what_is_no_whole_record_is_passed_over(files, tmp_path):
+    files.write(record())
+    (tmp_path / "processes/torn.json").write_bytes(record("torn").encode()[:50])
+    (tmp_path / "processes/empty.json").touch()
+    (tmp_path / "processes/new.tmp").write_bytes(record("new").encode())
+    assert list(files.every()) == [record()]
+    assert files.read(ProcessId("torn")) is None
+
+
+def test_a_vault_without_a_journal_has_no_processes(tmp_path):
+    files = JournalFiles(tmp_path / "nowhere")
+    assert list(files.every()) == []
+    assert files.read(ProcessId("p")) is None
+    assert not files.is_alive(ProcessId("p"))
+    assert files.strays() == []
+    files.remove(ProcessId("p"))
+
+
+def test_alive_means_that_the_lock_is_held_and_nothing_else(files):
+    files.write(record())
+    assert not files.is_alive(ProcessId("p"))
+    lock = files.lock_of(ProcessId("p"))
+    with lock:
+        assert files.is_alive(ProcessId("p"))
+    assert not files.is_alive(ProcessId("p"))
+
+
+def test_a_killed_process_is_dead_at_once(files, tmp_path, python):
+    script = """
+import sys
+from pathlib import Path
+from tablevault.transactions.record_store import JournalFiles
+lock = JournalFiles(Path(sys.argv[1])).lock_of("p")
+lock.acquire()
+print("held", flush=True)
+sys.stdin.read()
+"""
+    child = python(script, tmp_path)
+    assert child.stdout.readline() == "held\n"
+    assert files.is_alive(ProcessId("p"))
+    child.kill()
+    child.wait()
+    assert not files.is_alive(ProcessId("p"))
+
+
+def test_many_who_look_at_a_dead_process_all_see_it_dead(files):
+    files.lock_of(ProcessId("p")).acquire().release()
+    seen = []
+    start = threading.Barrier(4)
+
+    def look():
+        start.wait()
+        seen.extend(files.is_alive(ProcessId("p")) for _ in range(300))
+
+    threads = [threading.Thread(target=look) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(seen) == 1200
+    assert not any(seen)
+
+
+def test_to_look_at_a_process_leaves_nothing(files, tmp_path):
+    assert not files.is_alive(ProcessId("p"))
+    assert not list((tmp_path / "processes").iterdir())
+
+
+def test_strays_are_swept_but_not_what_is_held(files, tmp_path):
+    files.write(record("kept"))
+    files.lock_of(ProcessId("kept")).acquire().release()
+    (tmp_path / "processes/torn.json").write_bytes(record("torn").encode()[:50])
+    (tmp_path / "processes/dead.json").touch()
+    (tmp_path / "processes/gone.next").touch()
+    (tmp_path / "processes/gone.tmp").touch()
+    assert files.strays() == ["dead", "gone", "torn"]
+    with files.lock_of(ProcessId("beginning")):
+        files.sweep()
+        names = {path.name for path in (tmp_path / "processes").iterdir()}
+        assert names == {"kept.json", "beginning.json"}
+
+
+def test_the_last_whole_record_counts(files, tmp_path):
+    path = tmp_path / "processes/p.json"
+    for number in range(3):
+        files.write(record(updated_at=float(number)))
+    torn = record(updated_at=9.0).encode()
+    for size in (0, 1, 50, len(torn) - 1):
+        with path.open("ab") as file:
+            file.write(b"\n" + torn[:size])
+        assert files.read(ProcessId("p")) == record(updated_at=2.0)
+    files.write(record(updated_at=3.0))
+    assert list(files.every()) == [record(updated_at=3.0)]
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_record_that_is_written_often_does_not_grow_without_end(files, tmp_path, durable):
+    folder = tmp_path / "processes"
+    with files.lock_of(ProcessId("p")):
+        for number in range(40):
+            steps = tuple((f"step {step}", 0.0) for step in range(20 * number))
+            written = record(steps=steps, updated_at=float(number))
+            files.write(written, durable=durable)
+            assert files.read(ProcessId("p")) == written
+            assert list(files.every()) == [written]
+            assert files.is_alive(ProcessId("p"))
+        assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
+        (folder / "p.tmp").touch()
+        assert files.strays() == []
+        files.remove(ProcessId("p"))
+    assert not list(folder.iterdir())
+
+
+def test_the_history_remembers_those_that_left_no_commit(files):
+    assert not files.remembers("p")
+    files.remember(record("p", error=("KeyError", "x"), updated_at=5.0))
+    files.remember(record("q"))
+    assert files.remembers("p")
+    assert not files.remembers("r")
+    assert next(files.past()) == {
+        "process_id": "p",
+        "operation": "op",
+        "author": "Ana",
+        "started_at": 1.0,
+        "ended_at": 5.0,
+        "error": ["KeyError", "x"],
+        "frees_id": False,
+        "parent": "",
+        "table_name": "",
+        "version": "",
+        "instance_id": "",
+    }
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\u2028", "\udcff", "\0", "x" * 100_000])
+def test_any_error_can_be_remembered(files, text):
+    files.remember(record("p", error=("E", text)))
+    files.remember(record("q"))
+    assert [entry["error"][1] for entry in files.past()] == [text, ""]
+
+
+def test_a_line_that_a_crash_cut_off_costs_no_other(files, tmp_path):
+    files.remember(record("a"))
+    history = tmp_path / "history.jsonl"
+    whole = history.read_bytes()
+    files.remember(record("b"))
+    for length in range(len(whole), len(whole) * 2 - 1, 7):
+        history.write_bytes((whole + whole)[:length])
+        files.remember(record("c"))
+        assert files.remembers("a")
+        assert files.remembers("c")
+
+
+def test_the_history_is_bounded_and_keeps_the_newest(files, tmp_path, monkeypatch):
+    monkeypatch.setattr("tablevault.transactions.record_store._HISTORY_LIMIT_BYTES", 2000)
+    for number in range(100):
+        files.remember(record(f"p{number}"))
+    assert (tmp_path / "history.jsonl").stat().st_size <= 2200
+    assert files.remembers("p99")
+    assert not files.remembers("p0")
+    assert [path.name for path in tmp_path.iterdir() if path.is_file()] == ["history.jsonl"]
+
+
+def test_an_execution_that_failed_before_its_first_call_frees_its_id(files):
+    def remember(name, operation, **fields):
+        request = Request(operation=operation, arguments={})
+        files.remember(replace(record(name, **fields), request=request))
+
+    wrong = {"error": ("TVBuilderError", "wrong")}
+    remember("free", "execute_instance", **wrong)
+    remember("called", "execute_instance", **wrong, plan={"origin": ""})
+    remember("stopped", "execute_instance", error=("TVProcessError", "User Stopped"))
+    remember("other", "create_table", **wrong)
+    assert [files.has_used(name) for name in ("free", "called", "stopped", "other", "none")] == [
+        False,
+        True,
+        True,
+        True,
+        False,
+    ]
+    assert files.remembers("free")

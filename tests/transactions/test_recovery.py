@@ -1,0 +1,196 @@
+"""What the dead left behind: forward when ``main`` has it, else back."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tablevault import TableVault
+from tablevault.history.git.commit_message import Message
+from tablevault.history.git.repository import RefMove
+from tablevault.history.git.trees import Put
+from tablevault.lfs.pointer import Pointer
+from tablevault.names import ProcessId, TempRef
+from tablevault.transactions.recovery import NeededElsewhere
+
+CHILD = """
+import os, sys
+from tablevault import TableVault
+from tablevault.history.git import repository
+from tablevault.history.checkout import worktree
+from tablevault.transactions import transaction
+
+path, point, action = sys.argv[1:]
+vault = TableVault(path, "Ana")
+
+def stop(*_, **__):
+    print("here", flush=True)
+    sys.stdin.read()
+
+def after(function):
+    def wrapped(*arguments, **options):
+        result = function(*arguments, **options)
+        stop()
+        return result
+    return wrapped
+
+Repository = repository.Repository
+real_move = Repository.move
+match point:
+    case "before commit":
+        transaction.write_change = stop
+    case "before refs":
+        Repository.move = stop
+    case "between refs":
+        def move(self, moves, reason, *_):
+            real_move(self, moves[:1], reason)
+            stop()
+        Repository.move = move
+    case "after refs":
+        Repository.move = after(real_move)
+    case "amid files":
+        worktree.WorkTree._stage = stop
+    case "after files":
+        transaction.follow = after(transaction.follow)
+    case "before the end":
+        transaction.Transaction.close = stop
+eval(action)
+"""
+POINTS = [
+    "before commit",
+    "before refs",
+    "between refs",
+    "after refs",
+    "amid files",
+    "after files",
+    "before the end",
+]
+HAPPENED = set(POINTS[2:])
+
+
+@pytest.fixture
+def kill_at(python, repo_path):
+    """Run an action in a process of its own, and kill that at a point."""
+
+    def kill_at(point, action):
+        child = python(CHILD, repo_path, point, action)
+        said = child.stdout.readline()
+        assert said == "here\n", child.stderr.read()
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
+
+    return kill_at
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", POINTS)
+def test_a_table_is_made_wholly_or_not_at_all(
+    vault, kill_at, repo_path, check_clean, author, point
+):
+    kill_at(point, "vault.create_table('stories', process_id='p')")
+    again = TableVault(repo_path, author)
+    assert ("stories" in again.get_table_instances("")) == (point in HAPPENED)
+    if point not in HAPPENED:
+        again.create_table("stories", process_id="p")
+    assert again.get_process_completion("p")
+    check_clean(repo_path)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("point", POINTS)
+def test_a_rename_moves_every_ref_or_none(
+    vault, kill_at, git, repo_path, check_clean, author, point
+):
+    vault.create_table("old")
+    vault.create_instance("old", builders={"q": "builder_type: IndexBuilder\n"})
+    (repo_path / "temp/old/base/artifacts/mine").write_text("kept")
+    kill_at(point, "vault.rename_table('new', 'old')")
+    name = "new" if point in HAPPENED else "old"
+    again = TableVault(repo_path, author)
+    branches = git(repo_path, "for-each-ref", "--format=%(refname)", "refs/heads/temp").split()
+    assert branches == [TempRef(table=name, version="base").ref]
+    assert (repo_path / f"temp/{name}/base/artifacts/mine").read_text() == "kept"
+    assert [path.name for path in (repo_path / "temp").iterdir()] == [name]
+    again.delete_table(name)
+    check_clean(repo_path)
+
+
+@pytest.mark.faults
+def test_what_died_holds_nothing_that_somebody_needs(
+    vault, kill_at, repo_path, check_clean, author
+):
+    kill_at("before refs", "vault.create_table('stories')")
+    TableVault(repo_path, author).create_table("stories")
+    check_clean(repo_path)
+
+
+@pytest.mark.faults
+def test_a_vault_that_is_in_use_needs_not_be_opened_again(
+    vault, kill_at, repo_path, check_clean, git
+):
+    kill_at("after refs", "vault.create_table('stories')")
+    vault.create_table("other")
+    assert set(git(repo_path, "ls-files", "tables").split()) == {
+        "tables/other/table.yaml",
+        "tables/stories/table.yaml",
+    }
+    assert not git(repo_path, "status", "--porcelain")
+    vault.delete_table("stories")
+    check_clean(repo_path)
+
+
+def keep(process, data):
+    """Store `data` for a process."""
+    with process.new_draft() as draft:
+        draft.write(data)
+    process.keep([draft])
+    return draft.pointer
+
+
+def test_an_object_is_needed_by_whoever_pinned_it(journal, begin):
+    with begin("tables/a") as one, begin("tables/b") as other:
+        pointer = keep(one, b"rows")
+        assert NeededElsewhere(journal, other.process_id)(pointer.oid)
+        assert not NeededElsewhere(journal, one.process_id)(pointer.oid)
+
+
+def test_an_object_on_a_temporary_branch_is_needed(vault, journal, begin):
+    vault.create_table("t")
+    vault.create_instance("t")
+    with begin() as process:
+        pointer = keep(process, b"rows")
+    ref = TempRef(table="t", version="base").ref
+    commit_on(journal.repository, ref, pointer.encode())
+    assert NeededElsewhere(journal, ProcessId("p"))(pointer.oid)
+
+
+def commit_on(repository, ref, frame):
+    """Commit a dataframe file on the branch of a temporary instance, as a person could."""
+    tip = repository.tip(ref)
+    commit = repository.write_commit(
+        parents=[tip],
+        base=tip,
+        edits=[Put(path="tables/t/base/dataframe.parquet", data=frame)],
+        message=Message(subject="by hand"),
+        author="Ana",
+        at=1_700_000_000.0,
+    )
+    repository.move([RefMove(ref=ref, old=tip, new=commit)], "by hand")
+
+
+def test_a_file_committed_around_lfs_stops_no_rollback(
+    vault, journal, begin, repo_path, check_clean
+):
+    vault.create_table("t")
+    vault.create_instance("t")
+    commit_on(journal.repository, TempRef(table="t", version="base").ref, b"no pointer")
+    with pytest.raises(ZeroDivisionError), begin("tables/x") as process:
+        pointer = keep(process, b"rows")
+        raise ZeroDivisionError
+    assert not journal.store.has(pointer)
+    check_clean(repo_path)
+
+
+def test_an_object_that_nothing_names_is_not_needed(journal):
+    assert not NeededElsewhere(journal, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
