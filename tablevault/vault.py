@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tablevault.engine.calls.store import CallStore
     from tablevault.history.catalog.catalog import Index
     from tablevault.history.checkout.checkpoints import Checkpoints
-    from tablevault.history.checkout.temp_folders import Faces
+    from tablevault.history.checkout.temp_folders import TempFolders
     from tablevault.history.checkout.worktree import WorkTree
     from tablevault.history.commits.snapshot import Snapshot
     from tablevault.history.git.repository import Repository
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from tablevault.model.view import VaultView
     from tablevault.names import TempRef
     from tablevault.transactions.begin import Actor
-    from tablevault.transactions.parts import Journal
-    from tablevault.transactions.record_store import JournalFiles
+    from tablevault.transactions.parts import VaultParts
+    from tablevault.transactions.record_store import RecordStore
 
     Bring = Callable[[Path, ObjectStore, Pointer, Progress], None]
 
@@ -68,30 +68,30 @@ class Vault:
         return self.path / ".git" / "tablevault"
 
     @cached_property
-    def journal(self) -> Journal:
+    def parts(self) -> VaultParts:
         """Processes, and through them everything that changes."""
         from tablevault.engine.calls.kept_files import named_objects
         from tablevault.history.catalog.catalog import Index
-        from tablevault.history.checkout.temp_folders import Faces
+        from tablevault.history.checkout.temp_folders import TempFolders
         from tablevault.history.checkout.worktree import WorkTree
         from tablevault.history.git.repository import Repository
         from tablevault.history.git.settings import share
         from tablevault.lfs.store import ObjectStore
-        from tablevault.transactions.parts import Journal
-        from tablevault.transactions.record_store import JournalFiles
+        from tablevault.transactions.parts import VaultParts
+        from tablevault.transactions.record_store import RecordStore
 
         repository = Repository(self.path)
         settings = repository.storage()
         share(settings.shared)
         store = ObjectStore(settings.lfs, self.state / "tmp", self._fetch)
-        return Journal(
+        return VaultParts(
             state=self.state,
             repository=repository,
             store=store,
             worktree=WorkTree(repository, store, self.state),
-            faces=Faces(repository, self.state, store),
+            temp_folders=TempFolders(repository, self.state, store),
             index=Index(repository, self.state / "index.sqlite"),
-            files=JournalFiles(self.state),
+            files=RecordStore(self.state),
             lock_timeout_s=self.lock_timeout_s,
             needed_by_calls=lambda: named_objects(self.calls_path),
         )
@@ -116,37 +116,37 @@ class Vault:
     @property
     def repository(self) -> Repository:
         """The git repository."""
-        return self.journal.repository
+        return self.parts.repository
 
     @property
     def index(self) -> Index:
         """What history says of tables, instances and processes, at its newest commit."""
-        return self.journal.index
+        return self.parts.index
 
     @property
-    def records(self) -> JournalFiles:
+    def records(self) -> RecordStore:
         """Records of processes that have not ended."""
-        return self.journal.files
+        return self.parts.files
 
     @property
-    def faces(self) -> Faces:
+    def temp_folders(self) -> TempFolders:
         """Editable folders of temporary instances."""
-        return self.journal.faces
+        return self.parts.temp_folders
 
     @property
     def worktree(self) -> WorkTree:
         """The working tree."""
-        return self.journal.worktree
+        return self.parts.worktree
 
     @property
     def checkpoints(self) -> Checkpoints:
         """Folders in which releases before 0.2 kept what executions had finished."""
-        return self.journal.checkpoints
+        return self.parts.checkpoints
 
     @property
     def store(self) -> ObjectStore:
         """The object store."""
-        return self.journal.store
+        return self.parts.store
 
     def view(self, *, with_temps: bool = False) -> VaultView:
         """Return the vault at one commit: the tip of ``main`` at some moment of this call.
@@ -160,7 +160,7 @@ class Vault:
         """
         from tablevault.model.view import VaultView
 
-        return VaultView.pinned(self.journal, with_temps=with_temps)
+        return VaultView.pinned(self.parts, with_temps=with_temps)
 
     def live_view(self, snapshot: Snapshot) -> VaultView:
         """Return a view of a commit whose catalog is that of the moment in which it is asked.
@@ -169,13 +169,13 @@ class Vault:
         """
         from tablevault.model.view import VaultView
 
-        return VaultView(self.journal, snapshot, self.journal.index)
+        return VaultView(self.parts, snapshot, self.parts.index)
 
     def temp(self, ref: TempRef) -> TempInstance | None:
         """Find a temporary instance: the branch as it is now."""
         from tablevault.model.temp import TempInstance
 
-        return TempInstance.find(self.journal, ref)
+        return TempInstance.find(self.parts, ref)
 
     def snapshot(self) -> Snapshot:
         """Return the files of ``main`` as it is now."""

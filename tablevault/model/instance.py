@@ -13,7 +13,7 @@ from tablevault.history.commits.documents import InstanceDocument, TableDocument
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import BlobId, artifacts_dir, calls_path, code_path, frame_path
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 
 _REWRITTEN = "The history was rewritten: restore it from another copy of the vault."
 _ROW = tuple(each.name for each in fields(IndexedInstance))
@@ -26,11 +26,11 @@ class Instance(IndexedInstance):
     Documents and pointers are read when they are first asked for, and kept.
     """
 
-    parts: Journal = field(repr=False, compare=False)
+    parts: VaultParts = field(repr=False, compare=False)
     catalog: Catalog = field(repr=False, compare=False)
 
     @classmethod
-    def of(cls, row: IndexedInstance, parts: Journal, catalog: Catalog) -> Instance:
+    def of(cls, row: IndexedInstance, parts: VaultParts, catalog: Catalog) -> Instance:
         """Return the instance that a row of the catalog describes."""
         known = {name: getattr(row, name) for name in _ROW}
         return cls(parts=parts, catalog=catalog, **known)

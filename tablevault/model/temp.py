@@ -11,7 +11,7 @@ from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import CommitId, InstanceId, TempRef, frame_path
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +20,10 @@ class TempInstance:
 
     ref: TempRef
     tip: CommitId
-    parts: Journal = field(repr=False, compare=False)
+    parts: VaultParts = field(repr=False, compare=False)
 
     @classmethod
-    def find(cls, parts: Journal, ref: TempRef) -> TempInstance | None:
+    def find(cls, parts: VaultParts, ref: TempRef) -> TempInstance | None:
         """Find the temporary instance of a table and version."""
         tip = parts.repository.tip(ref.ref)
         return None if tip is None else cls(ref=ref, tip=tip, parts=parts)
@@ -54,7 +54,7 @@ class TempInstance:
     @property
     def artifact_folder(self) -> Path:
         """Folder into which functions and people put its artifacts."""
-        return self.parts.faces.artifacts(self.ref)
+        return self.parts.temp_folders.artifacts(self.ref)
 
     def builders(self) -> dict[str, bytes]:
         """Return its builders by name, sorted: those of its branch, with edits in its folder.
@@ -62,8 +62,8 @@ class TempInstance:
         The folder follows when the next operation begins, or the vault is opened; a commit that
         somebody else has made on the branch counts at once.
         """
-        if not self.parts.faces.is_behind(self.ref, self.tip):
-            return self.parts.faces.builders(self.ref)
+        if not self.parts.temp_folders.is_behind(self.ref, self.tip):
+            return self.parts.temp_folders.builders(self.ref)
         blobs = self.snapshot.builders(*self.ref)
         found = {name: self.parts.repository.read_blob(blob) for name, blob in blobs.items()}
         edits = self.edits()
@@ -72,4 +72,4 @@ class TempInstance:
 
     def edits(self) -> Mapping[str, bytes | None]:
         """Return the builders that were edited by hand, by name; None where one was removed."""
-        return self.parts.faces.edited(self.ref, self.tip)
+        return self.parts.temp_folders.edited(self.ref, self.tip)

@@ -21,7 +21,7 @@ from tablevault.names import (
     temp_of_ref,
     version_of,
 )
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 from tablevault.wording import BLANK, Call, Wording
 
 _SHOWN = 3
@@ -41,12 +41,12 @@ class VaultView:
     A view is for one call: as long as it lasts, SQLite cannot shorten the log of the index.
     """
 
-    parts: Journal = field(repr=False)
+    parts: VaultParts = field(repr=False)
     snapshot: Snapshot
     catalog: Catalog = field(repr=False)
 
     @classmethod
-    def pinned(cls, parts: Journal, *, with_temps: bool = False) -> VaultView:
+    def pinned(cls, parts: VaultParts, *, with_temps: bool = False) -> VaultView:
         """Return a view of the newest commit; see :meth:`tablevault.vault.Vault.view`."""
         catalog = parts.index.pin(with_temps=with_temps)
         return cls(parts, Snapshot(parts.repository, catalog.commit), catalog)

@@ -83,7 +83,7 @@ def find_artifacts(
         A name cannot be used, its file is nowhere or is no regular file, or a file in the folder
         is named by no value.
     """
-    folder = vault.faces.artifacts(draft.temp)
+    folder = vault.temp_folders.artifacts(draft.temp)
     for name in names:
         check_artifact_name(name)
     _refuse_clashes(names)
@@ -118,7 +118,7 @@ def find_partial_artifacts(
 
     All files of its folder, named or not, and of the earlier ones those that it names.
     """
-    folder = vault.faces.artifacts(draft.temp)
+    folder = vault.temp_folders.artifacts(draft.temp)
     files = {name: path for name, path in _visible_files(folder, refuse=False) if _is_usable(name)}
     wanted = {name for name in names if name not in files and _is_usable(name)}
     earlier, known = _earlier(vault, draft, origin_id, wanted)
@@ -145,7 +145,7 @@ def keep_artifacts(
     All of that before the commit lock is taken: it may take a while. Files that still are what
     went into the store with their calls are read, but not written once more.
     """
-    folder = vault.faces.artifacts(draft.temp)
+    folder = vault.temp_folders.artifacts(draft.temp)
     there = _still_there(vault, tx, found.files, kept)
     files = {name: path for name, path in found.files.items() if name not in there}
     try:

@@ -115,7 +115,7 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: s
 def _names(vault: Vault, temp: TempInstance) -> list[str]:
     """Name the builders, those made by hand included."""
     tracked = Snapshot(vault.repository, temp.tip).builders(temp.ref.table, temp.ref.version)
-    return sorted(tracked.keys() | set(vault.faces.builder_names(temp.ref)))
+    return sorted(tracked.keys() | set(vault.temp_folders.builder_names(temp.ref)))
 
 
 def _on_branch(

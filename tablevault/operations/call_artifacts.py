@@ -70,7 +70,7 @@ class ArtifactFolder:
         self._tx = tx
         self._draft = draft
         self._origin_id = origin_id
-        self._folder = vault.faces.artifacts(draft.temp)
+        self._folder = vault.temp_folders.artifacts(draft.temp)
         self._seen: dict[str, _Seen] = {}
         self._known: dict[str, KeptFile] = {}
         self._is_offline = False

@@ -119,14 +119,14 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
         if not self.background:
             return perform(vault, self, actor)
         check_interpreter()
-        record, lock = begin(vault.journal, self.request, actor, partial(self.claims, vault))
+        record, lock = begin(vault.parts, self.request, actor, partial(self.claims, vault))
         order: dict[str, Json] = {
             "path": str(vault.path),
             "author": vault.author,
             "lock_timeout_s": vault.lock_timeout_s,
         }
         record = replace(record, request=self.request)
-        launch(vault.journal, record, lock, "tablevault.operations.background_worker", order)
+        launch(vault.parts, record, lock, "tablevault.operations.background_worker", order)
         return record.process_id
 
     def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
@@ -319,7 +319,7 @@ class _Attempt:
         from tablevault.engine.ready import ARTIFACT_FOLDER, ready
 
         vault, prepared, code = self.vault, self.prepared, self.code
-        folder = vault.faces.artifacts(self.branch.temp)
+        folder = vault.temp_folders.artifacts(self.branch.temp)
         folder.mkdir(parents=True, exist_ok=True)
         with closing(code.code), self.ledger as ledger:
             past = past_of(vault, self.main, prepared, code, ledger, folder)

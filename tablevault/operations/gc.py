@@ -94,7 +94,7 @@ def collect(
     """Remove what nothing needs.
 
     Takes, one after the other and for milliseconds each: the commit lock for checkpoints, the
-    lock of the object store, and the journal's mutex to prune git objects. Dies anywhere: what
+    lock of the object store, and the mutex of the records to prune git objects. Dies anywhere: what
     is gone was not needed, and what is left is removed by the next one.
     """
     if not grace_s >= 0:
@@ -104,23 +104,23 @@ def collect(
             f"calls_older_than_days is {calls_older_than_days!r}.", "Give days, 0 or more."
         )
     if not dry_run:
-        recover(vault.journal)
-    git_dir = vault.journal.repository.git_dir
+        recover(vault.parts)
+    git_dir = vault.repository.git_dir
     before = repack.count(git_dir)
     reach = whole_reach(git_dir, vault.state)
-    index = FreshIndex(vault.journal.repository)
+    index = FreshIndex(vault.repository)
     standing = {instance.instance_id for instance in index.standing()}
     left = {
-        path: leftovers.size_of(path) for path in leftovers.stale(vault.journal, standing, grace_s)
+        path: leftovers.size_of(path) for path in leftovers.stale(vault.parts, standing, grace_s)
     }
-    tips = vault.journal.repository.temp_refs().values()
+    tips = vault.repository.temp_refs().values()
     swept = vault.calls.sweep(
-        map(vault.journal.checkpoints.made_by, tips),
+        map(vault.checkpoints.made_by, tips),
         standing,
         calls_older_than_days * _DAY_S,
         dry_run=dry_run,
     )
-    needed = {*needed_objects(vault.journal.repository, index, reach), *swept.objects}
+    needed = {*needed_objects(vault.repository, index, reach), *swept.objects}
     garbage = _garbage(vault, needed, grace_s)
     if dry_run:
         pruned = len(repack.old_unreachable(git_dir, reach, grace_s))
@@ -130,7 +130,7 @@ def collect(
         for path in left:
             if path.parent.name != "checkpoints":
                 leftovers.remove(path)
-        sweep_checkpoints(vault.journal)
+        sweep_checkpoints(vault.parts)
         pruned = repack.prune(git_dir, vault.state, reach, _prune(vault, grace_s))
     after = before if dry_run else repack.count(git_dir)
     return GcReport(
@@ -166,14 +166,14 @@ def _garbage(vault: Vault, needed: Collection[str], grace_s: float) -> dict[Obje
 
 def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[ObjectId], bool]:
     """Give a test that looks once more, under the lock that whoever pins an object holds."""
-    pinned = NeededElsewhere(vault.journal, ProcessId(""))
+    pinned = NeededElsewhere(vault.parts, ProcessId(""))
     needed: set[ObjectId] | None = None
 
     def is_needed(oid: ObjectId) -> bool:
         nonlocal needed
         if needed is None:
-            extend(reach, vault.journal.repository.git_dir, vault.state)
-            needed = set(needed_objects(vault.journal.repository, index, reach))
+            extend(reach, vault.repository.git_dir, vault.state)
+            needed = set(needed_objects(vault.repository, index, reach))
         # A process that ended between the two looks has left its commit: pins come first.
         return pinned(oid) or oid in needed
 
@@ -185,13 +185,13 @@ def _prune(vault: Vault, grace_s: float) -> repack.Prune:
 
     @contextmanager
     def alone() -> Iterator[bool]:
-        with vault.journal.files.mutex():
-            yield not any(True for _ in vault.journal.files.every())
+        with vault.records.mutex():
+            yield not any(True for _ in vault.records.every())
 
     return repack.Prune(
         older_than_s=grace_s,
         alone=alone,
-        extend=lambda reach: extend(reach, vault.journal.repository.git_dir, vault.state),
+        extend=lambda reach: extend(reach, vault.repository.git_dir, vault.state),
     )
 
 

@@ -378,10 +378,10 @@ class _Import:
 
     def _follow(self) -> None:
         """Lay out working tree and tags."""
-        journal = self._vault.journal
-        main = journal.repository.main()
-        with journal.commit_lock():
-            journal.worktree.refresh(main)
-            moves = tag_moves(journal.repository, journal.index, Snapshot(journal.repository, main))
+        parts = self._vault.parts
+        main = parts.repository.main()
+        with parts.commit_lock():
+            parts.worktree.refresh(main)
+            moves = tag_moves(parts.repository, parts.index, Snapshot(parts.repository, main))
             if moves:
-                journal.move(moves, "tags of instances")
+                parts.move(moves, "tags of instances")

@@ -109,7 +109,7 @@ def plan_anew(
     ref = TempRef(table=current.place.table, version=current.place.version)
     temp = vault.temp(ref)
     if temp is None:
-        temp = TempInstance(ref=ref, tip=current.instance.commit, parts=vault.journal)
+        temp = TempInstance(ref=ref, tip=current.instance.commit, parts=vault.parts)
         texts: dict[str, bytes] = {
             name: text.encode() for name, text in current.texts(repository).items()
         }
@@ -219,7 +219,7 @@ def _waiting(vault: Vault, execution: ExecuteInstance, process_id: str) -> Recor
     if process_id:
         record = files.read(check_process_id(process_id))
         if record is None:
-            refuse_used(vault.journal, execution.request, ProcessId(process_id))
+            refuse_used(vault.parts, execution.request, ProcessId(process_id))
         else:
             refuse_other(record, execution.request)
         return record
@@ -290,7 +290,7 @@ def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
 @contextmanager
 def _artifacts(asked: _Asked) -> Iterator[Path]:
     """Return the artifact folder; for a function that may write, a copy that goes afterwards."""
-    folder = asked.vault.faces.artifacts(asked.ref)
+    folder = asked.vault.temp_folders.artifacts(asked.ref)
     if not asked.options.run_index:
         yield folder
         return

@@ -116,7 +116,7 @@ def _mend_settings(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
     """Move damaged loose objects away; find the content of files elsewhere in the vault."""
-    repository = vault.journal.repository
+    repository = vault.repository
     for problem in problems:
         # One that is in a pack is not damaged itself: then there is no such file.
         path = repository.git_dir / "objects" / problem.where[:2] / problem.where[2:]
@@ -127,9 +127,9 @@ def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
     """Put branches back where their logs say; tags are made again. Takes the commit lock."""
-    repository, aside = vault.journal.repository, Aside(vault.state)
+    repository, aside = vault.repository, Aside(vault.state)
     packed = repository.git_dir / "packed-refs"
-    with vault.journal.commit_lock():
+    with vault.parts.commit_lock():
         if any(problem.where == ".git/packed-refs" for problem in problems):
             sound = sound_packed_refs(packed)
             aside.take(packed)
@@ -140,13 +140,13 @@ def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
                 aside.take(repository.git_dir / ref)
             if last and repository.has(CommitId(last)):
                 move = RefMove(ref=ref, old=repository.tip(ref), new=CommitId(last))
-                vault.journal.move([move], f"repair {ref}")
+                vault.parts.move([move], f"repair {ref}")
 
 
 def _mend_objects(vault: Vault, problems: Sequence[Problem]) -> None:
     """Bring objects back from identical files; move damaged ones to where git-lfs moves them."""
-    reach = Reach(vault.journal.repository.git_dir)
-    refs = read_refs(vault.journal.repository.git_dir)
+    reach = Reach(vault.repository.git_dir)
+    refs = read_refs(vault.repository.git_dir)
     reach.extend((target, ref) for ref, target in refs.targets.items())
     for problem in problems:
         oid = ObjectId(problem.where)
@@ -165,15 +165,15 @@ def _mend_objects(vault: Vault, problems: Sequence[Problem]) -> None:
 def _mend_index(vault: Vault, problems: Sequence[Problem]) -> None:
     """Fold history again from nothing."""
     del problems
-    vault.journal.index.discard()
-    vault.journal.index.catch_up()
+    vault.index.discard()
+    vault.index.catch_up()
 
 
 def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
     """Set and remove tags, as far as they are still wrong; takes the commit lock."""
-    repository = vault.journal.repository
+    repository = vault.repository
     wanted = {problem.where for problem in problems}
-    with vault.journal.commit_lock():
+    with vault.parts.commit_lock():
         index = FreshIndex(repository)
         targets = read_refs(repository.git_dir).targets
         expected = expected_tags(repository, index)
@@ -187,27 +187,27 @@ def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
             if problem.repairable and problem.where in wanted
         ]
         if moves:
-            vault.journal.move(moves, "repair tags")
+            vault.parts.move(moves, "repair tags")
 
 
 def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
     """Lay files out again, and make git's index anew; takes the commit lock."""
-    journal, aside = vault.journal, Aside(vault.state)
+    parts, aside = vault.parts, Aside(vault.state)
     wanted = {problem.where: problem for problem in problems}
-    with journal.commit_lock():
-        main = journal.repository.main()
+    with parts.commit_lock():
+        main = parts.repository.main()
         if wanted.pop(".git/tablevault/laid", None):
-            journal.worktree.refresh(main)
-        tracked = Inspection(journal.repository, vault.store, main).tracked()
+            parts.worktree.refresh(main)
+        tracked = Inspection(parts.repository, vault.store, main).tracked()
         files = {file.path: (str(file.blob), file.executable) for file in tracked}
         if wanted.pop(".git/index", None):
-            aside.take(journal.repository.git_dir / "index")
-            journal.worktree.restage(files)
+            aside.take(parts.repository.git_dir / "index")
+            parts.worktree.restage(files)
         for path in wanted.keys() & files.keys():
             _make_way(vault, aside, path)
             with contextlib.suppress(TVFileError):
                 # Its object is missing: that is told of by itself.
-                journal.worktree.lay_out_again({path: files[path]})
+                parts.worktree.lay_out_again({path: files[path]})
 
 
 def _make_way(vault: Vault, aside: Aside, path: str) -> None:
@@ -223,7 +223,7 @@ def _make_way(vault: Vault, aside: Aside, path: str) -> None:
 def _mend_faces(vault: Vault, problems: Sequence[Problem]) -> None:
     """Lay faces out again; takes the commit lock."""
     aside = Aside(vault.state)
-    with vault.journal.commit_lock():
+    with vault.parts.commit_lock():
         for problem in problems:
             temp = temp_of_face(problem.where)
             if temp is None:
@@ -233,20 +233,20 @@ def _mend_faces(vault: Vault, problems: Sequence[Problem]) -> None:
             for place in (vault.path / FACES_DIR, folder.parent, folder, *inner):
                 if place.is_symlink() or (place.exists() and not place.is_dir()):
                     aside.take(place)
-            vault.journal.faces.mend(temp)
+            vault.temp_folders.mend(temp)
 
 
 def _mend_processes(vault: Vault, problems: Sequence[Problem]) -> None:
     """Remove records that cannot be read, and do what the dead left to do."""
     del problems
-    recover(vault.journal)
+    recover(vault.parts)
 
 
 def _mend_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
     """Remove what nobody needs."""
-    sweep_checkpoints(vault.journal)
-    with vault.journal.commit_lock():
-        vault.journal.worktree.free()
+    sweep_checkpoints(vault.parts)
+    with vault.parts.commit_lock():
+        vault.worktree.free()
     for problem in problems:
         if problem.where.startswith(".git/tablevault/tmp/"):
             shutil.rmtree(vault.path / problem.where, ignore_errors=True)

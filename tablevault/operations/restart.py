@@ -74,8 +74,8 @@ def _restart(vault: Vault, record: Record) -> str:
 def _take_back(vault: Vault, record: Record) -> None:
     """End a process that cannot be run again; unless it has happened."""
     with vault.records.mutex():
-        if not roll_forward(vault.journal, record):
-            roll_back(vault.journal, record)
+        if not roll_forward(vault.parts, record):
+            roll_back(vault.parts, record)
 
 
 def _stops_nothing(record: Record) -> bool:

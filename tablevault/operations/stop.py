@@ -78,7 +78,7 @@ class StopProcess(Operation[Vault, _Stopping]):
         if tx.record.plan and vault.records.read(self.target) is None:
             return _Stopping(is_down=True)
         record = _find(vault, self.target, force=self.force)
-        halt(vault.journal, record, vault.lock_timeout_s)
+        halt(vault.parts, record, vault.lock_timeout_s)
         temp = _kept(vault, record) if self.materialize else None
         tx.allows_edits = allows_edits(record.request)
         branch = None if temp is None else tx.edited_branch(temp)
@@ -106,7 +106,7 @@ class StopProcess(Operation[Vault, _Stopping]):
 
 def _take_down(vault: Vault, target: ProcessId) -> bool:
     """Take a process back that was stopped; False when it came to its end before."""
-    was_there = take_down(vault.journal, target)
+    was_there = take_down(vault.parts, target)
     if was_there and vault.records.read(target) is not None:
         raise TVFileError(
             f'The record of process "{target}" cannot be removed.',
@@ -167,7 +167,7 @@ def _has_happened(vault: Vault, target: ProcessId) -> bool:
 
 def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:
     """Make the error for a process that is not there to be stopped."""
-    if is_process_id(target) and is_finished(vault.journal, target):
+    if is_process_id(target) and is_finished(vault.parts, target):
         text = f'Process "{target}" has ended.'
     else:
         shown = target if is_process_id(target) else ascii(target)

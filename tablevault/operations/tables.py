@@ -214,7 +214,7 @@ def forget_objects(vault: Vault, tx: Transaction, instances: Sequence[IndexedIns
         # Calls go first: what their records name would be kept.
         named = vault.calls.forget(instance.instance_id for instance in instances)
         oids.update(map(ObjectId, named))
-        vault.store.delete(oids, needed=NeededElsewhere(vault.journal, tx.process_id))
+        vault.store.delete(oids, needed=NeededElsewhere(vault.parts, tx.process_id))
     except (OSError, sqlite3.Error):
         # The deletion itself has happened, and must not be reported as failed.
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)

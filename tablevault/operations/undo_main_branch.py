@@ -122,13 +122,13 @@ def _comes_back(vault: Vault, effect: Effect, instance: IndexedInstance) -> bool
 
 def _refuse_changed(vault: Vault, effect: Effect, instance: IndexedInstance) -> None:
     """Refuse when an instance that was made was deleted or made inactive since."""
-    journal = vault.journal
+    parts = vault.parts
     if instance.deleted_at:
-        commit = journal.index.end_of(instance.instance_id)
+        commit = parts.index.end_of(instance.instance_id)
         raise changed_since(
             effect,
             f'instance "{instance.instance_id}"',
-            None if commit is None else journal.repository.commit(commit),
+            None if commit is None else parts.repository.commit(commit),
         )
     if effect.is_of_table:
         return

@@ -155,7 +155,7 @@ def _take_away(
 
 def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
     """Refuse to remove a folder with files that are nowhere else."""
-    folder = vault.faces.artifacts(each.ref)
+    folder = vault.temp_folders.artifacts(each.ref)
     # What is done again brings its instance back, whose artifacts these may be.
     known = {}
     if effect.ended:

@@ -32,7 +32,7 @@ from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.open_merges import may_be_unfinished
 from tablevault.transactions.record import Request
-from tablevault.transactions.record_store import JournalFiles
+from tablevault.transactions.record_store import RecordStore
 from tablevault.transactions.recovery import recover
 from tablevault.vault import (
     Vault,
@@ -130,12 +130,12 @@ def create_vault(vault: Vault, description: str, *, allow_secret: bool = False) 
             put_in_place(beside, path)
         else:
             _replace(path, beside)
-    recover(vault.journal)
+    recover(vault.parts)
 
 
 def _replace(path: Path, new: Path) -> None:
     """Put `new` in the place of the vault at `path`, which is kept if there is work in it."""
-    files = JournalFiles(path / ".git" / "tablevault")
+    files = RecordStore(path / ".git" / "tablevault")
     with files.mutex():
         _refuse_in_use(path)
         is_kept = holds_work(path)
@@ -181,8 +181,8 @@ def open_vault(vault: Vault) -> str:
     refuse_partial(vault.path)
     vault.snapshot().vault()
     configure(vault.path)
-    recover(vault.journal)
-    if not may_be_unfinished(vault.journal):
+    recover(vault.parts)
+    if not may_be_unfinished(vault.parts):
         return ""
     from tablevault.transactions.git_merges import complete_merge
 
@@ -211,7 +211,7 @@ def delete_vault(where: str | os.PathLike[str]) -> None:
     _refuse_linked_data(path)
     storage = Repository(path).storage().lfs
     old = path.with_name(f".{uuid.uuid4()}.old")
-    with JournalFiles(path / ".git" / "tablevault").mutex():
+    with RecordStore(path / ".git" / "tablevault").mutex():
         _refuse_in_use(path)
         move_folder(path, old)
     try:
@@ -273,7 +273,7 @@ def _refuse_foreign(path: Path) -> None:
 
 def _refuse_in_use(path: Path) -> None:
     """Refuse while a process runs in the vault."""
-    files = JournalFiles(path / ".git" / "tablevault")
+    files = RecordStore(path / ".git" / "tablevault")
     for record in files.every():
         if files.is_alive(record.process_id):
             raise TVLockError(

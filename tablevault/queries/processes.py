@@ -95,7 +95,7 @@ def _facts(vault: Vault, record: Record) -> dict[str, object]:
     """Return all of a process; it is in the journal only once its setup has succeeded."""
     run = run_of_process(vault, record)
     arguments = dict(record.request.arguments)
-    log = str(vault.journal.log_file(record.process_id)) if arguments.get("background") else ""
+    log = str(vault.parts.log_file(record.process_id)) if arguments.get("background") else ""
     return {
         "process_id": record.process_id,
         "author": record.author,

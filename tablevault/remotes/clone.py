@@ -60,7 +60,7 @@ def clone(
         _build(_at(vault, beside), source)
         put_in_place(beside, target)
     if data == "all":
-        fetch_objects(vault, ORIGIN, [vault.journal.repository.main()])
+        fetch_objects(vault, ORIGIN, [vault.repository.main()])
     return path
 
 
@@ -125,7 +125,7 @@ def _build(vault: Vault, url: str) -> None:
     """Create the repository, fetch its history, and check out its files."""
     begin_clone(vault.path, ORIGIN, url)
     theirs = fetch_main(vault, ORIGIN)
-    repository = vault.journal.repository
+    repository = vault.repository
     snapshot = Snapshot(repository, theirs)
     if snapshot.blob(VAULT_DOCUMENT) is None:
         raise TVRemoteError(
@@ -138,5 +138,5 @@ def _build(vault: Vault, url: str) -> None:
     configure(vault.path)
     repository.move([RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")
     update_tags(vault)
-    with vault.journal.commit_lock():
-        vault.journal.worktree.refresh(theirs)
+    with vault.parts.commit_lock():
+        vault.worktree.refresh(theirs)

@@ -70,17 +70,15 @@ def fetch_objects(vault: Vault, remote: str, tips: Sequence[CommitId]) -> Transf
         Some objects did not arrive; the others are kept.
     """
     named = [
-        pointer
-        for pointer in pointers_of(vault.journal.repository, tips)
-        if not vault.store.has(pointer)
+        pointer for pointer in pointers_of(vault.repository, tips) if not vault.store.has(pointer)
     ]
     gone = deleted_objects(vault)
     wanted = [pointer for pointer in named if pointer.oid not in gone]
     if not wanted:
         return NO_TRANSFER
     report = _receive(vault.path, remote, wanted, vault.store, vault.progress())
-    with vault.journal.commit_lock():
-        vault.journal.worktree.fill(vault.journal.repository.main())
+    with vault.parts.commit_lock():
+        vault.worktree.fill(vault.repository.main())
     try:
         report.check()
     except TableVaultError as error:
@@ -91,7 +89,7 @@ def fetch_objects(vault: Vault, remote: str, tips: Sequence[CommitId]) -> Transf
 
 def deleted_objects(vault: Vault) -> set[ObjectId]:
     """Return the objects of deleted instances that no other instance has."""
-    return vault.journal.index.known() - vault.journal.index.needed()
+    return vault.index.known() - vault.index.needed()
 
 
 def _receive(

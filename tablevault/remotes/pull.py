@@ -40,11 +40,11 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
     check_data(data)
     choices = _choices(resolve)
     find_remote(read_settings(vault.path), remote, vault.path)
-    repository = vault.journal.repository
+    repository = vault.repository
     theirs = fetch_main(vault, remote)
     ours = repository.main()
     commits = sum(1 for _ in new_commits(repository, [theirs], [ours]))
-    index = vault.journal.index
+    index = vault.index
 
     def commit_of(instance_id: str) -> CommitId | None:
         found = index.instance(instance_id)
@@ -88,18 +88,18 @@ def fetch_main(vault: Vault, remote: str) -> CommitId:
         )
     heads = (MAIN, "refs/heads/temp/*")
     fetch_refs(vault.path, remote, [f"+{ref}:{tracking_ref(remote, ref)}" for ref in heads])
-    found = vault.journal.repository.tip(tracking_ref(remote, MAIN))
+    found = vault.repository.tip(tracking_ref(remote, MAIN))
     assert found is not None
     return found
 
 
 def update_tags(vault: Vault) -> None:
     """Move the tags of instances to where history says."""
-    journal = vault.journal
-    with journal.commit_lock():
-        moves = tag_moves(journal.repository, journal.index, vault.snapshot())
+    parts = vault.parts
+    with parts.commit_lock():
+        moves = tag_moves(parts.repository, parts.index, vault.snapshot())
         if moves:
-            journal.move(moves, "tags of instances")
+            parts.move(moves, "tags of instances")
 
 
 def check_data(data: str) -> None:

@@ -69,7 +69,7 @@ class Pull(Operation[Vault, None]):
             )
         branches = tuple(
             renamed_branch(
-                vault.journal.repository,
+                vault.repository,
                 each.temp,
                 each.tip,
                 each.commit,
@@ -127,7 +127,7 @@ class _Comparison:
 
 def _compare(vault: Vault, pull: Pull, ours: Snapshot) -> _Comparison:
     """Merge the fetched commit with what is here."""
-    repository = vault.journal.repository
+    repository = vault.repository
     before = table_names(ours)
     renames, gone = changed_names(before, table_names(Snapshot(repository, pull.commit)))
     merged = None
@@ -142,7 +142,7 @@ def _compare(vault: Vault, pull: Pull, ours: Snapshot) -> _Comparison:
 
 def _temps(vault: Vault, tables: Collection[str]) -> list[TempRef]:
     """Return the temporary instances of some tables."""
-    temps = (temp_of_ref(ref) for ref in vault.journal.repository.temp_refs())
+    temps = (temp_of_ref(ref) for ref in vault.repository.temp_refs())
     return [temp for temp in temps if temp is not None and temp.table in tables]
 
 

@@ -60,7 +60,7 @@ def push(vault: Vault, remote: str, *, temp: bool) -> PushReport:
 def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     """Push to one address."""
     at = push_address(vault, remote)
-    repository = vault.journal.repository
+    repository = vault.repository
     main = repository.main()
     there = list_refs(vault.path, at)
     _refuse_new_commits(vault, remote, at, there, main)
@@ -129,7 +129,7 @@ def _refuse_new_commits(
     vault: Vault, remote: str, at: str, there: Mapping[str, CommitId], main: CommitId
 ) -> None:
     """Raise TVRemoteError if a remote has new commits, or holds something else."""
-    repository = vault.journal.repository
+    repository = vault.repository
     tip = there.get(MAIN)
     if tip is None:
         others = [ref for ref in there if ref.startswith(_HEADS)]
@@ -156,20 +156,20 @@ def _refuse_new_commits(
 
 def _wanted(vault: Vault, main: CommitId, *, temp: bool) -> dict[str, CommitId]:
     """Return the refs that the remote should have."""
-    repository = vault.journal.repository
+    repository = vault.repository
     wanted = {MAIN: main}
     if temp:
         wanted |= {
             ref: tip for ref, tip in repository.temp_refs().items() if temp_of_ref(ref) is not None
         }
-    return wanted | expected_tags(vault.journal.index, Snapshot(repository, main))
+    return wanted | expected_tags(vault.index, Snapshot(repository, main))
 
 
 def _refuse_other_temps(
     vault: Vault, remote: str, there: Mapping[str, CommitId], wanted: Mapping[str, CommitId]
 ) -> None:
     """Raise TVRemoteError if a push would overwrite somebody else's temporary instance."""
-    repository = vault.journal.repository
+    repository = vault.repository
     for ref, commit in wanted.items():
         temp, tip = temp_of_ref(ref), there.get(ref)
         if temp is None or tip is None:
@@ -195,11 +195,11 @@ def _is_stale(vault: Vault, ref: str, commit: CommitId, main: CommitId) -> bool:
     That is the tag of a deleted or renamed instance, or the branch of a temporary instance that is
     materialised or deleted: ``main`` contains it.
     """
-    repository = vault.journal.repository
+    repository = vault.repository
     if temp_of_ref(ref) is not None:
         return repository.is_ancestor(commit, main) and repository.tip(ref) is None
     instance_id = unquote(ref.rpartition("/")[2])
     if not ref.startswith(_TAGS):
         return False
-    found = vault.journal.index.instance(instance_id)
+    found = vault.index.instance(instance_id)
     return found is not None and found.commit == commit

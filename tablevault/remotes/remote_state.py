@@ -64,7 +64,7 @@ def refuse_other_vault(vault: Vault, remote: str, tip: CommitId, done: str, hint
         What to do with another vault.
     """
     try:
-        found = Snapshot(vault.journal.repository, tip).vault().id
+        found = Snapshot(vault.repository, tip).vault().id
     except TVFileError:
         found = ""
     if found != vault.snapshot().vault().id:
@@ -80,7 +80,7 @@ def read_state(vault: Vault, remote: str) -> RemoteState:
         tips = (CommitId(tip) for tip in raw["tips"])
         return RemoteState(
             main=CommitId(raw["main"]),
-            tips=tuple(tip for tip in tips if vault.journal.repository.has(tip)),
+            tips=tuple(tip for tip in tips if vault.repository.has(tip)),
             missing={
                 Pointer(oid=ObjectId(oid), size=size): path for oid, size, path in raw["missing"]
             },

@@ -67,7 +67,7 @@ def upload_missing(
     TVTransferError
         An object of a new commit did not arrive, or the server wrongly says that it has it.
     """
-    repository, store = vault.journal.repository, vault.store
+    repository, store = vault.repository, vault.store
     gone = deleted_objects(vault)
     named = pointers_of(repository, served, state.tips) | dict(state.missing)
     old = {pointer: path for pointer, path in named.items() if pointer.oid not in gone}
@@ -96,7 +96,7 @@ def upload_for_git(vault: Vault, remote: str, moves: Mapping[str, tuple[str, str
     moves : dict of str to (str, str)
         By full name of each ref of the remote: its new and its present commit.
     """
-    repository = vault.journal.repository
+    repository = vault.repository
     new = commits_of(repository, (local for local, _ in moves.values()))
     served = commits_of(repository, (there for _, there in moves.values()))
     state = read_state(vault, remote)

@@ -62,7 +62,7 @@ def find_remote_problems(vault: Vault, remote: str, *, data: bool) -> list[Probl
     TVRemoteError
         There is no such remote, or it cannot be reached.
     """
-    repository = vault.journal.repository
+    repository = vault.repository
     there = list_refs(vault.path, push_address(vault, remote))
     served = commits_of(repository, there.values())
     gone = deleted_objects(vault)

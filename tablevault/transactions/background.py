@@ -19,7 +19,7 @@ from tablevault import errors
 from tablevault.errors import TableVaultError, TVProcessError, said
 from tablevault.lfs.os_lock import OsLock
 from tablevault.names import ProcessId
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Json, Record
 from tablevault.transactions.recovery import roll_back, roll_forward
 from tablevault.wording import decoded, encoded
@@ -54,7 +54,7 @@ def check_interpreter() -> None:
 
 
 def launch(
-    journal: Journal, record: Record, lock: OsLock, entry: str, order: Mapping[str, Json]
+    parts: VaultParts, record: Record, lock: OsLock, entry: str, order: Mapping[str, Json]
 ) -> None:
     """Start an interpreter that goes on with a process; its lock is not free in between.
 
@@ -64,7 +64,7 @@ def launch(
 
     Parameters
     ----------
-    journal, record, lock : Journal, Record, OsLock
+    parts, record, lock : VaultParts, Record, OsLock
         The process, which has begun and is run by this interpreter. The lock is let go.
     entry : str
         Module whose function ``main`` goes on, by :func:`accept`.
@@ -78,14 +78,14 @@ def launch(
     TableVaultError
         What it found wrong.
     """
-    log = journal.log_file(record.process_id)
+    log = parts.log_file(record.process_id)
     try:
-        journal.files.write(record)
-        _sweep_logs(journal, log)
-        heard = _spawn(journal, record, lock, log, entry, order)
+        parts.files.write(record)
+        _sweep_logs(parts, log)
+        heard = _spawn(parts, record, lock, log, entry, order)
     except OSError as error:
         lock.release()
-        raise _give_up(journal, record, log, f"it could not be started, {error}") from error
+        raise _give_up(parts, record, log, f"it could not be started, {error}") from error
     lock.leave()
     with os.fdopen(heard, "rb") as answer:
         # Not readable in time: it is still at it, and tells no one but its log.
@@ -94,7 +94,7 @@ def launch(
         if waiting.poll(_SETUP_S * 1000):
             said = answer.readline()
             if not said:
-                raise _give_up(journal, record, log, "its interpreter ended before it had begun")
+                raise _give_up(parts, record, log, "its interpreter ended before it had begun")
             _raise(json.loads(said), record.process_id, log)
 
 
@@ -154,7 +154,7 @@ def _end_all(number: int, _: object) -> None:
 
 
 def _spawn(
-    journal: Journal,
+    parts: VaultParts,
     record: Record,
     lock: OsLock,
     log: Path,
@@ -170,12 +170,12 @@ def _spawn(
     try:
         given = {
             "process_id": record.process_id,
-            "record": journal.files.path_of(record.process_id),
+            "record": parts.files.path_of(record.process_id),
             "lock": lent,
             "answer": answer,
             "order": dict(order),
         }
-        shown = f"tablevault {record.request.operation} {journal.repository.path}"
+        shown = f"tablevault {record.request.operation} {parts.repository.path}"
         path = list(map(str, sys.path))
         with (
             log.open("ab") as output,
@@ -200,7 +200,7 @@ def _spawn(
     return heard
 
 
-def _give_up(journal: Journal, record: Record, log: Path, why: str) -> TVProcessError:
+def _give_up(parts: VaultParts, record: Record, log: Path, why: str) -> TVProcessError:
     """Take back a process that nobody runs after all; what has made rows stays paused."""
     error = TVProcessError(
         f'Process "{record.process_id}" does not run in the background: {why}. '
@@ -210,16 +210,16 @@ def _give_up(journal: Journal, record: Record, log: Path, why: str) -> TVProcess
         log=str(log),
     )
     deadline = time.monotonic() + _LOOK_S
-    while journal.files.is_alive(record.process_id) and time.monotonic() < deadline:
+    while parts.files.is_alive(record.process_id) and time.monotonic() < deadline:
         time.sleep(_POLL_S)  # its files are closed one after the other
-    with journal.files.mutex():
-        left = journal.files.read(record.process_id)
-        if left is None or journal.files.is_alive(record.process_id):
+    with parts.files.mutex():
+        left = parts.files.read(record.process_id)
+        if left is None or parts.files.is_alive(record.process_id):
             return error
         if left.plan:
-            journal.files.write(left.failed(error, time.time()))
-        elif not roll_forward(journal, left):
-            roll_back(journal, left.failed(error, time.time()))
+            parts.files.write(left.failed(error, time.time()))
+        elif not roll_forward(parts, left):
+            roll_back(parts, left.failed(error, time.time()))
     return error
 
 
@@ -254,14 +254,14 @@ def _last_words(log: Path) -> str:
     return f"It said: {lines[-1].strip()}" if lines else ""
 
 
-def _sweep_logs(journal: Journal, log: Path) -> None:
+def _sweep_logs(parts: VaultParts, log: Path) -> None:
     """Keep the newest logs, and those of processes that have not ended; make the folder."""
     folder = log.parent
     folder.mkdir(parents=True, exist_ok=True)
     logs = sorted(folder.iterdir(), key=lambda path: path.lstat().st_mtime)
     if len(logs) <= _MOST_LOGS:
         return
-    needed = {journal.log_file(record.process_id) for record in journal.files.every()}
+    needed = {parts.log_file(record.process_id) for record in parts.files.every()}
     for old in logs[:-_MOST_LOGS]:
         if old not in needed:
             old.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.lfs.os_lock import OsLock
 from tablevault.names import ProcessId, check_process_id, new_process_id
 from tablevault.transactions import resource_locks
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Hold, Record, Request
 from tablevault.transactions.recovery import finish_stop, roll_back, roll_forward
 from tablevault.wording import Call, OperationName, Wording
@@ -45,7 +45,7 @@ Setup = Callable[[Record, Snapshot], Sequence[Hold]]
 """Checks the request and says what the operation must hold. Called again after each wait."""
 
 
-def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tuple[Record, OsLock]:
+def begin(parts: VaultParts, request: Request, actor: Actor, setup: Setup) -> tuple[Record, OsLock]:
     """Open the record once nothing excludes the operation.
 
     Waits up to the lock time-out for resources that others hold, holding nothing meanwhile.
@@ -62,70 +62,70 @@ def begin(journal: Journal, request: Request, actor: Actor, setup: Setup) -> tup
     wait = _FIRST_WAIT_S
     while True:
         waited = time.monotonic() - started
-        with journal.files.mutex():
-            record = _record_of(journal, request, actor, process_id)
-            holds, found = _claim(journal, record, actor, setup)
+        with parts.files.mutex():
+            record = _record_of(parts, request, actor, process_id)
+            holds, found = _claim(parts, record, actor, setup)
             if found is None:
                 record = replace(record, holds=tuple(holds))
-                return record, _open(journal, record, actor.lock)
+                return record, _open(parts, record, actor.lock)
             holder, held = found
-            alive = not _is_paused(journal, holder)
+            alive = not _is_paused(parts, holder)
         if not alive or waited >= actor.lock_timeout_s:
             error = resource_locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
-            if journal.files.read(process_id) is None and record.named:
-                journal.files.remember(record.failed(error, time.time()))
+            if parts.files.read(process_id) is None and record.named:
+                parts.files.remember(record.failed(error, time.time()))
             raise error
         time.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT_S)
 
 
-def recorded_request(journal: Journal, operation: str, process_id: str) -> Request | None:
+def recorded_request(parts: VaultParts, operation: str, process_id: str) -> Request | None:
     """Return what a process was asked for that waits under this id; None when there is none.
 
     Who calls an operation again with the id of a paused one goes on with that, whatever else
     is in the call. Another operation is refused later.
     """
-    known = journal.files.read(check_process_id(process_id)) if process_id else None
+    known = parts.files.read(check_process_id(process_id)) if process_id else None
     return known.request if known is not None and known.request.operation == operation else None
 
 
 @contextmanager
-def remembering_refusal(journal: Journal, actor: Actor, request: Request) -> Iterator[None]:
+def remembering_refusal(parts: VaultParts, actor: Actor, request: Request) -> Iterator[None]:
     """Remember what is refused before anything has begun."""
     try:
         yield
     except TableVaultError as error:
         if actor.process_id:
             process_id = check_process_id(actor.process_id)
-            if journal.files.read(process_id) is None and not _is_used(journal, process_id):
+            if parts.files.read(process_id) is None and not _is_used(parts, process_id):
                 record = _new_record(request, actor, process_id, "")
-                journal.files.remember(record.failed(error, time.time()))
+                parts.files.remember(record.failed(error, time.time()))
         raise
 
 
 @contextmanager
-def enclosing(journal: Journal, process_id: ProcessId) -> Iterator[None]:
+def enclosing(parts: VaultParts, process_id: ProcessId) -> Iterator[None]:
     """Make operations of the same vault, as long as this lasts, children of the process."""
-    token = _current.set((str(journal.repository.path), process_id))
+    token = _current.set((str(parts.repository.path), process_id))
     try:
         yield
     finally:
         _current.reset(token)
 
 
-def is_finished(journal: Journal, process_id: str) -> bool:
+def is_finished(parts: VaultParts, process_id: str) -> bool:
     """Tell whether a process ended, in whatever way."""
-    return journal.index.process(process_id) is not None or journal.files.remembers(process_id)
+    return parts.index.process(process_id) is not None or parts.files.remembers(process_id)
 
 
-def _is_used(journal: Journal, process_id: str) -> bool:
+def _is_used(parts: VaultParts, process_id: str) -> bool:
     """Return whether no process can begin under this id any more."""
-    return journal.index.process(process_id) is not None or journal.files.has_used(process_id)
+    return parts.index.process(process_id) is not None or parts.files.has_used(process_id)
 
 
-def refuse_used(journal: Journal, request: Request, process_id: ProcessId) -> None:
+def refuse_used(parts: VaultParts, request: Request, process_id: ProcessId) -> None:
     """Raise TVProcessError when a process with this id has ended."""
-    if _is_used(journal, process_id):
+    if _is_used(parts, process_id):
         raise TVProcessError(
             f'Process "{process_id}" has ended; its id cannot be used again.',
             Wording("Leave ", request.id_parameter, " out, or choose another id."),
@@ -149,12 +149,12 @@ def refuse_other(known: Record, request: Request) -> None:
         )
 
 
-def _record_of(journal: Journal, request: Request, actor: Actor, process_id: ProcessId) -> Record:
+def _record_of(parts: VaultParts, request: Request, actor: Actor, process_id: ProcessId) -> Record:
     """Make a new record, or take up the one that waits under this id."""
-    known = _known(journal, request, actor, process_id) if actor.process_id else None
+    known = _known(parts, request, actor, process_id) if actor.process_id else None
     if known is None and actor.process_id:
-        refuse_used(journal, request, process_id)
-    parent = _parent(journal, actor)
+        refuse_used(parts, request, process_id)
+    parent = _parent(parts, actor)
     if known is None:
         return _new_record(request, actor, process_id, parent)
     return replace(
@@ -184,57 +184,57 @@ def _new_record(request: Request, actor: Actor, process_id: ProcessId, parent: s
 
 
 def _known(
-    journal: Journal, request: Request, actor: Actor, process_id: ProcessId
+    parts: VaultParts, request: Request, actor: Actor, process_id: ProcessId
 ) -> Record | None:
     """Find the record that waits under this id; what has happened already is ended here."""
     # Its record is read after that: it may end just now, and not be there to be taken up.
-    if actor.lock is None and journal.files.is_alive(process_id):
+    if actor.lock is None and parts.files.is_alive(process_id):
         raise _runs(process_id)
-    known = journal.files.read(process_id)
+    known = parts.files.read(process_id)
     if known is None:
         return None
     refuse_other(known, request)
-    if roll_forward(journal, known) or finish_stop(journal, process_id):
+    if roll_forward(parts, known) or finish_stop(parts, process_id):
         return None
-    _end_children(journal, process_id)
+    _end_children(parts, process_id)
     return known
 
 
-def _end_children(journal: Journal, process_id: ProcessId) -> None:
+def _end_children(parts: VaultParts, process_id: ProcessId) -> None:
     """End what died with a process: if that is taken up, its functions will be called again.
 
     A child with an id that the function chose stays: it is taken up when it is called again.
     """
-    for found in resource_locks.descendants(journal.files, process_id):
-        child = journal.files.left(found.process_id)
+    for found in resource_locks.descendants(parts.files, process_id):
+        child = parts.files.left(found.process_id)
         if child is None or child.named:
             continue
-        if not roll_forward(journal, child):
-            roll_back(journal, child)
+        if not roll_forward(parts, child):
+            roll_back(parts, child)
 
 
-def _set_up(journal: Journal, record: Record, setup: Setup) -> Sequence[Hold]:
+def _set_up(parts: VaultParts, record: Record, setup: Setup) -> Sequence[Hold]:
     """Check the request on the vault as it is.
 
     What is wrong with it ends the process, and is remembered. Only a process that has done work
     already goes on waiting: what is wrong now can be corrected, and the work is not lost.
     """
     try:
-        return setup(record, Snapshot(journal.repository, journal.repository.main()))
+        return setup(record, Snapshot(parts.repository, parts.repository.main()))
     except TableVaultError as error:
         failed = record.failed(error, time.time())
-        if journal.files.read(record.process_id) is None:
+        if parts.files.read(record.process_id) is None:
             if record.named:
-                journal.files.remember(failed)
+                parts.files.remember(failed)
         elif record.plan:
-            journal.files.write(failed)
+            parts.files.write(failed)
         else:
-            roll_back(journal, failed)
+            roll_back(parts, failed)
         raise
 
 
 def _claim(
-    journal: Journal, record: Record, actor: Actor, setup: Setup
+    parts: VaultParts, record: Record, actor: Actor, setup: Setup
 ) -> tuple[Sequence[Hold], tuple[Record, Hold] | None]:
     """Say what the operation must hold, and who excludes it; take the mutex before.
 
@@ -242,60 +242,58 @@ def _claim(
     hold nothing any more when that is looked for.
     """
     while True:
-        there = journal.files.names()
-        holds = _set_up(journal, record, setup)
-        _refuse_within(journal, record, holds)
-        found = _blocking(journal, holds, _family(journal, record, actor))
-        if found is not None or there <= journal.files.names():
+        there = parts.files.names()
+        holds = _set_up(parts, record, setup)
+        _refuse_within(parts, record, holds)
+        found = _blocking(parts, holds, _family(parts, record, actor))
+        if found is not None or there <= parts.files.names():
             return holds, found
 
 
-def _family(journal: Journal, record: Record, actor: Actor) -> frozenset[str]:
+def _family(parts: VaultParts, record: Record, actor: Actor) -> frozenset[str]:
     """Give the processes whose claims exclude nothing: itself, whose child it is, its children."""
-    ids: set[str] = {record.process_id, *resource_locks.ancestors(journal.files, record.parent)}
+    ids: set[str] = {record.process_id, *resource_locks.ancestors(parts.files, record.parent)}
     for root in (actor.process_id, actor.takes_over):
         if root:
             ids.add(root)
-            ids.update(
-                child.process_id for child in resource_locks.descendants(journal.files, root)
-            )
+            ids.update(child.process_id for child in resource_locks.descendants(parts.files, root))
     return frozenset(ids)
 
 
-def _refuse_within(journal: Journal, record: Record, holds: Sequence[Hold]) -> None:
+def _refuse_within(parts: VaultParts, record: Record, holds: Sequence[Hold]) -> None:
     """Refuse what an ancestor keeps for itself: to wait for it would be to wait for oneself."""
-    found = resource_locks.blocking_within(journal.files, holds, record.parent)
+    found = resource_locks.blocking_within(parts.files, holds, record.parent)
     if found is None:
         return
     error = resource_locks.within_error(*found, record.request.operation)
-    if record.named and journal.files.read(record.process_id) is None:
-        journal.files.remember(record.failed(error, time.time()))
+    if record.named and parts.files.read(record.process_id) is None:
+        parts.files.remember(record.failed(error, time.time()))
     raise error
 
 
 def _blocking(
-    journal: Journal, holds: Sequence[Hold], family: frozenset[str]
+    parts: VaultParts, holds: Sequence[Hold], family: frozenset[str]
 ) -> tuple[Record, Hold] | None:
     """Find who excludes `holds`, after taking back what nameless dead processes hold."""
-    while (found := resource_locks.blocking(journal.files, holds, family)) is not None:
-        if journal.files.is_alive(found[0].process_id):
+    while (found := resource_locks.blocking(parts.files, holds, family)) is not None:
+        if parts.files.is_alive(found[0].process_id):
             return found
-        holder = journal.files.left(found[0].process_id)
+        holder = parts.files.left(found[0].process_id)
         if holder is None:
             continue
-        if roll_forward(journal, holder) and journal.files.read(holder.process_id) is None:
+        if roll_forward(parts, holder) and parts.files.read(holder.process_id) is None:
             continue
-        if finish_stop(journal, holder.process_id):
+        if finish_stop(parts, holder.process_id):
             continue
-        if holder.named or journal.index.process(holder.process_id) is not None:
+        if holder.named or parts.index.process(holder.process_id) is not None:
             return holder, found[1]
         # What it had started dies with it, and may hold nothing that anybody would come for.
-        _end_children(journal, holder.process_id)
-        roll_back(journal, holder)
+        _end_children(parts, holder.process_id)
+        roll_back(parts, holder)
     return None
 
 
-def _is_paused(journal: Journal, holder: Record) -> bool:
+def _is_paused(parts: VaultParts, holder: Record) -> bool:
     """Return whether a process with an id waits to be taken up; take the mutex before.
 
     One that has just ended or died does not, nor one that has happened and waits for another
@@ -303,34 +301,34 @@ def _is_paused(journal: Journal, holder: Record) -> bool:
     """
     return (
         holder.named
-        and journal.files.left(holder.process_id) is not None
-        and journal.index.process(holder.process_id) is None
+        and parts.files.left(holder.process_id) is not None
+        and parts.index.process(holder.process_id) is None
     )
 
 
-def _open(journal: Journal, record: Record, lock: OsLock | None) -> OsLock:
+def _open(parts: VaultParts, record: Record, lock: OsLock | None) -> OsLock:
     """Take the OS lock of the process, unless it is had already, and write its record."""
     if lock is None:
-        lock = _lock_of(journal, record.process_id)
+        lock = _lock_of(parts, record.process_id)
     try:
-        journal.files.write(record)
+        parts.files.write(record)
     except BaseException:
         lock.release()
-        if journal.files.read(record.process_id) is None:
-            journal.files.remove(record.process_id)
+        if parts.files.read(record.process_id) is None:
+            parts.files.remove(record.process_id)
         raise
     return lock
 
 
-def _lock_of(journal: Journal, process_id: ProcessId) -> OsLock:
+def _lock_of(parts: VaultParts, process_id: ProcessId) -> OsLock:
     """Take the OS lock of a process that nobody runs, though somebody may look at it just now."""
-    lock = journal.files.lock_of(process_id)
+    lock = parts.files.lock_of(process_id)
     while True:
         try:
             return lock.acquire(timeout_s=_LOOK_S)
         except TimeoutError as error:
             # Who only looks lets others look, too.
-            if journal.files.is_alive(process_id):
+            if parts.files.is_alive(process_id):
                 raise _runs(process_id) from error
 
 
@@ -347,13 +345,13 @@ def _runs(process_id: ProcessId) -> TVProcessError:
     )
 
 
-def _parent(journal: Journal, actor: Actor) -> str:
+def _parent(parts: VaultParts, actor: Actor) -> str:
     """Id of the process within whose function this one is started, "" when there is none.
 
     A thread that a function left behind carries its process with it also when that has ended.
     """
     if actor.parent:
-        if not journal.files.is_alive(ProcessId(actor.parent)):
+        if not parts.files.is_alive(ProcessId(actor.parent)):
             raise TVProcessError(
                 f'Process "{actor.parent}", within which this was to happen, does not run.',
                 "Open the vault without parent_id.",
@@ -361,6 +359,6 @@ def _parent(journal: Journal, actor: Actor) -> str:
             )
         return actor.parent
     current = _current.get()
-    if current is None or current[0] != str(journal.repository.path):
+    if current is None or current[0] != str(parts.repository.path):
         return ""
-    return current[1] if journal.files.is_alive(current[1]) else ""
+    return current[1] if parts.files.is_alive(current[1]) else ""

@@ -48,7 +48,7 @@ class CompleteMerge(Operation[OpenVault, None]):
 
     def plan(self, vault: OpenVault, tx: Transaction, prepared: None, tip: Tip) -> Change:
         """Make instances whole, and carry temporary ones over to new names of their tables."""
-        repository = vault.journal.repository
+        repository = vault.parts.repository
         edits, ended = _edits(repository, tip.snapshot.commit)
         pairs = [
             ("Operation", self.operation_name),
@@ -80,13 +80,13 @@ def complete_merge(vault: OpenVault) -> str:
     TVLockError
         A pull runs for an unusually long time.
     """
-    journal = vault.journal
-    repository, tip = journal.repository, journal.repository.main()
-    is_open = is_open_merge(journal, tip)
+    parts = vault.parts
+    repository, tip = parts.repository, parts.repository.main()
+    is_open = is_open_merge(parts, tip)
     edits, ended = _edits(repository, tip) if is_open else ([], ())
     if not edits and not ended and not _moved(repository, Snapshot(repository, tip)):
         if is_open:
-            close_merge(journal, tip)
+            close_merge(parts, tip)
         return ""
     merged = repository.commit(tip)
     merger = f"{merged.author} <{merged.email}>" if is_open else ""

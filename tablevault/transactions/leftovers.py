@@ -13,27 +13,27 @@ from tablevault.history.git.object_files import files_below
 from tablevault.history.git.repack import stale_files
 from tablevault.lfs.quarantine import Aside
 from tablevault.names import record_file
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 
 _LEFT_S = 3600.0
 """So long nobody leaves a file that is being written."""
 
 
-def stale(journal: Journal, instances: Collection[str], older_than_s: float) -> Iterator[Path]:
+def stale(parts: VaultParts, instances: Collection[str], older_than_s: float) -> Iterator[Path]:
     """List files and folders that nobody needs.
 
     Parameters
     ----------
-    journal : Journal
+    parts : VaultParts
         The vault's.
     instances : collection of str
         Ids of the instances that are not deleted.
     older_than_s : float
         Age in seconds of what was set aside, damaged or edited: the last copy, perhaps.
     """
-    git_dir, state = journal.repository.git_dir, journal.state
+    git_dir, state = parts.repository.git_dir, parts.state
     yield from stale_files(git_dir)
-    records = {record_file(record.process_id) for record in journal.files.every()}
+    records = {record_file(record.process_id) for record in parts.files.every()}
     for path in _older(state / "tmp", _LEFT_S):
         if path.name not in records:
             yield path
@@ -41,11 +41,11 @@ def stale(journal: Journal, instances: Collection[str], older_than_s: float) -> 
     for name, age_s in (("tmp", max(older_than_s, _LEFT_S)), ("bad", older_than_s)):
         yield from _older(git_dir / "lfs" / name, age_s)
     yield from _older(git_dir / "lfs" / "incomplete", max(older_than_s, _LEFT_S))
-    for path in _older(journal.store.drafts, _LEFT_S):
+    for path in _older(parts.store.drafts, _LEFT_S):
         if path.name not in records and path.parent != state / "tmp":
             yield path
     yield from Aside(state).older_than(older_than_s)
-    yield from journal.checkpoints.strays()
+    yield from parts.checkpoints.strays()
     for path in _older(state / "artifacts", _LEFT_S):
         if path.name not in instances:
             yield path

@@ -8,18 +8,18 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.lfs.small_files import read_note, write_note
 from tablevault.names import CommitId, TempRef, temp_of_ref
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 
 
-def may_be_unfinished(journal: Journal) -> bool:
+def may_be_unfinished(parts: VaultParts) -> bool:
     """Return whether :func:`.git_merges.complete_merge` may have something to do."""
-    tip = journal.repository.main()
-    return is_open_merge(journal, tip) or bool(astray(journal.repository, tip))
+    tip = parts.repository.main()
+    return is_open_merge(parts, tip) or bool(astray(parts.repository, tip))
 
 
-def is_open_merge(journal: Journal, tip: CommitId) -> bool:
+def is_open_merge(parts: VaultParts, tip: CommitId) -> bool:
     """Tell whether a commit is a merge by git in which something may be left to do."""
-    return is_by_git(journal.repository, tip) and _closed(journal) != tip
+    return is_by_git(parts.repository, tip) and _closed(parts) != tip
 
 
 def is_by_git(repository: Repository, tip: CommitId) -> bool:
@@ -39,19 +39,19 @@ def astray(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
     }
 
 
-def close_merge(journal: Journal, tip: CommitId) -> None:
+def close_merge(parts: VaultParts, tip: CommitId) -> None:
     """Take note of a merge in which nothing is left to do, so that none works it out again."""
     with contextlib.suppress(OSError):  # a vault can be read where nothing can be written
-        write_note(_note(journal), f"{tip}\n".encode("ascii"))
+        write_note(_note(parts), f"{tip}\n".encode("ascii"))
 
 
-def _closed(journal: Journal) -> str:
+def _closed(parts: VaultParts) -> str:
     """Read the note."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return read_note(_note(journal)).decode("ascii").strip()
+        return read_note(_note(parts)).decode("ascii").strip()
     return ""
 
 
-def _note(journal: Journal) -> str:
+def _note(parts: VaultParts) -> str:
     """Give the file of the note."""
-    return f"{journal.state}/completed"
+    return f"{parts.state}/completed"

@@ -14,7 +14,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import ProcessId
 from tablevault.transactions.allowed_secrets import Admitted
 from tablevault.transactions.begin import Actor, recorded_request, remembering_refusal
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Hold, Json, Record, Request
 from tablevault.transactions.transaction import Transaction, running
 
@@ -23,7 +23,7 @@ class OpenVault(Protocol):
     """What the runner needs of an opened vault."""
 
     @property
-    def journal(self) -> Journal:
+    def parts(self) -> VaultParts:
         """The parts of the vault."""
         ...
 
@@ -104,9 +104,9 @@ class Operation(Generic[V, Prepared]):
             What is wrong with the request.
         """
         actor = vault.actor(process_id)
-        with remembering_refusal(vault.journal, actor, self._subject):
+        with remembering_refusal(vault.parts, actor, self._subject):
             asked = self.checked(vault)
-            recorded = recorded_request(vault.journal, self.operation_name, process_id)
+            recorded = recorded_request(vault.parts, self.operation_name, process_id)
             if recorded is not None:
                 asked = asked.resumed(recorded.arguments, process_id)
             return asked.start(vault, actor)
@@ -234,7 +234,7 @@ def perform(
         return asked.claims(vault, record, snapshot)
 
     with (
-        running(vault.journal, request, asked.acting(actor), setup) as tx,
+        running(vault.parts, request, asked.acting(actor), setup) as tx,
         within or nullcontext(),
     ):
         tx.ask_anew(request)

@@ -1,4 +1,4 @@
-"""What a process works with: repository, objects, working tree, index and journal files."""
+"""What a process works with: repository, objects, working tree, index and records of processes."""
 
 from __future__ import annotations
 
@@ -10,34 +10,34 @@ from pathlib import Path
 from tablevault.errors import TVLockError
 from tablevault.history.catalog.catalog import Index
 from tablevault.history.checkout.checkpoints import Checkpoints
-from tablevault.history.checkout.temp_folders import Faces
+from tablevault.history.checkout.temp_folders import TempFolders
 from tablevault.history.checkout.worktree import WorkTree
 from tablevault.history.git.repository import RefMove, Repository
 from tablevault.lfs.os_lock import OsLock, is_held
 from tablevault.lfs.small_files import read_note, write_note
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, record_file
-from tablevault.transactions.record_store import JournalFiles
+from tablevault.transactions.record_store import RecordStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Journal:
+class VaultParts:
     """The parts of a vault that processes need; `state` is ``.git/tablevault``."""
 
     state: Path
     repository: Repository
     store: ObjectStore
     worktree: WorkTree
-    faces: Faces
+    temp_folders: TempFolders
     index: Index
-    files: JournalFiles
+    files: RecordStore
     lock_timeout_s: float = 10.0
     needed_by_calls: Callable[[], Collection[str]] = tuple
     """Returns the ids of the objects that records of calls name."""
 
     @contextmanager
     def commit_lock(self) -> Iterator[None]:
-        """Hold the one lock of the whole vault, for milliseconds, after the journal's mutex.
+        """Hold the one lock of the whole vault, for milliseconds, after the mutex of the records.
 
         Under it: read the tip, build trees, write commits, move refs, refresh the working tree.
         """

@@ -22,7 +22,7 @@ _LONGEST_BYTES = 1 << 16
 _ENDINGS = (".json", ".next", ".tmp")
 
 
-class JournalFiles:
+class RecordStore:
     """Records below ``.git/tablevault/processes``.
 
     ``<name>.json`` is the record, the last whole line of it; when it has grown long, the record is

@@ -14,147 +14,147 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import RefBusyError, RefMove, RefMovedError
 from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, temp_of_ref
 from tablevault.transactions.cancellation import STOPPED
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Record
 from tablevault.transactions.resource_locks import descendants
 
 _log = logging.getLogger("tablevault")
 
 
-def catch_up(journal: Journal) -> None:
+def catch_up(parts: VaultParts) -> None:
     """Let working tree and all faces follow the refs; take the commit lock before."""
-    journal.worktree.free()
-    main = journal.repository.main()
-    journal.worktree.refresh(main)
-    journal.worktree.fill_arrivals(main)
-    journal.worktree.replace_links(main)
-    journal.faces.sync()
-    journal.checkpoints.sweep()
+    parts.worktree.free()
+    main = parts.repository.main()
+    parts.worktree.refresh(main)
+    parts.worktree.fill_arrivals(main)
+    parts.worktree.replace_links(main)
+    parts.temp_folders.sync()
+    parts.checkpoints.sweep()
 
 
-def follow(journal: Journal, change: Change) -> None:
+def follow(parts: VaultParts, change: Change) -> None:
     """Let working tree and the faces that `change` touched follow it."""
-    main = journal.repository.main()
-    journal.worktree.refresh(main)
-    journal.worktree.replace_links(main)
+    main = parts.repository.main()
+    parts.worktree.refresh(main)
+    parts.worktree.replace_links(main)
     for branch in change.branches:
         if branch.renamed_from is not None:
-            journal.faces.rename(branch.renamed_from, branch.temp)
+            parts.temp_folders.rename(branch.renamed_from, branch.temp)
         else:
-            journal.faces.follow(branch.temp)
+            parts.temp_folders.follow(branch.temp)
     for removed in change.removed:
-        journal.faces.follow(removed.temp)
+        parts.temp_folders.follow(removed.temp)
     if change.removed or any(branch.merged or branch.fresh for branch in change.branches):
-        journal.checkpoints.sweep()
+        parts.checkpoints.sweep()
 
 
-def sweep_checkpoints(journal: Journal) -> int:
+def sweep_checkpoints(parts: VaultParts) -> int:
     """Remove what executions kept for temporary instances that are gone, and count the folders.
 
     Takes the commit lock.
     """
-    with journal.commit_lock():
-        return len(journal.checkpoints.sweep())
+    with parts.commit_lock():
+        return len(parts.checkpoints.sweep())
 
 
-def recover(journal: Journal) -> None:
+def recover(parts: VaultParts) -> None:
     """Finish what died after its commit; called when a vault is opened.
 
     What died before its commit keeps its record: it is taken up under its id, or taken back by
     the first process that needs what it held.
     """
-    if any(True for _ in journal.files.every()):
-        with journal.files.mutex():
+    if any(True for _ in parts.files.every()):
+        with parts.files.mutex():
             dead = {
                 record.process_id: record
-                for each in journal.files.every()
-                if (record := journal.files.left(each.process_id)) is not None
+                for each in parts.files.every()
+                if (record := parts.files.left(each.process_id)) is not None
             }
-            ended = journal.index.ended(dead)
+            ended = parts.index.ended(dead)
             for record in [each for each in dead.values() if each.process_id in ended]:
-                roll_forward(journal, record)
-    if journal.files.strays():
-        with journal.files.mutex():
-            journal.files.sweep()
+                roll_forward(parts, record)
+    if parts.files.strays():
+        with parts.files.mutex():
+            parts.files.sweep()
     # Mostly there is nothing to do, and then no lock is taken.
     if (
-        journal.worktree.is_left_locked()
-        or journal.worktree.is_behind(journal.repository.main())
-        or journal.faces.are_behind()
-        or journal.worktree.has_arrivals()
-        or journal.worktree.has_unsafe_links()
+        parts.worktree.is_left_locked()
+        or parts.worktree.is_behind(parts.repository.main())
+        or parts.temp_folders.are_behind()
+        or parts.worktree.has_arrivals()
+        or parts.worktree.has_unsafe_links()
     ):
-        with journal.commit_lock():
-            catch_up(journal)
+        with parts.commit_lock():
+            catch_up(parts)
 
 
-def roll_forward(journal: Journal, record: Record) -> bool:
+def roll_forward(parts: VaultParts, record: Record) -> bool:
     """Make the remaining ref moves of an operation that has happened, and end it.
 
-    Take the journal's mutex before. What it was to stop ends with it.
+    Take the mutex of the records before. What it was to stop ends with it.
 
     Returns
     -------
     bool
         False when the operation has not happened: no commit in history names its process.
     """
-    with journal.commit_lock():
-        if journal.index.process(record.process_id) is None:
+    with parts.commit_lock():
+        if parts.index.process(record.process_id) is None:
             return False
-        complete = finish_moves(journal, record)
+        complete = finish_moves(parts, record)
         for old, new in _renamed_temps(record.moves):
-            journal.faces.rename(old, new)
-        catch_up(journal)
+            parts.temp_folders.rename(old, new)
+        catch_up(parts)
     if complete:
         stopped = record.plan.get("stops")
         if stopped:
-            end_stopped(journal, ProcessId(str(stopped)))
-        if not (stopped and journal.files.read(ProcessId(str(stopped)))):
-            _end(journal, record)
+            end_stopped(parts, ProcessId(str(stopped)))
+        if not (stopped and parts.files.read(ProcessId(str(stopped)))):
+            _end(parts, record)
     return True
 
 
-def end_stopped(journal: Journal, process_id: ProcessId) -> bool:
+def end_stopped(parts: VaultParts, process_id: ProcessId) -> bool:
     """Take back a process that was stopped, with what was started within it, deepest first.
 
-    Take the journal's mutex before.
+    Take the mutex of the records before.
 
     Returns
     -------
     bool
         False when it has ended already, because it has happened or by itself.
     """
-    target = journal.files.read(process_id)
-    if target is None or roll_forward(journal, target):
+    target = parts.files.read(process_id)
+    if target is None or roll_forward(parts, target):
         return False
-    for each in (*descendants(journal.files, process_id), target):
-        record = journal.files.left(each.process_id)
+    for each in (*descendants(parts.files, process_id), target):
+        record = parts.files.left(each.process_id)
         if record is None:
             continue  # begun a moment ago, and nobody's child any more; or ended by itself
-        if each is target or not roll_forward(journal, record):
-            roll_back(journal, record.failed(TVProcessError(STOPPED), time.time()))
+        if each is target or not roll_forward(parts, record):
+            roll_back(parts, record.failed(TVProcessError(STOPPED), time.time()))
     return True
 
 
-def finish_stop(journal: Journal, process_id: ProcessId) -> bool:
+def finish_stop(parts: VaultParts, process_id: ProcessId) -> bool:
     """End a process that waits although a stop of it has happened, and tell whether that was so.
 
-    Take the journal's mutex before.
+    Take the mutex of the records before.
     """
     return any(
-        record.plan.get("stops") == process_id and roll_forward(journal, record)
-        for each in journal.files.every()
-        if (record := journal.files.left(each.process_id)) is not None
+        record.plan.get("stops") == process_id and roll_forward(parts, record)
+        for each in parts.files.every()
+        if (record := parts.files.left(each.process_id)) is not None
     )
 
 
-def finish_moves(journal: Journal, record: Record) -> bool:
+def finish_moves(parts: VaultParts, record: Record) -> bool:
     """Make the ref moves that follow the first one, and tell whether all are made."""
     complete = True
     for move in record.moves[1:]:
-        if journal.repository.tip(move.ref) == move.old and move.old != move.new:
+        if parts.repository.tip(move.ref) == move.old and move.old != move.new:
             try:
-                journal.move([move], f"recover {record.request.operation}")
+                parts.move([move], f"recover {record.request.operation}")
             except (RefMovedError, RefBusyError, TVLockError, OSError) as error:
                 _log.warning("Ref %s could not be moved: %s", move.ref, error)
                 complete = False
@@ -172,16 +172,16 @@ def _renamed_temps(moves: Sequence[RefMove]) -> list[tuple[TempRef, TempRef]]:
     ]
 
 
-def roll_back(journal: Journal, record: Record) -> None:
+def roll_back(parts: VaultParts, record: Record) -> None:
     """Remove what an operation that has not happened left, and remember that it failed."""
-    needed = NeededElsewhere(journal, record.process_id)
-    journal.store.delete(record.made, needed=needed)
+    needed = NeededElsewhere(parts, record.process_id)
+    parts.store.delete(record.made, needed=needed)
     try:
-        journal.files.remember(record)
+        parts.files.remember(record)
     except OSError:
         # The disk is full: the vault as it was is worth more than the memory of a failure.
         _log.warning("The end of process %s is not remembered.", record.process_id, exc_info=True)
-    _end(journal, record)
+    _end(parts, record)
 
 
 class NeededElsewhere:
@@ -191,39 +191,39 @@ class NeededElsewhere:
     under the lock that whoever pins an object holds.
     """
 
-    def __init__(self, journal: Journal, process_id: ProcessId) -> None:
-        self._journal = journal
+    def __init__(self, parts: VaultParts, process_id: ProcessId) -> None:
+        self._parts = parts
         self._process_id = process_id
 
     def __call__(self, oid: ObjectId) -> bool:
         """Return whether somebody else needs it."""
-        return oid in self._pinned or bool(self._journal.index.still_needed([oid]))
+        return oid in self._pinned or bool(self._parts.index.still_needed([oid]))
 
     @cached_property
     def _pinned(self) -> set[ObjectId]:
-        return _pinned(self._journal, self._process_id)
+        return _pinned(self._parts, self._process_id)
 
 
-def _pinned(journal: Journal, process_id: ProcessId) -> set[ObjectId]:
+def _pinned(parts: VaultParts, process_id: ProcessId) -> set[ObjectId]:
     """Collect what other processes, temporary instances and records of calls need."""
-    pinned = {ObjectId(oid) for oid in journal.needed_by_calls()}
-    for record in journal.files.every():
+    pinned = {ObjectId(oid) for oid in parts.needed_by_calls()}
+    for record in parts.files.every():
         if record.process_id != process_id:
             pinned.update(record.pins)
-    for ref, tip in journal.repository.temp_refs().items():
+    for ref, tip in parts.repository.temp_refs().items():
         temp = temp_of_ref(ref)
         if temp is None:
             continue
         path = frame_path(temp.table, temp.version)
         # A file that was committed around LFS is in git, not in the object store.
         with contextlib.suppress(TVFileError):
-            pointer = Snapshot(journal.repository, tip).pointer(path)
+            pointer = Snapshot(parts.repository, tip).pointer(path)
             if pointer is not None:
                 pinned.add(pointer.oid)
     return pinned
 
 
-def _end(journal: Journal, record: Record) -> None:
+def _end(parts: VaultParts, record: Record) -> None:
     """Remove temporary files, record and lock file."""
-    journal.store.discard(journal.owner(record.process_id))
-    journal.files.remove(record.process_id)
+    parts.store.discard(parts.owner(record.process_id))
+    parts.files.remove(record.process_id)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from tablevault.errors import TVLockError
 from tablevault.names import TABLES_DIR, TEMP_PREFIX, VAULT_DOCUMENT, InstanceId, is_instance_id
 from tablevault.transactions.record import Hold, Record
-from tablevault.transactions.record_store import JournalFiles
+from tablevault.transactions.record_store import RecordStore
 from tablevault.wording import Call, Either, OperationName, Parameter, Wording
 
 CODE = "code"
@@ -67,7 +67,7 @@ def alone(hold: Hold) -> Hold:
 
 
 def blocking(
-    files: JournalFiles, holds: Sequence[Hold], family: frozenset[str]
+    files: RecordStore, holds: Sequence[Hold], family: frozenset[str]
 ) -> tuple[Record, Hold] | None:
     """Find a process that excludes `holds`, and the claim it does so with.
 
@@ -83,7 +83,7 @@ def blocking(
 
 
 def blocking_within(
-    files: JournalFiles, holds: Sequence[Hold], parent: str
+    files: RecordStore, holds: Sequence[Hold], parent: str
 ) -> tuple[Record, Hold] | None:
     """Find an ancestor that excludes `holds` although they are claimed within it."""
     above = set(ancestors(files, parent))
@@ -104,7 +104,7 @@ def _intrudes(hold: Hold, held: Hold) -> bool:
     return hold.excludes(held) and (hold.alone or is_within)
 
 
-def ancestors(files: JournalFiles, parent: str) -> Iterable[str]:
+def ancestors(files: RecordStore, parent: str) -> Iterable[str]:
     """Walk from `parent` up to the process that nobody started from within another."""
     seen: set[str] = set()
     while parent and parent not in seen:
@@ -114,7 +114,7 @@ def ancestors(files: JournalFiles, parent: str) -> Iterable[str]:
     return seen
 
 
-def descendants(files: JournalFiles, process_id: str) -> list[Record]:
+def descendants(files: RecordStore, process_id: str) -> list[Record]:
     """List the processes that were started within a process, and within these; deepest first."""
     records = list(files.every())
     found: list[Record] = []

@@ -33,7 +33,7 @@ from tablevault.transactions.allowed_secrets import (
 from tablevault.transactions.begin import Actor, Setup, begin, enclosing
 from tablevault.transactions.cancellation import STOPPED, Cancel, cancellable
 from tablevault.transactions.misplaced_edits import minding_misplaced
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Json, Record, Request
 from tablevault.transactions.recovery import finish_moves, follow, roll_back
 
@@ -68,8 +68,8 @@ Plan = Callable[[Snapshot, float], Change]
 class Transaction:
     """A process that has begun: it has a record, an OS lock, and its resources."""
 
-    def __init__(self, journal: Journal, record: Record, cancel: Cancel) -> None:
-        self._journal = journal
+    def __init__(self, parts: VaultParts, record: Record, cancel: Cancel) -> None:
+        self._parts = parts
         self._cancel = cancel
         self.record = record
         self._pid = os.getpid()
@@ -150,16 +150,16 @@ class Transaction:
     def new_draft(self) -> Draft:
         """Open a temporary file to write an object into; it is gone when the operation ends."""
         self._has_drafts = True
-        return self._journal.store.draft(self._journal.owner(self.process_id))
+        return self._parts.store.draft(self._parts.owner(self.process_id))
 
     def drafts_of(self, sources: Iterable[Path]) -> list[Draft]:
         """Copy files into drafts, closed; OSError when one cannot be read."""
         self._has_drafts = True
-        return self._journal.store.drafts_of(sources, self._journal.owner(self.process_id))
+        return self._parts.store.drafts_of(sources, self._parts.owner(self.process_id))
 
     def keep(self, drafts: Sequence[Draft]) -> None:
         """Move closed drafts into the object store, where they are taken back on failure."""
-        store = self._journal.store
+        store = self._parts.store
         with store.locked():
             pins = (*self.record.pins, *(draft.pointer.oid for draft in drafts))
             made = (*self.record.made, *store.missing(drafts))
@@ -168,7 +168,7 @@ class Transaction:
 
     def pin(self, pointers: Sequence[Pointer]) -> list[Pointer]:
         """Keep objects from being deleted until the operation ends; give those that are missing."""
-        store = self._journal.store
+        store = self._parts.store
         with store.locked():
             pins = (*self.record.pins, *(pointer.oid for pointer in pointers))
             self._update(replace(self.record, pins=tuple(dict.fromkeys(pins))))
@@ -180,11 +180,11 @@ class Transaction:
         The branch itself moves only when the operation is published. Raises TVSecretError where
         something looks like a key.
         """
-        repository = self._journal.repository
+        repository = self._parts.repository
         tip = repository.tip(temp.ref)
         if tip is None:
             raise RefMovedError(temp.ref)
-        edits = self._journal.faces.edits(temp, tip)
+        edits = self._parts.temp_folders.edits(temp, tip)
         if not edits:
             return EditedBranch(temp=temp, tip=tip, commit=tip)
         folder = f"{temp.face}/builders"
@@ -193,7 +193,7 @@ class Transaction:
             raise builder_error(found, repository.path, temp)
         self.allowed.extend(found)
         commit = write_by_hand(repository, tip, edits, self._signing())
-        self._journal.faces.note_adopted(temp, commit)
+        self._parts.temp_folders.note_adopted(temp, commit)
         return EditedBranch(temp=temp, tip=tip, commit=commit)
 
     def snapshot(self) -> Snapshot:
@@ -202,7 +202,7 @@ class Transaction:
         What they are now is what the operation commits, even if they are edited meanwhile.
         Raises TVSecretError where something looks like a key.
         """
-        repository = self._journal.repository
+        repository = self._parts.repository
         main = repository.main()
         edits = self._find_code_edits(main)
         self._used = _Used(main=main, commit=main, edits=edits)
@@ -220,7 +220,7 @@ class Transaction:
         """
         assert not self._is_copy, "the copy of a process would do the work of the original"
         try:
-            with self._journal.commit_lock():
+            with self._parts.commit_lock():
                 self.check()
                 change, commit = self._retry(plan)
                 self.published = commit
@@ -233,7 +233,7 @@ class Transaction:
 
     def _retry(self, plan: Plan) -> tuple[Change, CommitId]:
         """Publish, again and again while other programs move or lock refs."""
-        deadline = time.monotonic() + self._journal.lock_timeout_s
+        deadline = time.monotonic() + self._parts.lock_timeout_s
         wait = _FIRST_WAIT_S
         while True:
             is_last = time.monotonic() > deadline
@@ -250,43 +250,43 @@ class Transaction:
 
     def _try_to_publish(self, plan: Plan) -> tuple[Change, CommitId]:
         """Plan on the newest tip, write the commits, move the refs."""
-        journal = self._journal
-        main = journal.repository.main()
-        journal.worktree.refresh(main)
+        parts = self._parts
+        main = parts.repository.main()
+        parts.worktree.refresh(main)
         base = self._base(main)
         at = max(time.time(), self._after([main]))
-        change = plan(Snapshot(journal.repository, base), at)
+        change = plan(Snapshot(parts.repository, base), at)
         tips = [each.onto or each.tip for each in change.branches]
         tips.extend(each.onto for each in change.removed)
         later = self._after(tip for tip in tips if tip is not None)
         if later > at:
             at = later
-            change = plan(Snapshot(journal.repository, base), at)
+            change = plan(Snapshot(parts.repository, base), at)
         for branch in change.branches:
-            journal.faces.folder(branch.temp)  # raises where none can be laid out
+            parts.temp_folders.folder(branch.temp)  # raises where none can be laid out
         for pointer in change.needs:
-            if not journal.store.has(pointer):
+            if not parts.store.has(pointer):
                 raise TVLockError(
                     f"Object {pointer.oid} disappeared from the store during the operation.",
                     "Run it again.",
                 )
         signing = Signing(author=self.record.author, at=at)
-        draft = write_change(journal.repository, change, main=main, base=base, signing=signing)
+        draft = write_change(parts.repository, change, main=main, base=base, signing=signing)
         # Dies here: nothing has moved.
         if len(draft.moves) > 1:
             self._update(replace(self.record, moves=draft.moves))
-        needs = (journal.files.path_of(self.process_id),) if len(draft.moves) > 1 else ()
+        needs = (parts.files.path_of(self.process_id),) if len(draft.moves) > 1 else ()
         try:
-            journal.move(draft.moves, change.message.subject, needs)
+            parts.move(draft.moves, change.message.subject, needs)
         except PartlyMovedError:
             # Or dies here: the operation has happened, `roll_forward` makes the other moves.
             self.published, self._is_complete = draft.commit, False
-            self._is_complete = finish_moves(journal, self.record)
+            self._is_complete = finish_moves(parts, self.record)
         return change, draft.commit
 
     def _after(self, commits: Iterable[CommitId]) -> float:
         """Give a time after that of commits: what comes later is later, whatever the clock says."""
-        times = (self._journal.repository.commit(commit).time for commit in commits)
+        times = (self._parts.repository.commit(commit).time for commit in commits)
         return max(times, default=0.0) + _TICK_S
 
     def _base(self, main: CommitId) -> CommitId:
@@ -295,7 +295,7 @@ class Transaction:
         What was used by the operation but has changed on `main` meanwhile, by a commit of the
         user's or of a child, is older than that and does not take it back.
         """
-        repository = self._journal.repository
+        repository = self._parts.repository
         used = self._used
         if used is None or used.main == main:
             edits = self._find_code_edits(main) if used is None else used.edits
@@ -312,9 +312,9 @@ class Transaction:
 
     def _find_code_edits(self, main: CommitId) -> list[Edit]:
         """Find code modules that differ from `main` in the working tree."""
-        repository = self._journal.repository
+        repository = self._parts.repository
         before = Snapshot(repository, main)
-        edits = self._journal.worktree.code_edits(before)
+        edits = self._parts.worktree.code_edits(before)
         found = found_in_edits(edits, before, CODE_DIR, self._admitted)
         if found and not self.allows_edits:
             raise code_error(found, repository.path)
@@ -327,9 +327,9 @@ class Transaction:
         The record stays then: it alone tells which face was renamed.
         """
         try:
-            follow(self._journal, change)
+            follow(self._parts, change)
             # Who has made an instance reads it next.
-            self._journal.index.follow(at_once=any(each.merged for each in change.branches))
+            self._parts.index.follow(at_once=any(each.merged for each in change.branches))
         except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)
             self._is_complete = False
@@ -353,7 +353,7 @@ class Transaction:
         """Change the record, in memory and on disk."""
         assert not self._is_copy, "the copy of a process would do the work of the original"
         self.record = replace(record, updated_at=time.time())
-        self._journal.files.write(self.record, durable=durable)
+        self._parts.files.write(self.record, durable=durable)
 
     def close(self) -> None:
         """End a process that succeeded; what left no commit is remembered here alone."""
@@ -361,9 +361,9 @@ class Transaction:
             return
         self._discard_drafts()
         if self.published is None:
-            self._journal.files.remember(replace(self.record, updated_at=time.time()))
+            self._parts.files.remember(replace(self.record, updated_at=time.time()))
         if self._is_complete:
-            self._journal.files.remove(self.process_id)
+            self._parts.files.remove(self.process_id)
 
     def fail(self, error: Exception) -> None:
         """End, pause or take back a process whose body raised.
@@ -397,19 +397,19 @@ class Transaction:
     def _discard_drafts(self) -> None:
         """Remove temporary files."""
         if self._has_drafts:
-            self._journal.store.discard(self._journal.owner(self.process_id))
+            self._parts.store.discard(self._parts.owner(self.process_id))
 
     def revert(self, error: BaseException) -> None:
         """Take back everything that the process left, and remember that it failed."""
         try:
-            roll_back(self._journal, self.record.failed(error, time.time()))
+            roll_back(self._parts, self.record.failed(error, time.time()))
         except Exception:  # noqa: BLE001 - must not hide the error that the caller is to see
             _log.warning("Process %s was not taken back wholly.", self.process_id, exc_info=True)
 
 
 @contextmanager
 def running(
-    journal: Journal, request: Request, actor: Actor, setup: Setup
+    parts: VaultParts, request: Request, actor: Actor, setup: Setup
 ) -> Iterator[Transaction]:
     """Run the body as a process; end it, pause it, or take it back when the body raises.
 
@@ -422,16 +422,16 @@ def running(
     TVLockError
         A resource is held by another process for too long.
     """
-    record, lock = begin(journal, request, actor, setup)
+    record, lock = begin(parts, request, actor, setup)
     with ExitStack() as stack:
         stack.callback(lock.release)
-        cancel = stack.enter_context(cancellable(journal.state, record.process_id))
-        stack.enter_context(enclosing(journal, record.process_id))
-        operation = Transaction(journal, record, cancel)
+        cancel = stack.enter_context(cancellable(parts.state, record.process_id))
+        stack.enter_context(enclosing(parts, record.process_id))
+        operation = Transaction(parts, record, cancel)
         what = f"{request.operation} of process {record.process_id}"
         _told.info("%s begins", what)
         if not record.parent:
-            stack.enter_context(minding_misplaced(journal, record.request))
+            stack.enter_context(minding_misplaced(parts, record.request))
         try:
             yield operation
         except Exception as error:
@@ -440,4 +440,4 @@ def running(
             raise
         operation.close()
         _told.info("%s is done", what)
-    pack_if_many(journal.repository, journal.state)
+    pack_if_many(parts.repository, parts.state)

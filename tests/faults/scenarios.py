@@ -364,7 +364,7 @@ def view(vault: TableVault, path: Path, known: frozenset[str]) -> dict[str, obje
                 seen[f"{table}/{temp}"] = _temp(vault, table, temp)
     for module in vault.get_code_modules_list():
         seen[f"code/{module}"] = vault.get_code_module_str(module)
-    refs = vault._vault.journal.repository.refs("refs/")
+    refs = vault._vault.parts.repository.refs("refs/")
     seen["refs"] = sorted(_named_ref(ref, known) for ref in refs)
     seen["files"] = _working_files(path)
     seen["config"] = vault.get_config()

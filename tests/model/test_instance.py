@@ -71,7 +71,7 @@ def test_artifacts_are_known_by_their_content(stories, parts):
 
 def test_what_history_does_not_hold_is_an_error(stories, parts):
     first = of(parts, "stories", written(stories, "stories", pd.DataFrame({"n": [1]})))
-    root = parts.journal.repository.commit(first.commit).parents[0]
+    root = parts.parts.repository.commit(first.commit).parents[0]
     lost = replace(first, commit=root)
     with pytest.raises(TVTableError, match=r"has no instance\.yaml"):
         assert lost.document

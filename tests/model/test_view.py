@@ -59,7 +59,7 @@ def test_a_view_stays_as_it_was(stories, parts):
     view = parts.view()
     before = answers(view)
     change_everything(stories)
-    parts.journal.index.catch_up()
+    parts.parts.index.catch_up()
     assert answers(view) == before
     assert set(parts.view().table_names.values()) == {"tales", "more"}
 
@@ -77,11 +77,11 @@ def test_snapshot_and_catalog_are_of_one_commit_when_main_moves_as_a_view_is_mad
     """It moves after each of the first looks at its tip."""
     tip_of_main = Repository.main
     waiting = [lambda: change_everything(stories), lambda: write(stories, "tales")][:commits]
-    parts.journal.index.discard()
+    parts.parts.index.discard()
 
     def main(repository):
         tip = tip_of_main(repository)
-        if waiting and repository is parts.journal.repository:
+        if waiting and repository is parts.parts.repository:
             waiting.pop(0)()
         return tip
 
@@ -90,7 +90,7 @@ def test_snapshot_and_catalog_are_of_one_commit_when_main_moves_as_a_view_is_mad
     assert not waiting
     assert view.commit == view.catalog.commit
     assert view.table_names.keys() == view.catalog.created_order().keys()
-    reachable = parts.journal.repository.is_ancestor
+    reachable = parts.parts.repository.is_ancestor
     for table in view.tables():
         for version in view.snapshot.versions(table.name):
             document = view.snapshot.instance(table.name, version)
@@ -102,9 +102,9 @@ def test_snapshot_and_catalog_are_of_one_commit_when_main_moves_as_a_view_is_mad
 def test_a_view_stays_as_it_was_when_the_index_is_deleted(stories, parts):
     view = parts.view()
     before = answers(view)
-    parts.journal.index.discard()
+    parts.parts.index.discard()
     change_everything(stories)
-    parts.journal.index.catch_up()
+    parts.parts.index.catch_up()
     assert answers(view) == before
 
 
@@ -120,7 +120,7 @@ def test_a_view_stays_as_it_was_when_main_is_rewritten(stories, parts, git, vaul
     view = parts.view()
     before = answers(view)
     git(vault_path, "update-ref", "refs/heads/main", f"{view.commit}~1")
-    parts.journal.index.catch_up()
+    parts.parts.index.catch_up()
     assert answers(view) == before
 
 
@@ -160,14 +160,14 @@ def test_operations_on_branches_are_in_a_view_that_is_asked_for_them(stories, pa
     stories.create_instance("stories", process_id="before")
     view = parts.view(with_temps=True)
     stories.create_instance("stories", version="other", process_id="after")
-    parts.journal.index.process("after")
+    parts.parts.index.process("after")
     assert view.catalog.process("before") is not None
     assert view.catalog.process("after") is None
 
 
 def test_a_branch_brings_no_later_commit_of_main_into_a_view(stories, parts, monkeypatch):
     """It begins at one that `seen` has not seen, if main is read first."""
-    index = parts.journal.index
+    index = parts.parts.index
     refs = Repository.temp_refs
 
     def temp_refs(repository):
@@ -185,9 +185,9 @@ def test_a_branch_brings_no_later_commit_of_main_into_a_view(stories, parts, mon
 
 
 def test_a_pinned_catalog_needs_no_index(stories, parts):
-    repository = parts.journal.repository
+    repository = parts.parts.repository
     pinned = PinnedCatalog(repository, repository.main(), temps=None)
-    assert pinned.standing() == Index.standing(parts.journal.index)
+    assert pinned.standing() == Index.standing(parts.parts.index)
 
 
 def test_a_table_that_is_not_there_is_an_error_that_names_its_later_name(stories, parts):

@@ -203,7 +203,7 @@ def test_writing_claims_the_whole_table_when_it_has_side_effects(
     request = Request(operation="create_instance", arguments={})
     holds = [temp_hold("events", "other")]
     with (
-        running(vault._vault.journal, request, Actor(author="Ana"), lambda *_: holds),
+        running(vault._vault.parts, request, Actor(author="Ana"), lambda *_: holds),
         ThreadPoolExecutor(1) as pool,
     ):
         error = pool.submit(write).exception()

@@ -317,7 +317,7 @@ def test_an_operation_that_is_taken_back_leaves_what_records_name(plain):
     plain.fail()
     vault = plain.vault._vault
     oid = oid_of("a 1")
-    vault.store.delete([oid], needed=NeededElsewhere(vault.journal, ""))
+    vault.store.delete([oid], needed=NeededElsewhere(vault.parts, ""))
     assert oid in plain.objects()
 
 

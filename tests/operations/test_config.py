@@ -204,7 +204,7 @@ def test_who_sets_something_holds_the_configuration(vault: TableVault, vault_pat
     impatient = TableVault(vault_path, "Bo", lock_timeout=0)
     inner = vault._vault
     request = Request(operation="set_config", arguments={"changes": {}})
-    held = running(inner.journal, request, inner.actor("other"), lambda *_: [config_hold()])
+    held = running(inner.parts, request, inner.actor("other"), lambda *_: [config_hold()])
     # In a thread of its own: what is called here would be a child of the process that holds.
     with held, ThreadPoolExecutor(1) as apart:
         with pytest.raises(TVLockError, match="The configuration of the vault is held by process"):
@@ -220,7 +220,7 @@ def test_one_that_crashed_is_run_to_its_end(vault: TableVault, vault_path: Path)
     request = Request(operation="set_config", arguments={"changes": changes})
     with (
         pytest.raises(KeyboardInterrupt),
-        running(inner.journal, request, inner.actor("crashed"), lambda *_: [config_hold()]),
+        running(inner.parts, request, inner.actor("crashed"), lambda *_: [config_hold()]),
     ):
         raise KeyboardInterrupt
     again = TableVault(vault_path, "Bo", restart=True)

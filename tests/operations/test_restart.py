@@ -27,7 +27,7 @@ def leave_dead(vault: TableVault, operation: str, process_id: str, **arguments: 
         updated_at=now,
         pid=1,
     )
-    vault._vault.journal.files.write(record)
+    vault._vault.parts.files.write(record)
 
 
 def test_dead_processes_are_run_to_their_end(vault: TableVault, vault_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_living_process_is_skipped(vault: TableVault, vault_path: Path) -> Non
 
     inner = vault._vault
     request = Request(operation="create_table", arguments={"table_name": "x"})
-    with running(inner.journal, request, inner.actor("alive"), lambda *_: []):
+    with running(inner.parts, request, inner.actor("alive"), lambda *_: []):
         again = TableVault(vault_path, "bob", restart=True)
         assert list(again.get_active_processes()) == ["alive"]
         described = again.get_active_processes()["alive"]

@@ -19,7 +19,7 @@ from tablevault.errors import (
 )
 from tablevault.transactions import lock_holders, stopping
 from tablevault.transactions.cancellation import cancel_of
-from tablevault.transactions.parts import Journal
+from tablevault.transactions.parts import VaultParts
 from tests.looking import check_clean, git
 
 INDEX = """\
@@ -142,8 +142,8 @@ def check_stopped(vault: TableVault, path: Path, stopped: str = "p") -> None:
     check_clean(path)
     frame, _ = vault.get_dataframe("t", "TEMP_base")
     assert frame["square"].dropna().tolist() == [0, 1, 4, 9]
-    assert vault._vault.journal.files.remembers(stopped)
-    (end,) = [end for end in vault._vault.journal.files.past() if end["process_id"] == stopped]
+    assert vault._vault.parts.files.remembers(stopped)
+    (end,) = [end for end in vault._vault.parts.files.past() if end["process_id"] == stopped]
     assert end["error"] == ["TVProcessError", "User Stopped"]
 
 
@@ -315,7 +315,7 @@ def test_a_function_cannot_stop_what_calls_it(slow, vault_path) -> None:
 def test_a_process_that_has_happened_is_not_stopped(paused, vault_path, go, monkeypatch) -> None:
     vault = paused()
     go.touch()
-    real = Journal.commit_lock
+    real = VaultParts.commit_lock
     seen = []
 
     def commit_lock(self):
@@ -323,7 +323,7 @@ def test_a_process_that_has_happened_is_not_stopped(paused, vault_path, go, monk
         return real(self)
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "commit_lock", commit_lock)
+        patch.setattr(VaultParts, "commit_lock", commit_lock)
         vault.execute_instance("t", process_id="p")
     assert any(seen)
     with pytest.raises(TVProcessError, match="has ended"):
@@ -516,7 +516,7 @@ def begin_child():
     from dataclasses import replace
 
     def begin(vault: TableVault, parent: str) -> str:
-        files = vault._vault.journal.files
+        files = vault._vault.parts.files
         record = files.read(parent)
         files.write(replace(record, process_id="child", parent=parent, error=("", "")))
         return "child"
@@ -529,7 +529,7 @@ def test_what_runs_within_a_paused_process_is_ended_by_force_only(
 ) -> None:
     vault = paused()
     child = begin_child(vault, "p")
-    with vault._vault.journal.files.lock_of(child):
+    with vault._vault.parts.files.lock_of(child):
         with pytest.raises(TVProcessError, match='"child", which was started within "p", runs'):
             vault.stop_process("p")
         assert set(vault.get_active_processes()) == {"p", "child"}
@@ -540,7 +540,7 @@ def test_what_runs_within_a_paused_process_is_ended_by_force_only(
 def test_an_orphan_can_be_stopped(paused, vault_path, begin_child) -> None:
     vault = paused()
     begin_child(vault, "p")
-    vault._vault.journal.files.remove("p")
+    vault._vault.parts.files.remove("p")
     vault.stop_process("child")
     assert vault.get_active_processes() == {}
 
@@ -612,7 +612,7 @@ def test_an_index_builder_that_runs_gives_the_rows_so_far(slow, vault_path) -> N
 
 def test_materialize_is_ignored_where_there_are_no_rows(vault, vault_path, begin_child) -> None:
     vault.create_table("t")
-    files = vault._vault.journal.files
+    files = vault._vault.parts.files
     from tablevault.transactions.record import Record, Request
 
     files.write(

@@ -169,7 +169,7 @@ def test_a_vault_in_use_is_neither_deleted_nor_replaced(
 
     request = Request(operation="create_table", arguments={})
     inner = vault._vault
-    with running(inner.journal, request, inner.actor("busy"), lambda *_: []):
+    with running(inner.parts, request, inner.actor("busy"), lambda *_: []):
         for action in (
             lambda: delete_vault(vault_path),
             lambda: TableVault(vault_path, "bob", create=True),

@@ -68,7 +68,7 @@ def picture(path: Path) -> dict[str, object]:
         folder = f":tables/{temp.table}/{temp.version}/" if temp else ""
         seen[ref] = git(path, "ls-tree", "-r", f"{ref}{folder}") if temp else "a ref"
     for name in vault.get_table_instances(""):
-        index = parts.journal.index.instances(parts.snapshot().table(name).id)
+        index = parts.parts.index.instances(parts.snapshot().table(name).id)
         seen[name] = [(each.instance_id, each.active, each.success) for each in index]
         for each in index:
             frame, _ = vault.get_dataframe(name, each.instance_id, full_artifact_path=False)

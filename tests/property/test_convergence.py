@@ -122,7 +122,7 @@ class Company:
 
 def look(vault):
     """Give all that vaults with the same history have in common."""
-    index = vault._vault.journal.index
+    index = vault._vault.parts.index
     snapshot = vault._vault.snapshot()
     standing = index.standing()
     latest = {}

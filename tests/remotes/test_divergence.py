@@ -56,9 +56,9 @@ def tree(vault):
 
 def cross(ana, bo):
     """Let both pull what the other had, so that there are two last commits in common."""
-    ours, theirs = (vault._vault.journal.repository.main() for vault in (ana, bo))
+    ours, theirs = (vault._vault.parts.repository.main() for vault in (ana, bo))
     ana.pull()
-    before = ana._vault.journal.repository.main()
+    before = ana._vault.parts.repository.main()
     # What Ana has merged comes to Bo only later: he merges her first commit himself.
     path = path_of(ana)
     git(path, "update-ref", "refs/heads/main", ours)
@@ -112,7 +112,7 @@ def test_of_a_table_with_side_effects_the_latest_instance_alone_is_active(ana, p
     last = write(bo, [2], "mails", "other")
     finish(ana, bo)
     for vault in (ana, bo):
-        index = vault._vault.journal.index
+        index = vault._vault.parts.index
         document = vault._vault.snapshot().table("mails")
         active = [item.instance_id for item in index.instances(document.id) if item.active]
         assert active == [last]
@@ -127,9 +127,9 @@ def test_what_both_have_merged_is_settled(ana, part):
     bo.create_table("yours")
     ours, theirs = cross(ana, bo)
     assert tree(ana) == tree(bo)
-    repository = ana._vault.journal.repository
+    repository = ana._vault.parts.repository
     fetch(ana, bo)
-    other = bo._vault.journal.repository.main()
+    other = bo._vault.parts.repository.main()
     assert merge_bases(repository, repository.main(), other) == sorted([ours, theirs])
     # Against the one base this line is new on both sides, against the other one the line above.
     ana.create_code_module("m", text="A = 1\n\n\n\nB = 2\n")
@@ -330,7 +330,7 @@ class TestPlainGit:
 
 def standing(vault):
     """Give the instances that stand, and whether they are active."""
-    return [(item.instance_id, item.active) for item in vault._vault.journal.index.standing()]
+    return [(item.instance_id, item.active) for item in vault._vault.parts.index.standing()]
 
 
 PRICE = {"input": 1, "output": 2}

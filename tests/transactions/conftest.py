@@ -17,13 +17,13 @@ from tablevault.transactions.transaction import running
 
 
 @pytest.fixture
-def journal(parts):
+def parts(parts):
     """The journal of a fresh vault."""
-    return parts.journal
+    return parts.parts
 
 
 @pytest.fixture
-def begin(journal):
+def begin(parts):
     """Begin an operation as a context manager."""
 
     @contextmanager
@@ -33,7 +33,7 @@ def begin(journal):
         hold = [Hold(resource=resource, exclusive=exclusive, alone=alone)] if resource else []
         request = Request(operation=operation, arguments={"resource": resource})
         who = Actor(author="Ana", **{"lock_timeout_s": 0.0, **actor})
-        with running(on or journal, request, who, lambda *_: hold) as process:
+        with running(on or parts, request, who, lambda *_: hold) as process:
             yield process
 
     return begin

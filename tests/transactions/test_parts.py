@@ -18,7 +18,7 @@ class DiedError(BaseException):
 
 
 @pytest.fixture
-def die_moving(journal, monkeypatch):
+def die_moving(parts, monkeypatch):
     """Die while refs move, leaving git's lock files on them and the note as a kill leaves it."""
 
     def die(*moves):
@@ -26,65 +26,65 @@ def die_moving(journal, monkeypatch):
 
             def move(*_):
                 for each in moves:
-                    lock = journal.repository.git_dir / f"{each.ref}.lock"
+                    lock = parts.repository.git_dir / f"{each.ref}.lock"
                     lock.parent.mkdir(parents=True, exist_ok=True)
                     lock.touch()
-                patch.setattr(type(journal), "_note_moving", lambda *_: None)
+                patch.setattr(type(parts), "_note_moving", lambda *_: None)
                 raise DiedError
 
             patch.setattr(Repository, "move", move)
-            with pytest.raises(DiedError), journal.commit_lock():
-                journal.move(moves, "reason")
+            with pytest.raises(DiedError), parts.commit_lock():
+                parts.move(moves, "reason")
 
     return die
 
 
 @pytest.fixture
-def to_main(journal):
+def to_main(parts):
     """Move ``main`` to where it is."""
-    tip = journal.repository.main()
+    tip = parts.repository.main()
     return RefMove(ref=MAIN, old=tip, new=tip)
 
 
-def locks(journal):
-    return sorted(path.name for path in journal.repository.git_dir.rglob("refs/**/*.lock"))
+def locks(parts):
+    return sorted(path.name for path in parts.repository.git_dir.rglob("refs/**/*.lock"))
 
 
-def test_git_locks_of_the_dead_are_removed(journal, die_moving, to_main):
+def test_git_locks_of_the_dead_are_removed(parts, die_moving, to_main):
     die_moving(to_main, RefMove(ref=LONG, old=None, new=to_main.new))
-    assert len(locks(journal)) == 2
-    with journal.commit_lock():
-        assert locks(journal) == []
+    assert len(locks(parts)) == 2
+    with parts.commit_lock():
+        assert locks(parts) == []
 
 
-def test_a_note_that_names_no_ref_removes_nothing(journal, to_main):
-    with journal.commit_lock():
-        journal.move([to_main], "reason")
+def test_a_note_that_names_no_ref_removes_nothing(parts, to_main):
+    with parts.commit_lock():
+        parts.move([to_main], "reason")
     names = ["../precious", "refs/../../precious", "refs/heads/\N{SNOWMAN}/../../../../precious"]
-    precious = journal.repository.path / "precious.lock"
+    precious = parts.repository.path / "precious.lock"
     precious.touch()
-    note = journal.repository.git_dir / "tablevault/moving"
+    note = parts.repository.git_dir / "tablevault/moving"
     note.write_text("".join(f"{name} \N{SNOWMAN}\n" for name in names) + "\n", "utf-8")
-    with journal.commit_lock():
+    with parts.commit_lock():
         assert precious.exists()
 
 
-def test_only_the_last_note_counts(journal, die_moving, to_main):
-    with journal.commit_lock():
-        journal.move([to_main, RefMove(ref=LONG, old=None, new=to_main.new)], "reason")
+def test_only_the_last_note_counts(parts, die_moving, to_main):
+    with parts.commit_lock():
+        parts.move([to_main, RefMove(ref=LONG, old=None, new=to_main.new)], "reason")
     die_moving(to_main)
-    other = journal.repository.git_dir / f"{LONG}.lock"
+    other = parts.repository.git_dir / f"{LONG}.lock"
     other.touch()
-    with journal.commit_lock():
-        assert locks(journal) == [other.name]
+    with parts.commit_lock():
+        assert locks(parts) == [other.name]
 
 
-def test_who_died_while_it_moved_nothing_removes_nothing(journal, to_main):
-    with journal.commit_lock():
-        journal.move([to_main], "reason")
-    lock = journal.repository.git_dir / f"{MAIN}.lock"
+def test_who_died_while_it_moved_nothing_removes_nothing(parts, to_main):
+    with parts.commit_lock():
+        parts.move([to_main], "reason")
+    lock = parts.repository.git_dir / f"{MAIN}.lock"
     lock.touch()
-    with journal.commit_lock():
+    with parts.commit_lock():
         assert lock.exists()
 
 

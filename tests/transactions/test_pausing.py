@@ -13,7 +13,7 @@ from tablevault.names import ProcessId
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.cancellation import Cancel, cancel_of
 from tablevault.transactions.record import Hold, Request
-from tablevault.transactions.record_store import JournalFiles
+from tablevault.transactions.record_store import RecordStore
 from tablevault.transactions.stopping import halt
 from tablevault.transactions.transaction import Transaction, running
 from tablevault.vault import Vault
@@ -38,12 +38,12 @@ def fail(begin):
     return fail
 
 
-def test_an_ordinary_error_pauses_a_process_with_an_id(fail, begin, journal, refused):
+def test_an_ordinary_error_pauses_a_process_with_an_id(fail, begin, parts, refused):
     fail(ZeroDivisionError("by nought"), process_id="p")
-    record = journal.files.read(ProcessId("p"))
+    record = parts.files.read(ProcessId("p"))
     assert record.error == ("ZeroDivisionError", "by nought")
-    assert not journal.files.is_alive(ProcessId("p"))
-    assert not journal.files.remembers("p")
+    assert not parts.files.is_alive(ProcessId("p"))
+    assert not parts.files.remembers("p")
     error = refused(begin())
     assert "paused process p" in error.message
     assert "stop_process('p')" in error.hint
@@ -52,7 +52,7 @@ def test_an_ordinary_error_pauses_a_process_with_an_id(fail, begin, journal, ref
 
 
 def test_a_paused_process_is_taken_up_with_its_steps_and_without_its_error(
-    begin, plan, journal, check_clean, repo_path
+    begin, plan, parts, check_clean, repo_path
 ):
     with pytest.raises(ZeroDivisionError), begin(process_id="p") as process:
         process.step("one")
@@ -63,46 +63,44 @@ def test_a_paused_process_is_taken_up_with_its_steps_and_without_its_error(
     with begin(process_id="p") as process:
         assert [name for name, _ in process.record.steps] == ["one"]
         assert process.record.plan == {"a": 1, "b": [2]}
-        assert journal.files.read(ProcessId("p")).error == ("", "")
+        assert parts.files.read(ProcessId("p")).error == ("", "")
         process.publish(plan(process))
     check_clean(repo_path)
 
 
 def test_an_error_of_tablevault_takes_back_a_process_with_an_id(
-    fail, begin, refused, journal, check_clean, repo_path
+    fail, begin, refused, parts, check_clean, repo_path
 ):
     fail(TVArgumentError("Wrong."), process_id="p", plan={"some": "work"})
     check_clean(repo_path)
-    assert journal.files.remembers("p")
+    assert parts.files.remembers("p")
     assert "has ended" in refused(begin(process_id="p"), TVProcessError).message
 
 
-def test_an_ordinary_error_takes_back_a_process_without_an_id(
-    fail, journal, check_clean, repo_path
-):
+def test_an_ordinary_error_takes_back_a_process_without_an_id(fail, parts, check_clean, repo_path):
     process_id = fail(ZeroDivisionError())
     check_clean(repo_path)
-    assert journal.files.remembers(process_id)
+    assert parts.files.remembers(process_id)
 
 
-def test_what_a_paused_process_stored_is_there_when_it_goes_on(begin, plan, journal):
+def test_what_a_paused_process_stored_is_there_when_it_goes_on(begin, plan, parts):
     with pytest.raises(ZeroDivisionError), begin(process_id="p") as process:
         with process.new_draft() as draft:
             draft.write(b"rows")
         process.keep([draft])
         process.new_draft().close()
         raise ZeroDivisionError
-    assert journal.store.has(draft.pointer)
-    assert not list((journal.state / "tmp").iterdir())
+    assert parts.store.has(draft.pointer)
+    assert not list((parts.state / "tmp").iterdir())
     with pytest.raises(TVArgumentError), begin(process_id="p") as process:
         raise TVArgumentError("Wrong.")
-    assert not journal.store.has(draft.pointer)
+    assert not parts.store.has(draft.pointer)
 
 
 def test_refs_that_others_keep_locked_pause_a_process_with_an_id(
     begin, plan, repo_path, author, monkeypatch, check_clean
 ):
-    hurried = Vault(path=repo_path, author=author, lock_timeout_s=0.1).journal
+    hurried = Vault(path=repo_path, author=author, lock_timeout_s=0.1).parts
 
     def move(*_):
         raise RefMovedError("main")
@@ -122,8 +120,8 @@ def test_refs_that_others_keep_locked_pause_a_process_with_an_id(
     check_clean(repo_path)
 
 
-def test_a_full_disk_leaves_a_process_with_an_id_paused(fail, begin, journal, monkeypatch):
-    real = JournalFiles.write
+def test_a_full_disk_leaves_a_process_with_an_id_paused(fail, begin, parts, monkeypatch):
+    real = RecordStore.write
 
     def write(self, record, *, durable=False):
         if record.error[0]:
@@ -131,21 +129,21 @@ def test_a_full_disk_leaves_a_process_with_an_id_paused(fail, begin, journal, mo
         real(self, record, durable=durable)
 
     with monkeypatch.context() as patch:
-        patch.setattr(JournalFiles, "write", write)
+        patch.setattr(RecordStore, "write", write)
         fail(ZeroDivisionError(), process_id="p")
-    assert journal.files.read(ProcessId("p")) is not None
+    assert parts.files.read(ProcessId("p")) is not None
     with begin(process_id="p"):
         pass
 
 
-def test_a_record_survives_that_it_cannot_be_taken_up(fail, begin, journal, monkeypatch):
+def test_a_record_survives_that_it_cannot_be_taken_up(fail, begin, parts, monkeypatch):
     fail(ZeroDivisionError(), process_id="p")
 
     def write(*_, **__):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(JournalFiles, "write", write)
+        patch.setattr(RecordStore, "write", write)
         with pytest.raises(OSError, match="No space"):
             begin(process_id="p").__enter__()
     with begin(process_id="p"):
@@ -163,7 +161,7 @@ def test_an_operation_without_a_commit_is_remembered(begin, refused):
 
 @pytest.mark.parametrize("work", [None, {"some": "work"}])
 def test_a_mistake_found_when_a_process_is_taken_up_ends_it_unless_it_has_done_work(
-    fail, journal, work, begin
+    fail, parts, work, begin
 ):
     fail(ZeroDivisionError(), process_id="p", plan=work)
 
@@ -172,18 +170,18 @@ def test_a_mistake_found_when_a_process_is_taken_up_ends_it_unless_it_has_done_w
 
     request = Request(operation="op", arguments={})
     with pytest.raises(TVArgumentError):
-        running(journal, request, Actor(author="Ana", process_id="p"), setup).__enter__()
-    record = journal.files.read(ProcessId("p"))
+        running(parts, request, Actor(author="Ana", process_id="p"), setup).__enter__()
+    record = parts.files.read(ProcessId("p"))
     if work is None:
         assert record is None
-        assert journal.files.remembers("p")
+        assert parts.files.remembers("p")
     else:
         assert record.error == ("TVArgumentError", "No such builder.")
         with begin(process_id="p") as process:
             assert process.record.plan == work
 
 
-def test_nameless_children_end_when_their_parent_is_taken_up(begin, journal, check_clean):
+def test_nameless_children_end_when_their_parent_is_taken_up(begin, parts, check_clean):
     with (
         pytest.raises(Interrupted),
         begin(process_id="p"),
@@ -192,10 +190,10 @@ def test_nameless_children_end_when_their_parent_is_taken_up(begin, journal, che
     ):
         assert grandchild.record.parent == child.process_id
         raise Interrupted
-    assert len(list(journal.files.every())) == 3
+    assert len(list(parts.files.every())) == 3
     with begin(process_id="p"):
-        assert [record.process_id for record in journal.files.every()] == ["p"]
-    assert journal.files.remembers(child.process_id)
+        assert [record.process_id for record in parts.files.every()] == ["p"]
+    assert parts.files.remembers(child.process_id)
 
 
 def test_a_child_that_had_happened_stays_when_its_parent_is_taken_up(
@@ -210,14 +208,14 @@ def test_a_child_that_had_happened_stays_when_its_parent_is_taken_up(
     check_clean(repo_path)
 
 
-def test_a_named_child_waits_until_it_is_called_again_and_excludes_no_parent(begin, journal):
+def test_a_named_child_waits_until_it_is_called_again_and_excludes_no_parent(begin, parts):
     with pytest.raises(Interrupted), begin(process_id="p"), begin(process_id="child"):
         raise Interrupted
     with begin(process_id="p"):
-        assert journal.files.read(ProcessId("child")) is not None
+        assert parts.files.read(ProcessId("child")) is not None
         with begin(process_id="child") as child:
             assert child.record.parent == "p"
-    assert list(journal.files.every()) == []
+    assert list(parts.files.every()) == []
 
 
 def test_a_process_may_hold_what_the_one_holds_that_it_takes_over(fail, begin, refused):
@@ -230,33 +228,33 @@ def test_a_process_may_hold_what_the_one_holds_that_it_takes_over(fail, begin, r
 # -- asked to stop --------------------------------------------------------------------------------
 
 
-def test_a_process_that_is_asked_to_stop_goes_no_further(begin, plan, journal, git, repo_path):
+def test_a_process_that_is_asked_to_stop_goes_no_further(begin, plan, parts, git, repo_path):
     before = git(repo_path, "rev-parse", "main")
     with pytest.raises(TVProcessError, match="was stopped"), begin(process_id="p") as process:
         process.check()
-        cancel = cancel_of(journal.state, ProcessId("p"))
+        cancel = cancel_of(parts.state, ProcessId("p"))
         cancel.ask()
         with pytest.raises(TVProcessError, match="was stopped"):
             process.check()
         process.publish(plan(process))
     assert git(repo_path, "rev-parse", "main") == before
-    assert journal.files.read(ProcessId("p")) is not None, "left to who asked"
-    assert cancel_of(journal.state, ProcessId("p")) is None
+    assert parts.files.read(ProcessId("p")) is not None, "left to who asked"
+    assert cancel_of(parts.state, ProcessId("p")) is None
 
 
-def test_a_stopped_process_takes_itself_back_when_nobody_waits_for_it(begin, journal, check_clean):
+def test_a_stopped_process_takes_itself_back_when_nobody_waits_for_it(begin, parts, check_clean):
     with pytest.raises(ZeroDivisionError), begin(process_id="p"):
-        cancel = cancel_of(journal.state, ProcessId("p"))
+        cancel = cancel_of(parts.state, ProcessId("p"))
         cancel.ask()
         assert cancel.withdraw()
         raise ZeroDivisionError
-    assert journal.files.read(ProcessId("p")) is None
-    (end,) = journal.files.past()
+    assert parts.files.read(ProcessId("p")) is None
+    (end,) = parts.files.past()
     assert end["error"] == ["TVProcessError", "User Stopped"]
 
 
 def test_who_has_left_its_end_to_the_asker_is_waited_for_beyond_the_timeout(
-    begin, journal, monkeypatch
+    begin, parts, monkeypatch
 ):
     """It cannot take itself back any more; its lock is free some moments later."""
     asked, decided, may_end = (threading.Event() for _ in range(3))
@@ -289,17 +287,17 @@ def test_who_has_left_its_end_to_the_asker_is_waited_for_beyond_the_timeout(
     with ThreadPoolExecutor(1) as pool:
         ending = pool.submit(work)
         assert begun.wait(100)
-        halt(journal, journal.files.read(ProcessId("p")), 0.0)
+        halt(parts, parts.files.read(ProcessId("p")), 0.0)
         assert isinstance(ending.exception(), ZeroDivisionError)
-    assert journal.files.read(ProcessId("p")) is not None, "left to who asked"
+    assert parts.files.read(ProcessId("p")) is not None, "left to who asked"
 
 
-def test_every_hold_counts_of_who_is_taken_over(begin, journal):
+def test_every_hold_counts_of_who_is_taken_over(begin, parts):
     request = Request(operation="op", arguments={})
     holds = [Hold(resource="tables/t", exclusive=True), Hold(resource="code", exclusive=False)]
     with (
         pytest.raises(ZeroDivisionError),
-        running(journal, request, Actor(author="A", process_id="p"), lambda *_: holds),
+        running(parts, request, Actor(author="A", process_id="p"), lambda *_: holds),
     ):
         raise ZeroDivisionError
     with begin("code", takes_over="p"), begin("tables/t/x", takes_over="p"):

@@ -9,7 +9,7 @@ import pytest
 
 from tablevault.names import ProcessId
 from tablevault.transactions.record import Record, Request
-from tablevault.transactions.record_store import JournalFiles
+from tablevault.transactions.record_store import RecordStore
 
 
 def record(process_id="p", **changes):
@@ -28,7 +28,7 @@ def record(process_id="p", **changes):
 @pytest.fixture
 def files(tmp_path):
     (tmp_path / "processes").mkdir()
-    return JournalFiles(tmp_path)
+    return RecordStore(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_what_is_no_whole_record_is_passed_over(files, tmp_path):
 
 
 def test_a_vault_without_a_journal_has_no_processes(tmp_path):
-    files = JournalFiles(tmp_path / "nowhere")
+    files = RecordStore(tmp_path / "nowhere")
     assert list(files.every()) == []
     assert files.read(ProcessId("p")) is None
     assert not files.is_alive(ProcessId("p"))
@@ -89,8 +89,8 @@ def test_a_killed_process_is_dead_at_once(files, tmp_path, python):
     script = """
 import sys
 from pathlib import Path
-from tablevault.transactions.record_store import JournalFiles
-lock = JournalFiles(Path(sys.argv[1])).lock_of("p")
+from tablevault.transactions.record_store import RecordStore
+lock = RecordStore(Path(sys.argv[1])).lock_of("p")
 lock.acquire()
 print("held", flush=True)
 sys.stdin.read()

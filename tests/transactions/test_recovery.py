@@ -148,21 +148,21 @@ def keep(process, data):
     return draft.pointer
 
 
-def test_an_object_is_needed_by_whoever_pinned_it(journal, begin):
+def test_an_object_is_needed_by_whoever_pinned_it(parts, begin):
     with begin("tables/a") as one, begin("tables/b") as other:
         pointer = keep(one, b"rows")
-        assert NeededElsewhere(journal, other.process_id)(pointer.oid)
-        assert not NeededElsewhere(journal, one.process_id)(pointer.oid)
+        assert NeededElsewhere(parts, other.process_id)(pointer.oid)
+        assert not NeededElsewhere(parts, one.process_id)(pointer.oid)
 
 
-def test_an_object_on_a_temporary_branch_is_needed(vault, journal, begin):
+def test_an_object_on_a_temporary_branch_is_needed(vault, parts, begin):
     vault.create_table("t")
     vault.create_instance("t")
     with begin() as process:
         pointer = keep(process, b"rows")
     ref = TempRef(table="t", version="base").ref
-    commit_on(journal.repository, ref, pointer.encode())
-    assert NeededElsewhere(journal, ProcessId("p"))(pointer.oid)
+    commit_on(parts.repository, ref, pointer.encode())
+    assert NeededElsewhere(parts, ProcessId("p"))(pointer.oid)
 
 
 def commit_on(repository, ref, frame):
@@ -179,18 +179,16 @@ def commit_on(repository, ref, frame):
     repository.move([RefMove(ref=ref, old=tip, new=commit)], "by hand")
 
 
-def test_a_file_committed_around_lfs_stops_no_rollback(
-    vault, journal, begin, repo_path, check_clean
-):
+def test_a_file_committed_around_lfs_stops_no_rollback(vault, parts, begin, repo_path, check_clean):
     vault.create_table("t")
     vault.create_instance("t")
-    commit_on(journal.repository, TempRef(table="t", version="base").ref, b"no pointer")
+    commit_on(parts.repository, TempRef(table="t", version="base").ref, b"no pointer")
     with pytest.raises(ZeroDivisionError), begin("tables/x") as process:
         pointer = keep(process, b"rows")
         raise ZeroDivisionError
-    assert not journal.store.has(pointer)
+    assert not parts.store.has(pointer)
     check_clean(repo_path)
 
 
-def test_an_object_that_nothing_names_is_not_needed(journal):
-    assert not NeededElsewhere(journal, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
+def test_an_object_that_nothing_names_is_not_needed(parts):
+    assert not NeededElsewhere(parts, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)

@@ -155,7 +155,7 @@ def test_who_gets_no_turn_until_the_timeout_looks_once_more(begin, waiting):
 @pytest.mark.parametrize("process_id", ["", "p"])
 @pytest.mark.parametrize("after", ["resource_locks.blocking", "_blocking"])
 def test_who_fails_just_when_it_is_found_is_waited_for(
-    begin, journal, monkeypatch, process_id, after
+    begin, parts, monkeypatch, process_id, after
 ):
     """It is neither paused nor dead: it has ended by itself, and holds nothing any more."""
     holder, apart = begin(process_id=process_id), Context()
@@ -176,11 +176,11 @@ def test_who_fails_just_when_it_is_found_is_waited_for(
     monkeypatch.setattr(f"{module}.{after}", blocking)
     with begin(lock_timeout_s=60):
         assert seen
-    ends = [entry["error"] for entry in journal.files.past() if entry["process_id"] == process_id]
+    ends = [entry["error"] for entry in parts.files.past() if entry["process_id"] == process_id]
     assert ends == [["TVArgumentError", "Wrong."]]
 
 
-def test_who_dies_just_when_it_is_found_is_taken_back(begin, journal, monkeypatch):
+def test_who_dies_just_when_it_is_found_is_taken_back(begin, parts, monkeypatch):
     class Died(BaseException):
         pass
 
@@ -200,12 +200,12 @@ def test_who_dies_just_when_it_is_found_is_taken_back(begin, journal, monkeypatc
     monkeypatch.setattr(begin, "_blocking", blocking)
     with begin(lock_timeout_s=60):
         assert seen
-    assert journal.files.remembers(process_id)
+    assert parts.files.remembers(process_id)
 
 
-def test_who_looks_at_a_lock_for_long_keeps_nobody_from_taking_it(begin, journal, monkeypatch):
+def test_who_looks_at_a_lock_for_long_keeps_nobody_from_taking_it(begin, parts, monkeypatch):
     """To look takes the lock, too, but shares it; and who looks may get no turn to let go."""
-    path = journal.files.path_of(ProcessId("p"))
+    path = parts.files.path_of(ProcessId("p"))
     Path(path).touch()
     real = OsLock.acquire
     with Path(path).open("rb") as looking:
@@ -220,28 +220,28 @@ def test_who_looks_at_a_lock_for_long_keeps_nobody_from_taking_it(begin, journal
 
         monkeypatch.setattr(OsLock, "acquire", acquire)
         with begin(process_id="p"):
-            assert journal.files.is_alive(ProcessId("p"))
+            assert parts.files.is_alive(ProcessId("p"))
 
 
-def test_who_waits_holds_nothing_meanwhile(begin, refused, journal):
+def test_who_waits_holds_nothing_meanwhile(begin, refused, parts):
     with begin("tables/a"):
         refused(begin("tables/a", process_id="waiting"))
-        assert journal.files.read(ProcessId("waiting")) is None
+        assert parts.files.read(ProcessId("waiting")) is None
 
 
-def test_who_ends_between_two_looks_has_both_looked_again(begin, journal):
+def test_who_ends_between_two_looks_has_both_looked_again(begin, parts):
     """What was seen while another one worked may have gone with it."""
     other, apart = ExitStack(), Context()
     apart.run(other.enter_context, begin("tables/t"))
     looks = []
 
     def setup(*_):
-        looks.append(len(list(journal.files.every())))
+        looks.append(len(list(parts.files.every())))
         apart.run(other.close)
         return [Hold(resource="tables/t", exclusive=True)]
 
     request = Request(operation="op", arguments={})
-    with running(journal, request, Actor(author="Ana"), setup):
+    with running(parts, request, Actor(author="Ana"), setup):
         assert looks == [1, 0]
 
 
@@ -255,9 +255,9 @@ def test_ids_that_begin_alike_are_not_related(begin, refused):
         refused(begin(process_id="job10"))
 
 
-def test_ancestors_are_followed_up_and_circles_end(journal):
+def test_ancestors_are_followed_up_and_circles_end(parts):
     for process_id, parent in (("a", "b"), ("b", "c"), ("c", "a"), ("x", "")):
-        journal.files.write(
+        parts.files.write(
             Record(
                 process_id=ProcessId(process_id),
                 named=True,
@@ -270,10 +270,10 @@ def test_ancestors_are_followed_up_and_circles_end(journal):
                 pid=os.getpid(),
             )
         )
-    assert set(resource_locks.ancestors(journal.files, "a")) == {"a", "b", "c"}
-    assert set(resource_locks.ancestors(journal.files, "x")) == {"x"}
-    assert set(resource_locks.ancestors(journal.files, "unknown")) == {"unknown"}
-    assert set(resource_locks.ancestors(journal.files, "")) == set()
+    assert set(resource_locks.ancestors(parts.files, "a")) == {"a", "b", "c"}
+    assert set(resource_locks.ancestors(parts.files, "x")) == {"x"}
+    assert set(resource_locks.ancestors(parts.files, "unknown")) == {"unknown"}
+    assert set(resource_locks.ancestors(parts.files, "")) == set()
 
 
 def test_what_is_held_alone_is_refused_at_once_to_a_child(begin, refused):

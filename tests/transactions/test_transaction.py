@@ -17,7 +17,7 @@ from tablevault.history.git.trees import Put
 from tablevault.names import MAIN, ProcessId, TempRef
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.record import Request
-from tablevault.transactions.record_store import JournalFiles
+from tablevault.transactions.record_store import RecordStore
 from tablevault.transactions.recovery import recover
 from tablevault.transactions.transaction import running
 from tablevault.vault import Vault
@@ -41,7 +41,7 @@ def die(begin):
 @pytest.fixture
 def hurried(vault, repo_path, author):
     """The journal of the vault, opened by somebody who waits for nothing long."""
-    return Vault(path=repo_path, author=author, lock_timeout_s=0.1).journal
+    return Vault(path=repo_path, author=author, lock_timeout_s=0.1).parts
 
 
 def log(git, path):
@@ -61,14 +61,14 @@ def test_an_operation_is_one_commit_that_names_it(begin, plan, git, repo_path, c
     check_clean(repo_path)
 
 
-def test_an_operation_has_a_record_and_lives_until_it_ends(begin, journal):
+def test_an_operation_has_a_record_and_lives_until_it_ends(begin, parts):
     with begin(process_id="p") as process:
-        record = journal.files.read(ProcessId("p"))
+        record = parts.files.read(ProcessId("p"))
         assert record == process.record
         assert (record.named, record.author, record.request.operation) == (True, "Ana", "op")
-        assert journal.files.is_alive(ProcessId("p"))
-    assert journal.files.read(ProcessId("p")) is None
-    assert not journal.files.is_alive(ProcessId("p"))
+        assert parts.files.is_alive(ProcessId("p"))
+    assert parts.files.read(ProcessId("p")) is None
+    assert not parts.files.is_alive(ProcessId("p"))
 
 
 def test_an_operation_without_an_id_gets_one(begin):
@@ -78,7 +78,7 @@ def test_an_operation_without_an_id_gets_one(begin):
 
 
 def test_an_operation_that_fails_leaves_everything_as_it_was(
-    begin, plan, git, repo_path, journal, check_clean
+    begin, plan, git, repo_path, parts, check_clean
 ):
     before = git(repo_path, "for-each-ref")
     error = ValueError("of the user")
@@ -88,16 +88,16 @@ def test_an_operation_that_fails_leaves_everything_as_it_was(
                 with process.new_draft() as draft:
                     draft.write(b"rows")
                 process.keep([draft])
-                assert journal.store.has(draft.pointer)
+                assert parts.store.has(draft.pointer)
             raise error
         assert caught.value is error
         assert git(repo_path, "for-each-ref") == before
         assert not [path for path in (repo_path / ".git/lfs").rglob("*") if path.is_file()]
         check_clean(repo_path)
-        assert journal.files.remembers(process.process_id)
+        assert parts.files.remembers(process.process_id)
 
 
-def test_an_object_that_was_there_before_survives_a_failure(begin, journal):
+def test_an_object_that_was_there_before_survives_a_failure(begin, parts):
     with begin() as process:
         with process.new_draft() as draft:
             draft.write(b"rows")
@@ -107,10 +107,10 @@ def test_an_object_that_was_there_before_survives_a_failure(begin, journal):
             draft.write(b"rows")
         process.keep([draft])
         raise ZeroDivisionError
-    assert journal.store.has(draft.pointer)
+    assert parts.store.has(draft.pointer)
 
 
-def test_an_object_that_another_process_is_about_to_need_survives_a_failure(begin, journal):
+def test_an_object_that_another_process_is_about_to_need_survives_a_failure(begin, parts):
     def keep(process):
         with process.new_draft() as draft:
             draft.write(b"rows")
@@ -122,23 +122,23 @@ def test_an_object_that_another_process_is_about_to_need_survives_a_failure(begi
         with begin("tables/b") as other:
             keep(other)
             failing.revert(ZeroDivisionError())
-            assert journal.store.has(pointer)
+            assert parts.store.has(pointer)
         raise ZeroDivisionError
 
 
-def test_a_failure_of_the_setup_begins_nothing(journal, git, repo_path, check_clean):
+def test_a_failure_of_the_setup_begins_nothing(parts, git, repo_path, check_clean):
     def setup(*_):
         raise TVArgumentError("No such table.")
 
     request = Request(operation="op", arguments={})
     with pytest.raises(TVArgumentError, match="No such table"):
-        running(journal, request, Actor(author="Ana", process_id="p"), setup).__enter__()
-    assert journal.files.remembers("p")
+        running(parts, request, Actor(author="Ana", process_id="p"), setup).__enter__()
+    assert parts.files.remembers("p")
     check_clean(repo_path)
 
 
 def test_a_failure_before_the_refs_move_changes_nothing(
-    begin, plan, git, repo_path, journal, monkeypatch, check_clean
+    begin, plan, git, repo_path, parts, monkeypatch, check_clean
 ):
     before = git(repo_path, "for-each-ref")
 
@@ -150,12 +150,12 @@ def test_a_failure_before_the_refs_move_changes_nothing(
         process.publish(plan(process))
     monkeypatch.undo()
     assert git(repo_path, "for-each-ref") == before
-    assert not journal.index.process(process.process_id)
+    assert not parts.index.process(process.process_id)
     check_clean(repo_path)
 
 
 def test_a_failure_after_the_refs_moved_takes_nothing_back(
-    begin, plan, repo_path, journal, monkeypatch, check_clean, author
+    begin, plan, repo_path, parts, monkeypatch, check_clean, author
 ):
     def fail(*_):
         raise OSError("disk full")
@@ -164,7 +164,7 @@ def test_a_failure_after_the_refs_moved_takes_nothing_back(
     with begin() as process:
         process.publish(plan(process))
     monkeypatch.undo()
-    assert journal.index.process(process.process_id)
+    assert parts.index.process(process.process_id)
     assert not (repo_path / "f").exists()
     TableVault(repo_path, author)
     assert (repo_path / "f").read_bytes() == b"1"
@@ -172,13 +172,13 @@ def test_a_failure_after_the_refs_moved_takes_nothing_back(
 
 
 def test_an_error_of_the_caller_after_publishing_takes_nothing_back(
-    begin, plan, repo_path, journal, check_clean
+    begin, plan, repo_path, parts, check_clean
 ):
     with pytest.raises(ZeroDivisionError), begin() as process:
         process.publish(plan(process))
         raise ZeroDivisionError
-    assert journal.index.process(process.process_id)
-    assert not journal.files.remembers(process.process_id)
+    assert parts.index.process(process.process_id)
+    assert not parts.files.remembers(process.process_id)
     check_clean(repo_path)
 
 
@@ -265,7 +265,7 @@ def test_code_edited_by_hand_is_a_commit_below_the_operation(
     check_clean(repo_path)
 
 
-def test_an_object_that_disappeared_stops_the_commit(begin, plan, journal, git, repo_path):
+def test_an_object_that_disappeared_stops_the_commit(begin, plan, parts, git, repo_path):
     before = git(repo_path, "rev-parse", "main")
 
     def work():
@@ -273,7 +273,7 @@ def test_an_object_that_disappeared_stops_the_commit(begin, plan, journal, git, 
             with process.new_draft() as draft:
                 draft.write(b"rows")
             process.keep([draft])
-            journal.store.delete([draft.pointer.oid], needed=lambda _: False)
+            parts.store.delete([draft.pointer.oid], needed=lambda _: False)
             process.publish(plan(process, needs=(draft.pointer,)))
 
     with pytest.raises(TVLockError, match="disappeared"):
@@ -307,11 +307,11 @@ def temp_tip(vault, parts):
     """Make a temporary instance, and give the tip of its branch."""
     vault.create_table("t")
     vault.create_instance("t")
-    return parts.journal.repository.tip(TempRef(table="t", version="base").ref)
+    return parts.parts.repository.tip(TempRef(table="t", version="base").ref)
 
 
 def test_packed_refs_that_git_keeps_locked_delay_but_lose_nothing(
-    temp_tip, begin, on_branch, git, repo_path, journal, check_clean, author
+    temp_tip, begin, on_branch, git, repo_path, parts, check_clean, author
 ):
     git(repo_path, "pack-refs", "--all")
     lock = repo_path / ".git/packed-refs.lock"
@@ -319,20 +319,20 @@ def test_packed_refs_that_git_keeps_locked_delay_but_lose_nothing(
     with begin(process_id="p") as process:
         process.publish(on_branch(process, temp_tip))
     assert log(git, repo_path)[0] == "write f"
-    assert journal.repository.temp_refs(), "cannot be removed yet"
-    assert journal.files.read(ProcessId("p")) is not None
+    assert parts.repository.temp_refs(), "cannot be removed yet"
+    assert parts.files.read(ProcessId("p")) is not None
     with pytest.raises(TVLockError):
         begin().__enter__()
     lock.unlink()
     TableVault(repo_path, author)
-    assert not journal.repository.temp_refs()
+    assert not parts.repository.temp_refs()
     assert git(repo_path, "tag", "--points-at", "main") == "t/base_1\n"
     assert log(git, repo_path).count("write f") == 1
     check_clean(repo_path)
 
 
 def test_refs_left_behind_are_finished_by_whoever_comes_next(
-    temp_tip, begin, on_branch, plan, git, repo_path, journal, monkeypatch, check_clean
+    temp_tip, begin, on_branch, plan, git, repo_path, parts, monkeypatch, check_clean
 ):
     real = Repository.move
 
@@ -345,16 +345,16 @@ def test_refs_left_behind_are_finished_by_whoever_comes_next(
     with begin() as process, monkeypatch.context() as patch:
         patch.setattr(Repository, "move", move)
         process.publish(on_branch(process, temp_tip))
-    assert journal.repository.temp_refs()
+    assert parts.repository.temp_refs()
     with begin() as process:
         process.publish(plan(process, data=b"2"))
-    assert not journal.repository.temp_refs()
+    assert not parts.repository.temp_refs()
     assert git(repo_path, "tag") == "t/base_1\n"
     check_clean(repo_path)
 
 
 def test_recovery_makes_the_moves_that_were_noted_last(
-    temp_tip, begin, on_branch, journal, monkeypatch, check_clean, repo_path
+    temp_tip, begin, on_branch, parts, monkeypatch, check_clean, repo_path
 ):
     """Its record may have been read while it still ran."""
     early = []
@@ -369,9 +369,9 @@ def test_recovery_makes_the_moves_that_were_noted_last(
         patch.setattr(Repository, "move", move)
         process.publish(on_branch(process, temp_tip))
     with monkeypatch.context() as patch:
-        patch.setattr(JournalFiles, "every", lambda _: iter(early))
-        recover(journal)
-    assert not journal.repository.temp_refs()
+        patch.setattr(RecordStore, "every", lambda _: iter(early))
+        recover(parts)
+    assert not parts.repository.temp_refs()
     check_clean(repo_path)
 
 
@@ -408,19 +408,19 @@ def test_an_id_that_cannot_be_noted_is_refused(begin):
 
 
 def test_a_dead_nameless_holder_is_taken_back_by_who_needs_what_it_held(
-    begin, die, journal, repo_path, check_clean
+    begin, die, parts, repo_path, check_clean
 ):
     die()
-    (dead,) = journal.files.every()
+    (dead,) = parts.files.every()
     with begin("tables/other"):
-        assert journal.files.read(dead.process_id) is not None
+        assert parts.files.read(dead.process_id) is not None
     with begin():
-        assert journal.files.read(dead.process_id) is None
-    assert journal.files.remembers(dead.process_id)
+        assert parts.files.read(dead.process_id) is None
+    assert parts.files.remembers(dead.process_id)
     check_clean(repo_path)
 
 
-def test_a_dead_holder_is_taken_back_with_its_last_steps(begin, die, journal, monkeypatch):
+def test_a_dead_holder_is_taken_back_with_its_last_steps(begin, die, parts, monkeypatch):
     """Its record may have been read while it still ran."""
     with pytest.raises(Interrupted), begin() as process:
         early = process.record
@@ -428,12 +428,12 @@ def test_a_dead_holder_is_taken_back_with_its_last_steps(begin, die, journal, mo
             draft.write(b"rows")
         process.keep([draft])
         raise Interrupted
-    real = JournalFiles.every
+    real = RecordStore.every
     with monkeypatch.context() as patch:
-        patch.setattr(JournalFiles, "every", lambda files: [early for _ in real(files)])
+        patch.setattr(RecordStore, "every", lambda files: [early for _ in real(files)])
         with begin():
             pass
-    assert not journal.store.has(draft.pointer)
+    assert not parts.store.has(draft.pointer)
 
 
 def test_a_dead_named_holder_is_an_error_at_once(begin, die, refused, monkeypatch):
@@ -475,13 +475,13 @@ def test_a_dead_process_that_had_happened_is_finished_not_repeated(
     check_clean(repo_path)
 
 
-def test_a_dead_process_can_be_taken_up_while_others_look_at_it(begin, die, journal):
+def test_a_dead_process_can_be_taken_up_while_others_look_at_it(begin, die, parts):
     die(process_id="p")
     stop = threading.Event()
 
     def look():
         while not stop.is_set():
-            journal.files.is_alive(ProcessId("p"))
+            parts.files.is_alive(ProcessId("p"))
 
     threads = [threading.Thread(target=look) for _ in range(2)]
     for thread in threads:
@@ -496,7 +496,7 @@ def test_a_dead_process_can_be_taken_up_while_others_look_at_it(begin, die, jour
             thread.join()
 
 
-def test_the_objects_of_the_dead_are_taken_back(begin, journal, repo_path, check_clean):
+def test_the_objects_of_the_dead_are_taken_back(begin, parts, repo_path, check_clean):
     with pytest.raises(Interrupted), begin() as process:
         with process.new_draft() as draft:
             draft.write(b"rows")
@@ -505,7 +505,7 @@ def test_the_objects_of_the_dead_are_taken_back(begin, journal, repo_path, check
         raise Interrupted
     with begin():
         pass
-    assert not journal.store.has(draft.pointer)
+    assert not parts.store.has(draft.pointer)
     check_clean(repo_path)
 
 
@@ -546,7 +546,7 @@ def test_a_parent_that_does_not_run_has_no_children(begin, refused, plan):
 
 def test_an_operation_of_another_vault_is_no_child(begin, tmp_path, author):
     other = TableVault(tmp_path / "other", author, create=True)
-    with begin(), begin(on=other._vault.journal) as process:
+    with begin(), begin(on=other._vault.parts) as process:
         assert process.record.parent == ""
 
 
@@ -600,8 +600,8 @@ for number in range(5):
     check_clean(repo_path, status=False)
 
 
-def test_a_snapshot_does_not_change_whatever_happens(begin, plan, journal):
-    snapshot = Snapshot(journal.repository, journal.repository.main())
+def test_a_snapshot_does_not_change_whatever_happens(begin, plan, parts):
+    snapshot = Snapshot(parts.repository, parts.repository.main())
     with begin() as process:
         process.publish(plan(process))
     assert snapshot.blob("f") is None

@@ -55,7 +55,7 @@ class _Found:
     """Names of files that were half written when somebody died."""
 
 
-class Faces:
+class TempFolders:
     """Folders ``temp/<table>/<version>/`` with ``builders/`` and ``artifacts/``.
 
     The branch is the truth. A note beside the journal says which commit each face was laid out
@@ -213,10 +213,10 @@ class Faces:
     def _on_disk(self) -> set[TempRef]:
         """List the faces that are folders."""
         folders = matching(self._root / FACES_DIR, "*/*/builders")
-        faces = (
+        temp_folders = (
             temp_of_face(folder.parent.relative_to(self._root).as_posix()) for folder in folders
         )
-        return {face for face in faces if face is not None}
+        return {face for face in temp_folders if face is not None}
 
     def _tips(self) -> dict[TempRef, CommitId]:
         """Give the tips of the branches of temporary instances."""
@@ -385,12 +385,12 @@ class Faces:
 
     def _noted(self) -> set[TempRef]:
         """List the faces that have a note; what is no name of one never becomes a path."""
-        faces = (
+        temp_folders = (
             temp_of_face(f"{FACES_DIR}/{table}/{version}")
             for table, at, version in (name.partition("@") for name in self._note_names())
             if at
         )
-        return {face for face in faces if face is not None}
+        return {face for face in temp_folders if face is not None}
 
     def _note_names(self) -> list[str]:
         """List the file names of all notes."""

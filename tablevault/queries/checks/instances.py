@@ -104,7 +104,7 @@ def check_frames(vault: Vault, index: Catalog, sound: Collection[ObjectId]) -> I
     """
     for instance in index.standing():
         try:
-            wrong = _wrong_with_frame(Instance.of(instance, vault.journal, index), sound)
+            wrong = _wrong_with_frame(Instance.of(instance, vault.parts, index), sound)
         except TableVaultError as error:
             wrong = error.message
         except (KeyError, OSError) as error:

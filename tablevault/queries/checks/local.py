@@ -209,7 +209,7 @@ def _misplaced(vault: Vault) -> Iterator[Problem]:
 
 def check_faces(vault: Vault) -> Iterator[Problem]:
     """Compare the faces of temporary instances with their branches."""
-    for temp, (text, repairable) in vault.faces.unsound().items():
+    for temp, (text, repairable) in vault.temp_folders.unsound().items():
         advice = f"Compare it with the branch temp/{temp.table}/{temp.version}, and keep one."
         yield Problem(
             kind="face",

@@ -50,9 +50,9 @@ def settled(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem
 
 def _moment(vault: Vault) -> _Moment:
     """Take down where the vault stands."""
-    journal = vault.journal
+    parts = vault.parts
     return _Moment(
-        is_committing=journal.is_committing(),
-        main=journal.repository.tip("refs/heads/main"),
-        temps=tuple(sorted(journal.repository.temp_refs().items())),
+        is_committing=parts.is_committing(),
+        main=parts.repository.tip("refs/heads/main"),
+        temps=tuple(sorted(parts.repository.temp_refs().items())),
     )

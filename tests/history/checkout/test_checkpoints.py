@@ -12,7 +12,7 @@ from tablevault.names import TempRef
 
 @pytest.fixture
 def checkpoints(parts):
-    return Checkpoints(parts.journal.repository, parts.state)
+    return Checkpoints(parts.parts.repository, parts.state)
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def folder_of(checkpoints, parts):
     """Give the folder of a temporary instance."""
 
     def folder(table="t", version="base"):
-        tip = parts.journal.repository.tip(TempRef(table=table, version=version).ref)
+        tip = parts.parts.repository.tip(TempRef(table=table, version=version).ref)
         return checkpoints.folder(tip)
 
     return folder

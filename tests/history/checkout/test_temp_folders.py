@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from tablevault.errors import TVFileError
-from tablevault.history.checkout.temp_folders import Faces
+from tablevault.history.checkout.temp_folders import TempFolders
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.repository import RefMove
 from tablevault.history.git.trees import Put, Remove
@@ -24,8 +24,8 @@ class Desk:
         self.repository = repository
         state = repository.path / ".git/tablevault"
         store = ObjectStore(repository.path / ".git/lfs", state / "tmp")
-        self.faces = Faces(repository, state, store)
-        self.folder = self.faces.folder(TEMP)
+        self.temp_folders = TempFolders(repository, state, store)
+        self.folder = self.temp_folders.folder(TEMP)
 
     @property
     def tip(self):
@@ -60,10 +60,10 @@ class Desk:
         (self.folder / f"builders/{name}.yaml").write_bytes(text)
 
     def read(self):
-        return self.faces.builders(TEMP)
+        return self.temp_folders.builders(TEMP)
 
     def edits(self):
-        return self.faces.edits(TEMP, self.tip)
+        return self.temp_folders.edits(TEMP, self.tip)
 
     def adopt(self):
         """Take the edits into the branch, as an operation does."""
@@ -76,7 +76,7 @@ class Desk:
             author="Ana",
             at=1_700_000_000.0,
         )
-        self.faces.note_adopted(TEMP, new)
+        self.temp_folders.note_adopted(TEMP, new)
         self.repository.move([RefMove(ref=TEMP.ref, old=tip, new=new)], "r")
 
 
@@ -84,7 +84,7 @@ class Desk:
 def desk(new_repository):
     desk = Desk(new_repository())
     desk.commit(q=b"q: 1\n", r=b"r: 1\n")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     return desk
 
 
@@ -97,7 +97,7 @@ def test_a_face_holds_the_builders_of_its_branch_and_a_place_for_artifacts(desk)
     assert desk.read() == {"q": b"q: 1\n", "r": b"r: 1\n"}
     assert (desk.folder / "artifacts").is_dir()
     assert desk.edits() == []
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
 
 
 def test_a_face_is_not_seen_by_git(desk, git):
@@ -107,31 +107,31 @@ def test_a_face_is_not_seen_by_git(desk, git):
 
 def test_a_face_follows_its_branch(desk):
     desk.commit(q=b"q: 2\n", r=None, s=b"s: 1\n")
-    assert desk.faces.are_behind()
-    desk.faces.sync()
+    assert desk.temp_folders.are_behind()
+    desk.temp_folders.sync()
     assert desk.read() == {"q": b"q: 2\n", "s": b"s: 1\n"}
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
 
 
 def test_a_face_goes_with_its_branch(desk):
     (desk.folder / "artifacts/x").write_text("x")
     desk.drop()
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert not desk.folder.exists()
     assert not (desk.repository.path / "temp/t").exists()
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
 
 
 @pytest.mark.parametrize("version", ["x.tmp", "a b", "é", "v~1", "x.lock"])
 def test_a_face_of_any_version_comes_and_goes(desk, version):
     temp = TempRef(table="t", version=version)
     desk.commit(ref=temp.ref, temp=temp, q=b"1")
-    desk.faces.sync()
-    assert desk.faces.builders(temp) == {"q": b"1"}
-    assert not desk.faces.are_behind()
+    desk.temp_folders.sync()
+    assert desk.temp_folders.builders(temp) == {"q": b"1"}
+    assert not desk.temp_folders.are_behind()
     desk.drop(temp)
-    desk.faces.sync()
-    assert not desk.faces.folder(temp).exists()
+    desk.temp_folders.sync()
+    assert not desk.temp_folders.folder(temp).exists()
     assert desk.folder.exists()
 
 
@@ -139,7 +139,7 @@ def test_a_branch_with_a_hostile_name_has_no_face(desk, git):
     before = sorted(desk.repository.path.parent.iterdir())
     for name in ("%2E%2E%2F%2E%2E%2F%2E%2E%2Fevil", "%2E%2E", "%2Ftmp%2Fevil"):
         git(desk.repository.path, "update-ref", f"refs/heads/temp/t/{name}", desk.tip)
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert sorted(desk.repository.path.parent.iterdir()) == before
     assert [path.name for path in (desk.repository.path / "temp/t").iterdir()] == ["base"]
 
@@ -149,11 +149,11 @@ def test_a_note_with_a_hostile_name_has_no_face(desk, name):
     above = sorted(desk.repository.path.parent.iterdir())
     git_dir = sorted(desk.repository.git_dir.iterdir())
     (desk.repository.git_dir / "tablevault/faces" / name).touch()
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert sorted(desk.repository.path.parent.iterdir()) == above
     assert sorted(desk.repository.git_dir.iterdir()) == git_dir
     assert (desk.folder / "builders").is_dir()
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
 
 
 # -- edits ----------------------------------------------------------------------------------------
@@ -188,7 +188,7 @@ def test_edits_that_were_adopted_are_edits_no_more(desk):
     desk.adopt()
     assert desk.edits() == []
     desk.commit(q=b"q: later\n")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert desk.read()["q"] == b"q: later\n"
 
 
@@ -198,14 +198,14 @@ def test_edits_stay_as_long_as_their_adoption_is_not_published(desk, git):
     desk.adopt()
     git(desk.repository.path, "update-ref", TEMP.ref, tip)
     assert desk.edits() == [put("q", b"q: mine\n")]
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert desk.read()["q"] == b"q: mine\n"
 
 
 def test_more_edits_after_an_adoption_are_found(desk):
     desk.write("q", b"q: mine\n")
     desk.adopt()
-    desk.faces.sync()
+    desk.temp_folders.sync()
     desk.write("q", b"q: more\n")
     assert desk.edits() == [put("q", b"q: more\n")]
 
@@ -220,7 +220,7 @@ def test_face_and_branch_that_both_moved_are_an_error_that_names_the_files(desk)
     assert "temp/t/base/builders/new.yaml, temp/t/base/builders/q.yaml was edited" in error.message
     assert "git show temp/t/base:tables/t/base/builders/new.yaml" in error.hint
     assert (error.table, error.version) == ("t", "base")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert desk.read()["q"] == b"q: mine\n", "nothing of the user's is overwritten"
 
 
@@ -229,7 +229,7 @@ def test_the_remedy_that_the_error_names_works(desk):
     desk.commit(q=b"q: theirs\n")
     (desk.folder / "builders/q.yaml").unlink()
     desk.write("q", b"q: 1\n")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert desk.read()["q"] == b"q: theirs\n"
 
 
@@ -237,16 +237,16 @@ def test_face_and_branch_that_moved_alike_are_no_conflict(desk):
     desk.write("q", b"q: same\n")
     desk.commit(q=b"q: same\n", r=b"r: theirs\n")
     assert desk.edits() == []
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert desk.read() == {"q": b"q: same\n", "r": b"r: theirs\n"}
 
 
 def test_a_face_with_edits_stays_when_its_branch_is_gone(desk):
     desk.write("q", b"q: mine\n")
     desk.drop()
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert desk.read()["q"] == b"q: mine\n"
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
 
 
 def test_a_face_whose_edits_reached_main_goes_with_its_branch(desk):
@@ -255,7 +255,7 @@ def test_a_face_whose_edits_reached_main_goes_with_its_branch(desk):
     main = desk.repository.main()
     desk.repository.move([RefMove(ref=MAIN, old=main, new=desk.tip)], "r")
     desk.drop()
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert not desk.folder.exists()
 
 
@@ -266,10 +266,10 @@ def test_a_face_whose_edits_reached_main_goes_with_its_branch(desk):
 def test_a_face_that_was_deleted_is_no_edit_and_comes_back(desk, part):
     shutil.rmtree(desk.repository.path / part)
     assert desk.edits() == []
-    assert desk.faces.are_behind()
-    desk.faces.sync()
+    assert desk.temp_folders.are_behind()
+    desk.temp_folders.sync()
     assert desk.read() == {"q": b"q: 1\n", "r": b"r: 1\n"}
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
 
 
 @pytest.mark.parametrize("text", ["", "x\n", "ab" * 20 + "\n", "\xff"])
@@ -285,22 +285,22 @@ def test_without_its_note_a_face_keeps_edits_and_counts_nothing_missing(desk, te
 def test_a_note_is_written_over_longer_and_shorter_ones(desk):
     note = desk.repository.path / ".git/tablevault/faces/t@base"
     note.write_text(f"{desk.tip}\n\n", "ascii")
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
     for text in (b"q: 2\n", b"q: 3\n"):
         desk.write("q", text)
         desk.adopt()
         assert desk.edits() == []
         desk.commit(r=text)
-        desk.faces.sync()
+        desk.temp_folders.sync()
         assert note.read_text("ascii").split() == [desk.tip]
-        assert not desk.faces.are_behind()
+        assert not desk.temp_folders.are_behind()
 
 
 def test_a_fresh_clone_lays_its_faces_out(desk):
     shutil.rmtree(desk.repository.path / ".git/tablevault/faces")
     shutil.rmtree(desk.repository.path / "temp")
     assert desk.edits() == []
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert desk.read() == {"q": b"q: 1\n", "r": b"r: 1\n"}
 
 
@@ -313,18 +313,18 @@ def test_a_renamed_face_keeps_its_artifacts(desk):
     desk.commit(ref=new.ref, temp=new, q=b"q: renamed\n")
     desk.drop()
     for _ in range(2):
-        desk.faces.rename(TEMP, new)
-    assert desk.faces.builders(new) == {"q": b"q: renamed\n"}
-    assert (desk.faces.artifacts(new) / "x").read_text() == "x"
+        desk.temp_folders.rename(TEMP, new)
+    assert desk.temp_folders.builders(new) == {"q": b"q: renamed\n"}
+    assert (desk.temp_folders.artifacts(new) / "x").read_text() == "x"
     assert not desk.folder.exists()
-    assert not desk.faces.are_behind()
+    assert not desk.temp_folders.are_behind()
 
 
 def test_nothing_is_left_beside(desk):
     desk.commit(q=b"q: 2\n")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     desk.drop()
-    desk.faces.sync()
+    desk.temp_folders.sync()
     state = desk.repository.path / ".git/tablevault/faces"
     assert not [path for path in state.rglob("*") if path.is_file()]
     assert not list(desk.repository.path.rglob("*.tmp"))
@@ -333,20 +333,20 @@ def test_nothing_is_left_beside(desk):
 @pytest.mark.parametrize("name", ["._x", ".x", "~$x"])
 def test_what_programs_leave_behind_is_no_builder(desk, name):
     desk.commit(x=b"1")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     file = desk.folder / f"builders/{name}.yaml"
     file.write_bytes(b"\0\5\26\7")
-    assert desk.faces.edits(TEMP, desk.tip) == []
-    assert name not in desk.faces.builder_names(TEMP)
+    assert desk.temp_folders.edits(TEMP, desk.tip) == []
+    assert name not in desk.temp_folders.builder_names(TEMP)
     desk.commit(x=b"2")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     assert file.exists()
 
 
 def test_a_hidden_builder_that_was_committed_before_is_removed(desk):
     desk.commit(**{"x": b"1", "._x": b"\0"})
-    desk.faces.sync()
-    (edit,) = desk.faces.edits(TEMP, desk.tip)
+    desk.temp_folders.sync()
+    (edit,) = desk.temp_folders.edits(TEMP, desk.tip)
     assert edit == Remove(path=builder_path("t", "base", "._x"))
 
 
@@ -355,7 +355,7 @@ def test_a_hidden_builder_that_was_committed_before_is_removed(desk):
 )
 def test_a_builder_that_no_other_vault_would_pull_is_no_edit(desk, name, said):
     desk.commit(x=b"1")
-    desk.faces.sync()
+    desk.temp_folders.sync()
     desk.write(name, b"1")
     with pytest.raises(TVFileError, match=f"cannot be used: .*{said}"):
-        desk.faces.edits(TEMP, desk.tip)
+        desk.temp_folders.edits(TEMP, desk.tip)
