@@ -216,3 +216,23 @@ def test_files_say_what_they_are_for():
         assert ast.get_docstring(ast.parse(path.read_bytes())), path
     for page in PAGES:
         assert page.read_text(encoding="utf-8").startswith("# "), page
+
+
+def test_the_page_about_the_architecture_names_what_is_there():
+    page = (ROOT / "docs/architecture.md").read_text()
+    table = page.partition("## Where do I change ...?")[2]
+    folder = ""
+    for row in table.splitlines()[4:]:
+        for name in re.findall(r"`([a-z_0-9/]+)`", row.split("|")[2] if "|" in row else ""):
+            full = name if "/" in name else f"{folder}{name}"
+            folder = f"{full.rpartition('/')[0]}/" if "/" in full else folder
+            paths = (PACKAGE / name, PACKAGE / full)
+            found = any(each.is_dir() or each.with_suffix(".py").is_file() for each in paths)
+            assert found or name in {"claims", "plan"}, row
+    dotted = re.findall(r"`((?:[a-z_0-9]+\.)+[a-z_0-9]+)`", page)
+    modules = [PACKAGE / name.replace(".", "/") for name in dotted]
+    modules = [each for each in modules if (PACKAGE / each.relative_to(PACKAGE).parts[0]).is_dir()]
+    assert len(modules) > 20
+    for each in modules:  # a module, a package, or what a module has
+        places = (each.with_suffix(".py"), each, each.parent.with_suffix(".py"))
+        assert any(place.exists() for place in places), each

@@ -1,4 +1,4 @@
-"""The journal on disk: a file for each process, locked while it runs; a bounded local history."""
+"""Records on disk: a file for each process, locked while it runs; a bounded local history."""
 
 from __future__ import annotations
 
