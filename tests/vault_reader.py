@@ -119,7 +119,8 @@ class Tree:
             return blob and io.BytesIO(blob.data)
         oid = oid_in(blob)
         places = (store / oid[:2] / oid[2:4] / oid for store in self.vault.stores)
-        return next(filter(Path.exists, places), None)
+        found = next(filter(Path.exists, places), None)
+        return found and io.BytesIO(found.read_bytes())  # pyarrow opens no path that is not UTF-8
 
 
 def oid_in(blob):
