@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def lazily(package: str) -> Callable[[str], ModuleType]:
-    """Give a module ``__getattr__`` (PEP 562) that imports the modules of `package` by name."""
+    """Return a module ``__getattr__`` (PEP 562) that imports the modules of `package` by name."""
 
     def load(name: str) -> ModuleType:
         if not name.startswith("_"):

@@ -67,7 +67,7 @@ def checked_class(kind: type[C]) -> type[C]:
 
 
 def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) -> TVArgumentError:
-    """Say what an argument is and what it has to be."""
+    """Return what an argument is and what it has to be."""
     shown = repr(value)
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."

@@ -104,7 +104,7 @@ class TableVault:
         )
 
     def __repr__(self) -> str:
-        """Say which vault this is."""
+        """Return which vault this is."""
         return queries.describe.vault_text(self._vault)
 
     def _repr_html_(self) -> str:
@@ -163,7 +163,7 @@ class TableVault:
         ).run(self._vault, process_id)
 
     def rename_table(self, new_table_name: str, table_name: str, process_id: str = "") -> str:
-        """Give a table another name; instances, temporary ones too, and tags follow.
+        """Rename a table; instances, temporary ones too, and tags follow.
 
         Builders of other tables that name the old table are not rewritten: their next execution
         fails with an error that tells the new name.
@@ -931,7 +931,7 @@ class TableVault:
         return operations.undo.Undo(process_id=process_id).run(self._vault, undo_process_id)
 
     def get_active_processes(self) -> Mapping[str, ActiveProcess]:
-        """Give the processes that have not ended, by id, oldest first.
+        """Return the processes that have not ended, by id, oldest first.
 
         Returns
         -------
@@ -950,7 +950,7 @@ class TableVault:
         return queries.processes.active(self._vault)
 
     def get_process_completion(self, process_id: str) -> bool:
-        """Tell whether a process has ended, in whatever way; False for an unknown id."""
+        """Return whether a process has ended, in whatever way; False for an unknown id."""
         return queries.processes.is_complete(self._vault, process_id)
 
     # -- reading ------------------------------------------------------------------------------
@@ -1260,7 +1260,7 @@ class TableVault:
         return queries.log.log(self._vault, table_name, instance_id, limit)
 
     def diff(self, table_name: str, instance_id: str, other_instance_id: str = "") -> InstanceDiff:
-        """Tell what changed from one instance of a table to another.
+        """Return what changed from one instance of a table to another.
 
         Rows are compared by primary key. Without one, rows of the same content are the same row;
         of the others, those between the same neighbours are one row that changed, unless all its
@@ -1292,7 +1292,7 @@ class TableVault:
         return queries.diff.diff(self._vault, table_name, instance_id, other_instance_id)
 
     def lineage(self, table_name: str, instance_id: str = "") -> Lineage:
-        """Tell what instances were made from, and what was made from them, however indirectly.
+        """Return what instances were made from, and what was made from them, however indirectly.
 
         Parameters
         ----------
@@ -1356,7 +1356,7 @@ class TableVault:
         version: str = DEFAULT_VERSION,
         is_temp: bool = True,
     ) -> str:
-        """Give the folder of artifacts of an instance.
+        """Return the folder of artifacts of an instance.
 
         Parameters
         ----------
@@ -1414,7 +1414,7 @@ class TableVault:
         version: str = DEFAULT_VERSION,
         is_temp: bool = True,
     ) -> str:
-        """Give the text of a builder, by default of ``<table>_index``.
+        """Return the text of a builder, by default of ``<table>_index``.
 
         The other arguments are those of :meth:`get_artifact_folder`.
 
@@ -1434,7 +1434,7 @@ class TableVault:
     # -- sharing ------------------------------------------------------------------------------
 
     def add_remote(self, name: str, url: str | os.PathLike[str]) -> None:
-        """Give the address of another repository a name, as ``git remote add`` does.
+        """Name the address of another repository, as ``git remote add`` does.
 
         Parameters
         ----------
@@ -1520,7 +1520,7 @@ class TableVault:
         return queries.describe.code_modules(self._vault)
 
     def get_code_module_str(self, module_name: str) -> str:
-        """Give the text of a code module.
+        """Return the text of a code module.
 
         Raises
         ------

@@ -28,7 +28,7 @@ class TableVaultError(Exception):
         self.facts: Mapping[str, str | int | None] = dict(facts)
 
     def __getattr__(self, name: str) -> str | int | None:
-        """Give a fact by its name, so that a caller need not parse the text."""
+        """Return a fact by its name, so that a caller need not parse the text."""
         if name != "facts" and name in self.facts:
             return self.facts[name]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
@@ -168,7 +168,7 @@ def _caret(text: str, start: int, end: int) -> list[str]:
 
 
 def said(error: BaseException) -> str:
-    """Give the text of an exception; one that a user has written may fail to give any."""
+    """Return the text of an exception; one that a user has written may fail to give any."""
     try:
         return str(error)
     except Exception:  # noqa: BLE001 - whatever it is, it must not hide the exception itself

@@ -243,7 +243,7 @@ def check_process_id(process_id: object) -> ProcessId:
 
 
 def is_process_id(process_id: object) -> TypeGuard[ProcessId]:
-    """Tell whether something can be the id of a process."""
+    """Return whether something can be the id of a process."""
     if not isinstance(process_id, str):
         return False
     try:
@@ -267,13 +267,13 @@ def new_instance_id(version: str, started_at: float) -> InstanceId:
 
 
 def is_instance_id(text: str) -> bool:
-    """Tell whether `text` has the form of a permanent instance id."""
+    """Return whether `text` has the form of a permanent instance id."""
     found = _INSTANCE.fullmatch(text)
     return found is not None and _is_version(found[1])
 
 
 def is_instance(table: str, version: str, instance_id: str) -> bool:
-    """Tell whether an instance may be called so.
+    """Return whether an instance may be called so.
 
     A commit of somebody else may say anything; what these three are made into is paths and refs.
     """
@@ -287,7 +287,7 @@ def is_instance(table: str, version: str, instance_id: str) -> bool:
 
 @lru_cache(maxsize=256)
 def _is_version(text: str) -> bool:
-    """Tell whether a version may be called so."""
+    """Return whether a version may be called so."""
     try:
         return check_version(text) == text
     except TVArgumentError:
@@ -295,19 +295,19 @@ def _is_version(text: str) -> bool:
 
 
 def is_temp_id(text: str) -> bool:
-    """Tell whether `text` has the form of the id of a temporary instance."""
+    """Return whether `text` has the form of the id of a temporary instance."""
     return text.startswith(TEMP_PREFIX)
 
 
 def version_of(instance_id: str) -> str:
-    """Give the version label in a permanent or temporary instance id."""
+    """Return the version label in a permanent or temporary instance id."""
     if is_temp_id(instance_id):
         return instance_id.removeprefix(TEMP_PREFIX)
     return instance_id.split("_", 1)[0]
 
 
 def temp_of_ref(ref: str) -> TempRef | None:
-    """Give the temporary instance whose branch is `ref`; None for any other ref.
+    """Return the temporary instance whose branch is `ref`; None for any other ref.
 
     Anybody can name a branch ``temp/stories/..%2F..``: what is no version is no temporary
     instance, so it never becomes a path.
@@ -323,7 +323,7 @@ def temp_of_ref(ref: str) -> TempRef | None:
 
 
 def temp_of_face(path: str) -> TempRef | None:
-    """Give the temporary instance whose face is the folder `path`; None for any other one."""
+    """Return the temporary instance whose face is the folder `path`; None for any other one."""
     parts = path.split("/")
     if len(parts) != 3 or parts[0] != FACES_DIR or not _TABLE.fullmatch(parts[1]):  # noqa: PLR2004 - temp/<table>/<version>
         return None
@@ -417,7 +417,7 @@ def record_file(process_id: ProcessId) -> str:
 
 @lru_cache(maxsize=1024)
 def _ref_component(text: str) -> str:
-    """Spell `text` so that git accepts it within a ref name (git-check-ref-format); reversible."""
+    """Format `text` so that git accepts it within a ref name (git-check-ref-format); reversible."""
     spelled = quote(text, safe=_PLAIN_IN_REF).replace("~", "%7E")  # quote always spares "~"
     if spelled.startswith(".") or spelled.endswith((".", ".lock")) or ".." in spelled:
         spelled = spelled.replace(".", "%2E")
@@ -425,7 +425,7 @@ def _ref_component(text: str) -> str:
 
 
 def is_lfs_path(path: str) -> bool:
-    """Tell whether git tracks a pointer at `path`, as ``.gitattributes`` says."""
+    """Return whether git tracks a pointer at `path`, as ``.gitattributes`` says."""
     first, *folders, name = path.split("/") if "/" in path else ("", path)
     if first != TABLES_DIR:
         return False

@@ -68,12 +68,12 @@ class Problem:
     repaired: bool = False
 
     def __str__(self) -> str:
-        """Say it in one line."""
+        """Return one line for people."""
         state = "repaired" if self.repaired else self.severity
         return f"{state}: {self.where}: {self.text} {self.next}".rstrip()
 
     def __repr__(self) -> str:
-        """Say it as a list of problems shows it."""
+        """Return the line as a list of problems shows it."""
         state = "repaired" if self.repaired else self.severity
         return f"<{state}, {self.kind} {self.where}: {self.text} {self.next}".rstrip() + ">"
 
@@ -91,7 +91,7 @@ class Problem:
         return self.kind, self.where
 
     def mended(self) -> Problem:
-        """Give the same problem as one that is no more."""
+        """Return the same problem as one that is no more."""
         return replace(self, repaired=True)
 
 

@@ -136,7 +136,7 @@ class Task:
         return f"{_number(self.done, self.unit)}/{_number(self.total, self.unit)}"
 
     def _amount(self) -> str:
-        """Tell how many units are done, and of how many if some are not."""
+        """Return how many units are done, and of how many if some are not."""
         done = _number(self.done, self.unit)
         of = ""
         if self.total is not None and self.total != self.done:
@@ -390,7 +390,7 @@ def _watched() -> Screen | None:
 
 
 def _is_terminal(stream: TextIO | None) -> bool:
-    """Tell whether a stream is a terminal; a function may have closed it, or put something else."""
+    """Return whether a stream is a terminal; a function may have closed or replaced it."""
     try:
         return stream is not None and stream.isatty()
     except (ValueError, AttributeError):
@@ -398,7 +398,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 
 
 def _number(amount: float, unit: str) -> str:
-    """Spell an amount of a unit."""
+    """Format an amount of a unit."""
     if unit == "bytes":
         for ending in ("B", "kB", "MB", "GB"):
             if amount < _KILO:
@@ -416,12 +416,12 @@ def _speed(rate: float, unit: str) -> str:
 
 
 def _spoken(unit: str) -> str:
-    """Spell a unit after its amount, which of bytes says it already."""
+    """Format a unit after its amount, which of bytes says it already."""
     return "" if unit == "bytes" else f" {unit}"
 
 
 def _clock(seconds: float) -> str:
-    """Spell a time as minutes and seconds, hours before them if there are any."""
+    """Format a time as minutes and seconds, hours before them if there are any."""
     whole = round(seconds)
     hours, rest = divmod(whole, _HOUR_S)
     minutes, rest = divmod(rest, _MINUTE_S)

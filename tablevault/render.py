@@ -182,12 +182,12 @@ _STEERING = re.compile(f"(?![\n\t]){_UNPRINTABLE.pattern}")
 
 
 def harmless(text: str) -> str:
-    """Spell characters that would steer a terminal or hide others; lines stay what they are."""
+    """Escape characters that would steer a terminal or hide others; lines stay what they are."""
     return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def visible(text: str, most: int = _LONGEST_LINE) -> str:
-    """Spell characters that would move a cursor or hide others, and cut what is very long."""
+    """Escape characters that would move a cursor or hide others, and cut what is very long."""
     shown = text if len(text) <= most else f"{text[:most]}…"
     return _UNPRINTABLE.sub(lambda found: ascii(found[0])[1:-1], shown.replace("\t", "    "))
 

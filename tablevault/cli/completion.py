@@ -32,7 +32,7 @@ def answer(words: Sequence[str], commands: Mapping[str, Command], stream: TextIO
 
 
 def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
-    """Give what the last of `words` may become."""
+    """Return what the last of `words` may become."""
     *before, last = words or [""]
     name, options, values = _read(before, commands)
     if before and GLOBAL_OPTIONS.get(before[-1]):
@@ -90,7 +90,7 @@ def _beginning(start: str, words: Iterable[str]) -> list[str]:
 
 
 def _values(kind: Completes, start: str, options: dict[str, str], values: list[str]) -> list[str]:
-    """Give the values that an argument may have."""
+    """Return the values that an argument may have."""
     if kind == "path":
         return [_FILES]
     if not kind:

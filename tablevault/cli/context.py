@@ -54,7 +54,7 @@ class Place:
         )
 
     def _folder(self) -> Path:
-        """Give a folder in which git's configuration counts, whether or not it is in a vault."""
+        """Return a folder in which git's configuration counts, whether or not it is in a vault."""
         named = Path(self.db_dir or os.environ.get("TABLEVAULT_DIR", "") or ".")
         return named if named.is_dir() else Path()
 
@@ -94,7 +94,7 @@ class Place:
     def options(
         self, description: str = "", *, allow_secret: bool = False
     ) -> operations.vaults.Options:
-        """Say how a vault is opened from a prompt."""
+        """Return how a vault is opened from a prompt."""
         import logging
 
         from tablevault.remotes.fetch import fetch_object
@@ -158,7 +158,7 @@ def find_vault(start: Path) -> Path:
 
 
 def _is_vault(repository: Path) -> bool:
-    """Tell whether a repository is a vault; one that shows it on the spot is not opened."""
+    """Return whether a repository is a vault; one that shows it on the spot is not opened."""
     if (repository / "vault.yaml").is_file():
         return True
     from tablevault.vault import is_vault
@@ -185,7 +185,7 @@ def existing_folder(path: str) -> Path:
 
 
 def given_text(text: str) -> str:
-    """Give the text of ``--text``; ``-`` stands for the standard input."""
+    """Return the text of ``--text``; ``-`` stands for the standard input."""
     return sys.stdin.read() if text == "-" else text
 
 

@@ -21,7 +21,7 @@ WORDS = {"dry": 1, "good": 1, "bright": 1, "poor": -1, "broke": -1}
 
 
 def reviews():
-    """Give the reviews: a real vault would read a file or ask a service."""
+    """Return the reviews: a real vault would read a file or ask a service."""
     import pandas as pd
 
     return pd.DataFrame(REVIEWS, columns=["id", "text"])

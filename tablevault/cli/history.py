@@ -64,7 +64,7 @@ def _subject(entry: Entry) -> str:
 
 
 def _diff(place: Place, given: argparse.Namespace) -> object:
-    """Tell what changed between two instances."""
+    """Return what changed between two instances."""
     vault = place.read()
     instance = given.instance_id or vault.view().table(given.table_name).latest().instance_id
     found = queries.diff.diff(vault, given.table_name, instance, given.other_instance_id)
@@ -72,7 +72,7 @@ def _diff(place: Place, given: argparse.Namespace) -> object:
 
 
 def _as_json(found: queries.diff.InstanceDiff) -> dict[str, object]:
-    """Give a difference for a program."""
+    """Return a difference for a program."""
     facts: dict[str, object] = {
         name: getattr(found, name)
         for name in (
@@ -99,7 +99,7 @@ def _as_json(found: queries.diff.InstanceDiff) -> dict[str, object]:
 
 
 def _lineage(place: Place, given: argparse.Namespace) -> object:
-    """Tell what instances were made from, and what was made from them."""
+    """Return what instances were made from, and what was made from them."""
     found = queries.lineage.lineage(place.read(), given.table_name, given.instance_id)
     if given.mermaid:
         return found.to_mermaid()

@@ -99,7 +99,7 @@ def _tell(text: str) -> None:
 
 
 def _version() -> str:
-    """Give the version, which stands in the package itself, that imports the floors below."""
+    """Return the version, which stands in the package itself, that imports the floors below."""
     return str(sys.modules["tablevault"].__version__)
 
 

@@ -136,7 +136,7 @@ def _show_rows(rows: Iterable[Sequence[str]], stream: TextIO) -> None:
 
 
 def plain(text: str) -> str:
-    """Give `text` on one line, without what would steer a terminal or look like a column."""
+    """Return `text` on one line, without what would steer a terminal or look like a column."""
     if text.isprintable():
         return text
     return "".join(

@@ -40,7 +40,7 @@ def _undo(place: Place, given: argparse.Namespace) -> object:
 
 
 def _is_complete(place: Place, given: argparse.Namespace) -> object:
-    """Tell whether a process has ended."""
+    """Return whether a process has ended."""
     return queries.processes.is_complete(place.read(), given.process_id)
 
 

@@ -85,7 +85,7 @@ def _descriptions(place: Place, given: argparse.Namespace) -> object:
 
 
 def _artifact_folder(place: Place, given: argparse.Namespace) -> object:
-    """Give a folder of artifacts."""
+    """Return a folder of artifacts."""
     return queries.artifacts.artifact_folder(
         place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
@@ -112,7 +112,7 @@ def _drawn(node: queries.tree.Node) -> object:
 
 
 def _nested(node: queries.tree.Node) -> dict[str, object]:
-    """Give a tree as JSON has it."""
+    """Return a tree as JSON has it."""
     return {"label": node.label, "children": [_nested(child) for child in node.children]}
 
 
@@ -141,7 +141,7 @@ def _names(column: str, names: list[str]) -> Listing:
 
 
 def _builder_text(place: Place, given: argparse.Namespace) -> object:
-    """Give the text of a builder."""
+    """Return the text of a builder."""
     return queries.describe.builder_text(
         place.read(),
         given.table_name,
@@ -152,7 +152,7 @@ def _builder_text(place: Place, given: argparse.Namespace) -> object:
 
 
 def _module_text(place: Place, given: argparse.Namespace) -> object:
-    """Give the text of a code module."""
+    """Return the text of a code module."""
     return queries.describe.code_text(place.read(), given.module_name)
 
 

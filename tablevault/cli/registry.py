@@ -76,7 +76,7 @@ GLOBAL_OPTIONS = {
 
 
 def commands(words: Sequence[str] = ()) -> dict[str, Command]:
-    """Give commands by name: those of the family that `words` ask for, else all."""
+    """Return commands by name: those of the family that `words` ask for, else all."""
     asked = _asked(words)
     known = {name: family for family, names in _FAMILIES.items() for name in names}
     loaded = [known[asked]] if asked in known else list(_FAMILIES)

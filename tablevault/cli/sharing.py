@@ -42,7 +42,7 @@ def _name_of(url: str) -> str:
 
 
 def _remote(place: Place, given: argparse.Namespace) -> object:
-    """Give an address a name, or list them."""
+    """Name an address, or list the names."""
     vault = place.read()
     if given.name and not given.url:
         raise UsageError("the address is missing: tablevault remote NAME URL")

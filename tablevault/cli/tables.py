@@ -28,7 +28,7 @@ def _create(place: Place, given: argparse.Namespace) -> object:
 
 
 def _rename(place: Place, given: argparse.Namespace) -> object:
-    """Give a table another name."""
+    """Rename a table."""
     return operations.tables.RenameTable(
         new_table_name=given.new_name, table_name=given.old_name
     ).run(place.vault(), given.process_id)

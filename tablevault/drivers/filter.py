@@ -39,7 +39,7 @@ def clean(store: ObjectStore, source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def smudge(store: ObjectStore, source: BinaryIO, sink: BinaryIO) -> None:
-    """Give the content behind a pointer; the pointer itself when the object is not here."""
+    """Return the content behind a pointer; the pointer itself when the object is not here."""
     head = source.read(LONGEST_POINTER)
     pointer = decode_pointer(head) if len(head) < LONGEST_POINTER else None
     if pointer is None or not store.has(pointer):

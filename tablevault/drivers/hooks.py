@@ -239,12 +239,12 @@ def _say(text: str) -> None:
 
 
 def _commit(vault: Vault, oid: str) -> CommitId:
-    """Give the commit that an object id names, which may be that of a tag."""
+    """Return the commit that an object id names, which may be that of a tag."""
     return vault.repository.peeled(oid)
 
 
 def _seen(vault: Vault, remote: str) -> list[CommitId]:
-    """Give what the remote had when we looked last."""
+    """Return what the remote had when we looked last."""
     return list(vault.repository.refs(f"refs/remotes/{remote}/").values())
 
 
@@ -277,7 +277,7 @@ def _staged() -> list[_Staged]:
 
 
 def _wrong(entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
-    """Say what is wrong with a file that is to be committed; nothing in it is run."""
+    """Return what is wrong with a file that is to be committed; nothing in it is run."""
     if not entry.mode:
         is_needed = entry.path == VAULT_DOCUMENT
         return ["without it the folder is no vault"] if is_needed else []

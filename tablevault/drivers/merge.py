@@ -43,7 +43,7 @@ def merge(path: str, mine: Path) -> int:
 
 
 def merged_commit() -> CommitId | None:
-    """Give the one commit that ``git merge`` merges just now; None when it is something else.
+    """Return the one commit that ``git merge`` merges just now; None when it is something else.
 
     It names them to whatever it starts. A rebase, a cherry-pick and a stash do not.
     """

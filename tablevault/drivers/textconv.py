@@ -18,7 +18,7 @@ _PARQUET = b"PAR1"
 
 
 def show(path: str) -> bytes:
-    """Give the text for the file `path`."""
+    """Return the text for the file `path`."""
     with open(path, "rb") as file:
         head = file.read(_LONGEST_POINTER)
         if head.startswith(_PARQUET):
@@ -30,7 +30,7 @@ def show(path: str) -> bytes:
 
 
 def _dataframe(path: str, oid: str) -> bytes:
-    """Give the text of a dataframe, made anew when it was not kept."""
+    """Return the text of a dataframe, made anew when it was not kept."""
     from tablevault.lfs.text_cache import keep_text, read_text
 
     state = f"{_git_dir()}/tablevault"
@@ -46,7 +46,7 @@ def _dataframe(path: str, oid: str) -> bytes:
 
 
 def _made(path: str, oid: str) -> bytes:
-    """Spell a dataframe."""
+    """Format a dataframe."""
     # pyarrow can do without numpy since 18, and loads in a third of the time.
     sys.modules.setdefault("numpy", None)  # type: ignore[arg-type]  # it is how Python marks it
     from tablevault.frames.text_lines import frame_lines
@@ -59,7 +59,7 @@ def _made(path: str, oid: str) -> bytes:
 
 
 def _pointer(head: bytes) -> bytes:
-    """Give the text for a pointer: of the object where it is here, else of the pointer."""
+    """Return the text for a pointer: of the object where it is here, else of the pointer."""
     from pathlib import Path
 
     from tablevault.errors import TableVaultError
@@ -80,7 +80,7 @@ def _pointer(head: bytes) -> bytes:
 
 
 def _other(path: str, why: str) -> bytes:
-    """Say what a file is of which no rows can be shown; a difference still shows."""
+    """Return what a file is of which no rows can be shown; a difference still shows."""
     with open(path, "rb") as file:
         oid = hashlib.file_digest(file, "sha256").hexdigest()
     text = f"# A file of {os.path.getsize(path)} bytes, sha256 {oid}, that {why}"
@@ -88,7 +88,7 @@ def _other(path: str, why: str) -> bytes:
 
 
 def _git_dir() -> str:
-    """Give the git folder that holds the objects: in another working tree it is not ``.git``."""
+    """Return the git folder that holds the objects: in another working tree it is not ``.git``."""
     git = os.environ.get("GIT_COMMON_DIR") or os.environ.get("GIT_DIR") or ".git"
     try:
         with open(git, encoding="utf-8") as file:

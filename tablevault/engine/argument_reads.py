@@ -133,7 +133,7 @@ def _read(reference: Reference, template: Template, positions: frozenset[str]) -
 
 
 def _is_own_cell(reference: Reference, positions: frozenset[str]) -> bool:
-    """Tell whether a reference gives cells of the current row of the table under construction."""
+    """Return whether a reference gives cells of the current row of the table under construction."""
     if reference.table != SELF:
         return False
     if not reference.conditions:
@@ -157,7 +157,7 @@ def _columns(reference: Reference) -> tuple[str, ...] | None:
 
 
 def _naming(reference: Reference) -> Iterator[object]:
-    """Give the words that say what is read, not which rows of it."""
+    """Return the words that say what is read, not which rows of it."""
     yield reference.table
     yield reference.selector
     yield from reference.columns or ()

@@ -115,7 +115,7 @@ def grow(node: Node, tables: Tables, row: int | None = None) -> Any:  # noqa: AN
 
 
 def grower(node: Node, tables: Tables) -> ByRow:
-    """Give a function of the row that gives what `grow` gives, results and errors alike.
+    """Return a function of the row that gives what `grow` gives, results and errors alike.
 
     What is the same for all rows is done once, at the first of them. From then on no column of
     `tables` may change, but for those that are ``growing``.
@@ -136,7 +136,7 @@ def grower(node: Node, tables: Tables) -> ByRow:
 def compile_arguments(
     arguments: Node, tables: Tables, *, builder: str
 ) -> Callable[[int | None], dict[str, Any]]:
-    """Give a function that evaluates the arguments of a builder for one call.
+    """Return a function that evaluates the arguments of a builder for one call.
 
     Parameters
     ----------
@@ -172,7 +172,7 @@ def compile_arguments(
 
 
 def _list_grower(items: tuple[Node, ...], tables: Tables) -> ByRow:
-    """Give the function of a list."""
+    """Return the function of a list."""
     if all(isinstance(item, Scalar) for item in items):
         return lambda _: list(items)
     growers = [grower(item, tables) for item in items]
@@ -180,7 +180,7 @@ def _list_grower(items: tuple[Node, ...], tables: Tables) -> ByRow:
 
 
 def _map_grower(pairs: tuple[tuple[Node, Node], ...], tables: Tables) -> ByRow:
-    """Give the function of a mapping."""
+    """Return the function of a mapping."""
     same = {key: item for key, item in pairs if isinstance(key, Scalar)}
     if len(same) < len(pairs):  # a reference, or 1 and true, which are one key
         return partial(grow, MapNode(pairs), tables)
@@ -212,13 +212,13 @@ def _key(node: Node, tables: Tables, row: int | None) -> Any:  # noqa: ANN401 - 
 
 
 def references(node: Node) -> Iterator[Reference]:
-    """Give every reference in a node, nested ones too."""
+    """Return every reference in a node, nested ones too."""
     for template in templates(node):
         yield from template.references()
 
 
 def templates(node: Node) -> Iterator[Template]:
-    """Give every template in a node."""
+    """Return every template in a node."""
     match node:
         case Template():
             yield node

@@ -57,7 +57,7 @@ class Code:
         """Names of the modules of the package that were asked for."""
 
     def load_function(self, module: str, function: str, *, is_custom: bool) -> Function:
-        """Give a function by the names that a builder carries.
+        """Return a function by the names that a builder carries.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class Code:
             SETS.close(each)
 
     def _describe(self, error: BaseException) -> str:
-        """Tell why a module failed, with the line in a module of the vault where it did."""
+        """Return why a module failed, with the line in a module of the vault where it did."""
         text = f"{type(error).__name__}: {said(error)}"
         if isinstance(error, SyntaxError):
             return f"{text.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
@@ -111,7 +111,7 @@ class Code:
 
 
 def shipped_id(module: str) -> str:
-    """Give an id of the text of a module that comes with the package, "" when there is none."""
+    """Return an id of the text of a module that comes with the package, "" when there is none."""
     if module not in SHIPPED:
         return ""
     path = Path(__file__).parent / "functions" / f"{module}.py"
@@ -119,7 +119,7 @@ def shipped_id(module: str) -> str:
 
 
 def _shipped(module: str, function: str) -> Function:
-    """Give a function that comes with the package."""
+    """Return a function that comes with the package."""
     if module not in SHIPPED:
         raise TVFileError(
             f'No module "{module}" comes with TableVault.',

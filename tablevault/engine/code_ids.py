@@ -89,7 +89,7 @@ def _changed_items(before: Builder, now: Builder, field: str) -> list[str]:
 
 
 def _items(node: Node) -> dict[str, object]:
-    """Give the entries of a mapping by the text of their keys; what is no mapping is one entry."""
+    """Return the entries of a mapping by the text of their keys; anything else is one entry."""
     if not isinstance(node, MapNode):
         return {"": _canonical(node)}
     return {
@@ -99,7 +99,7 @@ def _items(node: Node) -> dict[str, object]:
 
 
 def _canonical(node: Node) -> object:
-    """Give a node as parsed data of which equal ones are equal: 1, 1.0 and true are not."""
+    """Return a node as parsed data of which equal ones are equal: 1, 1.0 and true are not."""
     match node:
         case Template(parts):
             return "template", tuple(str(part) for part in parts)

@@ -43,7 +43,7 @@ def explicit_dependencies(value: object, place: Place) -> tuple[Dependency, ...]
 
 
 def dependency_of(reference: Reference) -> Dependency | None:
-    """Give what a reference reads; None when only an execution can tell which table that is."""
+    """Return what a reference reads; None when only an execution can tell which table that is."""
     if not isinstance(reference.table, str) or not isinstance(reference.selector, str):
         return None
     named = reference.columns
@@ -112,7 +112,7 @@ def _mapping(entry: Mapping[object, object], place: Place) -> Dependency:
 
 
 def dependencies_of(references: Iterable[Reference]) -> Iterator[Dependency]:
-    """Give what references read, as far as it can be told without evaluating them."""
+    """Return what references read, as far as it can be told without evaluating them."""
     for reference in references:
         if (dependency := dependency_of(reference)) is not None:
             yield dependency

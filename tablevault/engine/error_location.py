@@ -14,7 +14,7 @@ from tablevault.errors import TableReferenceError
 def blamed(
     error: TableReferenceError, builders: Iterable[Builder], needed: Dependency
 ) -> TableReferenceError:
-    """Give `error` with the builder, the field and the place that name what is `needed`."""
+    """Return `error` with the builder, the field and the place that name what is `needed`."""
     wanted = (needed.table, needed.selector)
     for builder in builders:
         for template in (each for node in builder.nodes.values() for each in templates(node)):
@@ -34,7 +34,7 @@ def blamed(
 
 
 def _named_by(reference: Reference) -> tuple[str, str] | None:
-    """Give table and selector that a reference names, nested references aside."""
+    """Return table and selector that a reference names, nested references aside."""
     found = dependency_of(reference)
     return None if found is None else (found.table, found.selector)
 

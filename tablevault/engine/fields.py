@@ -30,7 +30,7 @@ class Place:
     field: str
 
     def at(self, step: str) -> Place:
-        """Give the place one step further in."""
+        """Return the place one step further in."""
         return Place(self.builder, self.field + step)
 
     def wrong(self, value: object, allowed: str) -> TVBuilderError:

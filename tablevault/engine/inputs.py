@@ -45,18 +45,18 @@ class Inputs(Protocol):
         ...
 
     def columns(self, source: Source) -> tuple[str, ...]:
-        """Give the names of all columns, in order."""
+        """Return the names of all columns, in order."""
         ...
 
     def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
-        """Give the named columns, all when None; artifact columns hold full paths.
+        """Return the named columns, all when None; artifact columns hold full paths.
 
         The engine keeps what it is given and never changes it.
         """
         ...
 
     def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
-        """Give the named columns to be compared with those of another instance.
+        """Return the named columns to be compared with those of another instance.
 
         Artifact columns hold text that is the same only for a file of the same name with the
         same bytes, wherever it is.

@@ -92,22 +92,22 @@ def with_contents(series: pd.Series, content: Callable[[str], str]) -> pd.Series
 
 
 def is_artifact(series: pd.Series) -> bool:
-    """Tell whether a column names files."""
+    """Return whether a column names files."""
     return str(series.dtype) == ARTIFACT
 
 
 def _same_dtype(one: pd.Series, other: pd.Series) -> bool:
-    """Tell whether two columns have a dtype of one name."""
+    """Return whether two columns have a dtype of one name."""
     return one.dtype == other.dtype or dtype_name(one.dtype) == dtype_name(other.dtype)
 
 
 def _without_categories(series: pd.Series) -> pd.Series:
-    """Give the values of a categorical column themselves."""
+    """Return the values of a categorical column themselves."""
     return series.astype(object)
 
 
 def _texts(series: pd.Series) -> pd.Series:
-    """Give objects as the text they are stored as; what cannot be stored equals nothing."""
+    """Return objects as the text they are stored as; what cannot be stored equals nothing."""
     texts = np.empty(len(series), dtype=object)
     for row, (value, is_null) in enumerate(
         zip(series.tolist(), series.isna().tolist(), strict=True)
@@ -117,7 +117,7 @@ def _texts(series: pd.Series) -> pd.Series:
 
 
 def _text(value: object, row: int) -> str:
-    """Spell one value."""
+    """Format one value."""
     try:
         return to_json(value)
     except UnstorableValueError:

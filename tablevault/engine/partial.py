@@ -93,7 +93,7 @@ class PartialRun:
         return frame if rows is None else frame.head(rows)
 
     def _columns(self, part: Part, length: int | None) -> dict[str, pd.Series]:
-        """Give the columns of one builder; `length` rows, or as many as there are."""
+        """Return the columns of one builder; `length` rows, or as many as there are."""
         kept = self._kept(part)
         if len(kept) == 1 and (taken := _taken(part, kept[0], length)) is not None:
             return taken
@@ -214,7 +214,7 @@ def _put_kept(cells: np.ndarray[Any, Any], name: str, kept: Kept) -> None:
 
 
 def _typed(series: pd.Series, dtype: str | None) -> pd.Series:
-    """Give a column its declared dtype, or one that fits: what does not fit fails when it ends."""
+    """Cast a column to its declared dtype, or one that fits; misfits fail when the run ends."""
     if dtype is not None:
         try:
             return cast(series, dtype)

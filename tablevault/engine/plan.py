@@ -115,7 +115,7 @@ def make_plan(builders: Sequence[Builder], *, table: str) -> Plan:
 
 
 def _makers(builders: Iterable[Builder]) -> dict[str, str]:
-    """Give the builder of each column; no two may claim one."""
+    """Return the builder of each column; no two may claim one."""
     makers: dict[str, str] = {}
     for builder in builders:
         for column in builder.changed_columns or ():
@@ -155,14 +155,14 @@ def _check_primary_key(index: Builder) -> None:
 
 
 def _dependencies(builder: Builder) -> Iterator[Dependency]:
-    """Give all that a builder reads: what its references show, and what is declared."""
+    """Return all that a builder reads: what its references show, and what is declared."""
     yield from builder.dependencies
     for node in builder.nodes.values():
         yield from dependencies_of(references(node))
 
 
 def _reads(builder: Builder, makers: Mapping[str, str], first: str) -> set[str]:
-    """Give the builders that have to run before `builder`; reading its own columns is allowed."""
+    """Return the builders that have to run before `builder`; reading its own columns is allowed."""
     read = {first}
     for dependency in _dependencies(builder):
         if dependency.table == SELF:
@@ -171,7 +171,7 @@ def _reads(builder: Builder, makers: Mapping[str, str], first: str) -> set[str]:
 
 
 def _reads_all(builder: Builder) -> bool:
-    """Tell whether a builder reads the table under construction as a whole."""
+    """Return whether a builder reads the table under construction as a whole."""
     return any(each.table == SELF and each.columns is None for each in _dependencies(builder))
 
 
@@ -185,7 +185,7 @@ def _follow_earlier(name: str, reads: dict[str, set[str]]) -> None:
 
 
 def _needs(name: str, other: str, reads: Mapping[str, set[str]]) -> bool:
-    """Tell whether builder `name` reads what `other` makes, directly or through others."""
+    """Return whether builder `name` reads what `other` makes, directly or through others."""
     seen, waiting = set[str](), [name]
     while waiting:
         if (current := waiting.pop()) == other:

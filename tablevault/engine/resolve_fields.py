@@ -63,7 +63,7 @@ class Job:
         return self.n_threads == 1 and self.batch_size == 1
 
     def known_keywords(self) -> tuple[str, ...] | None:
-        """Give the names of the arguments; None when references decide them."""
+        """Return the names of the arguments; None when references decide them."""
         names = self.arguments.items if isinstance(self.arguments, MapNode) else ()
         known = tuple(name for name, _ in names if isinstance(name, str))
         return known if len(known) == len(names) else None

@@ -135,7 +135,7 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
 def items_of(
     returned: object, job: Job, rows: int | None, iterate: Callable[[Iterable[Any]], Iterator[Any]]
 ) -> Iterator[Any]:
-    """Give the items that a generator function yields; item i belongs to row i.
+    """Return the items that a generator function yields; item i belongs to row i.
 
     Parameters
     ----------
@@ -197,7 +197,7 @@ def partial_columns(made: RowResults, job: Job) -> dict[str, pd.Series]:
 
 
 def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
-    """Give a column its declared dtype, or the one that fits its values.
+    """Cast a column to its declared dtype, or the one that fits its values.
 
     Raises
     ------
@@ -387,7 +387,7 @@ def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:
 
 
 def _shape(value: object) -> str:
-    """Spell a value; of a dataframe its shape."""
+    """Format a value; of a dataframe its shape."""
     if isinstance(value, pd.DataFrame):
         return f"{value.shape[0]} x {value.shape[1]}"
     return repr(value)

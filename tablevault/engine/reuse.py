@@ -232,7 +232,7 @@ class Reuse:
         return bool((self._matched == np.arange(len(self._matched))).all())
 
     def index_is_same(self) -> bool:
-        """Tell whether the index builder made what it made before."""
+        """Return whether the index builder made what it made before."""
         index = self._names
         return self.has_same_rows and all(self._cells_same(name).all() for name in index)
 
@@ -303,7 +303,7 @@ class Reuse:
         return Decision(rows=rows, reason="; ".join(dict.fromkeys(why)) or UNCHANGED)
 
     def _changed_recipe(self, job: Job, builder: Builder, earlier: Earlier) -> list[str]:
-        """Say what of builder and code is another; nothing when all is the same."""
+        """Return what of builder and code is another; nothing when all is the same."""
         before = earlier.builders.get(job.name)
         if before is None:
             return ["new builder"]
@@ -347,7 +347,7 @@ class Reuse:
         return found
 
     def _reads_itself(self, job: Job) -> bool:
-        """Tell whether a builder reads its own columns beyond the current row."""
+        """Return whether a builder reads its own columns beyond the current row."""
         own = set(job.changed_columns)
         return any(
             whole.table == SELF and not own.isdisjoint(whole.columns or ())
@@ -389,7 +389,7 @@ class Reuse:
         return unchanged, " and ".join(said)
 
     def _cells_same(self, name: str) -> Mask:
-        """Tell for each row whether its cell of an own column is what it was."""
+        """Return for each row whether its cell of an own column is what it was."""
         if name not in self._same:
             self._same[name] = self._compared(name)
         return self._same[name]
@@ -413,7 +413,7 @@ class Reuse:
         return same
 
     def _whole_same(self, whole: Whole, job: Job, earlier: Earlier) -> bool:
-        """Tell whether columns that are read as wholes hold what they held."""
+        """Return whether columns that are read as wholes hold what they held."""
         if whole.table == SELF:
             own = set(job.changed_columns)
             names = self._names if whole.columns is None else whole.columns
@@ -444,7 +444,7 @@ class Reuse:
         )
 
     def _same_names(self, job: Job, earlier: Earlier) -> bool:
-        """Tell whether the whole table has the columns before this builder that it had then."""
+        """Return whether the whole table has the columns before this builder that it had then."""
         before = [name for name in earlier.frame.columns if name not in job.changed_columns]
         return before[: len(self._names)] == self._names
 
@@ -468,7 +468,7 @@ class Reuse:
         return same
 
     def _side_then(self, earlier: Earlier) -> _Side:
-        """Give the tables as they were read then."""
+        """Return the tables as they were read then."""
         return _Side(earlier.inputs, earlier.frame, list(earlier.frame.columns), earlier.content)
 
 
@@ -486,7 +486,7 @@ class _Side:
         self._views: dict[tuple[str, str], View] = {}
 
         def fetch(wanted: Sequence[str]) -> pd.DataFrame:
-            """Give own columns."""
+            """Return own columns."""
             found = frame[list(wanted)]
             files = [name for name in found.columns if is_artifact(found[name])]
             return found.assign(**{name: with_contents(found[name], content) for name in files})
@@ -494,7 +494,7 @@ class _Side:
         self._own = View(tuple(names), fetch)
 
     def view(self, table: str, selector: str) -> View:
-        """Give a table by name and selector."""
+        """Return a table by name and selector."""
         if table == SELF:
             return self._own
         key = (table, selector)
@@ -508,12 +508,12 @@ class _Side:
 
 
 def _differ(one: Job, other: Job, field: str) -> bool:
-    """Tell whether two builders differ in a field that decides what they make."""
+    """Return whether two builders differ in a field that decides what they make."""
     return bool(getattr(one, field) != getattr(other, field))
 
 
 def _given(give: Callable[[], object]) -> object:
-    """Give what a reference gives as something that can be compared; never equal if it fails."""
+    """Return what a reference gives as something that can be compared; never equal if it fails."""
     try:
         value = give()
     except TableVaultError:
@@ -526,7 +526,7 @@ def _given(give: Callable[[], object]) -> object:
 
 
 def _spelled(value: object) -> object:
-    """Spell values as they are stored."""
+    """Format values as they are stored."""
     try:
         return to_json(value)
     except UnstorableValueError:
@@ -534,10 +534,10 @@ def _spelled(value: object) -> object:
 
 
 def _count(number: int, what: str) -> str:
-    """Say how many there are."""
+    """Return how many there are."""
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _in_rows(number: int, rows: int) -> str:
-    """Say in how many of the rows that were there before, unless it is in all of them."""
+    """Return in how many of the rows that were there before, unless it is in all of them."""
     return "" if number == rows else f" in {_count(number, 'row')}"

@@ -44,7 +44,7 @@ class _Growing:
         self.cells[row] = value
 
     def part(self, name: str, rows: Sequence[int]) -> pd.Series:
-        """Give some rows, with the dtype that all values together have."""
+        """Return some rows, with the dtype that all values together have."""
         samples = self._look()
         if samples is None:
             return infer(self.cells, name).iloc[list(rows)]
@@ -52,14 +52,14 @@ class _Growing:
         return made.iloc[len(samples) :].set_axis(list(rows))
 
     def null(self) -> pd.Series | None:
-        """Give one null of that dtype, the same as before while it is; None if it is not known."""
+        """Return one null of that dtype, the same one while it is; None if unknown."""
         samples = self._look()
         if samples is not None and self._null is None:
             self._null = infer([*samples, None], "").iloc[-1:]
         return self._null
 
     def _look(self) -> list[Any] | None:
-        """Give the samples of all values; None when all of them have to be looked at."""
+        """Return the samples of all values; None when all of them have to be looked at."""
         rows = range(len(self.cells)) if self._unseen is None else self._unseen
         self._unseen = []
         for row in rows:
@@ -96,7 +96,7 @@ def _trait(value: Any) -> object:  # noqa: ANN401 - a cell holds anything
 
 
 def _is_unicode(text: str) -> bool:
-    """Tell whether a text holds no half of a surrogate pair."""
+    """Return whether a text holds no half of a surrogate pair."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -137,14 +137,14 @@ class Draft(View):
         self._series[name] = series
 
     def stored(self, name: str) -> pd.Series:
-        """Give a finished column as it is to be stored; it stays the property of the draft."""
+        """Return a finished column as it is to be stored; it stays the property of the draft."""
         return self._stored[name]
 
     def load(self, names: Sequence[str]) -> None:
         """Fetch nothing: the draft has all of its own, and makes growing columns when asked."""
 
     def finished(self, names: Sequence[str]) -> pd.DataFrame:
-        """Give the finished columns as they are to be stored, in memory of their own."""
+        """Return the finished columns as they are to be stored, in memory of their own."""
         columns: dict[str, Any] = {name: owned(self._stored[name]) for name in names}
         for name, series in columns.items():
             if series.dtype != object:  # an array need not be aligned; objects would be inferred
@@ -167,7 +167,7 @@ class Draft(View):
             self._is_read = False
 
     def series(self, name: str) -> pd.Series:
-        """Give a column; one that grows is made from what is there."""
+        """Return a column; one that grows is made from what is there."""
         if name in self._growing and name not in self._series:
             self._is_read = True
             self._series[name] = infer(self._growing[name].cells, name)
@@ -197,7 +197,7 @@ class Draft(View):
         return made
 
     def _unfinished(self, names: tuple[str, ...], nulls: Mapping[str, pd.Series]) -> Whole:
-        """Give whole columns, null where they grow: what the row that is being made looks like."""
+        """Return whole columns, null where they grow: as the row that is being made sees them."""
         found, made = self._blanks.get(names, ((), None))
         if made is None or any(a is not b for a, b in zip(found, nulls.values(), strict=True)):
             series = {name: self.series(name) for name in names if name not in nulls}
@@ -254,7 +254,7 @@ class RunTables:
         return tuple(self._sources)
 
     def view(self, table: str, selector: str) -> View:
-        """Give a table by name and selector."""
+        """Return a table by name and selector."""
         if table == SELF:
             return self.draft
         found = self._views.get((table, selector))

@@ -72,7 +72,7 @@ dependencies: null
 
 
 def index_template(table: str) -> str:
-    """Give the text of a builder file that makes the rows of `table`."""
+    """Return the text of a builder file that makes the rows of `table`."""
     return (
         _TYPE.format(
             purpose=f'Makes the rows of table "{table}"; the file has to be called '
@@ -89,7 +89,7 @@ def index_template(table: str) -> str:
 
 
 def column_template(builder: str) -> str:
-    """Give the text of a builder file called `builder` that fills columns of existing rows."""
+    """Return the text of a builder file called `builder` that fills columns of existing rows."""
     return _TYPE.format(
         purpose=f"{builder}: fills columns of the rows that the index builder has made.",
         kind="ColumnBuilder",

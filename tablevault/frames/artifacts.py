@@ -27,7 +27,7 @@ class ArtifactStringDtype(ExtensionDtype):
 
     @classmethod
     def construct_array_type(cls) -> builtins.type[ArtifactStringArray]:
-        """Give the array class."""
+        """Return the array class."""
         return ArtifactStringArray
 
     def __from_arrow__(self, array: pa.Array | pa.ChunkedArray) -> ArtifactStringArray:
@@ -92,7 +92,7 @@ class ArtifactStringArray(ExtensionArray):
         return len(self._values)
 
     def __getitem__(self, item: Any) -> Any:
-        """Give one element, or an array of several."""
+        """Return one element, or an array of several."""
         item = pd.api.indexers.check_array_indexer(self, item)
         found = self._values[item]
         return type(self)(found) if isinstance(found, np.ndarray) else found
@@ -122,7 +122,7 @@ class ArtifactStringArray(ExtensionArray):
     __hash__ = None  # type: ignore[assignment]  # mutable
 
     def isna(self) -> np.ndarray[Any, Any]:
-        """Tell which elements are missing."""
+        """Return which elements are missing."""
         return np.array([value is pd.NA for value in self._values], dtype=bool)
 
     def take(
@@ -132,7 +132,7 @@ class ArtifactStringArray(ExtensionArray):
         allow_fill: bool = False,
         fill_value: Any = None,
     ) -> Self:
-        """Give elements by position, missing ones for -1 when `allow_fill`."""
+        """Return elements by position, missing ones for -1 when `allow_fill`."""
         from pandas.api.extensions import take
 
         if allow_fill and (fill_value is None or pd.isna(fill_value)):
@@ -155,7 +155,7 @@ class ArtifactStringArray(ExtensionArray):
         return self._values.astype(dtype)
 
     def __arrow_array__(self, type: object = None) -> pa.Array:  # noqa: A002 - Arrow's protocol
-        """Give Arrow text."""
+        """Return Arrow text."""
         values = [None if value is pd.NA else value for value in self._values]
         return pa.array(values, type=type or pa.string())
 
@@ -164,14 +164,14 @@ class ArtifactStringArray(ExtensionArray):
         return pd.Series(self._values).value_counts(dropna=dropna)
 
     def _values_for_factorize(self) -> tuple[np.ndarray[Any, Any], object]:
-        """Give values that pandas can hash, and what stands for a missing one."""
+        """Return values that pandas can hash, and what stands for a missing one."""
         # pandas 2.2 compares each value with the sentinel, which NA does not allow.
         values = self._values.copy()
         values[self.isna()] = None
         return values, None
 
     def _values_for_argsort(self) -> np.ndarray[Any, Any]:
-        """Give values that can be ordered."""
+        """Return values that can be ordered."""
         return np.array(["" if value is pd.NA else value for value in self._values], dtype=object)
 
     def _formatter(self, boxed: bool = False) -> Any:  # noqa: ARG002 - pandas' signature

@@ -34,7 +34,7 @@ _WRONG = (TypeError, ValueError, OverflowError, ArithmeticError, decimal.Invalid
 
 
 def cast(series: pd.Series, name: str) -> pd.Series:
-    """Give a column the dtype that was declared for it.
+    """Cast a column to the dtype that was declared for it.
 
     Parameters
     ----------
@@ -84,7 +84,7 @@ def _fast(values: pd.Series, dtype: Any) -> pd.Series | None:  # noqa: ANN401 - 
 
 
 def _numpy_of(dtype: Any) -> np.dtype[Any] | None:  # noqa: ANN401 - as above
-    """Give the numpy dtype below a number or boolean column."""
+    """Return the numpy dtype below a number or boolean column."""
     found = getattr(dtype, "numpy_dtype", dtype)
     return found if isinstance(found, np.dtype) and found.kind in "iufb" else None
 
@@ -227,7 +227,7 @@ def _periods(values: pd.Series, dtype: pd.PeriodDtype) -> pd.Series:
 
 
 def _is_text(values: pd.Series) -> bool:
-    """Tell whether a column holds text."""
+    """Return whether a column holds text."""
     return isinstance(values.dtype, pd.StringDtype) or values.dtype == np.dtype(object)
 
 
@@ -261,7 +261,7 @@ def _misfit(column: object, row: int, value: object, name: str) -> TVTableError:
 
 
 def _text(value: Any) -> str:  # noqa: ANN401 - a cell
-    """Spell a plain value."""
+    """Format a plain value."""
     if isinstance(value, _NO_SCALARS):
         raise TypeError("no text")
     text = value if isinstance(value, str) else str(value)

@@ -60,7 +60,7 @@ def mixed(codes: Codes) -> Codes:
 
 
 def _is_word(kind: pa.DataType) -> bool:
-    """Tell whether a value takes at most 64 bits in a buffer of its own."""
+    """Return whether a value takes at most 64 bits in a buffer of its own."""
     if pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind):
         return False
     return pa.types.is_primitive(kind) and int(kind.bit_width) <= _WORD

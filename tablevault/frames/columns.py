@@ -62,7 +62,7 @@ class FrameColumns:
         return dict(zip(self.names, map(str, self._types), strict=True))
 
     def rule(self, name: str) -> tuple[str, object, object]:
-        """Give Arrow type and facts, which say what stored cells mean, and the categories."""
+        """Return Arrow type and facts, which say what stored cells mean, and the categories."""
         kind = self._kinds[name]
         facts = dict(self._facts[name]) if self._facts is not None else {}
         words = facts.pop("words", None)

@@ -42,7 +42,7 @@ class FrameDiff:
 
     @property
     def is_empty(self) -> bool:
-        """Tell whether there is no difference."""
+        """Return whether there is no difference."""
         columns = self.columns_added or self.columns_removed or self.columns_changed
         rows = len(self.added_rows) + len(self.removed_rows)
         return not (columns or rows or self.cells or self.is_reordered)
@@ -68,7 +68,7 @@ class FrameDiff:
         return self.changed_head(None)
 
     def changed_head(self, most: int | None) -> pd.DataFrame:
-        """Give the first cells that changed, by row and then by column."""
+        """Return the first cells that changed, by row and then by column."""
         cells = {name: _first(*rows, most) for name, rows in self.cells.items()}
         names = list(cells)
         rows = _joined([after for _, after in cells.values()])
@@ -91,7 +91,7 @@ class FrameDiff:
         return frame
 
     def _index(self, rows: Codes) -> pd.Index:
-        """Say which rows are meant: by key, else by position in the new frame."""
+        """Return which rows are meant: by key, else by position in the new frame."""
         if not self.key:
             return pd.Index(rows, name="row")
         parts = [self.new.cells(name, rows).reset_index(drop=True) for name in self.key]
@@ -213,7 +213,7 @@ def _in_both(one: Codes, other: Codes) -> tuple[Codes, Codes]:
 
 
 def _last_before(matched: Codes, rows: Codes) -> Codes:
-    """Give for each of `rows` the last one before it that is matched, -1 when there is none."""
+    """Return for each of `rows` the last one before it that is matched, -1 when there is none."""
     ordered = np.concatenate([[-1], np.sort(matched)])
     found: Codes = ordered[np.searchsorted(ordered, rows) - 1]
     return found
@@ -257,7 +257,7 @@ def _codes(old: FrameColumns, new: FrameColumns, name: str) -> tuple[Codes, Code
 
 
 def _as_text(frame: FrameColumns, name: str) -> pa.ChunkedArray:
-    """Give objects as the text that says what they are."""
+    """Return objects as the text that says what they are."""
     values = frame.cells(name, np.arange(frame.rows))
     # Among objects, None and NaN are two values.
     null = [False] * len(values) if values.dtype == object else values.isna().tolist()
@@ -269,7 +269,7 @@ def _as_text(frame: FrameColumns, name: str) -> pa.ChunkedArray:
 
 
 def _text(value: object, row: int) -> str:
-    """Spell an object; what cannot be spelled is equal to nothing."""
+    """Format an object; what cannot be spelled is equal to nothing."""
     try:
         return to_json(value)
     except UnstorableValueError:

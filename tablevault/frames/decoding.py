@@ -131,7 +131,7 @@ def null_mask(array: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.
 
 
 def _chunks(array: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
-    """Give the pieces of an array."""
+    """Return the pieces of an array."""
     return array.chunks if isinstance(array, pa.ChunkedArray) else [array]
 
 
@@ -162,7 +162,7 @@ def _complex(stored: StoredColumn) -> np.ndarray[Any, Any]:
 
 
 def _counts(stored: StoredColumn) -> np.ndarray[Any, Any]:
-    """Give counts of the unit, NaT for null."""
+    """Return counts of the unit, NaT for null."""
     array = stored.array
     counts = buffer_values(array, np.dtype("i8"))
     if array.null_count:
@@ -329,7 +329,7 @@ def _rows(array: pa.Array) -> pa.Array:
 
 
 def _places(values: pa.Array, words: pa.Array) -> pa.Array:
-    """Give the place of each value among the words; Arrow cannot look up nested ones."""
+    """Return the place of each value among the words; Arrow cannot look up nested ones."""
     if not pa.types.is_nested(words.type):
         return pc.index_in(values, value_set=words)
     seen = {repr(word): place for place, word in enumerate(words.to_pylist())}

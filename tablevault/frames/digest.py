@@ -107,12 +107,12 @@ def digest_column(stored: StoredColumn, dtype: str) -> bytes:
 
 
 def _u64(number: int) -> bytes:
-    """Spell a number."""
+    """Format a number."""
     return number.to_bytes(8, "little")
 
 
 def _text(text: str) -> bytes:
-    """Spell text so that no two sequences of texts look alike."""
+    """Escape text so that no two sequences of texts look alike."""
     encoded = text.encode("utf-8")
     return _u64(len(encoded)) + encoded
 
@@ -175,7 +175,7 @@ _Feed = Callable[[_Hash, pa.Array, Any], None]
 
 
 def _layout(kind: pa.DataType) -> tuple[str, _Feed]:  # noqa: PLR0911 - one line a kind
-    """Give the name of a kind, and what hashes its values."""
+    """Return the name of a kind, and what hashes its values."""
     if pa.types.is_boolean(kind):
         return "bool", _feed_bits
     if pa.types.is_floating(kind):

@@ -50,14 +50,14 @@ _ACCEPTED = (
 
 
 def dtype_name(dtype: object) -> str:
-    """Give the name of a dtype, as ``instance.yaml`` records it."""
+    """Return the name of a dtype, as ``instance.yaml`` records it."""
     if isinstance(dtype, pd.StringDtype):
         return "string" if dtype.na_value is pd.NA else "str"
     return str(dtype)
 
 
 def parse_dtype(name: str) -> Any:  # noqa: ANN401 - numpy's and pandas' dtypes have no common type
-    """Give the dtype that a declaration means, nullable where there is such a one.
+    """Return the dtype that a declaration means, nullable where there is such a one.
 
     ``int64`` means ``Int64``, ``int`` too; ``bool`` means ``boolean``, ``str`` means ``string``,
     every numpy float ``Float64``.
@@ -79,7 +79,7 @@ def parse_dtype(name: str) -> Any:  # noqa: ANN401 - numpy's and pandas' dtypes 
 
 
 def nullable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give a frame whose columns are those that `nullable_column` gives. Not changed in place."""
+    """Return a frame whose columns are those that `nullable_column` gives. Not changed in place."""
     text = pd.StringDtype()
     if all(dtype == text or _is_kept(dtype) for dtype in frame.dtypes):
         return frame
@@ -90,7 +90,7 @@ def nullable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def nullable_column(series: pd.Series) -> pd.Series:
-    """Give a column of a nullable dtype if it holds numbers, booleans or text.
+    """Return a column of a nullable dtype if it holds numbers, booleans or text.
 
     That is numpy integers, booleans and floats (NaN becomes NA), every kind of pandas text, and
     object columns that hold nothing but text. Times get a zone of the standard library, UTC if
@@ -116,7 +116,7 @@ def _plain_tz(dtype: pd.DatetimeTZDtype) -> dt.tzinfo:
 
 
 def normalise_columns(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give a frame whose columns are named by unique text and whose rows are numbered.
+    """Return a frame whose columns are named by unique text and whose rows are numbered.
 
     Names become text, those of several levels are joined by dots; a name that stands before is
     numbered, ``a``, ``a.1``. Not changed in place.
@@ -142,7 +142,7 @@ def normalise_columns(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def _column_text(label: object) -> str:
-    """Spell the label of a column."""
+    """Format the label of a column."""
     if isinstance(label, tuple):
         return ".".join(map(str, label))
     if isinstance(label, pd.DataFrame | pd.Series | np.ndarray):
@@ -151,7 +151,7 @@ def _column_text(label: object) -> str:
 
 
 def _nullable_of(values: pd.Series) -> Any:  # noqa: ANN401 - as above
-    """Give the nullable dtype for a column, None when it is to stay."""
+    """Return the nullable dtype for a column, None when it is to stay."""
     dtype: Any = values.dtype
     if _is_kept(dtype):
         return None

@@ -75,7 +75,7 @@ def encode_column(values: pd.Series[Any], name: str) -> StoredColumn:
 
 
 def whole_array(array: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Give one array for one in chunks."""
+    """Return one array for one in chunks."""
     if not isinstance(array, pa.ChunkedArray):
         return array
     if array.num_chunks == 1:

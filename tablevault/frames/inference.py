@@ -19,7 +19,7 @@ _UINT64 = np.iinfo(np.uint64)
 
 
 def infer(values: Sequence[object] | pd.Series, name: str) -> pd.Series:
-    """Give values the nullable dtype that holds them all.
+    """Cast values to the nullable dtype that holds them all.
 
     Whole numbers become ``Int64`` (``UInt64`` or ``object`` beyond it), numbers ``Float64``
     (``object`` where it would round a whole one), booleans ``boolean``, text ``string``, times
@@ -131,7 +131,7 @@ def is_exact(number: Any) -> bool:  # noqa: ANN401 - a cell
 
 
 def _is_missing(value: Any) -> bool:  # noqa: ANN401 - a cell
-    """Tell whether a value stands for nothing."""
+    """Return whether a value stands for nothing."""
     if value is None or value is pd.NA or value is pd.NaT:
         return True
     if isinstance(value, float | np.floating):

@@ -92,7 +92,7 @@ def encode_objects(values: Objects, column: str) -> ObjectColumn:
 
 
 def decode_objects(stored: ObjectColumn) -> Objects:
-    """Give back the Python objects that `encode_objects` stored, in a new writable array."""
+    """Return the Python objects that `encode_objects` stored, in a new writable array."""
     values = _DECODERS[stored.form](stored.array)
     if stored.missing != "None" and stored.array.null_count:
         values[np.asarray(stored.array.is_null())] = _MISSING[stored.missing]
@@ -105,7 +105,7 @@ def objects_of(values: list[Any]) -> Objects:
 
 
 def _floats_are_nan(values: Objects) -> bool:
-    """Tell whether floats occur only as the missing value of older pandas."""
+    """Return whether floats occur only as the missing value of older pandas."""
     return all(v != v for v in values if type(v) is float)  # noqa: PLR0124 - NaN differs from itself
 
 

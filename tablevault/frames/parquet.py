@@ -164,7 +164,7 @@ def opened(where: Path | BinaryIO, **options: bool) -> Iterator[pq.ParquetFile]:
 
 
 def read_form(source: Path) -> tuple[int, dict[str, str]]:
-    """Tell rows and names of dtypes of a dataframe file, without reading a value.
+    """Return the number of rows and the dtype names of a dataframe file, without reading values.
 
     Returns
     -------

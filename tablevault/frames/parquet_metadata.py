@@ -21,7 +21,7 @@ def part_key(part: int) -> bytes:
 def read_facts(
     entries: Mapping[bytes, bytes], names: list[str], source: object
 ) -> dict[str, Any] | None:
-    """Give the facts of each column, None for a foreign file.
+    """Return the facts of each column, None for a foreign file.
 
     Parameters
     ----------

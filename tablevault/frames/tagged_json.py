@@ -138,7 +138,7 @@ def _of_no_known_type(value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
 
 
 def has_surrogates(text: str) -> bool:
-    """Tell whether text cannot be spelled in UTF-8."""
+    """Return whether text cannot be spelled in UTF-8."""
     return not text.isascii() and _SURROGATE.search(text) is not None
 
 
@@ -218,7 +218,7 @@ def _array(value: np.ndarray[Any, Any], depth: int) -> Any:  # noqa: ANN401 - JS
 
 
 def _base64(value: bytes | bytearray) -> str:
-    """Spell bytes as text."""
+    """Format bytes as text."""
     return base64.b64encode(value).decode("ascii")
 
 
@@ -253,7 +253,7 @@ _ENCODERS: Mapping[type, Callable[[Any, int], Any]] = {
 
 
 def _untag(read: dict[str, Any]) -> object:
-    """Give the value of a tagged object; innermost come first."""
+    """Return the value of a tagged object; innermost come first."""
     if len(read) == 1:
         ((tag, body),) = read.items()
         if decoder := _DECODERS.get(tag):
@@ -319,7 +319,7 @@ def _read_array(body: list[Any]) -> np.ndarray[Any, Any]:
 
 
 def _read_missing(name: str) -> object:
-    """Give the missing value of pandas."""
+    """Return the missing value of pandas."""
     return pd.NA if name == "NA" else pd.NaT
 
 

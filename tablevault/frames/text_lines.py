@@ -32,7 +32,7 @@ _PER_SECOND = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 
 
 def frame_lines(path: str) -> tuple[list[str], int]:
-    """Spell a dataframe file as lines.
+    """Format a dataframe file as lines.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ def frame_lines(path: str) -> tuple[list[str], int]:
 
 
 def escape(text: str) -> str:
-    """Spell text so that it stays within its cell and its line, and moves no cursor."""
+    """Escape text so that it stays within its cell and its line, and moves no cursor."""
     return _SPECIAL.sub(_escaped, text)
 
 
@@ -100,13 +100,13 @@ def _append_rows(lines: list[str], reader: Any, wanted: int) -> int:  # noqa: AN
 
 
 def row_lines(batch: pa.RecordBatch) -> Iterator[str]:
-    """Give the line of each row."""
+    """Return the line of each row."""
     for line in map("\t".join, zip(*map(_cells, batch.columns), strict=True)):
         yield f"\\{line}" if line.startswith("#") else line
 
 
 def _cells(array: pa.Array) -> list[str]:
-    """Spell the cells of a column."""
+    """Format the cells of a column."""
     if pa.types.is_dictionary(array.type):  # to decode it would load pyarrow.compute
         words = _cells(array.dictionary)
         return [NULL if place is None else words[place] for place in array.indices.to_pylist()]
@@ -162,7 +162,7 @@ def _nested(array: pa.Array) -> list[Any]:
 
 
 def _countable(kind: pa.DataType) -> pa.DataType:
-    """Give a nested type with counts for all that is temporal."""
+    """Return a nested type with counts for all that is temporal."""
     if pa.types.is_struct(kind):
         return pa.struct([field.with_type(_countable(field.type)) for field in kind])
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
@@ -176,17 +176,17 @@ def _countable(kind: pa.DataType) -> pa.DataType:
 
 
 def _json(value: object) -> str:
-    """Spell a nested value."""
+    """Format a nested value."""
     return escape(json.dumps(value, ensure_ascii=False, default=str))
 
 
 def _count(kind: pa.DataType) -> _Spell:
-    """Spell a duration: a number with its unit."""
+    """Format a duration: a number with its unit."""
     return lambda count: f"{count} {kind.unit}"
 
 
 def _instant(kind: pa.DataType) -> _Spell:
-    """Spell a timestamp, in UTC when it has a zone."""
+    """Format a timestamp, in UTC when it has a zone."""
     per_second = _PER_SECOND[kind.unit]
     digits = len(str(per_second)) - 1
     end = "" if kind.tz is None else "Z"
@@ -203,13 +203,13 @@ def _instant(kind: pa.DataType) -> _Spell:
 
 
 def _time(kind: pa.DataType) -> _Spell:
-    """Spell a time of day."""
+    """Format a time of day."""
     spell = _instant(pa.timestamp(kind.unit))
     return lambda count: spell(count).partition(" ")[2]
 
 
 def _day(kind: pa.DataType) -> _Spell:
-    """Spell a date, which Arrow counts in days or milliseconds."""
+    """Format a date, which Arrow counts in days or milliseconds."""
     per_day = 1 if pa.types.is_date32(kind) else 86_400_000
 
     def spell(count: int) -> str:
@@ -241,7 +241,7 @@ _RULES: tuple[tuple[Callable[[pa.DataType], bool], _Spell], ...] = (
 
 
 def _escaped(found: re.Match[str]) -> str:
-    """Spell a character that must not stand in a line as it is."""
+    """Escape a character that must not stand in a line as it is."""
     character = found[0]
     code = ord(character)
     return _SHORT.get(character) or (f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}")  # noqa: PLR2004 - two digits

@@ -26,7 +26,7 @@ class Ledger:
         self._file = Disposable(path, _SCHEMA)
 
     def knows(self, oid: ObjectId, stamp: Stamp) -> bool:
-        """Tell whether `oid` was hashed when its file had this `stamp`."""
+        """Return whether `oid` was hashed when its file had this `stamp`."""
         try:
             row = (
                 self._file.connection()

@@ -148,7 +148,7 @@ class OsLock:
 
 
 def is_held(path: str | os.PathLike[str]) -> bool:
-    """Tell whether somebody holds the lock on a file just now, without taking it."""
+    """Return whether somebody holds the lock on a file just now, without taking it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     except OSError:

@@ -100,7 +100,7 @@ class Partial:
         self._file = None
 
     def __enter__(self) -> Self:
-        """Give itself."""
+        """Return itself."""
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -108,7 +108,7 @@ class Partial:
         self.close()
 
     def _open_file(self) -> BinaryIO:
-        """Give the file of a claimed object."""
+        """Return the file of a claimed object."""
         assert self._file is not None, "claim it first"
         return self._file
 

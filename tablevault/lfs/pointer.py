@@ -26,7 +26,7 @@ class Pointer:
     size: int
 
     def encode(self) -> bytes:
-        """Spell the one canonical text of this pointer."""
+        """Return the one canonical text of this pointer."""
         if self.size == 0:
             return b""
         text = f"version https://git-lfs.github.com/spec/v1\noid sha256:{self.oid}\n"

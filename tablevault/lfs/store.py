@@ -79,7 +79,7 @@ class Draft(io.RawIOBase, IO[bytes]):
         return length
 
     def tell(self) -> int:
-        """Give the number of bytes written so far."""
+        """Return the number of bytes written so far."""
         return self._size
 
     def flush(self) -> None:
@@ -189,7 +189,7 @@ class ObjectStore:
         shutil.rmtree(self.drafts / owner, ignore_errors=True)
 
     def partial(self, pointer: Pointer) -> Partial:
-        """Give the place where an object that comes from elsewhere is brought together."""
+        """Return the place where an object that comes from elsewhere is brought together."""
         return Partial(self._incomplete / pointer.oid, pointer)
 
     def sweep_partials(self, older_than_s: float) -> None:
@@ -229,7 +229,7 @@ class ObjectStore:
         self._ledger.remember(kept.items())
 
     def has(self, pointer: Pointer) -> bool:
-        """Tell whether the object is here with the right size; its bytes are not read."""
+        """Return whether the object is here with the right size; its bytes are not read."""
         if pointer.size == 0:
             return True
         try:
@@ -238,7 +238,7 @@ class ObjectStore:
             return False
 
     def file(self, pointer: Pointer) -> Path:
-        """Give a read-only file with the bytes of `pointer`, checked when its stat changed.
+        """Return a read-only file with the bytes of `pointer`, checked when its stat changed.
 
         Raises
         ------
@@ -276,14 +276,14 @@ class ObjectStore:
                     yield ObjectId(path.name), path.lstat()
 
     def stat(self, oid: ObjectId) -> os.stat_result | None:
-        """Give the stat of what lies in the place of an object; None when nothing does."""
+        """Return the stat of what lies in the place of an object; None when nothing does."""
         try:
             return self._path(oid).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
 
     def path(self, oid: ObjectId) -> Path:
-        """Give the place of an object, for who looks at it whatever state it is in."""
+        """Return the place of an object, for who looks at it whatever state it is in."""
         return self._path(oid)
 
     def digest(self, oid: ObjectId) -> ObjectId:
@@ -371,7 +371,7 @@ class ObjectStore:
         return pointer.size == 0 or self._is_sound(pointer, self._path(pointer.oid))
 
     def is_object(self, path: Path, oid: ObjectId) -> bool:
-        """Tell whether `path` is a hard link to the object `oid`, checked earlier."""
+        """Return whether `path` is a hard link to the object `oid`, checked earlier."""
         try:
             stamp = _stamp(path)
             return _stamp(self._path(oid)) == stamp and self._ledger.knows(oid, stamp)
@@ -379,7 +379,7 @@ class ObjectStore:
             return False
 
     def _is_sound(self, pointer: Pointer, path: Path) -> bool:
-        """Tell whether the object is here and its bytes are right; mode bits prove nothing."""
+        """Return whether the object is here and its bytes are right; mode bits prove nothing."""
         try:
             stamp = _stamp(path)
         except OSError:
@@ -410,7 +410,7 @@ class ObjectStore:
         return target
 
     def _empty_file(self) -> Path:
-        """Give a file of no bytes; LFS never stores one."""
+        """Return a file of no bytes; LFS never stores one."""
         path = self._scratch.parent / "empty"
         try:
             if not path.stat().st_size:
@@ -494,7 +494,7 @@ def _open_regular(path: Path) -> BinaryIO:
 
 
 def _stamp(path: Path) -> Stamp:
-    """Give what changes when the bytes of a file are changed."""
+    """Return what changes when the bytes of a file are changed."""
     return _stamp_of(path.stat())
 
 

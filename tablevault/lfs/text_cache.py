@@ -14,7 +14,7 @@ _LIMIT_BYTES = 256 << 20
 
 
 def read_text(state: str, oid: str) -> bytes | None:
-    """Give the text that was kept for an object; None when there is none that is whole.
+    """Return the text that was kept for an object; None when there is none that is whole.
 
     `state` is the folder ``.git/tablevault``. Nothing is synced, so a crash may leave a part.
     """
@@ -52,7 +52,7 @@ def drop_text(state: str, oid: str) -> None:
 
 
 def _head(text: bytes) -> bytes:
-    """Spell the line before a text: its form, and how long it is."""
+    """Format the line before a text: its form, and how long it is."""
     return (_HEAD + b"%d" % len(text)).ljust(_HEAD_BYTES - 1) + b"\n"
 
 

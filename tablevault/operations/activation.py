@@ -76,7 +76,7 @@ def activity_trailers(
     *,
     kept: bool,
 ) -> list[tuple[str, str]]:
-    """Give the trailers that say what a new instance does to the earlier ones of its table.
+    """Return the trailers that say what a new instance does to the earlier ones of its table.
 
     On a table with side effects all of them become inactive, unless nothing was computed anew
     (`kept`): then those that the execution deactivated become active again. Where the shared

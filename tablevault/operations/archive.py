@@ -205,7 +205,7 @@ def _refuse_strange(source: Path, member: tarfile.TarInfo) -> None:
 
 
 def _is_trusted(parts: Sequence[str]) -> bool:
-    """Tell whether what stands so in an archive may come from outside.
+    """Return whether what stands so in an archive may come from outside.
 
     Much in ``.git`` makes git run programs or look elsewhere (hooks, ``commondir``, alternates),
     and what is derived could lie: only what a vault needs is taken, the rest is made again.
@@ -223,7 +223,7 @@ def _is_trusted(parts: Sequence[str]) -> bool:
 
 
 def _only_folder(folder: Path) -> Path | None:
-    """Give the vault in a top folder of another name: the archive file was renamed."""
+    """Return the vault in a top folder of another name: the archive file was renamed."""
     inner = [entry for entry in folder.iterdir() if entry.is_dir() and is_vault(entry)]
     return inner[0] if len(inner) == 1 else None
 

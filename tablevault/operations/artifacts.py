@@ -317,7 +317,7 @@ def _above(name: str) -> Iterator[str]:
 
 
 def _is_usable(name: str) -> bool:
-    """Tell whether an artifact may have this name."""
+    """Return whether an artifact may have this name."""
     try:
         check_artifact_name(name)
     except TVTableError:

@@ -24,7 +24,7 @@ def by_file(texts: Mapping[str, str], copy_dir: str, ending: str) -> dict[str, s
 def gather_builders(
     table: str, builders: Sequence[str] | Mapping[str, str] | None
 ) -> dict[str, str]:
-    """Give the text of each builder that ``create_instance`` is asked for.
+    """Return the text of each builder that ``create_instance`` is asked for.
 
     A list holds names, which get templates, and paths of ``.yaml`` files; a mapping gives for
     each name a text or a path that ends in ``.yaml``.
@@ -52,7 +52,7 @@ def gather_builders(
 
 
 def builder_texts(table: str, builder: str, copy_dir: str, text: str) -> dict[str, str]:
-    """Give the builders that ``create_builder_file`` is asked for, by name."""
+    """Return the builders that ``create_builder_file`` is asked for, by name."""
     if not copy_dir:
         name = _own_name(builder or index_builder(table), table)
         return {name: _checked(name, text) if text else template(table, name)}
@@ -88,7 +88,7 @@ def _is_source(path: Path) -> bool:
 
 
 def template(table: str, name: str) -> str:
-    """Give the template of a builder."""
+    """Return the template of a builder."""
     from tablevault.engine.templates import column_template, index_template
 
     return index_template(table) if name == index_builder(table) else column_template(name)

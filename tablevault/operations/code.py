@@ -111,7 +111,7 @@ def _is_source(path: Path) -> bool:
 
 
 def _texts(module: str, copy_dir: str, text: str) -> Mapping[str, str]:
-    """Give the text of each module to write."""
+    """Return the text of each module to write."""
     name = module.removesuffix(".py")
     if not copy_dir:
         if not module:

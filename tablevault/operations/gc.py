@@ -71,7 +71,7 @@ class GcReport:
     dry_run: bool = False
 
     def __repr__(self) -> str:
-        """Say it in a few lines."""
+        """Return a few lines for people."""
         verb = "would be removed" if self.dry_run else "removed"
         lines = [
             f"{self.objects:,} objects {verb}, {_size(self.object_bytes)}",
@@ -165,7 +165,7 @@ def _garbage(vault: Vault, needed: Collection[str], grace_s: float) -> dict[Obje
 
 
 def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[ObjectId], bool]:
-    """Give a test that looks once more, under the lock that whoever pins an object holds."""
+    """Return a test that looks once more, under the lock that whoever pins an object holds."""
     pinned = NeededElsewhere(vault.parts, ProcessId(""))
     needed: set[ObjectId] | None = None
 
@@ -181,7 +181,7 @@ def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[Ob
 
 
 def _prune(vault: Vault, grace_s: float) -> repack.Prune:
-    """Say what git objects may go: as long as a process runs or waits, none."""
+    """Return what git objects may go: as long as a process runs or waits, none."""
 
     @contextmanager
     def alone() -> Iterator[bool]:
@@ -196,7 +196,7 @@ def _prune(vault: Vault, grace_s: float) -> repack.Prune:
 
 
 def _size(size_bytes: float) -> str:
-    """Say a number of bytes."""
+    """Return a number of bytes."""
     for unit in _UNITS:
         if size_bytes < _THOUSAND or unit == _UNITS[-1]:
             return f"{size_bytes:,.0f} {unit}" if unit == "bytes" else f"{size_bytes:,.1f} {unit}"

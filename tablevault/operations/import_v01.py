@@ -66,7 +66,7 @@ class ImportReport:
     notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        """Say it in a few lines."""
+        """Return a few lines for people."""
         counts = (
             (self.tables, "table"),
             (self.instances, "instance"),
@@ -250,7 +250,7 @@ class _Import:
         return Message(subject=subject, trailers=trailers(pairs))
 
     def _deactivations(self, instance: OldInstance, made: list[OldInstance]) -> Iterator[str]:
-        """Give the instances that were inactive from here on."""
+        """Return the instances that were inactive from here on."""
         for other in made:
             if (
                 other.table == instance.table
@@ -346,7 +346,7 @@ class _Import:
             yield Put(path=f"{folder}/{name}", data=draft.pointer.encode())
 
     def _blobs(self, texts: Mapping[str, bytes]) -> dict[str, str]:
-        """Give texts by their git ids."""
+        """Return texts by their git ids."""
         return {name: self._vault.repository.blob_id(data) for name, data in texts.items()}
 
     def _commit(

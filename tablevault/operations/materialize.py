@@ -194,19 +194,19 @@ def _document(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> Inst
 
 
 def _origin(document: InstanceDocument, result: Result) -> tuple[str, str]:
-    """Give the instance it started from: the one that was named, or the one that was found."""
+    """Return the instance it started from: the one that was named, or the one that was found."""
     return document.origin if document.origin[0] else result.origin
 
 
 def _report(document: InstanceDocument) -> str:
-    """Say for each builder what was computed, what was not, and why."""
+    """Return for each builder what was computed, what was not, and why."""
     return "\n".join(
         f"{name}: {_counted(run)}: {run.reason}" for name, run in document.execution.items()
     )
 
 
 def _counted(run: BuilderRun) -> str:
-    """Say how many rows were computed and reused."""
+    """Return how many rows were computed and reused."""
     rows = f"{run.computed:,} row{'' if run.computed == 1 else 's'} computed"
     rows += f", {run.reused:,} reused" if run.reused else ""
     rows += f", {run.errors:,} failed" if run.errors else ""

@@ -161,7 +161,7 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
 
 
 def _has_happened(vault: Vault, target: ProcessId) -> bool:
-    """Tell whether a process came to its end before it could be stopped."""
+    """Return whether a process came to its end before it could be stopped."""
     return vault.index.process(target) is not None
 
 
@@ -247,6 +247,6 @@ def _origin(vault: Vault, instance_id: str) -> tuple[str, str]:
 
 
 def _builders(vault: Vault, branch: EditedBranch) -> dict[str, str]:
-    """Give the builders of a temporary instance by their git ids."""
+    """Return the builders of a temporary instance by their git ids."""
     snapshot = Snapshot(vault.repository, branch.commit)
     return dict(snapshot.builders(branch.temp.table, branch.temp.version))

@@ -88,7 +88,7 @@ class CreateTable(Operation[Vault, TableId]):
 @operation("rename_table")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
-    """Give a table another name; its instances, temporary ones too, and tags follow."""
+    """Rename a table; its instances, temporary ones too, and tags follow."""
 
     new_table_name: str
     table_name: str
@@ -171,7 +171,7 @@ class DeleteTable(Operation[Vault, _Deleted]):
 
 
 def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list[tuple[str, str]]:
-    """Give the trailers of a renaming."""
+    """Return the trailers of a renaming."""
     return [
         ("Table", new),
         ("Renames", old),

@@ -179,7 +179,7 @@ def _message(tx: Transaction, effect: Effect, main: Main, tip: Tip) -> Message:
 
 
 def _subject(effect: Effect) -> str:
-    """Say what is taken back; an undo that is undone is a redo."""
+    """Return what is taken back; an undo that is undone is a redo."""
     subject = effect.commit.message.subject
     if subject.startswith("undo: "):
         return f"redo: {subject.removeprefix('undo: ')}"

@@ -72,7 +72,7 @@ def plan_main(vault: Vault, tx: Transaction, snapshot: Snapshot, effect: Effect)
 
 
 def _paths(vault: Vault, snapshot: Snapshot, effect: Effect) -> dict[str, Entry | None]:
-    """Give what each changed path held before; it must be as the operation left it."""
+    """Return what each changed path held before; it must be as the operation left it."""
     for each in effect.paths:
         if entry_at(snapshot, each.path) != each.new:
             raise path_changed(vault, effect, snapshot, each.path)
@@ -80,14 +80,14 @@ def _paths(vault: Vault, snapshot: Snapshot, effect: Effect) -> dict[str, Entry 
 
 
 def _table_id(snapshot: Snapshot, effect: Effect) -> str:
-    """Give the id of the table that it is about."""
+    """Return the id of the table that it is about."""
     if effect.table_id or not effect.table or not snapshot.has_table(effect.table):
         return effect.table_id
     return snapshot.table(effect.table).id
 
 
 def _subjects(vault: Vault, effect: Effect) -> tuple[list[IndexedInstance], list[IndexedInstance]]:
-    """Give the instances that go, and those that come back."""
+    """Return the instances that go, and those that come back."""
     index = vault.index
     if effect.is_of_table:
         table_id = TableId(effect.table_id)
@@ -102,7 +102,7 @@ def _subjects(vault: Vault, effect: Effect) -> tuple[list[IndexedInstance], list
 
 
 def _comes_back(vault: Vault, effect: Effect, instance: IndexedInstance) -> bool:
-    """Tell whether an instance is there when the operation is undone that ended it.
+    """Return whether an instance is there when the operation is undone that ended it.
 
     What was undone before it was deleted comes back as undone; what was deleted since does not.
     """

@@ -83,7 +83,7 @@ def plan_temps(vault: Vault, tx: Transaction, effect: Effect, message: Message) 
 def _saying_whose_artifacts(
     vault: Vault, effect: Effect, each: TempEffect, message: Message
 ) -> Message:
-    """Say where the artifacts of an instance that was written are: its author had put them."""
+    """Return where the artifacts of an instance that was written are: its author had put them."""
     made = Snapshot(vault.repository, effect.commit.id).instance(each.ref.table, each.ref.version)
     if not effect.made or made is None or not made.external_edit:
         return message
@@ -177,7 +177,7 @@ def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
 
 
 def _tree(vault: Vault, each: TempEffect, commit: CommitId) -> str | None:
-    """Give the folder of a temporary instance at a commit."""
+    """Return the folder of a temporary instance at a commit."""
     folder = instance_dir(each.ref.table, each.ref.version)
     return Snapshot(vault.repository, commit).tree_id(folder)
 

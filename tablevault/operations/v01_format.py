@@ -57,7 +57,7 @@ class OldInstance:
     success: bool
 
     def texts(self, folder: str, ending: str) -> dict[str, bytes]:
-        """Give the files of a sub-folder by their names without ending, sorted."""
+        """Return the files of a sub-folder by their names without ending, sorted."""
         files = sorted((self.folder / folder).glob(f"*{ending}"))
         found = [path for path in files if not is_hidden(path.name)]
         return {path.name.removesuffix(ending): path.read_bytes() for path in found}
@@ -132,7 +132,7 @@ class OldVault:
         ]
 
     def modules(self) -> dict[str, bytes]:
-        """Give the code modules as they are now."""
+        """Return the code modules as they are now."""
         files = sorted((self.path / "code_functions").glob("*.py"))
         found = [path for path in files if not is_hidden(path.name)]
         return {path.stem: path.read_bytes() for path in found}
@@ -149,7 +149,7 @@ class OldVault:
         return {str(path): path.read_text("utf-8", "replace") for path in sorted(found)}
 
     def shared_artifacts(self, table: str) -> Path:
-        """Give the one artifact folder of a table."""
+        """Return the one artifact folder of a table."""
         return self.path / table / "artifacts"
 
     def _table(self, name: str) -> OldTable:
@@ -246,7 +246,7 @@ def read_table(instance: OldInstance) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _made(log: Mapping[str, Any], instance_id: str) -> bool:
-    """Tell whether a record is that of the operation that made an instance."""
+    """Return whether a record is that of the operation that made an instance."""
     data = log.get("data") or {}
     return log.get("operation") in _MADE and data.get("perm_instance_id") == instance_id
 

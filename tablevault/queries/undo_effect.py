@@ -84,7 +84,7 @@ class Effect:
 
     @property
     def is_of_table(self) -> bool:
-        """Tell whether a whole table came, went, or was renamed."""
+        """Return whether a whole table came, went, or was renamed."""
         return self.renamed is not None or self.table_id in (*self.made, *self.ended)
 
 
@@ -164,7 +164,7 @@ def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
 
 
 def _came_and_went(commit: Commit) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Give the instances and tables that came to be, and those that ended."""
+    """Return the instances and tables that came to be, and those that ended."""
     message = commit.message
     made = (*message.every("Vault-Instance"), *message.every("Vault-Restores"))
     if message.first("Vault-Operation") == "create_table":
@@ -173,7 +173,7 @@ def _came_and_went(commit: Commit) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _temps(vault: Vault, process: IndexedProcess, commit: Commit) -> list[TempEffect]:
-    """Give what became of temporary instances."""
+    """Return what became of temporary instances."""
     repository, message = vault.repository, commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
     if process.operation == UNDO:
@@ -201,7 +201,7 @@ def _temps(vault: Vault, process: IndexedProcess, commit: Commit) -> list[TempEf
 def _old_and_new(
     vault: Vault, process: IndexedProcess, commit: Commit
 ) -> tuple[CommitId | None, CommitId | None]:
-    """Give the commits that hold the temporary instance of an operation before and after it."""
+    """Return the commits that hold the temporary instance of an operation before and after it."""
     merged = commit.parents[1:]
     if process.operation == "create_instance":
         return (merged[0] if merged else None), commit.id

@@ -245,7 +245,7 @@ def _raise(said: Mapping[str, object], process_id: ProcessId, log: Path) -> None
 
 
 def _last_words(log: Path) -> str:
-    """Give the last line that was printed."""
+    """Return the last line that was printed."""
     try:
         text = log.read_bytes()[-_TOLD_BYTES:].decode("utf-8", "replace")
     except OSError:

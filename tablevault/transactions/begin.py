@@ -114,7 +114,7 @@ def enclosing(parts: VaultParts, process_id: ProcessId) -> Iterator[None]:
 
 
 def is_finished(parts: VaultParts, process_id: str) -> bool:
-    """Tell whether a process ended, in whatever way."""
+    """Return whether a process ended, in whatever way."""
     return parts.index.process(process_id) is not None or parts.files.remembers(process_id)
 
 
@@ -236,7 +236,7 @@ def _set_up(parts: VaultParts, record: Record, setup: Setup) -> Sequence[Hold]:
 def _claim(
     parts: VaultParts, record: Record, actor: Actor, setup: Setup
 ) -> tuple[Sequence[Hold], tuple[Record, Hold] | None]:
-    """Say what the operation must hold, and who excludes it; take the mutex before.
+    """Return what the operation must hold, and who excludes it; take the mutex before.
 
     Nobody begins meanwhile, but who ends may have changed what `setup` has looked at before, and
     hold nothing any more when that is looked for.
@@ -251,7 +251,7 @@ def _claim(
 
 
 def _family(parts: VaultParts, record: Record, actor: Actor) -> frozenset[str]:
-    """Give the processes whose claims exclude nothing: itself, whose child it is, its children."""
+    """Return the processes whose claims exclude nothing: itself, its ancestors, its children."""
     ids: set[str] = {record.process_id, *resource_locks.ancestors(parts.files, record.parent)}
     for root in (actor.process_id, actor.takes_over):
         if root:

@@ -26,7 +26,7 @@ class Cancel:
 
     @property
     def is_asked(self) -> bool:
-        """Tell whether the process was asked to stop."""
+        """Return whether the process was asked to stop."""
         return self._asked.is_set()
 
     def ask(self) -> None:

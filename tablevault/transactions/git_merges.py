@@ -94,7 +94,7 @@ def complete_merge(vault: OpenVault) -> str:
 
 
 def _edits(repository: Repository, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
-    """Give what differs from the merge as a vault does it, and the instances that it ends."""
+    """Return what differs from the merge as a vault does it, and the instances that it ends."""
     if not is_by_git(repository, tip):
         return [], ()
     joined = join(repository, *repository.commit(tip).parents)
@@ -122,7 +122,7 @@ def _paths(repository: Repository, joined: Joined, tree: str) -> list[str]:
 
 
 def _moved(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
-    """Give the temporary instances whose table has another name on ``main``, with that."""
+    """Return the temporary instances whose table has another name on ``main``, with that."""
     drafts = astray(repository, main.commit)
     if not drafts:
         return {}

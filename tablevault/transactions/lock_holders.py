@@ -15,7 +15,7 @@ _POLL_S = 0.02
 
 
 def holders(path: Path) -> list[int]:
-    """Give the operating system processes that hold ``flock`` on a file.
+    """Return the operating system processes that hold ``flock`` on a file.
 
     The kernel tells it: of each open file, in ``/proc/<pid>/fdinfo``, which locks are held
     through it. Processes of others are not shown to us, nor is anything on a system that has no
@@ -73,7 +73,7 @@ def _pids() -> Iterator[int]:
 
 
 def _holds(pid: int, path: Path) -> bool:
-    """Tell whether a process holds a lock on a file, and not only has it open."""
+    """Return whether a process holds a lock on a file, and not only has it open."""
     files = _PROC / str(pid) / "fd"
     with contextlib.suppress(OSError):
         wanted = path.stat()
@@ -86,14 +86,14 @@ def _holds(pid: int, path: Path) -> bool:
 
 
 def _is_same(file: Path, wanted: os.stat_result) -> bool:
-    """Tell whether an open file is the one that is wanted."""
+    """Return whether an open file is the one that is wanted."""
     with contextlib.suppress(OSError):
         return os.path.samestat(file.stat(), wanted)
     return False
 
 
 def _is_locked(told: Path) -> bool:
-    """Tell whether a lock is held through an open file."""
+    """Return whether a lock is held through an open file."""
     with contextlib.suppress(OSError):
         lines = told.read_text("ascii").splitlines()
         return any(

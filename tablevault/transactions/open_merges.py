@@ -18,18 +18,18 @@ def may_be_unfinished(parts: VaultParts) -> bool:
 
 
 def is_open_merge(parts: VaultParts, tip: CommitId) -> bool:
-    """Tell whether a commit is a merge by git in which something may be left to do."""
+    """Return whether a commit is a merge by git in which something may be left to do."""
     return is_by_git(parts.repository, tip) and _closed(parts) != tip
 
 
 def is_by_git(repository: Repository, tip: CommitId) -> bool:
-    """Tell whether a commit is a merge of two sides that no operation has made."""
+    """Return whether a commit is a merge of two sides that no operation has made."""
     commit = repository.commit(tip)
     return len(commit.parents) == 2 and not commit.message.first("Vault-Operation")  # noqa: PLR2004 - sides
 
 
 def astray(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
-    """Give the temporary instances of tables that a commit does not have, by their tips."""
+    """Return the temporary instances of tables that a commit does not have, by their tips."""
     main = Snapshot(repository, tip)
     temps = {tip: temp_of_ref(ref) for ref, tip in repository.temp_refs().items()}
     return {
@@ -53,5 +53,5 @@ def _closed(parts: VaultParts) -> str:
 
 
 def _note(parts: VaultParts) -> str:
-    """Give the file of the note."""
+    """Return the file of the note."""
     return f"{parts.state}/completed"

@@ -54,7 +54,7 @@ class VaultParts:
             yield
 
     def is_committing(self) -> bool:
-        """Tell whether somebody holds the commit lock just now."""
+        """Return whether somebody holds the commit lock just now."""
         return is_held(f"{self.state}/commit.lock")
 
     def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str] = ()) -> None:

@@ -54,7 +54,7 @@ class Hold:
     See :func:`tablevault.transactions.resource_locks.alone`."""
 
     def excludes(self, other: Hold) -> bool:
-        """Tell whether both cannot be had at once: a resource covers everything below it."""
+        """Return whether both cannot be had at once: a resource covers everything below it."""
         if not (self.exclusive or other.exclusive):
             return False
         mine, its = f"{self.resource}/", f"{other.resource}/"
@@ -90,7 +90,7 @@ class Record:
     """What the operation decided when it began to work, and holds on to when it is taken up."""
 
     def encode(self) -> bytes:
-        """Spell the record as JSON."""
+        """Encode the record as JSON."""
         fields = {
             "process_id": self.process_id,
             "named": self.named,
@@ -128,7 +128,7 @@ class Record:
         return has_failed and self.request.operation == "execute_instance" and not self.plan
 
     def failed(self, error: BaseException, at: float) -> Record:
-        """Give the record with the error that ended or paused it."""
+        """Return the record with the error that ended or paused it."""
         return replace(self, error=(type(error).__name__, text_to_keep(error)), updated_at=at)
 
 

@@ -49,7 +49,7 @@ class RecordStore:
         return f"{self._folder}/{record_file(process_id)}.json"
 
     def is_alive(self, process_id: ProcessId) -> bool:
-        """Tell whether somebody runs the process just now."""
+        """Return whether somebody runs the process just now."""
         try:
             descriptor = os.open(self.path_of(process_id), os.O_RDONLY)
         except FileNotFoundError:
@@ -64,7 +64,7 @@ class RecordStore:
         return False
 
     def is_alive_file(self, name: str) -> bool:
-        """Tell whether somebody holds the record in the file `name`, given without ending."""
+        """Return whether somebody holds the record in the file `name`, given without ending."""
         return is_held(f"{self._folder}/{name}.json")
 
     def read(self, process_id: ProcessId) -> Record | None:
@@ -167,7 +167,7 @@ class RecordStore:
             self._shorten()
 
     def remembers(self, process_id: str) -> bool:
-        """Tell whether the local history knows of the end of a process."""
+        """Return whether the local history knows of the end of a process."""
         return any(entry.get("process_id") == process_id for entry in self.past())
 
     def has_used(self, process_id: str) -> bool:
@@ -215,13 +215,13 @@ def _read(path: str) -> Record | None:
 
 
 def _argument(record: Record, key: str) -> str:
-    """Give an argument that names something; what the user gave instead is no name."""
+    """Return an argument that names something; what the user gave instead is no name."""
     value = record.request.arguments.get(key)
     return value if isinstance(value, str) else ""
 
 
 def _stem(path: str) -> str:
-    """Give a name without its ending."""
+    """Return a name without its ending."""
     return path.rpartition(".")[0]
 
 
@@ -232,7 +232,7 @@ def _remove_others(stem: str) -> None:
 
 
 def _ends_a_line(file: BinaryIO) -> bool:
-    """Tell whether the last byte of a file is a line break."""
+    """Return whether the last byte of a file is a line break."""
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
 

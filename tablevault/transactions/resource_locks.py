@@ -96,7 +96,7 @@ def blocking_within(
 
 
 def _intrudes(hold: Hold, held: Hold) -> bool:
-    """Tell whether a claim reaches for what an ancestor keeps for itself.
+    """Return whether a claim reaches for what an ancestor keeps for itself.
 
     A claim on a whole table does not, unless it is to be alone with it.
     """
@@ -197,7 +197,7 @@ def within_error(record: Record, held: Hold, operation: str) -> TVLockError:
 
 
 def _spoken(resource: str) -> str:
-    """Say what a resource is."""
+    """Return what a resource is."""
     parts = resource.split("/")
     if parts == [CODE]:
         return "The code folder"

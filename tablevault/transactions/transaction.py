@@ -93,7 +93,7 @@ class Transaction:
 
     @property
     def _is_copy(self) -> bool:
-        """Tell whether a function has forked, and this is the child: all is the parent's."""
+        """Return whether a function has forked, and this is the child: all is the parent's."""
         return os.getpid() != self._pid
 
     def check(self) -> None:
@@ -197,7 +197,7 @@ class Transaction:
         return EditedBranch(temp=temp, tip=tip, commit=commit)
 
     def snapshot(self) -> Snapshot:
-        """Give ``main`` as it is now, with the code modules as the user left them.
+        """Return ``main`` as it is now, with the code modules as the user left them.
 
         What they are now is what the operation commits, even if they are edited meanwhile.
         Raises TVSecretError where something looks like a key.
@@ -285,12 +285,12 @@ class Transaction:
         return change, draft.commit
 
     def _after(self, commits: Iterable[CommitId]) -> float:
-        """Give a time after that of commits: what comes later is later, whatever the clock says."""
+        """Return a time after that of commits: history goes forward, whatever the clock says."""
         times = (self._parts.repository.commit(commit).time for commit in commits)
         return max(times, default=0.0) + _TICK_S
 
     def _base(self, main: CommitId) -> CommitId:
-        """Give `main`, or a commit on top of it with the code that was edited by hand.
+        """Return `main`, or a commit on top of it with the code that was edited by hand.
 
         What was used by the operation but has changed on `main` meanwhile, by a commit of the
         user's or of a child, is older than that and does not take it back.
@@ -346,7 +346,7 @@ class Transaction:
             self._is_complete = False
 
     def _signing(self) -> Signing:
-        """Give author and time of commits."""
+        """Return author and time of commits."""
         return Signing(author=self.record.author, at=time.time())
 
     def _update(self, record: Record, *, durable: bool = False) -> None:

@@ -68,7 +68,7 @@ def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
 
 
 def is_scalar(value: object) -> bool:
-    """Tell whether `value` may stand where a reference is nested in another."""
+    """Return whether `value` may stand where a reference is nested in another."""
     return value is None or value is pd.NA or bool(pd.api.types.is_scalar(value))
 
 
@@ -90,7 +90,7 @@ def _conversion(series: pd.Series) -> tuple[str, Callable[[object], Cell]]:
 
 
 def _plain(value: object) -> Any:  # noqa: ANN401 - what pandas reads, pandas checks
-    """Give text trimmed, anything else as it is."""
+    """Return text trimmed, anything else as it is."""
     return value.strip() if isinstance(value, str) else value
 
 
@@ -121,7 +121,7 @@ def _number(value: object) -> int | float | decimal.Decimal | None:
 
 
 def _holds_decimals(series: pd.Series) -> bool:
-    """Tell whether a column holds exact decimals, which equal no float of the same digits."""
+    """Return whether a column holds exact decimals, which equal no float of the same digits."""
     dtype = series.dtype
     if isinstance(dtype, pd.ArrowDtype):
         return dtype.type is decimal.Decimal

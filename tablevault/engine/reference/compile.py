@@ -49,7 +49,7 @@ _LEFT_TO_EVALUATE = (
 
 
 def by_row(template: Template, tables: Tables) -> ByRow:
-    """Give a function of the row that gives what `evaluate` gives, results and errors alike.
+    """Return a function of the row that gives what `evaluate` gives, results and errors alike.
 
     Parameters
     ----------
@@ -181,7 +181,7 @@ class _Compiler:
         return lambda row: shape(rows_by_row(row))
 
     def _key(self, word: Word) -> str:
-        """Give the column that a condition is on."""
+        """Return the column that a condition is on."""
         if not isinstance(word, str) and not _is_fixed(word):
             raise _UnusualError
         return name_of(word, self._scope)
@@ -218,7 +218,7 @@ class _Compiler:
 
 
 def _is_fixed(reference: Reference) -> bool:
-    """Tell whether a reference gives the same for every row, whatever builders do."""
+    """Return whether a reference gives the same for every row, whatever builders do."""
     return all(
         isinstance(each.table, str)
         and each.table != SELF
@@ -228,12 +228,12 @@ def _is_fixed(reference: Reference) -> bool:
 
 
 def _is_constant(sought: _Sought) -> bool:
-    """Tell whether a condition seeks the same for every row."""
+    """Return whether a condition seeks the same for every row."""
     return all(isinstance(each, _Constant) for each in (sought.low, sought.high or sought.low))
 
 
 def _is_plain(view: View, name: str) -> bool:
-    """Tell whether cells of a column can be handed out as they are."""
+    """Return whether cells of a column can be handed out as they are."""
     return name not in view.growing and view.is_plain(name)
 
 
@@ -251,7 +251,7 @@ def _shape(view: View, columns: tuple[str, ...]) -> Callable[[Sequence[int]], An
     cell = _cell_of(view, columns[0])
 
     def shape(rows: Sequence[int]) -> Any:  # noqa: ANN401 - a cell holds anything
-        """Give None, one cell, or a list."""
+        """Return None, one cell, or a list."""
         if len(rows) == 1:
             return cell(rows[0])
         return [cell(row) for row in rows] if rows else None
@@ -292,7 +292,7 @@ def _by_conditions(view: View, sought: Sequence[_Sought]) -> Callable[[int], Seq
 
 
 def _function(sought: ByRow | _Constant) -> ByRow:
-    """Give a constant as a function, too."""
+    """Return a constant as a function, too."""
     if not isinstance(sought, _Constant):
         return sought
     cell = sought.cell

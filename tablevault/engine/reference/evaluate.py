@@ -29,7 +29,7 @@ class Tables(Protocol):
     """Where an evaluation finds its tables."""
 
     def view(self, table: str, selector: str) -> View:
-        """Give the table; raises TableReferenceError when there is none."""
+        """Return the table; raises TableReferenceError when there is none."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Scope:
     template: Template
 
     def fixed(self) -> Scope:
-        """Give the same scope without a row: which instance is read is fixed for a whole run."""
+        """Return the same scope without a row: which instance is read is fixed for a whole run."""
         return self if self.row is None else Scope(self.tables, None, self.template)
 
     def fail(self, message: str, reference: Reference, hint: str = "") -> NoReturn:
@@ -49,7 +49,7 @@ class Scope:
         raise TableReferenceError(message, hint, **self.place(reference))
 
     def place(self, reference: Reference) -> dict[str, str | int | None]:
-        """Say where `reference` stands, as facts of an error."""
+        """Return where `reference` stands, as facts of an error."""
         return {
             "builder": self.template.builder,
             "field": self.template.field,
@@ -122,7 +122,7 @@ def check(template: Template, tables: Tables, own: Sequence[str]) -> None:
 
 
 def _text(reference: Reference, scope: Scope) -> str:
-    """Give the result as the text that is spliced into other text."""
+    """Return the result as the text that is spliced into other text."""
     result = _result(reference, scope)
     if isinstance(result, pd.DataFrame):
         scope.fail(
@@ -134,7 +134,7 @@ def _text(reference: Reference, scope: Scope) -> str:
 
 
 def _result(reference: Reference, scope: Scope) -> Any:  # noqa: ANN401 - as above
-    """Give the object that a reference means, simplified by its shape."""
+    """Return the object that a reference means, simplified by its shape."""
     view = view_of(reference, scope)
     columns = columns_of(reference, view, scope)
     if not reference.conditions:
@@ -168,7 +168,7 @@ def view_of(reference: Reference, scope: Scope) -> View:
 
 
 def columns_of(reference: Reference, view: View, scope: Scope) -> tuple[str, ...]:
-    """Give the columns that a reference asks for, each of which is there."""
+    """Return the columns that a reference asks for, each of which is there."""
     if reference.columns is None:
         return view.names
     columns = tuple(name_of(column, scope) for column in reference.columns)
@@ -209,7 +209,7 @@ def is_current_row(reference: Reference, view: View, columns: tuple[str, ...]) -
 
 
 def rows_of(reference: Reference, view: View, scope: Scope) -> Sequence[int]:
-    """Give the rows that fulfil all conditions, in ascending order."""
+    """Return the rows that fulfil all conditions, in ascending order."""
     equal: list[Equal] = []
     between: list[Between] = []
     later: list[tuple[str, Condition]] = []
@@ -249,7 +249,7 @@ def typed(
 
 
 def _current_row(reference: Reference, scope: Scope) -> int:
-    """Give the position of the current row."""
+    """Return the position of the current row."""
     if scope.row is None:
         scope.fail(
             "There is no current row here.",
@@ -261,7 +261,7 @@ def _current_row(reference: Reference, scope: Scope) -> int:
 
 
 def _scalar(word: Word, scope: Scope) -> Any:  # noqa: ANN401 - a cell of any column
-    """Give the one value that a word means; a frame of one cell counts as that cell."""
+    """Return the one value that a word means; a frame of one cell counts as that cell."""
     if isinstance(word, str):
         return word
     value = _result(word, scope)
@@ -275,7 +275,7 @@ def _scalar(word: Word, scope: Scope) -> Any:  # noqa: ANN401 - a cell of any co
 
 
 def name_of(word: Word, scope: Scope) -> str:
-    """Give the name that a word means."""
+    """Return the name that a word means."""
     if isinstance(word, str):
         return word
     value = _scalar(word, scope)

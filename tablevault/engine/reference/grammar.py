@@ -38,7 +38,7 @@ class Condition:
     high: Word | None = None
 
     def __str__(self) -> str:
-        """Spell the condition as the grammar reads it."""
+        """Format the condition as the grammar reads it."""
         parts = [_spell(self.key, "BARE_VALUE")]
         if self.low is not None:
             parts += ["::", _spell(self.low, "BARE_VALUE")]
@@ -59,7 +59,7 @@ class Reference:
     end: int = attribute(default=0, compare=False)
 
     def __str__(self) -> str:
-        """Spell the reference as the grammar reads it."""
+        """Format the reference as the grammar reads it."""
         text = f"<<{self.table}"
         if self.selector != "":
             text += f"({_spell(self.selector, 'BARE_SELECTOR')})"
@@ -70,7 +70,7 @@ class Reference:
         return text + ">>"
 
     def words(self) -> Iterator[Word]:
-        """Give every word of the reference: table, selector, columns, keys and values."""
+        """Return every word of the reference: table, selector, columns, keys and values."""
         yield self.table
         yield self.selector
         yield from self.columns or ()
@@ -79,7 +79,7 @@ class Reference:
             yield from (word for word in (condition.low, condition.high) if word is not None)
 
     def nested(self) -> Iterator[Reference]:
-        """Give the references inside this one, at any depth."""
+        """Return the references inside this one, at any depth."""
         for word in self.words():
             if isinstance(word, Reference):
                 yield word
@@ -96,7 +96,7 @@ class Template:
     field: str = attribute(default="", compare=False)
 
     def __str__(self) -> str:
-        """Spell the template as the grammar reads it."""
+        """Format the template as the grammar reads it."""
         spelled = []
         for number, part in enumerate(self.parts):
             if isinstance(part, Reference):
@@ -117,7 +117,7 @@ class Template:
         return None
 
     def references(self) -> Iterator[Reference]:
-        """Give the references of the template, nested ones too."""
+        """Return the references of the template, nested ones too."""
         for part in self.parts:
             if isinstance(part, Reference):
                 yield part
@@ -284,7 +284,7 @@ def _word(tokens: Tokenizer, depth: int, bare: str, expected: str) -> Word:
 
 
 def _spell(word: Word, bare: str) -> str:
-    """Spell a word so that the rule `bare` of its place, or quotes, give it back."""
+    """Format a word so that the rule `bare` of its place, or quotes, give it back."""
     if isinstance(word, Reference):
         return str(word)
     plain = RULES[bare].fullmatch(word) and word == word.strip() and word[0] not in "'\""

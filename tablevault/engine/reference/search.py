@@ -46,7 +46,7 @@ class Lookup:
                 several.setdefault(key, [before]).append(row)
 
     def rows(self, cells: Sequence[Cell]) -> Sequence[int]:
-        """Give the rows that have these cells, in ascending order."""
+        """Return the rows that have these cells, in ascending order."""
         key = cells[0] if len(cells) == 1 else tuple(cells)
         found = self.several.get(key)
         if found is not None:
@@ -66,10 +66,10 @@ class Ordered:
         self._cells = [cells[row] for row in self._rows]
 
     def span(self, low: Cell, high: Cell) -> range:
-        """Give the places of the cells that are at least `low` and below `high`."""
+        """Return the places of the cells that are at least `low` and below `high`."""
         start = bisect_left(self._cells, low)
         return range(start, max(start, bisect_left(self._cells, high)))
 
     def rows(self, span: range) -> list[int]:
-        """Give the rows at places, in ascending order."""
+        """Return the rows at places, in ascending order."""
         return sorted(self._rows[span.start : span.stop])

@@ -66,7 +66,7 @@ class Tokenizer:
         self._field = field
 
     def peek(self, rule: str) -> bool:
-        """Tell whether a token of `rule` comes next."""
+        """Return whether a token of `rule` comes next."""
         return RULES[rule].match(self.text, self.position) is not None
 
     def take(self, rule: str) -> Token | None:

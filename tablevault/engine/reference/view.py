@@ -120,7 +120,7 @@ class View:
                 self._series[name] = frame[name].reset_index(drop=True)
 
     def series(self, name: str) -> pd.Series:
-        """Give a column, which stays the property of the view."""
+        """Return a column, which stays the property of the view."""
         if self.is_position(name):
             return pd.Series(range(self.rows), dtype="Int64", name=name)
         if name not in self._series:
@@ -128,7 +128,7 @@ class View:
         return self._series[name]
 
     def cells(self, name: str) -> Sequence[Any]:
-        """Give the values of a column as Python objects; they stay the property of the view."""
+        """Return the values of a column as Python objects; they stay the property of the view."""
         if self.is_position(name):
             return range(self.rows)
         cells = self._cells.get(name)
@@ -138,7 +138,7 @@ class View:
         return cells
 
     def in_order(self, name: str) -> Callable[[int], Any]:
-        """Give a function of the row that gives cells of a column, for rows that are in order.
+        """Return a function of the row that gives cells of a column, for rows that are in order.
 
         There are some thousands of them at a time: all would take many times the column's memory.
         """
@@ -148,7 +148,7 @@ class View:
         part: tuple[int, Sequence[Any]] = 0, ()  # one variable, for several threads
 
         def cell(row: int) -> Any:  # noqa: ANN401 - a cell holds anything
-            """Give one cell."""
+            """Return one cell."""
             nonlocal part
             first, cells = part
             if not 0 <= row - first < len(cells):
@@ -160,7 +160,7 @@ class View:
         return cell
 
     def is_plain(self, name: str) -> bool:
-        """Tell whether no cell of a column can be changed, so that it may be handed out itself."""
+        """Return whether the cells of a column are immutable, so that it needs no copy."""
         if self.is_position(name):
             return True
         plain = self._plain.get(name)
@@ -170,11 +170,11 @@ class View:
         return plain
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
-        """Give one value, as a Python object of its own."""
+        """Return one value, as a Python object of its own."""
         return own(self.cells(name)[row])
 
     def comparable(self, name: str) -> Comparable:
-        """Give a column made comparable."""
+        """Return a column made comparable."""
         found = self._comparable.get(name)
         if found is None:
             with self._lock:
@@ -183,7 +183,7 @@ class View:
         return found
 
     def lookup(self, names: tuple[str, ...]) -> Lookup:
-        """Give the rows of each combination of values in `names`.
+        """Return the rows of each combination of values in `names`.
 
         Made once, so that a reference with a key for each row costs one pass, not one a row.
         """
@@ -195,7 +195,7 @@ class View:
         return found
 
     def matching(self, equal: Sequence[Equal], between: Sequence[Between]) -> Sequence[int]:
-        """Give the rows that fulfil all conditions, in ascending order.
+        """Return the rows that fulfil all conditions, in ascending order.
 
         Parameters
         ----------
@@ -245,7 +245,7 @@ class View:
         return rows
 
     def _in_order(self, name: str) -> Ordered | None:
-        """Give a column in order from the second time on: ordering costs some ten passes."""
+        """Return a column in order from the second time on: ordering costs some ten passes."""
         with self._lock:
             if name not in self._ordered:
                 self._ordered[name] = None
@@ -256,7 +256,7 @@ class View:
             return ordered
 
     def _whole(self, names: tuple[str, ...]) -> Whole:
-        """Give whole columns, which stay the property of the view."""
+        """Return whole columns, which stay the property of the view."""
         found = self._wholes.get(names)
         if found is None:
             self.load(names)
@@ -284,14 +284,14 @@ def _cells(series: pd.Series) -> list[Any]:
 
 
 def _is_plain(series: pd.Series) -> bool:
-    """Tell whether a column holds nothing that can be changed."""
+    """Return whether a column holds nothing that can be changed."""
     if series.dtype.kind in "iufbmM" or isinstance(series.dtype, pd.StringDtype):
         return True
     return all(isinstance(cell, _IMMUTABLE) for cell in series.tolist())
 
 
 def own(value: Any) -> Any:  # noqa: ANN401 - a cell holds anything
-    """Give a cell that its receiver may change."""
+    """Return a cell that its receiver may change."""
     return value if isinstance(value, _IMMUTABLE) else copy.deepcopy(value)
 
 

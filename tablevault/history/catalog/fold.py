@@ -20,7 +20,7 @@ _STANDS_FOR = ("Operation", "Parent-Process")
 
 
 def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
-    """Spell an insertion that keeps the earliest of the facts with one key.
+    """Format an insertion that keeps the earliest of the facts with one key.
 
     The same thing may be said twice: on two sides of a merge, or by a cherry-pick.
     """
@@ -128,7 +128,7 @@ def _fold_activity(connection: sqlite3.Connection, message: Message) -> None:
 
 
 def cause_in(message: Message) -> str:
-    """Give the process that counts as the one that made instances inactive."""
+    """Return the process that counts as the one that made instances inactive."""
     is_child = message.first("Vault-Operation") == DEACTIVATION
     return message.first("Vault-Parent-Process" if is_child else "Vault-Process")
 
@@ -208,7 +208,7 @@ def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Po
 
 
 def _owns_shared_folder(snapshot: Snapshot, table: str, instance_id: str) -> bool:
-    """Tell whether the artifacts of a table are those of `instance_id`."""
+    """Return whether the artifacts of a table are those of `instance_id`."""
     try:
         return snapshot.has_table(table) and snapshot.table(table).artifact_instance == instance_id
     except TVFileError:

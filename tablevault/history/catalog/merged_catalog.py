@@ -22,11 +22,11 @@ class Union:
         self._index = _Both(repository, tips)
 
     def knows(self, instance_id: str) -> bool:
-        """Tell whether an operation has made an instance, deleted or not."""
+        """Return whether an operation has made an instance, deleted or not."""
         return self._index.instance(instance_id) is not None
 
     def is_gone(self, table_id: TableId) -> bool:
-        """Tell whether a table was deleted."""
+        """Return whether a table was deleted."""
         return self._index.table_deletion(table_id) is not None
 
     def latest(self, table_id: TableId, version: str) -> IndexedInstance | None:
@@ -57,7 +57,7 @@ def find_union(repository: Repository, ours: CommitId, theirs: CommitId) -> Unio
 
 
 def _has_ends(repository: Repository, new: CommitId, old: CommitId) -> bool:
-    """Tell whether a commit that `new` has and `old` has not ended an instance or a table."""
+    """Return whether a commit that `new` has and `old` has not ended an instance or a table."""
     walker = repository.handle.walk(pygit2.Oid(hex=new))
     walker.hide(pygit2.Oid(hex=old))
     return any(

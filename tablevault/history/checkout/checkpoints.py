@@ -29,7 +29,7 @@ class Checkpoints:
         self._root = state / "checkpoints"
 
     def folder(self, tip: CommitId) -> Path:
-        """Give the folder of the temporary instance whose branch is at `tip`; it may be missing."""
+        """Return the folder of the temporary instance at `tip`, which may be missing."""
         return self._root / self.made_by(tip)
 
     def strays(self) -> list[Path]:

@@ -21,7 +21,7 @@ class CodeFolder:
         self._files = StampedFiles()
 
     def edits(self, tracked: Mapping[str, BlobId]) -> list[Edit]:
-        """Say how the modules on disk differ from those of a commit, by name."""
+        """Return how the modules on disk differ from those of a commit, by name."""
         if self._is_link():
             return []
         found = self.on_disk()
@@ -36,7 +36,7 @@ class CodeFolder:
         return edits
 
     def _is_link(self) -> bool:
-        """Tell whether it leads elsewhere: somebody else may have committed it."""
+        """Return whether it leads elsewhere: somebody else may have committed it."""
         return os.path.islink(f"{self._root}/{CODE_DIR}")  # noqa: PTH114 - quicker
 
     def _edit(self, path: str, data: bytes | None) -> Put:
@@ -46,7 +46,7 @@ class CodeFolder:
         return Put(path=path, data=content, executable=bool(file.stat().st_mode & 0o100))
 
     def on_disk(self) -> dict[str, tuple[BlobId, bytes | None]]:
-        """Give the modules in ``code/`` with their git ids; text only where it was just read."""
+        """Return the modules in ``code/`` with their git ids; text only where it was just read."""
         found: dict[str, tuple[BlobId, bytes | None]] = {}
         if self._is_link():
             return found

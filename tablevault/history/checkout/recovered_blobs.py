@@ -29,7 +29,7 @@ def restore_blobs(repository: Repository, store: ObjectStore, wanted: Collection
 def find_blobs(
     repository: Repository, store: ObjectStore, wanted: Collection[str]
 ) -> dict[str, bytes]:
-    """Give the content of those of the `wanted` blobs that lies somewhere in the vault."""
+    """Return the content of those of the `wanted` blobs that lies somewhere in the vault."""
     if not wanted:
         return {}
     found = ((str(pygit2.hash(data)), data) for data in _candidates(repository.path, store))
@@ -37,7 +37,7 @@ def find_blobs(
 
 
 def _candidates(root: Path, store: ObjectStore) -> Iterator[bytes]:
-    """Give the content of small working files, and the pointer of every object."""
+    """Return the content of small working files, and the pointer of every object."""
     for oid, status in store.every():
         yield Pointer(oid=oid, size=status.st_size).encode()
     yield b""

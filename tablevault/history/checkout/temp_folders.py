@@ -115,7 +115,7 @@ class TempFolders:
         self._write_note(temp, _Note(laid=self._read_note(temp).laid, adopted=commit))
 
     def builders(self, temp: TempRef) -> dict[str, bytes]:
-        """Give the builder files in the face, by name, sorted."""
+        """Return the builder files in the face, by name, sorted."""
         found = self._scan(temp)
         return {} if found is None else dict(found.texts)
 
@@ -164,14 +164,14 @@ class TempFolders:
             self._follow(temp, tips.get(temp))
 
     def are_behind(self) -> bool:
-        """Tell whether :meth:`sync` may have something to do."""
+        """Return whether :meth:`sync` may have something to do."""
         tips = self._tips()
         return self._noted() != tips.keys() or any(
             self.is_behind(temp, tip) for temp, tip in tips.items()
         )
 
     def unsound(self) -> dict[TempRef, tuple[str, bool]]:
-        """Say which faces are not as they should be, how, and whether that can be mended.
+        """Return which faces are not as they should be, how, and whether that can be mended.
 
         What was edited by hand is no fault.
         """
@@ -190,7 +190,7 @@ class TempFolders:
         self._follow(temp, self._repository.tip(temp.ref))
 
     def _wrong_with(self, temp: TempRef, tip: CommitId) -> tuple[str, bool]:
-        """Say what is wrong with the face of a branch."""
+        """Return what is wrong with the face of a branch."""
         found, note = self._scan(temp), self._read_note(temp)
         if found is None:
             return "It is missing.", True
@@ -205,7 +205,7 @@ class TempFolders:
         return "It was edited, while its branch moved, too.", False
 
     def _left(self, temp: TempRef) -> tuple[str, bool]:
-        """Say what is wrong with a face whose branch is gone."""
+        """Return what is wrong with a face whose branch is gone."""
         if temp in self._noted():
             return "Its branch is gone.", True
         return "It has files that were edited, but there is no branch for it.", False
@@ -219,7 +219,7 @@ class TempFolders:
         return {face for face in temp_folders if face is not None}
 
     def _tips(self) -> dict[TempRef, CommitId]:
-        """Give the tips of the branches of temporary instances."""
+        """Return the tips of the branches of temporary instances."""
         return {
             temp: tip
             for ref, tip in self._repository.temp_refs().items()
@@ -408,7 +408,7 @@ class TempFolders:
         return _Note(laid=self._standing(lines, 0), adopted=self._standing(lines, 1))
 
     def _standing(self, lines: list[bytes], number: int) -> CommitId | None:
-        """Give the commit that a line of the note names, if it is there still."""
+        """Return the commit that a line of the note names, if it is there still."""
         try:
             commit = CommitId(lines[number].strip().decode("ascii"))
             return commit if commit and self._repository.has(commit) else None
@@ -458,13 +458,13 @@ def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
 
 
 def _is_builder(entry: os.DirEntry[str]) -> bool:
-    """Tell whether a name in the folder of builders is a builder file."""
+    """Return whether a name in the folder of builders is a builder file."""
     is_named_so = entry.name.endswith(".yaml") and not is_hidden(entry.name)
     return is_named_so and entry.is_file(follow_symlinks=False)
 
 
 def _is_left(name: str) -> bool:
-    """Tell whether a file was half written when somebody died."""
+    """Return whether a file was half written when somebody died."""
     return name.startswith(".") and name.endswith(".yaml.tmp")
 
 

@@ -77,7 +77,7 @@ class WorkTree:
         self.instance_builders = InstanceBuilders(self._root)
 
     def follows_main(self) -> bool:
-        """Tell whether the working tree shows ``main`` and the user is not amid a merge."""
+        """Return whether the working tree shows ``main`` and the user is not amid a merge."""
         git = self._repository.git_dir
         return self._repository.head_is_main() and not any(
             os.path.lexists(f"{git}/{name}") for name in _UNFINISHED
@@ -119,7 +119,7 @@ class WorkTree:
         self._apply(deltas, is_filling=True)
 
     def has_arrivals(self) -> bool:
-        """Tell whether objects have come that were read, and whose files are still pointers."""
+        """Return whether objects have come that were read, and whose files are still pointers."""
         return os.path.lexists(self._arrived) and self._repository.head_is_main()
 
     def fill_arrivals(self, target: CommitId) -> None:
@@ -170,7 +170,7 @@ class WorkTree:
         return _stat(path)
 
     def _is_empty_handed(self, delta: _Delta) -> bool:
-        """Tell whether a working file is the pointer itself, though its object is here."""
+        """Return whether a working file is the pointer itself, though its object is here."""
         path = self._root / delta.path
         status = _stat(path)
         if status is None or status.st_size >= LONGEST_POINTER or not self._is_reachable(path):
@@ -223,13 +223,13 @@ class WorkTree:
         index.write(self._repository.git_dir / "index")
 
     def is_behind(self, target: CommitId) -> bool:
-        """Tell whether :meth:`refresh` has something to do."""
+        """Return whether :meth:`refresh` has something to do."""
         # Amid a merge, too: it becomes a commit of what git's index holds then, and would take
         # back whatever the index lacks. What the merge itself changed is left alone.
         return self.laid() != target and self._repository.head_is_main()
 
     def is_left_locked(self) -> bool:
-        """Tell whether somebody is writing git's index, or died when he did."""
+        """Return whether somebody is writing git's index, or died when he did."""
         return is_left_locked(self._repository.git_dir / "index")
 
     def free(self) -> None:
@@ -237,7 +237,7 @@ class WorkTree:
         free(self._repository.git_dir / "index")
 
     def laid(self) -> CommitId | None:
-        """Give the commit that was laid out last, None when that is not known."""
+        """Return the commit that was laid out last, None when that is not known."""
         try:
             text = read_note(self._laid).decode("ascii").strip()
         except (OSError, UnicodeDecodeError):
@@ -285,7 +285,7 @@ class WorkTree:
         return sorted(deltas, key=lambda delta: (delta.new is not None, delta.path))
 
     def _have_one_tree(self, old: CommitId, new: CommitId) -> bool:
-        """Tell whether two commits hold the same, as when only history is added to."""
+        """Return whether two commits hold the same, as when only history is added to."""
         handle = self._repository.handle
         with contextlib.suppress(KeyError, pygit2.GitError):
             return bool(handle[old].tree.id == handle[new].tree.id)
@@ -375,7 +375,7 @@ class WorkTree:
         return _stat(path)
 
     def _is_reachable(self, path: Path) -> bool:
-        """Tell whether only real folders lead to `path`: what lies behind a link is not ours."""
+        """Return whether only real folders lead to `path`: what lies behind a link is not ours."""
         for folder in path.relative_to(self._root).parents[:-1]:
             status = _stat(self._root / folder)
             if status is not None and not stat.S_ISDIR(status.st_mode):
@@ -383,7 +383,7 @@ class WorkTree:
         return True
 
     def _current(self, delta: _Delta, index: GitIndex, path: Path) -> str | None:
-        """Give the git id of the working file, None when it is not there."""
+        """Return the git id of the working file, None when it is not there."""
         status = _stat(path)
         if status is None:
             return None
@@ -396,7 +396,7 @@ class WorkTree:
         return self._current_pointer(delta, path, status.st_size)
 
     def _current_pointer(self, delta: _Delta, path: Path, size: int) -> str:
-        """Give the git id of the pointer to a large working file, hashing it as a last resort."""
+        """Return the git id of the pointer to a large working file, hashing it as a last resort."""
         for blob in (delta.new, delta.old):
             pointer = None if blob is None else self._pointer(blob)
             if pointer is not None and self._store.is_object(path, pointer.oid):
@@ -463,5 +463,5 @@ def _stat(path: Path) -> os.stat_result | None:
 
 
 def _has_mode(status: os.stat_result | None, delta: _Delta) -> bool:
-    """Tell whether a file may be run if and only if it should."""
+    """Return whether a file may be run if and only if it should."""
     return status is None or bool(status.st_mode & stat.S_IXUSR) == delta.executable

@@ -207,7 +207,7 @@ def _has_right_checksum(path: Path) -> bool:
 
 
 def _is_pointer(file: Path, status: os.stat_result, pointer: Pointer) -> bool:
-    """Tell whether a file holds the text of its pointer."""
+    """Return whether a file holds the text of its pointer."""
     return status.st_size < LONGEST_POINTER and file.read_bytes() == pointer.encode()
 
 

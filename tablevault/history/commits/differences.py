@@ -43,7 +43,7 @@ def entry_at(snapshot: Snapshot, path: str) -> Entry | None:
 
 
 def edits_for(wanted: Sequence[tuple[str, Entry | None]]) -> list[Edit]:
-    """Give the edits that put what is wanted at each path, None for nothing."""
+    """Return the edits that put what is wanted at each path, None for nothing."""
     return [
         Remove(path=path)
         if entry is None

@@ -105,7 +105,7 @@ class TableDocument:
     artifact_instance: str = ""
 
     def encode(self) -> bytes:
-        """Spell the document."""
+        """Encode the document."""
         fields: Fields = {
             "id": self.id,
             "description": self.description,
@@ -183,7 +183,7 @@ class InstanceDocument:
         return "artifact_string" in self.dtypes.values()
 
     def encode(self) -> bytes:
-        """Spell the document."""
+        """Encode the document."""
         fields: Fields = {
             "description": self.description,
             "version": self.version,
@@ -305,7 +305,7 @@ def decode_instance(blob: bytes, where: str) -> InstanceDocument:
 
 
 def _runs(execution: Mapping[str, BuilderRun]) -> Fields:
-    """Spell what was done for each builder."""
+    """Format what was done for each builder."""
     return {
         name: {
             "computed": run.computed,
@@ -360,7 +360,7 @@ def _measure(value: object) -> float | None:
 
 
 def timestamp(at: float) -> str:
-    """Spell a Unix time as RFC 3339 with microseconds, UTC: text order is time order."""
+    """Format a Unix time as RFC 3339 with microseconds, UTC: text order is time order."""
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
@@ -421,7 +421,7 @@ _CORRECT = "Correct it in the file, and commit that: git commit vault.yaml"
 
 
 def _text(fields: Fields, key: str) -> str:
-    """Give a field as text, "" when it is absent or no scalar.
+    """Return a field as text, "" when it is absent or no scalar.
 
     Nested lists that name each other grow without bounds when they are written out.
     """
@@ -430,26 +430,26 @@ def _text(fields: Fields, key: str) -> str:
 
 
 def _scalar(value: object) -> str:
-    """Spell a value, "" for what is no scalar, or a number that Python will not spell."""
+    """Format a value, "" for what is no scalar, or a number that Python will not spell."""
     is_huge = isinstance(value, int) and value.bit_length() > _MOST_BITS
     return "" if is_huge or isinstance(value, list | dict | set | tuple) else str(value)
 
 
 def _texts(fields: Fields, key: str) -> list[str]:
-    """Give a field as a list of text."""
+    """Return a field as a list of text."""
     value = fields.get(key)
     return [_scalar(item) for item in value] if isinstance(value, list) else []
 
 
 def _mapping(fields: Fields, key: str) -> Mapping[str, str]:
-    """Give a field as a mapping of text to text that nobody can change: documents are kept."""
+    """Return a field as a mapping of text to text that nobody can change: documents are kept."""
     value = fields.get(key)
     found = {_scalar(k): _scalar(v) for k, v in value.items()} if isinstance(value, dict) else {}
     return MappingProxyType(found)
 
 
 def _whole(fields: Fields, key: str, where: str, default: int | None = None) -> int:
-    """Give a field as a whole number."""
+    """Return a field as a whole number."""
     value = fields.get(key, default)
     is_number = isinstance(value, int) and value.bit_length() <= _MOST_BITS
     if not isinstance(value, int) or isinstance(value, bool) or not is_number:

@@ -68,7 +68,7 @@ def other_push_hook(path: Path) -> Path | None:
 
 
 def _is_missing(path: str, name: str) -> bool:
-    """Tell whether a hook is to be written: a link is somebody's own, like any other text."""
+    """Return whether a hook is to be written: a link is somebody's own, like any other text."""
     try:
         found = read_note(path)
     except OSError:
@@ -86,7 +86,7 @@ def _only_calls_git_lfs(text: bytes) -> bool:
 
 @lru_cache
 def _text(name: str) -> bytes:
-    """Spell a hook."""
+    """Format a hook."""
     text = _source(name).read_text("utf-8")
     return text.replace("@PYTHON@", shlex.quote(sys.executable)).encode()
 

@@ -164,12 +164,12 @@ def refuse_partial(path: Path) -> None:
 
 
 def missing_settings(path: Path) -> dict[str, str]:
-    """Give the settings that :func:`configure` would make."""
+    """Return the settings that :func:`configure` would make."""
     return _missing(_config(path))
 
 
 def settings_are_readable(path: Path) -> bool:
-    """Tell whether git can read the vault's own ``.git/config``."""
+    """Return whether git can read the vault's own ``.git/config``."""
     try:
         _missing(_config(path))
     except (pygit2.GitError, OSError, ValueError, KeyError):
@@ -201,7 +201,7 @@ def with_calls(attributes: bytes) -> bytes:
 
 
 def _is_configured(path: Path) -> bool:
-    """Tell whether nothing has changed since :func:`configure` was done, which takes a while."""
+    """Return whether nothing has changed since :func:`configure` was done, which takes a while."""
     try:
         return read_note(_configured(path)) == _digest(path)
     except OSError:
@@ -209,7 +209,7 @@ def _is_configured(path: Path) -> bool:
 
 
 def _configured(path: Path) -> str:
-    """Give the file that says with what settings nothing was left to set."""
+    """Return the file that says with what settings nothing was left to set."""
     return f"{path}/.git/tablevault/configured"
 
 
@@ -230,7 +230,7 @@ def _config(path: Path) -> pygit2.Config:
 
 
 def _missing(config: pygit2.Config) -> dict[str, str]:
-    """Give the settings that are not there, or are others."""
+    """Return the settings that are not there, or are others."""
     # Read in one go: each key asked for by itself costs as much as all of them.
     found = dict(pairs_of(config))
     wanted = _always()
@@ -241,7 +241,7 @@ def _missing(config: pygit2.Config) -> dict[str, str]:
 
 
 def _always() -> dict[str, str]:
-    """Give the settings without which git does not do what a vault needs."""
+    """Return the settings without which git does not do what a vault needs."""
     return {
         # A dataframe in the working tree is a hard link to its object: each new link changes
         # the ctime of the inode, never the bytes.
@@ -257,7 +257,7 @@ def _always() -> dict[str, str]:
 
 
 def _unless_other() -> dict[str, str]:
-    """Give the settings that are a matter of taste: what the user has set stays."""
+    """Return the settings that are a matter of taste: what the user has set stays."""
     return {**_diff(), **_JOINING}
 
 
@@ -294,7 +294,7 @@ def reset_config(path: Path) -> None:
 
 
 def _diff() -> dict[str, str]:
-    """Give the settings that show dataframes as rows, with their columns above each hunk.
+    """Return the settings that show dataframes as rows, with their columns above each hunk.
 
     If this interpreter is gone one day, git goes on without the rows.
     """
@@ -307,7 +307,7 @@ def _diff() -> dict[str, str]:
 
 
 def _merge() -> dict[str, str]:
-    """Give the settings of the merge driver; without this interpreter each file is a conflict."""
+    """Return the settings of the merge driver; without this interpreter each file is a conflict."""
     command = f"{shlex.quote(sys.executable)} -P -m tablevault.drivers.merge"
     return {
         "merge.tablevault.name": "instances whole, settings field by field",
@@ -318,7 +318,7 @@ def _merge() -> dict[str, str]:
 
 
 def _filter() -> dict[str, str]:
-    """Give the settings of the LFS filter."""
+    """Return the settings of the LFS filter."""
     if shutil.which("git-lfs"):
         return _STOCK_FILTER
     # -P: the vault is the current folder, and no file in it may pose as a Python module.

@@ -162,7 +162,7 @@ class Snapshot:
         ]
 
     def has_table(self, table: str) -> bool:
-        """Tell whether there is a table of that name."""
+        """Return whether there is a table of that name."""
         return "/" not in table and table != "" and self.blob_id(table_document(table)) is not None
 
     def table(self, table: str) -> TableDocument:
@@ -195,7 +195,7 @@ class Snapshot:
         return None if blob is None else decode_instance(blob, instance_document(table, version))
 
     def artifacts(self, table: str, version: str) -> dict[str, Pointer]:
-        """Give the artifacts that stand where an instance of `version` has them, by name."""
+        """Return the artifacts that stand where an instance of `version` has them, by name."""
         if not self.has_table(table):
             return {}
         folder = artifacts_dir(table, version, multiple=self.table(table).multiple_artifacts)
@@ -205,11 +205,11 @@ class Snapshot:
         }
 
     def builders(self, table: str, version: str) -> dict[str, BlobId]:
-        """Give the builders that stand here, by name, sorted."""
+        """Return the builders that stand here, by name, sorted."""
         return self._blobs(builders_dir(table, version), ".yaml")
 
     def code_modules(self) -> dict[str, BlobId]:
-        """Give the code modules, by name, sorted."""
+        """Return the code modules, by name, sorted."""
         return self._blobs(CODE_DIR, ".py")
 
     def text_of(self, blob: BlobId, where: str) -> str:
@@ -217,7 +217,7 @@ class Snapshot:
         return decode_text(self.repository.read_blob(blob), where)
 
     def _blobs(self, path: str, ending: str) -> dict[str, BlobId]:
-        """Give the files in a folder that end so, by their names without it, sorted."""
+        """Return the files in a folder that end so, by their names without it, sorted."""
         found = self._find(path)
         return _files(found, ending) if isinstance(found, pygit2.Tree) else {}
 

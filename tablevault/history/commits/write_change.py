@@ -148,7 +148,7 @@ def _grafts(repository: Repository, change: Change, merged: list[CommitId]) -> t
 
 
 def _branch_moves(branch: BranchChange, commit: CommitId) -> list[RefMove]:
-    """Give the moves of the refs of one temporary instance."""
+    """Return the moves of the refs of one temporary instance."""
     ref = branch.temp.ref
     if branch.renamed_from is not None:
         return [
@@ -160,7 +160,7 @@ def _branch_moves(branch: BranchChange, commit: CommitId) -> list[RefMove]:
 
 
 def _tag_moves(repository: Repository, change: Change, commit: CommitId) -> list[RefMove]:
-    """Give the moves of tags: names for people, so one that somebody removed is no obstacle."""
+    """Return the moves of tags: names for people, so one that somebody removed is no obstacle."""
     moves = []
     if change.tag:
         moves.append(RefMove(ref=change.tag, old=repository.tip(change.tag), new=commit))

@@ -28,7 +28,7 @@ class Message:
     body: str = ""
 
     def encode(self) -> str:
-        """Spell the commit message."""
+        """Format the commit message."""
         paragraphs = [one_line(self.subject)[:_LONGEST_SUBJECT]]
         if self.body:
             paragraphs.append(_DIVIDER.sub(r" \g<0>", self.body.replace("\0", "")))
@@ -39,14 +39,14 @@ class Message:
         return "\n\n".join(paragraphs) + "\n"
 
     def first(self, key: str) -> str:
-        """Give the value of the first trailer `key`, "" when there is none."""
+        """Return the value of the first trailer `key`, "" when there is none."""
         for name, value in self.trailers:
             if name == key:
                 return value
         return ""
 
     def every(self, key: str) -> tuple[str, ...]:
-        """Give the values of all trailers `key`."""
+        """Return the values of all trailers `key`."""
         return tuple(value for name, value in self.trailers if name == key)
 
 
@@ -69,7 +69,7 @@ def trailers(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
 
 
 def _spelled(key: str, value: str) -> str:
-    """Spell the value of a trailer on one line."""
+    """Format the value of a trailer on one line."""
     is_plain = value.isprintable() and value == value.strip() and not value.startswith('"')
     return json.dumps(value) if key in _IDS and not is_plain else _unbroken(value)
 

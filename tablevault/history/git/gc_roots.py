@@ -49,7 +49,7 @@ def extend(reach: Reach, git_dir: Path, state: Path) -> None:
 
 
 def _noted(git_dir: Path, state: Path) -> Iterator[str]:
-    """Give all ids in logs of refs, in HEAD and its like, and in the records of processes."""
+    """Return all ids in logs of refs, in HEAD and its like, and in the records of processes."""
     for folder in (git_dir, *_folders(git_dir / "worktrees")):
         for path in (*matching(folder, "*HEAD"), *files_below(folder / "logs")):
             yield from _ids_in(path)

@@ -45,7 +45,7 @@ class Settings:
             self._values.setdefault(key, []).append(value)
 
     def get(self, key: str) -> str:
-        """Give the value of `key`, the last one when there are several, "" when there is none."""
+        """Return the value of `key`, the last one when there are several, "" when there is none."""
         return self._values.get(key, [""])[-1]
 
     def flag(self, value: str, *, default: bool) -> bool:
@@ -53,12 +53,12 @@ class Settings:
         return value.lower() in _TRUE if value else default
 
     def number(self, key: str, *, default: int) -> int:
-        """Give the value of `key` as a number; `default` when it is missing or no number."""
+        """Return the value of `key` as a number; `default` when it is missing or no number."""
         found = _NUMBER.fullmatch(self.get(key))
         return int(found[1]) * _UNITS[found[2].lower()] if found else default
 
     def names(self, section: str, name: str) -> list[str]:
-        """Give what stands between `section` and `name` in all keys that have both."""
+        """Return what stands between `section` and `name` in all keys that have both."""
         head, tail = f"{section}.", f".{name}"
         return [
             key[len(head) : -len(tail)]
@@ -67,7 +67,7 @@ class Settings:
         ]
 
     def for_url(self, section: str, name: str, url: str, *, plain: bool = True) -> list[str]:
-        """Give ``<section>.<url>.<name>`` of the longest URL that `url` is at or below.
+        """Return ``<section>.<url>.<name>`` of the longest URL that `url` is at or below.
 
         The plain ``<section>.<name>``, if it counts at all, is the shortest (git-config(1),
         ``http.<url>.*``).
@@ -88,7 +88,7 @@ class Settings:
         return best + url[len(longest) :] if longest else url
 
     def remote(self, name: str) -> Remote | None:
-        """Give the remote `name`; None when there is no such remote."""
+        """Return the remote `name`; None when there is no such remote."""
         url = self._values.get(f"remote.{name}.url", [""])[0]
         if not url:
             return None
@@ -184,7 +184,7 @@ def find_repository(path: Path) -> LocalRepository:
 
 
 def _git_dir(path: Path) -> Path | None:
-    """Give the common git directory when `path` is a git directory, or a file that names one."""
+    """Return the common git directory when `path` is a git directory, or a file that names one."""
     try:
         if path.is_file():
             named = path.read_text("utf-8", "replace")
@@ -203,7 +203,7 @@ def _git_dir(path: Path) -> Path | None:
 
 
 def _lfsconfig(folder: Path) -> bytes:
-    """Give the bytes of ``.lfsconfig``; none when there is no such file."""
+    """Return the bytes of ``.lfsconfig``; none when there is no such file."""
     path = folder / ".lfsconfig"
     if path.is_symlink() or path.exists():
         if path.is_symlink() or not path.is_file():
@@ -224,7 +224,7 @@ def _pairs(listed: bytes) -> Sequence[tuple[str, str]]:
 
 
 def _fit(base: str, url: str) -> int:
-    """Tell how well `base` covers `url`; 0 when it does not (git-config(1), ``http.<url>.*``)."""
+    """Return how well `base` covers `url`; 0 when it does not (git-config(1), ``http.<url>.*``)."""
     try:
         ours, theirs = urlsplit(base), urlsplit(url)
         ports = [part.port or _PORTS.get(part.scheme.lower()) for part in (ours, theirs)]

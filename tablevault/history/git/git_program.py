@@ -87,5 +87,5 @@ def call_git(
 
 
 def environment() -> dict[str, str]:
-    """Give the environment for programs that git or we start, without another repository's."""
+    """Return the environment for programs that git or we start, without another repository's."""
     return {name: value for name, value in os.environ.items() if name not in _OF_ONE_REPOSITORY}

@@ -71,7 +71,7 @@ class GitIndex:
         return entry.blob.hex()
 
     def is_fresh(self, path: str, status: os.stat_result) -> bool:
-        """Tell whether the file still has the stat it had when it was staged.
+        """Return whether the file still has the stat it had when it was staged.
 
         A file that is not older than the index may have changed after that within one tick of
         the clock (git's "racy" problem), so it is not taken for fresh.
@@ -85,11 +85,11 @@ class GitIndex:
         )
 
     def is_unmerged(self, path: str) -> bool:
-        """Tell whether the user has a conflict to resolve in `path`."""
+        """Return whether the user has a conflict to resolve in `path`."""
         return any((os.fsencode(path), stage) in self.entries for stage in (1, 2, 3))
 
     def is_skipped(self, path: str) -> bool:
-        """Tell whether a sparse checkout keeps the file out of the working tree."""
+        """Return whether a sparse checkout keeps the file out of the working tree."""
         entry = self.entries.get((os.fsencode(path), 0))
         return (
             entry is not None and bool(entry.extended) and bool(entry.extended[0] & _SKIP_WORKTREE)
@@ -145,7 +145,7 @@ class GitIndex:
             raise GitIndexBusyError
 
     def encode(self) -> bytes:
-        """Spell the index file."""
+        """Encode the index file."""
         version = 3 if any(entry.extended for entry in self.entries.values()) else 2
         parts = [_HEADER.pack(b"DIRC", version, len(self.entries))]
         for (name, stage), entry in sorted(self.entries.items(), key=lambda item: item[0]):
@@ -159,7 +159,7 @@ class GitIndex:
 
 
 def is_left_locked(path: Path) -> bool:
-    """Tell whether somebody is writing the index at `path`, or died when he did."""
+    """Return whether somebody is writing the index at `path`, or died when he did."""
     return os.path.lexists(path.with_name(_BESIDE))
 
 
@@ -208,7 +208,7 @@ def read_index(path: Path) -> GitIndex:
 
 
 def stat_fields(status: os.stat_result) -> tuple[int, ...]:
-    """Give the ten stat fields of an index entry, cut to 32 bits as git cuts them."""
+    """Return the ten stat fields of an index entry, cut to 32 bits as git cuts them."""
     ctime, mtime = divmod(status.st_ctime_ns, 10**9), divmod(status.st_mtime_ns, 10**9)
     fields = (
         *ctime,

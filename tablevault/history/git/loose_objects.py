@@ -114,7 +114,7 @@ def is_sound(path: str, name: str) -> bool:
 
 
 def wrong_with(path: Path) -> str:
-    """Say what is wrong with a loose object, "" when nothing is."""
+    """Return what is wrong with a loose object, "" when nothing is."""
     unpack, digest = zlib.decompressobj(), hashlib.sha1(usedforsecurity=False)
     with path.open("rb") as file:
         try:

@@ -108,7 +108,7 @@ def _unreadable_refs(wrong: str) -> Problem:
 
 
 def sound_packed_refs(path: Path) -> bytes:
-    """Give the lines of ``packed-refs`` that are refs."""
+    """Return the lines of ``packed-refs`` that are refs."""
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except OSError:
@@ -136,7 +136,7 @@ def damaged_ref(git_dir: Path, name: str, text: str) -> Problem:
 
 
 def logged(git_dir: Path, name: str) -> str:
-    """Give the commit at which a branch was last, by its log; "" when that says nothing."""
+    """Return the commit at which a branch was last, by its log; "" when that says nothing."""
     if not name.startswith("refs/heads/"):
         return ""
     with contextlib.suppress(OSError, IndexError, ValueError):

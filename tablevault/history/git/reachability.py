@@ -145,14 +145,14 @@ class Reach:
 
 
 def _entries(tree: pygit2.Tree) -> Iterator[tuple[str, int, str]]:
-    """Give name, mode and id of what is in a folder."""
+    """Return name, mode and id of what is in a folder."""
     for entry in tree:
         with contextlib.suppress(ValueError):  # a name that is no text names nothing of ours
             yield str(entry.name), int(entry.filemode), str(entry.id)
 
 
 def _region(path: str) -> str:
-    """Tell apart where one and the same folder may have files that are pointers."""
+    """Return whether one and the same folder may have files that are pointers."""
     first, *rest = path.split("/")
     if first != TABLES_DIR:
         return "" if not path else "elsewhere"

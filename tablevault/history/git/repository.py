@@ -122,7 +122,7 @@ class Repository:
     # -- refs ---------------------------------------------------------------------------------
 
     def tip(self, ref: str) -> CommitId | None:
-        """Give the commit that `ref` names, None when there is no such ref."""
+        """Return the commit that `ref` names, None when there is no such ref."""
         # An operation asks ten times, and libgit2 takes three times as long to look at the file.
         with contextlib.suppress(OSError):
             found = _LOOSE.fullmatch(read_note(f"{self.git_dir}/{ref}"))
@@ -153,12 +153,12 @@ class Repository:
         )
 
     def _mending(self) -> str:
-        """Say what makes a repository whole again that cannot be opened."""
+        """Return what makes a repository whole again that cannot be opened."""
         where = shlex.quote(str(self.path))
         return f"If it is damaged: `tablevault --db-dir {where} verify --repair` mends what it can."
 
     def main(self) -> CommitId:
-        """Give the tip of ``main``.
+        """Return the tip of ``main``.
 
         Raises
         ------
@@ -180,7 +180,7 @@ class Repository:
         return tip
 
     def refs(self, prefix: str) -> dict[str, CommitId]:
-        """Give all refs below `prefix`, which ends with a slash, by full name."""
+        """Return all refs below `prefix`, which ends with a slash, by full name."""
         try:
             return {
                 ref.name: CommitId(str(ref.resolve().target))
@@ -194,7 +194,7 @@ class Repository:
             ) from error
 
     def temp_refs(self) -> dict[str, CommitId]:
-        """Give the branches of temporary instances.
+        """Return the branches of temporary instances.
 
         libgit2 can only list all refs, and there is a tag for each instance; so the names are
         looked up where git's files backend keeps them: loose below ``refs/``, or packed.
@@ -213,11 +213,11 @@ class Repository:
         return {name: tip for name, tip in tips if tip is not None}
 
     def has_remote(self) -> bool:
-        """Tell whether git knows of another repository."""
+        """Return whether git knows of another repository."""
         return any(True for _ in self.handle.remotes.names())
 
     def head_is_main(self) -> bool:
-        """Tell whether the working tree belongs to ``main``."""
+        """Return whether the working tree belongs to ``main``."""
         try:
             return read_note(f"{self.git_dir}/HEAD").strip() == _HEAD_ON_MAIN
         except OSError:
@@ -420,7 +420,7 @@ class Repository:
                     self._refuse_if_damaged(self.blob_id(edit.data))
 
     def _unsynced(self) -> list[str]:
-        """Give the objects that this thread wrote since refs moved last."""
+        """Return the objects that this thread wrote since refs moved last."""
         if not hasattr(self._local, "unsynced"):
             self._local.unsynced = []
         found: list[str] = self._local.unsynced
@@ -484,15 +484,15 @@ class Repository:
         return found.data
 
     def blob_id(self, data: bytes) -> str:
-        """Give the id that git gives to a file with these bytes; nothing is written."""
+        """Return the id that git gives to a file with these bytes; nothing is written."""
         return str(pygit2.hash(data))
 
     def has(self, commit: CommitId) -> bool:
-        """Tell whether the commit is in the object database."""
+        """Return whether the commit is in the object database."""
         return pygit2.Oid(hex=commit) in self.handle
 
     def peeled(self, name: str) -> CommitId:
-        """Give the commit that an id names, of a commit or of an annotated tag."""
+        """Return the commit that an id names, of a commit or of an annotated tag."""
         return CommitId(str(self.handle[name].peel(pygit2.Commit).id))
 
     def commit_of(self, name: str) -> CommitId | None:
@@ -503,7 +503,7 @@ class Repository:
             return None
 
     def is_ancestor(self, older: CommitId, newer: CommitId) -> bool:
-        """Tell whether `newer` is `older` or descends from it; False when `older` is gone.
+        """Return whether `newer` is `older` or descends from it; False when `older` is gone.
 
         libgit2 may still have in its cache what ``git gc`` has removed, so :meth:`has` is not
         asked.
@@ -549,7 +549,7 @@ def _owner(path: Path) -> str:
 
 
 def _is_busy(text: str) -> bool:
-    """Tell whether somebody holds a lock file: libgit2 1.9 looks first, then makes it for itself.
+    """Return whether somebody holds a lock file: libgit2 1.9 looks first, then makes it for itself.
 
     Who loses the race between these two steps gets the second message.
     """

@@ -36,7 +36,7 @@ def new_commits(
 def pointers_of(
     repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId] = ()
 ) -> dict[Pointer, str]:
-    """Give the pointers that commits name which are reached from `tips` and not from `known`.
+    """Return the pointers that commits name which are reached from `tips` and not from `known`.
 
     Looked at is where each commit differs from its parents, so the cost is that of what changed.
 
@@ -62,7 +62,7 @@ def pointers_of(
 
 
 def _changed(commit: pygit2.Commit) -> Iterator[tuple[str, str]]:
-    """Give path and blob of the files of a commit that none of its parents has."""
+    """Return path and blob of the files of a commit that none of its parents has."""
     parents = [parent.tree for parent in commit.parents]
     tree = commit.tree
     diff = parents[0].diff_to_tree(tree) if parents else tree.diff_to_tree(swap=True)

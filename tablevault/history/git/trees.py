@@ -155,7 +155,7 @@ def _enter(buffer: _Buffer, parts: list[str], leaf: _Leaf) -> None:
 
 
 def _is_tree(leaf: _Leaf) -> bool:
-    """Tell whether a buffered entry is a whole folder."""
+    """Return whether a buffered entry is a whole folder."""
     return leaf is not None and leaf[1] == FileMode.TREE
 
 
@@ -192,5 +192,5 @@ def _write(
 
 
 def is_folder(entry: pygit2.Object) -> bool:
-    """Tell whether a tree entry is a folder."""
+    """Return whether a tree entry is a folder."""
     return entry.type == ObjectType.TREE

@@ -25,7 +25,7 @@ class Joined:
     """The tree, in the object database; where there are conflicts it is that of ours."""
 
     def conflicts_at(self, path: str) -> list[Conflict]:
-        """Give the conflicts in a file, or in a folder that it is in."""
+        """Return the conflicts in a file, or in a folder that it is in."""
         return [
             conflict
             for conflict in self.merged.conflicts
@@ -33,7 +33,7 @@ class Joined:
         ]
 
     def conflicts_in(self, roots: Sequence[str]) -> list[Conflict]:
-        """Give the conflicts in some top folders or files."""
+        """Return the conflicts in some top folders or files."""
         return [
             conflict for conflict in self.merged.conflicts if conflict.path.split("/")[0] in roots
         ]
@@ -57,14 +57,14 @@ def join(repository: Repository, ours: CommitId, theirs: CommitId) -> Joined:
 
 
 def read_in_tree(repository: Repository, tree: str, path: str) -> bytes | None:
-    """Give the bytes of a file in a tree, None when it is not there."""
+    """Return the bytes of a file in a tree, None when it is not there."""
     blob = in_tree(repository, tree, path)
     found = None if blob is None else repository.handle[blob]
     return found.data if isinstance(found, pygit2.Blob) else None
 
 
 def in_tree(repository: Repository, tree: str, path: str) -> str | None:
-    """Give the id of what stands at a path in a tree, None when nothing does."""
+    """Return the id of what stands at a path in a tree, None when nothing does."""
     root = repository.handle[tree]
     assert isinstance(root, pygit2.Tree)
     try:
@@ -74,7 +74,7 @@ def in_tree(repository: Repository, tree: str, path: str) -> str | None:
 
 
 def folders_in(repository: Repository, tree: str) -> set[str]:
-    """Give the paths of the folders of tables in a tree."""
+    """Return the paths of the folders of tables in a tree."""
     found = in_tree(repository, tree, TABLES_DIR)
     folder = None if found is None else repository.handle[found]
     names = [entry.name for entry in folder] if isinstance(folder, pygit2.Tree) else []
@@ -82,12 +82,12 @@ def folders_in(repository: Repository, tree: str) -> set[str]:
 
 
 def tree_of(repository: Repository, commit: CommitId) -> str:
-    """Give the tree of a commit."""
+    """Return the tree of a commit."""
     return str(repository.handle[commit].tree.id)
 
 
 def merge_bases(repository: Repository, one: CommitId, other: CommitId) -> list[CommitId]:
-    """Give the last commits that two histories have in common, sorted by id.
+    """Return the last commits that two histories have in common, sorted by id.
 
     There are several when each side has merged what the other one had (``git merge-base --all``;
     libgit2 gives one of them).
@@ -108,7 +108,7 @@ def merge_bases(repository: Repository, one: CommitId, other: CommitId) -> list[
 def _base(
     repository: Repository, one: CommitId, other: CommitId, union: Union | None
 ) -> Snapshot | None:
-    """Give what two commits have in common; several bases are merged, as git does it.
+    """Return what two commits have in common; several bases are merged, as git does it.
 
     Otherwise what was settled on both sides would be open again, and what was deleted come back.
     """

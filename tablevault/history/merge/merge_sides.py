@@ -31,7 +31,7 @@ class SideTable:
     document: TableDocument
 
     def tree(self, version: str) -> str | None:
-        """Give the id of the folder of a version, or of the shared artifacts."""
+        """Return the id of the folder of a version, or of the shared artifacts."""
         return self.side.tree_id(f"{table_dir(self.name)}/{version}")
 
     def folders(self) -> set[str]:
@@ -42,11 +42,11 @@ class SideTable:
         }
 
     def whole(self) -> str | None:
-        """Give the id of the folder of the table."""
+        """Return the id of the folder of the table."""
         return self.side.tree_id(table_dir(self.name))
 
     def made(self) -> dict[str, InstanceDocument]:
-        """Give the instances that stand here, by version."""
+        """Return the instances that stand here, by version."""
         found = {version: self.side.instance(self.name, version) for version in self.folders()}
         return {version: document for version, document in found.items() if document is not None}
 
@@ -60,7 +60,7 @@ class SideFile:
 
 
 def tables_of(side: Snapshot) -> dict[str, SideTable]:
-    """Give the tables of a side by their ids."""
+    """Return the tables of a side by their ids."""
     found = {}
     for name in side.table_names():
         document = side.table(name)
@@ -69,7 +69,7 @@ def tables_of(side: Snapshot) -> dict[str, SideTable]:
 
 
 def made_at(table: SideTable, instance_id: str) -> tuple[str, str]:
-    """Tell when an instance was made that stands on a side; ordered the same on both sides."""
+    """Return when an instance was made that stands on a side; ordered the same on both sides."""
     for document in table.made().values():
         if document.id == instance_id:
             return document.materialized_at, instance_id
@@ -79,7 +79,7 @@ def made_at(table: SideTable, instance_id: str) -> tuple[str, str]:
 
 
 def moment_of(table: SideTable, version: str) -> tuple[str, str, str]:
-    """Tell when the instance of a version was made; no two different folders are equal."""
+    """Return when the instance of a version was made; no two different folders are equal."""
     document = table.side.instance(table.name, version)
     made = ("", "") if document is None else (document.materialized_at, document.id)
     return (*made, table.tree(version) or "")
@@ -113,7 +113,7 @@ def files_of(side: Snapshot) -> Iterator[tuple[str, SideFile]]:
 
 
 def _mode(executable: bool) -> FileMode:
-    """Give the mode of a file."""
+    """Return the mode of a file."""
     return FileMode.BLOB_EXECUTABLE if executable else FileMode.BLOB
 
 

@@ -267,7 +267,7 @@ class _Merge:
         return ""
 
     def _has_news(self, base: SideTable, table: SideTable) -> bool:
-        """Tell whether a side has instances that the base lacks."""
+        """Return whether a side has instances that the base lacks."""
         before = {document.id for document in base.made().values()}
         return any(document.id not in before for document in table.made().values())
 
@@ -463,7 +463,7 @@ class _Merge:
 def _gone(
     ours: Mapping[str, SideTable], theirs: Mapping[str, SideTable], bases: Mapping[str, SideTable]
 ) -> Iterator[SideTable]:
-    """Give the tables of ours that the other side has deleted."""
+    """Return the tables of ours that the other side has deleted."""
     for table_id, table in ours.items():
         if table_id in bases and table_id not in theirs:
             yield table

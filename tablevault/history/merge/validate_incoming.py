@@ -110,7 +110,7 @@ class _Claims:
         self._first: dict[str, CommitId] = {}
 
     def other(self, message: Message, commit: CommitId) -> CommitId | None:
-        """Give a commit that made the same instance of something else.
+        """Return a commit that made the same instance of something else.
 
         The same may be said twice: a cherry-pick makes the same again.
         """
@@ -120,7 +120,7 @@ class _Claims:
         return first if one != other and None not in one and None not in other else None
 
     def _content(self, message: Message, commit: CommitId) -> tuple[BlobId | None, BlobId | None]:
-        """Give document and dataframe of an instance as they are at a commit."""
+        """Return document and dataframe of an instance as they are at a commit."""
         at = message.first("Vault-Table"), message.first("Vault-Version")
         snapshot = Snapshot(self._repository, commit)
         return snapshot.blob_id(instance_document(*at)), snapshot.blob_id(frame_path(*at))
