@@ -1,4 +1,4 @@
-"""A second name for the bytes of a file: reflink, else hard link, else copy."""
+"""Share the bytes of a file: reflink, else hard link, else copy."""
 
 from __future__ import annotations
 

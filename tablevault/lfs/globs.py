@@ -1,4 +1,4 @@
-"""Paths that match a pattern, while others make and remove the folders on the way."""
+"""List paths that match a pattern, while others create and remove folders."""
 
 from __future__ import annotations
 

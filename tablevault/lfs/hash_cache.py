@@ -1,4 +1,4 @@
-"""What the store has hashed: (inode, size, mtime) of each object whose bytes were checked."""
+"""A cache of hashes: inode, size and mtime of each object whose bytes were checked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A lock on a file that the operating system frees when its holder dies."""
+"""A lock on a file, which the operating system frees when its holder dies."""
 
 from __future__ import annotations
 

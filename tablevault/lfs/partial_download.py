@@ -1,4 +1,4 @@
-"""An object on its way into the store: it outlives whoever brings it, and is taken up again."""
+"""An object that is being received; a transfer that broke off is resumed."""
 
 from __future__ import annotations
 

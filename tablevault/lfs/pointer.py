@@ -1,4 +1,4 @@
-"""The Git LFS pointer, version 1, both ways (git-lfs docs/spec.md)."""
+"""The Git LFS pointer, version 1; encode and decode (git-lfs docs/spec.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What was damaged or in the way, moved out of it and kept for a while."""
+"""Quarantine: damaged files are moved there and kept for a while."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Small files: read, and written over what they held, with as few system calls as that takes."""
+"""Read and overwrite small files with few system calls."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A SQLite file that holds nothing new: it may be deleted or damaged at any moment."""
+"""A cache in a SQLite file, which may be deleted or damaged at any moment."""
 
 from __future__ import annotations
 

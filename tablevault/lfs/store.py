@@ -1,4 +1,4 @@
-"""The object store: put a file, find it by its sha256, check it, delete it."""
+"""The object store: add a file, find it by its sha256, check it, delete it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts made from objects, kept by their sha256, and gone when the object goes."""
+"""A cache of texts made from objects, by their sha256; gone when the object goes."""
 # ruff: noqa: PTH103, PTH105, PTH108, PTH123 - git starts a program for each dataframe that it shows; pathlib costs it 5 ms
 
 from __future__ import annotations

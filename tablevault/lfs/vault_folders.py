@@ -1,4 +1,4 @@
-"""The folder of a whole vault: built beside its place, and moved there when it is whole."""
+"""The folder of a whole vault: built beside its place, and moved there when it is complete."""
 
 from __future__ import annotations
 

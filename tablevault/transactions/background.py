@@ -1,4 +1,4 @@
-"""A process is handed over to an interpreter of its own, which outlives the one that began it."""
+"""Hand a process over to an interpreter of its own, which outlives the caller's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a process begins: its record is opened once nothing excludes it, or taken up once more."""
+"""Begin a process: open its record once nothing excludes it, or resume the paused one."""
 
 from __future__ import annotations
 

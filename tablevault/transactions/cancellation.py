@@ -1,4 +1,4 @@
-"""Processes of this interpreter, and how one is asked to stop between two steps of its work."""
+"""Ask a process to stop between two steps of its work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What git's own merge leaves to do: instances whole, and temporary instances under new names."""
+"""Complete a merge by plain git: whole instances, renamed tables."""
 
 from __future__ import annotations
 

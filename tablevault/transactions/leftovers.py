@@ -1,4 +1,4 @@
-"""What processes that died left on this machine, and what was set aside long ago."""
+"""Leftovers of crashed processes on this machine, and old files in quarantine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which operating system process holds a lock, proven before anything is sent to it."""
+"""Find the operating system process that holds a lock, and prove it before it is signalled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Builders edited in the folder of an instance: noticed, and laid out again once adopted."""
+"""Detect builders that were edited in the folder of an instance instead of a temporary one."""
 
 from __future__ import annotations
 

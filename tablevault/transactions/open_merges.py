@@ -1,4 +1,4 @@
-"""Whether git has merged without the vault, told without working the merge out: it is light."""
+"""Detect a merge by plain git that is not completed, without merging."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operations as values, which say what they claim and what they change, and their one runner."""
+"""Operations as values that say what they claim and what they change, and their one runner."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a process works with: repository, objects, working tree, index and records of processes."""
+"""The parts of a vault that processes need: repository, store, working tree, catalog, records."""
 
 from __future__ import annotations
 

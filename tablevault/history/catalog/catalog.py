@@ -1,4 +1,4 @@
-"""The derived index: history folded into SQLite; it may be deleted at any moment."""
+"""The catalog: history folded into SQLite; a cache that may be deleted at any moment."""
 
 from __future__ import annotations
 

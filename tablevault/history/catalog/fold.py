@@ -1,4 +1,4 @@
-"""What one commit means for the derived index; the order of commits does not matter."""
+"""Enter one commit into the catalog; the order of commits does not matter."""
 
 from __future__ import annotations
 

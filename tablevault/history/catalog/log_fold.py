@@ -1,4 +1,4 @@
-"""What one commit means for the log in the derived index."""
+"""Enter one commit into the log of the catalog."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What two histories say together of instances that one of them has deleted."""
+"""The catalog of two histories together, for instances that one of them has deleted."""
 
 from __future__ import annotations
 

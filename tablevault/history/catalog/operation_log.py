@@ -1,4 +1,4 @@
-"""The log read from the derived index: operations, and what instances were made from."""
+"""Read the log of the catalog: operations, and what instances were made from."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The derived index folded from nothing, in memory: to look things up, and to compare with."""
+"""Fold the catalog anew in memory: for a commit of the past, and to check the file."""
 
 from __future__ import annotations
 

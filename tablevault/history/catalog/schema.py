@@ -1,4 +1,4 @@
-"""The tables of the derived index, and what their rows mean."""
+"""The tables of the catalog, and what their rows mean."""
 
 from __future__ import annotations
 

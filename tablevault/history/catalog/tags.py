@@ -1,4 +1,4 @@
-"""Tags of instances, which history says; they are laid out again like everything derived."""
+"""Tags of instances, derived from history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Git blobs that are lost, found again by their content: in working files, or as pointers."""
+"""Recover lost git blobs from working files and LFS pointers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The editable faces of temporary instances: folders below ``temp/`` that mirror their branches."""
+"""Editable folders of temporary instances below ``temp/``, which mirror their branches."""
 
 from __future__ import annotations
 

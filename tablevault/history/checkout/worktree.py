@@ -1,4 +1,4 @@
-"""Working files and git's index follow ``main``; a file that the user edited is left alone."""
+"""Keep working files and git's index at ``main``, and leave alone what people edited."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Working tree and git's index held against ``main``: what differs, and what may be mended."""
+"""Compare working tree and git's index with ``main``: what differs, and what can be repaired."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a commit of a vault may hold; the same for who commits and for who pulls."""
+"""What a commit of a vault may hold, whether it is made here or fetched."""
 
 from __future__ import annotations
 

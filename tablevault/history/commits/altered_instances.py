@@ -1,4 +1,4 @@
-"""Instances that plain git has changed, although none ever changes."""
+"""Instances that commits by plain git have changed, although an instance never changes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operation wants of the repository: edits, refs, a message; not the doing of it."""
+"""What an operation changes, as a value: edits of trees, refs, a message."""
 
 from __future__ import annotations
 

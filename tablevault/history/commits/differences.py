@@ -1,4 +1,4 @@
-"""Which paths two snapshots hold differently, and the edits that make one of them the other."""
+"""Paths that differ between two snapshots, and the edits that turn one into the other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""vault.yaml, table.yaml and instance.yaml: values, and their one YAML text, both ways."""
+"""vault.yaml, table.yaml and instance.yaml as values; encode and decode their YAML."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hooks of a vault: a few lines of shell each, written where the user has none of their own."""
+"""Install the hooks of a vault, where the user has none of their own."""
 
 from __future__ import annotations
 

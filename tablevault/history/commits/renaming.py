@@ -1,4 +1,4 @@
-"""A table under another name: its folder, and the branches of its temporary instances."""
+"""Rename a table: its folder, and the branches of its temporary instances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new repository, and the settings that make stock git at home in it."""
+"""Create the repository of a vault, and configure git for it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The vault at one commit, as values: what readers and plans are given."""
+"""The files of a vault at one commit, as values."""
 
 from __future__ import annotations
 

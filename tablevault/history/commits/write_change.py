@@ -1,4 +1,4 @@
-"""A Change into commits and ref moves: written to the object database, visible to nobody yet."""
+"""Write the commits of a change, and list the ref moves that would publish it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commit messages: a subject for people and trailers for machines, both ways."""
+"""Commit messages: a subject for people, trailers for programs; encode and decode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the things are from that git keeps: refs, and whatever else names a commit or a file."""
+"""Roots of garbage collection: refs, and other names of commits and files."""
 
 from __future__ import annotations
 

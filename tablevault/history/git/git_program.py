@@ -1,4 +1,4 @@
-"""Runs the git program, in the repository that is meant and in no other."""
+"""Run the git program in one repository, whatever the environment says."""
 
 from __future__ import annotations
 

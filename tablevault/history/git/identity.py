@@ -1,4 +1,4 @@
-"""Who signs a commit: the text that a vault was opened with, as git writes it."""
+"""The author of a commit: the text that a vault was opened with, as git writes it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Loose objects of git: those that are damaged are found before libgit2 reads them."""
+"""Find damaged loose objects before libgit2 reads them."""
 
 from __future__ import annotations
 

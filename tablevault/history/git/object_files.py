@@ -1,4 +1,4 @@
-"""Checks of git's own files: loose objects, packs, refs."""
+"""Check git's own files: loose objects, packs, refs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Everything that can be reached from commits: each object looked at once, pointers collected."""
+"""Walk everything that commits reach, each object once, and collect LFS pointers."""
 
 from __future__ import annotations
 

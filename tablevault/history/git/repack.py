@@ -1,4 +1,4 @@
-"""Loose objects into packs, and unreachable ones away: `git repack`, beside whoever works."""
+"""Pack loose objects and prune unreachable ones, while others work."""
 
 from __future__ import annotations
 

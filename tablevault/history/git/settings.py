@@ -1,4 +1,4 @@
-"""What git's settings say of a repository, whatever encoding their values have."""
+"""Read git's settings of a repository, in whatever encoding."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Git ids of small files on disk, without reading again what has not changed."""
+"""Git ids of small files on disk; unchanged files are not read again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Edits into git trees: buffered by folder, written once, bottom up, never through git's index."""
+"""Edit git trees: edits are buffered by folder and written bottom up, without git's index."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two commits of a vault joined: what they have in common, the merge of both, and its tree."""
+"""Merge two commits of a vault: their merge base, the merge of both, and its tree."""
 
 from __future__ import annotations
 

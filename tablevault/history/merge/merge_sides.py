@@ -1,4 +1,4 @@
-"""What each side of a merge has: its tables by their ids, and its files outside of them."""
+"""The sides of a merge: tables by their ids, and files outside of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody else made is looked through before it becomes part of a vault."""
+"""Validate fetched commits before they become part of the vault."""
 
 from __future__ import annotations
 
