@@ -1,4 +1,4 @@
-"""What the dead left behind: forward when ``main`` has it, else back."""
+"""Crash recovery: roll an operation forward if its commit reached ``main``, else back."""
 
 from __future__ import annotations
 

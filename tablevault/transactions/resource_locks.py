@@ -1,4 +1,4 @@
-"""Who may begin: the records are the resource locks, and a new process looks at the others."""
+"""Resource claims of processes: who excludes whom."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a process is ended from outside: nobody runs it any more, and what it did is taken back."""
+"""End a process from outside: stop whoever runs it, and roll it back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One running operation: begin, keep objects, publish, close; only here does ``main`` move."""
+"""A running operation: store objects, publish, close. Only here does ``main`` move."""
 
 from __future__ import annotations
 
