@@ -13,6 +13,7 @@ from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.names import (
+    InstanceId,
     TempRef,
     artifacts_dir,
     builder_path,
@@ -275,9 +276,8 @@ class DeleteInstance(Operation[Vault, None]):
 
     def finish(self, vault: Vault, tx: Transaction, prepared: None) -> None:
         """Delete its objects."""
-        found = vault.index.instance(self.instance_id)
-        if found is not None:
-            forget_objects(vault, tx, [found])
+        if not is_temp_id(self.instance_id):
+            forget_objects(vault, tx, [InstanceId(self.instance_id)])
 
 
 def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInstance) -> list[Edit]:

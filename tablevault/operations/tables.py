@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.change import Change, RemovedBranch
 from tablevault.history.commits.documents import TableDocument, timestamp
 from tablevault.history.commits.renaming import moved_folder, renamed_branch
@@ -18,6 +17,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Put, Remove
 from tablevault.names import (
+    InstanceId,
     ObjectId,
     TableId,
     check_table_name,
@@ -119,10 +119,10 @@ class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Deleted:
-    """A table with its temporary instances."""
+    """What goes with a table: temporary instances, and all that it ever had, undone ones too."""
 
-    table_id: TableId
     branches: Sequence[EditedBranch]
+    instance_ids: Sequence[InstanceId]
 
 
 @operation("delete_table")
@@ -139,9 +139,10 @@ class DeleteTable(Operation[Vault, _Deleted]):
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Deleted:
         """Take in what was edited by hand."""
+        table_id = vault.live_view(vault.snapshot()).table(self.table_name).id
         return _Deleted(
-            table_id=vault.live_view(vault.snapshot()).table(self.table_name).id,
             branches=edited_branches(vault, tx, self.table_name),
+            instance_ids=[each.instance_id for each in vault.index.ever(table_id)],
         )
 
     def plan(self, vault: Vault, tx: Transaction, prepared: _Deleted, tip: Tip) -> Change:
@@ -166,8 +167,8 @@ class DeleteTable(Operation[Vault, _Deleted]):
         )
 
     def finish(self, vault: Vault, tx: Transaction, prepared: _Deleted) -> None:
-        """Delete the objects of all instances that it ever had, undone ones too."""
-        forget_objects(vault, tx, vault.index.ever(prepared.table_id))
+        """Delete their objects."""
+        forget_objects(vault, tx, prepared.instance_ids)
 
 
 def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list[tuple[str, str]]:
@@ -204,22 +205,22 @@ def renaming(
     )
 
 
-def forget_objects(vault: Vault, tx: Transaction, instances: Sequence[IndexedInstance]) -> None:
-    """Delete the objects that only deleted instances needed, and the folders laid out for them."""
+def forget_objects(vault: Vault, tx: Transaction, instance_ids: Sequence[InstanceId]) -> None:
+    """Delete the objects that only deleted instances needed, and folders of their artifacts."""
     import shutil
 
     index = vault.index
     try:
-        oids = {oid for instance in instances for oid in index.objects_of(instance.instance_id)}
+        oids = {oid for instance_id in instance_ids for oid in index.objects_of(instance_id)}
         # Calls go first: what their records name would be kept.
-        named = vault.calls.forget(instance.instance_id for instance in instances)
+        named = vault.calls.forget(instance_ids)
         oids.update(map(ObjectId, named))
         vault.store.delete(oids, needed=NeededElsewhere(vault.parts, tx.process_id))
     except (OSError, sqlite3.Error):
         # The deletion itself has happened, and must not be reported as failed.
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)
-    for instance in instances:
-        shutil.rmtree(vault.state / "artifacts" / instance.instance_id, ignore_errors=True)
+    for instance_id in instance_ids:
+        shutil.rmtree(vault.state / "artifacts" / instance_id, ignore_errors=True)
 
 
 def removed_branch(branch: EditedBranch) -> RemovedBranch:
