@@ -16,6 +16,7 @@ import pytest
 from tablevault.errors import TVArgumentError, TVLockError
 from tablevault.lfs.os_lock import OsLock
 from tablevault.names import ProcessId
+from tablevault.transactions import begin as beginning
 from tablevault.transactions import resource_locks
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.record import Hold, Record, Request
@@ -161,7 +162,8 @@ def test_who_fails_just_when_it_is_found_is_waited_for(
     holder, apart = begin(process_id=process_id), Context()
     process_id = apart.run(holder.__enter__).process_id
     module = "tablevault.transactions.begin"
-    real = {"resource_locks.blocking": resource_locks.blocking, "_blocking": begin._blocking}[after]
+    known = {"resource_locks.blocking": resource_locks.blocking, "_blocking": beginning._blocking}
+    real = known[after]
     seen = []
 
     def blocking(*arguments):
@@ -186,7 +188,7 @@ def test_who_dies_just_when_it_is_found_is_taken_back(begin, parts, monkeypatch)
 
     holder, apart = begin(), Context()
     process_id = apart.run(holder.__enter__).process_id
-    real, seen = begin._blocking, []
+    real, seen = beginning._blocking, []
 
     def blocking(*arguments):
         found = real(*arguments)
@@ -197,7 +199,7 @@ def test_who_dies_just_when_it_is_found_is_taken_back(begin, parts, monkeypatch)
                 raise Died
         return found
 
-    monkeypatch.setattr(begin, "_blocking", blocking)
+    monkeypatch.setattr(beginning, "_blocking", blocking)
     with begin(lock_timeout_s=60):
         assert seen
     assert parts.files.remembers(process_id)
@@ -213,7 +215,7 @@ def test_who_looks_at_a_lock_for_long_keeps_nobody_from_taking_it(begin, parts, 
 
         def acquire(self, timeout_s=None):
             try:
-                return real(self, 0 if timeout_s == begin._LOOK_S else timeout_s)
+                return real(self, 0 if timeout_s == beginning._LOOK_S else timeout_s)
             except TimeoutError:
                 fcntl.flock(looking, fcntl.LOCK_UN)
                 raise

@@ -307,7 +307,7 @@ def temp_tip(vault, parts):
     """Make a temporary instance, and give the tip of its branch."""
     vault.create_table("t")
     vault.create_instance("t")
-    return parts.parts.repository.tip(TempRef(table="t", version="base").ref)
+    return parts.repository.tip(TempRef(table="t", version="base").ref)
 
 
 def test_packed_refs_that_git_keeps_locked_delay_but_lose_nothing(
