@@ -16,6 +16,7 @@ from tablevault.history.git.loose_objects import damaged_loose
 from tablevault.lfs.globs import matching
 from tablevault.problems import Problem
 
+_TRIES = 10
 _BROKEN_REF = re.compile(r"^warning: ignoring broken ref (\S+)$", re.MULTILINE)
 PACKED_REFS = ".git/packed-refs"
 _PACKED_REF = re.compile(rb"([0-9a-f]{40}) (refs/\S+)")
@@ -82,17 +83,41 @@ class Refs:
 
 
 def read_refs(git_dir: Path) -> Refs:
-    """Read all refs by the program git: libgit2 gives none at all when one of them is damaged."""
+    """Read all refs by the program git: libgit2 gives none at all when one of them is damaged.
+
+    Git (2.39) lists the names first, and calls a ref broken that was removed before it is read. So
+    a ref is damaged only if it is broken twice, and its file has not changed in between.
+    """
+    seen: dict[str, bytes | None] = {}
+    for _ in range(_TRIES - 1):
+        found, broken = _listed_refs(git_dir)
+        now = {ref: _content(git_dir / ref) for ref in broken}
+        if all(content is not None and seen.get(ref) == content for ref, content in now.items()):
+            break
+        seen = now
+    else:
+        found, broken = _listed_refs(git_dir)
+    damaged = [damaged_ref(git_dir, ref, "It holds no commit id.") for ref in broken]
+    return Refs(targets=found.targets, problems=[*found.problems, *damaged])
+
+
+def _listed_refs(git_dir: Path) -> tuple[Refs, list[str]]:
+    """Return the refs as git lists them, and those that it calls broken."""
     command = [f"--git-dir={git_dir}", "for-each-ref", "--format=%(objectname) %(refname)"]
     done = call_git(command, git_dir, failure=TVFileError)
     if done.returncode != 0:
-        return Refs(problems=[_unreadable_refs(_last_words(done.stderr))])
+        return Refs(problems=[_unreadable_refs(_last_words(done.stderr))]), []
     lines = done.stdout.decode("utf-8", "replace").splitlines()
-    broken = _BROKEN_REF.findall(done.stderr.decode("utf-8", "replace"))
-    return Refs(
-        targets={ref: target for target, _, ref in (line.partition(" ") for line in lines)},
-        problems=[damaged_ref(git_dir, ref, "It holds no commit id.") for ref in broken],
-    )
+    targets = {ref: target for target, _, ref in (line.partition(" ") for line in lines)}
+    return Refs(targets=targets), _BROKEN_REF.findall(done.stderr.decode("utf-8", "replace"))
+
+
+def _content(path: Path) -> bytes | None:
+    """Return the bytes of a file; None if there is none."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 def _unreadable_refs(wrong: str) -> Problem:

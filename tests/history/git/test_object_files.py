@@ -6,6 +6,7 @@ import os
 
 import pytest
 
+from tablevault.history.git import object_files
 from tablevault.history.git.object_files import check_packs, read_refs
 
 
@@ -103,3 +104,19 @@ def test_the_refs_of_a_repository_further_up_are_not_read(repository):
     refs = read_refs(inner)
     assert refs.targets == {}
     assert "not a git repository" in refs.problems[0].text
+
+
+def test_a_ref_that_is_removed_while_git_lists_refs_is_no_damage(repository, monkeypatch):
+    (repository.git_dir / "refs/tags/empty").write_text("")
+    real, calls = object_files.call_git, []
+
+    def gone_at_first(*arguments, **options):
+        done = real(*arguments, **options)
+        calls.append(done)
+        if len(calls) == 1:
+            done.stderr += b"warning: ignoring broken ref refs/tags/gone\n"
+        return done
+
+    monkeypatch.setattr(object_files, "call_git", gone_at_first)
+    problems = read_refs(repository.git_dir).problems
+    assert [problem.where for problem in problems] == ["refs/tags/empty"]
