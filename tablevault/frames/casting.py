@@ -136,11 +136,13 @@ def _by_value(
 
 def _texts(values: pd.Series, dtype: Any) -> pd.Series | None:  # noqa: ANN401 - as above
     """Cast what is text and None only, in a tenth of the time; None where something else is."""
-    if not set(map(type, values.tolist())) <= {str, type(None)}:
+    texts = values.tolist()
+    if not set(map(type, texts)) <= {str, type(None)}:
         return None
     try:
+        "".join(filter(None, texts)).encode()  # half a surrogate pair is text to pandas 2
         return pd.Series(pd.array(values, dtype=dtype), name=values.name)
-    except UnicodeEncodeError:  # half a surrogate pair is no text
+    except UnicodeEncodeError:
         return None
 
 
