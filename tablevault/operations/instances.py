@@ -175,23 +175,14 @@ class CreateInstance(Operation[Vault, _Origin | None]):
 
     def _origin(self, vault: Vault, snapshot: Snapshot) -> _Origin | None:
         """Find the instance to start from: the one named, or the latest when `copy`."""
-        table = self.origin_table or self.table_name
+        table = vault.live_view(snapshot).table(self.origin_table or self.table_name)
         if self.origin_id:
-            found = vault.live_view(snapshot).table(table).instance(self.origin_id)
-            return _Origin(table=table, instance=found)
-        if not self.copy:
-            if self.origin_table:
-                vault.live_view(snapshot).table(self.origin_table)
-            return None
-        for successful in (True, False):
+            return _Origin(table=table.name, instance=table.instance(self.origin_id))
+        for successful in (True, False) if self.copy else ():
             for label in (self.version, ""):
-                latest = (
-                    vault.live_view(snapshot)
-                    .table(table)
-                    .latest_or_none(label, successful=successful)
-                )
+                latest = table.latest_or_none(label, successful=successful)
                 if latest is not None:
-                    return _Origin(table=table, instance=latest)
+                    return _Origin(table=table.name, instance=latest)
         return None
 
 

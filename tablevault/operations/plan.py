@@ -31,7 +31,6 @@ from tablevault.queries.modules import code_edits
 from tablevault.queries.reuse_source import earlier_of, find_origin
 from tablevault.queries.staleness import Current, Place
 from tablevault.transactions.begin import refuse_other, refuse_used
-from tablevault.transactions.operation import decoded_operation
 from tablevault.transactions.record import Record
 from tablevault.vault import Vault
 
@@ -224,9 +223,12 @@ def _waiting(vault: Vault, execution: ExecuteInstance, process_id: str) -> Recor
             refuse_other(record, execution.request)
         return record
     for record in files.every():
-        other = decoded_operation(record.request)
-        is_same = isinstance(other, ExecuteInstance) and other.temp == execution.temp
-        if record.named and is_same:
+        other = record.request
+        is_same = all(
+            other.arguments.get(name) == getattr(execution, name)
+            for name in ("table_name", "version")
+        )
+        if record.named and other.operation == execution.operation_name and is_same:
             return record
     return None
 

@@ -22,9 +22,7 @@ def restart_processes(vault: Vault) -> None:
     """
     files = vault.records
     failures = []
-    for record in sorted(
-        files.every(), key=lambda each: each.request.operation != StopProcess.operation_name
-    ):
+    for record in sorted(files.every(), key=_stops_nothing):
         try:
             problem = _restart(vault, record)
         # One bad record must not keep the vault closed, nor a function that wants to exit.

@@ -122,15 +122,14 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
     record = files.read(target) if is_process_id(target) else None
     if record is None:
         raise _unknown(vault, target)
-    stops = decoded_operation(record.request)
-    if isinstance(stops, StopProcess):
+    if record.request.operation == StopProcess.operation_name:
         raise TVArgumentError(
             f'Process "{target}" stops another one.',
             Wording(
                 "Let it end: ",
                 Call(
                     "stop_process",
-                    to_stop_process_id=stops.to_stop_process_id,
+                    to_stop_process_id=record.request.arguments["to_stop_process_id"],
                     process_id=target,
                 ),
                 ".",
@@ -183,9 +182,10 @@ def _kept(vault: Vault, record: Record) -> TempRef | None:
     """Find the temporary instance whose rows can be made an instance; None when there are none."""
     if _has_happened(vault, record.process_id):
         return None
-    run, execution = run_of_process(vault, record), decoded_operation(record.request)
+    run = run_of_process(vault, record)
     if run is None or not any(part.columns for part in run.parts):
         return None
+    execution = decoded_operation(record.request)
     return execution.temp if isinstance(execution, ExecuteInstance) else None
 
 

@@ -119,7 +119,7 @@ class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Deleted:
-    """What goes with a table: temporary instances, and all that it ever had, undone ones too."""
+    """What goes with a table: temporary instances, and instances, undone ones too."""
 
     branches: Sequence[EditedBranch]
     instance_ids: Sequence[InstanceId]
@@ -139,10 +139,12 @@ class DeleteTable(Operation[Vault, _Deleted]):
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Deleted:
         """Take in what was edited by hand."""
+        index = vault.index
         table_id = vault.live_view(vault.snapshot()).table(self.table_name).id
+        instances = (*index.instances(table_id), *index.withdrawn(table_id))
         return _Deleted(
             branches=edited_branches(vault, tx, self.table_name),
-            instance_ids=[each.instance_id for each in vault.index.ever(table_id)],
+            instance_ids=[each.instance_id for each in instances],
         )
 
     def plan(self, vault: Vault, tx: Transaction, prepared: _Deleted, tip: Tip) -> Change:

@@ -610,7 +610,10 @@ def test_an_index_builder_that_runs_gives_the_rows_so_far(slow, vault_path) -> N
     check_clean(vault_path)
 
 
-def test_materialize_is_ignored_where_there_are_no_rows(vault, vault_path, begin_child) -> None:
+@pytest.mark.parametrize("arguments", [{"table_name": "t"}, {"name_of_another_release": "t"}])
+def test_materialize_is_ignored_where_there_are_no_rows(
+    vault, vault_path, begin_child, arguments
+) -> None:
     vault.create_table("t")
     files = vault._vault.parts.files
     from tablevault.transactions.record import Record, Request
@@ -619,7 +622,7 @@ def test_materialize_is_ignored_where_there_are_no_rows(vault, vault_path, begin
         Record(
             process_id="p",
             named=True,
-            request=Request(operation="delete_table", arguments={"table_name": "t"}),
+            request=Request(operation="delete_table", arguments=arguments),
             author="a",
             started_at=1.0,
             updated_at=1.0,
