@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from tablevault.core import (
         delete_vault as delete_vault,
     )
-    from tablevault.engine.calls.cached import cached as cached
-    from tablevault.engine.calls.usage import report_usage as report_usage
+    from tablevault.engine.calls.cached import cached
+    from tablevault.engine.calls.usage import report_usage
     from tablevault.errors import TableVaultError as TableVaultError
 
 __version__ = "0.1.0"

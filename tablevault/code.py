@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tablevault.engine.module_sets import SETS, ModuleSet, path_and_tree
+from tablevault.engine.code import SETS, ModuleSet, path_and_tree
 from tablevault.errors import TableVaultError
 from tablevault.history.commits.snapshot import code_texts
 from tablevault.history.git.repository import Repository

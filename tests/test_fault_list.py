@@ -84,7 +84,7 @@ PROVEN = {
     ),
     15: (
         "a column of categories keeps its values",
-        "engine/test_run.py::test_categories_survive",
+        "engine/execution/test_run.py::test_categories_survive",
         "operations/test_contract.py::test_each_dtype_is_kept_by_each_kind_of_builder",
     ),
     16: (
@@ -115,26 +115,26 @@ PROVEN = {
     ),
     22: (
         "a reference that is the whole field keeps its type",
-        "engine/test_reference.py::test_the_conformance_table_holds_for_a_whole_reference",
+        "engine/references/test_references.py::test_the_conformance_table_holds_for_a_whole_reference",
     ),
     23: (
         "text that a reference gives stays text",
-        "engine/test_reference.py::test_the_conformance_table_holds_for_strings",
-        "engine/test_run.py::test_keywords_are_replaced_in_text_and_never_in_data",
+        "engine/references/test_references.py::test_the_conformance_table_holds_for_strings",
+        "engine/execution/test_run.py::test_keywords_are_replaced_in_text_and_never_in_data",
     ),
     24: (
         "a nested reference is no range",
-        "engine/test_reference.py::test_the_conformance_table_holds_for_a_whole_reference",
+        "engine/references/test_references.py::test_the_conformance_table_holds_for_a_whole_reference",
     ),
     25: (
         "what cannot be resolved is an error, not an argument",
-        "engine/test_reference.py::test_row_118_without_a_row_a_position_is_an_error",
+        "engine/references/test_references.py::test_row_118_without_a_row_a_position_is_an_error",
         "operations/test_bad_input.py::test_a_reference_that_leads_nowhere_is_named",
     ),
     26: (
         "a builder that reads the whole table has a place in the order",
-        "engine/test_plan.py::test_the_whole_table_is_read_after_all_builders_before_in_the_alphabet",
-        "engine/test_plan.py::test_the_order_does_not_depend_on_the_order_given",
+        "engine/builders/test_order.py::test_the_whole_table_is_read_after_all_builders_before_in_the_alphabet",
+        "engine/builders/test_order.py::test_the_order_does_not_depend_on_the_order_given",
     ),
     27: (
         "every column of a rewritten copy can be referred to",
@@ -152,7 +152,7 @@ PROVEN = {
     ),
     30: (
         "a whole table is copied by naming it",
-        "engine/test_reference.py::test_row_33_has_no_index_column",
+        "engine/references/test_references.py::test_row_33_has_no_index_column",
         "operations/test_contract.py::test_a_table_is_copied_by_naming_it",
     ),
     31: (
@@ -181,8 +181,8 @@ PROVEN = {
     ),
     36: (
         "ties are decided by the alphabet",
-        "engine/test_plan.py::test_the_index_builder_runs_first_and_ties_are_alphabetical",
-        "engine/test_plan.py::test_a_column_has_one_builder",
+        "engine/builders/test_order.py::test_the_index_builder_runs_first_and_ties_are_alphabetical",
+        "engine/builders/test_order.py::test_a_column_has_one_builder",
     ),
     37: (
         "names of columns are text, each once",
@@ -239,25 +239,25 @@ PROVEN = {
     49: (
         "a row-wise index builder reads its own columns",
         "operations/test_contract.py::test_row_wise_index_builders_go_on_from_the_rows_before",
-        "engine/test_plan.py::test_a_builder_may_read_its_own_columns",
+        "engine/builders/test_order.py::test_a_builder_may_read_its_own_columns",
     ),
     50: (
         "dependencies are given as text, too",
-        "engine/test_builder.py::test_explicit_dependencies_have_two_forms",
-        "engine/test_run.py::test_explicit_dependencies_have_to_exist",
+        "engine/builders/test_builder.py::test_explicit_dependencies_have_two_forms",
+        "engine/execution/test_run.py::test_explicit_dependencies_have_to_exist",
     ),
     51: (
         "a template says that it is one",
-        "engine/test_builder.py::test_a_template_is_a_valid_file_that_cannot_be_executed",
+        "engine/builders/test_builder.py::test_a_template_is_a_valid_file_that_cannot_be_executed",
     ),
     52: (
         "references stand in all fields",
-        "engine/test_run.py::test_references_stand_in_all_fields",
-        "engine/test_reference.py::test_row_117_keys_of_mappings_are_resolved",
+        "engine/execution/test_run.py::test_references_stand_in_all_fields",
+        "engine/references/test_references.py::test_row_117_keys_of_mappings_are_resolved",
     ),
     53: (
         "a column of an instance named by its id is read",
-        "engine/test_reference.py::test_the_conformance_table_holds_for_a_whole_reference",
+        "engine/references/test_references.py::test_the_conformance_table_holds_for_a_whole_reference",
     ),
     54: (
         "an inactive instance is read by its id",
@@ -329,17 +329,17 @@ PROVEN = {
     ),
     69: (
         "undeclared columns are inferred",
-        "engine/test_run.py::test_undeclared_columns_are_inferred",
+        "engine/execution/test_run.py::test_undeclared_columns_are_inferred",
     ),
     70: (
         "columns go by name, rows are counted",
-        "engine/test_run.py::test_frame_columns_go_by_name_when_the_names_agree",
-        "engine/test_run.py::test_a_column_builder_returns_a_row_for_each_row",
+        "engine/execution/test_run.py::test_frame_columns_go_by_name_when_the_names_agree",
+        "engine/execution/test_run.py::test_a_column_builder_returns_a_row_for_each_row",
     ),
     71: (
         "keys are unique, rows stay in order",
-        "engine/test_run.py::test_duplicate_keys_are_refused_with_rows_and_key",
-        "engine/test_run.py::test_rows_stay_in_the_order_returned",
+        "engine/execution/test_run.py::test_duplicate_keys_are_refused_with_rows_and_key",
+        "engine/execution/test_run.py::test_rows_stay_in_the_order_returned",
     ),
     72: (
         "a value that does not fit is one error, and the vault works on",
@@ -370,12 +370,12 @@ PROVEN = {
     ),
     78: (
         "a value in a condition is compared, never run",
-        "engine/test_reference.py::test_the_conformance_table_holds_for_a_whole_reference",
+        "engine/references/test_references.py::test_the_conformance_table_holds_for_a_whole_reference",
         "property/test_reference_laws.py::test_evaluation_agrees_with_plain_python",
     ),
     79: (
         "what a function does to its arguments stays with it",
-        "engine/test_run.py::test_a_function_that_changes_its_arguments_changes_nothing_else",
+        "engine/execution/test_run.py::test_a_function_that_changes_its_arguments_changes_nothing_else",
     ),
     80: (
         "what is read is held while it is read",
@@ -435,7 +435,7 @@ PROVEN = {
     ),
     93: (
         "what a reference gives is data, and not looked into",
-        "engine/test_run.py::test_keywords_are_replaced_in_text_and_never_in_data",
+        "engine/execution/test_run.py::test_keywords_are_replaced_in_text_and_never_in_data",
     ),
     94: (
         "code that a function needs counts as its code",
@@ -473,12 +473,12 @@ PROVEN = {
     ),
     102: (
         "what is not known is told",
-        "engine/test_builder.py::test_an_unknown_field_is_an_error_that_offers_the_nearest_one",
-        "engine/test_run.py::test_a_dtype_of_another_column_is_ignored_with_a_warning",
+        "engine/builders/test_builder.py::test_an_unknown_field_is_an_error_that_offers_the_nearest_one",
+        "engine/execution/test_run.py::test_a_dtype_of_another_column_is_ignored_with_a_warning",
     ),
     103: (
         "the name of a builder and its type agree",
-        "engine/test_builder.py::test_type_and_file_name_have_to_agree",
+        "engine/builders/test_builder.py::test_type_and_file_name_have_to_agree",
     ),
     104: (
         "whether an instance is active is told",

@@ -313,7 +313,7 @@ def _wrong_text(path: str, data: bytes) -> list[str]:
     if path.startswith(f"{CODE_DIR}/") and path.endswith(".py"):
         ast.parse(decode_text(data, path))
     if kind_of_document(path) == "builder":
-        from tablevault.engine.document import check_builder_text
+        from tablevault.engine.builders.document import check_builder_text
 
         name = path.rsplit("/", 1)[-1].removesuffix(".yaml")
         check_builder_text(name, decode_text(data, path))

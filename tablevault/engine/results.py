@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.matching import Rows
-from tablevault.engine.reference.view import own, owned
-from tablevault.engine.resolve_fields import Job
-from tablevault.engine.row_results import RowResults
-from tablevault.engine.row_values import Values, why_unstorable
+from tablevault.engine.references.view import own, owned
+from tablevault.engine.row_values import RowResults, Values, why_unstorable
 from tablevault.errors import TVBuilderError, TVTableError, said
 from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import dtype_name
@@ -21,7 +20,7 @@ from tablevault.frames.inference import infer
 from tablevault.frames.plain import plain
 from tablevault.frames.records import as_data
 from tablevault.render import counted
-from tablevault.secrets import redact
+from tablevault.secrets import has_secrets, leaked, redact
 
 _SHOWN = 80
 _LOOKED_AT = 10_000
@@ -439,3 +438,39 @@ def _rows(rows: Sequence[int]) -> str:
     named = ", ".join(str(row) for row in rows[:_MOST_ROWS])
     more = f" and {len(rows) - _MOST_ROWS} more" if len(rows) > _MOST_ROWS else ""
     return f"row{'s' if len(rows) > 1 else ''} {named}{more}"
+
+
+def refuse_leak(text: str, job: Job, row: int) -> None:
+    """Refuse what a function returned, as tagged JSON, if it holds a secret; `row` -1 for none.
+
+    Raises
+    ------
+    TVTableError
+        It holds the value of an environment variable that a builder has read.
+    """
+    if variable := leaked(text):
+        raise _error(variable, job, "" if row < 0 else f" for row {row}", row=row)
+
+
+def refuse_leaks(columns: Mapping[str, pd.Series], job: Job) -> None:
+    """Refuse columns that a function returned if a cell holds a secret; raises as `refuse_leak`."""
+    if not has_secrets():
+        return
+    for name, series in columns.items():
+        if series.dtype != object and not pd.api.types.is_string_dtype(series.dtype):
+            continue
+        for row, cell in enumerate(series):
+            if variable := leaked(str(cell)):
+                raise _error(variable, job, f" in column {name}, row {row}", column=name, row=row)
+
+
+def _error(variable: str, job: Job, where: str, **facts: str | int) -> TVTableError:
+    """Make the error."""
+    return TVTableError(
+        f'Builder "{job.name}": what function "{job.function}" returned{where} holds the value of '
+        f'the environment variable "{variable}", which would be kept for ever.',
+        "Leave it out, for instance where the text of an exception is returned.",
+        builder=job.name,
+        variable=variable,
+        **facts,
+    )

@@ -89,7 +89,7 @@ def _is_source(path: Path) -> bool:
 
 def template(table: str, name: str) -> str:
     """Return the template of a builder."""
-    from tablevault.engine.templates import column_template, index_template
+    from tablevault.engine.builders.document import column_template, index_template
 
     return index_template(table) if name == index_builder(table) else column_template(name)
 
@@ -137,7 +137,7 @@ def _own_name(name: str, table: str) -> str:
 
 def _checked(name: str, text: str) -> str:
     """Refuse a text that cannot become a builder."""
-    from tablevault.engine.document import check_builder_text
+    from tablevault.engine.builders.document import check_builder_text
 
     check_builder_text(name, text)
     return text

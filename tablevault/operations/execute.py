@@ -59,9 +59,9 @@ from tablevault.wording import Call, Parameter, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.calls.ledger import Ledger
-    from tablevault.engine.policy import RunLimits
-    from tablevault.engine.ready import Ready
-    from tablevault.engine.run import RunResult
+    from tablevault.engine.execution.budgets import RunLimits
+    from tablevault.engine.execution.ready import Ready
+    from tablevault.engine.execution.run import RunResult
 
 
 @operation("execute_instance")
@@ -301,14 +301,14 @@ class _Attempt:
 
     def run(self) -> RunResult:
         """Call the functions; what they raise passes."""
-        from tablevault.engine.run import run_all
+        from tablevault.engine.execution.run import run_all
 
         with self._ready() as run:
             return run_all(run)
 
     def run_first(self, rows: int) -> None:
         """Call the functions for the first rows; no instance is made of what they return."""
-        from tablevault.engine.run import run_first
+        from tablevault.engine.execution.run import run_first
 
         with self._ready() as run:
             run_first(run, rows)
@@ -316,7 +316,7 @@ class _Attempt:
     @contextmanager
     def _ready(self) -> Iterator[Ready]:
         """Check what can be checked before the first call."""
-        from tablevault.engine.ready import ARTIFACT_FOLDER, ready
+        from tablevault.engine.execution.ready import ARTIFACT_FOLDER, ready
 
         vault, prepared, code = self.vault, self.prepared, self.code
         folder = vault.temp_folders.artifacts(self.branch.temp)
@@ -366,7 +366,7 @@ class _Attempt:
 
     def _limits(self) -> RunLimits:
         """Return what limits the calls."""
-        from tablevault.engine.policy import RunLimits
+        from tablevault.engine.execution.budgets import RunLimits
 
         settings, state = self.main.vault(), self.vault.state
         return RunLimits(

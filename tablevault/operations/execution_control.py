@@ -40,7 +40,7 @@ def fixed_by(record: Record | None) -> Fixed:
 class Attempt:
     """Lets an execution be stopped between two rows, and keeps its record up to date.
 
-    Implements :class:`tablevault.engine.control.Control`.
+    Implements :class:`tablevault.engine.execution.executor.Control`.
 
     Parameters
     ----------

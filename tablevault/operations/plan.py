@@ -37,11 +37,10 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tablevault.engine.builders.reads import Dependency
     from tablevault.engine.calls.read_only import ReadOnlyLedger
-    from tablevault.engine.dependencies import Dependency
-    from tablevault.engine.expected import ExpectedTable
-    from tablevault.engine.preview import Ahead
-    from tablevault.engine.ready import Ready
+    from tablevault.engine.execution.preview import Ahead, ExpectedTable
+    from tablevault.engine.execution.ready import Ready
     from tablevault.planned import ExecutionPlan
 
 
@@ -135,7 +134,7 @@ def plan_anew(
 
 def _ahead(prepared: Prepared, calls: set[tuple[bytes, bytes]]) -> Ahead:
     """Find what is read that is to be made before, and is not known."""
-    from tablevault.engine.preview import Ahead
+    from tablevault.engine.execution.preview import Ahead
 
     inputs, plan = prepared.inputs, prepared.plan
 
@@ -164,7 +163,7 @@ def _previewed(
     asked: _Asked, calls: set[tuple[bytes, bytes]]
 ) -> tuple[ExecutionPlan, ExpectedTable]:
     """Count the calls of the execution that is planned, and tell what comes of it."""
-    from tablevault.engine.preview import ORIGIN, Preview
+    from tablevault.engine.execution.preview import ORIGIN, Preview
     from tablevault.planned import ExecutionPlan
 
     origin = asked.prepared.origin or _origin(asked)
@@ -272,7 +271,7 @@ def _frame(asked: _Asked, origin: IndexedInstance) -> pd.DataFrame | None:
 def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
     """Check what can be checked before the first call, as an execution does."""
     from tablevault.engine.calls.read_only import ReadOnlyFiles
-    from tablevault.engine.ready import ARTIFACT_FOLDER, ready
+    from tablevault.engine.execution.ready import ARTIFACT_FOLDER, ready
 
     vault, prepared = asked.vault, asked.prepared
     code = VaultCode(vault, asked.main, code_edits(vault, asked.main))

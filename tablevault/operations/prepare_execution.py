@@ -31,12 +31,12 @@ from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 
 if TYPE_CHECKING:
+    from tablevault.engine.builders.order import Plan
     from tablevault.engine.calls.ledger import Ledger, Terms
     from tablevault.engine.code import Code
-    from tablevault.engine.expected import ExpectedTable
-    from tablevault.engine.inputs import Source
-    from tablevault.engine.plan import Plan
-    from tablevault.engine.reuse import Past
+    from tablevault.engine.execution.preview import ExpectedTable
+    from tablevault.engine.execution.reuse import Past
+    from tablevault.engine.tables import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,8 +93,8 @@ def prepare(
 
     Of tables that are `expected` to be made before, these are read instead.
     """
-    from tablevault.engine.builder import parse_builder
-    from tablevault.engine.plan import make_plan
+    from tablevault.engine.builders.builder import parse_builder
+    from tablevault.engine.builders.order import make_plan
 
     temp = builders.temp.ref
     parsed = [
@@ -124,7 +124,7 @@ def prepare(
 
 def _sources(inputs: VaultInputs, plan: Plan) -> tuple[Source, ...]:
     """Fix the instances that builders read; who names one that is not there is told where."""
-    from tablevault.engine.error_location import blamed
+    from tablevault.engine.builders.order import blamed
 
     found = []
     for needed in plan.external:
@@ -151,7 +151,7 @@ def past_of(
     artifacts: Path,
 ) -> Past:
     """Return what may be taken over; `artifacts` is the folder that functions write files into."""
-    from tablevault.engine.reuse import Past
+    from tablevault.engine.execution.reuse import Past
 
     earlier, why_not = None, prepared.why_not
     if prepared.origin is not None:
@@ -183,8 +183,7 @@ class VaultCode:
     """
 
     def __init__(self, vault: Vault, main: Snapshot, edits: Sequence[Edit] = ()) -> None:
-        from tablevault.engine.code import Code
-        from tablevault.engine.module_sets import home_of
+        from tablevault.engine.code import Code, home_of
 
         self._blobs = main.code_modules()
         self._texts = module_texts(main, edits)

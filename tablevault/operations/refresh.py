@@ -31,7 +31,7 @@ from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
 if TYPE_CHECKING:
-    from tablevault.engine.expected import ExpectedTable
+    from tablevault.engine.execution.preview import ExpectedTable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,8 +13,8 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tablevault.engine.builder_result import BuilderResult
     from tablevault.engine.calls.spending import Purse, Spent
+    from tablevault.engine.execution.step import BuilderResult
 
 _DIGITS = 12
 """Of a cost: sums of binary fractions end in digits that nobody reported."""

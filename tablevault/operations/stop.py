@@ -26,7 +26,7 @@ from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
 
 if TYPE_CHECKING:
-    from tablevault.engine.partial import PartialRun
+    from tablevault.engine.execution.partial import PartialRun
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

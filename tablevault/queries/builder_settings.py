@@ -26,7 +26,7 @@ class BuilderSettings:
 
 def builder_settings(name: str, text_id: str, text: str) -> BuilderSettings:
     """Return the settings of a builder; a text that is no builder has a name only."""
-    from tablevault.engine.written import read_written
+    from tablevault.engine.builders.document import read_written
 
     written = read_written(text)
     given = [each for each in written.arguments if not _REFERENCE.fullmatch(each[1])]

@@ -212,8 +212,8 @@ def _functions(
     vault: Vault, calls: pd.DataFrame, texts: Mapping[str, bytes]
 ) -> list[tuple[str, str]]:
     """Return module and function of each call: as recorded here, else as the builder names them."""
+    from tablevault.engine.builders.document import read_written
     from tablevault.engine.calls.listing import function_of
-    from tablevault.engine.written import read_written
 
     known: dict[tuple[str, str], tuple[str, str]] = {}
     found = []

@@ -14,14 +14,14 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tablevault.engine.expected import ExpectedTable
-    from tablevault.engine.inputs import Source
+    from tablevault.engine.execution.preview import ExpectedTable
+    from tablevault.engine.tables import Source
 
 
 class ExpectedInputs(VaultInputs):
     """The tables of a vault, some of which are to be made anew before anybody reads them.
 
-    Implements :class:`tablevault.engine.inputs.Inputs`. Columns of which cells are still to be made
+    Implements :class:`tablevault.engine.tables.Inputs`. Columns of which cells are still to be made
     hold what they hold today: who plans does not ask for them.
 
     Parameters
@@ -77,7 +77,7 @@ class ExpectedInputs(VaultInputs):
 
     def _find(self, table: str, selector: str) -> Source:
         """Find the instance; one that is to be made has an id of its own."""
-        from tablevault.engine.inputs import Source
+        from tablevault.engine.tables import Source
 
         expected = self.expected_for(table, selector)
         source = super()._find(table, selector)

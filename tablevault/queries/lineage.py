@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.text import Text
 
-    from tablevault.engine.builder import Builder
+    from tablevault.engine.builders.builder import Builder
 
 
 _PROGRAM = "https://pypi.org/project/tablevault/"
@@ -283,8 +283,8 @@ def columns_read(
     builder does not say: what a function reads by itself, references whose table another one
     gives, and builders that cannot be read any more.
     """
-    from tablevault.engine.builder import parse_recorded
-    from tablevault.engine.reference.view import POSITION_NAMES
+    from tablevault.engine.builders.builder import parse_recorded
+    from tablevault.engine.references.view import POSITION_NAMES
 
     document = instance.document
     made: dict[str, tuple[Field, ...]] = {}
@@ -321,7 +321,7 @@ def columns_read(
 
 def _named(builder: Builder, own: Collection[str]) -> list[_Named]:
     """List what a builder reads: its arguments, and what else it depends on."""
-    from tablevault.engine.argument_reads import reads_of
+    from tablevault.engine.builders.reads import reads_of
 
     found: list[_Named] = []
     for each in reads_of(builder.arguments, own):

@@ -13,7 +13,7 @@ from tablevault.queries.reuse_source import files_beside_modules, fingerprints
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
-    from tablevault.engine.reuse import FingerprintOf
+    from tablevault.engine.execution.reuse import FingerprintOf
 
 
 def code_edits(vault: Vault, main: Snapshot) -> list[Edit]:

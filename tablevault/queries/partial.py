@@ -12,12 +12,12 @@ from tablevault.transactions.record import Record
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
-    from tablevault.engine.partial import PartialRun
+    from tablevault.engine.execution.partial import PartialRun
 
 
 def run_of_temp(vault: Vault, temp: TempInstance) -> PartialRun | None:
     """Find the execution that runs or ran last on a temporary instance; None when none did."""
-    from tablevault.engine.partial import find_run
+    from tablevault.engine.execution.partial import find_run
 
     find_source = cache(lambda instance: source_of(vault, instance))
     return find_run(vault.calls, vault.checkpoints.made_by(temp.tip), find_source)

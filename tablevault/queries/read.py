@@ -17,7 +17,7 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tablevault.engine.inputs import Source
+    from tablevault.engine.tables import Source
 
 
 def as_instance(vault: Vault, row: IndexedInstance) -> Instance:
@@ -35,7 +35,7 @@ def instance_document(vault: Vault, instance: IndexedInstance) -> InstanceDocume
 class VaultInputs:
     """The tables of a vault.
 
-    Implements :class:`tablevault.engine.inputs.Inputs`.
+    Implements :class:`tablevault.engine.tables.Inputs`.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ class VaultInputs:
 
     def hold_on_to(self, fixed: Iterable[tuple[str, str, str]]) -> None:
         """Let references mean what they meant before, although there may be later instances."""
-        from tablevault.engine.inputs import Source
+        from tablevault.engine.tables import Source
 
         for table, selector, instance_id in fixed:
             found = self._view.table(table).instance(instance_id)
@@ -106,7 +106,7 @@ class VaultInputs:
 
     def _find(self, table: str, selector: str) -> Source:
         """Find the instance; references to the own table by name see inactive ones, too."""
-        from tablevault.engine.inputs import Source
+        from tablevault.engine.tables import Source
 
         try:
             known = self._view.table(table)

@@ -24,10 +24,10 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tablevault.engine.builder import Builder
+    from tablevault.engine.builders.builder import Builder
     from tablevault.engine.calls.parts import Fingerprint
-    from tablevault.engine.inputs import Source
-    from tablevault.engine.reuse import Earlier, FingerprintOf
+    from tablevault.engine.execution.reuse import Earlier, FingerprintOf
+    from tablevault.engine.tables import Source
 
 
 def find_origin(
@@ -70,7 +70,7 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
     TableVaultError
         Its dataframe is not here, or cannot be read.
     """
-    from tablevault.engine.reuse import Earlier
+    from tablevault.engine.execution.reuse import Earlier
     from tablevault.frames.parquet import read_frame
 
     instance = as_instance(vault, origin)
@@ -96,8 +96,7 @@ def code_ids(
     texts, blobs : mapping of str to str
         Text and git blob id of each code module.
     """
-    from tablevault.engine.code import shipped_id
-    from tablevault.engine.code_ids import imported_modules
+    from tablevault.engine.code import imported_modules, shipped_id
 
     def code_of(module: str, is_custom: bool) -> Mapping[str, str]:
         if not is_custom:
@@ -262,7 +261,7 @@ def file_texts(vault: Vault, artifacts: Path) -> Callable[[str], str]:
 class EarlierInputs:
     """Tables as an instance read them: what it depends on.
 
-    Implements :class:`tablevault.engine.inputs.Inputs`.
+    Implements :class:`tablevault.engine.tables.Inputs`.
     """
 
     def __init__(self, view: VaultView, document: InstanceDocument) -> None:
@@ -304,7 +303,7 @@ class EarlierInputs:
 
 def recorded_builders(instance: Instance) -> dict[str, Builder]:
     """Read the builders as they were; one that cannot be read any more is left out."""
-    from tablevault.engine.builder import parse_recorded
+    from tablevault.engine.builders.builder import parse_recorded
 
     found = {}
     for name, blob in instance.document.builders.items():

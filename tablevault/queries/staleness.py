@@ -23,10 +23,10 @@ from tablevault.render import counted
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
-    from tablevault.engine.builder import Builder
+    from tablevault.engine.builders.builder import Builder
+    from tablevault.engine.builders.reads import Dependency
     from tablevault.engine.calls.parts import Fingerprint
-    from tablevault.engine.dependencies import Dependency
-    from tablevault.engine.reuse import FingerprintOf
+    from tablevault.engine.execution.reuse import FingerprintOf
 
 
 _OF_INDEX = ("primary_key", "keep_old")
@@ -358,7 +358,7 @@ class Staleness:
 
 def _external(builders: Mapping[str, Builder], current: Current) -> tuple[Dependency, ...]:
     """Return what builders read, but for earlier instances of their own."""
-    from tablevault.engine.plan import make_plan
+    from tablevault.engine.builders.order import make_plan
 
     place, then = current.place, current.instance.table_name
     own = {place.table, then}
@@ -375,7 +375,7 @@ def _external(builders: Mapping[str, Builder], current: Current) -> tuple[Depend
 
 def _parsed(texts: Mapping[str, bytes], table: str) -> dict[str, Builder]:
     """Read builders; those that cannot be read yet are left out."""
-    from tablevault.engine.builder import parse_builder
+    from tablevault.engine.builders.builder import parse_builder
 
     found = {}
     for name, data in texts.items():
@@ -413,8 +413,7 @@ def edits(before: Mapping[str, str], now: Mapping[str, str], table: str) -> Iter
 
 def _changes(name: str, before: str, now: str, table: str) -> str:
     """Return what an edit of one builder changes; "" when nothing."""
-    from tablevault.engine.builder import parse_builder, parse_recorded
-    from tablevault.engine.code_ids import changed_fields
+    from tablevault.engine.builders.builder import changed_fields, parse_builder, parse_recorded
 
     if before == now:
         return ""

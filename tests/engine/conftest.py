@@ -5,15 +5,15 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from tablevault.engine.builder import parse_builder
+from tablevault.engine.builders.builder import parse_builder
+from tablevault.engine.builders.order import make_plan
 from tablevault.engine.code import Code
-from tablevault.engine.inputs import Source
-from tablevault.engine.plan import make_plan
-from tablevault.engine.ready import ready
-from tablevault.engine.run import run_all
+from tablevault.engine.execution.ready import ready
+from tablevault.engine.execution.run import run_all
+from tablevault.engine.tables import Source
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId
-from tests.engine.reference_table import CONFIG, EVENTS, PEOPLE
+from tests.engine.references.reference_table import CONFIG, EVENTS, PEOPLE
 
 
 class MemoryInputs:

@@ -9,8 +9,7 @@ import traceback
 
 import pytest
 
-from tablevault.engine.code import Code
-from tablevault.engine.module_sets import home_of, path_and_tree, plain_name
+from tablevault.engine.code import Code, home_of, path_and_tree, plain_name
 from tablevault.errors import TVFileError
 
 

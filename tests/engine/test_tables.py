@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tablevault.engine.reference import View
+from tablevault.engine.references import View
 from tablevault.engine.tables import Draft
 
 COLUMNS = {

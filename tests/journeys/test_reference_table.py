@@ -12,7 +12,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TableReferenceError
-from tests.engine.reference_table import (
+from tests.engine.references.reference_table import (
     BASE,
     CONFIG,
     DF,

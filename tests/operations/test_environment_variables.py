@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault, secrets
-from tablevault.engine import passed_arguments
+from tablevault.engine.execution import caller as passed_arguments
 from tablevault.errors import TVBuilderError, TVTableError
 from tests.operations.building import row_builders
 from tests.operations.keeping import kept

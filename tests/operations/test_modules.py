@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tablevault import TableVault
-from tablevault.engine import module_sets
+from tablevault.engine import code as module_sets
 from tests.operations.building import row_builders
 
 HEAD = """

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tablevault.engine.argument_values import Grower, grow, grower
-from tablevault.engine.inputs import Source
-from tablevault.engine.reference import by_row, evaluate, parse_template
-from tablevault.engine.tables import RunTables
+from tablevault.engine.builders.arguments import Grower, grow, grower
+from tablevault.engine.references import by_row, evaluate, parse_template
+from tablevault.engine.tables import RunTables, Source
 from tablevault.errors import TableVaultError
 from tablevault.names import InstanceId
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tablevault.engine.builder import parse_builder
-from tablevault.engine.document import check_builder_text
-from tablevault.engine.reference import (
+from tablevault.engine.builders.builder import parse_builder
+from tablevault.engine.builders.document import check_builder_text
+from tablevault.engine.references import (
     Condition,
     Reference,
     Template,

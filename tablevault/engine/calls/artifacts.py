@@ -10,12 +10,12 @@ from typing import Protocol
 import pandas as pd
 
 from tablevault.engine import results
-from tablevault.engine.argument_reads import reads_of
+from tablevault.engine.builders.reads import reads_of
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.kept_files import KeptFile, decode_files, encode_files
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.matching import Mask
-from tablevault.engine.resolve_fields import Job
 from tablevault.engine.row_values import Values
 from tablevault.engine.tables import Draft
 from tablevault.errors import TVTableError

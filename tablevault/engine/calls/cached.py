@@ -18,7 +18,7 @@ from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentErr
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.usage import Usage, charging, current_usage, used_by
-from tablevault.engine.module_sets import plain_name
+from tablevault.engine.code import plain_name
 from tablevault.engine.row_values import decode_values, encode_values
 from tablevault.frames.tagged_json import UnstorableValueError
 from tablevault.secrets import leaked

@@ -9,8 +9,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from tablevault.engine.argument_reads import reads_of
-from tablevault.engine.argument_values import MapNode, Node, compile_arguments
+from tablevault.engine.builders.arguments import MapNode, Node, compile_arguments
+from tablevault.engine.builders.reads import reads_of
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.keys import (
     ARGUMENTS_BYTES,
     ROW_BYTES,
@@ -24,7 +25,6 @@ from tablevault.engine.calls.keys import (
     rows_inputs,
     running_numbers,
 )
-from tablevault.engine.resolve_fields import Job
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError
 from tablevault.names import SELF

@@ -34,8 +34,7 @@ from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
 from tablevault.engine.matching import NEW, Mask, Rows
 from tablevault.engine.results import cell_columns
-from tablevault.engine.row_results import RowResults, where
-from tablevault.engine.row_values import Values
+from tablevault.engine.row_values import RowResults, Values, where
 
 _MANY: Final = 1000
 """So many results are read from the dataframes of instances: that takes some milliseconds each, and

@@ -6,20 +6,14 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from tablevault.engine import results
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.call_keys import CallKeys
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
-from tablevault.engine.calls.keys import (
-    ARGUMENTS_BYTES,
-    Inputs,
-    RowInputs,
-    UnhashableArgumentError,
-)
+from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, RowInputs, UnhashableArgumentError
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import Recorder
-from tablevault.engine.resolve_fields import Job
-from tablevault.engine.row_results import RowResults, where
-from tablevault.engine.row_values import Values, decode_all, decode_values
+from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
 from tablevault.errors import TableReferenceError, TVTableError
 from tablevault.frames.artifacts import NAME as ARTIFACT
 

@@ -7,13 +7,13 @@ import time
 from typing import NamedTuple
 
 from tablevault.engine import results
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.call_record import CallRecord, Outcome, error_text
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.usage import NOTHING, Usage, Used, together
-from tablevault.engine.leaks import refuse_leak
-from tablevault.engine.resolve_fields import Job
+from tablevault.engine.results import refuse_leak
 from tablevault.engine.row_values import Values, decode_values, encode_plain, encode_values
 from tablevault.errors import TVTableError
 from tablevault.frames.tagged_json import UnstorableValueError

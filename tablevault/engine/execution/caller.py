@@ -6,21 +6,157 @@ import contextlib
 import errno
 import inspect
 import os
+import re
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tablevault.engine import results
+from tablevault.engine.builders.arguments import KEYWORD, compile_arguments, map_text
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.artifacts import CallArtifacts
-from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.calls.keys import FileText, Inputs
 from tablevault.engine.calls.recorder import Recorder
-from tablevault.engine.execution.context import StepContext
+from tablevault.engine.execution.executor import Control, Stop
+from tablevault.engine.execution.finder import FinderContext, FoundRows
+from tablevault.engine.execution.invocation import Invoker
+from tablevault.engine.execution.limiting import Limiting
 from tablevault.engine.execution.retrying import RetryRules
-from tablevault.engine.execution.stop import Stop
-from tablevault.engine.resolve_fields import Job
-from tablevault.errors import TableReferenceError, TVBudgetError, TVProcessError
-from tablevault.progress import counted_within
+from tablevault.engine.references import Tables
+from tablevault.errors import TableReferenceError, TVBudgetError, TVBuilderError, TVProcessError
+from tablevault.progress import Progress, counted_within
+from tablevault.secrets import hide, is_secret
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepContext(FinderContext):
+    """What all builders of a run share.
+
+    Attributes
+    ----------
+    progress : Progress
+        Is told of builders and rows.
+    control : Control
+        May stop the run.
+    invoke : Invoker
+        Calls their functions.
+    limiting : Limiting
+        Lets calls begin.
+    batches : Path, optional
+        Folder with what was sent to providers and is not collected yet.
+    """
+
+    progress: Progress
+    control: Control
+    invoke: Invoker
+    limiting: Limiting
+    batches: Path | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class Trial:
+    """The part of one builder that a trial makes.
+
+    Attributes
+    ----------
+    rows : int
+        For so many rows, the first ones, functions are called.
+    behind : frozenset of int
+        Rows whose arguments read what the trial leaves out.
+    missing : set of int
+        Rows without a result, once the builder has run.
+    """
+
+    rows: int
+    behind: frozenset[int]
+    missing: set[int] = field(default_factory=set)
+
+    def among(self, found: FoundRows) -> Sequence[int]:
+        """Return the waiting rows that are called."""
+        end = self.rows
+        if found.in_order:
+            end = min(self.rows, *self.behind) if self.behind else self.rows
+        return [row for row in found.waiting if row < end]
+
+
+_written: dict[str, str] = {}
+"""Texts with the value of a secret, as they are passed, and as they stand in a builder."""
+
+
+class PassedArguments:
+    """The arguments of the calls of one builder.
+
+    These are read when a function is about to be called: results that are there need none.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    tables : Tables
+        What its arguments read, see `tablevault.engine.builders.arguments.compile_arguments`.
+    """
+
+    def __init__(self, job: Job, tables: Tables) -> None:
+        self._job = job
+        self._tables = tables
+        self._call: Callable[[int | None], dict[str, Any]] | None = None
+
+    def read(self) -> None:
+        """Read the environment variables, once.
+
+        Raises
+        ------
+        TVBuilderError
+            One is not set.
+        """
+        job = self._job
+        if self._call is None:
+            node = map_text(job.arguments, lambda text: _filled(job.name, text))
+            self._call = compile_arguments(node, self._tables, builder=job.name)
+
+    def __call__(self, row: int | None) -> dict[str, Any]:
+        """Evaluate the arguments of the call for one row, None when there is none."""
+        if self._call is None:
+            self.read()
+        assert self._call is not None
+        return self._call(row)
+
+
+def by_name(file_text: FileText) -> FileText:
+    """Return a `FileText` that lets secrets count by their names, too."""
+    return lambda text: _written.get(text) or file_text(text)
+
+
+def _filled(builder: str, text: str) -> str:
+    """Put the values of environment variables into a text."""
+    if "~ENV:" not in text:
+        return text
+    used: dict[str, str] = {}
+
+    def value(match: re.Match[str]) -> str:
+        """Read one variable."""
+        found = os.environ.get(match[1])
+        if found is None:
+            raise TVBuilderError(
+                f'Builder "{builder}" needs the environment variable "{match[1]}", which is not '
+                "set.",
+                "Set it, and run this again; its value is passed to the function and kept nowhere.",
+                builder=builder,
+                field="arguments",
+                variable=match[1],
+            )
+        hide(match[1], found)
+        used[match[1]] = found
+        return found
+
+    filled = KEYWORD.sub(value, text)
+    if any(is_secret(name, found) for name, found in used.items()):
+        _written[filled] = text
+    return filled
+
 
 T = TypeVar("T")
 

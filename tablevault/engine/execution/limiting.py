@@ -2,135 +2,26 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Final
 
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.spending import Spent, together
 from tablevault.engine.calls.usage import Meter, Used
-from tablevault.engine.execution.begun import Begun
-from tablevault.engine.execution.pace import Kind, Rates, now, seconds_of
+from tablevault.engine.execution.budgets import TRIES, Begun, Budget, RunLimits
+from tablevault.engine.execution.executor import Stop
+from tablevault.engine.execution.rates import Kind, Rates, now, seconds_of
 from tablevault.engine.execution.retrying import LONGEST_WAIT_S, asked_wait, headers_of, status_of
-from tablevault.engine.execution.stop import Stop
-from tablevault.engine.policy import RunLimits
-from tablevault.engine.resolve_fields import Job
-from tablevault.errors import TVBudgetError
 from tablevault.limits import Limits
 from tablevault.progress import Progress, counted_within
-from tablevault.render import counted
 from tablevault.wording import Either, Wording
 
 _LOOK_S: Final = 0.05
 _LONGEST_LOOK_S: Final = 0.5
 _TOO_MANY: Final = 429
-_TRIES: Final = 3
-"""After so many calls without a report there will be none."""
-_log = logging.getLogger("tablevault")
-
-
-@dataclass(slots=True, kw_only=True)
-class Budget:
-    """A number of calls, and an amount of money; for several threads.
-
-    What calls cost is known afterwards. So while calls are under way that may use up the rest,
-    others wait: not more than the last of them costs is spent beyond the amount. As long as none
-    has shown what it costs, up to the third, one is made after the other.
-
-    Attributes
-    ----------
-    owner : str
-        What the errors call it.
-    calls, cost : optional
-        What there is.
-    hint : Wording
-        Where it can be raised.
-    """
-
-    owner: str
-    calls: int | None
-    cost: float | None
-    hint: Wording
-    spent_calls: int = 0
-    spent_cost: float = 0.0
-    _running: int = 0
-    _ended: int = 0
-    _largest: float = 0.0
-    _has_cost: bool = False
-    _changed: threading.Condition = field(default_factory=threading.Condition)
-
-    def start(self, spent: Spent) -> None:
-        """Count what was spent before."""
-        self.spent_calls = spent.calls
-        self.spent_cost = spent.cost or 0.0
-
-    def check(self, job: Job, calls: int) -> None:
-        """Raise TVBudgetError where so many calls more are too many."""
-        if self.calls is not None and self.spent_calls + calls > self.calls:
-            raise self._used_up(job, counted(self.calls, "call"))
-
-    def begin(self, job: Job, stop: Stop) -> None:
-        """Count a call that begins; wait as long as those that run may use up the money.
-
-        Raises
-        ------
-        TVBudgetError
-            There is nothing left.
-        """
-        while True:
-            with self._changed:
-                if self.calls is not None and self.spent_calls >= self.calls:
-                    raise self._used_up(job, counted(self.calls, "call"))
-                if self.cost is not None and self.spent_cost >= self.cost:
-                    raise self._used_up(job, f"a cost of {self.cost:g}")
-                if self._is_enough():
-                    self.spent_calls += 1
-                    self._running += 1
-                    return
-                self._changed.wait(_LOOK_S)
-            stop.sleep(0.001)
-
-    def charge(self, cost: float) -> None:
-        """Count money that was spent."""
-        with self._changed:
-            self.spent_cost += cost
-            self._has_cost = True
-
-    def end(self, cost: float) -> None:
-        """Count a call that has ended, and cost so much."""
-        with self._changed:
-            self._running -= 1
-            self._ended += 1
-            self._largest = max(self._largest, cost)
-            if self.cost is not None and not self._has_cost and self._ended == _TRIES:
-                _log.warning(
-                    "Nothing is charged to %s, %g: the first %d calls reported no cost. Report it "
-                    "with report_usage, or set prices.MODEL in the vault.",
-                    self.owner,
-                    self.cost,
-                    _TRIES,
-                )
-            self._changed.notify_all()
-
-    def _is_enough(self) -> bool:
-        """Return whether there is money for one more call while others run."""
-        if self.cost is None or not self._running:
-            return True
-        if not self._largest:
-            return self._ended >= _TRIES
-        return self.spent_cost + self._running * self._largest < self.cost
-
-    def _used_up(self, job: Job, what: str) -> TVBudgetError:
-        """Make the error for a call that there is nothing left for."""
-        return TVBudgetError(
-            f'Builder "{job.name}": {self.owner}, {what}, is used up. What is finished is kept, '
-            "and is not paid for again.",
-            self.hint,
-            builder=job.name,
-        )
 
 
 class Gate:
@@ -293,7 +184,7 @@ class Gate:
         As long as nobody knows how many tokens one takes, one after the other shows it.
         """
         with self._counting:
-            if self._with_tokens or self._ended >= _TRIES:
+            if self._with_tokens or self._ended >= TRIES:
                 return True
             if self._is_trying:
                 return False

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import tenacity
 
-from tablevault.engine.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.errors import TVBuilderError
 
 _MISTAKES: Final = (

@@ -11,19 +11,17 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
-from tablevault.engine.argument_reads import reads_of
-from tablevault.engine.argument_values import MapNode
+from tablevault.engine.builders.arguments import MapNode
+from tablevault.engine.builders.reads import reads_of
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.recorder import Made, Recorder
 from tablevault.engine.calls.usage import parts_of
-from tablevault.engine.execution.caller import Caller, is_ours
-from tablevault.engine.execution.context import StepContext, Trial
+from tablevault.engine.execution.caller import Caller, StepContext, Trial, is_ours
+from tablevault.engine.execution.executor import call_rows
+from tablevault.engine.execution.finder import Finder, FoundRows
 from tablevault.engine.execution.retrying import is_about_content
-from tablevault.engine.execution.rows import call_rows
-from tablevault.engine.found import Finder, FoundRows
-from tablevault.engine.resolve_fields import Job
-from tablevault.engine.row_results import RowResults, where
-from tablevault.engine.row_values import Values
+from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.errors import TVBuilderError
 from tablevault.render import counted
 

@@ -3,33 +3,53 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
 
 from tablevault.engine import results
-from tablevault.engine.builder import PROVIDER_BATCH
-from tablevault.engine.builder_result import BuilderResult
+from tablevault.engine.builders.builder import PROVIDER_BATCH
+from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.artifacts import show_inherited
 from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.lookup import item_inputs
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.execution.batch_calls import BatchCalls
-from tablevault.engine.execution.caller import Caller
-from tablevault.engine.execution.context import StepContext, Trial
+from tablevault.engine.execution.caller import Caller, PassedArguments, StepContext, Trial
+from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, reason_of
+from tablevault.engine.execution.provider_batches import BatchCalls
+from tablevault.engine.execution.reuse import Decision
 from tablevault.engine.execution.row_wise import RowCalls
-from tablevault.engine.found import Finder, FoundRows, FoundTable, reason_of
-from tablevault.engine.leaks import refuse_leaks
 from tablevault.engine.matching import NEW
-from tablevault.engine.passed_arguments import PassedArguments
-from tablevault.engine.resolve_fields import Job
-from tablevault.engine.reuse import Decision
-from tablevault.engine.row_results import RowResults, where
-from tablevault.engine.row_values import Values
+from tablevault.engine.results import refuse_leaks
+from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.render import counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderResult:
+    """What one builder did: what was called, how often, for which columns and how many rows."""
+
+    name: str
+    module: str
+    function: str
+    is_custom: bool
+    columns: tuple[str, ...]
+    rows: int
+    calls: int
+    reused: int
+    """Rows whose cells were there before; the others were made by this execution."""
+    errors: int = 0
+    """Rows whose calls failed, and that stay null."""
+    expected_cost: float | None = None
+    """What its calls since the last instance were expected to cost when this execution began to
+    call it; None where nothing was known."""
+    reason: str
+    """Why the others were."""
+
 
 Function = Callable[..., Any]
 

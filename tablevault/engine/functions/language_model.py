@@ -12,7 +12,7 @@ from tablevault.errors import TVFileError
 try:
     import openai
 
-    from tablevault.engine.questions import Question
+    from tablevault.engine.functions.questions import Question
 except ModuleNotFoundError as missing:
     raise TVFileError(
         f'Module "language_model" needs the package "{missing.name}", which is not installed.',

@@ -226,7 +226,7 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
 
     Those of materialised instances ran, whatever this release thinks of them.
     """
-    from tablevault.engine.document import check_builder_text
+    from tablevault.engine.builders.document import check_builder_text
 
     for temp in vault.live_view(vault.snapshot()).temps():
         for name, data in temp.builders().items():

@@ -6,10 +6,10 @@ import pandas as pd
 import pytest
 
 from tablevault import report_usage
-from tablevault.engine.control import NoControl
-from tablevault.engine.execution.pace import Rates, now
-from tablevault.engine.policy import RunLimits
-from tablevault.engine.reuse import Past
+from tablevault.engine.execution.budgets import RunLimits
+from tablevault.engine.execution.executor import NoControl
+from tablevault.engine.execution.rates import Rates, now
+from tablevault.engine.execution.reuse import Past
 from tablevault.limits import Limits, Price
 from tablevault.progress import Collected
 

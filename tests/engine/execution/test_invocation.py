@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextvars
+import os
 import signal
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.execution.invocation import Invoker
-from tablevault.engine.execution.stop import AbandonedError
+from tablevault.engine.execution.executor import AbandonedError
+from tablevault.engine.execution.invocation import Coroutines, Invoker, _Running
 
 VARIABLE = contextvars.ContextVar("variable", default="outside")
 
@@ -118,3 +122,231 @@ def test_cancel_ends_the_wait_for_a_call_that_may_take_only_so_long():
     thread.join(50)
     end.set()
     assert len(caught) == 1
+
+
+async def give(value):
+    return value
+
+
+def in_thread(function):
+    """Run a function in another thread; return the thread, and what came of it."""
+    found = []
+
+    def work():
+        try:
+            found.append(function())
+        except BaseException as error:  # noqa: BLE001 - it is looked at
+            found.append(error)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    return thread, found
+
+
+def test_the_result_is_that_of_the_coroutine():
+    assert Coroutines().run(give(5)) == 5
+
+
+def test_a_coroutine_has_the_context_of_its_caller_and_keeps_it_to_itself():
+    async def change():
+        before = VARIABLE.get()
+        VARIABLE.set("inside")
+        return before
+
+    VARIABLE.set("caller")
+    assert Coroutines().run(change()) == "caller"
+    assert VARIABLE.get() == "caller"
+
+
+@pytest.mark.parametrize("kind", [ValueError, SystemExit, KeyboardInterrupt, TimeoutError])
+def test_what_a_coroutine_raises_passes_and_the_loop_goes_on(kind):
+    async def fail():
+        raise kind("x")
+
+    coroutines = Coroutines()
+    with pytest.raises(kind, match="x"):
+        coroutines.run(fail())
+    assert coroutines.run(give(1)) == 1
+
+
+def test_an_exit_ends_no_other_coroutine():
+    coroutines = Coroutines()
+    begun, go_on = threading.Event(), asyncio.Event()
+
+    async def wait():
+        begun.set()
+        await go_on.wait()
+        return "done"
+
+    async def leave():
+        go_on.set()
+        raise SystemExit(3)
+
+    thread, found = in_thread(lambda: coroutines.run(wait()))
+    assert begun.wait(100)
+    with pytest.raises(SystemExit):
+        coroutines.run(leave())
+    thread.join(100)
+    assert found == ["done"]
+
+
+def test_a_coroutine_that_cancels_itself_has_failed():
+    async def cancel():
+        asyncio.current_task().cancel()
+        await asyncio.sleep(0)
+
+    with pytest.raises(concurrent.futures.CancelledError, match="cancelled its own task"):
+        Coroutines().run(cancel())
+
+
+def test_what_begins_after_cancel_never_runs():
+    coroutines = Coroutines()
+    coroutines.cancel()
+    ran = []
+
+    async def note():
+        ran.append(True)
+
+    with pytest.raises(asyncio.CancelledError):
+        coroutines.run(note())
+    assert ran == []
+
+
+def test_cancel_ends_those_that_run_and_no_others():
+    ours, others = Coroutines(), Coroutines()
+    begun, ended = threading.Barrier(3, timeout=100), asyncio.Event()
+
+    async def wait():
+        await asyncio.to_thread(begun.wait)
+        await ended.wait()
+        return "done"
+
+    one, cancelled = in_thread(lambda: ours.run(wait()))
+    other, finished = in_thread(lambda: others.run(wait()))
+    begun.wait()
+    ours.cancel()
+    one.join(100)
+
+    async def end():
+        ended.set()
+
+    others.run(end())
+    other.join(100)
+    assert isinstance(cancelled[0], asyncio.CancelledError)
+    assert finished == ["done"]
+
+
+def test_a_coroutine_that_ignores_cancel_is_waited_for():
+    coroutines = Coroutines()
+    begun = threading.Event()
+
+    async def stay():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "stayed"
+
+    thread, found = in_thread(lambda: coroutines.run(stay()))
+    assert begun.wait(100)
+    coroutines.cancel()
+    thread.join(100)
+    assert found == ["stayed"]
+
+
+def test_one_that_takes_too_long_is_cancelled():
+    ended = []
+
+    async def wait():
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    with pytest.raises(TimeoutError, match=r"timeout_s, 0\.01 seconds"):
+        Coroutines().run(wait(), 0.01)
+    assert ended == [True]
+
+
+def test_an_interrupt_of_the_main_thread_cancels():
+    begun, ended = threading.Event(), threading.Event()
+    main = threading.main_thread().ident
+
+    async def wait():
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    def interrupt():
+        begun.wait(100)
+        while sys._current_frames()[main].f_code is not _Running._wait.__code__:
+            pass
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        Coroutines().run(wait())
+    thread.join()
+    assert ended.is_set()
+
+
+PROGRAM = """
+import asyncio, os, sys
+from tablevault.engine.execution.invocation import Coroutines
+
+async def forever():
+    await asyncio.Event().wait()
+
+async def leave_a_task():
+    leave_a_task.kept = asyncio.create_task(forever())
+    await asyncio.sleep(0)
+
+async def leave_a_generator():
+    async def items():
+        try:
+            yield 1
+            yield 2
+        finally:
+            await asyncio.sleep(0)
+    leave_a_generator.kept = items()
+    await anext(leave_a_generator.kept)
+
+async def leave_a_thread():
+    await asyncio.to_thread(int)
+
+def fork():
+    if (child := os.fork()) == 0:
+        assert Coroutines().run(asyncio.sleep(0, 5)) == 5
+        sys.exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+def be_cancelled():
+    coroutines = Coroutines()
+    coroutines.cancel()
+    try:
+        coroutines.run(forever())
+    except asyncio.CancelledError:
+        pass
+
+Coroutines().run(asyncio.sleep(0))
+"""
+
+
+@pytest.mark.parametrize(
+    "what",
+    [
+        "Coroutines().run(leave_a_task())",
+        "Coroutines().run(leave_a_generator())",
+        "Coroutines().run(leave_a_thread())",
+        "be_cancelled()",
+        "fork()",
+    ],
+)
+def test_python_ends_without_a_complaint(what):
+    warnings = ("-W", "error", "-W", "ignore::DeprecationWarning")  # of fork with threads
+    command = [sys.executable, *warnings, "-c", PROGRAM + what]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -10,9 +10,9 @@ import pytest
 
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.usage import Used
-from tablevault.engine.execution.limiting import Budget, Limiting
-from tablevault.engine.execution.stop import AbandonedError, Stop
-from tablevault.engine.policy import RunLimits
+from tablevault.engine.execution.budgets import Budget, RunLimits
+from tablevault.engine.execution.executor import AbandonedError, Stop
+from tablevault.engine.execution.limiting import Limiting
 from tablevault.errors import TVBudgetError
 from tablevault.limits import Limits, Price
 from tablevault.progress import Silent

@@ -10,14 +10,9 @@ from email.message import Message
 
 import pytest
 
+from tablevault.engine.builders.fields import Retry
 from tablevault.engine.execution import retrying
-from tablevault.engine.execution.retrying import (
-    RetryRules,
-    asked_wait,
-    is_about_content,
-    status_of,
-)
-from tablevault.engine.policy import Retry
+from tablevault.engine.execution.retrying import RetryRules, asked_wait, is_about_content, status_of
 from tablevault.errors import TVBuilderError
 
 NOW = dt.datetime(2030, 5, 1, 12, 0, 0, tzinfo=dt.UTC)

@@ -1,0 +1,1 @@
+"""Builder files: read, checked, ordered, and their fields resolved."""

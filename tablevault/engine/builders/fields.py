@@ -1,0 +1,238 @@
+"""The values of builder fields: lenient with scalars, and exact about what they refuse."""
+
+from __future__ import annotations
+
+import math
+import reprlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from tablevault.errors import TVBuilderError
+from tablevault.limits import Limits, UnfitValueError, read_limits
+
+_FLAGS = {
+    **dict.fromkeys(("true", "yes", "on", "1"), True),
+    **dict.fromkeys(("false", "no", "off", "0"), False),
+}
+_WORDS = {None: "null", True: "true", False: "false"}
+_SHOWN = 60
+
+
+def is_false(value: object) -> bool:
+    """Return whether a field that is true or false is false."""
+    return _FLAGS.get(str(value).strip().lower()) is False
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A field of a builder, as a path such as ``arguments.prompt[2]``."""
+
+    builder: str
+    field: str
+
+    def at(self, step: str) -> Place:
+        """Return the place one step further in."""
+        return Place(self.builder, self.field + step)
+
+    def wrong(self, value: object, allowed: str) -> TVBuilderError:
+        """Make the error that says that `value` stands where only `allowed` may."""
+        # As YAML spells it; bounded: a few aliases can stand for billions of values.
+        shown = _WORDS.get(value) if value is None or isinstance(value, bool) else None
+        shown = shown or reprlib.repr(value)
+        if len(shown) > _SHOWN:
+            shown = shown[: _SHOWN - 3] + "..."
+        return TVBuilderError(
+            f'Builder "{self.builder}": field {self.field} is {shown}.',
+            f"It has to be {allowed}.",
+            builder=self.builder,
+            field=self.field,
+        )
+
+    def text(self, value: object) -> str:
+        """Read text that is not empty; a whole number is taken as its digits."""
+        if isinstance(value, int) and not isinstance(value, bool):
+            return str(value)
+        if not isinstance(value, str) or not value.strip():
+            raise self.wrong(value, "text; put quotes around it if YAML reads it as something else")
+        return value
+
+    def choice(self, value: object, allowed: Collection[str]) -> str:
+        """Read one of the words in `allowed`."""
+        if not isinstance(value, str) or value not in allowed:
+            raise self.wrong(value, "one of " + ", ".join(allowed))
+        return value
+
+    def flag(self, value: object) -> bool:
+        """Read true or false, also as text or as 1 and 0."""
+        read = _FLAGS.get(str(value).strip().lower())
+        if read is None:
+            raise self.wrong(value, "true or false")
+        return read
+
+    def number(self, value: object, allowed: str) -> float:
+        """Read a number, also as text; NaN is none."""
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise self.wrong(value, allowed)
+        try:
+            number = float(value)
+        except (ValueError, OverflowError):
+            raise self.wrong(value, allowed) from None
+        if math.isnan(number):
+            raise self.wrong(value, allowed)
+        return number
+
+    def count(self, value: object) -> int:
+        """Read a whole number of 1 or more, also as text."""
+        allowed = "a whole number of 1 or more"
+        number = self.number(value, allowed)
+        if not number.is_integer() or number < 1:
+            raise self.wrong(value, allowed)
+        return int(number)
+
+    def words(self, value: object, allowed: str) -> tuple[str, ...]:
+        """Read a list of texts."""
+        if not isinstance(value, list | tuple):
+            raise self.wrong(value, allowed)
+        return tuple(self.at(f"[{number}]").text(each) for number, each in enumerate(value))
+
+    def names(self, value: object) -> tuple[str, ...]:
+        """Read a list of column names, no two the same."""
+        names = self.words(value, "a list of column names")
+        seen: set[str] = set()
+        for number, name in enumerate(names):
+            if name in seen:
+                raise self.at(f"[{number}]").wrong(name, "a column that is not named before")
+            seen.add(name)
+        return names
+
+    def mapping(self, value: object) -> Mapping[object, object]:
+        """Read a mapping."""
+        if not isinstance(value, Mapping):
+            raise self.wrong(value, "a mapping; write {} for an empty one")
+        return value
+
+
+_MOST_TIMES: Final = 1000
+_LONGEST_S: Final = 86_400.0
+_SHARE: Final = "%"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retry:
+    """Whether a call that failed is made again.
+
+    Attributes
+    ----------
+    times : int
+        How often, at most.
+    wait_s, max_wait_s : float
+        Seconds before the first time, and the longest: the wait doubles each time.
+    on : tuple of str
+        Exception classes after which it is made again; empty for all that may pass.
+    """
+
+    times: int = 0
+    wait_s: float = 1.0
+    max_wait_s: float = 60.0
+    on: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaxErrors:
+    """How many calls of a builder may fail.
+
+    Attributes
+    ----------
+    number : float
+        A number of rows, or of percent.
+    is_share : bool
+        Whether it is percent of the rows of the table.
+    """
+
+    number: float
+    is_share: bool
+
+    def allows(self, errors: int, rows: int) -> bool:
+        """Return whether so many errors are not too many for a table of so many rows."""
+        return errors <= (self.number * rows / 100 if self.is_share else self.number)
+
+    def __str__(self) -> str:
+        """Return it as a builder states it."""
+        return f"{self.number:g}{_SHARE if self.is_share else ''}"
+
+
+def read_retry(value: object, place: Place) -> Retry:
+    """Read ``retry``: a mapping, or only how many times."""
+    known = {"times": 3, "wait_s": Retry().wait_s, "max_wait_s": Retry().max_wait_s, "on": []}
+    if not isinstance(value, Mapping):
+        return Retry(times=_times(value, place, f", or a mapping of {', '.join(known)}"))
+    _refuse_unknown(value, tuple(known), place)
+    given = known | {str(name): each for name, each in value.items() if each is not None}
+    names = [given["on"]] if isinstance(given["on"], str) else given["on"]
+    wait_s = _seconds(given["wait_s"], place.at(".wait_s"), least=0.0)
+    longest = place.at(".max_wait_s")
+    return Retry(
+        times=_times(given["times"], place.at(".times")),
+        wait_s=wait_s,
+        max_wait_s=max(wait_s, _seconds(given["max_wait_s"], longest, least=0.0)),
+        on=place.at(".on").words(names, "a list of exception classes"),
+    )
+
+
+def read_timeout(value: object, place: Place) -> float | None:
+    """Read ``timeout_s``; "" is none."""
+    if value == "":
+        return None
+    seconds = _seconds(value, place, least=0.0)
+    if not seconds:
+        raise place.wrong(value, "a number of seconds above 0")
+    return seconds
+
+
+def read_max_errors(value: object, place: Place) -> MaxErrors | None:
+    """Read ``max_errors``: a number of rows, or percent of them as text; "" is no limit."""
+    if value == "":
+        return None
+    allowed = 'a number of rows, or a share of them such as "5%"'
+    is_share = isinstance(value, str) and value.strip().endswith(_SHARE)
+    given = value.strip().removesuffix(_SHARE) if isinstance(value, str) else value
+    number = place.number(given, allowed)
+    if number < 0 or (is_share and number > 100) or not (is_share or number.is_integer()):  # noqa: PLR2004 - percent
+        raise place.wrong(value, allowed)
+    return MaxErrors(number=number, is_share=is_share)
+
+
+def read_builder_limits(value: object, place: Place) -> Limits:
+    """Read ``limits``."""
+    try:
+        return read_limits(value)
+    except UnfitValueError as error:
+        raise place.at(error.path).wrong(error.value, error.allowed) from None
+
+
+def _times(value: object, place: Place, or_else: str = "") -> int:
+    """Read how often; 0 is never."""
+    allowed = f"a whole number from 0 to {_MOST_TIMES:,}{or_else}"
+    number = place.number(value, allowed)
+    if not number.is_integer() or not 0 <= number <= _MOST_TIMES:
+        raise place.wrong(value, allowed)
+    return int(number)
+
+
+def _seconds(value: object, place: Place, *, least: float) -> float:
+    """Read a number of seconds."""
+    allowed = f"a number of seconds, at most {_LONGEST_S:,.0f}"
+    seconds = place.number(value, allowed)
+    if not least <= seconds <= _LONGEST_S:
+        raise place.wrong(value, allowed)
+    return seconds
+
+
+def _refuse_unknown(fields: Mapping[object, object], known: tuple[str, ...], place: Place) -> None:
+    """Refuse a field that does not exist."""
+    for name, value in fields.items():
+        if name not in known:
+            raise place.at(f".{name!s:.60}").wrong(
+                value, f"left out: fields of {place.field} are {', '.join(known)}"
+            )

@@ -1,0 +1,274 @@
+"""What a builder reads: cells of the row, whole columns, and other tables."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from tablevault.engine.builders.arguments import Node, templates
+from tablevault.engine.builders.fields import Place
+from tablevault.engine.references import Reference, Template, parse_template
+from tablevault.engine.references.view import POSITION_NAMES
+from tablevault.errors import TableReferenceError
+from tablevault.names import SELF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Whole:
+    """Columns of a table that are read as wholes; all of them when `columns` is None."""
+
+    table: str
+    selector: str
+    columns: tuple[str, ...] | None
+
+    def __str__(self) -> str:
+        """Name it as a reference does."""
+        table = f"{self.table}({self.selector})" if self.selector else self.table
+        if self.columns is None:
+            return table
+        if len(self.columns) == 1:
+            return f"{table}.{self.columns[0]}"
+        return f"{table}.{{{','.join(self.columns)}}}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Read:
+    """What one reference reads, those nested in it included.
+
+    Attributes
+    ----------
+    template : Template
+        The reference alone.
+    cells : tuple of str
+        Columns of the table under construction, of which the cell in the current row is read.
+    wholes : tuple of Whole
+        What decides beyond these cells.
+    is_known : bool
+        False when references say which table, instance or column is read.
+    selects : bool
+        Whether it has conditions: then a change elsewhere in a column may leave what it gives.
+    by_row : bool
+        Whether it may give something else in another row.
+    """
+
+    template: Template
+    cells: tuple[str, ...]
+    wholes: tuple[Whole, ...]
+    is_known: bool
+    selects: bool
+    by_row: bool
+
+
+def reads_of(arguments: Node, own: Collection[str]) -> tuple[Read, ...]:
+    """Find what the arguments of a builder read, one entry for each outermost reference.
+
+    Parameters
+    ----------
+    arguments : Node
+        What is written in the builder.
+    own : collection of str
+        Columns of the table under construction.
+    """
+    positions = POSITION_NAMES.difference(own)
+    return tuple(
+        _read(part, template, positions)
+        for template in templates(arguments)
+        for part in template.parts
+        if isinstance(part, Reference)
+    )
+
+
+def growing(arguments: Node, own: Collection[str]) -> Iterator[tuple[str, str]]:
+    """Yield the references that bring whole columns of the table under construction.
+
+    What is passed grows with the table. References inside of others are left out: they select.
+
+    Parameters
+    ----------
+    arguments : Node
+        What is written in the builder.
+    own : collection of str
+        Columns that the builder fills: it can read of them only what earlier rows have left.
+
+    Yields
+    ------
+    tuple of str and str
+        The place, such as ``arguments.text``, and the reference as it is written.
+    """
+    for template in templates(arguments):
+        for part in template.parts:
+            if not isinstance(part, Reference) or part.table != SELF or part.conditions:
+                continue
+            names = part.columns
+            if names is None or not all(name in own or name in POSITION_NAMES for name in names):
+                yield template.field, template.text[part.start : part.end]
+
+
+def _read(reference: Reference, template: Template, positions: frozenset[str]) -> Read:
+    """Take one outermost reference apart."""
+    every = (reference, *reference.nested())
+    cells: dict[str, None] = {}
+    wholes: dict[Whole, None] = {}
+    follows_row = False
+    for each in every:
+        columns = _columns(each)
+        here = any(condition.low is None for condition in each.conditions)
+        follows_row |= here
+        if columns is not None and _is_own_cell(each, positions):
+            # The position is where it reads, not what it reads, unless it asks for "index".
+            cells.update(dict.fromkeys(columns))
+            continue
+        if isinstance(each.table, str) and isinstance(each.selector, str):
+            selector = "" if each.table == SELF else each.selector
+            wholes[Whole(table=each.table, selector=selector, columns=columns)] = None
+        if here and not _is_own_cell(each, positions):
+            cells[max(positions, default="")] = None
+    is_known = all(isinstance(word, str) for each in every for word in _naming(each))
+    return Read(
+        template=Template((reference,), builder=template.builder, field=template.field),
+        cells=tuple(cells),
+        wholes=tuple(wholes),
+        is_known=is_known,
+        selects=bool(reference.conditions),
+        by_row=bool(cells) or follows_row or not is_known,
+    )
+
+
+def _is_own_cell(reference: Reference, positions: frozenset[str]) -> bool:
+    """Return whether a reference gives cells of the current row of the table under construction."""
+    if reference.table != SELF:
+        return False
+    if not reference.conditions:
+        return len(reference.columns or ()) == 1 and positions.issuperset(reference.columns or ())
+    (first, *more) = reference.conditions
+    return not more and first.key in positions and first.low is None
+
+
+def _columns(reference: Reference) -> tuple[str, ...] | None:
+    """Name the columns that a reference reads, those of its conditions too; None for all."""
+    # Without a value it is the position, or an error.
+    keys = [
+        condition.key
+        for condition in reference.conditions
+        if condition.low is not None or condition.key not in POSITION_NAMES
+    ]
+    if reference.columns is None:
+        return None
+    names = [word for word in (*reference.columns, *keys) if isinstance(word, str)]
+    return tuple(dict.fromkeys(names))
+
+
+def _naming(reference: Reference) -> Iterator[object]:
+    """Return the words that say what is read, not which rows of it."""
+    yield reference.table
+    yield reference.selector
+    yield from reference.columns or ()
+    for condition in reference.conditions:
+        yield condition.key
+
+
+_KEYS = {"table", "columns", "version"}
+_ALL_COLUMNS = re.compile(r"\s*\.\s*\*\s*$")
+_ALLOWED = "text such as orders, orders.amount, orders.{id,amount}, orders.* or orders(base).amount"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dependency:
+    """A table that is read; `columns` are all when None, `selector` "" is the latest instance."""
+
+    table: str
+    selector: str = ""
+    columns: tuple[str, ...] | None = None
+
+
+def explicit_dependencies(value: object, place: Place) -> tuple[Dependency, ...]:
+    """Read the field ``dependencies``: null, or a list of text and mappings.
+
+    Raises
+    ------
+    TVBuilderError
+        An entry has another form.
+    """
+    if value is None:
+        return ()
+    if not isinstance(value, list):
+        raise place.wrong(value, "a list, or null")
+    entries = enumerate(value)
+    return tuple(_entry(entry, place.at(f"[{number}]")) for number, entry in entries)
+
+
+def dependency_of(reference: Reference) -> Dependency | None:
+    """Return what a reference reads; None when only an execution can tell which table that is."""
+    if not isinstance(reference.table, str) or not isinstance(reference.selector, str):
+        return None
+    named = reference.columns
+    keys = [condition.key for condition in reference.conditions]
+    if named is None or not all(isinstance(word, str) for word in (*named, *keys)):
+        return Dependency(table=reference.table, selector=reference.selector)
+    # In the own table it may be a column that a builder makes, which has to run before.
+    columns = dict.fromkeys(
+        str(word)
+        for word in (*named, *keys)
+        if reference.table == SELF or word not in POSITION_NAMES
+    )
+    return Dependency(table=reference.table, selector=reference.selector, columns=tuple(columns))
+
+
+def merged(dependencies: Iterable[Dependency]) -> tuple[Dependency, ...]:
+    """Join the columns of each table and selector, in alphabetical order."""
+    found: dict[tuple[str, str], set[str] | None] = {}
+    for dependency in dependencies:
+        key = dependency.table, dependency.selector
+        known = found.setdefault(key, set())
+        if dependency.columns is None or known is None:
+            found[key] = None
+        else:
+            known.update(dependency.columns)
+    return tuple(
+        Dependency(
+            table=table, selector=selector, columns=None if names is None else tuple(sorted(names))
+        )
+        for (table, selector), names in sorted(found.items())
+    )
+
+
+def _entry(entry: object, place: Place) -> Dependency:
+    """Read one entry of the field."""
+    if isinstance(entry, Mapping):
+        return _mapping(entry, place)
+    if not isinstance(entry, str):
+        raise place.wrong(entry, _ALLOWED)
+    inside = entry.strip().removeprefix("<<").removesuffix(">>")
+    try:
+        template = parse_template("<<" + _ALL_COLUMNS.sub("", inside) + ">>")
+    except TableReferenceError as error:
+        raise place.wrong(entry, _ALLOWED) from error
+    found = template.whole
+    dependency = None if found is None or found.conditions else dependency_of(found)
+    if dependency is None:
+        raise place.wrong(entry, _ALLOWED)
+    return dependency
+
+
+def _mapping(entry: Mapping[object, object], place: Place) -> Dependency:
+    """Read an entry of the form ``{table: ..., columns: [...], version: ...}``."""
+    for key in entry.keys() - _KEYS:
+        raise place.wrong({key: entry[key]}, "a mapping of table, columns and version")
+    table, version = entry.get("table"), entry.get("version")
+    if not isinstance(table, str) or not table:
+        raise place.at(".table").wrong(table, "the name of a table")
+    if not isinstance(version, str | int | None) or isinstance(version, bool):
+        raise place.at(".version").wrong(version, "a version or an instance id")
+    columns = entry.get("columns")
+    if isinstance(columns, str):
+        columns = [columns]
+    names = None if columns is None or columns == ["*"] else place.at(".columns").names(columns)
+    return Dependency(table=table, selector="" if version is None else str(version), columns=names)
+
+
+def dependencies_of(references: Iterable[Reference]) -> Iterator[Dependency]:
+    """Return what references read, as far as it can be told without evaluating them."""
+    for reference in references:
+        if (dependency := dependency_of(reference)) is not None:
+            yield dependency

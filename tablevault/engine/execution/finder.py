@@ -1,0 +1,450 @@
+"""Results that are there before a builder is called, and cells that nobody has made yet."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine import results
+from tablevault.engine.builders.reads import reads_of
+from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.calls.artifacts import ArtifactFiles, artifacts_of
+from tablevault.engine.calls.call_keys import CallKeys
+from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.keys import FileText, Inputs, RowInputs, same_text
+from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.lookup import Lookup
+from tablevault.engine.execution.reuse import UNCHANGED, Behind, Decision
+from tablevault.engine.matching import NEW, Mask
+from tablevault.engine.row_values import RowResults, Values, where
+from tablevault.engine.tables import Draft, RunTables
+from tablevault.errors import TVTableError
+from tablevault.names import SELF
+from tablevault.render import counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FinderContext:
+    """What the search for results of all builders of a run shares.
+
+    Attributes
+    ----------
+    tables : RunTables
+        What builders read, and the draft that they fill.
+    ledger : Ledger, optional
+        Calls that were made; nothing is found without it.
+    earlier : DataFrame, optional
+        The instance that the run starts from.
+    key_columns : tuple of str
+        The primary key.
+    file_text : callable
+        See `tablevault.engine.calls.keys.FileText`.
+    files : ArtifactFiles, optional
+        Where the artifacts of calls are; without it, they are in their folder only.
+    """
+
+    tables: RunTables
+    ledger: Ledger | None = None
+    earlier: pd.DataFrame | None = None
+    key_columns: tuple[str, ...] = ()
+    file_text: FileText = same_text
+    files: ArtifactFiles | None = None
+
+
+@dataclass(slots=True, kw_only=True)
+class FoundRows:
+    """Results of a row-wise builder.
+
+    Attributes
+    ----------
+    there : RowResults
+        Results by row.
+    kept : int
+        How many of them are cells of the earlier instance.
+    from_others : int
+        How many of the rest other executions have made.
+    waiting : sequence of int
+        Rows for which the function is called, in this order.
+    followers : dict of int to list of int
+        For such a row the others that get its result.
+    inputs : RowInputs
+        What the calls of waiting rows are found by.
+    in_order : bool
+        Whether a waiting row can be searched for only when those before it are made.
+    failed : int
+        How many of the waiting rows failed in an earlier attempt at this execution.
+    """
+
+    there: RowResults
+    kept: int
+    from_others: int = 0
+    waiting: Sequence[int]
+    followers: dict[int, list[int]] = field(default_factory=dict)
+    inputs: RowInputs = field(default_factory=RowInputs)
+    in_order: bool = False
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundTable:
+    """Results of a builder whose function is called once for the whole table.
+
+    Attributes
+    ----------
+    columns : mapping of str to Series, optional
+        As they were returned; None where the function is called.
+    reused : int
+        Rows of them that other executions have made.
+    own : int
+        Rows of them that an earlier attempt at this execution has made.
+    items : mapping of int to tuple
+        What a generator yielded in earlier attempts, from the first item on.
+    inputs : bytes, optional
+        What the call is found by.
+    failed : int
+        1 where it failed in an earlier attempt at this execution.
+    """
+
+    columns: Mapping[str, pd.Series] | None = None
+    reused: int = 0
+    own: int = 0
+    items: Mapping[int, Values] = field(default_factory=dict)
+    inputs: Inputs | None = None
+    failed: int = 0
+
+
+class Finder:
+    """Finds results of one builder; calls nothing.
+
+    An execution calls what it does not find, and a plan counts that.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    code : bytes
+        Digest of its code.
+    fields : mapping of str to object
+        What each call gets besides its arguments.
+    context : FinderContext
+        What it shares with the others.
+    """
+
+    def __init__(
+        self, job: Job, code: bytes, fields: Mapping[str, Any], context: FinderContext
+    ) -> None:
+        self._job = job
+        self._code = code
+        self._fields = fields
+        self._context = context
+        self._draft = context.tables.draft
+        self._ledger = context.ledger
+        self._earlier = context.earlier
+        self.lookup: Lookup | None = None
+        self.artifacts = None if self._ledger is None else artifacts_of(job, context.files)
+
+    def begin(self) -> int | None:
+        """Begin the columns in the draft, and return their rows; None when the builder decides."""
+        job, draft, context = self._job, self._draft, self._context
+        is_row_wise = job.return_type == "row-wise"
+        if job.kind == "index":
+            draft.set_rows(0 if self._earlier is None or not is_row_wise else len(self._earlier))
+        draft.grow(job.changed_columns)
+        if self._ledger is not None:
+            keys = CallKeys(job, context.tables, context.file_text, context.key_columns)
+            keys.add_constant(self._fields)
+            self.lookup = Lookup(job, self._ledger, keys, self._code, self.artifacts)
+        return None if job.kind == "index" and not is_row_wise else draft.rows
+
+    def trusted(self, decision: Decision) -> Decision:
+        """Keep rows of the earlier instance only where they are what calls would return.
+
+        They are when this code made them, and their columns give back exactly what it returned.
+        Of calls that are told apart by their order alone, all rows have to be there. Of an instance
+        whose calls nobody recorded, being unchanged is enough.
+        """
+        ledger, lookup = self._ledger, self.lookup
+        if ledger is None or lookup is None or self._job.always_run:
+            return decision
+        if not ledger.knows_origin:
+            return decision
+        reason = decision.reason
+        if ledger.made_origin(self._job.name, self._code):
+            if decision.keeps_all or not lookup.are_numbered:
+                return decision
+        elif reason == UNCHANGED:
+            reason = "code changed"
+        return Decision(rows=np.full(len(decision.rows), NEW, dtype=np.int64), reason=reason)
+
+    def kept(self, decision: Decision) -> dict[str, pd.Series] | None:
+        """Return the columns of the earlier instance where all rows are kept; None elsewhere."""
+        if not decision.keeps_all or self._earlier is None:
+            return None
+        taken = {name: self._earlier[name] for name in self._job.changed_columns}
+        return {
+            name: series.iloc[decision.rows].reset_index(drop=True).rename(name)
+            for name, series in taken.items()
+        }
+
+    # -- row by row -----------------------------------------------------------------------------
+
+    def rows(self, decision: Decision, behind: Collection[int] = ()) -> FoundRows:
+        """Find the results of a row-wise builder.
+
+        Parameters
+        ----------
+        decision : Decision
+            Which rows the earlier instance holds unchanged.
+        behind : collection of int
+            Rows whose arguments are not known yet: they are neither searched for nor waiting.
+        """
+        there = self._taken(decision)
+        lookup = self.lookup
+        is_open = ~there.there
+        is_open[list(behind)] = False
+        found = FoundRows(there=there, kept=len(there), waiting=where(is_open))
+        if self._job.kind == "index" and self._job.sees_earlier_rows:
+            self._show_earlier(there)
+        if lookup is None:
+            return found
+        # In threads the function of a row does not see the rows before it.
+        found.in_order = lookup.follows_rows and self._job.sees_earlier_rows
+        if found.in_order:
+            return found
+        found.inputs = lookup.inputs(found.waiting, behind)
+        found.from_others = lookup.fill(found.inputs, there)
+        is_open &= ~there.there
+        found.followers = lookup.followers(where(is_open), found.inputs)
+        for rows in found.followers.values():
+            is_open[rows] = False
+        found.waiting = where(is_open)
+        found.failed = lookup.failed(found.inputs.get(row) for row in found.waiting)
+        return found
+
+    def next_row(self, row: int) -> tuple[Inputs | None, Values | None, bool]:
+        """Search for one row, after those before it are made.
+
+        Returns
+        -------
+        bytes, optional
+            What its call is found by.
+        tuple, optional
+            Its result, if that is there.
+        bool
+            Whether another execution made it.
+        """
+        assert self.lookup is not None
+        inputs = self.lookup.next_input(row)
+        if inputs is None:
+            return None, None, False
+        values, from_others = self.lookup.rows({row: inputs})
+        return inputs, values.get(row), bool(from_others)
+
+    def adopt(self, decision: Decision) -> None:
+        """Record rows that the earlier instance holds, if nobody has recorded their calls.
+
+        From then on they are found by their key: also when they come back after they have gone.
+        """
+        kept = (decision.rows != NEW).nonzero()[0]
+        ledger, lookup, earlier = self._ledger, self.lookup, self._earlier
+        if ledger is None or lookup is None or earlier is None or ledger.knows_origin:
+            return
+        if self._job.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
+            return
+        cells = results.cells_of(earlier, self._job.changed_columns, decision.rows[kept])
+        lookup.adopt(dict(zip(kept.tolist(), cells, strict=True)))
+
+    def _taken(self, decision: Decision) -> RowResults:
+        """Return the cells of the rows that the earlier instance holds unchanged."""
+        taken = RowResults(self._job.changed_columns, self._draft.rows)
+        kept = where(decision.rows != NEW)
+        if self._earlier is not None and kept:
+            frame, rows = self._earlier, decision.rows[kept]
+            taken.put_columns(kept, (frame[name].iloc[rows].tolist() for name in taken.names))
+        return taken
+
+    def _show_earlier(self, there: RowResults) -> None:
+        """Let a row-wise index builder see what its columns held."""
+        assert self._earlier is not None or not self._draft.rows
+        for name in self._job.changed_columns:
+            if self._earlier is not None and name in self._earlier.columns:
+                series = self._earlier[name]
+                for row, (value, null) in enumerate(zip(series, series.isna(), strict=True)):
+                    if not there.there[row] and null is not True:
+                        self._draft.put(row, {name: value})
+
+    # -- all rows at once -----------------------------------------------------------------------
+
+    def table(self, rows: int | None) -> FoundTable:
+        """Find the result of a builder whose function is called once.
+
+        Parameters
+        ----------
+        rows : int, optional
+            Number of rows; None when the builder decides.
+        """
+        job, ledger, lookup = self._job, self._ledger, self.lookup
+        left = None if ledger is None else ledger.left_columns(job.name, job.changed_columns)
+        if left is not None:
+            return FoundTable(columns={str(name): series for name, series in left.items()})
+        if rows == 0:  # no rows, nothing to ask a function for
+            return FoundTable(columns=results.row_columns([], job))
+        inputs = None if lookup is None else lookup.table_inputs()
+        if lookup is None or inputs is None:
+            return FoundTable()
+        if job.return_type == "dataframe":
+            return self._frame(lookup, inputs)
+        items = lookup.items(inputs, rows)
+        end = lookup.ends_after(inputs, len(items))
+        if end is None or rows not in (None, len(items)):
+            return FoundTable(items=items, inputs=inputs, failed=lookup.failed([inputs]))
+        columns = results.row_columns([items[row] for row in range(len(items))], job)
+        return self._found(columns, len(items), lookup, end)
+
+    def _frame(self, lookup: Lookup, inputs: Inputs) -> FoundTable:
+        """Find the dataframe that a recorded call returned."""
+        assert self._ledger is not None
+        nothing = FoundTable(inputs=inputs, failed=lookup.failed([inputs]))
+        call = lookup.table(inputs)
+        if call is None:
+            return nothing
+        if not self._job.changed_columns:
+            return FoundTable(columns={})
+        frame = self._ledger.frame_of(call)
+        if frame is None or tuple(frame.columns) != self._job.changed_columns:
+            return nothing
+        try:
+            for name, series in frame.items():
+                results.typed(series, str(name), self._job)
+        except TVTableError:
+            return nothing  # it did not fit then, and does not now
+        if self.artifacts is not None and not self.artifacts.bring_frame(
+            self._ledger, call, frame, is_own=lookup.is_own(call)
+        ):
+            return nothing
+        self._ledger.take(self._job.name, [(WHOLE, call.id)])
+        columns = {str(name): series for name, series in frame.items()}
+        return self._found(columns, len(frame), lookup, call)
+
+    def _found(
+        self, columns: Mapping[str, pd.Series], rows: int, lookup: Lookup, call: CallRecord
+    ) -> FoundTable:
+        """Return columns, and who made them."""
+        own = rows if lookup.is_own(call) else 0
+        return FoundTable(columns=columns, reused=rows - own, own=own)
+
+
+def reason_of(job: Job, decision: Decision, *, is_called: bool, failed: int) -> str:
+    """Return why a function is called, or why it need not be.
+
+    Parameters
+    ----------
+    job : Job
+        The builder.
+    decision : Decision
+        What was found out about it.
+    is_called : bool
+        Whether it is called at all.
+    failed : int
+        How many of its calls failed before.
+    """
+    reason = decision.reason
+    if not is_called:
+        return UNCHANGED if reason == UNCHANGED else f"{reason}; made before"
+    if reason == UNCHANGED:
+        reason = "no record of its call"
+    if not failed:
+        return reason
+    rows = counted(failed, "row") if job.return_type == "row-wise" else "its call"
+    return f"{reason}; {rows} failed before"
+
+
+_SETTLED = (str, list, dict, set, tuple, frozenset, bytes, bytearray)
+"""Types whose values stay what they are, whatever else comes into a column without dtype."""
+
+
+class Gaps:
+    """The missing cells of a draft, in which they are null.
+
+    Parameters
+    ----------
+    draft : Draft
+        The table under construction; its index builder has run.
+    """
+
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
+        self._missing: dict[str, Mask] = {}
+
+    def add(self, columns: Collection[str], rows: Collection[int]) -> None:
+        """Note rows that columns lack."""
+        mask = np.zeros(self._draft.rows, dtype=np.bool_)
+        mask[list(rows)] = True
+        if mask.any():
+            self._missing |= {name: mask | self._missing.get(name, False) for name in columns}
+
+    @property
+    def columns(self) -> frozenset[str]:
+        """The columns that lack cells."""
+        return frozenset(self._missing)
+
+    def add_changing(self, job: Job, made: RowResults) -> None:
+        """Note cells whose type the missing ones may change: 1 may become 1.0 beside 2.5."""
+        for name, series in made.columns().items():
+            if name in self._missing and name not in job.dtypes:
+                cells = enumerate(series.tolist())
+                self.add([name], [row for row, cell in cells if not _is_settled(cell)])
+
+    def behind(self, job: Job, key_columns: Collection[str] = ()) -> Behind:
+        """Return the rows of a builder whose calls cannot be known yet.
+
+        Parameters
+        ----------
+        job : Job
+            The builder; its columns are not in the draft yet.
+        key_columns : collection of str
+            The primary key, which names the rows, where that may be missing.
+        """
+        nothing = Behind.nothing(self._draft.rows)
+        if not self._missing:
+            return nothing
+        rows, columns = nothing.rows.copy(), dict[str, None]()
+        key = ((name, True) for name in key_columns)
+        for name, is_whole in (*self._read(job), *key):
+            missing = self._missing.get(name)
+            if missing is not None and name not in job.changed_columns:
+                columns[name] = None
+                rows |= np.bool_(is_whole) | missing
+        if job.return_type != "row-wise":
+            rows[:] = rows.any()
+        return Behind(rows=rows, columns=tuple(columns))
+
+    def rows_lacking(self, job: Job) -> frozenset[int]:
+        """Return the rows of a row-wise builder in which a cell is missing that it reads."""
+        if not self._missing or job.return_type != "row-wise":
+            return frozenset()
+        rows = np.zeros(self._draft.rows, dtype=np.bool_)
+        for name, is_whole in self._read(job):
+            if not is_whole and name in self._missing and name not in job.changed_columns:
+                rows |= self._missing[name]
+        return frozenset(np.flatnonzero(rows).tolist())
+
+    def _read(self, job: Job) -> Iterator[tuple[str, bool]]:
+        """Yield columns that arguments read, and whether as a whole or the cell of the row."""
+        for read in reads_of(job.arguments, self._draft.names):
+            yield from ((name, False) for name in read.cells)
+            for whole in read.wholes:
+                if whole.table == SELF:
+                    names = self._missing if whole.columns is None else whole.columns
+                    yield from ((name, True) for name in names)
+            if not read.is_known:
+                yield from ((name, True) for name in self._missing)
+
+
+def _is_settled(value: Any) -> bool:  # noqa: ANN401 - a cell holds anything
+    """Return whether a value stays as it is in a column of whatever dtype."""
+    return results.is_null(value) or isinstance(value, _SETTLED)

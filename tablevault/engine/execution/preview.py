@@ -1,0 +1,404 @@
+"""A run without its calls: for each builder the calls that it would make."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine import results
+from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.calls.expectation import Expected
+from tablevault.engine.calls.keys import Inputs
+from tablevault.engine.calls.read_only import ReadOnlyLedger
+from tablevault.engine.execution.finder import FoundRows, Gaps, reason_of
+from tablevault.engine.execution.ready import Ready
+from tablevault.engine.execution.reuse import UNCHANGED, Behind, Decision
+from tablevault.engine.execution.step import Step
+from tablevault.engine.matching import is_artifact
+from tablevault.engine.row_values import RowResults, where
+from tablevault.engine.tables import Draft
+from tablevault.errors import TVTableError
+from tablevault.frames.parquet import read_frame, write_frame
+from tablevault.planned import PlannedBuilder
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExpectedTable:
+    """What is known of the instance that an execution would make.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        All columns, in order.
+    known : frozenset of str
+        Those of which every cell is known.
+    rows : int
+        How many rows there will be; as far as anybody can tell where no column is known.
+    content : bytes
+        The known columns as Parquet: what is read of them is what will be read of the instance.
+    digest : str
+        Logical digest of the dataframe; "" unless all columns are known.
+    """
+
+    columns: tuple[str, ...]
+    known: frozenset[str] = frozenset()
+    rows: int = 0
+    content: bytes = b""
+    digest: str = ""
+
+    def knows(self, columns: Collection[str] | None) -> bool:
+        """Return whether all that some columns will hold is known; of the whole table when None."""
+        wanted = self.columns if columns is None else self.known.union(self.columns) & {*columns}
+        return bool(self.known) and self.known.issuperset(wanted)
+
+    def frame(self, columns: Sequence[str]) -> pd.DataFrame:
+        """Read known columns."""
+        return read_frame(io.BytesIO(self.content), columns=columns)
+
+
+def expected_of(draft: Draft, columns: tuple[str, ...], lacking: Collection[str]) -> ExpectedTable:
+    """Describe what a draft holds, some columns of which lack cells.
+
+    Files of artifacts may be others although their names stay: such columns are not known.
+    """
+    stored = {name: draft.stored(name) for name in columns if name not in lacking}
+    known = [name for name, series in stored.items() if not is_artifact(series)]
+    if not known:
+        return ExpectedTable(columns=columns, rows=draft.rows)
+    sink = io.BytesIO()
+    file = write_frame(draft.finished(known), sink)
+    return ExpectedTable(
+        columns=columns,
+        known=frozenset(known),
+        rows=draft.rows,
+        content=sink.getvalue(),
+        digest=file.digest if len(known) == len(columns) else "",
+    )
+
+
+INDEX: Final = "index builder"
+ORIGIN: Final = "origin"
+LAST_ATTEMPT: Final = "last attempt"
+NOBODY: Final = ""
+_ANY: Final = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ahead:
+    """What is to be made before a table, and cannot be known.
+
+    Attributes
+    ----------
+    tables : mapping of str to tuple of str
+        For builders that read such columns: the names of the tables. None of their calls can be
+        known.
+    rows : int
+        Rows that the largest of the tables will have which the index builder reads.
+    calls : set of (bytes, bytes)
+        Inputs and code of calls that will be made before, inputs "" for unknown ones; those that
+        are planned are added.
+    """
+
+    tables: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    rows: int = 0
+    calls: set[tuple[Inputs, bytes]] = field(default_factory=set)
+
+
+class Preview:
+    """Finds what all builders of a run would find, and counts what they would call.
+
+    Parameters
+    ----------
+    run : Ready
+        From `tablevault.engine.execution.ready.ready`, within its body.
+    ledger : ReadOnlyLedger
+        That of the run.
+    origin : DataFrame, optional
+        The instance whose rows count where no others are known.
+    ahead : Ahead, optional
+        What is to be made before; nothing by default.
+
+    Attributes
+    ----------
+    rows_from : str
+        `INDEX` where the index builder was called or need not be, `LAST_ATTEMPT` and `ORIGIN` where
+        the rows are those of that, `NOBODY` where nobody knows them.
+    """
+
+    def __init__(
+        self,
+        run: Ready,
+        ledger: ReadOnlyLedger,
+        origin: pd.DataFrame | None = None,
+        ahead: Ahead | None = None,
+    ) -> None:
+        self.rows_from = INDEX
+        self._origin = origin
+        self._run = run
+        self._ahead = ahead or Ahead()
+        self._open = self._ahead.tables
+        index = self._open.get(run.jobs[0].name)
+        if index is not None:  # where the rows change, everything may
+            self._open = {job.name: index for job in run.jobs}
+        self._has_open_rows = index is not None
+        self._ledger = ledger
+        self._draft = run.draft
+        self._gaps = Gaps(run.draft)
+
+    def builders(self, *, run_index: bool) -> tuple[PlannedBuilder, ...]:
+        """Count the calls of each builder, in the order of execution.
+
+        Parameters
+        ----------
+        run_index : bool
+            Whether the index builder is called, unless its rows are there. No other is.
+
+        Raises
+        ------
+        BaseException
+            What the index builder raised.
+        """
+        run = self._run
+        planned = [self._index(run_index=run_index)]
+        if self.rows_from == NOBODY:
+            return (*planned, *(self._without_rows(job) for job, _, _ in run.column_steps()))
+        run.reuse.match(run.jobs[0])
+        for job, step, written in run.column_steps():
+            key = () if job.deduplicate else run.context.key_columns
+            behind = self._behind(job, key)
+            waiting = frozenset(behind.rows.nonzero()[0].tolist())
+            step.finder.begin()
+            decision = step.finder.trusted(run.reuse.decide(job, written, behind))
+            planned.append(self._column(job, step, decision, waiting))
+        return tuple(planned)
+
+    @property
+    def _more_rows(self) -> int:
+        """Rows that may come to those of today: as many as a table will have that makes them."""
+        if not self._has_open_rows:
+            return 0
+        return max(0, self._ahead.rows - self._draft.rows)
+
+    def expected(self) -> ExpectedTable:
+        """Return what is known of the instance, after `builders`."""
+        columns = self._run.plan.columns
+        if self.rows_from != INDEX or self._run.jobs[0].keep_old:
+            return ExpectedTable(columns=columns, rows=self._draft.rows + self._more_rows)
+        return expected_of(self._draft, columns, self._gaps.columns)
+
+    def _behind(self, job: Job, key: Sequence[str]) -> Behind:
+        """Return the rows of a builder whose calls cannot be known yet."""
+        found = self._gaps.behind(job, key)
+        tables = self._open.get(job.name, ())
+        return replace(found, rows=found.rows | True, tables=tables) if tables else found
+
+    # -- the index builder ----------------------------------------------------------------------
+
+    def _index(self, *, run_index: bool) -> PlannedBuilder:
+        """Find the rows of the table, or call for them."""
+        job, step = self._run.jobs[0], self._run.steps[0]
+        rows = step.finder.begin()
+        if self._has_open_rows:
+            self._take_index(job)
+            known = None if self.rows_from == NOBODY else self._draft.rows
+            behind = Behind(rows=np.ones(0, np.bool_), columns=(), tables=self._open[job.name])
+            reason = f"{behind} made first"
+            return self._planned(job, rows=known, calls=1, is_exact=False, reason=reason)
+        decision = step.finder.trusted(self._run.decide_index())
+        is_exact = True
+        calls = 0
+        columns: Mapping[str, pd.Series] | None = step.finder.kept(decision)
+        if columns is None and job.return_type == "row-wise":
+            found = self._rows(job, step, step.finder.rows(decision))
+            calls, is_exact = len(found.waiting), not found.in_order or not found.waiting
+            columns = None if calls else found.there.columns()
+        elif columns is None:
+            columns = step.finder.table(rows).columns
+            calls = int(columns is None)
+        if calls and run_index:
+            step.run(decision)
+        elif calls:
+            self._take_index(job)
+        elif columns is not None:
+            self._set_index(job, columns)
+        reason = reason_of(job, decision, is_called=calls > 0, failed=0)
+        return self._planned(
+            job,
+            rows=None if self.rows_from == NOBODY else self._draft.rows,
+            calls=calls,
+            is_exact=is_exact,
+            reason="made before" if job.always_run and not calls else reason,
+        )
+
+    def _take_index(self, job: Job) -> None:
+        """Take the rows of the last attempt, else those of the origin."""
+        made = self._ledger.columns_before(job.name, job.changed_columns)
+        if isinstance(made, list):
+            made = pd.DataFrame(results.row_columns(made, job))
+        self.rows_from = NOBODY
+        for frame, whose in ((made, LAST_ATTEMPT), (self._origin, ORIGIN)):
+            if frame is not None and self._can_take(job, frame):
+                self.rows_from = whose
+                return
+
+    def _can_take(self, job: Job, frame: pd.DataFrame) -> bool:
+        """Take the columns of a frame; those that it lacks are null, and noted as missing."""
+        there = {name: frame[name] for name in job.changed_columns if name in frame.columns}
+        if not there:
+            return False
+        try:
+            self._set_index(job, there)
+        except TVTableError:  # it has to fit what the builder says now
+            return False
+        lacking = [name for name in job.changed_columns if name not in there]
+        for name in lacking:
+            self._draft.set_column(name, pd.Series([None] * len(frame), dtype=object, name=name))
+        self._gaps.add(lacking, range(len(frame)))
+        return True
+
+    def _set_index(self, job: Job, columns: Mapping[str, pd.Series]) -> None:
+        """Make the rows of the table."""
+        typed = {name: results.typed(series, name, job) for name, series in columns.items()}
+        self._draft.set_rows(len(next(iter(typed.values()), ())))
+        for name, series in typed.items():
+            self._draft.set_column(name, series)
+
+    # -- other builders -------------------------------------------------------------------------
+
+    def _without_rows(self, job: Job) -> PlannedBuilder:
+        """Plan a builder of a table whose rows nobody knows."""
+        is_whole = job.return_type != "row-wise"
+        return self._planned(
+            job,
+            rows=None,
+            calls=1 if is_whole else None,
+            is_exact=False,
+            reason="the rows are not known",
+        )
+
+    def _column(
+        self, job: Job, step: Step, decision: Decision, behind: frozenset[int]
+    ) -> PlannedBuilder:
+        """Count the calls of one builder, and enter what it has in the draft."""
+        kept = step.finder.kept(decision)
+        if kept is not None:
+            self._enter(kept)
+            return self._planned(job, rows=self._draft.rows, calls=0, reason=UNCHANGED)
+        if job.return_type != "row-wise":
+            return self._table(job, step, decision, behind)
+        found = self._rows(job, step, step.finder.rows(decision, behind))
+        is_exact = not found.waiting or not (found.in_order or self._may_come(job))
+        calls = self._count(job, [found.inputs.get(row) for row in found.waiting])
+        calls += len(behind) + self._more_rows
+        if behind or self._has_open_rows:
+            self._ahead.calls.add((_ANY, self._run.codes[job.name].digest))
+        self._enter(results.partial_columns(found.there, job))
+        self._gaps.add(job.changed_columns, where(~found.there.there))
+        self._gaps.add_changing(job, found.there)
+        return self._planned(
+            job,
+            rows=self._draft.rows,
+            calls=calls,
+            is_exact=is_exact and not behind and not self._has_open_rows,
+            reused=len(found.there),
+            reason=reason_of(job, decision, is_called=calls > 0, failed=found.failed),
+        )
+
+    def _rows(self, job: Job, step: Step, found: FoundRows) -> FoundRows:
+        """Search for rows that can be searched for only when those before them are there."""
+        if not found.in_order:
+            return found
+        for row in where(found.there.there):
+            self._draft.put(row, dict(zip(job.changed_columns, found.there[row], strict=True)))
+        for at, row in enumerate(found.waiting):
+            made = step.finder.next_row(row)[1]
+            if made is None:
+                found.waiting = found.waiting[at:]
+                return found
+            found.there.put(row, made)
+            self._draft.put(row, dict(zip(job.changed_columns, made, strict=True)))
+        found.waiting = []
+        return found
+
+    def _table(
+        self, job: Job, step: Step, decision: Decision, behind: frozenset[int]
+    ) -> PlannedBuilder:
+        """Count the call of a builder that is called once."""
+        rows = self._draft.rows
+        found = None if behind else step.finder.table(rows)
+        if found is not None and found.columns is not None:
+            self._enter(
+                {name: results.typed(each, name, job) for name, each in found.columns.items()}
+            )
+            reason = reason_of(job, decision, is_called=False, failed=0)
+            return self._planned(job, rows=rows, calls=0, reason=reason)
+        self._enter(results.partial_columns(RowResults(job.changed_columns, rows), job))
+        self._gaps.add(job.changed_columns, range(rows))
+        failed = 0 if found is None else found.failed
+        return self._planned(
+            job,
+            rows=rows,
+            calls=self._count(job, [None if found is None else found.inputs]),
+            is_exact=not behind,
+            reused=0,
+            reason=reason_of(job, decision, is_called=True, failed=failed),
+        )
+
+    def _may_come(self, job: Job) -> bool:
+        """Return whether another table makes calls of the same code that nobody knows yet."""
+        return (_ANY, self._run.codes[job.name].digest) in self._ahead.calls
+
+    def _count(self, job: Job, inputs: Sequence[Inputs | None]) -> int:
+        """Count calls, but for those whose results another table will have brought by then."""
+        code, terms, made = self._run.codes[job.name].digest, self._ledger.terms, self._ahead.calls
+        finds = not (terms.forced or terms.private)
+        calls = sum(each is None or not finds or (each, code) not in made for each in inputs)
+        made.update((each, code) for each in inputs if each is not None)
+        return calls
+
+    def _enter(self, columns: Mapping[str, pd.Series]) -> None:
+        """Add columns to the draft."""
+        for name, series in columns.items():
+            self._draft.set_column(name, series)
+
+    def _planned(
+        self,
+        job: Job,
+        *,
+        rows: int | None,
+        calls: int | None,
+        reason: str,
+        is_exact: bool = True,
+        reused: int | None = None,
+    ) -> PlannedBuilder:
+        """Describe what a builder would do, and what that takes; `calls` has one for each row."""
+        each = Expected(seconds=0.0, cost=0.0)
+        if calls != 0:
+            is_whole = job.return_type != "row-wise"
+            each = self._ledger.expected(self._run.codes[job.name], whole=is_whole)
+        return PlannedBuilder(
+            name=job.name,
+            rows=rows,
+            calls=None if calls is None else math.ceil(calls / job.batch_size),
+            is_exact=is_exact,
+            reused=(rows or 0) if calls == 0 else (reused or 0),
+            reason=reason,
+            seconds=_times(each.seconds, None if calls is None else _rounds(calls, job)),
+            cost=_times(each.cost, calls),
+        )
+
+
+def _rounds(calls: int, job: Job) -> int:
+    """Return how many calls follow each other, where some run at the same time."""
+    return math.ceil(calls / job.n_threads)
+
+
+def _times(value: float | None, number: int | None) -> float | None:
+    """Multiply what is known."""
+    return None if value is None or number is None else value * number

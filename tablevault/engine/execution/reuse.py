@@ -1,0 +1,541 @@
+"""Which cells need not be computed again, and why the others do.
+
+A cell is kept exactly when what made it is unchanged: its builder, the code that this calls, what
+its arguments read, and the key of its row.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from tablevault.engine.builders.builder import DECISIVE, Builder, changed_fields
+from tablevault.engine.builders.reads import Read, Whole, reads_of
+from tablevault.engine.builders.resolve_fields import Job, settled
+from tablevault.engine.calls.artifacts import ArtifactFiles
+from tablevault.engine.calls.keys import FileText, same_text
+from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
+from tablevault.engine.calls.reasons import reasons
+from tablevault.engine.execution.budgets import RunLimits
+from tablevault.engine.execution.executor import Control, NoControl
+from tablevault.engine.matching import (
+    NEW,
+    Mask,
+    Rows,
+    cells_equal,
+    is_artifact,
+    match_rows,
+    with_contents,
+)
+from tablevault.engine.references import View, by_row, evaluate
+from tablevault.engine.references.view import POSITION_NAMES
+from tablevault.engine.tables import Draft, Inputs
+from tablevault.errors import TableVaultError
+from tablevault.frames.tagged_json import UnstorableValueError, to_json
+from tablevault.names import SELF
+
+UNCHANGED = "unchanged"
+
+FingerprintOf: TypeAlias = Callable[[str, str, bool], Fingerprint | None]
+"""Module, function, and whether it is one of the vault's, to the fingerprint of its code; None
+where that cannot be known any more."""
+
+
+def _only_names(module: str, function: str, _is_custom: bool) -> Fingerprint:
+    """Return a fingerprint of names alone, where there is no code to look at."""
+    digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE).digest()
+    return Fingerprint(
+        module=module,
+        function=function,
+        digest=digest,
+        parts=(),
+        texts=(),
+        outside=(),
+        dynamic=(),
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Earlier:
+    """The instance that an execution starts from.
+
+    Attributes
+    ----------
+    frame : DataFrame
+        As it is stored: artifact columns hold names.
+    builders : mapping of str to Builder
+        As they were then.
+    fingerprint : callable
+        Returns the fingerprint of a function then, see `FingerprintOf`.
+    inputs : Inputs
+        The tables as they were read then.
+    is_complete : bool
+        False for what a stopped execution left.
+    with_errors : frozenset of str
+        Builders of which calls failed, whose rows stayed null.
+    content : callable
+        Gives an id of what is in the file that an artifact column names.
+    """
+
+    frame: pd.DataFrame
+    builders: Mapping[str, Builder]
+    fingerprint: FingerprintOf
+    inputs: Inputs
+    is_complete: bool
+    with_errors: frozenset[str] = frozenset()
+    content: Callable[[str], str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Past:
+    """What an execution may take over, what it is compared with, and who watches it.
+
+    Attributes
+    ----------
+    earlier : Earlier, optional
+        The instance to start from; None computes everything.
+    why_not : str
+        Reason to give when there is none.
+    fingerprint, content : callable
+        As those of `Earlier`, of now.
+    ledger : Ledger, optional
+        Calls that were made, and where new ones are recorded; nothing is kept without it.
+    file_text : callable
+        See `tablevault.engine.calls.keys.FileText`.
+    files : ArtifactFiles, optional
+        Where the artifacts of calls are; without it, they are in their folder only.
+    control : Control
+        Whoever watches the execution.
+    limits : RunLimits
+        What limits its calls.
+    batches : Path, optional
+        Folder with what was sent to providers and is not collected yet.
+    """
+
+    earlier: Earlier | None = None
+    why_not: str = "first run"
+    fingerprint: FingerprintOf = _only_names
+    content: Callable[[str], str] = str
+    ledger: Ledger | None = None
+    file_text: FileText = same_text
+    files: ArtifactFiles | None = None
+    control: Control = field(default_factory=NoControl)
+    limits: RunLimits = field(default_factory=RunLimits)
+    batches: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What becomes of the columns of one builder.
+
+    Attributes
+    ----------
+    rows : array of int64
+        For each row the row of the earlier frame whose cells are kept, -1 where the function is
+        to be asked.
+    reason : str
+        Why it is asked, or "unchanged".
+    """
+
+    rows: Rows
+    reason: str
+
+    @property
+    def reused(self) -> int:
+        """Number of rows that are kept."""
+        return int((self.rows != NEW).sum())
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether the function need not be called."""
+        return self.reason == UNCHANGED and bool((self.rows != NEW).all())
+
+
+INDEX_RUNS = Decision(rows=np.zeros(0, dtype=np.int64), reason="index builders always run")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Behind:
+    """Rows of one builder whose arguments are not known yet.
+
+    Attributes
+    ----------
+    rows : array of bool
+        The rows.
+    columns : tuple of str
+        Columns that are to be made before.
+    tables : tuple of str
+        Other tables that are to be made before.
+    """
+
+    rows: Mask
+    columns: tuple[str, ...]
+    tables: tuple[str, ...] = ()
+
+    @classmethod
+    def nothing(cls, rows: int) -> Self:
+        """Return what stands for a table of so many rows in which all is known."""
+        return cls(rows=np.zeros(rows, dtype=np.bool_), columns=())
+
+    def __str__(self) -> str:
+        """Name the columns, and a verb."""
+        names = [*self.tables, *(f"{SELF}.{name}" for name in self.columns)]
+        told = " and ".join(f"`{name}`" for name in names)
+        return f"{told} {'is' if len(names) == 1 else 'are'}"
+
+
+class Reuse:
+    """Decides for each builder of one run, after those before it have run.
+
+    Parameters
+    ----------
+    past : Past
+        The instance to start from.
+    inputs : Inputs
+        The tables as they are read now.
+    draft : Draft
+        The table under construction.
+    """
+
+    def __init__(self, past: Past, inputs: Inputs, draft: Draft) -> None:
+        self._past = past
+        self._earlier = past.earlier
+        self._inputs = inputs
+        self._draft = draft
+        self._matched: Rows = np.zeros(0, dtype=np.int64)
+        self._same: dict[str, Mask] = {}
+        self._names: list[str] = []
+
+    def match(self, index: Job) -> None:
+        """Find the rows that were there before, once the index builder has made the rows."""
+        self._same.clear()
+        self._matched = np.full(self._draft.rows, NEW, dtype=np.int64)
+        self._names = list(index.changed_columns)
+        if self._earlier is not None:
+            made = pd.DataFrame({name: self._draft.stored(name) for name in index.changed_columns})
+            self._matched = match_rows(made, self._earlier.frame, index.primary_key)
+
+    @property
+    def has_same_rows(self) -> bool:
+        """Whether all rows were there before, in the same order, and no others."""
+        if self._earlier is None or len(self._matched) != len(self._earlier.frame):
+            return False
+        return bool((self._matched == np.arange(len(self._matched))).all())
+
+    def index_is_same(self) -> bool:
+        """Return whether the index builder made what it made before."""
+        index = self._names
+        return self.has_same_rows and all(self._cells_same(name).all() for name in index)
+
+    def decide_index(self, job: Job, builder: Builder) -> Decision:
+        """Decide for the index builder, before any row is made."""
+        if job.always_run:
+            return INDEX_RUNS
+        earlier = self._earlier
+        rows = 0 if earlier is None else len(earlier.frame)
+        nothing = np.full(rows, NEW, dtype=np.int64)
+        self._matched = np.arange(rows)  # if nothing has changed, the rows will be these
+        decided = self._decide(job, builder, Behind.nothing(rows))
+        # What its function returned stands in the instance if that holds nothing else, and if
+        # the function did not see it.
+        stands = earlier is not None and earlier.is_complete and not job.keep_old
+        if stands and job.return_type != "row-wise":
+            return decided
+        return Decision(rows=nothing, reason=decided.reason)
+
+    def decide(self, job: Job, builder: Builder, behind: Behind | None = None) -> Decision:
+        """Decide for a column builder; its own columns are being computed next.
+
+        Parameters
+        ----------
+        job, builder : Job, Builder
+            What is run, and what is written.
+        behind : Behind, optional
+            Rows whose arguments are not known yet; none by default.
+        """
+        decided = self._decide(job, builder, behind or Behind.nothing(self._draft.rows))
+        self._names.extend(job.changed_columns)
+        return decided
+
+    def _decide(self, job: Job, builder: Builder, behind: Behind) -> Decision:
+        """Compare what made the columns then with what would make them now."""
+        nothing = np.full(len(behind.rows), NEW, dtype=np.int64)
+        earlier = self._earlier
+        if earlier is None:
+            return Decision(rows=nothing, reason=self._past.why_not)
+        changes = self._changed_recipe(job, builder, earlier)
+        if changes:
+            return Decision(rows=nothing, reason="; ".join(changes))
+        keeps = self._matched != NEW
+        known = int(keeps.sum())
+        why = []
+        if missing := int((~keeps).sum()):
+            why.append(_count(missing, "new row"))
+        for read in reads_of(job.arguments, self._draft.names):
+            unchanged, said = self._unchanged(read, job, earlier, behind)
+            if lost := int((keeps & ~unchanged).sum()):
+                why.append(f"{said} changed" + _in_rows(lost, known))
+                keeps &= unchanged
+        if (keeps & behind.rows).any():
+            why.append(f"{behind} made first")
+            keeps &= ~behind.rows
+        whole = job.return_type != "row-wise" or self._reads_itself(job)
+        if whole and not (keeps.all() and self.has_same_rows):
+            keeps[:] = False
+            why = why or ["other rows"]
+        if job.return_type == "row-wise" or not earlier.is_complete:
+            empty = keeps & self._empty(job, earlier)
+            if asked := int(empty.sum()):
+                kind = "failed or empty row" if job.name in earlier.with_errors else "empty row"
+                why.append(_count(asked, kind))
+                keeps &= not whole
+                keeps &= ~empty
+        rows = np.where(keeps, self._matched, NEW)
+        return Decision(rows=rows, reason="; ".join(dict.fromkeys(why)) or UNCHANGED)
+
+    def _changed_recipe(self, job: Job, builder: Builder, earlier: Earlier) -> list[str]:
+        """Return what of builder and code is another; nothing when all is the same."""
+        before = earlier.builders.get(job.name)
+        if before is None:
+            return ["new builder"]
+        if missing := [name for name in job.changed_columns if name not in earlier.frame.columns]:
+            return [f"new column `{name}`" for name in missing]
+        changes = changed_fields(before, builder)
+        if changes:
+            return changes
+        try:  # fields may be given by references
+            then = settled(before, self._side_then(earlier), {})
+        except TableVaultError:
+            return ["what its fields read is gone"]
+        changes = [f"field {name} changed" for name in DECISIVE if _differ(then, job, name)]
+        return changes or self._changed_code(then, job, earlier)
+
+    def _changed_code(self, then: Job, job: Job, earlier: Earlier) -> list[str]:
+        """Return how the code differs; nothing where that does not count."""
+        ledger = self._past.ledger
+        if job.code_version or (ledger is not None and ledger.terms.accept_code):
+            return []
+        before = None if ledger is None else ledger.code_of_origin(job.name)
+        if before is None:
+            before = earlier.fingerprint(then.module, then.function, then.is_custom)
+        now = self._past.fingerprint(job.module, job.function, job.is_custom)
+        if before is None or now is None:
+            return [f"the code of `{job.function}` changed"]
+        return reasons(before, now)
+
+    def _empty(self, job: Job, earlier: Earlier) -> Mask:
+        """Find the rows that are to be asked for again: all of their cells are null.
+
+        What a stopped execution left has rows for which nobody was asked.
+        """
+        frame = earlier.frame[list(job.changed_columns)]
+        failed = job.name in earlier.with_errors or not earlier.is_complete
+        asked = (job.retry_null or failed) and bool(job.changed_columns)
+        empty = frame.isna().all(axis=1).to_numpy(dtype=np.bool_) & asked
+        found = np.zeros(len(self._matched), dtype=np.bool_)
+        there = self._matched != NEW
+        found[there] = empty[self._matched[there]]
+        return found
+
+    def _reads_itself(self, job: Job) -> bool:
+        """Return whether a builder reads its own columns beyond the current row."""
+        own = set(job.changed_columns)
+        return any(
+            whole.table == SELF and not own.isdisjoint(whole.columns or ())
+            for read in reads_of(job.arguments, self._draft.names)
+            for whole in read.wholes
+        )
+
+    # -- what arguments read ------------------------------------------------------------------
+
+    def _unchanged(
+        self, read: Read, job: Job, earlier: Earlier, behind: Behind
+    ) -> tuple[Mask, str]:
+        """Return for each row whether a reference gives what it gave, and name what changed.
+
+        Nothing is said of rows whose arguments are not known.
+        """
+        unchanged = np.ones(len(self._matched), dtype=np.bool_)
+        said = []
+        for name in read.cells:
+            if name in job.changed_columns:
+                continue  # null before it is computed, then as now
+            same = self._cells_same(name) | behind.rows
+            if not (same | (self._matched == NEW)).all():
+                said.append(f"`{SELF}.{name}`")
+            unchanged &= same
+        if behind.rows.all():
+            return unchanged, ""
+        try:
+            changed = [whole for whole in read.wholes if not self._whole_same(whole, job, earlier)]
+        except TableVaultError:  # what was read then is gone
+            changed = list(read.wholes)
+        if not read.is_known or changed:
+            said += [f"`{whole}`" for whole in changed] or ["what it reads"]
+            if read.is_known and not read.selects:
+                unchanged[:] = False
+            else:
+                same = self._gives_same(read, unchanged & ~behind.rows, earlier)
+                unchanged &= same | behind.rows
+        return unchanged, " and ".join(said)
+
+    def _cells_same(self, name: str) -> Mask:
+        """Return for each row whether its cell of an own column is what it was."""
+        if name not in self._same:
+            self._same[name] = self._compared(name)
+        return self._same[name]
+
+    def _compared(self, name: str) -> Mask:
+        """Compare an own column with its earlier state, row by row."""
+        matched = self._matched
+        same = np.zeros(len(matched), dtype=np.bool_)
+        assert self._earlier is not None
+        if name in POSITION_NAMES and name not in self._draft.names:
+            return np.equal(matched, np.arange(len(matched)))
+        if name not in self._earlier.frame.columns or name not in self._draft.names:
+            return same
+        there = matched != NEW
+        now = self._draft.stored(name).iloc[there]
+        before = self._earlier.frame[name].iloc[matched[there]]
+        if is_artifact(now) and is_artifact(before):
+            now = with_contents(now, self._past.content)
+            before = with_contents(before, self._earlier.content)
+        same[there] = cells_equal(now, before)
+        return same
+
+    def _whole_same(self, whole: Whole, job: Job, earlier: Earlier) -> bool:
+        """Return whether columns that are read as wholes hold what they held."""
+        if whole.table == SELF:
+            own = set(job.changed_columns)
+            names = self._names if whole.columns is None else whole.columns
+            return (
+                self.has_same_rows
+                and (whole.columns is not None or self._same_names(job, earlier))
+                and all(self._cells_same(name).all() for name in names if name not in own)
+            )
+        now = self._inputs.resolve(whole.table, whole.selector)
+        before = earlier.inputs.resolve(whole.table, whole.selector)
+        if now.instance_id == before.instance_id:
+            return True
+        every_now, every_before = self._inputs.columns(now), earlier.inputs.columns(before)
+        if POSITION_NAMES.intersection(every_now) != POSITION_NAMES.intersection(every_before):
+            return False
+        named = whole.columns or every_now
+        names_now = [name for name in named if name in every_now or name not in POSITION_NAMES]
+        if whole.columns is None and every_now != every_before:
+            return False
+        if not set(names_now) <= set(every_before):
+            return False
+        frames = (
+            self._inputs.contents(now, names_now),
+            earlier.inputs.contents(before, names_now),
+        )
+        return len(frames[0]) == len(frames[1]) and all(
+            cells_equal(frames[0][name], frames[1][name]).all() for name in names_now
+        )
+
+    def _same_names(self, job: Job, earlier: Earlier) -> bool:
+        """Return whether the whole table has the columns before this builder that it had then."""
+        before = [name for name in earlier.frame.columns if name not in job.changed_columns]
+        return before[: len(self._names)] == self._names
+
+    def _gives_same(self, read: Read, asked: Mask, earlier: Earlier) -> Mask:
+        """Evaluate a reference as it was then and as it is now, in the rows that are `asked`."""
+        then = self._side_then(earlier)
+        names = self._names
+        stored = pd.DataFrame({name: self._draft.stored(name) for name in names})
+        now = _Side(self._inputs, stored, names, self._past.content)
+        same = np.zeros(len(asked), dtype=np.bool_)
+        if not read.by_row:
+            same[:] = _given(lambda: evaluate(read.template, then)) == _given(
+                lambda: evaluate(read.template, now)
+            )
+            return same
+        was, gives = by_row(read.template, then), by_row(read.template, now)
+        for row in np.flatnonzero(asked & (self._matched != NEW)).tolist():
+            before = int(self._matched[row])
+            told = _given(lambda b=before: was(b))  # type: ignore[misc]  # bound now
+            same[row] = told == _given(lambda r=row: gives(r))  # type: ignore[misc]  # bound now
+        return same
+
+    def _side_then(self, earlier: Earlier) -> _Side:
+        """Return the tables as they were read then."""
+        return _Side(earlier.inputs, earlier.frame, list(earlier.frame.columns), earlier.content)
+
+
+class _Side:
+    """Tables as they are at one of the two times, with what is in files for their names."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        frame: pd.DataFrame,
+        names: Sequence[str],
+        content: Callable[[str], str],
+    ) -> None:
+        self._inputs = inputs
+        self._views: dict[tuple[str, str], View] = {}
+
+        def fetch(wanted: Sequence[str]) -> pd.DataFrame:
+            """Return own columns."""
+            found = frame[list(wanted)]
+            files = [name for name in found.columns if is_artifact(found[name])]
+            return found.assign(**{name: with_contents(found[name], content) for name in files})
+
+        self._own = View(tuple(names), fetch)
+
+    def view(self, table: str, selector: str) -> View:
+        """Return a table by name and selector."""
+        if table == SELF:
+            return self._own
+        key = (table, selector)
+        if key not in self._views:
+            source = self._inputs.resolve(table, selector)
+            self._views[key] = View(
+                self._inputs.columns(source),
+                lambda names: self._inputs.contents(source, names),
+            )
+        return self._views[key]
+
+
+def _differ(one: Job, other: Job, field: str) -> bool:
+    """Return whether two builders differ in a field that decides what they make."""
+    return bool(getattr(one, field) != getattr(other, field))
+
+
+def _given(give: Callable[[], object]) -> object:
+    """Return what a reference gives as something that can be compared; never equal if it fails."""
+    try:
+        value = give()
+    except TableVaultError:
+        return object()
+    if isinstance(value, pd.DataFrame):
+        cells = [_spelled(value[name].tolist()) for name in value.columns]
+        kinds = [str(dtype) for dtype in value.dtypes]
+        return list(value.columns), kinds, list(value.index), cells
+    return type(value).__name__, _spelled(value)
+
+
+def _spelled(value: object) -> object:
+    """Format values as they are stored."""
+    try:
+        return to_json(value)
+    except UnstorableValueError:
+        return object()
+
+
+def _count(number: int, what: str) -> str:
+    """Return how many there are."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _in_rows(number: int, rows: int) -> str:
+    """Return in how many of the rows that were there before, unless it is in all of them."""
+    return "" if number == rows else f" in {_count(number, 'row')}"

@@ -1,0 +1,893 @@
+"""The contract of what functions receive and return, a rule a test."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import functools
+import logging
+import threading
+import time
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tablevault.engine.builders.builder import parse_builder
+from tablevault.engine.builders.resolve_fields import settled
+from tablevault.engine.execution.run import with_old_rows
+from tablevault.engine.tables import RunTables
+from tablevault.errors import TableReferenceError, TVBuilderError, TVFileError, TVTableError
+from tablevault.frames.casting import cast
+from tablevault.frames.inference import infer
+from tablevault.names import InstanceId
+from tablevault.progress import Collected
+
+KEYS = ["Ann", "Bob", "Zed"]
+
+
+def index(columns="[k, n]", **fields):
+    return yaml_of("IndexBuilder", columns, "rows", fields)
+
+
+def column(columns="[o]", **fields):
+    return yaml_of("ColumnBuilder", columns, "f", fields)
+
+
+def yaml_of(kind, columns, function, fields):
+    fields = {"arguments": "{}", **fields}
+    lines = [f"builder_type: {kind}", f"changed_columns: {columns}"]
+    lines += [f"python_function: {function}", "code_module: m"]
+    return "\n".join(lines + [f"{name}: {value}" for name, value in fields.items()])
+
+
+def rows():
+    return pd.DataFrame({"k": KEYS, "n": [1, 2, 9]})
+
+
+@pytest.fixture
+def fill(execute):
+    """Run one column builder over the three rows of the example and give the frame."""
+
+    def call(function, columns="[o]", **fields):
+        texts = {"t_index": index(), "o": column(columns, **fields)}
+        return execute(texts, {"rows": rows, "f": function}).frame
+
+    return call
+
+
+@pytest.fixture
+def make(execute):
+    """Run one index builder and give the frame."""
+
+    def call(function, columns="[k, n]", **fields):
+        return execute({"t_index": index(columns, **fields)}, {"rows": function}).frame
+
+    return call
+
+
+def test_columns_stand_in_the_order_of_execution(execute):
+    texts = {
+        "t_index": index(),
+        "a": column("[z]", arguments="{x: '<<self.y>>'}"),
+        "b": column("[y, x]"),
+    }
+    functions = {
+        "rows": rows,
+        "f": lambda x=None: pd.DataFrame({"z": KEYS} if x is not None else {"y": KEYS, "x": KEYS}),
+    }
+    frame = execute(texts, functions).frame
+    assert list(frame.columns) == ["k", "n", "y", "x", "z"]
+    assert isinstance(frame.index, pd.RangeIndex)
+
+
+# -- dataframe --------------------------------------------------------------------------------
+
+
+def test_frame_columns_go_by_name_when_the_names_agree(fill):
+    frame = fill(lambda: pd.DataFrame({"q": [1, 2, 3], "p": [4, 5, 6]}), "[p, q]")
+    assert frame[["p", "q"]].to_numpy().tolist() == [[4, 1], [5, 2], [6, 3]]
+
+
+def test_frame_columns_go_by_position_when_they_do_not(fill):
+    frame = fill(lambda: pd.DataFrame({"x": [1, 2, 3], "p": [4, 5, 6]}), "[p, q]")
+    assert list(frame["p"]) == [1, 2, 3]
+    assert list(frame["q"]) == [4, 5, 6]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 5])
+def test_a_column_builder_returns_a_row_for_each_row(fill, number):
+    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} rows?.*has 3'):
+        fill(lambda: pd.DataFrame({"o": range(number)}))
+
+
+@pytest.mark.parametrize("labels", [[10, 11, 12], [2, 1, 0], [0, 0, 0], ["a", "b", "c"]])
+def test_rows_go_by_position_whatever_the_index_says(fill, labels):
+    frame = fill(lambda: pd.DataFrame({"o": [5, 6, 7]}, index=labels))
+    assert list(frame["o"]) == [5, 6, 7]
+    assert len(frame) == 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_frame_has_as_many_columns_as_declared(fill, number):
+    returned = pd.DataFrame({f"c{n}": [1, 2, 3] for n in range(number)})
+    with pytest.raises(TVBuilderError, match=rf'"o".*returned {number} columns?'):
+        fill(lambda: returned, "[p, q]")
+
+
+@pytest.mark.parametrize("value", [None, [1, 2, 3], pd.Series([1, 2, 3]), {"o": [1, 2, 3]}, 5])
+def test_a_dataframe_function_returns_a_dataframe(fill, value):
+    with pytest.raises(TVBuilderError, match=r'"o".*"f" returned .*DataFrame'):
+        fill(lambda: value)
+
+
+def test_a_number_of_rows_is_told_as_people_do(fill):
+    with pytest.raises(TVBuilderError, match=r"returned 1 row\."):
+        fill(lambda: pd.DataFrame({"o": [1]}))
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "generator"])
+def test_an_async_function_may_return_what_others_return(fill, return_type):
+    async def call():
+        await asyncio.sleep(0)
+        return pd.DataFrame({"o": [1, 2, 3]}) if return_type == "dataframe" else [1, 2, 3]
+
+    assert fill(call, return_type=return_type)["o"].tolist() == [1, 2, 3]
+
+
+def test_an_async_function_is_awaited_for_each_row(fill):
+    async def call():
+        await asyncio.sleep(0)
+        return 1
+
+    assert fill(call, return_type="row-wise")["o"].tolist() == [1, 1, 1]
+
+
+def test_a_value_that_cannot_even_be_shown_is_refused(fill):
+    class Silent:
+        def __repr__(self):
+            raise OwnError("no")
+
+    with pytest.raises(TVBuilderError, match=r"cannot be shown \(Silent\)"):
+        fill(Silent)
+
+
+# -- row-wise ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", ["ab", {"p": 1, "q": 2}, {1, 2}, 5, None, iter([1, 2]), b"xy"])
+def test_several_columns_need_a_list_of_values(fill, value):
+    with pytest.raises(TVBuilderError, match=r'"o".*row 0.*list or tuple of 2'):
+        fill(lambda: value, "[p, q]", return_type="row-wise")
+
+
+@pytest.mark.parametrize("value", [[1], [1, 2, 3], (), np.array([1, 2, 3])])
+def test_a_row_has_as_many_values_as_declared(fill, value):
+    with pytest.raises(TVBuilderError, match=rf'"o".*returned {len(value)} values? in row 0'):
+        fill(lambda: value, "[p, q]", return_type="row-wise")
+
+
+@pytest.mark.parametrize(
+    "value", [[1, 2], (1, 2), np.array([1, 2]), pd.Series([1, 2]), pd.Series({"q": 2, "p": 1})]
+)
+def test_sequences_of_values_are_accepted(fill, value):
+    frame = fill(lambda: value, "[p, q]", return_type="row-wise")
+    assert frame[["p", "q"]].to_numpy().tolist() == [[1, 2]] * 3
+
+
+@pytest.mark.parametrize("value", [[1], {"a": 1}, {1}, np.array([1, 2]), (1, 2)])
+def test_one_column_holds_a_collection_as_object(fill, value):
+    with pytest.raises(TVBuilderError, match=r"column \"o\" in row 0.*o: object"):
+        fill(lambda: value, return_type="row-wise", dtypes="{o: string}")
+    if isinstance(value, tuple):  # perhaps meant as the values of two columns
+        with pytest.raises(TVBuilderError, match=r"column \"o\" in row 0.*o: object"):
+            fill(lambda: value, return_type="row-wise")
+    else:
+        assert fill(lambda: value, return_type="row-wise")["o"].dtype == object
+    frame = fill(lambda: value, return_type="row-wise", dtypes="{o: object}")
+    assert frame["o"].dtype == object
+    assert frame["o"].iloc[2] is not None
+    assert type(frame["o"].iloc[0]) is type(value)
+
+
+def test_one_of_several_columns_holds_a_collection_as_object(fill):
+    with pytest.raises(TVBuilderError, match=r'column "q" in row 0'):
+        fill(lambda: [1, [2]], "[p, q]", return_type="row-wise", dtypes="{q: Int64}")
+    frame = fill(lambda: [1, [2]], "[p, q]", return_type="row-wise")
+    assert list(map(str, frame[["p", "q"]].dtypes)) == ["Int64", "object"]
+
+
+def test_a_frame_is_never_a_cell(fill):
+    with pytest.raises(TVBuilderError):
+        fill(pd.DataFrame, return_type="row-wise", dtypes="{o: object}")
+
+
+@pytest.mark.parametrize(
+    ("values", "dtype"),
+    [([1, 2, 3], "Int64"), ([True, False, True], "boolean"), ([1.5, 2.5, None], "Float64")],
+)
+def test_undeclared_columns_are_inferred(fill, values, dtype):
+    got = iter(values)
+    frame = fill(lambda: next(got), return_type="row-wise")
+    assert frame["o"].dtype == dtype
+
+
+@pytest.mark.parametrize("return_type", ["row-wise", "generator"])
+def test_none_is_null(fill, return_type):
+    def call():
+        return None if return_type == "row-wise" else iter([None, 1, None])
+
+    frame = fill(call, return_type=return_type, dtypes="{o: Int64}")
+    assert frame["o"].isna().tolist() == (
+        [True] * 3 if return_type == "row-wise" else [True, False, True]
+    )
+
+
+def test_rows_are_called_in_order_and_see_the_rows_before(fill):
+    seen = []
+
+    def call(own, row):
+        seen.append((row, own))
+        return row * 10
+
+    frame = fill(
+        call,
+        return_type="row-wise",
+        arguments="{own: '<<self.o[index::0:3]>>', row: <<self.index>>}",
+    )
+    assert list(frame["o"]) == [0, 10, 20]
+    assert [own[:row] for row, own in seen] == [[], [0], [0, 10]]
+    assert all(pd.isna(value) for row, own in seen for value in own[row:])
+
+
+# -- generator --------------------------------------------------------------------------------
+
+
+def test_items_belong_to_rows_in_order(fill):
+    frame = fill(lambda: iter([(1, "a"), [2, "b"], (3, "c")]), "[p, q]", return_type="generator")
+    assert list(frame["p"]) == [1, 2, 3]
+    assert list(frame["q"]) == ["a", "b", "c"]
+
+
+def test_a_list_is_as_good_as_a_generator(fill):
+    assert list(fill(lambda: [1, 2, 3], return_type="generator")["o"]) == [1, 2, 3]
+
+
+def test_a_tuple_of_one_is_unwrapped(fill):
+    assert list(fill(lambda: [(1,), (2,), 3], return_type="generator")["o"]) == [1, 2, 3]
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_too_few_items_are_refused(fill, number):
+    with pytest.raises(TVBuilderError, match=rf"yields only {number} items.*3 rows"):
+        fill(lambda: range(number), return_type="generator")
+
+
+def test_too_many_items_are_refused_without_waiting_for_the_end(fill):
+    def endless():
+        while True:
+            yield 1
+
+    with pytest.raises(TVBuilderError, match="yields more than 3 items"):
+        fill(endless, return_type="generator")
+
+
+@pytest.mark.parametrize("value", ["abc", {"a": 1}, {1, 2, 3}, None, 5, pd.DataFrame({"o": [1]})])
+def test_what_is_no_iterable_of_rows_is_refused(fill, value):
+    with pytest.raises(TVBuilderError, match=r'"o".*returned'):
+        fill(lambda: value, return_type="generator")
+
+
+# -- index builders ---------------------------------------------------------------------------
+
+
+def test_an_index_builder_decides_the_rows(make):
+    frame = make(lambda: iter([("a", 1), ("b", 2)]), return_type="generator")
+    assert frame.to_numpy().tolist() == [["a", 1], ["b", 2]]
+
+
+def test_a_row_wise_index_builder_without_old_rows_makes_none(execute):
+    result = execute({"t_index": index(return_type="row-wise")}, {"rows": lambda: 1 / 0})
+    assert result.frame.shape == (0, 2)
+    assert result.builders[0].calls == 0
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
+def test_without_rows_column_builders_are_not_called(execute, return_type):
+    texts = {"t_index": index(), "o": column(return_type=return_type, dtypes="{o: Int64}")}
+    result = execute(texts, {"rows": lambda: rows().head(0), "f": lambda: 1 / 0})
+    assert result.frame.shape == (0, 3)
+    assert result.frame["o"].dtype == "Int64"
+
+
+@pytest.mark.parametrize("labels", [[2, 0, 1], [0, 0, 0]])
+@pytest.mark.parametrize("key", ["[]", "[k]"])
+def test_rows_stay_in_the_order_returned(make, labels, key):
+    frame = make(lambda: rows().set_index(pd.Index(labels)), primary_key=key)
+    assert list(frame["k"]) == KEYS
+
+
+def test_duplicate_keys_are_refused_with_rows_and_key(make):
+    frame = pd.DataFrame({"k": ["a", "b", "a", "c", "c"], "n": [1, 2, 1, 4, 5]})
+    with pytest.raises(TVTableError, match=r'"k".*\'a\'.*rows 0, 2\.'):
+        make(lambda: frame, primary_key="[k]")
+    with pytest.raises(TVTableError, match=r'"k", "n".*rows 0, 2\.'):
+        make(lambda: frame, primary_key="[k, n]")
+    with pytest.raises(TVTableError, match=r'"n"\) has the value 1 \(int\)'):
+        make(lambda: frame, primary_key="[n]")
+
+
+def test_a_null_key_is_refused_with_its_row(make):
+    frame = pd.DataFrame({"k": ["a", None, None], "n": [1, 2, 3]})
+    with pytest.raises(TVTableError, match=r'"k"\) is null in rows 1, 2'):
+        make(lambda: frame, primary_key="[k]")
+
+
+# -- dtypes -----------------------------------------------------------------------------------
+
+
+def test_declared_dtypes_are_applied(fill):
+    frame = fill(lambda: pd.DataFrame({"o": ["1", "2", None]}), dtypes="{o: Int64}")
+    assert frame["o"].dtype == "Int64"
+    assert frame["o"].tolist()[:2] == [1, 2]
+
+
+def test_categories_survive(fill):
+    frame = fill(lambda: pd.DataFrame({"o": ["x", "y", "x"]}), dtypes="{o: category}")
+    assert frame["o"].tolist() == ["x", "y", "x"]
+
+
+def test_a_value_that_does_not_fit_is_named(fill):
+    with pytest.raises(TVTableError, match=r'"o"') as caught:
+        fill(lambda: pd.DataFrame({"o": ["1", "two", None]}), dtypes="{o: Int64}")
+    assert caught.value.builder == "o"
+
+
+def test_an_unknown_dtype_is_found_before_anything_is_called(execute):
+    texts = {"t_index": index(), "o": column(dtypes="{o: Whatever}")}
+    with pytest.raises(TVBuilderError, match=r"dtypes.o"):
+        execute(texts, {"rows": lambda: 1 / 0, "f": lambda: 1 / 0})
+
+
+def test_a_dtype_of_another_column_is_ignored_with_a_warning(fill, caplog):
+    with caplog.at_level(logging.WARNING, "tablevault"):
+        frame = fill(lambda: rows()[["n"]], dtypes="{k: Int64}")
+    assert '"k", which is not among changed_columns' in caplog.text
+    assert frame["k"].tolist() == KEYS
+
+
+# -- fields -----------------------------------------------------------------------------------
+
+
+def test_references_stand_in_all_fields(execute, inputs):
+    values = {
+        "f": "f",
+        "m": "m",
+        "c": "made",
+        "d": "Float64",
+        "n": "2",
+        "r": "row-wise",
+        "t": "true",
+    }
+    (name,) = inputs.instances["cfg"]
+    inputs.instances["cfg"][name] = pd.DataFrame(
+        {"key": list(values), "value": list(values.values())}
+    )
+
+    def ref(key):
+        return f'"<<cfg.value[key::{key}]>>"'
+
+    text = f"""
+builder_type: ColumnBuilder
+changed_columns: {ref("c")}
+python_function: {ref("f")}
+code_module: {ref("m")}
+return_type: {ref("r")}
+n_threads: {ref("n")}
+is_custom: {ref("t")}
+dtypes: {{{ref("c")}: {ref("d")}}}
+arguments: {{{ref("n")}: 1}}
+"""
+    text = text.replace('{"<<cfg.value[key::n]>>": 1}', '{x: "<<self.n[index]>>"}')
+    result = execute({"t_index": index(), "o": text}, {"rows": rows, "f": lambda x: x * 2})
+    assert result.frame["made"].tolist() == [2, 4, 18]
+    assert result.frame["made"].dtype == "Float64"
+    assert result.plan.columns == ("k", "n", "made")
+    assert result.builders[1].is_custom is True
+
+
+def test_columns_from_references_must_not_clash(execute):
+    text = column('"<<cfg.value[key::col]>>"')
+    texts = {"t_index": index("[name]"), "o": text}
+    with pytest.raises(TVBuilderError, match=r'both make the column "name"'):
+        execute(texts, {"rows": rows, "f": rows})
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "named"),
+    [
+        ("n_threads", "<<cfg.value[key::model]>>", "n_threads is 'gpt'"),
+        ("changed_columns", "<<people.name>>", "changed_columns is"),
+        ("return_type", "<<cfg.value[key::none]>>", "return_type is null"),
+    ],
+)
+def test_what_a_reference_gives_is_checked_like_what_is_written(execute, field, value, named):
+    text = column(**{field: f'"{value}"'}) if field != "changed_columns" else column(f'"{value}"')
+    with pytest.raises(TVBuilderError, match=named):
+        execute({"t_index": index(), "o": text}, {"rows": rows, "f": rows})
+
+
+def test_keywords_are_replaced_in_text_and_never_in_data(execute, inputs):
+    (name,) = inputs.instances["one"]
+    inputs.instances["one"][name] = pd.DataFrame({"v": ["~PROCESS_ID~"]})
+    seen = []
+    arguments = """
+  plain: ~ARTIFACT_FOLDER~/x
+  mixed: "<<one.v[index::0]>> by ~PROCESS_ID~"
+  data: "<<one.v[index::0]>>"
+  deep: [{"~PROCESS_ID~": [~PROCESS_ID~]}]
+"""
+    texts = {"t_index": index(arguments=arguments)}
+
+    def make(**given):
+        seen.append(given)
+        return rows()
+
+    execute(texts, {"rows": make}, keywords={"~ARTIFACT_FOLDER~": "/a", "~PROCESS_ID~": "p1"})
+    assert seen == [
+        {
+            "plain": "/a/x",
+            "mixed": "~PROCESS_ID~ by p1",
+            "data": "~PROCESS_ID~",
+            "deep": [{"p1": ["p1"]}],
+        }
+    ]
+
+
+def test_arguments_that_do_not_fit_are_found_before_anything_is_called(execute):
+    texts = {"t_index": index(), "o": column(arguments="{y: 1}")}
+    with pytest.raises(TVBuilderError, match=r'"f\(x\)".*missing a required argument'):
+        execute({**texts, "o": column()}, {"rows": lambda: 1 / 0, "f": lambda x: x})
+    with pytest.raises(TVBuilderError, match="unexpected keyword argument 'y'"):
+        execute(texts, {"rows": lambda: 1 / 0, "f": lambda x=1: x})
+
+
+def test_a_missing_function_is_found_before_anything_is_called(execute):
+    texts = {"t_index": index(is_custom="true"), "o": column(is_custom="true")}
+    with pytest.raises(TVFileError, match=r'Function "f"'):
+        execute(texts, code={"m": "def rows():\n    return 1 / 0"})
+
+
+# -- errors and isolation ---------------------------------------------------------------------
+
+
+class OwnError(Exception):
+    """An exception of the user's."""
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_exception_of_a_function_is_not_changed(fill, return_type, threads):
+    error = OwnError("mine")
+
+    def call():
+        raise error
+
+    with pytest.raises(OwnError) as caught:
+        fill(call, return_type=return_type, n_threads=threads)
+    assert caught.value is error
+    assert caught.value.__cause__ is None
+    assert (str(error), error.args) == ("mine", ("mine",))
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_the_exception_of_a_row_has_a_note_that_names_builder_function_row_and_key(
+    execute, threads
+):
+    def call(k):
+        if k == "Bob":
+            raise OwnError("mine")
+        return k
+
+    texts = {
+        "t_index": index(primary_key="[k, n]"),
+        "o": column(
+            return_type="row-wise", n_threads=threads, arguments="{k: '<<self.k[index]>>'}"
+        ),
+    }
+    with pytest.raises(OwnError) as caught:
+        execute(texts, {"rows": rows, "f": call})
+    assert caught.value.__notes__ == [
+        'In builder "o", function "f" of module "m", row 1 (k \'Bob\' (str), n 2 (int))'
+    ]
+
+
+def test_the_exception_of_a_generator_names_the_row_that_it_was_to_make(fill):
+    def call():
+        yield 1
+        raise OwnError("mine")
+
+    with pytest.raises(OwnError) as caught:
+        fill(call, return_type="generator")
+    assert caught.value.__notes__ == ['In builder "o", function "f" of module "m", row 1']
+
+
+def test_an_exception_of_a_function_that_is_called_once_names_no_row(make):
+    def call():
+        raise OwnError("mine")
+
+    with pytest.raises(OwnError) as caught:
+        make(call)
+    assert caught.value.__notes__ == ['In builder "t_index", function "rows" of module "m"']
+
+
+def test_one_exception_that_is_raised_again_is_noted_once_a_place(fill):
+    error = OwnError("mine")
+
+    def call():
+        raise error
+
+    for _ in range(2):
+        with pytest.raises(OwnError):
+            fill(call)
+    assert len(error.__notes__) == 1
+
+
+def test_an_exception_that_takes_no_notes_passes(fill):
+    class ClosedError(Exception):
+        def add_note(self, note):
+            raise TypeError("no")
+
+    def call():
+        raise ClosedError
+
+    with pytest.raises(ClosedError):
+        fill(call)
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
+def test_a_value_that_cannot_be_copied_names_builder_column_and_row(fill, return_type):
+    def call():
+        value = {"lock": threading.RLock()}
+        returned = {"dataframe": pd.DataFrame({"o": [1, 2, value]}), "row-wise": value}
+        return returned.get(return_type, [value])
+
+    with pytest.raises(TVTableError, match=r'"o".*column "o" in row .*RLock') as caught:
+        fill(call, return_type=return_type, dtypes="{o: object}")
+    row = 2 if return_type == "dataframe" else 0
+    assert (caught.value.builder, caught.value.column, caught.value.row) == ("o", "o", row)
+
+
+@pytest.mark.parametrize("return_type", ["dataframe", "row-wise", "generator"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_functions_may_run_an_event_loop_where_one_runs_already(fill, return_type, threads):
+    async def ask():
+        await asyncio.sleep(0)
+        return 5
+
+    def call():
+        if return_type == "generator":
+            return (asyncio.run(ask()) for _ in range(3))
+        found = asyncio.run(ask())
+        return pd.DataFrame({"o": [found] * 3}) if return_type == "dataframe" else found
+
+    async def cell():
+        return fill(call, return_type=return_type, n_threads=threads)
+
+    assert asyncio.run(cell())["o"].tolist() == [5, 5, 5]
+
+
+def test_a_module_may_run_an_event_loop_as_it_is_loaded(execute):
+    code = "import asyncio, pandas as pd\nasync def ask():\n    return 5\n"
+    code += "N = asyncio.run(ask())\ndef rows():\n    return pd.DataFrame({'k': [N]})\n"
+
+    async def cell():
+        return execute({"t_index": index("[k]", is_custom="true")}, code={"m": code}).frame
+
+    assert asyncio.run(cell())["k"].tolist() == [5]
+
+
+def test_an_exception_inside_a_generator_is_not_changed(fill):
+    error = OwnError("mine")
+
+    def call():
+        yield 1
+        raise error
+
+    with pytest.raises(OwnError) as caught:
+        fill(call, return_type="generator")
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_function_that_changes_its_arguments_changes_nothing_else(execute, inputs, threads):
+    (name,) = inputs.instances["one"]
+    inputs.instances["one"][name] = pd.DataFrame({"v": pd.Series([[1]], dtype=object)})
+    seen = []
+
+    def spoil(own, people, cell, listed, plain):
+        seen.append((own["k"].tolist(), people["id"].tolist(), cell, listed, [*plain]))
+        own.loc[:, "k"] = "spoilt"
+        people.loc[:, "id"] = 0
+        people["id"].array[:] = 0
+        cell.append(2)
+        listed.append(3)
+        plain.append(4)
+        return 1
+
+    arguments = """
+  own: <<self>>
+  people: <<people>>
+  cell: "<<one.v[index::0]>>"
+  listed: "<<people.id[city::Paris]>>"
+  plain: [0]
+"""
+    text = column(arguments=arguments, return_type="row-wise", n_threads=threads)
+    result = execute({"t_index": index(), "o": text}, {"rows": rows, "f": spoil})
+    expected = (KEYS, [1, 2, 3, 4], [1, 2], [1, 3, 3], [0])
+    assert seen == [expected] * 3
+    assert result.frame["k"].tolist() == KEYS
+    assert inputs.instances["people"][next(iter(inputs.instances["people"]))]["id"].tolist() == [
+        1,
+        2,
+        3,
+        4,
+    ]
+    assert inputs.instances["one"][name]["v"].tolist() == [[1]]
+
+
+def test_a_frame_that_its_function_keeps_cannot_change_the_table(execute):
+    kept = rows()
+
+    def later():
+        kept.loc[:, "k"] = "spoilt"
+        return pd.DataFrame({"o": KEYS})
+
+    result = execute({"t_index": index(), "o": column()}, {"rows": lambda: kept, "f": later})
+    assert result.frame["k"].tolist() == KEYS
+
+
+# -- threads ----------------------------------------------------------------------------------
+
+
+def test_threads_work_at_the_same_time_and_give_the_same_rows(fill):
+    together = threading.Barrier(3, timeout=100)
+
+    def call(row):
+        together.wait()
+        time.sleep(0.01 * (3 - row))
+        return row
+
+    frame = fill(call, return_type="row-wise", n_threads=3, arguments="{row: <<self.index>>}")
+    assert frame["o"].tolist() == [0, 1, 2]
+
+
+def test_after_a_failure_no_further_row_is_begun(execute):
+    begun = []
+    both = threading.Barrier(2, timeout=100)
+
+    def call(row):
+        begun.append(row)
+        both.wait()
+        raise OwnError(row)
+
+    texts = {
+        "t_index": index(),
+        "o": column(return_type="row-wise", n_threads=2, arguments="{row: <<self.index>>}"),
+    }
+    with pytest.raises(OwnError) as caught:
+        execute(texts, {"rows": rows, "f": call})
+    assert sorted(begun) == [0, 1]
+    assert caught.value.args == (0,)
+
+
+def test_rows_in_threads_do_not_see_each_other(fill):
+    seen = []
+
+    def call(own):
+        seen.append(own)
+        return 1
+
+    fill(call, return_type="row-wise", n_threads=2, arguments="{own: '<<self.o[index::0:3]>>'}")
+    assert [[each is pd.NA or each is None for each in own] for own in seen] == [[True] * 3] * 3
+
+
+# -- what is told -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("value", "place"),
+    [
+        ("<<nope>>", "<<nope>>"),
+        ("<<people(other)>>", "<<people(other)>>"),
+        ("<<people.nme>>", "<<people.nme>>"),
+        ("<<people.name[nme::1]>>", "<<people.name[nme::1]>>"),
+        ("x <<people.name[id::<<cfg.valu[key::1]>>]>>", "<<cfg.valu[key::1]>>"),
+        ("<<self.missing>>", "<<self.missing>>"),
+    ],
+)
+def test_what_is_not_there_is_found_before_anything_is_called(execute, value, place):
+    texts = {"t_index": index(), "o": column(arguments=f'{{x: ["{value}"]}}')}
+    with pytest.raises(TableReferenceError) as caught:
+        execute(texts, {"rows": lambda: 1 / 0, "f": lambda x: 1 / 0})
+    assert caught.value.builder == "o"
+    assert caught.value.field == "arguments.x[0]"
+    assert caught.value.text[caught.value.start : caught.value.end] == place
+
+
+@pytest.mark.parametrize("entry", ["nope", "people(other)", "people.nme"])
+def test_explicit_dependencies_have_to_exist(execute, entry):
+    texts = {"t_index": index(dependencies=f"['{entry}']")}
+    with pytest.raises(TableReferenceError, match="dependencies"):
+        execute(texts, {"rows": lambda: 1 / 0})
+
+
+def test_explicit_dependencies_are_sources(execute):
+    texts = {"t_index": index(dependencies="[people.name, vers(base), 'self.k']")}
+    result = execute(texts, {"rows": rows})
+    assert [each.table for each in result.sources] == ["people", "vers"]
+
+
+def test_sources_are_named_once(execute, inputs):
+    arguments = "{a: '<<people.name[id::1]>>', b: '<<people(base).age>>', c: '<<vers.v>>'}"
+    texts = {"t_index": index(arguments=arguments)}
+    result = execute(texts, {"rows": lambda a, b, c: rows()})
+    assert [each.table for each in result.sources] == ["people", "vers"]
+    assert result.sources[1].instance_id == InstanceId(list(inputs.instances["vers"])[-1])
+
+
+def test_a_column_is_read_once(execute, inputs):
+    arguments = "{a: '<<people.name[id::<<self.n[index]>>]>>'}"
+    texts = {"t_index": index(), "o": column(arguments=arguments, return_type="row-wise")}
+    execute(texts, {"rows": rows, "f": lambda a: a})
+    assert sorted(asked for _, columns in inputs.asked for asked in columns) == ["id", "name"]
+
+
+def test_calls_and_rows_are_counted(execute):
+    progress = Collected()
+    texts = {"t_index": index(), "o": column(return_type="row-wise", n_threads=2)}
+    result = execute(texts, {"rows": rows, "f": lambda: 1}, progress=progress)
+    assert progress.counters == {"calls": 4, "t_index": 3, "o": 3}
+    assert [(each.name, each.rows, each.calls) for each in result.builders] == [
+        ("t_index", 3, 1),
+        ("o", 3, 3),
+    ]
+
+
+def test_what_the_index_builder_declares_is_in_the_result(execute):
+    text = index(primary_key="[k]", keep_old="true", dtypes="{n: Int32}")
+    result = execute({"t_index": text}, {"rows": rows})
+    assert result.primary_key == ("k",)
+    assert dict(result.dtypes) == {"n": "Int32"}
+
+
+def test_columns_of_later_builders_are_not_there_yet(execute):
+    texts = {"t_index": index(arguments="{x: '<<self.k>>'}")}
+    with pytest.raises(TableReferenceError, match=r'no column "z"'):
+        execute({"t_index": index(arguments="{x: '<<self.z>>'}")}, {"rows": lambda x: rows()})
+    assert execute(texts, {"rows": lambda x: rows()}).frame.shape == (3, 2)
+
+
+def test_a_decorated_function_is_asked_for_what_it_takes_itself(fill):
+    @functools.wraps(lambda client, row: None)
+    def with_client(**given):
+        return given["row"]
+
+    frame = fill(with_client, return_type="row-wise", arguments="{row: <<self.index>>}")
+    assert frame["o"].tolist() == [0, 1, 2]
+
+
+def test_a_key_that_is_no_text_is_no_parameter(fill):
+    with pytest.raises(TVBuilderError, match="field arguments is 1"):
+        fill(lambda **given: 1, arguments="{1: x}")
+
+
+INDEX = """builder_type: IndexBuilder
+changed_columns: [k, v]
+primary_key: {key}
+python_function: f
+code_module: m
+arguments: {{}}
+keep_old: true
+"""
+
+
+@pytest.fixture
+def keep(inputs):
+    """Join one earlier row with new ones, as an execution does."""
+
+    def keep(old: Any, new: Any, dtype: str | None = None, key: str = "[]") -> pd.Series:
+        builder = parse_builder("t_index", INDEX.format(key=key), table="t")
+        index = settled(builder, RunTables(inputs), {})
+        earlier, frame = (
+            pd.DataFrame({"k": infer(range(at, at + len(values)), "k"), "v": typed(values, dtype)})
+            for at, values in ((0, old), (100, new))
+        )
+        return with_old_rows(frame, earlier, index, {"v": dtype} if dtype else {})["v"]
+
+    return keep
+
+
+def typed(values: Any, dtype: str | None) -> pd.Series:
+    if isinstance(values, pd.Series):
+        return values
+    return infer(values, "v") if dtype is None else cast(pd.Series(values, dtype=object), dtype)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "dtype"),
+    [
+        ([5], [None], "Int64"),
+        ([5], [], "Int64"),
+        ([None], [5], "Int64"),
+        ([1.5], [3], "Float64"),
+        ([3], [1.5], "Float64"),
+        ([True], [None], "boolean"),
+        ([5], [2**63], "UInt64"),
+        ([-5], [2**63], "object"),
+        ([2**53 + 1], [0.5], "object"),
+        ([0.5], [2**53 + 1], "object"),
+        (["a"], [None], "string"),
+        ([[1]], [None], "object"),
+        ([[1]], [[2]], "object"),
+        ([dt.date(2026, 1, 5)], [None], "object"),
+        ([Decimal("1.10")], [Decimal("2.5")], "object"),
+    ],
+)
+def test_values_stay_and_decide_the_dtype_together(keep, old, new, dtype):
+    made = keep(old, new)
+    assert str(made.dtype) == dtype
+    found = [None if value is None or value is pd.NA else value for value in made]
+    assert found == [*old, *new]
+
+
+def test_values_of_several_kinds_become_text_as_if_all_were_made_at_once(keep):
+    assert keep([5], ["x"]).tolist() == ["5", "x"]
+
+
+@pytest.mark.parametrize("units", [("s", "ns"), ("ns", "us")])
+def test_times_keep_every_digit(keep, units):
+    old, new = (
+        pd.Series(np.array(["2026-01-05T09:41:00"], f"M8[{unit}]") + np.timedelta64(1, unit))
+        for unit in units
+    )
+    assert keep(old, new).tolist() == [old[0], new[0]]
+
+
+def test_times_in_two_zones_keep_theirs(keep):
+    old = pd.Series([pd.Timestamp("2026-01-05", tz="UTC")])
+    new = pd.Series([pd.Timestamp("2026-01-05", tz="Europe/Rome")])
+    assert keep(old, new).tolist() == [old[0], new[0]]
+
+
+def test_categories_of_both_stay(keep):
+    old, new = (pd.Series([text], dtype="category") for text in ("old", "new"))
+    for dtype in (None, "category"):
+        made = keep(old, new, dtype)
+        assert (str(made.dtype), made.tolist()) == ("category", ["old", "new"])
+
+
+def test_a_declared_dtype_decides_alone(keep):
+    assert keep([5], ["x"], "string").tolist() == ["5", "x"]
+    with pytest.raises(TVTableError, match="an earlier row does not fit"):
+        keep(pd.Series(["x"], dtype="string"), [5], "Int64")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "expected"),
+    [
+        ([1.5, 3.0], [3], [1.5, 3.0]),
+        ([1, 2], [], [1, 2]),
+        ([2**53 + 1], [0.5], [2**53 + 1, 0.5]),
+    ],
+)
+def test_keys_are_compared_as_all_values_together_have_them(inputs, old, new, expected):
+    builder = parse_builder("t_index", INDEX.format(key="[k]"), table="t")
+    index = settled(builder, RunTables(inputs), {})
+    earlier, frame = (
+        pd.DataFrame({"k": infer(values, "k"), "v": infer(values, "v")}) for values in (old, new)
+    )
+    made = with_old_rows(frame, earlier, index, {})
+    assert made["k"].tolist() == made["v"].tolist() == expected

@@ -1,0 +1,50 @@
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tablevault.engine.references.view import View
+from tablevault.engine.row_values import RowResults, where
+
+
+def test_rows_that_are_entered_come_back():
+    made = RowResults(("a", "b"), 4)
+    made.put(2, ("x", [1, 2]))
+    made.put_columns(where(np.array([True, False, False, True])), [["y", "z"], [None, [3]]])
+    assert [made[row] for row in (0, 2, 3)] == [("y", None), ("x", [1, 2]), ("z", [3])]
+    assert len(made) == 3
+    assert {name: series.tolist() for name, series in made.columns().items()} == {
+        "a": ["y", None, "x", "z"],
+        "b": [None, None, [1, 2], [3]],
+    }
+
+
+def test_a_row_that_is_dropped_has_no_result():
+    made = RowResults(("a",), 2)
+    made.put(0, (1,))
+    made.put(1, (2,))
+    made.drop({1})
+    assert made.there.tolist() == [True, False]
+
+
+def test_values_are_of_as_many_columns_as_there_are():
+    with pytest.raises(ValueError, match="zip"):
+        RowResults(("a", "b"), 1).put(0, (1,))
+
+
+def test_rows_of_a_mask_are_numbers_of_python():
+    rows = where(np.array([False, True, True]))
+    assert list(rows) == [1, 2]
+    assert {type(row) for row in rows} == {int}
+
+
+@pytest.mark.parametrize("dtype", ["string", "Int64", "object"])
+def test_cells_in_order_are_those_of_the_column(dtype):
+    values = pd.Series([None if n % 7 == 0 else n for n in range(10_000)], dtype="Int64")
+    view = View(("a",), lambda _: values.astype(dtype).to_frame("a"))
+    cell = view.in_order("a")
+    rows = [0, 1, 4095, 4096, 9_999, 7, 8_191, 8_192]
+    assert [cell(row) for row in rows] == [view.cells("a")[row] for row in rows]
+    with pytest.raises(IndexError):
+        cell(10_000)
