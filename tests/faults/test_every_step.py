@@ -5,11 +5,8 @@ In the default profile a sample of the steps is tried, with TABLEVAULT_THOROUGH=
 
 from __future__ import annotations
 
-import itertools
 import os
-import random
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,11 +15,11 @@ import pytest
 
 from tablevault import TableVault
 from tests.faults.injection import Steps, instrumented, interrupt, no_space
-from tests.faults.scenarios import AUTHOR, SCENARIOS, Scenario, view
-from tests.looking import check_clean, git
+from tests.faults.scenarios import AUTHOR, SCENARIOS
+from tests.faults.trial import THOROUGH, Trial, spread
+from tests.looking import check_clean
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
-THOROUGH = bool(os.environ.get("TABLEVAULT_THOROUGH"))
 _NO_STATE = (
     "calls.sqlite",  # what functions have returned stays, whatever becomes of the execution
     "index.sqlite",
@@ -36,75 +33,20 @@ _NO_STATE = (
 
 
 @dataclass(kw_only=True)
-class Trial:
-    """One scenario on copies of the furnished vault."""
+class SteppedTrial(Trial):
+    """A trial whose steps are counted in this process."""
 
-    name: str
-    path: Path
-    template: Path
-    known: frozenset[str]
     steps: Steps
     count: int = 0
-    before: dict[str, object]
-    middle: dict[str, object] | None = None
-    after: dict[str, object]
-
-    @property
-    def scenario(self) -> Scenario:
-        return SCENARIOS[self.name]
-
-    def renew(self) -> None:
-        """Put a fresh copy of the vault in place."""
-        shutil.rmtree(self.path, ignore_errors=True)
-        subprocess.run(["cp", "-a", self.template, self.path], check=True)
-        self.scenario.prepare(self.path)
-
-    def act(self) -> None:
-        self.scenario.act(TableVault(self.path, AUTHOR))
-
-    def view(self) -> dict[str, object]:
-        """Open the vault and look at it."""
-        return view(TableVault(self.path, AUTHOR), self.path, self.known)
 
     def sample(self, size: int) -> list[int]:
-        """Give numbers of steps to fail at: one in each of `size` parts, or all."""
-        everything = range(1, self.count + 1)
-        if THOROUGH or size >= self.count:
-            return list(everything)
-        chance = random.Random(self.name)
-        bounds = [self.count * part // size for part in range(size + 1)]
-        return [chance.randint(low + 1, high) for low, high in itertools.pairwise(bounds)]
+        """Return numbers of steps to fail at: one in each of `size` parts, or all."""
+        return spread(self.count, size, self.name)
 
-    def check_whole(self, at: int) -> bool:
-        """Reopen, and see that all or nothing has happened; run it again when nothing has."""
-        seen = self.view()
-        step = self.steps.names[at - 1] if at <= len(self.steps.names) else ""
-        happened = seen == self.after
-        if not happened:
-            assert seen in (self.before, self.middle), f"step {at} {step}"
-            self.act()
-            assert comparable(self, self.view()) == comparable(self, self.after), step
-        if self.name == "stop_process":  # it leaves no commit by which it could be told
-            TableVault(self.path, AUTHOR, restart=True)
-        # What died before its commit is taken back by who needs what it held.
-        assert list((self.path / ".git/tablevault/processes").iterdir()) == [], step
-        if THOROUGH and at % 4 == 0:
-            check_clean(self.path)
-        else:
-            assert git(self.path, "status", "--porcelain") == "", step
-        return happened
-
-
-def comparable(trial: Trial, seen: dict[str, object]) -> dict[str, object]:
-    """Leave out the origin of an instance for which earlier ones are inactive since the fault."""
-    if trial.middle is None:
-        return seen
-    return {
-        name: {key: fact for key, fact in what.items() if key != "origin"}
-        if isinstance(what, dict)
-        else what
-        for name, what in seen.items()
-    }
+    def check_step(self, at: int) -> bool:
+        """Reopen after a fault at a step; return whether the operation has happened."""
+        where = f"step {at} of {self.count}: {self.steps.names[at - 1 : at]}"
+        return self.check_whole(where, thoroughly=THOROUGH and at % 4 == 0)
 
 
 @pytest.fixture(scope="module", params=SCENARIOS)
@@ -113,38 +55,21 @@ def measured(
     tmp_path_factory: pytest.TempPathFactory,
     furnished: Path,
     known: frozenset[str],
-) -> Iterator[Trial]:
+) -> Iterator[SteppedTrial]:
     """Run the scenario once without a fault, which counts its steps."""
     path = tmp_path_factory.mktemp("trial") / "vault"
     with instrumented(path) as steps:
-        made = Trial(
-            name=request.param,
-            path=path,
-            template=furnished,
-            known=known,
-            steps=steps,
-            before={},
-            after={},
+        made = SteppedTrial(
+            name=request.param, path=path, template=furnished, known=known, steps=steps
         )
-        if made.scenario.has_middle:
-            made.renew()
-            made.scenario.act_half(TableVault(path, AUTHOR))
-            made.middle = made.view()
-        made.renew()
-        vault = TableVault(path, AUTHOR)
-        made.before = view(vault, path, known)
-        with steps.counting():
-            made.scenario.act(vault)
+        made.measure(steps.counting)
         made.count = len(steps.names)
-        made.after = made.view()
-        assert made.after != made.before
-        check_clean(path)
         yield made
         shutil.rmtree(path)
 
 
 @pytest.fixture
-def trial(measured: Trial) -> Trial:
+def trial(measured: SteppedTrial) -> SteppedTrial:
     """Give the scenario with a fresh copy of the vault."""
     measured.renew()
     return measured
@@ -180,7 +105,7 @@ def refs(seen: dict[str, object]) -> dict[str, object]:
     }
 
 
-def fail(trial: Trial, at: int, fire: Callable[[str], None], *, for_good: bool = False) -> bool:
+def fail(trial: SteppedTrial, at: int, fire: Callable[[str], None], *, for_good: bool = False) -> bool:
     """Run the scenario with a fault, and tell whether the caller got an exception."""
     vault = TableVault(trial.path, AUTHOR, lock_timeout=0.5)
     try:
@@ -192,13 +117,13 @@ def fail(trial: Trial, at: int, fire: Callable[[str], None], *, for_good: bool =
 
 
 @pytest.mark.parametrize("for_good", [False, True], ids=["once", "for good"])
-def test_a_full_disk_leaves_all_or_nothing(trial: Trial, for_good: bool) -> None:
+def test_a_full_disk_leaves_all_or_nothing(trial: SteppedTrial, for_good: bool) -> None:
     before = state(trial.path)
     for at in trial.sample(2 if for_good else 4):
         raised = fail(trial, at, no_space, for_good=for_good)
         if trial.middle is not None or trial.name == "stop_process":
             # What stays, and what leaves no commit, cannot be told by the refs.
-            trial.check_whole(at)
+            trial.check_step(at)
             trial.renew()
             continue
         where = f"step {at} of {trial.count}: {trial.steps.names[at - 1 :][:1]}"
@@ -208,28 +133,28 @@ def test_a_full_disk_leaves_all_or_nothing(trial: Trial, for_good: bool) -> None
         if not happened:
             assert seen == before, where
         if happened or at % 8 == 0:
-            assert trial.check_whole(at) is happened
+            assert trial.check_step(at) is happened
             trial.renew()
             before = state(trial.path)
 
 
-def test_an_interrupt_leaves_all_or_nothing(trial: Trial) -> None:
+def test_an_interrupt_leaves_all_or_nothing(trial: SteppedTrial) -> None:
     for at in trial.sample(1):
         fail(trial, at, interrupt)
-        trial.check_whole(at)
+        trial.check_step(at)
         trial.renew()
 
 
-def test_a_kill_leaves_all_or_nothing(trial: Trial, killed: Callable[..., str]) -> None:
+def test_a_kill_leaves_all_or_nothing(trial: SteppedTrial, killed: Callable[..., str]) -> None:
     for at in trial.sample(2):
         # In another process there may be some steps less.
         assert killed(trial.path, trial.name, at) == "killed" or at > trial.count - 10
-        trial.check_whole(at)
+        trial.check_step(at)
         trial.renew()
 
 
 def test_a_kill_while_a_kill_is_recovered_leaves_all_or_nothing(
-    trial: Trial, killed: Callable[..., str]
+    trial: SteppedTrial, killed: Callable[..., str]
 ) -> None:
     for at in trial.sample(1)[:: 1 if not THOROUGH else 5]:
         for recovery_at in range(1, 100):
@@ -239,7 +164,7 @@ def test_a_kill_while_a_kill_is_recovered_leaves_all_or_nothing(
                 break
             if killed(trial.path, trial.name, at, recovery_at) == "done":
                 break
-            trial.check_whole(at)
+            trial.check_step(at)
             if not THOROUGH:
                 break
 
