@@ -111,7 +111,7 @@ def prepare(vault: TableVault, folder: Path, table: str, **texts: str) -> None:
 
 
 def execute(vault: TableVault, table: str) -> tuple[float, int]:
-    """Give the seconds of an execution, and how often functions were called."""
+    """Return the seconds of an execution, and how often functions were called."""
     global calls  # noqa: PLW0603 - functions count their calls here
     calls = 0
     start = time.perf_counter()
@@ -212,7 +212,7 @@ def peak_of_function(_: Path, rows: int) -> dict[str, tuple[float, int]]:
 
 
 def most_bytes() -> int:
-    """Give the most memory that this process has ever had."""
+    """Return the most memory that this process has ever had."""
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 

@@ -53,11 +53,11 @@ class Faults:
     tokens_per_minute : float
         Requests beyond get status 429. An idle server saves up those of one minute.
     retry_after : float
-        Seconds after which a refused client is told to come back.
+        Seconds that a refused client is asked to wait.
     lost : str
         Prompts with this text have no line in what came of a batch; "" for none.
     polls : int
-        So often a batch is still in progress when it is looked at. Its requests are not refused for
+        Number of times that a batch is reported as in progress. Its requests are not refused for
         being too many.
     """
 
@@ -332,7 +332,7 @@ class Batches:
         return {"object": "list", "data": data, "has_more": False}
 
     def _state(self, name: str) -> dict[str, Any]:
-        """Return a batch; what came of it is told when it is completed."""
+        """Return the state of a batch, with counts when it is completed."""
         found = self._batches[name]
         if self._polls[name] > self._model.faults.polls:
             return {**found, "status": "completed"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 
 def new_folder(name: str) -> Path:
-    """Give a folder that is not there: the one that was named, or one among the temporary files."""
+    """Return a folder that does not exist yet: the one named, or a temporary one."""
     if len(sys.argv) == 1:
         return Path(tempfile.mkdtemp(prefix=f"tablevault-{name}-")) / name
     folder = Path(sys.argv[1]).absolute()

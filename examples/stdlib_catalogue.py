@@ -127,12 +127,12 @@ def show_tables(vault: TableVault) -> None:
 
 
 def as_text(frame: pd.DataFrame) -> str:
-    """Spell a frame without row numbers."""
+    """Format a frame without row numbers."""
     return frame.to_string(index=False, float_format="{:.2f}".format)
 
 
 def library() -> str:
-    """Say which library is measured."""
+    """Return the name of the library that is measured."""
     return f"Standard library of {platform.python_implementation()} {platform.python_version()}"
 
 

@@ -124,7 +124,7 @@ def repo_path(tmp_path):
 
 @pytest.fixture
 def vault_path(repo_path):
-    """Give the folder of the vault under its other name."""
+    """Return the folder of the vault under its other name."""
     return repo_path
 
 
@@ -136,7 +136,7 @@ def vault(repo_path):
 
 @pytest.fixture
 def parts(vault, repo_path):
-    """Give the parts list of the fresh vault, apart from the one that `vault` uses."""
+    """Return the parts list of the fresh vault, apart from the one that `vault` uses."""
     return Vault(path=repo_path, author=AUTHOR)
 
 

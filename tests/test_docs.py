@@ -177,7 +177,7 @@ def command_of_this_checkout() -> dict[str, str]:
 
 
 def plain(text: str) -> list[str]:
-    """Give the lines of an output without what may change from run to run."""
+    """Return the lines of an output without what may change from run to run."""
     lines = [line.rstrip() for line in text.strip("\n").splitlines()]
     for pattern, stands in CHANGING:
         lines = [re.sub(pattern, stands, line) for line in lines]
@@ -185,7 +185,7 @@ def plain(text: str) -> list[str]:
 
 
 def agrees(printed: Printed) -> bool:
-    """Tell whether what is printed is what the page says."""
+    """Return whether what is printed is what the page says."""
     pattern = ""
     for line in plain(printed.said):
         pattern += r"(?:.*\n)*?" if line == "..." else re.escape(line) + r"\n"

@@ -1,7 +1,7 @@
 """What must never happen in a vault, by number, and the tests that prove that it does not.
 
 The numbers are those of the list of faults that the behaviour of vaults was written against: each
-was seen in a real program that kept tables like these. Here it is said as the property that holds
+was seen in a real program that kept tables like these. Here it is stated as the property that holds
 instead.
 """
 
@@ -31,7 +31,7 @@ PROVEN = {
         "operations/test_background.py::test_a_script_may_end_at_once",
     ),
     4: (
-        "asking for a lock harms nobody who holds it, dead or alive",
+        "asking whether a lock is held does not disturb its holder",
         "transactions/test_resource_locks.py::test_what_is_excluded_is_told_who_holds_it",
         "transactions/test_transaction.py::test_a_dead_nameless_holder_is_taken_back_by_who_needs_what_it_held",
     ),
@@ -472,7 +472,7 @@ PROVEN = {
         "transactions/test_record_store.py::test_the_history_is_bounded_and_keeps_the_newest",
     ),
     102: (
-        "what is not known is told",
+        "what is not known is reported",
         "engine/builders/test_builder.py::test_an_unknown_field_is_an_error_that_offers_the_nearest_one",
         "engine/execution/test_run.py::test_a_dtype_of_another_column_is_ignored_with_a_warning",
     ),
@@ -481,11 +481,11 @@ PROVEN = {
         "engine/builders/test_builder.py::test_type_and_file_name_have_to_agree",
     ),
     104: (
-        "whether an instance is active is told",
+        "whether an instance is active is reported",
         "queries/test_reading.py::test_instances_are_described",
     ),
     105: (
-        "why a module cannot be loaded is told",
+        "why a module cannot be loaded is reported",
         "engine/test_code.py::test_the_error_gives_the_real_cause",
     ),
 }

@@ -121,7 +121,7 @@ def test_methods_of_core_are_one_statement_long():
 
 
 def is_docstring(node: ast.stmt) -> bool:
-    """Tell whether a statement is nothing but a text."""
+    """Return whether a statement is nothing but a text."""
     return (
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
@@ -186,7 +186,7 @@ def test_names_in_the_docs_exist(page):
 
 
 def resolves(dotted: str) -> bool:
-    """Tell whether a dotted name is a module, or a name in one."""
+    """Return whether a dotted name is a module, or a name in one."""
     parts = dotted.split(".")
     for end in range(len(parts), 0, -1):
         try:

@@ -43,7 +43,7 @@ AWKWARD_VERSIONS = [
 
 
 def accepted(check, text):
-    """Tell whether `check` lets `text` pass."""
+    """Return whether `check` lets `text` pass."""
     try:
         check(text)
     except TVArgumentError:

@@ -107,7 +107,7 @@ print("rich" if "rich" in sys.modules else "no rich", type(sys.stdout).__name__)
 
 @pytest.fixture
 def run(vault_path: Path):
-    """Give the command that executes a table with a function of the code above."""
+    """Return the command that executes a table with a function of the code above."""
 
     def command(function: str, *, threads: int = 1, rows: int = 40) -> list[str]:
         vault_path.parent.mkdir(parents=True, exist_ok=True)
@@ -142,7 +142,7 @@ def in_terminal(command: list[str], *, stdout: int | None = None, term: str = "x
 
 
 def seen(written: str) -> list[str]:
-    """Give the lines that are left on a terminal in the end."""
+    """Return the lines that are left on a terminal in the end."""
     text = re.sub(r"\x1b\[[0-9;]*m", "", written).replace("\r\n", "\n")
     lines = text.split("\n")
     return [line.rsplit("\r\x1b[2K", 1)[-1].rstrip() for line in lines if line]

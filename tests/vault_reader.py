@@ -79,10 +79,10 @@ class Vault:
                 made[found.id] = min(made.get(found.id, found), found, key=_order)
         gone = {x for x, _ in (facts["Deletes"] | facts["Withdraws"]) - facts["Restores"]}
         inactive = {x for x, _ in facts["Deactivates"] - facts["Reactivates"]}
-        standing = [each for each in made.values() if not {each.id, each.one("Table-Id")} & gone]
-        for each in standing:
+        current = [each for each in made.values() if not {each.id, each.one("Table-Id")} & gone]
+        for each in current:
             each.active = each.id not in inactive
-        return sorted(standing, key=_order)
+        return sorted(current, key=_order)
 
 
 def trailers(message):

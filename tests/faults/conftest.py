@@ -15,7 +15,7 @@ collect_ignore = [] if can_trace() else ["test_system_calls.py"]
 
 @pytest.fixture(scope="session")
 def furnished(sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a vault to copy, on which every scenario can be acted."""
+    """Return a vault to copy, on which every scenario can be acted."""
     path = tmp_path_factory.mktemp("furnished") / "vault"
     furnish(path)
     return path
@@ -23,7 +23,7 @@ def furnished(sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def known(furnished: Path) -> frozenset[str]:
-    """Give the ids of the instances in the furnished vault."""
+    """Return the ids of the instances in the furnished vault."""
     return instance_ids(furnished)
 
 

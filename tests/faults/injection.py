@@ -43,7 +43,7 @@ class Steps:
 
     @property
     def fired(self) -> bool:
-        """Tell whether the step was reached."""
+        """Return whether the step was reached."""
         return self._at is not None and len(self.names) >= self._at
 
     @contextmanager

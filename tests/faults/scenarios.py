@@ -158,9 +158,9 @@ def _write_artifacts(vault: TableVault, table: str, names: list[str], process_id
 
 def _edit_temp(path: Path) -> None:
     """Edit a builder in the folder of a temporary instance by hand."""
-    face = path / "temp/words/base/builders"
-    (face / "shout.yaml").write_text(SHOUT + "# by hand\n", "utf-8")
-    (face / "extra.yaml").write_text(SHOUT.replace("loud", "louder"), "utf-8")
+    folder = path / "temp/words/base/builders"
+    (folder / "shout.yaml").write_text(SHOUT + "# by hand\n", "utf-8")
+    (folder / "extra.yaml").write_text(SHOUT.replace("loud", "louder"), "utf-8")
 
 
 def _edit_all(path: Path) -> None:
@@ -350,7 +350,7 @@ SCENARIOS = {
 
 
 def view(vault: TableVault, path: Path, known: frozenset[str]) -> dict[str, object]:
-    """Give all that a user can see of a vault; instances that are not `known` have one name."""
+    """Return all that a user sees of a vault; instances that are not `known` share one name."""
     seen: dict[str, object] = {}
     for table in vault.get_table_instances():
         described = vault.get_descriptions(table_name=table)
@@ -416,7 +416,7 @@ def _temp(vault: TableVault, table: str, temp: str) -> dict[str, object]:
 
 
 def _working_files(path: Path) -> dict[str, bytes | None]:
-    """Give working files; of documents, which tell ids and times, the name alone."""
+    """Return working files by name; None for documents, which hold ids and times."""
     return {
         file.relative_to(path).as_posix(): None
         if file.name in ("instance.yaml", "table.yaml") or file.suffix == ".parquet"
@@ -428,7 +428,7 @@ def _working_files(path: Path) -> dict[str, bytes | None]:
 
 
 def instance_ids(path: Path) -> frozenset[str]:
-    """Give the ids of all instances of a vault."""
+    """Return the ids of all instances of a vault."""
     vault = TableVault(path, AUTHOR)
     return frozenset(
         instance

@@ -34,9 +34,12 @@ class SystemCall:
 def can_trace() -> bool:
     """Return whether strace is installed and may trace here."""
     program = shutil.which("strace")
-    return program is not None and not subprocess.run(
-        [program, "-qq", "-e", "trace=none", "true"], capture_output=True, check=False
-    ).returncode
+    return (
+        program is not None
+        and not subprocess.run(
+            [program, "-qq", "-e", "trace=none", "true"], capture_output=True, check=False
+        ).returncode
+    )
 
 
 def attach(pid: int, log: Path, inject: str = "") -> subprocess.Popen[str]:

@@ -70,7 +70,7 @@ def measured(
 
 @pytest.fixture
 def trial(measured: SteppedTrial) -> SteppedTrial:
-    """Give the scenario with a fresh copy of the vault."""
+    """Return the scenario with a fresh copy of the vault."""
     measured.renew()
     return measured
 
@@ -94,7 +94,7 @@ def state(path: Path) -> dict[str, object]:
 
 
 def _content(inside: str, file: Path) -> bytes:
-    """Give the bytes; of the note of a face the commit that was laid out, not the adopted one."""
+    """Return the bytes; of the note of an editable folder its first line alone."""
     data = file.read_bytes()
     return data.split(b"\n")[0] if inside.startswith(".git/tablevault/faces") else data
 
@@ -105,7 +105,9 @@ def refs(seen: dict[str, object]) -> dict[str, object]:
     }
 
 
-def fail(trial: SteppedTrial, at: int, fire: Callable[[str], None], *, for_good: bool = False) -> bool:
+def fail(
+    trial: SteppedTrial, at: int, fire: Callable[[str], None], *, for_good: bool = False
+) -> bool:
     """Run the scenario with a fault, and tell whether the caller got an exception."""
     vault = TableVault(trial.path, AUTHOR, lock_timeout=0.5)
     try:

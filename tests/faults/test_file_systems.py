@@ -77,7 +77,7 @@ except OSError as error:
 
 @pytest.fixture(scope="module")
 def own_mounts() -> list[str]:
-    """Give a command before which others see mounts of their own."""
+    """Return a command before which others see mounts of their own."""
     try:
         done = subprocess.run([*OWN_MOUNTS, "mount", "-t", "tmpfs", "t", "/mnt"], check=False)
     except FileNotFoundError:

@@ -38,7 +38,7 @@ def write(vault: TableVault, values: list[int], table: str = "words") -> None:
 
 @pytest.fixture(scope="module")
 def parted(sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a vault that has fetched what goes another way than its own; theirs is the later."""
+    """Return a vault that has fetched a diverged history, later than its own."""
     folder = tmp_path_factory.mktemp("parted")
     theirs = TableVault(folder / "theirs", "Bo <bo@example.org>", create=True)
     theirs.create_table("words")
@@ -87,7 +87,7 @@ def check_whole(path: Path) -> None:
 
 @pytest.fixture
 def merged(parted: Path, tmp_path: Path) -> Path:
-    """Give the vault merged by git, where no hook has run."""
+    """Return the vault merged by git, where no hook has run."""
     path = copy(parted, tmp_path / "merged")
     done = merge(path, "-c", "core.hooksPath=/dev/null")
     assert done.returncode == 0, done.stderr

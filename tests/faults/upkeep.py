@@ -17,7 +17,7 @@ from tests.looking import git
 
 
 def litter(path: Path) -> None:
-    """Leave what nothing needs: objects, git objects loose and in packs, files of the dead."""
+    """Leave what nothing needs: objects, git objects loose and in packs, leftovers of a crash."""
     vault = TableVault(path, AUTHOR)
     store = vault._vault.store
     drafts = []
@@ -35,9 +35,9 @@ def litter(path: Path) -> None:
         if name == "once":
             git(path, "repack", "-aq")
             git(path, "prune-packed")
-    aside = path / ".git/tablevault/aside/1/file"
-    aside.parent.mkdir(parents=True)
-    aside.write_bytes(b"was in the way")
+    quarantined = path / ".git/tablevault/aside/1/file"
+    quarantined.parent.mkdir(parents=True)
+    quarantined.write_bytes(b"was in the way")
 
 
 def _add_git_object(path: Path, data: bytes) -> None:

@@ -7,5 +7,5 @@ import pytest
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    """Give the folder of a vault to be."""
+    """Return a path at which a vault can be created."""
     return tmp_path / "cities.vault"

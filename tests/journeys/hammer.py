@@ -88,7 +88,7 @@ class Worker:
         )
 
     def call(self, kind: str, given: dict[str, str]) -> Callable[[], str]:
-        """Give the operation."""
+        """Return the operation."""
         vault, table, value = self.vault, given["table"], given["value"]
         calls: dict[str, Callable[[], str]] = {
             "write": lambda: vault.write_instance(

@@ -70,7 +70,7 @@ def furnish(path: Path) -> None:
 
 
 def instance(vault: TableVault, table: str, version: str) -> str:
-    """Give the id of a materialised instance."""
+    """Return the id of a materialised instance."""
     return vault.get_table_instances(table, version=version)[0]
 
 

@@ -48,7 +48,7 @@ class Model:
                 self.tables[table][instance] = value
                 self.undoing[process] = ("instance", instance, None)
             case "delete_instance":
-                # Of an instance whose making was undone meanwhile, the past is deleted.
+                # The history of an instance whose creation was undone meanwhile is deleted.
                 if said["instance"] not in self.withdrawn:
                     del self.tables[table][said["instance"]]
             case "module":
@@ -98,13 +98,13 @@ def vault_at(path: Path) -> TableVault:
 
 
 def first_model(path: Path) -> tuple[Model, str]:
-    """Give what is there before anybody hammers, and the commit."""
+    """Return what is there before anybody hammers, and the commit."""
     model = Model(tables={table: {} for table in TABLES[:2]}, modules={"shared": SHARED})
     return model, git(path, "rev-parse", "main").strip()
 
 
 def history(path: Path, since: str) -> list[list[str]]:
-    """Give commit, process, operation, instance and so on of all commits on main, oldest first."""
+    """Return commit, process, operation, instance ... of all commits on main, oldest first."""
     told = git(
         path, "log", "--first-parent", "--reverse", f"--format={_FORM}%x01", f"{since}..main"
     )
@@ -112,8 +112,8 @@ def history(path: Path, since: str) -> list[list[str]]:
     return [[cell.strip() for cell in row] for row in rows]
 
 
-def replay(path: Path, since: str, model: Model, said: list[Said], died: list[Said]) -> None:
-    """Follow history; each operation on it was said to be done, or is one that somebody died in."""
+def replay(path: Path, since: str, model: Model, said: list[Said], killed: list[Said]) -> None:
+    """Follow history: each operation was reported as done, or its process was killed in it."""
     done = {each["done"]: each for each in said if "done" in each}
     on_main = history(path, since)
     seen = [row[2] for row in on_main]
@@ -123,7 +123,7 @@ def replay(path: Path, since: str, model: Model, said: list[Said], died: list[Sa
         if found is None:
             found = next(
                 each
-                for each in died
+                for each in killed
                 if not each.get("used") and fits(path, each, commit, subject, undoes)
             )
             found["used"] = "yes"
@@ -133,7 +133,7 @@ def replay(path: Path, since: str, model: Model, said: list[Said], died: list[Sa
 
 
 def fits(path: Path, wanted: Said, commit: str, subject: str, undoes: str) -> bool:
-    """Tell whether a commit is what somebody wanted who died before saying that it was done."""
+    """Return whether a commit is what a thread wanted that was killed before it reported."""
     kind, table, module = wanted["kind"], wanted["table"], wanted["module"]
     if kind == "undo":
         return wanted["undoes"] == undoes
@@ -185,7 +185,7 @@ def lines(text: str) -> list[Said]:
 
 
 def pending(said: list[Said]) -> list[Said]:
-    """Give what each thread wanted last without saying what became of it."""
+    """Return what each thread began last and did not report as done."""
     last: dict[str, Said] = {}
     for each in said:
         if "wants" in each:
@@ -222,7 +222,7 @@ def test_who_is_killed_takes_nobody_elses_work_along(path: Path) -> None:
     model, since = first_model(path)
     chance = random.Random("kill")
     said: list[Said] = []
-    died: list[Said] = []
+    killed: list[Said] = []
     for round_ in range(2):
         running = [start(path, f"r{round_}w{n}", 30, 2) for n in range(2)]
         for worker in running:
@@ -234,11 +234,11 @@ def test_who_is_killed_takes_nobody_elses_work_along(path: Path) -> None:
         rest = victim.stdout.read()  # with what has been read already, unlike `communicate`
         victim.communicate()
         told = lines("".join(heard) + rest)
-        died.extend(pending(told))
+        killed.extend(pending(told))
         said.extend(told)
         out, errors = other.communicate(timeout=300)
-        assert all("was left by a process that died" in line for line in errors.splitlines())
+        assert all("was left by a process that killed" in line for line in errors.splitlines())
         said.extend(lines(out))
     TableVault(path, AUTHOR, restart=True)
-    replay(path, since, model, said, died)
+    replay(path, since, model, said, killed)
     check_same(path, model)

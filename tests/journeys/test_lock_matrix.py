@@ -52,7 +52,7 @@ READS_ORIGIN = frozenset({"execute", "delete_origin"})
 
 
 def expected(kind: str, held: str, asked: str) -> bool:
-    """Tell whether the matrix lets two operations on one table overlap."""
+    """Return whether the matrix lets two operations on one table overlap."""
     if {held, asked} & WHOLE:
         return False
     pair = frozenset({held, asked})
@@ -68,7 +68,7 @@ def furnished(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def path(furnished: Path, tmp_path: Path) -> Path:
-    """Give a vault of one's own."""
+    """Return a vault of one's own."""
     copy = tmp_path / "vault"
     shutil.copytree(furnished, copy, symlinks=True)
     return copy
@@ -90,7 +90,7 @@ def holding(path: Path, name: str, table: str = "single", which: str = "one") ->
 
 
 def may_begin(path: Path, name: str, table: str = "single", which: str = "two") -> bool:
-    """Tell whether an operation gets all that it needs; it gives up then."""
+    """Return whether an operation gets all that it needs; it gives up then."""
     try:
         ACTS[name](TableVault(path, "asker", lock_timeout=0), table, which)
     except GivenUpError:

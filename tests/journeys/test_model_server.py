@@ -1,4 +1,4 @@
-"""The server of the examples does what it is told, whenever it is asked."""
+"""The model server of the examples obeys its settings in every request."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ def cells(notebook: Path) -> list[dict]:
 
 
 def shown(cell: dict) -> list[tuple]:
-    """Give what a cell shows, by kind and as text, without what may change from run to run."""
+    """Return what a cell shows, by kind and as text, without what may change from run to run."""
     found = []
     for output in cell["outputs"]:
         kinds = sorted(output.get("data", ()))

@@ -85,7 +85,7 @@ def example(vault: TableVault, monkeypatch: pytest.MonkeyPatch) -> TableVault:
 
 
 def prepare(vault: TableVault, arguments: dict[str, str], numbers: tuple[int, ...]) -> None:
-    """Make the temporary instance of the table whose rows are looked at."""
+    """Make the temporary instance of the table whose rows are read."""
     (base,) = vault.get_table_instances("vers", "base")
     text = json.dumps(arguments).replace(BASE, base)
     builders = {

@@ -41,7 +41,7 @@ def work(path: Path, table: str, version: str, author: str) -> list[str]:
 
 
 def recorded(path: Path) -> list[str]:
-    """Give the process ids in history, in every branch."""
+    """Return the process ids in history, in every branch."""
     trailers = git(path, "log", "--all", "--format=%(trailers:key=Vault-Process,valueonly)")
     return [line for line in trailers.splitlines() if line]
 

@@ -52,7 +52,7 @@ class Pairs(dict):
     """A mapping that is iterated by pairs: 0.1.1 does both with the dtypes that it is given."""
 
     def __iter__(self):
-        """Give pairs."""
+        """Return pairs."""
         return iter(self.items())
 
 

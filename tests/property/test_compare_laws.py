@@ -88,12 +88,12 @@ def applied(old, diff):
 
 
 def content(frame):
-    """Spell a frame so that null, NaN and both zeros are four things."""
+    """Format a frame so that null, NaN and both zeros are four things."""
     return [tuple(map(spelled, row)) for row in frame.itertuples(index=False)]
 
 
 def spelled(value):
-    """Spell one value."""
+    """Format one value."""
     return "null" if value is None or value is pd.NA else repr(value)
 
 

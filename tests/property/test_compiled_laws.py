@@ -59,7 +59,7 @@ class OtherTables:
 
 
 def tables_of_a_run():
-    """Give tables whose draft has finished columns, and two that grow."""
+    """Return tables whose draft has finished columns, and two that grow."""
     tables = RunTables(OtherTables())
     tables.draft.set_rows(ROWS)
     columns = {
@@ -158,7 +158,7 @@ PUT = (
 
 
 def outcome(call, *given_arguments):
-    """Give the result, or what an error tells."""
+    """Return the result, or the text of the error."""
     try:
         return call(*given_arguments)
     except TableVaultError as error:

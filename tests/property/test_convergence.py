@@ -90,10 +90,10 @@ class Company:
             assert git(path_of(vault), "rev-parse", "main") == before
             assert found
             for path, problem in found:
-                self.settle(vault, resolve, path, problem)
+                self.resolve_conflict(vault, resolve, path, problem)
         raise AssertionError((resolve, found))
 
-    def settle(self, vault, resolve, path, problem):
+    def resolve_conflict(self, vault, resolve, path, problem):
         if "two tables are called" in problem:
             table = path.split("/")[1]
             if table in vault.get_table_instances():
@@ -121,23 +121,23 @@ class Company:
 
 
 def look(vault):
-    """Give all that vaults with the same history have in common."""
+    """Return all that vaults with the same history have in common."""
     index = vault._vault.parts.index
     snapshot = vault._vault.snapshot()
-    standing = index.standing()
+    current = index.standing()
     latest = {}
     for table in snapshot.table_names():
         document = snapshot.table(table)
         for version in snapshot.versions(table):
             latest[document.id, version] = snapshot.instance(table, version).id
     expected = {}
-    for item in sorted(standing, key=lambda item: (item.materialized_at, item.instance_id)):
+    for item in sorted(current, key=lambda item: (item.materialized_at, item.instance_id)):
         expected[item.table_id, item.version] = item.instance_id
     # The folder of each version holds the latest instance that stands, and no other.
     assert latest == expected
     return {
         "tags": git(path_of(vault), "for-each-ref", "refs/tags"),
-        "instances": [(item.instance_id, item.active) for item in standing],
+        "instances": [(item.instance_id, item.active) for item in current],
         "module": vault.get_code_module_str("m"),
         "config": vault.get_config(),
     }

@@ -81,7 +81,7 @@ def columns_of_one_type(draw: st.DrawFn) -> list[Any]:
 
 
 def shape(value: Any) -> Any:
-    """Spell type and value so that exactly the same values are equal."""
+    """Format type and value so that exactly the same values are equal."""
     if isinstance(value, np.ndarray):
         return (value.dtype.str, value.shape, value.tobytes())
     if isinstance(value, list | tuple):
@@ -165,7 +165,7 @@ def content(frame: pd.DataFrame) -> tuple[bytes, str]:
 
 
 def spelled(frame: pd.DataFrame) -> list[Any]:
-    """Spell a frame so that exactly the same frames are equal."""
+    """Format a frame so that exactly the same frames are equal."""
     return [
         (name, v.dtype, [shape(item) for item in v.array])
         if v.dtype.kind not in "mM"

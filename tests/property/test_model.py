@@ -321,8 +321,8 @@ class VaultMachine(RuleBasedStateMachine):
         builder = data.draw(st.sampled_from([f"{name}_index", "other"]))
         text = index_builder(values, function)
         if by_hand:
-            face = self.path / "temp" / name / version / "builders"
-            (face / f"{builder}.yaml").write_text(text, "utf-8")
+            folder = self.path / "temp" / name / version / "builders"
+            (folder / f"{builder}.yaml").write_text(text, "utf-8")
         else:
             self.operate(
                 lambda: self.vault.create_builder_file(name, builder, version, text=text),
@@ -480,8 +480,8 @@ class VaultMachine(RuleBasedStateMachine):
             assert builders == sorted(temp.builders)
             for builder, text in temp.builders.items():
                 assert vault.get_builder_str(name, builder, version=version) == text
-                face = self.path / "temp" / name / version / "builders" / f"{builder}.yaml"
-                assert face.read_text("utf-8") == text
+                folder = self.path / "temp" / name / version / "builders" / f"{builder}.yaml"
+                assert folder.read_text("utf-8") == text
 
     def agree_with_git(self) -> None:
         if self.by_hand or git(self.path, "symbolic-ref", "HEAD").strip() != "refs/heads/main":

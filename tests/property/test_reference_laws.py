@@ -210,7 +210,7 @@ COLUMNS = st.lists(st.sampled_from(["i", "s", "b", "index"]), min_size=1, max_si
 
 
 def plain_rows(rows, conditions):
-    """Say which rows fulfil the conditions, in the most obvious way."""
+    """Find the rows that meet the conditions, in the most obvious way."""
     found = []
     for position, (number, text, truth) in enumerate(rows):
         cells = {"i": number, "s": text, "b": truth, "index": position}
@@ -238,7 +238,7 @@ def test_evaluation_agrees_with_plain_python(rows, times, conditions, columns):
     )
     tables = OneTable(rows)
     template = parse_template(str(reference))
-    evaluate(template, tables)  # from the second time on columns may be looked at in order
+    evaluate(template, tables)  # from the second time on columns may be searched in order
     result = evaluate(template, tables)
     expected = plain_rows(rows, conditions)
     if not expected:

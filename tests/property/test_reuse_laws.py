@@ -132,7 +132,7 @@ steps = st.fixed_dictionaries(
 
 @pytest.fixture(scope="module")
 def empty(sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give a vault with two empty tables, to be copied."""
+    """Return a vault with two empty tables, to be copied."""
     path = tmp_path_factory.mktemp("laws") / "v"
     vault = TableVault(path, "Ana", create=True)
     vault.create_table("t")

@@ -35,7 +35,7 @@ def measure(path: str) -> tuple[int, int, int, int]:
 
 
 def documented(path: str, count_private: bool) -> float | None:
-    """Give the share of functions with a docstring; None when the file has no function.
+    """Return the share of functions with a docstring; None when the file has no function.
 
     `count_private` says whether a name with one leading underscore, as in ``_helper``, counts.
     """
@@ -59,12 +59,12 @@ def rank(modules: pd.DataFrame, at_least: int) -> pd.DataFrame:
 
 
 def _is_private(name: str) -> bool:
-    """Tell ``_helper`` from ``helper`` and ``__init__``."""
+    """Return whether a name is like ``_helper``, not like ``helper`` or ``__init__``."""
     return name.startswith("_") and not name.endswith("__")
 
 
 def _imports(nodes: Iterable[ast.AST]) -> set[str]:
-    """Give the top-level names of all modules that are imported anywhere in the file."""
+    """Return the top-level names of all modules that are imported anywhere in the file."""
     found: set[str] = set()
     for node in nodes:
         if isinstance(node, ast.Import):
