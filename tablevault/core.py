@@ -1,4 +1,7 @@
-"""The public class and functions: signatures and documentation, one call each."""
+"""The public class and functions: signatures and documentation, one call each.
+
+Each imports what it calls when it is called: opening a vault takes half as long that way.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tablevault import operations, queries, remotes, report
 from tablevault.arguments import checked, checked_class
 from tablevault.names import DEFAULT_VERSION, new_process_id
 from tablevault.progress_bars import Bars
@@ -87,17 +89,20 @@ class TableVault:
         lock_timeout: float = 10.0,
         allow_secret: bool = False,
     ) -> None:
-        self._vault = operations.vaults.attach(
+        from tablevault.operations.vaults import Options, attach
+        from tablevault.remotes.fetch import fetch_object
+
+        self._vault = attach(
             db_dir,
             author,
-            operations.vaults.Options(
+            Options(
                 description=description,
                 verbose=verbose,
                 parent=parent_id,
                 lock_timeout_s=lock_timeout,
                 allow_secret=allow_secret,
                 progress=Bars,
-                bring=remotes.fetch.fetch_object,
+                bring=fetch_object,
             ),
             create=create,
             restart=restart,
@@ -105,11 +110,15 @@ class TableVault:
 
     def __repr__(self) -> str:
         """Return which vault this is."""
-        return queries.describe.vault_text(self._vault)
+        from tablevault.queries.describe import vault_text
+
+        return vault_text(self._vault)
 
     def _repr_html_(self) -> str:
         """Show tables and their latest instances in a notebook."""
-        return queries.describe.vault_html(self._vault)
+        from tablevault.queries.describe import vault_html
+
+        return vault_html(self._vault)
 
     # -- tables -------------------------------------------------------------------------------
 
@@ -154,7 +163,9 @@ class TableVault:
         TVSecretError
             Something in `description` looks like a key.
         """
-        return operations.tables.CreateTable(
+        from tablevault.operations.tables import CreateTable
+
+        return CreateTable(
             table_name=table_name,
             allow_multiple_artifacts=allow_multiple_artifacts,
             has_side_effects=has_side_effects,
@@ -187,9 +198,11 @@ class TableVault:
         TVArgumentError
             There is no such table, or the new name cannot be used or is taken.
         """
-        return operations.tables.RenameTable(
-            new_table_name=new_table_name, table_name=table_name
-        ).run(self._vault, process_id)
+        from tablevault.operations.tables import RenameTable
+
+        return RenameTable(new_table_name=new_table_name, table_name=table_name).run(
+            self._vault, process_id
+        )
 
     def delete_table(self, table_name: str, process_id: str = "") -> str:
         """Remove a table with all its instances.
@@ -214,7 +227,9 @@ class TableVault:
         TVArgumentError
             There is no such table.
         """
-        return operations.tables.DeleteTable(table_name=table_name).run(self._vault, process_id)
+        from tablevault.operations.tables import DeleteTable
+
+        return DeleteTable(table_name=table_name).run(self._vault, process_id)
 
     # -- instances ----------------------------------------------------------------------------
 
@@ -280,7 +295,9 @@ class TableVault:
         TVLockError
             The temporary instance is in use by another process.
         """
-        return operations.instances.CreateInstance(
+        from tablevault.operations.instances import CreateInstance
+
+        return CreateInstance(
             table_name=table_name,
             version=version,
             origin_id=origin_id,
@@ -333,7 +350,9 @@ class TableVault:
             A value does not fit its dtype or cannot be stored, an artifact is missing or is
             named by no value.
         """
-        return operations.write.WriteInstance(
+        from tablevault.operations.write import WriteInstance
+
+        return WriteInstance(
             table_df=table_df,
             table_name=table_name,
             version=version,
@@ -430,7 +449,9 @@ class TableVault:
         Exception
             What a function raised, unchanged; not from the background.
         """
-        return operations.execute.ExecuteInstance(
+        from tablevault.operations.execute import ExecuteInstance
+
+        return ExecuteInstance(
             table_name=table_name,
             version=version,
             force_execute=force_execute,
@@ -499,11 +520,13 @@ class TableVault:
         Exception
             What the function of an index builder raised, unchanged.
         """
-        return operations.plan.plan(
+        from tablevault.operations.plan import PlanOptions, plan
+
+        return plan(
             self._vault,
             table_name,
             version,
-            options=operations.plan.PlanOptions(
+            options=PlanOptions(
                 run_index=run_index, force_execute=force_execute, accept_code=accept_code
             ),
             process_id=process_id,
@@ -523,7 +546,9 @@ class TableVault:
         Status
             For each version of each table state and reasons; ``str`` shows it.
         """
-        return queries.status.status(self._vault)
+        from tablevault.queries.status import status
+
+        return status(self._vault)
 
     def refresh(
         self,
@@ -578,10 +603,12 @@ class TableVault:
             Tables failed, the text says which and why, what was left because of them, and what is
             made. What functions have raised is the cause.
         """
-        return operations.refresh.refresh(
+        from tablevault.operations.refresh import RefreshOptions, refresh
+
+        return refresh(
             self._vault,
             tables,
-            options=operations.refresh.RefreshOptions(
+            options=RefreshOptions(
                 dry_run=dry_run,
                 accept_code=accept_code,
                 max_calls=max_calls,
@@ -616,9 +643,11 @@ class TableVault:
         TVLockError
             A running process reads the instance.
         """
-        return operations.instances.DeleteInstance(
-            instance_id=instance_id, table_name=table_name
-        ).run(self._vault, process_id)
+        from tablevault.operations.instances import DeleteInstance
+
+        return DeleteInstance(instance_id=instance_id, table_name=table_name).run(
+            self._vault, process_id
+        )
 
     # -- code and builders --------------------------------------------------------------------
 
@@ -661,7 +690,9 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        return operations.code.CreateCodeModule(
+        from tablevault.operations.code import CreateCodeModule
+
+        return CreateCodeModule(
             module_name=module_name, copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
         ).run(self._vault, process_id)
 
@@ -685,9 +716,9 @@ class TableVault:
         TVFileError
             There is no such module.
         """
-        return operations.code.DeleteCodeModule(module_name=module_name).run(
-            self._vault, process_id
-        )
+        from tablevault.operations.code import DeleteCodeModule
+
+        return DeleteCodeModule(module_name=module_name).run(self._vault, process_id)
 
     def create_builder_file(
         self,
@@ -735,7 +766,9 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        return operations.builders.CreateBuilderFile(
+        from tablevault.operations.builders import CreateBuilderFile
+
+        return CreateBuilderFile(
             table_name=table_name,
             builder_name=builder_name,
             version=version,
@@ -776,7 +809,9 @@ class TableVault:
         TVFileError
             There is no such builder.
         """
-        return operations.builders.DeleteBuilderFile(
+        from tablevault.operations.builders import DeleteBuilderFile
+
+        return DeleteBuilderFile(
             builder_name=builder_name, table_name=table_name, version=version
         ).run(self._vault, process_id)
 
@@ -802,7 +837,9 @@ class TableVault:
         TVFileError
             ``vault.yaml`` was edited by hand, and has a value that its setting cannot have.
         """
-        return queries.config.get_config(self._vault, key)
+        from tablevault.queries.config import get_config
+
+        return get_config(self._vault, key)
 
     def set_config(
         self, key: str, value: Mapping[str, object] | str | float | None, process_id: str = ""
@@ -839,7 +876,9 @@ class TableVault:
         TVProcessError
             The process id was used before.
         """
-        return operations.config.SetConfig(changes={key: value}).run(self._vault, process_id)
+        from tablevault.operations.config import SetConfig
+
+        return SetConfig(changes={key: value}).run(self._vault, process_id)
 
     # -- processes ----------------------------------------------------------------------------
 
@@ -889,7 +928,9 @@ class TableVault:
         TVArgumentError
             It runs within another process, or is itself a ``stop_process``.
         """
-        return operations.stop.StopProcess(
+        from tablevault.operations.stop import StopProcess
+
+        return StopProcess(
             to_stop_process_id=to_stop_process_id, force=force, materialize=materialize
         ).run(self._vault, process_id)
 
@@ -928,7 +969,9 @@ class TableVault:
         TVLockError
             Something that would change is held by another process for too long.
         """
-        return operations.undo.Undo(process_id=process_id).run(self._vault, undo_process_id)
+        from tablevault.operations.undo import Undo
+
+        return Undo(process_id=process_id).run(self._vault, undo_process_id)
 
     def get_active_processes(self) -> Mapping[str, ActiveProcess]:
         """Return the processes that have not ended, by id, oldest first.
@@ -947,11 +990,15 @@ class TableVault:
             that have any, and ``log`` (file with what an execution in the background printed).
             Its ``str`` is JSON.
         """
-        return queries.processes.active(self._vault)
+        from tablevault.queries.processes import active
+
+        return active(self._vault)
 
     def get_process_completion(self, process_id: str) -> bool:
         """Return whether a process has ended, in whatever way; False for an unknown id."""
-        return queries.processes.is_complete(self._vault, process_id)
+        from tablevault.queries.processes import is_complete
+
+        return is_complete(self._vault, process_id)
 
     # -- reading ------------------------------------------------------------------------------
 
@@ -1002,9 +1049,11 @@ class TableVault:
         TVTableError
             No such instance, an unknown column, negative `rows`.
         """
-        return queries.dataframe.get_dataframe(
+        from tablevault.queries.dataframe import FrameQuery, get_dataframe
+
+        return get_dataframe(
             self._vault,
-            queries.dataframe.FrameQuery(
+            FrameQuery(
                 table=table_name,
                 instance_id=instance_id,
                 version=version,
@@ -1069,9 +1118,9 @@ class TableVault:
         TVTableError
             There is no instance yet.
         """
-        return queries.calls.get_calls(
-            self._vault, table_name, instance_id, version, outcome=outcome
-        )
+        from tablevault.queries.calls import get_calls
+
+        return get_calls(self._vault, table_name, instance_id, version, outcome=outcome)
 
     def get_dataset(
         self,
@@ -1097,9 +1146,11 @@ class TableVault:
         TVTableError
             There is no such instance.
         """
-        return queries.dataframe.get_dataset(
+        from tablevault.queries.dataframe import FrameQuery, get_dataset
+
+        return get_dataset(
             self._vault,
-            queries.dataframe.FrameQuery(
+            FrameQuery(
                 table=table_name,
                 instance_id=instance_id,
                 version=version,
@@ -1132,9 +1183,9 @@ class TableVault:
         TVArgumentError
             There is no such table.
         """
-        return queries.describe.table_instances(
-            self._vault, table_name, version, include_temp=include_temp
-        )
+        from tablevault.queries.describe import table_instances
+
+        return table_instances(self._vault, table_name, version, include_temp=include_temp)
 
     def get_descriptions(self, instance_id: str = "", table_name: str = "") -> dict[str, object]:
         """Describe the vault, a table, or an instance; deleted tables and instances, too.
@@ -1159,7 +1210,9 @@ class TableVault:
         TVArgumentError
             There is, and was, no such table or instance.
         """
-        return queries.describe.descriptions(self._vault, instance_id, table_name)
+        from tablevault.queries.describe import descriptions
+
+        return descriptions(self._vault, instance_id, table_name)
 
     def get_file_tree(
         self,
@@ -1193,11 +1246,13 @@ class TableVault:
         TVArgumentError
             There is no such table or instance.
         """
-        return queries.tree.draw_file_tree(
+        from tablevault.queries.tree import Shown, draw_file_tree
+
+        return draw_file_tree(
             self._vault,
             instance_id,
             table_name,
-            queries.tree.Shown(
+            Shown(
                 code=code_files,
                 builders=builder_files,
                 metadata=metadata_files,
@@ -1257,7 +1312,9 @@ class TableVault:
             There never was such a table or instance, an instance is named without its table, or
             `limit` is no number of rows.
         """
-        return queries.log.log(self._vault, table_name, instance_id, limit)
+        from tablevault.queries.log import log
+
+        return log(self._vault, table_name, instance_id, limit)
 
     def diff(self, table_name: str, instance_id: str, other_instance_id: str = "") -> InstanceDiff:
         """Return what changed from one instance of a table to another.
@@ -1289,7 +1346,9 @@ class TableVault:
         TVTableError
             A dataframe is damaged.
         """
-        return queries.diff.diff(self._vault, table_name, instance_id, other_instance_id)
+        from tablevault.queries.diff import diff
+
+        return diff(self._vault, table_name, instance_id, other_instance_id)
 
     def lineage(self, table_name: str, instance_id: str = "") -> Lineage:
         """Return what instances were made from, and what was made from them, however indirectly.
@@ -1313,7 +1372,9 @@ class TableVault:
         TVArgumentError
             There never was such a table or instance.
         """
-        return queries.lineage.lineage(self._vault, table_name, instance_id)
+        from tablevault.queries.lineage import lineage
+
+        return lineage(self._vault, table_name, instance_id)
 
     def report(
         self, path: str | os.PathLike[str], table_name: str = "", *, force: bool = False
@@ -1347,7 +1408,9 @@ class TableVault:
         TVFileError
             The file cannot be written.
         """
-        return str(report.file.write(self._vault, path, table_name, force=force))
+        from tablevault.report.file import write
+
+        return str(write(self._vault, path, table_name, force=force))
 
     def get_artifact_folder(
         self,
@@ -1382,9 +1445,9 @@ class TableVault:
         TVTableError
             No instance of that version is active.
         """
-        return queries.artifacts.artifact_folder(
-            self._vault, table_name, instance_id, version, is_temp=is_temp
-        )
+        from tablevault.queries.artifacts import artifact_folder
+
+        return artifact_folder(self._vault, table_name, instance_id, version, is_temp=is_temp)
 
     def get_builders_list(
         self,
@@ -1402,9 +1465,9 @@ class TableVault:
         TVTableError
             No instance of that version is active.
         """
-        return queries.describe.builders_list(
-            self._vault, table_name, instance_id, version, is_temp=is_temp
-        )
+        from tablevault.queries.describe import builders_list
+
+        return builders_list(self._vault, table_name, instance_id, version, is_temp=is_temp)
 
     def get_builder_str(
         self,
@@ -1427,7 +1490,9 @@ class TableVault:
         TVTableError
             No instance of that version is active.
         """
-        return queries.describe.builder_text(
+        from tablevault.queries.describe import builder_text
+
+        return builder_text(
             self._vault, table_name, builder_name, (instance_id, version), is_temp=is_temp
         )
 
@@ -1448,7 +1513,9 @@ class TableVault:
         TVArgumentError
             The name is taken by another address, or cannot be used.
         """
-        remotes.clone.add_remote(self._vault, name, url)
+        from tablevault.remotes.clone import add_remote
+
+        add_remote(self._vault, name, url)
 
     def push(self, remote: str = "origin", *, temp: bool = False) -> PushReport:
         """Bring a remote up to date: objects, then ``main`` and the tags of instances.
@@ -1473,7 +1540,9 @@ class TableVault:
         TVOutcomeUnknownError
             The connection was lost at the last step: it is not known whether it took place.
         """
-        return remotes.push.push(self._vault, remote, temp=temp)
+        from tablevault.remotes.push import push
+
+        return push(self._vault, remote, temp=temp)
 
     def pull(
         self,
@@ -1511,13 +1580,17 @@ class TableVault:
         TVLockError
             A process works on a table that is renamed or deleted there, or is paused on it.
         """
-        return remotes.pull.pull(self._vault, remote, data=data, resolve=resolve)
+        from tablevault.remotes.pull import pull
+
+        return pull(self._vault, remote, data=data, resolve=resolve)
 
     # -- texts --------------------------------------------------------------------------------
 
     def get_code_modules_list(self) -> list[str]:
         """List the code modules, without ending, sorted."""
-        return queries.describe.code_modules(self._vault)
+        from tablevault.queries.describe import code_modules
+
+        return code_modules(self._vault)
 
     def get_code_module_str(self, module_name: str) -> str:
         """Return the text of a code module.
@@ -1527,7 +1600,9 @@ class TableVault:
         TVFileError
             There is no such module.
         """
-        return queries.describe.code_text(self._vault, module_name)
+        from tablevault.queries.describe import code_text
+
+        return code_text(self._vault, module_name)
 
     # -- upkeep -------------------------------------------------------------------------------
 
@@ -1566,10 +1641,13 @@ class TableVault:
         TVRemoteError
             There is no such remote, or it cannot be reached.
         """
-        return remotes.verify_remote.add_remote_problems(
+        from tablevault.operations.repair import verify
+        from tablevault.remotes.verify_remote import add_remote_problems
+
+        return add_remote_problems(
             self._vault,
             remote,
-            operations.repair.verify(self._vault, data=data, repair=repair),
+            verify(self._vault, data=data, repair=repair),
             data=data,
         )
 
@@ -1611,7 +1689,9 @@ class TableVault:
         TVFileError
             Something in git is damaged; nothing was removed.
         """
-        return operations.gc.collect(
+        from tablevault.operations.gc import collect
+
+        return collect(
             self._vault,
             grace_s=grace_s,
             calls_older_than_days=calls_older_than_days,
@@ -1657,7 +1737,9 @@ def clone_vault(
         There is no vault, it cannot be reached, or holds what no vault holds (symbolic links,
         paths that lead out of it, documents that cannot be read).
     """
-    return TableVault(remotes.clone.clone(url, db_dir, author, Bars, data=data), author)
+    from tablevault.remotes.clone import clone
+
+    return TableVault(clone(url, db_dir, author, Bars, data=data), author)
 
 
 @checked
@@ -1680,7 +1762,9 @@ def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:
     ValueError
         The preset is not 0 to 9.
     """
-    operations.archive.compress_vault(db_dir, preset)
+    from tablevault.operations.archive import compress_vault
+
+    compress_vault(db_dir, preset)
 
 
 @checked
@@ -1694,7 +1778,9 @@ def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
     TVArgumentError
         `db_dir` is there and not empty, or the archive is damaged, unsafe or holds no vault.
     """
-    operations.archive.decompress_vault(db_dir)
+    from tablevault.operations.archive import decompress_vault
+
+    decompress_vault(db_dir)
 
 
 @checked
@@ -1710,4 +1796,6 @@ def delete_vault(db_dir: str | os.PathLike[str]) -> None:
     TVFileError
         The folder cannot be moved or removed; the error names what is left, and where.
     """
-    operations.vaults.delete_vault(db_dir)
+    from tablevault.operations.vaults import delete_vault
+
+    delete_vault(db_dir)

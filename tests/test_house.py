@@ -110,14 +110,20 @@ def test_nothing_is_read_that_could_run_code(path):
 
 
 def test_methods_of_core_are_one_statement_long():
+    """Besides the imports of what they call."""
     tree = ast.parse((PACKAGE / "core.py").read_bytes())
     long = [
         node.name
         for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-        and len([each for each in node.body if not is_docstring(each)]) != 1
+        if isinstance(node, ast.FunctionDef)
+        and len([each for each in node.body if not is_docstring(each) | is_import(each)]) != 1
     ]
     assert not long
+
+
+def is_import(node: ast.stmt) -> bool:
+    """Return whether a statement is an import."""
+    return isinstance(node, ast.ImportFrom)
 
 
 def is_docstring(node: ast.stmt) -> bool:

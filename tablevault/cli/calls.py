@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from typing import TYPE_CHECKING, Any
 
-from tablevault import queries
 from tablevault.cli.command import VERSION, Command, option, positional
 from tablevault.cli.context import Place
 from tablevault.cli.output import Listing
 from tablevault.wording import Call
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     import pandas as pd
 
 _TOKENS = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
@@ -22,7 +19,9 @@ _HEADINGS = ("builder", "row", "outcome", "started", "seconds", "model", "tokens
 
 def _calls(place: Place, given: argparse.Namespace) -> object:
     """List the calls of an instance."""
-    found = queries.calls.get_calls(
+    from tablevault.queries import calls
+
+    found = calls.get_calls(
         place.read(), given.table_name, given.instance_id, given.version, outcome=given.outcome
     )
     instance = found.attrs["instance_id"]

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import argparse
 
+# Neither typing nor dataclasses: each takes longer to load than all commands together.
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Literal
+
+from tablevault.cli.context import Place
 from tablevault.wording import Call
 
-# Neither typing nor dataclasses: each takes longer to load than all commands together.
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from typing import Any, Literal
-
-    from tablevault.cli.context import Place
-
-    Completes = Literal["", "table", "instance", "module", "builder", "process", "path", "remote"]
+Completes = Literal["", "table", "instance", "module", "builder", "process", "path", "remote"]
 
 
 class Argument:

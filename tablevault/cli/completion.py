@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, TextIO
 
-from tablevault import queries, remotes
-from tablevault.cli.command import ASK, Argument, Command
+from tablevault.cli.command import ASK, Argument, Command, Completes
 from tablevault.cli.context import Place
 from tablevault.cli.registry import GLOBAL_OPTIONS
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import TextIO
-
-    from tablevault.cli.command import Completes
     from tablevault.vault import Vault
 
 _FILES = ":files"
@@ -103,13 +99,16 @@ def _values(kind: Completes, start: str, options: dict[str, str], values: list[s
 
 def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
     """Name what is in the vault."""
+    from tablevault.queries import describe, processes
+    from tablevault.remotes import clone
+
     ask = {
-        "table": lambda: queries.describe.table_instances(vault, "", ""),
-        "instance": lambda: queries.describe.table_instances(vault, table, "", include_temp=True),
-        "module": lambda: queries.describe.code_modules(vault),
-        "builder": lambda: queries.describe.builders_list(vault, table, "", "base", is_temp=True),
-        "process": lambda: list(queries.processes.active(vault)),
-        "remote": lambda: list(remotes.clone.list_remotes(vault)),
+        "table": lambda: describe.table_instances(vault, "", ""),
+        "instance": lambda: describe.table_instances(vault, table, "", include_temp=True),
+        "module": lambda: describe.code_modules(vault),
+        "builder": lambda: describe.builders_list(vault, table, "", "base", is_temp=True),
+        "process": lambda: list(processes.active(vault)),
+        "remote": lambda: list(clone.list_remotes(vault)),
     }
     return ask[kind]()
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tablevault import operations, queries
 from tablevault.cli.command import PROCESS_ID, Argument, Command, positional
 from tablevault.cli.context import Place
 from tablevault.cli.output import Text
@@ -16,9 +15,12 @@ _REMOVES = "null"
 
 def _config(place: Place, given: argparse.Namespace) -> object:
     """Show a setting or all of them, or set some."""
+    from tablevault.operations.config import SetConfig
+    from tablevault.queries import config
+
     if not given.value:
-        found = queries.config.get_config(place.read(), given.key)
-        return None if found is None else Text(queries.config.config_text(found), found)
+        found = config.get_config(place.read(), given.key)
+        return None if found is None else Text(config.config_text(found), found)
     words = [given.key, *given.value]
     if len(words) % 2:
         raise UsageError(f"there is no value for {words[-1]}")
@@ -26,7 +28,7 @@ def _config(place: Place, given: argparse.Namespace) -> object:
     if len({*keys}) < len(keys):
         raise UsageError("a key is given twice")
     values = [None if value == _REMOVES else value for value in words[1::2]]
-    asked = operations.config.SetConfig(changes=dict(zip(keys, values, strict=True)))
+    asked = SetConfig(changes=dict(zip(keys, values, strict=True)))
     return asked.run(place.vault(), given.process_id)
 
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tablevault import operations
 from tablevault.cli.usage_errors import UsageError
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.progress import Progress
 from tablevault.wording import BLANK, Call, Wording
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    import subprocess
-
-    from tablevault.progress import Progress
+    from tablevault.operations.vaults import Options
     from tablevault.vault import Vault
 
 _CREATE = Call("TableVault", db_dir=BLANK, create=True)
@@ -74,10 +73,12 @@ class Place:
 
     def create(self, path: str, description: str, *, allow_secret: bool = False) -> Vault:
         """Make a new vault at `path`."""
+        from tablevault.operations import vaults
+
         refuse_below_file(path)
-        operations.vaults.refuse_content(Path(path))
+        vaults.refuse_content(Path(path))
         self.__dict__["path"] = Path(path)
-        return operations.vaults.attach(
+        return vaults.attach(
             path,
             self.author,
             self.options(description, allow_secret=allow_secret),
@@ -87,21 +88,20 @@ class Place:
 
     def restart(self) -> Vault:
         """Open the vault and run what crashed to its end."""
-        return operations.vaults.attach(
-            self.path, self.author, self.options(), create=False, restart=True
-        )
+        from tablevault.operations import vaults
 
-    def options(
-        self, description: str = "", *, allow_secret: bool = False
-    ) -> operations.vaults.Options:
+        return vaults.attach(self.path, self.author, self.options(), create=False, restart=True)
+
+    def options(self, description: str = "", *, allow_secret: bool = False) -> Options:
         """Return how a vault is opened from a prompt."""
         import logging
 
+        from tablevault.operations.vaults import Options
         from tablevault.remotes.fetch import fetch_object
 
         # A command says by itself what it did.
         logging.getLogger("tablevault.operations").setLevel(logging.WARNING)
-        return operations.vaults.Options(
+        return Options(
             description=description,
             allow_secret=allow_secret,
             verbose=not self.is_quiet,
@@ -119,9 +119,9 @@ class Place:
 
     def _attach(self, author: str) -> Vault:
         """Open the vault."""
-        return operations.vaults.attach(
-            self.path, author, self.options(), create=False, restart=False
-        )
+        from tablevault.operations import vaults
+
+        return vaults.attach(self.path, author, self.options(), create=False, restart=False)
 
 
 def _current_folder() -> Path:

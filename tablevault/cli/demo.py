@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tablevault import operations
+from typing import TYPE_CHECKING
 
-TYPE_CHECKING = False
+from tablevault.cli.context import Place
+
 if TYPE_CHECKING:
-    from tablevault.cli.context import Place
     from tablevault.vault import Vault
 
 _CODE = '''"""Functions of the demonstration: reviews, and a judge that stands for a slow model."""
@@ -90,10 +90,13 @@ _AFTER = """Made the vault {path} with two tables, each of two instances. Look a
 
 def make(place: Place, path: str) -> str:
     """Make the vault, run everything, change one argument, run it again."""
+    from tablevault.operations.code import CreateCodeModule
+    from tablevault.operations.tables import CreateTable
+
     vault = place.create(path, "A demonstration")
-    operations.code.CreateCodeModule(module_name="demo", text=_CODE).run(vault)
+    CreateCodeModule(module_name="demo", text=_CODE).run(vault)
     for table, builders in _BUILDERS.items():
-        operations.tables.CreateTable(table_name=table).run(vault)
+        CreateTable(table_name=table).run(vault)
         _execute(vault, table, builders)
     changed = _BUILDERS["reviews"] | {
         "mood": _BUILDERS["reviews"]["mood"].replace("threshold: 1", "threshold: 2")
@@ -105,7 +108,8 @@ def make(place: Place, path: str) -> str:
 
 def _execute(vault: Vault, table: str, builders: dict[str, str]) -> None:
     """Make one instance of a table."""
-    operations.instances.CreateInstance(
-        table_name=table, version="base", copy=True, builders=builders
-    ).run(vault)
-    operations.execute.ExecuteInstance(table_name=table, version="base").run(vault)
+    from tablevault.operations.execute import ExecuteInstance
+    from tablevault.operations.instances import CreateInstance
+
+    CreateInstance(table_name=table, version="base", copy=True, builders=builders).run(vault)
+    ExecuteInstance(table_name=table, version="base").run(vault)

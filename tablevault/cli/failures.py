@@ -8,7 +8,6 @@ import os
 import shlex
 from collections.abc import Callable
 
-from tablevault import operations, queries
 from tablevault.cli.context import Place
 from tablevault.cli.hints import PROGRAM, at_prompt
 from tablevault.errors import TableVaultError, said
@@ -63,16 +62,19 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
     is_process = hasattr(given, "process_id") or hasattr(given, "undo_process_id")
     if not is_process and given.command != "refresh":
         return ""
+    from tablevault.operations.stop import StopProcess
+    from tablevault.queries import partial, processes
+
     vault = place.look()
     with contextlib.suppress(TableVaultError, OSError):
-        for process_id, process in queries.processes.active(vault).items():
+        for process_id, process in processes.active(vault).items():
             if process["pid"] != os.getpid() or process["parent_id"]:
                 continue
             if not process["force_takedown"]:
                 return _paused(process_id, process["rows"], given, write)
-            operations.stop.StopProcess(to_stop_process_id=process_id).run(vault)
+            StopProcess(to_stop_process_id=process_id).run(vault)
     if given.command == "execute-instance" and not given.process_id:
-        done = queries.partial.finished_rows(vault, given.table_name, given.version)
+        done = partial.finished_rows(vault, given.table_name, given.version)
         kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items() if count)
         if kept:
             again = f"`{shlex.join([PROGRAM, *given.words])}`"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tablevault import operations
 from tablevault.cli.command import (
     ALLOW_SECRET,
     PROCESS_ID,
@@ -22,8 +21,10 @@ _COPY = option("copy-dir", "file or folder to copy", "path")
 
 def _create_module(place: Place, given: argparse.Namespace) -> object:
     """Write code modules."""
+    from tablevault.operations.code import CreateCodeModule
+
     vault = place.vault()
-    return operations.code.CreateCodeModule(
+    return CreateCodeModule(
         module_name=given.module_name,
         copy_dir=given.copy_dir,
         text=given_text(given.text),
@@ -33,14 +34,18 @@ def _create_module(place: Place, given: argparse.Namespace) -> object:
 
 def _delete_module(place: Place, given: argparse.Namespace) -> object:
     """Remove a code module."""
-    asked = operations.code.DeleteCodeModule(module_name=given.module_name)
+    from tablevault.operations.code import DeleteCodeModule
+
+    asked = DeleteCodeModule(module_name=given.module_name)
     return asked.run(place.vault(), given.process_id)
 
 
 def _create_builder(place: Place, given: argparse.Namespace) -> object:
     """Write builders."""
+    from tablevault.operations.builders import CreateBuilderFile
+
     vault = place.vault()
-    return operations.builders.CreateBuilderFile(
+    return CreateBuilderFile(
         table_name=given.table_name,
         builder_name=given.builder_name,
         version=given.version,
@@ -52,7 +57,9 @@ def _create_builder(place: Place, given: argparse.Namespace) -> object:
 
 def _delete_builder(place: Place, given: argparse.Namespace) -> object:
     """Remove a builder."""
-    return operations.builders.DeleteBuilderFile(
+    from tablevault.operations.builders import DeleteBuilderFile
+
+    return DeleteBuilderFile(
         builder_name=given.builder_name, table_name=given.table_name, version=given.version
     ).run(place.vault(), given.process_id)
 

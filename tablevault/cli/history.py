@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import argparse
 import time
+from typing import TYPE_CHECKING
 
-from tablevault import queries
 from tablevault.cli.command import Command, option, positional, switch
 from tablevault.cli.context import Place
 from tablevault.cli.output import Drawing, Listing
 from tablevault.cli.usage_errors import UsageError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.log import Entry
 
 _FIELDS = (
@@ -35,9 +35,11 @@ _FIELDS = (
 
 def _log(place: Place, given: argparse.Namespace) -> object:
     """List what was done, newest first."""
+    from tablevault.queries import log
+
     if given.limit is not None and given.limit < 0:
         raise UsageError(f"--limit is {given.limit}; it must be at least 0")
-    entries = queries.log.entries(place.read(), given.table_name, given.instance_id, given.limit)
+    entries = log.entries(place.read(), given.table_name, given.instance_id, given.limit)
     return Listing(
         columns=("time", "commit", "author", "what", "process"),
         rows=[
@@ -65,13 +67,15 @@ def _subject(entry: Entry) -> str:
 
 def _diff(place: Place, given: argparse.Namespace) -> object:
     """Return what changed between two instances."""
+    from tablevault.queries import diff
+
     vault = place.read()
     instance = given.instance_id or vault.view().table(given.table_name).latest().instance_id
-    found = queries.diff.diff(vault, given.table_name, instance, given.other_instance_id)
+    found = diff.diff(vault, given.table_name, instance, given.other_instance_id)
     return Drawing(draw=lambda: found, value=_as_json(found) if given.json else None)
 
 
-def _as_json(found: queries.diff.InstanceDiff) -> dict[str, object]:
+def _as_json(found: InstanceDiff) -> dict[str, object]:
     """Return a difference for a program."""
     facts: dict[str, object] = {
         name: getattr(found, name)
@@ -100,7 +104,9 @@ def _as_json(found: queries.diff.InstanceDiff) -> dict[str, object]:
 
 def _lineage(place: Place, given: argparse.Namespace) -> object:
     """Return what instances were made from, and what was made from them."""
-    found = queries.lineage.lineage(place.read(), given.table_name, given.instance_id)
+    from tablevault.queries import lineage
+
+    found = lineage.lineage(place.read(), given.table_name, given.instance_id)
     if given.mermaid:
         return found.to_mermaid()
     if given.openlineage:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tablevault import operations
 from tablevault.cli.command import (
     ACCEPT_CODE,
     ALLOW_SECRET,
@@ -45,7 +44,9 @@ _FORCE = switch(
 
 def _create(place: Place, given: argparse.Namespace) -> object:
     """Make a temporary instance."""
-    return operations.instances.CreateInstance(
+    from tablevault.operations.instances import CreateInstance
+
+    return CreateInstance(
         table_name=given.table_name,
         # The option of the first release is empty by default, and means the same.
         version=given.version or "base",
@@ -61,11 +62,13 @@ def _create(place: Place, given: argparse.Namespace) -> object:
 
 def _write(place: Place, given: argparse.Namespace) -> object:
     """Fill an instance from a CSV file."""
+    from tablevault.operations import write
+
     dependencies = [_pair(text) for text in given.dependency or ()]
     dtypes = dict(_dtype(text) for text in given.dtype or ())
     vault = place.vault()
-    return operations.write.WriteInstance(
-        table_df=operations.write.read_table(existing_file(given.csv), dtypes),
+    return write.WriteInstance(
+        table_df=write.read_table(existing_file(given.csv), dtypes),
         table_name=given.table_name,
         version=given.version,
         dependencies=dependencies,
@@ -75,7 +78,9 @@ def _write(place: Place, given: argparse.Namespace) -> object:
 
 def _execute(place: Place, given: argparse.Namespace) -> object:
     """Run the builders of an instance."""
-    return operations.execute.ExecuteInstance(
+    from tablevault.operations.execute import ExecuteInstance
+
+    return ExecuteInstance(
         table_name=given.table_name,
         version=given.version,
         force_execute=given.force,
@@ -93,12 +98,13 @@ def _plan(place: Place, given: argparse.Namespace) -> object:
     import dataclasses
 
     from tablevault import planned
+    from tablevault.operations import plan
 
-    found = operations.plan.plan(
+    found = plan.plan(
         place.read(),
         given.table_name,
         given.version,
-        options=operations.plan.PlanOptions(
+        options=plan.PlanOptions(
             run_index=given.run_index,
             force_execute=given.force,
             accept_code=accepted_code(given),
@@ -134,9 +140,11 @@ def _plan(place: Place, given: argparse.Namespace) -> object:
 
 def _delete(place: Place, given: argparse.Namespace) -> object:
     """Remove an instance."""
-    return operations.instances.DeleteInstance(
-        instance_id=given.instance_id, table_name=given.table_name
-    ).run(place.vault(), given.process_id)
+    from tablevault.operations.instances import DeleteInstance
+
+    return DeleteInstance(instance_id=given.instance_id, table_name=given.table_name).run(
+        place.vault(), given.process_id
+    )
 
 
 def _pair(text: str) -> tuple[str, str | None]:

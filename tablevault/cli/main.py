@@ -5,19 +5,14 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Collection, Sequence
+from typing import NoReturn
 
 from tablevault.cli import registry
-from tablevault.cli.command import ASK
+from tablevault.cli.command import ASK, Command
 from tablevault.cli.context import Place
 from tablevault.cli.output import Written, show
 from tablevault.cli.usage_errors import AbortedError, UsageError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
-    from typing import NoReturn
-
-    from tablevault.cli.command import Command
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141

@@ -7,7 +7,6 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 
-from tablevault import operations, remotes
 from tablevault.cli.command import Argument, Command, option, switch
 from tablevault.cli.context import Place
 from tablevault.cli.failures import writer
@@ -22,15 +21,16 @@ _DAY_S = 24 * 3600.0
 
 def _verify(place: Place, given: argparse.Namespace) -> object:
     """Look whether the vault is whole."""
+    from tablevault.operations import repair
+    from tablevault.remotes import verify_remote
+
     vault = place.look()
     # What keeps it from being opened is what is to be told, or mended.
-    if operations.repair.can_be_opened(vault.path):
+    if repair.can_be_opened(vault.path):
         with contextlib.suppress(TVFileError):
             vault = place.read()  # to mend a vault, nobody has to be named
-    found = operations.repair.verify(vault, data=not given.no_data, repair=given.repair)
-    problems = remotes.verify_remote.add_remote_problems(
-        vault, given.remote, found, data=not given.no_data
-    )
+    found = repair.verify(vault, data=not given.no_data, repair=given.repair)
+    problems = verify_remote.add_remote_problems(vault, given.remote, found, data=not given.no_data)
     write = writer(place)
     notes = [each for each in problems if each.severity == "note" and not each.repaired]
     told = [each for each in problems if each not in notes]
@@ -73,6 +73,8 @@ def _counted(notes: Sequence[Problem]) -> str:
 
 def _gc(place: Place, given: argparse.Namespace) -> object:
     """Remove what nothing needs any more."""
+    from tablevault.operations import gc
+
     if given.grace_days < 0:
         raise UsageError(f"--grace-days is {given.grace_days:g}; it must be at least 0")
     if given.calls_older_than_days < 0:
@@ -81,7 +83,7 @@ def _gc(place: Place, given: argparse.Namespace) -> object:
         )
     from dataclasses import asdict
 
-    report = operations.gc.collect(
+    report = gc.collect(
         place.vault(),
         grace_s=given.grace_days * _DAY_S,
         calls_older_than_days=given.calls_older_than_days,

@@ -7,7 +7,6 @@ import time
 from collections.abc import Mapping
 from typing import cast
 
-from tablevault import operations, queries
 from tablevault.cli.command import PROCESS_ID, Command, option, positional, switch
 from tablevault.cli.context import Place
 from tablevault.cli.output import Listing
@@ -26,7 +25,9 @@ def _generate(place: Place, given: argparse.Namespace) -> object:
 
 def _stop(place: Place, given: argparse.Namespace) -> object:
     """End a process."""
-    return operations.stop.StopProcess(
+    from tablevault.operations.stop import StopProcess
+
+    return StopProcess(
         to_stop_process_id=given.to_stop_process_id,
         force=given.force,
         materialize=given.materialize,
@@ -35,19 +36,25 @@ def _stop(place: Place, given: argparse.Namespace) -> object:
 
 def _undo(place: Place, given: argparse.Namespace) -> object:
     """Take an operation back."""
-    asked = operations.undo.Undo(process_id=given.process_id)
+    from tablevault.operations.undo import Undo
+
+    asked = Undo(process_id=given.process_id)
     return asked.run(place.vault(), given.undo_process_id)
 
 
 def _is_complete(place: Place, given: argparse.Namespace) -> object:
     """Return whether a process has ended."""
-    return queries.processes.is_complete(place.read(), given.process_id)
+    from tablevault.queries import processes
+
+    return processes.is_complete(place.read(), given.process_id)
 
 
 def _active(place: Place, given: argparse.Namespace) -> object:
     """List what has not ended."""
+    from tablevault.queries import processes
+
     del given
-    processes = queries.processes.active(place.read())
+    found = processes.active(place.read())
     rows = [
         (
             process_id,
@@ -57,12 +64,12 @@ def _active(place: Place, given: argparse.Namespace) -> object:
             time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(float(str(process["start_time"])))),
             _rows_done(process),
         )
-        for process_id, process in processes.items()
+        for process_id, process in found.items()
     ]
     return Listing(
         columns=("process", "operation", "author", "state", "since", "rows done"),
         rows=rows,
-        value={process_id: dict(process) for process_id, process in processes.items()},
+        value={process_id: dict(process) for process_id, process in found.items()},
         if_empty="No process runs or is paused.",
     )
 

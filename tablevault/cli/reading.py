@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tablevault import queries
 from tablevault.cli.command import (
     VERSION,
     Argument,
@@ -20,6 +20,9 @@ from tablevault.cli.output import Document, Drawing, Listing, Written
 from tablevault.cli.usage_errors import UsageError
 from tablevault.wording import Call
 
+if TYPE_CHECKING:
+    from tablevault.queries.tree import Node
+
 _TABLE = positional("table_name", "the table", "table")
 _INSTANCE = option("instance-id", "the instance, by default the latest", "instance")
 _TEMP = either(
@@ -29,15 +32,17 @@ _TEMP = either(
 
 def _dataframe(place: Place, given: argparse.Namespace) -> object:
     """Write a dataframe as a file, or to the standard output."""
+    from tablevault.queries import dataframe, exports
+
     if not given.output:
         raise UsageError("the following arguments are required: -o/--output")
     ending = _ending_of(given.output, as_json=given.json)
     target = None if given.output == "-" else output_file(given.output)
     if given.rows is not None and given.rows < 0:
         raise UsageError(f"--rows is {given.rows}; it must be at least 0")
-    frame, instance_id = queries.dataframe.get_dataframe(
+    frame, instance_id = dataframe.get_dataframe(
         place.read(),
-        queries.dataframe.FrameQuery(
+        dataframe.FrameQuery(
             table=given.table_name,
             instance_id=given.instance_id,
             version=given.version,
@@ -48,7 +53,7 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
             full_artifact_path=not given.no_artifact_path,
         ),
     )
-    content = queries.exports.content(frame, ending)
+    content = exports.content(frame, ending)
     if target is None:
         return Document(content.decode("utf-8"))
     target.write_bytes(content)
@@ -57,20 +62,24 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
 
 def _ending_of(path: str, *, as_json: bool) -> str:
     """Return the format that a name asks for; the standard output is CSV, or JSON if wanted."""
+    from tablevault.queries.exports import WRITERS
+
     if path == "-":
         return "json" if as_json else "csv"
     ending = Path(path).suffix.removeprefix(".").lower()
-    if ending not in queries.exports.WRITERS:
-        known = ", ".join(f".{each}" for each in queries.exports.WRITERS)
+    if ending not in WRITERS:
+        known = ", ".join(f".{each}" for each in WRITERS)
         raise UsageError(f'"{path}" does not end in one of {known}')
     return ending
 
 
 def _instances(place: Place, given: argparse.Namespace) -> object:
     """List tables or instances."""
+    from tablevault.queries import describe
+
     table = given.table_name or given.table
     version = given.version if table else "base"
-    ids = queries.describe.table_instances(place.read(), table, version, include_temp=given.temp)
+    ids = describe.table_instances(place.read(), table, version, include_temp=given.temp)
     return Listing(
         columns=("instance" if table else "table",),
         rows=[(each,) for each in ids],
@@ -81,50 +90,60 @@ def _instances(place: Place, given: argparse.Namespace) -> object:
 
 def _descriptions(place: Place, given: argparse.Namespace) -> object:
     """Describe the vault, a table or an instance."""
-    return queries.describe.descriptions(place.read(), given.instance_id, given.table_name)
+    from tablevault.queries import describe
+
+    return describe.descriptions(place.read(), given.instance_id, given.table_name)
 
 
 def _artifact_folder(place: Place, given: argparse.Namespace) -> object:
     """Return a folder of artifacts."""
-    return queries.artifacts.artifact_folder(
+    from tablevault.queries import artifacts
+
+    return artifacts.artifact_folder(
         place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
 
 
 def _file_tree(place: Place, given: argparse.Namespace) -> object:
     """Draw what is in the vault."""
-    shown = queries.tree.Shown(
+    from tablevault.queries import tree
+
+    shown = tree.Shown(
         code=given.code_files,
         builders=given.builder_files,
         metadata=given.metadata_files,
         artifacts=given.artifact_files,
     )
     vault = place.read()
-    node = queries.tree.file_tree(vault, given.instance_id, given.table_name, shown)
+    node = tree.file_tree(vault, given.instance_id, given.table_name, shown)
     return Drawing(draw=lambda: _drawn(node), value=_nested(node))
 
 
-def _drawn(node: queries.tree.Node) -> object:
+def _drawn(node: Node) -> object:
     """Draw a tree for a person."""
     from tablevault import render
 
     return render.tree(node)
 
 
-def _nested(node: queries.tree.Node) -> dict[str, object]:
+def _nested(node: Node) -> dict[str, object]:
     """Return a tree as JSON has it."""
     return {"label": node.label, "children": [_nested(child) for child in node.children]}
 
 
 def _modules(place: Place, given: argparse.Namespace) -> object:
     """List the code modules."""
+    from tablevault.queries import describe
+
     del given
-    return _names("module", queries.describe.code_modules(place.read()))
+    return _names("module", describe.code_modules(place.read()))
 
 
 def _builders(place: Place, given: argparse.Namespace) -> object:
     """List the builders of an instance."""
-    names = queries.describe.builders_list(
+    from tablevault.queries import describe
+
+    names = describe.builders_list(
         place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
     return _names("builder", names)
@@ -142,7 +161,9 @@ def _names(column: str, names: list[str]) -> Listing:
 
 def _builder_text(place: Place, given: argparse.Namespace) -> object:
     """Return the text of a builder."""
-    return queries.describe.builder_text(
+    from tablevault.queries import describe
+
+    return describe.builder_text(
         place.read(),
         given.table_name,
         given.builder_name,
@@ -153,7 +174,9 @@ def _builder_text(place: Place, given: argparse.Namespace) -> object:
 
 def _module_text(place: Place, given: argparse.Namespace) -> object:
     """Return the text of a code module."""
-    return queries.describe.code_text(place.read(), given.module_name)
+    from tablevault.queries import describe
+
+    return describe.code_text(place.read(), given.module_name)
 
 
 COMMANDS = (

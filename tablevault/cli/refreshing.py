@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tablevault import operations, queries
 from tablevault.cli.command import (
     ACCEPT_CODE,
     MAX_CALLS,
@@ -24,11 +23,13 @@ def _status(place: Place, given: argparse.Namespace) -> object:
     """List the tables, and what is stale."""
     import dataclasses
 
+    from tablevault.queries import status
+
     del given
-    found = queries.status.status(place.read())
+    found = status.status(place.read())
     return Listing(
         columns=_COLUMNS,
-        rows=[queries.status.shown(each) for each in found.tables],
+        rows=[status.shown(each) for each in found.tables],
         value=[dataclasses.asdict(each) for each in found.tables],
         if_empty=found.note,
         footer=found.note,
@@ -40,11 +41,12 @@ def _refresh(place: Place, given: argparse.Namespace) -> object:
     import dataclasses
 
     from tablevault import refreshed
+    from tablevault.operations import refresh
 
-    found = operations.refresh.refresh(
+    found = refresh.refresh(
         place.read() if given.dry_run else place.vault(),
         given.tables or None,
-        options=operations.refresh.RefreshOptions(
+        options=refresh.RefreshOptions(
             dry_run=given.dry_run,
             accept_code=accepted_code(given),
             max_calls=given.max_calls,

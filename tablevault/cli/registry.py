@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import import_module
 
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from tablevault.cli.command import Command
+from tablevault.cli.command import Command
 
 _FAMILIES = {
     "vaults": (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tablevault import report
 from tablevault.cli.command import Command, positional, switch
 from tablevault.cli.context import Place, output_file
 from tablevault.cli.output import Document, Written
@@ -14,10 +13,12 @@ _FILE = "report.html"
 
 def _report(place: Place, given: argparse.Namespace) -> object:
     """Write the page, and print where it is."""
+    from tablevault.report import file as report_file
+
     if given.output == "-":
-        return Document(report.file.content(place.read(), given.table_name))
+        return Document(report_file.content(place.read(), given.table_name))
     target = output_file(given.output or _FILE)
-    report.file.write(place.read(), target, given.table_name, force=given.force)
+    report_file.write(place.read(), target, given.table_name, force=given.force)
     return Written(str(target))
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tablevault import remotes
 from tablevault.cli.command import Argument, Command, positional, switch
 from tablevault.cli.context import Place, refuse_below_file
 from tablevault.cli.output import Listing
@@ -25,9 +24,11 @@ _ALL = Argument(
 
 def _clone(place: Place, given: argparse.Namespace) -> object:
     """Copy a vault from elsewhere."""
+    from tablevault.remotes import clone
+
     folder = given.new_dir or _name_of(given.url)
     refuse_below_file(folder)
-    path = remotes.clone.clone(
+    path = clone.clone(
         given.url, folder, place.author, place.progress, data="all" if given.all else "lazy"
     )
     return f"Cloned → {path}"
@@ -43,13 +44,15 @@ def _name_of(url: str) -> str:
 
 def _remote(place: Place, given: argparse.Namespace) -> object:
     """Name an address, or list the names."""
+    from tablevault.remotes import clone
+
     vault = place.read()
     if given.name and not given.url:
         raise UsageError("the address is missing: tablevault remote NAME URL")
     if given.name:
-        remotes.clone.add_remote(vault, given.name, given.url)
+        clone.add_remote(vault, given.name, given.url)
         return None
-    known = remotes.clone.list_remotes(vault)
+    known = clone.list_remotes(vault)
     return Listing(
         columns=("remote", "address"),
         rows=list(known.items()),
@@ -60,15 +63,19 @@ def _remote(place: Place, given: argparse.Namespace) -> object:
 
 def _push(place: Place, given: argparse.Namespace) -> object:
     """Bring a remote up to date."""
-    return remotes.push.push(place.vault(), given.remote, temp=given.temp)
+    from tablevault.remotes import push
+
+    return push.push(place.vault(), given.remote, temp=given.temp)
 
 
 def _pull(place: Place, given: argparse.Namespace) -> object:
     """Take over what a remote has."""
+    from tablevault.remotes import pull
+
     resolve: dict[str, str] = {}
     for side in ("ours", "theirs"):
         resolve |= dict.fromkeys(getattr(given, side) or (), side)
-    return remotes.pull.pull(
+    return pull.pull(
         place.vault(), given.remote, data="all" if given.all else "lazy", resolve=resolve
     )
 

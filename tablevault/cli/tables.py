@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 
-from tablevault import operations
 from tablevault.cli.command import (
     ALLOW_SECRET,
     DESCRIPTION,
@@ -18,7 +17,9 @@ from tablevault.cli.context import Place
 
 def _create(place: Place, given: argparse.Namespace) -> object:
     """Make an empty table."""
-    return operations.tables.CreateTable(
+    from tablevault.operations.tables import CreateTable
+
+    return CreateTable(
         table_name=given.table_name,
         allow_multiple_artifacts=given.multiple_artifacts,
         has_side_effects=given.side_effects,
@@ -29,14 +30,18 @@ def _create(place: Place, given: argparse.Namespace) -> object:
 
 def _rename(place: Place, given: argparse.Namespace) -> object:
     """Rename a table."""
-    return operations.tables.RenameTable(
-        new_table_name=given.new_name, table_name=given.old_name
-    ).run(place.vault(), given.process_id)
+    from tablevault.operations.tables import RenameTable
+
+    return RenameTable(new_table_name=given.new_name, table_name=given.old_name).run(
+        place.vault(), given.process_id
+    )
 
 
 def _delete(place: Place, given: argparse.Namespace) -> object:
     """Remove a table."""
-    asked = operations.tables.DeleteTable(table_name=given.table_name)
+    from tablevault.operations.tables import DeleteTable
+
+    asked = DeleteTable(table_name=given.table_name)
     return asked.run(place.vault(), given.process_id)
 
 

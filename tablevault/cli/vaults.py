@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import sys
 
-from tablevault import operations
 from tablevault.cli.command import ALLOW_SECRET, DESCRIPTION, Command, option, positional, switch
 from tablevault.cli.context import Place, existing_file, existing_folder, refuse_below_file
 from tablevault.cli.usage_errors import AbortedError, UsageError
@@ -22,25 +21,31 @@ def _create(place: Place, given: argparse.Namespace) -> object:
 
 def _compress(place: Place, given: argparse.Namespace) -> object:
     """Write a vault into one file."""
+    from tablevault.operations import archive
+
     del place
     folder = existing_folder(given.vault_dir)
-    operations.archive.compress_vault(folder, given.preset)
+    archive.compress_vault(folder, given.preset)
     return f"Compressed → {folder.name}{_ENDING}"
 
 
 def _decompress(place: Place, given: argparse.Namespace) -> object:
     """Restore a vault from such a file."""
+    from tablevault.operations.archive import decompress_vault
+
     del place
     archive = existing_file(given.archive)
     if not archive.name.endswith(_ENDING):
         raise UsageError(f'"{archive}" does not end in {_ENDING}')
     target = archive.with_name(archive.name.removesuffix(_ENDING))
-    operations.archive.decompress_vault(target)
+    decompress_vault(target)
     return f"Decompressed → {target.name}/"
 
 
 def _delete(place: Place, given: argparse.Namespace) -> object:
     """Remove a vault."""
+    from tablevault.operations import vaults
+
     del place
     from tablevault.vault import refuse_unless_vault
 
@@ -51,7 +56,7 @@ def _delete(place: Place, given: argparse.Namespace) -> object:
         sys.stdout.flush()
         if sys.stdin.readline().strip().lower() not in {"y", "yes"}:
             raise AbortedError
-    operations.vaults.delete_vault(folder)
+    vaults.delete_vault(folder)
     return f"Deleted → {folder}"
 
 
@@ -64,10 +69,12 @@ def _demo(place: Place, given: argparse.Namespace) -> object:
 
 def _import(place: Place, given: argparse.Namespace) -> object:
     """Take over a vault of TableVault 0.1."""
+    from tablevault.operations import import_v01
+
     old = existing_folder(given.old_dir)
     refuse_below_file(given.new_dir)
     options = place.options(allow_secret=given.allow_secret)
-    report = operations.import_v01.import_original(old, given.new_dir, place.author, options)
+    report = import_v01.import_original(old, given.new_dir, place.author, options)
     return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
 
 

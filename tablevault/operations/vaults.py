@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import sys
 import time
 import uuid
 from collections.abc import Callable
@@ -74,6 +75,8 @@ def attach(
     """Open a vault, or make one; what :class:`tablevault.core.TableVault` does at first."""
     if options.verbose:
         log_to_stderr()
+    if "pandas" in sys.modules:
+        import tablevault.frames.artifacts  # noqa: F401 - pandas learns the dtype artifact_string
     vault = Vault(
         path=absolute(path),
         author=author or "",
