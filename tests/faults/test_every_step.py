@@ -49,7 +49,26 @@ class SteppedTrial(Trial):
         return self.check_whole(where, thoroughly=THOROUGH and at % 4 == 0)
 
 
-@pytest.fixture(scope="module", params=SCENARIOS)
+EVERY_RUN = {
+    "create_table",
+    "create_instance_replacing",
+    "write_instance_own_artifacts",
+    "execute_instance",
+    "execute_instance_side_effects",
+    "delete_instance_owner",
+    "stop_process_keeping_rows",
+    "undo_rename_table",
+}
+"""Scenarios that are no sweep: one of each kind of operation."""
+
+
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=[] if name in EVERY_RUN else [pytest.mark.sweep])
+        for name in SCENARIOS
+    ],
+)
 def measured(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
