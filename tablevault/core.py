@@ -851,11 +851,13 @@ class TableVault:
         key : str
             ``limits.calls_per_minute``, ``limits.tokens_per_minute``, ``limits.calls``,
             ``limits.cost`` or ``limits.name``; ``prices.MODEL`` with the name of a model, which may
-            have dots and slashes, or one of its prices, ``prices.MODEL.input`` and
-            ``prices.MODEL.output``; ``limits`` or ``prices`` for all of them.
+            have dots and slashes, or one field of it, ``prices.MODEL.input``,
+            ``prices.MODEL.output`` or ``prices.MODEL.batch``; ``limits`` or ``prices`` for all of
+            them.
         value : int, float, str, dict or None
             For ``prices.MODEL`` a dict with the keys ``input`` and ``output``: what a million
-            tokens cost. None removes what is set.
+            tokens cost; and ``batch``, default 1: the share of both that they cost in a batch of
+            the provider. None removes what is set.
         process_id : str, default ""
             Id under which the operation is known; made up when empty.
 

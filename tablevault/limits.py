@@ -84,10 +84,22 @@ class Price:
     ----------
     input, output : float
         For tokens that are sent, and that are received.
+    batch : float
+        The share of both that tokens cost in a batch of the provider, such as 0.5.
     """
 
     input: float
     output: float
+    batch: float = 1.0
+
+    def fields(self) -> dict[str, float]:
+        """Return what is set, by name."""
+        found = {"input": self.input, "output": self.output}
+        return found if self.batch == 1 else {**found, "batch": self.batch}
+
+    def in_batch(self) -> Price:
+        """Return the price of tokens in a batch of the provider."""
+        return Price(input=self.input * self.batch, output=self.output * self.batch)
 
     def cost(self, input_tokens: int, output_tokens: int) -> float:
         """Return what a call costs."""
@@ -135,7 +147,7 @@ def read_prices(written: object) -> Mapping[str, Price]:
             found: Any = _read(price, _PRICE_READERS, "a price")
         except UnfitValueError as error:
             raise UnfitValueError(path + error.path, error.value, error.allowed) from None
-        missing = [name for name in _PRICE_READERS if name not in found]
+        missing = {"input", "output"} - found.keys()
         if missing:
             raise UnfitValueError(path, price, "{input: ..., output: ...}, both of them")
         prices[str(model)] = Price(**found)
@@ -179,15 +191,15 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def _number(value: object, *, allowed: str) -> float:
-    """Read a number of at least 0, also as text."""
+def _number(value: object, *, allowed: str, largest: float = _LARGEST) -> float:
+    """Read a number from 0 to `largest`, also as text."""
     number = math.nan
     if not isinstance(value, bool) and isinstance(value, numbers.Real | str):
         try:
             number = float(value)
         except (ValueError, OverflowError):
             number = math.nan
-    if not 0 <= number <= _LARGEST:
+    if not 0 <= number <= largest:
         raise UnfitValueError("", value, allowed)
     return number + 0.0  # which makes 0.0 of -0.0
 
@@ -213,6 +225,11 @@ def _count(value: object) -> int:
 def _amount(value: object) -> float:
     """Read an amount of money."""
     return _number(value, allowed=f"a number from 0 to {_LARGEST:,}")
+
+
+def _share(value: object) -> float:
+    """Read a share of a price."""
+    return _number(value, allowed="a number from 0 to 1", largest=1)
 
 
 def _name(value: object) -> str:
@@ -245,5 +262,5 @@ _READERS: Final[Mapping[str, Callable[[object], object]]] = MappingProxyType(
     }
 )
 _PRICE_READERS: Final[Mapping[str, Callable[[object], object]]] = MappingProxyType(
-    {"input": _amount, "output": _amount}
+    {"input": _amount, "output": _amount, "batch": _share}
 )

@@ -37,8 +37,8 @@ COMMANDS = (
         name="config",
         summary="show limits and prices of the vault; with a value, set one",
         details="Keys are limits.calls_per_minute, limits.tokens_per_minute, limits.calls, "
-        "limits.cost, limits.name, prices.MODEL.input and prices.MODEL.output. More keys with "
-        "their values may follow; all are set at once.",
+        "limits.cost, limits.name, prices.MODEL.input, prices.MODEL.output and prices.MODEL.batch. "
+        "More keys with their values may follow; all are set at once.",
         run=_config,
         calls=(Call("get_config"), Call("set_config")),
         arguments=(

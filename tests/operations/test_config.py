@@ -33,12 +33,13 @@ def test_what_is_set_is_read(vault: TableVault, vault_path: Path) -> None:
     vault.set_config("prices.gpt-4.1", PRICE)
     vault.set_config("prices.meta/llama-3.1", {"input": "0", "output": "1e-3"})
     vault.set_config("prices.gpt-4.1.input", 2)
+    vault.set_config("prices.gpt-4.1.batch", "0.5")
     assert vault.get_config("limits.calls_per_minute") == 500
     assert vault.get_config("prices.gpt-4.1.input") == 2
     assert vault.get_config() == {
         "limits": {"calls_per_minute": 500, "calls": 7},
         "prices": {
-            "gpt-4.1": {"input": 2, "output": 0.6},
+            "gpt-4.1": {"input": 2, "output": 0.6, "batch": 0.5},
             "meta/llama-3.1": {"input": 0, "output": 0.001},
         },
     }
@@ -112,6 +113,7 @@ def test_an_undo_stands_behind_a_later_change(vault: TableVault, vault_path: Pat
         ("prices.gpt-4.1.input", 5, r'prices\.gpt-4\.1 is .*\{"input": \.\.\., "output": \.\.\.\}'),
         ("prices.m", {"input": 1, "output": object()}, r"prices\.m\.output is <object"),
         ("prices.m", 5, r"prices\.m is 5"),
+        ("prices.m", {**PRICE, "batch": 1.5}, r"prices\.m\.batch is 1\.5; .* from 0 to 1"),
         ("prices.a\nb", PRICE, "on one line"),
         ("prices.m", None, r'no price of the model "m"\. Models with a price: modern, other'),
         ("prices.modem", None, 'Did you mean "modern"'),

@@ -372,7 +372,7 @@ class BatchCalls:
         )
         # Nothing is called: there are prices, but no rates and no budgets.
         prices = self._context.limiting.prices
-        limits = RunLimits(prices=prices)
+        limits = RunLimits(prices={model: price.in_batch() for model, price in prices.items()})
         with contextlib.closing(Limiting(limits, self._context.progress)) as limiting:
             context = replace(self._context, limiting=limiting)
             caller = Caller(job, _values_of, self._caller.code, context)

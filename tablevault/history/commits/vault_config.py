@@ -54,7 +54,7 @@ class VaultConfig:
         return {
             "limits": {name: _plain(value) for name, value in self.limits.fields().items()},
             "prices": {
-                model: {name: _plain(getattr(price, name)) for name in _PRICE}
+                model: {name: _plain(value) for name, value in price.fields().items()}
                 for model, price in sorted(self.prices.items())
             },
         }

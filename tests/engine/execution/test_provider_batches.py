@@ -122,6 +122,18 @@ def test_answers_are_calls_like_others(serve, vault):
     assert state(server) == (1, 3, 3)
 
 
+def test_tokens_of_a_batch_cost_its_share_of_the_price(serve, vault):
+    serve()
+    vault.set_config("prices.small-1", {"input": 3, "output": 5, "batch": 0.5})
+    with pytest.raises(TVPendingError):
+        execute(vault)
+    execute(vault)
+    calls = vault.get_calls("t")
+    calls = calls[calls["builder"] == "answer"]
+    sent, received = calls["gen_ai.usage.input_tokens"], calls["gen_ai.usage.output_tokens"]
+    assert calls["cost"].tolist() == pytest.approx(((3 * sent + 5 * received) / 2e6).tolist())
+
+
 def test_a_row_that_is_new_is_sent_in_a_batch_of_its_own(serve, vault, folder):
     server = serve()
     with pytest.raises(TVPendingError):
