@@ -162,14 +162,14 @@ class Vault:
 
         return VaultView.pinned(self.parts, with_temps=with_temps)
 
-    def live_view(self, snapshot: Snapshot) -> VaultView:
-        """Return a view of a commit whose catalog is that of the moment in which it is asked.
+    def live_view(self, snapshot: Snapshot | None = None) -> VaultView:
+        """Return a view of a commit, by default the newest, whose catalog follows ``main``.
 
-        It is for who holds the commit lock, so that nothing moves, and for who goes on for hours.
+        It is for operations, which hold what they need, and for executions, which take hours.
         """
         from tablevault.model.view import VaultView
 
-        return VaultView(self.parts, snapshot, self.parts.index)
+        return VaultView(self.parts, snapshot or self.snapshot(), self.parts.index)
 
     def temp(self, ref: TempRef) -> TempInstance | None:
         """Find a temporary instance: the branch as it is now."""

@@ -10,6 +10,7 @@ from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.catalog.catalog import Catalog, IndexedInstance, PinnedCatalog
 from tablevault.history.commits.documents import TableDocument
 from tablevault.history.commits.snapshot import Snapshot, unknown_table
+from tablevault.history.git.repository import Repository
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.names import (
@@ -64,10 +65,14 @@ class VaultView:
         """The commit of ``main``."""
         return self.snapshot.commit
 
+    @property
+    def repository(self) -> Repository:
+        """The git repository."""
+        return self.snapshot.repository
+
     def before(self, commit: CommitId) -> Snapshot:
         """Return the files as they were before a commit of ``main``."""
-        repository = self.parts.repository
-        return Snapshot(repository, repository.commit(commit).parents[0])
+        return Snapshot(self.repository, self.repository.commit(commit).parents[0])
 
     # -- tables ---------------------------------------------------------------------------------
 
@@ -95,9 +100,25 @@ class VaultView:
         """Name of each table, by its id."""
         return {self.snapshot.table(name).id: name for name in self.snapshot.table_names()}
 
+    def name_of(self, instance: IndexedInstance) -> str:
+        """Return the name that the table of an instance has now; the last one of a deleted table.
+
+        A name that was recorded is that of its day: after a rename it leads nowhere.
+        """
+        if self.is_table(instance.table_name, instance.table_id):
+            return instance.table_name
+        return self.table_names.get(instance.table_id, instance.table_name)
+
     def is_table(self, name: str, table_id: TableId) -> bool:
         """Return whether the table of that id has that name."""
         return self.snapshot.has_table(name) and self.snapshot.table(name).id == table_id
+
+    def code_modules(self) -> list[str]:
+        """List the code modules, sorted: those of the working tree while it shows ``main``."""
+        worktree = self.parts.worktree
+        if worktree.follows_main():
+            return sorted(worktree.code.on_disk())
+        return sorted(self.snapshot.code_modules())
 
     # -- instances of all tables ----------------------------------------------------------------
 
@@ -169,6 +190,10 @@ class Table:
         if found.deleted_at and not (found.withdrawn and withdrawn_too):
             raise _gone(found, self.name)
         return self.view.instance_of(found)
+
+    def active_instances(self) -> list[Instance]:
+        """Return the active instances, oldest first."""
+        return [each for each in self.instances() if each.active]
 
     def latest(
         self, version: str = "", *, active: bool = True, successful: bool = False

@@ -16,6 +16,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.trees import Edit, Graft, Put
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import Draft, hash_file
+from tablevault.model.view import VaultView
 from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
@@ -325,20 +326,17 @@ def _is_usable(name: str) -> bool:
     return True
 
 
-def places_of_earlier(vault: Vault, temp: TempRef, origin_id: str) -> list[tuple[Snapshot, str]]:
+def places_of_earlier(view: VaultView, temp: TempRef, origin_id: str) -> list[tuple[Snapshot, str]]:
     """List the tracked folders in which artifacts of earlier instances are; the last counts.
 
     The shared folder of the table on ``main``, first; those of the origin.
     """
-    repository = vault.repository
-    shared = artifacts_dir(temp.table, temp.version, multiple=False)
-    places = [(Snapshot(repository, repository.main()), shared)]
-    origin = vault.index.instance(origin_id) if origin_id else None
+    places = [(view.snapshot, artifacts_dir(*temp, multiple=False))]
+    origin = view.instance(origin_id) if origin_id else None
     if origin is not None and not origin.deleted_at:
-        made = Snapshot(repository, origin.commit)
         for multiple in (False, True):
             folder = artifacts_dir(origin.table_name, origin.version, multiple=multiple)
-            places.append((made, folder))
+            places.append((origin.snapshot, folder))
     return places
 
 
@@ -349,11 +347,10 @@ def _earlier(
 
     Also all pointers in the folder that the new instance is going to replace.
     """
-    places = places_of_earlier(vault, draft.temp, origin_id)
-    table, version = draft.temp.table, draft.temp.version
+    places = places_of_earlier(vault.view(), draft.temp, origin_id)
     main = places[0][0]
     found: dict[str, Artifact] = {}
-    known = {BlobId(entry.id) for entry in main.files(artifacts_dir(table, version, multiple=True))}
+    known = {BlobId(entry.id) for entry in main.files(artifacts_dir(*draft.temp, multiple=True))}
     for snapshot, folder in places:
         for entry in snapshot.files(folder):
             known.add(BlobId(entry.id))

@@ -8,14 +8,15 @@ from typing import Self
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.commits.change import BranchChange, Change
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.commits.documents import timestamp
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.model.temp import TempInstance
+from tablevault.model.view import VaultView
 from tablevault.names import builder_path, check_builder_name
 from tablevault.operations.builder_sources import builder_texts, by_file
 from tablevault.secrets import IN_BUILDER
 from tablevault.transactions.allowed_secrets import admit
-from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import temp_hold
 from tablevault.transactions.transaction import Transaction
@@ -25,7 +26,7 @@ from tablevault.wording import BLANK, Call, Parameter, Wording
 
 @operation("create_builder_file")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateBuilderFile(Operation[Vault, None]):
+class CreateBuilderFile(Operation[Vault, VaultView, None]):
     """Write builders into a temporary instance: a file, a folder's, a text, or a template."""
 
     table_name: str
@@ -39,19 +40,19 @@ class CreateBuilderFile(Operation[Vault, None]):
 
     def gathered(self, vault: Vault) -> Self:
         """Read the files, after a look for the table, which the user is to hear of first."""
-        _find_with_builders(vault, vault.snapshot(), self.table_name, self.version)
+        _find_with_builders(vault.view(), self.table_name, self.version)
         texts = builder_texts(self.table_name, self.builder_name, self.copy_dir, self.text)
         admitted = admit(self.request, by_file(texts, self.copy_dir, ".yaml"), IN_BUILDER)
         return replace(self, texts=texts, admitted=(admitted,))
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the temporary instance."""
-        temp = _find_with_builders(vault, snapshot, self.table_name, self.version)
+        temp = _find_with_builders(view, self.table_name, self.version)
         return [temp_hold(self.table_name, temp.ref.version)]
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Write the files."""
-        temp = _find_with_builders(vault, tip.snapshot, self.table_name, self.version)
+        temp = _find_with_builders(view, self.table_name, self.version)
         edits = [
             Put(
                 path=builder_path(self.table_name, temp.ref.version, name),
@@ -59,23 +60,23 @@ class CreateBuilderFile(Operation[Vault, None]):
             )
             for name, body in self.texts.items()
         ]
-        return _on_branch(tx, temp, f"write {', '.join(self.texts)}", edits, tip)
+        return _on_branch(tx, temp, f"write {', '.join(self.texts)}", edits, at)
 
 
 @operation("delete_builder_file")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteBuilderFile(Operation[Vault, None]):
+class DeleteBuilderFile(Operation[Vault, VaultView, None]):
     """Remove a builder from a temporary instance."""
 
     builder_name: str
     table_name: str
     version: str
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the temporary instance; the builder has to be there."""
-        temp = _find_with_builders(vault, snapshot, self.table_name, self.version)
+        temp = _find_with_builders(view, self.table_name, self.version)
         check_builder_name(self.builder_name)
-        known = _names(vault, temp)
+        known = _names(temp)
         if self.builder_name not in known:
             raise TVFileError(
                 f'There is no builder "{self.builder_name}" in {temp.ref.instance_id} of table '
@@ -86,16 +87,16 @@ class DeleteBuilderFile(Operation[Vault, None]):
             )
         return [temp_hold(self.table_name, temp.ref.version)]
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Remove the file."""
-        temp = _find_with_builders(vault, tip.snapshot, self.table_name, self.version)
+        temp = _find_with_builders(view, self.table_name, self.version)
         path = builder_path(self.table_name, temp.ref.version, self.builder_name)
-        return _on_branch(tx, temp, f"delete {self.builder_name}", [Remove(path=path)], tip)
+        return _on_branch(tx, temp, f"delete {self.builder_name}", [Remove(path=path)], at)
 
 
-def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: str) -> TempInstance:
+def _find_with_builders(view: VaultView, table: str, version: str) -> TempInstance:
     """Find a temporary instance that may have builders."""
-    temp = vault.live_view(snapshot).table(table).temp(version)
+    temp = view.table(table).temp(version)
     if temp.document.external_edit:
         raise TVArgumentError(
             f'{temp.ref.instance_id} of table "{table}" is an external edit and has no builders.',
@@ -112,20 +113,20 @@ def _find_with_builders(vault: Vault, snapshot: Snapshot, table: str, version: s
     return temp
 
 
-def _names(vault: Vault, temp: TempInstance) -> list[str]:
+def _names(temp: TempInstance) -> list[str]:
     """Name the builders, those made by hand included."""
-    tracked = Snapshot(vault.repository, temp.tip).builders(temp.ref.table, temp.ref.version)
-    return sorted(tracked.keys() | set(vault.temp_folders.builder_names(temp.ref)))
+    tracked = temp.snapshot.builders(*temp.ref)
+    return sorted(tracked.keys() | set(temp.parts.temp_folders.builder_names(temp.ref)))
 
 
 def _on_branch(
-    tx: Transaction, temp: TempInstance, what: str, edits: Sequence[Edit], tip: Tip
+    tx: Transaction, temp: TempInstance, what: str, edits: Sequence[Edit], at: float
 ) -> Change:
     """Commit edits to the branch of a temporary instance, on top of what was edited by hand."""
     branch, ref = tx.edited_branch(temp.ref), temp.ref
     message = tx.message(
         f"{ref.table}/{ref.version}: {what}",
-        [("Table", ref.table), ("Version", ref.version), tip.time],
+        [("Table", ref.table), ("Version", ref.version), ("Time", timestamp(at))],
     )
     return Change(
         message=message,

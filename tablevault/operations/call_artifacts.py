@@ -246,7 +246,7 @@ class ArtifactFolder:
         return {
             entry.name: (snapshot, BlobId(entry.id), f"{folder}/{entry.name}", entry.executable)
             for snapshot, folder in places_of_earlier(
-                self._vault, self._draft.temp, self._origin_id
+                self._vault.view(), self._draft.temp, self._origin_id
             )
             for entry in snapshot.files(folder)
         }

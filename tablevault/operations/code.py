@@ -10,14 +10,14 @@ from typing import Self
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.filenames import is_hidden
 from tablevault.history.commits.change import Change
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.commits.documents import timestamp
 from tablevault.history.git.trees import Put, Remove
+from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, check_module_name, code_path
 from tablevault.operations.builder_sources import by_file, read_text
-from tablevault.queries.describe import code_modules
 from tablevault.secrets import IN_CODE
 from tablevault.transactions.allowed_secrets import admit
-from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import code_hold
 from tablevault.transactions.transaction import Transaction
@@ -33,7 +33,7 @@ _TEMPLATE = '"""Functions that builders of this vault call."""\n'
 
 @operation("create_code_module")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateCodeModule(Operation[Vault, None]):
+class CreateCodeModule(Operation[Vault, VaultView, None]):
     """Write code modules into the vault: a file, the files of a folder, a text, or a template."""
 
     module_name: str = ""
@@ -49,13 +49,13 @@ class CreateCodeModule(Operation[Vault, None]):
         admitted = admit(self.request, by_file(texts, self.copy_dir, ".py"), IN_CODE)
         return replace(self, texts=texts, admitted=(admitted,))
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim all modules."""
         return [code_hold(exclusive=True)]
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Write the files; a template replaces nothing."""
-        known = tip.snapshot.code_modules()
+        known = view.snapshot.code_modules()
         is_template = not self.copy_dir and not self.text
         edits = tuple(
             Put(path=code_path(name), data=body.encode("utf-8"))
@@ -65,12 +65,12 @@ class CreateCodeModule(Operation[Vault, None]):
         subject = f"code: write {', '.join(self.texts)}"
         if not edits:
             subject = f"code: {', '.join(self.texts)} is there already"
-        return Change(message=tx.message(subject, [tip.time]), main=edits)
+        return Change(message=tx.message(subject, [("Time", timestamp(at))]), main=edits)
 
 
 @operation("delete_code_module")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteCodeModule(Operation[Vault, None]):
+class DeleteCodeModule(Operation[Vault, VaultView, None]):
     """Remove a code module."""
 
     module_name: str
@@ -80,17 +80,17 @@ class DeleteCodeModule(Operation[Vault, None]):
         """Name of the module, which may be given with its ending."""
         return self.module_name.removesuffix(".py")
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim all modules."""
         check_module_name(self._name)
-        _refuse_missing(self._name, code_modules(vault))
+        _refuse_missing(self._name, view.code_modules())
         return [code_hold(exclusive=True)]
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Remove the file."""
-        _refuse_missing(self._name, list(tip.snapshot.code_modules()))
+        _refuse_missing(self._name, list(view.snapshot.code_modules()))
         return Change(
-            message=tx.message(f"code: delete {self._name}", [tip.time]),
+            message=tx.message(f"code: delete {self._name}", [("Time", timestamp(at))]),
             main=(Remove(path=code_path(self._name)),),
         )
 

@@ -9,13 +9,15 @@ from typing import Self
 
 from tablevault.errors import TVArgumentError
 from tablevault.history.commits.change import Change
+from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.commits.vault_config import UnknownSettingError, VaultConfig, setting_path
 from tablevault.history.git.trees import Put
 from tablevault.limits import UnfitValueError
+from tablevault.model.view import VaultView
 from tablevault.names import VAULT_DOCUMENT
 from tablevault.queries.config import unknown_setting
-from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import config_hold
 from tablevault.transactions.transaction import Transaction
@@ -25,7 +27,7 @@ from tablevault.wording import Either, Wording
 
 @operation("set_config")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SetConfig(Operation[Vault, None]):
+class SetConfig(Operation[Vault, VaultView, None]):
     """Set values of the configuration by key, in one commit; None removes one.
 
     Raises
@@ -43,19 +45,19 @@ class SetConfig(Operation[Vault, None]):
         config = _changed(vault.snapshot(), self.changes)
         return replace(self, changes={key: config.value_at(key) for key in self.changes})
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the configuration."""
-        _changed(snapshot, self.changes)
+        _changed(view.snapshot, self.changes)
         return [config_hold()]
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Write ``vault.yaml``, if anything differs."""
-        before = tip.snapshot.vault()
-        after = replace(before, config_or_fault=_changed(tip.snapshot, self.changes))
+        before = view.snapshot.vault()
+        after = replace(before, config_or_fault=_changed(view.snapshot, self.changes))
         is_same = after == before
         subject = "config: no change" if is_same else f"config: {_shown(self.changes)}"
         return Change(
-            message=tx.message(subject, [tip.time]),
+            message=tx.message(subject, [("Time", timestamp(at))]),
             main=() if is_same else (Put(path=VAULT_DOCUMENT, data=after.encode()),),
         )
 

@@ -6,21 +6,21 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING, Self, cast
 
 from tablevault.errors import TVArgumentError, TVProcessError, TVTableError
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
+from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_version
-from tablevault.operations.activation import BeforeFirstCall, DeactivateInstances, active_instances
+from tablevault.operations.activation import BeforeFirstCall, DeactivateInstances
 from tablevault.operations.call_artifacts import ArtifactFolder
 from tablevault.operations.execution_control import Attempt, fixed_by
 from tablevault.operations.materialize import (
     NewInstance,
     Result,
-    named_origin,
     plan_instance,
+    prepared_document,
     result_holds,
     store,
 )
@@ -37,8 +37,6 @@ from tablevault.operations.prepare_execution import (
 from tablevault.operations.spending import purse_of, run_of, total_of
 from tablevault.queries.call_files import call_sources
 from tablevault.queries.describe import tracked_builders
-from tablevault.queries.read import instance_document
-from tablevault.queries.reuse_source import table_of_origin
 from tablevault.render import counted
 from tablevault.transactions.background import Handed, check_interpreter, launch
 from tablevault.transactions.begin import Actor, begin
@@ -46,10 +44,10 @@ from tablevault.transactions.operation import (
     NOT_RECORDED,
     UNLESS_DEFAULT,
     Operation,
-    Tip,
     decoded_operation,
     operation,
     perform,
+    setup_of,
 )
 from tablevault.transactions.record import Hold, Json, Record
 from tablevault.transactions.resource_locks import alone, code_hold, instance_hold, temp_hold
@@ -66,7 +64,7 @@ if TYPE_CHECKING:
 
 @operation("execute_instance")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ExecuteInstance(Operation[Vault, "_Executed | None"]):
+class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
     """Run the builders of a temporary instance and materialise what they make.
 
     See `TableVault.execute_instance`. A trial (`sample`) makes no instance.
@@ -119,7 +117,7 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
         if not self.background:
             return perform(vault, self, actor)
         check_interpreter()
-        record, lock = begin(vault.parts, self.request, actor, partial(self.claims, vault))
+        record, lock = begin(vault.parts, self.request, actor, setup_of(vault, self))
         order: dict[str, Json] = {
             "path": str(vault.path),
             "author": vault.author,
@@ -129,12 +127,11 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
         launch(vault.parts, record, lock, "tablevault.operations.background_worker", order)
         return record.process_id
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the version and what an instance needs; share what is read."""
-        table, found = self.table_name, find_with_builders(vault, snapshot, self.temp)
+        table, found = self.table_name, find_with_builders(view, self.temp)
         builders = TempBuilders(temp=found, texts=found.builders())
-        fixed = fixed_by(record)
-        prepared = prepare(vault, snapshot, builders, fixed, forced=self.force_execute)
+        prepared = prepare(view, builders, fixed_by(record), forced=self.force_execute)
         mine = [
             temp_hold(table, self.version),
             *(
@@ -143,9 +140,9 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
             ),
         ]
         if prepared.origin is not None:
-            origin_table = table_of_origin(snapshot, prepared.origin)
+            origin_table = view.name_of(prepared.origin)
             mine.append(instance_hold(origin_table, prepared.origin.instance_id, exclusive=False))
-        holds = [*map(alone, mine), *result_holds(snapshot.table(table), self.temp)]
+        holds = [*map(alone, mine), *result_holds(view.snapshot.table(table), self.temp)]
         if is_custom(prepared.plan):
             holds.append(code_hold(exclusive=False))
         return holds
@@ -170,10 +167,12 @@ class ExecuteInstance(Operation[Vault, "_Executed | None"]):
         """Return whether it made all rows."""
         return prepared is not None
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: _Executed | None, tip: Tip) -> Change:
+    def plan(
+        self, view: VaultView, tx: Transaction, prepared: _Executed | None, at: float
+    ) -> Change:
         """Merge the branch of the temporary instance, and tag the instance."""
         assert prepared is not None, "a trial publishes nothing"
-        return plan_instance(vault, tx, prepared.new, tip)
+        return plan_instance(view, tx, prepared.new, at)
 
     def finish(self, vault: Vault, tx: Transaction, prepared: _Executed | None) -> None:
         """Give the calls to the instance."""
@@ -254,32 +253,34 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     """Take in what was edited by hand, open the records of calls, and find the artifacts."""
     from tablevault.engine.calls.ledger import Ledger
 
-    repository, temp = vault.repository, asked.temp
+    temp = asked.temp
     branch = tx.edited_branch(temp)
-    main = tx.snapshot()
-    texts = tracked_builders(Snapshot(repository, branch.commit), temp.table, temp.version)
-    builders = TempBuilders(temp=find_with_builders(vault, main, temp), texts=texts)
-    fixed = fixed_by(tx.record)
-    prepared = prepare(vault, main, builders, fixed, forced=asked.force_execute)
-    origin, document = prepared.origin, main.table(temp.table)
+    view = vault.live_view(tx.snapshot())
+    edited = Snapshot(vault.repository, branch.commit)
+    texts = tracked_builders(edited, temp.table, temp.version)
+    builders = TempBuilders(temp=find_with_builders(view, temp), texts=texts)
+    prepared = prepare(view, builders, fixed_by(tx.record), forced=asked.force_execute)
+    origin, table = prepared.origin, view.table(temp.table)
     ledger = Ledger(
         vault.calls,
         temp=vault.checkpoints.made_by(branch.tip),
         left=vault.checkpoints.folder(branch.tip),
         process=tx.process_id,
-        terms=terms_of(document, forced=asked.force_execute, accept_code=asked.accept_code),
-        sources=call_sources(vault, document.id, origin),
+        terms=terms_of(table.document, forced=asked.force_execute, accept_code=asked.accept_code),
+        sources=call_sources(table, origin),
     )
-    ledger.purse = purse_of(vault, temp)
-    start = named_origin(vault, branch) or ("" if origin is None else origin.instance_id)
+    ledger.purse = purse_of(table, temp.version)
+    start = prepared_document(vault.parts, branch).origin[0] or (
+        "" if origin is None else origin.instance_id
+    )
     return _Attempt(
         vault=vault,
         tx=tx,
         asked=asked,
         branch=branch,
-        main=main,
+        view=view,
         prepared=prepared,
-        code=VaultCode(vault, main),
+        code=VaultCode(view),
         ledger=ledger,
         files=ArtifactFolder(vault, tx, branch, start),
     )
@@ -293,7 +294,7 @@ class _Attempt:
     tx: Transaction
     asked: ExecuteInstance
     branch: EditedBranch
-    main: Snapshot
+    view: VaultView
     prepared: Prepared
     code: VaultCode
     ledger: Ledger
@@ -322,7 +323,7 @@ class _Attempt:
         folder = vault.temp_folders.artifacts(self.branch.temp)
         folder.mkdir(parents=True, exist_ok=True)
         with closing(code.code), self.ledger as ledger:
-            past = past_of(vault, self.main, prepared, code, ledger, folder)
+            past = past_of(self.view, prepared, code, ledger, folder)
             with ready(
                 prepared.plan,
                 inputs=prepared.inputs,
@@ -354,11 +355,11 @@ class _Attempt:
     def _before_first_call(self) -> BeforeFirstCall | None:
         """Return what makes the instances of a table with side effects inactive."""
         table, vault = self.asked.table_name, self.vault
-        if not self.main.table(table).side_effects:
+        if not self.view.snapshot.table(table).side_effects:
             return None
 
         def deactivate() -> None:
-            if active_instances(vault, vault.snapshot().table(table)):
+            if vault.view().table(table).active_instances():
                 actor = replace(vault.actor(""), parent=self.tx.process_id)
                 perform(vault, DeactivateInstances(table_name=table), actor)
 
@@ -368,7 +369,7 @@ class _Attempt:
         """Return what limits the calls."""
         from tablevault.engine.execution.budgets import RunLimits
 
-        settings, state = self.main.vault(), self.vault.state
+        settings, state = self.view.snapshot.vault(), self.vault.state
         return RunLimits(
             vault=settings.limits,
             prices=settings.prices,
@@ -387,7 +388,7 @@ class _Attempt:
         blobs = branch.builders(plan.table, prepared.temp.version)
         of_origin = ("", "")
         if origin is not None:
-            of_origin = (origin.instance_id, table_of_origin(self.main, origin))
+            of_origin = (origin.instance_id, self.view.name_of(origin))
         return Result(
             dependencies=tuple((source.table, source.instance_id) for source in sources),
             primary_key=run.primary_key,
@@ -397,7 +398,7 @@ class _Attempt:
             execution={each.name: run_of(each, spent.get(each.name)) for each in run.builders},
             spent=total_of(spent),
             origin=of_origin,
-            reuses=instance_document(vault, origin).digest if origin and run.is_same else "",
+            reuses=origin.document.digest if origin and run.is_same else "",
             kept=self.files.pointers,
             calls=lambda sink, digest: self.ledger.write_calls(sink, digest, run.rows),
         )

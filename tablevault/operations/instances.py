@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.change import BranchChange, Change
-from tablevault.history.commits.documents import InstanceDocument
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.commits.documents import InstanceDocument, timestamp
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
+from tablevault.model.instance import Instance
+from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     InstanceId,
     TempRef,
@@ -29,11 +29,10 @@ from tablevault.names import (
 )
 from tablevault.operations.builder_sources import by_file, gather_builders, template
 from tablevault.operations.tables import forget_objects, removed_branch
-from tablevault.queries import read
 from tablevault.render import counted
 from tablevault.secrets import IN_BUILDER, IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
-from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import claimed_instance, instance_hold, temp_hold
 from tablevault.transactions.transaction import Transaction
@@ -46,17 +45,9 @@ _BUILDERS = Parameter("create_instance", "builders")
 Builders = Sequence[str] | Mapping[str, str] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Origin:
-    """The instance that a new one starts from."""
-
-    table: str
-    instance: IndexedInstance
-
-
 @operation("create_instance")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateInstance(Operation[Vault, _Origin | None]):
+class CreateInstance(Operation[Vault, VaultView, Instance | None]):
     """Make a temporary instance; one of the same version is replaced."""
 
     table_name: str
@@ -101,35 +92,33 @@ class CreateInstance(Operation[Vault, _Origin | None]):
         )
         return replace(self, admitted=admitted)
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the version, and share the origin."""
-        vault.live_view(snapshot).table(self.table_name)
-        origin = self._origin(vault, snapshot)
+        view.table(self.table_name)
         holds = [temp_hold(self.table_name, self.version)]
-        if origin is not None:
-            holds.append(instance_hold(origin.table, origin.instance.instance_id, exclusive=False))
+        if (origin := self._origin(view)) is not None:
+            holds.append(instance_hold(view.name_of(origin), origin.instance_id, exclusive=False))
         return holds
 
-    def prepare(self, vault: Vault, tx: Transaction) -> _Origin | None:
-        """Find the instance to start from: the one that is claimed, also where a later one is."""
-        for table, instance_id in filter(None, map(claimed_instance, tx.record.holds)):
-            instance = vault.index.instance(instance_id)
-            if instance is not None:
-                return _Origin(table=table, instance=instance)
-        return None
+    def prepare(self, vault: Vault, tx: Transaction) -> Instance | None:
+        """Return the instance to start from: the claimed one, even if there is a later one."""
+        view = vault.view()
+        claimed = filter(None, map(claimed_instance, tx.record.holds))
+        return next((view.instance(instance_id) for _, instance_id in claimed), None)
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: _Origin | None, tip: Tip) -> Change:
+    def plan(
+        self, view: VaultView, tx: Transaction, prepared: Instance | None, at: float
+    ) -> Change:
         """Begin a branch."""
-        vault.live_view(tip.snapshot).table(self.table_name)
+        view.table(self.table_name)
         temp = self.temp
-        old = vault.temp(temp)
-        branch = None if old is None else tx.edited_branch(temp)
+        branch = None if view.temp(temp) is None else tx.edited_branch(temp)
         texts = self._all_texts(prepared)
         kind = "external edit" if self.external_edit else counted(len(texts), "builder")
-        source = "" if prepared is None else f", from {prepared.instance.instance_id}"
+        source = "" if prepared is None else f", from {prepared.instance_id}"
         message = tx.message(
             f"{temp.table}/{temp.version}: create instance, {kind}{source}",
-            [("Table", temp.table), ("Version", temp.version), tip.time],
+            [("Table", temp.table), ("Version", temp.version), ("Time", timestamp(at))],
         )
         return Change(
             message=message,
@@ -138,14 +127,14 @@ class CreateInstance(Operation[Vault, _Origin | None]):
                     temp=temp,
                     tip=None if branch is None else branch.tip,
                     onto=None if branch is None else branch.commit,
-                    edits=tuple(self._edits(vault, prepared, texts)),
+                    edits=tuple(self._edits(view, prepared, texts)),
                     message=message,
                     fresh=True,
                 ),
             ),
         )
 
-    def _all_texts(self, origin: _Origin | None) -> Mapping[str, str]:
+    def _all_texts(self, origin: Instance | None) -> Mapping[str, str]:
         """Return the texts of builders, that of a template included."""
         if origin is not None or self.external_edit:
             return self.texts
@@ -153,7 +142,7 @@ class CreateInstance(Operation[Vault, _Origin | None]):
         return {name: template(self.table_name, name), **self.texts}
 
     def _edits(
-        self, vault: Vault, origin: _Origin | None, texts: Mapping[str, str]
+        self, view: VaultView, origin: Instance | None, texts: Mapping[str, str]
     ) -> Iterator[Edit]:
         """Yield what the branch holds: what comes from the origin, builders, the document."""
         temp = self.temp
@@ -161,60 +150,51 @@ class CreateInstance(Operation[Vault, _Origin | None]):
             description=self.description,
             version=temp.version,
             external_edit=bool(self.external_edit),
-            origin=("", "") if origin is None else (origin.instance.instance_id, origin.table),
+            origin=("", "") if origin is None else (origin.instance_id, view.name_of(origin)),
         )
         yield Remove(path=instance_dir(temp.table, temp.version))
-        if origin is not None:
-            yield from _copied(vault, origin, temp, external_edit=self.external_edit)
-            if self.external_edit:
-                document = _with_frame_of(vault, document, origin.instance)
+        if origin is not None and self.external_edit:
+            yield from _copied_frame(origin, temp)
+            frame = origin.document
+            document = replace(document, dtypes=frame.dtypes, rows=frame.rows, digest=frame.digest)
+        elif origin is not None:
+            yield from _copied_builders(origin, temp)
         for name, text in texts.items():
             path = builder_path(temp.table, temp.version, name)
             yield Put(path=path, data=text.encode("utf-8"))
         yield Put(path=instance_document(temp.table, temp.version), data=document.encode())
 
-    def _origin(self, vault: Vault, snapshot: Snapshot) -> _Origin | None:
+    def _origin(self, view: VaultView) -> Instance | None:
         """Find the instance to start from: the one named, or the latest when `copy`."""
-        table = vault.live_view(snapshot).table(self.origin_table or self.table_name)
+        table = view.table(self.origin_table or self.table_name)
         if self.origin_id:
-            return _Origin(table=table.name, instance=table.instance(self.origin_id))
+            return table.instance(self.origin_id)
         for successful in (True, False) if self.copy else ():
             for label in (self.version, ""):
                 latest = table.latest_or_none(label, successful=successful)
                 if latest is not None:
-                    return _Origin(table=table.name, instance=latest)
+                    return latest
         return None
 
 
-def _copied(vault: Vault, origin: _Origin, temp: TempRef, *, external_edit: bool) -> list[Edit]:
-    """Take over from the origin: its dataframe for an external edit, else its builders."""
-    instance = origin.instance
-    snapshot = Snapshot(vault.repository, instance.commit)
-    if external_edit:
-        frame = snapshot.blob_id(frame_path(instance.table_name, instance.version))
-        if frame is None:
-            return []
-        path = frame_path(temp.table, temp.version)
-        return [Graft(path=path, source=frame, is_tree=False)]
-    edits: list[Edit] = []
-    for name, blob in snapshot.builders(instance.table_name, instance.version).items():
-        own = index_builder(temp.table) if name == index_builder(instance.table_name) else name
-        path = builder_path(temp.table, temp.version, own)
-        edits.append(Graft(path=path, source=blob, is_tree=False))
-    return edits
+def _copied_frame(origin: Instance, temp: TempRef) -> Iterator[Edit]:
+    """Yield the edit that copies the dataframe of the origin."""
+    frame = origin.snapshot.blob_id(frame_path(origin.table_name, origin.version))
+    if frame is not None:
+        yield Graft(path=frame_path(*temp), source=frame, is_tree=False)
 
 
-def _with_frame_of(
-    vault: Vault, document: InstanceDocument, instance: IndexedInstance
-) -> InstanceDocument:
-    """Note the dtypes of the copied dataframe."""
-    origin = read.instance_document(vault, instance)
-    return replace(document, dtypes=origin.dtypes, rows=origin.rows, digest=origin.digest)
+def _copied_builders(origin: Instance, temp: TempRef) -> Iterator[Edit]:
+    """Yield the edits that copy the builders of the origin."""
+    builders = origin.snapshot.builders(origin.table_name, origin.version)
+    for name, blob in builders.items():
+        own = index_builder(temp.table) if name == index_builder(origin.table_name) else name
+        yield Graft(path=builder_path(*temp, own), source=blob, is_tree=False)
 
 
 @operation("delete_instance")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteInstance(Operation[Vault, None]):
+class DeleteInstance(Operation[Vault, VaultView, None]):
     """Remove an instance, dataframe and artifacts for good; its description stays in history.
 
     The branch of a temporary one becomes a parent of a commit that changes nothing.
@@ -223,43 +203,41 @@ class DeleteInstance(Operation[Vault, None]):
     instance_id: str
     table_name: str
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the instance."""
         table, instance_id = self.table_name, self.instance_id
         if is_temp_id(instance_id):
-            temp = vault.live_view(snapshot).table(table).temp(version_of(instance_id))
+            temp = view.table(table).temp(version_of(instance_id))
             return [temp_hold(table, temp.ref.version)]
-        vault.live_view(snapshot).table(table).instance(instance_id, withdrawn_too=True)
+        view.table(table).instance(instance_id, withdrawn_too=True)
         return [instance_hold(table, instance_id, exclusive=True)]
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Remove it from the tree, or its branch."""
         table, instance_id = self.table_name, self.instance_id
         if is_temp_id(instance_id):
-            return self._without_temp(vault, tx, tip)
-        found = vault.live_view(tip.snapshot).table(table).instance(instance_id, withdrawn_too=True)
+            return self._without_temp(view, tx, at)
+        found = view.table(table).instance(instance_id, withdrawn_too=True)
         pairs = [
             ("Table", table),
             ("Version", found.version),
             ("Deletes", instance_id),
-            tip.time,
+            ("Time", timestamp(at)),
         ]
         return Change(
             message=tx.message(f"{table}/{found.version}: delete {instance_id}", pairs),
-            main=tuple(_without(vault, tip.snapshot, table, found)),
+            main=tuple(_without(view.table(table), found)),
             untagged=(tag_ref(table, instance_id),),
         )
 
-    def _without_temp(self, vault: Vault, tx: Transaction, tip: Tip) -> Change:
+    def _without_temp(self, view: VaultView, tx: Transaction, at: float) -> Change:
         """Remove a temporary instance."""
-        temp = (
-            vault.live_view(tip.snapshot).table(self.table_name).temp(version_of(self.instance_id))
-        )
+        temp = view.table(self.table_name).temp(version_of(self.instance_id))
         table, version = self.table_name, temp.ref.version
         return Change(
             message=tx.message(
                 f"{table}/{version}: delete temporary instance",
-                [("Table", table), ("Version", version), tip.time],
+                [("Table", table), ("Version", version), ("Time", timestamp(at))],
             ),
             main=(),
             removed=(removed_branch(tx.edited_branch(temp.ref)),),
@@ -271,26 +249,20 @@ class DeleteInstance(Operation[Vault, None]):
             forget_objects(vault, tx, [InstanceId(self.instance_id)])
 
 
-def _without(vault: Vault, snapshot: Snapshot, table: str, instance: IndexedInstance) -> list[Edit]:
-    """Take an instance out of the tree, where the one before it of its version steps in."""
-    edits: list[Edit] = []
-    document = snapshot.table(table)
-    if document.artifact_instance == instance.instance_id:
-        edits.append(Remove(path=artifacts_dir(table, instance.version, multiple=False)))
-        document = replace(document, artifact_instance="")
-        edits.append(Put(path=table_document(table), data=document.encode()))
-    current = snapshot.instance(table, instance.version)
+def _without(table: Table, instance: Instance) -> Iterator[Edit]:
+    """Yield the edits that remove an instance; the one before it of its version takes its place."""
+    name, version = table.name, instance.version
+    if table.document.artifact_instance == instance.instance_id:
+        yield Remove(path=artifacts_dir(name, version, multiple=False))
+        without_owner = replace(table.document, artifact_instance="")
+        yield Put(path=table_document(name), data=without_owner.encode())
+    current = table.view.snapshot.instance(name, version)
     if current is None or current.id != instance.instance_id:
-        return edits
-    edits.append(Remove(path=instance_dir(table, instance.version)))
-    others = [
-        other
-        for other in vault.index.instances(document.id, instance.version)
-        if other.instance_id != instance.instance_id
-    ]
+        return
+    yield Remove(path=instance_dir(name, version))
+    others = [each for each in table.instances(version) if each.instance_id != current.id]
     if others:
-        before = Snapshot(vault.repository, others[-1].commit)
-        tree = before.tree_id(instance_dir(others[-1].table_name, instance.version))
+        before = others[-1]
+        tree = before.snapshot.tree_id(instance_dir(before.table_name, version))
         if tree is not None:
-            edits.append(Graft(path=instance_dir(table, instance.version), source=tree))
-    return edits
+            yield Graft(path=instance_dir(name, version), source=tree)

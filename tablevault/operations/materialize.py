@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import IO, TYPE_CHECKING
 
 from tablevault.history.commits.change import BranchChange, Change
@@ -17,6 +18,8 @@ from tablevault.history.commits.setup import ATTRIBUTES, with_calls
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.lfs.pointer import Pointer
+from tablevault.model.temp import TempInstance
+from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     InstanceId,
     TempRef,
@@ -37,7 +40,7 @@ from tablevault.operations.artifacts import (
 )
 from tablevault.operations.spending import spending_trailers
 from tablevault.render import counted
-from tablevault.transactions.operation import Tip
+from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Hold
 from tablevault.transactions.resource_locks import artifacts_hold, table_hold, temp_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
@@ -119,7 +122,7 @@ def store(
     from tablevault.frames.parquet import write_frame
 
     names = artifact_values(frame)
-    origin_id = _origin(_temp_document(vault, branch), result)[0]
+    origin_id = _origin(prepared_document(vault.parts, branch), result)[0]
     if result.success:
         has_errors = any(run.errors for run in (result.execution or {}).values())
         found = find_artifacts(vault, branch, origin_id, names, has_errors=has_errors)
@@ -150,32 +153,25 @@ def _write_calls(
     return sink if has_calls else None
 
 
-def _temp_document(vault: Vault, branch: EditedBranch) -> InstanceDocument:
-    """Read the document of the temporary instance."""
-    snapshot = Snapshot(vault.repository, branch.commit)
-    document = snapshot.instance(branch.temp.table, branch.temp.version)
-    if document is None:
-        return InstanceDocument(description="", version=branch.temp.version, external_edit=False)
-    return document
+def prepared_document(parts: VaultParts, branch: EditedBranch) -> InstanceDocument:
+    """Read the document of a temporary instance."""
+    return TempInstance(ref=branch.temp, tip=branch.commit, parts=parts).document
 
 
-def named_origin(vault: Vault, branch: EditedBranch) -> str:
-    """Return the id of the instance that a temporary instance was made from, "" for none."""
-    return _temp_document(vault, branch).origin[0]
-
-
-def _document(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> InstanceDocument:
+def _document(table: Table, tx: Transaction, new: NewInstance, at: float) -> InstanceDocument:
     """Describe a new instance."""
-    temp, record, result = new.branch.temp, tx.record, new.result
-    of_temp = _temp_document(vault, new.branch)
+    record, result = tx.record, new.result
+    of_temp = prepared_document(table.view.parts, new.branch)
     # The next in a table is later, whatever the clock says.
-    at = max(tip.at, _last(vault, tip.snapshot, temp) + 1e-6)
+    last = table.latest_or_none(active=False)
+    if last is not None:
+        at = max(at, datetime.fromisoformat(last.materialized_at).timestamp() + 1e-6)
     return replace(
         of_temp,
         id=new.instance_id,
         materialized_at=timestamp(at),
         origin=_origin(of_temp, result),
-        table_id=tip.snapshot.table(temp.table).id,
+        table_id=table.id,
         operation=record.request.operation,
         success=result.success,
         author=record.author,
@@ -215,10 +211,11 @@ def _counted(run: BuilderRun) -> str:
     return f"{rows}, cost {run.cost:.6g} ({run.expected_cost:.6g} expected)"
 
 
-def plan_instance(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> Change:
+def plan_instance(view: VaultView, tx: Transaction, new: NewInstance, at: float) -> Change:
     """Plan the commit on the branch, its merge into ``main``, and the tag."""
-    temp, result, snapshot = new.branch.temp, new.result, tip.snapshot
-    document, settings = _document(vault, tx, new, tip), snapshot.table(temp.table)
+    temp, result = new.branch.temp, new.result
+    table = view.table(temp.table)
+    document, settings = _document(table, tx, new, at), table.document
     own = artifacts_dir(temp.table, temp.version, multiple=True)
     branch: list[Edit] = [
         Remove(path=own),
@@ -226,7 +223,7 @@ def plan_instance(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> 
         Put(path=instance_document(temp.table, temp.version), data=document.encode()),
         _calls_edit(calls_path(temp.table, temp.version), new.calls),
     ]
-    main: list[Edit] = [] if new.calls is None else _attributes(snapshot)
+    main: list[Edit] = [] if new.calls is None else _attributes(view.snapshot)
     if settings.multiple_artifacts or not document.success:
         branch.extend(new.artifacts.edits(own))
     elif document.has_artifacts:
@@ -236,7 +233,7 @@ def plan_instance(vault: Vault, tx: Transaction, new: NewInstance, tip: Tip) -> 
         owned = replace(settings, artifact_instance=document.id)
         main.append(Put(path=table_document(temp.table), data=owned.encode()))
     is_same = document.digest == result.reuses
-    of_others = activity_trailers(vault, tx.process_id, settings, document, kept=is_same)
+    of_others = activity_trailers(table, tx.process_id, document, kept=is_same)
     subject = _subject(temp, document)
     step = [("Table", temp.table), ("Version", temp.version), ("Step", "result")]
     return Change(
@@ -293,14 +290,3 @@ def _attributes(snapshot: Snapshot) -> list[Edit]:
     there = snapshot.blob(ATTRIBUTES) or b""
     wanted = with_calls(there)
     return [] if wanted == there else [Put(path=ATTRIBUTES, data=wanted)]
-
-
-def _last(vault: Vault, snapshot: Snapshot, temp: TempRef) -> float:
-    """Time of the last materialisation in the table: the next is later, whatever the clock says."""
-    from datetime import datetime
-
-    table_id = snapshot.table(temp.table).id
-    latest = vault.index.latest(table_id, active=False, successful=False)
-    if latest is None:
-        return 0.0
-    return datetime.fromisoformat(latest.materialized_at).timestamp()

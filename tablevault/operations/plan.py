@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.history.catalog.catalog import IndexedInstance
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
+from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
 from tablevault.operations.execute import ExecuteInstance
 from tablevault.operations.execution_control import Fixed, fixed_by
@@ -58,7 +58,7 @@ class _Asked:
     """The execution that is planned."""
 
     vault: Vault
-    main: Snapshot
+    view: VaultView
     temp: TempInstance
     options: PlanOptions
     process_id: str
@@ -103,26 +103,22 @@ def plan_anew(
     options : PlanOptions
         As for `plan`.
     """
-    main, repository = vault.snapshot(), vault.repository
-    ref = TempRef(table=current.place.table, version=current.place.version)
-    temp = vault.temp(ref)
+    view, ref = vault.view(), TempRef(*current.place)
+    temp = view.temp(ref)
     if temp is None:
         temp = TempInstance(ref=ref, tip=current.instance.commit, parts=vault.parts)
-        texts: dict[str, bytes] = {
-            name: text.encode() for name, text in current.texts(repository).items()
-        }
+        texts: dict[str, bytes] = {name: text.encode() for name, text in current.texts().items()}
         fixed = Fixed(origin=current.instance.instance_id)
     else:
         texts, fixed = temp.builders(), Fixed()
     asked = _Asked(
         vault=vault,
-        main=main,
+        view=view,
         temp=temp,
         options=options,
         process_id="",
         prepared=prepare(
-            vault,
-            main,
+            view,
             TempBuilders(temp=temp, texts=texts),
             fixed,
             forced=options.force_execute,
@@ -196,17 +192,17 @@ def _asked(
         execution = execution.resumed(record.request.arguments, process_id)
         options = replace(options, force_execute=execution.force_execute)
         process_id = record.process_id
-    main = vault.snapshot()
-    found = find_with_builders(vault, main, execution.temp)
+    view = vault.view()
+    found = find_with_builders(view, execution.temp)
     builders = TempBuilders(temp=found, texts=found.builders())
     fixed = fixed_by(record)
     asked = _Asked(
         vault=vault,
-        main=main,
+        view=view,
         temp=found,
         options=options,
         process_id=process_id,
-        prepared=prepare(vault, main, builders, fixed, forced=options.force_execute),
+        prepared=prepare(view, builders, fixed, forced=options.force_execute),
     )
     return asked, record is not None
 
@@ -236,33 +232,32 @@ def _ledger(asked: _Asked) -> ReadOnlyLedger:
     """Open the records of calls to read them."""
     from tablevault.engine.calls.read_only import ReadOnlyLedger
 
-    checkpoints = asked.vault.checkpoints
-    origin = asked.prepared.origin
+    checkpoints, table = asked.vault.checkpoints, asked.view.table(asked.ref.table)
     return ReadOnlyLedger(
         asked.vault.calls,
         temp=checkpoints.made_by(asked.temp.tip),
         left=checkpoints.folder(asked.temp.tip),
         process=asked.process_id,
         terms=terms_of(
-            asked.main.table(asked.ref.table),
+            table.document,
             forced=asked.options.force_execute,
             accept_code=asked.options.accept_code,
         ),
-        sources=call_sources(asked.vault, asked.main.table(asked.ref.table).id, origin),
+        sources=call_sources(table, asked.prepared.origin),
     )
 
 
-def _origin(asked: _Asked) -> IndexedInstance | None:
+def _origin(asked: _Asked) -> Instance | None:
     """Find the instance whose rows count where none of its cells do: all calls are forced."""
     if not asked.options.force_execute:
         return None
-    return find_origin(asked.vault, asked.main, asked.ref, asked.temp.document)[0]
+    return find_origin(asked.view, asked.temp)[0]
 
 
-def _frame(asked: _Asked, origin: IndexedInstance) -> pd.DataFrame | None:
+def _frame(asked: _Asked, origin: Instance) -> pd.DataFrame | None:
     """Read an instance; None when it cannot be."""
     try:
-        return earlier_of(asked.vault, asked.main, origin).frame
+        return earlier_of(asked.view, origin).frame
     except TableVaultError:
         return None
 
@@ -274,9 +269,9 @@ def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
     from tablevault.engine.execution.ready import ARTIFACT_FOLDER, ready
 
     vault, prepared = asked.vault, asked.prepared
-    code = VaultCode(vault, asked.main, code_edits(vault, asked.main))
+    code = VaultCode(asked.view, code_edits(asked.view))
     with closing(code.code), ledger, _artifacts(asked) as folder:
-        past = past_of(vault, asked.main, prepared, code, ledger, folder)
+        past = past_of(asked.view, prepared, code, ledger, folder)
         with ready(
             prepared.plan,
             inputs=prepared.inputs,

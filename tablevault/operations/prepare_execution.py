@@ -9,12 +9,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError
-from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.documents import TableDocument
-from tablevault.history.commits.snapshot import Snapshot, decode_text
+from tablevault.history.commits.snapshot import decode_text
 from tablevault.history.git.trees import Edit
+from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
-from tablevault.names import CODE_DIR, InstanceId, TempRef, code_path
+from tablevault.model.view import VaultView
+from tablevault.names import CODE_DIR, TempRef, code_path
 from tablevault.operations.execution_control import Fixed
 from tablevault.queries.expected import ExpectedInputs
 from tablevault.queries.modules import fingerprints_now, module_texts
@@ -27,7 +28,6 @@ from tablevault.queries.reuse_source import (
     find_origin,
 )
 from tablevault.queries.staleness import Place
-from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 
 if TYPE_CHECKING:
@@ -55,15 +55,15 @@ class Prepared:
     temp: TempRef
     inputs: ExpectedInputs
     sources: tuple[Source, ...]
-    origin: IndexedInstance | None
+    origin: Instance | None
     """The instance that is started from."""
     why_not: str
     """Why there is none."""
 
 
-def find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> TempInstance:
+def find_with_builders(view: VaultView, temp: TempRef) -> TempInstance:
     """Find a temporary instance that can be executed."""
-    found = vault.live_view(snapshot).table(temp.table).temp(temp.version)
+    found = view.table(temp.table).temp(temp.version)
     if found.document.external_edit:
         raise TVArgumentError(
             f'{found.ref.instance_id} of table "{temp.table}" is an external edit.',
@@ -81,8 +81,7 @@ def find_with_builders(vault: Vault, snapshot: Snapshot, temp: TempRef) -> TempI
 
 
 def prepare(
-    vault: Vault,
-    snapshot: Snapshot,
+    view: VaultView,
     builders: TempBuilders,
     fixed: Fixed,
     *,
@@ -102,16 +101,16 @@ def prepare(
         for name, data in builders.texts.items()
     ]
     plan = make_plan(parsed, table=temp.table)
-    inputs = ExpectedInputs(vault=vault, snapshot=snapshot, own_table=temp.table, expected=expected)
+    inputs = ExpectedInputs(view, temp.table, expected)
     inputs.hold_on_to(fixed.sources)
     sources = _sources(inputs, plan)
     if forced:
         origin, why_not = None, "forced"
     elif fixed.origin is not None:
-        origin = vault.index.instance(InstanceId(fixed.origin)) if fixed.origin else None
+        origin = view.instance(fixed.origin) if fixed.origin else None
         why_not = "first run"
     else:
-        origin, why_not = find_origin(vault, snapshot, temp, builders.temp.document)
+        origin, why_not = find_origin(view, builders.temp)
     return Prepared(
         plan=plan,
         temp=temp,
@@ -143,8 +142,7 @@ def terms_of(document: TableDocument, *, forced: bool, accept_code: bool | None)
 
 
 def past_of(
-    vault: Vault,
-    main: Snapshot,
+    view: VaultView,
     prepared: Prepared,
     code: VaultCode,
     ledger: Ledger,
@@ -156,16 +154,16 @@ def past_of(
     earlier, why_not = None, prepared.why_not
     if prepared.origin is not None:
         try:
-            earlier = earlier_of(vault, main, prepared.origin)
+            earlier = earlier_of(view, prepared.origin)
         except TableVaultError as error:
             why_not = f"{prepared.origin.instance_id} cannot be read: {error.message}"
     return Past(
         earlier=earlier,
         why_not=why_not,
         fingerprint=code.fingerprint,
-        content=content_of_temp(vault, main, prepared.temp, prepared.origin, artifacts),
+        content=content_of_temp(view.snapshot, prepared.temp, prepared.origin, artifacts),
         ledger=ledger,
-        file_text=file_texts(vault, artifacts),
+        file_text=file_texts(view.repository.path, artifacts),
     )
 
 
@@ -174,25 +172,24 @@ class VaultCode:
 
     Parameters
     ----------
-    vault : Vault
+    view : VaultView
         The vault.
-    main : Snapshot
-        The modules.
     edits : sequence of Edit
         Edits by hand that stand in no commit yet.
     """
 
-    def __init__(self, vault: Vault, main: Snapshot, edits: Sequence[Edit] = ()) -> None:
+    def __init__(self, view: VaultView, edits: Sequence[Edit] = ()) -> None:
         from tablevault.engine.code import Code, home_of
 
+        main, path = view.snapshot, view.repository.path
         self._blobs = main.code_modules()
         self._texts = module_texts(main, edits)
-        paths = {name: str(vault.path / code_path(name)) for name in self._texts}
+        paths = {name: str(path / code_path(name)) for name in self._texts}
         # What is in no commit cannot be found by other processes.
-        home = "" if edits else home_of(str(vault.path), main.tree_id(CODE_DIR) or "")
+        home = "" if edits else home_of(str(path), main.tree_id(CODE_DIR) or "")
         self.code: Code = Code(self._texts, paths, home)
         self.code_of = code_ids(self._texts, self._blobs)
-        self.fingerprint = fingerprints_now(vault, self._texts)
+        self.fingerprint = fingerprints_now(path, self._texts)
 
     def used(self) -> dict[str, str]:
         """Return the git blob ids of the modules that ran or that these may import."""

@@ -7,6 +7,7 @@ import heapq
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tablevault.errors import (
@@ -16,13 +17,13 @@ from tablevault.errors import (
     TVRefreshError,
 )
 from tablevault.history.commits.documents import InstanceDocument
+from tablevault.model.view import VaultView
 from tablevault.names import TempRef, index_builder
 from tablevault.operations.execute import ExecuteInstance, checked_most
 from tablevault.operations.instances import CreateInstance
 from tablevault.operations.plan import PlanOptions, plan_anew
 from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
 from tablevault.planned import ExecutionPlan, total
-from tablevault.queries.read import instance_document
 from tablevault.queries.staleness import Current, Place, Staleness
 from tablevault.refreshed import RefreshedTable, RefreshReport
 from tablevault.secrets import text_to_keep
@@ -69,8 +70,9 @@ def refresh(
 ) -> RefreshReport:
     """Make anew what is stale, or tell what would be."""
     checked_most("refresh", options.max_calls, options.max_cost)
-    staleness = Staleness(vault, vault.snapshot())
-    wanted = _wanted(vault, staleness, tables)
+    view = vault.live_view()
+    staleness = Staleness(vault, view)
+    wanted = _wanted(view, staleness, tables)
     order = [place for place in in_order(staleness) if place in wanted]
     if options.dry_run:
         planned = tuple(_planned(vault, staleness, order, options))
@@ -79,7 +81,7 @@ def refresh(
 
 
 def _wanted(
-    vault: Vault, staleness: Staleness, tables: str | Sequence[str] | None
+    view: VaultView, staleness: Staleness, tables: str | Sequence[str] | None
 ) -> frozenset[Place]:
     """Return the places that are named, all without names, and those that they read, on and on."""
     if tables is None:
@@ -87,7 +89,7 @@ def _wanted(
     found: set[Place] = set()
     waiting: list[Place] = []
     for name in [tables] if isinstance(tables, str) else tables:
-        waiting += _named(vault, staleness, name)
+        waiting += _named(view, staleness, name)
     while waiting:
         place = waiting.pop()
         if place not in found:
@@ -96,7 +98,7 @@ def _wanted(
     return frozenset(found)
 
 
-def _named(vault: Vault, staleness: Staleness, name: str) -> list[Place]:
+def _named(view: VaultView, staleness: Staleness, name: str) -> list[Place]:
     """Return the places that ``reviews`` or ``reviews/base`` names."""
     if not isinstance(name, str):
         raise TVArgumentError(
@@ -104,16 +106,15 @@ def _named(vault: Vault, staleness: Staleness, name: str) -> list[Place]:
             'It has to hold text such as "reviews" or "reviews/base".',
             argument="tables",
         )
-    table, _, version = name.partition("/")
-    snapshot = vault.snapshot()
-    vault.live_view(snapshot).table(table)
+    name, _, version = name.partition("/")
+    table = view.table(name)
     found = [
         place
         for place in staleness.instances
-        if place.table == table and version in ("", place.version)
+        if place.table == name and version in ("", place.version)
     ]
     if not found:
-        vault.live_view(snapshot).table(table).latest(version, active=False)
+        table.latest(version, active=False)
     return found
 
 
@@ -240,9 +241,9 @@ class _Refresh:
 
     def _look(self) -> Staleness:
         """Compare with the vault as it is now."""
-        snapshot = self._vault.snapshot()
-        if snapshot.commit != self._seen:
-            self._staleness, self._seen = Staleness(self._vault, snapshot), snapshot.commit
+        view = self._vault.live_view()
+        if view.commit != self._seen:
+            self._staleness, self._seen = Staleness(self._vault, view), view.commit
         return self._staleness
 
     def _refreshed(self, place: Place) -> RefreshedTable | None:
@@ -297,12 +298,12 @@ class _Refresh:
             max_calls=self._budget.calls,
             max_cost=self._budget.cost,
         )
-        before = spent_by_builders(vault, TempRef(*current.place))
+        spent = partial(spent_by_builders, vault, current.instance.table_id, version)
+        before = spent()
         try:
             process_id = execution.run(vault)
         except BaseException:
-            after = spent_by_builders(vault, TempRef(*current.place))
-            self._budget.spend(*spent_since(before, after, index_builder(table)))
+            self._budget.spend(*spent_since(before, spent(), index_builder(table)))
             raise
         document = self._made(current, process_id)
         calls, cost = spent_since(before, runs_of(document), index_builder(table))
@@ -326,11 +327,11 @@ class _Refresh:
 
     def _made(self, current: Current, process_id: str) -> InstanceDocument:
         """Find the instance that an execution has made."""
-        index, instance = self._vault.index, current.instance
-        for each in reversed(index.instances(instance.table_id, instance.version)):
-            document = instance_document(self._vault, each)
-            if document.process == process_id:
-                return document
+        view, instance = self._vault.view(), current.instance
+        made = view.catalog.instances(instance.table_id, instance.version)
+        for each in reversed(view.instances_of(made)):
+            if each.document.process == process_id:
+                return each.document
         raise AssertionError("an execution that ended has made an instance")
 
 

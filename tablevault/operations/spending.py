@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
 from tablevault.history.commits.documents import BuilderRun, InstanceDocument
-from tablevault.names import TempRef
-from tablevault.queries.read import instance_document
+from tablevault.model.view import Table
+from tablevault.names import TableId
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -20,30 +21,21 @@ _DIGITS = 12
 """Of a cost: sums of binary fractions end in digits that nobody reported."""
 
 
-def purse_of(vault: Vault, temp: TempRef) -> Purse:
-    """Return what an execution of a temporary instance is charged to."""
+def purse_of(table: Table, version: str) -> Purse:
+    """Return what an execution of a version of a table is charged to."""
     from tablevault.engine.calls.spending import Purse
 
-    table_id = vault.snapshot().table(temp.table).id
-    last = vault.index.latest(table_id, temp.version, active=False, successful=False)
-    process = ""
+    last, process = table.latest_or_none(version, active=False), ""
     if last is not None:
-        try:
-            process = instance_document(vault, last).process
-        except TableVaultError:
-            process = ""  # a broken document is told by whoever needs it
-    return Purse(version=_version(table_id, temp), last=process)
+        # Whoever needs the document reports that it is broken.
+        with contextlib.suppress(TableVaultError):
+            process = last.document.process
+    return Purse(version=_purse_key(table.id, version), last=process)
 
 
-def spent_for(vault: Vault, temp: TempRef) -> Spent:
-    """Return what was spent since the version of a temporary instance had its last instance."""
-    table_id = vault.snapshot().table(temp.table).id
-    return total_of(vault.calls.spent(_version(table_id, temp)))
-
-
-def spent_by_builders(vault: Vault, temp: TempRef) -> Mapping[str, Spent]:
-    """Return the same by builder."""
-    return vault.calls.spent(_version(vault.snapshot().table(temp.table).id, temp))
+def spent_by_builders(vault: Vault, table_id: TableId, version: str) -> Mapping[str, Spent]:
+    """Return what was spent since the last instance of a version was made, by builder."""
+    return vault.calls.spent(_purse_key(table_id, version))
 
 
 def spent_since(
@@ -114,9 +106,9 @@ def spending_trailers(spent: Spent | None) -> list[tuple[str, str]]:
     return [("Calls", str(spent.calls)), ("Tokens", tokens), ("Cost", cost)]
 
 
-def _version(table_id: str, temp: TempRef) -> str:
+def _purse_key(table_id: TableId, version: str) -> str:
     """Name a version of a table, whatever the table is called."""
-    return f"{table_id}/{temp.version}"
+    return f"{table_id}/{version}"
 
 
 def _rounded(cost: float) -> str:

@@ -9,15 +9,16 @@ from typing import IO, TYPE_CHECKING, cast
 from tablevault.errors import TVArgumentError, TVFileError, TVProcessError
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
+from tablevault.model.view import VaultView
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
 from tablevault.operations.execute import ExecuteInstance
 from tablevault.operations.materialize import NewInstance, Result, plan_instance, store
-from tablevault.operations.spending import spent_for
+from tablevault.operations.spending import spent_by_builders, total_of
 from tablevault.queries.partial import run_of_process, run_of_temp
-from tablevault.queries.reuse_source import table_of_origin
 from tablevault.transactions.allowed_secrets import allows_edits
 from tablevault.transactions.begin import Actor, is_finished
-from tablevault.transactions.operation import Operation, Tip, decoded_operation, operation
+from tablevault.transactions.operation import Operation, decoded_operation, operation
+from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import descendants
 from tablevault.transactions.stopping import halt, take_down
@@ -43,7 +44,7 @@ class _Stopping:
 
 @operation("stop_process")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StopProcess(Operation[Vault, _Stopping]):
+class StopProcess(Operation[Vault, VaultView, _Stopping]):
     """End a process that runs or is paused; `materialize` makes an instance of its rows.
 
     Dies or fails before the instance is committed, or before the process is taken down when none
@@ -65,19 +66,19 @@ class StopProcess(Operation[Vault, _Stopping]):
         # What is no text is nobody's id, and refused later.
         return replace(actor, takes_over=self.target if is_process_id(self.target) else "")
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim what the process and its children hold."""
         if record.plan:
             return record.holds
-        found = _find(vault, self.target, force=self.force)
-        family = (found, *descendants(vault.records, self.target))
+        found = _find(view.parts, self.target, force=self.force)
+        family = (found, *descendants(view.parts.files, self.target))
         return [hold for each in family for hold in each.holds]
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Stopping:
         """End it, and store its rows, as that can fail."""
         if tx.record.plan and vault.records.read(self.target) is None:
             return _Stopping(is_down=True)
-        record = _find(vault, self.target, force=self.force)
+        record = _find(vault.parts, self.target, force=self.force)
         halt(vault.parts, record, vault.lock_timeout_s)
         temp = _kept(vault, record) if self.materialize else None
         tx.allows_edits = allows_edits(record.request)
@@ -89,39 +90,41 @@ class StopProcess(Operation[Vault, _Stopping]):
         """Return whether there is an instance."""
         return prepared.new is not None
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: _Stopping, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: _Stopping, at: float) -> Change:
         """Publish the instance of its rows."""
         assert prepared.new is not None, "no rows are kept"
-        return plan_instance(vault, tx, prepared.new, tip)
+        return plan_instance(view, tx, prepared.new, at)
 
     def finish(self, vault: Vault, tx: Transaction, prepared: _Stopping) -> None:
         """Take it down."""
         target, new = self.target, prepared.new
         if new is not None:
             tx.follow_up(lambda: vault.calls.claim(prepared.run, new.instance_id, {}))
-            tx.follow_up(lambda: _take_down(vault, target))
-        elif not (prepared.is_down or _take_down(vault, target)) and _has_happened(vault, target):
-            raise _unknown(vault, target)
+            tx.follow_up(lambda: _take_down(vault.parts, target))
+        elif not (prepared.is_down or _take_down(vault.parts, target)) and _has_happened(
+            vault.parts, target
+        ):
+            raise _unknown(vault.parts, target)
 
 
-def _take_down(vault: Vault, target: ProcessId) -> bool:
+def _take_down(parts: VaultParts, target: ProcessId) -> bool:
     """Take a process back that was stopped; False when it came to its end before."""
-    was_there = take_down(vault.parts, target)
-    if was_there and vault.records.read(target) is not None:
+    was_there = take_down(parts, target)
+    if was_there and parts.files.read(target) is not None:
         raise TVFileError(
             f'The record of process "{target}" cannot be removed.',
-            f'Look who may write to "{vault.records.path_of(target)}", and stop it again.',
+            f'Look who may write to "{parts.files.path_of(target)}", and stop it again.',
             process=target,
         )
     return was_there
 
 
-def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
+def _find(parts: VaultParts, target: ProcessId, *, force: bool) -> Record:
     """Find the process that is to be stopped; refuse what cannot be."""
-    files = vault.records
+    files = parts.files
     record = files.read(target) if is_process_id(target) else None
     if record is None:
-        raise _unknown(vault, target)
+        raise _unknown(parts, target)
     if record.request.operation == StopProcess.operation_name:
         raise TVArgumentError(
             f'Process "{target}" stops another one.',
@@ -159,14 +162,14 @@ def _find(vault: Vault, target: ProcessId, *, force: bool) -> Record:
     return record
 
 
-def _has_happened(vault: Vault, target: ProcessId) -> bool:
+def _has_happened(parts: VaultParts, target: ProcessId) -> bool:
     """Return whether a process came to its end before it could be stopped."""
-    return vault.index.process(target) is not None
+    return parts.index.process(target) is not None
 
 
-def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:
+def _unknown(parts: VaultParts, target: ProcessId) -> TVProcessError:
     """Make the error for a process that is not there to be stopped."""
-    if is_process_id(target) and is_finished(vault.parts, target):
+    if is_process_id(target) and is_finished(parts, target):
         text = f'Process "{target}" has ended.'
     else:
         shown = target if is_process_id(target) else ascii(target)
@@ -180,7 +183,7 @@ def _unknown(vault: Vault, target: ProcessId) -> TVProcessError:
 
 def _kept(vault: Vault, record: Record) -> TempRef | None:
     """Find the temporary instance whose rows can be made an instance; None when there are none."""
-    if _has_happened(vault, record.process_id):
+    if _has_happened(vault.parts, record.process_id):
         return None
     run = run_of_process(vault, record)
     if run is None or not any(part.columns for part in run.parts):
@@ -205,7 +208,10 @@ def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) 
             table=branch.temp.table,
             version=branch.temp.version,
         )
-    plan = record.plan
+    plan, view = record.plan, vault.view()
+    table_id, origin_id = view.table(branch.temp.table).id, str(plan.get("origin", ""))
+    origin = view.instance(origin_id) if origin_id else None
+    blobs = Snapshot(vault.repository, branch.commit).builders(*branch.temp)
     names = {part.name for part in run.parts}
     sources = cast("list[tuple[str, str, str]]", plan.get("sources", []))
     result = Result(
@@ -213,12 +219,14 @@ def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) 
             dict.fromkeys((name, InstanceId(instance)) for name, _, instance in sources)
         ),
         primary_key=run.parts[0].primary_key,
-        builders={name: blob for name, blob in _builders(vault, branch).items() if name in names},
+        builders={name: blob for name, blob in blobs.items() if name in names},
         code=cast("dict[str, str]", plan.get("code", {})),
         shipped=cast("dict[str, str]", plan.get("shipped", {})),
         calls=lambda sink, digest: _write_calls(vault, run, sink, digest),
-        origin=_origin(vault, str(plan.get("origin", ""))),
-        spent=spent_for(vault, branch.temp),
+        origin=("", "")
+        if origin is None or origin.deleted_at
+        else (origin.instance_id, view.name_of(origin)),
+        spent=total_of(spent_by_builders(vault, table_id, branch.temp.version)),
         success=False,
     )
     return _Stopping(new=store(vault, tx, branch, run.frame(), result), run=run.number)
@@ -236,17 +244,3 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
     vault.calls.place_failures(run.number)
     tables = held_calls(vault.calls, run.number, builders, range(len(run.frame())), run.kept())
     return write_calls(tables, sink, digest, builders)
-
-
-def _origin(vault: Vault, instance_id: str) -> tuple[str, str]:
-    """Return id and table of the instance that an execution started from, empty for none."""
-    origin = vault.index.instance(instance_id) if instance_id else None
-    if origin is None or origin.deleted_at:
-        return "", ""
-    return origin.instance_id, table_of_origin(vault.snapshot(), origin)
-
-
-def _builders(vault: Vault, branch: EditedBranch) -> dict[str, str]:
-    """Return the builders of a temporary instance by their git ids."""
-    snapshot = Snapshot(vault.repository, branch.commit)
-    return dict(snapshot.builders(branch.temp.table, branch.temp.version))

@@ -16,6 +16,7 @@ from tablevault.history.commits.renaming import moved_folder, renamed_branch
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Put, Remove
+from tablevault.model.view import VaultView
 from tablevault.names import (
     InstanceId,
     ObjectId,
@@ -24,11 +25,10 @@ from tablevault.names import (
     table_dir,
     table_document,
     tag_ref,
-    temp_of_ref,
 )
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
-from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.recovery import NeededElsewhere
 from tablevault.transactions.resource_locks import alone, table_hold
@@ -41,7 +41,7 @@ _log = logging.getLogger("tablevault")
 
 @operation("create_table")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CreateTable(Operation[Vault, TableId]):
+class CreateTable(Operation[Vault, VaultView, TableId]):
     """Make an empty table."""
 
     table_name: str
@@ -55,31 +55,31 @@ class CreateTable(Operation[Vault, TableId]):
         admitted = admit(self.request, {"description": self.description}, IN_DESCRIPTION)
         return replace(self, admitted=(admitted,))
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the name, which has to be free."""
         check_table_name(self.table_name)
-        _refuse_taken(snapshot, self.table_name)
+        _refuse_taken(view.snapshot, self.table_name)
         return [table_hold(self.table_name, exclusive=True)]
 
     def prepare(self, vault: Vault, tx: Transaction) -> TableId:
         """Choose the id of the table."""
         return TableId(str(uuid.uuid4()))
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: TableId, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: TableId, at: float) -> Change:
         """Add its document."""
-        _refuse_taken(tip.snapshot, self.table_name)
+        _refuse_taken(view.snapshot, self.table_name)
         document = TableDocument(
             id=prepared,
             description=self.description,
             multiple_artifacts=bool(self.allow_multiple_artifacts),
             side_effects=bool(self.has_side_effects),
-            created_by=vault.author,
-            created_at=timestamp(tip.at),
+            created_by=tx.record.author,
+            created_at=timestamp(at),
         )
         return Change(
             message=tx.message(
                 f"{self.table_name}: create table",
-                [("Table", self.table_name), ("Table-Id", document.id), tip.time],
+                [("Table", self.table_name), ("Table-Id", document.id), ("Time", timestamp(at))],
             ),
             main=(Put(path=table_document(self.table_name), data=document.encode()),),
         )
@@ -87,34 +87,34 @@ class CreateTable(Operation[Vault, TableId]):
 
 @operation("rename_table")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RenameTable(Operation[Vault, Sequence[EditedBranch]]):
+class RenameTable(Operation[Vault, VaultView, Sequence[EditedBranch]]):
     """Rename a table; its instances, temporary ones too, and tags follow."""
 
     new_table_name: str
     table_name: str
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim both names; the new one has to be free."""
         check_table_name(self.new_table_name)
-        vault.live_view(snapshot).table(self.table_name)
-        _refuse_taken(snapshot, self.new_table_name)
+        view.table(self.table_name)
+        _refuse_taken(view.snapshot, self.new_table_name)
         names = (self.table_name, self.new_table_name)
         return [alone(table_hold(name, exclusive=True)) for name in names]
 
     def prepare(self, vault: Vault, tx: Transaction) -> Sequence[EditedBranch]:
         """Take in what was edited by hand."""
-        return edited_branches(vault, tx, self.table_name)
+        return edited_branches(vault.view(), tx, self.table_name)
 
     def plan(
-        self, vault: Vault, tx: Transaction, prepared: Sequence[EditedBranch], tip: Tip
+        self, view: VaultView, tx: Transaction, prepared: Sequence[EditedBranch], at: float
     ) -> Change:
         """Move its folder, its branches and its tags."""
         old, new = self.table_name, self.new_table_name
-        _refuse_taken(tip.snapshot, new)
-        document = vault.live_view(tip.snapshot).table(old).document
-        pairs = rename_pairs(document, old, new, tip.at)
+        _refuse_taken(view.snapshot, new)
+        document = view.table(old).document
+        pairs = rename_pairs(document, old, new, at)
         message = tx.message(f"{old}: rename to {new}", pairs)
-        return renaming(vault, tip.snapshot, prepared, old, new, message)
+        return renaming(view, prepared, old, new, message)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,45 +127,43 @@ class _Deleted:
 
 @operation("delete_table")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteTable(Operation[Vault, _Deleted]):
+class DeleteTable(Operation[Vault, VaultView, _Deleted]):
     """Remove a table; dataframes and artifacts are gone for good, descriptions stay in history."""
 
     table_name: str
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the table with all that is in it."""
-        vault.live_view(snapshot).table(self.table_name)
+        view.table(self.table_name)
         return [alone(table_hold(self.table_name, exclusive=True))]
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Deleted:
         """Take in what was edited by hand."""
-        index = vault.index
-        table_id = vault.live_view(vault.snapshot()).table(self.table_name).id
-        instances = (*index.instances(table_id), *index.withdrawn(table_id))
+        view = vault.view()
+        table = view.table(self.table_name)
+        instances = (*table.instances(), *view.catalog.withdrawn(table.id))
         return _Deleted(
-            branches=edited_branches(vault, tx, self.table_name),
+            branches=edited_branches(view, tx, self.table_name),
             instance_ids=[each.instance_id for each in instances],
         )
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: _Deleted, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: _Deleted, at: float) -> Change:
         """Remove its folder, its branches and its tags."""
-        table = self.table_name
-        document = vault.live_view(tip.snapshot).table(table).document
+        name = self.table_name
+        table = view.table(name)
         pairs = [
-            ("Table", table),
-            ("Table-Id", document.id),
-            ("Deletes", document.id),
+            ("Table", name),
+            ("Table-Id", table.id),
+            ("Deletes", table.id),
             # In the order of the parents of the commit, after the first.
             *(("Temp", branch.temp.version) for branch in prepared.branches),
-            tip.time,
+            ("Time", timestamp(at)),
         ]
         return Change(
-            message=tx.message(f"{table}: delete table", pairs),
-            main=(Remove(path=table_dir(table)),),
+            message=tx.message(f"{name}: delete table", pairs),
+            main=(Remove(path=table_dir(name)),),
             removed=tuple(removed_branch(branch) for branch in prepared.branches),
-            untagged=tuple(
-                tag_ref(table, item.instance_id) for item in vault.index.instances(document.id)
-            ),
+            untagged=tuple(tag_ref(name, each.instance_id) for each in table.instances()),
         )
 
     def finish(self, vault: Vault, tx: Transaction, prepared: _Deleted) -> None:
@@ -185,24 +183,19 @@ def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list
 
 
 def renaming(
-    vault: Vault,
-    snapshot: Snapshot,
-    branches: Sequence[EditedBranch],
-    old: str,
-    new: str,
-    message: Message,
+    view: VaultView, branches: Sequence[EditedBranch], old: str, new: str, message: Message
 ) -> Change:
     """Move a table to another name."""
-    instances = vault.index.instances(vault.live_view(snapshot).table(old).id)
     return Change(
         message=message,
-        main=moved_folder(snapshot, old, new),
+        main=moved_folder(view.snapshot, old, new),
         branches=tuple(
-            renamed_branch(vault.repository, each.temp, each.tip, each.commit, new)
+            renamed_branch(view.repository, each.temp, each.tip, each.commit, new)
             for each in branches
         ),
         retagged=tuple(
-            (tag_ref(old, item.instance_id), tag_ref(new, item.instance_id)) for item in instances
+            (tag_ref(old, each.instance_id), tag_ref(new, each.instance_id))
+            for each in view.table(old).instances()
         ),
     )
 
@@ -244,7 +237,6 @@ def _refuse_taken(snapshot: Snapshot, table: str) -> None:
         )
 
 
-def edited_branches(vault: Vault, tx: Transaction, table: str) -> list[EditedBranch]:
-    """Take in what was edited by hand in the temporary instances of a table."""
-    temps = [temp_of_ref(ref) for ref in vault.repository.temp_refs()]
-    return [tx.edited_branch(temp) for temp in temps if temp is not None and temp.table == table]
+def edited_branches(view: VaultView, tx: Transaction, table: str) -> list[EditedBranch]:
+    """Commit edits by hand in the temporary instances of a table; return their branches."""
+    return [tx.edited_branch(each.ref) for each in view.temps() if each.ref.table == table]

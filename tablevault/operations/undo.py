@@ -7,15 +7,17 @@ from dataclasses import dataclass
 
 from tablevault.history.catalog.fold import DEACTIVATION
 from tablevault.history.commits.change import Change
+from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
+from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, VAULT_DOCUMENT, table_document
 from tablevault.operations.tables import edited_branches, rename_pairs, renaming
 from tablevault.operations.undo_main_branch import Main, plan_main
 from tablevault.operations.undo_temp_branches import plan_temps
 from tablevault.queries.undo_conflicts import path_changed, refusal, table_changed
 from tablevault.queries.undo_effect import UNDO, Effect, effect_of, find_operation
-from tablevault.transactions.operation import Operation, Tip, operation
+from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import (
     alone,
@@ -33,29 +35,29 @@ from tablevault.wording import Call, Wording
 
 @operation(UNDO)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Undo(Operation[Vault, None]):
+class Undo(Operation[Vault, VaultView, None]):
     """Take back what a process did."""
 
     process_id: str
     """The process to undo."""
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim whatever changes."""
-        return _holds(_find(vault, self.process_id))
+        return _holds(_find(view, self.process_id))
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Plan the commit, on whatever was done since."""
-        effect = _find(vault, self.process_id)
+        effect = _find(view, self.process_id)
         if effect.renamed is not None:
-            return _plan_renaming(vault, tx, effect, tip)
-        _refuse_other_table(vault, effect, tip.snapshot)
-        main = plan_main(vault, tx, tip.snapshot, effect)
-        message = _message(tx, effect, main, tip)
+            return _plan_renaming(view, tx, effect, at)
+        _refuse_other_table(view, effect)
+        main = plan_main(view, tx, effect)
+        message = _message(tx, effect, main, at)
         step = tx.message(
             message.subject,
             [("Table", effect.table), ("Step", "temporary instance")],
         )
-        temps = plan_temps(vault, tx, effect, step)
+        temps = plan_temps(view, tx, effect, step)
         return Change(
             message=message,
             main=main.edits,
@@ -67,7 +69,7 @@ class Undo(Operation[Vault, None]):
         )
 
 
-def _find(vault: Vault, target: str) -> Effect:
+def _find(view: VaultView, target: str) -> Effect:
     """Find what an operation did; refuse what is undone, or part of something that is not.
 
     Raises
@@ -77,9 +79,9 @@ def _find(vault: Vault, target: str) -> Effect:
     TVProcessError
         It cannot be undone.
     """
-    index = vault.index
-    process = find_operation(vault, target)
-    effect = effect_of(vault, process)
+    index = view.catalog
+    process = find_operation(view, target)
+    effect = effect_of(view, process)
     if by := index.undone_by(process.process_id):
         raise refusal(
             effect,
@@ -131,34 +133,34 @@ def _holds(effect: Effect) -> list[Hold]:
     return holds
 
 
-def _plan_renaming(vault: Vault, tx: Transaction, effect: Effect, tip: Tip) -> Change:
+def _plan_renaming(view: VaultView, tx: Transaction, effect: Effect, at: float) -> Change:
     """Give a table back the name that it had, with all that was made in it since."""
     assert effect.renamed is not None
     old, new = effect.renamed
-    snapshot = tip.snapshot
+    snapshot = view.snapshot
     if not snapshot.has_table(new) or snapshot.table(new).id != effect.table_id:
-        raise table_changed(vault, effect, snapshot, new)
+        raise table_changed(view, effect, new)
     if snapshot.has_table(old):
-        raise path_changed(vault, effect, snapshot, table_document(old))
-    pairs = rename_pairs(snapshot.table(new), new, old, tip.at)
+        raise path_changed(view, effect, table_document(old))
+    pairs = rename_pairs(snapshot.table(new), new, old, at)
     message = tx.message(
         _subject(effect),
         [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]],
     )
-    return renaming(vault, snapshot, edited_branches(vault, tx, new), new, old, message)
+    return renaming(view, edited_branches(view, tx, new), new, old, message)
 
 
-def _refuse_other_table(vault: Vault, effect: Effect, snapshot: Snapshot) -> None:
+def _refuse_other_table(view: VaultView, effect: Effect) -> None:
     """Refuse when the table was renamed or deleted since; another one may carry its name."""
     table = effect.table
     if not table or effect.is_of_table:
         return
-    then = Snapshot(vault.repository, effect.commit.id).table(table)
-    if not snapshot.has_table(table) or snapshot.table(table).id != then.id:
-        raise table_changed(vault, effect, snapshot, table)
+    then = Snapshot(view.repository, effect.commit.id).table(table)
+    if not view.is_table(table, then.id):
+        raise table_changed(view, effect, table)
 
 
-def _message(tx: Transaction, effect: Effect, main: Main, tip: Tip) -> Message:
+def _message(tx: Transaction, effect: Effect, main: Main, at: float) -> Message:
     """Write the message of the commit."""
     told = effect.commit.message
     return tx.message(
@@ -173,7 +175,7 @@ def _message(tx: Transaction, effect: Effect, main: Main, tip: Tip) -> Message:
             *(("Restores", subject) for subject in effect.ended),
             *(("Deactivates", each) for each in effect.reactivated),
             *(("Reactivates", each) for each in effect.deactivated),
-            tip.time,
+            ("Time", timestamp(at)),
         ],
     )
 

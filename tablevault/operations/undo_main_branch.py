@@ -11,6 +11,7 @@ from tablevault.history.commits.differences import edits_for, entry_at
 from tablevault.history.commits.snapshot import Entry, Snapshot
 from tablevault.history.git.trees import Edit, Put
 from tablevault.lfs.pointer import Pointer
+from tablevault.model.view import VaultView
 from tablevault.names import (
     CommitId,
     TableId,
@@ -27,7 +28,6 @@ from tablevault.queries.undo_conflicts import (
 )
 from tablevault.queries.undo_effect import Effect
 from tablevault.transactions.transaction import Transaction
-from tablevault.vault import Vault
 
 _SHOWN = 3
 
@@ -43,7 +43,7 @@ class Main:
     table_id: str
 
 
-def plan_main(vault: Vault, tx: Transaction, snapshot: Snapshot, effect: Effect) -> Main:
+def plan_main(view: VaultView, tx: Transaction, effect: Effect) -> Main:
     """Plan what changes on ``main``; refuse where something was changed since.
 
     Raises
@@ -51,31 +51,31 @@ def plan_main(vault: Vault, tx: Transaction, snapshot: Snapshot, effect: Effect)
     TVProcessError
         A later operation stands in the way, or dataframes are gone for good.
     """
-    wanted = _paths(vault, snapshot, effect)
-    going, coming = _subjects(vault, effect)
+    wanted = _paths(view, effect)
+    going, coming = _subjects(view, effect)
     for instance in going:
-        _refuse_changed(vault, effect, instance)
-    _refuse_superseded(vault, effect, coming)
-    ended = [vault.index.instance(each) for each in effect.ended]
+        _refuse_changed(view, effect, instance)
+    _refuse_superseded(view, effect, coming)
+    ended = [view.catalog.instance(each) for each in effect.ended]
     undeleted = {each.instance_id: each for each in (*coming, *ended) if each is not None}
-    needs = _data_of(vault, tx, effect, list(undeleted.values()))
+    needs = _data_of(view, tx, effect, list(undeleted.values()))
     if not effect.is_of_table:
         for version in dict.fromkeys(each.version for each in (*going, *coming)):
-            _stand_in(vault, snapshot, effect, coming, version, wanted)
+            _stand_in(view, effect, coming, version, wanted)
     return Main(
-        edits=(*edits_for(list(wanted.items())), *_without_owner(vault, snapshot, effect, wanted)),
+        edits=(*edits_for(list(wanted.items())), *_without_owner(view, effect, wanted)),
         tagged=tuple((tag_ref(effect.table, each.instance_id), each.commit) for each in coming),
         untagged=tuple(tag_ref(effect.table, each.instance_id) for each in going),
         needs=tuple(needs),
-        table_id=_table_id(snapshot, effect),
+        table_id=_table_id(view.snapshot, effect),
     )
 
 
-def _paths(vault: Vault, snapshot: Snapshot, effect: Effect) -> dict[str, Entry | None]:
+def _paths(view: VaultView, effect: Effect) -> dict[str, Entry | None]:
     """Return what each changed path held before; it must be as the operation left it."""
     for each in effect.paths:
-        if entry_at(snapshot, each.path) != each.new:
-            raise path_changed(vault, effect, snapshot, each.path)
+        if entry_at(view.snapshot, each.path) != each.new:
+            raise path_changed(view, effect, each.path)
     return {each.path: each.old for each in effect.paths}
 
 
@@ -86,9 +86,11 @@ def _table_id(snapshot: Snapshot, effect: Effect) -> str:
     return snapshot.table(effect.table).id
 
 
-def _subjects(vault: Vault, effect: Effect) -> tuple[list[IndexedInstance], list[IndexedInstance]]:
+def _subjects(
+    view: VaultView, effect: Effect
+) -> tuple[list[IndexedInstance], list[IndexedInstance]]:
     """Return the instances that go, and those that come back."""
-    index = vault.index
+    index = view.catalog
     if effect.is_of_table:
         table_id = TableId(effect.table_id)
         going = index.instances(table_id) if table_id in effect.made else []
@@ -98,15 +100,15 @@ def _subjects(vault: Vault, effect: Effect) -> tuple[list[IndexedInstance], list
         for subjects in (effect.made, effect.ended)
     )
     going, coming = found
-    return going, [each for each in coming if _comes_back(vault, effect, each)]
+    return going, [each for each in coming if _comes_back(view, effect, each)]
 
 
-def _comes_back(vault: Vault, effect: Effect, instance: IndexedInstance) -> bool:
+def _comes_back(view: VaultView, effect: Effect, instance: IndexedInstance) -> bool:
     """Return whether an instance is there when the operation is undone that ended it.
 
     What was undone before it was deleted comes back as undone; what was deleted since does not.
     """
-    index, repository = vault.index, vault.repository
+    index, repository = view.catalog, view.repository
     is_last = True
     for process_id in index.ended_by(instance.instance_id):
         other = index.process(process_id)
@@ -120,26 +122,25 @@ def _comes_back(vault: Vault, effect: Effect, instance: IndexedInstance) -> bool
     return is_last
 
 
-def _refuse_changed(vault: Vault, effect: Effect, instance: IndexedInstance) -> None:
+def _refuse_changed(view: VaultView, effect: Effect, instance: IndexedInstance) -> None:
     """Refuse when an instance that was made was deleted or made inactive since."""
-    parts = vault.parts
     if instance.deleted_at:
-        commit = parts.index.end_of(instance.instance_id)
+        commit = view.catalog.end_of(instance.instance_id)
         raise changed_since(
             effect,
             f'instance "{instance.instance_id}"',
-            None if commit is None else parts.repository.commit(commit),
+            None if commit is None else view.repository.commit(commit),
         )
     if effect.is_of_table:
         return
-    error = deactivated_since(vault, effect, instance.instance_id)
+    error = deactivated_since(view, effect, instance.instance_id)
     if error is not None:
         raise error
 
 
-def _refuse_superseded(vault: Vault, effect: Effect, coming: Sequence[IndexedInstance]) -> None:
+def _refuse_superseded(view: VaultView, effect: Effect, coming: Sequence[IndexedInstance]) -> None:
     """Refuse to bring back, or to make active again, what a later instance would have ended."""
-    repository, table = vault.repository, effect.table
+    repository, table = view.repository, effect.table
     if effect.is_of_table or not table:
         return
     if not (effect.deactivated and not effect.made) and not coming:
@@ -147,7 +148,7 @@ def _refuse_superseded(vault: Vault, effect: Effect, coming: Sequence[IndexedIns
     document = Snapshot(repository, effect.commit.id).table(table)
     if not document.side_effects:
         return
-    for instance in vault.index.instances(document.id):
+    for instance in view.catalog.instances(document.id):
         if instance.commit != effect.commit.id and repository.is_ancestor(
             effect.commit.id, instance.commit
         ):
@@ -155,10 +156,10 @@ def _refuse_superseded(vault: Vault, effect: Effect, coming: Sequence[IndexedIns
 
 
 def _data_of(
-    vault: Vault, tx: Transaction, effect: Effect, coming: Sequence[IndexedInstance]
+    view: VaultView, tx: Transaction, effect: Effect, coming: Sequence[IndexedInstance]
 ) -> list[Pointer]:
     """Hold on to the objects of the instances that come back."""
-    repository = vault.repository
+    repository = view.repository
     needed = {
         instance.instance_id: pointers_of(
             Snapshot(repository, instance.commit),
@@ -186,8 +187,7 @@ def _data_of(
 
 
 def _stand_in(
-    vault: Vault,
-    snapshot: Snapshot,
+    view: VaultView,
     effect: Effect,
     coming: Sequence[IndexedInstance],
     version: str,
@@ -197,12 +197,12 @@ def _stand_in(
 
     What stood there before the operation may have been deleted since.
     """
-    repository, table = vault.repository, effect.table
+    repository, table = view.repository, effect.table
     folder = instance_dir(table, version)
     touched = [path for path in wanted if f"{path}/".startswith(f"{folder}/")]
-    before = Snapshot(repository, effect.commit.parents[0]) if touched else snapshot
+    before = Snapshot(repository, effect.commit.parents[0]) if touched else view.snapshot
     shown = before.instance(table, version)
-    latest = _latest(vault, snapshot.table(table).id, effect, coming, version)
+    latest = _latest(view, view.table(table).id, effect, coming, version)
     if (shown.id if shown else None) == (latest.instance_id if latest else None):
         return
     for path in touched:
@@ -216,14 +216,14 @@ def _stand_in(
 
 
 def _latest(
-    vault: Vault,
+    view: VaultView,
     table_id: TableId,
     effect: Effect,
     coming: Sequence[IndexedInstance],
     version: str,
 ) -> IndexedInstance | None:
     """Find the instance of a version that will be the latest one."""
-    index = vault.index
+    index = view.catalog
     there = [
         each for each in index.instances(table_id, version) if each.instance_id not in effect.made
     ]
@@ -231,19 +231,20 @@ def _latest(
     return max(there, key=lambda each: (each.materialized_at, each.instance_id), default=None)
 
 
-def _without_owner(
-    vault: Vault, snapshot: Snapshot, effect: Effect, wanted: dict[str, Entry | None]
-) -> list[Edit]:
+def _without_owner(view: VaultView, effect: Effect, wanted: dict[str, Entry | None]) -> list[Edit]:
     """Leave the shared artifact folder empty where its owner of before was deleted since."""
     path = table_document(effect.table)
     if effect.is_of_table or path not in wanted:
         return []
-    before = Snapshot(vault.repository, effect.commit.parents[0]).table(effect.table)
-    owner = vault.index.instance(before.artifact_instance)
+    before = Snapshot(view.repository, effect.commit.parents[0]).table(effect.table)
+    owner = view.catalog.instance(before.artifact_instance)
     if owner is None or not owner.deleted_at or owner.instance_id in effect.ended:
         return []
     folder = artifacts_dir(effect.table, "", multiple=False)
     return [
         *edits_for([(folder, None)]),
-        Put(path=path, data=replace(snapshot.table(effect.table), artifact_instance="").encode()),
+        Put(
+            path=path,
+            data=replace(view.snapshot.table(effect.table), artifact_instance="").encode(),
+        ),
     ]

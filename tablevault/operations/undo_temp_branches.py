@@ -13,12 +13,12 @@ from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Edit, Graft, Remove
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import hash_file
+from tablevault.model.view import VaultView
 from tablevault.names import CommitId, frame_path, instance_dir, temp_of_ref
 from tablevault.operations.tables import removed_branch
 from tablevault.queries.undo_conflicts import refusal, temp_changed
 from tablevault.queries.undo_effect import Effect, TempEffect
 from tablevault.transactions.transaction import Transaction
-from tablevault.vault import Vault
 
 
 @dataclass(slots=True, kw_only=True)
@@ -45,7 +45,7 @@ class Temps:
         return tuple(self.needed)
 
 
-def plan_temps(vault: Vault, tx: Transaction, effect: Effect, message: Message) -> Temps:
+def plan_temps(view: VaultView, tx: Transaction, effect: Effect, message: Message) -> Temps:
     """Plan what becomes of temporary instances; each has to be as the operation left it.
 
     Raises
@@ -54,13 +54,13 @@ def plan_temps(vault: Vault, tx: Transaction, effect: Effect, message: Message) 
         One was changed since, by another operation or by hand.
     """
     temps = Temps()
-    _refuse_others(vault, effect)
+    _refuse_others(view, effect)
     for each in effect.temps:
-        tip = vault.repository.tip(each.ref.ref)
+        tip = view.repository.tip(each.ref.ref)
         if (tip is None) != (each.new is None):
-            raise temp_changed(vault, effect, each.ref, tip)
+            raise temp_changed(view, effect, each.ref, tip)
         if not each.is_whole:
-            temps.made.append(_with_files(vault, tx, effect, each, message))
+            temps.made.append(_with_files(view, tx, effect, each, message))
         elif tip is None:
             assert each.old is not None
             temps.made.append(
@@ -68,44 +68,44 @@ def plan_temps(vault: Vault, tx: Transaction, effect: Effect, message: Message) 
                     temp=each.ref,
                     tip=None,
                     onto=each.old,
-                    edits=_folder_of(vault, each, each.old),
-                    message=_saying_whose_artifacts(vault, effect, each, message),
+                    edits=_folder_of(view, each, each.old),
+                    message=_saying_whose_artifacts(view, effect, each, message),
                     fresh=True,
                 )
             )
         else:
-            _take_away(vault, tx, effect, each, temps, message)
+            _take_away(view, tx, effect, each, temps, message)
         if each.is_whole and each.old is not None:
-            temps.needed.extend(_frame_of(vault, tx, effect, each, each.old))
+            temps.needed.extend(_frame_of(view, tx, effect, each, each.old))
     return temps
 
 
 def _saying_whose_artifacts(
-    vault: Vault, effect: Effect, each: TempEffect, message: Message
+    view: VaultView, effect: Effect, each: TempEffect, message: Message
 ) -> Message:
     """Return where the artifacts of an instance that was written are: its author had put them."""
-    made = Snapshot(vault.repository, effect.commit.id).instance(each.ref.table, each.ref.version)
+    made = Snapshot(view.repository, effect.commit.id).instance(each.ref.table, each.ref.version)
     if not effect.made or made is None or not made.external_edit:
         return message
     return replace(message, trailers=(*message.trailers, (ARTIFACTS_OF, effect.commit.id)))
 
 
-def _refuse_others(vault: Vault, effect: Effect) -> None:
+def _refuse_others(view: VaultView, effect: Effect) -> None:
     """Refuse to take a table away in which temporary instances were made since."""
     if not effect.is_of_table or effect.table_id not in effect.made:
         return
     known = {each.ref for each in effect.temps}
-    for ref, tip in vault.repository.temp_refs().items():
+    for ref, tip in view.repository.temp_refs().items():
         temp = temp_of_ref(ref)
         if temp is not None and temp.table == effect.table and temp not in known:
-            raise temp_changed(vault, effect, temp, tip)
+            raise temp_changed(view, effect, temp, tip)
 
 
 def _with_files(
-    vault: Vault, tx: Transaction, effect: Effect, each: TempEffect, message: Message
+    view: VaultView, tx: Transaction, effect: Effect, each: TempEffect, message: Message
 ) -> BranchChange:
     """Give files of a temporary instance back the text that they had."""
-    repository = vault.repository
+    repository = view.repository
     draft = tx.edited_branch(each.ref)
     folder = instance_dir(each.ref.table, each.ref.version)
     now = Snapshot(repository, draft.commit)
@@ -114,7 +114,7 @@ def _with_files(
     changed = differences(Snapshot(repository, each.old), Snapshot(repository, each.new), folder)
     for one in changed:
         if entry_at(now, one.path) != one.new:
-            raise temp_changed(vault, effect, each.ref, draft.commit)
+            raise temp_changed(view, effect, each.ref, draft.commit)
     return BranchChange(
         temp=each.ref,
         tip=draft.tip,
@@ -125,7 +125,7 @@ def _with_files(
 
 
 def _take_away(
-    vault: Vault,
+    view: VaultView,
     tx: Transaction,
     effect: Effect,
     each: TempEffect,
@@ -135,10 +135,10 @@ def _take_away(
     """Remove a temporary instance, or put the one back that it had replaced."""
     draft = tx.edited_branch(each.ref)
     assert each.new is not None
-    if _tree(vault, each, draft.commit) != _tree(vault, each, each.new):
-        raise temp_changed(vault, effect, each.ref, draft.commit)
+    if _tree(view, each, draft.commit) != _tree(view, each, each.new):
+        raise temp_changed(view, effect, each.ref, draft.commit)
     if each.old is None:
-        _refuse_lost_files(vault, effect, each)
+        _refuse_lost_files(view, effect, each)
         temps.gone.append(removed_branch(draft))
         return
     temps.made.append(
@@ -146,20 +146,20 @@ def _take_away(
             temp=each.ref,
             tip=draft.tip,
             onto=draft.commit,
-            edits=_folder_of(vault, each, each.old),
+            edits=_folder_of(view, each, each.old),
             message=message,
             fresh=True,
         )
     )
 
 
-def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
+def _refuse_lost_files(view: VaultView, effect: Effect, each: TempEffect) -> None:
     """Refuse to remove a folder with files that are nowhere else."""
-    folder = vault.temp_folders.artifacts(each.ref)
+    folder = view.parts.temp_folders.artifacts(each.ref)
     # What is done again brings its instance back, whose artifacts these may be.
     known = {}
     if effect.ended:
-        before = Snapshot(vault.repository, effect.commit.parents[0])
+        before = Snapshot(view.repository, effect.commit.parents[0])
         known = before.artifacts(each.ref.table, each.ref.version)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in found}
@@ -176,27 +176,27 @@ def _refuse_lost_files(vault: Vault, effect: Effect, each: TempEffect) -> None:
         )
 
 
-def _tree(vault: Vault, each: TempEffect, commit: CommitId) -> str | None:
+def _tree(view: VaultView, each: TempEffect, commit: CommitId) -> str | None:
     """Return the folder of a temporary instance at a commit."""
     folder = instance_dir(each.ref.table, each.ref.version)
-    return Snapshot(vault.repository, commit).tree_id(folder)
+    return Snapshot(view.repository, commit).tree_id(folder)
 
 
-def _folder_of(vault: Vault, each: TempEffect, commit: CommitId) -> tuple[Edit, ...]:
+def _folder_of(view: VaultView, each: TempEffect, commit: CommitId) -> tuple[Edit, ...]:
     """Put the folder of a temporary instance as it was at a commit."""
     folder = instance_dir(each.ref.table, each.ref.version)
-    tree = _tree(vault, each, commit)
+    tree = _tree(view, each, commit)
     kept = () if tree is None else (Graft(path=folder, source=tree),)
     return (Remove(path=folder), *kept)
 
 
 def _frame_of(
-    vault: Vault, tx: Transaction, effect: Effect, each: TempEffect, commit: CommitId
+    view: VaultView, tx: Transaction, effect: Effect, each: TempEffect, commit: CommitId
 ) -> list[Pointer]:
     """Hold on to the dataframe that a temporary instance was begun with."""
     path = frame_path(each.ref.table, each.ref.version)
     try:
-        pointer = Snapshot(vault.repository, commit).pointer(path)
+        pointer = Snapshot(view.repository, commit).pointer(path)
     except TVFileError:
         return []  # committed around LFS: git has it
     if pointer is None:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from tablevault.errors import TVArgumentError
+from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.commits.change import Change
-from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.temp import TempInstance
-from tablevault.names import InstanceId, check_version
+from tablevault.model.view import VaultView
+from tablevault.names import InstanceId, TempRef, check_version
 from tablevault.operations.materialize import (
     NewInstance,
     Result,
@@ -19,7 +19,7 @@ from tablevault.operations.materialize import (
     result_holds,
     store,
 )
-from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
@@ -33,7 +33,7 @@ Dependencies = Sequence[Sequence[str | None]] | None
 
 @operation("write_instance", restarts=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WriteInstance(Operation[Vault, NewInstance]):
+class WriteInstance(Operation[Vault, VaultView, NewInstance]):
     """Materialise a dataframe of the caller's, who alone can run it again."""
 
     table_df: pd.DataFrame = field(compare=False, metadata=NOT_RECORDED)
@@ -41,6 +41,8 @@ class WriteInstance(Operation[Vault, NewInstance]):
     version: str
     dependencies: Dependencies = ()
     dtypes: Mapping[str, str] | None = None
+    resolved: tuple[tuple[str, InstanceId], ...] = field(default=(), metadata=NOT_RECORDED)
+    """Table and instance of each dependency."""
 
     def checked(self, vault: Vault) -> Self:
         """Return it with pairs and names as text."""
@@ -52,27 +54,26 @@ class WriteInstance(Operation[Vault, NewInstance]):
         )
 
     def gathered(self, vault: Vault) -> Self:
-        """Cast the dataframe, after a look for where it is to go."""
-        _find_external(vault, vault.snapshot(), self.table_name, self.version)
-        return replace(self, table_df=_prepare(self.table_df, self.dtypes or {}))
+        """Find the temporary instance and the dependencies, then cast the dataframe."""
+        view = vault.view()
+        _find_external(view, self.table_name, self.version)
+        resolved = tuple(dict.fromkeys(_resolve(view, self.dependencies)))
+        frame = _prepare(self.table_df, self.dtypes or {})
+        return replace(self, table_df=frame, resolved=resolved)
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the version, and what else an instance needs."""
-        temp = _find_external(vault, snapshot, self.table_name, self.version)
-        _resolve(vault, snapshot, self.dependencies)
-        return result_holds(snapshot.table(self.table_name), temp.ref)
+        temp = _find_external(view, self.table_name, self.version)
+        return result_holds(view.snapshot.table(self.table_name), temp.ref)
 
     def prepare(self, vault: Vault, tx: Transaction) -> NewInstance:
         """Store the dataframe with its artifacts."""
-        snapshot = vault.snapshot()
-        temp = _find_external(vault, snapshot, self.table_name, self.version)
-        dependencies = tuple(dict.fromkeys(_resolve(vault, snapshot, self.dependencies)))
-        branch = tx.edited_branch(temp.ref)
-        return store(vault, tx, branch, self.table_df, Result(dependencies=dependencies))
+        branch = tx.edited_branch(TempRef(table=self.table_name, version=self.version))
+        return store(vault, tx, branch, self.table_df, Result(dependencies=self.resolved))
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: NewInstance, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: NewInstance, at: float) -> Change:
         """Merge the branch of the temporary instance, and tag the instance."""
-        return plan_instance(vault, tx, prepared, tip)
+        return plan_instance(view, tx, prepared, at)
 
 
 def read_table(path: Path, dtypes: Mapping[str, str] | None) -> pd.DataFrame:
@@ -82,9 +83,9 @@ def read_table(path: Path, dtypes: Mapping[str, str] | None) -> pd.DataFrame:
     return read_csv(path, dtypes or {})
 
 
-def _find_external(vault: Vault, snapshot: Snapshot, table: str, version: str) -> TempInstance:
+def _find_external(view: VaultView, table: str, version: str) -> TempInstance:
     """Find the temporary instance that waits for a frame."""
-    temp = vault.live_view(snapshot).table(table).temp(version)
+    temp = view.table(table).temp(version)
     if not temp.document.external_edit:
         raise TVArgumentError(
             f'{temp.ref.instance_id} of table "{table}" is made by builders.',
@@ -149,21 +150,12 @@ def _pairs(dependencies: Dependencies) -> list[tuple[str, str | None]]:
     return pairs
 
 
-def _resolve(
-    vault: Vault, snapshot: Snapshot, dependencies: Dependencies
-) -> list[tuple[str, InstanceId]]:
+def _resolve(view: VaultView, dependencies: Dependencies) -> Iterator[tuple[str, InstanceId]]:
     """Find the instances that are named as dependencies; no id means the latest active one."""
-    from tablevault.errors import TVTableError
-
-    found: list[tuple[str, InstanceId]] = []
-    for table, instance_id in _pairs(dependencies):
+    for name, instance_id in _pairs(dependencies):
+        table = view.table(name)
         try:
-            instance = (
-                vault.live_view(snapshot).table(table).instance(instance_id)
-                if instance_id
-                else vault.live_view(snapshot).table(table).latest()
-            )
+            instance = table.instance(instance_id) if instance_id else table.latest()
         except TVTableError as error:
             raise TVArgumentError(error.message, error.hint, **error.facts) from error
-        found.append((table, instance.instance_id))
-    return found
+        yield name, instance.instance_id

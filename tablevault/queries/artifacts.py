@@ -6,8 +6,6 @@ import os
 import shutil
 from pathlib import Path
 
-from tablevault.history.catalog.catalog import IndexedInstance
-from tablevault.history.commits.documents import TableDocument
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table
@@ -71,8 +69,3 @@ def fixed_folder_of(table: Table, instance: Instance) -> Path:
         # Another reader was faster.
         shutil.rmtree(beside)
     return target
-
-
-def shares_folder(document: TableDocument, instance: IndexedInstance) -> bool:
-    """Return whether an instance keeps its artifacts in the folder of the table."""
-    return not document.multiple_artifacts and instance.success

@@ -8,10 +8,8 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.model.instance import Instance
-from tablevault.names import TableId
-from tablevault.queries.read import as_instance
+from tablevault.model.view import Table
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
@@ -22,7 +20,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger("tablevault")
 
 
-def call_sources(vault: Vault, table_id: TableId, origin: IndexedInstance | None) -> CallSources:
+def call_sources(table: Table, origin: Instance | None) -> CallSources:
     """Return the instances whose calls an execution of a table may find.
 
     The calls of its origin are brought from a remote when they are not here. Those of the other
@@ -31,8 +29,8 @@ def call_sources(vault: Vault, table_id: TableId, origin: IndexedInstance | None
     from tablevault.engine.calls.call_file import CallSources
 
     return CallSources(
-        origin=None if origin is None else _source(as_instance(vault, origin)),
-        others=_others(vault, table_id, origin),
+        origin=None if origin is None else _source(origin),
+        others=_others(table, origin),
     )
 
 
@@ -60,14 +58,9 @@ def _source(instance: Instance, *, fetch: bool = True) -> CallSource:
     )
 
 
-def _others(
-    vault: Vault, table_id: TableId, origin: IndexedInstance | None
-) -> Iterator[CallSource]:
+def _others(table: Table, origin: Instance | None) -> Iterator[CallSource]:
     """Yield the other instances of a table, the newest ones first."""
-    view = vault.view()
-    instances = view.instances_of(view.catalog.instances(table_id))
-    view.release()  # an execution goes on for hours
-    for each in reversed(instances):
+    for each in reversed(table.instances()):
         if origin is None or each.instance_id != origin.instance_id:
             yield _source(each, fetch=False)
 

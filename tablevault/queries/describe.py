@@ -246,24 +246,22 @@ def tracked_builders(snapshot: Snapshot, table: str, version: str) -> dict[str, 
 
 def code_modules(vault: Vault) -> list[str]:
     """List the code modules, sorted; those in the working tree when it shows ``main``."""
-    worktree = vault.worktree
-    if worktree.follows_main():
-        return sorted(worktree.code.on_disk())
-    return sorted(vault.snapshot().code_modules())
+    return vault.view().code_modules()
 
 
 def code_text(vault: Vault, module: str) -> str:
     """Return the text of a code module, as it is in the working tree when that shows ``main``."""
     name = module.removesuffix(".py")
-    if name not in code_modules(vault):
-        known = ", ".join(code_modules(vault)) or "none"
+    view = vault.view()
+    known = view.code_modules()
+    if name not in known:
         raise TVFileError(
             f'There is no code module "{module}".',
-            f"Modules in {CODE_DIR}/: {known}.",
+            f"Modules in {CODE_DIR}/: {', '.join(known) or 'none'}.",
             module=module,
         )
     if vault.worktree.follows_main():
         return decode_text((vault.path / code_path(name)).read_bytes(), code_path(name))
-    data = vault.snapshot().blob(code_path(name))
+    data = view.snapshot.blob(code_path(name))
     assert data is not None
     return decode_text(data, code_path(name))

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.model.view import VaultView
 from tablevault.names import InstanceId, is_instance_id
 from tablevault.queries.read import VaultInputs
 from tablevault.queries.staleness import Place
-from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,10 +25,8 @@ class ExpectedInputs(VaultInputs):
 
     Parameters
     ----------
-    vault : Vault
-        The vault: a reference means the instance that there is when it is first resolved.
-    snapshot : Snapshot
-        The commit that has the names of the tables.
+    view : VaultView
+        The tables.
     own_table : str
         The table for which somebody reads.
     expected : mapping of Place to ExpectedTable
@@ -37,14 +34,9 @@ class ExpectedInputs(VaultInputs):
     """
 
     def __init__(
-        self,
-        *,
-        vault: Vault,
-        snapshot: Snapshot,
-        own_table: str,
-        expected: Mapping[Place, ExpectedTable],
+        self, view: VaultView, own_table: str, expected: Mapping[Place, ExpectedTable]
     ) -> None:
-        super().__init__(vault.live_view(snapshot), own_table)
+        super().__init__(view, own_table)
         self.expected = expected
         self._by_id: dict[InstanceId, ExpectedTable] = {}
 

@@ -74,7 +74,7 @@ def _flagged(view: VaultView, entry: Entry) -> Entry:
     if not (entry.operation == PLAIN_COMMIT and entry.commit and entry.table):
         return entry
     made = made_by(view.catalog)
-    altered = next(altered_by(view.parts.repository, CommitId(entry.commit), made), None)
+    altered = next(altered_by(view.repository, CommitId(entry.commit), made), None)
     if altered is None:
         return entry
     return entry._replace(
@@ -112,7 +112,7 @@ def _commits_of(
     view: VaultView, table: str, table_id: str, instance_id: str
 ) -> Collection[CommitId]:
     """List the commits about one instance: how it was prepared, made, and what became of it."""
-    repository = view.parts.repository
+    repository = view.repository
     if is_temp_id(instance_id):
         temp = view.table(table).temp(version_of(instance_id))
         return list(preparation(repository, temp.tip))

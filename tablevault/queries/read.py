@@ -6,30 +6,15 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableReferenceError, TVArgumentError
-from tablevault.history.catalog.catalog import IndexedInstance
-from tablevault.history.commits.documents import InstanceDocument
 from tablevault.model.instance import Instance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, is_instance_id
 from tablevault.queries.artifacts import fixed_folder_of
-from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.engine.tables import Source
-
-
-def as_instance(vault: Vault, row: IndexedInstance) -> Instance:
-    """Return the instance that a row of the catalog describes."""
-    if isinstance(row, Instance):
-        return row
-    return vault.live_view(vault.snapshot()).instance_of(row)
-
-
-def instance_document(vault: Vault, instance: IndexedInstance) -> InstanceDocument:
-    """Read the document of an instance; see `Instance.document`."""
-    return as_instance(vault, instance).document
 
 
 class VaultInputs:

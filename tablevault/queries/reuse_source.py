@@ -12,14 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError, TVFileError
-from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.instance import Instance
+from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, BlobId, TempRef, artifacts_dir, is_instance_id
-from tablevault.queries.read import VaultInputs, as_instance
-from tablevault.vault import Vault
+from tablevault.queries.read import VaultInputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,39 +29,26 @@ if TYPE_CHECKING:
     from tablevault.engine.tables import Source
 
 
-def find_origin(
-    vault: Vault, snapshot: Snapshot, temp: TempRef, document: InstanceDocument
-) -> tuple[Instance | None, str]:
+def find_origin(view: VaultView, temp: TempInstance) -> tuple[Instance | None, str]:
     """Find the instance to start from; when there is none, say why.
 
     The one that was named when the temporary instance was created; else the latest active one of
     the version, else of the table, of those that are complete if there is one.
     """
-    view = vault.live_view(snapshot)
-    if named := document.origin[0]:
+    if named := temp.document.origin[0]:
         origin = view.instance(named)
         if origin is None or origin.deleted_at:
             return None, "its origin was deleted"
         return origin, ""
-    table = view.table(temp.table)
-    for version in (temp.version, ""):
+    table = view.table(temp.ref.table)
+    for version in (temp.ref.version, ""):
         found = table.latest_or_none(version, successful=True) or table.latest_or_none(version)
         if found is not None:
             return found, ""
     return None, "first run"
 
 
-def table_of_origin(snapshot: Snapshot, origin: IndexedInstance) -> str:
-    """Return the name that the table of an instance has now."""
-    names = (origin.table_name, *snapshot.table_names())
-    return next(
-        name
-        for name in names
-        if snapshot.has_table(name) and snapshot.table(name).id == origin.table_id
-    )
-
-
-def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Earlier:
+def earlier_of(view: VaultView, origin: Instance) -> Earlier:
     """Return what may be taken over from an instance.
 
     Raises
@@ -73,16 +59,15 @@ def earlier_of(vault: Vault, snapshot: Snapshot, origin: IndexedInstance) -> Ear
     from tablevault.engine.execution.reuse import Earlier
     from tablevault.frames.parquet import read_frame
 
-    instance = as_instance(vault, origin)
-    document = instance.document
+    document = origin.document
     return Earlier(
-        frame=read_frame(instance.frame_file()),
-        builders=recorded_builders(instance),
-        fingerprint=fingerprints_then(instance),
-        inputs=EarlierInputs(vault.live_view(snapshot), document),
+        frame=read_frame(origin.frame_file()),
+        builders=recorded_builders(origin),
+        fingerprint=fingerprints_then(origin),
+        inputs=EarlierInputs(view, document),
         is_complete=document.success,
         with_errors=frozenset(name for name, run in document.execution.items() if run.errors),
-        content=_lazily(instance.artifacts),
+        content=_lazily(origin.artifacts),
     )
 
 
@@ -187,11 +172,7 @@ def fingerprints_then(instance: Instance) -> FingerprintOf:
 
 
 def content_of_temp(
-    vault: Vault,
-    snapshot: Snapshot,
-    temp: TempRef,
-    origin: IndexedInstance | None,
-    folder: Path,
+    snapshot: Snapshot, temp: TempRef, origin: Instance | None, folder: Path
 ) -> Callable[[str], str]:
     """Return a function that hashes an artifact of an instance that is being made.
 
@@ -207,7 +188,7 @@ def content_of_temp(
             entry.name: snapshot.pointer_of(BlobId(entry.id), f"{shared}/{entry.name}").oid
             for entry in snapshot.files(shared)
         }
-        before = {} if origin is None else as_instance(vault, origin).artifacts()
+        before = {} if origin is None else origin.artifacts()
         return {**{name: str(oid) for name, oid in found.items()}, **before}
 
     @cache
@@ -220,13 +201,13 @@ def content_of_temp(
     return content
 
 
-def file_texts(vault: Vault, artifacts: Path) -> Callable[[str], str]:
+def file_texts(path: Path, artifacts: Path) -> Callable[[str], str]:
     """Return a function that replaces paths of files of the vault by what identifies them.
 
     The path of a file differs between vaults, and between a temporary instance and what becomes
     of it. Its name and its content are what a function gets to see.
     """
-    root = str(vault.path)
+    root = str(path)
     folder = str(artifacts)
 
     @cache

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
 from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.documents import InstanceDocument
-from tablevault.history.commits.snapshot import Snapshot, decode_text
+from tablevault.history.commits.snapshot import decode_text
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
@@ -72,7 +72,7 @@ class Current:
         """Return whether no builder made it."""
         return not self.document.builders
 
-    def texts(self, _: object = None) -> dict[str, str]:
+    def texts(self) -> dict[str, str]:
         """Return its builders, the index builder under the name that it has to have today."""
         old, new = index_builder(self.instance.table_name), index_builder(self.place.table)
         return {
@@ -91,14 +91,13 @@ class Staleness:
     ----------
     vault : Vault
         The vault.
-    at : VaultView or Snapshot
-        The tables and the code; of a snapshot, the instances that there are when they are asked
-        for.
+    view : VaultView
+        Its tables, their instances, and the code.
     """
 
-    def __init__(self, vault: Vault, at: VaultView | Snapshot) -> None:
+    def __init__(self, vault: Vault, view: VaultView) -> None:
         self._vault = vault
-        self._view = at if isinstance(at, VaultView) else vault.live_view(at)
+        self._view = view
         self._tables = self._view.table_names
         self._read: dict[Place, Current] = {}
         self._external_of: dict[Place, tuple[Dependency, ...]] = {}
@@ -291,9 +290,8 @@ class Staleness:
     @cached_property
     def _now(self) -> FingerprintOf:
         """The code as it is now, edits by hand included."""
-        main = self._view.snapshot
-        texts = module_texts(main, code_edits(self._vault, main))
-        fingerprints = fingerprints_now(self._vault, texts)
+        texts = module_texts(self._view.snapshot, code_edits(self._view))
+        fingerprints = fingerprints_now(self._vault.path, texts)
 
         @cache
         def of(module: str, function: str, is_custom: bool) -> Fingerprint | None:

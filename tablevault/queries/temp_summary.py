@@ -136,7 +136,7 @@ def _last_failure(
 
     Only this copy of the vault knows of it, since it left no commit. `failures` are newest first.
     """
-    read, repository = view.catalog.read, view.parts.repository
+    read, repository = view.catalog.read, view.repository
     candidates = (each for each in failures if each.version == temp.ref.version)
     last = next((each for each in candidates if is_about(read, each, table_id)), None)
     if last is None:

@@ -13,7 +13,6 @@ from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import CODE_DIR, FACES_DIR, TABLES_DIR, VAULT_DOCUMENT, artifacts_dir
-from tablevault.queries.describe import code_modules
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
@@ -52,7 +51,7 @@ class _Reader:
         tables = tuple(map(self.table, self.view.tables()))
         children = [Node(label=f"{TABLES_DIR}/", children=tables)]
         if self.shown.code:
-            leaves = tuple(Node(label=f"{name}.py") for name in code_modules(self.vault))
+            leaves = tuple(Node(label=f"{name}.py") for name in self.view.code_modules())
             children.append(Node(label=f"{CODE_DIR}/", children=leaves))
         if self.shown.metadata:
             children.extend(

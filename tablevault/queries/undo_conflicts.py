@@ -10,9 +10,9 @@ from tablevault.history.commits.differences import entry_at
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.commits.write_change import BY_HAND
 from tablevault.history.git.repository import Commit
+from tablevault.model.view import VaultView
 from tablevault.names import CommitId, TempRef, table_document
 from tablevault.queries.undo_effect import Effect
-from tablevault.vault import Vault
 from tablevault.wording import Call, OperationName, Wording
 
 
@@ -61,27 +61,27 @@ def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcess
     )
 
 
-def path_changed(vault: Vault, effect: Effect, snapshot: Snapshot, path: str) -> TVProcessError:
+def path_changed(view: VaultView, effect: Effect, path: str) -> TVProcessError:
     """Make the error for a path on ``main`` that is not as the operation left it."""
 
     def differs(before: Snapshot, after: Snapshot) -> bool:
         return entry_at(before, path) != entry_at(after, path)
 
-    return changed_since(effect, f'"{path}"', _last_change(vault, snapshot.commit, differs))
+    return changed_since(effect, f'"{path}"', _last_change(view, differs))
 
 
-def table_changed(vault: Vault, effect: Effect, snapshot: Snapshot, table: str) -> TVProcessError:
+def table_changed(view: VaultView, effect: Effect, table: str) -> TVProcessError:
     """Make the error for a table that is not there any more, or has another name."""
     path = table_document(table)
 
     def differs(before: Snapshot, after: Snapshot) -> bool:
         return (before.blob_id(path) is None) != (after.blob_id(path) is None)
 
-    return changed_since(effect, f'table "{table}"', _last_change(vault, snapshot.commit, differs))
+    return changed_since(effect, f'table "{table}"', _last_change(view, differs))
 
 
 def temp_changed(
-    vault: Vault, effect: Effect, temp: TempRef, draft: CommitId | None
+    view: VaultView, effect: Effect, temp: TempRef, draft: CommitId | None
 ) -> TVProcessError:
     """Make the error for a temporary instance that is not as the operation left it.
 
@@ -89,7 +89,7 @@ def temp_changed(
     when there is no branch.
     """
     what = f'{temp.instance_id} of table "{temp.table}"'
-    repository = vault.repository
+    repository = view.repository
     if draft is not None:
         commit = repository.commit(draft)
         if commit.message.first("Vault-Operation") == BY_HAND and draft != repository.tip(temp.ref):
@@ -111,12 +111,12 @@ def temp_changed(
             {temp.version} & set(message.every("Vault-Temp"))
         )
 
-    return changed_since(effect, what, _last(vault, repository.main(), ends))
+    return changed_since(effect, what, _last(view, ends))
 
 
-def deactivated_since(vault: Vault, effect: Effect, instance_id: str) -> TVProcessError | None:
+def deactivated_since(view: VaultView, effect: Effect, instance_id: str) -> TVProcessError | None:
     """Make the error for an instance that a later operation made inactive; None if none did."""
-    index, repository = vault.index, vault.repository
+    index, repository = view.catalog, view.repository
     for cause in index.deactivations(instance_id):
         found = index.process(cause) or next(
             (each for each in index.children(cause) if each.operation == DEACTIVATION), None
@@ -130,25 +130,21 @@ def deactivated_since(vault: Vault, effect: Effect, instance_id: str) -> TVProce
     return None
 
 
-def _last_change(
-    vault: Vault, tip: CommitId, differs: Callable[[Snapshot, Snapshot], bool]
-) -> Commit | None:
+def _last_change(view: VaultView, differs: Callable[[Snapshot, Snapshot], bool]) -> Commit | None:
     """Find the newest commit on ``main`` with another content than the one before it."""
 
     def changes(commit: Commit) -> bool:
-        before, after = (
-            Snapshot(vault.repository, each) for each in (commit.parents[0], commit.id)
-        )
+        before, after = (Snapshot(view.repository, each) for each in (commit.parents[0], commit.id))
         return differs(before, after)
 
-    return _last(vault, tip, changes)
+    return _last(view, changes)
 
 
-def _last(vault: Vault, tip: CommitId, condition: Callable[[Commit], bool]) -> Commit | None:
+def _last(view: VaultView, condition: Callable[[Commit], bool]) -> Commit | None:
     """Find the newest commit on ``main`` for which something holds."""
-    at = vault.repository.commit(tip)
+    at = view.repository.commit(view.commit)
     while at.parents:
         if condition(at):
             return at
-        at = vault.repository.commit(at.parents[0])
+        at = view.repository.commit(at.parents[0])
     return None

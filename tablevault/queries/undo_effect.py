@@ -11,8 +11,8 @@ from tablevault.history.catalog.fold import DEACTIVATION, cause_in
 from tablevault.history.commits.differences import Difference, differences
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Commit
+from tablevault.model.view import VaultView
 from tablevault.names import CommitId, TempRef
-from tablevault.vault import Vault
 from tablevault.wording import Call, OperationName, Wording
 
 UNDO = "undo"
@@ -88,7 +88,7 @@ class Effect:
         return self.renamed is not None or self.table_id in (*self.made, *self.ended)
 
 
-def find_operation(vault: Vault, process_id: str) -> IndexedProcess:
+def find_operation(view: VaultView, process_id: str) -> IndexedProcess:
     """Find an operation that left a commit.
 
     Raises
@@ -98,16 +98,16 @@ def find_operation(vault: Vault, process_id: str) -> IndexedProcess:
     TVProcessError
         It has not ended, or it failed.
     """
-    found = vault.index.process(process_id) if process_id else None
+    found = view.catalog.process(process_id) if process_id else None
     if found is not None:
         return found
-    if process_id in {record.process_id for record in vault.records.every()}:
+    if process_id in {record.process_id for record in view.parts.files.every()}:
         raise TVProcessError(
             f'Process "{process_id}" has not ended, so there is nothing to undo.',
             Wording("Give it up: ", Call("stop_process", to_stop_process_id=process_id), "."),
             process=process_id,
         )
-    if process_id and vault.records.remembers(process_id):
+    if process_id and view.parts.files.remembers(process_id):
         raise TVProcessError(
             f'Process "{process_id}" left no commit: it failed, or had nothing to change.',
             "There is nothing to undo.",
@@ -120,7 +120,7 @@ def find_operation(vault: Vault, process_id: str) -> IndexedProcess:
     )
 
 
-def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
+def effect_of(view: VaultView, process: IndexedProcess) -> Effect:
     """Read what an operation did.
 
     Raises
@@ -138,7 +138,7 @@ def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
             process=process.process_id,
             operation=process.operation,
         )
-    repository = vault.repository
+    repository = view.repository
     commit = repository.commit(process.commit)
     message = commit.message
     made, ended = _came_and_went(commit)
@@ -153,10 +153,10 @@ def effect_of(vault: Vault, process: IndexedProcess) -> Effect:
         process=process,
         commit=commit,
         paths=tuple(paths),
-        temps=tuple(_temps(vault, process, commit)),
+        temps=tuple(_temps(view, process, commit)),
         made=made,
         ended=ended,
-        deactivated=tuple(vault.index.still_deactivated_by(cause)),
+        deactivated=tuple(view.catalog.still_deactivated_by(cause)),
         reactivated=message.every("Vault-Reactivates") if process.operation == UNDO else (),
         renamed=(old_name, message.first("Vault-Table")) if old_name else None,
         cause=cause,
@@ -172,14 +172,14 @@ def _came_and_went(commit: Commit) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return made, (*message.every("Vault-Deletes"), *message.every("Vault-Withdraws"))
 
 
-def _temps(vault: Vault, process: IndexedProcess, commit: Commit) -> list[TempEffect]:
+def _temps(view: VaultView, process: IndexedProcess, commit: Commit) -> list[TempEffect]:
     """Return what became of temporary instances."""
-    repository, message = vault.repository, commit.message
+    repository, message = view.repository, commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
     if process.operation == UNDO:
-        undone = vault.index.process(message.first("Vault-Undoes"))
+        undone = view.catalog.process(message.first("Vault-Undoes"))
         assert undone is not None
-        known = _temps(vault, undone, repository.commit(undone.commit))
+        known = _temps(view, undone, repository.commit(undone.commit))
         return [temp.turned for temp in known]
     merged = commit.parents[1:]
     if process.operation == "delete_table":
@@ -190,7 +190,7 @@ def _temps(vault: Vault, process: IndexedProcess, commit: Commit) -> list[TempEf
         ]
     if not version:
         return []
-    old, new = _old_and_new(vault, process, commit)
+    old, new = _old_and_new(view, process, commit)
     if old is None and new is None:
         return []
     is_edit = process.operation in _ON_BRANCH and process.operation != "create_instance"
@@ -199,7 +199,7 @@ def _temps(vault: Vault, process: IndexedProcess, commit: Commit) -> list[TempEf
 
 
 def _old_and_new(
-    vault: Vault, process: IndexedProcess, commit: Commit
+    view: VaultView, process: IndexedProcess, commit: Commit
 ) -> tuple[CommitId | None, CommitId | None]:
     """Return the commits that hold the temporary instance of an operation before and after it."""
     merged = commit.parents[1:]
@@ -208,5 +208,5 @@ def _old_and_new(
     if process.operation in _ON_BRANCH:
         return commit.parents[0], commit.id
     if process.operation in _MAKES_INSTANCE:
-        return vault.repository.commit(merged[0]).parents[0], None
+        return view.repository.commit(merged[0]).parents[0], None
     return (merged[0] if merged else None), None

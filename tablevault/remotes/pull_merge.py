@@ -8,13 +8,16 @@ from typing import Self
 
 from tablevault.errors import TVLockError, TVRemoteError
 from tablevault.history.commits.change import Change, RemovedBranch
+from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.renaming import renamed_branch
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
+from tablevault.history.git.repository import Repository
 from tablevault.history.merge.merge_commits import merge_commits
 from tablevault.history.merge.merge_vaults import Conflict, Merged, Side
+from tablevault.model.view import VaultView
 from tablevault.names import CommitId, TempRef, table_dir, temp_of_ref
-from tablevault.transactions.operation import NOT_RECORDED, Operation, Tip, operation
+from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import alone, pull_hold, table_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
@@ -24,7 +27,7 @@ from tablevault.wording import Call, Wording
 
 @operation("pull", restarts=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pull(Operation[Vault, None]):
+class Pull(Operation[Vault, VaultView, None]):
     """Fast-forward ``main`` to a fetched commit, or merge the commit.
 
     It claims tables that are renamed or deleted, by both names, as ``rename_table`` and
@@ -50,16 +53,17 @@ class Pull(Operation[Vault, None]):
 
     def gathered(self, vault: Vault) -> Self:
         """Return the operation with the tables to claim."""
-        return replace(self, touched=_compare(vault, self, vault.snapshot()).touched)
+        return replace(self, touched=_compare(self, vault.snapshot()).touched)
 
-    def claims(self, vault: Vault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Return the claims to pull, and to these tables."""
         tables = [alone(table_hold(name, exclusive=True)) for name in sorted(self.touched)]
         return [pull_hold(), *tables]
 
-    def plan(self, vault: Vault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Return the change, merged again: another process may have committed meanwhile."""
-        found = _compare(vault, self, tip.snapshot)
+        repository = view.snapshot.repository
+        found = _compare(self, view.snapshot)
         if found.conflicts:
             raise _conflict_error(self.remote, found.conflicts)
         if not found.touched <= self.touched:
@@ -69,13 +73,13 @@ class Pull(Operation[Vault, None]):
             )
         branches = tuple(
             renamed_branch(
-                vault.repository,
+                repository,
                 each.temp,
                 each.tip,
                 each.commit,
                 found.renames[each.temp.table],
             )
-            for each in _edited_branches(vault, tx, found.renames)
+            for each in _edited_branches(repository, tx, found.renames)
         )
         if found.merged is None:
             message = Message(subject=f"pull {self.remote}")
@@ -84,7 +88,7 @@ class Pull(Operation[Vault, None]):
             ("Operation", self.operation_name),
             ("Process", tx.process_id),
             *(("Deactivates", instance) for instance in found.merged.superseded),
-            tip.time,
+            ("Time", timestamp(at)),
         ]
         return Change(
             message=Message(subject=f"pull {self.remote}: merge", trailers=trailers(pairs)),
@@ -93,7 +97,7 @@ class Pull(Operation[Vault, None]):
             branches=branches,
             removed=tuple(
                 RemovedBranch(temp=each.temp, tip=each.tip, onto=each.commit)
-                for each in _edited_branches(vault, tx, found.gone)
+                for each in _edited_branches(repository, tx, found.gone)
             ),
         )
 
@@ -125,30 +129,32 @@ class _Comparison:
         return frozenset((*self.renames, *self.renames.values(), *self.gone))
 
 
-def _compare(vault: Vault, pull: Pull, ours: Snapshot) -> _Comparison:
+def _compare(pull: Pull, ours: Snapshot) -> _Comparison:
     """Merge the fetched commit with what is here."""
-    repository = vault.repository
+    repository = ours.repository
     before = table_names(ours)
     renames, gone = changed_names(before, table_names(Snapshot(repository, pull.commit)))
     merged = None
     # The temporary instances of a deleted table become part of history, which takes a commit.
-    if not repository.is_ancestor(ours.commit, pull.commit) or _temps(vault, gone):
+    if not repository.is_ancestor(ours.commit, pull.commit) or _temps(repository, gone):
         merged = merge_commits(repository, ours, pull.commit, pull.resolve)
         renames, gone = merged.renames, list(merged.gone)
     conflicts = [] if merged is None else list(merged.conflicts)
-    conflicts.extend(_temps_of_deleted(vault, pull, gone))
+    conflicts.extend(_temps_of_deleted(repository, pull, gone))
     return _Comparison(merged=merged, renames=renames, gone=gone, conflicts=conflicts)
 
 
-def _temps(vault: Vault, tables: Collection[str]) -> list[TempRef]:
+def _temps(repository: Repository, tables: Collection[str]) -> list[TempRef]:
     """Return the temporary instances of some tables."""
-    temps = (temp_of_ref(ref) for ref in vault.repository.temp_refs())
+    temps = (temp_of_ref(ref) for ref in repository.temp_refs())
     return [temp for temp in temps if temp is not None and temp.table in tables]
 
 
-def _temps_of_deleted(vault: Vault, pull: Pull, gone: Collection[str]) -> Iterator[Conflict]:
+def _temps_of_deleted(
+    repository: Repository, pull: Pull, gone: Collection[str]
+) -> Iterator[Conflict]:
     """Return a conflict for each temporary instance of a table that is deleted there."""
-    for temp in _temps(vault, gone):
+    for temp in _temps(repository, gone):
         path = table_dir(temp.table)
         if pull.resolve.get(path) != "theirs":
             yield Conflict(
@@ -162,9 +168,11 @@ def _temps_of_deleted(vault: Vault, pull: Pull, gone: Collection[str]) -> Iterat
             )
 
 
-def _edited_branches(vault: Vault, tx: Transaction, tables: Collection[str]) -> list[EditedBranch]:
+def _edited_branches(
+    repository: Repository, tx: Transaction, tables: Collection[str]
+) -> list[EditedBranch]:
     """Commit edits by hand in temporary instances of some tables; return these instances."""
-    return [tx.edited_branch(temp) for temp in _temps(vault, tables)]
+    return [tx.edited_branch(temp) for temp in _temps(repository, tables)]
 
 
 def changed_names(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tablevault.history.commits.change import BranchChange, Change
+from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.renaming import renamed_branch
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
@@ -15,7 +16,13 @@ from tablevault.history.merge.merge_commits import Joined, folders_in, in_tree, 
 from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.open_merges import astray, close_merge, is_by_git, is_open_merge
-from tablevault.transactions.operation import NOT_RECORDED, OpenVault, Operation, Tip, operation
+from tablevault.transactions.operation import (
+    NOT_RECORDED,
+    OpenVault,
+    OpenView,
+    Operation,
+    operation,
+)
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import pull_hold
 from tablevault.transactions.transaction import Transaction
@@ -25,7 +32,7 @@ _OURS = (TABLES_DIR, VAULT_DOCUMENT)
 
 @operation("merge", restarts=False)
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CompleteMerge(Operation[OpenVault, None]):
+class CompleteMerge(Operation[OpenVault, OpenView, None]):
     """Make of ``main``, whose tip is a merge by git, what a pull would have made of it.
 
     Git merges file by file: where both sides have a new instance of a version, a file that only
@@ -42,25 +49,25 @@ class CompleteMerge(Operation[OpenVault, None]):
         """Return whoever merged."""
         return replace(actor, author=self.merger) if self.merger else actor
 
-    def claims(self, vault: OpenVault, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
+    def claims(self, view: OpenView, record: Record) -> Sequence[Hold]:
         """Claim the right to pull."""
         return (pull_hold(),)
 
-    def plan(self, vault: OpenVault, tx: Transaction, prepared: None, tip: Tip) -> Change:
+    def plan(self, view: OpenView, tx: Transaction, prepared: None, at: float) -> Change:
         """Make instances whole, and carry temporary ones over to new names of their tables."""
-        repository = vault.parts.repository
-        edits, ended = _edits(repository, tip.snapshot.commit)
+        repository = view.snapshot.repository
+        edits, ended = _edits(repository, view.snapshot.commit)
         pairs = [
             ("Operation", self.operation_name),
             ("Process", tx.process_id),
             *(("Deactivates", instance) for instance in ended),
-            tip.time,
+            ("Time", timestamp(at)),
         ]
         subject = "merge: instances of one side, whole"
         return Change(
             message=Message(subject=subject, trailers=trailers(pairs)),
             main=tuple(edits) if edits or ended else None,
-            branches=_renamed(repository, tx, tip.snapshot),
+            branches=_renamed(repository, tx, view.snapshot),
         )
 
 

@@ -9,14 +9,22 @@ from types import MappingProxyType
 from typing import ClassVar, Final, Generic, Never, Protocol, Self, TypeVar, cast
 
 from tablevault.history.commits.change import Change
-from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import ProcessId
 from tablevault.transactions.allowed_secrets import Admitted
-from tablevault.transactions.begin import Actor, recorded_request, remembering_refusal
+from tablevault.transactions.begin import Actor, Setup, recorded_request, remembering_refusal
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Hold, Json, Record, Request
 from tablevault.transactions.transaction import Transaction, running
+
+
+class OpenView(Protocol):
+    """The vault at one commit, as the runner hands it to operations."""
+
+    @property
+    def snapshot(self) -> Snapshot:
+        """The files of the commit."""
+        ...
 
 
 class OpenVault(Protocol):
@@ -31,8 +39,13 @@ class OpenVault(Protocol):
         """Return who asks, and under which process id."""
         ...
 
+    def live_view(self, snapshot: Snapshot) -> OpenView:
+        """Return the view of a commit."""
+        ...
+
 
 V = TypeVar("V", bound=OpenVault)
+W = TypeVar("W", bound=OpenView)
 Prepared = TypeVar("Prepared")
 C = TypeVar("C")
 
@@ -41,32 +54,11 @@ NOT_RECORDED: Final = MappingProxyType({"is_recorded": False})
 UNLESS_DEFAULT: Final = MappingProxyType({"skips_default": True})
 """Metadata of a field that is recorded only where it is not its default."""
 
-_OPERATIONS: dict[str, type[Operation[OpenVault, object]]] = {}
+_OPERATIONS: dict[str, type[Operation[OpenVault, OpenView, object]]] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Tip:
-    """What a change is planned on.
-
-    Attributes
-    ----------
-    snapshot : Snapshot
-        The newest tip of ``main``, with what was edited by hand.
-    at : float
-        Time of the change (Unix s).
-    """
-
-    snapshot: Snapshot
-    at: float
-
-    @property
-    def time(self) -> tuple[str, str]:
-        """The trailer that says when."""
-        return ("Time", timestamp(self.at))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Operation(Generic[V, Prepared]):
+class Operation(Generic[V, W, Prepared]):
     """One change of a vault.
 
     The fields are its record on disk, under the names of the API, but for those with
@@ -137,11 +129,11 @@ class Operation(Generic[V, Prepared]):
         """Return who acts."""
         return actor
 
-    def claims(self, vault: V, record: Record, snapshot: Snapshot) -> Sequence[Hold]:
-        """Check the request on the vault as it is, and name what it needs for itself.
+    def claims(self, view: W, record: Record) -> Sequence[Hold]:
+        """Check the request on the newest commit, and name the resources that it needs.
 
-        Called again after each wait for another process. `record` tells what an earlier attempt
-        decided.
+        Called again after each wait for another process. `record` has the decisions of an earlier
+        attempt.
         """
         raise NotImplementedError
 
@@ -153,10 +145,11 @@ class Operation(Generic[V, Prepared]):
         """Return whether there is a change to publish."""
         return True
 
-    def plan(self, vault: V, tx: Transaction, prepared: Prepared, tip: Tip) -> Change:
-        """Return the change.
+    def plan(self, view: W, tx: Transaction, prepared: Prepared, at: float) -> Change:
+        """Return the change of the newest commit, which includes edits by hand.
 
-        Cheap, without clock or random ids: repeated when ``main`` moved meanwhile.
+        Cheap, without clock or random ids: repeated when ``main`` moved meanwhile. `at` is the
+        time of the change (Unix s).
         """
         raise NotImplementedError
 
@@ -196,7 +189,7 @@ def operation(name: str, *, restarts: bool = True) -> Callable[[type[C]], type[C
     """
 
     def register(kind: type[C]) -> type[C]:
-        known = cast("type[Operation[OpenVault, object]]", kind)
+        known = cast("type[Operation[OpenVault, OpenView, object]]", kind)
         known.operation_name, known.restarts = name, restarts
         _OPERATIONS[name] = known
         return kind
@@ -204,7 +197,7 @@ def operation(name: str, *, restarts: bool = True) -> Callable[[type[C]], type[C
     return register
 
 
-def decoded_operation(request: Request) -> Operation[OpenVault, object] | None:
+def decoded_operation(request: Request) -> Operation[OpenVault, OpenView, object] | None:
     """Return the operation that was recorded.
 
     Arguments that a later release has added have their defaults.
@@ -222,16 +215,16 @@ def decoded_operation(request: Request) -> Operation[OpenVault, object] | None:
 
 def perform(
     vault: V,
-    asked: Operation[V, Prepared],
+    asked: Operation[V, W, Prepared],
     actor: Actor,
     within: AbstractContextManager[None] | None = None,
 ) -> ProcessId:
     """Run an operation in this interpreter; `within` is entered for its work."""
     asked = asked.gathered(vault)
-    request = asked.request
+    request, setup = asked.request, setup_of(vault, asked)
 
-    def setup(record: Record, snapshot: Snapshot) -> Sequence[Hold]:
-        return asked.claims(vault, record, snapshot)
+    def plan(snapshot: Snapshot, at: float) -> Change:
+        return asked.plan(cast("W", vault.live_view(snapshot)), tx, prepared, at)
 
     with (
         running(vault.parts, request, asked.acting(actor), setup) as tx,
@@ -242,11 +235,14 @@ def perform(
             tx.admit(each)
         prepared = asked.prepare(vault, tx)
         if asked.publishes(prepared):
-            tx.publish(
-                lambda snapshot, at: asked.plan(vault, tx, prepared, Tip(snapshot=snapshot, at=at))
-            )
+            tx.publish(plan)
         asked.finish(vault, tx, prepared)
     return tx.process_id
+
+
+def setup_of(vault: V, asked: Operation[V, W, Prepared]) -> Setup:
+    """Return what checks the request of an operation as it begins, and names its claims."""
+    return lambda record, snapshot: asked.claims(cast("W", vault.live_view(snapshot)), record)
 
 
 def _of_fields(kind: type[object], recorded: Mapping[str, Json]) -> dict[str, Never]:
@@ -256,7 +252,7 @@ def _of_fields(kind: type[object], recorded: Mapping[str, Json]) -> dict[str, Ne
     """
     known = {
         each.name
-        for each in fields(cast("type[Operation[OpenVault, object]]", kind))
+        for each in fields(cast("type[Operation[OpenVault, OpenView, object]]", kind))
         if _stays(each)
     }
     found = {name: each for name, each in recorded.items() if name in known}

@@ -228,7 +228,7 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
     """
     from tablevault.engine.builders.document import check_builder_text
 
-    for temp in vault.live_view(vault.snapshot()).temps():
+    for temp in vault.live_view().temps():
         for name, data in temp.builders().items():
             try:
                 check_builder_text(name, decode_text(data, f"{name}.yaml"))
