@@ -1,4 +1,4 @@
-"""Public methods: their arguments are checked, and tracebacks of users' functions shortened."""
+"""Checks of the arguments of public methods, by the types of their parameters."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import functools
 import inspect
 import operator
 import os
-from collections.abc import Callable, Iterable, Mapping
-from typing import ParamSpec, TypeVar
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Any, ParamSpec, TypeVar, get_args, get_origin
 
-from tablevault.errors import TVArgumentError
-from tablevault.tracebacks import user_traceback
+from tablevault.errors import TVArgumentError, user_traceback
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -18,14 +18,13 @@ C = TypeVar("C")
 
 _LONGEST_SHOWN = 60
 _FREE_TEXTS = frozenset({"description", "text", "author", "process_id", "parent_id"})
-"""Parameters that name nothing on disk or in git."""
+"""Parameters that name nothing on disk or in git: a NUL is a character like any other there."""
 
 
 def checked(function: Callable[P, R]) -> Callable[P, R]:
     """Wrap a function so that an argument of a wrong type is one clear error.
 
-    What is checked follows from the annotations. Those that are not in the table below are left
-    to the function: what a frame holds, say, is better told by who reads it.
+    Parameters of types that are not in the table below are left to the function.
 
     Raises
     ------
@@ -36,18 +35,14 @@ def checked(function: Callable[P, R]) -> Callable[P, R]:
         between theirs and the caller's.
     """
     signature = inspect.signature(function)
-    known = {
-        name: kinds
-        for name, parameter in signature.parameters.items()
-        if (kinds := _kinds(name, str(parameter.annotation)))
-    }
+    types = {name: _types(each.annotation) for name, each in signature.parameters.items()}
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
         # What does not fit the signature at all is a TypeError of Python's, as for any function.
         for name, value in signature.bind(*args, **kwargs).arguments.items():
-            if name in known and not any(_CHECKS[kind](value) for kind in known[name]):
-                raise _refusal(function.__name__, name, value, known[name])
+            if wanted := _wanted(name, value, types[name]):
+                raise _refusal(function.__name__, name, value, wanted)
         try:
             return function(*args, **kwargs)
         except BaseException as error:
@@ -66,17 +61,35 @@ def checked_class(kind: type[C]) -> type[C]:
     return kind
 
 
-def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) -> TVArgumentError:
-    """Return what an argument is and what it has to be."""
+def _types(annotation: Any) -> tuple[type, ...]:  # noqa: ANN401 - any annotation
+    """Return the types that an annotation allows; none if one of them is not checked."""
+    alternatives = get_args(annotation) if isinstance(annotation, UnionType) else (annotation,)
+    types = tuple(get_origin(each) or each for each in alternatives)
+    return types if all(each in _CHECKS for each in types) else ()
+
+
+def _wanted(name: str, value: object, types: tuple[type, ...]) -> str:
+    """Return what an argument has to be; "" if it is that, or is not checked."""
+    words = " or ".join(_CHECKS[each][1] for each in types)
+    if types and not any(_CHECKS[each][0](value) for each in types):
+        return words
+    text = os.fsdecode(value) if types and isinstance(value, str | os.PathLike) else ""
+    if "\0" in text and name not in _FREE_TEXTS:
+        return f"{words} without NUL"
+    # Python spells bytes of a path that are not UTF-8 as halves of surrogate pairs.
+    if str in types and os.PathLike not in types and isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return f"{words} without halves of surrogate pairs, which cannot be written as UTF-8"
+    return ""
+
+
+def _refusal(function: str, name: str, value: object, wanted: str) -> TVArgumentError:
+    """Return the error of an argument."""
     shown = repr(value)
     if len(shown) > _LONGEST_SHOWN:
         shown = shown[:_LONGEST_SHOWN] + "..."
-    wanted = " or ".join(_WORDS[kind] for kind in kinds)
-    has_nul = "\0" in value if isinstance(value, str) else isinstance(value, os.PathLike)
-    if has_nul and {"name", "name of a file"} & set(kinds):
-        wanted += " without NUL"
-    elif isinstance(value, str) and {"str", "name"} & set(kinds):
-        wanted += " without halves of surrogate pairs, which cannot be written as UTF-8"
     place = "" if function == "__init__" else f" of {function}"
     return TVArgumentError(
         f"Argument {name}{place} is {shown} ({type(value).__name__}).",
@@ -85,61 +98,20 @@ def _refusal(function: str, name: str, value: object, kinds: tuple[str, ...]) ->
     )
 
 
-def _kinds(name: str, annotation: str) -> tuple[str, ...]:
-    """Return the kinds that a parameter allows; none when one of them is unknown here."""
-    kinds = tuple(each.split("[")[0] for each in _alternatives(annotation))
-    if "os.PathLike" in kinds:
-        kinds = tuple("name of a file" if kind == "str" else kind for kind in kinds)
-    elif name not in _FREE_TEXTS:
-        kinds = tuple("name" if kind == "str" else kind for kind in kinds)
-    return kinds if all(kind in _CHECKS for kind in kinds) else ()
-
-
-def _alternatives(annotation: str) -> list[str]:
-    """Split `annotation` at each ``|`` that is not within brackets."""
-    found, depth = [""], 0
-    for character in annotation:
-        depth += (character == "[") - (character == "]")
-        if character == "|" and depth == 0:
-            found.append("")
-        else:
-            found[-1] += character
-    return [each.strip() for each in found]
-
-
-def _is_text(value: object) -> bool:
-    """Accept text that can be written down: half of a surrogate pair is none."""
-    if not isinstance(value, str):
-        return False
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _is_path(value: object) -> bool:
-    """Accept a path that a file can have."""
-    if not isinstance(value, os.PathLike):
-        return False
-    path = os.fspath(value)
-    return (b"\0" if isinstance(path, bytes) else "\0") not in path
-
-
 def _is_flag(value: object) -> bool:
-    """Accept True and False, of NumPy too, and the numbers that equal them."""
+    """Return whether a value is True or False, of NumPy too, or a number that equals one."""
     return (
-        isinstance(value, bool) or (_is_whole(value) and value in (0, 1)) or _is_numpy_bool(value)
+        isinstance(value, bool) or _is_numpy_bool(value) or (_is_whole(value) and value in (0, 1))
     )
 
 
 def _is_numpy_bool(value: object) -> bool:
-    """Tell a bool of NumPy, which is not imported for it."""
+    """Return whether a value is a bool of NumPy, which is not imported for it."""
     return type(value).__module__ == "numpy" and type(value).__name__ in {"bool", "bool_"}
 
 
 def _is_whole(value: object) -> bool:
-    """Accept whole numbers, of NumPy too; a bool is none, where a number of rows is asked for."""
+    """Return whether a value is a whole number, of NumPy too; a bool is not one."""
     if isinstance(value, bool) or _is_numpy_bool(value):
         return False
     try:
@@ -150,31 +122,18 @@ def _is_whole(value: object) -> bool:
 
 
 def _is_list(value: object) -> bool:
-    """Accept what has items, but not text, whose items are letters, nor a mapping."""
+    """Return whether a value has items, but is neither text nor a mapping."""
     return isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping)
 
 
-_CHECKS: Mapping[str, Callable[[object], bool]] = {
-    "None": lambda value: value is None,
-    "str": _is_text,
-    "name": lambda value: _is_text(value) and "\0" not in str(value),
-    "name of a file": lambda value: isinstance(value, str) and "\0" not in value,
-    "bool": _is_flag,
-    "int": _is_whole,
-    "float": lambda value: isinstance(value, float) or _is_whole(value),
-    "os.PathLike": _is_path,
-    "Sequence": _is_list,
-    "Mapping": lambda value: isinstance(value, Mapping),
+_CHECKS: Mapping[type, tuple[Callable[[object], bool], str]] = {
+    NoneType: (lambda value: value is None, "None"),
+    str: (lambda value: isinstance(value, str), "text"),
+    bool: (_is_flag, "True or False"),
+    int: (_is_whole, "a whole number"),
+    float: (lambda value: isinstance(value, float) or _is_whole(value), "a number"),
+    os.PathLike: (lambda value: isinstance(value, os.PathLike), "a path"),
+    Sequence: (_is_list, "a list"),
+    Mapping: (lambda value: isinstance(value, Mapping), "a mapping"),
 }
-_WORDS = {
-    "None": "None",
-    "str": "text",
-    "name": "text",
-    "name of a file": "text",
-    "bool": "True or False",
-    "int": "a whole number",
-    "float": "a number",
-    "os.PathLike": "a path",
-    "Sequence": "a list",
-    "Mapping": "a mapping",
-}
+"""What a value of a type is, and how an error calls it."""

@@ -3,8 +3,6 @@
 Each imports what it calls when it is called: opening a vault takes half as long that way.
 """
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
@@ -311,7 +309,7 @@ class TableVault:
 
     def write_instance(
         self,
-        table_df: pd.DataFrame,
+        table_df: "pd.DataFrame",
         table_name: str,
         version: str = DEFAULT_VERSION,
         dependencies: Sequence[tuple[str, str | None]] | None = None,
@@ -472,7 +470,7 @@ class TableVault:
         force_execute: bool = False,
         accept_code: bool | None = None,
         process_id: str = "",
-    ) -> ExecutionPlan:
+    ) -> "ExecutionPlan":
         """Return what :meth:`execute_instance` would call now, and why; nothing changes.
 
         No function of a column builder is called. Modules are imported, and all is checked that
@@ -532,7 +530,7 @@ class TableVault:
             process_id=process_id,
         )
 
-    def status(self) -> Status:
+    def status(self) -> "Status":
         """Return what is up to date, what is stale and why, and what is in preparation.
 
         Only the latest instance of each version of each table is looked at. It is stale when what
@@ -558,7 +556,7 @@ class TableVault:
         accept_code: bool | None = None,
         max_calls: int | None = None,
         max_cost: float | None = None,
-    ) -> RefreshReport:
+    ) -> "RefreshReport":
         """Make anew what is stale, in the order in which tables read each other.
 
         An instance that is stale by :meth:`status` gets a successor of the same version: its
@@ -975,7 +973,7 @@ class TableVault:
 
         return Undo(process_id=process_id).run(self._vault, undo_process_id)
 
-    def get_active_processes(self) -> Mapping[str, ActiveProcess]:
+    def get_active_processes(self) -> "Mapping[str, ActiveProcess]":
         """Return the processes that have not ended, by id, oldest first.
 
         Returns
@@ -1015,7 +1013,7 @@ class TableVault:
         full_artifact_path: bool = True,
         *,
         columns: Sequence[str] | None = None,
-    ) -> tuple[pd.DataFrame, str]:
+    ) -> "tuple[pd.DataFrame, str]":
         """Read the dataframe of an instance.
 
         Parameters
@@ -1073,7 +1071,7 @@ class TableVault:
         instance_id: str = "",
         version: str = DEFAULT_VERSION,
         outcome: str = "",
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """Read which calls an instance is made of: one row for each, failed ones too.
 
         Parameters
@@ -1131,7 +1129,7 @@ class TableVault:
         version: str = DEFAULT_VERSION,
         active_only: bool = True,
         successful_only: bool = False,
-    ) -> pyarrow.dataset.Dataset:
+    ) -> "pyarrow.dataset.Dataset":
         """Open the dataframe of a materialised instance as an Arrow dataset, without a copy.
 
         Parameters are those of :meth:`get_dataframe`.
@@ -1224,7 +1222,7 @@ class TableVault:
         builder_files: bool = True,
         metadata_files: bool = False,
         artifact_files: bool = False,
-    ) -> Tree:
+    ) -> "Tree":
         """Draw what is in the vault, in a table, or in an instance of a table.
 
         Parameters
@@ -1264,7 +1262,7 @@ class TableVault:
 
     def log(
         self, table_name: str = "", instance_id: str = "", limit: int | None = None
-    ) -> pd.DataFrame:
+    ) -> "pd.DataFrame":
         """List what was done in the vault, newest first.
 
         Operations that failed leave no commit; this machine remembers the latest of them. What
@@ -1318,7 +1316,9 @@ class TableVault:
 
         return log(self._vault, table_name, instance_id, limit)
 
-    def diff(self, table_name: str, instance_id: str, other_instance_id: str = "") -> InstanceDiff:
+    def diff(
+        self, table_name: str, instance_id: str, other_instance_id: str = ""
+    ) -> "InstanceDiff":
         """Return what changed from one instance of a table to another.
 
         Rows are compared by primary key. Without one, rows of the same content are the same row;
@@ -1352,7 +1352,7 @@ class TableVault:
 
         return diff(self._vault, table_name, instance_id, other_instance_id)
 
-    def lineage(self, table_name: str, instance_id: str = "") -> Lineage:
+    def lineage(self, table_name: str, instance_id: str = "") -> "Lineage":
         """Return what instances were made from, and what was made from them, however indirectly.
 
         Parameters
@@ -1519,7 +1519,7 @@ class TableVault:
 
         add_remote(self._vault, name, url)
 
-    def push(self, remote: str = "origin", *, temp: bool = False) -> PushReport:
+    def push(self, remote: str = "origin", *, temp: bool = False) -> "PushReport":
         """Bring a remote up to date: objects, then ``main`` and the tags of instances.
 
         Parameters
@@ -1552,7 +1552,7 @@ class TableVault:
         *,
         data: str = "lazy",
         resolve: Mapping[str, str] | None = None,
-    ) -> PullReport:
+    ) -> "PullReport":
         """Take over what a remote has, and merge it with what was done here.
 
         Instances of both sides are kept, the later one is the latest. A table's settings are
@@ -1608,7 +1608,9 @@ class TableVault:
 
     # -- upkeep -------------------------------------------------------------------------------
 
-    def verify(self, *, data: bool = True, repair: bool = False, remote: str = "") -> list[Problem]:
+    def verify(
+        self, *, data: bool = True, repair: bool = False, remote: str = ""
+    ) -> "list[Problem]":
         """Look whether the vault is whole, and mend what can be mended if wanted.
 
         Looked at are: every git object and everything that refs reach; refs and tags; the
@@ -1659,7 +1661,7 @@ class TableVault:
         grace_s: float = 14 * 24 * 3600.0,
         calls_older_than_days: float = 30.0,
         dry_run: bool = False,
-    ) -> GcReport:
+    ) -> "GcReport":
         """Remove what nothing needs any more, and make one pack of git's many.
 
         Removed are: objects that no instance, no temporary instance, nothing else in history,

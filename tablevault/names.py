@@ -98,7 +98,7 @@ class InstanceRef(NamedTuple):
     instance_id: InstanceId
 
 
-def check_table_name(name: object) -> str:
+def check_table_name(name: str) -> str:
     """Return `name` when a new table may carry it.
 
     Raises
@@ -107,11 +107,11 @@ def check_table_name(name: object) -> str:
         The name is empty, reserved, too long, or holds other characters than ``[A-Za-z0-9_-]``,
         which is what a table reference can spell.
     """
-    if not isinstance(name, str) or not _TABLE.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not _TABLE.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise TVArgumentError(
             f"Table name {name!r} cannot be used.",
             f"Use 1 to {_LONGEST_NAME} letters, digits, underscores and hyphens.",
-            table=str(name),
+            table=name,
         )
     if name in RESERVED_TABLES:
         raise TVArgumentError(
@@ -120,7 +120,7 @@ def check_table_name(name: object) -> str:
     return name
 
 
-def check_version(version: object) -> str:
+def check_version(version: str) -> str:
     """Return the version label meant by `version`; an empty one means ``base``.
 
     Raises
@@ -131,10 +131,6 @@ def check_version(version: object) -> str:
     """
     if version == "":
         return DEFAULT_VERSION
-    if not isinstance(version, str):
-        raise TVArgumentError(
-            f"Version {version!r} is no text.", 'Use a label such as "base".', version=str(version)
-        )
     problem = ""
     if len(version.encode("utf-8", "surrogatepass")) > _LONGEST_NAME:
         problem = f"it is longer than {_LONGEST_NAME} bytes"
@@ -152,7 +148,7 @@ def check_version(version: object) -> str:
         raise TVArgumentError(
             f"Version {version!r} cannot be used: {problem}.",
             'Use a plain label such as "base" or "prompt 2".',
-            version=str(version),
+            version=version,
         )
     return version
 
@@ -174,7 +170,7 @@ def check_builder_name(name: object) -> str:
     return name
 
 
-def check_module_name(name: object) -> str:
+def check_module_name(name: str) -> str:
     """Return `name` when a code module may carry it.
 
     Raises
@@ -182,11 +178,11 @@ def check_module_name(name: object) -> str:
     TVArgumentError
         The name is no ASCII Python identifier, or is too long.
     """
-    if not isinstance(name, str) or not _MODULE.fullmatch(name) or len(name) > _LONGEST_NAME:
+    if not _MODULE.fullmatch(name) or len(name) > _LONGEST_NAME:
         raise TVArgumentError(
             f"Code module name {name!r} cannot be used.",
             "Use a Python identifier, without folders and without the ending .py.",
-            module=str(name),
+            module=name,
         )
     return name
 

@@ -64,9 +64,7 @@ def test_a_table_name_holds_what_a_reference_can_spell(name):
     assert names.check_table_name(name) == name
 
 
-@pytest.mark.parametrize(
-    "name", ["", " ", "a b", "a/b", "a.b", "é", "..", "x" * 101, "a\n", None, 3, b"a"]
-)
+@pytest.mark.parametrize("name", ["", " ", "a b", "a/b", "a.b", "é", "..", "x" * 101, "a\n"])
 def test_a_table_name_holds_nothing_else(name):
     with pytest.raises(TVArgumentError, match=r"^Table name .* cannot be used\."):
         names.check_table_name(name)
@@ -89,7 +87,7 @@ def test_a_builder_name_is_plain(name):
         names.check_builder_name(name)
 
 
-@pytest.mark.parametrize("name", ["", "a-b", "1a", "a.py", "a/b", "é", "a\n", "x" * 101, None])
+@pytest.mark.parametrize("name", ["", "a-b", "1a", "a.py", "a/b", "é", "a\n", "x" * 101])
 def test_a_module_name_is_an_identifier(name):
     with pytest.raises(TVArgumentError):
         names.check_module_name(name)
@@ -128,12 +126,10 @@ def test_a_version_may_be_any_plain_label(version):
         "x" * 101,
         "版" * 33,
         "\ud800",
-        None,
-        1,
     ],
 )
 def test_a_version_that_cannot_be_a_folder_or_a_branch_is_refused(version):
-    with pytest.raises(TVArgumentError, match=r"cannot be used|is no text"):
+    with pytest.raises(TVArgumentError, match="cannot be used"):
         names.check_version(version)
 
 

@@ -10,9 +10,8 @@ from collections.abc import Callable
 
 from tablevault.cli.context import Place
 from tablevault.cli.hints import PROGRAM, at_prompt
-from tablevault.errors import TableVaultError, said
+from tablevault.errors import TableVaultError, said, user_line
 from tablevault.secrets import text_to_keep
-from tablevault.tracebacks import user_line
 from tablevault.wording import Call, Named
 
 Write = Callable[[Named], str]

@@ -15,6 +15,7 @@ from tablevault.errors import (
     TVArgumentError,
     TVBudgetError,
     TVRefreshError,
+    user_traceback,
 )
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.model.view import VaultView
@@ -27,7 +28,6 @@ from tablevault.planned import ExecutionPlan, total
 from tablevault.queries.staleness import Current, Place, Staleness
 from tablevault.refreshed import RefreshedTable, RefreshReport
 from tablevault.secrets import text_to_keep
-from tablevault.tracebacks import user_traceback
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
