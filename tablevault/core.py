@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pyarrow.dataset
     from rich.tree import Tree
 
-    from tablevault.operations.gc import GcReport
+    from tablevault.operations.maintenance import GcReport
     from tablevault.planned import ExecutionPlan
     from tablevault.problems import Problem
     from tablevault.queries.diff import InstanceDiff
@@ -348,7 +348,7 @@ class TableVault:
             A value does not fit its dtype or cannot be stored, an artifact is missing or is
             named by no value.
         """
-        from tablevault.operations.write import WriteInstance
+        from tablevault.operations.instances import WriteInstance
 
         return WriteInstance(
             table_df=table_df,
@@ -688,7 +688,7 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        from tablevault.operations.code import CreateCodeModule
+        from tablevault.operations.files import CreateCodeModule
 
         return CreateCodeModule(
             module_name=module_name, copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
@@ -714,7 +714,7 @@ class TableVault:
         TVFileError
             There is no such module.
         """
-        from tablevault.operations.code import DeleteCodeModule
+        from tablevault.operations.files import DeleteCodeModule
 
         return DeleteCodeModule(module_name=module_name).run(self._vault, process_id)
 
@@ -764,7 +764,7 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        from tablevault.operations.builders import CreateBuilderFile
+        from tablevault.operations.files import CreateBuilderFile
 
         return CreateBuilderFile(
             table_name=table_name,
@@ -807,7 +807,7 @@ class TableVault:
         TVFileError
             There is no such builder.
         """
-        from tablevault.operations.builders import DeleteBuilderFile
+        from tablevault.operations.files import DeleteBuilderFile
 
         return DeleteBuilderFile(
             builder_name=builder_name, table_name=table_name, version=version
@@ -835,7 +835,7 @@ class TableVault:
         TVFileError
             ``vault.yaml`` was edited by hand, and has a value that its setting cannot have.
         """
-        from tablevault.queries.config import get_config
+        from tablevault.operations.config import get_config
 
         return get_config(self._vault, key)
 
@@ -928,7 +928,7 @@ class TableVault:
         TVArgumentError
             It runs within another process, or is itself a ``stop_process``.
         """
-        from tablevault.operations.stop import StopProcess
+        from tablevault.operations.processes import StopProcess
 
         return StopProcess(
             to_stop_process_id=to_stop_process_id, force=force, materialize=materialize
@@ -1246,7 +1246,7 @@ class TableVault:
         TVArgumentError
             There is no such table or instance.
         """
-        from tablevault.queries.tree import Shown, draw_file_tree
+        from tablevault.queries.describe import Shown, draw_file_tree
 
         return draw_file_tree(
             self._vault,
@@ -1410,7 +1410,7 @@ class TableVault:
         TVFileError
             The file cannot be written.
         """
-        from tablevault.report.file import write
+        from tablevault.report.page import write
 
         return str(write(self._vault, path, table_name, force=force))
 
@@ -1447,7 +1447,7 @@ class TableVault:
         TVTableError
             No instance of that version is active.
         """
-        from tablevault.queries.artifacts import artifact_folder
+        from tablevault.queries.dataframe import artifact_folder
 
         return artifact_folder(self._vault, table_name, instance_id, version, is_temp=is_temp)
 
@@ -1645,7 +1645,7 @@ class TableVault:
         TVRemoteError
             There is no such remote, or it cannot be reached.
         """
-        from tablevault.operations.repair import verify
+        from tablevault.operations.maintenance import verify
         from tablevault.remotes.verify_remote import add_remote_problems
 
         return add_remote_problems(
@@ -1693,7 +1693,7 @@ class TableVault:
         TVFileError
             Something in git is damaged; nothing was removed.
         """
-        from tablevault.operations.gc import collect
+        from tablevault.operations.maintenance import collect
 
         return collect(
             self._vault,
@@ -1766,7 +1766,7 @@ def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:
     ValueError
         The preset is not 0 to 9.
     """
-    from tablevault.operations.archive import compress_vault
+    from tablevault.operations.vaults import compress_vault
 
     compress_vault(db_dir, preset)
 
@@ -1782,7 +1782,7 @@ def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
     TVArgumentError
         `db_dir` is there and not empty, or the archive is damaged, unsafe or holds no vault.
     """
-    from tablevault.operations.archive import decompress_vault
+    from tablevault.operations.vaults import decompress_vault
 
     decompress_vault(db_dir)
 

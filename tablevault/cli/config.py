@@ -15,8 +15,7 @@ _REMOVES = "null"
 
 def _config(place: Place, given: argparse.Namespace) -> object:
     """Show a setting or all of them, or set some."""
-    from tablevault.operations.config import SetConfig
-    from tablevault.queries import config
+    from tablevault.operations import config
 
     if not given.value:
         found = config.get_config(place.read(), given.key)
@@ -28,7 +27,7 @@ def _config(place: Place, given: argparse.Namespace) -> object:
     if len({*keys}) < len(keys):
         raise UsageError("a key is given twice")
     values = [None if value == _REMOVES else value for value in words[1::2]]
-    asked = SetConfig(changes=dict(zip(keys, values, strict=True)))
+    asked = config.SetConfig(changes=dict(zip(keys, values, strict=True)))
     return asked.run(place.vault(), given.process_id)
 
 

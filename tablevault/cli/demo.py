@@ -90,7 +90,7 @@ _AFTER = """Made the vault {path} with two tables, each of two instances. Look a
 
 def make(place: Place, path: str) -> str:
     """Make the vault, run everything, change one argument, run it again."""
-    from tablevault.operations.code import CreateCodeModule
+    from tablevault.operations.files import CreateCodeModule
     from tablevault.operations.tables import CreateTable
 
     vault = place.create(path, "A demonstration")

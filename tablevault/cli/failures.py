@@ -61,8 +61,8 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
     is_process = hasattr(given, "process_id") or hasattr(given, "undo_process_id")
     if not is_process and given.command != "refresh":
         return ""
-    from tablevault.operations.stop import StopProcess
-    from tablevault.queries import partial, processes
+    from tablevault.operations.processes import StopProcess
+    from tablevault.queries import calls, processes
 
     vault = place.look()
     with contextlib.suppress(TableVaultError, OSError):
@@ -73,7 +73,7 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
                 return _paused(process_id, process["rows"], given, write)
             StopProcess(to_stop_process_id=process_id).run(vault)
     if given.command == "execute-instance" and not given.process_id:
-        done = partial.finished_rows(vault, given.table_name, given.version)
+        done = calls.finished_rows(vault, given.table_name, given.version)
         kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items() if count)
         if kept:
             again = f"`{shlex.join([PROGRAM, *given.words])}`"

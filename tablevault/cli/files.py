@@ -21,7 +21,7 @@ _COPY = option("copy-dir", "file or folder to copy", "path")
 
 def _create_module(place: Place, given: argparse.Namespace) -> object:
     """Write code modules."""
-    from tablevault.operations.code import CreateCodeModule
+    from tablevault.operations.files import CreateCodeModule
 
     vault = place.vault()
     return CreateCodeModule(
@@ -34,7 +34,7 @@ def _create_module(place: Place, given: argparse.Namespace) -> object:
 
 def _delete_module(place: Place, given: argparse.Namespace) -> object:
     """Remove a code module."""
-    from tablevault.operations.code import DeleteCodeModule
+    from tablevault.operations.files import DeleteCodeModule
 
     asked = DeleteCodeModule(module_name=given.module_name)
     return asked.run(place.vault(), given.process_id)
@@ -42,7 +42,7 @@ def _delete_module(place: Place, given: argparse.Namespace) -> object:
 
 def _create_builder(place: Place, given: argparse.Namespace) -> object:
     """Write builders."""
-    from tablevault.operations.builders import CreateBuilderFile
+    from tablevault.operations.files import CreateBuilderFile
 
     vault = place.vault()
     return CreateBuilderFile(
@@ -57,7 +57,7 @@ def _create_builder(place: Place, given: argparse.Namespace) -> object:
 
 def _delete_builder(place: Place, given: argparse.Namespace) -> object:
     """Remove a builder."""
-    from tablevault.operations.builders import DeleteBuilderFile
+    from tablevault.operations.files import DeleteBuilderFile
 
     return DeleteBuilderFile(
         builder_name=given.builder_name, table_name=given.table_name, version=given.version

@@ -62,13 +62,13 @@ def _create(place: Place, given: argparse.Namespace) -> object:
 
 def _write(place: Place, given: argparse.Namespace) -> object:
     """Fill an instance from a CSV file."""
-    from tablevault.operations import write
+    from tablevault.operations import instances
 
     dependencies = [_pair(text) for text in given.dependency or ()]
     dtypes = dict(_dtype(text) for text in given.dtype or ())
     vault = place.vault()
-    return write.WriteInstance(
-        table_df=write.read_table(existing_file(given.csv), dtypes),
+    return instances.WriteInstance(
+        table_df=instances.read_table(existing_file(given.csv), dtypes),
         table_name=given.table_name,
         version=given.version,
         dependencies=dependencies,

@@ -21,15 +21,15 @@ _DAY_S = 24 * 3600.0
 
 def _verify(place: Place, given: argparse.Namespace) -> object:
     """Look whether the vault is whole."""
-    from tablevault.operations import repair
+    from tablevault.operations import maintenance
     from tablevault.remotes import verify_remote
 
     vault = place.look()
     # What keeps it from being opened is what is to be told, or mended.
-    if repair.can_be_opened(vault.path):
+    if maintenance.can_be_opened(vault.path):
         with contextlib.suppress(TVFileError):
             vault = place.read()  # to mend a vault, nobody has to be named
-    found = repair.verify(vault, data=not given.no_data, repair=given.repair)
+    found = maintenance.verify(vault, data=not given.no_data, repair=given.repair)
     problems = verify_remote.add_remote_problems(vault, given.remote, found, data=not given.no_data)
     write = writer(place)
     notes = [each for each in problems if each.severity == "note" and not each.repaired]
@@ -73,7 +73,7 @@ def _counted(notes: Sequence[Problem]) -> str:
 
 def _gc(place: Place, given: argparse.Namespace) -> object:
     """Remove what nothing needs any more."""
-    from tablevault.operations import gc
+    from tablevault.operations import maintenance
 
     if given.grace_days < 0:
         raise UsageError(f"--grace-days is {given.grace_days:g}; it must be at least 0")
@@ -83,7 +83,7 @@ def _gc(place: Place, given: argparse.Namespace) -> object:
         )
     from dataclasses import asdict
 
-    report = gc.collect(
+    report = maintenance.collect(
         place.vault(),
         grace_s=given.grace_days * _DAY_S,
         calls_older_than_days=given.calls_older_than_days,

@@ -25,7 +25,7 @@ def _generate(place: Place, given: argparse.Namespace) -> object:
 
 def _stop(place: Place, given: argparse.Namespace) -> object:
     """End a process."""
-    from tablevault.operations.stop import StopProcess
+    from tablevault.operations.processes import StopProcess
 
     return StopProcess(
         to_stop_process_id=given.to_stop_process_id,

@@ -21,7 +21,7 @@ from tablevault.cli.usage_errors import UsageError
 from tablevault.wording import Call
 
 if TYPE_CHECKING:
-    from tablevault.queries.tree import Node
+    from tablevault.queries.describe import Node
 
 _TABLE = positional("table_name", "the table", "table")
 _INSTANCE = option("instance-id", "the instance, by default the latest", "instance")
@@ -32,7 +32,7 @@ _TEMP = either(
 
 def _dataframe(place: Place, given: argparse.Namespace) -> object:
     """Write a dataframe as a file, or to the standard output."""
-    from tablevault.queries import dataframe, exports
+    from tablevault.queries import dataframe
 
     if not given.output:
         raise UsageError("the following arguments are required: -o/--output")
@@ -53,7 +53,7 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
             full_artifact_path=not given.no_artifact_path,
         ),
     )
-    content = exports.content(frame, ending)
+    content = dataframe.content(frame, ending)
     if target is None:
         return Document(content.decode("utf-8"))
     target.write_bytes(content)
@@ -62,7 +62,7 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
 
 def _ending_of(path: str, *, as_json: bool) -> str:
     """Return the format that a name asks for; the standard output is CSV, or JSON if wanted."""
-    from tablevault.queries.exports import WRITERS
+    from tablevault.queries.dataframe import WRITERS
 
     if path == "-":
         return "json" if as_json else "csv"
@@ -97,25 +97,25 @@ def _descriptions(place: Place, given: argparse.Namespace) -> object:
 
 def _artifact_folder(place: Place, given: argparse.Namespace) -> object:
     """Return a folder of artifacts."""
-    from tablevault.queries import artifacts
+    from tablevault.queries import dataframe
 
-    return artifacts.artifact_folder(
+    return dataframe.artifact_folder(
         place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
 
 
 def _file_tree(place: Place, given: argparse.Namespace) -> object:
     """Draw what is in the vault."""
-    from tablevault.queries import tree
+    from tablevault.queries import describe
 
-    shown = tree.Shown(
+    shown = describe.Shown(
         code=given.code_files,
         builders=given.builder_files,
         metadata=given.metadata_files,
         artifacts=given.artifact_files,
     )
     vault = place.read()
-    node = tree.file_tree(vault, given.instance_id, given.table_name, shown)
+    node = describe.file_tree(vault, given.instance_id, given.table_name, shown)
     return Drawing(draw=lambda: _drawn(node), value=_nested(node))
 
 

@@ -13,12 +13,12 @@ _FILE = "report.html"
 
 def _report(place: Place, given: argparse.Namespace) -> object:
     """Write the page, and print where it is."""
-    from tablevault.report import file as report_file
+    from tablevault.report import page
 
     if given.output == "-":
-        return Document(report_file.content(place.read(), given.table_name))
+        return Document(page.content(place.read(), given.table_name))
     target = output_file(given.output or _FILE)
-    report_file.write(place.read(), target, given.table_name, force=given.force)
+    page.write(place.read(), target, given.table_name, force=given.force)
     return Written(str(target))
 
 

@@ -21,17 +21,17 @@ def _create(place: Place, given: argparse.Namespace) -> object:
 
 def _compress(place: Place, given: argparse.Namespace) -> object:
     """Write a vault into one file."""
-    from tablevault.operations import archive
+    from tablevault.operations import vaults
 
     del place
     folder = existing_folder(given.vault_dir)
-    archive.compress_vault(folder, given.preset)
+    vaults.compress_vault(folder, given.preset)
     return f"Compressed → {folder.name}{_ENDING}"
 
 
 def _decompress(place: Place, given: argparse.Namespace) -> object:
     """Restore a vault from such a file."""
-    from tablevault.operations.archive import decompress_vault
+    from tablevault.operations.vaults import decompress_vault
 
     del place
     archive = existing_file(given.archive)

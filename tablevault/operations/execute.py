@@ -13,9 +13,7 @@ from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_version
-from tablevault.operations.activation import BeforeFirstCall, DeactivateInstances
 from tablevault.operations.call_artifacts import ArtifactFolder
-from tablevault.operations.execution_control import Attempt, fixed_by
 from tablevault.operations.materialize import (
     NewInstance,
     Result,
@@ -25,17 +23,21 @@ from tablevault.operations.materialize import (
     store,
 )
 from tablevault.operations.prepare_execution import (
+    Attempt,
+    BeforeFirstCall,
+    DeactivateInstances,
     Prepared,
     TempBuilders,
     VaultCode,
     find_with_builders,
+    fixed_by,
     is_custom,
     past_of,
     prepare,
     terms_of,
 )
 from tablevault.operations.spending import purse_of, run_of, total_of
-from tablevault.queries.call_files import call_sources
+from tablevault.queries.calls import call_sources
 from tablevault.queries.describe import tracked_builders
 from tablevault.render import counted
 from tablevault.transactions.background import Handed, check_interpreter, launch
@@ -124,7 +126,7 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
             "lock_timeout_s": vault.lock_timeout_s,
         }
         record = replace(record, request=self.request)
-        launch(vault.parts, record, lock, "tablevault.operations.background_worker", order)
+        launch(vault.parts, record, lock, "tablevault.operations.processes", order)
         return record.process_id
 
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:

@@ -18,10 +18,12 @@ from tablevault.history.commits.setup import ATTRIBUTES, with_calls
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.lfs.pointer import Pointer
+from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     InstanceId,
+    ProcessId,
     TempRef,
     artifacts_dir,
     calls_path,
@@ -31,7 +33,6 @@ from tablevault.names import (
     table_document,
     tag_ref,
 )
-from tablevault.operations.activation import activity_trailers
 from tablevault.operations.artifacts import (
     Artifacts,
     find_artifacts,
@@ -290,3 +291,38 @@ def _attributes(snapshot: Snapshot) -> list[Edit]:
     there = snapshot.blob(ATTRIBUTES) or b""
     wanted = with_calls(there)
     return [] if wanted == there else [Put(path=ATTRIBUTES, data=wanted)]
+
+
+def activity_trailers(
+    table: Table, process_id: ProcessId, document: InstanceDocument, *, kept: bool
+) -> list[tuple[str, str]]:
+    """Return the trailers that say what a new instance does to the earlier ones of its table.
+
+    On a table with side effects all of them become inactive, unless nothing was computed anew
+    (`kept`): then those that the execution deactivated become active again. Where the shared
+    artifact folder is replaced, those that have artifacts in it become inactive, whatever else.
+    """
+    settings = table.document
+    replaces_folder = (
+        document.success and not settings.multiple_artifacts and document.has_artifacts
+    )
+
+    def loses_files(each: Instance) -> bool:
+        return replaces_folder and each.shares_folder(settings) and each.document.has_artifacts
+
+    ends_all = settings.side_effects and not kept
+    if not ends_all and not replaces_folder and not settings.side_effects:
+        return []
+    found: list[tuple[str, str]] = [
+        ("Deactivates", each.instance_id)
+        for each in table.active_instances()
+        if ends_all or loses_files(each)
+    ]
+    if kept:
+        ended = set(table.view.catalog.deactivated_by(process_id))
+        found.extend(
+            ("Reactivates", each.instance_id)
+            for each in table.instances()
+            if each.instance_id in ended and not loses_files(each)
+        )
+    return found

@@ -16,20 +16,21 @@ from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
 from tablevault.operations.execute import ExecuteInstance
-from tablevault.operations.execution_control import Fixed, fixed_by
 from tablevault.operations.prepare_execution import (
+    Fixed,
     Prepared,
     TempBuilders,
     VaultCode,
     find_with_builders,
+    fixed_by,
     past_of,
     prepare,
     terms_of,
 )
-from tablevault.queries.call_files import call_sources
-from tablevault.queries.modules import code_edits
-from tablevault.queries.reuse_source import earlier_of, find_origin
-from tablevault.queries.staleness import Current, Place
+from tablevault.queries.calls import call_sources
+from tablevault.queries.inputs import Place
+from tablevault.queries.reuse import code_edits, earlier_of, find_origin
+from tablevault.queries.staleness import Current
 from tablevault.transactions.begin import refuse_other, refuse_used
 from tablevault.transactions.record import Record
 from tablevault.vault import Vault

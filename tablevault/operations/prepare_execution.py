@@ -1,33 +1,38 @@
-"""What an execution needs before its first call: builders, code, origin, and what may be reused."""
+"""What an execution needs before its first call: builders, code, origin, reusable results."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError
-from tablevault.history.commits.documents import TableDocument
+from tablevault.history.catalog.fold import DEACTIVATION
+from tablevault.history.commits.change import Change
+from tablevault.history.commits.documents import TableDocument, timestamp
 from tablevault.history.commits.snapshot import decode_text
 from tablevault.history.git.trees import Edit
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, TempRef, code_path
-from tablevault.operations.execution_control import Fixed
-from tablevault.queries.expected import ExpectedInputs
-from tablevault.queries.modules import fingerprints_now, module_texts
-from tablevault.queries.read import VaultInputs
-from tablevault.queries.reuse_source import (
+from tablevault.queries.inputs import ExpectedInputs, Place, VaultInputs
+from tablevault.queries.reuse import (
     code_ids,
     content_of_temp,
     earlier_of,
     file_texts,
     find_origin,
+    fingerprints_now,
+    module_texts,
 )
-from tablevault.queries.staleness import Place
+from tablevault.transactions.operation import Operation, operation
+from tablevault.transactions.record import Hold, Json, Record
+from tablevault.transactions.transaction import Transaction
+from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording
 
 if TYPE_CHECKING:
@@ -208,3 +213,125 @@ class VaultCode:
 def is_custom(plan: Plan) -> bool:
     """Return whether a builder calls, or by a reference may call, a module of the vault."""
     return any(builder.is_custom is not False for builder in plan.order)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """What a paused execution holds on to, so that it goes on as it began.
+
+    Attributes
+    ----------
+    sources : sequence of (str, str, str)
+        Table, selector and instance id of references.
+    origin : str, optional
+        Id of the instance that it started from, "" when there was none; None for an execution
+        that has not begun.
+    """
+
+    sources: Sequence[tuple[str, str, str]] = ()
+    origin: str | None = None
+
+
+def fixed_by(record: Record | None) -> Fixed:
+    """Return what a paused execution holds on to; nothing for a new one."""
+    if record is None or "sources" not in record.plan:
+        return Fixed()
+    return Fixed(
+        sources=cast("Sequence[tuple[str, str, str]]", record.plan["sources"]),
+        origin=cast("str", record.plan.get("origin", "")),
+    )
+
+
+class Attempt:
+    """Lets an execution be stopped between two rows, and keeps its record up to date.
+
+    Implements :class:`tablevault.engine.execution.executor.Control`.
+
+    Parameters
+    ----------
+    tx : Transaction
+        The execution.
+    decided : callable
+        Returns, when the first function is about to be called, to what the process holds on.
+    before_first_call : callable
+        Is called before each call of a function, such as a `BeforeFirstCall`.
+    """
+
+    def __init__(
+        self,
+        tx: Transaction,
+        decided: Callable[[], Mapping[str, Json]],
+        before_first_call: Callable[[], object] | None = None,
+    ) -> None:
+        self._tx = tx
+        self._decided = decided
+        self._before_first_call = before_first_call
+        # What was paused stays paused, whatever is wrong now.
+        tx.pauses = bool(tx.record.plan)
+
+    def begin(self) -> None:
+        """Note what was decided; from now on a named process that fails is paused."""
+        self._tx.note(self._decided())
+        self._tx.pauses = True
+
+    def calling(self) -> None:
+        """Do what comes before the first call."""
+        if self._before_first_call is not None:
+            self._before_first_call()
+
+    def check(self) -> None:
+        """Raise TVProcessError when somebody wants the process to stop."""
+        self._tx.check()
+
+    def ended(self, builder: str) -> None:
+        """Note a step of the process."""
+        self._tx.step(builder)
+        self._tx.check()
+
+
+class BeforeFirstCall:
+    """Does something once, just before the first function of an execution is called.
+
+    When it fails, no function was called, and the next call tries again.
+    """
+
+    def __init__(self, act: Callable[[], object]) -> None:
+        self._act = act
+        self._lock = threading.Lock()
+        self._is_done = False
+
+    def __call__(self) -> None:
+        """Do it, unless that is done; other threads wait until it is."""
+        with self._lock:
+            if not self._is_done:
+                self._act()
+                self._is_done = True
+
+
+@operation(DEACTIVATION, restarts=False)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeactivateInstances(Operation[Vault, VaultView, None]):
+    """Make all instances of a table inactive, by a child of the execution that is to call.
+
+    A commit of its own, so that readers everywhere see it while functions run, and so that it
+    stays when the execution fails.
+    """
+
+    table_name: str
+
+    def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
+        """Claim nothing: the execution holds the table."""
+        return []
+
+    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
+        """Name the instances."""
+        table = view.table(self.table_name)
+        active = [each.instance_id for each in table.active_instances()]
+        subject = f"{table.name}: execution begins, {len(active)} instances inactive"
+        pairs = [
+            ("Table", table.name),
+            ("Table-Id", table.id),
+            ("Time", timestamp(at)),
+            *(("Deactivates", instance_id) for instance_id in active),
+        ]
+        return Change(message=tx.message(subject, pairs), main=())

@@ -13,10 +13,16 @@ from tablevault.history.git.commit_message import Message
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, VAULT_DOCUMENT, table_document
 from tablevault.operations.tables import edited_branches, rename_pairs, renaming
-from tablevault.operations.undo_main_branch import Main, plan_main
-from tablevault.operations.undo_temp_branches import plan_temps
-from tablevault.queries.undo_conflicts import path_changed, refusal, table_changed
-from tablevault.queries.undo_effect import UNDO, Effect, effect_of, find_operation
+from tablevault.operations.undo_changes import Main, plan_main, plan_temps
+from tablevault.operations.undo_effect import (
+    UNDO,
+    Effect,
+    effect_of,
+    find_operation,
+    path_changed,
+    refusal,
+    table_changed,
+)
 from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.record import Hold, Record
 from tablevault.transactions.resource_locks import (

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
 
 from tablevault.names import is_process_id
-from tablevault.queries.partial import run_of_process
+from tablevault.queries.calls import run_of_process
 from tablevault.transactions.record import Record
 from tablevault.vault import Vault
 
@@ -131,3 +133,56 @@ def is_complete(vault: Vault, process_id: str) -> bool:
         return False
     catalog = vault.view(with_temps=True).catalog
     return catalog.process(process_id) is not None or vault.records.remembers(process_id)
+
+
+State = Literal["running", "paused", "interrupted", "failed"]
+"""``interrupted``: its program crashed. ``failed``: it ended with an error and left no commit."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProcessSummary:
+    """A process that has not ended, or that ended with an error."""
+
+    process_id: str
+    operation: str
+    table: str
+    """"" when it is about no table, as for `version`."""
+    version: str
+    author: str
+    started: float
+    """Unix s, as `stopped`."""
+    stopped: float | None
+    """None while it runs."""
+    state: State
+    error: str
+    """Class and text, "" without one."""
+
+
+def unfinished(vault: Vault) -> list[ProcessSummary]:
+    """Return the processes that have not ended, oldest first."""
+    return [_unfinished(process) for process in active(vault).values()]
+
+
+def _unfinished(process: Mapping[str, object]) -> ProcessSummary:
+    """Describe a process that has not ended."""
+    given = process["data"]
+    arguments = given if isinstance(given, dict) else {}
+    error = process["error"]
+    text = ": ".join(filter(None, map(str, error))) if isinstance(error, list) else ""
+    is_running = process["is_running"] is True
+    return ProcessSummary(
+        process_id=str(process["process_id"]),
+        operation=str(process["operation"]),
+        table=str(arguments.get("table_name") or ""),
+        version=str(arguments.get("version") or ""),
+        author=str(process["author"]),
+        started=_time(process["start_time"]),
+        stopped=None if is_running else _time(process["log_time"]),
+        state="running" if is_running else "paused" if text else "interrupted",
+        error=text,
+    )
+
+
+def _time(value: object) -> float:
+    """Return a time of a process as a number."""
+    return float(value) if isinstance(value, int | float) else 0.0

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
 from tablevault.history.catalog.catalog import IndexedInstance
@@ -16,9 +16,14 @@ from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, TempRef, index_builder, is_instance_id
-from tablevault.queries.modules import code_edits, fingerprints_now, module_texts
-from tablevault.queries.read import VaultInputs
-from tablevault.queries.reuse_source import fingerprints_then, recorded_builders
+from tablevault.queries.inputs import Place, VaultInputs
+from tablevault.queries.reuse import (
+    code_edits,
+    fingerprints_now,
+    fingerprints_then,
+    module_texts,
+    recorded_builders,
+)
 from tablevault.render import counted
 from tablevault.vault import Vault
 
@@ -31,17 +36,6 @@ if TYPE_CHECKING:
 
 _OF_INDEX = ("primary_key", "keep_old")
 """Fields of an index builder that decide which rows are made."""
-
-
-class Place(NamedTuple):
-    """A table and a version: where one instance is the current one."""
-
-    table: str
-    version: str
-
-    def __str__(self) -> str:
-        """Name it as commits do."""
-        return f"{self.table}/{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

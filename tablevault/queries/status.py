@@ -9,8 +9,9 @@ from typing import Literal
 from tablevault import render
 from tablevault.errors import TableVaultError
 from tablevault.names import TempRef
-from tablevault.queries.staleness import Place, Staleness
-from tablevault.queries.temp_summary import ProcessSummary, unfinished
+from tablevault.queries.inputs import Place
+from tablevault.queries.processes import ProcessSummary, unfinished
+from tablevault.queries.staleness import Staleness
 from tablevault.vault import Vault
 
 State = Literal["current", "stale", "behind", "inactive", "missing"]

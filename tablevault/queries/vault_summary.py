@@ -1,4 +1,4 @@
-"""Vault summary: tables, their instances, and what was made from what, for a report.
+"""Vault summary: tables, instances and temporary instances, and their lineage, for a report.
 
 Nothing is fetched and nothing is run. The summary is bounded: the latest instances of each table
 have details, earlier ones have none, and the oldest are only counted.
@@ -7,29 +7,202 @@ have details, earlier ones have none, and the oldest are only counted.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from tablevault.errors import TableVaultError
 from tablevault.history.catalog import operation_log
 from tablevault.history.catalog.operation_log import Entry
-from tablevault.history.commits.documents import TableDocument, VaultDocument
+from tablevault.history.commits.documents import InstanceDocument, TableDocument, VaultDocument
 from tablevault.history.git.repository import Commit
 from tablevault.model.instance import Instance
+from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
-from tablevault.names import BlobId, index_builder
+from tablevault.names import BlobId, TableId, TempRef, index_builder
 from tablevault.queries import log
-from tablevault.queries.builder_settings import BuilderSettings, builder_settings
-from tablevault.queries.instance_changes import Allowance
-from tablevault.queries.instance_summary import DetailsReader, InstanceSummary, SourceText
-from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
-from tablevault.queries.temp_summary import (
-    ProcessSummary,
-    TempSummary,
-    temp_summaries,
-    unfinished,
+from tablevault.queries.calls import run_of_temp
+from tablevault.queries.instance_summary import (
+    Allowance,
+    DetailsReader,
+    InstanceSummary,
+    SourceText,
 )
+from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
+from tablevault.queries.log import is_about, preparation, uncommitted
+from tablevault.queries.processes import ProcessSummary, unfinished
+from tablevault.transactions.process_history import read_past
 from tablevault.vault import Vault
+
+_MOST_ARGUMENTS = 12
+_REFERENCE = re.compile(r"<<[^<>]*(?:<<[^<>]*>>[^<>]*)*>>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderSettings:
+    """What a person sets in a builder, as it is written there."""
+
+    name: str
+    text_id: str
+    """Git id of its text."""
+    function: str
+    """Module and function."""
+    columns: tuple[str, ...]
+    arguments: tuple[tuple[str, str], ...]
+    """Name and value; one that only passes a reference on is left out."""
+    more_arguments: int
+
+
+def builder_settings(name: str, text_id: str, text: str) -> BuilderSettings:
+    """Return the settings of a builder; a text that is no builder has a name only."""
+    from tablevault.engine.builders.document import read_written
+
+    written = read_written(text)
+    given = [each for each in written.arguments if not _REFERENCE.fullmatch(each[1])]
+    return BuilderSettings(
+        name=name,
+        text_id=text_id,
+        function=".".join(filter(None, (written.module, written.function))),
+        columns=written.columns,
+        arguments=tuple(given[:_MOST_ARGUMENTS]),
+        more_arguments=max(0, len(given) - _MOST_ARGUMENTS),
+    )
+
+
+_MOST_TEMPS = 100
+_MAKE_INSTANCES = frozenset({"execute_instance", "write_instance"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BuilderProgress:
+    """How many rows a builder has filled."""
+
+    builder: str
+    rows: int
+    total: int | None
+    """Rows of the table; None as long as the index builder runs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TempSummary:
+    """A temporary instance."""
+
+    version: str
+    commit: Commit
+    """Its last change."""
+    document: InstanceDocument
+    builders: Mapping[str, str]
+    """Name to git blob id."""
+    progress: Sequence[BuilderProgress]
+    """Builders of the last execution, in their order; empty when there was none."""
+    process: ProcessSummary | None
+    """The last one that was to make an instance of it."""
+
+    @property
+    def state(self) -> str:
+        """State of that process; "in preparation" without one."""
+        return "in preparation" if self.process is None else self.process.state
+
+
+def temp_summaries(
+    vault: Vault,
+    view: VaultView,
+    tables: Mapping[str, TableId],
+    processes: Sequence[ProcessSummary],
+) -> dict[str, list[TempSummary]]:
+    """Return the temporary instances of some tables.
+
+    Parameters
+    ----------
+    vault : Vault
+        An opened vault.
+    view : VaultView
+        A view of it that was pinned with its temporary branches.
+    tables : mapping of str to TableId
+        Names and ids of the tables.
+    processes : sequence of ProcessSummary
+        From `unfinished`.
+    """
+    found: dict[str, list[TempSummary]] = {}
+    failures = _failures(vault)
+    known = [temp for temp in view.temps() if temp.ref.table in tables]
+    for temp in known[:_MOST_TEMPS]:
+        table = temp.ref.table
+        try:
+            process = next((each for each in processes if _is_of(each, temp.ref)), None)
+            if process is None:
+                process = _last_failure(view, temp, tables[table], failures)
+            found.setdefault(table, []).append(_temp_summary(vault, temp, process))
+        except TableVaultError:
+            continue
+    return found
+
+
+def _failures(vault: Vault) -> list[Entry]:
+    """Return for each name of a table and version the last process that made no instance of it."""
+    latest = {
+        (entry.table, entry.version): entry
+        for entry in uncommitted(read_past(vault.state))
+        if entry.error and entry.operation in _MAKE_INSTANCES
+    }
+    return sorted(latest.values(), key=lambda entry: entry.ended, reverse=True)
+
+
+def _is_of(process: ProcessSummary, temp: TempRef) -> bool:
+    """Return whether a process works on a temporary instance."""
+    return (process.table, process.version) == (temp.table, temp.version)
+
+
+def _last_failure(
+    view: VaultView, temp: TempInstance, table_id: TableId, failures: Sequence[Entry]
+) -> ProcessSummary | None:
+    """Return the last process that failed since a temporary instance was created.
+
+    Only this copy of the vault knows of it, since it left no commit. `failures` are newest first.
+    """
+    read, repository = view.catalog.read, view.repository
+    candidates = (each for each in failures if each.version == temp.ref.version)
+    last = next((each for each in candidates if is_about(read, each, table_id)), None)
+    if last is None:
+        return None
+    *_, first = preparation(repository, temp.tip)
+    if last.ended < repository.commit(first).time:
+        return None
+    return ProcessSummary(
+        process_id=last.process_id,
+        operation=last.operation,
+        table=temp.ref.table,
+        version=last.version,
+        author=last.author,
+        started=last.ended if last.started is None else last.started,
+        stopped=last.ended,
+        state="failed",
+        error=last.error,
+    )
+
+
+def _temp_summary(vault: Vault, temp: TempInstance, process: ProcessSummary | None) -> TempSummary:
+    """Describe a temporary instance."""
+    return TempSummary(
+        version=temp.ref.version,
+        commit=temp.parts.repository.commit(temp.tip),
+        document=temp.document,
+        builders=dict(temp.snapshot.builders(*temp.ref)),
+        progress=_progress(vault, temp),
+        process=process,
+    )
+
+
+def _progress(vault: Vault, temp: TempInstance) -> list[BuilderProgress]:
+    """Count the rows of the last execution; the index builder is the first and sets the total."""
+    run = run_of_temp(vault, temp)
+    if run is None:
+        return []
+    rows = run.progress()
+    first = run.parts[0].name
+    total = rows[first] if first in run.ended() else None
+    return [BuilderProgress(builder=name, rows=rows[name], total=total) for name in rows]
+
 
 _MOST_TABLES = 300
 _MOST_LISTED = 1_000

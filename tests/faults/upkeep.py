@@ -10,7 +10,7 @@ from pathlib import Path
 import pygit2
 
 from tablevault import TableVault
-from tablevault.operations import repair
+from tablevault.operations import maintenance
 from tablevault.vault import Vault
 from tests.faults.scenarios import AUTHOR
 from tests.looking import git
@@ -85,7 +85,7 @@ def _collect(path: Path) -> None:
 
 
 def _repair(path: Path) -> None:
-    repair.verify(Vault(path=path, author=AUTHOR), repair=True)
+    maintenance.verify(Vault(path=path, author=AUTHOR), repair=True)
 
 
 @dataclass(frozen=True, kw_only=True)

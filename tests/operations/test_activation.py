@@ -13,7 +13,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TableVaultError, TVLockError, TVTableError
-from tablevault.operations.activation import BeforeFirstCall
+from tablevault.operations.prepare_execution import BeforeFirstCall
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.record import Request
 from tablevault.transactions.resource_locks import temp_hold

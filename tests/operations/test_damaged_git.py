@@ -20,7 +20,7 @@ import sys
 from pathlib import Path
 
 from tablevault import TableVault
-from tablevault.operations.repair import verify
+from tablevault.operations.maintenance import verify
 from tablevault.vault import Vault
 
 

@@ -22,7 +22,7 @@ from tablevault.engine.calls.call_file import (
     key_of,
     write_calls,
 )
-from tablevault.queries.call_files import read_calls
+from tablevault.queries.calls import read_calls
 from tests.looking import check_clean
 from tests.operations.test_calls import ASK, DOUBLE, EXPECTED, INDEX, Bench
 

@@ -16,7 +16,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVFileError
-from tablevault.operations.repair import verify
+from tablevault.operations.maintenance import verify
 from tablevault.vault import Vault
 from tests.looking import check_clean, git
 

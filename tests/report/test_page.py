@@ -1,4 +1,4 @@
-"""What a report says, and that nothing in it is taken for more than text."""
+"""The page of a report, and its file."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import base64
 import hashlib
 import re
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from tablevault import TableVault
-from tablevault.errors import TVArgumentError
-from tablevault.queries.temp_summary import ProcessSummary
-from tablevault.queries.vault_summary import vault_summary
+from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.queries.vault_summary import ProcessSummary, vault_summary
+from tablevault.report.page import MARK
 from tablevault.report.page import page as page_of
 from tests.looking import check_clean, state_of
 from tests.report.conftest import CODE, INDEX, Elements, check_sound, make_numbers, write
@@ -395,10 +396,10 @@ def test_what_is_large_is_not_compared(vault, page, monkeypatch):
     vault.create_table("t")
     for number in range(2):
         write(vault, "t", {"x": [number] * 3, "y": [0] * 3})
-    monkeypatch.setattr("tablevault.queries.instance_changes._MOST_CELLS", 11)
+    monkeypatch.setattr("tablevault.queries.instance_summary._MOST_CELLS", 11)
     assert summary_of(vault).tables[0].instances[0].details.changes.rows_state == "large"
     assert "too large to be compared here" in page()
-    monkeypatch.setattr("tablevault.queries.instance_changes._MOST_CELLS", 12)
+    monkeypatch.setattr("tablevault.queries.instance_summary._MOST_CELLS", 12)
     monkeypatch.setattr("tablevault.queries.vault_summary._CELLS_OF_ALL", 11)
     assert summary_of(vault).tables[0].instances[0].details.changes.rows_state == "later"
 
@@ -473,3 +474,53 @@ def test_a_damaged_dataframe_is_named(made, page, repo_path):
         path.write_bytes(content[:40] + b"damage" + content[46:])
     text = page()
     assert "cannot be read: see tablevault verify" in text
+
+
+def test_a_report_is_replaced_and_nothing_else(vault, tmp_path):
+    path = tmp_path / "r.html"
+    assert vault.report(path) == str(path)
+    assert vault.report(str(path)) == str(path)
+    assert path.read_text("utf-8").startswith(MARK)
+    path.write_text("<!DOCTYPE html>\nmine", "utf-8")
+    with pytest.raises(TVArgumentError, match="no report"):
+        vault.report(path)
+    assert path.read_text("utf-8").endswith("mine")
+    vault.report(path, force=True)
+    assert path.read_text("utf-8").startswith(MARK)
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["r.html"]
+
+
+def test_who_may_read_it_stays_as_it_was(vault, tmp_path):
+    path = tmp_path / ("日本語" * 25 + ".html")
+    vault.report(path)
+    path.chmod(0o640)
+    vault.report(path)
+    assert path.stat().st_mode & 0o777 == 0o640
+
+
+def test_two_may_write_it_at_once(vault, tmp_path):
+    path = tmp_path / "r.html"
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: vault.report(path), range(8))) == {str(path)}
+    check_sound(path.read_text("utf-8"))
+    assert [each.name for each in tmp_path.iterdir() if each.is_file()] == ["r.html"]
+
+
+def test_a_path_that_cannot_be_is_refused(vault, tmp_path, repo_path):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(TVArgumentError, match="no file"):
+        vault.report(tmp_path / "folder", force=True)
+    with pytest.raises(TVArgumentError, match="no folder"):
+        vault.report(tmp_path / "nowhere" / "r.html")
+    with pytest.raises(TVArgumentError, match="no report"):
+        vault.report(repo_path / "vault.yaml")
+    with pytest.raises(TVFileError, match="too long"):
+        vault.report(tmp_path / ("r" * 300))
+
+
+def test_a_link_stays_a_link(vault, tmp_path):
+    link = tmp_path / "link.html"
+    link.symlink_to(tmp_path / "target.html")
+    assert vault.report(link) == str(tmp_path / "target.html")
+    assert link.is_symlink()
+    assert link.read_text("utf-8").startswith(MARK)

@@ -1,4 +1,4 @@
-"""The instance that an execution starts from, and what may be taken over from it."""
+"""What an execution may take over: its origin, its code, and how both are compared."""
 
 from __future__ import annotations
 
@@ -8,25 +8,22 @@ import os
 import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError, TVFileError
-from tablevault.history.commits.documents import InstanceDocument
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.errors import TableVaultError, TVFileError
+from tablevault.history.commits.snapshot import Snapshot, decode_text
+from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
-from tablevault.names import CODE_DIR, BlobId, TempRef, artifacts_dir, is_instance_id
-from tablevault.queries.read import VaultInputs
+from tablevault.names import CODE_DIR, BlobId, TempRef, artifacts_dir, code_path
+from tablevault.queries.inputs import EarlierInputs
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tablevault.engine.builders.builder import Builder
     from tablevault.engine.calls.parts import Fingerprint
     from tablevault.engine.execution.reuse import Earlier, FingerprintOf
-    from tablevault.engine.tables import Source
 
 
 def find_origin(view: VaultView, temp: TempInstance) -> tuple[Instance | None, str]:
@@ -239,49 +236,6 @@ def file_texts(path: Path, artifacts: Path) -> Callable[[str], str]:
     return file_text
 
 
-class EarlierInputs:
-    """Tables as an instance read them: what it depends on.
-
-    Implements :class:`tablevault.engine.tables.Inputs`.
-    """
-
-    def __init__(self, view: VaultView, document: InstanceDocument) -> None:
-        self._view = view
-        self._read = document.dependencies
-        self._inputs = VaultInputs(view, "")
-
-    def resolve(self, table: str, selector: str) -> Source:
-        """Find the instance that a reference meant then."""
-        ids = [instance_id for name, instance_id in self._read if name == table]
-        found = self._view.catalog.instances_with_ids(ids)
-        if is_instance_id(selector):
-            found = [each for each in found if each.instance_id == selector]
-        elif selector:
-            found = [each for each in found if each.version == selector]
-        if not found:
-            raise TableReferenceError(
-                f'Table "{table}" was not read then.', "Run the builder again.", table=table
-            )
-        latest = found[-1]  # they are in the order in which they were made
-        try:
-            self._inputs.hold_on_to([(table, selector, latest.instance_id)])
-        except TVArgumentError as error:
-            raise TableReferenceError(error.message, error.hint, **error.facts) from error
-        return self._inputs.resolve(table, selector)
-
-    def columns(self, source: Source) -> tuple[str, ...]:
-        """Return the names of all columns, in order."""
-        return self._inputs.columns(source)
-
-    def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
-        """Return the named columns, all when None."""
-        return self._inputs.frame(source, columns)
-
-    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
-        """Return the named columns, with what is in files for their paths."""
-        return self._inputs.contents(source, columns)
-
-
 def recorded_builders(instance: Instance) -> dict[str, Builder]:
     """Read the builders as they were; one that cannot be read any more is left out."""
     from tablevault.engine.builders.builder import parse_recorded
@@ -298,3 +252,29 @@ def _lazily(read: Callable[[], Mapping[str, str]]) -> Callable[[str], str]:
     """Return a function that looks up a name in what is read when first asked."""
     kept = cache(read)
     return lambda name: kept().get(name, "")
+
+
+def code_edits(view: VaultView) -> list[Edit]:
+    """Find what was edited by hand since the commit that the working tree shows."""
+    worktree, main = view.parts.worktree, view.snapshot
+    laid = worktree.laid()
+    return worktree.code_edits(main if laid is None else Snapshot(main.repository, laid))
+
+
+def module_texts(main: Snapshot, edits: Sequence[Edit] = ()) -> dict[str, str]:
+    """Return the text of each module by its name, with edits by hand."""
+    modules = main.code_modules().items()
+    found = {name: main.text_of(blob, code_path(name)) for name, blob in modules}
+    for edit in edits:
+        name = PurePosixPath(edit.path).stem
+        if isinstance(edit, Put):
+            found[name] = decode_text(edit.data, edit.path)
+        elif isinstance(edit, Remove):
+            found.pop(name, None)
+    return {name: found[name] for name in sorted(found)}
+
+
+def fingerprints_now(path: Path, texts: Mapping[str, str]) -> FingerprintOf:
+    """Return a function that gives fingerprints of modules with these texts, in a vault."""
+    sources = {f"{name}.py": text.encode("utf-8", "surrogatepass") for name, text in texts.items()}
+    return fingerprints(sources, files_beside_modules(path / CODE_DIR))

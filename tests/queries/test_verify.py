@@ -8,7 +8,7 @@ import pytest
 
 from tablevault.lfs.os_lock import OsLock
 from tablevault.problems import Problem
-from tablevault.queries.checks import stable_view
+from tablevault.queries import verify
 
 
 @pytest.fixture
@@ -17,7 +17,7 @@ def clock(monkeypatch):
     made = SimpleNamespace(now=0.0)
     made.monotonic = lambda: made.now
     made.sleep = lambda seconds: setattr(made, "now", made.now + seconds)
-    monkeypatch.setattr(stable_view, "time", made)
+    monkeypatch.setattr(verify, "time", made)
     return made
 
 
@@ -26,8 +26,8 @@ PROBLEM = Problem(severity="error", kind="tag", where="t", text="It is gone.")
 
 def test_what_lasts_in_a_vault_that_is_never_quiet_is_a_problem(parts, clock):
     with OsLock(parts.state / "commit.lock"):
-        assert stable_view.settled(parts, lambda: [PROBLEM]) == [PROBLEM]
-    assert clock.now >= stable_view._PATIENCE_S
+        assert verify.settled(parts, lambda: [PROBLEM]) == [PROBLEM]
+    assert clock.now >= verify._PATIENCE_S
 
 
 def test_a_look_that_takes_long_while_others_commit_is_not_the_last(parts, clock):
@@ -38,4 +38,4 @@ def test_a_look_that_takes_long_while_others_commit_is_not_the_last(parts, clock
         return found.pop(0)
 
     with OsLock(parts.state / "commit.lock"):
-        assert stable_view.settled(parts, look) == []
+        assert verify.settled(parts, look) == []

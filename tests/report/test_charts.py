@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tablevault.queries.vault_summary import vault_summary
-from tablevault.report.timeline import timeline
+from tablevault.report.charts import timeline
 from tests.report.conftest import CODE, make_numbers, write
 
 

@@ -1,25 +1,41 @@
-"""``stop_process``: a process is ended from outside, and what it made so far is kept if wanted."""
+"""Stop processes, restart crashed ones, and run one in an interpreter of its own."""
 
 from __future__ import annotations
 
+import os
+import sys
+import time
+import traceback
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
 from typing import IO, TYPE_CHECKING, cast
 
-from tablevault.errors import TVArgumentError, TVFileError, TVProcessError
+from tablevault.errors import (
+    TableVaultError,
+    TVArgumentError,
+    TVFileError,
+    TVLockError,
+    TVProcessError,
+)
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
-from tablevault.operations.execute import ExecuteInstance
+from tablevault.operations.execute import ExecuteInstance, perform_handed
 from tablevault.operations.materialize import NewInstance, Result, plan_instance, store
 from tablevault.operations.spending import spent_by_builders, total_of
-from tablevault.queries.partial import run_of_process, run_of_temp
+from tablevault.queries.calls import run_of_process, run_of_temp
+from tablevault.secrets import redact, text_to_keep
 from tablevault.transactions.allowed_secrets import allows_edits
+from tablevault.transactions.background import Handed, accept
 from tablevault.transactions.begin import Actor, is_finished
 from tablevault.transactions.operation import Operation, decoded_operation, operation
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.recovery import roll_back, roll_forward
 from tablevault.transactions.resource_locks import descendants
 from tablevault.transactions.stopping import halt, take_down
 from tablevault.transactions.transaction import EditedBranch, Transaction
@@ -244,3 +260,131 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
     vault.calls.place_failures(run.number)
     tables = held_calls(vault.calls, run.number, builders, range(len(run.frame())), run.kept())
     return write_calls(tables, sink, digest, builders)
+
+
+# -- processes that crashed ---------------------------------------------------------------------
+
+
+def restart_processes(vault: Vault) -> None:
+    """Run every process to its end that is in the journal and that nobody runs.
+
+    Each is handled for itself; what fails is reported by one warning at the end. Processes that
+    stop others come first, so that these are not run instead of stopped.
+    """
+    files = vault.records
+    failures = []
+    for record in sorted(files.every(), key=_stops_nothing):
+        try:
+            problem = _restart(vault, record)
+        # One bad record must not keep the vault closed, nor a function that wants to exit.
+        except (Exception, SystemExit) as error:  # noqa: BLE001
+            # In another interpreter somebody may have been faster.
+            ended = isinstance(error, TVProcessError) and files.read(record.process_id) is None
+            runs = ended or files.is_alive(record.process_id)
+            problem = "" if runs else f"{type(error).__name__}: {text_to_keep(error)}"
+        if problem:
+            failures.append(f"{record.request.operation} {record.process_id}: {problem}")
+    if failures:
+        warnings.warn(
+            f"{len(failures)} processes could not be restarted: " + "; ".join(failures),
+            RuntimeWarning,
+            stacklevel=5,
+        )
+
+
+def _restart(vault: Vault, record: Record) -> str:
+    """Run one process again, with the arguments it was started with; say what was not possible.
+
+    What was started within another one is left to that; when it has ended, nobody waits for what
+    it started, and only what has an id of its own is run.
+    """
+    files, process_id = vault.records, record.process_id
+    if files.is_alive(process_id) or files.read(process_id) is None:
+        return ""
+    if record.parent and files.read(ProcessId(record.parent)) is not None:
+        return ""
+    asked = decoded_operation(record.request)
+    if asked is None or (record.parent and not record.named):
+        _take_back(vault, record)
+        needs = "only its caller can run it again; it was taken back"
+        return needs if asked is None else ""
+    try:
+        asked.start(vault, vault.actor(process_id))
+    except TVLockError:
+        raise  # somebody else is in the way: it goes on waiting
+    except TableVaultError:
+        left = files.read(process_id)
+        if left is not None and not left.plan and not files.is_alive(process_id):
+            _take_back(vault, left)  # it cannot begin, and has done nothing that would be lost
+        raise
+    return ""
+
+
+def _take_back(vault: Vault, record: Record) -> None:
+    """End a process that cannot be run again; unless it has happened."""
+    with vault.records.mutex():
+        if not roll_forward(vault.parts, record):
+            roll_back(vault.parts, record)
+
+
+def _stops_nothing(record: Record) -> bool:
+    """Return whether a process does not stop another one."""
+    return record.request.operation != StopProcess.operation_name
+
+
+# -- an interpreter of its own ------------------------------------------------------------------
+
+
+def main() -> None:
+    """Go on with the process that was handed over; what is printed is kept in its log.
+
+    What a function raises is printed with its traceback, as in any program, and before the
+    process ends or is paused: who sees that finds it there. Keys are taken out of that.
+    """
+    handed = accept()
+    told = _Told()
+    try:
+        _say(f"process {handed.process_id} runs in operating system process {os.getpid()}")
+        perform_handed(_vault(handed), handed, told)
+    except BaseException as error:
+        handed.failed(error)
+        if not told.is_told:
+            raise
+        sys.exit(1)
+
+
+class _Told:
+    """Tells in the log how the work ended."""
+
+    is_told = False
+
+    def __enter__(self) -> None:
+        """Begin; that was told already."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Tell that the work is done, or what ended it."""
+        if error is not None:
+            sys.stderr.write(redact("".join(traceback.format_exception(error))))
+        _say("ended" if error is None else "failed")
+        self.is_told = True
+
+
+def _vault(handed: Handed) -> Vault:
+    """Open the vault as the caller had opened it."""
+    order = handed.order
+    return Vault(
+        path=Path(cast("str", order["path"])),
+        author=cast("str", order["author"]),
+        lock_timeout_s=cast("float", order["lock_timeout_s"]),
+    )
+
+
+def _say(text: str) -> None:
+    """Print a line that tells what happens, and when."""
+    sys.stdout.write(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
+    sys.stdout.flush()
