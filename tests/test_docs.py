@@ -192,7 +192,17 @@ def agrees(printed: Printed) -> bool:
     return re.fullmatch(pattern, "".join(line + "\n" for line in plain(printed.actual))) is not None
 
 
-@pytest.mark.parametrize("page", PAGES, ids=[str(page.relative_to(ROOT)) for page in PAGES])
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(
+            page,
+            id=str(page.relative_to(ROOT)),
+            marks=[] if page.name == "README.md" else [pytest.mark.sweep],
+        )
+        for page in PAGES
+    ],
+)
 def test_a_page_tells_the_truth(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL"):  # a page may set them
@@ -210,6 +220,7 @@ def test_a_page_tells_the_truth(page, tmp_path, monkeypatch):
             )
 
 
+@pytest.mark.sweep
 @pytest.mark.timeout(300)
 def test_the_readme_shows_the_example(tmp_path):
     shown = next(
@@ -229,6 +240,7 @@ def test_the_readme_shows_the_example(tmp_path):
         pytest.fail(f"README.md says\n\n{shown}\nbut it prints\n\n{done.stdout}", pytrace=False)
 
 
+@pytest.mark.sweep
 def test_the_example_replaces_nothing_that_is_not_its_own(tmp_path):
     (tmp_path / "letters").mkdir()
     (tmp_path / "letters" / "dear.txt").write_text("Dear", encoding="utf-8")

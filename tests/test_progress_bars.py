@@ -185,6 +185,7 @@ def test_nothing_is_drawn_on_a_terminal_that_cannot(run) -> None:
     assert seen(written)[-1] == "no rich TextIOWrapper"
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("function", ["close", "fork"])
 def test_a_function_that_does_odd_things_with_streams_is_no_obstacle(run, function: str) -> None:
     lines = seen(in_terminal(run(function, rows=3)))

@@ -190,6 +190,7 @@ def test_a_kill_while_a_kill_is_recovered_leaves_all_or_nothing(
                 break
 
 
+@pytest.mark.sweep
 def test_what_a_process_had_started_dies_with_it(
     tmp_path: Path, furnished: Path, killed: Callable[..., str]
 ) -> None:

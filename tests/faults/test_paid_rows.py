@@ -142,6 +142,7 @@ def check_paid(path: Path, paid: Path, *, kills: int, where: str) -> None:
     check_clean(path)
 
 
+@pytest.mark.sweep
 def test_a_kill_at_any_step_costs_the_row_in_flight_alone(
     template: Path, tmp_path: Path, paid: Path
 ) -> None:
@@ -173,6 +174,7 @@ def test_kill_after_kill_every_row_gets_done(template: Path, tmp_path: Path, pai
     check_paid(path, paid, kills=kills + max(items, 0), where=f"{kills} kills")
 
 
+@pytest.mark.sweep
 def test_a_kill_at_any_moment_costs_the_row_in_flight_alone(
     template: Path, tmp_path: Path, paid: Path
 ) -> None:

@@ -123,6 +123,7 @@ def test_a_kill_while_a_merge_is_finished(
         check_whole(path)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("at", [1, 4])
 def test_a_kill_in_the_merge_driver(parted: Path, tmp_path: Path, at: int) -> None:
     path = copy(parted, tmp_path / "vault")

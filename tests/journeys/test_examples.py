@@ -43,6 +43,7 @@ def test_the_quickstart(tmp_path):
     check_clean(tmp_path / "v")
 
 
+@pytest.mark.sweep
 def test_no_question_is_paid_twice(tmp_path):
     printed = run("document_questions.py", tmp_path / "v")
     vault = TableVault(tmp_path / "v", "Ana")

@@ -195,6 +195,7 @@ def pending(said: list[Said]) -> list[Said]:
     return list(last.values())
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(("workers", "threads"), [(2, 2), (4, 1)])
 def test_what_was_said_to_be_done_is_done_and_nothing_else(
     path: Path, workers: int, threads: int
@@ -216,6 +217,7 @@ def test_what_was_said_to_be_done_is_done_and_nothing_else(
     check_same(path, model)
 
 
+@pytest.mark.sweep
 def test_who_is_killed_takes_nobody_elses_work_along(path: Path) -> None:
     """Workers are killed at any moment, and others take their place in the same vault."""
     vault_at(path)

@@ -110,6 +110,7 @@ def giving_up(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
     monkeypatch.setattr(Transaction, "publish", publish)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("kind", ["single", "multiple", "effects"])
 @pytest.mark.parametrize("held", ON_A_TABLE)
 def test_operations_on_one_table(path: Path, kind: str, held: str) -> None:
@@ -127,6 +128,7 @@ def test_operations_on_one_table(path: Path, kind: str, held: str) -> None:
 SAME_VERSION = ("replace_instance", "create_builder", "execute")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("held", SAME_VERSION)
 def test_operations_on_one_version_exclude_each_other(path: Path, held: str) -> None:
     with holding(path, held, "multiple"):
@@ -145,6 +147,7 @@ def test_an_execution_keeps_what_it_reads(path: Path) -> None:
     assert refused == {"rename", "delete_table", "delete_origin"}
 
 
+@pytest.mark.sweep
 def test_code_modules_exclude_each_other_and_what_runs_them(path: Path) -> None:
     names = ("create_code", "delete_code", "execute_custom", "execute_reader", "create_instance")
     with holding(path, "create_code"):

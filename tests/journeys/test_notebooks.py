@@ -46,6 +46,7 @@ def run(notebook: Path, copy: Path) -> list[dict]:
     return cells(copy)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("name", ["long_job", "quickstart"])
 def test_a_notebook_shows_what_it_showed(name, tmp_path):
     (notebook,) = (each for each in NOTEBOOKS if each.stem == name)

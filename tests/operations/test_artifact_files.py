@@ -85,6 +85,7 @@ def texts(vault: TableVault, instance: str = "") -> list[str]:
     return [Path(path).read_text() for path in frame["file"]]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "name",
     [

@@ -363,6 +363,7 @@ def test_a_value_that_does_not_fit_its_dtype_is_named_with_its_row(
 # -- functions that do more than they should ------------------------------------------------------
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize(
     "body",
     [
@@ -439,6 +440,7 @@ def test_what_a_function_does_to_the_interpreter_does_no_harm_to_the_vault(
     check_clean(vault_path)
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("ending", ["os._exit(0)", "sys.exit(0)", "raise LookupError", "pass"])
 @pytest.mark.parametrize("how", ["row-wise", "generator", "dataframe"])
 def test_a_function_that_forks(words: TableVault, vault_path: Path, ending: str, how: str) -> None:
@@ -491,6 +493,7 @@ def test_a_function_that_forks(words: TableVault, vault_path: Path, ending: str,
 # -- large ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.sweep
 def test_ten_thousand_columns(vault: TableVault, vault_path: Path) -> None:
     names = [f"c{n}" for n in range(10_000)]
     vault.create_code_module(

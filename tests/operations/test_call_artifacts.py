@@ -343,6 +343,7 @@ TableVault(sys.argv[1], "B").execute_instance("t")
 """
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", ["keep", "write"])
 def test_a_kill_costs_at_most_the_call_in_flight(plain, step, moment):

@@ -111,6 +111,7 @@ DAMAGE = {
 NEEDED = ("main", "main~1", "main^{tree}", "main:vault.yaml")
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_a_damaged_loose_object_that_is_needed_is_named(original, tmp_path, damage):
     vaults = {}
@@ -132,6 +133,7 @@ def test_a_damaged_loose_object_that_is_needed_is_named(original, tmp_path, dama
         lines = lines[lines.index(f"end of {path}") + 1 :]
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("damage", DAMAGE)
 def test_one_that_nothing_needs_is_set_aside(original, tmp_path, damage):
     path = tmp_path / "vault"
@@ -170,6 +172,7 @@ def flip_at(part):
     return flip
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("ending", ["pack", "idx"])
 def test_a_damaged_pack_keeps_nobody_waiting(original, tmp_path, ending):
     damages = {

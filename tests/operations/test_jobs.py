@@ -551,6 +551,7 @@ vault.execute_instance("t", process_id="job")
 """
 
 
+@pytest.mark.sweep
 @pytest.mark.parametrize("limits", [{"calls": 8}, {"cost": 8}])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_a_budget_survives_kills(bench, limits, threads):

@@ -439,6 +439,7 @@ def reads_alike(before, after):
         return False
 
 
+@pytest.mark.sweep
 @pytest.mark.faults
 @pytest.mark.parametrize("act", [flip, cut, remove, replace])
 @pytest.mark.parametrize("packed", [False, True], ids=["loose", "packed"])

@@ -143,6 +143,7 @@ def look(vault):
     }
 
 
+@pytest.mark.sweep
 @pytest.mark.property
 @pytest.mark.parametrize("seed", range(4))
 def test_all_clones_come_to_the_same(tmp_path, seed):

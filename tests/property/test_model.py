@@ -490,6 +490,7 @@ class VaultMachine(RuleBasedStateMachine):
         assert os.listdir(self.path / ".git/tablevault/processes") == []  # noqa: PTH208 - names
 
 
+@pytest.mark.sweep
 def test_the_api_agrees_with_a_model() -> None:
     thorough = bool(os.environ.get("TABLEVAULT_THOROUGH"))
     # Without shrinking a failure is shown at once; `thorough` looks for the shortest story.

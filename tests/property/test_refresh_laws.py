@@ -60,6 +60,7 @@ def edit(chain, step):
     chain.vault.create_builder_file("texts", "texts_index", text=index)
 
 
+@pytest.mark.sweep
 @settings(max_examples=10, suppress_health_check=[HealthCheck.too_slow])
 @given(steps=st.lists(STEPS, min_size=1, max_size=4))
 def test_a_dry_run_counts_the_calls_of_the_refresh_after_it(empty, steps):

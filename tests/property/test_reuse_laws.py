@@ -140,6 +140,7 @@ def empty(sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.sweep
 @settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 @given(plan=st.lists(steps, min_size=2, max_size=4))
 def test_reuse_gives_what_computing_all_gives(plan: list[dict[str, object]], empty: Path) -> None:

@@ -102,6 +102,7 @@ def there_and_back(vault: TableVault, path: Path, done: str, before: object) -> 
     return redone
 
 
+@pytest.mark.sweep
 @given(steps=st.lists(STEPS, min_size=4, max_size=14), data=st.data())
 @settings(max_examples=8)
 def test_undo_is_the_inverse_of_whatever_was_done(steps, data):
