@@ -37,7 +37,8 @@ from tablevault.operations.materialize import (
     result_holds,
     store,
 )
-from tablevault.operations.tables import forget_objects, removed_branch
+from tablevault.operations.tables import forget_objects, log_forgotten, removed_branch
+from tablevault.queries.calls import forgotten_with
 from tablevault.render import counted
 from tablevault.secrets import IN_BUILDER, IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
@@ -207,7 +208,7 @@ def _copied_builders(origin: Instance, temp: TempRef) -> Iterator[Edit]:
 
 @operation("delete_instance")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DeleteInstance(Operation[Vault, VaultView, None]):
+class DeleteInstance(Operation[Vault, VaultView, str]):
     """Remove an instance, dataframe and artifacts for good; its description stays in history.
 
     The branch of a temporary one becomes a parent of a commit that changes nothing.
@@ -225,7 +226,14 @@ class DeleteInstance(Operation[Vault, VaultView, None]):
         view.table(table).instance(instance_id, withdrawn_too=True)
         return [instance_hold(table, instance_id, exclusive=True)]
 
-    def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
+    def prepare(self, vault: Vault, tx: Transaction) -> str:
+        """Count the calls that are forgotten with it."""
+        if is_temp_id(self.instance_id):
+            return ""
+        table = vault.live_view().table(self.table_name)
+        return forgotten_with(table, [table.instance(self.instance_id, withdrawn_too=True)])
+
+    def plan(self, view: VaultView, tx: Transaction, prepared: str, at: float) -> Change:
         """Remove it from the tree, or its branch."""
         table, instance_id = self.table_name, self.instance_id
         if is_temp_id(instance_id):
@@ -238,7 +246,7 @@ class DeleteInstance(Operation[Vault, VaultView, None]):
             ("Time", timestamp(at)),
         ]
         return Change(
-            message=tx.message(f"{table}/{found.version}: delete {instance_id}", pairs),
+            message=tx.message(f"{table}/{found.version}: delete {instance_id}", pairs, prepared),
             main=tuple(_without(view.table(table), found)),
             untagged=(tag_ref(table, instance_id),),
         )
@@ -256,10 +264,11 @@ class DeleteInstance(Operation[Vault, VaultView, None]):
             removed=(removed_branch(tx.edited_branch(temp.ref)),),
         )
 
-    def finish(self, vault: Vault, tx: Transaction, prepared: None) -> None:
+    def finish(self, vault: Vault, tx: Transaction, prepared: str) -> None:
         """Delete its objects."""
         if not is_temp_id(self.instance_id):
             forget_objects(vault, tx, [InstanceId(self.instance_id)])
+            log_forgotten(prepared)
 
 
 def _without(table: Table, instance: Instance) -> Iterator[Edit]:

@@ -26,6 +26,7 @@ from tablevault.names import (
     table_document,
     tag_ref,
 )
+from tablevault.queries.calls import forgotten_with
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.operation import Operation, operation
@@ -119,10 +120,12 @@ class RenameTable(Operation[Vault, VaultView, Sequence[EditedBranch]]):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Deleted:
-    """What goes with a table: temporary instances, and instances, undone ones too."""
+    """What is deleted with a table: temporary instances, and instances, undone ones too."""
 
     branches: Sequence[EditedBranch]
     instance_ids: Sequence[InstanceId]
+    forgotten: str
+    """Which calls are forgotten with them, as a sentence."""
 
 
 @operation("delete_table")
@@ -139,12 +142,13 @@ class DeleteTable(Operation[Vault, VaultView, _Deleted]):
 
     def prepare(self, vault: Vault, tx: Transaction) -> _Deleted:
         """Take in what was edited by hand."""
-        view = vault.view()
+        view = vault.live_view()
         table = view.table(self.table_name)
         instances = (*table.instances(), *view.catalog.withdrawn(table.id))
         return _Deleted(
             branches=edited_branches(view, tx, self.table_name),
             instance_ids=[each.instance_id for each in instances],
+            forgotten=forgotten_with(table, view.instances_of(instances)),
         )
 
     def plan(self, view: VaultView, tx: Transaction, prepared: _Deleted, at: float) -> Change:
@@ -160,7 +164,7 @@ class DeleteTable(Operation[Vault, VaultView, _Deleted]):
             ("Time", timestamp(at)),
         ]
         return Change(
-            message=tx.message(f"{name}: delete table", pairs),
+            message=tx.message(f"{name}: delete table", pairs, prepared.forgotten),
             main=(Remove(path=table_dir(name)),),
             removed=tuple(removed_branch(branch) for branch in prepared.branches),
             untagged=tuple(tag_ref(name, each.instance_id) for each in table.instances()),
@@ -169,6 +173,7 @@ class DeleteTable(Operation[Vault, VaultView, _Deleted]):
     def finish(self, vault: Vault, tx: Transaction, prepared: _Deleted) -> None:
         """Delete their objects."""
         forget_objects(vault, tx, prepared.instance_ids)
+        log_forgotten(prepared.forgotten)
 
 
 def rename_pairs(document: TableDocument, old: str, new: str, at: float) -> list[tuple[str, str]]:
@@ -216,6 +221,12 @@ def forget_objects(vault: Vault, tx: Transaction, instance_ids: Sequence[Instanc
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)
     for instance_id in instance_ids:
         shutil.rmtree(vault.state / "artifacts" / instance_id, ignore_errors=True)
+
+
+def log_forgotten(sentence: str) -> None:
+    """Log which calls were forgotten by a deletion, if any."""
+    if sentence:
+        _log.info("%s", sentence)
 
 
 def removed_branch(branch: EditedBranch) -> RemovedBranch:

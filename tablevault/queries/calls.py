@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVTableError
+from tablevault.history.catalog import operation_log
 from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table
@@ -235,6 +237,44 @@ def failures(instance: Instance) -> list[FailedCall]:
             failed["builder"], failed["row"], failed["error"], strict=True
         )
     ]
+
+
+def forgotten_with(table: Table, gone: Sequence[Instance]) -> str:
+    """Say which calls nobody finds any more when instances of a table are deleted.
+
+    Calls that another instance of the table holds, or one that was copied from the table, are not
+    forgotten. No file is brought from a remote.
+
+    Returns
+    -------
+    str
+        A sentence; "" where nothing is forgotten.
+    """
+    view, deleted = table.view, {each.instance_id for each in gone}
+    files = list(_call_paths(gone))
+    if not files:
+        return ""
+    from tablevault.engine.calls.forgotten import forgotten_calls
+
+    copies = view.catalog.instances_with_ids(operation_log.copies(view.catalog.read, table.id))
+    others = (
+        each
+        for each in (*table.instances()[::-1], *view.instances_of(copies))
+        if not each.deleted_at and each.instance_id not in deleted
+    )
+    return str(forgotten_calls(files, _call_paths(others)))
+
+
+def _call_paths(instances: Iterable[Instance]) -> Iterator[Path | None]:
+    """Yield the files of the calls of instances that have any; None for one that is not here."""
+    for each in instances:
+        store = each.parts.store
+        try:
+            if each.calls_pointer is not None:
+                is_here = store.has(each.calls_pointer)
+                yield store.file(each.calls_pointer) if is_here else None
+        except TableVaultError:
+            yield None
 
 
 def summaries(instance: Instance) -> dict[str, CallSummary]:

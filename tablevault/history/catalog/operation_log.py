@@ -160,6 +160,18 @@ def sources(read: Read, instance_ids: Iterable[str]) -> list[IndexedSource]:
     ]
 
 
+def copies(read: Read, table_id: TableId) -> list[str]:
+    """Name the instances of other tables that began with one of a table, or with such a copy."""
+    rows = read(
+        "WITH RECURSIVE copied (id) AS (SELECT instance_id FROM instances WHERE table_id = ?1 "
+        "UNION SELECT sources.instance_id FROM sources JOIN copied ON source_id = id "
+        "WHERE kind = 'origin') "
+        "SELECT instance_id FROM instances JOIN copied ON id = instance_id WHERE table_id != ?1",
+        (table_id,),
+    )
+    return [str(row[0]) for row in rows]
+
+
 def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
     """Cut what is looked up into queries that SQLite accepts."""
     for start in range(0, len(ids), _MANY):

@@ -1,0 +1,145 @@
+"""Which calls are forgotten with instances that are deleted: those that no other one holds."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from tablevault.engine.calls.call_file import KEY_BYTES
+from tablevault.render import counted
+
+_ROWS_AT_ONCE: Final = 1 << 16
+_MOST_ROWS: Final = 10_000_000
+"""So many rows of other instances are compared, which takes about two seconds."""
+_COLUMNS: Final = ("builder", "key", "code", "outcome", "cost")
+_UNREADABLE: Final = (pa.ArrowException, OSError, ValueError, KeyError)
+
+Keys: TypeAlias = npt.NDArray[np.uint64]
+"""For each call a number that is that of another call with the same inputs and the same code; of a
+million different calls, two have the same number with a probability of one to forty million."""
+Costs: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForgottenCalls:
+    """Calls that nobody finds any more.
+
+    Attributes
+    ----------
+    calls : int
+        How many; the most that are possible unless `is_exact`.
+    cost : float, optional
+        What they had cost, as far as functions have reported it; None where none has.
+    is_exact : bool
+        False where files of the instances that stay are not here or cannot be read, or there are
+        too many to compare.
+    uncounted : int
+        Deleted instances whose file is not here or cannot be read.
+    """
+
+    calls: int
+    cost: float | None
+    is_exact: bool
+    uncounted: int
+
+    def __str__(self) -> str:
+        """Return a sentence for people; "" where nothing is forgotten."""
+        found = []
+        if self.calls:
+            most = "" if self.is_exact else "at most "
+            cost = "" if self.cost is None else f", cost {self.cost:,.6g}"
+            number = counted(self.calls, "call")
+            found.append(f"Forgets {most}{number} that no other instance holds{cost}.")
+        if self.uncounted:
+            whose = counted(self.uncounted, "instance")
+            found.append(f"The calls of {whose} are not here and were not counted.")
+        return " ".join(found)
+
+
+def forgotten_calls(gone: Iterable[Path | None], others: Iterable[Path | None]) -> ForgottenCalls:
+    """Count the calls in some files that are in none of the others.
+
+    Of each different call sixteen bytes are in memory, and of a file some rows at once.
+
+    Parameters
+    ----------
+    gone : iterable of Path or None
+        Files of the instances that are deleted; None for one that is not here.
+    others : iterable of Path or None
+        Those of the instances that stay; read until all calls are found.
+    """
+    keys, costs, uncounted = np.empty(0, np.uint64), np.empty(0, np.float64), 0
+    for path in gone:
+        try:
+            found = [(keys, costs), *_read(path)]
+        except _UNREADABLE:
+            uncounted += 1
+            continue
+        keys, first = np.unique(np.concatenate([each for each, _ in found]), return_index=True)
+        costs = np.concatenate([each for _, each in found])[first]
+    is_left, is_exact = _not_held(keys, others)
+    known = costs[is_left & ~np.isnan(costs)]
+    return ForgottenCalls(
+        calls=int(is_left.sum()),
+        cost=float(known.sum()) if len(known) else None,
+        is_exact=is_exact,
+        uncounted=uncounted,
+    )
+
+
+def _not_held(keys: Keys, others: Iterable[Path | None]) -> tuple[npt.NDArray[np.bool_], bool]:
+    """Return which keys are in none of the files, and whether all files were compared."""
+    is_left, is_exact, rows = np.ones(len(keys), np.bool_), True, 0
+    for path in others if len(keys) else ():
+        if rows > _MOST_ROWS:
+            return is_left, False
+        try:
+            for held, _ in _read(path):
+                rows += len(held)
+                held.sort()  # neighbours are found faster
+                at = np.minimum(np.searchsorted(keys, held), len(keys) - 1)
+                is_left[at[keys[at] == held]] = False
+        except _UNREADABLE:
+            is_exact = False
+        if not is_left.any():
+            return is_left, True
+    return is_left, is_exact
+
+
+def _read(path: Path | None) -> Iterator[tuple[Keys, Costs]]:
+    """Yield keys and costs of the calls in a file that returned something, some rows at once.
+
+    Index builders are left out, as in budgets: most run in any case.
+    """
+    if path is None:
+        raise FileNotFoundError("the file is not here")
+    file = pq.ParquetFile(path)
+    for batch in file.iter_batches(_ROWS_AT_ONCE, columns=[*_COLUMNS]):
+        builders, outcomes = (batch[name].cast(pa.string()) for name in ("builder", "outcome"))
+        is_wanted = pc.and_(pc.is_valid(batch["key"]), pc.not_equal(outcomes, "error"))
+        is_index = pc.ends_with(builders, "_index")
+        some = batch.filter(pc.and_(is_wanted, pc.invert(is_index)))
+        keys = some["key"]
+        raw = np.frombuffer(
+            keys.buffers()[1], np.uint8, len(keys) * KEY_BYTES, keys.offset * KEY_BYTES
+        )
+        first = raw.reshape(-1, KEY_BYTES)[:, :8].copy().view(np.uint64)[:, 0]
+        codes = some["code"].dictionary_encode()
+        numbers = np.array([_number(code) for code in codes.dictionary.to_pylist()], np.uint64)
+        of_code = numbers[codes.indices.to_numpy(zero_copy_only=False)]
+        yield first ^ of_code, some["cost"].to_numpy(zero_copy_only=False)
+
+
+def _number(code: str | None) -> int:
+    """Return a number for a digest of code."""
+    digest = hashlib.blake2b((code or "").encode(), digest_size=8).digest()
+    return int.from_bytes(digest, "little")
