@@ -21,6 +21,11 @@ Mask: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 NEW = -1
 
 
+def all_new(rows: int) -> Rows:
+    """Return the positions of rows none of which was there; they take no memory."""
+    return np.broadcast_to(np.int64(NEW), rows)
+
+
 def match_rows(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> Rows:
     """Find where each row was before.
 

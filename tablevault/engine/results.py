@@ -174,7 +174,7 @@ def items_of(
 
 def row_columns(rows: Sequence[Values], job: Job) -> dict[str, pd.Series]:
     """Turn the values of all rows, in order, into columns of objects."""
-    made = RowResults(job.changed_columns, len(rows))
+    made = RowResults(job.changed_columns, len(rows), job.dtypes)
     for row, values in enumerate(rows):
         made.put(row, values)
     return made.columns()

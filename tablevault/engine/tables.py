@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -84,11 +85,16 @@ class _Growing:
     """
 
     def __init__(self, rows: int) -> None:
-        self.cells: list[Any] = [None] * rows
+        self._rows = rows
         self._unseen: list[int] | None = None  # all, until somebody asks; many never do
         self._samples: dict[object, Any] = {}
         self._is_odd = False
         self._null: pd.Series | None = None
+
+    @cached_property
+    def cells(self) -> list[Any]:
+        """The values; many columns are neither shown to their builder nor asked for."""
+        return [None] * self._rows
 
     def put(self, row: int, value: object) -> None:
         """Enter a value."""
@@ -198,8 +204,8 @@ class Draft(View):
         """Fetch nothing: the draft has all of its own, and makes growing columns when asked."""
 
     def finished(self, names: Sequence[str]) -> pd.DataFrame:
-        """Return the finished columns as they are to be stored, in memory of their own."""
-        columns: dict[str, Any] = {name: owned(self._stored[name]) for name in names}
+        """Return the finished columns as they are to be stored; they stay those of the draft."""
+        columns: dict[str, Any] = {name: self._stored[name] for name in names}
         for name, series in columns.items():
             if series.dtype != object:  # an array need not be aligned; objects would be inferred
                 columns[name] = series.array

@@ -79,6 +79,28 @@ def reads_of(arguments: Node, own: Collection[str]) -> tuple[Read, ...]:
     )
 
 
+def reads_other_rows(arguments: Node, columns: Collection[str], own: Collection[str]) -> bool:
+    """Return whether arguments may read columns of the table in other rows than the current one.
+
+    Parameters
+    ----------
+    arguments : Node
+        What is written in the builder.
+    columns : collection of str
+        The columns.
+    own : collection of str
+        All columns of the table under construction.
+    """
+    return any(
+        not read.is_known
+        or any(
+            whole.table == SELF and not set(whole.columns or columns).isdisjoint(columns)
+            for whole in read.wholes
+        )
+        for read in reads_of(arguments, own)
+    )
+
+
 def growing(arguments: Node, own: Collection[str]) -> Iterator[tuple[str, str]]:
     """Yield the references that bring whole columns of the table under construction.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -25,6 +26,8 @@ from tablevault.engine.calls.store import CallStore
 from tablevault.engine.matching import NEW, Rows
 
 _ROWS_AT_ONCE: Final = 1 << 15
+_ROWS_READ: Final = 1 << 12
+"""Records are objects of Python until they are a table: a kilobyte for each."""
 _COLUMNS: Final = (
     "c.inputs, k.digest, c.outcome,"
     " CASE WHEN ?5 AND c.outcome = 'ok' AND c.row >= 0 THEN NULL ELSE c.value END,"
@@ -139,8 +142,17 @@ def _made(
     store: CallStore, execution: int, builder: str, rows: int, *, is_exact: bool
 ) -> Iterator[pa.Table]:
     """Yield the calls of a builder that the execution has made or found, some rows at once."""
-    for first in range(WHOLE, max(rows, 0), _ROWS_AT_ONCE):
-        behind = min(first + _ROWS_AT_ONCE, rows)
+    read = _read(store, execution, builder, rows, is_exact=is_exact)
+    while some := list(islice(read, _ROWS_AT_ONCE // _ROWS_READ)):
+        yield pa.concat_tables(some).unify_dictionaries().combine_chunks()
+
+
+def _read(
+    store: CallStore, execution: int, builder: str, rows: int, *, is_exact: bool
+) -> Iterator[pa.Table]:
+    """Yield the same in smaller parts."""
+    for first in range(WHOLE, max(rows, 0), _ROWS_READ):
+        behind = min(first + _ROWS_READ, rows)
         values = (execution, builder, first, behind, is_exact)
         if found := store.read(_OF_BUILDER, values):
             columns = list(zip(*found, strict=True))

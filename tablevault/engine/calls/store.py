@@ -188,6 +188,7 @@ class CallStore:
                 "UPDATE executions SET ended = ? WHERE id = ?",
                 (json.dumps(list(builders)), execution),
             )
+        self.read("PRAGMA shrink_memory", ())  # nothing is looked up before the next builder
 
     def ended(self, execution: int) -> tuple[str, ...]:
         """Return the names of the builders of an execution that have ended."""

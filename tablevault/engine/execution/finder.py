@@ -19,7 +19,7 @@ from tablevault.engine.calls.keys import FileText, Inputs, RowInputs, same_text
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.lookup import Lookup
 from tablevault.engine.execution.reuse import UNCHANGED, Behind, Decision
-from tablevault.engine.matching import NEW, Mask
+from tablevault.engine.matching import NEW, Mask, all_new
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.engine.tables import Draft, RunTables
 from tablevault.errors import TVTableError
@@ -178,7 +178,7 @@ class Finder:
                 return decision
         elif reason == UNCHANGED:
             reason = "code changed"
-        return Decision(rows=np.full(len(decision.rows), NEW, dtype=np.int64), reason=reason)
+        return Decision(rows=all_new(len(decision.rows)), reason=reason)
 
     def kept(self, decision: Decision) -> dict[str, pd.Series] | None:
         """Return the columns of the earlier instance where all rows are kept; None elsewhere."""
@@ -260,7 +260,7 @@ class Finder:
 
     def _taken(self, decision: Decision) -> RowResults:
         """Return the cells of the rows that the earlier instance holds unchanged."""
-        taken = RowResults(self._job.changed_columns, self._draft.rows)
+        taken = RowResults(self._job.changed_columns, self._draft.rows, self._job.dtypes)
         kept = where(decision.rows != NEW)
         if self._earlier is not None and kept:
             frame, rows = self._earlier, decision.rows[kept]

@@ -29,6 +29,7 @@ from tablevault.engine.matching import (
     NEW,
     Mask,
     Rows,
+    all_new,
     cells_equal,
     is_artifact,
     match_rows,
@@ -216,7 +217,7 @@ class Reuse:
     def match(self, index: Job) -> None:
         """Find the rows that were there before, once the index builder has made the rows."""
         self._same.clear()
-        self._matched = np.full(self._draft.rows, NEW, dtype=np.int64)
+        self._matched = all_new(self._draft.rows)
         self._names = list(index.changed_columns)
         if self._earlier is not None:
             made = pd.DataFrame({name: self._draft.stored(name) for name in index.changed_columns})
@@ -240,7 +241,7 @@ class Reuse:
             return INDEX_RUNS
         earlier = self._earlier
         rows = 0 if earlier is None else len(earlier.frame)
-        nothing = np.full(rows, NEW, dtype=np.int64)
+        nothing = all_new(rows)
         self._matched = np.arange(rows)  # if nothing has changed, the rows will be these
         decided = self._decide(job, builder, Behind.nothing(rows))
         # What its function returned stands in the instance if that holds nothing else, and if
@@ -266,7 +267,7 @@ class Reuse:
 
     def _decide(self, job: Job, builder: Builder, behind: Behind) -> Decision:
         """Compare what made the columns then with what would make them now."""
-        nothing = np.full(len(behind.rows), NEW, dtype=np.int64)
+        nothing = all_new(len(behind.rows))
         earlier = self._earlier
         if earlier is None:
             return Decision(rows=nothing, reason=self._past.why_not)

@@ -12,7 +12,7 @@ import pandas as pd
 
 from tablevault.engine import results
 from tablevault.engine.builders.arguments import MapNode
-from tablevault.engine.builders.reads import reads_of
+from tablevault.engine.builders.reads import reads_of, reads_other_rows
 from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.recorder import Made, Recorder
@@ -79,6 +79,10 @@ class RowCalls:
         self._arguments = arguments
         self._context = context
         self._draft = context.tables.draft
+        # Who reads no other rows of them needs no second list of all values.
+        self._shows_rows = job.sees_earlier_rows and reads_other_rows(
+            job.arguments, job.changed_columns, self._draft.names
+        )
         self._by_row = _names_by_row(job, self._draft.names) if job.batch_size > 1 else None
 
     def run(
@@ -99,7 +103,7 @@ class RowCalls:
         job, ledger = self._job, self._context.ledger
         self._found = found
         self._skip = skip
-        if job.sees_earlier_rows:
+        if self._shows_rows:
             for row in where(found.there.there):
                 self._show(row, found.there[row])
         waiting = found.waiting if trial is None else trial.among(found)
@@ -118,7 +122,7 @@ class RowCalls:
     def _enter(self, row: int, values: Values) -> None:
         """Enter the values of a row."""
         self._found.there.put(row, values)
-        if self._job.sees_earlier_rows:
+        if self._shows_rows:
             self._show(row, values)
 
     def _show(self, row: int, values: Values) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
 from tablevault.engine import results
 from tablevault.engine.builders.builder import PROVIDER_BATCH
@@ -136,6 +139,7 @@ class Step:
                 columns = job.changed_columns
                 self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
             self._control.ended(job.name)
+        _release_memory()
         return BuilderResult(
             name=job.name,
             module=job.module,
@@ -245,6 +249,7 @@ class Step:
         if found.waiting and not found.in_order:  # in order, all may yet be found
             self._arguments.read()
             self._expect(len(found.waiting))
+            _release_memory()
         calls: RowCalls | BatchCalls
         if self._job.mode == PROVIDER_BATCH:
             calls = BatchCalls(self._job, self._caller, self.finder, self._arguments, self._context)
@@ -368,3 +373,13 @@ class Step:
             self._draft.grow(self._job.changed_columns)
         for row, values in items.items():
             self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
+
+
+def _release_memory() -> None:
+    """Return free memory to the system: that of Arrow's pool, and of the heap of the C library.
+
+    Both keep tens of megabytes, a third of the peak of an execution of a million rows.
+    """
+    pa.default_memory_pool().release_unused()
+    with contextlib.suppress(OSError, AttributeError):  # glibc alone has it
+        ctypes.CDLL(None).malloc_trim(0)
