@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import os
 from pathlib import Path
 from typing import BinaryIO, Self
+
+from filelock import lock_descriptor, unlock_descriptor
 
 from tablevault.lfs import file_links
 from tablevault.lfs.pointer import Pointer
@@ -40,17 +41,12 @@ class Partial:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         file = os.fdopen(descriptor, "r+b")
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            # Who held it until now may have finished: then the name is gone, or another file's.
-            if os.fstat(descriptor).st_ino != self.path.stat().st_ino:
-                file.close()
-                return False
-            self._file = file
-            self._reread()
-        except (BlockingIOError, FileNotFoundError):
+        # Who held it until now may have finished: then the name is gone, or another file's.
+        if not (lock_descriptor(descriptor, blocking=False) and _is_at(self.path, descriptor)):
             file.close()
             return False
+        self._file = file
+        self._reread()
         return True
 
     @property
@@ -96,6 +92,7 @@ class Partial:
             # Before the lock is let go: nobody else can have written into it.
             self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
+            unlock_descriptor(self._file.fileno())  # a fork has the descriptor, too
             self._file.close()
         self._file = None
 
@@ -122,3 +119,11 @@ class Partial:
             self._size += len(block)
         if self._size > self.pointer.size:
             self.restart()
+
+
+def _is_at(path: Path, descriptor: int) -> bool:
+    """Return whether an open file is the one that has a name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), path.stat())
+    except FileNotFoundError:
+        return False

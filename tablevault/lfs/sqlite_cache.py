@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import shutil
 import sqlite3
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+
+from filelock import lock_descriptor, unlock_descriptor
 
 # Not the fault of the file: nothing would be gained by making it again.
 _PASSING = frozenset(
@@ -217,9 +218,10 @@ class Disposable:
             yield
             return
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_descriptor(descriptor, poll_interval=0.005)
             yield
         finally:
+            unlock_descriptor(descriptor)  # a fork of this moment has the descriptor, too
             os.close(descriptor)
 
     def _identity(self) -> _Identity:

@@ -19,9 +19,9 @@ from typing import IO, BinaryIO, Protocol, cast
 
 from tablevault.errors import TVFileError
 from tablevault.lfs import file_links
-from tablevault.lfs.globs import matching
+from tablevault.lfs.files import hash_file, matching, sync_all, sync_folder
 from tablevault.lfs.hash_cache import Ledger, Stamp
-from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.locks import locked
 from tablevault.lfs.partial_download import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.text_cache import drop_text
@@ -33,8 +33,6 @@ _BLOCK = 1 << 20
 # object, so it is set back a little and `git status` stays fast however large the file is.
 _BACKDATE_NS = 3_000_000_000
 _OID = re.compile(r"[0-9a-f]{64}")
-_MANY = 64
-_SYNCING = 8
 
 
 class Fetch(Protocol):
@@ -148,7 +146,7 @@ class ObjectStore:
         Whoever keeps an object notes its need within, whoever deletes looks for needs within:
         so nothing is deleted between the look "is it there already?" and the commit.
         """
-        with OsLock(self._scratch.parent / "objects.lock"):
+        with locked(self._scratch.parent / "objects.lock"):
             yield
 
     def draft(self, owner: str) -> Draft:
@@ -433,44 +431,6 @@ class ObjectStore:
     def _place(self, oid: ObjectId) -> Path:
         """Return where an object is kept from now on; known to this class alone."""
         return self._objects / oid[:2] / oid[2:4] / oid
-
-
-def hash_file(path: Path) -> ObjectId:
-    """Compute the sha256 of the bytes of a file."""
-    with path.open("rb") as reader:
-        return ObjectId(hashlib.file_digest(reader, "sha256").hexdigest())
-
-
-def sync_file(path: str | Path) -> None:
-    """Make the bytes of a file durable."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def sync_all(paths: Sequence[Path], sync: Callable[[Path], None] = sync_file) -> None:
-    """Make many files or folders durable; from a few threads, whom the disk serves together."""
-    if len(paths) < _MANY:
-        for path in paths:
-            sync(path)
-        return
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(_SYNCING) as pool:
-        for _ in pool.map(sync, paths):
-            pass
-
-
-def sync_folder(folder: str | Path) -> None:
-    """Make the names in `folder` durable, where the file system lets us."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _copy_whole(source: Path, draft: Draft) -> None:

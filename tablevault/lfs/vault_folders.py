@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import os
 import re
 import shutil
@@ -13,6 +12,8 @@ import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import lock_descriptor
 
 from tablevault.errors import TVArgumentError, TVFileError
 
@@ -80,7 +81,7 @@ def building(path: Path) -> Iterator[Path]:
     descriptor = os.open(built, os.O_RDONLY)
     try:
         with contextlib.suppress(OSError):  # NFS locks no folder
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+            lock_descriptor(descriptor, blocking=False)
         yield built
     finally:
         os.close(descriptor)
@@ -153,9 +154,9 @@ def _remove_leftovers(path: Path) -> None:
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             descriptor = os.open(entry, os.O_RDONLY | os.O_DIRECTORY)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                remove_tree(entry)
+                if lock_descriptor(descriptor, blocking=False):
+                    remove_tree(entry)
             except OSError:
-                pass  # somebody builds there, or it cannot be removed: it does no harm
+                pass  # it cannot be locked or removed, and does no harm
             finally:
                 os.close(descriptor)

@@ -14,8 +14,8 @@ from tablevault.history.commits.differences import differences, edits_for, entry
 from tablevault.history.commits.snapshot import Entry, Snapshot
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
+from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
-from tablevault.lfs.store import hash_file
 from tablevault.model.view import VaultView
 from tablevault.names import (
     CommitId,

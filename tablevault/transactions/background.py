@@ -12,15 +12,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 
 from tablevault import errors
 from tablevault.errors import TableVaultError, TVProcessError, said
-from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.locks import Lock, locked
 from tablevault.names import ProcessId
+from tablevault.transactions.begin import take_process
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Json, Record
+from tablevault.transactions.record import Json, Record, decode_record
+from tablevault.transactions.record_store import RecordStore
 from tablevault.transactions.recovery import roll_back, roll_forward
 from tablevault.wording import decoded, encoded
 
@@ -54,18 +58,21 @@ def check_interpreter() -> None:
 
 
 def launch(
-    parts: VaultParts, record: Record, lock: OsLock, entry: str, order: Mapping[str, Json]
+    parts: VaultParts, record: Record, lock: Lock, entry: str, order: Mapping[str, Json]
 ) -> None:
-    """Start an interpreter that goes on with a process; its lock is not free in between.
+    """Start an interpreter that goes on with a process, which is alive all the while.
 
-    Waits until the first function is about to be called, a few seconds at most: mistakes that
-    are found until then are raised here. Dies here: the process goes on if the other
-    interpreter has its order, else it is one that died.
+    A second lock is held from before the first one is let go until the other interpreter has
+    that. If this one is killed in between, the other one goes on with the process, unless
+    somebody has ended it or taken it up by then.
+
+    Then this waits until the first function is about to be called, a few seconds at most:
+    mistakes that are found until then are raised here.
 
     Parameters
     ----------
-    parts, record, lock : VaultParts, Record, OsLock
-        The process, which has begun and is run by this interpreter. The lock is let go.
+    parts, record, lock : VaultParts, Record, Lock
+        The process, which has begun and is run by this interpreter. The lock is released.
     entry : str
         Module whose function ``main`` goes on, by :func:`accept`.
     order : mapping
@@ -79,19 +86,21 @@ def launch(
         What it found wrong.
     """
     log = parts.log_file(record.process_id)
-    try:
-        parts.files.write(record)
-        _sweep_logs(parts, log)
-        heard = _spawn(parts, record, lock, log, entry, order)
-    except OSError as error:
-        lock.release()
-        raise _give_up(parts, record, log, f"it could not be started, {error}") from error
-    lock.leave()
-    with os.fdopen(heard, "rb") as answer:
+    with ExitStack() as opened:
+        try:
+            parts.files.write(record)
+            _sweep_logs(parts, log)
+            with locked(parts.files.handover_file(record.process_id)):
+                lock.release()
+                answer = opened.enter_context(_spawn(parts, record, log, entry, order))
+                is_taken = bool(answer.readline())
+        except OSError as error:
+            lock.release()
+            raise _give_up(parts, record, log, f"it could not be started, {error}") from error
         # Not readable in time: it is still at it, and tells no one but its log.
         waiting = select.poll()
         waiting.register(answer, select.POLLIN)
-        if waiting.poll(_SETUP_S * 1000):
+        if not is_taken or waiting.poll(_SETUP_S * 1000):
             said = answer.readline()
             if not said:
                 raise _give_up(parts, record, log, "its interpreter ended before it had begun")
@@ -104,7 +113,7 @@ class Handed:
 
     process_id: ProcessId
     order: Mapping[str, Json]
-    lock: OsLock
+    lock: Lock
     answer: int
 
     def ready(self) -> None:
@@ -133,18 +142,42 @@ def accept() -> Handed:
     """Take over the process for which this interpreter was started.
 
     Programs that its functions start are ended with it, when somebody ends it from outside.
+
+    Raises
+    ------
+    TVProcessError
+        Whoever handed it over was killed, and somebody has ended the process or taken it up.
     """
     with os.fdopen(0, "rb") as given:
         order = json.loads(given.read())
     os.open(os.devnull, os.O_RDONLY)  # the lowest number that is free: standard input
     signal.signal(signal.SIGTERM, _end_all)
     os.set_inheritable(order["answer"], False)
+    record = decode_record(order["record"].encode("ascii"))
+    lock = _take_over(RecordStore(Path(order["state"])), record)
+    with contextlib.suppress(BrokenPipeError):  # it goes on without whoever started it
+        os.write(order["answer"], b"taken\n")
     return Handed(
-        process_id=ProcessId(order["process_id"]),
-        order=order["order"],
-        lock=OsLock(order["record"]).adopt(order["lock"]),
-        answer=order["answer"],
+        process_id=record.process_id, order=order["order"], lock=lock, answer=order["answer"]
     )
+
+
+def _take_over(files: RecordStore, record: Record) -> Lock:
+    """Return the lock of the process that was handed over, held."""
+    with files.mutex():
+        lock = take_process(files, record.process_id)
+        found = files.read(record.process_id)
+        if found != record:
+            if found is None:
+                files.remove(record.process_id)
+            lock.release()
+            raise TVProcessError(
+                f'Process "{record.process_id}" is no longer what was handed over.',
+                process=record.process_id,
+            )
+        # From here on the lock itself says that the process runs.
+        files.handover_file(record.process_id).unlink(missing_ok=True)
+        return lock
 
 
 def _end_all(number: int, _: object) -> None:
@@ -156,22 +189,18 @@ def _end_all(number: int, _: object) -> None:
 def _spawn(
     parts: VaultParts,
     record: Record,
-    lock: OsLock,
     log: Path,
     entry: str,
     order: Mapping[str, Json],
-) -> int:
+) -> FileIO:
     """Start the interpreter, give it its order, and return what it will answer through."""
     heard, written = os.pipe()
     # Where standard input or output is closed, numbers below 3 are free, but mean these.
-    answer, lent = (
-        fcntl.fcntl(each, fcntl.F_DUPFD_CLOEXEC, 3) for each in (written, lock.descriptor)
-    )
+    answer = fcntl.fcntl(written, fcntl.F_DUPFD_CLOEXEC, 3)
     try:
         given = {
-            "process_id": record.process_id,
-            "record": parts.files.path_of(record.process_id),
-            "lock": lent,
+            "state": str(parts.state),
+            "record": record.encode().decode("ascii"),
             "answer": answer,
             "order": dict(order),
         }
@@ -184,7 +213,7 @@ def _spawn(
                 stdin=subprocess.PIPE,
                 stdout=output,
                 stderr=subprocess.STDOUT,
-                pass_fds=(lent, answer),
+                pass_fds=(answer,),
                 start_new_session=True,
             ) as started,
         ):
@@ -195,9 +224,10 @@ def _spawn(
         os.close(heard)
         raise
     finally:
-        for each in (written, answer, lent):
+        for each in (written, answer):
             os.close(each)
-    return heard
+    # Without a buffer, in which a second answer would wait unseen.
+    return FileIO(heard)
 
 
 def _give_up(parts: VaultParts, record: Record, log: Path, why: str) -> TVProcessError:

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 
 from tablevault.errors import TableVaultError, TVProcessError
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.locks import Lock, is_held, take_lock
 from tablevault.names import ProcessId, check_process_id, new_process_id
 from tablevault.transactions import resource_locks
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.record import Hold, Record, Request
+from tablevault.transactions.record_store import RecordStore
 from tablevault.transactions.recovery import finish_stop, roll_back, roll_forward
 from tablevault.wording import Call, OperationName, Wording
 
@@ -37,7 +38,7 @@ class Actor:
     takes_over: str = ""
     """Process to which nothing is refused that this one and its children hold: it is to end
     them."""
-    lock: OsLock | None = None
+    lock: Lock | None = None
     """Lock of the process when this interpreter was started to go on with it."""
 
 
@@ -45,7 +46,7 @@ Setup = Callable[[Record, Snapshot], Sequence[Hold]]
 """Checks the request and says what the operation must hold. Called again after each wait."""
 
 
-def begin(parts: VaultParts, request: Request, actor: Actor, setup: Setup) -> tuple[Record, OsLock]:
+def begin(parts: VaultParts, request: Request, actor: Actor, setup: Setup) -> tuple[Record, Lock]:
     """Open the record once nothing excludes the operation.
 
     Waits up to the lock time-out for resources that others hold, holding nothing meanwhile.
@@ -306,10 +307,10 @@ def _is_paused(parts: VaultParts, holder: Record) -> bool:
     )
 
 
-def _open(parts: VaultParts, record: Record, lock: OsLock | None) -> OsLock:
+def _open(parts: VaultParts, record: Record, lock: Lock | None) -> Lock:
     """Take the OS lock of the process, unless it is had already, and write its record."""
     if lock is None:
-        lock = _lock_of(parts, record.process_id)
+        lock = take_process(parts.files, record.process_id)
     try:
         parts.files.write(record)
     except BaseException:
@@ -320,15 +321,20 @@ def _open(parts: VaultParts, record: Record, lock: OsLock | None) -> OsLock:
     return lock
 
 
-def _lock_of(parts: VaultParts, process_id: ProcessId) -> OsLock:
-    """Take the OS lock of a process that nobody runs, though somebody may look at it just now."""
-    lock = parts.files.lock_of(process_id)
+def take_process(files: RecordStore, process_id: ProcessId) -> Lock:
+    """Return the lock of a process that nobody runs, held; take the mutex before.
+
+    Raises
+    ------
+    TVProcessError
+        Somebody runs it.
+    """
     while True:
         try:
-            return lock.acquire(timeout_s=_LOOK_S)
+            return take_lock(files.lock_file(process_id), _LOOK_S)
         except TimeoutError as error:
-            # Who only looks lets others look, too.
-            if parts.files.is_alive(process_id):
+            # Whoever only looks at the lock is no reason to give up.
+            if is_held(files.lock_file(process_id)):
                 raise _runs(process_id) from error
 
 

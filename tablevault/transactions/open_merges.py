@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+from pathlib import Path
 
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.small_files import read_note, write_note
+from tablevault.lfs.files import replace_file
 from tablevault.names import CommitId, TempRef, temp_of_ref
 from tablevault.transactions.parts import VaultParts
 
@@ -42,16 +43,16 @@ def astray(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
 def close_merge(parts: VaultParts, tip: CommitId) -> None:
     """Take note of a merge in which nothing is left to do, so that none works it out again."""
     with contextlib.suppress(OSError):  # a vault can be read where nothing can be written
-        write_note(_note(parts), f"{tip}\n".encode("ascii"))
+        replace_file(_note(parts), f"{tip}\n".encode("ascii"))
 
 
 def _closed(parts: VaultParts) -> str:
     """Read the note."""
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return read_note(_note(parts)).decode("ascii").strip()
+        return _note(parts).read_text("ascii").strip()
     return ""
 
 
-def _note(parts: VaultParts) -> str:
+def _note(parts: VaultParts) -> Path:
     """Return the file of the note."""
-    return f"{parts.state}/completed"
+    return parts.state / "completed"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 from tablevault.errors import TVLockError
@@ -13,8 +14,8 @@ from tablevault.history.checkout.checkpoints import Checkpoints
 from tablevault.history.checkout.temp_folders import TempFolders
 from tablevault.history.checkout.worktree import WorkTree
 from tablevault.history.git.repository import RefMove, Repository
-from tablevault.lfs.os_lock import OsLock, is_held
-from tablevault.lfs.small_files import read_note, write_note
+from tablevault.lfs.files import replace_file
+from tablevault.lfs.locks import is_held, take_lock
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, record_file
 from tablevault.transactions.record_store import RecordStore
@@ -41,57 +42,57 @@ class VaultParts:
 
         Under it: read the tip, build trees, write commits, move refs, refresh the working tree.
         """
-        lock = OsLock(f"{self.state}/commit.lock")
         try:
-            lock.acquire(timeout_s=max(self.lock_timeout_s, 10.0))
+            lock = take_lock(self._commit_lock, max(self.lock_timeout_s, 10.0))
         except TimeoutError as error:
             raise TVLockError(
                 "Another process commits to the vault for an unusually long time.",
                 "Try again. If nobody works in the vault: a network file system may keep locks.",
             ) from error
-        with lock:
+        try:
             self._break_locks()
             yield
+        finally:
+            lock.release()
 
     def is_committing(self) -> bool:
         """Return whether somebody holds the commit lock just now."""
-        return is_held(f"{self.state}/commit.lock")
+        return is_held(self._commit_lock)
 
-    def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str] = ()) -> None:
-        """Move refs; take the commit lock before. The files `needs` are made durable first.
+    def move(self, moves: Sequence[RefMove], reason: str) -> None:
+        """Move refs; take the commit lock before.
 
-        Which ones is noted meanwhile: git's lock files on them outlive a process that dies.
+        Which ones is noted meanwhile: git's lock files on them outlive a process that is killed.
         """
         lines = [f"{move.ref} {move.new or ''}\n" for move in moves]
-        self._note_moving("".join(lines))
+        replace_file(self._moving, "".join(lines).encode())
         try:
-            self.repository.move(moves, reason, needs)
+            self.repository.move(moves, reason)
         finally:
             # A note too many does no harm.
             with suppress(OSError):
-                self._note_moving("")
+                self._moving.unlink()
 
     def _break_locks(self) -> None:
-        """Remove the lock files of whoever died while it moved refs: nobody else is moving any."""
+        """Remove git's lock files of a crash while refs moved: nobody else is moving any."""
         try:
-            noted = read_note(self._moving).decode("utf-8", "replace")
+            noted = self._moving.read_bytes().decode("utf-8", "replace")
         except FileNotFoundError:
             return
-        if noted.startswith("\n") or not noted:
-            return
-        # What follows the empty line is left of a longer note.
-        lines = [line.partition(" ") for line in noted.partition("\n\n")[0].splitlines()]
+        # Releases before this one left lines of older notes behind an empty one.
+        lines = [line.partition(" ") for line in takewhile(bool, noted.splitlines())]
         if self.repository.break_locks({ref: new for ref, _, new in lines}):
-            self._note_moving("")
-
-    def _note_moving(self, lines: str) -> None:
-        """Note `lines` over what was noted before; an empty one ends what counts."""
-        write_note(self._moving, f"{lines}\n".encode())
+            self._moving.unlink()
 
     @property
-    def _moving(self) -> str:
+    def _commit_lock(self) -> Path:
+        """File of the lock."""
+        return self.state / "commit.lock"
+
+    @property
+    def _moving(self) -> Path:
         """File that names the refs that are being moved just now."""
-        return f"{self.state}/moving"
+        return self.state / "moving"
 
     @property
     def checkpoints(self) -> Checkpoints:

@@ -1,71 +1,67 @@
-"""Records on disk: a file for each process, locked while it runs; a bounded local history."""
+"""Records on disk: a file for each process, with a lock beside it; a bounded local history."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
+import re
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import BinaryIO
 
-from tablevault.lfs.os_lock import OsLock, is_held
-from tablevault.lfs.small_files import read_note
-from tablevault.lfs.store import sync_folder
+from tablevault.lfs.files import replace_file
+from tablevault.lfs.locks import is_held, locked
 from tablevault.names import ProcessId, record_file
 from tablevault.transactions.process_history import history_file, read_past, records_folder
 from tablevault.transactions.record import Record, decode_record
 
 _HISTORY_LIMIT_BYTES = 4 << 20
-_LONGEST_BYTES = 1 << 16
-_ENDINGS = (".json", ".next", ".tmp")
+_RECORD, _LOCK, _HANDOVER = ".json", ".lock", ".handover"
+_OLD = ".next"
+"""Releases before this one appended to a record, and went on in this file when it was long."""
+_FILE = re.compile(r"\.(.+)\.json\.tmp|(.+)\.(?:json|lock|handover|next|tmp)")
 
 
 class RecordStore:
     """Records below ``.git/tablevault/processes``.
 
-    ``<name>.json`` is the record, the last whole line of it; when it has grown long, the record is
-    the file ``<name>.next`` instead. The operating system process that runs it holds a lock on
-    ``<name>.json``: *alive* means that this lock is held, and nothing else.
+    ``<name>.json`` is the record of a process. Whoever runs the process holds the lock
+    ``<name>.lock``; while another interpreter is to take that over, whoever hands it over holds
+    ``<name>.handover``. *Alive* means that one of the two is held, and nothing else.
     """
 
     def __init__(self, state: Path) -> None:
-        self._state = state
+        self.state = state
         self._folder = records_folder(state)
         self._history = history_file(state)
-        self._mutex = state / "journal.lock"
 
-    def mutex(self) -> OsLock:
-        """Lock under which processes begin; held for milliseconds, before all other locks."""
-        return OsLock(self._mutex)
+    def mutex(self) -> AbstractContextManager[None]:
+        """Hold the lock under which processes begin; for milliseconds, before all other locks."""
+        return locked(self.state / "journal.lock")
 
-    def lock_of(self, process_id: ProcessId) -> OsLock:
-        """Lock that a process holds as long as it lives."""
-        return OsLock(self.path_of(process_id))
+    def lock_file(self, process_id: ProcessId) -> Path:
+        """File that is locked as long as the process runs."""
+        return self._folder / f"{record_file(process_id)}{_LOCK}"
 
-    def path_of(self, process_id: ProcessId) -> str:
-        """File of the record, for who has to make it durable."""
-        return f"{self._folder}/{record_file(process_id)}.json"
+    def handover_file(self, process_id: ProcessId) -> Path:
+        """File that is locked while another interpreter takes over the lock of the process."""
+        return self._folder / f"{record_file(process_id)}{_HANDOVER}"
+
+    def path_of(self, process_id: ProcessId) -> Path:
+        """File of the record."""
+        return self._folder / f"{record_file(process_id)}{_RECORD}"
 
     def is_alive(self, process_id: ProcessId) -> bool:
-        """Return whether somebody runs the process just now."""
-        try:
-            descriptor = os.open(self.path_of(process_id), os.O_RDONLY)
-        except FileNotFoundError:
-            return False
-        try:
-            # Shared: to look at the lock must not look like holding it to somebody else who looks.
-            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        finally:
-            os.close(descriptor)
-        return False
+        """Return whether somebody runs the process just now.
 
-    def is_alive_file(self, name: str) -> bool:
-        """Return whether somebody holds the record in the file `name`, given without ending."""
-        return is_held(f"{self._folder}/{name}.json")
+        Raises
+        ------
+        OSError
+            That cannot be found out.
+        """
+        return self._is_alive(record_file(process_id))
 
     def read(self, process_id: ProcessId) -> Record | None:
         """Read the record of a process that has not ended."""
@@ -80,7 +76,7 @@ class RecordStore:
 
     def every(self) -> Iterator[Record]:
         """Read the records of all processes that have not ended, oldest first."""
-        records = [_read(f"{self._folder}/{name}") for name in self.names()]
+        records = [_read(self._folder / name) for name in self.names()]
         yield from sorted(
             (record for record in records if record is not None),
             key=lambda record: (record.started_at, record.process_id),
@@ -88,57 +84,38 @@ class RecordStore:
 
     def names(self) -> frozenset[str]:
         """Name the files of all processes that have not ended."""
-        try:
-            return frozenset(name for name in os.listdir(self._folder) if _is_record(name))  # noqa: PTH208 - as above
-        except FileNotFoundError:
-            return frozenset()
+        return frozenset(name for name in self._listed() if name.endswith(_RECORD))
 
     def write(self, record: Record, *, durable: bool = False) -> None:
-        """Write what the record is now after what it was before; synced when that must last."""
-        path = self.path_of(record.process_id)
-        with open(path, "ab") as file:  # noqa: PTH123 - pathlib doubles the cost of this
-            is_long = file.tell() > _LONGEST_BYTES
-            if not is_long:
-                # The break ends a line that was cut off when somebody died, or the disk was full.
-                file.write(b"\n" + record.encode())
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        if is_long:
-            self._write_next(_stem(path), record, durable=durable)
-        if durable:
-            sync_folder(self._folder)
+        """Write a record in the place of what it was before; synced when that must last."""
+        replace_file(self.path_of(record.process_id), record.encode(), durable=durable)
 
     def remove(self, process_id: ProcessId) -> None:
-        """Remove the record of a process that ended; its lock goes with it."""
-        path = self.path_of(process_id)
-        with contextlib.suppress(OSError):
-            is_long = os.stat(path).st_size > _LONGEST_BYTES  # noqa: PTH116 - as above
-            os.unlink(path)  # noqa: PTH108 - as above
-            if is_long:
-                _remove_others(_stem(path))
+        """Remove the record of a process that ended."""
+        self._remove(record_file(process_id))
 
-    def strays(self) -> list[str]:
-        """Name what has no record: left by who died while it began or ended, or is beginning."""
-        try:
-            names = [entry.name for entry in os.scandir(self._folder)]
-        except FileNotFoundError:
-            return []
+    def strays(self) -> set[str]:
+        """Name what has no record and is not locked: left by a crash as a process began or ended.
+
+        One that begins at this moment may be among them: take the mutex to know.
+        """
+        listed = self._listed()
         known = {
-            _stem(name)
-            for name in names
-            if _is_record(name) and _read(f"{self._folder}/{name}") is not None
+            name.removesuffix(_RECORD)
+            for name in listed
+            if name.endswith(_RECORD) and _read(self._folder / name) is not None
         }
-        return sorted({_stem(name) for name in names if name.endswith(_ENDINGS)} - known)
+        unknown = {_process_of(name) for name in listed} - known - {""}
+        return {name for name in unknown if not self._is_alive(name)}
 
     def sweep(self) -> None:
         """Remove strays; take the mutex before, so that nobody is beginning."""
         for name in self.strays():
-            path = self._folder / f"{name}.json"
-            lock = OsLock(path)
-            with contextlib.suppress(TimeoutError), lock.acquire(timeout_s=0):
-                _remove_others(_stem(str(path)))
-                path.unlink(missing_ok=True)
+            with (
+                contextlib.suppress(TimeoutError),
+                locked(self._folder / f"{name}{_LOCK}", timeout_s=0),
+            ):
+                self._remove(name)
 
     def remember(self, record: Record) -> None:
         """Append the last record of a process that left no commit to the local history."""
@@ -179,39 +156,67 @@ class RecordStore:
 
     def past(self) -> Iterator[dict[str, object]]:
         """Read the local history, oldest first; a line cut off by a crash is passed over."""
-        return read_past(self._state)
+        return read_past(self.state)
 
     def _shorten(self) -> None:
         """Keep the newer half of the history."""
         lines = self._history.read_bytes().splitlines(keepends=True)
-        beside = self._history.with_suffix(".tmp")
-        beside.write_bytes(b"".join(lines[len(lines) // 2 :]))
-        beside.replace(self._history)
+        replace_file(self._history, b"".join(lines[len(lines) // 2 :]))
 
-    def _write_next(self, stem: str, record: Record, *, durable: bool) -> None:
-        """Write a record whose file is long already: beside it, in one step."""
-        beside = Path(f"{stem}.tmp")
-        with beside.open("wb") as file:
-            file.write(record.encode())
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
-        beside.replace(f"{stem}.next")
+    def _listed(self) -> list[str]:
+        """List the names in the folder."""
+        try:
+            return [path.name for path in self._folder.iterdir()]
+        except FileNotFoundError:
+            return []
+
+    def _is_alive(self, name: str) -> bool:
+        """Return whether somebody runs, or hands over, the process with files of this name."""
+        lock = self._folder / f"{name}{_LOCK}"
+        # The third look sees a hand-over that has ended between the first two.
+        return any(map(is_held, (lock, self._folder / f"{name}{_HANDOVER}", lock)))
+
+    def _remove(self, name: str) -> None:
+        """Remove the files of a process; its lock comes last, so that it runs until it is gone."""
+        files = (f"{name}{_RECORD}", *_others(name), f"{name}{_HANDOVER}", f"{name}{_LOCK}")
+        with contextlib.suppress(OSError):
+            for file in files:
+                (self._folder / file).unlink(missing_ok=True)
 
 
-def _read(path: str) -> Record | None:
+def _read(path: Path) -> Record | None:
     """Read one record; None when it is gone or was cut off before it meant anything."""
     try:
-        data = read_note(path)
+        data = path.read_bytes()
     except FileNotFoundError:
         return None
-    if len(data) > _LONGEST_BYTES:
-        with contextlib.suppress(FileNotFoundError, ValueError):
-            return decode_record(Path(f"{_stem(path)}.next").read_bytes())
+    if data.startswith(b"\n"):
+        return _read_old(path, data)
+    with contextlib.suppress(ValueError):
+        return decode_record(data)
+    return None
+
+
+def _read_old(path: Path, data: bytes) -> Record | None:
+    """Read the record of a process that was paused by a release before this one."""
+    longer = path.with_name(f"{path.name.removesuffix(_RECORD)}{_OLD}")
+    with contextlib.suppress(FileNotFoundError, ValueError):
+        return decode_record(longer.read_bytes())
     for line in reversed(data.split(b"\n")):
         with contextlib.suppress(ValueError):
             return decode_record(line)
     return None
+
+
+def _others(name: str) -> tuple[str, ...]:
+    """Name what a crash, or an earlier release, may have left beside a record."""
+    return (f".{name}{_RECORD}.tmp", f"{name}{_OLD}", f"{name}.tmp")
+
+
+def _process_of(file: str) -> str:
+    """Return the name, without ending, of the files to which one belongs; "" for another file."""
+    found = _FILE.fullmatch(file)
+    return "" if found is None else found[1] or found[2]
 
 
 def _argument(record: Record, key: str) -> str:
@@ -220,23 +225,7 @@ def _argument(record: Record, key: str) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _stem(path: str) -> str:
-    """Return a name without its ending."""
-    return path.rpartition(".")[0]
-
-
-def _remove_others(stem: str) -> None:
-    """Remove what may stand beside a record."""
-    for ending in ("next", "tmp"):
-        Path(f"{stem}.{ending}").unlink(missing_ok=True)
-
-
 def _ends_a_line(file: BinaryIO) -> bool:
     """Return whether the last byte of a file is a line break."""
     file.seek(-1, os.SEEK_END)
     return file.read(1) == b"\n"
-
-
-def _is_record(name: str) -> bool:
-    """Tell records from what is none of ours."""
-    return name.endswith(".json")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 from tablevault.errors import TVProcessError
 from tablevault.names import ProcessId
@@ -99,12 +98,16 @@ def _wait(parts: VaultParts, record: Record, here: dict[ProcessId, Cancel], wait
 
 
 def _end_elsewhere(parts: VaultParts, record: Record) -> None:
-    """End the operating system process that runs a process."""
-    ended = end_holders(Path(parts.files.path_of(record.process_id)))
+    """End the operating system process that runs a process.
+
+    While it is handed over nobody holds its lock, so that whoever has taken it is looked for anew.
+    """
+    ended: set[int] = set()
     deadline = time.monotonic() + _LOOK_S
     while parts.files.is_alive(record.process_id):
+        ended.update(end_holders(parts.files.lock_file(record.process_id)))
         if time.monotonic() > deadline:
-            what = f"{ended} did not end" if ended else "nothing proves which one runs it"
+            what = f"{sorted(ended)} did not end" if ended else "nothing proves which one runs it"
             raise TVProcessError(
                 f'Process "{record.process_id}" cannot be stopped: it should run in operating '
                 f"system process {record.pid}, but {what}.",

@@ -274,10 +274,9 @@ class Transaction:
         draft = write_change(parts.repository, change, main=main, base=base, signing=signing)
         # Dies here: nothing has moved.
         if len(draft.moves) > 1:
-            self._update(replace(self.record, moves=draft.moves))
-        needs = (parts.files.path_of(self.process_id),) if len(draft.moves) > 1 else ()
+            self._update(replace(self.record, moves=draft.moves), durable=True)
         try:
-            parts.move(draft.moves, change.message.subject, needs)
+            parts.move(draft.moves, change.message.subject)
         except PartlyMovedError:
             # Or dies here: the operation has happened, `roll_forward` makes the other moves.
             self.published, self._is_complete = draft.commit, False

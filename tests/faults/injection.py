@@ -24,7 +24,10 @@ import pytest
 _WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 # What still works when the disk is full.
 _NEEDS_NO_ROOM = frozenset(
-    {"unlink", "remove", "rmdir", "fsync", "pwrite", "chmod", "utime", "os.open existing"}
+    {
+        *("unlink", "remove", "rmdir", "fsync", "chmod", "utime"),
+        *("os.open existing", "mkdir existing"),
+    }
 )
 _ONE_PATH = ("unlink", "remove", "mkdir", "rmdir", "chmod", "utime")
 _TWO_PATHS = ("replace", "rename", "link", "symlink")
@@ -119,7 +122,6 @@ def instrumented(root: Path) -> Iterator[Steps]:
             patch.setattr(os, name, _two_paths(steps, name))
         # No fault here takes the page cache away, so nothing needs to be synced.
         patch.setattr(os, "fsync", lambda descriptor: steps.step("fsync", descriptor))
-        patch.setattr(os, "pwrite", _pwrite(steps))
         patch.setattr(os, "open", _os_open(steps))
         opening = _open(steps)
         patch.setattr(io, "open", opening)
@@ -133,7 +135,8 @@ def _one_path(steps: Steps, name: str) -> Callable[..., object]:
     call = getattr(os, name)
 
     def stepped(path: object, *arguments: object, **options: object) -> object:
-        steps.step(name, path, anywhere=options.get("dir_fd") is not None)
+        shown = "mkdir existing" if name == "mkdir" and Path(path).is_dir() else name
+        steps.step(shown, path, anywhere=options.get("dir_fd") is not None)
         return call(path, *arguments, **options)
 
     return stepped
@@ -145,17 +148,6 @@ def _two_paths(steps: Steps, name: str) -> Callable[..., object]:
     def stepped(source: object, target: object, **options: object) -> object:
         steps.step(name, source, target)
         return call(source, target, **options)
-
-    return stepped
-
-
-def _pwrite(steps: Steps) -> Callable[..., int]:
-    call = os.pwrite
-
-    def stepped(descriptor: int, data: bytes, offset: int) -> int:
-        # A few bytes over others in one block: neither a kill nor a full disk tears them.
-        steps.step("pwrite", descriptor)
-        return call(descriptor, data, offset)
 
     return stepped
 

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tablevault.errors import TVFileError
+from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import EMPTY, Pointer
-from tablevault.lfs.store import Draft, ObjectStore, hash_file
+from tablevault.lfs.store import Draft, ObjectStore
 from tablevault.names import ObjectId
 
 

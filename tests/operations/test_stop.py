@@ -17,6 +17,7 @@ from tablevault.errors import (
     TVProcessError,
     TVTableError,
 )
+from tablevault.lfs.locks import locked
 from tablevault.transactions import lock_holders, stopping
 from tablevault.transactions.cancellation import cancel_of
 from tablevault.transactions.parts import VaultParts
@@ -529,7 +530,7 @@ def test_what_runs_within_a_paused_process_is_ended_by_force_only(
 ) -> None:
     vault = paused()
     child = begin_child(vault, "p")
-    with vault._vault.parts.files.lock_of(child):
+    with locked(vault._vault.parts.files.lock_file(child)):
         with pytest.raises(TVProcessError, match='"child", which was started within "p", runs'):
             vault.stop_process("p")
         assert set(vault.get_active_processes()) == {"p", "child"}

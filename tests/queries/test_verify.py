@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.locks import locked
 from tablevault.problems import Problem
 from tablevault.queries import verify
 
@@ -25,7 +25,7 @@ PROBLEM = Problem(severity="error", kind="tag", where="t", text="It is gone.")
 
 
 def test_what_lasts_in_a_vault_that_is_never_quiet_is_a_problem(parts, clock):
-    with OsLock(parts.state / "commit.lock"):
+    with locked(parts.state / "commit.lock"):
         assert verify.settled(parts, lambda: [PROBLEM]) == [PROBLEM]
     assert clock.now >= verify._PATIENCE_S
 
@@ -37,5 +37,5 @@ def test_a_look_that_takes_long_while_others_commit_is_not_the_last(parts, clock
         clock.now += 1000
         return found.pop(0)
 
-    with OsLock(parts.state / "commit.lock"):
+    with locked(parts.state / "commit.lock"):
         assert verify.settled(parts, look) == []

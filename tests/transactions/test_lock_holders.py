@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.locks import locked
 from tablevault.transactions import lock_holders as module
 from tablevault.transactions.lock_holders import end_holders, holders
 
@@ -34,7 +34,7 @@ def patient(monkeypatch):
 
 @pytest.fixture
 def path(tmp_path):
-    return tmp_path / "record.json"
+    return tmp_path / "x.lock"
 
 
 @pytest.fixture
@@ -90,16 +90,16 @@ time.sleep(60)
     with parent:
         assert parent.stdout.readline() == "ready\n"
         parent.wait()
-        (orphan,) = holders(path.with_suffix(".json2"))
+        (orphan,) = holders(path.with_suffix(".lock2"))
         assert orphan not in (parent.pid, process.pid)
-        assert end_holders(path.with_suffix(".json2")) == [orphan]
+        assert end_holders(path.with_suffix(".lock2")) == [orphan]
     assert process.poll() is None
 
 
 def test_this_very_interpreter_is_never_ended(path, monkeypatch):
     monkeypatch.setattr(module, "_TERM_S", 0.05)
     monkeypatch.setattr(module, "_KILL_S", 0.05)
-    with OsLock(path):
+    with locked(path):
         assert holders(path) == [os.getpid()]
         assert not end_holders(path)
 

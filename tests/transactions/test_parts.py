@@ -22,6 +22,7 @@ def die_moving(parts, monkeypatch):
     """Die while refs move, leaving git's lock files on them and the note as a kill leaves it."""
 
     def die(*moves):
+        note, kept = parts.state / "moving", []
         with monkeypatch.context() as patch:
 
             def move(*_):
@@ -29,12 +30,13 @@ def die_moving(parts, monkeypatch):
                     lock = parts.repository.git_dir / f"{each.ref}.lock"
                     lock.parent.mkdir(parents=True, exist_ok=True)
                     lock.touch()
-                patch.setattr(type(parts), "_note_moving", lambda *_: None)
+                kept.append(note.read_bytes())
                 raise DiedError
 
             patch.setattr(Repository, "move", move)
             with pytest.raises(DiedError), parts.commit_lock():
                 parts.move(moves, "reason")
+        note.write_bytes(kept[0])
 
     return die
 
@@ -63,8 +65,8 @@ def test_a_note_that_names_no_ref_removes_nothing(parts, to_main):
     names = ["../precious", "refs/../../precious", "refs/heads/\N{SNOWMAN}/../../../../precious"]
     precious = parts.repository.path / "precious.lock"
     precious.touch()
-    note = parts.repository.git_dir / "tablevault/moving"
-    note.write_text("".join(f"{name} \N{SNOWMAN}\n" for name in names) + "\n", "utf-8")
+    note = parts.state / "moving"
+    note.write_text("".join(f"{name} \N{SNOWMAN}\n" for name in names), "utf-8")
     with parts.commit_lock():
         assert precious.exists()
 
@@ -73,6 +75,8 @@ def test_only_the_last_note_counts(parts, die_moving, to_main):
     with parts.commit_lock():
         parts.move([to_main, RefMove(ref=LONG, old=None, new=to_main.new)], "reason")
     die_moving(to_main)
+    with (parts.state / "moving").open("a") as note:
+        note.write(f"\n{LONG} x\n")  # as releases before this one left it
     other = parts.repository.git_dir / f"{LONG}.lock"
     other.touch()
     with parts.commit_lock():

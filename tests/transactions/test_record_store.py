@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
+from tablevault.lfs.locks import is_held, locked, take_lock
 from tablevault.names import ProcessId
+from tablevault.transactions import record_store
 from tablevault.transactions.record import Record, Request
 from tablevault.transactions.record_store import RecordStore
 
@@ -32,14 +34,14 @@ def files(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "process_id", ["p", "..", ".", "a/b", "ä ö", "x" * 4000, "p.json", "p.lock"]
+    "process_id", ["p", "..", ".", "a/b", "ä ö", "x" * 4000, "p.json", "p.lock", ".p.json.tmp"]
 )
 def test_any_id_has_its_own_files_within_the_folder(files, tmp_path, process_id):
     neighbour = record("neighbour")
     files.write(neighbour)
     files.write(record(process_id))
     assert files.read(ProcessId(process_id)) == record(process_id)
-    with files.lock_of(ProcessId(process_id)):
+    with locked(files.lock_file(ProcessId(process_id))):
         assert files.is_alive(ProcessId(process_id))
     files.remove(ProcessId(process_id))
     assert list(files.every()) == [neighbour]
@@ -62,7 +64,7 @@ def test_what_is_no_whole_record_is_passed_over(files, tmp_path):
     files.write(record())
     (tmp_path / "processes/torn.json").write_bytes(record("torn").encode()[:50])
     (tmp_path / "processes/empty.json").touch()
-    (tmp_path / "processes/new.tmp").write_bytes(record("new").encode())
+    (tmp_path / "processes/.new.json.tmp").write_bytes(record("new").encode())
     assert list(files.every()) == [record()]
     assert files.read(ProcessId("torn")) is None
 
@@ -72,15 +74,14 @@ def test_a_vault_without_a_journal_has_no_processes(tmp_path):
     assert list(files.every()) == []
     assert files.read(ProcessId("p")) is None
     assert not files.is_alive(ProcessId("p"))
-    assert files.strays() == []
+    assert files.strays() == set()
     files.remove(ProcessId("p"))
 
 
 def test_alive_means_that_the_lock_is_held_and_nothing_else(files):
     files.write(record())
     assert not files.is_alive(ProcessId("p"))
-    lock = files.lock_of(ProcessId("p"))
-    with lock:
+    with locked(files.lock_file(ProcessId("p"))):
         assert files.is_alive(ProcessId("p"))
     assert not files.is_alive(ProcessId("p"))
 
@@ -89,9 +90,9 @@ def test_a_killed_process_is_dead_at_once(files, tmp_path, python):
     script = """
 import sys
 from pathlib import Path
+from tablevault.lfs.locks import take_lock
 from tablevault.transactions.record_store import RecordStore
-lock = RecordStore(Path(sys.argv[1])).lock_of("p")
-lock.acquire()
+lock = take_lock(RecordStore(Path(sys.argv[1])).lock_file("p"))
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -103,24 +104,6 @@ sys.stdin.read()
     assert not files.is_alive(ProcessId("p"))
 
 
-def test_many_who_look_at_a_dead_process_all_see_it_dead(files):
-    files.lock_of(ProcessId("p")).acquire().release()
-    seen = []
-    start = threading.Barrier(4)
-
-    def look():
-        start.wait()
-        seen.extend(files.is_alive(ProcessId("p")) for _ in range(300))
-
-    threads = [threading.Thread(target=look) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(seen) == 1200
-    assert not any(seen)
-
-
 def test_to_look_at_a_process_leaves_nothing(files, tmp_path):
     assert not files.is_alive(ProcessId("p"))
     assert not list((tmp_path / "processes").iterdir())
@@ -128,47 +111,101 @@ def test_to_look_at_a_process_leaves_nothing(files, tmp_path):
 
 def test_strays_are_swept_but_not_what_is_held(files, tmp_path):
     files.write(record("kept"))
-    files.lock_of(ProcessId("kept")).acquire().release()
+    take_lock(files.lock_file(ProcessId("kept"))).release()
     (tmp_path / "processes/torn.json").write_bytes(record("torn").encode()[:50])
-    (tmp_path / "processes/dead.json").touch()
-    (tmp_path / "processes/gone.next").touch()
-    (tmp_path / "processes/gone.tmp").touch()
-    assert files.strays() == ["dead", "gone", "torn"]
-    with files.lock_of(ProcessId("beginning")):
+    for name in ("died.lock", "handed.handover", "old.next", "older.tmp", ".new.json.tmp"):
+        (tmp_path / "processes" / name).touch()
+    (tmp_path / "processes/README").touch()
+    with locked(files.lock_file(ProcessId("beginning"))):
+        assert files.strays() == {"died", "handed", "old", "older", "new", "torn"}
         files.sweep()
         names = {path.name for path in (tmp_path / "processes").iterdir()}
-        assert names == {"kept.json", "beginning.json"}
+        assert names == {"kept.json", "kept.lock", "beginning.lock", "README"}
 
 
-def test_the_last_whole_record_counts(files, tmp_path):
+def test_a_stray_that_is_locked_again_is_not_swept(files, tmp_path, monkeypatch):
+    (tmp_path / "processes/p.lock").touch()
+    monkeypatch.setattr(files, "strays", lambda: {"p"})
+    with locked(files.lock_file(ProcessId("p"))):
+        files.sweep()
+    assert (tmp_path / "processes/p.lock").exists()
+
+
+def test_a_record_has_one_file_however_often_it_is_written(files, tmp_path):
+    for number in range(40):
+        written = record(steps=tuple((f"step {step}", 0.0) for step in range(20 * number)))
+        files.write(written, durable=number % 2 == 0)
+        assert files.read(ProcessId("p")) == written
+        assert [path.name for path in (tmp_path / "processes").iterdir()] == ["p.json"]
+
+
+def test_the_record_goes_before_the_lock(files, monkeypatch):
+    """Whoever sees the one without the other takes nobody for dead who has not ended."""
+    files.write(record())
+    removed = []
+    real = Path.unlink
+
+    def unlink(path, **options):
+        removed.append(path.suffix)
+        real(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", unlink)
+    with locked(files.lock_file(ProcessId("p"))):
+        files.remove(ProcessId("p"))
+    assert (removed[0], removed[-1]) == (".json", ".lock")
+
+
+def test_a_process_is_alive_while_it_is_handed_over(files):
+    with locked(files.handover_file(ProcessId("p"))):
+        assert files.is_alive(ProcessId("p"))
+        with locked(files.lock_file(ProcessId("p"))):
+            assert files.is_alive(ProcessId("p"))
+    assert not files.is_alive(ProcessId("p"))
+
+
+def test_a_look_during_a_handover_never_finds_a_process_dead(files, monkeypatch):
+    """The lock is free when it is looked at, and the other one a moment later."""
+    lock, handover = (of(ProcessId("p")) for of in (files.lock_file, files.handover_file))
+    handing, taken, looks = take_lock(handover), [], []
+
+    def look(path):
+        found = is_held(path)
+        looks.append(found)
+        if len(looks) == 1:
+            taken.append(take_lock(lock))
+            handing.release()
+        return found
+
+    monkeypatch.setattr(record_store, "is_held", look)
+    assert files.is_alive(ProcessId("p"))
+    assert looks == [False, False, True]
+    taken[0].release()
+
+
+def old_record(*records):
+    """Format a record as releases before this one did: a line for each change."""
+    return b"".join(b"\n" + each.encode() for each in records)
+
+
+def test_a_record_of_an_earlier_release_is_its_last_whole_line(files, tmp_path):
     path = tmp_path / "processes/p.json"
-    for number in range(3):
-        files.write(record(updated_at=float(number)))
+    whole = old_record(*(record(updated_at=float(number)) for number in range(3)))
     torn = record(updated_at=9.0).encode()
     for size in (0, 1, 50, len(torn) - 1):
-        with path.open("ab") as file:
-            file.write(b"\n" + torn[:size])
+        path.write_bytes(whole + b"\n" + torn[:size])
         assert files.read(ProcessId("p")) == record(updated_at=2.0)
+    path.write_bytes(b"\n" + torn[:50])
+    assert files.read(ProcessId("p")) is None
+
+
+def test_a_long_record_of_an_earlier_release_goes_on_in_a_second_file(files, tmp_path):
+    (tmp_path / "processes/p.json").write_bytes(old_record(record(updated_at=1.0)))
+    (tmp_path / "processes/p.next").write_bytes(record(updated_at=2.0).encode())
+    assert list(files.every()) == [record(updated_at=2.0)]
     files.write(record(updated_at=3.0))
     assert list(files.every()) == [record(updated_at=3.0)]
-
-
-@pytest.mark.parametrize("durable", [False, True])
-def test_a_record_that_is_written_often_does_not_grow_without_end(files, tmp_path, durable):
-    folder = tmp_path / "processes"
-    with files.lock_of(ProcessId("p")):
-        for number in range(40):
-            steps = tuple((f"step {step}", 0.0) for step in range(20 * number))
-            written = record(steps=steps, updated_at=float(number))
-            files.write(written, durable=durable)
-            assert files.read(ProcessId("p")) == written
-            assert list(files.every()) == [written]
-            assert files.is_alive(ProcessId("p"))
-        assert sum(path.stat().st_size for path in folder.iterdir()) < 100_000
-        (folder / "p.tmp").touch()
-        assert files.strays() == []
-        files.remove(ProcessId("p"))
-    assert not list(folder.iterdir())
+    files.remove(ProcessId("p"))
+    assert not list((tmp_path / "processes").iterdir())
 
 
 def test_the_history_remembers_those_that_left_no_commit(files):

@@ -9,12 +9,11 @@ import re
 import time
 from contextlib import ExitStack
 from contextvars import Context
-from pathlib import Path
 
 import pytest
 
 from tablevault.errors import TVArgumentError, TVLockError
-from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.locks import take_lock
 from tablevault.names import ProcessId
 from tablevault.transactions import begin as beginning
 from tablevault.transactions import resource_locks
@@ -207,20 +206,19 @@ def test_who_dies_just_when_it_is_found_is_taken_back(begin, parts, monkeypatch)
 
 def test_who_looks_at_a_lock_for_long_keeps_nobody_from_taking_it(begin, parts, monkeypatch):
     """To look takes the lock, too, but shares it; and who looks may get no turn to let go."""
-    path = parts.files.path_of(ProcessId("p"))
-    Path(path).touch()
-    real = OsLock.acquire
-    with Path(path).open("rb") as looking:
+    path = parts.files.lock_file(ProcessId("p"))
+    path.touch()
+    with path.open("rb") as looking:
         fcntl.flock(looking, fcntl.LOCK_SH)
 
-        def acquire(self, timeout_s=None):
+        def take(path, timeout_s):
             try:
-                return real(self, 0 if timeout_s == beginning._LOOK_S else timeout_s)
+                return take_lock(path, 0)
             except TimeoutError:
                 fcntl.flock(looking, fcntl.LOCK_UN)
                 raise
 
-        monkeypatch.setattr(OsLock, "acquire", acquire)
+        monkeypatch.setattr(beginning, "take_lock", take)
         with begin(process_id="p"):
             assert parts.files.is_alive(ProcessId("p"))
 

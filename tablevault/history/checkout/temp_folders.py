@@ -17,8 +17,7 @@ from tablevault.filenames import fault_to_write, is_hidden
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Put, Remove
-from tablevault.lfs.globs import matching
-from tablevault.lfs.small_files import read_note, write_note
+from tablevault.lfs.files import matching, replace_file
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (
     FACES_DIR,
@@ -376,7 +375,7 @@ class TempFolders:
         for entry in entries:
             if _is_builder(entry):
                 with contextlib.suppress(FileNotFoundError):
-                    texts[entry.name.removesuffix(".yaml")] = read_note(entry.path)
+                    texts[entry.name.removesuffix(".yaml")] = Path(entry.path).read_bytes()
         return _Found(
             texts=texts,
             blobs={name: BlobId(str(pygit2.hash(data))) for name, data in texts.items()},
@@ -402,7 +401,7 @@ class TempFolders:
     def _read_note(self, temp: TempRef) -> _Note:
         """Read the note; what is torn or damaged counts as missing."""
         try:
-            lines = read_note(self._note(temp)).split(b"\n")
+            lines = self._note(temp).read_bytes().split(b"\n")
         except OSError:
             return _Note()
         return _Note(laid=self._standing(lines, 0), adopted=self._standing(lines, 1))
@@ -416,22 +415,17 @@ class TempFolders:
             return None
 
     def _write_note(self, temp: TempRef, note: _Note) -> None:
-        """Write the note over the one before: always as long, so there is nothing to cut off."""
-        data = f"{note.laid or '':40}\n{note.adopted or '':40}\n".encode("ascii")
-        try:
-            write_note(self._note(temp), data)
-        except FileNotFoundError:
-            self._notes.mkdir(parents=True, exist_ok=True)
-            write_note(self._note(temp), data)
+        """Write the note: one line for each commit, which may be empty."""
+        self._notes.mkdir(parents=True, exist_ok=True)
+        replace_file(self._note(temp), f"{note.laid or ''}\n{note.adopted or ''}\n".encode("ascii"))
 
     def _remove_note(self, temp: TempRef) -> None:
         """Forget a face."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self._note(temp))  # noqa: PTH108 - pathlib doubles the cost of this
+        self._note(temp).unlink(missing_ok=True)
 
-    def _note(self, temp: TempRef) -> str:
+    def _note(self, temp: TempRef) -> Path:
         """File of the note; there is no "@" in the name of a table."""
-        return f"{self._notes}/{temp.table}@{temp.version}"
+        return self._notes / f"{temp.table}@{temp.version}"
 
 
 def _check_name(temp: TempRef, name: str) -> None:

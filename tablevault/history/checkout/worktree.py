@@ -32,9 +32,9 @@ from tablevault.history.git.object_files import files_below
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit
 from tablevault.lfs.file_links import replace_link
+from tablevault.lfs.files import hash_file, replace_file
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
-from tablevault.lfs.small_files import read_note, write_note
-from tablevault.lfs.store import ObjectStore, hash_file
+from tablevault.lfs.store import ObjectStore
 from tablevault.names import (
     ARRIVED,
     CODE_DIR,
@@ -69,9 +69,9 @@ class WorkTree:
         self._repository = repository
         self._store = store
         self._root = repository.path
-        self._laid = f"{state}/laid"
+        self._laid = state / "laid"
         self._beside = state / "laying"
-        self._arrived = f"{state}/{ARRIVED}"
+        self._arrived = state / ARRIVED
         self._artifacts = state / "artifacts"
         self.code = CodeFolder(self._root)
         self.instance_builders = InstanceBuilders(self._root)
@@ -101,7 +101,7 @@ class WorkTree:
             # the note is not written, so that the next refresh brings it up to date.
             if not self._apply(self._deltas(laid, commit)):
                 return
-            write_note(self._laid, f"{commit}\n".encode("ascii"))
+            replace_file(self._laid, f"{commit}\n".encode("ascii"))
             laid = commit
 
     def fill(self, target: CommitId) -> None:
@@ -126,7 +126,7 @@ class WorkTree:
         """Lay out the files of objects that have come since; take the commit lock before."""
         if self.has_arrivals() and self.laid() == target:
             # What comes meanwhile leaves its note anew.
-            os.unlink(self._arrived)  # noqa: PTH108 - as it was looked for
+            self._arrived.unlink()
             self.fill(target)
 
     def has_unsafe_links(self) -> bool:
@@ -239,7 +239,7 @@ class WorkTree:
     def laid(self) -> CommitId | None:
         """Return the commit that was laid out last, None when that is not known."""
         try:
-            text = read_note(self._laid).decode("ascii").strip()
+            text = self._laid.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError):
             return None
         commit = CommitId(text)
@@ -428,7 +428,7 @@ class WorkTree:
         mode = 0o777 if delta.executable else 0o666
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
             file.write(self._repository.read_blob(delta.new))
-        os.replace(beside, path)  # noqa: PTH105 - pathlib doubles the cost of this
+        beside.replace(path)
 
     def _pointer(self, blob: str) -> Pointer | None:
         """Decode the pointer in a blob."""

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_program import run_git
-from tablevault.lfs.small_files import read_note
 
 _log = logging.getLogger("tablevault")
 _NAMES = (
@@ -48,7 +47,7 @@ def install_hooks(git_dir: Path) -> None:
 
 def missing_hooks(git_dir: Path) -> list[str]:
     """Name the hooks that :func:`install_hooks` would write."""
-    return [name for name in _NAMES if _is_missing(f"{git_dir}/hooks/{name}", name)]
+    return [name for name in _NAMES if _is_missing(git_dir / "hooks" / name, name)]
 
 
 def other_push_hook(path: Path) -> Path | None:
@@ -67,13 +66,13 @@ def other_push_hook(path: Path) -> Path | None:
         return hook
 
 
-def _is_missing(path: str, name: str) -> bool:
+def _is_missing(path: Path, name: str) -> bool:
     """Return whether a hook is to be written: a link is somebody's own, like any other text."""
     try:
-        found = read_note(path)
+        found = path.read_bytes()
     except OSError:
         found = b""
-    if found == _text(name) or os.path.islink(path):  # noqa: PTH114 - quicker
+    if found == _text(name) or path.is_symlink():
         return False
     return not found or found.startswith(_OURS) or _only_calls_git_lfs(found)
 

@@ -22,7 +22,7 @@ from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import RefMove, Repository
 from tablevault.history.git.settings import pairs_of
 from tablevault.history.git.trees import Put
-from tablevault.lfs.small_files import read_note, write_note
+from tablevault.lfs.files import replace_file
 from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
 
 ATTRIBUTES = ".gitattributes"
@@ -110,10 +110,9 @@ def configure(path: Path) -> None:
     A plain ``git clone`` of a vault becomes whole by this, too. The LFS filter is git-lfs where
     that is installed, else the one of this package, so that git works either way.
     """
-    # Done at each opening, so with as few calls as that takes.
     for folder in ("tmp", "processes"):
-        os.makedirs(f"{path}/.git/tablevault/{folder}", exist_ok=True)  # noqa: PTH103
-    if not os.path.lexists(f"{path}/{CODE_DIR}"):
+        (path / ".git/tablevault" / folder).mkdir(parents=True, exist_ok=True)
+    if not os.path.lexists(path / CODE_DIR):
         (path / CODE_DIR).mkdir(exist_ok=True)
     install_hooks(path / ".git")
     if _is_configured(path):
@@ -124,7 +123,7 @@ def configure(path: Path) -> None:
             config.delete_multivar(key, "")  # set twice it could not be replaced
         config[key] = value
     with contextlib.suppress(OSError):
-        write_note(_configured(path), _digest(path))
+        replace_file(_configured(path), _digest(path))
 
 
 def refuse_partial(path: Path) -> None:
@@ -137,7 +136,7 @@ def refuse_partial(path: Path) -> None:
     """
     try:
         # To have libgit2 read it takes twenty times as long, and there is one vault in a thousand.
-        text = read_note(f"{path}/.git/config").lower()
+        text = (path / ".git/config").read_bytes().lower()
         if b"partialclonefilter" not in text and b"promisor" not in text:
             return
         config = _config(path)
@@ -203,14 +202,14 @@ def with_calls(attributes: bytes) -> bytes:
 def _is_configured(path: Path) -> bool:
     """Return whether nothing has changed since :func:`configure` was done, which takes a while."""
     try:
-        return read_note(_configured(path)) == _digest(path)
+        return _configured(path).read_bytes() == _digest(path)
     except OSError:
         return False
 
 
-def _configured(path: Path) -> str:
+def _configured(path: Path) -> Path:
     """Return the file that says with what settings nothing was left to set."""
-    return f"{path}/.git/tablevault/configured"
+    return path / ".git/tablevault/configured"
 
 
 def _digest(path: Path) -> bytes:
@@ -218,7 +217,7 @@ def _digest(path: Path) -> bytes:
 
     Where they are in other files, too, no two hashes are the same.
     """
-    text = read_note(f"{path}/.git/config")
+    text = (path / ".git/config").read_bytes()
     if b"include" in text.lower():
         text += os.urandom(16)
     return hashlib.sha256(text + repr((_always(), _unless_other())).encode()).hexdigest().encode()

@@ -13,7 +13,7 @@ from pathlib import Path
 from tablevault.errors import TVFileError
 from tablevault.history.git.git_program import call_git
 from tablevault.history.git.loose_objects import damaged_loose
-from tablevault.lfs.globs import matching
+from tablevault.lfs.files import matching
 from tablevault.problems import Problem
 
 _TRIES = 10

@@ -16,8 +16,8 @@ from tablevault.history.git.git_program import SYNCED, run_git
 from tablevault.history.git.loose_objects import loose_objects
 from tablevault.history.git.reachability import Reach
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.globs import matching
-from tablevault.lfs.os_lock import OsLock
+from tablevault.lfs.files import matching
+from tablevault.lfs.locks import locked
 
 _log = logging.getLogger("tablevault")
 # As `git gc --auto` does, the number is estimated from one of the 256 folders. Two thousand
@@ -62,7 +62,7 @@ def pack_if_many(repository: Repository, state: Path) -> None:
     if _count(f"{repository.git_dir}/objects/{_SAMPLE}") < _ENOUGH_IN_SAMPLE:
         return
     try:
-        with OsLock(state / "pack.lock").acquire(timeout_s=0):
+        with locked(state / "pack.lock", timeout_s=0):
             _repack(repository.git_dir, "--geometric=2")
     except TimeoutError:
         return
@@ -83,7 +83,7 @@ def prune(git_dir: Path, state: Path, reach: Reach, how: Prune) -> int:
         The number of objects that were removed; 0 when somebody else packs just now.
     """
     try:
-        with OsLock(state / "pack.lock").acquire(timeout_s=0):
+        with locked(state / "pack.lock", timeout_s=0):
             _repack(git_dir, "-A", "-l")
             doomed = _unreachable(_loose(git_dir), reach, how.older_than_s)
             with how.alone() as is_alone:

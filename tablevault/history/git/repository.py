@@ -26,8 +26,7 @@ from tablevault.history.git.identity import identity
 from tablevault.history.git.loose_objects import is_sound, refuse_damage, wrong_with
 from tablevault.history.git.settings import StorageSettings, settings_of
 from tablevault.history.git.trees import Edit, Put, write_blobs, write_object, write_tree
-from tablevault.lfs.small_files import read_note
-from tablevault.lfs.store import sync_file, sync_folder
+from tablevault.lfs.files import sync_file, sync_folder
 from tablevault.names import MAIN, BlobId, CommitId
 
 _log = logging.getLogger("tablevault")
@@ -38,7 +37,6 @@ _OLD_S = 10.0
 FARTHEST = 7_258_118_400.0
 """The year 2200, Unix s: no clock goes so wrong, and what follows is never before that."""
 _HEAD_ON_MAIN = f"ref: {MAIN}".encode("ascii")
-_LOOSE = re.compile(rb"[0-9a-f]{40}\n")
 
 
 class RefMovedError(Exception):
@@ -123,11 +121,6 @@ class Repository:
 
     def tip(self, ref: str) -> CommitId | None:
         """Return the commit that `ref` names, None when there is no such ref."""
-        # An operation asks ten times, and libgit2 takes three times as long to look at the file.
-        with contextlib.suppress(OSError):
-            found = _LOOSE.fullmatch(read_note(f"{self.git_dir}/{ref}"))
-            if found:
-                return CommitId(found[0][:-1].decode("ascii"))
         try:
             reference = self.handle.references.get(ref)
             return None if reference is None else CommitId(str(reference.resolve().target))
@@ -219,16 +212,15 @@ class Repository:
     def head_is_main(self) -> bool:
         """Return whether the working tree belongs to ``main``."""
         try:
-            return read_note(f"{self.git_dir}/HEAD").strip() == _HEAD_ON_MAIN
+            return (self.git_dir / "HEAD").read_bytes().strip() == _HEAD_ON_MAIN
         except OSError:
             return False
 
-    def move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str] = ()) -> None:
+    def move(self, moves: Sequence[RefMove], reason: str) -> None:
         """Move refs together, ``main`` before all others: its update is the commit point.
 
         Every ref is locked (git's own ``.lock`` files) and compared before the first one moves.
-        libgit2 applies one transaction in no particular order, hence two of them. The files
-        `needs` are made durable together with the objects, before the first ref moves.
+        libgit2 applies one transaction in no particular order, hence two of them.
 
         Raises
         ------
@@ -239,7 +231,7 @@ class Repository:
         PartlyMovedError
             ``main`` has moved, the others have not.
         """
-        error = self._move(moves, reason, needs)
+        error = self._move(moves, reason)
         if error:
             first = next((move for move in moves if move.ref == MAIN), None)
             if first is not None and self.tip(MAIN) == first.new:
@@ -285,7 +277,7 @@ class Repository:
                 lock.unlink(missing_ok=True)
         return free
 
-    def _move(self, moves: Sequence[RefMove], reason: str, needs: Sequence[str]) -> str:
+    def _move(self, moves: Sequence[RefMove], reason: str) -> str:
         """Move refs; give git's error as text, "" when there is none."""
         first = [move for move in moves if move.ref == MAIN]
         rest = [move for move in moves if move.ref != MAIN]
@@ -297,7 +289,7 @@ class Repository:
                         transaction.lock_ref(move.ref)
                 self._compare(moves)
                 # Only who will not lose the race pays for it, and the race is short.
-                self._sync_objects(needs)
+                self._sync_objects()
                 for transaction, group in ((leading, first), (following, rest)):
                     for move in group:
                         _enter(transaction, move, reason)
@@ -426,8 +418,8 @@ class Repository:
         found: list[str] = self._local.unsynced
         return found
 
-    def _sync_objects(self, needs: Sequence[str]) -> None:
-        """Make what this thread wrote durable, before a ref names it, and the files `needs`.
+    def _sync_objects(self) -> None:
+        """Make what this thread wrote durable, before a ref names it.
 
         libgit2 can sync by itself, but object by object, and only for all repositories of the
         process at once. All files are written by now, so the first sync makes the file system
@@ -448,9 +440,7 @@ class Repository:
         if not folders <= self._folders:
             folders.add(objects)
             self._folders |= folders
-        for path in needs:
-            sync_file(path)
-        for folder in folders | {path.rpartition("/")[0] for path in needs}:
+        for folder in folders:
             sync_folder(folder)
 
     def _sync_refs(self, moves: Iterable[RefMove]) -> None:

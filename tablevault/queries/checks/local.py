@@ -242,16 +242,10 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
                 )
 
 
-def _left_records(vault: Vault) -> set[str]:
-    """Name what has no record and that nobody holds."""
-    files = vault.records
-    return {name for name in files.strays() if not files.is_alive_file(name)}
-
-
 def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
     """Find records that cannot be read, and those of processes that died."""
     files = vault.records
-    for name in _left_records(vault) & _left_records(vault):  # who began or ended is not in both
+    for name in files.strays() & files.strays():  # who began or ended is not in both
         yield Problem(
             kind="process",
             severity="warning",

@@ -1,0 +1,92 @@
+"""Files and folders: write in one step, sync, hash, list."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tablevault.names import ObjectId
+
+_TRIES = 100
+_MANY = 64
+_SYNCING = 8
+
+
+def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
+    """Write a small file; who reads it sees what it was, or what it is now.
+
+    One writes it at a time. A crash may leave ``.<name>.tmp``, which the next one writes over.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which need not be there; its folder must.
+    data : bytes
+        All that it is to hold.
+    durable : bool, default False
+        Whether it is synced, with its name, so that it survives a loss of power.
+    """
+    beside = path.with_name(f".{path.name}.tmp")
+    try:
+        with beside.open("wb") as file:
+            file.write(data)
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
+        beside.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise
+    if durable:
+        sync_folder(path.parent)
+
+
+def sync_file(path: str | Path) -> None:
+    """Make the bytes of a file durable."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: str | Path) -> None:
+    """Make the names in `folder` durable, where the file system lets us."""
+    with contextlib.suppress(OSError):
+        sync_file(folder)
+
+
+def sync_all(paths: Sequence[Path], sync: Callable[[Path], None] = sync_file) -> None:
+    """Make many files or folders durable; from a few threads, whom the disk serves together."""
+    if len(paths) < _MANY:
+        for path in paths:
+            sync(path)
+        return
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(_SYNCING) as pool:
+        for _ in pool.map(sync, paths):
+            pass
+
+
+def hash_file(path: Path) -> ObjectId:
+    """Compute the sha256 of the bytes of a file."""
+    with path.open("rb") as reader:
+        return ObjectId(hashlib.file_digest(reader, "sha256").hexdigest())
+
+
+def matching(folder: Path, pattern: str) -> list[Path]:
+    """List what matches `pattern` below `folder`, sorted, while others create and remove folders.
+
+    ``Path.glob`` raises when a folder goes.
+    """
+    for _ in range(_TRIES):
+        try:
+            return sorted(folder.glob(pattern))
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+    return sorted(folder.glob(pattern))
