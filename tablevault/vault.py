@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tablevault.names import TempRef
     from tablevault.transactions.begin import Actor
     from tablevault.transactions.parts import VaultParts
-    from tablevault.transactions.record_store import RecordStore
+    from tablevault.transactions.records import RecordStore
 
     Bring = Callable[[Path, ObjectStore, Pointer, Progress], None]
 
@@ -78,7 +78,7 @@ class Vault:
         from tablevault.history.git.settings import share
         from tablevault.lfs.store import ObjectStore
         from tablevault.transactions.parts import VaultParts
-        from tablevault.transactions.record_store import RecordStore
+        from tablevault.transactions.records import RecordStore
 
         repository = Repository(self.path)
         settings = repository.storage()

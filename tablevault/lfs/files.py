@@ -1,11 +1,12 @@
-"""Files and folders: write in one step, sync, hash, list."""
+"""Files and folders: write in one step, sync, hash, list, remove."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from tablevault.names import ObjectId
@@ -90,3 +91,36 @@ def matching(folder: Path, pattern: str) -> list[Path]:
         except (FileNotFoundError, NotADirectoryError):
             continue
     return sorted(folder.glob(pattern))
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Walk the files below a folder, in order, while others may take some of it away."""
+    try:
+        paths = sorted(folder.iterdir())
+    except OSError:
+        return
+    for path in paths:
+        if path.is_dir() and not path.is_symlink():
+            yield from files_below(path)
+        else:
+            yield path
+
+
+def size_of(path: Path) -> int:
+    """Sum the bytes of a file, or of all files in a folder; a hard link frees nothing."""
+    is_folder = path.is_dir() and not path.is_symlink()
+    total = 0
+    for file in files_below(path) if is_folder else (path,):
+        with contextlib.suppress(OSError):
+            status = file.lstat()
+            total += status.st_size if file.is_file() and status.st_nlink == 1 else 0
+    return total
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder; ignore that it is gone already, or cannot be removed."""
+    with contextlib.suppress(OSError):
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink()

@@ -22,7 +22,7 @@ from tablevault.limits import UnfitValueError
 from tablevault.model.view import VaultView
 from tablevault.names import VAULT_DOCUMENT
 from tablevault.transactions.operation import Operation, operation
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.resource_locks import config_hold
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault

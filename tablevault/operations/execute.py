@@ -51,7 +51,7 @@ from tablevault.transactions.operation import (
     perform,
     setup_of,
 )
-from tablevault.transactions.record import Hold, Json, Record
+from tablevault.transactions.records import Hold, Json, Record
 from tablevault.transactions.resource_locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault

@@ -41,7 +41,7 @@ from tablevault.operations.vaults import Options, attach
 from tablevault.render import counted
 from tablevault.secrets import find_secrets
 from tablevault.transactions.allowed_secrets import admit
-from tablevault.transactions.record import Request
+from tablevault.transactions.records import Request
 from tablevault.vault import Vault, absolute
 
 _OWNER = "import"

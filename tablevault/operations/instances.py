@@ -43,7 +43,7 @@ from tablevault.render import counted
 from tablevault.secrets import IN_BUILDER, IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.resource_locks import claimed_instance, instance_hold, temp_hold
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault

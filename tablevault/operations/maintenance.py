@@ -21,14 +21,14 @@ from tablevault.history.git.loose_objects import damaged_loose
 from tablevault.history.git.object_files import logged, read_refs, sound_packed_refs
 from tablevault.history.git.reachability import Reach
 from tablevault.history.git.repository import RefMove
+from tablevault.lfs.files import remove, size_of
 from tablevault.lfs.quarantine import Aside
 from tablevault.names import FACES_DIR, CommitId, ObjectId, ProcessId, temp_of_face
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags
 from tablevault.queries.checks.objects import needed_objects, places_of_copies
 from tablevault.queries.verify import find_problems
-from tablevault.transactions import leftovers
-from tablevault.transactions.recovery import NeededElsewhere, recover, sweep_checkpoints
+from tablevault.transactions.recovery import NeededElsewhere, leftovers, recover, sweep_checkpoints
 from tablevault.vault import Vault
 
 _log = logging.getLogger("tablevault")
@@ -352,9 +352,7 @@ def collect(
     reach = whole_reach(git_dir, vault.state)
     index = FreshIndex(vault.repository)
     standing = {instance.instance_id for instance in index.standing()}
-    left = {
-        path: leftovers.size_of(path) for path in leftovers.stale(vault.parts, standing, grace_s)
-    }
+    left = {path: size_of(path) for path in leftovers(vault.parts, standing, grace_s)}
     tips = vault.repository.temp_refs().values()
     swept = vault.calls.sweep(
         map(vault.checkpoints.made_by, tips),
@@ -371,7 +369,7 @@ def collect(
         garbage = {oid: size for oid, size in garbage.items() if vault.store.stat(oid) is None}
         for path in left:
             if path.parent.name != "checkpoints":
-                leftovers.remove(path)
+                remove(path)
         sweep_checkpoints(vault.parts)
         pruned = repack.prune(git_dir, vault.state, reach, _prune(vault, grace_s))
     after = before if dry_run else repack.count(git_dir)

@@ -32,7 +32,7 @@ from tablevault.queries.inputs import Place
 from tablevault.queries.reuse import code_edits, earlier_of, find_origin
 from tablevault.queries.staleness import Current
 from tablevault.transactions.begin import refuse_other, refuse_used
-from tablevault.transactions.record import Record
+from tablevault.transactions.records import Record
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:

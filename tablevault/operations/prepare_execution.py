@@ -30,7 +30,7 @@ from tablevault.queries.reuse import (
     module_texts,
 )
 from tablevault.transactions.operation import Operation, operation
-from tablevault.transactions.record import Hold, Json, Record
+from tablevault.transactions.records import Hold, Json, Record
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Parameter, Wording

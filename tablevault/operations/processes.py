@@ -34,7 +34,7 @@ from tablevault.transactions.background import Handed, accept
 from tablevault.transactions.begin import Actor, is_finished
 from tablevault.transactions.operation import Operation, decoded_operation, operation
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.recovery import roll_back, roll_forward
 from tablevault.transactions.resource_locks import descendants
 from tablevault.transactions.stopping import halt, take_down

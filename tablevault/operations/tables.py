@@ -30,7 +30,7 @@ from tablevault.queries.calls import forgotten_with
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.operation import Operation, operation
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.recovery import NeededElsewhere
 from tablevault.transactions.resource_locks import alone, table_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction

@@ -24,7 +24,7 @@ from tablevault.operations.undo_effect import (
     table_changed,
 )
 from tablevault.transactions.operation import Operation, operation
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.resource_locks import (
     alone,
     artifacts_hold,

@@ -29,8 +29,9 @@ from tablevault.history.commits.setup import (
 )
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.commits.write_change import Signing
-from tablevault.history.git.object_files import files_below, read_refs
+from tablevault.history.git.object_files import read_refs
 from tablevault.history.git.repository import Repository
+from tablevault.lfs.files import files_below
 from tablevault.lfs.vault_folders import (
     building,
     is_free,
@@ -43,9 +44,8 @@ from tablevault.names import MAIN, TABLES_DIR
 from tablevault.progress import Progress, Silent
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
-from tablevault.transactions.open_merges import may_be_unfinished
-from tablevault.transactions.record import Request
-from tablevault.transactions.record_store import RecordStore
+from tablevault.transactions.git_merges import may_be_unfinished
+from tablevault.transactions.records import RecordStore, Request
 from tablevault.transactions.recovery import recover
 from tablevault.vault import (
     Vault,

@@ -15,7 +15,7 @@ from tablevault.model.instance import Instance
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table
 from tablevault.names import TempRef, is_temp_id, version_of
-from tablevault.transactions.record import Record
+from tablevault.transactions.records import Record
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
 

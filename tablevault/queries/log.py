@@ -14,7 +14,7 @@ from tablevault.history.git.repository import Repository
 from tablevault.model.view import VaultView
 from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id, version_of
 from tablevault.queries.checks.instances import made_by
-from tablevault.transactions.process_history import read_past
+from tablevault.transactions.records import read_past
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 

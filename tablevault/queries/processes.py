@@ -8,7 +8,7 @@ from typing import Literal
 
 from tablevault.names import is_process_id
 from tablevault.queries.calls import run_of_process
-from tablevault.transactions.record import Record
+from tablevault.transactions.records import Record
 from tablevault.vault import Vault
 
 

@@ -31,7 +31,7 @@ from tablevault.queries.instance_summary import (
 from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
 from tablevault.queries.log import is_about, preparation, uncommitted
 from tablevault.queries.processes import ProcessSummary, unfinished
-from tablevault.transactions.process_history import read_past
+from tablevault.transactions.records import read_past
 from tablevault.vault import Vault
 
 _MOST_ARGUMENTS = 12

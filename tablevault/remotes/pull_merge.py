@@ -18,7 +18,7 @@ from tablevault.history.merge.merge_vaults import Conflict, Merged, Side
 from tablevault.model.view import VaultView
 from tablevault.names import CommitId, TempRef, table_dir, temp_of_ref
 from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.resource_locks import alone, pull_hold, table_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault

@@ -15,7 +15,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.trees import Edit, Put
 from tablevault.names import CODE_DIR, TempRef, builder_of_path
 from tablevault.secrets import IN_BUILDER, IN_CODE, Finding, find_secrets, secret_error
-from tablevault.transactions.record import Request
+from tablevault.transactions.records import Request
 from tablevault.wording import Call, Either, Wording
 
 

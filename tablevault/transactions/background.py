@@ -23,8 +23,7 @@ from tablevault.lfs.locks import Lock, locked
 from tablevault.names import ProcessId
 from tablevault.transactions.begin import take_process
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Json, Record, decode_record
-from tablevault.transactions.record_store import RecordStore
+from tablevault.transactions.records import Json, Record, RecordStore, decode_record
 from tablevault.transactions.recovery import roll_back, roll_forward
 from tablevault.wording import decoded, encoded
 

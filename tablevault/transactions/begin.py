@@ -15,8 +15,7 @@ from tablevault.lfs.locks import Lock, is_held, take_lock
 from tablevault.names import ProcessId, check_process_id, new_process_id
 from tablevault.transactions import resource_locks
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Hold, Record, Request
-from tablevault.transactions.record_store import RecordStore
+from tablevault.transactions.records import Hold, Record, RecordStore, Request
 from tablevault.transactions.recovery import finish_stop, roll_back, roll_forward
 from tablevault.wording import Call, OperationName, Wording
 

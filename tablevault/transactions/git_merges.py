@@ -1,9 +1,11 @@
-"""Complete a merge by plain git: whole instances, renamed tables."""
+"""Find and complete merges by plain git: whole instances, renamed tables."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tablevault.history.commits.change import BranchChange, Change
 from tablevault.history.commits.documents import timestamp
@@ -13,9 +15,9 @@ from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Graft, Remove
 from tablevault.history.merge.merge_commits import Joined, folders_in, in_tree, join, tree_of
-from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef
+from tablevault.lfs.files import replace_file
+from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef, temp_of_ref
 from tablevault.transactions.begin import Actor
-from tablevault.transactions.open_merges import astray, close_merge, is_by_git, is_open_merge
 from tablevault.transactions.operation import (
     NOT_RECORDED,
     OpenVault,
@@ -23,9 +25,57 @@ from tablevault.transactions.operation import (
     Operation,
     operation,
 )
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.parts import VaultParts
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.resource_locks import pull_hold
 from tablevault.transactions.transaction import Transaction
+
+
+def may_be_unfinished(parts: VaultParts) -> bool:
+    """Return whether :func:`.git_merges.complete_merge` may have something to do."""
+    tip = parts.repository.main()
+    return is_open_merge(parts, tip) or bool(astray(parts.repository, tip))
+
+
+def is_open_merge(parts: VaultParts, tip: CommitId) -> bool:
+    """Return whether a commit is a merge by git in which something may be left to do."""
+    return is_by_git(parts.repository, tip) and _closed(parts) != tip
+
+
+def is_by_git(repository: Repository, tip: CommitId) -> bool:
+    """Return whether a commit is a merge of two sides that no operation has made."""
+    commit = repository.commit(tip)
+    return len(commit.parents) == 2 and not commit.message.first("Vault-Operation")  # noqa: PLR2004 - sides
+
+
+def astray(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
+    """Return the temporary instances of tables that a commit does not have, by their tips."""
+    main = Snapshot(repository, tip)
+    temps = {tip: temp_of_ref(ref) for ref, tip in repository.temp_refs().items()}
+    return {
+        tip: temp
+        for tip, temp in temps.items()
+        if temp is not None and not main.has_table(temp.table)
+    }
+
+
+def close_merge(parts: VaultParts, tip: CommitId) -> None:
+    """Take note of a merge in which nothing is left to do, so that none works it out again."""
+    with contextlib.suppress(OSError):  # a vault can be read where nothing can be written
+        replace_file(_note(parts), f"{tip}\n".encode("ascii"))
+
+
+def _closed(parts: VaultParts) -> str:
+    """Read the note."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return _note(parts).read_text("ascii").strip()
+    return ""
+
+
+def _note(parts: VaultParts) -> Path:
+    """Return the file of the note."""
+    return parts.state / "completed"
+
 
 _OURS = (TABLES_DIR, VAULT_DOCUMENT)
 

@@ -11,7 +11,7 @@ from tablevault.history.checkout.misplaced_builders import MisplacedBuilders, ma
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import builder_of_path, builder_path, builders_dir
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Request
+from tablevault.transactions.records import Request
 
 _log = logging.getLogger("tablevault")
 _TAKING_IN = frozenset({"create_instance", "create_builder_file"})

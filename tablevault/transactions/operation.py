@@ -14,7 +14,7 @@ from tablevault.names import ProcessId
 from tablevault.transactions.allowed_secrets import Admitted
 from tablevault.transactions.begin import Actor, Setup, recorded_request, remembering_refusal
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Hold, Json, Record, Request
+from tablevault.transactions.records import Hold, Json, Record, Request
 from tablevault.transactions.transaction import Transaction, running
 
 

@@ -18,7 +18,7 @@ from tablevault.lfs.files import replace_file
 from tablevault.lfs.locks import is_held, take_lock
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, record_file
-from tablevault.transactions.record_store import RecordStore
+from tablevault.transactions.records import RecordStore
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,21 +1,24 @@
-"""Crash recovery: roll an operation forward if its commit reached ``main``, else back."""
+"""Crash recovery: roll an operation forward if its commit reached ``main``, otherwise back."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import cached_property
+from pathlib import Path
 
 from tablevault.errors import TVFileError, TVLockError, TVProcessError
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.repack import stale_files
 from tablevault.history.git.repository import RefBusyError, RefMove, RefMovedError
-from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, temp_of_ref
-from tablevault.transactions.cancellation import STOPPED
+from tablevault.lfs.quarantine import Aside
+from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, record_file, temp_of_ref
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Record
+from tablevault.transactions.records import STOPPED, Record
 from tablevault.transactions.resource_locks import descendants
 
 _log = logging.getLogger("tablevault")
@@ -227,3 +230,52 @@ def _end(parts: VaultParts, record: Record) -> None:
     """Remove temporary files, record and lock file."""
     parts.store.discard(parts.owner(record.process_id))
     parts.files.remove(record.process_id)
+
+
+_LEFT_S = 3600.0
+"""So long nobody leaves a file that is being written."""
+
+
+def leftovers(parts: VaultParts, instances: Collection[str], older_than_s: float) -> Iterator[Path]:
+    """List files and folders that nobody needs.
+
+    Parameters
+    ----------
+    parts : VaultParts
+        The vault's.
+    instances : collection of str
+        Ids of the instances that are not deleted.
+    older_than_s : float
+        Age in seconds of what was set aside, damaged or edited: the last copy, perhaps.
+    """
+    git_dir, state = parts.repository.git_dir, parts.state
+    yield from stale_files(git_dir)
+    records = {record_file(record.process_id) for record in parts.files.every()}
+    for path in _older(state / "tmp", _LEFT_S):
+        if path.name not in records:
+            yield path
+    yield from _older(state / "incomplete", max(older_than_s, _LEFT_S))
+    for name, age_s in (("tmp", max(older_than_s, _LEFT_S)), ("bad", older_than_s)):
+        yield from _older(git_dir / "lfs" / name, age_s)
+    yield from _older(git_dir / "lfs" / "incomplete", max(older_than_s, _LEFT_S))
+    for path in _older(parts.store.drafts, _LEFT_S):
+        if path.name not in records and path.parent != state / "tmp":
+            yield path
+    yield from Aside(state).older_than(older_than_s)
+    yield from parts.checkpoints.strays()
+    for path in _older(state / "artifacts", _LEFT_S):
+        if path.name not in instances:
+            yield path
+
+
+def _older(folder: Path, age_s: float) -> Iterator[Path]:
+    """List what lies in a folder and was changed or moved so long ago."""
+    try:
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
+    except OSError:
+        return
+    for entry in entries:
+        with contextlib.suppress(FileNotFoundError):
+            status = entry.stat(follow_symlinks=False)
+            if time.time() - max(status.st_mtime, status.st_ctime) >= age_s:
+                yield Path(entry.path)

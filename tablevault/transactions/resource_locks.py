@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 
 from tablevault.errors import TVLockError
 from tablevault.names import TABLES_DIR, TEMP_PREFIX, VAULT_DOCUMENT, InstanceId, is_instance_id
-from tablevault.transactions.record import Hold, Record
-from tablevault.transactions.record_store import RecordStore
+from tablevault.transactions.records import Hold, Record, RecordStore
 from tablevault.wording import Call, Either, OperationName, Parameter, Wording
 
 CODE = "code"

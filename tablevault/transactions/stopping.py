@@ -1,19 +1,92 @@
-"""End a process from outside: stop whoever runs it, and roll it back."""
+"""Stop a process: ask it in this interpreter, or end the program that holds its lock."""
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 from tablevault.errors import TVProcessError
 from tablevault.names import ProcessId
-from tablevault.transactions.cancellation import Cancel, cancel_of
-from tablevault.transactions.lock_holders import end_holders
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Record
+from tablevault.transactions.records import Record
 from tablevault.transactions.recovery import end_stopped
 from tablevault.transactions.resource_locks import descendants
-from tablevault.wording import Either, Wording
+from tablevault.wording import Either, Parameter, Wording
+
+
+class Cancel:
+    """Whether a process was asked to stop, and who takes back what it did."""
+
+    def __init__(self) -> None:
+        self._asked = threading.Event()
+        self._deciding = threading.Lock()
+        self._is_left_to_asker = False
+        self._is_decided = False
+
+    @property
+    def is_asked(self) -> bool:
+        """Return whether the process was asked to stop."""
+        return self._asked.is_set()
+
+    def ask(self) -> None:
+        """Ask the process to stop; the asker waits, and ends it."""
+        self._is_left_to_asker = True
+        self._asked.set()
+
+    def withdraw(self) -> bool:
+        """Leave the end of the process to itself; False when it has left that to the asker."""
+        with self._deciding:
+            self._is_left_to_asker = self._is_left_to_asker and self._is_decided
+            return not self._is_left_to_asker
+
+    def decide(self) -> bool:
+        """Decide, for good, whether whoever asked ends the process; else it ends itself."""
+        with self._deciding:
+            self._is_decided = True
+            return self._is_left_to_asker
+
+    def check(self, process_id: ProcessId) -> None:
+        """Raise TVProcessError when the process was asked to stop."""
+        if self._asked.is_set():
+            raise TVProcessError(
+                f'Process "{process_id}" was stopped.',
+                Wording(
+                    "Run the operation again, with another ",
+                    Parameter("execute_instance", "process_id"),
+                    ".",
+                ),
+                process=process_id,
+            )
+
+
+_here: dict[tuple[str, ProcessId], Cancel] = {}
+"""What runs in this interpreter, by the folder of its vault and its id: whoever wants to stop it
+may have opened the vault for itself, and shares nothing else with it."""
+
+
+@contextmanager
+def cancellable(state: Path, process_id: ProcessId) -> Iterator[Cancel]:
+    """Let a process be found and asked to stop, as long as this lasts."""
+    key = (str(state), process_id)
+    cancel = _here[key] = Cancel()
+    try:
+        yield cancel
+    finally:
+        # When its record is gone, a thread may have begun another process under its id.
+        if _here.get(key) is cancel:
+            del _here[key]
+
+
+def cancel_of(state: Path, process_id: ProcessId) -> Cancel | None:
+    """Find a process that runs in this interpreter; None when it runs elsewhere, or not at all."""
+    return _here.get((str(state), process_id))
+
 
 _POLL_S = 0.01
 _LOOK_S = 10.0
@@ -116,3 +189,95 @@ def _end_elsewhere(parts: VaultParts, record: Record) -> None:
                 pid=record.pid,
             )
         time.sleep(_POLL_S)
+
+
+_PROC = Path("/proc")
+_TERM_S, _KILL_S = 5.0, 30.0
+
+
+def holders(path: Path) -> list[int]:
+    """Return the operating system processes that hold ``flock`` on a file.
+
+    The kernel tells it: of each open file, in ``/proc/<pid>/fdinfo``, which locks are held
+    through it. Processes of others are not shown to us, nor is anything on a system that has no
+    such files; so an empty answer means "not known".
+    """
+    return [pid for pid in _pids() if _holds(pid, path)]
+
+
+def end_holders(path: Path) -> list[int]:
+    """End the processes that hold the lock on a file: ask, wait, and then end them at once.
+
+    A process is identified by the lock that it holds, and cannot be mistaken for another one
+    that gets its number meanwhile (pidfd, Linux 5.3). This very interpreter is not ended.
+
+    Returns
+    -------
+    list of int
+        The processes that a signal was sent to.
+    """
+    sent: set[int] = set()
+    for number, wait_s in ((signal.SIGTERM, _TERM_S), (signal.SIGKILL, _KILL_S)):
+        deadline = time.monotonic() + wait_s
+        waiting = [pid for pid in holders(path) if _send(pid, number, path)]
+        sent.update(waiting)
+        while waiting and time.monotonic() < deadline:
+            time.sleep(_POLL_S)
+            waiting = [pid for pid in waiting if _holds(pid, path)]
+    return sorted(sent)
+
+
+def _send(pid: int, number: signal.Signals, path: Path) -> bool:
+    """Send a signal to a process that holds the lock; False when it does not any more."""
+    if pid == os.getpid():
+        return False
+    try:
+        handle = os.pidfd_open(pid)
+    except (AttributeError, OSError):  # macOS, where no holder is known either; it is gone
+        return False
+    try:
+        # From here on `handle` means the process that is looked at now, whatever becomes of it.
+        if not _holds(pid, path):
+            return False
+        signal.pidfd_send_signal(handle, number)
+    except ProcessLookupError:
+        return False
+    finally:
+        os.close(handle)
+    return True
+
+
+def _pids() -> Iterator[int]:
+    """List the processes that we can see."""
+    with contextlib.suppress(OSError):
+        yield from [int(entry.name) for entry in _PROC.iterdir() if entry.name.isdecimal()]
+
+
+def _holds(pid: int, path: Path) -> bool:
+    """Return whether a process holds a lock on a file, and not only has it open."""
+    files = _PROC / str(pid) / "fd"
+    with contextlib.suppress(OSError):
+        wanted = path.stat()
+        return any(
+            _is_locked(_PROC / str(pid) / "fdinfo" / file.name)
+            for file in list(files.iterdir())
+            if _is_same(file, wanted)
+        )
+    return False
+
+
+def _is_same(file: Path, wanted: os.stat_result) -> bool:
+    """Return whether an open file is the one that is wanted."""
+    with contextlib.suppress(OSError):
+        return os.path.samestat(file.stat(), wanted)
+    return False
+
+
+def _is_locked(told: Path) -> bool:
+    """Return whether a lock is held through an open file."""
+    with contextlib.suppress(OSError):
+        lines = told.read_text("ascii").splitlines()
+        return any(
+            line.startswith("lock:") and "FLOCK" in line and "WRITE" in line for line in lines
+        )
+    return False

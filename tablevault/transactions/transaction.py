@@ -31,11 +31,11 @@ from tablevault.transactions.allowed_secrets import (
     found_in_edits,
 )
 from tablevault.transactions.begin import Actor, Setup, begin, enclosing
-from tablevault.transactions.cancellation import STOPPED, Cancel, cancellable
 from tablevault.transactions.misplaced_edits import minding_misplaced
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.record import Json, Record, Request
+from tablevault.transactions.records import STOPPED, Json, Record, Request
 from tablevault.transactions.recovery import finish_moves, follow, roll_back
+from tablevault.transactions.stopping import Cancel, cancellable
 
 _log = logging.getLogger("tablevault")
 _told = logging.getLogger("tablevault.operations")

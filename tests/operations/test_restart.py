@@ -10,7 +10,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.names import ProcessId
-from tablevault.transactions.record import Hold, Record, Request
+from tablevault.transactions.records import Hold, Record, Request
 from tests.looking import check_clean
 
 

@@ -18,9 +18,9 @@ from tablevault.errors import (
     TVTableError,
 )
 from tablevault.lfs.locks import locked
-from tablevault.transactions import lock_holders, stopping
-from tablevault.transactions.cancellation import cancel_of
+from tablevault.transactions import stopping
 from tablevault.transactions.parts import VaultParts
+from tablevault.transactions.stopping import cancel_of
 from tests.looking import check_clean, git
 
 INDEX = """\
@@ -93,7 +93,7 @@ def waits(go: Path):
 @pytest.fixture(autouse=True)
 def patient(monkeypatch) -> None:
     """Wait for what ends as it should as long as a slow machine needs."""
-    monkeypatch.setattr(lock_holders, "_TERM_S", 100.0)
+    monkeypatch.setattr(stopping, "_TERM_S", 100.0)
 
 
 @pytest.fixture
@@ -193,7 +193,7 @@ def test_a_nameless_process_is_stopped_too(running, vault_path) -> None:
 
 
 def test_who_does_not_listen_is_stopped_all_the_same(running, vault_path, monkeypatch) -> None:
-    monkeypatch.setattr(lock_holders, "_TERM_S", 0.2)
+    monkeypatch.setattr(stopping, "_TERM_S", 0.2)
     vault, process = running(before="import signal; signal.signal(15, signal.SIG_IGN)")
     vault.stop_process("p", force=True)
     assert process.wait() == -signal.SIGKILL
@@ -206,7 +206,7 @@ def test_no_one_is_ended_who_is_not_proven_to_run_the_process(
     vault, process = running()
     with monkeypatch.context() as patch:
         patch.setattr(stopping, "_LOOK_S", 0.1)
-        patch.setattr(lock_holders, "_PROC", tmp_path / "nothing")
+        patch.setattr(stopping, "_PROC", tmp_path / "nothing")
         with pytest.raises(TVProcessError, match=f"{process.pid}, but nothing proves"):
             vault.stop_process("p", force=True)
     assert process.poll() is None
@@ -617,7 +617,7 @@ def test_materialize_is_ignored_where_there_are_no_rows(
 ) -> None:
     vault.create_table("t")
     files = vault._vault.parts.files
-    from tablevault.transactions.record import Record, Request
+    from tablevault.transactions.records import Record, Request
 
     files.write(
         Record(

@@ -164,7 +164,7 @@ def test_delete_vault_removes_everything(vault: TableVault, vault_path: Path) ->
 def test_a_vault_in_use_is_neither_deleted_nor_replaced(
     vault: TableVault, vault_path: Path
 ) -> None:
-    from tablevault.transactions.record import Request
+    from tablevault.transactions.records import Request
     from tablevault.transactions.transaction import running
 
     request = Request(operation="create_table", arguments={})

@@ -12,7 +12,7 @@ from tablevault.history.commits.change import Change
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.trees import Put
 from tablevault.transactions.begin import Actor
-from tablevault.transactions.record import Hold, Request
+from tablevault.transactions.records import Hold, Request
 from tablevault.transactions.transaction import running
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tablevault.history.git.repository import RefMove, Repository
 from tablevault.names import MAIN
-from tablevault.transactions.cancellation import cancel_of, cancellable
+from tablevault.transactions.stopping import cancel_of, cancellable
 
 LONG = "refs/heads/temp/a/" + "v" * 80
 

@@ -11,10 +11,8 @@ from tablevault.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault.history.git.repository import RefMovedError, Repository
 from tablevault.names import ProcessId
 from tablevault.transactions.begin import Actor
-from tablevault.transactions.cancellation import Cancel, cancel_of
-from tablevault.transactions.record import Hold, Request
-from tablevault.transactions.record_store import RecordStore
-from tablevault.transactions.stopping import halt
+from tablevault.transactions.records import Hold, RecordStore, Request
+from tablevault.transactions.stopping import Cancel, cancel_of, halt
 from tablevault.transactions.transaction import Transaction, running
 from tablevault.vault import Vault
 

@@ -18,7 +18,7 @@ from tablevault.names import ProcessId
 from tablevault.transactions import begin as beginning
 from tablevault.transactions import resource_locks
 from tablevault.transactions.begin import Actor
-from tablevault.transactions.record import Hold, Record, Request
+from tablevault.transactions.records import Hold, Record, Request
 from tablevault.transactions.transaction import running
 
 TABLE = resource_locks.table_hold("t", exclusive=True)

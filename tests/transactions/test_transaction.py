@@ -16,8 +16,7 @@ from tablevault.history.git.repository import PartlyMovedError, RefMovedError, R
 from tablevault.history.git.trees import Put
 from tablevault.names import MAIN, ProcessId, TempRef
 from tablevault.transactions.begin import Actor
-from tablevault.transactions.record import Request
-from tablevault.transactions.record_store import RecordStore
+from tablevault.transactions.records import RecordStore, Request
 from tablevault.transactions.recovery import recover
 from tablevault.transactions.transaction import running
 from tablevault.vault import Vault

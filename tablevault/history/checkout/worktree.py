@@ -28,11 +28,10 @@ from tablevault.history.git.index_file import (
     is_left_locked,
     read_index,
 )
-from tablevault.history.git.object_files import files_below
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit
 from tablevault.lfs.file_links import replace_link
-from tablevault.lfs.files import hash_file, replace_file
+from tablevault.lfs.files import files_below, hash_file, replace_file
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from tablevault.errors import TVFileError
 from tablevault.history.git.index_file import read_index
-from tablevault.history.git.object_files import check_loose, check_packs, files_below, read_refs
+from tablevault.history.git.object_files import check_loose, check_packs, read_refs
 from tablevault.history.git.reachability import Reach
-from tablevault.lfs.files import matching
+from tablevault.lfs.files import files_below, matching
 from tablevault.wording import Call, Wording
 
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")

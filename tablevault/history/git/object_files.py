@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import re
 import time
 from collections.abc import Iterator
@@ -169,21 +168,3 @@ def logged(git_dir: Path, name: str) -> str:
         if re.fullmatch(rb"[0-9a-f]{40}", last) and last.strip(b"0"):
             return last.decode("ascii")
     return ""
-
-
-def files_below(folder: Path) -> Iterator[Path]:
-    """Walk the files below a folder, in order, while others may take some of it away."""
-    for name in _names(folder):
-        path = folder / name
-        if path.is_dir() and not path.is_symlink():
-            yield from files_below(path)
-        else:
-            yield path
-
-
-def _names(folder: Path) -> list[str]:
-    """List a folder; empty where there is none."""
-    try:
-        return sorted(os.listdir(folder))  # noqa: PTH208 - the names alone
-    except OSError:
-        return []

@@ -17,7 +17,7 @@ from tablevault.history.checkout.worktree_status import Inspection
 from tablevault.history.commits.hooks import missing_hooks, other_push_hook
 from tablevault.history.commits.setup import missing_attributes, missing_settings, with_calls
 from tablevault.history.commits.snapshot import Snapshot, decode_text
-from tablevault.history.git.object_files import files_below
+from tablevault.lfs.files import files_below
 from tablevault.names import calls_path, record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault

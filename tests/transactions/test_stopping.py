@@ -11,8 +11,8 @@ import time
 import pytest
 
 from tablevault.lfs.locks import locked
-from tablevault.transactions import lock_holders as module
-from tablevault.transactions.lock_holders import end_holders, holders
+from tablevault.transactions import stopping as module
+from tablevault.transactions.stopping import end_holders, holders
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells who holds locks")
 

@@ -1,17 +1,132 @@
-"""The journal on disk."""
+"""Records as values and as files, what excludes what, and the local history."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from tablevault.history.git.repository import RefMove
 from tablevault.lfs.locks import is_held, locked, take_lock
-from tablevault.names import ProcessId
-from tablevault.transactions import record_store
-from tablevault.transactions.record import Record, Request
-from tablevault.transactions.record_store import RecordStore
+from tablevault.names import CommitId, ObjectId, ProcessId
+from tablevault.transactions import records
+from tablevault.transactions.records import Hold, Record, RecordStore, Request, decode_record
+
+ANYTHING = "."  # json words its errors itself
+
+texts = st.text(max_size=20)
+times = st.floats(0, 4e9, allow_nan=False)
+commits = st.one_of(st.none(), st.just(CommitId("ab" * 20)))
+oids = st.lists(st.just(ObjectId("cd" * 32)), max_size=2).map(tuple)
+scalars = st.one_of(st.none(), st.booleans(), st.integers(), texts)
+any_records = st.builds(
+    Record,
+    process_id=texts.map(ProcessId),
+    named=st.booleans(),
+    request=st.builds(
+        Request,
+        operation=texts,
+        arguments=st.dictionaries(texts, st.one_of(scalars, st.lists(scalars)), max_size=3),
+    ),
+    author=texts,
+    parent=texts,
+    holds=st.lists(
+        st.builds(Hold, resource=texts, exclusive=st.booleans(), alone=st.booleans()), max_size=3
+    ).map(tuple),
+    started_at=times,
+    updated_at=times,
+    pid=st.integers(1, 1 << 22),
+    steps=st.lists(st.tuples(texts, times), max_size=3).map(tuple),
+    pins=oids,
+    made=oids,
+    moves=st.lists(st.builds(RefMove, ref=texts, old=commits, new=commits), max_size=3).map(tuple),
+    error=st.tuples(texts, texts),
+)
+
+
+@given(any_records)
+def test_a_record_is_read_as_it_was_written(record):
+    assert decode_record(record.encode()) == record
+
+
+def test_a_path_that_is_no_utf8_can_be_an_argument():
+    record = sample(request=Request(operation="op", arguments={"copy_dir": "/tmp/\udcff"}))
+    assert decode_record(record.encode()) == record
+
+
+def sample(**changes):
+    facts = {
+        "process_id": ProcessId("p"),
+        "named": False,
+        "request": Request(operation="op", arguments={"a": 1}),
+        "author": "Ana",
+        "holds": (Hold(resource="tables/t", exclusive=True),),
+        "started_at": 1.0,
+        "updated_at": 2.0,
+        "pid": 1,
+        "moves": (RefMove(ref="r", old=None, new=CommitId("ab" * 20)),),
+    }
+    return Record(**(facts | changes))
+
+
+def test_a_record_that_is_cut_off_anywhere_is_none():
+    whole = sample().encode()
+    for length in range(len(whole)):
+        with pytest.raises(ValueError, match=ANYTHING):
+            decode_record(whole[:length])
+
+
+@pytest.mark.parametrize("data", [b"[]", b"null", b"1", b'"x"', b"\xff", b"{}", b"\0" * 100])
+def test_what_is_no_record_is_an_error(data):
+    with pytest.raises(ValueError, match=ANYTHING):
+        decode_record(data)
+
+
+@pytest.mark.parametrize("key", sorted(json.loads(sample().encode())))
+def test_a_record_that_lacks_a_fact_is_an_error(key):
+    fields = json.loads(sample().encode())
+    del fields[key]
+    with pytest.raises(ValueError, match="no process record"):
+        decode_record(json.dumps(fields).encode())
+
+
+def test_a_failure_that_gives_no_text_is_noted_all_the_same():
+    class SilentError(Exception):
+        def __str__(self):
+            raise RuntimeError("no")
+
+    assert sample().failed(SilentError(), 1.0).error == ("SilentError", "it gives no text")
+
+
+def test_a_failure_is_noted_beside_everything_else():
+    failed = sample().failed(KeyError("x"), 9.0)
+    assert failed.error == ("KeyError", "'x'")
+    assert failed.updated_at == 9.0
+    assert failed.holds == sample().holds
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "related"),
+    [
+        ("tables/t", "tables/t", True),
+        ("tables/t", "tables/t/TEMP_base", True),
+        ("tables/t/TEMP_base", "tables/t", True),
+        ("tables/t", "tables/t2", False),
+        ("tables/t/TEMP_a", "tables/t/TEMP_ab", False),
+        ("tables/t/TEMP_a", "tables/t/artifacts", False),
+        ("code", "tables/code", False),
+        ("code", "code", True),
+    ],
+)
+@pytest.mark.parametrize("exclusive", [(True, True), (True, False), (False, True), (False, False)])
+def test_an_exclusive_claim_excludes_what_lies_above_and_below(one, other, related, exclusive):
+    mine = Hold(resource=one, exclusive=exclusive[0])
+    its = Hold(resource=other, exclusive=exclusive[1])
+    assert mine.excludes(its) == its.excludes(mine) == (related and any(exclusive))
 
 
 def record(process_id="p", **changes):
@@ -91,7 +206,7 @@ def test_a_killed_process_is_dead_at_once(files, tmp_path, python):
 import sys
 from pathlib import Path
 from tablevault.lfs.locks import take_lock
-from tablevault.transactions.record_store import RecordStore
+from tablevault.transactions.records import RecordStore
 lock = take_lock(RecordStore(Path(sys.argv[1])).lock_file("p"))
 print("held", flush=True)
 sys.stdin.read()
@@ -176,7 +291,7 @@ def test_a_look_during_a_handover_never_finds_a_process_dead(files, monkeypatch)
             handing.release()
         return found
 
-    monkeypatch.setattr(record_store, "is_held", look)
+    monkeypatch.setattr(records, "is_held", look)
     assert files.is_alive(ProcessId("p"))
     assert looks == [False, False, True]
     taken[0].release()
@@ -249,7 +364,7 @@ def test_a_line_that_a_crash_cut_off_costs_no_other(files, tmp_path):
 
 
 def test_the_history_is_bounded_and_keeps_the_newest(files, tmp_path, monkeypatch):
-    monkeypatch.setattr("tablevault.transactions.record_store._HISTORY_LIMIT_BYTES", 2000)
+    monkeypatch.setattr("tablevault.transactions.records._HISTORY_LIMIT_BYTES", 2000)
     for number in range(100):
         files.remember(record(f"p{number}"))
     assert (tmp_path / "history.jsonl").stat().st_size <= 2200
