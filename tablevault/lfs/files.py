@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tablevault.names import ObjectId
 _TRIES = 100
 _MANY = 64
 _SYNCING = 8
+_QUARANTINE = "aside"
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -124,3 +126,39 @@ def remove(path: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
+
+
+class Quarantine:
+    """Folders ``aside/<time>-<random>/`` below `state`, one for each file that was moved."""
+
+    def __init__(self, state: Path) -> None:
+        self._root = state / _QUARANTINE
+
+    def take(self, path: Path) -> Path | None:
+        """Move a file or folder out of the way; give its new place, None if there is nothing."""
+        folder = self._root / f"{time.strftime('%Y%m%d-%H%M%S')}-{os.urandom(4).hex()}"
+        if self._root.exists() and not self._root.is_dir():
+            self._root.unlink()
+        folder.mkdir(parents=True)
+        try:
+            shutil.move(path, folder / path.name)  # to another disk, too
+        except OSError:
+            folder.rmdir()
+            if os.path.lexists(path):
+                raise
+            return None
+        os.utime(folder)
+        return folder / path.name
+
+    def older_than(self, age_s: float) -> Iterator[Path]:
+        """List the folders that were made before."""
+        with contextlib.suppress(OSError):
+            for folder in sorted(self._root.iterdir()):
+                if time.time() - folder.lstat().st_mtime >= age_s:
+                    yield folder
+
+    def remove(self, folder: Path) -> None:
+        """Remove what was kept, for good."""
+        shutil.rmtree(folder, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            self._root.rmdir()

@@ -5,25 +5,25 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
-import io
 import os
 import re
 import shutil
+import sqlite3
 import stat
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, BinaryIO, Protocol, cast
+from typing import BinaryIO, Protocol, cast
 
 from tablevault.errors import TVFileError
 from tablevault.lfs import file_links
+from tablevault.lfs.drafts import Draft, Partial, Written
 from tablevault.lfs.files import hash_file, matching, sync_all, sync_folder
-from tablevault.lfs.hash_cache import Ledger, Stamp
 from tablevault.lfs.locks import locked
-from tablevault.lfs.partial_download import Partial
 from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.sqlite_cache import Disposable
 from tablevault.lfs.text_cache import drop_text
 from tablevault.names import ObjectId
 
@@ -35,73 +35,21 @@ _BACKDATE_NS = 3_000_000_000
 _OID = re.compile(r"[0-9a-f]{64}")
 
 
+Stamp = tuple[int, int, int]
+"""Inode, size in bytes, mtime in nanoseconds."""
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS hashed (
+    oid TEXT PRIMARY KEY, ino INTEGER, size INTEGER, mtime INTEGER
+) WITHOUT ROWID;
+"""
+
+
 class Fetch(Protocol):
     """Brings an object that is not here, from wherever the vault may get it."""
 
     def __call__(self, pointer: Pointer) -> None:
         """Make the object of `pointer` present in the store, or raise."""
-
-
-class Written(Protocol):
-    """A file beside the store, whole and durable: its next place is in it."""
-
-    @property
-    def path(self) -> Path:
-        """Where it is now, in the file system of the store."""
-
-    @property
-    def pointer(self) -> Pointer:
-        """The pointer of its bytes, which were hashed as they were written."""
-
-
-class Draft(io.RawIOBase, IO[bytes]):
-    """A file being written that knows its sha256 when it is closed."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self._file = path.open("xb")
-        self._hash = hashlib.sha256()
-        self._size = 0
-
-    def writable(self) -> bool:
-        """Tell that bytes may be written."""
-        return True
-
-    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it
-        """Append `data`."""
-        self._hash.update(data)
-        self._file.write(data)
-        length = memoryview(data).nbytes
-        self._size += length
-        return length
-
-    def tell(self) -> int:
-        """Return the number of bytes written so far."""
-        return self._size
-
-    def flush(self) -> None:
-        """Hand what is buffered to the operating system."""
-        if not self._file.closed:
-            self._file.flush()
-
-    def close(self, *, sync: bool = True) -> None:
-        """Flush, sync and close; further writes fail. Who does not sync has to do it later."""
-        if not self._file.closed:
-            self._file.flush()
-            if sync:
-                os.fsync(self._file.fileno())
-            self._file.close()
-        super().close()
-
-    @property
-    def pointer(self) -> Pointer:
-        """The pointer of what was written."""
-        return Pointer(oid=ObjectId(self._hash.hexdigest()), size=self._size)
-
-    def __exit__(self, *_: object) -> None:
-        """Close."""
-        self.close()
 
 
 class ObjectStore:
@@ -134,7 +82,7 @@ class ObjectStore:
         self._scratch = scratch
         self._incomplete = self.drafts.parent / "incomplete"
         self._fetch = fetch
-        self._ledger = Ledger(scratch.parent / "objects.sqlite")
+        self._hashed = HashCache(scratch.parent / "objects.sqlite")
         self._no_links = scratch.parent / "no-links"
         self._replacing = scratch.parent / "no-file_links.new"
         self._may_clone = True
@@ -224,7 +172,7 @@ class ObjectStore:
             folders.add(target.parent)
             kept[pointer.oid] = _stamp(target)
         sync_all(list(folders), sync_folder)
-        self._ledger.remember(kept.items())
+        self._hashed.remember(kept.items())
 
     def has(self, pointer: Pointer) -> bool:
         """Return whether the object is here with the right size; its bytes are not read."""
@@ -372,7 +320,7 @@ class ObjectStore:
         """Return whether `path` is a hard link to the object `oid`, checked earlier."""
         try:
             stamp = _stamp(path)
-            return _stamp(self._path(oid)) == stamp and self._ledger.knows(oid, stamp)
+            return _stamp(self._path(oid)) == stamp and self._hashed.knows(oid, stamp)
         except OSError:
             return False
 
@@ -384,14 +332,14 @@ class ObjectStore:
             return False
         if stamp[1] != pointer.size:
             return False
-        if self._ledger.knows(pointer.oid, stamp):
+        if self._hashed.knows(pointer.oid, stamp):
             return True
         try:
             if hash_file(path) != pointer.oid:
                 return False
         except FileNotFoundError:
             return False
-        self._ledger.remember([(pointer.oid, stamp)])
+        self._hashed.remember([(pointer.oid, stamp)])
         return True
 
     def _set_aside(self, path: Path) -> Path | None:
@@ -431,6 +379,35 @@ class ObjectStore:
     def _place(self, oid: ObjectId) -> Path:
         """Return where an object is kept from now on; known to this class alone."""
         return self._objects / oid[:2] / oid[2:4] / oid
+
+
+class HashCache:
+    """Remembers stamps; an unknown or changed one only means that the object is hashed again."""
+
+    def __init__(self, path: Path) -> None:
+        self._file = Disposable(path, _SCHEMA)
+
+    def knows(self, oid: ObjectId, stamp: Stamp) -> bool:
+        """Return whether `oid` was hashed when its file had this `stamp`."""
+        try:
+            row = (
+                self._file.connection()
+                .execute("SELECT ino, size, mtime FROM hashed WHERE oid = ?", (oid,))
+                .fetchone()
+            )
+        except sqlite3.Error:
+            self._file.discard()
+            return False
+        return bool(row == stamp)
+
+    def remember(self, entries: Iterable[tuple[ObjectId, Stamp]]) -> None:
+        """Note that each object was hashed when its file had the stamp beside it."""
+        rows = [(oid, *stamp) for oid, stamp in entries]
+        try:
+            with self._file.write() as connection:
+                connection.executemany("INSERT OR REPLACE INTO hashed VALUES (?, ?, ?, ?)", rows)
+        except sqlite3.Error:
+            self._file.discard()
 
 
 def _copy_whole(source: Path, draft: Draft) -> None:

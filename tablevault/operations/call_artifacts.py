@@ -18,10 +18,10 @@ from typing import Final
 from tablevault.engine.calls.kept_files import KeptFile
 from tablevault.errors import TableVaultError, TVTableError
 from tablevault.history.commits.snapshot import Snapshot
+from tablevault.lfs.drafts import Draft
 from tablevault.lfs.file_links import copy_file
 from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
-from tablevault.lfs.store import Draft
 from tablevault.names import BlobId, ObjectId, check_artifact_name
 from tablevault.operations.artifacts import (
     file_in_folder,

@@ -15,7 +15,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import RefMove
 from tablevault.history.git.trees import Edit, Put, Remove
-from tablevault.lfs.store import Draft
+from tablevault.lfs.drafts import Draft
 from tablevault.lfs.vault_folders import building, put_in_place
 from tablevault.names import (
     MAIN,

@@ -21,8 +21,7 @@ from tablevault.history.git.loose_objects import damaged_loose
 from tablevault.history.git.object_files import logged, read_refs, sound_packed_refs
 from tablevault.history.git.reachability import Reach
 from tablevault.history.git.repository import RefMove
-from tablevault.lfs.files import remove, size_of
-from tablevault.lfs.quarantine import Aside
+from tablevault.lfs.files import Quarantine, remove, size_of
 from tablevault.names import FACES_DIR, CommitId, ObjectId, ProcessId, temp_of_face
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags
@@ -96,14 +95,14 @@ def _mend(vault: Vault, problems: Sequence[Problem]) -> None:
 def _mend_state(vault: Vault, problems: Sequence[Problem]) -> None:
     """Move away what is no file or no folder, and make folders that are missing."""
     for problem in problems:
-        Aside(vault.state).take(vault.path / problem.where)
+        Quarantine(vault.state).take(vault.path / problem.where)
     configure(vault.path)
 
 
 def _mend_repository(vault: Vault, problems: Sequence[Problem]) -> None:
     """Make HEAD and the settings again."""
     for problem in problems:
-        Aside(vault.state).take(vault.path / problem.where)
+        Quarantine(vault.state).take(vault.path / problem.where)
         if problem.where.endswith("HEAD"):
             put_on_main(vault.path)
         else:
@@ -115,7 +114,7 @@ def _mend_settings(vault: Vault, problems: Sequence[Problem]) -> None:
     """Set what stock git needs."""
     for problem in problems:
         if (vault.path / problem.where).is_dir():
-            Aside(vault.state).take(vault.path / problem.where)
+            Quarantine(vault.state).take(vault.path / problem.where)
     configure(vault.path)
 
 
@@ -126,13 +125,13 @@ def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
         # One that is in a pack is not damaged itself: then there is no such file.
         path = repository.git_dir / "objects" / problem.where[:2] / problem.where[2:]
         if path.exists():
-            Aside(vault.state).take(path)
+            Quarantine(vault.state).take(path)
     restore_blobs(repository, vault.store, {problem.where for problem in problems})
 
 
 def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
     """Put branches back where their logs say; tags are made again. Takes the commit lock."""
-    repository, aside = vault.repository, Aside(vault.state)
+    repository, aside = vault.repository, Quarantine(vault.state)
     packed = repository.git_dir / "packed-refs"
     with vault.parts.commit_lock():
         if any(problem.where == ".git/packed-refs" for problem in problems):
@@ -197,7 +196,7 @@ def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
     """Lay files out again, and make git's index anew; takes the commit lock."""
-    parts, aside = vault.parts, Aside(vault.state)
+    parts, aside = vault.parts, Quarantine(vault.state)
     wanted = {problem.where: problem for problem in problems}
     with parts.commit_lock():
         main = parts.repository.main()
@@ -215,7 +214,7 @@ def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
                 parts.worktree.lay_out_again({path: files[path]})
 
 
-def _make_way(vault: Vault, aside: Aside, path: str) -> None:
+def _make_way(vault: Vault, aside: Quarantine, path: str) -> None:
     """Move away what stands in the place of a file, and what is no folder above it."""
     file = vault.path / path
     for folder in reversed(file.relative_to(vault.path).parents[:-1]):
@@ -227,7 +226,7 @@ def _make_way(vault: Vault, aside: Aside, path: str) -> None:
 
 def _mend_faces(vault: Vault, problems: Sequence[Problem]) -> None:
     """Lay faces out again; takes the commit lock."""
-    aside = Aside(vault.state)
+    aside = Quarantine(vault.state)
     with vault.parts.commit_lock():
         for problem in problems:
             temp = temp_of_face(problem.where)

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
 
     from tablevault.engine.calls.spending import Spent
     from tablevault.frames.parquet import FrameFile
-    from tablevault.lfs.store import Draft
+    from tablevault.lfs.drafts import Draft
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

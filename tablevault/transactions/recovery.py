@@ -15,7 +15,7 @@ from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repack import stale_files
 from tablevault.history.git.repository import RefBusyError, RefMove, RefMovedError
-from tablevault.lfs.quarantine import Aside
+from tablevault.lfs.files import Quarantine
 from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, record_file, temp_of_ref
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import STOPPED, Record
@@ -261,7 +261,7 @@ def leftovers(parts: VaultParts, instances: Collection[str], older_than_s: float
     for path in _older(parts.store.drafts, _LEFT_S):
         if path.name not in records and path.parent != state / "tmp":
             yield path
-    yield from Aside(state).older_than(older_than_s)
+    yield from Quarantine(state).older_than(older_than_s)
     yield from parts.checkpoints.strays()
     for path in _older(state / "artifacts", _LEFT_S):
         if path.name not in instances:

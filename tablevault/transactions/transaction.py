@@ -19,8 +19,8 @@ from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repack import pack_if_many
 from tablevault.history.git.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.git.trees import Edit
+from tablevault.lfs.drafts import Draft
 from tablevault.lfs.pointer import Pointer
-from tablevault.lfs.store import Draft
 from tablevault.names import CODE_DIR, CommitId, ProcessId, TempRef
 from tablevault.secrets import Finding, text_to_keep
 from tablevault.transactions.allowed_secrets import (

@@ -17,7 +17,7 @@ BY_HAND = "edit_by_hand"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
+class WrittenChange:
     """Commits that were written, and the moves that would publish them."""
 
     moves: tuple[RefMove, ...]
@@ -35,7 +35,7 @@ class Signing:
 
 def write_change(
     repository: Repository, change: Change, *, main: CommitId, base: CommitId, signing: Signing
-) -> Draft:
+) -> WrittenChange:
     """Write the commits of `change`.
 
     Parameters
@@ -75,7 +75,7 @@ def write_change(
     tip = base if change.main is None and change.forward is None else last
     if tip != main:
         moves.insert(0, RefMove(ref=MAIN, old=main, new=tip))
-    return Draft(moves=tuple(moves), commit=last)
+    return WrittenChange(moves=tuple(moves), commit=last)
 
 
 def write_by_hand(

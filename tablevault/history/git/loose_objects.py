@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tablevault.errors import TVFileError
 from tablevault.history.git.git_program import run_git
-from tablevault.lfs.quarantine import Aside
+from tablevault.lfs.files import Quarantine
 
 _log = logging.getLogger("tablevault")
 _BLOCK = 1 << 20
@@ -47,7 +47,7 @@ def refuse_damage(git_dir: Path) -> None:
             path=str(git_dir.parent),
         )
     for each in damaged:
-        Aside(git_dir / "tablevault").take(git_dir / "objects" / each[:2] / each[2:])
+        Quarantine(git_dir / "tablevault").take(git_dir / "objects" / each[:2] / each[2:])
     _log.warning("%s was damaged (%s) and is set aside: nothing needs it.", what, wrong)
 
 

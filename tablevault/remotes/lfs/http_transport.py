@@ -20,7 +20,7 @@ from tablevault.errors import (
     TVRemoteError,
     TVTransferError,
 )
-from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.retry import Limits, PassingError
 from tablevault.remotes.http.session import BLOCK, Body, Reply, Request

@@ -16,8 +16,8 @@ from typing import BinaryIO
 from tablevault.errors import TVTransferError
 from tablevault.history.git.git_config import LocalRepository
 from tablevault.lfs import file_links
+from tablevault.lfs.drafts import Partial
 from tablevault.lfs.files import sync_folder
-from tablevault.lfs.partial_download import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.retry import Limits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal

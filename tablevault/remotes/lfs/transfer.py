@@ -20,7 +20,7 @@ from tablevault.errors import (
     TVRemoteError,
     TVTransferError,
 )
-from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.progress import Progress, Silent

@@ -14,7 +14,7 @@ from tablevault.history.git.git_config import (
     read_committed_settings,
     read_settings,
 )
-from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.retry import Limits, limits_of
 from tablevault.remotes.lfs.batch_api import Offer, Operation

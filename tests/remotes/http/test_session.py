@@ -17,7 +17,7 @@ import tenacity
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import Settings
-from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.drafts import Partial
 from tablevault.remotes.http.retry import Limits, PassingError
 from tablevault.remotes.http.session import Body, Request, Session
 from tablevault.remotes.lfs.http_transport import _after_s

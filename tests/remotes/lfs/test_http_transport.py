@@ -17,7 +17,7 @@ from tablevault.errors import (
     TVRemoteError,
     TVTransferError,
 )
-from tablevault.lfs.partial_download import Partial
+from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.progress import Collected
 from tablevault.remotes.lfs.transfer import receive, send

@@ -1,19 +1,83 @@
-"""An object that is being received; a transfer that broke off is resumed."""
+"""Objects on their way into the store: written here, or received in pieces."""
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import os
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import IO, BinaryIO, Protocol, Self
 
 from filelock import lock_descriptor, unlock_descriptor
 
 from tablevault.lfs import file_links
 from tablevault.lfs.pointer import Pointer
+from tablevault.names import ObjectId
 
 _BLOCK = 1 << 20
+
+
+class Written(Protocol):
+    """A file beside the store, whole and durable: its next place is in it."""
+
+    @property
+    def path(self) -> Path:
+        """Where it is now, in the file system of the store."""
+
+    @property
+    def pointer(self) -> Pointer:
+        """The pointer of its bytes, which were hashed as they were written."""
+
+
+class Draft(io.RawIOBase, IO[bytes]):
+    """A file being written that knows its sha256 when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.path = path
+        self._file = path.open("xb")
+        self._hash = hashlib.sha256()
+        self._size = 0
+
+    def writable(self) -> bool:
+        """Tell that bytes may be written."""
+        return True
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it
+        """Append `data`."""
+        self._hash.update(data)
+        self._file.write(data)
+        length = memoryview(data).nbytes
+        self._size += length
+        return length
+
+    def tell(self) -> int:
+        """Return the number of bytes written so far."""
+        return self._size
+
+    def flush(self) -> None:
+        """Hand what is buffered to the operating system."""
+        if not self._file.closed:
+            self._file.flush()
+
+    def close(self, *, sync: bool = True) -> None:
+        """Flush, sync and close; further writes fail. Who does not sync has to do it later."""
+        if not self._file.closed:
+            self._file.flush()
+            if sync:
+                os.fsync(self._file.fileno())
+            self._file.close()
+        super().close()
+
+    @property
+    def pointer(self) -> Pointer:
+        """The pointer of what was written."""
+        return Pointer(oid=ObjectId(self._hash.hexdigest()), size=self._size)
+
+    def __exit__(self, *_: object) -> None:
+        """Close."""
+        self.close()
 
 
 class Partial:
