@@ -74,8 +74,8 @@ class Vault:
         from tablevault.history.catalog.catalog import Index
         from tablevault.history.checkout.temp_folders import TempFolders
         from tablevault.history.checkout.worktree import WorkTree
+        from tablevault.history.git.git_config import share
         from tablevault.history.git.repository import Repository
-        from tablevault.history.git.settings import share
         from tablevault.lfs.store import ObjectStore
         from tablevault.transactions.parts import VaultParts
         from tablevault.transactions.records import RecordStore

@@ -15,9 +15,9 @@ import pytest
 from pygit2.enums import ConfigLevel
 
 from tablevault import TableVault
+from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument, timestamp
 from tablevault.history.commits.setup import init_repository
-from tablevault.history.commits.write_change import Signing
 from tablevault.history.git.repository import Repository
 from tablevault.vault import Vault
 

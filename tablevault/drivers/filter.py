@@ -15,7 +15,7 @@ from typing import BinaryIO, cast
 
 from tablevault.drivers import pktline
 from tablevault.errors import TableVaultError
-from tablevault.history.git.settings import storage_settings
+from tablevault.history.git.git_config import storage_settings
 from tablevault.lfs.pointer import LONGEST_POINTER, decode_pointer
 from tablevault.lfs.store import ObjectStore
 

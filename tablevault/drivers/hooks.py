@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
 from tablevault.filenames import fault_to_read, fault_to_write
-from tablevault.history.checkout.misplaced_builders import make_temporary
+from tablevault.history.checkout.hand_edits import make_temporary
 from tablevault.history.commits.allowed_content import (
     fault_of_change,
     fault_of_document,

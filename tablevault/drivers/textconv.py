@@ -63,7 +63,7 @@ def _pointer(head: bytes) -> bytes:
     from pathlib import Path
 
     from tablevault.errors import TableVaultError
-    from tablevault.history.git.settings import storage_settings
+    from tablevault.history.git.git_config import storage_settings
     from tablevault.lfs.pointer import decode_pointer
     from tablevault.lfs.store import ObjectStore
 

@@ -11,15 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.history.catalog.rebuild import FreshIndex
-from tablevault.history.checkout.recovered_blobs import restore_blobs
-from tablevault.history.checkout.worktree_status import Inspection, copies_of
+from tablevault.history.catalog.in_memory import FreshIndex
+from tablevault.history.checkout.worktree_status import Inspection, copies_of, restore_blobs
 from tablevault.history.commits.setup import configure, put_on_main, reset_config
 from tablevault.history.git import repack
-from tablevault.history.git.gc_roots import extend, whole_reach
-from tablevault.history.git.loose_objects import damaged_loose
-from tablevault.history.git.object_files import logged, read_refs, sound_packed_refs
-from tablevault.history.git.reachability import Reach
+from tablevault.history.git.object_files import damaged_loose, logged, read_refs, sound_packed_refs
+from tablevault.history.git.reachability import Reach, extend, whole_reach
 from tablevault.history.git.repository import RefMove
 from tablevault.lfs.files import Quarantine, remove, size_of
 from tablevault.names import FACES_DIR, CommitId, ObjectId, ProcessId, temp_of_face

@@ -10,9 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 from tablevault.errors import TVArgumentError
-from tablevault.history.commits.change import Change, RemovedBranch
+from tablevault.history.commits.change import Change, RemovedBranch, moved_folder, renamed_branch
 from tablevault.history.commits.documents import TableDocument, timestamp
-from tablevault.history.commits.renaming import moved_folder, renamed_branch
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Put, Remove

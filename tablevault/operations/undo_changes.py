@@ -10,8 +10,7 @@ from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.catalog.fold import pointers_of
 from tablevault.history.checkout.temp_folders import ARTIFACTS_OF
 from tablevault.history.commits.change import BranchChange, RemovedBranch
-from tablevault.history.commits.differences import differences, edits_for, entry_at
-from tablevault.history.commits.snapshot import Entry, Snapshot
+from tablevault.history.commits.snapshot import Entry, Snapshot, differences, edits_for, entry_at
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.lfs.files import hash_file

@@ -8,9 +8,8 @@ from dataclasses import dataclass, replace
 from tablevault.errors import TVArgumentError, TVProcessError
 from tablevault.history.catalog.catalog import IndexedProcess
 from tablevault.history.catalog.fold import DEACTIVATION, cause_in
-from tablevault.history.commits.differences import Difference, differences, entry_at
-from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.commits.write_change import BY_HAND
+from tablevault.history.commits.change import BY_HAND
+from tablevault.history.commits.snapshot import Difference, Snapshot, differences, entry_at
 from tablevault.history.git.repository import Commit
 from tablevault.model.view import VaultView
 from tablevault.names import CommitId, TempRef, table_document

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
 from tablevault.filenames import is_plain_path
+from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument, timestamp
 from tablevault.history.commits.setup import (
     configure,
@@ -28,7 +29,6 @@ from tablevault.history.commits.setup import (
     reset_config,
 )
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.commits.write_change import Signing
 from tablevault.history.git.object_files import read_refs
 from tablevault.history.git.repository import Repository
 from tablevault.lfs.files import files_below

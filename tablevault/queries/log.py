@@ -9,7 +9,7 @@ from tablevault.errors import TVArgumentError
 from tablevault.history.catalog import operation_log
 from tablevault.history.catalog.operation_log import PLAIN_COMMIT, Read
 from tablevault.history.commits.altered_instances import altered_by
-from tablevault.history.git.identity import author_name
+from tablevault.history.git.commit_message import author_name
 from tablevault.history.git.repository import Repository
 from tablevault.model.view import VaultView
 from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id, version_of

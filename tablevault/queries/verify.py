@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from tablevault.errors import TVFileError
-from tablevault.history.catalog.rebuild import FreshIndex
+from tablevault.history.catalog.in_memory import FreshIndex
 from tablevault.history.git import object_files
 from tablevault.history.git.object_files import Refs, read_refs
 from tablevault.history.git.reachability import Reach

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError, TVTransferError
 from tablevault.history.git.git_config import read_settings
-from tablevault.history.git.rev_walk import pointers_of
+from tablevault.history.git.reachability import pointers_of
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ARRIVED, CommitId, ObjectId

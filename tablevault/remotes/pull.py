@@ -9,7 +9,7 @@ from tablevault.errors import TVArgumentError, TVRemoteError
 from tablevault.history.catalog.tags import tag_moves
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import read_settings
-from tablevault.history.git.rev_walk import new_commits
+from tablevault.history.git.reachability import new_commits
 from tablevault.history.merge.merge_vaults import Side
 from tablevault.history.merge.validate_incoming import refuse_hostile
 from tablevault.names import MAIN, CommitId

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 from tablevault.errors import TVLockError, TVRemoteError
-from tablevault.history.commits.change import Change, RemovedBranch
+from tablevault.history.commits.change import Change, RemovedBranch, renamed_branch
 from tablevault.history.commits.documents import timestamp
-from tablevault.history.commits.renaming import renamed_branch
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import Repository

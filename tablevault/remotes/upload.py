@@ -8,8 +8,8 @@ from pathlib import Path
 
 from tablevault.errors import TVTransferError
 from tablevault.history.git.git_config import read_settings
+from tablevault.history.git.reachability import pointers_of
 from tablevault.history.git.repository import Repository
-from tablevault.history.git.rev_walk import pointers_of
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN, CommitId
 from tablevault.remotes.fetch import deleted_objects

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from pathlib import Path
 
-from tablevault.history.git.rev_walk import pointers_of
+from tablevault.history.git.reachability import pointers_of
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN
 from tablevault.problems import Problem, in_order

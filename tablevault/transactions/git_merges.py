@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from tablevault.history.commits.change import BranchChange, Change
+from tablevault.history.commits.change import BranchChange, Change, renamed_branch
 from tablevault.history.commits.documents import timestamp
-from tablevault.history.commits.renaming import renamed_branch
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import Repository

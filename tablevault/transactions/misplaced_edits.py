@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from tablevault.errors import TableVaultError
-from tablevault.history.checkout.misplaced_builders import MisplacedBuilders, make_temporary
+from tablevault.history.checkout.hand_edits import MisplacedBuilders, make_temporary
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.names import builder_of_path, builder_path, builders_dir
 from tablevault.transactions.parts import VaultParts

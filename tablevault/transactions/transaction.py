@@ -11,10 +11,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVLockError, TVProcessError
-from tablevault.history.commits.change import Change
+from tablevault.history.commits.change import Change, Signing, write_by_hand, write_change
 from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.commits.write_change import Signing, write_by_hand, write_change
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repack import pack_if_many
 from tablevault.history.git.repository import PartlyMovedError, RefBusyError, RefMovedError

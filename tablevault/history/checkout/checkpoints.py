@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-from tablevault.history.commits.write_change import BY_HAND
+from tablevault.history.commits.change import BY_HAND
 from tablevault.history.git.repository import Commit, Repository
 from tablevault.names import CommitId, temp_of_ref
 

@@ -17,10 +17,9 @@ from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.errors import TVFileError
 from tablevault.filenames import is_plain_path
-from tablevault.history.checkout.code_folder import CodeFolder
-from tablevault.history.checkout.misplaced_builders import InstanceBuilders
+from tablevault.history.checkout.hand_edits import CodeFolder, InstanceBuilders
+from tablevault.history.commits.change import BY_HAND
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.commits.write_change import BY_HAND
 from tablevault.history.git.index_file import (
     GitIndex,
     GitIndexBusyError,

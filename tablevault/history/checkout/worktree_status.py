@@ -1,4 +1,4 @@
-"""Compare working tree and git's index with ``main``: what differs, and what can be repaired."""
+"""Compare working tree and git's index with ``main``; find lost content in other files."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import hashlib
 import os
 import shlex
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pygit2
@@ -17,11 +18,13 @@ from tablevault.errors import TVFileError
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.index_file import GitIndex, read_index
 from tablevault.history.git.repository import Repository
+from tablevault.history.git.trees import write_object
 from tablevault.lfs.files import files_below, hash_file
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (
     CODE_DIR,
+    FACES_DIR,
     TABLES_DIR,
     BlobId,
     CommitId,
@@ -235,3 +238,38 @@ def copies_of(folder: Path, pointer: Pointer) -> Iterator[Path]:
                 yield path
         except OSError:
             continue
+
+
+_LARGEST_TEXT = 1 << 20
+
+
+def restore_blobs(repository: Repository, store: ObjectStore, wanted: Collection[str]) -> None:
+    """Write those of the `wanted` blobs again whose content lies somewhere in the vault."""
+    found = find_blobs(repository, store, wanted)
+    handle = pygit2.Repository(str(repository.git_dir))
+    for data in found.values():
+        write_object(partial(handle.create_blob, data))
+
+
+def find_blobs(
+    repository: Repository, store: ObjectStore, wanted: Collection[str]
+) -> dict[str, bytes]:
+    """Return the content of those of the `wanted` blobs that lies somewhere in the vault."""
+    if not wanted:
+        return {}
+    found = ((str(pygit2.hash(data)), data) for data in _candidates(repository.path, store))
+    return {name: data for name, data in found if name in wanted}
+
+
+def _candidates(root: Path, store: ObjectStore) -> Iterator[bytes]:
+    """Return the content of small working files, and the pointer of every object."""
+    for oid, status in store.every():
+        yield Pointer(oid=oid, size=status.st_size).encode()
+    yield b""
+    for folder in (root, root / FACES_DIR):
+        for path in folder.rglob("*"):
+            if ".git" in path.relative_to(root).parts:
+                continue
+            with contextlib.suppress(OSError):
+                if path.is_file() and path.stat().st_size < max(_LARGEST_TEXT, LONGEST_POINTER):
+                    yield path.read_bytes()

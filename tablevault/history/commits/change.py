@@ -1,13 +1,24 @@
-"""What an operation changes, as a value: edits of trees, refs, a message."""
+"""What an operation changes, as a value, and the commits that it becomes."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tablevault.history.git.commit_message import Message
-from tablevault.history.git.trees import Edit
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.commit_message import Message, trailers
+from tablevault.history.git.repository import RefMove, Repository
+from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.lfs.pointer import Pointer
-from tablevault.names import CommitId, TempRef
+from tablevault.names import (
+    MAIN,
+    CommitId,
+    TempRef,
+    builder_path,
+    index_builder,
+    instance_dir,
+    table_dir,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,3 +74,204 @@ class Change:
     untagged: tuple[str, ...] = ()
     needs: tuple[Pointer, ...] = ()
     """Objects that have to be in the store when the change is published."""
+
+
+BY_HAND = "edit_by_hand"
+"""Name of the operation in commits that take in files as the user left them."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenChange:
+    """Commits that were written, and the moves that would publish them."""
+
+    moves: tuple[RefMove, ...]
+    commit: CommitId
+    """The commit that stands for the operation."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signing:
+    """Who commits, and when."""
+
+    author: str
+    at: float
+
+
+def write_change(
+    repository: Repository, change: Change, *, main: CommitId, base: CommitId, signing: Signing
+) -> WrittenChange:
+    """Write the commits of `change`.
+
+    Parameters
+    ----------
+    repository : Repository
+        Where to write.
+    change : Change
+        Planned on the snapshot of `base`.
+    main : CommitId
+        Tip of ``main`` now.
+    base : CommitId
+        What the operation builds on: `main`, or a commit on top of it with what the user edited
+        by hand.
+    signing : Signing
+        Author and time of all commits.
+    """
+    writer = _Writer(repository, signing)
+    moves: list[RefMove] = []
+    merged: list[CommitId] = [branch.onto for branch in change.removed]
+    last = base
+    for branch in change.branches:
+        last = writer.branch(branch, base)
+        if branch.merged:
+            merged.append(last)
+        moves.extend(_branch_moves(branch, last))
+    moves.extend(
+        RefMove(ref=branch.temp.ref, old=branch.tip, new=None) for branch in change.removed
+    )
+    if change.main is not None:
+        # The instance's folder is taken whole from its branch, all else from the tip of main.
+        edits = (*_grafts(repository, change, merged), *change.main)
+        parents = [base, *merged, *change.merges]
+        last = writer.write(parents, base, edits, change.message)
+        moves.extend(_tag_moves(repository, change, last))
+    if change.forward is not None:
+        last = change.forward
+    tip = base if change.main is None and change.forward is None else last
+    if tip != main:
+        moves.insert(0, RefMove(ref=MAIN, old=main, new=tip))
+    return WrittenChange(moves=tuple(moves), commit=last)
+
+
+def write_by_hand(
+    repository: Repository,
+    base: CommitId,
+    edits: Sequence[Edit],
+    signing: Signing,
+    *,
+    superseded: CommitId | None = None,
+) -> CommitId:
+    """Write a commit with files as the user left them.
+
+    It is a commit of its own below the operation's, so that the operation shows only what it
+    did itself. A commit with edits that somebody has `superseded` by now is merged, so that
+    history has the very text that was used, and changes nothing.
+    """
+    if superseded is None:
+        subject = f"{', '.join(edit.path for edit in edits)}: edited by hand"
+    else:
+        subject = "code as it was edited by hand before"
+    message = Message(subject=subject, trailers=(("Vault-Operation", BY_HAND),))
+    parents = [base] if superseded is None else [base, superseded]
+    return _Writer(repository, signing).write(parents, base, tuple(edits), message)
+
+
+class _Writer:
+    """Writes commits of one author and time."""
+
+    def __init__(self, repository: Repository, signing: Signing) -> None:
+        self._repository = repository
+        self._signing = signing
+
+    def write(
+        self,
+        parents: list[CommitId],
+        base: CommitId,
+        edits: tuple[Edit, ...],
+        message: Message,
+    ) -> CommitId:
+        """Write one commit."""
+        return self._repository.write_commit(
+            parents=parents,
+            base=base,
+            edits=edits,
+            message=message,
+            author=self._signing.author,
+            at=self._signing.at,
+        )
+
+    def branch(self, branch: BranchChange, main: CommitId) -> CommitId:
+        """Write the commit of a temporary instance."""
+        if branch.tip is None or branch.fresh:
+            old = branch.onto or branch.tip
+            parents = [main] if old is None else [main, old]
+            return self.write(parents, main, branch.edits, branch.message)
+        onto = branch.onto or branch.tip
+        return self.write([onto], onto, branch.edits, branch.message)
+
+
+def _grafts(repository: Repository, change: Change, merged: list[CommitId]) -> tuple[Edit, ...]:
+    """Take the folders of merged instances from the commits on their branches."""
+    heads = merged[len(change.removed) :]
+    branches = [branch for branch in change.branches if branch.merged]
+    edits: list[Edit] = []
+    for branch, commit in zip(branches, heads, strict=True):
+        folder = instance_dir(branch.temp.table, branch.temp.version)
+        tree = Snapshot(repository, commit).tree_id(folder)
+        edits.append(Remove(path=folder) if tree is None else Graft(path=folder, source=tree))
+    return tuple(edits)
+
+
+def _branch_moves(branch: BranchChange, commit: CommitId) -> list[RefMove]:
+    """Return the moves of the refs of one temporary instance."""
+    ref = branch.temp.ref
+    if branch.renamed_from is not None:
+        return [
+            RefMove(ref=ref, old=None, new=commit),
+            RefMove(ref=branch.renamed_from.ref, old=branch.tip, new=None),
+        ]
+    new = None if branch.merged else commit
+    return [RefMove(ref=ref, old=branch.tip, new=new)]
+
+
+def _tag_moves(repository: Repository, change: Change, commit: CommitId) -> list[RefMove]:
+    """Return the moves of tags: names for people, so one that somebody removed is no obstacle."""
+    moves = []
+    if change.tag:
+        moves.append(RefMove(ref=change.tag, old=repository.tip(change.tag), new=commit))
+    moves.extend(
+        RefMove(ref=tag, old=repository.tip(tag), new=commit_id) for tag, commit_id in change.tagged
+    )
+    moves.extend(
+        RefMove(ref=tag, old=at, new=None)
+        for tag in change.untagged
+        if (at := repository.tip(tag)) is not None
+    )
+    for old, new in change.retagged:
+        if (at := repository.tip(old)) is not None:
+            moves.append(RefMove(ref=old, old=at, new=None))
+            moves.append(RefMove(ref=new, old=repository.tip(new), new=at))
+    return moves
+
+
+def moved_folder(snapshot: Snapshot, old: str, new: str) -> tuple[Edit, ...]:
+    """Move the folder of a table."""
+    tree = snapshot.tree_id(table_dir(old))
+    moved = () if tree is None else (Graft(path=table_dir(new), source=tree),)
+    return (*moved, Remove(path=table_dir(old)))
+
+
+def renamed_branch(
+    repository: Repository, temp: TempRef, tip: CommitId, onto: CommitId, new: str
+) -> BranchChange:
+    """Carry a temporary instance over to the new name of its table, its index builder included.
+
+    `onto` is the tip of its branch, or a commit on top of it with what was edited by hand.
+    """
+    old, version = temp.table, temp.version
+    snapshot = Snapshot(repository, onto)
+    edits = list(moved_folder(snapshot, old, new))
+    index = snapshot.blob(builder_path(old, version, index_builder(old)))
+    if index is not None:
+        edits.append(Remove(path=builder_path(new, version, index_builder(old))))
+        edits.append(Put(path=builder_path(new, version, index_builder(new)), data=index))
+    return BranchChange(
+        temp=TempRef(table=new, version=version),
+        tip=tip,
+        onto=onto,
+        edits=tuple(edits),
+        message=Message(
+            subject=f"{old}/{version}: table renamed to {new}",
+            trailers=trailers([("Table", new), ("Version", version)]),
+        ),
+        renamed_from=temp,
+    )

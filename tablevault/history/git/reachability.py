@@ -1,18 +1,25 @@
-"""Walk everything that commits reach, each object once, and collect LFS pointers."""
+"""Walk what commits reach: objects and LFS pointers, from refs and other roots."""
 
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import pygit2
-from pygit2.enums import FileMode, ObjectType
+from pygit2.enums import DeltaStatus, FileMode, ObjectType
 
+from tablevault.errors import TVFileError, TVRemoteError
+from tablevault.history.git.index_file import read_index
+from tablevault.history.git.object_files import check_loose, check_packs, read_refs
+from tablevault.history.git.repository import Repository
+from tablevault.lfs.files import files_below, matching
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
-from tablevault.names import TABLES_DIR, ObjectId, is_lfs_path
+from tablevault.names import TABLES_DIR, CommitId, ObjectId, is_lfs_path
+from tablevault.wording import Call, Wording
 
 _MISSING, _DAMAGED = "missing", "damaged"
 
@@ -164,3 +171,133 @@ def _shallow(git_dir: Path) -> frozenset[str]:
     with contextlib.suppress(OSError):
         return frozenset((git_dir / "shallow").read_text("ascii", "replace").split())
     return frozenset()
+
+
+_FILES = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE)
+
+
+def new_commits(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId]
+) -> Iterator[pygit2.Commit]:
+    """Walk the commits that can be reached from `tips` and not from `known`, newest first."""
+    walker = repository.handle.walk(None, pygit2.enums.SortMode.TOPOLOGICAL)
+    try:
+        for tip in tips:
+            walker.push(pygit2.Oid(hex=tip))
+        for commit in known:
+            walker.hide(pygit2.Oid(hex=commit))
+        yield from walker
+    except pygit2.GitError as error:
+        raise TVRemoteError(
+            f"A commit of the history that was brought cannot be read: {error}.",
+            "`git fsck` names it. Ask who pushed it.",
+        ) from error
+
+
+def pointers_of(
+    repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId] = ()
+) -> dict[Pointer, str]:
+    """Return the pointers that commits name which are reached from `tips` and not from `known`.
+
+    Looked at is where each commit differs from its parents, so the cost is that of what changed.
+
+    Returns
+    -------
+    dict of Pointer to str
+        With the path at which each was found first, newest commit first.
+    """
+    handle = repository.handle
+    found: dict[Pointer, str] = {}
+    seen: set[str] = set()
+    for commit in new_commits(repository, tips, known):
+        for path, oid in _changed(commit):
+            if oid in seen or not path.startswith(f"{TABLES_DIR}/") or not is_lfs_path(path):
+                continue
+            seen.add(oid)
+            blob = handle[oid]
+            if isinstance(blob, pygit2.Blob) and blob.size < LONGEST_POINTER:
+                pointer = decode_pointer(blob.data)
+                if pointer is not None and pointer.size:
+                    found.setdefault(pointer, path)
+    return found
+
+
+def _changed(commit: pygit2.Commit) -> Iterator[tuple[str, str]]:
+    """Return path and blob of the files of a commit that none of its parents has."""
+    parents = [parent.tree for parent in commit.parents]
+    tree = commit.tree
+    diff = parents[0].diff_to_tree(tree) if parents else tree.diff_to_tree(swap=True)
+    for delta in diff.deltas:
+        path, oid = delta.new_file.path, str(delta.new_file.id)
+        is_file = delta.status != DeltaStatus.DELETED and delta.new_file.mode in _FILES
+        if is_file and not any(path in each and str(each[path].id) == oid for each in parents[1:]):
+            yield path, oid
+
+
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
+_NAMED_IN_STATE = ("laid", "faces/*", "processes/*")
+
+
+def whole_reach(git_dir: Path, state: Path) -> Reach:
+    """Walk all that something needs: refs first, and then what need not be there any more.
+
+    Raises
+    ------
+    TVFileError
+        Something is damaged: whatever is there may be the last copy of something.
+    """
+    for problem in (*check_loose(git_dir), *check_packs(git_dir), *read_refs(git_dir).problems):
+        raise _damaged(problem.where)
+    reach = Reach(git_dir)
+    extend(reach, git_dir, state)
+    return reach
+
+
+def extend(reach: Reach, git_dir: Path, state: Path) -> None:
+    """Go on from what has come since; TVFileError when something is missing."""
+    reach.extend((target, ref) for ref, target in read_refs(git_dir).targets.items())
+    for name in reach.broken:
+        raise _damaged(name)
+    reach.extend((name, "a note") for name in _noted(git_dir, state))
+    for folder in (git_dir, *_folders(git_dir / "worktrees")):
+        with contextlib.suppress(OSError, TVFileError):
+            for (path, _), entry in read_index(folder / "index").entries.items():
+                text = path.decode("utf-8", "replace")
+                reach.add_blob(entry.blob.hex(), text, "git's index")
+    # A log may name what `git gc` has removed.
+    reach.broken.clear()
+
+
+def _noted(git_dir: Path, state: Path) -> Iterator[str]:
+    """Return all ids in logs of refs, in HEAD and its like, and in the records of processes."""
+    for folder in (git_dir, *_folders(git_dir / "worktrees")):
+        for path in (*matching(folder, "*HEAD"), *files_below(folder / "logs")):
+            yield from _ids_in(path)
+    for pattern in _NAMED_IN_STATE:
+        for path in matching(state, pattern):
+            yield from _ids_in(path)
+
+
+def _ids_in(path: Path) -> list[str]:
+    """Find what looks like an id."""
+    try:
+        found = _ID.findall(path.read_text("ascii", "replace"))
+    except OSError:
+        return []
+    return [name for name in dict.fromkeys(found) if name.strip("0")]
+
+
+def _folders(folder: Path) -> list[Path]:
+    """List what is below a folder, which need not be there."""
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _damaged(where: str) -> TVFileError:
+    """Make the error for a vault from which nothing may be removed."""
+    return TVFileError(
+        f'The vault is damaged ("{where}"), so nothing was removed from it.',
+        Wording(
+            Call("verify"), " tells more, ", Call("verify", repair=True), " mends what it can."
+        ),
+        path=where,
+    )

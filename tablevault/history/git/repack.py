@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError
 from tablevault.history.git.git_program import SYNCED, run_git
-from tablevault.history.git.loose_objects import loose_objects
+from tablevault.history.git.object_files import loose_objects
 from tablevault.history.git.reachability import Reach
 from tablevault.history.git.repository import Repository
 from tablevault.lfs.files import matching

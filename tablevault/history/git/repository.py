@@ -21,10 +21,9 @@ import pygit2
 import pygit2.transaction
 
 from tablevault.errors import TVFileError, TVLockError
-from tablevault.history.git.commit_message import Message, decode_message
-from tablevault.history.git.identity import identity
-from tablevault.history.git.loose_objects import is_sound, refuse_damage, wrong_with
-from tablevault.history.git.settings import StorageSettings, settings_of
+from tablevault.history.git.commit_message import Message, decode_message, identity
+from tablevault.history.git.git_config import StorageSettings, settings_of
+from tablevault.history.git.object_files import is_sound, refuse_damage, wrong_with
 from tablevault.history.git.trees import Edit, Put, write_blobs, write_object, write_tree
 from tablevault.lfs.files import sync_file, sync_folder
 from tablevault.names import MAIN, BlobId, CommitId

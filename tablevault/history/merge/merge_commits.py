@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pygit2
 
-from tablevault.history.catalog.merged_catalog import Union, find_union
+from tablevault.history.catalog.in_memory import Union, find_union
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.repository import Repository

@@ -15,7 +15,7 @@ from typing import Literal, TypeVar
 from pygit2.enums import FileMode
 
 from tablevault.errors import TVFileError
-from tablevault.history.catalog.merged_catalog import Union
+from tablevault.history.catalog.in_memory import Union
 from tablevault.history.commits.documents import TableDocument, VaultDocument
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.commits.vault_config import SECTIONS, VaultConfig, parsed

@@ -14,8 +14,8 @@ from tablevault.history.commits.allowed_content import fault_of_document, fault_
 from tablevault.history.commits.documents import LARGEST_DOCUMENT
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
+from tablevault.history.git.reachability import new_commits
 from tablevault.history.git.repository import FARTHEST, Repository
-from tablevault.history.git.rev_walk import new_commits
 from tablevault.names import (
     TABLES_DIR,
     BlobId,

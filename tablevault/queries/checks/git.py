@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tablevault.errors import TVFileError, TVFormatError
-from tablevault.history.checkout.recovered_blobs import find_blobs
+from tablevault.history.checkout.worktree_status import find_blobs
 from tablevault.history.commits.setup import settings_are_readable
 from tablevault.history.git.object_files import (
     PACKED_REFS,

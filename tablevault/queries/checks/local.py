@@ -11,11 +11,16 @@ from pathlib import Path
 
 from tablevault.errors import TVBuilderError, TVFileError
 from tablevault.history.catalog.catalog import Index
-from tablevault.history.catalog.rebuild import FreshIndex, wrong_with_index
-from tablevault.history.checkout.misplaced_builders import make_temporary
+from tablevault.history.catalog.in_memory import FreshIndex, wrong_with_index
+from tablevault.history.checkout.hand_edits import make_temporary
 from tablevault.history.checkout.worktree_status import Inspection
-from tablevault.history.commits.hooks import missing_hooks, other_push_hook
-from tablevault.history.commits.setup import missing_attributes, missing_settings, with_calls
+from tablevault.history.commits.setup import (
+    missing_attributes,
+    missing_hooks,
+    missing_settings,
+    other_push_hook,
+    with_calls,
+)
 from tablevault.history.commits.snapshot import Snapshot, decode_text
 from tablevault.lfs.files import files_below
 from tablevault.names import calls_path, record_file

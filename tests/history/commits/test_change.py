@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tablevault.history.commits.change import BranchChange, Change, RemovedBranch
+from tablevault.history.commits.change import (
+    BranchChange,
+    Change,
+    RemovedBranch,
+    Signing,
+    write_by_hand,
+    write_change,
+)
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.commits.write_change import Signing, write_by_hand, write_change
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.repository import RefMove
 from tablevault.history.git.trees import Put, Remove
