@@ -13,7 +13,7 @@ from tablevault.history.git.git_program import run_git
 from tablevault.history.git.repository import RefMove
 from tablevault.names import MAIN, CommitId
 from tablevault.remotes.git_errors import (
-    Failure,
+    GitFailure,
     explain,
     lacks_atomic,
     listed,
@@ -134,7 +134,7 @@ class _Pushing:
         self._moved: list[str] = []
         self.kept: list[str] = []
 
-    def together(self, moves: Sequence[RefMove]) -> Failure | None:
+    def together(self, moves: Sequence[RefMove]) -> GitFailure | None:
         """Move all refs or none; return the failure, if any."""
         return self._push(moves, "--atomic")
 
@@ -153,7 +153,7 @@ class _Pushing:
             raise self.error(failure)
         self.kept += failure.reasons if failure is not None else ()
 
-    def error(self, failure: Failure) -> TableVaultError:
+    def error(self, failure: GitFailure) -> TableVaultError:
         """Return the error of a failure, with the refs that have moved."""
         error = explain(failure, self._remote, self._folder, is_push=True)
         if not self._moved:
@@ -162,7 +162,7 @@ class _Pushing:
         text = f"{error.message} It has accepted {listed(self._moved)}{main}."
         return type(error)(text, error.hint, **error.facts)
 
-    def _push(self, moves: Sequence[RefMove], *options: str) -> Failure | None:
+    def _push(self, moves: Sequence[RefMove], *options: str) -> GitFailure | None:
         """Run git push once; return the failure, if any."""
         if not moves:
             return None
@@ -198,7 +198,7 @@ def _statuses(printed: str) -> Iterable[_Status]:
             yield _Status(ref=found[2], has_moved=found[1] != "!", reason=found[3] or "")
 
 
-def _only_removals(failure: Failure, moves: Sequence[RefMove]) -> bool:
+def _only_removals(failure: GitFailure, moves: Sequence[RefMove]) -> bool:
     """Return whether the remote refused only removals of refs."""
     removals = {move.ref for move in moves if not move.new}
     return bool(failure.reasons) and failure.reasons.keys() <= removals

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -114,14 +115,6 @@ class TestRefusals:
         text = fault(ahead.push)
         assert 'hub.git/./refs/heads/main.lock". If no git command runs there' in text
 
-    def test_a_shallow_clone_says_what_it_lacks(self, ahead, bare, tmp_path, git):
-        ahead.push()
-        stock(tmp_path, "clone", "-q", "--depth", "1", f"file://{bare}", str(tmp_path / "s"))
-        (tmp_path / "empty.git").mkdir()
-        git(tmp_path / "empty.git", "init", "-q", "--bare", "-b", "main")
-        shallow = TableVault(tmp_path / "s", BO)
-        assert "git fetch --unshallow" in fault(lambda: shallow.push(str(tmp_path / "empty.git")))
-
 
 class TestRemovals:
     """A remote that keeps what is no more keeps nobody from pushing."""
@@ -225,18 +218,11 @@ class TestStrangeRepositories:
             assert "belongs to another user" in text
             assert f'git config --global --add safe.directory "{bare}"' in text
 
-    def test_one_of_a_newer_git(self, ahead, bare):
-        stock(bare, "config", "core.repositoryFormatVersion", "99")
-        assert "created by a newer git" in fault(ahead.pull)
-
     def test_one_with_broken_settings(self, ahead, bare):
         (bare / "config").write_text("[broken\n", "utf-8")
-        assert 'git cannot read the settings in "./config"' in fault(ahead.pull)
-
-    def test_a_file(self, ana, bare):
-        shutil.rmtree(bare)
-        bare.write_text("x", "utf-8")
-        assert "is a file, not a folder" in fault(ana.push)
+        text = fault(ahead.pull)
+        assert "cannot be used: bad config line 1 in file ./config." in text
+        assert "Check the address, and whether you may read it." in text
 
     @pytest.mark.parametrize("there", ["nothing", "a folder"])
     def test_none_at_all(self, ana, bare, there):
@@ -277,10 +263,6 @@ class TestDamage:
         text = fault(ahead.push)
         assert 'Remote "origin" has a damaged ref: the file "refs/heads/desktop.ini"' in text
         assert "Delete it there" in text
-
-    def test_packed_refs_of_theirs(self, ahead, bare):
-        (bare / "packed-refs").write_text("xx garbage\n", "utf-8")
-        assert 'git cannot read the file "./packed-refs" of its repository' in fault(ahead.pull)
 
     def test_packed_refs_of_ours(self, ahead):
         stock(path_of(ahead), "pack-refs", "--all")
@@ -328,12 +310,12 @@ class TestAddresses:
 
     def test_an_address_that_runs_a_program(self, ana):
         aim(ana, "ext::sh -c true")
-        assert "which is never allowed" in fault(ana.pull)
+        assert 'has an address for "ext", which git must not use here' in fault(ana.pull)
 
     @pytest.mark.parametrize("url", ["https://nobody.invalid/x.git", "git@nobody.invalid:x.git"])
     def test_a_host_without_an_address(self, ana, url):
         aim(ana, url)
-        assert "its host name is unknown" in fault(ana.pull)
+        assert re.search("cannot be reached: .*Could not resolve host", fault(ana.pull))
 
     @pytest.mark.parametrize("scheme", ["http", "ssh"])
     def test_a_host_that_does_not_listen(self, ana, scheme):
@@ -441,15 +423,6 @@ class TestSsh:
         text = fault(ana.pull)
         assert f'the host "[127.0.0.1]:{port}", whose ssh key has changed' in text
         assert "@@@" not in text
-
-    def test_no_ssh_here(self, ana, host, monkeypatch):
-        monkeypatch.setenv("GIT_SSH_COMMAND", "no-such-ssh")
-        monkeypatch.setenv("GIT_SSH_VARIANT", "ssh")
-        assert 'the program "no-such-ssh" cannot be run here' in fault(ana.pull)
-
-    def test_no_git_over_there(self, ana, host):
-        stock(path_of(ana), "config", "remote.origin.uploadpack", "no-such-upload-pack")
-        assert 'its host has no program "no-such-upload-pack"' in fault(ana.pull)
 
     def test_no_repository_over_there(self, ana, host):
         aim(ana, f"{host.url}/nowhere.git")
