@@ -5,15 +5,16 @@ from __future__ import annotations
 import contextlib
 import functools
 import http.client
-import io
 import logging
+import os
 import socket
 import ssl
 import threading
-import time
+import urllib.request
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin
 
@@ -23,15 +24,12 @@ from urllib3.exceptions import HTTPError, LocationParseError
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import Settings
-from tablevault.remotes.http.configuration import proxy_of, tls_context
+from tablevault.remotes.http.credentials import Origin, origin_of, split_login, split_url
 from tablevault.remotes.http.retry import PassingError, limits_of
-from tablevault.remotes.http.urls import Origin, origin_of, split_url
 
 BLOCK = 1 << 16
 # A server may take so long to process a request before it answers.
 _SLOWEST_BYTES_PER_S = 10_000_000
-# A server that sends less during a whole timeout is given up, as by git's http.lowSpeedLimit.
-_TRICKLE_BYTES_PER_S = 100
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 5
 _LONGEST_ERROR = 1 << 16
@@ -254,16 +252,13 @@ class Session:
         wait_s = self.activity_s + size / _SLOWEST_BYTES_PER_S
         # To urllib3, sending is a part of connecting.
         timeout = urllib3.Timeout(connect=self.activity_s, read=wait_s)
-        while True:
-            try:
-                return Reply(host.send(request, timeout), host.origin)
-            except HTTPError as error:
-                is_sent = request.body is not None and request.body.is_sent
-                # An object that went out may have arrived: the server is asked before the object
-                # goes out again.
-                if not _is_stale(error) or (is_sent and request.method == "PUT"):
-                    text = f"{host.origin}: {_reason(error)}"
-                    raise PassingError(text, unanswered=is_sent) from None
+        try:
+            return Reply(host.send(request, timeout), host.origin)
+        except HTTPError as error:
+            # A body that went out may have arrived.
+            is_sent = request.body is not None and request.body.is_sent
+            text = f"{host.origin}: {_reason(error)}"
+            raise PassingError(text, unanswered=is_sent) from None
 
     def _host(self, origin: Origin) -> _Host:
         """Return the connections to `origin`."""
@@ -285,12 +280,12 @@ class _Host:
     def __init__(self, session: Session, origin: Origin, settings: Settings) -> None:
         self.session = session
         self.origin = origin
-        self.proxy, headers = proxy_of(origin, settings)
+        self.proxy, headers = _proxy_of(origin, settings)
         is_secure = origin.scheme == "https"
         options: dict[str, Any] = {
             "socket_options": [*HTTPConnection.default_socket_options, _KEEP_ALIVE],
             "maxsize": limits_of(settings).threads + 1,  # the thread that asks needs one, too
-            "ssl_context": tls_context(origin, settings) if is_secure else None,
+            "ssl_context": _tls_context(origin, settings) if is_secure else None,
         }
         self._manager = (
             urllib3.ProxyManager(str(self.proxy), proxy_headers=headers, **options)
@@ -303,7 +298,7 @@ class _Host:
 
     def send(self, request: Request, timeout: urllib3.Timeout) -> urllib3.BaseHTTPResponse:
         """Send a request and return the response, its body unread."""
-        _thread.is_new, _thread.is_silent = False, True
+        _thread.is_silent = True
         try:
             return self._manager.urlopen(
                 request.method,
@@ -319,55 +314,8 @@ class _Host:
             _thread.is_silent = False
 
 
-class _Answer(http.client.HTTPResponse):
-    """A response that times out when it only trickles."""
-
-    def __init__(self, sock: socket.socket, **options: Any) -> None:  # noqa: ANN401 - as of http.client
-        super().__init__(sock, **options)
-        self.fp = io.BufferedReader(_Watched(self.fp.detach(), sock.gettimeout() or 0.0), BLOCK)
-
-
-class _Watched(io.RawIOBase):
-    """Raises TimeoutError when next to nothing arrives after the first bytes.
-
-    The timeout of a socket is for each read: a byte now and then would keep a response alive for
-    ever.
-    """
-
-    def __init__(self, raw: io.RawIOBase, limit_s: float) -> None:
-        super().__init__()
-        self._raw = raw
-        self._limit_s = limit_s
-        self._waited_s = 0.0
-        self._count = 0
-
-    def readable(self) -> bool:
-        """Return that bytes can be read."""
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int | None:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it
-        """Read what has arrived."""
-        if self._waited_s > self._limit_s:
-            if self._count < self._waited_s * _TRICKLE_BYTES_PER_S:
-                raise TimeoutError
-            self._waited_s, self._count = 0.0, 0
-        before = time.monotonic()
-        found = self._raw.readinto(buffer)
-        if self._count:
-            self._waited_s += time.monotonic() - before
-        self._count += found or 0
-        return found
-
-    def close(self) -> None:
-        """Close the file of the socket."""
-        self._raw.close()
-        super().close()
-
-
 class _Connection(HTTPConnection):
     """A connection that its session can cut."""
-
-    response_class = _Answer
 
     def __init__(self, for_host: _Host, **options: Any) -> None:  # noqa: ANN401 - as of urllib3
         super().__init__(**options)
@@ -383,7 +331,6 @@ class _Connection(HTTPConnection):
             raise session.unreachable(self._for_host, error) from None
         self.sock.settimeout(session.activity_s)
         session.connected(self.sock, self._for_host.origin)
-        _thread.is_new = True
         # urllib3 warns without it, also users who have set http.sslVerify to false.
         self.is_verified = True
 
@@ -400,8 +347,7 @@ class _Silent(logging.Filter):
         return not getattr(_thread, "is_silent", False)
 
 
-# Of the exchange in this thread: `is_silent` while it runs, `is_new` if it made its connection.
-_thread = threading.local()
+_thread = threading.local()  # `is_silent` while a request of ours runs
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
     logging.getLogger(_name).addFilter(_Silent())
 
@@ -430,12 +376,6 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _is_stale(error: Exception) -> bool:
-    """Return whether the other side had closed a connection that was kept."""
-    closed = (ConnectionError, ssl.SSLEOFError, ssl.SSLZeroReturnError)
-    return not _thread.is_new and isinstance(_root(error), closed)
-
-
 def _redirected(request: Request, target: str) -> Request:
     """Return the request that follows a redirect; credentials stay with their origin."""
     try:
@@ -447,3 +387,59 @@ def _redirected(request: Request, target: str) -> Request:
         raise TVRemoteError(f"{request.origin} redirects to {origin}, which is not encrypted.")
     secrets = request.secrets if origin == request.origin else {}
     return replace(request, url=url, secrets=secrets)
+
+
+def _proxy_of(origin: Origin, settings: Settings) -> tuple[Origin | None, dict[str, str]]:
+    """Return the proxy for `origin`, None if there is none, and the headers for it.
+
+    Raises
+    ------
+    TVRemoteError
+        It is not an HTTP proxy.
+    """
+    if urllib.request.proxy_bypass(f"{origin.host}:{origin.port}"):
+        return None, {}
+    found = urllib.request.getproxies()
+    default = found.get(origin.scheme, found.get("all", ""))
+    url = _last(settings, "proxy", origin, default)
+    if not url:
+        return None, {}
+    if "://" in url and not url.startswith("http://"):
+        raise TVRemoteError(
+            f"The proxy for {origin} cannot be used.",
+            "Only http:// proxies are supported: set http.proxy in git's configuration.",
+        )
+    bare, login = split_login(url if "://" in url else f"http://{url}")
+    return origin_of(bare), {"Proxy-Authorization": login.basic} if login.username else {}
+
+
+def _tls_context(origin: Origin, settings: Settings) -> ssl.SSLContext:
+    """Return a TLS context with the certificates that git uses for `origin`."""
+    bundle, folder, certificate, key = (
+        _file(settings, name, origin) for name in ("sslcainfo", "sslcapath", "sslcert", "sslkey")
+    )
+    context = ssl.create_default_context(cafile=bundle, capath=folder)
+    is_verified = settings.flag(_last(settings, "sslverify", origin), default=True)
+    if not is_verified or os.environ.get("GIT_SSL_NO_VERIFY"):
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    if certificate:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def _last(settings: Settings, name: str, origin: Origin, default: str = "") -> str:
+    """Return the value of ``http.<name>`` that counts for `origin`."""
+    return (settings.for_url("http", name, str(origin)) or [default])[-1]
+
+
+def _file(settings: Settings, name: str, origin: Origin) -> str | None:
+    """Return a path from the environment or ``http.<name>``; None if neither names one."""
+    variable = "GIT_SSL_" + name.removeprefix("ssl").upper()
+    path = os.environ.get(variable) or _last(settings, name, origin)
+    if not path:
+        return None
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise TVRemoteError(f'There is no file "{file}", which http.{name} or {variable} names.')
+    return str(file)

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import Remote, Settings
-from tablevault.remotes.http.urls import Login, is_host, split_login
+from tablevault.remotes.http.credentials import Login, is_host, split_login
 from tablevault.remotes.lfs.batch_api import Operation
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")

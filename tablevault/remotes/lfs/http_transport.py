@@ -22,9 +22,9 @@ from tablevault.errors import (
 )
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
+from tablevault.remotes.http.credentials import origin_of, split_login
 from tablevault.remotes.http.retry import Limits, PassingError
 from tablevault.remotes.http.session import BLOCK, Body, Reply, Request
-from tablevault.remotes.http.urls import origin_of, split_login
 from tablevault.remotes.lfs.batch_api import (
     MEDIA_TYPE,
     Action,

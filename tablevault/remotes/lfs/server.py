@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shlex
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from pathlib import Path
 
 from tablevault.errors import TVCredentialsError, TVRemoteError
 from tablevault.history.git.git_config import Settings
-from tablevault.remotes.http.configuration import extra_headers
-from tablevault.remotes.http.credentials import Credentials, Known
+from tablevault.remotes.http.credentials import (
+    Credentials,
+    Known,
+    Origin,
+    origin_of,
+    split_login,
+    split_url,
+)
 from tablevault.remotes.http.session import Reply, Request, Session
-from tablevault.remotes.http.urls import Origin, origin_of, split_login, split_url
 from tablevault.remotes.lfs.batch_api import Action, AnswerError, Moment, Operation, decode_login
 from tablevault.remotes.lfs.endpoint import Endpoint, SshAddress, WebAddress, lfs_url
 from tablevault.remotes.programs import Result, run
 
+_log = logging.getLogger("tablevault")
+_HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x1f\x7f]*)")
 _MOST_LOGINS = 3
 _SHORTEST_SECRET = 6
 _NOT_FOUND = 127
@@ -55,7 +63,7 @@ def open_server(
         url,
         Session(settings),
         Credentials(folder, Known(origin=origin, login=login, path=path)),
-        configured=extra_headers(lines),
+        configured=_extra_headers(lines),
         granted=granted,
     )
 
@@ -188,6 +196,19 @@ class GrantedHeaders:
         with self._lock:
             if self._action and self._action.header.items() <= refused.items():
                 self._action = None
+
+
+def _extra_headers(lines: Iterable[str]) -> dict[str, str]:
+    """Parse the values of ``http.extraHeader``; an empty one cancels those before it."""
+    found: dict[str, str] = {}
+    for line in lines:
+        if not line:
+            found = {}
+        elif parts := _HEADER.fullmatch(line.strip()):
+            found[parts[1]] = parts[2]
+        else:
+            _log.warning("A value of http.extraHeader is not a header, and is not sent.")
+    return found
 
 
 def authorizes(headers: Mapping[str, str]) -> bool:

@@ -14,8 +14,7 @@ from pathlib import Path
 import pytest
 
 from tablevault.errors import TVCredentialsError, TVRemoteError
-from tablevault.remotes.http.credentials import Credentials, Known
-from tablevault.remotes.http.urls import Login, Origin, origin_of
+from tablevault.remotes.http.credentials import Credentials, Known, Login, Origin, origin_of
 from tests.remotes.conftest import pointer_of
 from tests.remotes.lfs.test_http_transport import fetch, push
 

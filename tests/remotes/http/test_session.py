@@ -1,4 +1,4 @@
-"""Connections: kept, cut, slow, garbled, encrypted, redirected, by a proxy; no wait is endless."""
+"""Connections: kept, cut, slow, garbled, encrypted, redirected, by a proxy."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 import time
 from contextlib import closing, contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import SimpleNamespace
 from urllib.parse import urlsplit
 
 import pytest
@@ -17,13 +16,11 @@ import tenacity
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import Settings
-from tablevault.lfs.drafts import Partial
 from tablevault.remotes.http.retry import Limits, PassingError
-from tablevault.remotes.http.session import Body, Request, Session
+from tablevault.remotes.http.session import Request, Session
 from tablevault.remotes.lfs.http_transport import _after_s
-from tests.remotes.conftest import pointer_of
 from tests.remotes.http.test_credentials import basic
-from tests.remotes.lfs.test_http_transport import error_of, fetch, push
+from tests.remotes.lfs.test_http_transport import error_of, push
 
 
 @pytest.fixture
@@ -32,16 +29,6 @@ def impatient(here):
     here.set("lfs.activitytimeout", 1)
     here.set("lfs.transfer.maxretries", 2)
     return here
-
-
-@pytest.fixture
-def ahead(monkeypatch):
-    """Give a list of one number: the seconds by which the clock of connections is ahead."""
-    seconds = [0.0]
-    real = time.monotonic
-    clock = SimpleNamespace(monotonic=lambda: real() + seconds[0])
-    monkeypatch.setattr("tablevault.remotes.http.session.time", clock)
-    return seconds
 
 
 @contextmanager
@@ -90,63 +77,6 @@ def test_a_server_that_only_listens_is_given_up(impatient, contents):
         impatient.git("remote", "add", "origin", url)
         with pytest.raises(TVRemoteError, match="no answer in time"):
             push(impatient, impatient.add(*contents(1)))
-
-
-def test_headers_that_trickle_are_given_up(impatient, contents):
-    """A byte now and again keeps the timeout of a socket from ever running out."""
-
-    def trickle(connection, stop):
-        connection.recv(65536)
-        connection.sendall(b"HTTP/1.1 200 OK\r\n")
-        while not stop.wait(0.2):
-            connection.sendall(b"X")
-
-    with raw_server(trickle) as url:
-        impatient.git("remote", "add", "origin", url)
-        with pytest.raises(TVRemoteError, match="no answer in time"):
-            push(impatient, impatient.add(*contents(1)))
-
-
-def test_an_object_that_trickles_is_given_up_and_what_came_is_kept(here, server, contents, ahead):
-    [made] = contents(1, size=500_000)
-    pointer = pointer_of(made)
-    server.add(made)
-
-    @server.on("GET", "store")
-    def _(handler):
-        handler.send_response(200)
-        handler.send_header("Content-Length", str(len(made)))
-        handler.end_headers()
-        handler.wfile.write(made[:200_000])
-        handler.wfile.flush()
-        while not server.closing.is_set():
-            handler.wait(0.01)
-            ahead[0] += 1000
-            handler.wfile.write(b"X")
-            handler.wfile.flush()
-
-    here.set("lfs.transfer.maxretries", 1)
-    report, _ = fetch(here, [pointer])
-    assert "no answer in time" in str(error_of(report))
-    assert here.partial(pointer).stat().st_size >= 196_608
-    server.rules.clear()
-    report, _ = fetch(here, [pointer])
-    # Bytes that trickled in may have been wrong ones: then all of it came again.
-    assert report.objects == 1
-    assert here.read(pointer) == made
-
-
-def test_a_slow_disk_of_ours_is_no_slow_server(here, server, contents, monkeypatch, ahead):
-    [made] = contents(1, size=300_000)
-    server.add(made)
-    write = Partial.write
-
-    def slowly(self, data):
-        ahead[0] += 1000
-        write(self, data)
-
-    monkeypatch.setattr(Partial, "write", slowly)
-    assert fetch(here, [pointer_of(made)])[0].objects == 1
 
 
 def test_a_server_that_takes_nothing_in_is_given_up(impatient, server, contents):
@@ -254,22 +184,6 @@ def test_a_server_that_starts_anew_is_waited_for(here, server, contents):
         with refusing(port), pytest.raises(PassingError, match="refused"):
             again.send(request)
     server.stop = lambda: None
-
-
-def test_a_kept_connection_that_was_closed_meanwhile_is_no_failure(here, server, contents):
-    @server.on("GET", "first")
-    def _(handler):
-        handler.reply(200, b"x")
-        handler.close_connection = True
-
-    with closing(Session(Settings())) as session:
-        for path in ("first", "store/x", "first", "store/x"):
-            body = Body.of(b"")
-            with closing(
-                session.send(Request(method="GET", url=f"{server.root}/{path}", body=body))
-            ) as reply:
-                reply.read_error()
-    assert server.connections == 3
 
 
 def test_who_closes_a_session_wakes_those_who_wait(here, server):
