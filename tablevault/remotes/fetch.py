@@ -13,8 +13,7 @@ from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ARRIVED, CommitId, ObjectId
 from tablevault.progress import Progress
-from tablevault.remotes.lfs.transfer_report import TransferReport
-from tablevault.remotes.reports import NO_TRANSFER
+from tablevault.remotes.reports import NO_TRANSFER, TransferReport
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 

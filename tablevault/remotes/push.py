@@ -20,8 +20,7 @@ from tablevault.remotes.git_refs import (
     push_refs,
     tracking_ref,
 )
-from tablevault.remotes.lfs.endpoint import LocalAddress, classify
-from tablevault.remotes.lfs.transport import find_remote
+from tablevault.remotes.lfs.endpoint import LocalAddress, classify, find_remote
 from tablevault.remotes.remote_state import RemoteState, read_state, refuse_other_vault, write_state
 from tablevault.remotes.reports import PushReport, joined_reports
 from tablevault.remotes.upload import commits_of, push_address, push_targets, upload_missing

@@ -20,8 +20,7 @@ from tablevault.history.git.git_config import (
 from tablevault.history.git.repository import Repository
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import CommitId, ObjectId
-from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint
-from tablevault.remotes.lfs.transport import find_remote
+from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint, find_remote
 from tablevault.vault import Vault
 
 

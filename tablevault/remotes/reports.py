@@ -1,13 +1,65 @@
-"""The results of pushes and pulls."""
+"""The results of pushes, pulls and transfers of objects."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tablevault.remotes.lfs.transfer_report import TransferReport
+from tablevault.errors import TableVaultError, TVOutcomeUnknownError
+from tablevault.lfs.pointer import Pointer
 
 _MOST_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """An object that was not transferred, and the error."""
+
+    pointer: Pointer
+    error: TableVaultError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferReport:
+    """The result of a transfer.
+
+    Attributes
+    ----------
+    objects : int
+        Objects that were transferred.
+    bytes : int
+        Bytes that moved, also in failed attempts; fewer than the objects have where an earlier
+        transfer left a part.
+    present : int
+        Objects that needed no transfer, because they were there.
+    failures : tuple of Failure
+        Objects that were not transferred, in the order in which they were given.
+    """
+
+    objects: int
+    bytes: int
+    present: int
+    failures: tuple[Failure, ...]
+
+    def check(self) -> None:
+        """Raise the first failure, with the number of failures.
+
+        Raises
+        ------
+        TVOutcomeUnknownError
+            It is not known whether some object was transferred.
+        TableVaultError
+            Of the class of the first failure otherwise.
+        """
+        if not self.failures:
+            return
+        errors = [failure.error for failure in self.failures]
+        first = next((e for e in errors if isinstance(e, TVOutcomeUnknownError)), errors[0])
+        if len(self.failures) == 1:
+            raise first
+        total = self.objects + self.present + len(self.failures)
+        message = f"{first.message} {len(self.failures):,} of {total:,} objects are missing."
+        raise type(first)(message, first.hint, **first.facts) from first
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

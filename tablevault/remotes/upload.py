@@ -14,12 +14,12 @@ from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN, CommitId
 from tablevault.remotes.fetch import deleted_objects
 from tablevault.remotes.lfs.batch_api import Refusal
+from tablevault.remotes.lfs.endpoint import find_remote
 from tablevault.remotes.lfs.local_transport import LocalTransport
 from tablevault.remotes.lfs.transfer import find_missing, send
-from tablevault.remotes.lfs.transfer_report import TransferReport
-from tablevault.remotes.lfs.transport import find_remote, open_transport
+from tablevault.remotes.lfs.transport import open_transport
 from tablevault.remotes.remote_state import RemoteState, read_state, write_state
-from tablevault.remotes.reports import NO_TRANSFER
+from tablevault.remotes.reports import NO_TRANSFER, TransferReport
 from tablevault.vault import Vault
 
 

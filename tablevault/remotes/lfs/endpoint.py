@@ -11,6 +11,7 @@ from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import Remote, Settings
 from tablevault.remotes.http.credentials import Login, is_host, split_login
 from tablevault.remotes.lfs.batch_api import Operation
+from tablevault.wording import BLANK, Call, Wording
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCP = re.compile(r"(?:([^/:\[\]]*)@)?(?:\[([^\]/]+)\]|([^:/\[\]@]+)):(.*)", re.DOTALL)
@@ -75,6 +76,29 @@ class Endpoint:
     address: Address
     remote: Address
     is_committed: bool
+
+
+def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
+    """Return the remote of a name; a URL or a path is a remote without a name.
+
+    Raises
+    ------
+    TVRemoteError
+        It is neither.
+    """
+    if found := settings.remote(name):
+        return found
+    if name and (":" in name or "/" in name or (folder / name).is_dir()):
+        url = settings.instead(name)
+        pushed = settings.instead(name, name="pushinsteadof")
+        return Remote(name="", url=url, push_url=url if pushed == name else pushed)
+    known = ", ".join(f'"{each}"' for each in sorted(settings.names("remote", "url")))
+    hint = (
+        f"There are: {known}."
+        if known
+        else Wording("Add one: ", Call("add_remote", name=name, url=BLANK), ".")
+    )
+    raise TVRemoteError(f'There is no remote "{name}".', hint, remote=name)
 
 
 def find_endpoint(

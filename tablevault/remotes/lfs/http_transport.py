@@ -40,7 +40,7 @@ from tablevault.remotes.lfs.batch_api import (
     refusal_error,
 )
 from tablevault.remotes.lfs.server import Server, authorizes
-from tablevault.remotes.lfs.transfer_report import Meter
+from tablevault.remotes.lfs.transfer import Meter
 
 _LONGEST_ANSWER = 1 << 26
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})

@@ -21,7 +21,7 @@ from tablevault.lfs.files import sync_folder
 from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.retry import Limits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal
-from tablevault.remotes.lfs.transfer_report import Meter
+from tablevault.remotes.lfs.transfer import Meter
 
 _BLOCK = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})

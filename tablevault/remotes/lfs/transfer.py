@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from tablevault.errors import (
     TableVaultError,
@@ -24,15 +24,52 @@ from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.progress import Progress, Silent
-from tablevault.remotes.http.retry import PassingError
-from tablevault.remotes.lfs.batch_api import Offer, Refusal, refusal_error
-from tablevault.remotes.lfs.transfer_report import Meter, Statistics, StoppedError, TransferReport
-from tablevault.remotes.lfs.transport import Transport
+from tablevault.remotes.http.retry import Limits, PassingError
+from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal, refusal_error
+from tablevault.remotes.reports import Failure, TransferReport
 
 _BATCH = 100
 _POLL_S = 0.1
 _HINT = "Try again later: what was transferred is not transferred again."
 _KEPT_PARTIALS_S = 14 * 86_400.0
+
+
+class Transport(Protocol):
+    """Moves objects to or from one side, one by one; threads may share it.
+
+    Attributes
+    ----------
+    operation : str
+        ``upload`` or ``download``.
+    where : str
+        The other side, as the subject of a sentence, without secrets.
+    limits : Limits
+        How many objects may be on their way at once, and how often a failure is retried.
+    """
+
+    @property
+    def operation(self) -> Operation:
+        """Either ``upload`` or ``download``."""
+
+    @property
+    def where(self) -> str:
+        """The other side, as the subject of a sentence."""
+
+    @property
+    def limits(self) -> Limits:
+        """Threads and retries."""
+
+    def ask(self, pointers: Sequence[Pointer]) -> list[Offer]:
+        """Return for each object, in this order, whether it can and must be transferred."""
+
+    def put(self, offer: Offer, source: Path, meter: Meter) -> None:
+        """Send the object of an offer from the file `source`."""
+
+    def get(self, offer: Offer, partial: Partial, meter: Meter) -> None:
+        """Append the object of an offer to `partial`; its hash is not checked."""
+
+    def close(self) -> None:
+        """Cut all connections; threads that wait for one see a PassingError."""
 
 
 def send(
@@ -380,3 +417,125 @@ def _writing(pointer: Pointer) -> Iterator[None]:
             "Is the disk full? What has arrived is kept, and the next attempt continues from it.",
             oid=pointer.oid,
         ) from error
+
+
+class StoppedError(Exception):
+    """Another thread has given up the whole transfer."""
+
+
+class Statistics:
+    """Counts what many threads do, and reports their progress from one thread at a time.
+
+    Parameters
+    ----------
+    name, done : str
+        What happens, as a verb: ``send`` and ``sent``.
+    progress : Progress
+        Receives the counts.
+    """
+
+    def __init__(self, name: str, done: str, progress: Progress) -> None:
+        self._name = name
+        self._done = done
+        self._progress = progress
+        self._lock = threading.Lock()
+        self.objects = 0
+        self.bytes = 0
+        self.present = 0
+        self.failures: dict[Pointer, TableVaultError] = {}
+        self.lost_in_a_row = 0
+
+    def moved(self, count: int, gained: int) -> None:
+        """Count bytes that moved, and those of them that moved for the first time."""
+        with self._lock:
+            self.bytes += count
+            self._progress.count(f"bytes {self._done}", count)
+            self._progress.advance(self._name, gained)
+
+    def retried(self) -> None:
+        """Count a retry."""
+        with self._lock:
+            self._progress.count("retries")
+
+    def arrived(self) -> None:
+        """Count an object that was transferred."""
+        with self._lock:
+            self.objects += 1
+            self.lost_in_a_row = 0
+            self._progress.count(f"objects {self._done}")
+
+    def was_there(self, size: int) -> None:
+        """Count an object that needed no transfer."""
+        with self._lock:
+            self.present += 1
+            self._progress.advance(self._name, size)
+
+    def failed(self, pointer: Pointer, error: TableVaultError, *, lost: bool) -> None:
+        """Record an object that was not transferred; `lost` if the connection is to blame."""
+        with self._lock:
+            self.failures[pointer] = error
+            self.lost_in_a_row += lost
+
+    def report(self, order: Iterable[Pointer]) -> TransferReport:
+        """Return the report; failures are in the order of the pointers."""
+        return TransferReport(
+            objects=self.objects,
+            bytes=self.bytes,
+            present=self.present,
+            failures=tuple(
+                Failure(pointer=each, error=self.failures[each])
+                for each in order
+                if each in self.failures
+            ),
+        )
+
+
+class Meter:
+    """Counts the bytes of one object as they move; stops its thread when the transfer is stopped.
+
+    Parameters
+    ----------
+    statistics : Statistics
+        Counts the bytes of all objects.
+    stop : threading.Event
+        Set when the transfer is given up.
+    """
+
+    def __init__(self, statistics: Statistics, stop: threading.Event) -> None:
+        self._statistics = statistics
+        self._stop = stop
+        self._at = 0
+        self._furthest = 0
+        self._furthest_before = 0
+        self.has_failed = False
+
+    def start(self, at: int) -> None:
+        """Begin at byte `at`: 0, or where an earlier attempt stopped."""
+        self._at = at
+        self._move(0)
+
+    def add(self, count: int) -> None:
+        """Count bytes.
+
+        Raises
+        ------
+        StoppedError
+            The transfer was given up meanwhile.
+        """
+        self._at += count
+        self._move(count)
+        if self._stop.is_set():
+            raise StoppedError
+
+    def note_failure(self) -> bool:
+        """Note that an attempt failed; return whether it moved bytes for the first time."""
+        self.has_failed = True
+        before, self._furthest_before = self._furthest_before, self._furthest
+        return self._furthest > before
+
+    def _move(self, count: int) -> None:
+        """Report bytes, and which of them were never reached before."""
+        gained = max(0, self._at - self._furthest)
+        self._furthest += gained
+        if count or gained:
+            self._statistics.moved(count, gained)

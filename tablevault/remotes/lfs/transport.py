@@ -1,64 +1,18 @@
-"""The interface of a transport, and the transport for the URL of a remote."""
+"""Opens the transport for the objects of a remote."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol
 
-from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import (
-    Remote,
-    Settings,
     find_repository,
     read_committed_settings,
     read_settings,
 )
-from tablevault.lfs.drafts import Partial
-from tablevault.lfs.pointer import Pointer
-from tablevault.remotes.http.retry import Limits, limits_of
-from tablevault.remotes.lfs.batch_api import Offer, Operation
-from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint
-from tablevault.remotes.lfs.transfer_report import Meter
-from tablevault.wording import BLANK, Call, Wording
-
-
-class Transport(Protocol):
-    """Moves objects to or from one side, one by one; threads may share it.
-
-    Attributes
-    ----------
-    operation : str
-        ``upload`` or ``download``.
-    where : str
-        The other side, as the subject of a sentence, without secrets.
-    limits : Limits
-        How many objects may be on their way at once, and how often a failure is retried.
-    """
-
-    @property
-    def operation(self) -> Operation:
-        """Either ``upload`` or ``download``."""
-
-    @property
-    def where(self) -> str:
-        """The other side, as the subject of a sentence."""
-
-    @property
-    def limits(self) -> Limits:
-        """Threads and retries."""
-
-    def ask(self, pointers: Sequence[Pointer]) -> list[Offer]:
-        """Return for each object, in this order, whether it can and must be transferred."""
-
-    def put(self, offer: Offer, source: Path, meter: Meter) -> None:
-        """Send the object of an offer from the file `source`."""
-
-    def get(self, offer: Offer, partial: Partial, meter: Meter) -> None:
-        """Append the object of an offer to `partial`; its hash is not checked."""
-
-    def close(self) -> None:
-        """Cut all connections; threads that wait for one see a PassingError."""
+from tablevault.remotes.http.retry import limits_of
+from tablevault.remotes.lfs.batch_api import Operation
+from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint, find_remote
+from tablevault.remotes.lfs.transfer import Transport
 
 
 def open_transport(
@@ -100,26 +54,3 @@ def open_transport(
 
     server = open_server(endpoint, operation, settings, folder)
     return HttpTransport(server, operation, limits_of(settings), ref=ref)
-
-
-def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
-    """Return the remote of a name; a URL or a path is a remote without a name.
-
-    Raises
-    ------
-    TVRemoteError
-        It is neither.
-    """
-    if found := settings.remote(name):
-        return found
-    if name and (":" in name or "/" in name or (folder / name).is_dir()):
-        url = settings.instead(name)
-        pushed = settings.instead(name, name="pushinsteadof")
-        return Remote(name="", url=url, push_url=url if pushed == name else pushed)
-    known = ", ".join(f'"{each}"' for each in sorted(settings.names("remote", "url")))
-    hint = (
-        f"There are: {known}."
-        if known
-        else Wording("Add one: ", Call("add_remote", name=name, url=BLANK), ".")
-    )
-    raise TVRemoteError(f'There is no remote "{name}".', hint, remote=name)

@@ -15,8 +15,8 @@ from tablevault.remotes.lfs.endpoint import (
     WebAddress,
     classify,
     find_endpoint,
+    find_remote,
 )
-from tablevault.remotes.lfs.transport import find_remote
 
 HERE = Path("/vault")
 
