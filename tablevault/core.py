@@ -1646,7 +1646,7 @@ class TableVault:
             There is no such remote, or it cannot be reached.
         """
         from tablevault.operations.maintenance import verify
-        from tablevault.remotes.verify_remote import add_remote_problems
+        from tablevault.remotes.remote_objects import add_remote_problems
 
         return add_remote_problems(
             self._vault,

@@ -22,7 +22,7 @@ _DAY_S = 24 * 3600.0
 def _verify(place: Place, given: argparse.Namespace) -> object:
     """Look whether the vault is whole."""
     from tablevault.operations import maintenance
-    from tablevault.remotes import verify_remote
+    from tablevault.remotes.remote_objects import add_remote_problems
 
     vault = place.look()
     # What keeps it from being opened is what is to be told, or mended.
@@ -30,7 +30,7 @@ def _verify(place: Place, given: argparse.Namespace) -> object:
         with contextlib.suppress(TVFileError):
             vault = place.read()  # to mend a vault, nobody has to be named
     found = maintenance.verify(vault, data=not given.no_data, repair=given.repair)
-    problems = verify_remote.add_remote_problems(vault, given.remote, found, data=not given.no_data)
+    problems = add_remote_problems(vault, given.remote, found, data=not given.no_data)
     write = writer(place)
     notes = [each for each in problems if each.severity == "note" and not each.repaired]
     told = [each for each in problems if each not in notes]

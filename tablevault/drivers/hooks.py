@@ -49,7 +49,7 @@ _ROOTS = ("tables", "vault.yaml")
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     """Send the objects of what is pushed, before git sends what names them."""
     from tablevault.history.merge.validate_incoming import refuse_unfit
-    from tablevault.remotes.upload import commits_of, push_targets, upload_for_git
+    from tablevault.remotes.remote_objects import commits_of, push_targets, upload_for_git
 
     lines = [line.split() for line in sys.stdin.read().splitlines()]
     moves = {ref: (local, there) for _, local, ref, there in lines if local != _NOTHING}

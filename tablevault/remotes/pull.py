@@ -24,7 +24,7 @@ from tablevault.names import MAIN, CommitId, TempRef, table_dir, temp_of_ref
 from tablevault.remotes.fetch import fetch_objects
 from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
 from tablevault.remotes.lfs.endpoint import find_remote
-from tablevault.remotes.remote_state import refuse_other_vault
+from tablevault.remotes.remote_objects import refuse_other_vault
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
 from tablevault.transactions.git_merges import complete_merge
 from tablevault.transactions.operation import NOT_RECORDED, Operation, operation

@@ -21,9 +21,17 @@ from tablevault.remotes.git_refs import (
     tracking_ref,
 )
 from tablevault.remotes.lfs.endpoint import LocalAddress, classify, find_remote
-from tablevault.remotes.remote_state import RemoteState, read_state, refuse_other_vault, write_state
+from tablevault.remotes.remote_objects import (
+    RemoteState,
+    commits_of,
+    push_address,
+    push_targets,
+    read_state,
+    refuse_other_vault,
+    upload_missing,
+    write_state,
+)
 from tablevault.remotes.reports import PushReport, joined_reports
-from tablevault.remotes.upload import commits_of, push_address, push_targets, upload_missing
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
 
