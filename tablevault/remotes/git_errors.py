@@ -241,6 +241,11 @@ _KINDS = (
         "Remove it there: git push {remote} :{ref}",
         shows_host=False,
     ),
+    _kind(
+        r"receiving end does not support (?:(?P<signed>--signed) push|(?P<options>push options))",
+        "does not support what git's configuration asks for: {signed}{options}.",
+        "See push.gpgSign and push.pushOption: `git config --show-origin --get-regexp '^push'`.",
+    ),
     # -- the remote is no repository, or cannot be opened ------------------------------------
     _kind(
         r"does not support this repository's hash algorithm|mismatched algorithms",
