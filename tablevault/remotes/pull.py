@@ -8,14 +8,13 @@ from typing import Literal, Self, cast
 
 from tablevault.errors import TVArgumentError, TVLockError, TVRemoteError
 from tablevault.history.catalog.tags import tag_moves
-from tablevault.history.commits.change import Change, RemovedBranch
+from tablevault.history.commits.change import Change, RemovedBranch, renamed_branch
 from tablevault.history.commits.documents import timestamp
-from tablevault.history.commits.renaming import renamed_branch
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.git_config import read_settings
+from tablevault.history.git.reachability import new_commits
 from tablevault.history.git.repository import Repository
-from tablevault.history.git.rev_walk import new_commits
 from tablevault.history.merge.merge_commits import merge_commits
 from tablevault.history.merge.merge_vaults import Conflict, Merged, Side
 from tablevault.history.merge.validate_incoming import refuse_hostile
@@ -28,7 +27,7 @@ from tablevault.remotes.remote_objects import refuse_other_vault
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
 from tablevault.transactions.git_merges import complete_merge
 from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
-from tablevault.transactions.record import Hold, Record
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.resource_locks import alone, pull_hold, table_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault

@@ -18,8 +18,8 @@ from tablevault.history.git.git_config import (
     read_committed_settings,
     read_settings,
 )
+from tablevault.history.git.reachability import pointers_of
 from tablevault.history.git.repository import Repository
-from tablevault.history.git.rev_walk import pointers_of
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN, CommitId, ObjectId
 from tablevault.problems import Problem, in_order
