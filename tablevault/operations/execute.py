@@ -32,7 +32,7 @@ from tablevault.operations.prepare_execution import (
     find_with_builders,
     fixed_by,
     is_custom,
-    past_of,
+    options_of,
     prepare,
     terms_of,
 )
@@ -325,15 +325,15 @@ class _Attempt:
         folder = vault.temp_folders.artifacts(self.branch.temp)
         folder.mkdir(parents=True, exist_ok=True)
         with closing(code.code), self.ledger as ledger:
-            past = past_of(self.view, prepared, code, ledger, folder)
+            options = options_of(self.view, prepared, code, ledger, folder)
             with ready(
                 prepared.plan,
                 inputs=prepared.inputs,
                 load=code.code.load_function,
                 keywords={ARTIFACT_FOLDER: str(folder), "~PROCESS_ID~": self.tx.process_id},
                 progress=vault.progress(),
-                past=replace(
-                    past,
+                options=replace(
+                    options,
                     control=Attempt(self.tx, self._decided, self._before_first_call()),
                     files=self.files,
                     limits=self._limits(),

@@ -23,7 +23,7 @@ from tablevault.operations.prepare_execution import (
     VaultCode,
     find_with_builders,
     fixed_by,
-    past_of,
+    options_of,
     prepare,
     terms_of,
 )
@@ -272,14 +272,14 @@ def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
     vault, prepared = asked.vault, asked.prepared
     code = VaultCode(asked.view, code_edits(asked.view))
     with closing(code.code), ledger, _artifacts(asked) as folder:
-        past = past_of(asked.view, prepared, code, ledger, folder)
+        options = options_of(asked.view, prepared, code, ledger, folder)
         with ready(
             prepared.plan,
             inputs=prepared.inputs,
             load=code.code.load_function,
             keywords={ARTIFACT_FOLDER: str(folder), "~PROCESS_ID~": asked.process_id},
             progress=vault.progress(),
-            past=replace(past, files=ReadOnlyFiles()),
+            options=replace(options, files=ReadOnlyFiles()),
         ) as run:
             yield run
 

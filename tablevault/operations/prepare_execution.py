@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from tablevault.engine.builders.order import Plan
     from tablevault.engine.calls.ledger import Ledger, Terms
     from tablevault.engine.code import Code
+    from tablevault.engine.execution.context import RunOptions
     from tablevault.engine.execution.preview import ExpectedTable
-    from tablevault.engine.execution.reuse import Past
     from tablevault.engine.tables import Source
 
 
@@ -146,15 +146,15 @@ def terms_of(document: TableDocument, *, forced: bool, accept_code: bool | None)
     return Terms(forced=forced, private=document.side_effects, accept_code=accept_code)
 
 
-def past_of(
+def options_of(
     view: VaultView,
     prepared: Prepared,
     code: VaultCode,
     ledger: Ledger,
     artifacts: Path,
-) -> Past:
+) -> RunOptions:
     """Return what may be taken over; `artifacts` is the folder that functions write files into."""
-    from tablevault.engine.execution.reuse import Past
+    from tablevault.engine.execution.context import RunOptions
 
     earlier, why_not = None, prepared.why_not
     if prepared.origin is not None:
@@ -162,7 +162,7 @@ def past_of(
             earlier = earlier_of(view, prepared.origin)
         except TableVaultError as error:
             why_not = f"{prepared.origin.instance_id} cannot be read: {error.message}"
-    return Past(
+    return RunOptions(
         earlier=earlier,
         why_not=why_not,
         fingerprint=code.fingerprint,
@@ -245,7 +245,7 @@ def fixed_by(record: Record | None) -> Fixed:
 class Attempt:
     """Lets an execution be stopped between two rows, and keeps its record up to date.
 
-    Implements :class:`tablevault.engine.execution.executor.Control`.
+    Implements :class:`tablevault.engine.execution.context.Control`.
 
     Parameters
     ----------

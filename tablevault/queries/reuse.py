@@ -23,7 +23,7 @@ from tablevault.queries.inputs import EarlierInputs
 if TYPE_CHECKING:
     from tablevault.engine.builders.builder import Builder
     from tablevault.engine.calls.parts import Fingerprint
-    from tablevault.engine.execution.reuse import Earlier, FingerprintOf
+    from tablevault.engine.execution.context import Earlier, FingerprintOf
 
 
 def find_origin(view: VaultView, temp: TempInstance) -> tuple[Instance | None, str]:
@@ -53,7 +53,7 @@ def earlier_of(view: VaultView, origin: Instance) -> Earlier:
     TableVaultError
         Its dataframe is not here, or cannot be read.
     """
-    from tablevault.engine.execution.reuse import Earlier
+    from tablevault.engine.execution.context import Earlier
     from tablevault.frames.parquet import read_frame
 
     document = origin.document

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from tablevault.engine.builders.builder import Builder
     from tablevault.engine.builders.reads import Dependency
     from tablevault.engine.calls.parts import Fingerprint
-    from tablevault.engine.execution.reuse import FingerprintOf
+    from tablevault.engine.execution.context import FingerprintOf
 
 
 _OF_INDEX = ("primary_key", "keep_old")

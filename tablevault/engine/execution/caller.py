@@ -11,7 +11,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from tablevault.engine import results
@@ -20,40 +19,14 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.keys import FileText, Inputs
 from tablevault.engine.calls.recorder import Recorder
-from tablevault.engine.execution.executor import Control, Stop
-from tablevault.engine.execution.finder import FinderContext, FoundRows
-from tablevault.engine.execution.invocation import Invoker
-from tablevault.engine.execution.limiting import Limiting
+from tablevault.engine.execution.context import RunContext
+from tablevault.engine.execution.executor import Stop
+from tablevault.engine.execution.finder import FoundRows
 from tablevault.engine.execution.retrying import RetryRules
 from tablevault.engine.references import Tables
 from tablevault.errors import TableReferenceError, TVBudgetError, TVBuilderError, TVProcessError
-from tablevault.progress import Progress, counted_within
+from tablevault.progress import counted_within
 from tablevault.secrets import hide, is_secret
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StepContext(FinderContext):
-    """What all builders of a run share.
-
-    Attributes
-    ----------
-    progress : Progress
-        Is told of builders and rows.
-    control : Control
-        May stop the run.
-    invoke : Invoker
-        Calls their functions.
-    limiting : Limiting
-        Lets calls begin.
-    batches : Path, optional
-        Folder with what was sent to providers and is not collected yet.
-    """
-
-    progress: Progress
-    control: Control
-    invoke: Invoker
-    limiting: Limiting
-    batches: Path | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,7 +148,7 @@ class Caller:
         What it calls.
     code : bytes
         Digest of the code that this is.
-    context : StepContext
+    context : RunContext
         What it shares with the others.
 
     Attributes
@@ -191,11 +164,11 @@ class Caller:
     """
 
     def __init__(
-        self, job: Job, function: Callable[..., Any], code: bytes, context: StepContext
+        self, job: Job, function: Callable[..., Any], code: bytes, context: RunContext
     ) -> None:
         self.fields = _fields_for(function, job)
         self.calls = 0
-        self.stop = Stop(self._look, context.invoke.cancel)
+        self.stop = Stop(self._look, context.executor.cancel)
         self._job = job
         self._function = function
         self.code = code
@@ -213,7 +186,9 @@ class Caller:
         self, row: int, inputs: Inputs | None, artifacts: CallArtifacts | None = None
     ) -> Recorder:
         """Return what records the outcome of a call that begins now."""
-        record = Recorder(self._job, self._context.ledger, self.code, row, inputs, artifacts)
+        record = Recorder(
+            self._job, self._context.options.ledger, self.code, row, inputs, artifacts
+        )
         record.usage.meter = self._shared_meter or self._gate.meter()
         return record
 
@@ -241,13 +216,13 @@ class Caller:
 
     def call(self, record: Recorder, keywords: Mapping[str, Any]) -> Any:  # noqa: ANN401 - functions return anything
         """Call the function once."""
-        self._context.control.calling()
+        self._context.options.control.calling()
         record.calls += 1
         with self._counting:
             self.calls += 1
             self._context.progress.count("calls")
         call = partial(self._function, **self.fields, **keywords)
-        value = self._context.invoke.timed(
+        value = self._context.executor.call(
             record.usage, call, self._job.timeout_s, is_async=self._is_async
         )
         self.refuse_copy()
@@ -269,7 +244,7 @@ class Caller:
     def _look(self) -> None:
         """Show that time passes, and see whether somebody wants the execution to stop."""
         self._context.progress.advance(self._job.name, 0)
-        self._context.control.check()
+        self._context.options.control.check()
 
     def refuse_copy(self) -> None:
         """Stop in a copy of the process that a function made: the original goes on."""

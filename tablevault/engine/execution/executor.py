@@ -4,43 +4,52 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
 from operator import itemgetter
-from typing import Final, Generic, Protocol, TypeVar
+from typing import Any, Final, Generic, Protocol, TypeVar
+
+from tablevault.engine.calls.usage import Usage
 
 
-class Control(Protocol):
-    """Whoever watches a run. Called by one thread at a time."""
+class CallExecutor(Protocol):
+    """Makes the calls of functions: the place where other kinds of executors are plugged in.
 
-    def begin(self) -> None:
-        """Note that all is checked, and that the first function is called next."""
+    Which calls are made, when one may begin, whether it is made again, and what becomes of its
+    result is decided by those who ask, in this process. Methods are called by several threads.
+    """
 
-    def calling(self) -> None:
-        """Note that a function is called now; by any thread, and before each call."""
+    def call(
+        self, usage: Usage, call: Callable[[], Any], timeout_s: float | None, *, is_async: bool
+    ) -> Any:  # noqa: ANN401 - functions return anything
+        """Make a call, and return what it returns; what it raises passes.
 
-    def check(self) -> None:
-        """Raise when the run is to stop."""
+        Parameters
+        ----------
+        usage : Usage
+            What the call reports counts for it.
+        call : callable
+            The function with its arguments.
+        timeout_s : float, optional
+            Seconds that it may take.
+        is_async : bool
+            Whether the function is a coroutine function.
 
-    def ended(self, builder: str) -> None:
-        """Note that a builder has ended; raise when the run is to stop."""
+        Raises
+        ------
+        TimeoutError
+            It took longer. A coroutine is cancelled; a function goes on, and its result is dropped.
+        """
+        ...
 
+    def items(self, usage: Usage, iterable: Iterable[Any]) -> Iterator[Any]:
+        """Iterate over what a function returned, whose code runs as its calls do."""
+        ...
 
-class NoControl:
-    """A run that nobody watches."""
-
-    def begin(self) -> None:
-        """Go on."""
-
-    def calling(self) -> None:
-        """Go on."""
-
-    def check(self) -> None:
-        """Go on."""
-
-    def ended(self, builder: str) -> None:
-        """Go on."""
+    def cancel(self) -> None:
+        """End the calls that can be ended; nobody waits for the others any more."""
+        ...
 
 
 _LOOK_S: Final = 0.1

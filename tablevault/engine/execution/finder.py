@@ -12,47 +12,19 @@ import pandas as pd
 from tablevault.engine import results
 from tablevault.engine.builders.reads import reads_of
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.artifacts import ArtifactFiles, artifacts_of
+from tablevault.engine.calls.artifacts import artifacts_of
 from tablevault.engine.calls.call_keys import CallKeys
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
-from tablevault.engine.calls.keys import FileText, Inputs, RowInputs, same_text
-from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.keys import Inputs, RowInputs
 from tablevault.engine.calls.lookup import Lookup
+from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Behind, Decision
 from tablevault.engine.matching import NEW, Mask, all_new
 from tablevault.engine.row_values import RowResults, Values, where
-from tablevault.engine.tables import Draft, RunTables
+from tablevault.engine.tables import Draft
 from tablevault.errors import TVTableError
 from tablevault.names import SELF
 from tablevault.render import counted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinderContext:
-    """What the search for results of all builders of a run shares.
-
-    Attributes
-    ----------
-    tables : RunTables
-        What builders read, and the draft that they fill.
-    ledger : Ledger, optional
-        Calls that were made; nothing is found without it.
-    earlier : DataFrame, optional
-        The instance that the run starts from.
-    key_columns : tuple of str
-        The primary key.
-    file_text : callable
-        See `tablevault.engine.calls.keys.FileText`.
-    files : ArtifactFiles, optional
-        Where the artifacts of calls are; without it, they are in their folder only.
-    """
-
-    tables: RunTables
-    ledger: Ledger | None = None
-    earlier: pd.DataFrame | None = None
-    key_columns: tuple[str, ...] = ()
-    file_text: FileText = same_text
-    files: ArtifactFiles | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -130,22 +102,22 @@ class Finder:
         Digest of its code.
     fields : mapping of str to object
         What each call gets besides its arguments.
-    context : FinderContext
+    context : RunContext
         What it shares with the others.
     """
 
     def __init__(
-        self, job: Job, code: bytes, fields: Mapping[str, Any], context: FinderContext
+        self, job: Job, code: bytes, fields: Mapping[str, Any], context: RunContext
     ) -> None:
         self._job = job
         self._code = code
         self._fields = fields
         self._context = context
         self._draft = context.tables.draft
-        self._ledger = context.ledger
+        self._ledger = context.options.ledger
         self._earlier = context.earlier
         self.lookup: Lookup | None = None
-        self.artifacts = None if self._ledger is None else artifacts_of(job, context.files)
+        self.artifacts = None if self._ledger is None else artifacts_of(job, context.options.files)
 
     def begin(self) -> int | None:
         """Begin the columns in the draft, and return their rows; None when the builder decides."""
@@ -155,7 +127,7 @@ class Finder:
             draft.set_rows(0 if self._earlier is None or not is_row_wise else len(self._earlier))
         draft.grow(job.changed_columns)
         if self._ledger is not None:
-            keys = CallKeys(job, context.tables, context.file_text, context.key_columns)
+            keys = CallKeys(job, context.tables, context.options.file_text, context.key_columns)
             keys.add_constant(self._fields)
             self.lookup = Lookup(job, self._ledger, keys, self._code, self.artifacts)
         return None if job.kind == "index" and not is_row_wise else draft.rows

@@ -197,7 +197,7 @@ _END: Any = object()
 
 
 class Invoker:
-    """Calls functions of users for one run; for several threads.
+    """Calls functions of users in this process; implements `CallExecutor` for one run.
 
     In a thread that runs an event loop, such as that of a notebook, a function could not call
     ``asyncio.run``. There all calls go to one thread without a loop, in the context of the
@@ -224,27 +224,10 @@ class Invoker:
         made: R = self._elsewhere(lambda: function(*args, **kwargs), None)
         return made
 
-    def charged(
-        self,
-        usage: Usage,
-        function: Callable[..., Any],
-        /,
-        *args: object,
-        **kwargs: object,
-    ) -> Any:  # noqa: ANN401 - functions return anything
-        """Call a function whose reports of usage count for `usage`."""
-        return self.timed(usage, partial(function, *args, **kwargs), None, is_async=False)
-
-    def timed(
+    def call(
         self, usage: Usage, call: Callable[[], Any], timeout_s: float | None, *, is_async: bool
     ) -> Any:  # noqa: ANN401 - functions return anything
-        """Make a call that counts for `usage`, and may take so many seconds.
-
-        Raises
-        ------
-        TimeoutError
-            It took longer. A coroutine is cancelled; a function goes on, and its result is dropped.
-        """
+        """Make a call; see `CallExecutor`."""
         if (timeout_s is None or is_async) and not _runs_loop():
             return self._charged(usage, timeout_s, call)
         return self._elsewhere(
@@ -253,8 +236,9 @@ class Invoker:
 
     def items(self, usage: Usage, iterable: Iterable[T]) -> Iterator[T]:
         """Iterate over what a function returned, whose code runs as its calls do."""
-        iterator = self.charged(usage, iter, iterable)
-        while (item := self.charged(usage, next, iterator, _END)) is not _END:
+        iterator = self.call(usage, partial(iter, iterable), None, is_async=False)
+        following = partial(next, iterator, _END)
+        while (item := self.call(usage, following, None, is_async=False)) is not _END:
             yield item
 
     def cancel(self) -> None:

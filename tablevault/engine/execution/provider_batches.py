@@ -20,13 +20,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from tablevault.engine.builders.fields import Retry
-from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.execution.budgets import RunLimits
-from tablevault.engine.execution.caller import Caller, StepContext, Trial
-from tablevault.engine.execution.finder import Finder, FoundRows
+from tablevault.engine.execution.caller import Caller, Trial
+from tablevault.engine.execution.finder import FoundRows
 from tablevault.engine.execution.limiting import Limiting
-from tablevault.engine.execution.row_wise import Arguments, RowCalls
+from tablevault.engine.execution.row_wise import RowCalls, RowWork
 from tablevault.engine.row_values import RowResults
 from tablevault.errors import TVBuilderError, TVPendingError
 from tablevault.limits import Limits
@@ -225,16 +224,8 @@ class BatchCalls:
 
     Parameters
     ----------
-    job : Job
-        The builder.
-    caller : Caller
-        Knows its function; it counts the answers that are collected as calls.
-    finder : Finder
-        Finds its results that are there.
-    arguments : callable
-        Evaluates the arguments of a row.
-    context : StepContext
-        What it shares with the others.
+    work : RowWork
+        What is asked; its caller counts the answers that are collected as calls.
 
     Attributes
     ----------
@@ -242,24 +233,17 @@ class BatchCalls:
         Rows whose requests failed, and that stay null.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        caller: Caller,
-        finder: Finder,
-        arguments: Arguments,
-        context: StepContext,
-    ) -> None:
+    def __init__(self, work: RowWork) -> None:
         self.failed: set[int] = set()
         self._error: Exception | None = None
-        self._job = job
-        self._caller = caller
-        self._finder = finder
-        self._arguments = arguments
-        self._context = context
-        if context.batches is None:
+        self._work = work
+        self._job = work.job
+        self._caller = work.caller
+        self._arguments = work.arguments
+        self._context = context = work.context
+        if context.options.batches is None:
             raise self._wrong("needs a vault", "Execute an instance of one.")
-        self._sent = SentBatches(context.batches)
+        self._sent = SentBatches(context.options.batches)
 
     def run(
         self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
@@ -344,8 +328,8 @@ class BatchCalls:
 
         Others in the same batch belong to rows that this execution does not make.
         """
-        if batches and self._context.ledger is not None:
-            self._context.ledger.flush()
+        if batches and self._context.options.ledger is not None:
+            self._context.options.ledger.flush()
         for batch in batches:
             others = tuple(name for name in batch.requests if name not in collected)
             if others:
@@ -382,7 +366,8 @@ class BatchCalls:
                 assert row is not None
                 return {"line": lines[row], "given": self._arguments(row)}
 
-            calls = RowCalls(job, caller, self._finder, arguments, context)
+            work = replace(self._work, job=job, caller=caller, arguments=arguments, context=context)
+            calls = RowCalls(work)
             values = calls.run(replace(found, waiting=sorted(lines)), trial, skip)
         self.failed, self._error = calls.failed, calls.error
         self._caller.calls += caller.calls

@@ -22,10 +22,11 @@ from tablevault.engine.calls.ledger import Ledger, Part
 from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint, OutsideModule
 from tablevault.engine.calls.reasons import changed_texts
 from tablevault.engine.calls.usage import accepting_usage
-from tablevault.engine.execution.caller import StepContext, by_name
+from tablevault.engine.execution.caller import by_name
+from tablevault.engine.execution.context import RunContext, RunOptions
 from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.limiting import Limiting
-from tablevault.engine.execution.reuse import Decision, Past, Reuse
+from tablevault.engine.execution.reuse import Decision, Reuse
 from tablevault.engine.execution.step import Step
 from tablevault.engine.tables import Draft, Inputs, RunTables
 from tablevault.errors import TVBuilderError
@@ -65,7 +66,7 @@ class Ready:
         The code of each.
     steps : tuple of Step
         What runs each.
-    context : StepContext
+    context : RunContext
         What they share.
     reuse : Reuse
         Decides what is taken over from the earlier instance.
@@ -75,7 +76,7 @@ class Ready:
     jobs: tuple[Job, ...]
     codes: Mapping[str, Fingerprint]
     steps: tuple[Step, ...]
-    context: StepContext
+    context: RunContext
     reuse: Reuse
 
     @property
@@ -102,7 +103,7 @@ def ready(
     load: Load,
     keywords: Mapping[str, str],
     progress: Progress | None = None,
-    past: Past | None = None,
+    options: RunOptions | None = None,
 ) -> Iterator[Ready]:
     """Check every field, function and dtype of a plan, for a body that calls functions.
 
@@ -119,7 +120,7 @@ def ready(
         fields, never inside data that a reference brings.
     progress : Progress, optional
         Is told of each builder and counts ``calls``.
-    past : Past, optional
+    options : RunOptions, optional
         What may be taken over from an earlier instance, or from earlier calls; nothing by
         default.
 
@@ -137,56 +138,51 @@ def ready(
     TableReferenceError
         A reference cannot be evaluated.
     """
-    past = past or Past()
+    options = options or RunOptions()
     folder = keywords.get(ARTIFACT_FOLDER)
     tables = RunTables(inputs, None if folder is None else Path(folder))
     jobs, plan = settle(plan, tables, keywords)
     cached_calls = None
-    if past.ledger is not None:
-        cached_calls = CachedCalls(past.ledger, past.fingerprint, by_name(past.file_text))
+    if options.ledger is not None:
+        cached_calls = CachedCalls(options.ledger, options.fingerprint, by_name(options.file_text))
     progress = progress or Silent()
-    limiting = Limiting(past.limits, progress)
+    limiting = Limiting(options.limits, progress)
     with (
         contextlib.closing(limiting),
         recording(cached_calls),
         accepting_usage(),
-        contextlib.closing(Invoker()) as invoke,
+        contextlib.closing(Invoker()) as invoker,
     ):
-        context = StepContext(
-            limiting=limiting,
-            batches=past.batches,
+        context = RunContext(
+            options=options,
             tables=tables,
-            progress=progress,
-            control=past.control,
-            invoke=invoke,
-            ledger=past.ledger,
-            earlier=None if past.earlier is None else past.earlier.frame,
             key_columns=jobs[0].primary_key,
-            file_text=past.file_text,
-            files=past.files,
+            progress=progress,
+            executor=invoker,
+            limiting=limiting,
         )
         functions = {
-            job.name: invoke(load, job.module, job.function, is_custom=job.is_custom)
+            job.name: invoker(load, job.module, job.function, is_custom=job.is_custom)
             for job in jobs
         }
         jobs = tuple(_with_threads(job, functions[job.name]) for job in jobs)
         for job in jobs:
             _check_arguments(job, functions[job.name])
-        codes = {job.name: _code_of(job, past) for job in jobs}
+        codes = {job.name: _code_of(job, options) for job in jobs}
         _warn_of_outside(codes)
-        _warn_of_growing(jobs, past)
+        _warn_of_growing(jobs, options)
         _warn_of_unset(jobs)
-        if past.ledger is not None:
-            past.ledger.begin(_parts(jobs), codes.values())
-            limiting.start(jobs, past.ledger)
-            _refuse_unclear(jobs, codes, past.ledger)
+        if options.ledger is not None:
+            options.ledger.begin(_parts(jobs), codes.values())
+            limiting.start(jobs, options.ledger)
+            _refuse_unclear(jobs, codes, options.ledger)
         yield Ready(
             plan=plan,
             jobs=jobs,
             codes=codes,
             steps=tuple(Step(job, functions[job.name], codes[job.name], context) for job in jobs),
             context=context,
-            reuse=Reuse(past, inputs, tables.draft),
+            reuse=Reuse(options, inputs, tables.draft),
         )
 
 
@@ -221,12 +217,12 @@ def _warn_of_outside(codes: Mapping[str, Fingerprint]) -> None:
         )
 
 
-def _warn_of_growing(jobs: Sequence[Job], past: Past) -> None:
+def _warn_of_growing(jobs: Sequence[Job], options: RunOptions) -> None:
     """Warn of arguments that hand a whole column to the call of each row.
 
     A builder that stands in the earlier instance with the same arguments is meant so.
     """
-    known = {} if past.earlier is None else past.earlier.builders
+    known = {} if options.earlier is None else options.earlier.builders
     for job in jobs:
         before = known.get(job.name)
         if job.return_type != "row-wise" or (before and before.arguments == job.arguments):
@@ -254,10 +250,10 @@ def _warn_of_unset(jobs: Sequence[Job]) -> None:
             )
 
 
-def _code_of(job: Job, past: Past) -> Fingerprint:
+def _code_of(job: Job, options: RunOptions) -> Fingerprint:
     """Return what stands for the code of a builder: its fingerprint, or the version it is given."""
     if not job.code_version:
-        found = past.fingerprint(job.module, job.function, job.is_custom)
+        found = options.fingerprint(job.module, job.function, job.is_custom)
         assert found is not None, "what was loaded is there"
         return found
     facts = json.dumps([job.module, job.function, job.is_custom, job.code_version])

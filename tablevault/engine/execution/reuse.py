@@ -6,11 +6,9 @@ its arguments read, and the key of its row.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Self, TypeAlias
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Self
 
 import numpy as np
 import pandas as pd
@@ -18,13 +16,8 @@ import pandas as pd
 from tablevault.engine.builders.builder import DECISIVE, Builder, changed_fields
 from tablevault.engine.builders.reads import Read, Whole, reads_of
 from tablevault.engine.builders.resolve_fields import Job, settled
-from tablevault.engine.calls.artifacts import ArtifactFiles
-from tablevault.engine.calls.keys import FileText, same_text
-from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
 from tablevault.engine.calls.reasons import reasons
-from tablevault.engine.execution.budgets import RunLimits
-from tablevault.engine.execution.executor import Control, NoControl
+from tablevault.engine.execution.context import Earlier, RunOptions
 from tablevault.engine.matching import (
     NEW,
     Mask,
@@ -43,93 +36,6 @@ from tablevault.frames.tagged_json import UnstorableValueError, to_json
 from tablevault.names import SELF
 
 UNCHANGED = "unchanged"
-
-FingerprintOf: TypeAlias = Callable[[str, str, bool], Fingerprint | None]
-"""Module, function, and whether it is one of the vault's, to the fingerprint of its code; None
-where that cannot be known any more."""
-
-
-def _only_names(module: str, function: str, _is_custom: bool) -> Fingerprint:
-    """Return a fingerprint of names alone, where there is no code to look at."""
-    digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE).digest()
-    return Fingerprint(
-        module=module,
-        function=function,
-        digest=digest,
-        parts=(),
-        texts=(),
-        outside=(),
-        dynamic=(),
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Earlier:
-    """The instance that an execution starts from.
-
-    Attributes
-    ----------
-    frame : DataFrame
-        As it is stored: artifact columns hold names.
-    builders : mapping of str to Builder
-        As they were then.
-    fingerprint : callable
-        Returns the fingerprint of a function then, see `FingerprintOf`.
-    inputs : Inputs
-        The tables as they were read then.
-    is_complete : bool
-        False for what a stopped execution left.
-    with_errors : frozenset of str
-        Builders of which calls failed, whose rows stayed null.
-    content : callable
-        Gives an id of what is in the file that an artifact column names.
-    """
-
-    frame: pd.DataFrame
-    builders: Mapping[str, Builder]
-    fingerprint: FingerprintOf
-    inputs: Inputs
-    is_complete: bool
-    with_errors: frozenset[str] = frozenset()
-    content: Callable[[str], str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Past:
-    """What an execution may take over, what it is compared with, and who watches it.
-
-    Attributes
-    ----------
-    earlier : Earlier, optional
-        The instance to start from; None computes everything.
-    why_not : str
-        Reason to give when there is none.
-    fingerprint, content : callable
-        As those of `Earlier`, of now.
-    ledger : Ledger, optional
-        Calls that were made, and where new ones are recorded; nothing is kept without it.
-    file_text : callable
-        See `tablevault.engine.calls.keys.FileText`.
-    files : ArtifactFiles, optional
-        Where the artifacts of calls are; without it, they are in their folder only.
-    control : Control
-        Whoever watches the execution.
-    limits : RunLimits
-        What limits its calls.
-    batches : Path, optional
-        Folder with what was sent to providers and is not collected yet.
-    """
-
-    earlier: Earlier | None = None
-    why_not: str = "first run"
-    fingerprint: FingerprintOf = _only_names
-    content: Callable[[str], str] = str
-    ledger: Ledger | None = None
-    file_text: FileText = same_text
-    files: ArtifactFiles | None = None
-    control: Control = field(default_factory=NoControl)
-    limits: RunLimits = field(default_factory=RunLimits)
-    batches: Path | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +103,7 @@ class Reuse:
 
     Parameters
     ----------
-    past : Past
+    options : RunOptions
         The instance to start from.
     inputs : Inputs
         The tables as they are read now.
@@ -205,9 +111,9 @@ class Reuse:
         The table under construction.
     """
 
-    def __init__(self, past: Past, inputs: Inputs, draft: Draft) -> None:
-        self._past = past
-        self._earlier = past.earlier
+    def __init__(self, options: RunOptions, inputs: Inputs, draft: Draft) -> None:
+        self._options = options
+        self._earlier = options.earlier
         self._inputs = inputs
         self._draft = draft
         self._matched: Rows = np.zeros(0, dtype=np.int64)
@@ -270,7 +176,7 @@ class Reuse:
         nothing = all_new(len(behind.rows))
         earlier = self._earlier
         if earlier is None:
-            return Decision(rows=nothing, reason=self._past.why_not)
+            return Decision(rows=nothing, reason=self._options.why_not)
         changes = self._changed_recipe(job, builder, earlier)
         if changes:
             return Decision(rows=nothing, reason="; ".join(changes))
@@ -320,13 +226,13 @@ class Reuse:
 
     def _changed_code(self, then: Job, job: Job, earlier: Earlier) -> list[str]:
         """Return how the code differs; nothing where that does not count."""
-        ledger = self._past.ledger
+        ledger = self._options.ledger
         if job.code_version or (ledger is not None and ledger.terms.accept_code):
             return []
         before = None if ledger is None else ledger.code_of_origin(job.name)
         if before is None:
             before = earlier.fingerprint(then.module, then.function, then.is_custom)
-        now = self._past.fingerprint(job.module, job.function, job.is_custom)
+        now = self._options.fingerprint(job.module, job.function, job.is_custom)
         if before is None or now is None:
             return [f"the code of `{job.function}` changed"]
         return reasons(before, now)
@@ -406,7 +312,7 @@ class Reuse:
         now = self._draft.stored(name).iloc[there]
         before = self._earlier.frame[name].iloc[matched[there]]
         if is_artifact(now) and is_artifact(before):
-            now = with_contents(now, self._past.content)
+            now = with_contents(now, self._options.content)
             before = with_contents(before, self._earlier.content)
         same[there] = cells_equal(now, before)
         return same
@@ -452,7 +358,7 @@ class Reuse:
         then = self._side_then(earlier)
         names = self._names
         stored = pd.DataFrame({name: self._draft.stored(name) for name in names})
-        now = _Side(self._inputs, stored, names, self._past.content)
+        now = _Side(self._inputs, stored, names, self._options.content)
         same = np.zeros(len(asked), dtype=np.bool_)
         if not read.by_row:
             same[:] = _given(lambda: evaluate(read.template, then)) == _given(

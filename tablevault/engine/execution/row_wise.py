@@ -17,7 +17,8 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.recorder import Made, Recorder
 from tablevault.engine.calls.usage import parts_of
-from tablevault.engine.execution.caller import Caller, StepContext, Trial, is_ours
+from tablevault.engine.execution.caller import Caller, Trial, is_ours
+from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.executor import call_rows
 from tablevault.engine.execution.finder import Finder, FoundRows
 from tablevault.engine.execution.retrying import is_about_content
@@ -36,13 +37,11 @@ class _Batch:
     error: BaseException | None = None
 
 
-class RowCalls:
-    """Makes the rows of one builder.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowWork:
+    """What makes the rows of one builder.
 
-    In one thread the function of a row sees the rows before it in its own columns. Between threads
-    that would depend on luck, so there its own columns stay null until the end.
-
-    Parameters
+    Attributes
     ----------
     job : Job
         The builder.
@@ -52,8 +51,27 @@ class RowCalls:
         Finds its results that are there.
     arguments : callable
         Evaluates the arguments of a row.
-    context : StepContext
+    context : RunContext
         What it shares with the others.
+    """
+
+    job: Job
+    caller: Caller
+    finder: Finder
+    arguments: Arguments
+    context: RunContext
+
+
+class RowCalls:
+    """Makes the rows of one builder.
+
+    In one thread the function of a row sees the rows before it in its own columns. Between threads
+    that would depend on luck, so there its own columns stay null until the end.
+
+    Parameters
+    ----------
+    work : RowWork
+        What is called.
 
     Attributes
     ----------
@@ -63,22 +81,15 @@ class RowCalls:
         What the first of them raised.
     """
 
-    def __init__(
-        self,
-        job: Job,
-        caller: Caller,
-        finder: Finder,
-        arguments: Arguments,
-        context: StepContext,
-    ) -> None:
+    def __init__(self, work: RowWork) -> None:
         self.failed: set[int] = set()
         self.error: Exception | None = None
-        self._job = job
-        self._caller = caller
-        self._finder = finder
-        self._arguments = arguments
-        self._context = context
-        self._draft = context.tables.draft
+        self._job = job = work.job
+        self._caller = work.caller
+        self._finder = work.finder
+        self._arguments = work.arguments
+        self._context = work.context
+        self._draft = work.context.tables.draft
         # Who reads no other rows of them needs no second list of all values.
         self._shows_rows = job.sees_earlier_rows and reads_other_rows(
             job.arguments, job.changed_columns, self._draft.names
@@ -100,7 +111,7 @@ class RowCalls:
             Is told how many rows need no call of their own, and whether another execution has
             made them.
         """
-        job, ledger = self._job, self._context.ledger
+        job, ledger = self._job, self._context.options.ledger
         self._found = found
         self._skip = skip
         if self._shows_rows:
@@ -131,7 +142,7 @@ class RowCalls:
 
     def _keep(self, made: Sequence[tuple[int, Made]]) -> None:
         """Enter the values of rows once they outlive this process."""
-        ledger, progress = self._context.ledger, self._context.progress
+        ledger, progress = self._context.options.ledger, self._context.progress
         for row, each in made:
             if each.call is not None and ledger is not None:
                 ledger.add(each.call, calls=each.calls)
@@ -144,7 +155,7 @@ class RowCalls:
                 progress.count("errors", 1 + len(followers))
             self._skip(len(followers), False)
             progress.advance(self._job.name)
-        self._context.control.check()
+        self._context.options.control.check()
         for _, each in made:
             if each.error is not None:
                 self._check_errors(each.error)

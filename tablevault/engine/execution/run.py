@@ -83,7 +83,7 @@ def run_all(run: Ready) -> RunResult:
         What a function raised, unchanged.
     """
     index = run.jobs[0]
-    run.context.control.begin()
+    run.context.options.control.begin()
     done = [run.steps[0].run(run.decide_index())]
     run.reuse.match(index)
     gaps = Gaps(run.draft)
@@ -94,9 +94,9 @@ def run_all(run: Ready) -> RunResult:
     dtypes = {name: dtype for job in run.jobs for name, dtype in job.dtypes.items()}
     if index.keep_old and run.context.earlier is not None:
         frame = with_old_rows(made, run.context.earlier, index, dtypes)
-        if run.context.ledger is not None:
+        if run.context.options.ledger is not None:
             changed = {str(name) for name in frame if frame[name].dtype != made[name].dtype}
-            run.context.ledger.note_cast(changed)
+            run.context.options.ledger.note_cast(changed)
     return RunResult(
         frame=frame,
         sources=run.context.tables.sources,
@@ -133,7 +133,7 @@ def run_first(run: Ready, rows: int) -> tuple[BuilderResult, ...]:
     BaseException
         As `run_all`.
     """
-    run.context.control.begin()
+    run.context.options.control.begin()
     whole = Trial(rows=sys.maxsize, behind=frozenset())
     done = [run.steps[0].run(run.decide_index(), whole)]
     run.reuse.match(run.jobs[0])

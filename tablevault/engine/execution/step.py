@@ -21,11 +21,12 @@ from tablevault.engine.calls.lookup import item_inputs
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.usage import Usage
-from tablevault.engine.execution.caller import Caller, PassedArguments, StepContext, Trial
+from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
+from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, reason_of
 from tablevault.engine.execution.provider_batches import BatchCalls
 from tablevault.engine.execution.reuse import Decision
-from tablevault.engine.execution.row_wise import RowCalls
+from tablevault.engine.execution.row_wise import RowCalls, RowWork
 from tablevault.engine.matching import NEW
 from tablevault.engine.results import refuse_leaks
 from tablevault.engine.row_values import RowResults, Values, where
@@ -68,7 +69,7 @@ class Step:
         What it calls.
     code : Fingerprint
         The code that this is.
-    context : StepContext
+    context : RunContext
         What it shares with the others.
 
     Attributes
@@ -80,16 +81,16 @@ class Step:
     """
 
     def __init__(
-        self, job: Job, function: Function, code: Fingerprint, context: StepContext
+        self, job: Job, function: Function, code: Fingerprint, context: RunContext
     ) -> None:
         self._job = job
         self._fingerprint = code
         self._code = code.digest
         self._context = context
         self._draft = context.tables.draft
-        self._ledger = context.ledger
+        self._ledger = context.options.ledger
         self._progress = context.progress
-        self._control = context.control
+        self._control = context.options.control
         self._caller = Caller(job, function, self._code, context)
         self.finder = Finder(job, self._code, self._caller.fields, context)
         self._trial: Trial | None = None
@@ -222,7 +223,7 @@ class Step:
 
     def _show_artifacts(self, decision: Decision) -> None:
         """Put the artifacts that the builder reads into their folder."""
-        files = self._context.files
+        files = self._context.options.files
         if files is not None and self._job.kind == "column":
             show_inherited(self._job, self._draft, decision.rows == NEW, files)
 
@@ -250,11 +251,15 @@ class Step:
             self._arguments.read()
             self._expect(len(found.waiting))
             _release_memory()
-        calls: RowCalls | BatchCalls
-        if self._job.mode == PROVIDER_BATCH:
-            calls = BatchCalls(self._job, self._caller, self.finder, self._arguments, self._context)
-        else:
-            calls = RowCalls(self._job, self._caller, self.finder, self._arguments, self._context)
+        work = RowWork(
+            job=self._job,
+            caller=self._caller,
+            finder=self.finder,
+            arguments=self._arguments,
+            context=self._context,
+        )
+        is_batch = self._job.mode == PROVIDER_BATCH
+        calls = BatchCalls(work) if is_batch else RowCalls(work)
         try:
             finished = calls.run(found, trial, self._skip)
         finally:
@@ -326,7 +331,7 @@ class Step:
         try:
             call = partial(self._caller.call, record, self._arguments(None))
             returned = self._caller.make(record, call)
-            iterate = partial(self._context.invoke.items, usage)
+            iterate = partial(self._context.executor.items, usage)
             item_record = self._record_item(0, found, usage)
             for row, item in enumerate(results.items_of(returned, job, rows, iterate)):
                 finished.append(self._item(row, item, found, item_record))

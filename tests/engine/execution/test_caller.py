@@ -7,9 +7,8 @@ import pytest
 
 from tablevault import report_usage
 from tablevault.engine.execution.budgets import RunLimits
-from tablevault.engine.execution.executor import NoControl
+from tablevault.engine.execution.context import NoControl, RunOptions
 from tablevault.engine.execution.rates import Rates, now
-from tablevault.engine.execution.reuse import Past
 from tablevault.limits import Limits, Price
 from tablevault.progress import Collected
 
@@ -51,7 +50,7 @@ def heard(execute):
         listener = Heard()
         functions = {"rows": lambda: pd.DataFrame({"n": [0, 1, 2]}), "f": function}
         texts = {"t_index": INDEX, "o": COLUMN + fields}
-        execute(texts, functions, progress=listener, past=past or Past())
+        execute(texts, functions, progress=listener, options=past or RunOptions())
         return listener
 
     return call
@@ -82,7 +81,7 @@ def test_what_calls_cost_is_told(heard, fields):
 
 
 def test_a_cost_by_the_price_of_a_model_is_told(heard):
-    past = Past(limits=RunLimits(prices={"small": Price(input=1000.0, output=0.0)}))
+    past = RunOptions(limits=RunLimits(prices={"small": Price(input=1000.0, output=0.0)}))
     assert heard(costs_what_its_model_does, past=past).counters["cost"] == 3.0
 
 
@@ -123,8 +122,8 @@ def test_a_call_that_waits_for_a_rate_is_told_as_long_as_it_waits(execute, tmp_p
     rates.hold("", "calls", now() + TEN_MINUTES_S, now())
     rates.close()
     limits = RunLimits(vault=Limits(calls_per_minute=60), rates=file)
-    past = Past(limits=limits, control=StopsWhatWaits())
+    past = RunOptions(limits=limits, control=StopsWhatWaits())
     with pytest.raises(WaitedError):
-        execute({"t_index": INDEX}, {"rows": pd.DataFrame}, progress=listener, past=past)
+        execute({"t_index": INDEX}, {"rows": pd.DataFrame}, progress=listener, options=past)
     assert listener.counters["waiting"] == 0
     assert "calls" not in listener.counters

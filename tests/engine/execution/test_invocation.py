@@ -111,7 +111,7 @@ def test_cancel_ends_the_wait_for_a_call_that_may_take_only_so_long():
 
     def call():
         try:
-            invoke.timed(Usage("b"), function, 1000.0, is_async=False)
+            invoke.call(Usage("b"), function, 1000.0, is_async=False)
         except AbandonedError as error:
             caught.append(error)
 
