@@ -36,6 +36,9 @@ class RefreshedTable:
         that would be, the most that are possible unless `is_exact`. None where it is unknown.
     is_exact : bool
         False in a dry run where inputs of some calls are made by the same refresh.
+    retries : int
+        In a dry run, rows that failed in the current instance and whose function would be called
+        again, for no other reason if nothing has changed; `calls` includes their calls.
     reused : int
         Results that were there.
     seconds : float or None
@@ -53,6 +56,7 @@ class RefreshedTable:
     instance_id: str = ""
     calls: int | None = 0
     is_exact: bool = True
+    retries: int = 0
     reused: int = 0
     seconds: float | None = 0.0
     cost: float | None = 0.0
@@ -68,12 +72,19 @@ class RefreshedTable:
         """The number of calls as text."""
         return shown_calls(self.calls, is_exact=self.is_exact)
 
+    @property
+    def shown_retries(self) -> str:
+        """How many of the calls are for rows that failed, as text; "" where none is."""
+        return f"{counted(self.retries, 'failed row')} again" if self.retries else ""
+
     def __str__(self) -> str:
         """Describe it in a line."""
         if self.state in {"failed", "left"}:
             return f"{self.place}: {self.state}: {self.reason}"
         noun = "call" if self.calls == 1 else "calls"
-        what = f"{self.shown_calls} {noun}, {counted(self.reused, 'result')} there"
+        what = f"{self.shown_calls} {noun}"
+        what += f" ({self.shown_retries})" if self.retries else ""
+        what += f", {counted(self.reused, 'result')} there"
         what += f", {counted(self.errors, 'row')} with errors" if self.errors else ""
         return f"{self.place}: {what}: {self.reason}"
 
@@ -145,7 +156,7 @@ def shown(table: RefreshedTable) -> tuple[str, ...]:
     return (
         table.place,
         table.state,
-        table.shown_calls,
+        ", ".join(filter(None, (table.shown_calls, table.shown_retries))),
         f"{table.reused:,}",
         shown_seconds(table.seconds),
         shown_cost(table.cost),

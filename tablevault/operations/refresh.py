@@ -24,7 +24,7 @@ from tablevault.operations.execute import ExecuteInstance, checked_most
 from tablevault.operations.instances import CreateInstance
 from tablevault.operations.plan import PlanOptions, plan_anew
 from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
-from tablevault.planned import ExecutionPlan, total
+from tablevault.planned import ExecutionPlan, PlannedBuilder, total
 from tablevault.queries.inputs import Place
 from tablevault.queries.staleness import Current, Staleness
 from tablevault.refreshed import RefreshedTable, RefreshReport
@@ -190,24 +190,32 @@ def _planned(
             continue
         if not found.digest or found.digest != current.document.digest:
             expected[place] = found
-        yield _of_plan(place, plan, (*reasons, *(f"after {each}" for each in before)))
+        yield _of_plan(current, plan, (*reasons, *(f"after {each}" for each in before)))
 
 
-def _of_plan(place: Place, found: ExecutionPlan, reasons: Sequence[str]) -> RefreshedTable:
-    """Describe a planned execution."""
+def _of_plan(current: Current, found: ExecutionPlan, reasons: Sequence[str]) -> RefreshedTable:
+    """Describe a planned execution that makes a current instance anew."""
     _, *columns = found.builders
     is_exact = found.rows_from == "index builder" and found.has_exact_calls
     return RefreshedTable(
-        name=place.table,
-        version=place.version,
+        name=current.place.table,
+        version=current.place.version,
         state="planned",
         reason="; ".join(reasons),
         calls=total(each.calls for each in columns),
+        retries=sum(_retries(each, current.document) for each in columns),
         is_exact=is_exact or not columns,
         reused=sum(each.reused for each in columns),
         seconds=found.seconds,
         cost=total(each.cost for each in columns),
     )
+
+
+def _retries(planned: PlannedBuilder, document: InstanceDocument) -> int:
+    """Count the rows of a builder that failed in an instance and would be asked again."""
+    run = document.execution.get(planned.name)
+    failed = 0 if run is None else run.errors or 0
+    return failed if planned.rows is None else min(failed, planned.rows - planned.reused)
 
 
 # -- a refresh ----------------------------------------------------------------------------------

@@ -370,6 +370,11 @@ def test_rows_with_errors_are_asked_again(chain, tmp_path):
     chain.run("texts", on_error="keep")
     status = {each.name: each for each in chain.vault.status().tables}["texts"]
     assert (status.errors, status.reasons) == (1, ("1 row with errors",))
+    (planned,) = chain.vault.refresh("texts", dry_run=True).tables
+    assert (planned.calls, planned.retries) == (1, 1)
+    assert str(planned) == (
+        "texts/base: 1 call (1 failed row again), 2 results there: 1 row with errors"
+    )
     (made,) = chain.vault.refresh("texts").tables
     assert (made.errors, ", 1 row with errors: " in str(made)) == (1, True)
     down.unlink()
