@@ -1615,7 +1615,7 @@ class TableVault:
 
         Looked at are: every git object and everything that refs reach; refs and tags; the
         objects of all instances that are not deleted, and rows, columns and dtypes of their
-        dataframes; the derived index; working tree and git's index; faces of temporary
+        dataframes; the derived index; working tree and git's index; folders of temporary
         instances; processes that died; settings of git; leftovers. Others may work in the vault
         meanwhile. Nothing that the vault contains is run.
 
@@ -1625,9 +1625,9 @@ class TableVault:
             Read every object and compare its sha256, in several threads. Without, objects are
             only looked for, and their sizes compared.
         repair : bool, keyword only, default False
-            Make again what follows from the rest: index, tags, working tree, faces, settings,
-            and objects of which an identical file lies in the vault. Whatever is replaced is
-            moved to ``.git/tablevault/aside/`` or ``.git/lfs/bad/``.
+            Make again what follows from the rest: index, tags, working tree, temporary folders,
+            settings, and objects of which an identical file lies in the vault. Whatever is
+            replaced is moved to ``.git/tablevault/aside/`` or ``.git/lfs/bad/``.
         remote : str, keyword only, default ""
             Name or address of a remote that is asked for the objects of all that its branches and
             tags serve, as far as their commits are here. Nothing is sent: the next :meth:`push`

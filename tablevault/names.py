@@ -26,7 +26,7 @@ DEFAULT_VERSION = "base"
 VAULT_DOCUMENT = "vault.yaml"
 CODE_DIR = "code"
 TABLES_DIR = "tables"
-FACES_DIR = "temp"
+TEMP_DIR = "temp"
 TEMP_PREFIX = "TEMP_"
 ARRIVED = "arrived"
 """The note, in ``.git/tablevault``, that objects were brought when they were read."""
@@ -86,9 +86,9 @@ class TempRef(NamedTuple):
         return f"refs/heads/temp/{self.table}/{_ref_component(self.version)}"
 
     @property
-    def face(self) -> str:
+    def folder(self) -> str:
         """Folder with its editable files, relative to the vault."""
-        return f"{FACES_DIR}/{self.table}/{self.version}"
+        return f"{TEMP_DIR}/{self.table}/{self.version}"
 
 
 class InstanceRef(NamedTuple):
@@ -318,10 +318,10 @@ def temp_of_ref(ref: str) -> TempRef | None:
     return temp if temp.ref == ref else None
 
 
-def temp_of_face(path: str) -> TempRef | None:
-    """Return the temporary instance whose face is the folder `path`; None for any other one."""
+def temp_of_folder(path: str) -> TempRef | None:
+    """Return the temporary instance whose folder `path` is; None for any other path."""
     parts = path.split("/")
-    if len(parts) != 3 or parts[0] != FACES_DIR or not _TABLE.fullmatch(parts[1]):  # noqa: PLR2004 - temp/<table>/<version>
+    if len(parts) != 3 or parts[0] != TEMP_DIR or not _TABLE.fullmatch(parts[1]):  # noqa: PLR2004 - temp/<table>/<version>
         return None
     with contextlib.suppress(TVArgumentError):
         return TempRef(table=parts[1], version=check_version(parts[2]))
@@ -475,8 +475,8 @@ def fault_of_folders(path: str) -> str:
     Where tables have their files, its folders are called as a table and a version may be.
     """
     *folders, _ = path.split("/")
-    if path.split("/", maxsplit=1)[0] == FACES_DIR:
-        return f"{FACES_DIR}/ holds what each vault edits for itself, and is never committed"
+    if path.split("/", maxsplit=1)[0] == TEMP_DIR:
+        return f"{TEMP_DIR}/ holds what each vault edits for itself, and is never committed"
     try:
         if folders[:1] == [TABLES_DIR] and len(folders) > 1:
             check_table_name(folders[1])

@@ -23,7 +23,7 @@ Kind = Literal[
     "file",
     "index",
     "working tree",
-    "face",
+    "temporary folder",
     "process",
     "settings",
     "state",
@@ -44,7 +44,7 @@ class Problem:
     Attributes
     ----------
     kind : str
-        What is concerned: ``object``, ``tag``, ``index``, ``face``, ``working tree`` and so on.
+        What is concerned: ``object``, ``tag``, ``temporary folder``, ``working tree`` and so on.
     severity : str
         ``"error"``, ``"warning"`` or ``"note"``.
     where : str

@@ -150,10 +150,10 @@ def test_a_branch_tells_its_temporary_instance(table, version):
 
 
 @given(st.lists(versions, min_size=2, max_size=2, unique=True))
-def test_different_versions_have_different_branches_and_faces(pair):
+def test_different_versions_have_different_branches_and_folders(pair):
     one, other = (names.TempRef(table="t", version=version) for version in pair)
     assert one.ref != other.ref
-    assert one.face != other.face
+    assert one.folder != other.folder
 
 
 @pytest.mark.parametrize(

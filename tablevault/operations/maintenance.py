@@ -19,7 +19,7 @@ from tablevault.history.git.object_files import damaged_loose, logged, read_refs
 from tablevault.history.git.reachability import Reach, extend, whole_reach
 from tablevault.history.git.repository import RefMove
 from tablevault.lfs.files import Quarantine, remove, size_of
-from tablevault.names import FACES_DIR, CommitId, ObjectId, ProcessId, temp_of_face
+from tablevault.names import TEMP_DIR, CommitId, ObjectId, ProcessId, temp_of_folder
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags
 from tablevault.queries.checks.objects import needed_objects, places_of_copies
@@ -74,7 +74,7 @@ def _mend(vault: Vault, problems: Sequence[Problem]) -> None:
         "index": _mend_index,
         "tag": _mend_tags,
         "working tree": _mend_worktree,
-        "face": _mend_faces,
+        "temporary folder": _mend_temp_folders,
         "process": _mend_processes,
         "leftover": _mend_leftovers,
     }
@@ -221,17 +221,17 @@ def _make_way(vault: Vault, aside: Quarantine, path: str) -> None:
     aside.take(file)
 
 
-def _mend_faces(vault: Vault, problems: Sequence[Problem]) -> None:
-    """Lay faces out again; takes the commit lock."""
+def _mend_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
+    """Write temporary folders again; takes the commit lock."""
     aside = Quarantine(vault.state)
     with vault.parts.commit_lock():
         for problem in problems:
-            temp = temp_of_face(problem.where)
+            temp = temp_of_folder(problem.where)
             if temp is None:
                 continue
             folder = vault.path / problem.where
             inner = (folder / "builders", folder / "artifacts")
-            for place in (vault.path / FACES_DIR, folder.parent, folder, *inner):
+            for place in (vault.path / TEMP_DIR, folder.parent, folder, *inner):
                 if place.is_symlink() or (place.exists() and not place.is_dir()):
                     aside.take(place)
             vault.temp_folders.mend(temp)

@@ -295,7 +295,7 @@ def temp_changed(
             return refusal(
                 effect,
                 f"{what} was edited by hand since",
-                f"Put the files in {temp.face} back as they were, or keep them elsewhere: "
+                f"Put the files in {temp.folder} back as they were, or keep them elsewhere: "
                 f"git show {temp.ref.removeprefix('refs/heads/')}",
             )
         return changed_since(effect, what, commit)

@@ -15,8 +15,8 @@ from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     CODE_DIR,
-    FACES_DIR,
     TABLES_DIR,
+    TEMP_DIR,
     VAULT_DOCUMENT,
     TableId,
     artifacts_dir,
@@ -351,7 +351,7 @@ class _Reader:
                 path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
             )
             children.append(_nested("artifacts/", names))
-        label = f"{temp.instance_id} ({FACES_DIR}/{temp.ref.table}/{temp.ref.version})"
+        label = f"{temp.instance_id} ({TEMP_DIR}/{temp.ref.table}/{temp.ref.version})"
         return Node(label=label, children=tuple(children))
 
     def _content(self, document: InstanceDocument, builders: list[str]) -> list[Node]:

@@ -32,7 +32,7 @@ class _Moment:
 def settled(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
     """Look until nothing is found, or until it was found while nobody committed.
 
-    No lock is taken. A commit holds one, and is followed under it by tags, working tree, faces
+    No lock is taken. A commit holds one, and is followed under it by tags, working tree, folders
     and index; so what is found while the lock was free before and after, and no ref has moved,
     was not being made. In a vault that is never quiet for so long, what every look of half a
     minute finds is a problem.

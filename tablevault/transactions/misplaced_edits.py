@@ -77,7 +77,7 @@ def _put_back(parts: VaultParts) -> None:
             if path in tracked:
                 entry = tracked[path]
                 parts.worktree.lay_out_again({path: (entry.id, entry.executable)})
-            _log.info("%s is as it was: %s has the edit.", path, each.temp.face)
+            _log.info("%s is as it was: %s has the edit.", path, each.temp.folder)
 
 
 def _find(parts: VaultParts) -> list[MisplacedBuilders]:

@@ -25,7 +25,7 @@ _log = logging.getLogger("tablevault")
 
 
 def catch_up(parts: VaultParts) -> None:
-    """Let working tree and all faces follow the refs; take the commit lock before."""
+    """Bring working tree and temporary folders to the refs; take the commit lock before."""
     parts.worktree.free()
     main = parts.repository.main()
     parts.worktree.refresh(main)
@@ -36,7 +36,7 @@ def catch_up(parts: VaultParts) -> None:
 
 
 def follow(parts: VaultParts, change: Change) -> None:
-    """Let working tree and the faces that `change` touched follow it."""
+    """Bring the working tree, and the temporary folders that `change` touched, up to date."""
     main = parts.repository.main()
     parts.worktree.refresh(main)
     parts.worktree.replace_links(main)

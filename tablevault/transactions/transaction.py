@@ -44,7 +44,7 @@ _TICK_S = 1e-6
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EditedBranch:
-    """The branch of a temporary instance with what was edited by hand in its face."""
+    """The branch of a temporary instance with what was edited by hand in its folder."""
 
     temp: TempRef
     tip: CommitId
@@ -174,7 +174,7 @@ class Transaction:
             return [pointer for pointer in pointers if not store.has(pointer)]
 
     def edited_branch(self, temp: TempRef) -> EditedBranch:
-        """Take what was edited by hand in the face of `temp` into a commit on its branch.
+        """Take what was edited by hand in the folder of `temp` into a commit on its branch.
 
         The branch itself moves only when the operation is published. Raises TVSecretError where
         something looks like a key.
@@ -186,7 +186,7 @@ class Transaction:
         edits = self._parts.temp_folders.edits(temp, tip)
         if not edits:
             return EditedBranch(temp=temp, tip=tip, commit=tip)
-        folder = f"{temp.face}/builders"
+        folder = f"{temp.folder}/builders"
         found = found_in_edits(edits, Snapshot(repository, tip), folder, self._admitted)
         if found and not self.allows_edits:
             raise builder_error(found, repository.path, temp)
@@ -320,9 +320,9 @@ class Transaction:
         return edits
 
     def _follow(self, change: Change) -> None:
-        """Bring working tree, faces and index after the commit; a failure is repaired later.
+        """Bring working tree, folders and index up to the commit; a failure is repaired later.
 
-        The record stays then: it alone tells which face was renamed.
+        The record stays then: it alone tells which folder was renamed.
         """
         try:
             follow(self._parts, change)

@@ -29,7 +29,7 @@ def test_a_branch_is_a_temporary_instance(vault, parts, temp):
 
 
 def test_builders_are_those_of_the_branch_with_edits_by_hand(temp, vault_path):
-    folder = vault_path / REF.face / "builders"
+    folder = vault_path / REF.folder / "builders"
     assert temp.edits() == {}
     (folder / "stories_index.yaml").write_text(f"{COLUMN}# mine\n")
     (folder / "three.yaml").write_text(COLUMN)
@@ -42,7 +42,7 @@ def test_builders_are_those_of_the_branch_with_edits_by_hand(temp, vault_path):
 def test_edits_by_hand_outlast_a_commit_that_somebody_makes_on_the_branch(
     temp, parts, vault_path, git
 ):
-    (vault_path / REF.face / "builders" / "stories_index.yaml").write_text(f"{COLUMN}# mine\n")
+    (vault_path / REF.folder / "builders" / "stories_index.yaml").write_text(f"{COLUMN}# mine\n")
     tree = git(vault_path, "rev-parse", f"{temp.tip}^{{tree}}").strip()
     commit = git(vault_path, "commit-tree", tree, "-p", temp.tip, "-m", "by plain git").strip()
     git(vault_path, "update-ref", REF.ref, commit)
@@ -53,4 +53,4 @@ def test_edits_by_hand_outlast_a_commit_that_somebody_makes_on_the_branch(
 
 
 def test_artifacts_belong_into_its_folder(temp, vault_path):
-    assert temp.artifact_folder == vault_path / REF.face / "artifacts"
+    assert temp.artifact_folder == vault_path / REF.folder / "artifacts"

@@ -115,7 +115,7 @@ def until(reached: Callable[[], object]) -> None:
 
 
 def seen(path: Path) -> dict[str, object]:
-    """Take down the vault, but for what was printed, and when faces were last looked at."""
+    """Take down the vault, but for what was printed, and when folders were last compared."""
     state = state_of(path)
     return {key: state[key] for key in state if "/logs" not in key and "/faces/" not in key}
 
@@ -292,16 +292,16 @@ def test_mistakes_are_raised_at_once_and_change_nothing(slow, vault, vault_path)
     with pytest.raises(TVArgumentError, match="external edit"):
         vault.execute_instance("t", version="empty", background=True)
     before = seen(vault_path)
-    face = vault_path / "temp/t/base/builders/rows.yaml"
+    edited = vault_path / "temp/t/base/builders/rows.yaml"
     for old, new, kind, text in (
         ("function: square", "function: sqare", TVFileError, 'Did you mean "square"'),
         ("{n:", "{m:", TVBuilderError, "do not fit"),
     ):
-        face.write_text(ROWS.replace(old, new))
+        edited.write_text(ROWS.replace(old, new))
         with pytest.raises(kind, match=text):
             vault.execute_instance("t", process_id=text, background=True)
         assert vault.get_process_completion(text)
-        face.write_text(ROWS)
+        edited.write_text(ROWS)
     assert vault.get_active_processes() == {}
     assert seen(vault_path) == before
 

@@ -171,12 +171,12 @@ def test_branch_and_face_edited_apart_is_an_error_that_names_the_file(
 def test_a_replaced_temporary_instance_stays_in_history(
     papers: TableVault, vault_path: Path
 ) -> None:
-    face = vault_path / "temp/papers/base/builders/papers_index.yaml"
-    face.write_text("builder_type: IndexBuilder\n# precious\n")
+    edited = vault_path / "temp/papers/base/builders/papers_index.yaml"
+    edited.write_text("builder_type: IndexBuilder\n# precious\n")
     papers.create_instance("papers")
     path = "tables/papers/base/builders/papers_index.yaml"
     assert "# precious" in git(vault_path, "show", f"temp/papers/base^2:{path}")
-    assert "# precious" not in face.read_text()
+    assert "# precious" not in edited.read_text()
 
 
 def test_delete_temporary_instance(papers: TableVault, vault_path: Path) -> None:

@@ -314,8 +314,8 @@ def test_a_field_that_is_misspelt_by_hand_is_an_error_when_it_is_executed(
     made: TableVault, vault_path: Path
 ) -> None:
     made.create_instance("t", builders={"t_index": index()})
-    face = vault_path / "temp/t/base/builders/t_index.yaml"
-    face.write_text(face.read_text() + "n_thread: 3\n")
+    edited = vault_path / "temp/t/base/builders/t_index.yaml"
+    edited.write_text(edited.read_text() + "n_thread: 3\n")
     with pytest.raises(TVBuilderError, match=r'"n_thread"\. Did you mean "n_threads"'):
         made.execute_instance("t")
 

@@ -182,8 +182,8 @@ def test_unedited_templates_and_missing_index_are_refused(
 
 def test_edits_in_the_folders_are_what_runs(words: TableVault, vault_path: Path) -> None:
     (vault_path / "code/words.py").write_text(CODE.replace('"!"', '"?"'))
-    face = vault_path / "temp/words/base/builders/words_index.yaml"
-    face.write_text(INDEX.replace("[a, bb, ccc]", "[x]"))
+    edited = vault_path / "temp/words/base/builders/words_index.yaml"
+    edited.write_text(INDEX.replace("[a, bb, ccc]", "[x]"))
     words.execute_instance("words")
     frame, instance = words.get_dataframe("words")
     assert frame["loud"].tolist() == ["X?"]

@@ -186,9 +186,9 @@ def test_rows_of_another_function_or_argument_are_made_anew(prepared, paid, vaul
     vault = prepared(square=STOP_AT_7)
     with FAILED:
         vault.execute_instance("t", process_id="p")
-    face = vault_path / "temp/t/base/builders/rows.yaml"
+    edited = vault_path / "temp/t/base/builders/rows.yaml"
     other = ROWS.replace("function: square", "function: other")
-    face.write_text(other.replace("{n: ", "{m: 100, n: "))
+    edited.write_text(other.replace("{n: ", "{m: 100, n: "))
     text = code(paid) + "\n\ndef other(n, m):\n    return n * m, 'other'\n"
     (vault_path / "code/paid.py").write_text(text)
     vault.execute_instance("t", process_id="p")
@@ -306,13 +306,13 @@ def test_a_slip_while_a_builder_is_repaired_loses_nothing(prepared, paid, vault_
     vault = prepared(square=STOP_AT_7)
     with FAILED:
         vault.execute_instance("t", process_id="p")
-    face = vault_path / "temp/t/base/builders/rows.yaml"
-    text = face.read_text()
-    face.write_text(text + "n_threads: none\n")
+    edited = vault_path / "temp/t/base/builders/rows.yaml"
+    text = edited.read_text()
+    edited.write_text(text + "n_threads: none\n")
     with pytest.raises(TVBuilderError):
         vault.execute_instance("t", process_id="p")
     assert vault.get_active_processes()["p"].error[0] == "TVBuilderError"
-    face.write_text(text)
+    edited.write_text(text)
     mend(vault_path, paid)
     vault.execute_instance("t", process_id="p")
     check_whole(vault, paid, vault_path)

@@ -728,13 +728,13 @@ def test_a_stop_that_finds_no_room_leaves_the_process_as_it_was(
 
 def test_what_is_wrong_with_the_folder_stops_nothing(paused, vault_path) -> None:
     vault = paused()
-    face = vault_path / "temp/t/base/builders/rows.yaml"
+    edited = vault_path / "temp/t/base/builders/rows.yaml"
     git(vault_path, "worktree", "add", "-q", str(vault_path / "../w"), "temp/t/base")
     moved = vault_path / "../w/tables/t/base/builders/rows.yaml"
     moved.write_text(moved.read_text() + "# one\n")
     git(vault_path / "../w", "commit", "-q", "-am", "by hand")
     git(vault_path, "worktree", "remove", str(vault_path / "../w"))
-    face.write_text(face.read_text() + "# other\n")
+    edited.write_text(edited.read_text() + "# other\n")
     with pytest.raises(TVFileError, match="moved, too"):
         vault.stop_process("p", materialize=True)
     assert list(vault.get_active_processes()) == ["p"]

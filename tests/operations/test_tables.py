@@ -80,15 +80,15 @@ def test_the_new_name_of_a_renamed_table_is_told(vault: TableVault) -> None:
 def test_rename_takes_temporary_instances_along(vault: TableVault, vault_path: Path) -> None:
     vault.create_table("papers")
     vault.create_instance("papers", builders={"column": "builder_type: ColumnBuilder\n"})
-    face = vault_path / "temp" / "papers" / "base"
-    (face / "builders" / "column.yaml").write_text("builder_type: ColumnBuilder\n# mine\n")
-    (face / "artifacts" / "file.txt").write_text("mine")
+    edited = vault_path / "temp" / "papers" / "base"
+    (edited / "builders" / "column.yaml").write_text("builder_type: ColumnBuilder\n# mine\n")
+    (edited / "artifacts" / "file.txt").write_text("mine")
     vault.rename_table("stories", "papers")
     assert vault.get_builders_list("stories") == ["column", "stories_index"]
     assert vault.get_builder_str("stories", "column").endswith("# mine\n")
     assert git(vault_path, "branch", "--list", "temp/*").split() == ["temp/stories/base"]
-    face = vault_path / "temp" / "stories" / "base"
-    assert (face / "artifacts" / "file.txt").read_text() == "mine"
+    edited = vault_path / "temp" / "stories" / "base"
+    assert (edited / "artifacts" / "file.txt").read_text() == "mine"
     assert not (vault_path / "temp" / "papers").exists()
 
 

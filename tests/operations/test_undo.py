@@ -465,14 +465,14 @@ def test_edits_by_hand_are_not_lost(full: TableVault, vault_path: Path) -> None:
         full.undo(done)
     assert (vault_path / "code/made.py").read_text() == "x = 2\n"
     done = full.create_builder_file("t", text=index_builder(7))
-    face = vault_path / "temp/t/base/builders/t_index.yaml"
-    face.write_text(index_builder(8))
+    edited = vault_path / "temp/t/base/builders/t_index.yaml"
+    edited.write_text(index_builder(8))
     with pytest.raises(TVProcessError, match="edited by hand since"):
         full.undo(done)
-    assert face.read_text() == index_builder(8)
-    face.write_text(index_builder(7))
+    assert edited.read_text() == index_builder(8)
+    edited.write_text(index_builder(7))
     full.undo(done)
-    assert face.read_text() == index_builder(2)
+    assert edited.read_text() == index_builder(2)
     done = full.create_instance("free", external_edit=True)
     drawing = vault_path / "temp/free/base/artifacts/drawing.png"
     drawing.write_bytes(b"hours of work")

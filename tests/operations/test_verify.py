@@ -194,7 +194,11 @@ def test_a_document_that_tells_another_number_of_rows_is_found(damaged):
         (lambda p: git(p, "tag", "-d", git(p, "tag").split()[0]), "tag", "refs/tags/lengths/"),
         (lambda p: git(p, "tag", "-f", git(p, "tag").split()[0], "main"), "tag", "refs/tags/"),
         (lambda p: shutil.rmtree(p / "tables/lengths/base"), "working tree", "tables/lengths/"),
-        (lambda p: shutil.rmtree(p / "temp/words/base/builders"), "face", "temp/words/base"),
+        (
+            lambda p: shutil.rmtree(p / "temp/words/base/builders"),
+            "temporary folder",
+            "temp/words/base",
+        ),
         (lambda p: git(p, "config", "--unset", "filter.lfs.clean"), "settings", ".git/config"),
         (lambda p: (p / ".git/hooks/pre-push").unlink(), "settings", ".git/hooks/pre-push"),
         (lambda p: (p / ".git/index").write_bytes(b"DIRC"), "working tree", ".git/index"),
@@ -274,7 +278,7 @@ def test_a_builder_with_an_unknown_field_is_found(damaged):
     name = "temp/words/base/builders/words_index.yaml"
     (damaged / name).write_text(BUILDER.replace("dtypes:", "dtype:"))
     found = one(damaged, repair=True)
-    assert (found.kind, found.severity, found.where) == ("face", "warning", name)
+    assert (found.kind, found.severity, found.where) == ("temporary folder", "warning", name)
     assert found.advice == 'Did you mean "dtypes"?'
     assert not found.repairable
 

@@ -20,12 +20,12 @@ from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.lfs.files import matching, replace_file
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (
-    FACES_DIR,
+    TEMP_DIR,
     BlobId,
     CommitId,
     TempRef,
     builder_path,
-    temp_of_face,
+    temp_of_folder,
     temp_of_ref,
 )
 
@@ -36,17 +36,17 @@ ARTIFACTS_OF = "Vault-Artifacts-Of"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Note:
-    """What is remembered of a face; None where that is missing, or its commit is gone."""
+    """What is remembered of a folder; None where that is missing, or its commit is gone."""
 
     laid: CommitId | None = None
-    """The commit that the face was laid out from."""
+    """The commit that the folder was laid out from."""
     adopted: CommitId | None = None
     """The commit that took in what was edited by hand last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Found:
-    """The builder files in a face."""
+    """The builder files in a folder."""
 
     texts: Mapping[str, bytes]
     blobs: Mapping[str, BlobId]
@@ -57,8 +57,8 @@ class _Found:
 class TempFolders:
     """Folders ``temp/<table>/<version>/`` with ``builders/`` and ``artifacts/``.
 
-    The branch is the truth. A note beside the journal says which commit each face was laid out
-    from, so that an edit in the folder and a commit on the branch can be told apart.
+    The branch is the truth. A note in ``.git/tablevault/faces/`` says which commit each folder was
+    written from, so that an edit in the folder and a commit on the branch can be told apart.
     """
 
     def __init__(self, repository: Repository, state: Path, store: ObjectStore) -> None:
@@ -68,28 +68,28 @@ class TempFolders:
         self._notes = state / "faces"
 
     def folder(self, temp: TempRef) -> Path:
-        """Folder of the face; TVFileError where a link leads out of the vault."""
+        """Return the folder of a temporary instance; TVFileError where a link leads elsewhere."""
         self._refuse_links(temp)
-        return self._root / temp.face
+        return self._root / temp.folder
 
     def artifacts(self, temp: TempRef) -> Path:
         """Folder into which functions and people put the artifacts of a temporary instance."""
         return self.folder(temp) / "artifacts"
 
     def lay_out(self, temp: TempRef, tip: CommitId) -> None:
-        """Write the builders of the branch into the face, and forget what was there of others.
+        """Write the builders of the branch into the folder, and forget what was there of others.
 
         Repeatable: the note is written last. Artifacts stay, unless the instance is another one.
         """
         self._lay_out(temp, tip, self._scan(temp))
 
     def edits(self, temp: TempRef, tip: CommitId) -> list[Edit]:
-        """Find builders that were edited, added or removed in the face.
+        """Find builders that were edited, added or removed in the folder.
 
         Raises
         ------
         TVFileError
-            The branch moved, too, since the face was laid out: names the files.
+            The branch moved, too, since the folder was laid out: names the files.
         """
         found, note = self._scan(temp), self._read_note(temp)
         changed = self._pending(temp, tip, found, note)
@@ -109,27 +109,27 @@ class TempFolders:
     def note_adopted(self, temp: TempRef, commit: CommitId) -> None:
         """Remember the commit that took in what was edited by hand.
 
-        It counts once the branch or ``main`` has it: then the face holds nothing new.
+        It counts once the branch or ``main`` has it: then the folder holds nothing new.
         """
         self._write_note(temp, _Note(laid=self._read_note(temp).laid, adopted=commit))
 
     def builders(self, temp: TempRef) -> dict[str, bytes]:
-        """Return the builder files in the face, by name, sorted."""
+        """Return the builder files in the folder, by name, sorted."""
         found = self._scan(temp)
         return {} if found is None else dict(found.texts)
 
     def is_behind(self, temp: TempRef, tip: CommitId) -> bool:
-        """Return whether a face was laid out from another commit than `tip`, or is gone."""
+        """Return whether a folder was laid out from another commit than `tip`, or is gone."""
         return self._read_note(temp).laid != tip or not Path(self._builders(temp)).is_dir()
 
     def edited(self, temp: TempRef, tip: CommitId) -> dict[str, bytes | None]:
-        """Return the builders that were edited in the face, by name; None where one was removed."""
+        """Return the builders that were edited, by name; None where one was removed."""
         found, note = self._scan(temp), self._read_note(temp)
         texts = {} if found is None else found.texts
         return {name: texts.get(name) for name in self._pending(temp, tip, found, note)}
 
     def builder_names(self, temp: TempRef) -> list[str]:
-        """Name the builder files in the face."""
+        """Name the builder files in the folder."""
         try:
             entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
@@ -137,7 +137,7 @@ class TempFolders:
         return [entry.name.removesuffix(".yaml") for entry in entries if _is_builder(entry)]
 
     def remove(self, temp: TempRef) -> None:
-        """Remove the face, then its note: as long as that stands, it is tried again."""
+        """Remove the folder, then its note: as long as that stands, it is tried again."""
         folder = self.folder(temp)
         # Most hold a few builders in one of two folders, and rmtree takes five times as long.
         with contextlib.suppress(OSError):
@@ -149,15 +149,15 @@ class TempFolders:
         if folder.exists():
             shutil.rmtree(folder, ignore_errors=True)
             if folder.exists():
-                _log.warning("%s could not be removed.", temp.face)
+                _log.warning("%s could not be removed.", temp.folder)
                 return
         self._remove_note(temp)
-        # Not the parent of all faces, and not a folder that still holds another version.
+        # Not the parent of all of them, and not a folder that still holds another version.
         with contextlib.suppress(OSError):
             folder.parent.rmdir()
 
     def sync(self) -> None:
-        """Lay out the faces of new branches, remove those of branches that are gone."""
+        """Write the folders of new branches, remove those of branches that are gone."""
         tips = self._tips()
         for temp in self._noted() | tips.keys():
             self._follow(temp, tips.get(temp))
@@ -170,7 +170,7 @@ class TempFolders:
         )
 
     def unsound(self) -> dict[TempRef, tuple[str, bool]]:
-        """Return which faces are not as they should be, how, and whether that can be mended.
+        """Return which folders are not as they should be, how, and whether that can be mended.
 
         What was edited by hand is no fault.
         """
@@ -183,13 +183,13 @@ class TempFolders:
         return found
 
     def mend(self, temp: TempRef) -> None:
-        """Make one face what :meth:`unsound` misses; take the commit lock before."""
+        """Make one folder what :meth:`unsound` misses; take the commit lock before."""
         for name in getattr(self._scan(temp), "left", ()):
             Path(self._builders(temp), name).unlink(missing_ok=True)
         self._follow(temp, self._repository.tip(temp.ref))
 
     def _wrong_with(self, temp: TempRef, tip: CommitId) -> tuple[str, bool]:
-        """Return what is wrong with the face of a branch."""
+        """Return what is wrong with the folder of a branch."""
         found, note = self._scan(temp), self._read_note(temp)
         if found is None:
             return "It is missing.", True
@@ -204,18 +204,18 @@ class TempFolders:
         return "It was edited, while its branch moved, too.", False
 
     def _left(self, temp: TempRef) -> tuple[str, bool]:
-        """Return what is wrong with a face whose branch is gone."""
+        """Return what is wrong with a folder whose branch is gone."""
         if temp in self._noted():
             return "Its branch is gone.", True
         return "It has files that were edited, but there is no branch for it.", False
 
     def _on_disk(self) -> set[TempRef]:
-        """List the faces that are folders."""
-        folders = matching(self._root / FACES_DIR, "*/*/builders")
+        """List the temporary instances that have a folder."""
+        folders = matching(self._root / TEMP_DIR, "*/*/builders")
         temp_folders = (
-            temp_of_face(folder.parent.relative_to(self._root).as_posix()) for folder in folders
+            temp_of_folder(folder.parent.relative_to(self._root).as_posix()) for folder in folders
         )
-        return {face for face in temp_folders if face is not None}
+        return {temp for temp in temp_folders if temp is not None}
 
     def _tips(self) -> dict[TempRef, CommitId]:
         """Return the tips of the branches of temporary instances."""
@@ -226,11 +226,11 @@ class TempFolders:
         }
 
     def follow(self, temp: TempRef) -> None:
-        """Bring one face to its branch: lay it out, or remove it when the branch is gone."""
+        """Bring one folder to its branch: lay it out, or remove it when the branch is gone."""
         self._follow(temp, self._repository.tip(temp.ref))
 
     def rename(self, old: TempRef, new: TempRef) -> None:
-        """Carry a face over to a new name with the artifacts in it, and lay it out anew.
+        """Carry a folder over to a new name with the artifacts in it, and lay it out anew.
 
         Whatever was edited by hand was taken into the branch before it got its new name.
         """
@@ -243,7 +243,7 @@ class TempFolders:
         self.remove(old)
 
     def _follow(self, temp: TempRef, tip: CommitId | None) -> None:
-        """Bring one face to the tip of its branch."""
+        """Bring one folder to the tip of its branch."""
         if tip is None:
             self._drop(temp)
             return
@@ -255,15 +255,15 @@ class TempFolders:
             self._lay_out(temp, tip, found)
 
     def _drop(self, temp: TempRef) -> None:
-        """Remove the face of a branch that is gone, unless it holds builders nobody committed."""
+        """Remove the folder of a branch that is gone, unless it holds builders nobody committed."""
         found, note = self._scan(temp), self._read_note(temp)
-        # A builder that is missing is none: the face was perhaps removed in part.
+        # A builder that is missing is none: the folder was perhaps removed in part.
         if found is not None and found.blobs and note.laid is not None:
             edited = self._pending(temp, self._repository.main(), found, note)
             if found.blobs.keys() & edited:
                 _log.warning(
                     "%s has edits, but its branch is gone: the folder was left as it is.",
-                    temp.face,
+                    temp.folder,
                 )
                 self._remove_note(temp)
                 return
@@ -326,7 +326,7 @@ class TempFolders:
     def _pending(
         self, temp: TempRef, tip: CommitId, found: _Found | None, note: _Note
     ) -> list[str]:
-        """Name the builders in the face that are neither as laid out nor in history already.
+        """Name the builders in the folder that are neither as laid out nor in history already.
 
         A builder that was adopted by a commit below `tip`, or that is the same in `tip`, is no
         edit any more.
@@ -342,22 +342,22 @@ class TempFolders:
             for commit in dict.fromkeys(known)
         ]
         blobs = found.blobs
-        # Without a note the face may have been laid out in part: what is missing tells nothing.
+        # Without a note the folder may have been laid out in part: what is missing tells nothing.
         names = sorted(blobs if note.laid is None else blobs.keys() | texts[0].keys())
         return [name for name in names if all(blobs.get(name) != text.get(name) for text in texts)]
 
     # -- files --------------------------------------------------------------------------------
 
     def _builders(self, temp: TempRef) -> str:
-        """Folder of the builders in a face."""
+        """Folder of the builders of a temporary instance."""
         self._refuse_links(temp)
-        return f"{self._root}/{temp.face}/builders"
+        return f"{self._root}/{temp.folder}/builders"
 
     def _refuse_links(self, temp: TempRef) -> None:
         """Refuse a symbolic link on the way, which somebody else may have committed."""
-        above = f"{FACES_DIR}/{temp.table}"
-        face = f"{above}/{temp.version}"
-        for name in (FACES_DIR, above, face, f"{face}/builders", f"{face}/artifacts"):
+        above = f"{TEMP_DIR}/{temp.table}"
+        folder = f"{above}/{temp.version}"
+        for name in (TEMP_DIR, above, folder, f"{folder}/builders", f"{folder}/artifacts"):
             if os.path.islink(f"{self._root}/{name}"):  # noqa: PTH114 - pathlib takes ten times as long
                 raise TVFileError(
                     f'"{name}" is a symbolic link, and a vault follows none that lead out of it.',
@@ -366,7 +366,7 @@ class TempFolders:
                 )
 
     def _scan(self, temp: TempRef) -> _Found | None:
-        """Read the builder files in the face; None when there is no folder for them."""
+        """Read the builder files in the folder; None when there is no folder for them."""
         try:
             entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
         except (FileNotFoundError, NotADirectoryError):
@@ -383,13 +383,13 @@ class TempFolders:
         )
 
     def _noted(self) -> set[TempRef]:
-        """List the faces that have a note; what is no name of one never becomes a path."""
+        """List the temporary instances that have a note; another name never becomes a path."""
         temp_folders = (
-            temp_of_face(f"{FACES_DIR}/{table}/{version}")
+            temp_of_folder(f"{TEMP_DIR}/{table}/{version}")
             for table, at, version in (name.partition("@") for name in self._note_names())
             if at
         )
-        return {face for face in temp_folders if face is not None}
+        return {temp for temp in temp_folders if temp is not None}
 
     def _note_names(self) -> list[str]:
         """List the file names of all notes."""
@@ -420,7 +420,7 @@ class TempFolders:
         replace_file(self._note(temp), f"{note.laid or ''}\n{note.adopted or ''}\n".encode("ascii"))
 
     def _remove_note(self, temp: TempRef) -> None:
-        """Forget a face."""
+        """Remove a note."""
         self._note(temp).unlink(missing_ok=True)
 
     def _note(self, temp: TempRef) -> Path:
@@ -432,16 +432,17 @@ def _check_name(temp: TempRef, name: str) -> None:
     """Refuse a builder whose name no other vault would pull."""
     if fault := fault_to_write(builder_path(temp.table, temp.version, name)):
         raise TVFileError(
-            f"The builder file {f'{name}.yaml'!r} in {temp.face}/builders cannot be used: {fault}.",
+            f"The builder file {f'{name}.yaml'!r} in {temp.folder}/builders cannot be used: "
+            f"{fault}.",
             "Rename the file.",
             builder=ascii(name),
         )
 
 
 def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
-    """Make the error for a face and a branch that went different ways."""
+    """Make the error for a folder and a branch that went different ways."""
     branch = temp.ref.removeprefix("refs/heads/")
-    files = ", ".join(f"{temp.face}/builders/{name}.yaml" for name in changed)
+    files = ", ".join(f"{temp.folder}/builders/{name}.yaml" for name in changed)
     return TVFileError(
         f"{files} was edited, while the branch {branch} moved, too.",
         f"Compare with `git show {branch}:{builder_path(temp.table, temp.version, changed[0])}`, "
@@ -463,7 +464,7 @@ def _is_left(name: str) -> bool:
 
 
 def _write(path: Path, data: bytes) -> None:
-    """Write beside, rename; one process at a time works on a face."""
+    """Write beside, rename; one process at a time works on a folder."""
     beside = path.with_name(f".{path.name}.tmp")
     try:
         beside.write_bytes(data)

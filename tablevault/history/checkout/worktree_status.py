@@ -24,8 +24,8 @@ from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (
     CODE_DIR,
-    FACES_DIR,
     TABLES_DIR,
+    TEMP_DIR,
     BlobId,
     CommitId,
     ObjectId,
@@ -266,7 +266,7 @@ def _candidates(root: Path, store: ObjectStore) -> Iterator[bytes]:
     for oid, status in store.every():
         yield Pointer(oid=oid, size=status.st_size).encode()
     yield b""
-    for folder in (root, root / FACES_DIR):
+    for folder in (root, root / TEMP_DIR):
         for path in folder.rglob("*"):
             if ".git" in path.relative_to(root).parts:
                 continue

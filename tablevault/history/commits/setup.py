@@ -25,7 +25,7 @@ from tablevault.history.git.git_program import run_git
 from tablevault.history.git.repository import RefMove, Repository
 from tablevault.history.git.trees import Put
 from tablevault.lfs.files import replace_file
-from tablevault.names import CODE_DIR, FACES_DIR, MAIN, VAULT_DOCUMENT
+from tablevault.names import CODE_DIR, MAIN, TEMP_DIR, VAULT_DOCUMENT
 
 ATTRIBUTES = ".gitattributes"
 _OF_CALLS = b"/tables/*/*/calls.parquet filter=lfs diff=tablevault merge=tablevault -text"
@@ -43,8 +43,8 @@ GITATTRIBUTES = (
     % _OF_CALLS
 )
 GITIGNORE = f"""\
-# Editable faces of temporary instances; the branches temp/<table>/<version> track them.
-/{FACES_DIR}/
+# Editable folders of temporary instances; the branches temp/<table>/<version> track them.
+/{TEMP_DIR}/
 # What file managers and editors leave behind.
 .DS_Store
 ._*

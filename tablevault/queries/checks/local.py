@@ -1,4 +1,4 @@
-"""What this machine keeps for itself: settings, index, faces, processes, leftovers."""
+"""What this machine keeps for itself: settings, index, temporary folders, processes, leftovers."""
 
 from __future__ import annotations
 
@@ -213,13 +213,13 @@ def _misplaced(vault: Vault) -> Iterator[Problem]:
 
 
 def check_faces(vault: Vault) -> Iterator[Problem]:
-    """Compare the faces of temporary instances with their branches."""
+    """Compare the folders of temporary instances with their branches."""
     for temp, (text, repairable) in vault.temp_folders.unsound().items():
         advice = f"Compare it with the branch temp/{temp.table}/{temp.version}, and keep one."
         yield Problem(
-            kind="face",
+            kind="temporary folder",
             severity="warning",
-            where=temp.face,
+            where=temp.folder,
             text=text,
             advice="" if repairable else advice,
             repairable=repairable,
@@ -239,9 +239,9 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
                 check_builder_text(name, decode_text(data, f"{name}.yaml"))
             except (TVBuilderError, TVFileError) as error:
                 yield Problem(
-                    kind="face",
+                    kind="temporary folder",
                     severity="warning",
-                    where=f"{temp.ref.face}/builders/{name}.yaml",
+                    where=f"{temp.ref.folder}/builders/{name}.yaml",
                     text=error.message,
                     advice=error.hint,
                 )

@@ -1,4 +1,4 @@
-"""The editable faces of temporary instances, and the edits that people make in them."""
+"""The editable folders of temporary instances, and the edits that people make in them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEMP = TempRef(table="t", version="base")
 
 
 class Desk:
-    """A repository with a temporary instance, and its face."""
+    """A repository with a temporary instance, and its folder."""
 
     def __init__(self, repository):
         self.repository = repository
