@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from tablevault.engine.references.view import View, Whole, is_null, own, owned
+from tablevault.engine.references.view import View, is_null, own, owned
 from tablevault.frames.artifacts import NAME as ARTIFACT
 from tablevault.frames.artifacts import with_paths
 from tablevault.frames.inference import infer, is_exact
@@ -89,7 +89,6 @@ class _Growing:
         self._unseen: list[int] | None = None  # all, until somebody asks; many never do
         self._samples: dict[object, Any] = {}
         self._is_odd = False
-        self._null: pd.Series | None = None
 
     @cached_property
     def cells(self) -> list[Any]:
@@ -111,13 +110,6 @@ class _Growing:
         made = infer([*samples, *(self.cells[row] for row in rows)], name)
         return made.iloc[len(samples) :].set_axis(list(rows))
 
-    def null(self) -> pd.Series | None:
-        """Return one null of that dtype, the same one while it is; None if unknown."""
-        samples = self._look()
-        if samples is not None and self._null is None:
-            self._null = infer([*samples, None], "").iloc[-1:]
-        return self._null
-
     def _look(self) -> list[Any] | None:
         """Return the samples of all values; None when all of them have to be looked at."""
         rows = range(len(self.cells)) if self._unseen is None else self._unseen
@@ -129,11 +121,7 @@ class _Growing:
                 self._is_odd = True
             elif trait is not None and trait not in self._samples:
                 self._samples[trait] = value
-                self._null = None
-        if self._is_odd:
-            self._null = None
-            return None
-        return list(self._samples.values())
+        return None if self._is_odd else list(self._samples.values())
 
 
 def _trait(value: Any) -> object:  # noqa: ANN401 - a cell holds anything
@@ -179,7 +167,6 @@ class Draft(View):
         self._artifacts = artifacts
         self._stored: dict[str, pd.Series] = {}
         self._known: set[str] = set()
-        self._blanks: dict[tuple[str, ...], tuple[tuple[pd.Series, ...], Whole]] = {}
 
     def set_rows(self, rows: int) -> None:
         """Fix the number of rows, which the index builder decides."""
@@ -188,7 +175,6 @@ class Draft(View):
     def set_column(self, name: str, series: pd.Series) -> None:
         """Add a finished column; references to an artifact column give full paths."""
         self._forget([name])
-        self._blanks.clear()
         self._growing.pop(name, None)
         self._name([name])
         self._stored[name] = series
@@ -246,25 +232,9 @@ class Draft(View):
         growing = {name: self._growing[name] for name in names if name in self._growing}
         if rows is None or not growing:
             return super().frame(names, rows)
-        nulls = {name: column.null() for name, column in growing.items()}
-        if all(column.cells[row] is None for column in growing.values() for row in rows):
-            known = {name: null for name, null in nulls.items() if null is not None}
-            if len(known) == len(nulls):
-                return self._unfinished(names, known).rows(rows)
         made = super().frame([name for name in names if name not in growing], rows)
         for name, column in growing.items():
             made.insert(names.index(name), name, owned(column.part(name, rows)))
-        return made
-
-    def _unfinished(self, names: tuple[str, ...], nulls: Mapping[str, pd.Series]) -> Whole:
-        """Return whole columns, null where they grow: as the row that is being made sees them."""
-        found, made = self._blanks.get(names, ((), None))
-        if made is None or any(a is not b for a, b in zip(found, nulls.values(), strict=True)):
-            series = {name: self.series(name) for name in names if name not in nulls}
-            for name, null in nulls.items():
-                series[name] = null.iloc[[0] * self.rows].set_axis(pd.RangeIndex(self.rows))
-            made = Whole({name: series[name] for name in names})
-            self._blanks[names] = tuple(nulls.values()), made
         return made
 
     def _name(self, names: Sequence[str]) -> None:

@@ -128,14 +128,14 @@ def prepare(
 
 def _sources(inputs: VaultInputs, plan: Plan) -> tuple[Source, ...]:
     """Fix the instances that builders read; who names one that is not there is told where."""
-    from tablevault.engine.builders.order import blamed
+    from tablevault.engine.builders.order import with_location
 
     found = []
     for needed in plan.external:
         try:
             found.append(inputs.resolve(needed.table, needed.selector))
         except TableReferenceError as error:
-            raise blamed(error, plan.order, needed) from error
+            raise with_location(error, plan.order, needed) from error
     return tuple(found)
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from tablevault.engine.builders.arguments import Grower, grow, grower
+from tablevault.engine.builders.arguments import NodeParser, compile_node, evaluate_node
 from tablevault.engine.references import by_row, evaluate, parse_template
 from tablevault.engine.tables import RunTables, Source
 from tablevault.errors import TableVaultError
@@ -254,10 +254,10 @@ NODES = st.recursive(
 @settings(suppress_health_check=[HealthCheck.too_slow])
 @given(NODES)
 def test_grown_by_row_is_grown_results_and_errors_alike(value):
-    node = Grower("b").node(value, "arguments")
+    node = NodeParser("b").node(value, "arguments")
     compiled_tables, tables = tables_of_a_run(), tables_of_a_run()
-    compiled = grower(node, compiled_tables)
+    compiled = compile_node(node, compiled_tables)
     for row in range(ROWS):
         result = outcome(compiled, row)
-        assert_same(result, outcome(grow, node, tables, row))
+        assert_same(result, outcome(evaluate_node, node, tables, row))
         spoil(result)

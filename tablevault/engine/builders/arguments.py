@@ -55,7 +55,7 @@ class MapNode:
     items: tuple[tuple[Node, Node], ...]
 
 
-class Grower:
+class NodeParser:
     """Make the nodes of one builder out of what YAML gave, counting them.
 
     Parameters
@@ -101,23 +101,23 @@ class Grower:
         return value
 
 
-def grow(node: Node, tables: Tables, row: int | None = None) -> Any:  # noqa: ANN401 - references give anything
+def evaluate_node(node: Node, tables: Tables, row: int | None = None) -> Any:  # noqa: ANN401 - references give anything
     """Evaluate a node into an object of its own, which its receiver may change."""
     match node:
         case Template():
             return evaluate(node, tables, row)
         case ListNode(items):
-            return [grow(item, tables, row) for item in items]
+            return [evaluate_node(item, tables, row) for item in items]
         case MapNode(pairs):
-            return {_key(key, tables, row): grow(item, tables, row) for key, item in pairs}
+            return {_key(key, tables, row): evaluate_node(item, tables, row) for key, item in pairs}
         case SetNode(items):
             return {_key(item, tables, row) for item in items}
         case _:
             return node
 
 
-def grower(node: Node, tables: Tables) -> ByRow:
-    """Return a function of the row that gives what `grow` gives, results and errors alike.
+def compile_node(node: Node, tables: Tables) -> ByRow:
+    """Return a function of the row that gives what `evaluate_node` gives, results and errors alike.
 
     What is the same for all rows is done once, at the first of them. From then on no column of
     `tables` may change, but for those that are ``growing``.
@@ -126,11 +126,11 @@ def grower(node: Node, tables: Tables) -> ByRow:
         case Template():
             return by_row(node, tables)
         case ListNode(items):
-            return _list_grower(items, tables)
+            return _compile_list(items, tables)
         case MapNode(pairs):
-            return _map_grower(pairs, tables)
+            return _compile_map(pairs, tables)
         case SetNode():
-            return partial(grow, node, tables)
+            return partial(evaluate_node, node, tables)
         case _:
             return lambda _: node
 
@@ -156,13 +156,13 @@ def compile_arguments(
         Takes the position of the current row, None when there is none. Gives keyword arguments
         that belong to who gets them. May be called from several threads at a time.
     """
-    by_row = grower(arguments, tables)
+    by_row = compile_node(arguments, tables)
     pairs = arguments.items if isinstance(arguments, MapNode) else ()
     is_named = all(isinstance(key, str) for key, _ in pairs)
 
     def call(row: int | None) -> dict[str, Any]:
         """Evaluate for one call."""
-        found: dict[Any, Any] = grow(arguments, tables) if row is None else by_row(row)
+        found: dict[Any, Any] = evaluate_node(arguments, tables) if row is None else by_row(row)
         if not is_named:
             for name in found:
                 if not isinstance(name, str):
@@ -173,25 +173,25 @@ def compile_arguments(
     return call
 
 
-def _list_grower(items: tuple[Node, ...], tables: Tables) -> ByRow:
+def _compile_list(items: tuple[Node, ...], tables: Tables) -> ByRow:
     """Return the function of a list."""
     if all(isinstance(item, Scalar) for item in items):
         return lambda _: list(items)
-    growers = [grower(item, tables) for item in items]
-    return lambda row: [each(row) for each in growers]
+    compiled = [compile_node(item, tables) for item in items]
+    return lambda row: [each(row) for each in compiled]
 
 
-def _map_grower(pairs: tuple[tuple[Node, Node], ...], tables: Tables) -> ByRow:
+def _compile_map(pairs: tuple[tuple[Node, Node], ...], tables: Tables) -> ByRow:
     """Return the function of a mapping."""
     same = {key: item for key, item in pairs if isinstance(key, Scalar)}
     if len(same) < len(pairs):  # a reference, or 1 and true, which are one key
-        return partial(grow, MapNode(pairs), tables)
-    growers = [(key, grower(i, tables)) for key, i in pairs if not isinstance(i, Scalar)]
+        return partial(evaluate_node, MapNode(pairs), tables)
+    compiled = [(key, compile_node(i, tables)) for key, i in pairs if not isinstance(i, Scalar)]
 
     def call(row: int) -> dict[Any, Any]:
         """Fill in what depends on the row."""
         made: dict[Any, Any] = same.copy()
-        for key, each in growers:
+        for key, each in compiled:
             made[key] = each(row)
         return made
 
@@ -200,7 +200,7 @@ def _map_grower(pairs: tuple[tuple[Node, Node], ...], tables: Tables) -> ByRow:
 
 def _key(node: Node, tables: Tables, row: int | None) -> Any:  # noqa: ANN401 - as above
     """Evaluate a key of a mapping or an item of a set, neither of which may be a frame or list."""
-    value = grow(node, tables, row)
+    value = evaluate_node(node, tables, row)
     if isinstance(value, list | dict | set | pd.DataFrame):
         where = node if isinstance(node, Template) else Template(())
         raise TVBuilderError(

@@ -9,15 +9,16 @@ from typing import Any, Literal
 
 from tablevault.engine.builders import prompts
 from tablevault.engine.builders.arguments import (
-    Grower,
     ListNode,
     MapNode,
     Node,
+    NodeParser,
     SetNode,
     check_environment,
     references,
 )
 from tablevault.engine.builders.document import (
+    DEFAULTS,
     INDEX_ONLY,
     PLACEHOLDERS,
     REQUIRED,
@@ -49,27 +50,6 @@ ON_ERROR = ("stop", "keep")
 PROVIDER_BATCH = "provider-batch"
 MODES = ("calls", PROVIDER_BATCH)
 _KINDS: Mapping[str, Kind] = MappingProxyType({"IndexBuilder": "index", "ColumnBuilder": "column"})
-_DEFAULTS: Mapping[str, object] = MappingProxyType(
-    {
-        "is_custom": False,
-        "return_type": "dataframe",
-        "n_threads": "",
-        "dtypes": {},
-        "primary_key": [],
-        "keep_old": False,
-        "always_run": True,
-        "deduplicate": False,
-        "retry_null": True,
-        "code_version": "",
-        "retry": 0,
-        "timeout_s": "",
-        "on_error": "stop",
-        "max_errors": "",
-        "limits": {},
-        "batch_size": 1,
-        "mode": "calls",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +189,7 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
     kind = _kind(name, document, table)
     _refuse_template(name, document)
     is_prompted = prompts.asks_model(document)
-    written: dict[object, Any] = dict(_DEFAULTS.items())
+    written: dict[object, Any] = dict(DEFAULTS.items())
     written.update(prompts.DEFAULTS.items() if is_prompted else ())
     written |= {field: value for field, value in document.items() if value is not None}
     for field in REQUIRED:
@@ -221,10 +201,10 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
                 field=field,
             )
     if kind == "column":
-        written |= {field: _DEFAULTS[field] for field in INDEX_ONLY}
+        written |= {field: DEFAULTS[field] for field in INDEX_ONLY}
         written["always_run"] = False
-    grower = Grower(name)
-    nodes = {field: grower.node(written[field], field) for field in (*REQUIRED, *_DEFAULTS)}
+    parser = NodeParser(name)
+    nodes = {field: parser.node(written[field], field) for field in (*REQUIRED, *DEFAULTS)}
     read = {
         field: None if any(references(node)) else READERS[field](written[field], Place(name, field))
         for field, node in nodes.items()
@@ -334,7 +314,7 @@ DECISIVE = (
     "dtypes",
     "code_version",
 )
-"""The same in a builder whose fields are settled."""
+"""The same in a builder whose fields are resolved."""
 
 
 def changed_fields(before: Builder, now: Builder) -> list[str]:

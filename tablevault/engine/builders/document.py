@@ -7,6 +7,7 @@ import re
 import textwrap
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -21,26 +22,30 @@ REQUIRED = ("changed_columns", "python_function", "code_module", "arguments")
 INDEX_ONLY = ("primary_key", "keep_old", "always_run")
 """Fields that only an index builder has."""
 
-OPTIONAL = (
-    "is_custom",
-    "return_type",
-    "n_threads",
-    "dtypes",
-    *INDEX_ONLY,
-    "deduplicate",
-    "retry_null",
-    "code_version",
-    "retry",
-    "timeout_s",
-    "on_error",
-    "max_errors",
-    "limits",
-    "batch_size",
-    "mode",
+DEFAULTS: Mapping[str, object] = MappingProxyType(
+    {
+        "is_custom": False,
+        "return_type": "dataframe",
+        "n_threads": "",
+        "dtypes": {},
+        "primary_key": [],
+        "keep_old": False,
+        "always_run": True,
+        "deduplicate": False,
+        "retry_null": True,
+        "code_version": "",
+        "retry": 0,
+        "timeout_s": "",
+        "on_error": "stop",
+        "max_errors": "",
+        "limits": {},
+        "batch_size": 1,
+        "mode": "calls",
+    }
 )
-"""Fields that have a default."""
+"""Fields that need not be written, and what they are then."""
 
-KNOWN = ("builder_type", *REQUIRED, *OPTIONAL, "dependencies", "name")
+KNOWN = ("builder_type", *REQUIRED, *DEFAULTS, "dependencies", "name")
 """All fields; ``name`` is what releases 0.1 wrote, and the name of the file counts."""
 
 _LARGEST_TEXT = 1_000_000

@@ -223,7 +223,7 @@ def _ordered(reads: Mapping[str, set[str]], first: str) -> list[str]:
     return order
 
 
-def blamed(
+def with_location(
     error: TableReferenceError, builders: Iterable[Builder], needed: Dependency
 ) -> TableReferenceError:
     """Return `error` with the builder, the field and the place that name what is `needed`."""

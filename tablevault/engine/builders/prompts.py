@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from tablevault.engine.builders.arguments import Grower, MapNode, Node
+from tablevault.engine.builders.arguments import MapNode, Node, NodeParser
 from tablevault.engine.builders.fields import Place, is_false
 from tablevault.engine.references import Condition, Reference, Template
 from tablevault.engine.references.view import OTHER_INDEX
@@ -83,7 +83,7 @@ def with_schema(arguments: Node, columns: Sequence[str], dtypes: Mapping[str, st
     others = tuple(pair for pair in arguments.items if pair != ("schema", None))
     if any(name == "schema" for name, _ in others):
         return arguments
-    schema = Grower("").node(_schema(columns, dtypes), "arguments.schema")
+    schema = NodeParser("").node(_schema(columns, dtypes), "arguments.schema")
     return MapNode((*others, ("schema", schema)))
 
 

@@ -15,12 +15,12 @@ from tablevault.names import SELF
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Whole:
-    """Columns of a table that are read as wholes; all of them when `columns` is None."""
+class Dependency:
+    """A table that is read; `columns` are all when None, `selector` "" is the latest instance."""
 
     table: str
-    selector: str
-    columns: tuple[str, ...] | None
+    selector: str = ""
+    columns: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
         """Name it as a reference does."""
@@ -42,7 +42,7 @@ class Read:
         The reference alone.
     cells : tuple of str
         Columns of the table under construction, of which the cell in the current row is read.
-    wholes : tuple of Whole
+    wholes : tuple of Dependency
         What decides beyond these cells.
     is_known : bool
         False when references say which table, instance or column is read.
@@ -54,7 +54,7 @@ class Read:
 
     template: Template
     cells: tuple[str, ...]
-    wholes: tuple[Whole, ...]
+    wholes: tuple[Dependency, ...]
     is_known: bool
     selects: bool
     by_row: bool
@@ -131,7 +131,7 @@ def _read(reference: Reference, template: Template, positions: frozenset[str]) -
     """Take one outermost reference apart."""
     every = (reference, *reference.nested())
     cells: dict[str, None] = {}
-    wholes: dict[Whole, None] = {}
+    wholes: dict[Dependency, None] = {}
     follows_row = False
     for each in every:
         columns = _columns(each)
@@ -143,7 +143,7 @@ def _read(reference: Reference, template: Template, positions: frozenset[str]) -
             continue
         if isinstance(each.table, str) and isinstance(each.selector, str):
             selector = "" if each.table == SELF else each.selector
-            wholes[Whole(table=each.table, selector=selector, columns=columns)] = None
+            wholes[Dependency(table=each.table, selector=selector, columns=columns)] = None
         if here and not _is_own_cell(each, positions):
             cells[max(positions, default="")] = None
     is_known = all(isinstance(word, str) for each in every for word in _naming(each))
@@ -193,15 +193,6 @@ def _naming(reference: Reference) -> Iterator[object]:
 _KEYS = {"table", "columns", "version"}
 _ALL_COLUMNS = re.compile(r"\s*\.\s*\*\s*$")
 _ALLOWED = "text such as orders, orders.amount, orders.{id,amount}, orders.* or orders(base).amount"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dependency:
-    """A table that is read; `columns` are all when None, `selector` "" is the latest instance."""
-
-    table: str
-    selector: str = ""
-    columns: tuple[str, ...] | None = None
 
 
 def explicit_dependencies(value: object, place: Place) -> tuple[Dependency, ...]:

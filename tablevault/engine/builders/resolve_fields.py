@@ -8,7 +8,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from tablevault.engine.builders import prompts
-from tablevault.engine.builders.arguments import MapNode, Node, grow, templates, with_keywords
+from tablevault.engine.builders.arguments import (
+    MapNode,
+    Node,
+    evaluate_node,
+    templates,
+    with_keywords,
+)
 from tablevault.engine.builders.builder import (
     PROVIDER_BATCH,
     READERS,
@@ -75,7 +81,9 @@ class Job:
         return known if len(known) == len(names) else None
 
 
-def settle(plan: Plan, tables: Tables, keywords: Mapping[str, str]) -> tuple[tuple[Job, ...], Plan]:
+def resolve_all(
+    plan: Plan, tables: Tables, keywords: Mapping[str, str]
+) -> tuple[tuple[Job, ...], Plan]:
     """Resolve the fields of every builder before the first one runs.
 
     Parameters
@@ -101,7 +109,7 @@ def settle(plan: Plan, tables: Tables, keywords: Mapping[str, str]) -> tuple[tup
     TableReferenceError
         A table, instance or column that is named does not exist.
     """
-    jobs = {builder.name: settled(builder, tables, keywords) for builder in plan.order}
+    jobs = {builder.name: resolve(builder, tables, keywords) for builder in plan.order}
     known = [
         replace(builder, **{field: getattr(jobs[builder.name], field) for field in _KNOWN})
         for builder in plan.order
@@ -112,12 +120,12 @@ def settle(plan: Plan, tables: Tables, keywords: Mapping[str, str]) -> tuple[tup
     return tuple(jobs[builder.name] for builder in plan.order), plan
 
 
-def settled(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Job:
-    """Resolve the fields of one builder; raises what `settle` raises."""
+def resolve(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Job:
+    """Resolve the fields of one builder; raises what `resolve_all` raises."""
     nodes = {name: with_keywords(node, keywords) for name, node in builder.nodes.items()}
     read: dict[str, Any] = {}
     for field, reader in READERS.items():
-        value = grow(nodes[field], tables)
+        value = evaluate_node(nodes[field], tables)
         if field in _LISTS and isinstance(nodes[field], Template) and isinstance(value, str):
             value = [value]
         read[field] = reader(value, Place(builder.name, field))

@@ -16,7 +16,7 @@ from tablevault.engine.builders.arguments import unset_variables
 from tablevault.engine.builders.builder import Builder
 from tablevault.engine.builders.order import Plan
 from tablevault.engine.builders.reads import growing
-from tablevault.engine.builders.resolve_fields import Job, settle
+from tablevault.engine.builders.resolve_fields import Job, resolve_all
 from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import Ledger, Part
 from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint, OutsideModule
@@ -141,7 +141,7 @@ def ready(
     options = options or RunOptions()
     folder = keywords.get(ARTIFACT_FOLDER)
     tables = RunTables(inputs, None if folder is None else Path(folder))
-    jobs, plan = settle(plan, tables, keywords)
+    jobs, plan = resolve_all(plan, tables, keywords)
     cached_calls = None
     if options.ledger is not None:
         cached_calls = CachedCalls(options.ledger, options.fingerprint, by_name(options.file_text))

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.builders.builder import DECISIVE, Builder, changed_fields
-from tablevault.engine.builders.reads import Read, Whole, reads_of
-from tablevault.engine.builders.resolve_fields import Job, settled
+from tablevault.engine.builders.reads import Dependency, Read, reads_of
+from tablevault.engine.builders.resolve_fields import Job, resolve
 from tablevault.engine.calls.reasons import reasons
 from tablevault.engine.execution.context import Earlier, RunOptions
 from tablevault.engine.matching import (
@@ -218,7 +218,7 @@ class Reuse:
         if changes:
             return changes
         try:  # fields may be given by references
-            then = settled(before, self._side_then(earlier), {})
+            then = resolve(before, self._side_then(earlier), {})
         except TableVaultError:
             return ["what its fields read is gone"]
         changes = [f"field {name} changed" for name in DECISIVE if _differ(then, job, name)]
@@ -317,7 +317,7 @@ class Reuse:
         same[there] = cells_equal(now, before)
         return same
 
-    def _whole_same(self, whole: Whole, job: Job, earlier: Earlier) -> bool:
+    def _whole_same(self, whole: Dependency, job: Job, earlier: Earlier) -> bool:
         """Return whether columns that are read as wholes hold what they held."""
         if whole.table == SELF:
             own = set(job.changed_columns)

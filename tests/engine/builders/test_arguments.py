@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from tablevault.engine.builders.arguments import Grower, compile_arguments, unset_variables
+from tablevault.engine.builders.arguments import NodeParser, compile_arguments, unset_variables
 from tablevault.engine.builders.builder import parse_builder, parse_recorded
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError, TVBuilderError
@@ -23,7 +23,7 @@ def tables(inputs):
 
 
 def compiled(arguments, tables):
-    node = Grower("b").node(arguments, "arguments")
+    node = NodeParser("b").node(arguments, "arguments")
     return compile_arguments(node, tables, builder="b")
 
 

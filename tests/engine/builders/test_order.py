@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tablevault.engine.builders.builder import parse_builder
-from tablevault.engine.builders.order import blamed, make_plan
+from tablevault.engine.builders.order import make_plan, with_location
 from tablevault.engine.builders.reads import Dependency
 from tablevault.errors import TableReferenceError, TVArgumentError, TVBuilderError
 
@@ -222,7 +222,7 @@ ERROR = TableReferenceError("There is none.", "Make one.", table="x")
     ],
 )
 def test_the_first_place_that_names_a_table_is_told(table, selector, builder, field, marked):
-    error = blamed(ERROR, BUILDERS, Dependency(table=table, selector=selector))
+    error = with_location(ERROR, BUILDERS, Dependency(table=table, selector=selector))
     assert (error.message, error.hint, error.facts["table"]) == ("There is none.", "Make one.", "x")
     assert error.facts.get("builder") == builder
     assert error.facts.get("field") == field

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.builders.builder import parse_builder
-from tablevault.engine.builders.resolve_fields import settled
+from tablevault.engine.builders.resolve_fields import resolve
 from tablevault.engine.execution.run import with_old_rows
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError, TVBuilderError, TVFileError, TVTableError
@@ -800,7 +800,7 @@ def keep(inputs):
 
     def keep(old: Any, new: Any, dtype: str | None = None, key: str = "[]") -> pd.Series:
         builder = parse_builder("t_index", INDEX.format(key=key), table="t")
-        index = settled(builder, RunTables(inputs), {})
+        index = resolve(builder, RunTables(inputs), {})
         earlier, frame = (
             pd.DataFrame({"k": infer(range(at, at + len(values)), "k"), "v": typed(values, dtype)})
             for at, values in ((0, old), (100, new))
@@ -885,7 +885,7 @@ def test_a_declared_dtype_decides_alone(keep):
 )
 def test_keys_are_compared_as_all_values_together_have_them(inputs, old, new, expected):
     builder = parse_builder("t_index", INDEX.format(key="[k]"), table="t")
-    index = settled(builder, RunTables(inputs), {})
+    index = resolve(builder, RunTables(inputs), {})
     earlier, frame = (
         pd.DataFrame({"k": infer(values, "k"), "v": infer(values, "v")}) for values in (old, new)
     )
