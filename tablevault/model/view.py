@@ -23,7 +23,7 @@ from tablevault.names import (
     version_of,
 )
 from tablevault.transactions.parts import VaultParts
-from tablevault.wording import BLANK, Call, Wording
+from tablevault.wording import BLANK, Call, Parameter, Wording
 
 _SHOWN = 3
 
@@ -254,6 +254,31 @@ class Table:
             ),
             table=self.name,
             version=ref.version,
+        )
+
+    def temp_with_builders(self, version: str) -> TempInstance:
+        """Return the temporary instance of a version that is made by builders.
+
+        Raises
+        ------
+        TVArgumentError
+            There is none, or it waits for a dataframe of the caller's.
+        """
+        found = self.temp(version)
+        if not found.document.external_edit:
+            return found
+        version = found.ref.version
+        raise TVArgumentError(
+            f'{found.instance_id} of table "{self.name}" is an external edit and has no builders.',
+            Wording(
+                "Fill it: ",
+                Call("write_instance", table_df=BLANK, table_name=self.name, version=version),
+                ". Or delete it, and create it without ",
+                Parameter("create_instance", "external_edit"),
+                ".",
+            ),
+            table=self.name,
+            version=version,
         )
 
     def temps(self) -> list[TempInstance]:

@@ -6,7 +6,7 @@ import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from tablevault.errors import TVArgumentError, TVProcessError, TVTableError
 from tablevault.history.commits.change import Change
@@ -27,9 +27,7 @@ from tablevault.operations.prepare_execution import (
     BeforeFirstCall,
     DeactivateInstances,
     Prepared,
-    TempBuilders,
     VaultCode,
-    find_with_builders,
     fixed_by,
     is_custom,
     options_of,
@@ -91,13 +89,13 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
 
     def checked(self, vault: Vault) -> Self:
         """Return it with numbers of Python's, and within their ranges."""
-        most = checked_most("execute_instance", self.max_calls, self.max_cost)
+        check_budget("execute_instance", self.max_calls, self.max_cost)
         return replace(
             self,
             version=check_version(self.version),
             sample=_checked_sample(self.sample),
-            max_calls=cast("int | None", most.get("max_calls")),
-            max_cost=cast("float | None", most.get("max_cost")),
+            max_calls=None if self.max_calls is None else int(self.max_calls),
+            max_cost=None if self.max_cost is None else float(self.max_cost),
         )
 
     def resumed(self, recorded: Mapping[str, Json], process_id: str) -> Self:
@@ -131,9 +129,9 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
 
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the version and what an instance needs; share what is read."""
-        table, found = self.table_name, find_with_builders(view, self.temp)
-        builders = TempBuilders(temp=found, texts=found.builders())
-        prepared = prepare(view, builders, fixed_by(record), forced=self.force_execute)
+        table, found = self.table_name, view.table(self.table_name).temp_with_builders(self.version)
+        fixed = fixed_by(record)
+        prepared = prepare(view, found, found.builders(), fixed, forced=self.force_execute)
         mine = [
             temp_hold(table, self.version),
             *(
@@ -213,11 +211,8 @@ def _checked_sample(sample: int | None) -> int | None:
     return None if sample is None else operator.index(sample)
 
 
-def checked_most(
-    operation_name: str, max_calls: int | None, max_cost: float | None
-) -> dict[str, Json]:
-    """Return what an operation may spend now, by argument; refuse what no budget can be."""
-    found: dict[str, Json] = {}
+def check_budget(operation_name: str, max_calls: int | None, max_cost: float | None) -> None:
+    """Raise TVArgumentError for a budget that is below 0 or no number of calls."""
     for name, value in (("max_calls", max_calls), ("max_cost", max_cost)):
         if value is None:
             continue
@@ -227,8 +222,6 @@ def checked_most(
                 "It has to be 0 or more; without it there is no such limit.",
                 argument=name,
             )
-        found[name] = int(value) if name == "max_calls" else float(value)
-    return found
 
 
 def _not_a_trial(temp: TempRef, process_id: str, sample: int) -> TVArgumentError:
@@ -260,9 +253,10 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     view = vault.live_view(tx.snapshot())
     edited = Snapshot(vault.repository, branch.commit)
     texts = tracked_builders(edited, temp.table, temp.version)
-    builders = TempBuilders(temp=find_with_builders(view, temp), texts=texts)
-    prepared = prepare(view, builders, fixed_by(tx.record), forced=asked.force_execute)
-    origin, table = prepared.origin, view.table(temp.table)
+    table = view.table(temp.table)
+    found, fixed = table.temp_with_builders(temp.version), fixed_by(tx.record)
+    prepared = prepare(view, found, texts, fixed, forced=asked.force_execute)
+    origin = prepared.origin
     ledger = Ledger(
         vault.calls,
         temp=vault.checkpoints.made_by(branch.tip),

@@ -31,7 +31,7 @@ from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.resource_locks import code_hold, temp_hold
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
-from tablevault.wording import BLANK, Call, OperationName, Parameter, Wording
+from tablevault.wording import OperationName, Parameter, Wording
 
 
 @operation("create_builder_file")
@@ -50,19 +50,19 @@ class CreateBuilderFile(Operation[Vault, VaultView, None]):
 
     def gathered(self, vault: Vault) -> Self:
         """Read the files, after a look for the table, which the user is to hear of first."""
-        _find_with_builders(vault.view(), self.table_name, self.version)
+        vault.view().table(self.table_name).temp_with_builders(self.version)
         texts = builder_texts(self.table_name, self.builder_name, self.copy_dir, self.text)
         admitted = admit(self.request, by_file(texts, self.copy_dir, ".yaml"), IN_BUILDER)
         return replace(self, texts=texts, admitted=(admitted,))
 
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the temporary instance."""
-        temp = _find_with_builders(view, self.table_name, self.version)
+        temp = view.table(self.table_name).temp_with_builders(self.version)
         return [temp_hold(self.table_name, temp.ref.version)]
 
     def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Write the files."""
-        temp = _find_with_builders(view, self.table_name, self.version)
+        temp = view.table(self.table_name).temp_with_builders(self.version)
         edits = [
             Put(
                 path=builder_path(self.table_name, temp.ref.version, name),
@@ -84,7 +84,7 @@ class DeleteBuilderFile(Operation[Vault, VaultView, None]):
 
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim the temporary instance; the builder has to be there."""
-        temp = _find_with_builders(view, self.table_name, self.version)
+        temp = view.table(self.table_name).temp_with_builders(self.version)
         check_builder_name(self.builder_name)
         known = _names(temp)
         if self.builder_name not in known:
@@ -99,28 +99,9 @@ class DeleteBuilderFile(Operation[Vault, VaultView, None]):
 
     def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Remove the file."""
-        temp = _find_with_builders(view, self.table_name, self.version)
+        temp = view.table(self.table_name).temp_with_builders(self.version)
         path = builder_path(self.table_name, temp.ref.version, self.builder_name)
         return _on_branch(tx, temp, f"delete {self.builder_name}", [Remove(path=path)], at)
-
-
-def _find_with_builders(view: VaultView, table: str, version: str) -> TempInstance:
-    """Find a temporary instance that may have builders."""
-    temp = view.table(table).temp(version)
-    if temp.document.external_edit:
-        raise TVArgumentError(
-            f'{temp.ref.instance_id} of table "{table}" is an external edit and has no builders.',
-            Wording(
-                "Fill it: ",
-                Call("write_instance", table_df=BLANK, table_name=table, version=temp.ref.version),
-                ". Or delete it, and create it without ",
-                Parameter("create_instance", "external_edit"),
-                ".",
-            ),
-            table=table,
-            version=temp.ref.version,
-        )
-    return temp
 
 
 def _names(temp: TempInstance) -> list[str]:

@@ -19,9 +19,7 @@ from tablevault.operations.execute import ExecuteInstance
 from tablevault.operations.prepare_execution import (
     Fixed,
     Prepared,
-    TempBuilders,
     VaultCode,
-    find_with_builders,
     fixed_by,
     options_of,
     prepare,
@@ -120,7 +118,8 @@ def plan_anew(
         process_id="",
         prepared=prepare(
             view,
-            TempBuilders(temp=temp, texts=texts),
+            temp,
+            texts,
             fixed,
             forced=options.force_execute,
             expected=expected,
@@ -194,8 +193,7 @@ def _asked(
         options = replace(options, force_execute=execution.force_execute)
         process_id = record.process_id
     view = vault.view()
-    found = find_with_builders(view, execution.temp)
-    builders = TempBuilders(temp=found, texts=found.builders())
+    found = view.table(execution.table_name).temp_with_builders(execution.version)
     fixed = fixed_by(record)
     asked = _Asked(
         vault=vault,
@@ -203,7 +201,7 @@ def _asked(
         temp=found,
         options=options,
         process_id=process_id,
-        prepared=prepare(view, builders, fixed, forced=options.force_execute),
+        prepared=prepare(view, found, found.builders(), fixed, forced=options.force_execute),
     )
     return asked, record is not None
 

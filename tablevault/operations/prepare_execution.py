@@ -9,7 +9,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, cast
 
-from tablevault.errors import TableReferenceError, TableVaultError, TVArgumentError
+from tablevault.errors import TableReferenceError, TableVaultError
 from tablevault.history.catalog.fold import DEACTIVATION
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.documents import TableDocument, timestamp
@@ -33,7 +33,6 @@ from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Json, Record
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
-from tablevault.wording import BLANK, Call, Parameter, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.builders.order import Plan
@@ -42,14 +41,6 @@ if TYPE_CHECKING:
     from tablevault.engine.execution.context import RunOptions
     from tablevault.engine.execution.preview import ExpectedTable
     from tablevault.engine.tables import Source
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TempBuilders:
-    """A temporary instance, and the texts of its builders by name."""
-
-    temp: TempInstance
-    texts: Mapping[str, bytes]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,47 +57,30 @@ class Prepared:
     """Why there is none."""
 
 
-def find_with_builders(view: VaultView, temp: TempRef) -> TempInstance:
-    """Find a temporary instance that can be executed."""
-    found = view.table(temp.table).temp(temp.version)
-    if found.document.external_edit:
-        raise TVArgumentError(
-            f'{found.ref.instance_id} of table "{temp.table}" is an external edit.',
-            Wording(
-                "Fill it: ",
-                Call("write_instance", table_df=BLANK, table_name=temp.table, version=temp.version),
-                ". Or delete it, and create it without ",
-                Parameter("create_instance", "external_edit"),
-                ".",
-            ),
-            table=temp.table,
-            version=temp.version,
-        )
-    return found
-
-
 def prepare(
     view: VaultView,
-    builders: TempBuilders,
+    temp: TempInstance,
+    texts: Mapping[str, bytes],
     fixed: Fixed,
     *,
     forced: bool,
     expected: Mapping[Place, ExpectedTable] = MappingProxyType({}),
 ) -> Prepared:
-    """Parse builders, order them, and fix the instances that they read, if they are not yet.
+    """Parse the texts of builders, order them, and fix the instances that they read.
 
-    Of tables that are `expected` to be made before, these are read instead.
+    What is `fixed` already stays so. Of tables that are `expected` to be made before, these are
+    read instead.
     """
     from tablevault.engine.builders.builder import parse_builder
     from tablevault.engine.builders.order import make_plan
 
-    temp = builders.temp.ref
+    table = temp.ref.table
     parsed = [
-        parse_builder(name, decode_text(data, f"{name}.yaml"), table=temp.table)
-        for name, data in builders.texts.items()
+        parse_builder(name, decode_text(data, f"{name}.yaml"), table=table)
+        for name, data in texts.items()
     ]
-    plan = make_plan(parsed, table=temp.table)
-    inputs = ExpectedInputs(view, temp.table, expected)
+    plan = make_plan(parsed, table=table)
+    inputs = ExpectedInputs(view, table, expected)
     inputs.hold_on_to(fixed.sources)
     sources = _sources(inputs, plan)
     if forced:
@@ -115,10 +89,10 @@ def prepare(
         origin = view.instance(fixed.origin) if fixed.origin else None
         why_not = "first run"
     else:
-        origin, why_not = find_origin(view, builders.temp)
+        origin, why_not = find_origin(view, temp)
     return Prepared(
         plan=plan,
-        temp=temp,
+        temp=temp.ref,
         inputs=inputs,
         sources=tuple(dict.fromkeys(sources)),
         origin=origin,

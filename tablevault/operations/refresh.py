@@ -20,7 +20,7 @@ from tablevault.errors import (
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.model.view import VaultView
 from tablevault.names import TempRef, index_builder
-from tablevault.operations.execute import ExecuteInstance, checked_most
+from tablevault.operations.execute import ExecuteInstance, check_budget
 from tablevault.operations.instances import CreateInstance
 from tablevault.operations.plan import PlanOptions, plan_anew
 from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
@@ -70,7 +70,7 @@ def refresh(
     vault: Vault, tables: str | Sequence[str] | None, *, options: RefreshOptions
 ) -> RefreshReport:
     """Make anew what is stale, or tell what would be."""
-    checked_most("refresh", options.max_calls, options.max_cost)
+    check_budget("refresh", options.max_calls, options.max_cost)
     view = vault.live_view()
     staleness = Staleness(vault, view)
     wanted = _wanted(view, staleness, tables)

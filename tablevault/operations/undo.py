@@ -67,8 +67,8 @@ class Undo(Operation[Vault, VaultView, None]):
         return Change(
             message=message,
             main=main.edits,
-            branches=temps.branches,
-            removed=temps.removed,
+            branches=tuple(temps.branches),
+            removed=tuple(temps.removed),
             tagged=main.tagged,
             untagged=main.untagged,
             needs=(*main.needs, *temps.needs),

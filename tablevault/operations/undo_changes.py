@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tablevault.errors import TVFileError
-from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.catalog.fold import pointers_of
 from tablevault.history.checkout.temp_folders import ARTIFACTS_OF
 from tablevault.history.commits.change import BranchChange, RemovedBranch
@@ -15,6 +14,7 @@ from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
+from tablevault.model.instance import Instance
 from tablevault.model.view import VaultView
 from tablevault.names import (
     CommitId,
@@ -65,7 +65,7 @@ def plan_main(view: VaultView, tx: Transaction, effect: Effect) -> Main:
     for instance in going:
         _refuse_changed(view, effect, instance)
     _refuse_superseded(view, effect, coming)
-    ended = [view.catalog.instance(each) for each in effect.ended]
+    ended = [view.instance(each) for each in effect.ended]
     undeleted = {each.instance_id: each for each in (*coming, *ended) if each is not None}
     needs = _data_of(view, tx, effect, list(undeleted.values()))
     if not effect.is_of_table:
@@ -95,24 +95,21 @@ def _table_id(snapshot: Snapshot, effect: Effect) -> str:
     return snapshot.table(effect.table).id
 
 
-def _subjects(
-    view: VaultView, effect: Effect
-) -> tuple[list[IndexedInstance], list[IndexedInstance]]:
+def _subjects(view: VaultView, effect: Effect) -> tuple[list[Instance], list[Instance]]:
     """Return the instances that go, and those that come back."""
-    index = view.catalog
     if effect.is_of_table:
-        table_id = TableId(effect.table_id)
-        going = index.instances(table_id) if table_id in effect.made else []
-        return going, index.instances_with(table_id) if table_id in effect.ended else []
-    found = (
-        [item for each in subjects if (item := index.instance(each)) is not None]
+        table_id, index = TableId(effect.table_id), view.catalog
+        rows = index.instances(table_id) if table_id in effect.made else []
+        ended = index.instances_with(table_id) if table_id in effect.ended else []
+        return view.instances_of(rows), view.instances_of(ended)
+    going, coming = (
+        [found for each in subjects if (found := view.instance(each)) is not None]
         for subjects in (effect.made, effect.ended)
     )
-    going, coming = found
     return going, [each for each in coming if _comes_back(view, effect, each)]
 
 
-def _comes_back(view: VaultView, effect: Effect, instance: IndexedInstance) -> bool:
+def _comes_back(view: VaultView, effect: Effect, instance: Instance) -> bool:
     """Return whether an instance is there when the operation is undone that ended it.
 
     What was undone before it was deleted comes back as undone; what was deleted since does not.
@@ -131,7 +128,7 @@ def _comes_back(view: VaultView, effect: Effect, instance: IndexedInstance) -> b
     return is_last
 
 
-def _refuse_changed(view: VaultView, effect: Effect, instance: IndexedInstance) -> None:
+def _refuse_changed(view: VaultView, effect: Effect, instance: Instance) -> None:
     """Refuse when an instance that was made was deleted or made inactive since."""
     if instance.deleted_at:
         commit = view.catalog.end_of(instance.instance_id)
@@ -147,7 +144,7 @@ def _refuse_changed(view: VaultView, effect: Effect, instance: IndexedInstance) 
         raise error
 
 
-def _refuse_superseded(view: VaultView, effect: Effect, coming: Sequence[IndexedInstance]) -> None:
+def _refuse_superseded(view: VaultView, effect: Effect, coming: Sequence[Instance]) -> None:
     """Refuse to bring back, or to make active again, what a later instance would have ended."""
     repository, table = view.repository, effect.table
     if effect.is_of_table or not table:
@@ -165,13 +162,13 @@ def _refuse_superseded(view: VaultView, effect: Effect, coming: Sequence[Indexed
 
 
 def _data_of(
-    view: VaultView, tx: Transaction, effect: Effect, coming: Sequence[IndexedInstance]
+    view: VaultView, tx: Transaction, effect: Effect, coming: Sequence[Instance]
 ) -> list[Pointer]:
     """Hold on to the objects of the instances that come back."""
     repository = view.repository
     needed = {
         instance.instance_id: pointers_of(
-            Snapshot(repository, instance.commit),
+            instance.snapshot,
             repository.commit(instance.commit),
             instance.instance_id,
         )
@@ -198,7 +195,7 @@ def _data_of(
 def _stand_in(
     view: VaultView,
     effect: Effect,
-    coming: Sequence[IndexedInstance],
+    coming: Sequence[Instance],
     version: str,
     wanted: dict[str, Entry | None],
 ) -> None:
@@ -216,11 +213,10 @@ def _stand_in(
         return
     for path in touched:
         del wanted[path]
-    made = None if latest is None else Snapshot(repository, latest.commit)
     wanted[folder] = (
         None
-        if made is None or latest is None
-        else entry_at(made, instance_dir(latest.table_name, version))
+        if latest is None
+        else entry_at(latest.snapshot, instance_dir(latest.table_name, version))
     )
 
 
@@ -228,14 +224,12 @@ def _latest(
     view: VaultView,
     table_id: TableId,
     effect: Effect,
-    coming: Sequence[IndexedInstance],
+    coming: Sequence[Instance],
     version: str,
-) -> IndexedInstance | None:
+) -> Instance | None:
     """Find the instance of a version that will be the latest one."""
-    index = view.catalog
-    there = [
-        each for each in index.instances(table_id, version) if each.instance_id not in effect.made
-    ]
+    rows = view.catalog.instances(table_id, version)
+    there = [each for each in view.instances_of(rows) if each.instance_id not in effect.made]
     there.extend(each for each in coming if each.version == version)
     return max(there, key=lambda each: (each.materialized_at, each.instance_id), default=None)
 
@@ -250,13 +244,8 @@ def _without_owner(view: VaultView, effect: Effect, wanted: dict[str, Entry | No
     if owner is None or not owner.deleted_at or owner.instance_id in effect.ended:
         return []
     folder = artifacts_dir(effect.table, "", multiple=False)
-    return [
-        *edits_for([(folder, None)]),
-        Put(
-            path=path,
-            data=replace(view.snapshot.table(effect.table), artifact_instance="").encode(),
-        ),
-    ]
+    without_owner = replace(view.table(effect.table).document, artifact_instance="")
+    return [*edits_for([(folder, None)]), Put(path=path, data=without_owner.encode())]
 
 
 # -- temporary instances ------------------------------------------------------------------------
@@ -264,26 +253,11 @@ def _without_owner(view: VaultView, effect: Effect, wanted: dict[str, Entry | No
 
 @dataclass(slots=True, kw_only=True)
 class Temps:
-    """What becomes of branches."""
+    """Changes of branches, and the objects that temporary instances need."""
 
-    made: list[BranchChange] = field(default_factory=list)
-    gone: list[RemovedBranch] = field(default_factory=list)
-    needed: list[Pointer] = field(default_factory=list)
-
-    @property
-    def branches(self) -> tuple[BranchChange, ...]:
-        """Branches that get a commit."""
-        return tuple(self.made)
-
-    @property
-    def removed(self) -> tuple[RemovedBranch, ...]:
-        """Branches that are removed."""
-        return tuple(self.gone)
-
-    @property
-    def needs(self) -> tuple[Pointer, ...]:
-        """Objects that temporary instances need."""
-        return tuple(self.needed)
+    branches: list[BranchChange] = field(default_factory=list)
+    removed: list[RemovedBranch] = field(default_factory=list)
+    needs: list[Pointer] = field(default_factory=list)
 
 
 def plan_temps(view: VaultView, tx: Transaction, effect: Effect, message: Message) -> Temps:
@@ -301,10 +275,10 @@ def plan_temps(view: VaultView, tx: Transaction, effect: Effect, message: Messag
         if (tip is None) != (each.new is None):
             raise temp_changed(view, effect, each.ref, tip)
         if not each.is_whole:
-            temps.made.append(_with_files(view, tx, effect, each, message))
+            temps.branches.append(_with_files(view, tx, effect, each, message))
         elif tip is None:
             assert each.old is not None
-            temps.made.append(
+            temps.branches.append(
                 BranchChange(
                     temp=each.ref,
                     tip=None,
@@ -317,7 +291,7 @@ def plan_temps(view: VaultView, tx: Transaction, effect: Effect, message: Messag
         else:
             _take_away(view, tx, effect, each, temps, message)
         if each.is_whole and each.old is not None:
-            temps.needed.extend(_frame_of(view, tx, effect, each, each.old))
+            temps.needs.extend(_frame_of(view, tx, effect, each, each.old))
     return temps
 
 
@@ -380,9 +354,9 @@ def _take_away(
         raise temp_changed(view, effect, each.ref, draft.commit)
     if each.old is None:
         _refuse_lost_files(view, effect, each)
-        temps.gone.append(removed_branch(draft))
+        temps.removed.append(removed_branch(draft))
         return
-    temps.made.append(
+    temps.branches.append(
         BranchChange(
             temp=each.ref,
             tip=draft.tip,

@@ -160,29 +160,21 @@ class ProcessSummary:
 
 def unfinished(vault: Vault) -> list[ProcessSummary]:
     """Return the processes that have not ended, oldest first."""
-    return [_unfinished(process) for process in active(vault).values()]
+    return [_summary(vault, record) for record in vault.records.every()]
 
 
-def _unfinished(process: Mapping[str, object]) -> ProcessSummary:
+def _summary(vault: Vault, record: Record) -> ProcessSummary:
     """Describe a process that has not ended."""
-    given = process["data"]
-    arguments = given if isinstance(given, dict) else {}
-    error = process["error"]
-    text = ": ".join(filter(None, map(str, error))) if isinstance(error, list) else ""
-    is_running = process["is_running"] is True
+    arguments, error = record.request.arguments, ": ".join(filter(None, record.error))
+    is_running = vault.records.is_alive(record.process_id)
     return ProcessSummary(
-        process_id=str(process["process_id"]),
-        operation=str(process["operation"]),
+        process_id=record.process_id,
+        operation=record.request.operation,
         table=str(arguments.get("table_name") or ""),
         version=str(arguments.get("version") or ""),
-        author=str(process["author"]),
-        started=_time(process["start_time"]),
-        stopped=None if is_running else _time(process["log_time"]),
-        state="running" if is_running else "paused" if text else "interrupted",
-        error=text,
+        author=record.author,
+        started=record.started_at,
+        stopped=None if is_running else record.updated_at,
+        state="running" if is_running else "paused" if error else "interrupted",
+        error=error,
     )
-
-
-def _time(value: object) -> float:
-    """Return a time of a process as a number."""
-    return float(value) if isinstance(value, int | float) else 0.0
