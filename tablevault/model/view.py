@@ -98,16 +98,20 @@ class VaultView:
     @cached_property
     def table_names(self) -> dict[TableId, str]:
         """Name of each table, by its id."""
-        return {self.snapshot.table(name).id: name for name in self.snapshot.table_names()}
+        return self.snapshot.names_by_id()
 
     def name_of(self, instance: IndexedInstance) -> str:
-        """Return the name that the table of an instance has now; the last one of a deleted table.
+        """Return the name that the table of an instance has now; see `name_today`."""
+        return self.name_today(instance.table_id, instance.table_name)
 
-        A name that was recorded is that of its day: after a rename it leads nowhere.
+    def name_today(self, table_id: TableId, recorded: str) -> str:
+        """Return the name that a table has now; the recorded one if the table was deleted.
+
+        After a rename the recorded name leads nowhere, or to another table.
         """
-        if self.is_table(instance.table_name, instance.table_id):
-            return instance.table_name
-        return self.table_names.get(instance.table_id, instance.table_name)
+        if self.is_table(recorded, table_id):
+            return recorded
+        return self.table_names.get(table_id, recorded)
 
     def is_table(self, name: str, table_id: TableId) -> bool:
         """Return whether the table of that id has that name."""

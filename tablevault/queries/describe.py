@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -18,7 +18,7 @@ from tablevault.names import (
     TABLES_DIR,
     TEMP_DIR,
     VAULT_DOCUMENT,
-    TableId,
+    InstanceId,
     artifacts_dir,
     builder_path,
     check_version,
@@ -166,19 +166,24 @@ def _describe_instance(view: VaultView, instance_id: str, table: str) -> Descrip
 
 def _instance_fields(view: VaultView, document: InstanceDocument) -> Description:
     """Return an instance document under the names of the API."""
-    origin, table_of_origin = document.origin
-    pairs = [(table, instance) for table, instance in document.dependencies]
-    today = _names_today(view, [(table_of_origin, origin), *pairs])
+    (origin, table_of_origin), pairs = document.origin, document.dependencies
+    rows = view.catalog.instances_with_ids(filter(None, (origin, *(each for _, each in pairs))))
+    table_ids = {each.instance_id: each.table_id for each in rows}
+
+    def today(table: str, instance: str) -> str:
+        table_id = table_ids.get(InstanceId(instance))
+        return table if table_id is None else view.name_today(table_id, table)
+
     fields: Description = {
         "summary": document.description,
-        "origin": [origin, today.get(origin, table_of_origin)],
+        "origin": [origin, today(table_of_origin, origin)],
         "external_edit": document.external_edit,
     }
     if document.id:
         fields |= {
             "success": document.success,
             "author": document.author,
-            "dependencies": [[today.get(instance, table), instance] for table, instance in pairs],
+            "dependencies": [[today(table, instance), instance] for table, instance in pairs],
             "process": document.process,
             "started_at": document.started_at,
             "materialized_at": document.materialized_at,
@@ -197,25 +202,6 @@ def _instance_fields(view: VaultView, document: InstanceDocument) -> Description
             if run.calls is not None
         }
     return fields
-
-
-def _names_today(view: VaultView, pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Return, by instance id, the name that its table has now, where that is another.
-
-    What is recorded is the name of that day; after a rename it leads nowhere. Of a table that was
-    deleted the recorded name is all there is.
-    """
-    found: dict[str, TableId] = {
-        each.instance_id: each.table_id
-        for each in view.catalog.instances_with_ids(instance for _, instance in pairs if instance)
-    }
-    moved = {
-        instance: found[instance]
-        for table, instance in pairs
-        if instance in found and not view.is_table(table, found[instance])
-    }
-    names = view.table_names if moved else {}
-    return {instance: names[table] for instance, table in moved.items() if table in names}
 
 
 # -- builders and code --------------------------------------------------------------------------

@@ -259,7 +259,7 @@ class Staleness:
         """Yield a reason where another instance is read now, and holds something else."""
         if now is None or now.instance_id == then.instance_id or self._is_same(then, now):
             return
-        place = Place(self._tables.get(now.table_id, now.table_name), now.version)
+        place = Place(self._view.name_of(now), now.version)
         is_newer = now.materialized_at > then.materialized_at
         yield f"{place} is newer" if is_newer else f"{place} is another one"
 

@@ -19,7 +19,7 @@ from tablevault.history.merge.merge_commits import merge_commits
 from tablevault.history.merge.merge_vaults import Conflict, Merged, Side
 from tablevault.history.merge.validate_incoming import refuse_hostile
 from tablevault.model.view import VaultView
-from tablevault.names import MAIN, CommitId, TempRef, table_dir, temp_of_ref
+from tablevault.names import MAIN, CommitId, TableId, TempRef, table_dir, temp_of_ref
 from tablevault.remotes.fetch import fetch_objects
 from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
 from tablevault.remotes.lfs.endpoint import find_remote
@@ -64,7 +64,7 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
     clone = Call("clone_vault", url=remote, db_dir=BLANK)
     hint = Wording("Clone it into its own folder: ", clone, ".")
     refuse_other_vault(vault, remote, theirs, "nothing was pulled", hint)
-    process_id, before = "", table_names(Snapshot(repository, ours))
+    process_id, before = "", Snapshot(repository, ours).names_by_id()
     if not repository.is_ancestor(theirs, ours):
         process_id = Pull(remote=remote, commit=theirs, resolve=choices).run(vault)
         # The remote may contain a merge by plain git, which knows nothing of instances.
@@ -76,7 +76,7 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
         commits=commits,
         merged=bool(process_id) and index.process(process_id) is not None,
         process_id=process_id,
-        renamed=changed_names(before, table_names(vault.snapshot()))[0],
+        renamed=changed_names(before, vault.snapshot().names_by_id())[0],
         objects=objects,
     )
 
@@ -238,8 +238,8 @@ class _Comparison:
 def _compare(pull: Pull, ours: Snapshot) -> _Comparison:
     """Merge the fetched commit with what is here."""
     repository = ours.repository
-    before = table_names(ours)
-    renames, gone = changed_names(before, table_names(Snapshot(repository, pull.commit)))
+    before = ours.names_by_id()
+    renames, gone = changed_names(before, Snapshot(repository, pull.commit).names_by_id())
     merged = None
     # The temporary instances of a deleted table become part of history, which takes a commit.
     if not repository.is_ancestor(ours.commit, pull.commit) or _temps(repository, gone):
@@ -282,17 +282,12 @@ def _edited_branches(
 
 
 def changed_names(
-    before: Mapping[str, str], now: Mapping[str, str]
+    before: Mapping[TableId, str], now: Mapping[TableId, str]
 ) -> tuple[dict[str, str], list[str]]:
     """Return renamed tables with their new names, and deleted ones."""
     both = before.keys() & now.keys()
     renames = {before[each]: now[each] for each in both if before[each] != now[each]}
     return renames, [name for each, name in before.items() if each not in now]
-
-
-def table_names(snapshot: Snapshot) -> dict[str, str]:
-    """Return the names of tables by id."""
-    return {str(snapshot.table(name).id): name for name in snapshot.table_names()}
 
 
 def _conflict_error(remote: str, conflicts: Sequence[Conflict]) -> TVRemoteError:

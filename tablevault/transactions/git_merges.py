@@ -182,7 +182,7 @@ def _moved(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
     drafts = astray(repository, main.commit)
     if not drafts:
         return {}
-    names = {main.table(name).id: name for name in main.table_names()}
+    names = main.names_by_id()
     found = {}
     for tip, temp in drafts.items():
         drafted = Snapshot(repository, tip)

@@ -14,7 +14,7 @@ _UUID = re.compile(r".+_[0-9]+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 def expected_tags(index: Catalog, snapshot: Snapshot) -> dict[str, CommitId]:
     """Return the tag of each instance that is not deleted, by its full name."""
-    names = {snapshot.table(name).id: name for name in snapshot.table_names()}
+    names = snapshot.names_by_id()
     return {
         tag_ref(names[instance.table_id], instance.instance_id): instance.commit
         for instance in index.standing()

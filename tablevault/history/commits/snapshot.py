@@ -28,6 +28,7 @@ from tablevault.names import (
     VAULT_DOCUMENT,
     BlobId,
     CommitId,
+    TableId,
     artifacts_dir,
     builders_dir,
     instance_document,
@@ -161,6 +162,10 @@ class Snapshot:
             for entry in self.entries(TABLES_DIR)
             if entry.is_folder and self.blob_id(table_document(entry.name)) is not None
         ]
+
+    def names_by_id(self) -> dict[TableId, str]:
+        """Return the names of the tables, by id."""
+        return {self.table(name).id: name for name in self.table_names()}
 
     def has_table(self, table: str) -> bool:
         """Return whether there is a table of that name."""
