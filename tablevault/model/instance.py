@@ -101,7 +101,7 @@ class Instance(IndexedInstance):
         is_here = self.parts.store.has(self.frame_pointer)
         path = self.parts.store.file(self.frame_pointer)
         if not is_here:
-            # Whoever reads the dataframe can do without.
+            # The dataframe can be read without its calls.
             with contextlib.suppress(TableVaultError):
                 if self.calls_pointer is not None:
                     self.parts.store.file(self.calls_pointer)

@@ -60,7 +60,7 @@ class TempInstance:
         """Return its builders by name, sorted: those of its branch, with edits in its folder.
 
         The folder follows when the next operation begins, or the vault is opened; a commit that
-        somebody else has made on the branch counts at once.
+        another user has made on the branch counts at once.
         """
         if not self.parts.temp_folders.is_behind(self.ref, self.tip):
             return self.parts.temp_folders.builders(self.ref)

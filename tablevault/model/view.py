@@ -53,7 +53,7 @@ class VaultView:
         return cls(parts, Snapshot(parts.repository, catalog.commit), catalog)
 
     def release(self) -> None:
-        """Let go of the catalog, before somebody keeps what still refers to this view.
+        """Release the catalog, before something is kept that refers to this view.
 
         Whatever is asked of the catalog afterwards is right, too, but takes long.
         """

@@ -116,7 +116,7 @@ def find_artifacts(
 def find_partial_artifacts(
     vault: Vault, draft: EditedBranch, origin_id: str, names: Sequence[str]
 ) -> Found:
-    """Find what there is of the artifacts of a table that was not finished; nothing is refused.
+    """Find the artifacts of a table that was not finished, as far as they exist; refuse nothing.
 
     All files of its folder, named or not, and of the earlier ones those that it names.
     """
@@ -184,7 +184,7 @@ def _still_there(
     for name, path in files.items():
         if name not in kept:
             continue
-        with contextlib.suppress(OSError):  # read again, and told of, by whoever copies it
+        with contextlib.suppress(OSError):  # the copy that follows reports the error
             if path.stat().st_size == kept[name].size and hash_file(path) == kept[name].oid:
                 same[name] = kept[name]
     missing = {pointer.oid for pointer in tx.pin(list(same.values()))} if same else set()

@@ -175,7 +175,7 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
         return plan_instance(view, tx, prepared.new, at)
 
     def finish(self, vault: Vault, tx: Transaction, prepared: _Executed | None) -> None:
-        """Give the calls to the instance."""
+        """Record that the instance holds the calls."""
         if prepared is not None:
             tx.follow_up(lambda: prepared.ledger.claim(prepared.new.instance_id))
 
@@ -188,8 +188,8 @@ class _Executed:
     ledger: Ledger
 
 
-def perform_handed(vault: Vault, handed: Handed, told: AbstractContextManager[None]) -> None:
-    """Execute the instance for which this interpreter was started, the work within `told`."""
+def perform_handed(vault: Vault, handed: Handed, outcome: AbstractContextManager[None]) -> None:
+    """Execute the instance for which this interpreter was started; `outcome` is entered for it."""
     record = vault.records.read(handed.process_id)
     asked = None if record is None else decoded_operation(record.request)
     if not isinstance(asked, ExecuteInstance):
@@ -197,7 +197,7 @@ def perform_handed(vault: Vault, handed: Handed, told: AbstractContextManager[No
             f'The record of process "{handed.process_id}" is gone.', process=handed.process_id
         )
     actor = replace(vault.actor(handed.process_id), lock=handed.lock)
-    perform(vault, replace(asked, begun=handed.ready), actor, told)
+    perform(vault, replace(asked, begun=handed.ready), actor, outcome)
 
 
 def _checked_sample(sample: int | None) -> int | None:
@@ -312,7 +312,7 @@ class _Attempt:
 
     @contextmanager
     def _ready(self) -> Iterator[Ready]:
-        """Check what can be checked before the first call."""
+        """Check all that can be checked before the first call."""
         from tablevault.engine.execution.ready import ARTIFACT_FOLDER, ready
 
         vault, prepared, code = self.vault, self.prepared, self.code
@@ -337,7 +337,7 @@ class _Attempt:
                 yield run
 
     def _decided(self) -> Mapping[str, Json]:
-        """Return to what the process holds on from its first call on."""
+        """Return the decisions that the process keeps from its first call on."""
         if self.asked.begun is not None:
             self.asked.begun()
         origin = self.prepared.origin
@@ -349,7 +349,7 @@ class _Attempt:
         }
 
     def _before_first_call(self) -> BeforeFirstCall | None:
-        """Return what makes the instances of a table with side effects inactive."""
+        """Return what deactivates the instances of a table with side effects."""
         table, vault = self.asked.table_name, self.vault
         if not self.view.snapshot.table(table).side_effects:
             return None

@@ -49,7 +49,7 @@ _OWNER = "import"
 
 @dataclass(kw_only=True)
 class ImportReport:
-    """What was taken over, and what was not.
+    """What was imported, and what was not.
 
     Attributes
     ----------
@@ -73,8 +73,8 @@ class ImportReport:
             (self.temps, "temporary instance"),
             (self.modules, "code module"),
         )
-        told = ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts)
-        return "\n".join([f"Imported {told}.", *self.notes])
+        shown = ", ".join(f"{count:,} {what}{'' if count == 1 else 's'}" for count, what in counts)
+        return "\n".join([f"Imported {shown}.", *self.notes])
 
 
 def import_original(
@@ -302,7 +302,7 @@ class _Import:
     # -- parts --------------------------------------------------------------------------------
 
     def _artifacts(self, instance: OldInstance, settings: TableDocument) -> list[tuple[str, Draft]]:
-        """Copy the artifacts of an instance into the store; give their names."""
+        """Copy the artifacts of an instance into the store; return their names."""
         folder = instance.folder / "artifacts"
         if not settings.multiple_artifacts and instance.success:
             owner = next(

@@ -310,7 +310,7 @@ class WriteInstance(Operation[Vault, VaultView, NewInstance]):
     """Table and instance of each dependency."""
 
     def checked(self, vault: Vault) -> Self:
-        """Return it with pairs and names as text."""
+        """Return the operation with dependencies and dtypes as text."""
         return replace(
             self,
             version=check_version(self.version),
@@ -368,7 +368,7 @@ def _find_external(view: VaultView, table: str, version: str) -> TempInstance:
 
 
 def _prepare(frame: pd.DataFrame, dtypes: Mapping[str, str]) -> pd.DataFrame:
-    """Check the caller's frame and give one with text column names and nullable dtypes."""
+    """Check the caller's dataframe; return it with text column names and nullable dtypes."""
     import pandas as pd
 
     from tablevault.frames.casting import cast as cast_column

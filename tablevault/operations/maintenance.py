@@ -33,9 +33,9 @@ _OWNER = "repair"
 
 
 def verify(vault: Vault, *, data: bool = True, repair: bool = False) -> list[Problem]:
-    """Find what is wrong with a vault, and mend what can be mended when that is wanted.
+    """Find what is wrong with a vault, and repair what can be repaired, if wanted.
 
-    What is said to be repaired was not found by a second look.
+    A problem counts as repaired when a second look does not find it.
     """
     found = find_problems(vault, data=data)
     repaired: list[Problem] = []
@@ -63,7 +63,7 @@ def can_be_opened(path: Path) -> bool:
 
 
 def _mend(vault: Vault, problems: Sequence[Problem]) -> None:
-    """Mend one kind after the other, what others rest on first."""
+    """Repair one kind after the other, first those that others rest on."""
     menders: dict[str, Callable[[Vault, Sequence[Problem]], None]] = {
         "state": _mend_state,
         "repository": _mend_repository,
@@ -85,7 +85,7 @@ def _mend(vault: Vault, problems: Sequence[Problem]) -> None:
         try:
             mend(vault, concerned)
         except Exception:  # noqa: BLE001 - damage takes any form, and none may keep the rest unmended
-            # The next look tells what is left.
+            # The next look finds what is left.
             _log.warning("Not everything of kind %s was mended.", kind, exc_info=True)
 
 
@@ -127,7 +127,7 @@ def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
 
 
 def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
-    """Put branches back where their logs say; tags are made again. Takes the commit lock."""
+    """Restore branches by their reflogs; tags are made again later. Takes the commit lock."""
     repository, aside = vault.repository, Quarantine(vault.state)
     packed = repository.git_dir / "packed-refs"
     with vault.parts.commit_lock():
@@ -192,7 +192,7 @@ def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
 
 
 def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
-    """Lay files out again, and make git's index anew; takes the commit lock."""
+    """Write files again, and make git's index anew; takes the commit lock."""
     parts, aside = vault.parts, Quarantine(vault.state)
     wanted = {problem.where: problem for problem in problems}
     with parts.commit_lock():
@@ -207,12 +207,12 @@ def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
         for path in wanted.keys() & files.keys():
             _make_way(vault, aside, path)
             with contextlib.suppress(TVFileError):
-                # Its object is missing: that is told of by itself.
+                # Its object is missing, which is a problem of its own.
                 parts.worktree.lay_out_again({path: files[path]})
 
 
 def _make_way(vault: Vault, aside: Quarantine, path: str) -> None:
-    """Move away what stands in the place of a file, and what is no folder above it."""
+    """Move away what blocks the path of a file: at the path itself, or in place of a folder."""
     file = vault.path / path
     for folder in reversed(file.relative_to(vault.path).parents[:-1]):
         place = vault.path / folder
@@ -238,13 +238,13 @@ def _mend_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
 
 
 def _mend_processes(vault: Vault, problems: Sequence[Problem]) -> None:
-    """Remove records that cannot be read, and do what the dead left to do."""
+    """Remove records that cannot be read, and finish interrupted operations."""
     del problems
     recover(vault.parts)
 
 
 def _mend_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
-    """Remove what nobody needs."""
+    """Remove leftovers."""
     sweep_checkpoints(vault.parts)
     with vault.parts.commit_lock():
         vault.worktree.free()
@@ -271,7 +271,7 @@ class GcReport:
     object_bytes : int
         Their size.
     leftovers : int
-        Temporary files and folders of who died, and what was set aside long ago.
+        Temporary files and folders of crashed processes, and old files in quarantine.
     leftover_bytes : int
         Their size.
     calls : int
@@ -331,9 +331,9 @@ def collect(
 ) -> GcReport:
     """Remove what nothing needs.
 
-    Takes, one after the other and for milliseconds each: the commit lock for checkpoints, the
-    lock of the object store, and the mutex of the records to prune git objects. Dies anywhere: what
-    is gone was not needed, and what is left is removed by the next one.
+    It takes, one after the other and for milliseconds each: the commit lock for checkpoints, the
+    lock of the object store, and the mutex of the records to prune git objects. If it crashes, what
+    is gone was not needed, and the next call removes the rest.
     """
     if not grace_s >= 0:
         raise TVArgumentError(f"grace_s is {grace_s!r}.", "Give seconds, 0 or more.")
@@ -401,7 +401,7 @@ def _garbage(vault: Vault, needed: Collection[str], grace_s: float) -> dict[Obje
 
 
 def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[ObjectId], bool]:
-    """Return a test that looks once more, under the lock that whoever pins an object holds."""
+    """Return a test that looks once more, under the lock that pins objects."""
     pinned = NeededElsewhere(vault.parts, ProcessId(""))
     needed: set[ObjectId] | None = None
 
@@ -417,7 +417,7 @@ def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[Ob
 
 
 def _prune(vault: Vault, grace_s: float) -> repack.Prune:
-    """Return what git objects may go: as long as a process runs or waits, none."""
+    """Return which git objects may be pruned: none while a process runs or is paused."""
 
     @contextmanager
     def alone() -> Iterator[bool]:

@@ -87,7 +87,7 @@ def plan_anew(
     *,
     options: PlanOptions,
 ) -> tuple[ExecutionPlan, ExpectedTable]:
-    """Find what an execution would call that makes a current instance anew, and what comes of it.
+    """Find what an execution would call that makes a current instance anew, and its expected table.
 
     Parameters
     ----------
@@ -145,7 +145,7 @@ def _ahead(prepared: Prepared, calls: set[tuple[bytes, bytes]]) -> Ahead:
         for place, each in inputs.expected.items()
         if not (each.digest or plan.names(place.table))
     }
-    if unseen:  # only the execution can tell who reads it
+    if unseen:  # only the execution can tell which builder reads it
         found[plan.index.name] = tuple(sorted({*unseen, *found.get(plan.index.name, ())}))
     rows = (
         each.rows
@@ -158,7 +158,7 @@ def _ahead(prepared: Prepared, calls: set[tuple[bytes, bytes]]) -> Ahead:
 def _previewed(
     asked: _Asked, calls: set[tuple[bytes, bytes]]
 ) -> tuple[ExecutionPlan, ExpectedTable]:
-    """Count the calls of the execution that is planned, and tell what comes of it."""
+    """Count the calls of the planned execution, and return the expected table."""
     from tablevault.engine.execution.preview import ORIGIN, Preview
     from tablevault.planned import ExecutionPlan
 

@@ -101,7 +101,7 @@ def prepare(
 
 
 def _sources(inputs: VaultInputs, plan: Plan) -> tuple[Source, ...]:
-    """Fix the instances that builders read; who names one that is not there is told where."""
+    """Fix the instances that builders read; an error names the builder and the field."""
     from tablevault.engine.builders.order import with_location
 
     found = []
@@ -154,7 +154,7 @@ class VaultCode:
     view : VaultView
         The vault.
     edits : sequence of Edit
-        Edits by hand that stand in no commit yet.
+        Edits by hand that are in no commit yet.
     """
 
     def __init__(self, view: VaultView, edits: Sequence[Edit] = ()) -> None:
@@ -191,7 +191,7 @@ def is_custom(plan: Plan) -> bool:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fixed:
-    """What a paused execution holds on to, so that it goes on as it began.
+    """Decisions that a paused execution keeps, so that it goes on as it began.
 
     Attributes
     ----------
@@ -207,7 +207,7 @@ class Fixed:
 
 
 def fixed_by(record: Record | None) -> Fixed:
-    """Return what a paused execution holds on to; nothing for a new one."""
+    """Return the decisions that a paused execution keeps; none for a new one."""
     if record is None or "sources" not in record.plan:
         return Fixed()
     return Fixed(
@@ -217,7 +217,7 @@ def fixed_by(record: Record | None) -> Fixed:
 
 
 class Attempt:
-    """Lets an execution be stopped between two rows, and keeps its record up to date.
+    """Stops an execution between two rows if asked to, and keeps its record up to date.
 
     Implements :class:`tablevault.engine.execution.context.Control`.
 
@@ -226,7 +226,7 @@ class Attempt:
     tx : Transaction
         The execution.
     decided : callable
-        Returns, when the first function is about to be called, to what the process holds on.
+        Returns the decisions to keep, when the first function is about to be called.
     before_first_call : callable
         Is called before each call of a function, such as a `BeforeFirstCall`.
     """
@@ -240,7 +240,7 @@ class Attempt:
         self._tx = tx
         self._decided = decided
         self._before_first_call = before_first_call
-        # What was paused stays paused, whatever is wrong now.
+        # A paused process stays paused, whatever is wrong now.
         tx.pauses = bool(tx.record.plan)
 
     def begin(self) -> None:
@@ -254,7 +254,7 @@ class Attempt:
             self._before_first_call()
 
     def check(self) -> None:
-        """Raise TVProcessError when somebody wants the process to stop."""
+        """Raise TVProcessError if the process is to stop."""
         self._tx.check()
 
     def ended(self, builder: str) -> None:

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Stopping:
-    """What becomes of the rows of a stopped process."""
+    """The rows of a stopped process, kept or not."""
 
     new: NewInstance | None = None
     """The instance that is made of them."""
@@ -63,9 +63,10 @@ class _Stopping:
 class StopProcess(Operation[Vault, VaultView, _Stopping]):
     """End a process that runs or is paused; `materialize` makes an instance of its rows.
 
-    Dies or fails before the instance is committed, or before the process is taken down when none
-    is made: the process is paused, with all its rows. Dies later: who comes next takes it down.
-    Nobody can take the process up meanwhile, since what it holds is held here.
+    If it crashes or fails before the instance is committed, or before the process is taken down
+    when none is made, the process is paused, with all its rows. If it crashes later, the next
+    operation takes the process down. Nobody can resume it meanwhile, since its claims are held
+    here.
     """
 
     to_stop_process_id: str
@@ -78,7 +79,7 @@ class StopProcess(Operation[Vault, VaultView, _Stopping]):
         return ProcessId(self.to_stop_process_id)
 
     def acting(self, actor: Actor) -> Actor:
-        """Return one whom the claims of the process do not exclude."""
+        """Return an actor whom the claims of the process do not exclude."""
         # What is no text is nobody's id, and refused later.
         return replace(actor, takes_over=self.target if is_process_id(self.target) else "")
 
@@ -129,7 +130,7 @@ def _take_down(parts: VaultParts, target: ProcessId) -> bool:
     if was_there and parts.files.read(target) is not None:
         raise TVFileError(
             f'The record of process "{target}" cannot be removed.',
-            f'Look who may write to "{parts.files.path_of(target)}", and stop it again.',
+            f'Check who may write to "{parts.files.path_of(target)}", and stop it again.',
             process=target,
         )
     return was_there
@@ -214,7 +215,7 @@ def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) 
     run = None if temp is None else run_of_temp(vault, temp)
     if run is None:
         raise TVProcessError(
-            f'The rows of process "{record.process_id}" are gone that were to be kept.',
+            f'The rows of process "{record.process_id}" that were to be kept are gone.',
             Wording(
                 "Stop it without ",
                 Parameter("stop_process", "materialize"),
@@ -266,7 +267,7 @@ def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) ->
 
 
 def restart_processes(vault: Vault) -> None:
-    """Run every process to its end that is in the journal and that nobody runs.
+    """Run every process to its end that has a record and does not run.
 
     Each is handled for itself; what fails is reported by one warning at the end. Processes that
     stop others come first, so that these are not run instead of stopped.
@@ -278,7 +279,7 @@ def restart_processes(vault: Vault) -> None:
             problem = _restart(vault, record)
         # One bad record must not keep the vault closed, nor a function that wants to exit.
         except (Exception, SystemExit) as error:  # noqa: BLE001
-            # In another interpreter somebody may have been faster.
+            # Another interpreter may have been faster.
             ended = isinstance(error, TVProcessError) and files.read(record.process_id) is None
             runs = ended or files.is_alive(record.process_id)
             problem = "" if runs else f"{type(error).__name__}: {text_to_keep(error)}"
@@ -293,10 +294,10 @@ def restart_processes(vault: Vault) -> None:
 
 
 def _restart(vault: Vault, record: Record) -> str:
-    """Run one process again, with the arguments it was started with; say what was not possible.
+    """Run one process again, with the arguments it was started with; return why not, if so.
 
-    What was started within another one is left to that; when it has ended, nobody waits for what
-    it started, and only what has an id of its own is run.
+    A child is left to its parent. When the parent has ended, only a child with an id of its own is
+    run again.
     """
     files, process_id = vault.records, record.process_id
     if files.is_alive(process_id) or files.read(process_id) is None:
@@ -311,7 +312,7 @@ def _restart(vault: Vault, record: Record) -> str:
     try:
         asked.start(vault, vault.actor(process_id))
     except TVLockError:
-        raise  # somebody else is in the way: it goes on waiting
+        raise  # another process is in the way: it goes on waiting
     except TableVaultError:
         left = files.read(process_id)
         if left is not None and not left.plan and not files.is_alive(process_id):
@@ -336,30 +337,30 @@ def _stops_nothing(record: Record) -> bool:
 
 
 def main() -> None:
-    """Go on with the process that was handed over; what is printed is kept in its log.
+    """Go on with the process that was handed over; its output goes to its log.
 
-    What a function raises is printed with its traceback, as in any program, and before the
-    process ends or is paused: who sees that finds it there. Keys are taken out of that.
+    What a function raises is printed with its traceback, as in any program, before the process
+    ends or is paused. Keys are taken out of it.
     """
     handed = accept()
-    told = _Told()
+    outcome = _Outcome()
     try:
-        _say(f"process {handed.process_id} runs in operating system process {os.getpid()}")
-        perform_handed(_vault(handed), handed, told)
+        _log_line(f"process {handed.process_id} runs in operating system process {os.getpid()}")
+        perform_handed(_vault(handed), handed, outcome)
     except BaseException as error:
         handed.failed(error)
-        if not told.is_told:
+        if not outcome.is_logged:
             raise
         sys.exit(1)
 
 
-class _Told:
-    """Tells in the log how the work ended."""
+class _Outcome:
+    """Logs how the work ended."""
 
-    is_told = False
+    is_logged = False
 
     def __enter__(self) -> None:
-        """Begin; that was told already."""
+        """Begin; that is logged already."""
 
     def __exit__(
         self,
@@ -367,11 +368,11 @@ class _Told:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Tell that the work is done, or what ended it."""
+        """Log that the work is done, or the error that ended it."""
         if error is not None:
             sys.stderr.write(redact("".join(traceback.format_exception(error))))
-        _say("ended" if error is None else "failed")
-        self.is_told = True
+        _log_line("ended" if error is None else "failed")
+        self.is_logged = True
 
 
 def _vault(handed: Handed) -> Vault:
@@ -384,7 +385,7 @@ def _vault(handed: Handed) -> Vault:
     )
 
 
-def _say(text: str) -> None:
-    """Print a line that tells what happens, and when."""
+def _log_line(text: str) -> None:
+    """Print a line with the time."""
     sys.stdout.write(f"-- {time.strftime('%Y-%m-%d %H:%M:%S')} {text}\n")
     sys.stdout.flush()

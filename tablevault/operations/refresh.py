@@ -69,7 +69,7 @@ class _Budget:
 def refresh(
     vault: Vault, tables: str | Sequence[str] | None, *, options: RefreshOptions
 ) -> RefreshReport:
-    """Make anew what is stale, or tell what would be."""
+    """Make anew what is stale, or return what would be."""
     check_budget("refresh", options.max_calls, options.max_cost)
     view = vault.live_view()
     staleness = Staleness(vault, view)
@@ -282,7 +282,7 @@ class _Refresh:
         return _failed(place, error)
 
     def _is_made(self, place: Place) -> bool:
-        """Return whether somebody else has made it meanwhile."""
+        """Return whether another process has made it meanwhile."""
         try:
             staleness = self._look()
             return place not in staleness.instances or not staleness.reasons(place)
@@ -352,12 +352,12 @@ def _left(place: Place, reason: str) -> RefreshedTable:
 def _failed(place: Place, error: Exception) -> RefreshedTable:
     """Describe a table that could not be made anew."""
     return RefreshedTable(
-        name=place.table, version=place.version, state="failed", reason=_told(error)
+        name=place.table, version=place.version, state="failed", reason=_text_of(error)
     )
 
 
-def _told(error: Exception) -> str:
-    """Return what an error says, with the note that names the row."""
+def _text_of(error: Exception) -> str:
+    """Return the text of an error, with the note that names the row."""
     if isinstance(error, TableVaultError):
         return Wording(error.message, " ", error.hint) if error.hint else error.message
     text = f"{type(error).__name__}: {' '.join(text_to_keep(error).split())}".removesuffix(": ")
@@ -391,6 +391,6 @@ def _error(report: RefreshReport) -> TVRefreshError:
 
 
 def _cause(errors: Sequence[Exception]) -> Exception:
-    """Return what is shown above the error: what functions raised, without frames of ours."""
+    """Return the cause of the error: what functions raised, without frames of the package."""
     shown = [error.with_traceback(user_traceback(error) or error.__traceback__) for error in errors]
     return shown[0] if len(shown) == 1 else ExceptionGroup("Several tables failed", shown)

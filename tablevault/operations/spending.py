@@ -1,4 +1,4 @@
-"""What calls have cost since a version had its last instance, for its next one."""
+"""The cost of calls since the last instance of a version was made, charged to its next one."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def total_of(spent: Mapping[str, Spent]) -> Spent:
 
 
 def run_of(result: BuilderResult, spent: Spent | None) -> BuilderRun:
-    """Describe what one builder did, and what it has spent."""
+    """Describe the work of one builder, and its cost."""
     return BuilderRun(
         computed=result.rows - result.reused,
         reused=result.reused,

@@ -48,11 +48,11 @@ class Undo(Operation[Vault, VaultView, None]):
     """The process to undo."""
 
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
-        """Claim whatever changes."""
+        """Claim all that changes."""
         return _holds(_find(view, self.process_id))
 
     def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
-        """Plan the commit, on whatever was done since."""
+        """Plan the commit on top of what was done since."""
         effect = _find(view, self.process_id)
         if effect.renamed is not None:
             return _plan_renaming(view, tx, effect, at)
@@ -120,7 +120,7 @@ def _find(view: VaultView, target: str) -> Effect:
 
 
 def _holds(effect: Effect) -> list[Hold]:
-    """Claim whatever changes."""
+    """Claim all that changes."""
     table = effect.table
     if effect.renamed is not None:
         return [alone(table_hold(name, exclusive=True)) for name in effect.renamed]
@@ -140,7 +140,7 @@ def _holds(effect: Effect) -> list[Hold]:
 
 
 def _plan_renaming(view: VaultView, tx: Transaction, effect: Effect, at: float) -> Change:
-    """Give a table back the name that it had, with all that was made in it since."""
+    """Rename a table back, with all that was made in it since."""
     assert effect.renamed is not None
     old, new = effect.renamed
     snapshot = view.snapshot
@@ -168,7 +168,7 @@ def _refuse_other_table(view: VaultView, effect: Effect) -> None:
 
 def _message(tx: Transaction, effect: Effect, main: Main, at: float) -> Message:
     """Write the message of the commit."""
-    told = effect.commit.message
+    undone = effect.commit.message
     return tx.message(
         _subject(effect),
         [
@@ -176,7 +176,7 @@ def _message(tx: Transaction, effect: Effect, main: Main, at: float) -> Message:
             ("Cause", effect.cause if effect.deactivated else ""),
             ("Table", effect.table),
             ("Table-Id", main.table_id),
-            ("Version", told.first("Vault-Version")),
+            ("Version", undone.first("Vault-Version")),
             *(("Withdraws", subject) for subject in effect.made),
             *(("Restores", subject) for subject in effect.ended),
             *(("Deactivates", each) for each in effect.reactivated),

@@ -43,7 +43,7 @@ _SHOWN = 3
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Main:
-    """What becomes of ``main`` and of tags."""
+    """Changes of ``main`` and of tags."""
 
     edits: tuple[Edit, ...]
     tagged: tuple[tuple[str, CommitId], ...]
@@ -58,7 +58,7 @@ def plan_main(view: VaultView, tx: Transaction, effect: Effect) -> Main:
     Raises
     ------
     TVProcessError
-        A later operation stands in the way, or dataframes are gone for good.
+        A later operation is in the way, or dataframes are deleted for good.
     """
     wanted = _paths(view, effect)
     going, coming = _subjects(view, effect)
@@ -164,7 +164,7 @@ def _refuse_superseded(view: VaultView, effect: Effect, coming: Sequence[Instanc
 def _data_of(
     view: VaultView, tx: Transaction, effect: Effect, coming: Sequence[Instance]
 ) -> list[Pointer]:
-    """Hold on to the objects of the instances that come back."""
+    """Pin the objects of the instances that come back."""
     repository = view.repository
     needed = {
         instance.instance_id: pointers_of(
@@ -201,7 +201,7 @@ def _stand_in(
 ) -> None:
     """Let the folder of a version show the latest instance that will be there.
 
-    What stood there before the operation may have been deleted since.
+    The one from before the operation may have been deleted since.
     """
     repository, table = view.repository, effect.table
     folder = instance_dir(table, version)
@@ -261,7 +261,7 @@ class Temps:
 
 
 def plan_temps(view: VaultView, tx: Transaction, effect: Effect, message: Message) -> Temps:
-    """Plan what becomes of temporary instances; each has to be as the operation left it.
+    """Plan the changes of temporary instances; each has to be as the operation left it.
 
     Raises
     ------
@@ -319,7 +319,7 @@ def _refuse_others(view: VaultView, effect: Effect) -> None:
 def _with_files(
     view: VaultView, tx: Transaction, effect: Effect, each: TempEffect, message: Message
 ) -> BranchChange:
-    """Give files of a temporary instance back the text that they had."""
+    """Restore the text of files of a temporary instance."""
     repository = view.repository
     draft = tx.edited_branch(each.ref)
     folder = instance_dir(each.ref.table, each.ref.version)
@@ -408,7 +408,7 @@ def _folder_of(view: VaultView, each: TempEffect, commit: CommitId) -> tuple[Edi
 def _frame_of(
     view: VaultView, tx: Transaction, effect: Effect, each: TempEffect, commit: CommitId
 ) -> list[Pointer]:
-    """Hold on to the dataframe that a temporary instance was begun with."""
+    """Pin the dataframe that a temporary instance was begun with."""
     path = frame_path(each.ref.table, each.ref.version)
     try:
         pointer = Snapshot(view.repository, commit).pointer(path)

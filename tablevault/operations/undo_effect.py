@@ -37,7 +37,7 @@ _KNOWN = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TempEffect:
-    """What became of a temporary instance."""
+    """The change of a temporary instance."""
 
     ref: TempRef
     old: CommitId | None
@@ -54,17 +54,17 @@ class TempEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effect:
-    """What one operation did."""
+    """The effect of one operation."""
 
     process: IndexedProcess
     commit: Commit
     paths: tuple[Difference, ...] = ()
-    """What it changed on ``main``."""
+    """Its changes on ``main``."""
     temps: tuple[TempEffect, ...] = ()
     made: tuple[str, ...] = ()
-    """Instances and tables, by id, that are there since."""
+    """Instances and tables that it made, by id."""
     ended: tuple[str, ...] = ()
-    """Those that are not there any more."""
+    """Instances and tables that it ended, by id."""
     deactivated: tuple[str, ...] = ()
     reactivated: tuple[str, ...] = ()
     renamed: tuple[str, str] | None = None
@@ -79,7 +79,7 @@ class Effect:
 
     @property
     def table_id(self) -> str:
-        """Id of that table, "" where the commit does not tell."""
+        """Id of that table, "" where the commit does not say."""
         return self.commit.message.first("Vault-Table-Id")
 
     @property
@@ -173,7 +173,7 @@ def _came_and_went(commit: Commit) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def _temps(view: VaultView, process: IndexedProcess, commit: Commit) -> list[TempEffect]:
-    """Return what became of temporary instances."""
+    """Return the changes of temporary instances."""
     repository, message = view.repository, commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
     if process.operation == UNDO:
@@ -235,7 +235,7 @@ def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcess
     message = commit.message
     blocking, operation = message.first("Vault-Process"), message.first("Vault-Operation")
     at = message.first("Vault-Time")
-    told = f"{message.subject!r}, {commit.author}" + (f", {at}" if at else "")
+    shown = f"{message.subject!r}, {commit.author}" + (f", {at}" if at else "")
     hint: str
     if blocking:
         by, hint = (
@@ -250,7 +250,7 @@ def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcess
         hint = f"Take that back first: git revert {commit.id[:12]}"
     return refusal(
         effect,
-        f"{what} was changed since by {by} ({told})",
+        f"{what} was changed since by {by} ({shown})",
         hint,
         blocking=blocking,
         operation=operation,

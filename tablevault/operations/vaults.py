@@ -111,9 +111,9 @@ def attach(
 
 
 def create_vault(vault: Vault, description: str, *, allow_secret: bool = False) -> None:
-    """Make an empty vault; a vault that is there is moved aside, anything else refused.
+    """Make an empty vault; an existing vault is moved aside, anything else refused.
 
-    A path that is a symbolic link stands for its target. The new vault is built before the old
+    A path that is a symbolic link means its target. The new vault is built before the old
     one moves. If it crashes before, nothing has changed; if it crashes after, the old vault has
     its new name, and the path is free.
 
@@ -124,9 +124,9 @@ def create_vault(vault: Vault, description: str, *, allow_secret: bool = False) 
     TVSecretError
         Something in the description looks like a key, and that is not allowed.
     TVLockError
-        The vault that is there is in use.
+        The existing vault is in use.
     TVFileError
-        The vault that is there cannot be moved.
+        The existing vault cannot be moved.
     """
     path = target_of(vault.path)
     _refuse_foreign(path)
@@ -177,7 +177,7 @@ def _name_for_replaced(path: Path) -> Path:
 
 
 def open_vault(vault: Vault) -> str:
-    """Check that the folder is a vault, set up what a plain clone lacks, finish what died.
+    """Check that the folder is a vault, set up what a plain clone lacks, recover from crashes.
 
     Returns
     -------
@@ -536,16 +536,16 @@ def _refuse_strange(source: Path, member: tarfile.TarInfo) -> None:
 
 
 def _is_trusted(parts: Sequence[str]) -> bool:
-    """Return whether what stands so in an archive may come from outside.
+    """Return whether a member of an archive may be unpacked into the vault.
 
     Much in ``.git`` makes git run programs or look elsewhere (hooks, ``commondir``, alternates),
-    and what is derived could lie: only what a vault needs is taken, the rest is made again.
+    and derived files could be forged: only what a vault needs is unpacked, the rest is made again.
     """
     if ".git" not in parts[:2]:
         return True
     below = tuple(parts[parts.index(".git") + 1 :])
     if below[:1] == ("refs",) and below[-1].endswith(".lock"):
-        return False  # left by who died, and whose note of it does not come along
+        return False  # a leftover of a crash, whose record is not in the archive
     for length in range(1, len(below) + 1):
         if below[:length] in _TAKEN:
             return tuple(map(str.lower, below[:2])) != _NOT_TAKEN

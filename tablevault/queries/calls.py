@@ -57,7 +57,7 @@ def source_of(vault: Vault, instance_id: str) -> CallSource | None:
 
 
 def _source(instance: Instance, *, fetch: bool = True) -> CallSource:
-    """Return the calls of an instance; nothing is looked for yet."""
+    """Return the calls of an instance, which are read when they are asked for."""
     from tablevault.engine.calls.call_file import CallSource
 
     return CallSource(
@@ -240,7 +240,7 @@ def failures(instance: Instance) -> list[FailedCall]:
 
 
 def forgotten_with(table: Table, gone: Sequence[Instance]) -> str:
-    """Say which calls nobody finds any more when instances of a table are deleted.
+    """Return how many calls are forgotten when instances of a table are deleted, as a sentence.
 
     Calls that another instance of the table holds, or one that was copied from the table, are not
     forgotten. No file is brought from a remote.

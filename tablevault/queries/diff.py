@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 10
 _READABLE = (str, date, time, timedelta, Decimal)
-"""What is read better as it prints than as Python spells it; so are the times of pandas."""
+"""Values that ``str`` formats better than ``repr``; the times of pandas are among them."""
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,7 @@ def unified(old: Mapping[str, str], new: Mapping[str, str], path: str) -> dict[s
 
 
 def blob_text(snapshot: Snapshot, blob: str) -> str:
-    """Read the text of a module, as far as it is text; it may be gone where history was cut."""
+    """Read the text of a module, as far as it is text; it may be missing where history was cut."""
     try:
         return snapshot.repository.read_blob(BlobId(blob)).decode("utf-8", "replace")
     except (KeyError, ValueError):

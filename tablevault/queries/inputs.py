@@ -138,7 +138,7 @@ class ExpectedInputs(VaultInputs):
     """The tables of a vault, some of which are to be made anew before anybody reads them.
 
     Implements :class:`tablevault.engine.tables.Inputs`. Columns of which cells are still to be made
-    hold what they hold today: who plans does not ask for them.
+    hold what they hold today: a plan does not read them.
 
     Parameters
     ----------

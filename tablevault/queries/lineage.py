@@ -61,7 +61,7 @@ _URLS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Made:
-    """An instance, for those who collect."""
+    """An instance as OpenLineage events describe it."""
 
     table: str
     version: str
@@ -74,7 +74,7 @@ class Made:
 
 @dataclass(frozen=True, slots=True)
 class Producer:
-    """Who tells: the vault, and the program."""
+    """The producer of events: the vault, and the program."""
 
     vault_id: str
     program: str
@@ -151,7 +151,7 @@ class Producer:
         return self._facet("columnLineage", {"fields": fields})
 
     def _facet(self, name: str, content: Event) -> Event:
-        """Sign a facet."""
+        """Add to a facet what every facet has."""
         return {"_producer": self.program, "_schemaURL": _URLS[name], **content}
 
 
@@ -353,7 +353,7 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
 
 
 def _document(instance: Instance | None) -> InstanceDocument | None:
-    """Read the document of an instance; where somebody broke it, its name is all there is."""
+    """Read the document of an instance; None where it is broken."""
     try:
         return None if instance is None else instance.document
     except TableVaultError:
@@ -408,9 +408,9 @@ def columns_read(
 ) -> Mapping[str, tuple[Field, ...]]:
     """Return for each column of an instance the columns of others that its builder read for it.
 
-    What a column of the same table was made from counts for who reads that. Left out is what a
-    builder does not say: what a function reads by itself, references whose table another one
-    gives, and builders that cannot be read any more.
+    A column of the same table stands for the columns that it was made from. Left out are columns
+    that a function reads by itself, references whose table another reference names, and builders
+    that cannot be parsed any more.
     """
     from tablevault.engine.builders.builder import parse_recorded
     from tablevault.engine.references.view import POSITION_NAMES

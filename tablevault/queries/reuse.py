@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def find_origin(view: VaultView, temp: TempInstance) -> tuple[Instance | None, str]:
-    """Find the instance to start from; when there is none, say why.
+    """Find the instance to start from; where there is none, return why.
 
     The one that was named when the temporary instance was created; else the latest active one of
     the version, else of the table, of those that are complete if there is one.
@@ -190,7 +190,7 @@ def content_of_temp(
 
     @cache
     def content(name: str) -> str:
-        """Hash the file, or give the hash it is known by."""
+        """Hash the file, or return the hash of the earlier one."""
         with contextlib.suppress(OSError, ValueError), (folder / name).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
         return elsewhere().get(name, "")

@@ -44,8 +44,8 @@ class TableStatus:
     materialized_at : str
         When it was made, RFC 3339, UTC; "" when there is none.
     work : str
-        What becomes of the temporary instance: "" when there is none, else "in preparation",
-        "running", "paused", or "interrupted" where the program is gone.
+        The work on the temporary instance: "" when there is none, else "in preparation",
+        "running", "paused", or "interrupted" where the program crashed.
     process_id : str
         The process that works on it, or waits to go on; "" when there is none.
     """
@@ -78,7 +78,7 @@ class TableStatus:
 
     @property
     def shown_work(self) -> str:
-        """What becomes of the temporary instance, and by which process."""
+        """The work on the temporary instance, and its process."""
         return f"{self.work} ({self.process_id})" if self.process_id else self.work
 
     def __str__(self) -> str:
@@ -195,7 +195,7 @@ def _table_status(
 
 
 def _work(ref: TempRef | None, process: ProcessSummary | None) -> tuple[Work, str]:
-    """Return what becomes of a temporary instance, and by which process."""
+    """Return the work on a temporary instance, and its process."""
     if process is not None and process.state != "failed":
         return process.state, process.process_id
     return ("", "") if ref is None else ("in preparation", "")

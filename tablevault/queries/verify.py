@@ -22,7 +22,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 0.2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Moment:
-    """Where the vault stands."""
+    """What a commit changes."""
 
     is_committing: bool
     main: str | None
@@ -56,7 +56,7 @@ def settled(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem
 
 
 def _moment(vault: Vault) -> _Moment:
-    """Take down where the vault stands."""
+    """Read what a commit changes."""
     parts = vault.parts
     return _Moment(
         is_committing=parts.is_committing(),
@@ -66,7 +66,7 @@ def _moment(vault: Vault) -> _Moment:
 
 
 def find_problems(vault: Vault, *, data: bool = True) -> list[Problem]:
-    """Look at everything; the worst comes first.
+    """Check everything; the worst problem comes first.
 
     No lock is taken, nothing is written, nothing that the vault contains is run, and whatever
     is damaged, no exception is raised.
@@ -78,12 +78,12 @@ class _Look:
     """One look at a vault."""
 
     def __init__(self, vault: Vault, *, data: bool) -> None:
-        # Parts of its own: what somebody has open already may not notice what became of it.
+        # Parts of its own: what is open already may not notice the damage.
         self._vault = Vault(path=vault.path, author=vault.author)
         self._data = data
 
     def everything(self) -> Iterator[Problem]:
-        """Look at one part after the other; what cannot be looked at is a problem itself."""
+        """Check one part after the other; one that cannot be checked is a problem itself."""
         vault = self._vault
         yield from _guarded(".git/tablevault", lambda: local.check_state(vault))
         yield from _guarded(".git/tablevault", lambda: local.check_calls(vault))
@@ -159,7 +159,7 @@ class _Look:
                 oid for oid in needed if oid not in bad and self._vault.store.stat(oid) is not None
             }
             found.extend(instances.check_frames(self._vault, index, sound))
-        # What was deleted while we looked is nobody's any more.
+        # Objects of instances that were deleted meanwhile are not needed any more.
         still: dict[str, set[str]] = {
             "object": set(objects.needed_objects(repository, index, reach)),
             "dataframe": {instance.instance_id for instance in index.standing()},
@@ -182,11 +182,11 @@ def _guarded(what: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
 
 
 def _unknown(what: str, error: Exception) -> Problem:
-    """Describe what could not be looked at."""
+    """Describe what could not be checked."""
     return Problem(
         kind="repository",
         severity="error",
         where=what,
-        text=f"It could not be looked at: {type(error).__name__}: {error}.",
+        text=f"It could not be checked: {type(error).__name__}: {error}.",
         advice="Compare with `git fsck --full`, and restore from another clone.",
     )

@@ -36,8 +36,8 @@ MARK = "<!DOCTYPE html>\n<!-- A report of TableVault -->\n"
 def page(vault: VaultSummary) -> str:
     """Return the page about a vault, or about one table of it.
 
-    It is one file that asks for nothing else: its style and its script stand in it, and it forbids
-    the browser everything but these two.
+    It is one file without links to others: its style and its script are in it, and it forbids the
+    browser everything but these two.
     """
     style, script = _packaged("page.css"), _packaged("page.js")
     policy = (

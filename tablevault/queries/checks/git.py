@@ -25,13 +25,13 @@ from tablevault.vault import Vault
 
 
 def check_opening(path: Path, *, read: bool) -> list[Problem]:
-    """Find what keeps git from working at all; then nothing else can be looked at.
+    """Find what keeps git from working at all; then nothing else can be checked.
 
     Unless libgit2 may `read` the vault, it is not opened.
     """
     found = list(_check_head(path / ".git" / "HEAD"))
     try:
-        # A new one: whoever has the repository open does not notice what became of its settings.
+        # A new one: an open repository does not notice that its settings changed.
         assert not read or Repository(path).handle is not None
     except TVFileError as error:
         if not found and settings_are_readable(path):
@@ -56,7 +56,7 @@ def _unusable(where: str, text: str, advice: str, *, repairable: bool = False) -
 
 
 def _check_head(head: Path) -> Iterator[Problem]:
-    """Look at what is checked out."""
+    """Check what HEAD names."""
     try:
         text = head.read_bytes().strip()
     except OSError as error:
@@ -106,7 +106,7 @@ def check_config(vault: Vault) -> Iterator[Problem]:
     try:
         document = vault.snapshot().vault()
     except (TVFileError, TVFormatError):
-        return  # which `check_tracked` tells
+        return  # `check_tracked` finds that
     try:
         assert document.config is not None
     except TVFileError as error:

@@ -1,4 +1,4 @@
-"""Instances: their tags, and whether their dataframes are what their documents say."""
+"""Checks of instances: tags, and dataframes against their documents."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_tags(
 
 
 def _makes(repository: Repository, target: str, ref: str) -> bool:
-    """Return whether another commit made the instance, too: by a cherry-pick, say."""
+    """Return whether another commit made the instance, too: as by a cherry-pick."""
     try:
         message = repository.commit(CommitId(target)).message
     except (KeyError, ValueError, AttributeError):
@@ -100,7 +100,7 @@ def check_frames(vault: Vault, index: Catalog, sound: Collection[ObjectId]) -> I
 
     The bytes are proven by their sha256, and the logical digest was made as they were written;
     so it is not made again here, which would take many times as long. Objects that are not
-    `sound` are told of elsewhere.
+    `sound` are found by other checks.
     """
     for instance in index.standing():
         try:

@@ -54,7 +54,7 @@ _FOLDERS = (
     "remotes",
 )
 _LEFT_S = 3600.0
-"""What nobody has written to for so long, and no record names, was left by who died."""
+"""A file that was not written to for so long, and that no record names, is left of a crash."""
 _GIT_LOCKS = ("index.lock", "HEAD.lock", "config.lock", "packed-refs.lock", "shallow.lock")
 
 
@@ -97,7 +97,7 @@ def check_calls(vault: Vault) -> Iterator[Problem]:
 
 
 def check_settings(vault: Vault) -> Iterator[Problem]:
-    """Find what stock git needs to be at home in the vault."""
+    """Find settings and hooks that stock git needs and that are missing."""
     keys = (f".git/config:{key}" for key in missing_settings(vault.path))
     hooks = (f".git/hooks/{name}" for name in missing_hooks(vault.path / ".git"))
     for where in (*keys, *hooks):
@@ -182,12 +182,12 @@ def check_worktree(vault: Vault, *, data: bool) -> Iterator[Problem]:
     files = (each for each in inspection.files(data=data) if each.where not in known)
     found = [*misplaced, *files, *inspection.index()]
     if found and worktree.laid() != main:
-        # Somebody died as it was laid out. After a plain `git commit` there is nothing to find.
+        # A process crashed as it wrote files. After a plain `git commit` there is nothing to find.
         yield Problem(
             kind="working tree",
             severity="warning",
             where=".git/tablevault/laid",
-            text="The working tree was not laid out wholly from the tip of main.",
+            text="The working tree was not written wholly from the tip of main.",
             advice="The next operation does that, too.",
             repairable=True,
         )
@@ -248,14 +248,14 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
 
 
 def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
-    """Find records that cannot be read, and those of processes that died."""
+    """Find records that cannot be read, and those of crashed processes."""
     files = vault.records
-    for name in files.strays() & files.strays():  # who began or ended is not in both
+    for name in files.strays() & files.strays():  # one that began or ended just now is not in both
         yield Problem(
             kind="process",
             severity="warning",
             where=f".git/tablevault/processes/{name}.json",
-            text="The record cannot be read: it was left by who died as it began.",
+            text="The record cannot be read: its process crashed as it began.",
             advice="Opening the vault removes it.",
             repairable=True,
         )
@@ -269,7 +269,7 @@ def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
             where=record.process_id,
             text=Wording(
                 OperationName(record.request.operation),
-                f" died {'after' if has_happened else 'before'} its commit.",
+                f" crashed {'after' if has_happened else 'before'} its commit.",
             ),
             advice="Opening the vault does the rest."
             if has_happened
@@ -289,7 +289,7 @@ def check_leftovers(vault: Vault) -> Iterator[Problem]:
     now = time.time()
     for entry in _entries(vault.state / "tmp"):
         if entry.name not in records and now - entry.stat().st_mtime > _LEFT_S:
-            yield _leftover(f".git/tablevault/tmp/{entry.name}", "Files of a process that died.")
+            yield _leftover(f".git/tablevault/tmp/{entry.name}", "Files of a process that crashed.")
     for folder in vault.checkpoints.strays():
         yield _leftover(
             folder.relative_to(vault.path).as_posix(),
@@ -298,7 +298,7 @@ def check_leftovers(vault: Vault) -> Iterator[Problem]:
     if vault.worktree.is_left_locked():
         where = ".git/index.tablevault"
         yield replace(
-            _leftover(where, "Left by who died while writing git's index.", "warning"),
+            _leftover(where, "Left by a crash while git's index was written.", "warning"),
             advice="Opening the vault removes it.",
         )
     for path in _git_locks(vault.path / ".git"):
@@ -308,7 +308,7 @@ def check_leftovers(vault: Vault) -> Iterator[Problem]:
                 kind="leftover",
                 severity="warning",
                 where=path.relative_to(vault.path).as_posix(),
-                text="A lock of git, which keeps everybody out.",
+                text="A lock of git, which stops all operations.",
                 advice="If no git command runs in the vault, delete it.",
             )
 

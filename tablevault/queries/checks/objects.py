@@ -1,4 +1,4 @@
-"""The object store held against history: is it all there, is it what it should be."""
+"""Checks of the object store: whether all needed objects are there and whole."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def needed_objects(repository: Repository, index: Index, reach: Reach) -> Needed
     """Find what is needed of all that history points to.
 
     History keeps the pointers of deleted instances for ever; their objects are gone for good.
-    What no instance ever had, on a branch of somebody's say, is needed.
+    What no instance ever had, as on a branch of a user's own, is needed.
     """
     deleted = index.known() - index.needed()
     for ref, tip in repository.temp_refs().items():
@@ -139,8 +139,8 @@ def _damaged(found: Found, wrong: str) -> Problem:
 
 
 def _unreadable(found: Found, path: Path) -> Problem:
-    """Describe an object that somebody else may read."""
-    text = "It cannot be looked at: you have no permission to read it."
+    """Describe an object that only another user may read."""
+    text = "It cannot be checked: you have no permission to read it."
     advice = f"Its owner can give it: chmod a+r {shlex.quote(str(path))}"
     return _problem(found, "error", text, advice, repairable=False)
 
