@@ -15,8 +15,7 @@ sys.path.insert(0, str(ROOT))
 
 # What is documented is this checkout.
 from tablevault import __version__  # noqa: E402
-from tablevault.cli import registry  # noqa: E402
-from tablevault.cli.command import Argument, Command  # noqa: E402
+from tablevault.cli.command import Argument, Command, commands  # noqa: E402
 
 project = "TableVault"
 author = "the authors of TableVault"
@@ -71,8 +70,7 @@ def adapt(_app: Sphinx, page: str, source: list[str]) -> None:
     text = NOTED.sub(note, FOLDER.sub(r"\g<text>", text))
     text = text.replace("```csv\n", "```text\n")  # there is no colouring of it
     if page == "arguments":
-        commands = registry.commands().values()
-        text = "\n".join(["# Arguments of commands", OF_EVERY, *map(told, commands)])
+        text = "\n".join(["# Arguments of commands", OF_EVERY, *map(told, commands().values())])
     if page == "index":
         text += contents(text)
     source[0] = text

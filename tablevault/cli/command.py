@@ -1,11 +1,11 @@
-"""What a command is: its name, its arguments, and the function that runs it."""
+"""What a command is, and which there are: loaded when they are needed."""
 
 from __future__ import annotations
 
 import argparse
-
-# Neither typing nor dataclasses: each takes longer to load than all commands together.
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal
 
 from tablevault.cli.context import Place
@@ -14,29 +14,33 @@ from tablevault.wording import Call
 Completes = Literal["", "table", "instance", "module", "builder", "process", "path", "remote"]
 
 
+@dataclass(slots=True)
 class Argument:
-    """One argument of a command, as argparse takes it, and what a shell may offer for it.
+    """One argument of a command.
 
-    `parameter` is the one of the Python API that it stands for; `words` returns what is typed for
-    a value of it, where that is not the value itself.
+    Attributes
+    ----------
+    names : tuple of str
+        Its option strings, or the one name of a positional argument.
+    options : mapping
+        Keywords of ``ArgumentParser.add_argument``.
+    completes : str
+        What a shell offers for its value; "" for nothing.
+    parameter : str
+        Parameter of the Python API that it stands for; by default that of its name.
+    typed : callable, optional
+        Returns what is typed for a value of the parameter, where that is not the value itself.
     """
 
-    __slots__ = ("_words", "completes", "names", "options", "parameter")
+    names: tuple[str, ...]
+    options: Mapping[str, Any]
+    completes: Completes = ""
+    parameter: str = field(default="", kw_only=True)
+    typed: Callable[[Any], Sequence[object]] | None = field(default=None, kw_only=True)
 
-    def __init__(
-        self,
-        names: tuple[str, ...],
-        options: Mapping[str, Any],
-        completes: Completes = "",
-        *,
-        parameter: str = "",
-        words: Callable[[Any], Sequence[object]] | None = None,
-    ) -> None:
-        self.names = names
-        self.options = options
-        self.completes = completes
-        self.parameter = parameter or self.long_name.lstrip("-").replace("-", "_")
-        self._words = words
+    def __post_init__(self) -> None:
+        """Name the parameter like the argument, by default."""
+        self.parameter = self.parameter or self.long_name.lstrip("-").replace("-", "_")
 
     @property
     def is_option(self) -> bool:
@@ -60,37 +64,38 @@ class Argument:
 
     def words(self, value: object) -> Sequence[object]:
         """Return the values that are typed for one of the parameter; none for a default."""
-        if self._words is not None:
-            return self._words(value)
+        if self.typed is not None:
+            return self.typed(value)
         if self.is_option and not self.takes_value:
             return [True] if value is True else []
         return [] if value in ("", None) else [value]
 
 
+@dataclass(slots=True, kw_only=True)
 class Command:
-    """One command. `run` returns the value that is shown; None shows nothing.
+    """One command.
 
-    `calls` are those of the Python API that it stands for, with the arguments that it fixes.
+    Attributes
+    ----------
+    run : callable
+        Returns the value that is shown; None shows nothing.
+    details : str
+        Sentences of ``--help`` after the summary.
+    calls : tuple of Call
+        Calls of the Python API that it stands for, with the arguments that it fixes; by default
+        the one of its name.
     """
 
-    __slots__ = ("arguments", "calls", "details", "name", "run", "summary")
+    name: str
+    summary: str
+    run: Callable[[Place, argparse.Namespace], object]
+    arguments: tuple[Argument, ...] = ()
+    details: str = ""
+    calls: tuple[Call, ...] = ()
 
-    def __init__(
-        self,
-        *,
-        name: str,
-        summary: str,
-        run: Callable[[Place, argparse.Namespace], object],
-        arguments: tuple[Argument, ...] = (),
-        details: str = "",
-        calls: tuple[Call, ...] = (),
-    ) -> None:
-        self.name = name
-        self.summary = summary
-        self.run = run
-        self.arguments = arguments
-        self.details = details
-        self.calls = calls or (Call(name.replace("-", "_")),)
+    def __post_init__(self) -> None:
+        """Stand for the call of the same name, by default."""
+        self.calls = self.calls or (Call(self.name.replace("-", "_")),)
 
 
 def positional(
@@ -178,3 +183,86 @@ MAX_CALLS = option("max-calls", "call functions at most so often", default=None,
 MAX_COST = option("max-cost", "end before a call when so much is spent", default=None, type=float)
 ASK = "__complete"
 """First word of a question of a shell: the words of the command line so far follow it."""
+_FAMILIES = {
+    "vaults": (
+        "create-vault",
+        "import-original",
+        "compress",
+        "decompress",
+        "delete-vault",
+        "demo",
+    ),
+    "remotes": ("clone", "remote", "push", "pull"),
+    "tables": ("create-table", "rename-table", "delete-table"),
+    "code": (
+        "create-code-module",
+        "delete-code-module",
+        "create-builder-file",
+        "delete-builder-file",
+    ),
+    "instances": (
+        "create-instance",
+        "write-instance",
+        "plan",
+        "execute-instance",
+        "delete-instance",
+    ),
+    "processes": (
+        "generate-process-id",
+        "stop-process",
+        "undo",
+        "get-process-completion",
+        "get-active-processes",
+        "restart",
+    ),
+    "reading": (
+        "get-dataframe",
+        "get-table-instances",
+        "get-descriptions",
+        "get-artifact-folder",
+        "get-file-tree",
+        "get-modules-list",
+        "get-builders-list",
+        "get-builder-str",
+        "get-code-module-str",
+        "report",
+    ),
+    "refresh": ("status", "refresh"),
+    "history": ("log", "diff", "lineage", "calls"),
+    "maintenance": ("verify", "gc", "config"),
+    "completion": ("completion",),
+}
+"""The commands of each module, so that one can be run without the others being loaded."""
+GLOBAL_OPTIONS = {
+    "--db-dir": True,
+    "--author": True,
+    "--quiet": False,
+    "-q": False,
+    "--debug": False,
+    "--json": False,
+    "--output": True,
+    "-o": True,
+}
+"""Options of every command, and whether a value follows."""
+
+
+def commands(words: Sequence[str] = ()) -> dict[str, Command]:
+    """Return commands by name: those of the family that `words` ask for, else all."""
+    asked = _asked(words)
+    known = {name: family for family, names in _FAMILIES.items() for name in names}
+    loaded = [known[asked]] if asked in known else list(_FAMILIES)
+    return {
+        command.name: command
+        for family in loaded
+        for command in import_module(f"tablevault.cli.commands.{family}").COMMANDS
+    }
+
+
+def _asked(words: Sequence[str]) -> str:
+    """Find the name of the command in a command line: the first that is no option's."""
+    is_value = False
+    for word in words:
+        if not is_value and not word.startswith("-"):
+            return word
+        is_value = not is_value and GLOBAL_OPTIONS.get(word, False)
+    return ""

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tablevault.cli.usage_errors import UsageError
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.progress import Progress
 from tablevault.wording import BLANK, Call, Wording
@@ -19,6 +18,14 @@ if TYPE_CHECKING:
     from tablevault.vault import Vault
 
 _CREATE = Call("TableVault", db_dir=BLANK, create=True)
+
+
+class UsageError(Exception):
+    """The arguments make no sense together, or name a file that is not there: exit code 2."""
+
+
+class AbortedError(Exception):
+    """The person said no: exit code 1."""
 
 
 class Place:

@@ -8,11 +8,9 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import NoReturn
 
-from tablevault.cli import registry
-from tablevault.cli.command import ASK, Command
-from tablevault.cli.context import Place
+from tablevault.cli.command import ASK, Command, commands
+from tablevault.cli.context import AbortedError, Place, UsageError
 from tablevault.cli.output import Written, show
-from tablevault.cli.usage_errors import AbortedError, UsageError
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141
@@ -26,18 +24,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words[:1] == [ASK]:
-        from tablevault.cli import completion
+        from tablevault.cli.commands import completion
 
-        return completion.answer(words[1:], registry.commands(), sys.stdout)
-    commands = registry.commands(words)
+        return completion.answer(words[1:], commands(), sys.stdout)
+    known = commands(words)
     # To make the arguments of all commands would take longer than most commands take.
-    parser = build_parser(commands, whole=words)
+    parser = build_parser(known, whole=words)
     given = _parsed(parser, words)
     given.words = words
     if not given.command:
         parser.print_help()
         return _USAGE
-    command = commands[given.command]
+    command = known[given.command]
     try:
         return _run(command, given)
     except BrokenPipeError:
@@ -63,9 +61,9 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     except (Exception, KeyboardInterrupt) as error:
         if given.debug and not isinstance(error, KeyboardInterrupt):
             raise
-        from tablevault.cli import failures
+        from tablevault.cli.errors import explained
 
-        _tell(failures.explained(error, place, given))
+        _tell(explained(error, place, given))
         return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
     return getattr(value, "exit_code", _OK)
 
@@ -130,7 +128,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def build_parser(
-    commands: dict[str, Command], *, whole: Collection[str] | None = None
+    known: dict[str, Command], *, whole: Collection[str] | None = None
 ) -> argparse.ArgumentParser:
     """Make the parser of all commands; only those in `whole` get arguments, if that is given."""
     parser = _Parser(
@@ -141,7 +139,7 @@ def build_parser(
     parser.add_argument("--version", action="version", version=f"tablevault {_version()}")
     _add_globals(parser, is_first=True)
     added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
-    for command in commands.values():
+    for command in known.values():
         if whole is not None and command.name not in whole:
             added.add_parser(command.name, help=command.summary, add_help=False)
             continue

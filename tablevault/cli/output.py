@@ -3,82 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TextIO
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Listing:
     """Rows below headings: a table in a terminal, one row a line with tabs in a pipe.
 
-    `value` is printed for ``--json``, `if_empty` in a terminal instead of headings without rows,
-    `footer` below the table in a terminal.
+    Attributes
+    ----------
+    value : object
+        Printed for ``--json``.
+    if_empty, footer : str
+        Printed in a terminal: in place of headings without rows, and below the table.
     """
 
-    __slots__ = ("columns", "exit_code", "footer", "if_empty", "rows", "value")
-
-    def __init__(
-        self,
-        *,
-        columns: Sequence[str],
-        rows: Sequence[Sequence[str]],
-        value: object,
-        if_empty: str = "",
-        footer: str = "",
-        exit_code: int = 0,
-    ) -> None:
-        self.columns = columns
-        self.rows = rows
-        self.value = value
-        self.if_empty = if_empty
-        self.footer = footer
-        self.exit_code = exit_code
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    value: object
+    if_empty: str = ""
+    footer: str = ""
+    exit_code: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Drawing:
-    """Something that rich can draw, once it is wanted; `value` is for ``--json``.
+    """What rich draws in a terminal; with `rows`, lines with tabs in a pipe."""
 
-    In a pipe its `rows` are lines with tabs, where it has any.
-    """
-
-    __slots__ = ("draw", "rows", "value")
-
-    def __init__(
-        self,
-        *,
-        draw: Callable[[], object],
-        value: object,
-        rows: Sequence[Sequence[str]] | None = None,
-    ) -> None:
-        self.draw = draw
-        self.value = value
-        self.rows = rows
+    draw: Callable[[], object]
+    value: object
+    """Printed for ``--json``."""
+    rows: Sequence[Sequence[str]] | None = None
 
 
+@dataclass(frozen=True, slots=True)
 class Text:
-    """Text for a person, and what it says for ``--json``."""
+    """Text for a person, and the value that is printed for ``--json``."""
 
-    __slots__ = ("text", "value")
-
-    def __init__(self, text: str, value: object) -> None:
-        self.text = text
-        self.value = value
+    text: str
+    value: object
 
 
+@dataclass(frozen=True, slots=True)
 class Document:
-    """A text that is printed as it is, whether JSON is wanted or not: it has a format already."""
+    """Text in a format of its own, printed unchanged with and without ``--json``."""
 
-    __slots__ = ("text",)
-
-    def __init__(self, text: str) -> None:
-        self.text = text
+    text: str
 
 
+@dataclass(frozen=True, slots=True)
 class Written:
     """What is printed about a file that the command has written itself."""
 
-    __slots__ = ("value",)
-
-    def __init__(self, value: object) -> None:
-        self.value = value
+    value: object
 
 
 def show(value: object, stream: TextIO, *, as_json: bool) -> None:

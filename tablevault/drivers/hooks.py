@@ -226,7 +226,7 @@ def main(arguments: Sequence[str]) -> int:
 
 def _in_shell(named: Named) -> str:
     """Write a call as a command, for a person who runs git."""
-    from tablevault.cli.hints import at_prompt
+    from tablevault.cli.errors import at_prompt
 
     return at_prompt()(named)
 

@@ -321,7 +321,7 @@ def test_the_demonstration(run, tmp_path, monkeypatch):
 
 def test_every_command_can_be_asked_for_help(run):
     _, listed, _ = run("--help")
-    from tablevault.cli.registry import commands
+    from tablevault.cli.command import commands
 
     for name, command in commands().items():
         assert name in listed

@@ -6,9 +6,8 @@ import argparse
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
-from tablevault.cli.command import ASK, Argument, Command, Completes
+from tablevault.cli.command import ASK, GLOBAL_OPTIONS, Argument, Command, Completes
 from tablevault.cli.context import Place
-from tablevault.cli.registry import GLOBAL_OPTIONS
 
 if TYPE_CHECKING:
     from tablevault.vault import Vault

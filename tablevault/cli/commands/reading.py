@@ -1,4 +1,4 @@
-"""Commands that read: frames, lists, descriptions, texts."""
+"""Commands that read a vault: dataframes, lists, descriptions, texts, the report page."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.context import Place, output_file
+from tablevault.cli.context import Place, UsageError, output_file
 from tablevault.cli.output import Document, Drawing, Listing, Written
-from tablevault.cli.usage_errors import UsageError
 from tablevault.wording import Call
 
 if TYPE_CHECKING:
@@ -179,6 +178,20 @@ def _module_text(place: Place, given: argparse.Namespace) -> object:
     return describe.code_text(place.read(), given.module_name)
 
 
+_FILE = "report.html"
+
+
+def _report(place: Place, given: argparse.Namespace) -> object:
+    """Write the page, and print where it is."""
+    from tablevault.report import page
+
+    if given.output == "-":
+        return Document(page.content(place.read(), given.table_name))
+    target = output_file(given.output or _FILE)
+    page.write(place.read(), target, given.table_name, force=given.force)
+    return Written(str(target))
+
+
 COMMANDS = (
     Command(
         name="get-dataframe",
@@ -196,7 +209,7 @@ COMMANDS = (
                     "action": "store_true",
                 },
                 parameter="active_only",
-                words=lambda active_only: [] if active_only else [True],
+                typed=lambda active_only: [] if active_only else [True],
             ),
             switch("successful-only", "leave out instances of stopped executions"),
             switch("no-artifact-path", "names of artifacts as they are stored, not paths"),
@@ -275,5 +288,15 @@ COMMANDS = (
         summary="print a code module",
         run=_module_text,
         arguments=(positional("module_name", "the module", "module"),),
+    ),
+    Command(
+        name="report",
+        summary="write a page about the vault for a browser, one HTML file",
+        details=f"The file is {_FILE} where --output names no other.",
+        run=_report,
+        arguments=(
+            positional("table_name", "this table only", "table", default=""),
+            switch("force", "replace the file, whatever it is; else only a report"),
+        ),
     ),
 )

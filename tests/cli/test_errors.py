@@ -14,9 +14,9 @@ import pytest
 
 import tablevault
 from tablevault import TableVault
-from tablevault.cli.hints import at_prompt, command_for
+from tablevault.cli.command import commands
+from tablevault.cli.errors import at_prompt, command_for
 from tablevault.cli.main import build_parser
-from tablevault.cli.registry import commands
 from tablevault.errors import TVArgumentError
 from tablevault.wording import (
     BLANK,

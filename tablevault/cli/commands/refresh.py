@@ -1,4 +1,4 @@
-"""Commands on what is stale: status, refresh."""
+"""Commands on stale tables: status, refresh."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ COMMANDS = (
                     "version of it as TABLE/VERSION; without, everything",
                 },
                 "table",
-                words=_names,
+                typed=_names,
             ),
             switch("dry-run", "tell what would be made, with calls, time and cost; change nothing"),
             ACCEPT_CODE,

@@ -1,4 +1,4 @@
-"""Commands on code modules and builder files."""
+"""Commands on code modules and builder files: create, delete."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tablevault.cli.registry import commands
+from tablevault.cli.command import commands
 from tests.cli.conftest import ROOT
 from tests.looking import check_clean, git, state_of
 

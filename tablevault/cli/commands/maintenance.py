@@ -1,4 +1,4 @@
-"""Commands that take care of a vault: verify, gc."""
+"""Commands that keep a vault in order: verify, gc, config."""
 
 from __future__ import annotations
 
@@ -7,14 +7,13 @@ import contextlib
 from collections import Counter
 from collections.abc import Sequence
 
-from tablevault.cli.command import Argument, Command, option, switch
-from tablevault.cli.context import Place
-from tablevault.cli.failures import writer
+from tablevault.cli.command import PROCESS_ID, Argument, Command, option, positional, switch
+from tablevault.cli.context import Place, UsageError
+from tablevault.cli.errors import writer
 from tablevault.cli.output import Listing, Text
-from tablevault.cli.usage_errors import UsageError
 from tablevault.errors import TVFileError
 from tablevault.problems import Problem
-from tablevault.wording import written
+from tablevault.wording import Call, written
 
 _DAY_S = 24 * 3600.0
 
@@ -92,6 +91,27 @@ def _gc(place: Place, given: argparse.Namespace) -> object:
     return Text(repr(report), asdict(report))
 
 
+_REMOVES = "null"
+
+
+def _config(place: Place, given: argparse.Namespace) -> object:
+    """Show a setting or all of them, or set some."""
+    from tablevault.operations import config
+
+    if not given.value:
+        found = config.get_config(place.read(), given.key)
+        return None if found is None else Text(config.config_text(found), found)
+    words = [given.key, *given.value]
+    if len(words) % 2:
+        raise UsageError(f"there is no value for {words[-1]}")
+    keys = words[::2]
+    if len({*keys}) < len(keys):
+        raise UsageError("a key is given twice")
+    values = [None if value == _REMOVES else value for value in words[1::2]]
+    asked = config.SetConfig(changes=dict(zip(keys, values, strict=True)))
+    return asked.run(place.vault(), given.process_id)
+
+
 COMMANDS = (
     Command(
         name="verify",
@@ -102,7 +122,7 @@ COMMANDS = (
                 ("--no-data",),
                 {"help": "look for objects without reading them", "action": "store_true"},
                 parameter="data",
-                words=lambda data: [] if data else [True],
+                typed=lambda data: [] if data else [True],
             ),
             switch("repair", "make again what follows from the rest"),
             option("remote", "ask this remote for every object that it should have", "remote"),
@@ -121,6 +141,24 @@ COMMANDS = (
                 type=float,
             ),
             switch("dry-run", "tell what would be removed, and change nothing"),
+        ),
+    ),
+    Command(
+        name="config",
+        summary="show limits and prices of the vault; with a value, set one",
+        details="Keys are limits.calls_per_minute, limits.tokens_per_minute, limits.calls, "
+        "limits.cost, limits.name, prices.MODEL.input, prices.MODEL.output and prices.MODEL.batch. "
+        "More keys with their values may follow; all are set at once.",
+        run=_config,
+        calls=(Call("get_config"), Call("set_config")),
+        arguments=(
+            positional("key", "such as limits.calls_per_minute; all by default", default=""),
+            Argument(
+                ("value",),
+                {"help": f"its value; {_REMOVES} removes it", "metavar": "VALUE", "nargs": "*"},
+                typed=lambda value: [_REMOVES if value is None else value],
+            ),
+            PROCESS_ID,
         ),
     ),
 )

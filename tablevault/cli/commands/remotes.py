@@ -1,13 +1,12 @@
-"""Commands between vaults: clone, remote, push, pull."""
+"""Commands on remotes: clone, remote, push, pull."""
 
 from __future__ import annotations
 
 import argparse
 
 from tablevault.cli.command import Argument, Command, positional, switch
-from tablevault.cli.context import Place, refuse_below_file
+from tablevault.cli.context import Place, UsageError, refuse_below_file
 from tablevault.cli.output import Listing
-from tablevault.cli.usage_errors import UsageError
 from tablevault.wording import Call
 
 _REMOTE = positional("remote", "name or address of the remote", "remote", default="origin")
@@ -18,7 +17,7 @@ _ALL = Argument(
         "action": "store_true",
     },
     parameter="data",
-    words=lambda data: [True] if data == "all" else [],
+    typed=lambda data: [True] if data == "all" else [],
 )
 
 
@@ -90,7 +89,7 @@ def _paths(side: str, whose: str) -> Argument:
             "help": f"where both sides changed the same, {whose} is right; may be repeated",
         },
         parameter="resolve",
-        words=lambda chosen: [path for path, of in chosen.items() if of == side],
+        typed=lambda chosen: [path for path, of in chosen.items() if of == side],
     )
 
 

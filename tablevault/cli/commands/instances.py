@@ -19,9 +19,8 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.context import Place, existing_file
+from tablevault.cli.context import Place, UsageError, existing_file
 from tablevault.cli.output import Listing
-from tablevault.cli.usage_errors import UsageError
 
 _TABLE = positional("table_name", "the table", "table")
 _PLANNED = (
@@ -182,7 +181,7 @@ COMMANDS = (
                     "may be repeated",
                 },
                 parameter="builders",
-                words=list,
+                typed=list,
             ),
             DESCRIPTION,
             PROCESS_ID,
@@ -215,7 +214,7 @@ COMMANDS = (
                 },
                 "table",
                 parameter="dependencies",
-                words=lambda pairs: ["/".join(filter(None, pair)) for pair in pairs],
+                typed=lambda pairs: ["/".join(filter(None, pair)) for pair in pairs],
             ),
             Argument(
                 ("--dtype",),
@@ -225,7 +224,7 @@ COMMANDS = (
                     "help": "dtype of a column, by which its text is read; may be repeated",
                 },
                 parameter="dtypes",
-                words=lambda dtypes: [f"{name}={dtype}" for name, dtype in dtypes.items()],
+                typed=lambda dtypes: [f"{name}={dtype}" for name, dtype in dtypes.items()],
             ),
             PROCESS_ID,
         ),

@@ -1,4 +1,4 @@
-"""Commands on processes: list, stop, restart."""
+"""Commands on processes: list, stop, undo, restart."""
 
 from __future__ import annotations
 
