@@ -48,10 +48,10 @@ ELSEWHERE = {
     "examples": ROOT / "examples" / "README.md",
 }
 OF_EVERY = """
-An argument in brackets may be left out. Every command also takes `--db-dir PATH` (the vault, by
-default `TABLEVAULT_DIR`, else the one that the current folder is in), `--author TEXT` (who works,
-by default `TABLEVAULT_AUTHOR`, else as git knows you), `-q` (log nothing), `--debug` (show
-tracebacks) and `--help`. [Commands](commands.md) is the page to begin with.
+An argument in brackets may be left out. Every command also takes `--db-dir PATH` (folder of the
+vault, by default `TABLEVAULT_DIR`, else the vault that the current folder is in), `--author TEXT`
+(author of commits, by default `TABLEVAULT_AUTHOR`, else as git knows you), `-q` (log nothing),
+`--debug` (show tracebacks) and `--help`. [Commands](commands.md) is the page to begin with.
 """
 HEADING = re.compile(r"^## (?P<title>.*)$", re.MULTILINE)
 NOTED = re.compile(r"^<!-- (?P<note>[^\n]*?) -->\n```(?P<kind>\w+)$", re.MULTILINE)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, Literal
 
-from tablevault.cli.context import Place
+from tablevault.cli.context import CommandContext
 from tablevault.wording import Call
 
 Completes = Literal["", "table", "instance", "module", "builder", "process", "path", "remote"]
@@ -88,7 +88,7 @@ class Command:
 
     name: str
     summary: str
-    run: Callable[[Place, argparse.Namespace], object]
+    run: Callable[[CommandContext, argparse.Namespace], object]
     arguments: tuple[Argument, ...] = ()
     details: str = ""
     calls: tuple[Call, ...] = ()
@@ -106,7 +106,7 @@ def positional(
     default: str | None = None,
     parameter: str = "",
 ) -> Argument:
-    """Make an argument that is given by its place; with a `default` it may be left out."""
+    """Make an argument that is given by position; with a `default` it may be left out."""
     options: dict[str, Any] = {"help": text, "metavar": name.upper()}
     if default is not None:
         options |= {"nargs": "?", "default": default}
@@ -167,20 +167,20 @@ def accepted_code(given: argparse.Namespace) -> bool | None:
     return None if given.accept_code is None else bool(given.accept_code == "yes")
 
 
-PROCESS_ID = option("process-id", "id of the process, so that it can be taken up again")
+PROCESS_ID = option("process-id", "id of the process, by which it can be resumed")
 VERSION = option("version", "version of the table", default="base")
-DESCRIPTION = option("description", "what it is, in a sentence")
+DESCRIPTION = option("description", "description, a sentence")
 ACCEPT_CODE = option(
     "accept-code",
-    "whether results of other code count: yes keeps them, no makes them anew",
+    "whether results of other code are kept (yes) or computed again (no)",
     default=None,
     choices=("yes", "no"),
 )
-ALLOW_SECRET = switch(
-    "allow-secret", "keep it although something in it looks like a key; the commit names that"
+ALLOW_SECRET = switch("allow-secret", "accept text that looks like a key; the commit names it")
+MAX_CALLS = option("max-calls", "make at most this many calls", default=None, type=int)
+MAX_COST = option(
+    "max-cost", "stop before a call once this much is spent", default=None, type=float
 )
-MAX_CALLS = option("max-calls", "call functions at most so often", default=None, type=int)
-MAX_COST = option("max-cost", "end before a call when so much is spent", default=None, type=float)
 ASK = "__complete"
 """First word of a question of a shell: the words of the command line so far follow it."""
 _FAMILIES = {

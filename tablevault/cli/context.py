@@ -1,4 +1,4 @@
-"""Where a command works and for whom: the vault that is found, and the author."""
+"""The context of a command: the vault that it works in, and the author."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _CREATE = Call("TableVault", db_dir=BLANK, create=True)
 
 
 class UsageError(Exception):
-    """The arguments make no sense together, or name a file that is not there: exit code 2."""
+    """Arguments that do not fit together, or name a missing file: exit code 2."""
 
 
 class AbortedError(Exception):
-    """The person said no: exit code 1."""
+    """The user said no: exit code 1."""
 
 
-class Place:
-    """What the options of every command say."""
+class CommandContext:
+    """The vault and the author, from the options of every command."""
 
     def __init__(self, *, db_dir: str = "", named_author: str = "", is_quiet: bool = False) -> None:
         self.db_dir = db_dir
@@ -52,7 +52,7 @@ class Place:
 
     @cached_property
     def author(self) -> str:
-        """Who works: as named, else as git knows them."""
+        """Author of commits: as given, else as git knows them."""
         return (
             self.named_author
             or os.environ.get("TABLEVAULT_AUTHOR", "")
@@ -60,26 +60,26 @@ class Place:
         )
 
     def _folder(self) -> Path:
-        """Return a folder in which git's configuration counts, whether or not it is in a vault."""
+        """Return the folder whose git configuration counts."""
         named = Path(self.db_dir or os.environ.get("TABLEVAULT_DIR", "") or ".")
         return named if named.is_dir() else Path()
 
     def vault(self) -> Vault:
-        """Open the vault for a change; what died in it is finished or taken back first."""
+        """Open the vault for a change, after recovery from crashes."""
         return self._attach(self.author)
 
     def read(self) -> Vault:
-        """Open the vault to read in it; nobody needs to be named for that."""
+        """Open the vault to read it; that needs no author."""
         return self._attach(self.named_author or "reader")
 
-    def look(self) -> Vault:
-        """Look at the vault as it is: nothing is set up, finished or taken back."""
+    def inspect(self) -> Vault:
+        """Return the vault without opening it: no setup, no recovery."""
         from tablevault.vault import Vault, absolute
 
         return Vault(path=absolute(self.path), author="")
 
     def create(self, path: str, description: str, *, allow_secret: bool = False) -> Vault:
-        """Make a new vault at `path`."""
+        """Create a vault at `path`."""
         from tablevault.operations import vaults
 
         refuse_below_file(path)
@@ -94,7 +94,7 @@ class Place:
         )
 
     def restart(self) -> Vault:
-        """Open the vault and run what crashed to its end."""
+        """Open the vault, and run crashed processes to their end."""
         from tablevault.operations import vaults
 
         return vaults.attach(self.path, self.author, self.options(), create=False, restart=True)
@@ -118,7 +118,7 @@ class Place:
 
     @property
     def progress(self) -> type[Progress]:
-        """What shows how far long work is: nothing if the command is to be quiet."""
+        """Class that shows progress; of a quiet command, one that shows nothing."""
         from tablevault.progress import Silent
         from tablevault.progress_bars import Bars
 
@@ -165,7 +165,7 @@ def find_vault(start: Path) -> Path:
 
 
 def _is_vault(repository: Path) -> bool:
-    """Return whether a repository is a vault; one that shows it on the spot is not opened."""
+    """Return whether a repository is a vault, by its files if they show it."""
     if (repository / "vault.yaml").is_file():
         return True
     from tablevault.vault import is_vault
@@ -174,7 +174,7 @@ def _is_vault(repository: Path) -> bool:
 
 
 def existing_file(path: str) -> Path:
-    """Refuse a path that is no file."""
+    """Return the path of a file, or raise UsageError."""
     if Path(path).is_dir():
         raise UsageError(f'"{path}" is a folder, not a file')
     if not Path(path).exists():
@@ -183,7 +183,7 @@ def existing_file(path: str) -> Path:
 
 
 def existing_folder(path: str) -> Path:
-    """Refuse a path that is no folder."""
+    """Return the path of a folder, or raise UsageError."""
     if not Path(path).exists():
         raise UsageError(f'there is no folder "{path}"')
     if not Path(path).is_dir():
@@ -197,14 +197,14 @@ def given_text(text: str) -> str:
 
 
 def refuse_below_file(path: str) -> None:
-    """Refuse a path that has a file where a folder should be."""
+    """Raise UsageError if a parent of a path is a file."""
     for parent in Path(path).parents:
         if parent.exists() and not parent.is_dir():
             raise UsageError(f'"{parent}" is a file, not a folder, so there can be no "{path}"')
 
 
 def output_file(path: str) -> Path:
-    """Refuse a path that no file can be written to, before anything costs time."""
+    """Return a path to which a file can be written, or raise UsageError before any work."""
     file = Path(path)
     if file.is_dir():
         raise UsageError(f'"{path}" is a folder: name a file in it')
@@ -214,7 +214,7 @@ def output_file(path: str) -> Path:
 
 
 def _git_author(folder: Path) -> str:
-    """Ask git who works in a folder, as it would sign a commit there.
+    """Return the author that git would write into a commit in a folder.
 
     Raises
     ------
@@ -231,15 +231,15 @@ def _git_author(folder: Path) -> str:
     if settings is not None and settings.returncode != 0:
         reason = settings.stderr.strip().removeprefix("fatal: ")
         raise TVFileError(
-            f"Git cannot say who works here: {reason}.",
+            f"Git cannot name the author: {reason}.",
             Wording(
                 "Pass --author or set TABLEVAULT_AUTHOR; ",
                 Call("verify", repair=True),
-                " mends the settings of a vault.",
+                " repairs the settings of a vault.",
             ),
         )
     raise TVArgumentError(
-        "Nobody is named as the author.",
+        "There is no author.",
         "Pass --author, set TABLEVAULT_AUTHOR, or tell git: "
         '`git config --global user.name "Your Name"`.',
     )

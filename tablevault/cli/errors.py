@@ -9,7 +9,7 @@ import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tablevault.cli.command import Argument, Command, commands
-from tablevault.cli.context import Place
+from tablevault.cli.context import CommandContext
 from tablevault.errors import TableVaultError, said, user_line
 from tablevault.secrets import text_to_keep
 from tablevault.wording import BLANK, Call, Either, Named, OperationName, Parameter
@@ -18,22 +18,22 @@ PROGRAM = "tablevault"
 Write = Callable[[Named], str]
 
 
-def explained(error: BaseException, place: Place, given: argparse.Namespace) -> str:
-    """Return the lines for the standard error: the error, and what can be done now."""
-    write = writer(place)
+def explained(error: BaseException, context: CommandContext, given: argparse.Namespace) -> str:
+    """Return what stderr shows: the error, and what to do next."""
+    write = writer(context)
     first = "Interrupted." if isinstance(error, KeyboardInterrupt) else described(error, write)
-    return f"{first}\n{_kept(error, place, given, write)}".rstrip()
+    return f"{first}\n{_kept(error, context, given, write)}".rstrip()
 
 
-def writer(place: Place) -> Write:
-    """Return what writes the calls in a text as commands for this vault."""
-    options = (("--db-dir", place.db_dir), ("--author", place.named_author))
+def writer(context: CommandContext) -> Write:
+    """Return the function that formats calls as commands for this vault."""
+    options = (("--db-dir", context.db_dir), ("--author", context.named_author))
     leading = [word for name, value in options if value for word in (name, value)]
     return at_prompt(leading)
 
 
 def described(error: BaseException, write: Write) -> str:
-    """Return what is wrong: one line, and below it the place in a reference or the conflicts."""
+    """Return an error as a line, with the position in a reference or the conflicts below it."""
     if isinstance(error, TableVaultError):
         return f"TableVault error: {error.formatted(write)}"
     text = f"{type(error).__name__}: {' '.join(text_to_keep(error).split()) or 'no text'}"
@@ -57,15 +57,17 @@ def _system(error: OSError) -> str:
     return f'"{os.fsdecode(error.filename)}" cannot be used: {reason}. Check the path.'
 
 
-def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: Write) -> str:
-    """Return what a failed operation keeps; take back one that nobody can go on with."""
+def _kept(
+    error: BaseException, context: CommandContext, given: argparse.Namespace, write: Write
+) -> str:
+    """Return what a failed operation keeps; roll it back if it cannot be resumed."""
     is_process = hasattr(given, "process_id") or hasattr(given, "undo_process_id")
     if not is_process and given.command != "refresh":
         return ""
     from tablevault.operations.processes import StopProcess
     from tablevault.queries import calls, processes
 
-    vault = place.look()
+    vault = context.inspect()
     with contextlib.suppress(TableVaultError, OSError):
         for process_id, process in processes.active(vault).items():
             if process["pid"] != os.getpid() or process["parent_id"]:
@@ -78,11 +80,11 @@ def _kept(error: BaseException, place: Place, given: argparse.Namespace, write: 
         kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items() if count)
         if kept:
             again = f"`{shlex.join([PROGRAM, *given.words])}`"
-            return f"Finished calls are kept ({kept}).\nGo on, after mending what is wrong: {again}"
+            return f"Finished calls are kept ({kept}).\nCorrect the cause, then continue: {again}"
     if given.command == "refresh":
         again = f"`{shlex.join([PROGRAM, *given.words])}`"
         is_told = isinstance(error, TableVaultError)
-        return "" if is_told else f"What was made stays, finished calls are kept. Go on: {again}"
+        return "" if is_told else f"Finished tables and calls are kept. Continue: {again}"
     return "Nothing was changed." if isinstance(error, KeyboardInterrupt) else ""
 
 
@@ -94,13 +96,13 @@ def _paused(process_id: str, rows: object, given: argparse.Namespace, write: Wri
     again = f"`{shlex.join([PROGRAM, *given.words])}`"
     return (
         f'Process "{process_id}" is paused and keeps its finished rows ({kept or "none yet"}).\n'
-        f"Go on, after mending what is wrong: {again}\n"
-        f"Or give it up: {stop}"
+        f"Correct the cause, then continue: {again}\n"
+        f"Or stop it: {stop}"
     )
 
 
 def at_prompt(leading: Sequence[str] = ()) -> Callable[[Named], str]:
-    """Return what writes a call as a command, in backticks.
+    """Return the function that formats a call as a command, in backticks.
 
     Parameters
     ----------

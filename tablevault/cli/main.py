@@ -1,4 +1,4 @@
-"""The command ``tablevault``: arguments are read, one command is run, errors become text."""
+"""The program ``tablevault``: parses arguments, runs one command, prints errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Collection, Sequence
 from typing import NoReturn
 
 from tablevault.cli.command import ASK, Command, commands
-from tablevault.cli.context import AbortedError, Place, UsageError
+from tablevault.cli.context import AbortedError, CommandContext, UsageError
 from tablevault.cli.output import Written, show
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
@@ -17,7 +17,7 @@ _BROKEN_PIPE = 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; give the exit code.
+    """Run one command, and return the exit code.
 
     0: done. 1: TableVault refuses, a function failed, or problems were found. 2: the arguments
     are wrong. 130: interrupted by Ctrl-C.
@@ -39,22 +39,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _run(command, given)
     except BrokenPipeError:
-        # Who reads has gone, as `head` does: there is nobody to tell, and nothing more to flush.
+        # The reader has closed the pipe, as `head` does: there is nothing more to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
 
 
 def _run(command: Command, given: argparse.Namespace) -> int:
-    """Run a command, and turn what goes wrong into a line and an exit code."""
-    place = Place(db_dir=given.db_dir, named_author=given.author, is_quiet=given.quiet)
+    """Run a command; print its errors, and return the exit code."""
+    context = CommandContext(db_dir=given.db_dir, named_author=given.author, is_quiet=given.quiet)
     try:
-        value = command.run(place, given)
+        value = command.run(context, given)
         _show(value, given)
     except UsageError as error:
-        _tell(f"tablevault {command.name}: error: {error}")
+        _print_error(f"tablevault {command.name}: error: {error}")
         return _USAGE
     except AbortedError:
-        _tell("Nothing was changed.")
+        _print_error("Nothing was changed.")
         return _FAILED
     except BrokenPipeError:
         raise
@@ -63,7 +63,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
             raise
         from tablevault.cli.errors import explained
 
-        _tell(explained(error, place, given))
+        _print_error(explained(error, context, given))
         return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else _FAILED
     return getattr(value, "exit_code", _OK)
 
@@ -84,20 +84,20 @@ def _show(value: object, given: argparse.Namespace) -> None:
     output_file(given.output).write_text(text.getvalue(), encoding="utf-8")
 
 
-def _tell(text: str) -> None:
-    """Write a line where errors go; what it names may be somebody else's."""
+def _print_error(text: str) -> None:
+    """Print a line to stderr; names in it may come from anywhere."""
     from tablevault import render
 
     sys.stderr.write(f"{render.harmless(text)}\n")
 
 
 def _version() -> str:
-    """Return the version, which stands in the package itself, that imports the floors below."""
+    """Return the version of the package."""
     return str(sys.modules["tablevault"].__version__)
 
 
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
-    """Read the arguments; what is left over is an error of the command, not of the program."""
+    """Parse the arguments; surplus ones are an error of the command, not of the program."""
     given, left = parser.parse_known_args(words)
     if left:
         command = f" {given.command}" if given.command else ""
@@ -113,11 +113,11 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors name the command that helps."""
 
     def error(self, message: str) -> NoReturn:
-        """Say what is wrong with the arguments, and end with code 2."""
+        """Print what is wrong with the arguments, and exit with code 2."""
         self.exit(_USAGE, f"{self.prog}: error: {message}\nSee `{self.prog} --help`.\n")
 
     def _check_value(self, action: argparse.Action, value: object) -> None:
-        """Name the commands that are spelt like one that there is not, instead of all of them."""
+        """Suggest similar commands for an unknown one, instead of listing all."""
         if action.dest == "command" and action.choices is not None and value not in action.choices:
             import difflib
 
@@ -130,7 +130,7 @@ class _Parser(argparse.ArgumentParser):
 def build_parser(
     known: dict[str, Command], *, whole: Collection[str] | None = None
 ) -> argparse.ArgumentParser:
-    """Make the parser of all commands; only those in `whole` get arguments, if that is given."""
+    """Return the parser of all commands; with `whole`, only those in it get arguments."""
     parser = _Parser(
         prog="tablevault",
         description="Tables made with Python, every step of their making kept in git.",
@@ -162,7 +162,7 @@ _GLOBALS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
         {
             "metavar": "PATH",
             "default": "",
-            "help": "the vault (default: TABLEVAULT_DIR, else the one that this folder is in)",
+            "help": "folder of the vault (default: TABLEVAULT_DIR, else found upwards)",
         },
     ),
     (
@@ -170,7 +170,7 @@ _GLOBALS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
         {
             "metavar": "TEXT",
             "default": "",
-            "help": "who works (default: TABLEVAULT_AUTHOR, else as git knows you)",
+            "help": "author of commits (default: TABLEVAULT_AUTHOR, else as git knows you)",
         },
     ),
     (
@@ -178,7 +178,7 @@ _GLOBALS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
         {
             "metavar": "PATH",
             "default": "",
-            "help": "write what is printed into this file; - is the standard output",
+            "help": "write the output into this file; - is the standard output",
         },
     ),
     (("--json",), {"action": "store_true", "help": "print JSON"}),
@@ -188,7 +188,7 @@ _GLOBALS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
 
 
 def _add_globals(parser: argparse.ArgumentParser, *, is_first: bool) -> None:
-    """Add the options that every command has; they may stand before it or after it."""
+    """Add the options of every command, before or after its name."""
     group = parser if is_first else parser.add_argument_group("options of every command")
     for names, options in _GLOBALS:
         # After the command they must not overwrite what stands before it.

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
-from tablevault.cli.context import Place
+from tablevault.cli.context import CommandContext
 from tablevault.errors import TVFileError
 from tablevault.progress import Silent
 from tests.looking import check_clean, git
@@ -155,9 +155,9 @@ def test_output_and_json_stand_before_or_after_every_command(vault, run):
 
 
 def test_quiet_is_neither_log_nor_progress():
-    options = Place(is_quiet=True).options()
+    options = CommandContext(is_quiet=True).options()
     assert (options.verbose, options.progress) == (False, Silent)
-    assert Place().options().verbose
+    assert CommandContext().options().verbose
 
 
 def test_an_instance_is_compared_within_its_version_or_another_is_named(made, run):

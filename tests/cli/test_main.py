@@ -53,7 +53,7 @@ def test_settings_that_git_cannot_read_are_told_as_that(vault, run):
     Path(".git/config").write_text("[core\n", encoding="ascii")
     code, _, err = run("create-table", "t")
     assert code == 1
-    assert "Git cannot say who works here: bad config line 1" in err
+    assert "Git cannot name the author: bad config line 1" in err
     assert "verify --repair" in err
 
 
@@ -268,7 +268,7 @@ def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(vau
     vault.create_instance("t", builders=builders)
     assert run("execute-instance", "t")[2].splitlines()[-2:] == [
         "Finished calls are kept (3 of t_index, 2 of ask).",
-        "Go on, after mending what is wrong: `tablevault --quiet execute-instance t`",
+        "Correct the cause, then continue: `tablevault --quiet execute-instance t`",
     ]
 
 

@@ -79,7 +79,7 @@ def test_an_interrupt_leaves_nothing_that_others_wait_for(chain, run):
     chain.edit('pay("judge")', "raise KeyboardInterrupt")
     code, _, err = run("refresh", "moods")
     assert code == 130
-    assert "What was made stays" in err
+    assert "Finished tables and calls are kept." in err
     assert "`tablevault --quiet refresh moods`" in err
     assert chain.vault.get_active_processes() == {}
 

@@ -12,18 +12,18 @@ from tablevault.cli.command import (
     option,
     positional,
 )
-from tablevault.cli.context import Place, given_text
+from tablevault.cli.context import CommandContext, given_text
 
 _TABLE = positional("table_name", "the table", "table")
 _TEXT = option("text", 'what to write; "-" reads the standard input')
 _COPY = option("copy-dir", "file or folder to copy", "path")
 
 
-def _create_module(place: Place, given: argparse.Namespace) -> object:
+def _create_module(context: CommandContext, given: argparse.Namespace) -> object:
     """Write code modules."""
     from tablevault.operations.files import CreateCodeModule
 
-    vault = place.vault()
+    vault = context.vault()
     return CreateCodeModule(
         module_name=given.module_name,
         copy_dir=given.copy_dir,
@@ -32,19 +32,19 @@ def _create_module(place: Place, given: argparse.Namespace) -> object:
     ).run(vault, given.process_id)
 
 
-def _delete_module(place: Place, given: argparse.Namespace) -> object:
+def _delete_module(context: CommandContext, given: argparse.Namespace) -> object:
     """Remove a code module."""
     from tablevault.operations.files import DeleteCodeModule
 
     asked = DeleteCodeModule(module_name=given.module_name)
-    return asked.run(place.vault(), given.process_id)
+    return asked.run(context.vault(), given.process_id)
 
 
-def _create_builder(place: Place, given: argparse.Namespace) -> object:
+def _create_builder(context: CommandContext, given: argparse.Namespace) -> object:
     """Write builders."""
     from tablevault.operations.files import CreateBuilderFile
 
-    vault = place.vault()
+    vault = context.vault()
     return CreateBuilderFile(
         table_name=given.table_name,
         builder_name=given.builder_name,
@@ -55,13 +55,13 @@ def _create_builder(place: Place, given: argparse.Namespace) -> object:
     ).run(vault, given.process_id)
 
 
-def _delete_builder(place: Place, given: argparse.Namespace) -> object:
+def _delete_builder(context: CommandContext, given: argparse.Namespace) -> object:
     """Remove a builder."""
     from tablevault.operations.files import DeleteBuilderFile
 
     return DeleteBuilderFile(
         builder_name=given.builder_name, table_name=given.table_name, version=given.version
-    ).run(place.vault(), given.process_id)
+    ).run(context.vault(), given.process_id)
 
 
 COMMANDS = (
@@ -79,7 +79,7 @@ COMMANDS = (
     ),
     Command(
         name="delete-code-module",
-        summary="remove a code module",
+        summary="delete a code module",
         run=_delete_module,
         arguments=(positional("module_name", "the module", "module"), PROCESS_ID),
     ),
@@ -99,7 +99,7 @@ COMMANDS = (
     ),
     Command(
         name="delete-builder-file",
-        summary="remove a builder from a temporary instance",
+        summary="delete a builder from a temporary instance",
         run=_delete_builder,
         arguments=(
             _TABLE,

@@ -1,4 +1,4 @@
-"""What a shell may complete: commands, options, tables, instances, modules, processes."""
+"""Completion by a shell: commands, options, tables, instances, modules, processes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, TextIO
 
 from tablevault.cli.command import ASK, GLOBAL_OPTIONS, Argument, Command, Completes
-from tablevault.cli.context import Place
+from tablevault.cli.context import CommandContext
 
 if TYPE_CHECKING:
     from tablevault.vault import Vault
@@ -17,17 +17,17 @@ _FILES = ":files"
 
 
 def answer(words: Sequence[str], commands: Mapping[str, Command], stream: TextIO) -> int:
-    """Print what the last word may become, one a line; a shell is not told of any error."""
+    """Print completions of the last word, one a line; errors are not printed."""
     try:
         offered = list(offers(list(words), commands))
-    except Exception:  # noqa: BLE001 - a person presses Tab: whatever is wrong, nothing is offered
+    except Exception:  # noqa: BLE001 - after an error nothing is offered
         offered = []
     stream.writelines(f"{each}\n" for each in offered)
     return 0
 
 
 def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
-    """Return what the last of `words` may become."""
+    """Return the completions of the last of `words`."""
     *before, last = words or [""]
     name, options, values = _read(before, commands)
     if before and GLOBAL_OPTIONS.get(before[-1]):
@@ -54,7 +54,7 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
 def _read(
     before: list[str], commands: Mapping[str, Command]
 ) -> tuple[str, dict[str, str], list[str]]:
-    """Sort words into the command, the values of options, and what stands by its place."""
+    """Sort words into the command, the values of options, and positional values."""
     name = ""
     options: dict[str, str] = {}
     values: list[str] = []
@@ -90,14 +90,14 @@ def _values(kind: Completes, start: str, options: dict[str, str], values: list[s
         return [_FILES]
     if not kind:
         return []
-    place = Place(db_dir=options.get("--db-dir", ""), is_quiet=True)
-    vault = place.look()
+    context = CommandContext(db_dir=options.get("--db-dir", ""), is_quiet=True)
+    vault = context.inspect()
     table = options.get("--table-name", "") or (values[0] if values else "")
     return _beginning(start, _things(kind, vault, table))
 
 
 def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
-    """Name what is in the vault."""
+    """Return the names of things in the vault."""
     from tablevault.queries import describe, processes
     from tablevault.remotes import clone
 
@@ -161,16 +161,16 @@ complete -c tablevault -f -a '(__tablevault)'
 _SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
 
 
-def _script(place: Place, given: argparse.Namespace) -> object:
-    """Print what a shell is to read."""
-    del place
+def _script(context: CommandContext, given: argparse.Namespace) -> object:
+    """Return the script for a shell."""
+    del context
     return _SCRIPTS[given.shell] % {"ask": ASK}
 
 
 COMMANDS = (
     Command(
         name="completion",
-        summary="print what makes a shell complete commands, tables and instances",
+        summary="print the script by which a shell completes commands, tables and instances",
         run=_script,
         details='In ~/.bashrc: eval "$(tablevault completion bash)"; in ~/.zshrc: zsh.',
         arguments=(

@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tablevault.cli.command import VERSION, Command, option, positional, switch
-from tablevault.cli.context import Place, UsageError
+from tablevault.cli.context import CommandContext, UsageError
 from tablevault.cli.output import Drawing, Listing
 from tablevault.wording import Call
 
@@ -35,13 +35,13 @@ _FIELDS = (
 )
 
 
-def _log(place: Place, given: argparse.Namespace) -> object:
+def _log(context: CommandContext, given: argparse.Namespace) -> object:
     """List what was done, newest first."""
     from tablevault.queries import log
 
     if given.limit is not None and given.limit < 0:
         raise UsageError(f"--limit is {given.limit}; it must be at least 0")
-    entries = log.entries(place.read(), given.table_name, given.instance_id, given.limit)
+    entries = log.entries(context.read(), given.table_name, given.instance_id, given.limit)
     return Listing(
         columns=("time", "commit", "author", "what", "process"),
         rows=[
@@ -67,11 +67,11 @@ def _subject(entry: Entry) -> str:
     return f"{entry.subject} — {end}"
 
 
-def _diff(place: Place, given: argparse.Namespace) -> object:
+def _diff(context: CommandContext, given: argparse.Namespace) -> object:
     """Return what changed between two instances."""
     from tablevault.queries import diff
 
-    vault = place.read()
+    vault = context.read()
     instance = given.instance_id or vault.view().table(given.table_name).latest().instance_id
     found = diff.diff(vault, given.table_name, instance, given.other_instance_id)
     return Drawing(draw=lambda: found, value=_as_json(found) if given.json else None)
@@ -104,11 +104,11 @@ def _as_json(found: InstanceDiff) -> dict[str, object]:
     return facts
 
 
-def _lineage(place: Place, given: argparse.Namespace) -> object:
+def _lineage(context: CommandContext, given: argparse.Namespace) -> object:
     """Return what instances were made from, and what was made from them."""
     from tablevault.queries import lineage
 
-    found = lineage.lineage(place.read(), given.table_name, given.instance_id)
+    found = lineage.lineage(context.read(), given.table_name, given.instance_id)
     if given.mermaid:
         return found.to_mermaid()
     if given.openlineage:
@@ -134,12 +134,12 @@ _TOKENS = ("gen_ai.usage.input_tokens", "gen_ai.usage.output_tokens")
 _HEADINGS = ("builder", "row", "outcome", "started", "seconds", "model", "tokens", "cost", "error")
 
 
-def _calls(place: Place, given: argparse.Namespace) -> object:
+def _calls(context: CommandContext, given: argparse.Namespace) -> object:
     """List the calls of an instance."""
     from tablevault.queries import calls
 
     found = calls.get_calls(
-        place.read(), given.table_name, given.instance_id, given.version, outcome=given.outcome
+        context.read(), given.table_name, given.instance_id, given.version, outcome=given.outcome
     )
     instance = found.attrs["instance_id"]
     records = _records(found)
@@ -191,7 +191,7 @@ def _text(value: int | None) -> str:
 
 
 def _total(found: pd.DataFrame) -> str:
-    """Add up what calls have used."""
+    """Return the sums of calls as text."""
     failed = int((found["outcome"] != "ok").sum())
     parts = [f"{len(found):,} call{'' if len(found) == 1 else 's'}"]
     parts += [f"{failed:,} failed"] if failed else []
@@ -206,17 +206,17 @@ def _total(found: pd.DataFrame) -> str:
 COMMANDS = (
     Command(
         name="log",
-        summary="list what was done, newest first",
+        summary="list operations, newest first",
         run=_log,
         arguments=(
             positional("table_name", "operations on this table only", "table", default=""),
             option("instance-id", "operations that made this instance", "instance"),
-            option("limit", "so many at the most", default=None, type=int),
+            option("limit", "at most this many", default=None, type=int),
         ),
     ),
     Command(
         name="diff",
-        summary="tell what changed from one instance of a table to another",
+        summary="show what changed from one instance of a table to another",
         run=_diff,
         arguments=(
             positional("table_name", "the table", "table"),
@@ -230,7 +230,7 @@ COMMANDS = (
     ),
     Command(
         name="lineage",
-        summary="tell what instances were made from, and what was made from them",
+        summary="show what instances were made from, and what was made from them",
         details="A tree in a terminal; in a pipe a line for each source: table, instance, kind, "
         "table and id of the source.",
         run=_lineage,

@@ -19,7 +19,7 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.context import Place, UsageError, existing_file
+from tablevault.cli.context import CommandContext, UsageError, existing_file
 from tablevault.cli.output import Listing
 
 _TABLE = positional("table_name", "the table", "table")
@@ -41,7 +41,7 @@ _FORCE = switch(
 )
 
 
-def _create(place: Place, given: argparse.Namespace) -> object:
+def _create(context: CommandContext, given: argparse.Namespace) -> object:
     """Make a temporary instance."""
     from tablevault.operations.instances import CreateInstance
 
@@ -56,16 +56,16 @@ def _create(place: Place, given: argparse.Namespace) -> object:
         builders=given.builder or None,
         description=given.description,
         allow_secret=given.allow_secret,
-    ).run(place.vault(), given.process_id)
+    ).run(context.vault(), given.process_id)
 
 
-def _write(place: Place, given: argparse.Namespace) -> object:
+def _write(context: CommandContext, given: argparse.Namespace) -> object:
     """Fill an instance from a CSV file."""
     from tablevault.operations import instances
 
     dependencies = [_pair(text) for text in given.dependency or ()]
     dtypes = dict(_dtype(text) for text in given.dtype or ())
-    vault = place.vault()
+    vault = context.vault()
     return instances.WriteInstance(
         table_df=instances.read_table(existing_file(given.csv), dtypes),
         table_name=given.table_name,
@@ -75,7 +75,7 @@ def _write(place: Place, given: argparse.Namespace) -> object:
     ).run(vault, given.process_id)
 
 
-def _execute(place: Place, given: argparse.Namespace) -> object:
+def _execute(context: CommandContext, given: argparse.Namespace) -> object:
     """Run the builders of an instance."""
     from tablevault.operations.execute import ExecuteInstance
 
@@ -89,10 +89,10 @@ def _execute(place: Place, given: argparse.Namespace) -> object:
         max_calls=given.max_calls,
         max_cost=given.max_cost,
         allow_secret=given.allow_secret,
-    ).run(place.vault(), given.process_id)
+    ).run(context.vault(), given.process_id)
 
 
-def _plan(place: Place, given: argparse.Namespace) -> object:
+def _plan(context: CommandContext, given: argparse.Namespace) -> object:
     """Plan an execution, and print what it would call."""
     import dataclasses
 
@@ -100,7 +100,7 @@ def _plan(place: Place, given: argparse.Namespace) -> object:
     from tablevault.operations import plan
 
     found = plan.plan(
-        place.read(),
+        context.read(),
         given.table_name,
         given.version,
         options=plan.PlanOptions(
@@ -137,12 +137,12 @@ def _plan(place: Place, given: argparse.Namespace) -> object:
     )
 
 
-def _delete(place: Place, given: argparse.Namespace) -> object:
+def _delete(context: CommandContext, given: argparse.Namespace) -> object:
     """Remove an instance."""
     from tablevault.operations.instances import DeleteInstance
 
     return DeleteInstance(instance_id=given.instance_id, table_name=given.table_name).run(
-        place.vault(), given.process_id
+        context.vault(), given.process_id
     )
 
 
@@ -163,7 +163,7 @@ def _dtype(text: str) -> tuple[str, str]:
 COMMANDS = (
     Command(
         name="create-instance",
-        summary="make a temporary instance, with a folder to edit",
+        summary="create a temporary instance, with a folder to edit",
         run=_create,
         arguments=(
             _TABLE,
@@ -231,7 +231,7 @@ COMMANDS = (
     ),
     Command(
         name="plan",
-        summary="tell what execute-instance would call, and why; nothing is changed",
+        summary="show what execute-instance would call, and why; nothing is changed",
         details="For each builder the calls, the rows whose results are there, time and cost as "
         "predicted from earlier calls, and the reason. Where a builder reads what another one "
         "would make, its calls are at most so many.",
@@ -239,7 +239,7 @@ COMMANDS = (
         arguments=(
             _TABLE,
             VERSION,
-            switch("run-index", "call the index builder; else the plan is for rows that are there"),
+            switch("run-index", "call the index builder; by default plan for the existing rows"),
             _FORCE,
             ACCEPT_CODE,
             PROCESS_ID,
@@ -254,10 +254,10 @@ COMMANDS = (
             VERSION,
             _FORCE,
             ACCEPT_CODE,
-            switch("background", "return at once; get-active-processes tells how far it is"),
+            switch("background", "return at once; get-active-processes shows the progress"),
             option(
                 "sample",
-                "make a trial: call row-wise builders for the first so many rows, make no instance",
+                "trial run: call row-wise builders for this many rows only, and create no instance",
                 default=None,
                 type=int,
             ),
@@ -269,7 +269,7 @@ COMMANDS = (
     ),
     Command(
         name="delete-instance",
-        summary="remove an instance; its description, builders and code stay in history",
+        summary="delete an instance; its description, builders and code stay in history",
         run=_delete,
         arguments=(
             _TABLE,

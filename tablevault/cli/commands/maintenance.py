@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from tablevault.cli.command import PROCESS_ID, Argument, Command, option, positional, switch
-from tablevault.cli.context import Place, UsageError
+from tablevault.cli.context import CommandContext, UsageError
 from tablevault.cli.errors import writer
 from tablevault.cli.output import Listing, Text
 from tablevault.errors import TVFileError
@@ -18,24 +18,24 @@ from tablevault.wording import Call, written
 _DAY_S = 24 * 3600.0
 
 
-def _verify(place: Place, given: argparse.Namespace) -> object:
-    """Look whether the vault is whole."""
+def _verify(context: CommandContext, given: argparse.Namespace) -> object:
+    """Check the vault, and a remote."""
     from tablevault.operations import maintenance
     from tablevault.remotes.remote_objects import add_remote_problems
 
-    vault = place.look()
-    # What keeps it from being opened is what is to be told, or mended.
+    vault = context.inspect()
+    # What keeps the vault from being opened is reported, or repaired.
     if maintenance.can_be_opened(vault.path):
         with contextlib.suppress(TVFileError):
-            vault = place.read()  # to mend a vault, nobody has to be named
+            vault = context.read()  # to mend a vault, nobody has to be named
     found = maintenance.verify(vault, data=not given.no_data, repair=given.repair)
     problems = add_remote_problems(vault, given.remote, found, data=not given.no_data)
-    write = writer(place)
+    write = writer(context)
     notes = [each for each in problems if each.severity == "note" and not each.repaired]
     told = [each for each in problems if each not in notes]
     rows = [
         (
-            "mended" if each.repaired else each.severity,
+            "repaired" if each.repaired else each.severity,
             each.where,
             written(each.text, write),
             written(each.next, write),
@@ -64,14 +64,14 @@ def _verify(place: Place, given: argparse.Namespace) -> object:
 
 
 def _counted(notes: Sequence[Problem]) -> str:
-    """Return how many notes there are of each kind; nothing is wrong with any of them."""
+    """Count notes by kind; they are no problems."""
     counts = Counter(each.kind for each in notes)
     listed = ", ".join(f"{count:,} {kind}" for kind, count in counts.items())
     return f"{len(notes):,} {'note' if len(notes) == 1 else 'notes'} ({listed}): nothing is wrong."
 
 
-def _gc(place: Place, given: argparse.Namespace) -> object:
-    """Remove what nothing needs any more."""
+def _gc(context: CommandContext, given: argparse.Namespace) -> object:
+    """Collect garbage."""
     from tablevault.operations import maintenance
 
     if given.grace_days < 0:
@@ -83,7 +83,7 @@ def _gc(place: Place, given: argparse.Namespace) -> object:
     from dataclasses import asdict
 
     report = maintenance.collect(
-        place.vault(),
+        context.vault(),
         grace_s=given.grace_days * _DAY_S,
         calls_older_than_days=given.calls_older_than_days,
         dry_run=given.dry_run,
@@ -94,12 +94,12 @@ def _gc(place: Place, given: argparse.Namespace) -> object:
 _REMOVES = "null"
 
 
-def _config(place: Place, given: argparse.Namespace) -> object:
+def _config(context: CommandContext, given: argparse.Namespace) -> object:
     """Show a setting or all of them, or set some."""
     from tablevault.operations import config
 
     if not given.value:
-        found = config.get_config(place.read(), given.key)
+        found = config.get_config(context.read(), given.key)
         return None if found is None else Text(config.config_text(found), found)
     words = [given.key, *given.value]
     if len(words) % 2:
@@ -109,38 +109,40 @@ def _config(place: Place, given: argparse.Namespace) -> object:
         raise UsageError("a key is given twice")
     values = [None if value == _REMOVES else value for value in words[1::2]]
     asked = config.SetConfig(changes=dict(zip(keys, values, strict=True)))
-    return asked.run(place.vault(), given.process_id)
+    return asked.run(context.vault(), given.process_id)
 
 
 COMMANDS = (
     Command(
         name="verify",
-        summary="look whether the vault is whole; exit code 1 when something is wrong",
+        summary="check the vault; exit code 1 if there is a problem",
         run=_verify,
         arguments=(
             Argument(
                 ("--no-data",),
-                {"help": "look for objects without reading them", "action": "store_true"},
+                {"help": "only look for objects, do not read them", "action": "store_true"},
                 parameter="data",
                 typed=lambda data: [] if data else [True],
             ),
-            switch("repair", "make again what follows from the rest"),
-            option("remote", "ask this remote for every object that it should have", "remote"),
+            switch("repair", "repair what can be derived from history"),
+            option(
+                "remote", "check that this remote has all objects that it should have", "remote"
+            ),
         ),
     ),
     Command(
         name="gc",
-        summary="remove what nothing needs any more, and pack the rest",
+        summary="remove objects that nothing needs, and pack the rest",
         run=_gc,
         arguments=(
-            option("grace-days", "age that what is removed must have", default=14, type=float),
+            option("grace-days", "minimum age of what is removed", default=14, type=float),
             option(
                 "calls-older-than-days",
-                "age that results of calls must have which no instance holds",
+                "minimum age of results of calls that no instance has",
                 default=30,
                 type=float,
             ),
-            switch("dry-run", "tell what would be removed, and change nothing"),
+            switch("dry-run", "only report what would be removed"),
         ),
     ),
     Command(

@@ -8,22 +8,22 @@ from collections.abc import Mapping
 from typing import cast
 
 from tablevault.cli.command import PROCESS_ID, Command, option, positional, switch
-from tablevault.cli.context import Place
+from tablevault.cli.context import CommandContext
 from tablevault.cli.output import Listing
 from tablevault.wording import BLANK, Call
 
 _PROCESS = positional("to_stop_process_id", "the process", "process")
 
 
-def _generate(place: Place, given: argparse.Namespace) -> object:
+def _generate(context: CommandContext, given: argparse.Namespace) -> object:
     """Make a random process id."""
     from tablevault.names import new_process_id
 
-    del place, given
+    del context, given
     return new_process_id()
 
 
-def _stop(place: Place, given: argparse.Namespace) -> object:
+def _stop(context: CommandContext, given: argparse.Namespace) -> object:
     """End a process."""
     from tablevault.operations.processes import StopProcess
 
@@ -31,30 +31,30 @@ def _stop(place: Place, given: argparse.Namespace) -> object:
         to_stop_process_id=given.to_stop_process_id,
         force=given.force,
         materialize=given.materialize,
-    ).run(place.vault(), given.process_id)
+    ).run(context.vault(), given.process_id)
 
 
-def _undo(place: Place, given: argparse.Namespace) -> object:
+def _undo(context: CommandContext, given: argparse.Namespace) -> object:
     """Take an operation back."""
     from tablevault.operations.undo import Undo
 
     asked = Undo(process_id=given.process_id)
-    return asked.run(place.vault(), given.undo_process_id)
+    return asked.run(context.vault(), given.undo_process_id)
 
 
-def _is_complete(place: Place, given: argparse.Namespace) -> object:
+def _is_complete(context: CommandContext, given: argparse.Namespace) -> object:
     """Return whether a process has ended."""
     from tablevault.queries import processes
 
-    return processes.is_complete(place.read(), given.process_id)
+    return processes.is_complete(context.read(), given.process_id)
 
 
-def _active(place: Place, given: argparse.Namespace) -> object:
+def _active(context: CommandContext, given: argparse.Namespace) -> object:
     """List what has not ended."""
     from tablevault.queries import processes
 
     del given
-    found = processes.active(place.read())
+    found = processes.active(context.read())
     rows = [
         (
             process_id,
@@ -86,53 +86,53 @@ def _rows_done(process: Mapping[str, object]) -> str:
     return ", ".join(shown)
 
 
-def _restart(place: Place, given: argparse.Namespace) -> object:
+def _restart(context: CommandContext, given: argparse.Namespace) -> object:
     """Run what crashed to its end."""
     del given
-    place.restart()
+    context.restart()
     return None
 
 
 COMMANDS = (
     Command(
         name="generate-process-id",
-        summary="make a random process id",
+        summary="generate a random process id",
         run=_generate,
     ),
     Command(
         name="stop-process",
-        summary="end a process that is paused or runs",
+        summary="stop a running or paused process",
         run=_stop,
         arguments=(
             _PROCESS,
-            switch("force", "end it although it runs"),
-            switch("materialize", "make an instance of the rows that it has computed"),
+            switch("force", "stop it even if it runs"),
+            switch("materialize", "create an instance from the rows that it has computed"),
             PROCESS_ID,
         ),
     ),
     Command(
         name="undo",
-        summary="take one operation back, by a new commit",
+        summary="undo one operation, by a new commit",
         run=_undo,
         arguments=(
             positional("process_id", "the operation", "process"),
-            option("undo-process-id", "id of this process, so that it can be taken up again"),
+            option("undo-process-id", "id of this process, by which it can be resumed"),
         ),
     ),
     Command(
         name="get-process-completion",
-        summary="tell whether a process has ended: True or False",
+        summary="print whether a process has ended: True or False",
         run=_is_complete,
         arguments=(positional("process_id", "the process", "process"),),
     ),
     Command(
         name="get-active-processes",
-        summary="list what runs or is paused",
+        summary="list running and paused processes",
         run=_active,
     ),
     Command(
         name="restart",
-        summary="run everything that crashed or is paused to its end",
+        summary="run every crashed or paused process to its end",
         run=_restart,
         calls=(Call("TableVault", db_dir=BLANK, restart=True),),
     ),

@@ -15,7 +15,7 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.context import Place, UsageError, output_file
+from tablevault.cli.context import CommandContext, UsageError, output_file
 from tablevault.cli.output import Document, Drawing, Listing, Written
 from tablevault.wording import Call
 
@@ -29,7 +29,7 @@ _TEMP = either(
 )
 
 
-def _dataframe(place: Place, given: argparse.Namespace) -> object:
+def _dataframe(context: CommandContext, given: argparse.Namespace) -> object:
     """Write a dataframe as a file, or to the standard output."""
     from tablevault.queries import dataframe
 
@@ -40,7 +40,7 @@ def _dataframe(place: Place, given: argparse.Namespace) -> object:
     if given.rows is not None and given.rows < 0:
         raise UsageError(f"--rows is {given.rows}; it must be at least 0")
     frame, instance_id = dataframe.get_dataframe(
-        place.read(),
+        context.read(),
         dataframe.FrameQuery(
             table=given.table_name,
             instance_id=given.instance_id,
@@ -72,13 +72,13 @@ def _ending_of(path: str, *, as_json: bool) -> str:
     return ending
 
 
-def _instances(place: Place, given: argparse.Namespace) -> object:
+def _instances(context: CommandContext, given: argparse.Namespace) -> object:
     """List tables or instances."""
     from tablevault.queries import describe
 
     table = given.table_name or given.table
     version = given.version if table else "base"
-    ids = describe.table_instances(place.read(), table, version, include_temp=given.temp)
+    ids = describe.table_instances(context.read(), table, version, include_temp=given.temp)
     return Listing(
         columns=("instance" if table else "table",),
         rows=[(each,) for each in ids],
@@ -87,23 +87,23 @@ def _instances(place: Place, given: argparse.Namespace) -> object:
     )
 
 
-def _descriptions(place: Place, given: argparse.Namespace) -> object:
+def _descriptions(context: CommandContext, given: argparse.Namespace) -> object:
     """Describe the vault, a table or an instance."""
     from tablevault.queries import describe
 
-    return describe.descriptions(place.read(), given.instance_id, given.table_name)
+    return describe.descriptions(context.read(), given.instance_id, given.table_name)
 
 
-def _artifact_folder(place: Place, given: argparse.Namespace) -> object:
+def _artifact_folder(context: CommandContext, given: argparse.Namespace) -> object:
     """Return a folder of artifacts."""
     from tablevault.queries import dataframe
 
     return dataframe.artifact_folder(
-        place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
+        context.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
 
 
-def _file_tree(place: Place, given: argparse.Namespace) -> object:
+def _file_tree(context: CommandContext, given: argparse.Namespace) -> object:
     """Draw what is in the vault."""
     from tablevault.queries import describe
 
@@ -113,7 +113,7 @@ def _file_tree(place: Place, given: argparse.Namespace) -> object:
         metadata=given.metadata_files,
         artifacts=given.artifact_files,
     )
-    vault = place.read()
+    vault = context.read()
     node = describe.file_tree(vault, given.instance_id, given.table_name, shown)
     return Drawing(draw=lambda: _drawn(node), value=_nested(node))
 
@@ -130,20 +130,20 @@ def _nested(node: Node) -> dict[str, object]:
     return {"label": node.label, "children": [_nested(child) for child in node.children]}
 
 
-def _modules(place: Place, given: argparse.Namespace) -> object:
+def _modules(context: CommandContext, given: argparse.Namespace) -> object:
     """List the code modules."""
     from tablevault.queries import describe
 
     del given
-    return _names("module", describe.code_modules(place.read()))
+    return _names("module", describe.code_modules(context.read()))
 
 
-def _builders(place: Place, given: argparse.Namespace) -> object:
+def _builders(context: CommandContext, given: argparse.Namespace) -> object:
     """List the builders of an instance."""
     from tablevault.queries import describe
 
     names = describe.builders_list(
-        place.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
+        context.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
     )
     return _names("builder", names)
 
@@ -158,12 +158,12 @@ def _names(column: str, names: list[str]) -> Listing:
     )
 
 
-def _builder_text(place: Place, given: argparse.Namespace) -> object:
+def _builder_text(context: CommandContext, given: argparse.Namespace) -> object:
     """Return the text of a builder."""
     from tablevault.queries import describe
 
     return describe.builder_text(
-        place.read(),
+        context.read(),
         given.table_name,
         given.builder_name,
         (given.instance_id, given.version),
@@ -171,24 +171,24 @@ def _builder_text(place: Place, given: argparse.Namespace) -> object:
     )
 
 
-def _module_text(place: Place, given: argparse.Namespace) -> object:
+def _module_text(context: CommandContext, given: argparse.Namespace) -> object:
     """Return the text of a code module."""
     from tablevault.queries import describe
 
-    return describe.code_text(place.read(), given.module_name)
+    return describe.code_text(context.read(), given.module_name)
 
 
 _FILE = "report.html"
 
 
-def _report(place: Place, given: argparse.Namespace) -> object:
+def _report(context: CommandContext, given: argparse.Namespace) -> object:
     """Write the page, and print where it is."""
     from tablevault.report import page
 
     if given.output == "-":
-        return Document(page.content(place.read(), given.table_name))
+        return Document(page.content(context.read(), given.table_name))
     target = output_file(given.output or _FILE)
-    page.write(place.read(), target, given.table_name, force=given.force)
+    page.write(context.read(), target, given.table_name, force=given.force)
     return Written(str(target))
 
 
@@ -248,7 +248,7 @@ COMMANDS = (
     ),
     Command(
         name="get-file-tree",
-        summary="draw what is in the vault, in a table or in an instance",
+        summary="show the files of the vault, a table or an instance as a tree",
         run=_file_tree,
         arguments=(
             option("table-name", "the table", "table"),
@@ -291,12 +291,12 @@ COMMANDS = (
     ),
     Command(
         name="report",
-        summary="write a page about the vault for a browser, one HTML file",
+        summary="write a report about the vault, one HTML file",
         details=f"The file is {_FILE} where --output names no other.",
         run=_report,
         arguments=(
             positional("table_name", "this table only", "table", default=""),
-            switch("force", "replace the file, whatever it is; else only a report"),
+            switch("force", "replace the file even if it is not a report"),
         ),
     ),
 )

@@ -13,20 +13,20 @@ from tablevault.cli.command import (
     accepted_code,
     switch,
 )
-from tablevault.cli.context import Place
+from tablevault.cli.context import CommandContext
 from tablevault.cli.output import Listing
 
 _COLUMNS = ("table", "state", "rows", "made", "reason", "temporary instance")
 
 
-def _status(place: Place, given: argparse.Namespace) -> object:
+def _status(context: CommandContext, given: argparse.Namespace) -> object:
     """List the tables, and what is stale."""
     import dataclasses
 
     from tablevault.queries import status
 
     del given
-    found = status.status(place.read())
+    found = status.status(context.read())
     return Listing(
         columns=_COLUMNS,
         rows=[status.shown(each) for each in found.tables],
@@ -36,7 +36,7 @@ def _status(place: Place, given: argparse.Namespace) -> object:
     )
 
 
-def _refresh(place: Place, given: argparse.Namespace) -> object:
+def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
     """Make anew what is stale."""
     import dataclasses
 
@@ -44,7 +44,7 @@ def _refresh(place: Place, given: argparse.Namespace) -> object:
     from tablevault.operations import refresh
 
     found = refresh.refresh(
-        place.read() if given.dry_run else place.vault(),
+        context.read() if given.dry_run else context.vault(),
         given.tables or None,
         options=refresh.RefreshOptions(
             dry_run=given.dry_run,
@@ -71,7 +71,7 @@ def _names(tables: object) -> list[object]:
 COMMANDS = (
     Command(
         name="status",
-        summary="tell which tables are stale, and why; nothing is called or changed",
+        summary="show which tables are stale, and why; nothing is called or changed",
         details="A table is stale when what it read holds something else now, when code or "
         "builders have changed, or when rows of it failed. What an index builder reads outside "
         "of the vault cannot be seen.",
@@ -79,7 +79,7 @@ COMMANDS = (
     ),
     Command(
         name="refresh",
-        summary="make anew what is stale, in the order in which tables read each other",
+        summary="execute stale tables again, in the order of their dependencies",
         details="Builders are copied from the current instance; a temporary instance that is "
         "there is executed as it is. A table that fails stops those that read it, not the rest: "
         "the same command goes on.",
@@ -90,13 +90,13 @@ COMMANDS = (
                 {
                     "nargs": "*",
                     "metavar": "TABLE",
-                    "help": "what is to be up to date, with what it reads: a table, or one "
-                    "version of it as TABLE/VERSION; without, everything",
+                    "help": "table, or one version of it as TABLE/VERSION, with all that it "
+                    "reads; by default all tables",
                 },
                 "table",
                 typed=_names,
             ),
-            switch("dry-run", "tell what would be made, with calls, time and cost; change nothing"),
+            switch("dry-run", "only report what would be executed, with calls, time and cost"),
             ACCEPT_CODE,
             MAX_CALLS,
             MAX_COST,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from tablevault.cli.command import Argument, Command, positional, switch
-from tablevault.cli.context import Place, UsageError, refuse_below_file
+from tablevault.cli.context import CommandContext, UsageError, refuse_below_file
 from tablevault.cli.output import Listing
 from tablevault.wording import Call
 
@@ -13,7 +13,7 @@ _REMOTE = positional("remote", "name or address of the remote", "remote", defaul
 _ALL = Argument(
     ("--all",),
     {
-        "help": "bring the data of all instances now, not when it is first read",
+        "help": "fetch the data of all instances now, not when it is first read",
         "action": "store_true",
     },
     parameter="data",
@@ -21,14 +21,14 @@ _ALL = Argument(
 )
 
 
-def _clone(place: Place, given: argparse.Namespace) -> object:
+def _clone(context: CommandContext, given: argparse.Namespace) -> object:
     """Copy a vault from elsewhere."""
     from tablevault.remotes import clone
 
     folder = given.new_dir or _name_of(given.url)
     refuse_below_file(folder)
     path = clone.clone(
-        given.url, folder, place.author, place.progress, data="all" if given.all else "lazy"
+        given.url, folder, context.author, context.progress, data="all" if given.all else "lazy"
     )
     return f"Cloned → {path}"
 
@@ -41,11 +41,11 @@ def _name_of(url: str) -> str:
     return name
 
 
-def _remote(place: Place, given: argparse.Namespace) -> object:
+def _remote(context: CommandContext, given: argparse.Namespace) -> object:
     """Name an address, or list the names."""
     from tablevault.remotes import clone
 
-    vault = place.read()
+    vault = context.read()
     if given.name and not given.url:
         raise UsageError("the address is missing: tablevault remote NAME URL")
     if given.name:
@@ -60,14 +60,14 @@ def _remote(place: Place, given: argparse.Namespace) -> object:
     )
 
 
-def _push(place: Place, given: argparse.Namespace) -> object:
+def _push(context: CommandContext, given: argparse.Namespace) -> object:
     """Bring a remote up to date."""
     from tablevault.remotes import push
 
-    return push.push(place.vault(), given.remote, temp=given.temp)
+    return push.push(context.vault(), given.remote, temp=given.temp)
 
 
-def _pull(place: Place, given: argparse.Namespace) -> object:
+def _pull(context: CommandContext, given: argparse.Namespace) -> object:
     """Take over what a remote has."""
     from tablevault.remotes import pull
 
@@ -75,7 +75,7 @@ def _pull(place: Place, given: argparse.Namespace) -> object:
     for side in ("ours", "theirs"):
         resolve |= dict.fromkeys(getattr(given, side) or (), side)
     return pull.pull(
-        place.vault(), given.remote, data="all" if given.all else "lazy", resolve=resolve
+        context.vault(), given.remote, data="all" if given.all else "lazy", resolve=resolve
     )
 
 
@@ -86,7 +86,7 @@ def _paths(side: str, whose: str) -> Argument:
         {
             "action": "append",
             "metavar": "PATH",
-            "help": f"where both sides changed the same, {whose} is right; may be repeated",
+            "help": f"resolve a conflict at this path in favour of {whose}; may be repeated",
         },
         parameter="resolve",
         typed=lambda chosen: [path for path, of in chosen.items() if of == side],
@@ -96,18 +96,18 @@ def _paths(side: str, whose: str) -> Argument:
 COMMANDS = (
     Command(
         name="clone",
-        summary="copy a vault from elsewhere",
+        summary="clone a vault from a path or URL",
         run=_clone,
         calls=(Call("clone_vault"),),
         arguments=(
             positional("url", "path or address of a repository that holds a vault", "path"),
-            positional("new_dir", "folder to be made", "path", default="", parameter="db_dir"),
+            positional("new_dir", "folder of the clone", "path", default="", parameter="db_dir"),
             _ALL,
         ),
     ),
     Command(
         name="remote",
-        summary="give the address of another repository a name; without arguments, list them",
+        summary="add a remote by name and URL; without arguments, list the remotes",
         run=_remote,
         calls=(Call("add_remote"), Call("list_remotes")),
         arguments=(
@@ -117,13 +117,13 @@ COMMANDS = (
     ),
     Command(
         name="push",
-        summary="bring a remote up to date",
+        summary="send commits and objects to a remote",
         run=_push,
         arguments=(_REMOTE, switch("temp", "temporary instances, too")),
     ),
     Command(
         name="pull",
-        summary="take over what a remote has, and merge it with what was done here",
+        summary="fetch the commits of a remote, and merge them",
         run=_pull,
         arguments=(_REMOTE, _ALL, _paths("ours", "this vault"), _paths("theirs", "the remote")),
     ),

@@ -12,10 +12,10 @@ from tablevault.cli.command import (
     positional,
     switch,
 )
-from tablevault.cli.context import Place
+from tablevault.cli.context import CommandContext
 
 
-def _create(place: Place, given: argparse.Namespace) -> object:
+def _create(context: CommandContext, given: argparse.Namespace) -> object:
     """Make an empty table."""
     from tablevault.operations.tables import CreateTable
 
@@ -25,30 +25,30 @@ def _create(place: Place, given: argparse.Namespace) -> object:
         has_side_effects=given.side_effects,
         description=given.description,
         allow_secret=given.allow_secret,
-    ).run(place.vault(), given.process_id)
+    ).run(context.vault(), given.process_id)
 
 
-def _rename(place: Place, given: argparse.Namespace) -> object:
+def _rename(context: CommandContext, given: argparse.Namespace) -> object:
     """Rename a table."""
     from tablevault.operations.tables import RenameTable
 
     return RenameTable(new_table_name=given.new_name, table_name=given.old_name).run(
-        place.vault(), given.process_id
+        context.vault(), given.process_id
     )
 
 
-def _delete(place: Place, given: argparse.Namespace) -> object:
+def _delete(context: CommandContext, given: argparse.Namespace) -> object:
     """Remove a table."""
     from tablevault.operations.tables import DeleteTable
 
     asked = DeleteTable(table_name=given.table_name)
-    return asked.run(place.vault(), given.process_id)
+    return asked.run(context.vault(), given.process_id)
 
 
 COMMANDS = (
     Command(
         name="create-table",
-        summary="make an empty table",
+        summary="create an empty table",
         run=_create,
         arguments=(
             positional("table_name", "name of the new table"),
@@ -69,17 +69,17 @@ COMMANDS = (
     ),
     Command(
         name="rename-table",
-        summary="give a table another name",
+        summary="rename a table",
         run=_rename,
         arguments=(
-            positional("old_name", "name so far", "table", parameter="table_name"),
-            positional("new_name", "name to be", parameter="new_table_name"),
+            positional("old_name", "current name", "table", parameter="table_name"),
+            positional("new_name", "new name", parameter="new_table_name"),
             PROCESS_ID,
         ),
     ),
     Command(
         name="delete-table",
-        summary="remove a table; its description, builders and code stay in history",
+        summary="delete a table; its description, builders and code stay in history",
         run=_delete,
         arguments=(positional("table_name", "the table", "table"), PROCESS_ID),
     ),

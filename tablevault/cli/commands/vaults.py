@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from tablevault.cli.command import ALLOW_SECRET, DESCRIPTION, Command, option, positional, switch
 from tablevault.cli.context import (
     AbortedError,
-    Place,
+    CommandContext,
     UsageError,
     existing_file,
     existing_folder,
@@ -20,27 +20,27 @@ from tablevault.wording import Call
 _ENDING = ".tar.xz"
 
 
-def _create(place: Place, given: argparse.Namespace) -> object:
+def _create(context: CommandContext, given: argparse.Namespace) -> object:
     """Make an empty vault."""
-    vault = place.create(given.new_dir, given.description, allow_secret=given.allow_secret)
+    vault = context.create(given.new_dir, given.description, allow_secret=given.allow_secret)
     return f"Created → {vault.path}"
 
 
-def _compress(place: Place, given: argparse.Namespace) -> object:
+def _compress(context: CommandContext, given: argparse.Namespace) -> object:
     """Write a vault into one file."""
     from tablevault.operations import vaults
 
-    del place
+    del context
     folder = existing_folder(given.vault_dir)
     vaults.compress_vault(folder, given.preset)
     return f"Compressed → {folder.name}{_ENDING}"
 
 
-def _decompress(place: Place, given: argparse.Namespace) -> object:
+def _decompress(context: CommandContext, given: argparse.Namespace) -> object:
     """Restore a vault from such a file."""
     from tablevault.operations.vaults import decompress_vault
 
-    del place
+    del context
     archive = existing_file(given.archive)
     if not archive.name.endswith(_ENDING):
         raise UsageError(f'"{archive}" does not end in {_ENDING}')
@@ -49,11 +49,11 @@ def _decompress(place: Place, given: argparse.Namespace) -> object:
     return f"Decompressed → {target.name}/"
 
 
-def _delete(place: Place, given: argparse.Namespace) -> object:
+def _delete(context: CommandContext, given: argparse.Namespace) -> object:
     """Remove a vault."""
     from tablevault.operations import vaults
 
-    del place
+    del context
     from tablevault.vault import refuse_unless_vault
 
     folder = existing_folder(given.vault_dir)
@@ -67,14 +67,14 @@ def _delete(place: Place, given: argparse.Namespace) -> object:
     return f"Deleted → {folder}"
 
 
-def _import(place: Place, given: argparse.Namespace) -> object:
+def _import(context: CommandContext, given: argparse.Namespace) -> object:
     """Take over a vault of TableVault 0.1."""
     from tablevault.operations import import_v01
 
     old = existing_folder(given.old_dir)
     refuse_below_file(given.new_dir)
-    options = place.options(allow_secret=given.allow_secret)
-    report = import_v01.import_original(old, given.new_dir, place.author, options)
+    options = context.options(allow_secret=given.allow_secret)
+    report = import_v01.import_original(old, given.new_dir, context.author, options)
     return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
 
 
@@ -160,12 +160,12 @@ _AFTER = """Made the vault {path} with two tables, each of two instances. Look a
 """
 
 
-def _demo(place: Place, given: argparse.Namespace) -> object:
+def _demo(context: CommandContext, given: argparse.Namespace) -> object:
     """Create a vault, run everything, change one argument, run it again."""
     from tablevault.operations.files import CreateCodeModule
     from tablevault.operations.tables import CreateTable
 
-    vault = place.create(given.new_dir, "A demonstration")
+    vault = context.create(given.new_dir, "A demonstration")
     CreateCodeModule(module_name="demo", text=_CODE).run(vault)
     for table, builders in _BUILDERS.items():
         CreateTable(table_name=table).run(vault)
@@ -190,7 +190,7 @@ def _execute(vault: Vault, table: str, builders: dict[str, str]) -> None:
 COMMANDS = (
     Command(
         name="create-vault",
-        summary="make an empty vault",
+        summary="create an empty vault",
         run=_create,
         calls=(Call("TableVault", create=True),),
         arguments=(
@@ -201,13 +201,13 @@ COMMANDS = (
     ),
     Command(
         name="demo",
-        summary="make a small vault to look at, and say what to look at",
+        summary="create a small example vault, and suggest what to look at",
         run=_demo,
         arguments=(positional("new_dir", "folder of the new vault", "path", default="demo.vault"),),
     ),
     Command(
         name="import-original",
-        summary="make a vault of one of TableVault 0.1, with its history as commits",
+        summary="convert a vault of TableVault 0.1, with its history as commits",
         run=_import,
         arguments=(
             positional(
@@ -219,7 +219,7 @@ COMMANDS = (
     ),
     Command(
         name="compress",
-        summary="write a vault into one file, DIR.tar.xz; the vault stays",
+        summary="pack a vault into one file, DIR.tar.xz; the vault is kept",
         run=_compress,
         calls=(Call("compress_vault"),),
         arguments=(
@@ -236,7 +236,7 @@ COMMANDS = (
     ),
     Command(
         name="delete-vault",
-        summary="remove a vault with everything in it",
+        summary="delete a vault with everything in it",
         run=_delete,
         arguments=(
             positional("vault_dir", "folder of the vault", "path", parameter="db_dir"),
