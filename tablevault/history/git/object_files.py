@@ -25,6 +25,7 @@ PACKED_REFS = ".git/packed-refs"
 _PACKED_REF = re.compile(rb"([0-9a-f]{40}) (refs/\S+)")
 _BEING_WRITTEN_S = 3600.0
 """Git and libgit2 write a pack before its index, and anything under another name first."""
+_GOING_S = 1.0
 _FROM_ELSEWHERE = "Copy it from another clone of the vault, or `git fetch` into this one."
 
 
@@ -44,15 +45,10 @@ def check_loose(git_dir: Path) -> Iterator[Problem]:
 def check_packs(git_dir: Path) -> Iterator[Problem]:
     """Have git compare every pack with its index, and unpack and hash all that is in it."""
     for pack in matching(git_dir / "objects", "pack/pack-*.pack"):
-        index = pack.with_suffix(".idx")
-        if index.exists():
-            done = call_git(["verify-pack", str(index)], git_dir, failure=TVFileError)
-            wrong = _last_words(done.stderr) if done.returncode else ""
-        else:
-            again = f"`git index-pack .git/objects/pack/{pack.name}` makes it again"
-            is_new = time.time() - _mtime(pack) < _BEING_WRITTEN_S
-            wrong = "" if is_new else f"its index is missing: {again}"
-        if wrong and pack.exists():  # else several became one meanwhile
+        wrong = _wrong_with_pack(git_dir, pack)
+        if wrong and _has_lost_its_index(pack):
+            wrong = _wrong_with_pack(git_dir, pack)
+        if wrong and pack.exists():
             yield Problem(
                 kind="git object",
                 severity="error",
@@ -60,6 +56,31 @@ def check_packs(git_dir: Path) -> Iterator[Problem]:
                 text=f"The pack is damaged: {wrong}.",
                 advice="`git fsck --full` names the objects in it. " + _FROM_ELSEWHERE,
             )
+
+
+def _wrong_with_pack(git_dir: Path, pack: Path) -> str:
+    """Return what is wrong with a pack, "" when nothing is, or it is being written."""
+    index = pack.with_suffix(".idx")
+    if index.exists():
+        done = call_git(["verify-pack", str(index)], git_dir, failure=TVFileError)
+        return _last_words(done.stderr) if done.returncode else ""
+    if time.time() - _mtime(pack) < _BEING_WRITTEN_S:
+        return ""
+    return f"its index is missing: `git index-pack .git/objects/pack/{pack.name}` makes it again"
+
+
+def _has_lost_its_index(pack: Path) -> bool:
+    """Return whether a pack has no index, after waiting for the pack to go, too.
+
+    ``git repack -d`` (2.39) removes an index first and then its pack.
+    """
+    index = pack.with_suffix(".idx")
+    if index.exists():
+        return False
+    deadline = time.monotonic() + _GOING_S
+    while pack.exists() and not index.exists() and time.monotonic() < deadline:
+        time.sleep(_GOING_S / 100)
+    return True
 
 
 def _last_words(said: bytes) -> str:

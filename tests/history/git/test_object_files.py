@@ -69,6 +69,20 @@ def test_a_pack_without_an_index_is_named_when_nobody_is_writing_it(repository):
     assert "git index-pack" in problem.text
 
 
+def test_a_pack_that_goes_while_it_is_looked_at_is_no_damage(repository, monkeypatch):
+    """Git removes the index first; whoever looks in between sees a pack without one."""
+    old, real = pack(repository, "pack"), object_files.time.sleep
+    os.utime(old, (0, 0))
+    pack(repository, "idx").unlink()
+
+    def remove(_):
+        old.unlink()
+        monkeypatch.setattr(object_files.time, "sleep", real)
+
+    monkeypatch.setattr(object_files.time, "sleep", remove)
+    assert list(check_packs(repository.git_dir)) == []
+
+
 @pytest.mark.parametrize("text", ["", "garbage\n", "12345\n"])
 def test_a_damaged_ref_is_named_and_the_others_are_read(repository, text):
     (repository.git_dir / "refs/heads/other").write_text(text)
