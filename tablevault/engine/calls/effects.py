@@ -19,12 +19,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from tablevault.engine.calls.modules import Unit
-from tablevault.engine.calls.program import Definition, Loaded, Program
+from tablevault.engine.calls.program import Definition, Key, Loaded, Program
 from tablevault.engine.calls.scopes import Effect, Use
-
-Key = tuple[str, str]
-"""Module and global name of a definition."""
-
 
 _HARMLESS = {"print", "super", "sleep", "warn"} | {
     *("debug", "info", "warning", "error", "exception", "critical", "log")

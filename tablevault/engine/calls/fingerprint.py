@@ -12,9 +12,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
-from typing import TypeAlias
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
 
-from tablevault.engine.calls.effects import ImportEffects, Key
+from tablevault.engine.calls.effects import ImportEffects
 from tablevault.engine.calls.modules import Unit
 from tablevault.engine.calls.normalise import WORDS_OF_A_TEXT, encode
 from tablevault.engine.calls.parts import (
@@ -26,12 +27,22 @@ from tablevault.engine.calls.parts import (
     Text,
 )
 from tablevault.engine.calls.paths import FilesBeside
-from tablevault.engine.calls.program import TOO_DEEP, Loaded, Program
+from tablevault.engine.calls.program import TOO_DEEP, Key, Loaded, Program
 from tablevault.engine.calls.reach import Reach
 from tablevault.errors import TVFileError
 
-_Parts: TypeAlias = dict[tuple[object, ...], tuple[Part, list[str]]]
-"""Parts that definitions are, and the texts in them, by what `Reach.meaning` returns."""
+
+class _Piece(NamedTuple):
+    """A part of a fingerprint: its place among the others, what is hashed of it, texts in it."""
+
+    place: str
+    data: bytes
+    part: Part
+    texts: tuple[Text, ...]
+
+
+_Pieces: TypeAlias = dict[tuple[object, ...], _Piece]
+"""What definitions are, by what `Reach.meaning` returns."""
 
 
 class Fingerprints:
@@ -56,7 +67,7 @@ class Fingerprints:
         self._program = program
         self._effects = ImportEffects(program)
         self._files = FilesBeside(program)
-        self._parts: _Parts = {}
+        self._pieces: _Pieces = {}
 
     def of(self, module: str, function: str) -> Fingerprint:
         """Return the fingerprint of a function.
@@ -97,7 +108,7 @@ class Fingerprints:
             )
         reach = Reach(self._program, self._effects, self._files)
         reach.follow(loaded, function)
-        assembly = _Assembly(self._program, self._effects, reach, self._parts)
+        assembly = _Assembly(self._program, self._effects, reach, self._pieces)
         return assembly.fingerprint(module, function)
 
 
@@ -105,9 +116,9 @@ class _Assembly:
     """Hashes what a function reaches."""
 
     def __init__(
-        self, program: Program, effects: ImportEffects, reach: Reach, parts: _Parts
+        self, program: Program, effects: ImportEffects, reach: Reach, pieces: _Pieces
     ) -> None:
-        self._parts = parts
+        self._pieces = pieces
         self._program = program
         self._effects = effects
         self._reach = reach
@@ -116,41 +127,33 @@ class _Assembly:
         """Return the fingerprint of a function by all that it reaches."""
         found = sorted(
             [*self._definitions(), *self._statements(), *self._modules(), *self._files()],
-            key=lambda each: (each[0].module, each[0].name, each[0].kind),
+            key=itemgetter(0),
         )
-        digest = blake2b(digest_size=DIGEST_SIZE)
-        for part, _ in found:
-            for field in (part.kind, part.module, part.name):
-                digest.update(field.encode() + b"\0")
-            digest.update(part.digest)
         return Fingerprint(
             module=module,
             function=function,
-            digest=digest.digest(),
-            parts=tuple(part for part, _ in found),
-            texts=tuple(
-                Text(module=part.module, name=part.name, value=value)
-                for part, values in found
-                for value in values
-            ),
+            digest=_digest(b"".join([piece.data for piece in found])),
+            parts=tuple([piece.part for piece in found]),
+            texts=tuple(text for piece in found for text in piece.texts),
             outside=self._outside(),
             dynamic=tuple(self._reach.dynamic),
         )
 
-    def _definitions(self) -> Iterator[tuple[Part, list[str]]]:
+    def _definitions(self) -> Iterator[_Piece]:
         """Yield a part for each name that is reached."""
         for key, loaded in self._reach.names.items():
             if loaded.name not in self._reach.whole:
                 meaning = self._reach.meaning(key)
-                if meaning not in self._parts:
+                if meaning not in self._pieces:
                     units = self._reach.units(key)
                     kind = units[0].kind if units else "import"
-                    self._parts[meaning] = self._part(
-                        key, loaded, "constant" if kind == "statement" else kind, units
+                    digest, texts = self._hash(key, loaded, units)
+                    self._pieces[meaning] = self._piece(
+                        key, loaded, "constant" if kind == "statement" else kind, digest, texts
                     )
-                yield self._parts[meaning]
+                yield self._pieces[meaning]
 
-    def _statements(self) -> Iterator[tuple[Part, list[str]]]:
+    def _statements(self) -> Iterator[_Piece]:
         """Yield a part for the statements of each module that count without being named.
 
         The order counts of those that have to do with each other: a list is filled before it is
@@ -163,9 +166,9 @@ class _Assembly:
             digest = blake2b(digest_size=DIGEST_SIZE)
             for group in self._groups(loaded, list(statements)):
                 ordered = sorted(group, key=lambda unit: unit.order)
-                digest.update(self._part((name, ""), loaded, "statements", ordered)[0].digest)
-            _, texts = self._part((name, ""), loaded, "statements", list(statements))
-            yield self._made((name, ""), loaded, "statements", digest.digest()), texts
+                digest.update(self._hash((name, ""), loaded, ordered)[0])
+            _, texts = self._hash((name, ""), loaded, statements)
+            yield self._piece((name, ""), loaded, "statements", digest.digest(), texts)
 
     def _groups(self, loaded: Loaded, statements: list[Unit]) -> Iterator[set[Unit]]:
         """Yield the statements whose order among each other and among constants counts.
@@ -192,10 +195,8 @@ class _Assembly:
                 units = self._reach.units(key)
                 yield from (unit for unit in units if unit.kind == "constant")
 
-    def _part(
-        self, key: Key, loaded: Loaded, kind: PartKind, units: list[Unit]
-    ) -> tuple[Part, list[str]]:
-        """Return a part that consists of statements, and the texts in it."""
+    def _hash(self, key: Key, loaded: Loaded, units: Iterable[Unit]) -> tuple[bytes, list[str]]:
+        """Return the digest of statements, and the texts in them."""
         digest = blake2b(digest_size=DIGEST_SIZE)
         texts: list[str] = []
         for unit in units:
@@ -203,18 +204,17 @@ class _Assembly:
             data, found = self._program.digest(loaded, unit, full=full)
             digest.update(data)
             texts += found
-        return self._made(key, loaded, kind, digest.digest()), texts
+        return digest.digest(), texts
 
-    def _modules(self) -> Iterator[tuple[Part, list[str]]]:
+    def _modules(self) -> Iterator[_Piece]:
         """Yield a part for each whole module."""
         for loaded in self._reach.whole.values():
             data, texts = loaded.source.data, list[str]()
             if not loaded.problem:
                 data, texts = encode(loaded.module.tree, lambda _: True, full=True)
-            digest = blake2b(data, digest_size=DIGEST_SIZE).digest()
-            yield self._made((loaded.name, ""), loaded, "module", digest), texts
+            yield self._piece((loaded.name, ""), loaded, "module", _digest(data), texts)
 
-    def _files(self) -> Iterator[tuple[Part, list[str]]]:
+    def _files(self) -> Iterator[_Piece]:
         """Yield a part for each file that is no module."""
         for path, name in self._reach.opened.items():
             data = self._program.files.get(path) or self._program.paths.get(path, b"")
@@ -224,14 +224,16 @@ class _Assembly:
                 name=path,
                 used_by=name,
                 is_outside=False,
-                digest=blake2b(data, digest_size=DIGEST_SIZE).digest(),
+                digest=_digest(data),
             )
             text = data.decode("utf-8", "replace")
-            yield part, [text] if len(text.split()) >= WORDS_OF_A_TEXT else []
+            yield _piece(part, [text] if len(text.split()) >= WORDS_OF_A_TEXT else [])
 
-    def _made(self, key: Key, loaded: Loaded, kind: PartKind, digest: bytes) -> Part:
+    def _piece(
+        self, key: Key, loaded: Loaded, kind: PartKind, digest: bytes, texts: list[str]
+    ) -> _Piece:
         """Return a part of a module."""
-        return Part(
+        part = Part(
             kind=kind,
             module=key[0],
             name=key[1],
@@ -239,6 +241,7 @@ class _Assembly:
             is_outside=loaded.source.is_outside,
             digest=digest,
         )
+        return _piece(part, texts)
 
     def _outside(self) -> tuple[OutsideModule, ...]:
         """Return the modules outside the vault that decide something."""
@@ -250,6 +253,21 @@ class _Assembly:
             if each.source.is_outside
         }
         return tuple(OutsideModule(module=name, path=path) for name, path in sorted(found))
+
+
+def _piece(part: Part, texts: list[str]) -> _Piece:
+    """Return a part with the texts in it."""
+    return _Piece(
+        place=f"{part.module}\0{part.name}\0{part.kind}",
+        data=f"{part.kind}\0{part.module}\0{part.name}\0".encode() + part.digest,
+        part=part,
+        texts=tuple(Text(module=part.module, name=part.name, value=value) for value in texts),
+    )
+
+
+def _digest(data: bytes) -> bytes:
+    """Return a digest of some bytes."""
+    return blake2b(data, digest_size=DIGEST_SIZE).digest()
 
 
 def _nearest(name: str, known: list[str]) -> str:

@@ -47,11 +47,8 @@ class Unit:
     order: int
     dotted: tuple[str, ...] = ()
     """The whole name in ``import a.b.c``, of which only ``a`` is bound."""
-
-    @property
-    def runs(self) -> bool:
-        """Whether it is executed at all, and not for type checkers only."""
-        return not any(first and is_type_checking(test) for test, first in self.guards)
+    runs: bool = True
+    """Whether it is executed at all, and not for type checkers only."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,7 +109,9 @@ def parse(data: bytes) -> Module:
     walrus = b":=" in data
     for node, guards in _statements(tree.body, ()):
         binds, _, _ = bindings([node], walrus=walrus)
-        units.append(Unit(node, guards, binds, _kind(node, binds), len(units), _dotted(node)))
+        runs = not any(first and _is_type_checking(test) for test, first in guards)
+        kind, dotted = _kind(node, binds), _dotted(node)
+        units.append(Unit(node, guards, binds, kind, len(units), dotted, runs))
     if text := docstring(tree):
         node = ast.Assign([ast.Name("__doc__", ast.Store())], text)
         units.append(Unit(node, (), {"__doc__": ()}, "constant", -1))
@@ -125,11 +124,7 @@ def parse(data: bytes) -> Module:
 
 
 def _tree(data: bytes) -> ast.Module:
-    """Return a syntax tree, made in half the time: the garbage collector rests meanwhile.
-
-    It would walk through the nodes time and again, none of which is garbage. The parser lets no
-    other thread run, so nobody else makes garbage either.
-    """
+    """Return a syntax tree; the garbage collector rests meanwhile, as none of it is garbage."""
     with _parsing:
         is_enabled = gc.isenabled()
         gc.disable()
@@ -230,7 +225,7 @@ def _self(node: ast.stmt) -> str:
             return ""
 
 
-def is_type_checking(test: ast.expr) -> bool:
+def _is_type_checking(test: ast.expr) -> bool:
     """Return whether the test of an ``if`` is ``TYPE_CHECKING``."""
     return (isinstance(test, ast.Name) and test.id == "TYPE_CHECKING") or (
         isinstance(test, ast.Attribute) and test.attr == "TYPE_CHECKING"

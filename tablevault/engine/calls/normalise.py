@@ -20,6 +20,8 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Callable
+from functools import lru_cache
+from typing import Any, cast
 
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -29,11 +31,14 @@ WORDS_OF_A_TEXT = 3
 _FORM = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
 _SIGNATURE = frozenset({"returns", "type_params", "annotation"})
 _PASS: list[ast.stmt] = [ast.Pass()]
-_TWOFOLD = (ast.AnnAssign, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+_TWOFOLD = frozenset({ast.AnnAssign, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef})
 """Statements that count in full, or without what only readers see."""
 
-_END_OF_FULL = object()
-"""On the stack, behind what counts in full."""
+_WITH_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
+_FORMATTED = (ast.JoinedStr, getattr(ast, "TemplateStr", ast.JoinedStr))
+
+_DEEPEST = 50
+"""Nodes within each other that are written by recursion."""
 
 _forms: dict[type[ast.AST], tuple[bytes, tuple[tuple[str, bytes], ...]]] = {}
 
@@ -61,89 +66,125 @@ def encode(
         Constants of three words or more, in order. An f-string is one text, with ``{}`` where a
         value goes.
     """
-    out: list[bytes] = []
-    texts: list[str] = []
-    # A stack and not recursion: a sum of a thousand terms is a tree of that depth.
-    stack: list[object] = [node]
-    while stack:
-        value = stack.pop()
-        kind = value.__class__
-        if kind is bytes:
-            out.append(value)  # type: ignore[arg-type]
-        elif kind is ast.Constant:
-            out.append(_constant(value.value))  # type: ignore[attr-defined]
-            _keep_text(value.value, texts)  # type: ignore[attr-defined]
-        elif kind is ast.Name:
-            out.append(b"Name(id=%b)" % _constant(value.id))  # type: ignore[attr-defined]
-        elif kind is list:
-            out.append(b"[")
-            stack.append(b"]")
-            stack += reversed(value)  # type: ignore[call-overload]
-        elif isinstance(value, ast.AST):
-            if kind is ast.JoinedStr:
-                _keep_text(_template(value), texts)  # type: ignore[arg-type]
-            full = _open(value, is_full, full, out, stack)
-        elif value is _END_OF_FULL:
-            full = False
-        else:
-            out.append(_constant(value))
-    return b"".join(out), texts
+    writers = [_Writer(node, is_full, full=full)]
+    for writer in writers:  # grows by what lies too deep
+        writers += writer.run()
+    for writer in reversed(writers[1:]):
+        writer.close()
+    return b"".join(writers[0].out), writers[0].texts
 
 
 def docstring(node: ast.AST) -> ast.Constant | None:
     """Return the constant that is the docstring of a function, class or module, if it has one."""
-    match node:
-        case (
-            ast.FunctionDef(body=[ast.Expr(value=ast.Constant(value=str()) as text), *_])
-            | ast.AsyncFunctionDef(body=[ast.Expr(value=ast.Constant(value=str()) as text), *_])
-            | ast.ClassDef(body=[ast.Expr(value=ast.Constant(value=str()) as text), *_])
-            | ast.Module(body=[ast.Expr(value=ast.Constant(value=str()) as text), *_])
-        ):
+    if isinstance(node, _WITH_DOCSTRING) and node.body and isinstance(node.body[0], ast.Expr):
+        text = node.body[0].value
+        if isinstance(text, ast.Constant) and isinstance(text.value, str):
             return text
-        case _:
-            return None
+    return None
 
 
-def _open(
-    node: ast.AST,
-    is_full: Callable[[FunctionNode], bool],
-    full: bool,
-    out: list[bytes],
-    stack: list[object],
-) -> bool:
-    """Write the beginning of a node, leave the rest on the stack; return whether it is full."""
-    if not full and isinstance(node, _TWOFOLD):
-        if isinstance(node, ast.AnnAssign):
-            if node.value is None:
-                return full  # only a type checker reads it
-            node = ast.Assign([node.target], node.value)
-        elif isinstance(node, ast.ClassDef) or is_full(node):
-            full = True
-            stack.append(_END_OF_FULL)
-    name, fields = _forms.get(node.__class__) or _form(node.__class__)
-    out.append(name)
-    stack.append(b")")
-    for field, tag in fields:
-        value = getattr(node, field, None)
-        if value is None or value == [] or (not full and field in _SIGNATURE):
-            continue
-        if field == "body" and (text := docstring(node)):
-            value = _body(value, text, full=full)
-        elif field == "values" and name in {b"JoinedStr(", b"TemplateStr("}:
-            value = _merged(value)
-        elif value.__class__ is str:
-            value = _constant(value)
-        stack.append(value)
-        stack.append(tag)
-    return full
+class _Writer:
+    """Writes the form of a node by recursion, with gaps for what lies too deep for that.
+
+    A sum of a thousand terms is a tree of that depth.
+    """
+
+    __slots__ = ("_around", "_at", "_deep", "_full", "_is_full", "_node", "out", "texts")
+
+    def __init__(
+        self,
+        node: ast.AST,
+        is_full: Callable[[FunctionNode], bool],
+        *,
+        full: bool,
+        around: _Writer | None = None,
+    ) -> None:
+        self.out: list[bytes] = []
+        self.texts: list[str] = []
+        self._node = node
+        self._is_full = is_full
+        self._full = full
+        self._around = around
+        self._at = (0, 0) if around is None else (len(around.out), len(around.texts))
+        self._deep: list[_Writer] = []
+
+    def run(self) -> list[_Writer]:
+        """Write the node, and return what writes the gaps."""
+        self._write(self._node, 0)
+        return self._deep
+
+    def close(self) -> None:
+        """Fill the gap in what is around."""
+        assert self._around is not None
+        out, text = self._at
+        self._around.out[out] = b"".join(self.out)
+        self._around.texts[text:text] = self.texts
+
+    def _write(self, node: ast.AST, depth: int) -> None:
+        """Write a node."""
+        if isinstance(node, ast.Constant):
+            self.out.append(_constant(node.value))
+            _keep_text(node.value, self.texts)
+        elif depth == _DEEPEST:
+            deep = _Writer(node, self._is_full, full=self._full, around=self)
+            self._deep.append(deep)
+            self.out.append(b"")
+        elif self._full or node.__class__ not in _TWOFOLD:
+            if isinstance(node, ast.JoinedStr):
+                _keep_text(_template(node), self.texts)
+            self._write_fields(node, depth)
+        elif not isinstance(node, ast.AnnAssign):
+            self._full = isinstance(node, ast.ClassDef) or self._is_full(cast("FunctionNode", node))
+            self._write_fields(node, depth)
+            self._full = False
+        elif node.value is not None:  # else only a type checker reads it
+            self._write_fields(ast.Assign([node.target], node.value), depth)
+
+    def _write_fields(self, node: ast.AST, depth: int) -> None:
+        """Write the kind of a node and its fields."""
+        out, full = self.out, self._full
+        begin, fields = _forms.get(node.__class__) or _form(node.__class__)
+        out.append(begin)
+        for field, tag in fields:
+            value = getattr(node, field, None)
+            kind = value.__class__
+            if value is None or (not full and field in _SIGNATURE):
+                continue
+            if kind is not list:
+                out.append(tag)
+                self._write_value(value, kind, depth)
+            elif value:
+                out.append(tag + b"[")
+                for each in _items(node, field, value, full=full):
+                    self._write_value(each, each.__class__, depth)
+                out.append(b"]")
+        out.append(b")")
+
+    def _write_value(self, value: Any, kind: type, depth: int) -> None:  # noqa: ANN401 - any field
+        """Write what a field holds."""
+        if kind is ast.Name:
+            self.out.append(_named(value.id))
+        elif kind is str:
+            self.out.append(_name(value))
+        elif isinstance(value, ast.AST):
+            self._write(value, depth + 1)
+        else:
+            self.out.append(value if kind is bytes else _constant(value))
 
 
 def _form(kind: type[ast.AST]) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
     """Return how a kind of node begins, and its fields with what is written before their values."""
-    names = sorted(set(kind._fields) - _FORM, reverse=True)
+    names = sorted(set(kind._fields) - _FORM)
     fields = tuple((name, name.encode() + b"=") for name in names)
     _forms[kind] = kind.__name__.encode() + b"(", fields
     return _forms[kind]
+
+
+def _items(node: ast.AST, field: str, values: list[Any], *, full: bool) -> list[Any]:
+    """Return the items of a field as they count."""
+    if field == "body" and (text := docstring(node)):
+        return _body(values, text, full=full)
+    return _merged(values) if field == "values" and isinstance(node, _FORMATTED) else values
 
 
 def _body(body: list[ast.stmt], text: ast.Constant, *, full: bool) -> list[ast.stmt]:
@@ -177,13 +218,29 @@ def _keep_text(value: object, texts: list[str]) -> None:
         texts.append(value)
 
 
+def _text(value: str) -> bytes:
+    """Return the form of a text."""
+    data = value.encode("utf-8", "surrogatepass")  # source may spell half of a surrogate pair
+    return b"s%d:%b" % (len(data), data)
+
+
+@lru_cache(maxsize=4096)
+def _name(name: str) -> bytes:
+    """Return the form of a name; the same one stands in a module many times."""
+    return _text(name)
+
+
+@lru_cache(maxsize=4096)
+def _named(name: str) -> bytes:
+    """Return the form of an expression that is a name."""
+    return b"Name(id=%b)" % _text(name)
+
+
 def _constant(value: object) -> bytes:
     """Return the form of a constant; its type is part of it, as 1, 1.0 and True are equal."""
     match value:
         case str():
-            # Python source may spell half of a surrogate pair.
-            data = value.encode("utf-8", "surrogatepass")
-            return b"s%d:%b" % (len(data), data)
+            return _text(value)
         case bytes():
             return b"b%d:%b" % (len(value), value)
         case bool() | None:

@@ -34,12 +34,12 @@ class FilesBeside:
 
     def __init__(self, program: Program) -> None:
         self._program = program
-        self._matters = any(word in data for data in program.paths.values() for word in _WORDS)
+        self.matter = any(word in data for data in program.paths.values() for word in _WORDS)
         self._opened: dict[Unit, frozenset[str]] = {}
 
     def opened(self, loaded: Loaded, unit: Unit) -> frozenset[str]:
         """Return paths below ``code/`` of the files that count for a statement."""
-        if not self._matters or loaded.source.is_outside or not loaded.source.path:
+        if loaded.source.is_outside or not loaded.source.path:
             return frozenset()
         if unit not in self._opened:
             try:

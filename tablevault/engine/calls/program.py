@@ -6,8 +6,9 @@ import ast
 import builtins
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 from hashlib import blake2b
+from typing import NamedTuple
 
 from tablevault.engine.calls.bindings import Import
 from tablevault.engine.calls.locate import ImportSystem, Locator, Source
@@ -41,15 +42,11 @@ TOO_DEEP = "it is nested too deeply"
 class Loaded:
     """A module by its source and its syntax tree."""
 
+    name: str
     source: Source
     module: Module
     problem: str
     """Why there is no syntax tree, "" when there is one."""
-
-    @property
-    def name(self) -> str:
-        """Dotted name."""
-        return self.source.name
 
     @property
     def package(self) -> str:
@@ -76,6 +73,39 @@ class Whole:
 
 
 Target = Definition | Whole
+
+Key = tuple[str, str]
+"""Module and global name of a definition."""
+
+
+class Meaning(NamedTuple):
+    """What a name in a statement can stand for; a tuple, since there are many.
+
+    Attributes
+    ----------
+    module : Loaded
+        The module of a definition, or one that is meant as a whole.
+    key : tuple of str, optional
+        The definition; None for a whole module.
+    unit : Unit, optional
+        As in `Definition`.
+    is_read : bool
+        Whether it is a function that is handed to something that may read its docstring.
+    """
+
+    module: Loaded
+    key: Key | None = None
+    unit: Unit | None = None
+    is_read: bool = False
+
+
+class Uses(NamedTuple):
+    """What a statement uses: as it is written, and what its names can stand for."""
+
+    facts: Facts
+    meanings: list[Meaning]
+    is_plain: bool
+    """Whether it uses nothing but names."""
 
 
 class Program:
@@ -105,7 +135,7 @@ class Program:
         self._loaded: dict[str, Loaded | None] = {}
         self._facts: dict[tuple[Unit, bool], Facts] = {}
         self._digests: dict[tuple[Unit, bool], tuple[bytes, list[str]]] = {}
-        self._meanings: dict[tuple[Unit, bool], list[tuple[Target, bool]]] = {}
+        self._uses: dict[tuple[Unit, bool], Uses] = {}
         self._executed: dict[Loaded, list[Loaded]] = {}
         self._full: dict[ast.AST, bool] = {}
 
@@ -129,13 +159,13 @@ class Program:
         if source is None:
             return None
         try:
-            return Loaded(source, parse(source.data), "")
+            return Loaded(name, source, parse(source.data), "")
         except SyntaxError as error:
             path = source.path if source.is_outside else f"code/{source.path}"
             where = f" in {path}" + (f", line {error.lineno}" if error.lineno else "")
-            return Loaded(source, parse(b""), f"SyntaxError: {error.msg}{where}")
+            return Loaded(name, source, parse(b""), f"SyntaxError: {error.msg}{where}")
         except (RecursionError, MemoryError):
-            return Loaded(source, parse(b""), TOO_DEEP)
+            return Loaded(name, source, parse(b""), TOO_DEEP)
 
     # What a statement uses
 
@@ -191,20 +221,26 @@ class Program:
 
     # What a name stands for
 
-    def meanings(
-        self, loaded: Loaded, unit: Unit, *, full: bool = False
-    ) -> list[tuple[Target, bool]]:
-        """Return what all uses in a statement can mean, and whether the value is given away."""
+    def uses(self, loaded: Loaded, unit: Unit, *, full: bool = False) -> Uses:
+        """Return what a statement uses, and what its names can stand for."""
         key = unit, full
-        if key not in self._meanings:
-            uses = self.facts(loaded, unit, full=full).uses
-            distinct = {(use.chain, use.origin, use.handed): use for use in uses}
-            self._meanings[key] = [
-                (target, use.handed)
+        found = self._uses.get(key)
+        if found is None:
+            facts = self.facts(loaded, unit, full=full)
+            distinct = {(use.chain, use.origin, use.handed): use for use in facts.uses}
+            meanings = (
+                _meaning(target, is_handed=use.handed)
                 for use in distinct.values()
                 for target in self.targets(loaded, use)
-            ]
-        return self._meanings[key]
+            )
+            is_plain = not (facts.imports or facts.dynamic or facts.computed_imports)
+            found = self._uses[key] = Uses(facts, list(dict.fromkeys(meanings)), is_plain)
+        return found
+
+    def meanings_of(self, loaded: Loaded, name: str) -> list[Meaning]:
+        """Return what a global name of a module can stand for."""
+        start = Use((name,), None, 0, handed=False)
+        return [_meaning(target, is_handed=False) for target in self.targets(loaded, start)]
 
     def targets(self, loaded: Loaded, use: Use | Effect) -> Iterator[Target]:
         """Yield what a use can mean: every definition on the way from the name to the last one."""
@@ -301,6 +337,17 @@ class Program:
         )
 
 
+def _meaning(target: Target, *, is_handed: bool) -> Meaning:
+    """Return what a use can mean; `is_handed` says that the value itself is given away."""
+    if isinstance(target, Whole):
+        return Meaning(target.module)
+    if target.rest:
+        is_handed = target.rest[0] in INTROSPECTIVE
+    units = target.module.module.bindings[target.name]
+    is_read = is_handed and any(unit.kind == "function" for unit in units)
+    return Meaning(target.module, (target.module.name, target.name), target.unit, is_read)
+
+
 def _source(path: str, data: bytes) -> tuple[str, Source]:
     """Return a module of the vault by its name."""
     name = path.removesuffix(".py").replace("/", ".")
@@ -311,10 +358,14 @@ def _source(path: str, data: bytes) -> tuple[str, Source]:
 
 def _reads_itself(loaded: Loaded, node: FunctionNode) -> bool:
     """Return whether a function uses docstrings or annotations."""
-    if not any(name.encode() in loaded.source.data for name in INTROSPECTIVE):
-        return False
-    return any(
+    return _may_read(loaded.source.data) and any(
         (isinstance(each, ast.Name) and each.id in INTROSPECTIVE)
         or (isinstance(each, ast.Attribute) and each.attr in INTROSPECTIVE)
         for each in ast.walk(node)
     )
+
+
+@lru_cache(maxsize=1024)
+def _may_read(data: bytes) -> bool:
+    """Return whether names by which code reads docstrings occur in a module at all."""
+    return any(name.encode() in data for name in INTROSPECTIVE)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from tablevault.engine.calls.effects import ImportEffects, Key
+from tablevault.engine.calls.effects import ImportEffects
 from tablevault.engine.calls.modules import Unit
 from tablevault.engine.calls.paths import FilesBeside
-from tablevault.engine.calls.program import Definition, Loaded, Program, Target, Whole
-from tablevault.engine.calls.scopes import INTROSPECTIVE, Use
+from tablevault.engine.calls.program import Key, Loaded, Meaning, Program
+from tablevault.engine.calls.scopes import Facts
 
 
 class Reach:
@@ -50,9 +50,8 @@ class Reach:
     def follow(self, loaded: Loaded, function: str) -> None:
         """Collect what a global name of a module reaches."""
         self._execute(loaded)
-        start = Use((function,), None, 0, handed=False)
-        for target in self._program.targets(loaded, start):
-            self._follow(target, "", is_handed=False)
+        for meaning in self._program.meanings_of(loaded, function):
+            self._follow(meaning, "")
         if not self.names and not self.whole:  # it comes by a star import or from __getattr__
             reason = f"`{function}` is made as `{loaded.name}` is imported, so all of it counts"
             if loaded.problem:
@@ -76,23 +75,35 @@ class Reach:
 
     def meaning(self, key: Key) -> tuple[object, ...]:
         """Return what the part of a definition depends on; equal ones have equal parts."""
-        imports = frozenset(self._imports.get(key, ()))
-        return key, key in self._full, imports, self.used_by.get(key, "")
+        meant = self._imports.get(key)
+        imports = None if meant is None else frozenset(meant)
+        return key, key in self._full, imports, self.used_by[key]
 
     def units(self, key: Key) -> list[Unit]:
         """Return the statements that define a name, as far as they are meant."""
-        meant = self._imports.get(key, set())
         units = self.names[key].module.bindings[key[1]]
+        if len(units) == 1 and not units[0].dotted:  # most are
+            return units
+        meant = self._imports.get(key, ())
         return [unit for unit in units if not unit.dotted or unit in meant]
 
     def _visit(self, loaded: Loaded, unit: Unit, name: str, *, full: bool) -> None:
         """Follow all names in a statement."""
-        facts = self._program.facts(loaded, unit, full=full)
+        facts, meanings, is_plain = self._program.uses(loaded, unit, full=full)
         if facts.imports and unit.runs:
             for imported in self._program.imported(loaded, facts):
                 self._execute(imported)
-        for target, is_handed in self._program.meanings(loaded, unit, full=full):
-            self._follow(target, name, is_handed=is_handed)
+        for meaning in meanings:
+            if meaning.key not in self.names or meaning.is_read or meaning.unit is not None:
+                self._follow(meaning, name)
+        if not is_plain:
+            self._take_dynamic(facts, loaded, name)
+        if self._files.matter:
+            for path in self._files.opened(loaded, unit):
+                self.opened.setdefault(path, name)
+
+    def _take_dynamic(self, facts: Facts, loaded: Loaded, name: str) -> None:
+        """Take the modules of which a statement hides what it uses."""
         for what, _ in facts.dynamic:
             self._take(loaded, name, f"`{name}` uses `{what}`, so its whole module counts")
         for what in facts.computed_imports:
@@ -100,38 +111,26 @@ class Reach:
             for each in self._program.names():
                 if found := self._program.find(each):
                     self._take(found, name, reason)
-        for path in self._files.opened(loaded, unit):
-            self.opened.setdefault(path, name)
 
-    def _follow(self, target: Target, name: str, *, is_handed: bool) -> None:
-        """Reach what a use can mean."""
-        self._execute(target.module)
-        if isinstance(target, Whole):
-            self._take(target.module, name, self._why_whole(target.module, name))
+    def _follow(self, meaning: Meaning, name: str) -> None:
+        """Reach what a name can mean."""
+        loaded, key, unit, is_read = meaning
+        self._execute(loaded)
+        if key is None:
+            self._take(loaded, name, self._why_whole(loaded, name))
             return
-        key = target.module.name, target.name
         is_new = key not in self.names
-        if key not in self._full and self._is_read(target, is_handed=is_handed):
+        if is_read and key not in self._full:
             self._full.add(key)
             is_new = True
-        if target.unit is not None and target.unit not in self._imports.get(key, set()):
-            self._imports.setdefault(key, set()).add(target.unit)
+        if unit is not None and unit not in self._imports.get(key, ()):
+            self._imports.setdefault(key, set()).add(unit)
             is_new = True
         if is_new:
-            self.names[key] = target.module
-            self._take_stars(target.module)
+            self.names[key] = loaded
+            self._take_stars(loaded)
             self.used_by.setdefault(key, name)
             self._queue.append(key)
-
-    @staticmethod
-    def _is_read(target: Definition, *, is_handed: bool) -> bool:
-        """Return whether a function is given to somebody who may read its docstring."""
-        if target.rest:
-            is_handed = target.rest[0] in INTROSPECTIVE
-        if not is_handed:
-            return False
-        units = target.module.module.bindings[target.name]
-        return any(unit.kind == "function" for unit in units)
 
     def _take_stars(self, loaded: Loaded) -> None:
         """Take the modules that a module imports with a star: any name may be theirs."""

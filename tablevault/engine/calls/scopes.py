@@ -14,9 +14,9 @@ import ast
 import builtins
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from tablevault.engine.calls.bindings import Bindings, Import, bindings, children, imported
+from tablevault.engine.calls.bindings import IMPORTS, Bindings, Import, bindings, children, imported
 from tablevault.engine.calls.normalise import FunctionNode, docstring
 
 Chain = tuple[str, ...]
@@ -28,6 +28,8 @@ INTROSPECTIVE = frozenset(
 )
 """Names by which code reads docstrings and annotations."""
 
+_CHAINS = (ast.Name, ast.Attribute)
+_ROOTED = (ast.Attribute, ast.Subscript, ast.Call)
 _BUILTINS = frozenset(dir(builtins))
 _STORING = frozenset({"append", "add", "insert", "setdefault", "partial"})
 """Functions of that name keep what they are given."""
@@ -39,8 +41,7 @@ _MAPPERS = frozenset(
 """Functions of that name call what they are given; they do not read its docstring."""
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(NamedTuple):
     """A place where a global name is used, or a name that a function has imported for itself."""
 
     chain: Chain
@@ -52,8 +53,7 @@ class Use:
     """Whether it is only put into a container or a partial, which does not call it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Effect:
+class Effect(NamedTuple):
     """A statement that is there for what it does to something global; `kind` is how."""
 
     chain: Chain
@@ -108,7 +108,7 @@ def _facts_without_scopes(node: ast.AST) -> Facts:
     for each in ast.walk(node):
         if isinstance(each, ast.Name):
             facts.uses.append(Use((each.id,), None, 0, handed=True))
-        elif isinstance(each, ast.Import | ast.ImportFrom):
+        elif isinstance(each, IMPORTS):
             for name, origin in imported(each):
                 facts.imports.append((origin, 0))
                 facts.uses.append(Use((name,), origin, 0, handed=True))
@@ -158,7 +158,7 @@ class _Walker:
         if node.decorator_list and not self._layer:
             self.facts.calls_at_import = True
         for each in node.decorator_list:
-            self._visit_called(each)
+            self._visit_chain(each, handed=False)
         self._visit_all([*node.args.defaults, *filter(None, node.args.kw_defaults)])
         if self._full:
             self._visit_annotations([*(each.annotation for each in arguments), node.returns])
@@ -188,7 +188,7 @@ class _Walker:
         if not self._layer and (node.decorator_list or node.keywords):
             self.facts.calls_at_import = True
         for each in node.decorator_list:
-            self._visit_called(each)
+            self._visit_chain(each, handed=False)
         self._visit_all([*node.bases, *node.keywords, *getattr(node, "type_params", ())])
         names, declared, _ = bindings(node.body, walrus=self._walrus)
         self._scopes.append(_Scope(is_class=True, names=names, globals=declared))
@@ -278,9 +278,9 @@ class _Walker:
     def visit_Name(self, node: ast.Name) -> None:
         """Note a name."""
         if isinstance(node.ctx, ast.Load):
-            self._visit_chain(node, handed=True)
+            self._note_chain((node.id,), handed=True)
         elif not self._scopes or node.id in self._scopes[-1].globals:
-            self._use((node.id,), handed=False)
+            self._note_chain((node.id,), handed=False)
 
     def visit_Attribute(self, node: ast.Attribute) -> None:
         """Note a chain of attributes."""
@@ -332,7 +332,10 @@ class _Walker:
         chain = chain_of(node.func)
         if not self._layer and chain[-1:] != ("partial",):
             self.facts.calls_at_import = True
-        self._visit_called(node.func)
+        if chain:
+            self._note_chain(chain, handed=False)
+        else:
+            self._visit_chain(node.func, handed=False)
         arguments = node.args
         if len(chain) == 1 and not self._is_bound(chain[0]):
             arguments = self._visit_builtin(chain[0], node)
@@ -371,25 +374,21 @@ class _Walker:
                 pass
         return node.args
 
-    def _visit_called(self, node: ast.expr) -> None:
-        """Visit what is called."""
-        self._visit_chain(node, handed=False)
-
     def _visit_chain(self, node: ast.expr, *, handed: bool, is_stored: bool = False) -> None:
         """Note a chain of names, or visit another expression."""
-        chain = chain_of(node)
-        if not chain:
-            if isinstance(node, ast.Attribute):
-                self.visit(node.value)
-            else:
-                self.visit(node)
-            return
+        if not isinstance(node, _CHAINS):
+            self.visit(node)
+        elif chain := chain_of(node):
+            self._note_chain(chain, handed=handed, is_stored=is_stored)
+        elif isinstance(node, ast.Attribute):
+            self.visit(node.value)
+
+    def _note_chain(self, chain: Chain, *, handed: bool, is_stored: bool = False) -> None:
+        """Note a chain of names."""
         if handed if len(chain) == 1 else chain[1] in INTROSPECTIVE:
-            self.facts.keeps |= {
-                depth
-                for depth, scope in enumerate(self._scopes)
-                if scope.first_parameter == chain[0]
-            }
+            for depth, scope in enumerate(self._scopes):
+                if scope.first_parameter == chain[0]:
+                    self.facts.keeps.add(depth)
         self._use(chain, handed=handed, is_stored=is_stored)
 
     def _visit_all(self, nodes: Iterable[ast.AST]) -> None:
@@ -462,18 +461,16 @@ def _visit_children(walker: _Walker, node: ast.AST) -> None:
 
 def chain_of(node: ast.AST) -> Chain:
     """Return ``("a", "b", "c")`` for ``a.b.c``, nothing for other expressions."""
-    if node.__class__ is ast.Name:  # most are
-        return (node.id,)
-    attributes: list[str] = []
+    attributes: Chain = ()
     while isinstance(node, ast.Attribute):
-        attributes.append(node.attr)
+        attributes = (node.attr, *attributes)
         node = node.value
-    return (node.id, *reversed(attributes)) if isinstance(node, ast.Name) else ()
+    return (node.id, *attributes) if isinstance(node, ast.Name) else ()
 
 
 def _root(node: ast.expr) -> ast.expr:
     """Return ``a.b`` for ``a.b[0].c()``: the part of an expression that names something."""
-    while not chain_of(node) and isinstance(node, ast.Attribute | ast.Subscript | ast.Call):
+    while not chain_of(node) and isinstance(node, _ROOTED):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node
 

@@ -202,6 +202,12 @@ def test_texts_of_three_words_are_found():
     assert encode(ast.parse(source), lambda _: False)[1] == ["one two three", "one {} two three"]
 
 
+def test_texts_in_a_deep_tree_are_found_in_their_order():
+    words = [f"one two {number}" for number in range(300)]
+    source = " + ".join(map(repr, words))
+    assert encode(ast.parse(source), lambda _: False)[1] == words
+
+
 MUTABLE = ast.Name | ast.Constant | ast.BinOp | ast.Compare | ast.Call | ast.Attribute
 
 
