@@ -91,17 +91,21 @@ def calls(folder: Path, pairs: int) -> list[Row]:
 def memory(folder: Path, pairs: int) -> list[Row]:
     """Measure the peak of an execution that makes four columns, one of them row by row.
 
-    All memory counts by which the process grew: also what the index function takes for its texts
-    and its frame, SQLite for its cache and Arrow for its buffers.
+    All memory counts by which the process grew: also what the index function takes for itself,
+    SQLite for its cache and Arrow for its buffers.
     """
     rows = MOST if pairs > 5 else MOST // 10
-    most, frame = _ours(folder / "memory", "memory", rows)["memory"]
-    alone, _ = _ours(folder / "function", "function", rows)["function"]
-    size = float(frame)
-    return [
-        from_times(f"{rows:,} rows x 4", [most], [size], aim="3", unit="MB"),
-        from_times("its index function alone", [alone], [size], aim="", unit="MB"),
-    ]
+    found = []
+    for how, from_file, aim in (("read from a file", 1, "3"), ("made of Python objects", 0, "")):
+        here = folder / f"{from_file}"
+        most, frame = _ours(here / "memory", "memory", rows, from_file)["memory"]
+        alone, _ = _ours(here / "function", "function", rows, from_file)["function"]
+        size = float(frame)
+        found += [
+            from_times(f"{rows:,} rows x 4, {how}", [most], [size], aim=aim, unit="MB"),
+            from_times("its index function alone", [alone], [size], aim="", unit="MB"),
+        ]
+    return found
 
 
 def _row(step: str, rows: int, ours: list[Found], theirs: list[Found]) -> Row:

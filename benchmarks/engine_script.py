@@ -3,7 +3,8 @@
 ``python engine_script.py <folder> rows <rows>``: row-wise and generator builders, an execution
 again with nothing changed, and one with 100 new rows. ``lookup <rows> <other rows>``: references
 into another table. ``prompts <rows>``: a builder with one prompt, another, and the first again.
-``memory <rows>``: the peak of one execution; ``function <rows>``: that of its index function alone.
+``memory <rows> <1 or 0>``: the peak of one execution whose index function reads a file, or makes
+Python objects; ``function <rows> <1 or 0>``: that of the index function alone.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 from tablevault.core import TableVault
 
 NEW_ROWS = 100
@@ -33,10 +36,12 @@ def count(number):
         yield n
 
 
-def frame(number):
+def frame(source):
     import pandas as pd
+    if isinstance(source, str):
+        return pd.read_parquet(source)
     return pd.DataFrame(
-        {"k": [f"key {n}" for n in range(number)], "n": range(number), "x": [0.5] * number}
+        {"k": [f"key {n}" for n in range(source)], "n": range(source), "x": [0.5] * source}
     )
 """
 INDEX = """\
@@ -54,7 +59,7 @@ builder_type: IndexBuilder
 changed_columns: [k, n, x]
 python_function: frame
 code_module: functions
-arguments: {number: %d}
+arguments: {source: %s}
 is_custom: true
 dtypes: {k: string, n: Int64, x: Float64}
 """
@@ -188,12 +193,16 @@ def by_prompts(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
     return found
 
 
-def peak(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
-    """Measure the bytes that an execution needs at most, and the bytes of its frame."""
+def peak(folder: Path, rows: int, from_file: int) -> dict[str, tuple[float, int]]:
+    """Measure the bytes that an execution needs at most, and the bytes of its frame.
+
+    Its index function reads the frame from a file, or makes it of Python objects.
+    """
     vault = make(folder)
     for table, number in (("small", 10), ("large", rows)):
         made = ROW_WISE % json.dumps(CURRENT)
-        prepare(vault, folder, table, index=FRAME_INDEX % number, made=made)
+        source = write_frame(folder / f"{table}.parquet", number) if from_file else number
+        prepare(vault, folder, table, index=FRAME_INDEX % source, made=made)
         before = most_bytes()
         execute(vault, table)
     most = most_bytes()
@@ -201,14 +210,28 @@ def peak(folder: Path, rows: int) -> dict[str, tuple[float, int]]:
     return {"memory": (most - before, int(frame.memory_usage(deep=True).sum()))}
 
 
-def peak_of_function(_: Path, rows: int) -> dict[str, tuple[float, int]]:
-    """Measure the bytes that the index function needs at most: texts of Python, and its frame."""
+def peak_of_function(folder: Path, rows: int, from_file: int) -> dict[str, tuple[float, int]]:
+    """Measure the bytes that the index function alone needs at most."""
     functions: dict[str, Any] = {}
     exec(MODULE, functions)
-    functions["frame"](10)
+    small, large = folder / "small.parquet", folder / "large.parquet"
+    functions["frame"](str(write_frame(small, 10)) if from_file else 10)
+    source = str(write_frame(large, rows)) if from_file else rows
     before = most_bytes()
-    functions["frame"](rows)
+    functions["frame"](source)
     return {"function": (most_bytes() - before, 1)}
+
+
+def write_frame(file: Path, rows: int) -> Path:
+    """Write the frame that the index function reads, holding a part of it only."""
+    part = 10_000
+    schema = pa.schema({"k": pa.string(), "n": pa.int64(), "x": pa.float64()})
+    with pq.ParquetWriter(file, schema) as writer:
+        for start in range(0, rows, part):
+            numbers = range(start, min(start + part, rows))
+            columns = [[f"key {n}" for n in numbers], numbers, [0.5] * len(numbers)]
+            writer.write_table(pa.table(dict(zip(schema.names, columns, strict=True)), schema))
+    return file
 
 
 def most_bytes() -> int:
