@@ -58,8 +58,7 @@ from tablevault.wording import Call, Parameter, Wording
 if TYPE_CHECKING:
     from tablevault.engine.calls.ledger import Ledger
     from tablevault.engine.execution.budgets import RunLimits
-    from tablevault.engine.execution.ready import Ready
-    from tablevault.engine.execution.run import RunResult
+    from tablevault.engine.execution.run import Ready, RunResult
 
 
 @operation("execute_instance")
@@ -313,7 +312,7 @@ class _Attempt:
     @contextmanager
     def _ready(self) -> Iterator[Ready]:
         """Check all that can be checked before the first call."""
-        from tablevault.engine.execution.ready import ARTIFACT_FOLDER, ready
+        from tablevault.engine.execution.run import ARTIFACT_FOLDER, ready
 
         vault, prepared, code = self.vault, self.prepared, self.code
         folder = vault.temp_folders.artifacts(self.branch.temp)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from tablevault.engine.builders.reads import Dependency
     from tablevault.engine.calls.read_only import ReadOnlyLedger
     from tablevault.engine.execution.preview import Ahead, ExpectedTable
-    from tablevault.engine.execution.ready import Ready
+    from tablevault.engine.execution.run import Ready
     from tablevault.planned import ExecutionPlan
 
 
@@ -265,7 +265,7 @@ def _frame(asked: _Asked, origin: Instance) -> pd.DataFrame | None:
 def _readied(asked: _Asked, ledger: ReadOnlyLedger) -> Iterator[Ready]:
     """Check what can be checked before the first call, as an execution does."""
     from tablevault.engine.calls.read_only import ReadOnlyFiles
-    from tablevault.engine.execution.ready import ARTIFACT_FOLDER, ready
+    from tablevault.engine.execution.run import ARTIFACT_FOLDER, ready
 
     vault, prepared = asked.vault, asked.prepared
     code = VaultCode(asked.view, code_edits(asked.view))

@@ -8,8 +8,7 @@ import pytest
 from tablevault.engine.builders.builder import parse_builder
 from tablevault.engine.builders.order import make_plan
 from tablevault.engine.code import Code
-from tablevault.engine.execution.ready import ready
-from tablevault.engine.execution.run import run_all
+from tablevault.engine.execution.run import ready, run_all
 from tablevault.engine.tables import Source
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId

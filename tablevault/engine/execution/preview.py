@@ -17,8 +17,8 @@ from tablevault.engine.calls.expectation import Expected
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import ReadOnlyLedger
 from tablevault.engine.execution.finder import FoundRows, Gaps, reason_of
-from tablevault.engine.execution.ready import Ready
 from tablevault.engine.execution.reuse import UNCHANGED, Behind, Decision
+from tablevault.engine.execution.run import Ready
 from tablevault.engine.execution.step import Step
 from tablevault.engine.matching import is_artifact
 from tablevault.engine.row_values import RowResults, where
@@ -116,7 +116,7 @@ class Preview:
     Parameters
     ----------
     run : Ready
-        From `tablevault.engine.execution.ready.ready`, within its body.
+        From `tablevault.engine.execution.run.ready`, within its body.
     ledger : ReadOnlyLedger
         That of the run.
     origin : DataFrame, optional
