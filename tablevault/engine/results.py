@@ -250,14 +250,7 @@ def with_texts(values: Values, job: Job, row: int) -> Values:
         else:
             shown = " ".join(repr(value).split())[:_SHOWN]
             kind = f"{type(value).__qualname__}{reason and ', ' + reason}"
-            raise TVTableError(
-                f'Builder "{job.name}": the value of column "{name}" in row {row} cannot be kept: '
-                f"{shown} ({kind}).",
-                "Return text, numbers, times, or lists and dicts of them.",
-                builder=job.name,
-                row=row,
-                column=name,
-            )
+            raise _unkeepable(f"{shown} ({kind})", job, (name, row))
     return tuple(made)
 
 
@@ -364,15 +357,21 @@ def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401
     try:
         return own(cell)
     except Exception as error:
-        column, row = place
-        raise TVTableError(
-            f'Builder "{job.name}": the value of column "{column}" in row {row} cannot be kept: '
-            f"{show(cell)} ({type(error).__name__}: {said(error)}).",
-            "Return text, numbers, times, or lists and dicts of them.",
-            builder=job.name,
-            row=row,
-            column=column,
-        ) from error
+        shown = f"{show(cell)} ({type(error).__name__}: {said(error)})"
+        raise _unkeepable(shown, job, place) from error
+
+
+def _unkeepable(shown: str, job: Job, place: tuple[str, int]) -> TVTableError:
+    """Make the error for a value that no record can hold."""
+    column, row = place
+    return TVTableError(
+        f'Builder "{job.name}": the value of column "{column}" in row {row} cannot be kept: '
+        f"{shown}.",
+        "Return text, numbers, times, or lists and dicts of them.",
+        builder=job.name,
+        row=row,
+        column=column,
+    )
 
 
 def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:

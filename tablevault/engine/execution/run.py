@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -52,14 +52,6 @@ _told_of: set[OutsideModule] = set()
 
 ARTIFACT_FOLDER = "~ARTIFACT_FOLDER~"
 """Keyword for the artifact folder of the table that is being built."""
-
-
-class Load(Protocol):
-    """Finds the function of a builder, as `tablevault.engine.code.Code.load_function` does."""
-
-    def __call__(self, module: str, function: str, *, is_custom: bool) -> Function:
-        """Return the function; raises TVFileError when there is none."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,7 +102,7 @@ def ready(
     plan: Plan,
     *,
     inputs: Inputs,
-    load: Load,
+    load: Callable[..., Function],
     keywords: Mapping[str, str],
     progress: Progress | None = None,
     options: RunOptions | None = None,
@@ -123,8 +115,8 @@ def ready(
         From `make_plan`.
     inputs : Inputs
         The tables that may be read.
-    load : Load
-        Finds functions.
+    load : callable
+        Finds functions, as `tablevault.engine.code.Code.load_function` does.
     keywords : mapping of str to str
         Texts such as ``~PROCESS_ID~`` and what stands for them; replaced in the text of all
         fields, never inside data that a reference brings.
