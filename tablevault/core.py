@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from tablevault.arguments import checked, checked_class
 from tablevault.names import DEFAULT_VERSION, new_process_id
-from tablevault.progress_bars import Bars
+from tablevault.progress import Bars
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,13 +17,12 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
     from tablevault.operations.maintenance import GcReport
-    from tablevault.planned import ExecutionPlan
+    from tablevault.plans import ExecutionPlan, RefreshReport
     from tablevault.problems import Problem
     from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.lineage import Lineage
     from tablevault.queries.processes import ActiveProcess
     from tablevault.queries.status import Status
-    from tablevault.refreshed import RefreshReport
     from tablevault.remotes.reports import PullReport, PushReport
 
 

@@ -1,17 +1,21 @@
-"""Values for people, by rich: the only import of it."""
+"""Values for people: by rich in a terminal, by templates of jinja2 in HTML and SVG."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Protocol, TextIO, TypeAlias
 
 if TYPE_CHECKING:
+    from jinja2 import Environment
+    from markupsafe import Markup
     from rich.table import Table
     from rich.text import Text
     from rich.tree import Tree
 
+_LONGEST_TEXT = 2_000
 _BARS = (24, 12)  # characters
 _MINUTE, _HOUR = 60.0, 3600.0
 
@@ -255,3 +259,49 @@ def duration(seconds: float) -> str:
     if seconds < _HOUR:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600):,} h {int(seconds % 3600 // 60)} min"
+
+
+def escaped(value: str, most: int = _LONGEST_TEXT) -> Markup:
+    """Escape text, with characters that hide or reorder others spelled out, cut to a length."""
+    from markupsafe import escape
+
+    return escape(_visible_lines(value, most))
+
+
+@cache
+def environment(package: str) -> Environment:
+    """Return the templates of a package, with autoescape.
+
+    Parameters
+    ----------
+    package : str
+        Name of a package with a folder ``templates``. One environment is made for each.
+    """
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader(package),
+        autoescape=True,
+        finalize=_finalize,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        auto_reload=False,
+    )
+
+
+def _finalize(value: object) -> object:
+    """Prepare a value for escaping: None is nothing, text is visible."""
+    if value is None:
+        return ""
+    is_text = isinstance(value, str) and not hasattr(value, "__html__")
+    return _visible_lines(str(value), _LONGEST_TEXT) if is_text else value
+
+
+def _visible_lines(value: str, most: int) -> str:
+    """Return text whose lines stay lines, cut to a length."""
+    some = value if len(value) <= most else f"{value[:most]}…"
+    if some.isascii() and some.isprintable():
+        return some
+    lines = some.replace("\r\n", "\n").split("\n")
+    return "\n".join(visible(line, most + 1) for line in lines)

@@ -119,8 +119,7 @@ class CommandContext:
     @property
     def progress(self) -> type[Progress]:
         """Class that shows progress; of a quiet command, one that shows nothing."""
-        from tablevault.progress import Silent
-        from tablevault.progress_bars import Bars
+        from tablevault.progress import Bars, Silent
 
         return Silent if self.is_quiet else Bars
 

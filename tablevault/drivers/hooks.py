@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
-from tablevault.filenames import fault_to_read, fault_to_write
 from tablevault.history.checkout.hand_edits import make_temporary
 from tablevault.history.commits.allowed_content import (
     fault_of_change,
@@ -30,6 +29,8 @@ from tablevault.names import (
     VAULT_DOCUMENT,
     CommitId,
     TempRef,
+    fault_to_read,
+    fault_to_write,
     is_lfs_path,
     is_of_instance,
     kind_of_document,

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVTableError
-from tablevault.filenames import is_hidden
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.trees import Edit, Graft, Put
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
 from tablevault.model.view import VaultView
-from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name
+from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name, is_hidden
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Self
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.filenames import is_hidden
 from tablevault.history.commits.change import BranchChange, Change
 from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import decode_text
@@ -23,6 +22,7 @@ from tablevault.names import (
     check_module_name,
     code_path,
     index_builder,
+    is_hidden,
 )
 from tablevault.secrets import IN_BUILDER, IN_CODE
 from tablevault.transactions.allowed_secrets import admit

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tablevault.errors import TVArgumentError
-from tablevault.filenames import is_hidden
 from tablevault.history.catalog.tags import tag_moves
 from tablevault.history.commits.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.commits.snapshot import Snapshot
@@ -32,6 +31,7 @@ from tablevault.names import (
     frame_path,
     instance_dir,
     instance_document,
+    is_hidden,
     new_process_id,
     table_document,
 )

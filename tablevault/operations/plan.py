@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tablevault.engine.calls.read_only import ReadOnlyLedger
     from tablevault.engine.execution.preview import Ahead, ExpectedTable
     from tablevault.engine.execution.run import Ready
-    from tablevault.planned import ExecutionPlan
+    from tablevault.plans import ExecutionPlan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,7 +160,7 @@ def _previewed(
 ) -> tuple[ExecutionPlan, ExpectedTable]:
     """Count the calls of the planned execution, and return the expected table."""
     from tablevault.engine.execution.preview import ORIGIN, Preview
-    from tablevault.planned import ExecutionPlan
+    from tablevault.plans import ExecutionPlan
 
     origin = asked.prepared.origin or _origin(asked)
     ledger, options = _ledger(asked), asked.options

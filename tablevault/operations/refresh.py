@@ -24,10 +24,9 @@ from tablevault.operations.execute import ExecuteInstance, check_budget
 from tablevault.operations.instances import CreateInstance
 from tablevault.operations.plan import PlanOptions, plan_anew
 from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
-from tablevault.planned import ExecutionPlan, PlannedBuilder, total
+from tablevault.plans import ExecutionPlan, PlannedBuilder, RefreshedTable, RefreshReport, total
 from tablevault.queries.inputs import Place
 from tablevault.queries.staleness import Current, Staleness
-from tablevault.refreshed import RefreshedTable, RefreshReport
 from tablevault.secrets import text_to_keep
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording

@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.filenames import is_hidden
-from tablevault.names import is_temp_id, version_of
+from tablevault.names import is_hidden, is_temp_id, version_of
 
 if TYPE_CHECKING:
     import pandas as pd

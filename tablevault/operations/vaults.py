@@ -19,7 +19,6 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
-from tablevault.filenames import is_plain_path
 from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument, timestamp
 from tablevault.history.commits.setup import (
@@ -40,7 +39,7 @@ from tablevault.lfs.vault_folders import (
     remove_tree,
     target_of,
 )
-from tablevault.names import MAIN, TABLES_DIR
+from tablevault.names import MAIN, TABLES_DIR, is_plain_path
 from tablevault.progress import Progress, Silent
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit

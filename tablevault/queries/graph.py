@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from tablevault import render
-from tablevault.markup import environment
+from tablevault.render import environment
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.markup import environment, text
 from tablevault.queries.lineage import LineageNode
 from tablevault.queries.vault_summary import VaultSummary, vault_summary
+from tablevault.render import environment, escaped
 from tablevault.report.charts import lineage, timeline
 from tablevault.report.format import FILTERS, TESTS
 from tablevault.vault import Vault, absolute
@@ -60,7 +60,7 @@ def page(vault: VaultSummary) -> str:
 def _templates() -> Environment:
     """Return the templates with their filters."""
     templates = environment(__package__)
-    templates.filters.update(FILTERS, text=text, timeline=timeline)
+    templates.filters.update(FILTERS, text=escaped, timeline=timeline)
     templates.tests.update(TESTS)
     templates.globals["zip"] = zip
     return templates

@@ -96,7 +96,7 @@ def _plan(context: CommandContext, given: argparse.Namespace) -> object:
     """Plan an execution, and print what it would call."""
     import dataclasses
 
-    from tablevault import planned
+    from tablevault import plans
     from tablevault.operations import plan
 
     found = plan.plan(
@@ -113,20 +113,20 @@ def _plan(context: CommandContext, given: argparse.Namespace) -> object:
     rows = [
         (
             each.name,
-            planned.shown_calls(each.calls, is_exact=each.is_exact),
+            plans.shown_calls(each.calls, is_exact=each.is_exact),
             str(each.reused),
-            planned.shown_seconds(each.seconds),
-            planned.shown_cost(each.cost),
+            plans.shown_seconds(each.seconds),
+            plans.shown_cost(each.cost),
             each.reason,
         )
         for each in found.builders
     ]
     total = (
         "total",
-        planned.shown_calls(found.calls, is_exact=found.has_exact_calls),
+        plans.shown_calls(found.calls, is_exact=found.has_exact_calls),
         "",
-        planned.shown_seconds(found.seconds),
-        planned.shown_cost(found.cost),
+        plans.shown_seconds(found.seconds),
+        plans.shown_cost(found.cost),
         found.note,
     )
     facts = {name: getattr(found, name) for name in _PLANNED}

@@ -40,7 +40,7 @@ def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
     """Make anew what is stale."""
     import dataclasses
 
-    from tablevault import refreshed
+    from tablevault import plans
     from tablevault.operations import refresh
 
     found = refresh.refresh(
@@ -55,8 +55,8 @@ def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
     )
     facts = {name: getattr(found, name) for name in ("calls", "is_exact", "seconds", "cost")}
     return Listing(
-        columns=refreshed.COLUMNS,
-        rows=[refreshed.shown(each) for each in found.tables],
+        columns=plans.COLUMNS,
+        rows=[plans.shown_table(each) for each in found.tables],
         value={**facts, "tables": [dataclasses.asdict(each) for each in found.tables]},
         if_empty=found.note,
         footer=found.note,

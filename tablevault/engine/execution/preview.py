@@ -25,7 +25,7 @@ from tablevault.engine.row_values import RowResults, where
 from tablevault.engine.tables import Draft
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
-from tablevault.planned import PlannedBuilder
+from tablevault.plans import PlannedBuilder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

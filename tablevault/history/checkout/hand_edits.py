@@ -13,7 +13,6 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.filenames import is_hidden
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Put, Remove
@@ -28,6 +27,7 @@ from tablevault.names import (
     builders_dir,
     check_module_name,
     code_path,
+    is_hidden,
     temp_of_builder,
 )
 

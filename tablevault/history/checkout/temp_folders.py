@@ -13,7 +13,6 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError
-from tablevault.filenames import fault_to_write, is_hidden
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Put, Remove
@@ -25,6 +24,8 @@ from tablevault.names import (
     CommitId,
     TempRef,
     builder_path,
+    fault_to_write,
+    is_hidden,
     temp_of_folder,
     temp_of_ref,
 )

@@ -16,7 +16,6 @@ import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.errors import TVFileError
-from tablevault.filenames import is_plain_path
 from tablevault.history.checkout.hand_edits import CodeFolder, InstanceBuilders
 from tablevault.history.commits.change import BY_HAND
 from tablevault.history.commits.snapshot import Snapshot
@@ -39,6 +38,7 @@ from tablevault.names import (
     CommitId,
     ObjectId,
     is_lfs_path,
+    is_plain_path,
 )
 
 _log = logging.getLogger("tablevault")

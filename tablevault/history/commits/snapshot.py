@@ -9,7 +9,6 @@ import pygit2
 from pygit2.enums import FileMode
 
 from tablevault.errors import TVArgumentError, TVFileError
-from tablevault.filenames import is_plain_path
 from tablevault.history.commits.documents import (
     InstanceDocument,
     TableDocument,
@@ -32,6 +31,7 @@ from tablevault.names import (
     artifacts_dir,
     builders_dir,
     instance_document,
+    is_plain_path,
     table_document,
 )
 from tablevault.wording import Call, Wording

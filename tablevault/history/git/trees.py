@@ -12,9 +12,9 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType
 
 from tablevault.errors import TVFileError, TVImplementationError
-from tablevault.filenames import is_plain_path
 from tablevault.history.git.git_program import SYNCED, run_git
 from tablevault.lfs.files import sync_folder
+from tablevault.names import is_plain_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,7 +8,6 @@ import pygit2
 from pygit2.enums import FileMode
 
 from tablevault.errors import TVRemoteError
-from tablevault.filenames import fault_to_read, is_of_artifact
 from tablevault.history.catalog.operation_log import unix_time
 from tablevault.history.commits.allowed_content import fault_of_document, fault_of_entry, is_checked
 from tablevault.history.commits.documents import LARGEST_DOCUMENT
@@ -21,9 +20,11 @@ from tablevault.names import (
     BlobId,
     CommitId,
     fault_of_folders,
+    fault_to_read,
     frame_path,
     instance_document,
     is_instance,
+    is_of_artifact,
 )
 
 _DOCUMENTS_AT = 3

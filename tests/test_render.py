@@ -9,7 +9,7 @@ import pytest
 from jinja2 import UndefinedError
 from markupsafe import Markup
 
-from tablevault.markup import environment, text
+from tablevault.render import environment, escaped
 
 TEMPLATES = sorted((Path(__file__).parents[1] / "tablevault").rglob("*.j2"))
 
@@ -38,7 +38,7 @@ def test_a_value_is_text_unless_it_is_markup(value, shown):
 
 
 def test_text_is_cut_before_it_is_escaped():
-    assert text("<" * 10, 3) == "&lt;&lt;&lt;…"
+    assert escaped("<" * 10, 3) == "&lt;&lt;&lt;…"
 
 
 def test_a_name_that_is_missing_is_an_error():

@@ -14,9 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from tablevault import progress_bars, render
-from tablevault.progress import Collected, Progress, Silent, counted_within
-from tablevault.progress_bars import Bars, Task
+from tablevault import progress, render
+from tablevault.progress import Bars, Collected, Progress, Silent, Task, counted_within
 
 CODE = """\
 import os
@@ -236,7 +235,7 @@ def in_notebook(monkeypatch: pytest.MonkeyPatch) -> Shell:
     shown.display = shell.display  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "IPython", module)
     monkeypatch.setitem(sys.modules, "IPython.display", shown)
-    monkeypatch.setattr(progress_bars.Notebook, "every_s", 0.0)
+    monkeypatch.setattr(progress.Notebook, "every_s", 0.0)
     return shell
 
 
@@ -423,7 +422,7 @@ def test_one_line_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
         def leave(self) -> None:
             drawn.append("left")
 
-    monkeypatch.setattr(progress_bars, "_watched", Screen)
+    monkeypatch.setattr(progress, "_watched", Screen)
     outer, inner = Bars(), Bars()
     outer.start("outer", 2)
     thread = threading.Thread(target=lambda: (inner.start("inner", 1), inner.advance("inner")))
@@ -458,7 +457,7 @@ class Lines:
 
 def test_a_line_shows_what_was_counted_since_it_began(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Lines()
-    monkeypatch.setattr(progress_bars, "_watched", lambda: screen)
+    monkeypatch.setattr(progress, "_watched", lambda: screen)
     listener = Bars(iter([0.0, 0.0, 30.0, 60.0]).__next__)
     listener.count("cost", 100.0)
     listener.start("q", 60)
@@ -477,7 +476,7 @@ def test_a_line_shows_what_was_counted_since_it_began(monkeypatch: pytest.Monkey
 
 def test_a_line_that_waits_is_drawn_as_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = Lines()
-    monkeypatch.setattr(progress_bars, "_watched", lambda: screen)
+    monkeypatch.setattr(progress, "_watched", lambda: screen)
     listener = Bars(iter([0.0, 0.0, 5.0, 20.0, 25.0]).__next__)
     listener.start("q", 60)
     with counted_within(listener, "waiting"):
