@@ -53,7 +53,7 @@ class ModuleSet:
     paths : mapping of str to str
         Path of the file of each.
     used : set of str, optional
-        Is told the names of the modules that are executed.
+        Receives the names of the modules that are executed.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
                 self._drop(key)
 
     def after_fork(self) -> None:
-        """Replace the lock in a copy of the process: whoever held it is not there."""
+        """Replace the lock in a forked process: the thread that held it does not exist there."""
         self._lock = threading.RLock()
 
     def _drop(self, key: str) -> None:

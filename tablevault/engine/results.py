@@ -347,7 +347,7 @@ def _as_data(cell: object, job: Job, name: str) -> Any:  # noqa: ANN401 - a cell
 
 
 def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401 - a cell holds anything
-    """Copy a cell that a function returned, who may go on to change it.
+    """Copy a cell that a function returned: the function may keep and change it.
 
     Raises
     ------

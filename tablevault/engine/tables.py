@@ -86,7 +86,7 @@ class _Growing:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._unseen: list[int] | None = None  # all, until somebody asks; many never do
+        self._unseen: list[int] | None = None  # None stands for all of them
         self._samples: dict[object, Any] = {}
         self._is_odd = False
 

@@ -154,7 +154,7 @@ def compile_arguments(
     -------
     callable
         Takes the position of the current row, None when there is none. Gives keyword arguments
-        that belong to who gets them. May be called from several threads at a time.
+        that the caller owns. May be called from several threads at a time.
     """
     by_row = compile_node(arguments, tables)
     pairs = arguments.items if isinstance(arguments, MapNode) else ()

@@ -281,7 +281,7 @@ def _mapping(entry: Mapping[object, object], place: Place) -> Dependency:
 
 
 def dependencies_of(references: Iterable[Reference]) -> Iterator[Dependency]:
-    """Return what references read, as far as it can be told without evaluating them."""
+    """Return what references read, as far as their text shows it."""
     for reference in references:
         if (dependency := dependency_of(reference)) is not None:
             yield dependency

@@ -37,21 +37,21 @@ class Trial:
     ----------
     rows : int
         For so many rows, the first ones, functions are called.
-    behind : frozenset of int
+    unknown : frozenset of int
         Rows whose arguments read what the trial leaves out.
     missing : set of int
         Rows without a result, once the builder has run.
     """
 
     rows: int
-    behind: frozenset[int]
+    unknown: frozenset[int]
     missing: set[int] = field(default_factory=set)
 
     def among(self, found: FoundRows) -> Sequence[int]:
         """Return the waiting rows that are called."""
         end = self.rows
         if found.in_order:
-            end = min(self.rows, *self.behind) if self.behind else self.rows
+            end = min(self.rows, *self.unknown) if self.unknown else self.rows
         return [row for row in found.waiting if row < end]
 
 
@@ -175,7 +175,7 @@ class Caller:
         self._context = context
         self._is_async = inspect.iscoroutinefunction(function)
         self._gate = context.limiting.gate(job)
-        # Without limits nobody asks what one call has used, so one meter is enough for all.
+        # Without limits one meter is enough for all calls.
         self._shared_meter = self._gate.meter() if self._gate.is_open else None
         self._rules = RetryRules(job, function)
         self._is_plain = self._gate.is_open and not job.retry.times
@@ -242,7 +242,7 @@ class Caller:
             self.stop.sleep(seconds)
 
     def _look(self) -> None:
-        """Show that time passes, and see whether somebody wants the execution to stop."""
+        """Refresh the progress, and check whether the execution is to stop."""
         self._context.progress.advance(self._job.name, 0)
         self._context.options.control.check()
 

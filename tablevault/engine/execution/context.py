@@ -154,7 +154,7 @@ class RunContext:
     key_columns : tuple of str
         The primary key.
     progress : Progress
-        Is told of builders and rows.
+        Shows builders and rows.
     executor : CallExecutor
         Calls their functions.
     limiting : Limiting

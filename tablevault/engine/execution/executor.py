@@ -17,7 +17,7 @@ class CallExecutor(Protocol):
     """Makes the calls of functions: the place where other kinds of executors are plugged in.
 
     Which calls are made, when one may begin, whether it is made again, and what becomes of its
-    result is decided by those who ask, in this process. Methods are called by several threads.
+    result, is decided by the caller, in this process. Methods are called by several threads.
     """
 
     def call(
@@ -48,7 +48,7 @@ class CallExecutor(Protocol):
         ...
 
     def cancel(self) -> None:
-        """End the calls that can be ended; nobody waits for the others any more."""
+        """End the calls that can be ended, and stop waiting for the others."""
         ...
 
 
@@ -56,7 +56,7 @@ _LOOK_S: Final = 0.1
 
 
 class AbandonedError(BaseException):
-    """Ends a wait in a thread whose execution ends: nobody needs the call any more.
+    """Ends a wait in a thread whose execution ends: its call is not needed any more.
 
     Like an interrupt it passes ``except Exception``.
     """
@@ -68,7 +68,7 @@ class Stop:
     Parameters
     ----------
     check : callable
-        Raises when somebody wants the execution to stop. Called in the thread that runs the
+        Raises when the execution is to stop. Called in the thread that runs the
         execution.
     cancel : callable
         Ends the calls that can be ended.
@@ -160,7 +160,7 @@ def call_rows(
                 working = wait(working, timeout=_LOOK_S).not_done
                 crew.look()
         except BaseException:
-            stop.set()  # an interrupt must not wait for rows that nobody has begun
+            stop.set()  # an interrupt must not wait for rows that have not begun
             stop.cancel()
             raise
     if crew.failures:
@@ -198,7 +198,7 @@ class _Crew(Generic[Work, Result]):
                 self._fail(number, error)
 
     def look(self) -> None:
-        """See whether somebody wants to stop; rows in flight are finished then, too."""
+        """Check whether the execution is to stop; rows in flight are finished then, too."""
         with self._lock:
             if not self._stop.is_set:
                 try:

@@ -1,4 +1,4 @@
-"""Results that are there before a builder is called, and cells that nobody has made yet."""
+"""Results that exist before a builder is called, and cells that are still missing."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.keys import Inputs, RowInputs
 from tablevault.engine.calls.lookup import Lookup
 from tablevault.engine.execution.context import RunContext
-from tablevault.engine.execution.reuse import UNCHANGED, Behind, Decision
+from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
 from tablevault.engine.matching import NEW, Mask, all_new
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.engine.tables import Draft
@@ -136,8 +136,8 @@ class Finder:
         """Keep rows of the earlier instance only where they are what calls would return.
 
         They are when this code made them, and their columns give back exactly what it returned.
-        Of calls that are told apart by their order alone, all rows have to be there. Of an instance
-        whose calls nobody recorded, being unchanged is enough.
+        Of calls that differ by their order alone, all rows have to be there. Of an instance
+        whose calls were not recorded, being unchanged is enough.
         """
         ledger, lookup = self._ledger, self.lookup
         if ledger is None or lookup is None or self._job.always_run:
@@ -164,20 +164,20 @@ class Finder:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def rows(self, decision: Decision, behind: Collection[int] = ()) -> FoundRows:
+    def rows(self, decision: Decision, unknown: Collection[int] = ()) -> FoundRows:
         """Find the results of a row-wise builder.
 
         Parameters
         ----------
         decision : Decision
             Which rows the earlier instance holds unchanged.
-        behind : collection of int
+        unknown : collection of int
             Rows whose arguments are not known yet: they are neither searched for nor waiting.
         """
         there = self._taken(decision)
         lookup = self.lookup
         is_open = ~there.there
-        is_open[list(behind)] = False
+        is_open[list(unknown)] = False
         found = FoundRows(there=there, kept=len(there), waiting=where(is_open))
         if self._job.kind == "index" and self._job.sees_earlier_rows:
             self._show_earlier(there)
@@ -187,7 +187,7 @@ class Finder:
         found.in_order = lookup.follows_rows and self._job.sees_earlier_rows
         if found.in_order:
             return found
-        found.inputs = lookup.inputs(found.waiting, behind)
+        found.inputs = lookup.inputs(found.waiting, unknown)
         found.from_others = lookup.fill(found.inputs, there)
         is_open &= ~there.there
         found.followers = lookup.followers(where(is_open), found.inputs)
@@ -217,7 +217,7 @@ class Finder:
         return inputs, values.get(row), bool(from_others)
 
     def adopt(self, decision: Decision) -> None:
-        """Record rows that the earlier instance holds, if nobody has recorded their calls.
+        """Record rows that the earlier instance holds, if their calls were not recorded.
 
         From then on they are found by their key: also when they come back after they have gone.
         """
@@ -305,7 +305,7 @@ class Finder:
     def _found(
         self, columns: Mapping[str, pd.Series], rows: int, lookup: Lookup, call: CallRecord
     ) -> FoundTable:
-        """Return columns, and who made them."""
+        """Return columns, and whether this execution made them."""
         own = rows if lookup.is_own(call) else 0
         return FoundTable(columns=columns, reused=rows - own, own=own)
 
@@ -371,7 +371,7 @@ class Gaps:
                 cells = enumerate(series.tolist())
                 self.add([name], [row for row, cell in cells if not _is_settled(cell)])
 
-    def behind(self, job: Job, key_columns: Collection[str] = ()) -> Behind:
+    def unknown(self, job: Job, key_columns: Collection[str] = ()) -> UnknownRows:
         """Return the rows of a builder whose calls cannot be known yet.
 
         Parameters
@@ -381,7 +381,7 @@ class Gaps:
         key_columns : collection of str
             The primary key, which names the rows, where that may be missing.
         """
-        nothing = Behind.nothing(self._draft.rows)
+        nothing = UnknownRows.nothing(self._draft.rows)
         if not self._missing:
             return nothing
         rows, columns = nothing.rows.copy(), dict[str, None]()
@@ -393,7 +393,7 @@ class Gaps:
                 rows |= np.bool_(is_whole) | missing
         if job.return_type != "row-wise":
             rows[:] = rows.any()
-        return Behind(rows=rows, columns=tuple(columns))
+        return UnknownRows(rows=rows, columns=tuple(columns))
 
     def rows_lacking(self, job: Job) -> frozenset[int]:
         """Return the rows of a row-wise builder in which a cell is missing that it reads."""

@@ -48,7 +48,7 @@ class _Loop:
                 self.loop.close()
 
     def _run(self) -> None:
-        """Run until stopped, and cancel what nobody waits for any more."""
+        """Run until stopped, and cancel what is left."""
         asyncio.set_event_loop(self.loop)
         while not self._is_closing:
             # SystemExit of a task, which its caller gets, ends the loop besides
@@ -275,12 +275,12 @@ class Invoker:
 class _Away:
     """A thread that makes one call at a time.
 
-    It is a daemon: a function that nobody waits for any more does not keep Python from ending.
+    It is a daemon: an abandoned function does not keep Python from ending.
 
     Parameters
     ----------
     is_cancelled : Event
-        Whether nobody needs its calls any more.
+        Set when its calls are not needed any more.
     """
 
     def __init__(self, is_cancelled: threading.Event) -> None:
@@ -326,7 +326,7 @@ class _Away:
         self._calls.put(None)
 
     def _work(self) -> None:
-        """Make calls until there are no more; a copy of the process has nobody to answer."""
+        """Make calls until there are no more; in a forked process there is no caller."""
         while (function := self._calls.get()) is not None:
             result: Any = None
             raised: BaseException | None = None

@@ -38,7 +38,7 @@ class Gate:
     rates : Rates, optional
         The shared schedule.
     progress : Progress
-        Is told of costs, and of calls that wait for a rate.
+        Shows costs, and calls that wait for a rate.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class Gate:
 
     @property
     def is_open(self) -> bool:
-        """Whether nothing is limited or priced, so that nobody need ask."""
+        """Whether nothing is limited or priced."""
         return not (self._budgets or self._limits or self._prices)
 
     def meter(self) -> Meter:
@@ -152,7 +152,7 @@ class Gate:
             self._hold_back(error)
             raise
         finally:
-            self._settle(meter.tokens - before, expected)
+            self._correct(meter.tokens - before, expected)
 
     def _wait(self, stop: Stop) -> float:
         """Wait until all rates have room, and return for how many tokens room was taken."""
@@ -181,7 +181,7 @@ class Gate:
     def _may_try(self) -> bool:
         """Return whether a call may begin although others run.
 
-        As long as nobody knows how many tokens one takes, one after the other shows it.
+        As long as the tokens of a call are unknown, calls are made one after the other.
         """
         with self._counting:
             if self._with_tokens or self._ended >= TRIES:
@@ -191,7 +191,7 @@ class Gate:
             self._is_trying = True
             return True
 
-    def _settle(self, tokens: int, expected: float) -> None:
+    def _correct(self, tokens: int, expected: float) -> None:
         """Correct the rates of tokens by those that a call has used."""
         with self._counting:
             self._is_trying = False
@@ -224,7 +224,7 @@ class Limiting:
     run : RunLimits
         What limits it.
     progress : Progress
-        Is told of costs, and of calls that wait for a rate.
+        Shows costs, and calls that wait for a rate.
     """
 
     def __init__(self, run: RunLimits, progress: Progress) -> None:

@@ -17,7 +17,7 @@ from tablevault.engine.calls.expectation import Expected
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import ReadOnlyLedger
 from tablevault.engine.execution.finder import FoundRows, Gaps, reason_of
-from tablevault.engine.execution.reuse import UNCHANGED, Behind, Decision
+from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
 from tablevault.engine.execution.run import Ready
 from tablevault.engine.execution.step import Step
 from tablevault.engine.matching import is_artifact
@@ -128,7 +128,7 @@ class Preview:
     ----------
     rows_from : str
         `INDEX` where the index builder was called or need not be, `LAST_ATTEMPT` and `ORIGIN` where
-        the rows are those of that, `NOBODY` where nobody knows them.
+        its rows count, `NOBODY` where the rows are unknown.
     """
 
     def __init__(
@@ -171,10 +171,10 @@ class Preview:
         run.reuse.match(run.jobs[0])
         for job, step, written in run.column_steps():
             key = () if job.deduplicate else run.context.key_columns
-            behind = self._behind(job, key)
-            waiting = frozenset(behind.rows.nonzero()[0].tolist())
+            unknown = self._unknown_rows(job, key)
+            waiting = frozenset(unknown.rows.nonzero()[0].tolist())
             step.finder.begin()
-            decision = step.finder.trusted(run.reuse.decide(job, written, behind))
+            decision = step.finder.trusted(run.reuse.decide(job, written, unknown))
             planned.append(self._column(job, step, decision, waiting))
         return tuple(planned)
 
@@ -192,9 +192,9 @@ class Preview:
             return ExpectedTable(columns=columns, rows=self._draft.rows + self._more_rows)
         return expected_of(self._draft, columns, self._gaps.columns)
 
-    def _behind(self, job: Job, key: Sequence[str]) -> Behind:
+    def _unknown_rows(self, job: Job, key: Sequence[str]) -> UnknownRows:
         """Return the rows of a builder whose calls cannot be known yet."""
-        found = self._gaps.behind(job, key)
+        found = self._gaps.unknown(job, key)
         tables = self._open.get(job.name, ())
         return replace(found, rows=found.rows | True, tables=tables) if tables else found
 
@@ -207,8 +207,10 @@ class Preview:
         if self._has_open_rows:
             self._take_index(job)
             known = None if self.rows_from == NOBODY else self._draft.rows
-            behind = Behind(rows=np.ones(0, np.bool_), columns=(), tables=self._open[job.name])
-            reason = f"{behind} made first"
+            unknown = UnknownRows(
+                rows=np.ones(0, np.bool_), columns=(), tables=self._open[job.name]
+            )
+            reason = f"{unknown} made first"
             return self._planned(job, rows=known, calls=1, is_exact=False, reason=reason)
         decision = step.finder.trusted(self._run.decide_index())
         is_exact = True
@@ -272,7 +274,7 @@ class Preview:
     # -- other builders -------------------------------------------------------------------------
 
     def _without_rows(self, job: Job) -> PlannedBuilder:
-        """Plan a builder of a table whose rows nobody knows."""
+        """Plan a builder of a table whose rows are unknown."""
         is_whole = job.return_type != "row-wise"
         return self._planned(
             job,
@@ -283,7 +285,7 @@ class Preview:
         )
 
     def _column(
-        self, job: Job, step: Step, decision: Decision, behind: frozenset[int]
+        self, job: Job, step: Step, decision: Decision, unknown: frozenset[int]
     ) -> PlannedBuilder:
         """Count the calls of one builder, and enter what it has in the draft."""
         kept = step.finder.kept(decision)
@@ -291,12 +293,12 @@ class Preview:
             self._enter(kept)
             return self._planned(job, rows=self._draft.rows, calls=0, reason=UNCHANGED)
         if job.return_type != "row-wise":
-            return self._table(job, step, decision, behind)
-        found = self._rows(job, step, step.finder.rows(decision, behind))
+            return self._table(job, step, decision, unknown)
+        found = self._rows(job, step, step.finder.rows(decision, unknown))
         is_exact = not found.waiting or not (found.in_order or self._may_come(job))
         calls = self._count(job, [found.inputs.get(row) for row in found.waiting])
-        calls += len(behind) + self._more_rows
-        if behind or self._has_open_rows:
+        calls += len(unknown) + self._more_rows
+        if unknown or self._has_open_rows:
             self._ahead.calls.add((_ANY, self._run.codes[job.name].digest))
         self._enter(results.partial_columns(found.there, job))
         self._gaps.add(job.changed_columns, where(~found.there.there))
@@ -305,7 +307,7 @@ class Preview:
             job,
             rows=self._draft.rows,
             calls=calls,
-            is_exact=is_exact and not behind and not self._has_open_rows,
+            is_exact=is_exact and not unknown and not self._has_open_rows,
             reused=len(found.there),
             reason=reason_of(job, decision, is_called=calls > 0, failed=found.failed),
         )
@@ -327,11 +329,11 @@ class Preview:
         return found
 
     def _table(
-        self, job: Job, step: Step, decision: Decision, behind: frozenset[int]
+        self, job: Job, step: Step, decision: Decision, unknown: frozenset[int]
     ) -> PlannedBuilder:
         """Count the call of a builder that is called once."""
         rows = self._draft.rows
-        found = None if behind else step.finder.table(rows)
+        found = None if unknown else step.finder.table(rows)
         if found is not None and found.columns is not None:
             self._enter(
                 {name: results.typed(each, name, job) for name, each in found.columns.items()}
@@ -345,13 +347,13 @@ class Preview:
             job,
             rows=rows,
             calls=self._count(job, [None if found is None else found.inputs]),
-            is_exact=not behind,
+            is_exact=not unknown,
             reused=0,
             reason=reason_of(job, decision, is_called=True, failed=failed),
         )
 
     def _may_come(self, job: Job) -> bool:
-        """Return whether another table makes calls of the same code that nobody knows yet."""
+        """Return whether another table makes calls of the same code that are not known yet."""
         return (_ANY, self._run.codes[job.name].digest) in self._ahead.calls
 
     def _count(self, job: Job, inputs: Sequence[Inputs | None]) -> int:

@@ -1,6 +1,6 @@
 """The rows of a builder whose requests a provider answers in a batch, hours later, for less money.
 
-An execution collects what was answered, sends what nobody has been asked yet, and ends; the next
+An execution collects what was answered, sends requests for the rest, and ends; the next
 one goes on. A request is known by the key of its call, so whichever execution collects it enters
 the answer into the row that it belongs to, and into no other.
 
@@ -142,7 +142,7 @@ class SentBatch:
     label : str
         What the provider knows it by besides its own id.
     batch_id : str
-        The id; "" as long as nobody knows whether the provider has it.
+        The id; "" as long as it is open whether the provider has the batch.
     requests : tuple of str
         Ids of its requests: the keys of calls.
     """
@@ -314,7 +314,7 @@ class BatchCalls:
             raise
 
     def _found(self, batch: SentBatch, client: BatchClient) -> SentBatch | None:
-        """Return a batch that nobody knows to be sent, with its id; None when it was not."""
+        """Return a batch that may have been sent, with its id; None when it was not."""
         batch_id = client.find(batch.label)
         if batch_id is None:
             self._sent.remove(batch)

@@ -1,8 +1,8 @@
-"""Rates that all processes of a vault share: who may call when, in a small SQLite file.
+"""Rates that all processes of a vault share: when the next call may begin, in a SQLite file.
 
 The generic cell rate algorithm (ITU-T I.371, appendix 1) in its form as a virtual schedule: for
 each limit the file holds the time at which the next call may begin. A call that begins moves it on
-by the time that the call's share of the rate takes; time that nobody used is lost but for a moment.
+by the time that the call's share of the rate takes; unused time is lost, but for the last moment.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Kind = Literal["calls", "tokens"]
 
 _MINUTE_S: Final = 60.0
 _CREDIT_S: Final = 0.25
-"""So much time that was not used counts: whoever sleeps wakes up a little late."""
+"""Unused time that counts: a sleeping thread wakes up a little late."""
 _SHARE: Final = 0.99
 """Of a rate. With the credit no minute has more than the rate."""
 _AHEAD_S: Final = 60.0

@@ -30,7 +30,7 @@ _PASSING: Final = frozenset({408, 409, 425, 429})
 _FIRST_ERROR: Final = 400
 _FIRST_SERVER_ERROR: Final = 500
 _CONTENT: Final = frozenset({400, 413, 422})
-"""Answers to what was asked, not to who asks or when."""
+"""Answers about the content of a request, not about the client or the time."""
 LONGEST_WAIT_S: Final = 3600.0
 """A server that wants more has nothing to give today."""
 _NUMBER: Final = r"(\d+(?:\.\d*)?|\.\d+)"

@@ -69,7 +69,7 @@ INDEX_RUNS = Decision(rows=np.zeros(0, dtype=np.int64), reason="index builders a
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Behind:
+class UnknownRows:
     """Rows of one builder whose arguments are not known yet.
 
     Attributes
@@ -94,8 +94,8 @@ class Behind:
     def __str__(self) -> str:
         """Name the columns, and a verb."""
         names = [*self.tables, *(f"{SELF}.{name}" for name in self.columns)]
-        told = " and ".join(f"`{name}`" for name in names)
-        return f"{told} {'is' if len(names) == 1 else 'are'}"
+        shown = " and ".join(f"`{name}`" for name in names)
+        return f"{shown} {'is' if len(names) == 1 else 'are'}"
 
 
 class Reuse:
@@ -149,7 +149,7 @@ class Reuse:
         rows = 0 if earlier is None else len(earlier.frame)
         nothing = all_new(rows)
         self._matched = np.arange(rows)  # if nothing has changed, the rows will be these
-        decided = self._decide(job, builder, Behind.nothing(rows))
+        decided = self._decide(job, builder, UnknownRows.nothing(rows))
         # What its function returned stands in the instance if that holds nothing else, and if
         # the function did not see it.
         stands = earlier is not None and earlier.is_complete and not job.keep_old
@@ -157,23 +157,23 @@ class Reuse:
             return decided
         return Decision(rows=nothing, reason=decided.reason)
 
-    def decide(self, job: Job, builder: Builder, behind: Behind | None = None) -> Decision:
+    def decide(self, job: Job, builder: Builder, unknown: UnknownRows | None = None) -> Decision:
         """Decide for a column builder; its own columns are being computed next.
 
         Parameters
         ----------
         job, builder : Job, Builder
             What is run, and what is written.
-        behind : Behind, optional
+        unknown : UnknownRows, optional
             Rows whose arguments are not known yet; none by default.
         """
-        decided = self._decide(job, builder, behind or Behind.nothing(self._draft.rows))
+        decided = self._decide(job, builder, unknown or UnknownRows.nothing(self._draft.rows))
         self._names.extend(job.changed_columns)
         return decided
 
-    def _decide(self, job: Job, builder: Builder, behind: Behind) -> Decision:
+    def _decide(self, job: Job, builder: Builder, unknown: UnknownRows) -> Decision:
         """Compare what made the columns then with what would make them now."""
-        nothing = all_new(len(behind.rows))
+        nothing = all_new(len(unknown.rows))
         earlier = self._earlier
         if earlier is None:
             return Decision(rows=nothing, reason=self._options.why_not)
@@ -186,13 +186,13 @@ class Reuse:
         if missing := int((~keeps).sum()):
             why.append(_count(missing, "new row"))
         for read in reads_of(job.arguments, self._draft.names):
-            unchanged, said = self._unchanged(read, job, earlier, behind)
+            unchanged, changed_names = self._unchanged(read, job, earlier, unknown)
             if lost := int((keeps & ~unchanged).sum()):
-                why.append(f"{said} changed" + _in_rows(lost, known))
+                why.append(f"{changed_names} changed" + _in_rows(lost, known))
                 keeps &= unchanged
-        if (keeps & behind.rows).any():
-            why.append(f"{behind} made first")
-            keeps &= ~behind.rows
+        if (keeps & unknown.rows).any():
+            why.append(f"{unknown} made first")
+            keeps &= ~unknown.rows
         whole = job.return_type != "row-wise" or self._reads_itself(job)
         if whole and not (keeps.all() and self.has_same_rows):
             keeps[:] = False
@@ -240,7 +240,7 @@ class Reuse:
     def _empty(self, job: Job, earlier: Earlier) -> Mask:
         """Find the rows that are to be asked for again: all of their cells are null.
 
-        What a stopped execution left has rows for which nobody was asked.
+        A stopped execution leaves rows whose function was never called.
         """
         frame = earlier.frame[list(job.changed_columns)]
         failed = job.name in earlier.with_errors or not earlier.is_complete
@@ -263,35 +263,35 @@ class Reuse:
     # -- what arguments read ------------------------------------------------------------------
 
     def _unchanged(
-        self, read: Read, job: Job, earlier: Earlier, behind: Behind
+        self, read: Read, job: Job, earlier: Earlier, unknown: UnknownRows
     ) -> tuple[Mask, str]:
         """Return for each row whether a reference gives what it gave, and name what changed.
 
         Nothing is said of rows whose arguments are not known.
         """
         unchanged = np.ones(len(self._matched), dtype=np.bool_)
-        said = []
+        changed_names = []
         for name in read.cells:
             if name in job.changed_columns:
                 continue  # null before it is computed, then as now
-            same = self._cells_same(name) | behind.rows
+            same = self._cells_same(name) | unknown.rows
             if not (same | (self._matched == NEW)).all():
-                said.append(f"`{SELF}.{name}`")
+                changed_names.append(f"`{SELF}.{name}`")
             unchanged &= same
-        if behind.rows.all():
+        if unknown.rows.all():
             return unchanged, ""
         try:
             changed = [whole for whole in read.wholes if not self._whole_same(whole, job, earlier)]
         except TableVaultError:  # what was read then is gone
             changed = list(read.wholes)
         if not read.is_known or changed:
-            said += [f"`{whole}`" for whole in changed] or ["what it reads"]
+            changed_names += [f"`{whole}`" for whole in changed] or ["what it reads"]
             if read.is_known and not read.selects:
                 unchanged[:] = False
             else:
-                same = self._gives_same(read, unchanged & ~behind.rows, earlier)
-                unchanged &= same | behind.rows
-        return unchanged, " and ".join(said)
+                same = self._gives_same(read, unchanged & ~unknown.rows, earlier)
+                unchanged &= same | unknown.rows
+        return unchanged, " and ".join(changed_names)
 
     def _cells_same(self, name: str) -> Mask:
         """Return for each row whether its cell of an own column is what it was."""
@@ -368,8 +368,8 @@ class Reuse:
         was, gives = by_row(read.template, then), by_row(read.template, now)
         for row in np.flatnonzero(asked & (self._matched != NEW)).tolist():
             before = int(self._matched[row])
-            told = _given(lambda b=before: was(b))  # type: ignore[misc]  # bound now
-            same[row] = told == _given(lambda r=row: gives(r))  # type: ignore[misc]  # bound now
+            given = _given(lambda b=before: was(b))  # type: ignore[misc]  # bound now
+            same[row] = given == _given(lambda r=row: gives(r))  # type: ignore[misc]  # bound now
         return same
 
     def _side_then(self, earlier: Earlier) -> _Side:

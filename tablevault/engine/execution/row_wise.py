@@ -108,7 +108,7 @@ class RowCalls:
         trial : Trial, optional
             The rows to make; all by default.
         skip : callable
-            Is told how many rows need no call of their own, and whether another execution has
+            Takes a number of rows that need no call of their own, and whether another execution
             made them.
         """
         job, ledger = self._job, self._context.options.ledger

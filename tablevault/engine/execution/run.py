@@ -48,7 +48,7 @@ Function = Callable[..., Any]
 
 _COROUTINES: Final = 16
 """Calls of a coroutine function at the same time, by default."""
-_told_of: set[OutsideModule] = set()
+_warned: set[OutsideModule] = set()
 
 ARTIFACT_FOLDER = "~ARTIFACT_FOLDER~"
 """Keyword for the artifact folder of the table that is being built."""
@@ -121,7 +121,7 @@ def ready(
         Texts such as ``~PROCESS_ID~`` and what stands for them; replaced in the text of all
         fields, never inside data that a reference brings.
     progress : Progress, optional
-        Is told of each builder and counts ``calls``.
+        Shows each builder and counts ``calls``.
     options : RunOptions, optional
         What may be taken over from an earlier instance, or from earlier calls; nothing by
         default.
@@ -134,7 +134,7 @@ def ready(
     Raises
     ------
     TVBuilderError
-        A builder is malformed, or nobody can know whether results of another prompt count.
+        A builder is malformed, or it is open whether results of another prompt count.
     TVFileError
         A module or function is missing.
     TableReferenceError
@@ -197,7 +197,7 @@ def _with_threads(job: Job, function: Function) -> Job:
 
 
 def _parts(jobs: Sequence[Job]) -> list[Part]:
-    """Describe the builders of a run for whoever reads what it has made so far."""
+    """Describe the builders of a run, for readers of what it has made so far."""
     return [
         Part(
             name=job.name,
@@ -212,8 +212,8 @@ def _parts(jobs: Sequence[Job]) -> list[Part]:
 def _warn_of_outside(codes: Mapping[str, Fingerprint]) -> None:
     """Warn, once in a program, of code that decides results, and that the vault does not keep."""
     outside = {each for code in codes.values() for each in code.outside}
-    for each in sorted(outside - _told_of, key=lambda found: found.module):
-        _told_of.add(each)
+    for each in sorted(outside - _warned, key=lambda found: found.module):
+        _warned.add(each)
         logging.getLogger("tablevault").warning(
             'Module "%s" is used from %s; it is not kept in the vault.', each.module, each.path
         )
@@ -271,7 +271,7 @@ def _code_of(job: Job, options: RunOptions) -> Fingerprint:
 
 
 def _refuse_unclear(jobs: Sequence[Job], codes: Mapping[str, Fingerprint], ledger: Ledger) -> None:
-    """Refuse to go on with results of another prompt: nobody can know whether they are meant.
+    """Refuse to go on with results of another prompt: only the user can say whether they count.
 
     A changed function was corrected for the rows that failed. A changed text is perhaps another
     question.
@@ -429,15 +429,15 @@ def run_first(run: Ready, rows: int) -> tuple[BuilderResult, ...]:
         As `run_all`.
     """
     run.context.options.control.begin()
-    whole = Trial(rows=sys.maxsize, behind=frozenset())
+    whole = Trial(rows=sys.maxsize, unknown=frozenset())
     done = [run.steps[0].run(run.decide_index(), whole)]
     run.reuse.match(run.jobs[0])
     gaps = Gaps(run.draft)
     for job, step, written in run.column_steps():
-        behind = gaps.behind(job)
-        waiting = frozenset(behind.rows.nonzero()[0].tolist())
-        trial = Trial(rows=rows, behind=waiting)
-        done.append(step.run(run.reuse.decide(job, written, behind), trial))
+        unknown = gaps.unknown(job)
+        waiting = frozenset(unknown.rows.nonzero()[0].tolist())
+        trial = Trial(rows=rows, unknown=waiting)
+        done.append(step.run(run.reuse.decide(job, written, unknown), trial))
         gaps.add(job.changed_columns, trial.missing)
     return tuple(done)
 

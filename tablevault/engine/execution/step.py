@@ -284,7 +284,7 @@ class Step:
 
     def _found_rows(self, decision: Decision, trial: Trial | None) -> FoundRows:
         """Find results, and count them."""
-        found = self.finder.rows(decision, self._lacking if trial is None else trial.behind)
+        found = self.finder.rows(decision, self._lacking if trial is None else trial.unknown)
         self.finder.adopt(decision)
         self._skip(found.kept + found.from_others)
         self._skip(len(found.there) - found.kept - found.from_others, False)

@@ -45,7 +45,7 @@ async def complete(  # noqa: PLR0913 - a builder names them all
     model : str
         Name of the model.
     system : str, optional
-        What the model is told before the question.
+        Instructions for the model, before the question.
     temperature : float, optional
         By default that of the server.
     max_tokens : int, optional

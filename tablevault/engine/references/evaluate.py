@@ -92,7 +92,7 @@ def evaluate(template: Template, tables: Tables, row: int | None = None) -> Any:
 
 
 def check(template: Template, tables: Tables, own: Sequence[str]) -> None:
-    """Refuse what is not there, as far as that can be told without evaluating anything.
+    """Refuse tables and columns that do not exist, as far as the text of the template shows it.
 
     Parameters
     ----------
