@@ -15,10 +15,8 @@ from tablevault.engine.references.view import own, owned
 from tablevault.engine.row_values import RowResults, Values, why_unstorable
 from tablevault.errors import TVBuilderError, TVTableError, said
 from tablevault.frames.casting import cast
-from tablevault.frames.dtypes import dtype_name
-from tablevault.frames.inference import infer
-from tablevault.frames.plain import plain
-from tablevault.frames.records import as_data
+from tablevault.frames.dtypes import dtype_name, infer
+from tablevault.frames.plain import as_data, plain
 from tablevault.render import counted
 from tablevault.secrets import has_secrets, leaked, redact
 

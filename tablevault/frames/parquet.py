@@ -17,9 +17,10 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, TypeAlias
 
 import numpy as np
 import pandas as pd
@@ -31,9 +32,9 @@ from tablevault.frames.decoding import decode_column, foreign_column
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
-from tablevault.frames.pandas_schema import pandas_metadata
 from tablevault.frames.parquet_metadata import VERSION, part_key, read_facts
 
+Metadata: TypeAlias = dict[bytes, bytes] | None
 _ROWS_PER_GROUP = 1 << 20
 """Large, since each group repeats its dictionaries, and its border hinders deduplication."""
 _ROWS_PER_BATCH = 1 << 16
@@ -41,6 +42,59 @@ _NAMES_SHOWN = 20
 _PART = 1 << 25
 """Characters of JSON under one key. Arrow refuses to read a file with an entry over 100 MB, which
 a column with some millions of categories would have."""
+_FEW_CELLS = 200_000
+_FEW_BYTES = 2 << 20
+
+
+def pandas_metadata(frame: pd.DataFrame, columns: Sequence[StoredColumn]) -> Metadata:
+    """Return metadata for an Arrow schema, in the form of pandas; None if there is no need.
+
+    See "Storing pandas DataFrame objects in Apache Parquet format" in the developer guide of
+    pandas. Only columns are listed that pandas would take for another dtype.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Names are text.
+    columns : sequence of StoredColumn
+        The columns of `frame`, in order.
+    """
+    listed = [
+        {"name": name, "field_name": name, "pandas_type": "object", "numpy_type": found}
+        for name, dtype, stored in zip(frame.columns, frame.dtypes, columns, strict=True)
+        if (found := _dtype_to_make(dtype, stored))
+    ]
+    if not listed:
+        return None
+    text = json.dumps(
+        {
+            "index_columns": [
+                {"kind": "range", "name": None, "start": 0, "stop": len(frame), "step": 1}
+            ],
+            "column_indexes": [],
+            "columns": listed,
+            "creator": {"library": "tablevault", "version": "1"},
+            "pandas_version": "2.2.0",
+        },
+        separators=(",", ":"),
+    )
+    return {b"pandas": text.encode("ascii")}
+
+
+def _dtype_to_make(dtype: Any, stored: StoredColumn) -> str | None:  # noqa: ANN401 - any dtype
+    """Return the name of the dtype that pandas has to be told of, None for none."""
+    if stored.form in ("objects", "category"):
+        is_whole = pa.types.is_integer(stored.array.type)
+        return "Int64" if is_whole and stored.array.null_count else None  # floats would round
+    if stored.form == "artifact" or (stored.form == "string" and stored.facts["na"] == "NA"):
+        return "string"  # artifact_string is known only where this package is imported
+    if isinstance(dtype, pd.IntervalDtype) or not hasattr(dtype, "__from_arrow__"):
+        return None
+    name = str(dtype)
+    try:
+        return name if pd.api.types.pandas_dtype(name) == dtype else None
+    except (TypeError, ValueError, NotImplementedError):
+        return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -373,3 +427,87 @@ def decode_stored(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> An
     return decode_column(
         StoredColumn(form=facts["form"], array=array, facts=facts["facts"], categories=words)
     )
+
+
+@dataclass
+class FrameColumns:
+    """The columns of one file; a column is read anew each time it is asked for.
+
+    A small file is read once: to open it costs more than to hold it.
+    """
+
+    path: Path
+    rows: int = field(init=False)
+    names: tuple[str, ...] = field(init=False)
+    _facts: Mapping[str, Any] | None = field(init=False)
+    _is_small: bool = field(init=False)
+    _held: pa.Table | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        """Read what stands at the end of the file."""
+        with self._open() as file:
+            self.rows = file.metadata.num_rows
+            self.names = tuple(file.schema_arrow.names)
+            self._types = file.schema_arrow.types
+            sizes = (file.metadata.row_group(n) for n in range(file.metadata.num_row_groups))
+            self._is_small = (
+                self.rows * len(self.names) <= _FEW_CELLS
+                and sum(size.total_byte_size for size in sizes) <= _FEW_BYTES
+            )
+            self._facts = read_facts(file.metadata.metadata or {}, list(self.names), self.path)
+
+    @cached_property
+    def dtypes(self) -> Mapping[str, str]:
+        """Name of the dtype of each column."""
+        return {
+            name: str(kind if self._facts is None else self._facts[name]["dtype"])
+            for name, kind in zip(self.names, self._types, strict=True)
+        }
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, str]:
+        """Name of the Arrow type of each column; to look for a name takes long where many are."""
+        return dict(zip(self.names, map(str, self._types), strict=True))
+
+    def rule(self, name: str) -> tuple[str, object, object]:
+        """Return Arrow type and facts, which say what stored cells mean, and the categories."""
+        kind = self._kinds[name]
+        facts = dict(self._facts[name]) if self._facts is not None else {}
+        words = facts.pop("words", None)
+        return kind, facts, words
+
+    def column(self, name: str) -> pa.ChunkedArray:
+        """Read a column in its stored form."""
+        if self._held is None:
+            wanted = None if self._is_small else [name]
+            with self._open() as file:
+                # Threads share columns out between them: for one, they only cost.
+                read = file.read(columns=wanted, use_threads=False)
+            if not self._is_small:
+                return read.column(name)
+            self._held = read
+        return self._held.column(name)
+
+    def frame(self, places: Sequence[int] | np.ndarray[Any, Any]) -> pd.DataFrame:
+        """Read rows; the index, named ``row``, says where they stand."""
+        return pd.DataFrame(
+            {name: self.cells(name, places) for name in self.names},
+            index=pd.Index(np.asarray(places, dtype=np.int64), name="row"),
+        )
+
+    def cells(self, name: str, places: Sequence[int] | np.ndarray[Any, Any]) -> pd.Series:
+        """Read cells of one column, at index ``row``."""
+        taken = self.column(name).take(pa.array(places, pa.int64()))
+        index = pd.Index(np.asarray(places, dtype=np.int64), name="row")
+        values = decode_stored(taken, self._facts and self._facts[name])
+        dtype = object if values.dtype == object else None  # else pandas would guess another
+        return pd.Series(values, index=index, name=name, dtype=dtype)
+
+    @contextmanager
+    def _open(self) -> Iterator[pq.ParquetFile]:
+        """Open the file; whatever is wrong with it is one error."""
+        try:
+            with opened(self.path, page_checksum_verification=True) as file:
+                yield file
+        except (pa.ArrowException, OSError, *DAMAGE) as problem:
+            raise unreadable(self.path, problem) from problem

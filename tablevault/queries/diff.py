@@ -220,8 +220,8 @@ def frame_difference(old: Instance, new: Instance) -> FrameDiff | None:
     """Compare the dataframes; None when the logical hash says that they are the same."""
     if old.document.digest == new.document.digest != "":
         return None
-    from tablevault.frames.columns import FrameColumns
     from tablevault.frames.compare import compare_frames
+    from tablevault.frames.parquet import FrameColumns
 
     files = [FrameColumns(each.frame_file()) for each in (old, new)]
     return compare_frames(files[0], files[1], new.document.primary_key)

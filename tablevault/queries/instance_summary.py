@@ -28,9 +28,8 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tablevault.frames.cell_codes import Codes
-    from tablevault.frames.columns import FrameColumns
-    from tablevault.frames.compare import FrameDiff
+    from tablevault.frames.compare import Codes, FrameDiff
+    from tablevault.frames.parquet import FrameColumns
 
 
 RowsState = Literal["same", "compared", "absent", "large", "later", "damaged"]

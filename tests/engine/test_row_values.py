@@ -6,7 +6,7 @@ import pytest
 
 from tablevault.engine.references.view import View
 from tablevault.engine.row_values import RowResults, where
-from tablevault.frames.inference import infer
+from tablevault.frames.dtypes import infer
 
 
 def test_rows_that_are_entered_come_back():

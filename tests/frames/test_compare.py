@@ -10,9 +10,8 @@ import pandas as pd
 import pytest
 
 from tablevault.errors import TVTableError
-from tablevault.frames.columns import FrameColumns
 from tablevault.frames.compare import compare_frames
-from tablevault.frames.parquet import write_frame
+from tablevault.frames.parquet import FrameColumns, write_frame
 
 
 @pytest.fixture

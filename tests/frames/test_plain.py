@@ -6,22 +6,24 @@ import collections
 import datetime as dt
 import enum
 import io
+from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
+import attrs
 import dateutil.tz
 import numpy as np
 import pandas as pd
+import pydantic
 import pytest
 import pytz
 
 from tablevault.engine.row_values import decode_values, encode_values
 from tablevault.frames.casting import cast
-from tablevault.frames.dtypes import nullable, parse_dtype
-from tablevault.frames.inference import infer
+from tablevault.frames.dtypes import infer, nullable, parse_dtype
 from tablevault.frames.parquet import read_frame, write_frame
-from tablevault.frames.plain import plain
+from tablevault.frames.plain import as_data, fields_of, plain
 from tablevault.frames.tagged_json import from_json, to_json
 
 
@@ -220,3 +222,89 @@ def test_a_datetime_in_a_zone_of_pytz_keeps_its_instant():
         for value in (zone.localize(AT), AT.replace(tzinfo=zone)):
             found: Any = from_json(to_json(value))
             assert (found, type(found)) == (value, dt.datetime)
+
+
+class Grade(enum.Enum):
+    LOW = 1
+    HIGH = "much"
+
+
+@dataclass
+class Plain:
+    a: int
+    b: list[object] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    plain: Plain
+    day: dt.date = dt.date(2026, 1, 5)
+    level: Grade = Grade.LOW
+
+
+@attrs.define
+class Attrs:
+    a: int
+    inner: object = None
+
+
+class Model(pydantic.BaseModel):
+    a: int
+    day: dt.date
+    level: Grade
+    site: pydantic.HttpUrl
+
+
+class Silent:
+    pass
+
+
+MODEL = Model(a=1, day=dt.date(2026, 1, 5), level=Grade.HIGH, site="https://example.org/a")
+DATA = {"a": 1, "b": []}
+DAY = dt.date(2026, 1, 5)
+
+
+@pytest.mark.parametrize(
+    ("value", "data"),
+    [
+        (Plain(1), DATA),
+        (Plain(1, [Plain(1)]), {"a": 1, "b": [DATA]}),
+        (Frozen(plain=Plain(1)), {"plain": DATA, "day": DAY, "level": 1}),
+        ([Plain(1), (Plain(1), 2)], [DATA, (DATA, 2)]),
+        ({"x": {"y": Plain(1)}}, {"x": {"y": DATA}}),
+        (Attrs(1, Plain(1)), {"a": 1, "inner": DATA}),
+        (MODEL, {"a": 1, "day": "2026-01-05", "level": "much", "site": "https://example.org/a"}),
+        ([MODEL], [MODEL.model_dump(mode="json")]),
+        (Grade.HIGH, "much"),
+        ({Grade.HIGH: Grade.LOW}, {Grade.HIGH: 1}),
+        (1.5, 1.5),
+        (None, None),
+        ({1, 2}, {1, 2}),
+    ],
+)
+def test_fields_become_a_dict(value, data):
+    made = as_data(value)
+    assert made == data
+    assert type(made) is type(data)
+
+
+@pytest.mark.parametrize("value", [Silent(), Plain, Model, Grade, {Frozen(plain=Plain(1)).day}])
+def test_what_has_no_fields_stays(value):
+    assert as_data(value) is value
+    assert fields_of(value) is None
+
+
+def test_an_object_that_does_not_give_its_fields_stays():
+    unset = object.__new__(Frozen)
+    assert as_data(unset) is unset
+
+
+def test_what_contains_itself_comes_to_an_end():
+    chain = Plain(1)
+    chain.b = [chain]
+    assert as_data(chain)["b"][0]["a"] == 1
+
+
+def test_a_field_may_have_any_name():
+    kind = make_dataclass("Odd", ["self", "items", "model_dump"])
+    assert as_data(kind(1, 2, 3)) == {"self": 1, "items": 2, "model_dump": 3}

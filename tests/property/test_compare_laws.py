@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tablevault.frames.columns import FrameColumns
 from tablevault.frames.compare import compare_frames
-from tablevault.frames.parquet import write_frame
+from tablevault.frames.parquet import FrameColumns, write_frame
 
 pytestmark = pytest.mark.property
 

@@ -23,7 +23,7 @@ from tablevault.engine.matching import Mask
 from tablevault.frames.artifacts import NAME as ARTIFACT
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.encoding import encode_column
-from tablevault.frames.records import fields_of
+from tablevault.frames.plain import fields_of
 from tablevault.frames.tagged_json import UnstorableValueError, has_surrogates, to_json
 
 ARGUMENTS_BYTES: Final = 10

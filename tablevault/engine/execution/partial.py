@@ -19,7 +19,7 @@ from tablevault.engine.matching import NEW
 from tablevault.engine.row_values import decode_values
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast
-from tablevault.frames.inference import infer
+from tablevault.frames.dtypes import infer
 from tablevault.frames.parquet import check_wanted
 
 

@@ -39,7 +39,7 @@ from tablevault.engine.results import check_key
 from tablevault.engine.tables import Draft, Inputs, RunTables, Source
 from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.casting import cast
-from tablevault.frames.inference import infer
+from tablevault.frames.dtypes import infer
 from tablevault.progress import Progress, Silent
 from tablevault.render import counted
 from tablevault.wording import Either, Wording

@@ -21,7 +21,7 @@ from tablevault.engine.execution.run import with_old_rows
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError, TVBuilderError, TVFileError, TVTableError
 from tablevault.frames.casting import cast
-from tablevault.frames.inference import infer
+from tablevault.frames.dtypes import infer
 from tablevault.names import InstanceId
 from tablevault.progress import Collected
 
