@@ -170,7 +170,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
         module = unquote(module)
         if found is None or (module and module not in found.sources):
             return None
-        loader = _Loader(found, module)
+        loader = _ModuleLoader(found, module)
         spec = importlib.machinery.ModuleSpec(
             name, loader, origin=loader.path, is_package=not module
         )
@@ -179,7 +179,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
         return spec
 
 
-class _Loader(importlib.abc.ExecutionLoader):
+class _ModuleLoader(importlib.abc.ExecutionLoader):
     """Loads one module of a set; without a name, the empty package that they are in."""
 
     def __init__(self, found: ModuleSet, module: str) -> None:

@@ -152,7 +152,7 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-class Draft(View):
+class TableDraft(View):
     """The table under construction, as finished builders have left it.
 
     While a row-wise or generator builder runs in one thread, the rows it has finished can be
@@ -267,12 +267,12 @@ class RunTables:
 
     Attributes
     ----------
-    draft : Draft
+    draft : TableDraft
         The table that is being built, ``self`` in references.
     """
 
     def __init__(self, inputs: Inputs, artifacts: Path | None = None) -> None:
-        self.draft = Draft(artifacts)
+        self.draft = TableDraft(artifacts)
         self._inputs = inputs
         self._views: dict[tuple[str, str], View] = {}
         self._sources: dict[Source, View] = {}

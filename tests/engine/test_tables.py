@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.references import View
-from tablevault.engine.tables import Draft
+from tablevault.engine.tables import TableDraft
 
 COLUMNS = {
     "i": pd.array([1, 2, None, 4], dtype="Int64"),
@@ -26,7 +26,7 @@ def view():
 @pytest.fixture
 def draft():
     """Three rows of which none is finished."""
-    made = Draft()
+    made = TableDraft()
     made.set_rows(3)
     made.grow(["g"])
     return made

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from tablevault.engine.builders.fields import Place
+from tablevault.engine.builders.fields import FieldPath
 from tablevault.engine.references import (
     ByRow,
     Reference,
@@ -167,7 +167,7 @@ def compile_arguments(
             for name in found:
                 if not isinstance(name, str):
                     allowed = "a mapping from names of parameters"
-                    raise Place(builder, "arguments").wrong(name, allowed)
+                    raise FieldPath(builder, "arguments").wrong(name, allowed)
         return found
 
     return call

@@ -26,8 +26,8 @@ from tablevault.engine.builders.document import (
     load_document,
 )
 from tablevault.engine.builders.fields import (
+    FieldPath,
     MaxErrors,
-    Place,
     Retry,
     read_builder_limits,
     read_max_errors,
@@ -206,11 +206,13 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
     parser = NodeParser(name)
     nodes = {field: parser.node(written[field], field) for field in (*REQUIRED, *DEFAULTS)}
     read = {
-        field: None if any(references(node)) else READERS[field](written[field], Place(name, field))
+        field: None
+        if any(references(node))
+        else READERS[field](written[field], FieldPath(name, field))
         for field, node in nodes.items()
         if field != "arguments"
     }
-    Place(name, "arguments").mapping(written["arguments"])
+    FieldPath(name, "arguments").mapping(written["arguments"])
     if is_prompted:
         nodes["arguments"] = prompts.with_places(nodes["arguments"], name)
     return Builder(
@@ -220,7 +222,7 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
         module=read.pop("code_module"),
         arguments=nodes["arguments"],
         dependencies=explicit_dependencies(
-            document.get("dependencies"), Place(name, "dependencies")
+            document.get("dependencies"), FieldPath(name, "dependencies")
         ),
         nodes=MappingProxyType(nodes),
         text=text,
@@ -230,7 +232,7 @@ def _builder(name: str, document: Mapping[object, object], text: str, table: str
 
 def _kind(name: str, document: Mapping[object, object], table: str) -> Kind:
     """Read the type, which has to agree with the name of the file."""
-    place = Place(name, "builder_type")
+    path = FieldPath(name, "builder_type")
     if document.get("builder_type") is None:
         raise TVBuilderError(
             f'Builder "{name}": field builder_type is missing.',
@@ -238,11 +240,11 @@ def _kind(name: str, document: Mapping[object, object], table: str) -> Kind:
             builder=name,
             field="builder_type",
         )
-    kind = _KINDS[place.choice(document["builder_type"], tuple(_KINDS))]
+    kind = _KINDS[path.choice(document["builder_type"], tuple(_KINDS))]
     if name == index_builder(table) and kind != "index":
-        raise place.wrong("ColumnBuilder", f'IndexBuilder, because it makes the rows of "{table}"')
+        raise path.wrong("ColumnBuilder", f'IndexBuilder, because it makes the rows of "{table}"')
     if name != index_builder(table) and kind == "index":
-        raise place.wrong(
+        raise path.wrong(
             "IndexBuilder", f'ColumnBuilder: the one index builder is "{index_builder(table)}"'
         )
     return kind
@@ -264,34 +266,34 @@ def _refuse_template(name: str, document: Mapping[object, object]) -> None:
             )
 
 
-def _dtypes(value: object, place: Place) -> Mapping[str, str]:
+def _dtypes(value: object, path: FieldPath) -> Mapping[str, str]:
     """Read ``dtypes``."""
-    items = place.mapping(value).items()
-    return MappingProxyType({place.text(k): place.at(f".{k!s:.40}").text(v) for k, v in items})
+    items = path.mapping(value).items()
+    return MappingProxyType({path.text(k): path.at(f".{k!s:.40}").text(v) for k, v in items})
 
 
-READERS: Mapping[str, Callable[[Any, Place], Any]] = MappingProxyType(
+READERS: Mapping[str, Callable[[Any, FieldPath], Any]] = MappingProxyType(
     {
-        "changed_columns": lambda value, place: place.names(value),
-        "python_function": lambda value, place: place.text(value),
-        "code_module": lambda value, place: place.text(value),
-        "is_custom": lambda value, place: place.flag(value),
-        "return_type": lambda value, place: place.choice(value, RETURN_TYPES),
-        "n_threads": lambda value, place: 0 if value == "" else place.count(value),
+        "changed_columns": lambda value, path: path.names(value),
+        "python_function": lambda value, path: path.text(value),
+        "code_module": lambda value, path: path.text(value),
+        "is_custom": lambda value, path: path.flag(value),
+        "return_type": lambda value, path: path.choice(value, RETURN_TYPES),
+        "n_threads": lambda value, path: 0 if value == "" else path.count(value),
         "dtypes": _dtypes,
-        "primary_key": lambda value, place: place.names(value),
-        "keep_old": lambda value, place: place.flag(value),
-        "always_run": lambda value, place: place.flag(value),
-        "deduplicate": lambda value, place: place.flag(value),
-        "retry_null": lambda value, place: place.flag(value),
-        "code_version": lambda value, place: place.text(value) if value != "" else "",
+        "primary_key": lambda value, path: path.names(value),
+        "keep_old": lambda value, path: path.flag(value),
+        "always_run": lambda value, path: path.flag(value),
+        "deduplicate": lambda value, path: path.flag(value),
+        "retry_null": lambda value, path: path.flag(value),
+        "code_version": lambda value, path: path.text(value) if value != "" else "",
         "retry": read_retry,
         "timeout_s": read_timeout,
-        "on_error": lambda value, place: place.choice(value, ON_ERROR),
+        "on_error": lambda value, path: path.choice(value, ON_ERROR),
         "max_errors": read_max_errors,
         "limits": read_builder_limits,
-        "batch_size": lambda value, place: place.count(value),
-        "mode": lambda value, place: place.choice(value, MODES),
+        "batch_size": lambda value, path: path.count(value),
+        "mode": lambda value, path: path.choice(value, MODES),
     }
 )
 """How each field is read, from YAML or from what its references gave."""

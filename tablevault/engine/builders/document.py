@@ -88,7 +88,7 @@ def load_document(name: str, text: str) -> Mapping[object, object]:
         if len(text.encode()) > _LARGEST_TEXT:
             problem = f"it is longer than {_LARGEST_TEXT:,} bytes"
         else:
-            document = _Loader(text).get_single_data()
+            document = _BuilderLoader(text).get_single_data()
     except _YAML_ERRORS as error:
         raise TVBuilderError(
             f'Builder "{name}" is no valid YAML: {_reason(error)}.',
@@ -135,7 +135,7 @@ def check_fields(name: str, document: Mapping[object, object]) -> None:
             )
 
 
-class _Loader(yaml.SafeLoader):
+class _BuilderLoader(yaml.SafeLoader):
     """The safe loader by the core schema, without two things that a builder never means.
 
     A key that stands twice would silently hide the first one. Merge keys grow without bounds: a
@@ -163,7 +163,7 @@ def _problem(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError
     return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
 
 
-def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
+def _whole_number(loader: _BuilderLoader, node: yaml.ScalarNode) -> int:
     """Make an int that Python is willing to print: hexadecimal ones may have any length."""
     text = str(loader.construct_scalar(node))
     number = int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
@@ -172,7 +172,7 @@ def _whole_number(loader: _Loader, node: yaml.ScalarNode) -> int:
     return number
 
 
-def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
+def _float(loader: _BuilderLoader, node: yaml.ScalarNode) -> float:
     """Make a float; a number of digits is never infinite."""
     text = str(loader.construct_scalar(node))
     number = float(text.replace(".", "") if text[-1:].isalpha() else text)
@@ -181,11 +181,11 @@ def _float(loader: _Loader, node: yaml.ScalarNode) -> float:
     return number
 
 
-_Loader.yaml_implicit_resolvers = {}  # nothing of YAML 1.1
-resolve_as_core(_Loader)
-_Loader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
-_Loader.add_constructor("tag:yaml.org,2002:int", _whole_number)
-_Loader.add_constructor("tag:yaml.org,2002:float", _float)
+_BuilderLoader.yaml_implicit_resolvers = {}  # nothing of YAML 1.1
+resolve_as_core(_BuilderLoader)
+_BuilderLoader.add_implicit_resolver(_MERGE, re.compile(r"<<\Z"), ["<"])
+_BuilderLoader.add_constructor("tag:yaml.org,2002:int", _whole_number)
+_BuilderLoader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
 def _what(document: object) -> str:
@@ -208,7 +208,7 @@ _ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Written:
+class WrittenBuilder:
     """The fields of a builder that say what it does; empty where the file has none."""
 
     module: str
@@ -218,14 +218,14 @@ class Written:
     """Name and value: a scalar without its quotes, others as they stand in the file."""
 
 
-def read_written(text: str) -> Written:
+def read_written(text: str) -> WrittenBuilder:
     """Return what a builder file says; of a text that is no builder all is empty.
 
     Values are the text of the file, not what YAML makes of it: ``0.20`` stays ``0.20``.
     """
     fields = _fields(text)
     columns, arguments = fields.get("changed_columns"), fields.get("arguments")
-    return Written(
+    return WrittenBuilder(
         module=_value(fields.get("code_module"), text),
         function=_value(fields.get("python_function"), text),
         columns=tuple(_value(each, text) for each in columns.value)

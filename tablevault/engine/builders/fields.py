@@ -25,15 +25,15 @@ def is_false(value: object) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class FieldPath:
     """A field of a builder, as a path such as ``arguments.prompt[2]``."""
 
     builder: str
     field: str
 
-    def at(self, step: str) -> Place:
+    def at(self, step: str) -> FieldPath:
         """Return the place one step further in."""
-        return Place(self.builder, self.field + step)
+        return FieldPath(self.builder, self.field + step)
 
     def wrong(self, value: object, allowed: str) -> TVBuilderError:
         """Make the error that says that `value` stands where only `allowed` may."""
@@ -162,77 +162,79 @@ class MaxErrors:
         return f"{self.number:g}{_SHARE if self.is_share else ''}"
 
 
-def read_retry(value: object, place: Place) -> Retry:
+def read_retry(value: object, path: FieldPath) -> Retry:
     """Read ``retry``: a mapping, or only how many times."""
     known = {"times": 3, "wait_s": Retry().wait_s, "max_wait_s": Retry().max_wait_s, "on": []}
     if not isinstance(value, Mapping):
-        return Retry(times=_times(value, place, f", or a mapping of {', '.join(known)}"))
-    _refuse_unknown(value, tuple(known), place)
+        return Retry(times=_times(value, path, f", or a mapping of {', '.join(known)}"))
+    _refuse_unknown(value, tuple(known), path)
     given = known | {str(name): each for name, each in value.items() if each is not None}
     names = [given["on"]] if isinstance(given["on"], str) else given["on"]
-    wait_s = _seconds(given["wait_s"], place.at(".wait_s"), least=0.0)
-    longest = place.at(".max_wait_s")
+    wait_s = _seconds(given["wait_s"], path.at(".wait_s"), least=0.0)
+    longest = path.at(".max_wait_s")
     return Retry(
-        times=_times(given["times"], place.at(".times")),
+        times=_times(given["times"], path.at(".times")),
         wait_s=wait_s,
         max_wait_s=max(wait_s, _seconds(given["max_wait_s"], longest, least=0.0)),
-        on=place.at(".on").words(names, "a list of exception classes"),
+        on=path.at(".on").words(names, "a list of exception classes"),
     )
 
 
-def read_timeout(value: object, place: Place) -> float | None:
+def read_timeout(value: object, path: FieldPath) -> float | None:
     """Read ``timeout_s``; "" is none."""
     if value == "":
         return None
-    seconds = _seconds(value, place, least=0.0)
+    seconds = _seconds(value, path, least=0.0)
     if not seconds:
-        raise place.wrong(value, "a number of seconds above 0")
+        raise path.wrong(value, "a number of seconds above 0")
     return seconds
 
 
-def read_max_errors(value: object, place: Place) -> MaxErrors | None:
+def read_max_errors(value: object, path: FieldPath) -> MaxErrors | None:
     """Read ``max_errors``: a number of rows, or percent of them as text; "" is no limit."""
     if value == "":
         return None
     allowed = 'a number of rows, or a share of them such as "5%"'
     is_share = isinstance(value, str) and value.strip().endswith(_SHARE)
     given = value.strip().removesuffix(_SHARE) if isinstance(value, str) else value
-    number = place.number(given, allowed)
+    number = path.number(given, allowed)
     if number < 0 or (is_share and number > 100) or not (is_share or number.is_integer()):  # noqa: PLR2004 - percent
-        raise place.wrong(value, allowed)
+        raise path.wrong(value, allowed)
     return MaxErrors(number=number, is_share=is_share)
 
 
-def read_builder_limits(value: object, place: Place) -> Limits:
+def read_builder_limits(value: object, path: FieldPath) -> Limits:
     """Read ``limits``."""
     try:
         return read_limits(value)
     except UnfitValueError as error:
-        raise place.at(error.path).wrong(error.value, error.allowed) from None
+        raise path.at(error.path).wrong(error.value, error.allowed) from None
 
 
-def _times(value: object, place: Place, or_else: str = "") -> int:
+def _times(value: object, path: FieldPath, or_else: str = "") -> int:
     """Read how often; 0 is never."""
     allowed = f"a whole number from 0 to {_MOST_TIMES:,}{or_else}"
-    number = place.number(value, allowed)
+    number = path.number(value, allowed)
     if not number.is_integer() or not 0 <= number <= _MOST_TIMES:
-        raise place.wrong(value, allowed)
+        raise path.wrong(value, allowed)
     return int(number)
 
 
-def _seconds(value: object, place: Place, *, least: float) -> float:
+def _seconds(value: object, path: FieldPath, *, least: float) -> float:
     """Read a number of seconds."""
     allowed = f"a number of seconds, at most {_LONGEST_S:,.0f}"
-    seconds = place.number(value, allowed)
+    seconds = path.number(value, allowed)
     if not least <= seconds <= _LONGEST_S:
-        raise place.wrong(value, allowed)
+        raise path.wrong(value, allowed)
     return seconds
 
 
-def _refuse_unknown(fields: Mapping[object, object], known: tuple[str, ...], place: Place) -> None:
+def _refuse_unknown(
+    fields: Mapping[object, object], known: tuple[str, ...], path: FieldPath
+) -> None:
     """Refuse a field that does not exist."""
     for name, value in fields.items():
         if name not in known:
-            raise place.at(f".{name!s:.60}").wrong(
-                value, f"left out: fields of {place.field} are {', '.join(known)}"
+            raise path.at(f".{name!s:.60}").wrong(
+                value, f"left out: fields of {path.field} are {', '.join(known)}"
             )

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from tablevault.engine.builders.arguments import MapNode, Node, NodeParser
-from tablevault.engine.builders.fields import Place, is_false
+from tablevault.engine.builders.fields import FieldPath, is_false
 from tablevault.engine.references import Condition, Reference, Template
 from tablevault.engine.references.view import OTHER_INDEX
 from tablevault.errors import TVBuilderError
@@ -57,10 +57,10 @@ def with_places(arguments: Node, builder: str) -> Node:
     """
     if not isinstance(arguments, MapNode):
         return arguments
-    place = Place(builder, "arguments.prompt")
+    path = FieldPath(builder, "arguments.prompt")
     return MapNode(
         tuple(
-            (name, _filled(node, place) if name == "prompt" else node)
+            (name, _filled(node, path) if name == "prompt" else node)
             for name, node in arguments.items
         )
     )
@@ -87,19 +87,19 @@ def with_schema(arguments: Node, columns: Sequence[str], dtypes: Mapping[str, st
     return MapNode((*others, ("schema", schema)))
 
 
-def _filled(node: Node, place: Place) -> Node:
+def _filled(node: Node, path: FieldPath) -> Node:
     """Return a prompt whose places are references."""
     if isinstance(node, str):
-        node = Template((node,), node, place.builder, place.field)
+        node = Template((node,), node, path.builder, path.field)
     if not isinstance(node, Template):
         return node
-    parts = tuple(_joined(_parts(node, place)))
+    parts = tuple(_joined(_parts(node, path)))
     if all(isinstance(part, str) for part in parts):
         return "".join(map(str, parts))
     return Template(parts, node.text, node.builder, node.field)
 
 
-def _parts(template: Template, place: Place) -> Iterator[str | Reference]:
+def _parts(template: Template, path: FieldPath) -> Iterator[str | Reference]:
     """Yield the parts of a prompt: text without its places, and references."""
     at = 0  # in the text as it is written
     for number, part in enumerate(template.parts):
@@ -116,22 +116,22 @@ def _parts(template: Template, place: Place) -> Iterator[str | Reference]:
         done = 0
         for found, original in zip(_BRACES.finditer(part), written, strict=True):
             yield part[done : found.start()]
-            yield _meant(found, original.start(), place)
+            yield _meant(found, original.start(), path)
             done = found.end()
         yield part[done:]
 
 
-def _meant(found: re.Match[str], start: int, place: Place) -> str | Reference:
+def _meant(found: re.Match[str], start: int, path: FieldPath) -> str | Reference:
     """Return what braces in a prompt mean."""
     text = found.group()
     if text in {"{{", "}}"}:
         return text[0]
     if found["column"] is None:
         raise TVBuilderError(
-            f'Builder "{place.builder}": field {place.field} has a single "{text}".',
+            f'Builder "{path.builder}": field {path.field} has a single "{text}".',
             "Write {column} for the value of a column, {{ and }} for braces.",
-            builder=place.builder,
-            field=place.field,
+            builder=path.builder,
+            field=path.field,
         )
     end = start + len(text)
     return Reference(SELF, "", (found["column"],), (_ROW,), start, end)

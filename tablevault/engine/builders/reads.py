@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tablevault.engine.builders.arguments import Node, templates
-from tablevault.engine.builders.fields import Place
+from tablevault.engine.builders.fields import FieldPath
 from tablevault.engine.references import Reference, Template, parse_template
 from tablevault.engine.references.view import POSITION_NAMES
 from tablevault.errors import TableReferenceError
@@ -195,7 +195,7 @@ _ALL_COLUMNS = re.compile(r"\s*\.\s*\*\s*$")
 _ALLOWED = "text such as orders, orders.amount, orders.{id,amount}, orders.* or orders(base).amount"
 
 
-def explicit_dependencies(value: object, place: Place) -> tuple[Dependency, ...]:
+def explicit_dependencies(value: object, path: FieldPath) -> tuple[Dependency, ...]:
     """Read the field ``dependencies``: null, or a list of text and mappings.
 
     Raises
@@ -206,9 +206,9 @@ def explicit_dependencies(value: object, place: Place) -> tuple[Dependency, ...]
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise place.wrong(value, "a list, or null")
+        raise path.wrong(value, "a list, or null")
     entries = enumerate(value)
-    return tuple(_entry(entry, place.at(f"[{number}]")) for number, entry in entries)
+    return tuple(_entry(entry, path.at(f"[{number}]")) for number, entry in entries)
 
 
 def dependency_of(reference: Reference) -> Dependency | None:
@@ -246,37 +246,37 @@ def merged(dependencies: Iterable[Dependency]) -> tuple[Dependency, ...]:
     )
 
 
-def _entry(entry: object, place: Place) -> Dependency:
+def _entry(entry: object, path: FieldPath) -> Dependency:
     """Read one entry of the field."""
     if isinstance(entry, Mapping):
-        return _mapping(entry, place)
+        return _mapping(entry, path)
     if not isinstance(entry, str):
-        raise place.wrong(entry, _ALLOWED)
+        raise path.wrong(entry, _ALLOWED)
     inside = entry.strip().removeprefix("<<").removesuffix(">>")
     try:
         template = parse_template("<<" + _ALL_COLUMNS.sub("", inside) + ">>")
     except TableReferenceError as error:
-        raise place.wrong(entry, _ALLOWED) from error
+        raise path.wrong(entry, _ALLOWED) from error
     found = template.whole
     dependency = None if found is None or found.conditions else dependency_of(found)
     if dependency is None:
-        raise place.wrong(entry, _ALLOWED)
+        raise path.wrong(entry, _ALLOWED)
     return dependency
 
 
-def _mapping(entry: Mapping[object, object], place: Place) -> Dependency:
+def _mapping(entry: Mapping[object, object], path: FieldPath) -> Dependency:
     """Read an entry of the form ``{table: ..., columns: [...], version: ...}``."""
     for key in entry.keys() - _KEYS:
-        raise place.wrong({key: entry[key]}, "a mapping of table, columns and version")
+        raise path.wrong({key: entry[key]}, "a mapping of table, columns and version")
     table, version = entry.get("table"), entry.get("version")
     if not isinstance(table, str) or not table:
-        raise place.at(".table").wrong(table, "the name of a table")
+        raise path.at(".table").wrong(table, "the name of a table")
     if not isinstance(version, str | int | None) or isinstance(version, bool):
-        raise place.at(".version").wrong(version, "a version or an instance id")
+        raise path.at(".version").wrong(version, "a version or an instance id")
     columns = entry.get("columns")
     if isinstance(columns, str):
         columns = [columns]
-    names = None if columns is None or columns == ["*"] else place.at(".columns").names(columns)
+    names = None if columns is None or columns == ["*"] else path.at(".columns").names(columns)
     return Dependency(table=table, selector="" if version is None else str(version), columns=names)
 
 

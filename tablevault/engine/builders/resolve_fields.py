@@ -23,7 +23,7 @@ from tablevault.engine.builders.builder import (
     OnError,
     ReturnType,
 )
-from tablevault.engine.builders.fields import MaxErrors, Place, Retry
+from tablevault.engine.builders.fields import FieldPath, MaxErrors, Retry
 from tablevault.engine.builders.order import Plan, make_plan
 from tablevault.engine.references import Tables, Template, check
 from tablevault.errors import TableReferenceError, TVBuilderError, TVTableError
@@ -128,7 +128,7 @@ def resolve(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
         value = evaluate_node(nodes[field], tables)
         if field in _LISTS and isinstance(nodes[field], Template) and isinstance(value, str):
             value = [value]
-        read[field] = reader(value, Place(builder.name, field))
+        read[field] = reader(value, FieldPath(builder.name, field))
     read["dtypes"] = _checked_dtypes(builder.name, read["dtypes"], read["changed_columns"])
     arguments, written = nodes["arguments"], builder.nodes["arguments"]
     if prompts.asks_model(read):

@@ -17,7 +17,7 @@ from tablevault.engine.calls.kept_files import KeptFile, decode_files, encode_fi
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.matching import Mask
 from tablevault.engine.row_values import Values
-from tablevault.engine.tables import Draft
+from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
 from tablevault.frames.artifacts import NAME as ARTIFACT
 from tablevault.frames.artifacts import artifact_values
@@ -243,14 +243,14 @@ class CallArtifacts:
         return lost | without
 
 
-def show_inherited(job: Job, draft: Draft, is_new: Mask, files: ArtifactFiles) -> None:
+def show_inherited(job: Job, draft: TableDraft, is_new: Mask, files: ArtifactFiles) -> None:
     """Put the artifacts that a builder reads into the folder, also those of earlier instances.
 
     Parameters
     ----------
     job : Job
         The builder that is about to run.
-    draft : Draft
+    draft : TableDraft
         The table under construction.
     is_new : array of bool
         For each row whether it may be called.

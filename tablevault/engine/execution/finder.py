@@ -21,7 +21,7 @@ from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
 from tablevault.engine.matching import NEW, Mask, all_new
 from tablevault.engine.row_values import RowResults, Values, where
-from tablevault.engine.tables import Draft
+from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
 from tablevault.names import SELF
 from tablevault.render import counted
@@ -344,11 +344,11 @@ class Gaps:
 
     Parameters
     ----------
-    draft : Draft
+    draft : TableDraft
         The table under construction; its index builder has run.
     """
 
-    def __init__(self, draft: Draft) -> None:
+    def __init__(self, draft: TableDraft) -> None:
         self._draft = draft
         self._missing: dict[str, Mask] = {}
 

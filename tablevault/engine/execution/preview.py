@@ -22,7 +22,7 @@ from tablevault.engine.execution.run import Ready
 from tablevault.engine.execution.step import Step
 from tablevault.engine.matching import is_artifact
 from tablevault.engine.row_values import RowResults, where
-from tablevault.engine.tables import Draft
+from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
 from tablevault.plans import PlannedBuilder
@@ -62,7 +62,9 @@ class ExpectedTable:
         return read_frame(io.BytesIO(self.content), columns=columns)
 
 
-def expected_of(draft: Draft, columns: tuple[str, ...], lacking: Collection[str]) -> ExpectedTable:
+def expected_of(
+    draft: TableDraft, columns: tuple[str, ...], lacking: Collection[str]
+) -> ExpectedTable:
     """Describe what a draft holds, some columns of which lack cells.
 
     Files of artifacts may be others although their names stay: such columns are not known.

@@ -30,7 +30,7 @@ from tablevault.engine.matching import (
 )
 from tablevault.engine.references import View, by_row, evaluate
 from tablevault.engine.references.view import POSITION_NAMES
-from tablevault.engine.tables import Draft, Inputs
+from tablevault.engine.tables import Inputs, TableDraft
 from tablevault.errors import TableVaultError
 from tablevault.frames.tagged_json import UnstorableValueError, to_json
 from tablevault.names import SELF
@@ -107,11 +107,11 @@ class Reuse:
         The instance to start from.
     inputs : Inputs
         The tables as they are read now.
-    draft : Draft
+    draft : TableDraft
         The table under construction.
     """
 
-    def __init__(self, options: RunOptions, inputs: Inputs, draft: Draft) -> None:
+    def __init__(self, options: RunOptions, inputs: Inputs, draft: TableDraft) -> None:
         self._options = options
         self._earlier = options.earlier
         self._inputs = inputs

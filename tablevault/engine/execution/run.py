@@ -36,7 +36,7 @@ from tablevault.engine.execution.reuse import Decision, Reuse
 from tablevault.engine.execution.step import BuilderResult, Step
 from tablevault.engine.matching import NEW, match_rows
 from tablevault.engine.results import check_key
-from tablevault.engine.tables import Draft, Inputs, RunTables, Source
+from tablevault.engine.tables import Inputs, RunTables, Source, TableDraft
 from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import infer
@@ -82,7 +82,7 @@ class Ready:
     reuse: Reuse
 
     @property
-    def draft(self) -> Draft:
+    def draft(self) -> TableDraft:
         """The table under construction."""
         return self.context.tables.draft
 

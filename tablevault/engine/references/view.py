@@ -18,7 +18,7 @@ from tablevault.engine.references.compare import Cell, Comparable, comparable
 from tablevault.frames.artifacts import as_text
 
 
-class Lookup:
+class RowIndex:
     """Rows by the values of some columns; a row with a null is under none.
 
     Parameters
@@ -104,7 +104,7 @@ Between: TypeAlias = tuple[str, Cell, Cell]
 """A column, what its cell has to be at least, and what it has to be below."""
 
 
-class Whole:
+class ColumnBlock:
     """Columns put into a frame once, so that frames of their rows are cut out of it.
 
     Parameters
@@ -157,8 +157,8 @@ class View:
         self._plain: dict[str, bool] = {}
         self._comparable: dict[str, Comparable] = {}
         self._ordered: dict[str, Ordered | None] = {}
-        self._lookups: dict[tuple[str, ...], Lookup] = {}
-        self._wholes: dict[tuple[str, ...], Whole] = {}
+        self._lookups: dict[tuple[str, ...], RowIndex] = {}
+        self._wholes: dict[tuple[str, ...], ColumnBlock] = {}
         self._rows: int | None = None
         self._lock = threading.RLock()
 
@@ -249,7 +249,7 @@ class View:
                 self._comparable[name] = found
         return found
 
-    def lookup(self, names: tuple[str, ...]) -> Lookup:
+    def lookup(self, names: tuple[str, ...]) -> RowIndex:
         """Return the rows of each combination of values in `names`.
 
         Made once, so that a reference with a key for each row costs one pass, not one a row.
@@ -257,7 +257,7 @@ class View:
         found = self._lookups.get(names)
         if found is None:
             with self._lock:
-                found = Lookup([self.comparable(name).cells for name in names])
+                found = RowIndex([self.comparable(name).cells for name in names])
                 self._lookups[names] = found
         return found
 
@@ -322,12 +322,12 @@ class View:
                 ordered = self._ordered[name] = Ordered(self.comparable(name).cells)
             return ordered
 
-    def _whole(self, names: tuple[str, ...]) -> Whole:
+    def _whole(self, names: tuple[str, ...]) -> ColumnBlock:
         """Return whole columns, which stay the property of the view."""
         found = self._wholes.get(names)
         if found is None:
             self.load(names)
-            found = self._wholes[names] = Whole({name: self.series(name) for name in names})
+            found = self._wholes[names] = ColumnBlock({name: self.series(name) for name in names})
         return found
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from tablevault.engine.builders.fields import (
+    FieldPath,
     MaxErrors,
-    Place,
     Retry,
     read_builder_limits,
     read_max_errors,
@@ -25,7 +25,7 @@ READERS = {
 
 
 def read(field, value):
-    return READERS[field](value, Place("b", field))
+    return READERS[field](value, FieldPath("b", field))
 
 
 @pytest.mark.parametrize(
