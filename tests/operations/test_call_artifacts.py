@@ -18,19 +18,8 @@ from tablevault.core import clone_vault, compress_vault, decompress_vault
 from tablevault.errors import TVTableError
 from tablevault.transactions.recovery import NeededElsewhere
 from tests.looking import check_clean, git
+from tests.operations.bench import EXECUTE, Bench
 
-HEAD = """
-import os
-from pathlib import Path
-import pandas as pd
-
-def pay(what):
-    with open({paid!r}, "a") as file:
-        file.write(f"{{what}}\\n")
-
-def rows(**columns):
-    return pd.DataFrame(columns)
-"""
 DRAW = """
 def draw(id, folder, prompt="a"):
     if id == 5 and os.path.exists({down!r}):
@@ -42,15 +31,10 @@ def draw(id, folder, prompt="a"):
     return {name}
 """
 NAME = 'f"{id}.txt"'
-EXECUTE = """
-import sys
-from tablevault import TableVault
-TableVault(sys.argv[1], "B").execute_instance(sys.argv[2])
-"""
 IDS = tuple(range(8))
 
 
-class Bench:
+class Drawings(Bench):
     """A vault whose function draws a file for each row, and notes each call."""
 
     def __init__(self, path: Path, folder: Path, *, multiple: bool = False) -> None:
@@ -63,10 +47,6 @@ class Bench:
 
     def draw(self, name: str) -> None:
         self.code(DRAW.format(down=str(self.down), name=name))
-
-    def code(self, text: str) -> None:
-        text = HEAD.format(paid=str(self.paid)) + text
-        self.vault.create_code_module("work", text=text)
 
     def prepare(self, ids=IDS, *, version="base", table="t", prompt="a", **fields) -> None:
         common = {"code_module": "work", "is_custom": True}
@@ -111,9 +91,6 @@ class Bench:
             self.vault.execute_instance("t", process_id=process_id)
         self.down.unlink()
 
-    def calls(self) -> int:
-        return len(self.paid.read_text().splitlines()) if self.paid.exists() else 0
-
     def texts(self, version="base", table="t") -> list[str]:
         frame, _ = self.vault.get_dataframe(table, version=version)
         return [Path(path).read_text() for path in frame["x"]]
@@ -123,13 +100,13 @@ class Bench:
 
 
 @pytest.fixture(params=[False, True], ids=["shared", "own"])
-def bench(request: pytest.FixtureRequest, vault_path: Path, tmp_path: Path) -> Bench:
-    return Bench(vault_path, tmp_path, multiple=request.param)
+def bench(request: pytest.FixtureRequest, vault_path: Path, tmp_path: Path) -> Drawings:
+    return Drawings(vault_path, tmp_path, multiple=request.param)
 
 
 @pytest.fixture
-def plain(vault_path: Path, tmp_path: Path) -> Bench:
-    return Bench(vault_path, tmp_path)
+def plain(vault_path: Path, tmp_path: Path) -> Drawings:
+    return Drawings(vault_path, tmp_path)
 
 
 def drawn(ids=IDS, prompt="a") -> list[str]:

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from tests.looking import check_clean
-from tests.operations.test_calls import DOUBLE, Bench
+from tests.operations.bench import DOUBLE, Bench
 
 MORE = {"id": [*range(12), 99]}
 PRICED = """

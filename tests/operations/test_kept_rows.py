@@ -11,7 +11,7 @@ import yaml
 
 from tablevault import TableVault
 from tests.looking import check_clean
-from tests.operations.test_calls import ASK, IDS, INDEX, Bench
+from tests.operations.bench import ASK, IDS, INDEX, Bench
 from tests.operations.test_travelling_calls import MANY, calls_of
 
 EXECUTE = """

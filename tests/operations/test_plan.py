@@ -9,7 +9,7 @@ import yaml
 
 from tablevault.errors import TVArgumentError, TVBuilderError, TVFileError, TVProcessError
 from tests.looking import calls_kept, state_of
-from tests.operations.test_calls import ASK, DOUBLE, IDS, Bench
+from tests.operations.bench import ASK, DOUBLE, IDS, Bench
 
 CHAIN = """
 def ask(id):

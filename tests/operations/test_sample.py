@@ -8,8 +8,8 @@ import yaml
 
 from tablevault.errors import TVArgumentError
 from tests.looking import check_clean
+from tests.operations.bench import ASK, DOUBLE, IDS, Bench
 from tests.operations.test_background import until
-from tests.operations.test_calls import ASK, DOUBLE, IDS, Bench
 from tests.operations.test_plan import JUDGE, WHOLE, chain
 
 TEMP = "TEMP_base"

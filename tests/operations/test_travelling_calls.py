@@ -24,7 +24,7 @@ from tablevault.engine.calls.call_file import (
 )
 from tablevault.queries.calls import read_calls
 from tests.looking import check_clean
-from tests.operations.test_calls import ASK, DOUBLE, EXPECTED, INDEX, Bench
+from tests.operations.bench import ASK, DOUBLE, EXPECTED, INDEX, Bench
 
 
 def prompt(greeting: str) -> str:
