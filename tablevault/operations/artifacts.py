@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVTableError
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.commits.snapshot import Entry, Snapshot
 from tablevault.history.git.trees import Edit, Graft, Put
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.files import hash_file
@@ -326,10 +326,12 @@ def _is_usable(name: str) -> bool:
     return True
 
 
-def places_of_earlier(view: VaultView, temp: TempRef, origin_id: str) -> list[tuple[Snapshot, str]]:
-    """List the tracked folders in which artifacts of earlier instances are; the last counts.
+def earlier_files(
+    view: VaultView, temp: TempRef, origin_id: str
+) -> Iterator[tuple[Snapshot, str, Entry]]:
+    """Yield the artifacts of earlier instances, each with its path; of one name the last counts.
 
-    The shared folder of the table on ``main``, first; those of the origin.
+    Those in the shared folder of the table on ``main`` come first, then those of the origin.
     """
     places = [(view.snapshot, artifacts_dir(*temp, multiple=False))]
     origin = view.instance(origin_id) if origin_id else None
@@ -337,26 +339,26 @@ def places_of_earlier(view: VaultView, temp: TempRef, origin_id: str) -> list[tu
         for multiple in (False, True):
             folder = artifacts_dir(origin.table_name, origin.version, multiple=multiple)
             places.append((origin.snapshot, folder))
-    return places
+    for snapshot, folder in places:
+        for entry in snapshot.files(folder):
+            yield snapshot, f"{folder}/{entry.name}", entry
 
 
 def _earlier(
     vault: Vault, draft: EditedBranch, origin_id: str, wanted: set[str]
 ) -> tuple[dict[str, Artifact], frozenset[BlobId]]:
-    """Return the wanted artifacts of the table's shared folder and of the origin, the latter first.
+    """Return the wanted artifacts of earlier instances, and all their pointers.
 
-    Also all pointers in the folder that the new instance is going to replace.
+    Pointers in the folder that the new instance is going to replace are among these.
     """
-    places = places_of_earlier(vault.view(), draft.temp, origin_id)
-    main = places[0][0]
-    found: dict[str, Artifact] = {}
-    known = {BlobId(entry.id) for entry in main.files(artifacts_dir(*draft.temp, multiple=True))}
-    for snapshot, folder in places:
-        for entry in snapshot.files(folder):
-            known.add(BlobId(entry.id))
-            if entry.name in wanted:
-                pointer = snapshot.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}")
-                found[entry.name] = Artifact(pointer=pointer, executable=entry.executable)
+    view, found = vault.view(), dict[str, Artifact]()
+    replaced = view.snapshot.files(artifacts_dir(*draft.temp, multiple=True))
+    known = {BlobId(entry.id) for entry in replaced}
+    for snapshot, path, entry in earlier_files(view, draft.temp, origin_id):
+        known.add(BlobId(entry.id))
+        if entry.name in wanted:
+            pointer = snapshot.pointer_of(BlobId(entry.id), path)
+            found[entry.name] = Artifact(pointer=pointer, executable=entry.executable)
     return found, frozenset(known)
 
 

@@ -17,16 +17,16 @@ from typing import Final
 
 from tablevault.engine.calls.kept_files import KeptFile
 from tablevault.errors import TableVaultError, TVTableError
-from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.commits.snapshot import Entry, Snapshot
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.file_links import copy_file
 from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import BlobId, ObjectId, check_artifact_name
 from tablevault.operations.artifacts import (
+    earlier_files,
     file_in_folder,
     missing_artifact,
-    places_of_earlier,
     unstorable_artifact,
 )
 from tablevault.transactions.transaction import EditedBranch, Transaction
@@ -237,20 +237,15 @@ class ArtifactFolder:
             place = self._earlier.get(name)
             if place is None:
                 return None
-            snapshot, blob, path, executable = place
-            pointer = snapshot.pointer_of(blob, path)
-        return KeptFile(pointer.oid, pointer.size, executable)
+            snapshot, path, entry = place
+            pointer = snapshot.pointer_of(BlobId(entry.id), path)
+        return KeptFile(pointer.oid, pointer.size, entry.executable)
 
     @cached_property
-    def _earlier(self) -> Mapping[str, tuple[Snapshot, BlobId, str, bool]]:
-        """Artifacts of the table's shared folder and of the origin, the latter first."""
-        return {
-            entry.name: (snapshot, BlobId(entry.id), f"{folder}/{entry.name}", entry.executable)
-            for snapshot, folder in places_of_earlier(
-                self._vault.view(), self._draft.temp, self._origin_id
-            )
-            for entry in snapshot.files(folder)
-        }
+    def _earlier(self) -> Mapping[str, tuple[Snapshot, str, Entry]]:
+        """Artifacts of earlier instances by name, with their paths."""
+        found = earlier_files(self._vault.view(), self._draft.temp, self._origin_id)
+        return {entry.name: (snapshot, path, entry) for snapshot, path, entry in found}
 
 
 def _is_same(path: Path, file: KeptFile) -> bool:

@@ -36,9 +36,9 @@ from tablevault.names import (
     table_document,
 )
 from tablevault.operations.instances import CreateInstance
+from tablevault.operations.materialize import instance_subject, instance_trailers
 from tablevault.operations.v01_format import OldInstance, OldTable, OldVault, read_table
 from tablevault.operations.vaults import Options, attach
-from tablevault.render import counted
 from tablevault.secrets import find_secrets
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.records import Request
@@ -231,22 +231,13 @@ class _Import:
 
     def _message(self, document: InstanceDocument, table: str, deactivated: list[str]) -> Message:
         """Write the message of the commit of an instance."""
-        verb = document.operation.partition("_")[0]
         pairs = [
             ("Operation", document.operation),
             ("Process", document.process or new_process_id()),
-            ("Table", table),
-            ("Table-Id", document.table_id),
-            ("Version", document.version),
-            ("Instance", document.id),
-            ("Time", document.materialized_at),
-            ("Rows", str(document.rows)),
-            ("Success", "" if document.success else "false"),
-            ("Origin", document.origin[0]),
-            *(("Depends-On", f"{name}/{each}") for name, each in document.dependencies),
+            *instance_trailers(table, document),
             *(("Deactivates", each) for each in deactivated),
         ]
-        subject = f"{table}/{document.version}: {verb}, {counted(document.rows, 'row')}"
+        subject = instance_subject(table, document)
         return Message(subject=subject, trailers=trailers(pairs))
 
     def _deactivations(self, instance: OldInstance, made: list[OldInstance]) -> Iterator[str]:
@@ -330,15 +321,7 @@ class _Import:
         own = settings.multiple_artifacts or not instance.success
         folder = artifacts_dir(instance.table, instance.version, multiple=own)
         if not own:
-            owned = TableDocument(
-                id=settings.id,
-                description=settings.description,
-                multiple_artifacts=settings.multiple_artifacts,
-                side_effects=settings.side_effects,
-                created_by=settings.created_by,
-                created_at=settings.created_at,
-                artifact_instance=instance.instance_id,
-            )
+            owned = replace(settings, artifact_instance=instance.instance_id)
             self._tables[instance.table] = owned
             yield Remove(path=folder)
             yield Put(path=table_document(instance.table), data=owned.encode())

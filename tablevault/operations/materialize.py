@@ -235,11 +235,13 @@ def plan_instance(view: VaultView, tx: Transaction, new: NewInstance, at: float)
         main.append(Put(path=table_document(temp.table), data=owned.encode()))
     is_same = document.digest == result.reuses
     of_others = activity_trailers(table, tx.process_id, document, kept=is_same)
-    subject = _subject(temp, document)
+    subject = instance_subject(temp.table, document)
     step = [("Table", temp.table), ("Version", temp.version), ("Step", "result")]
     return Change(
         message=tx.message(
-            subject, [*_trailers(temp.table, document, result), *of_others], _report(document)
+            subject,
+            [*instance_trailers(temp.table, document, result.spent), *of_others],
+            _report(document),
         ),
         main=tuple(main),
         branches=(
@@ -257,15 +259,17 @@ def plan_instance(view: VaultView, tx: Transaction, new: NewInstance, at: float)
     )
 
 
-def _subject(temp: TempRef, document: InstanceDocument) -> str:
-    """Return the first line of the commit."""
+def instance_subject(table: str, document: InstanceDocument) -> str:
+    """Return the first line of the commit that makes an instance."""
     verb = document.operation.split("_")[0]
     failed = f", {counted(document.errors, 'error')}" if document.errors else ""
-    return f"{temp.table}/{temp.version}: {verb}, {counted(document.rows, 'row')}{failed}"
+    return f"{table}/{document.version}: {verb}, {counted(document.rows, 'row')}{failed}"
 
 
-def _trailers(table: str, document: InstanceDocument, result: Result) -> list[tuple[str, str]]:
-    """Return the trailers that describe the instance."""
+def instance_trailers(
+    table: str, document: InstanceDocument, spent: Spent | None = None
+) -> list[tuple[str, str]]:
+    """Return the trailers that describe an instance."""
     return [
         ("Table", table),
         ("Table-Id", document.table_id),
@@ -275,7 +279,7 @@ def _trailers(table: str, document: InstanceDocument, result: Result) -> list[tu
         ("Rows", str(document.rows)),
         ("Success", "" if document.success else "false"),
         ("Errors", str(document.errors or "")),
-        *spending_trailers(result.spent),
+        *spending_trailers(spent),
         ("Origin", document.origin[0]),
         *(("Depends-On", f"{name}/{instance}") for name, instance in document.dependencies),
     ]
