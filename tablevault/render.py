@@ -245,6 +245,11 @@ def table_html(caption: str, columns: Sequence[str], rows: Sequence[Sequence[str
     )
 
 
+def cut(text: str, most: int) -> str:
+    """Return text cut to a length."""
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Count things."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -429,12 +429,12 @@ def draw_graph(graph: Graph) -> str:
     cards = [
         Card(
             key=name,
-            title=_cut(box.title, _LONGEST_TITLE),
+            title=render.cut(box.title, _LONGEST_TITLE),
             tooltip=str(box),
             rows=[
                 DrawnInstance(
                     instance_id=name,
-                    label=_cut(box.name, _LONGEST_LABEL),
+                    label=render.cut(box.name, _LONGEST_LABEL),
                     tooltip=str(box),
                     marks=[*["current"] * box.is_root, *["gone"] * box.is_gone],
                 )
@@ -445,8 +445,3 @@ def draw_graph(graph: Graph) -> str:
     more = len(graph.boxes) - len(cards)
     note = f"<p>{more:,} more instances: to_frame() has all of them.</p>" if more else ""
     return f"{draw(cards, graph.edges)}{note}"
-
-
-def _cut(text: str, most: int) -> str:
-    """Return text cut to a length."""
-    return text if len(text) <= most else f"{text[: most - 1]}…"

@@ -11,8 +11,8 @@ from tablevault.queries.graph import Card, DrawnInstance, draw
 from tablevault.queries.instance_summary import InstanceSummary
 from tablevault.queries.lineage import LineageNode
 from tablevault.queries.vault_summary import VaultSummary
-from tablevault.render import counted
-from tablevault.report.format import anchor, cut, second, short
+from tablevault.render import counted, cut
+from tablevault.report.format import anchor, second, short
 
 if TYPE_CHECKING:
     from markupsafe import Markup

@@ -54,17 +54,12 @@ def difference(value: int) -> str:
 
 def person(author: str) -> str:
     """Return the name of an author without the address."""
-    return cut(author.partition(" <")[0] or author, _LONGEST_PERSON)
+    return render.cut(author.partition(" <")[0] or author, _LONGEST_PERSON)
 
 
 def short(instance_id: str) -> str:
     """Return the part of an id that differs from others of the same table."""
     return instance_id.rpartition("_")[2][:8]
-
-
-def cut(value: str, most: int) -> str:
-    """Return text cut to a length."""
-    return value if len(value) <= most else f"{value[: most - 1]}…"
 
 
 def is_long(value: str) -> bool:
@@ -80,7 +75,7 @@ def is_numeric(dtype: str) -> bool:
 FILTERS = {
     "anchor": anchor,
     "counted": render.counted,
-    "cut": cut,
+    "cut": render.cut,
     "difference": difference,
     "duration": duration,
     "number": number,
