@@ -251,7 +251,7 @@ def forgotten_with(table: Table, gone: Sequence[Instance]) -> str:
         A sentence; "" where nothing is forgotten.
     """
     view, deleted = table.view, {each.instance_id for each in gone}
-    files = list(_call_paths(gone))
+    files = list(_call_paths(gone[::-1]))  # the newest holds most
     if not files:
         return ""
     from tablevault.engine.calls.forgotten import forgotten_calls

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -19,7 +19,9 @@ from tablevault.render import counted
 
 _ROWS_AT_ONCE: Final = 1 << 16
 _MOST_ROWS: Final = 10_000_000
-"""So many rows of other instances are compared, which takes about three seconds."""
+"""So many rows of deleted instances are counted, and so many rows of others compared with them:
+that takes about three seconds each."""
+_ROWS_UNSORTED: Final = 1 << 20
 _ROWS_TO_OPEN: Final = 5_000
 """To open a file takes as long as to compare so many rows."""
 _COLUMNS: Final = ("builder", "key", "code", "outcome", "cost")
@@ -45,7 +47,7 @@ class ForgottenCalls:
         False where files of the instances that stay are not here or cannot be read, or there are
         too many to compare.
     uncounted : int
-        Deleted instances whose file is not here or cannot be read.
+        Deleted instances whose file is not here, cannot be read, or is beyond what is counted.
     """
 
     calls: int
@@ -63,31 +65,23 @@ class ForgottenCalls:
             found.append(f"Forgets {most}{number} that no other instance holds{cost}.")
         if self.uncounted:
             whose = counted(self.uncounted, "instance")
-            found.append(f"The calls of {whose} are not here and were not counted.")
+            found.append(f"The calls of {whose} were not counted.")
         return " ".join(found)
 
 
 def forgotten_calls(gone: Iterable[Path | None], others: Iterable[Path | None]) -> ForgottenCalls:
     """Count the calls in some files that are in none of the others.
 
-    Of each different call sixteen bytes are in memory, and of a file some rows at once.
+    Of each different call sixteen bytes are in memory, and a million rows besides.
 
     Parameters
     ----------
     gone : iterable of Path or None
-        Files of the instances that are deleted; None for one that is not here.
+        Files of the instances that are deleted, the newest first; None for one that is not here.
     others : iterable of Path or None
         Those of the instances that stay; read until all calls are found.
     """
-    keys, costs, uncounted = np.empty(0, np.uint64), np.empty(0, np.float64), 0
-    for path in gone:
-        try:
-            found = [(keys, costs), *_read(path)]
-        except _UNREADABLE:
-            uncounted += 1
-            continue
-        keys, first = np.unique(np.concatenate([each for each, _ in found]), return_index=True)
-        costs = np.concatenate([each for _, each in found])[first]
+    keys, costs, uncounted = _held_in(gone)
     is_left, is_exact = _not_held(keys, others)
     known = costs[is_left & ~np.isnan(costs)]
     return ForgottenCalls(
@@ -96,6 +90,33 @@ def forgotten_calls(gone: Iterable[Path | None], others: Iterable[Path | None]) 
         is_exact=is_exact,
         uncounted=uncounted,
     )
+
+
+def _held_in(paths: Iterable[Path | None]) -> tuple[Keys, Costs, int]:
+    """Return the keys in files, sorted, with their costs, and how many files were not read."""
+    found = [(np.empty(0, np.uint64), np.empty(0, np.float64))]
+    rows = unsorted = uncounted = 0
+    for path in paths:
+        if rows > _MOST_ROWS:
+            uncounted += 1
+            continue
+        rows += _ROWS_TO_OPEN
+        try:
+            for each in _read(path):
+                found.append(each)
+                rows += len(each[0])
+                unsorted += len(each[0])
+        except _UNREADABLE:
+            uncounted += 1
+        if unsorted > max(_ROWS_UNSORTED, len(found[0][0])):
+            found, unsorted = [_united(found)], 0
+    return *_united(found), uncounted
+
+
+def _united(found: Sequence[tuple[Keys, Costs]]) -> tuple[Keys, Costs]:
+    """Return each key once, sorted, with its cost."""
+    keys, first = np.unique(np.concatenate([each for each, _ in found]), return_index=True)
+    return keys, np.concatenate([each for _, each in found])[first]
 
 
 def _not_held(keys: Keys, others: Iterable[Path | None]) -> tuple[npt.NDArray[np.bool_], bool]:

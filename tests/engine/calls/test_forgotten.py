@@ -77,6 +77,18 @@ def test_no_more_files_are_read_than_are_needed(file):
     assert str(forgotten_calls([file("gone", range(10))], others())) == ""
 
 
+def test_only_so_many_rows_are_counted(file, monkeypatch):
+    monkeypatch.setattr(forgotten, "_MOST_ROWS", 4)
+    found = forgotten_calls([file("a", range(5)), file("b", range(5, 10))], [])
+    assert (found.calls, found.uncounted) == (5, 1)
+
+
+def test_calls_are_united_as_they_are_counted(file, monkeypatch):
+    monkeypatch.setattr(forgotten, "_ROWS_UNSORTED", 3)
+    files = [file(str(number), range(number, number + 4)) for number in range(9)]
+    assert forgotten_calls(files, []).calls == 12
+
+
 def test_only_so_many_rows_are_compared(file, monkeypatch):
     monkeypatch.setattr(forgotten, "_MOST_ROWS", 4)
     others = [file("a", range(5)), file("b", range(5, 10))]
