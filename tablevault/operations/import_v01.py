@@ -12,7 +12,7 @@ from tablevault.history.catalog.tags import tag_moves
 from tablevault.history.commits.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.vault_folders import building, put_in_place
@@ -356,7 +356,7 @@ class _Import:
             author=author or self._vault.author,
             at=time.time() if at is None else at,
         )
-        repository.move([RefMove(ref=MAIN, old=main, new=commit)], message.subject)
+        move_refs(repository, [RefMove(ref=MAIN, old=main, new=commit)], message.subject)
         return commit
 
     def _follow(self) -> None:

@@ -17,7 +17,7 @@ from tablevault.history.commits.setup import configure, put_on_main, reset_confi
 from tablevault.history.git import repack
 from tablevault.history.git.object_files import damaged_loose, logged, read_refs, sound_packed_refs
 from tablevault.history.git.reachability import Reach, extend, whole_reach
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove
 from tablevault.lfs.files import Quarantine, remove, size_of
 from tablevault.names import TEMP_DIR, CommitId, ObjectId, ProcessId, temp_of_folder
 from tablevault.problems import Problem, in_order

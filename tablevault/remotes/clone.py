@@ -11,7 +11,7 @@ from tablevault.history.commits.setup import begin_clone, configure
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.git_program import run_git
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.merge.validate_incoming import refuse_hostile
 from tablevault.lfs.vault_folders import building, is_free, put_in_place, target_of
 from tablevault.names import MAIN, VAULT_DOCUMENT
@@ -136,7 +136,7 @@ def _build(vault: Vault, url: str) -> None:
     refuse_hostile(repository, [theirs], [], f'The vault at "{url}"')
     snapshot.vault()
     configure(vault.path)
-    repository.move([RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")
+    move_refs(repository, [RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")
     update_tags(vault)
     with vault.parts.commit_lock():
         vault.worktree.refresh(theirs)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVRemoteError
 from tablevault.history.git.git_program import run_git
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove
 from tablevault.names import MAIN, CommitId
 from tablevault.remotes.git_errors import (
     GitFailure,

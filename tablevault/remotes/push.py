@@ -10,7 +10,7 @@ from tablevault.history.catalog.tags import expected_tags
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import find_repository, read_settings
 from tablevault.history.git.reachability import new_commits
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove
 from tablevault.history.merge.validate_incoming import refuse_unfit
 from tablevault.names import MAIN, CommitId, temp_of_ref
 from tablevault.remotes.git_refs import (

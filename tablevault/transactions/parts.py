@@ -13,7 +13,8 @@ from tablevault.history.catalog.catalog import Index
 from tablevault.history.checkout.checkpoints import Checkpoints
 from tablevault.history.checkout.temp_folders import TempFolders
 from tablevault.history.checkout.worktree import WorkTree
-from tablevault.history.git.repository import RefMove, Repository
+from tablevault.history.git.refs import RefMove, break_locks, move_refs
+from tablevault.history.git.repository import Repository
 from tablevault.lfs.files import replace_file
 from tablevault.lfs.locks import is_held, take_lock
 from tablevault.lfs.store import ObjectStore
@@ -67,7 +68,7 @@ class VaultParts:
         lines = [f"{move.ref} {move.new or ''}\n" for move in moves]
         replace_file(self._moving, "".join(lines).encode())
         try:
-            self.repository.move(moves, reason)
+            move_refs(self.repository, moves, reason)
         finally:
             # A note too many does no harm.
             with suppress(OSError):
@@ -81,7 +82,7 @@ class VaultParts:
             return
         # Releases before this one left lines of older notes behind an empty one.
         lines = [line.partition(" ") for line in takewhile(bool, noted.splitlines())]
-        if self.repository.break_locks({ref: new for ref, _, new in lines}):
+        if break_locks(self.repository.git_dir, {ref: new for ref, _, new in lines}):
             self._moving.unlink()
 
     @property

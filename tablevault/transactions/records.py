@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove
 from tablevault.lfs.files import replace_file
 from tablevault.lfs.locks import is_held, locked
 from tablevault.names import CommitId, ObjectId, ProcessId, record_file

@@ -13,8 +13,8 @@ from pathlib import Path
 from tablevault.errors import TVFileError, TVLockError, TVProcessError
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.refs import RefBusyError, RefMove, RefMovedError
 from tablevault.history.git.repack import stale_files
-from tablevault.history.git.repository import RefBusyError, RefMove, RefMovedError
 from tablevault.lfs.files import Quarantine
 from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, record_file, temp_of_ref
 from tablevault.transactions.parts import VaultParts

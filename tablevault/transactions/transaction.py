@@ -15,8 +15,8 @@ from tablevault.history.commits.change import Change, Signing, write_by_hand, wr
 from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
+from tablevault.history.git.refs import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.git.repack import pack_if_many
-from tablevault.history.git.repository import PartlyMovedError, RefBusyError, RefMovedError
 from tablevault.history.git.trees import Edit
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.pointer import Pointer

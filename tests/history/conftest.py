@@ -8,7 +8,7 @@ import pytest
 
 from tablevault.history.commits.documents import TableDocument
 from tablevault.history.git.commit_message import Message, trailers
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Put
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import MAIN, ObjectId, TableId, TempRef, frame_path, table_document
@@ -38,7 +38,7 @@ class Chronicle:
             author=author,
             at=1_700_000_000.0 + self.clock,
         )
-        self.repository.move([RefMove(ref=ref, old=old, new=new)], "r")
+        move_refs(self.repository, [RefMove(ref=ref, old=old, new=new)], "r")
         return new
 
     def create_table(self, name, table_id, **document):
@@ -77,7 +77,7 @@ class Chronicle:
         process = ("Process", f"make {instance_id}")
         operation = ("Operation", "write_instance")
         branch = self.commit(operation, process, ("Table", table), ref=temp.ref)
-        self.repository.move([RefMove(ref=temp.ref, old=branch, new=None)], "r")
+        move_refs(self.repository, [RefMove(ref=temp.ref, old=branch, new=None)], "r")
         return self.commit(
             operation,
             process,

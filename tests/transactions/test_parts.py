@@ -6,8 +6,9 @@ import contextlib
 
 import pytest
 
-from tablevault.history.git.repository import RefMove, Repository
+from tablevault.history.git.refs import RefMove
 from tablevault.names import MAIN
+from tablevault.transactions import parts as parts_module
 from tablevault.transactions.stopping import cancel_of, cancellable
 
 LONG = "refs/heads/temp/a/" + "v" * 80
@@ -33,7 +34,7 @@ def die_moving(parts, monkeypatch):
                 kept.append(note.read_bytes())
                 raise DiedError
 
-            patch.setattr(Repository, "move", move)
+            patch.setattr(parts_module, "move_refs", move)
             with pytest.raises(DiedError), parts.commit_lock():
                 parts.move(moves, "reason")
         note.write_bytes(kept[0])

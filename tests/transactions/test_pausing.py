@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from tablevault.errors import TVArgumentError, TVLockError, TVProcessError
-from tablevault.history.git.repository import RefMovedError, Repository
+from tablevault.history.git.refs import RefMovedError
 from tablevault.names import ProcessId
+from tablevault.transactions import parts as parts_module
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.records import Hold, RecordStore, Request
 from tablevault.transactions.stopping import Cancel, cancel_of, halt
@@ -104,7 +105,7 @@ def test_refs_that_others_keep_locked_pause_a_process_with_an_id(
         raise RefMovedError("main")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Repository, "move", move)
+        patch.setattr(parts_module, "move_refs", move)
         for process_id in ("", "p"):
             with (
                 pytest.raises(TVLockError, match="moving"),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove
 from tablevault.lfs.locks import is_held, locked, take_lock
 from tablevault.names import CommitId, ObjectId, ProcessId
 from tablevault.transactions import records

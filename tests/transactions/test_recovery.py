@@ -8,7 +8,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.history.git.commit_message import Message
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Put
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import ProcessId, TempRef
@@ -17,9 +17,8 @@ from tablevault.transactions.recovery import NeededElsewhere
 CHILD = """
 import os, sys
 from tablevault import TableVault
-from tablevault.history.git import repository
 from tablevault.history.checkout import worktree
-from tablevault.transactions import transaction
+from tablevault.transactions import parts, transaction
 
 path, point, action = sys.argv[1:]
 vault = TableVault(path, "Ana")
@@ -35,20 +34,19 @@ def after(function):
         return result
     return wrapped
 
-Repository = repository.Repository
-real_move = Repository.move
+real_move = parts.move_refs
 match point:
     case "before commit":
         transaction.write_change = stop
     case "before refs":
-        Repository.move = stop
+        parts.move_refs = stop
     case "between refs":
-        def move(self, moves, reason, *_):
-            real_move(self, moves[:1], reason)
+        def move(repository, moves, reason):
+            real_move(repository, moves[:1], reason)
             stop()
-        Repository.move = move
+        parts.move_refs = move
     case "after refs":
-        Repository.move = after(real_move)
+        parts.move_refs = after(real_move)
     case "amid files":
         worktree.WorkTree._stage = stop
     case "after files":
@@ -176,7 +174,7 @@ def commit_on(repository, ref, frame):
         author="Ana",
         at=1_700_000_000.0,
     )
-    repository.move([RefMove(ref=ref, old=tip, new=commit)], "by hand")
+    move_refs(repository, [RefMove(ref=ref, old=tip, new=commit)], "by hand")
 
 
 def test_a_file_committed_around_lfs_stops_no_rollback(vault, parts, begin, repo_path, check_clean):

@@ -12,9 +12,10 @@ from tablevault.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault.history.commits.change import BranchChange
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, decode_message
-from tablevault.history.git.repository import PartlyMovedError, RefMovedError, Repository
+from tablevault.history.git.refs import PartlyMovedError, RefMovedError, move_refs
 from tablevault.history.git.trees import Put
 from tablevault.names import MAIN, ProcessId, TempRef
+from tablevault.transactions import parts as parts_module
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.records import RecordStore, Request
 from tablevault.transactions.recovery import recover
@@ -144,7 +145,7 @@ def test_a_failure_before_the_refs_move_changes_nothing(
     def fail(*_):
         raise OSError("disk full")
 
-    monkeypatch.setattr(Repository, "move", fail)
+    monkeypatch.setattr(parts_module, "move_refs", fail)
     with pytest.raises(OSError, match="disk full"), begin() as process:
         process.publish(plan(process))
     monkeypatch.undo()
@@ -188,14 +189,14 @@ def test_a_plain_commit_in_between_is_planned_upon(
     begin, plan, git, repo_path, monkeypatch, check_clean
 ):
     planned = []
-    real = Repository.move
+    real = move_refs
 
-    def move(self, moves, reason, *_):
+    def move(repository, moves, reason):
         if len(planned) == 1:
             (repo_path / "by-hand").write_text("x")
             git(repo_path, "add", "by-hand")
             git(repo_path, "commit", "-q", "-m", "by hand")
-        return real(self, moves, reason)
+        return real(repository, moves, reason)
 
     with begin() as process:
         make = plan(process)
@@ -204,7 +205,7 @@ def test_a_plain_commit_in_between_is_planned_upon(
             planned.append(snapshot.commit)
             return make(snapshot, at)
 
-        monkeypatch.setattr(Repository, "move", move)
+        monkeypatch.setattr(parts_module, "move_refs", move)
         process.publish(counting)
     assert len(planned) == 2
     assert log(git, repo_path)[:2] == ["write f", "by hand"]
@@ -241,7 +242,7 @@ def test_a_ref_that_keeps_moving_is_an_error(
     def move(*_):
         raise RefMovedError(MAIN)
 
-    monkeypatch.setattr(Repository, "move", move)
+    monkeypatch.setattr(parts_module, "move_refs", move)
     with pytest.raises(TVLockError, match="moving"), begin(on=hurried) as process:
         process.publish(plan(process))
     check_clean(repo_path)
@@ -333,16 +334,16 @@ def test_packed_refs_that_git_keeps_locked_delay_but_lose_nothing(
 def test_refs_left_behind_are_finished_by_whoever_comes_next(
     temp_tip, begin, on_branch, plan, git, repo_path, parts, monkeypatch, check_clean
 ):
-    real = Repository.move
+    real = move_refs
 
-    def move(self, moves, reason, *_):
+    def move(repository, moves, reason):
         if len(moves) > 1:
-            real(self, moves[:1], reason)
+            real(repository, moves[:1], reason)
             raise PartlyMovedError
         raise RefMovedError
 
     with begin() as process, monkeypatch.context() as patch:
-        patch.setattr(Repository, "move", move)
+        patch.setattr(parts_module, "move_refs", move)
         process.publish(on_branch(process, temp_tip))
     assert parts.repository.temp_refs()
     with begin() as process:
@@ -357,15 +358,15 @@ def test_recovery_makes_the_moves_that_were_noted_last(
 ):
     """Its record may have been read while it still ran."""
     early = []
-    real = Repository.move
+    real = move_refs
 
-    def move(self, moves, reason, *_):
-        real(self, moves[:1], reason)
+    def move(repository, moves, reason):
+        real(repository, moves[:1], reason)
         raise Interrupted
 
     with pytest.raises(Interrupted), begin() as process, monkeypatch.context() as patch:
         early.append(process.record)
-        patch.setattr(Repository, "move", move)
+        patch.setattr(parts_module, "move_refs", move)
         process.publish(on_branch(process, temp_tip))
     with monkeypatch.context() as patch:
         patch.setattr(RecordStore, "every", lambda _: iter(early))

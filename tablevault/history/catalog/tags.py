@@ -6,7 +6,8 @@ import re
 
 from tablevault.history.catalog.catalog import Catalog
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.git.repository import RefMove, Repository
+from tablevault.history.git.refs import RefMove
+from tablevault.history.git.repository import Repository
 from tablevault.names import CommitId, tag_ref
 
 _UUID = re.compile(r".+_[0-9]+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
-from tablevault.history.git.repository import RefMove, Repository
+from tablevault.history.git.refs import RefMove
+from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import (

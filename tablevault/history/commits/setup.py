@@ -22,7 +22,8 @@ from tablevault.history.commits.documents import VaultDocument
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.git_config import pairs_of
 from tablevault.history.git.git_program import run_git
-from tablevault.history.git.repository import RefMove, Repository
+from tablevault.history.git.refs import RefMove, move_refs
+from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Put
 from tablevault.lfs.files import replace_file
 from tablevault.names import CODE_DIR, MAIN, TEMP_DIR, VAULT_DOCUMENT
@@ -103,7 +104,7 @@ def init_repository(
         author=signing.author,
         at=signing.at,
     )
-    repository.move([RefMove(ref=MAIN, old=None, new=commit)], message.subject)
+    move_refs(repository, [RefMove(ref=MAIN, old=None, new=commit)], message.subject)
 
 
 def configure(path: Path) -> None:

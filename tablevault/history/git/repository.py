@@ -1,4 +1,4 @@
-"""The git repository of a vault: commits, refs and their moves."""
+"""The git repository of a vault: read refs and commits, write commits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import os
 import re
 import shlex
 import threading
-import time
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,9 +17,8 @@ from pathlib import Path
 from typing import cast
 
 import pygit2
-import pygit2.transaction
 
-from tablevault.errors import TVFileError, TVLockError
+from tablevault.errors import TVFileError
 from tablevault.history.git.commit_message import Message, decode_message, identity
 from tablevault.history.git.git_config import StorageSettings, settings_of
 from tablevault.history.git.object_files import is_sound, refuse_damage, wrong_with
@@ -32,31 +30,9 @@ _log = logging.getLogger("tablevault")
 _REMEMBERED = 10_000
 """So many objects are known to be durable at the most."""
 _MANY_FILES = 100
-_OLD_S = 10.0
 FARTHEST = 7_258_118_400.0
 """The year 2200, Unix s: no clock goes so wrong, and what follows is never before that."""
 _HEAD_ON_MAIN = f"ref: {MAIN}".encode("ascii")
-
-
-class RefMovedError(Exception):
-    """A ref is no longer where the plan assumed it: nothing was moved, plan again."""
-
-
-class PartlyMovedError(Exception):
-    """The first ref has moved, so the operation has happened; others have not moved yet."""
-
-
-class RefBusyError(Exception):
-    """Another program holds git's lock on a ref: nothing was moved, try again."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefMove:
-    """Move `ref` from `old` to `new`; None means that it is not there."""
-
-    ref: str
-    old: CommitId | None
-    new: CommitId | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +84,10 @@ class Repository:
             self._local.identity = identity
         handle: pygit2.Repository = self._local.handle
         return handle
+
+    def drop_handle(self) -> None:
+        """Let this thread open the repository anew when it needs it."""
+        self._local.identity = None
 
     def storage(self) -> StorageSettings:
         """Return where objects are, and who else writes here; defaults when that is unreadable."""
@@ -214,99 +194,6 @@ class Repository:
             return (self.git_dir / "HEAD").read_bytes().strip() == _HEAD_ON_MAIN
         except OSError:
             return False
-
-    def move(self, moves: Sequence[RefMove], reason: str) -> None:
-        """Move refs together, ``main`` before all others: its update is the commit point.
-
-        Every ref is locked (git's own ``.lock`` files) and compared before the first one moves.
-        libgit2 applies one transaction in no particular order, hence two of them.
-
-        Raises
-        ------
-        RefMovedError
-            A ref is not at its `old` commit. Nothing has moved.
-        RefBusyError
-            Another program holds the lock of a ref. Nothing has moved.
-        PartlyMovedError
-            ``main`` has moved, the others have not.
-        """
-        error = self._move(moves, reason)
-        if error:
-            first = next((move for move in moves if move.ref == MAIN), None)
-            if first is not None and self.tip(MAIN) == first.new:
-                raise PartlyMovedError(error)
-            if _is_busy(error):
-                raise RefBusyError(error)
-            raise TVLockError(
-                f"A git ref cannot be moved: {error}.",
-                'Is the disk full, or a branch named "temp" in the way of the vault\'s refs?',
-            )
-        self._sync_refs(moves)
-
-    def break_locks(self, moving: Mapping[str, str]) -> bool:
-        """Remove git's lock files on refs that a process which died was moving.
-
-        Between the moment it died and now another program may have taken such a lock. It is ours
-        when it is empty, for libgit2 fills it last, or holds the commit that the process was
-        moving the ref to; any other has to be old.
-
-        Returns
-        -------
-        bool
-            False when a lock is there that may be somebody else's.
-        """
-        free = True
-        refs = {
-            name: target
-            for name, target in moving.items()
-            # The note may be damaged, or somebody else's: what is no ref is no file of ours.
-            if pygit2.reference_is_valid_name(name) and name.startswith("refs/")
-        }
-        for name, target in (*refs.items(), ("packed-refs", "")):
-            lock = self.git_dir / f"{name}.lock"
-            try:
-                age_s = time.time() - lock.stat().st_mtime
-                content = lock.read_bytes()
-            except (FileNotFoundError, NotADirectoryError):
-                continue
-            if content not in (b"", f"{target}\n".encode()) and age_s < _OLD_S:
-                free = False
-            else:
-                _log.warning("%s was left by a process that died, and is removed.", lock)
-                lock.unlink(missing_ok=True)
-        return free
-
-    def _move(self, moves: Sequence[RefMove], reason: str) -> str:
-        """Move refs; give git's error as text, "" when there is none."""
-        first = [move for move in moves if move.ref == MAIN]
-        rest = [move for move in moves if move.ref != MAIN]
-        following, leading = self.handle.transaction(), self.handle.transaction()
-        try:
-            with following, leading:
-                for transaction, group in ((leading, first), (following, rest)):
-                    for move in group:
-                        transaction.lock_ref(move.ref)
-                self._compare(moves)
-                # Only who will not lose the race pays for it, and the race is short.
-                self._sync_objects()
-                for transaction, group in ((leading, first), (following, rest)):
-                    for move in group:
-                        _enter(transaction, move, reason)
-        except pygit2.GitError as error:
-            # A handle that could not write packed-refs believes that it has (libgit2 1.9).
-            self._local.identity = None
-            return str(error) or "no reason given"
-        finally:
-            # A transaction whose commit failed keeps its locks (pygit2 1.21); this frees it.
-            for transaction in (leading, following):
-                transaction.__exit__(pygit2.GitError, None, None)
-        return ""
-
-    def _compare(self, moves: Iterable[RefMove]) -> None:
-        """Check that every ref is where its move starts."""
-        for move in moves:
-            if self.tip(move.ref) != move.old:
-                raise RefMovedError(move.ref)
 
     # -- commits ------------------------------------------------------------------------------
 
@@ -417,7 +304,7 @@ class Repository:
         found: list[str] = self._local.unsynced
         return found
 
-    def _sync_objects(self) -> None:
+    def sync_objects(self) -> None:
         """Make what this thread wrote durable, before a ref names it.
 
         libgit2 can sync by itself, but object by object, and only for all repositories of the
@@ -441,22 +328,7 @@ class Repository:
             self._folders |= folders
         for folder in folders:
             sync_folder(folder)
-
-    def _sync_refs(self, moves: Iterable[RefMove]) -> None:
-        """Make moved refs durable; a failure is no reason to believe that they did not move."""
-        folders = set()
-        for move in moves:
-            path = f"{self.git_dir}/{move.ref}"
-            folders.add(path.rpartition("/")[0])
-            if move.new is not None:
-                try:
-                    sync_file(path)
-                except OSError as error:
-                    _log.warning("Ref %s has moved, but may not survive: %s", move.ref, error)
-        for folder in folders:
-            sync_folder(folder)
         # Trees come back: what a builder's deletion leaves is what was there before the builder.
-        # Objects that a ref has named are not synced again.
         self._durable.update(dict.fromkeys(self._unsynced()))
         self._unsynced().clear()
         if len(self._durable) > _REMEMBERED:
@@ -503,18 +375,6 @@ class Repository:
             return False
 
 
-def _enter(
-    transaction: pygit2.transaction.ReferenceTransaction, move: RefMove, reason: str
-) -> None:
-    """Enter one move into a transaction that holds the lock of its ref."""
-    if move.new is None:
-        transaction.remove(move.ref)
-    else:
-        # A path in it may be no UTF-8.
-        text = reason.encode("utf-8", "backslashreplace").decode("utf-8")
-        transaction.set_target(move.ref, move.new, message=text)
-
-
 def _not_kept(file: str) -> OSError:
     """Describe why git has not kept an object: libgit2 (1.9) does not say."""
     folder = os.path.dirname(file)  # noqa: PTH120 - as it was given
@@ -535,16 +395,6 @@ def _owner(path: Path) -> str:
         return f'"{path.owner()}"'
     except (KeyError, OSError):
         return f"user {path.stat().st_uid}"
-
-
-def _is_busy(text: str) -> bool:
-    """Return whether somebody holds a lock file: libgit2 1.9 looks first, then makes it for itself.
-
-    Who loses the race between these two steps gets the second message.
-    """
-    return "failed to lock file" in text or (
-        "failed to create locked file" in text and os.strerror(errno.EEXIST) in text
-    )
 
 
 def _commit(commit: pygit2.Commit) -> Commit:

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from tablevault.history.catalog.catalog import Index
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Put
 from tablevault.names import MAIN, TempRef
 
@@ -308,6 +308,6 @@ def test_a_moved_tip_without_new_commits_costs_no_fold(told, index, monkeypatch)
     monkeypatch.setattr("tablevault.history.catalog.catalog.fold_commits", None)
     assert len(index.instances("A")) == 2
     main = told.repository.main()
-    told.repository.move([RefMove(ref="refs/tags/x", old=None, new=main)], "r")
+    move_refs(told.repository, [RefMove(ref="refs/tags/x", old=None, new=main)], "r")
     assert told.repository.tip(MAIN) == main
     assert len(index.instances("A")) == 2

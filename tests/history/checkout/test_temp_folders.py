@@ -9,7 +9,7 @@ import pytest
 from tablevault.errors import TVFileError
 from tablevault.history.checkout.temp_folders import TempFolders
 from tablevault.history.git.commit_message import Message
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Put, Remove
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import MAIN, TempRef, builder_path
@@ -48,12 +48,14 @@ class Desk:
             author="Ana",
             at=1_700_000_000.0,
         )
-        self.repository.move([RefMove(ref=ref, old=tip, new=new)], "r")
+        move_refs(self.repository, [RefMove(ref=ref, old=tip, new=new)], "r")
         return new
 
     def drop(self, temp=TEMP):
-        self.repository.move(
-            [RefMove(ref=temp.ref, old=self.repository.tip(temp.ref), new=None)], "r"
+        move_refs(
+            self.repository,
+            [RefMove(ref=temp.ref, old=self.repository.tip(temp.ref), new=None)],
+            "r",
         )
 
     def write(self, name, text):
@@ -77,7 +79,7 @@ class Desk:
             at=1_700_000_000.0,
         )
         self.temp_folders.note_adopted(TEMP, new)
-        self.repository.move([RefMove(ref=TEMP.ref, old=tip, new=new)], "r")
+        move_refs(self.repository, [RefMove(ref=TEMP.ref, old=tip, new=new)], "r")
 
 
 @pytest.fixture
@@ -253,7 +255,7 @@ def test_a_face_whose_edits_reached_main_goes_with_its_branch(desk):
     desk.write("q", b"q: mine\n")
     desk.adopt()
     main = desk.repository.main()
-    desk.repository.move([RefMove(ref=MAIN, old=main, new=desk.tip)], "r")
+    move_refs(desk.repository, [RefMove(ref=MAIN, old=main, new=desk.tip)], "r")
     desk.drop()
     desk.temp_folders.sync()
     assert not desk.folder.exists()

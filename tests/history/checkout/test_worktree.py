@@ -11,7 +11,7 @@ from tablevault.errors import TVFileError
 from tablevault.history.checkout.worktree import WorkTree
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Graft, Put, Remove
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import MAIN
@@ -39,7 +39,7 @@ class Bench:
             author="Ana",
             at=1_700_000_000.0,
         )
-        self.repository.move([RefMove(ref=MAIN, old=main, new=new)], "r")
+        move_refs(self.repository, [RefMove(ref=MAIN, old=main, new=new)], "r")
         return new
 
     def refresh(self):

@@ -14,7 +14,7 @@ from tablevault.history.commits.change import (
 )
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
-from tablevault.history.git.repository import RefMove
+from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Put, Remove
 from tablevault.names import MAIN, TempRef
 
@@ -41,7 +41,7 @@ def branch(tip=None, **facts):
 def publish(repository, change, base=None):
     """Write a change and move the refs; give its draft."""
     draft = write(repository, change, base)
-    repository.move(draft.moves, "r")
+    move_refs(repository, draft.moves, "r")
     return draft
 
 
@@ -166,8 +166,8 @@ def test_a_renamed_branch_carries_its_commits(repository):
 
 def test_tags_follow_and_missing_ones_are_no_obstacle(repository):
     main = repository.main()
-    repository.move([RefMove(ref="refs/tags/t/a_1", old=None, new=main)], "r")
-    repository.move([RefMove(ref="refs/tags/t/b_2", old=None, new=main)], "r")
+    move_refs(repository, [RefMove(ref="refs/tags/t/a_1", old=None, new=main)], "r")
+    move_refs(repository, [RefMove(ref="refs/tags/t/b_2", old=None, new=main)], "r")
     publish(
         repository,
         Change(

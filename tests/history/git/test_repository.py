@@ -12,15 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tablevault.errors import TVFileError, TVLockError
+from tablevault.history.git import refs
 from tablevault.history.git import repository as repository_module
 from tablevault.history.git.commit_message import Message
-from tablevault.history.git.repository import (
+from tablevault.history.git.refs import (
     PartlyMovedError,
     RefBusyError,
     RefMove,
     RefMovedError,
-    Repository,
+    move_refs,
 )
+from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Put, write_tree
 from tablevault.names import MAIN, TempRef
 
@@ -62,7 +64,8 @@ def no_locks(repository):
 def test_refs_move_together(repository, git):
     main = repository.main()
     new = commit(repository)
-    repository.move(
+    move_refs(
+        repository,
         [
             RefMove(ref=TEMP, old=None, new=new),
             RefMove(ref=MAIN, old=main, new=new),
@@ -77,18 +80,20 @@ def test_refs_move_together(repository, git):
 
 def test_a_ref_can_be_removed(repository):
     main = repository.main()
-    repository.move([RefMove(ref=TEMP, old=None, new=main)], "r")
-    repository.move([RefMove(ref=TEMP, old=main, new=None)], "r")
+    move_refs(repository, [RefMove(ref=TEMP, old=None, new=main)], "r")
+    move_refs(repository, [RefMove(ref=TEMP, old=main, new=None)], "r")
     assert all_refs(repository) == {MAIN: main}
 
 
 def test_a_packed_ref_can_be_moved_and_removed(repository, git):
     main = repository.main()
     new = commit(repository)
-    repository.move([RefMove(ref=TEMP, old=None, new=main)], "r")
+    move_refs(repository, [RefMove(ref=TEMP, old=None, new=main)], "r")
     git(repository.path, "pack-refs", "--all")
-    repository.move(
-        [RefMove(ref=MAIN, old=main, new=new), RefMove(ref=TEMP, old=main, new=None)], "r"
+    move_refs(
+        repository,
+        [RefMove(ref=MAIN, old=main, new=new), RefMove(ref=TEMP, old=main, new=None)],
+        "r",
     )
     assert all_refs(repository) == {MAIN: new}
 
@@ -119,16 +124,16 @@ def test_a_ref_that_is_elsewhere_stops_all_moves(repository, wrong):
         RefMove(ref=move.ref, old=other, new=new) if move.ref == wrong else move for move in moves
     ]
     with pytest.raises(RefMovedError, match=wrong):
-        repository.move(moves, "r")
+        move_refs(repository, moves, "r")
     assert all_refs(repository) == before
     assert no_locks(repository)
 
 
 def test_a_ref_that_is_there_is_not_made_anew(repository):
     main = repository.main()
-    repository.move([RefMove(ref=TEMP, old=None, new=main)], "r")
+    move_refs(repository, [RefMove(ref=TEMP, old=None, new=main)], "r")
     with pytest.raises(RefMovedError):
-        repository.move([RefMove(ref=TEMP, old=None, new=commit(repository))], "r")
+        move_refs(repository, [RefMove(ref=TEMP, old=None, new=commit(repository))], "r")
     assert repository.tip(TEMP) == main
 
 
@@ -141,7 +146,8 @@ def test_a_lock_of_stock_git_stops_all_moves_and_is_respected(repository, locked
     lock.parent.mkdir(parents=True, exist_ok=True)
     lock.touch()
     with pytest.raises(RefBusyError):
-        repository.move(
+        move_refs(
+            repository,
             [
                 RefMove(ref=TEMP, old=None, new=new),
                 RefMove(ref=MAIN, old=main, new=new),
@@ -157,26 +163,28 @@ def test_git_cannot_move_main_while_the_vault_holds_it(repository, git, monkeypa
     main, new = repository.main(), commit(repository)
     answers = []
 
-    def compare(moves):
+    def compare(_, moves):
         command = ["git", "-C", str(repository.path), "update-ref", MAIN, new, main]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         answers.append(done.stderr)
 
-    monkeypatch.setattr(repository, "_compare", compare)
-    repository.move([RefMove(ref=MAIN, old=main, new=new)], "r")
+    monkeypatch.setattr(refs, "_compare", compare)
+    move_refs(repository, [RefMove(ref=MAIN, old=main, new=new)], "r")
     assert "Unable to create" in answers[0]
     assert repository.main() == new
 
 
 def test_main_moves_before_all_others(repository, git):
     main, new = repository.main(), commit(repository)
-    repository.move([RefMove(ref=TEMP, old=None, new=main)], "r")
+    move_refs(repository, [RefMove(ref=TEMP, old=None, new=main)], "r")
     git(repository.path, "pack-refs", "--all")
     # As `git pack-refs` or `git gc` do, which run by themselves now and then.
     (repository.git_dir / "packed-refs.lock").touch()
     with pytest.raises(PartlyMovedError):
-        repository.move(
-            [RefMove(ref=TEMP, old=main, new=None), RefMove(ref=MAIN, old=main, new=new)], "r"
+        move_refs(
+            repository,
+            [RefMove(ref=TEMP, old=main, new=None), RefMove(ref=MAIN, old=main, new=new)],
+            "r",
         )
     assert repository.main() == new
     assert repository.tip(TEMP) == main
@@ -185,7 +193,7 @@ def test_main_moves_before_all_others(repository, git):
 def test_a_branch_in_the_way_is_an_error_that_says_so(repository, git):
     git(repository.path, "branch", "temp")
     with pytest.raises(TVLockError, match="temp"):
-        repository.move([RefMove(ref=TEMP, old=None, new=repository.main())], "r")
+        move_refs(repository, [RefMove(ref=TEMP, old=None, new=repository.main())], "r")
     assert no_locks(repository)
 
 
@@ -196,7 +204,7 @@ def test_threads_that_race_lose_no_commit(repository, git):
                 tip = repository.main()
                 new = commit(repository, tip, path=f"{name}{number}")
                 try:
-                    repository.move([RefMove(ref=MAIN, old=tip, new=new)], "r")
+                    move_refs(repository, [RefMove(ref=MAIN, old=tip, new=new)], "r")
                 except (RefMovedError, RefBusyError):
                     continue
                 break
@@ -216,6 +224,7 @@ def test_processes_that_race_stock_git_lose_no_commit(repository, git, python, f
 import sys
 from pathlib import Path
 from tablevault.history.git.commit_message import Message
+from tablevault.history.git.refs import *
 from tablevault.history.git.repository import *
 from tablevault.history.git.trees import Put
 from tablevault.names import MAIN
@@ -226,7 +235,7 @@ for number in range(5):
         new = repository.write_commit(parents=[tip], base=tip, message=Message(subject="s"),
             edits=[Put(path=f"{sys.argv[2]}{number}", data=b"")], author="A", at=1.7e9)
         try:
-            repository.move([RefMove(ref=MAIN, old=tip, new=new)], "r")
+            move_refs(repository, [RefMove(ref=MAIN, old=tip, new=new)], "r")
         except (RefMovedError, RefBusyError):
             continue
         break
@@ -261,15 +270,15 @@ def test_a_folder_without_a_repository_is_an_error(tmp_path):
 def test_temporary_branches_are_found_loose_and_packed(repository, git, pack):
     main = repository.main()
     refs = [TempRef(table="t", version=version).ref for version in ("base", "x.lock", "a b", "é")]
-    repository.move([RefMove(ref=ref, old=None, new=main) for ref in refs], "r")
+    move_refs(repository, [RefMove(ref=ref, old=None, new=main) for ref in refs], "r")
     git(repository.path, "branch", "other")
     git(repository.path, "branch", "temporary")
     git(repository.path, "tag", "temp/t/base")
     if pack:
         git(repository.path, "pack-refs", "--all")
         new = commit(repository)
-        repository.move([RefMove(ref=refs[0], old=main, new=new)], "r")
-        repository.move([RefMove(ref=refs[1], old=main, new=None)], "r")
+        move_refs(repository, [RefMove(ref=refs[0], old=main, new=new)], "r")
+        move_refs(repository, [RefMove(ref=refs[1], old=main, new=None)], "r")
         assert repository.temp_refs() == {refs[0]: new, refs[2]: main, refs[3]: main}
     else:
         assert repository.temp_refs() == dict.fromkeys(refs, main)
@@ -277,7 +286,7 @@ def test_temporary_branches_are_found_loose_and_packed(repository, git, pack):
 
 def test_a_lock_is_no_temporary_branch(repository):
     main = repository.main()
-    repository.move([RefMove(ref=TEMP, old=None, new=main)], "r")
+    move_refs(repository, [RefMove(ref=TEMP, old=None, new=main)], "r")
     (repository.git_dir / f"{TEMP}.lock").touch()
     assert repository.temp_refs() == {TEMP: main}
 
