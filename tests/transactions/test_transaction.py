@@ -562,12 +562,13 @@ def test_a_child_stays_although_its_parent_fails(begin, plan, git, repo_path):
 
 
 def test_threads_and_processes_at_once_lose_no_commit(
-    begin, plan, git, repo_path, python, finish, check_clean
+    vault, begin, plan, git, repo_path, author, python, finish, check_clean
 ):
+    patient = Vault(path=repo_path, author=author, lock_timeout_s=250.0).parts
     script = """
 import sys
 from tablevault import TableVault
-vault = TableVault(sys.argv[1], "B", lock_timeout=60)
+vault = TableVault(sys.argv[1], "B", lock_timeout=250)
 for number in range(5):
     vault.create_table(f"{sys.argv[2]}{number}")
 """
@@ -576,7 +577,7 @@ for number in range(5):
     def work(name):
         try:
             for number in range(5):
-                with begin(f"tables/{name}", lock_timeout_s=60) as process:
+                with begin(f"tables/{name}", on=patient, lock_timeout_s=250) as process:
                     process.publish(plan(process, path=f"{name}{number}"))
         except Exception as error:  # noqa: BLE001 - shown by the test
             errors.append(error)
