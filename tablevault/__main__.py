@@ -1,4 +1,4 @@
-"""``python -m tablevault``: the command, where no script is installed."""
+"""``python -m tablevault``: the program, where no script is installed."""
 
 import os
 import sys

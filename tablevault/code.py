@@ -1,4 +1,4 @@
-"""The package that modules of vaults are in; importing it lets another process find them in git."""
+"""The package of code modules of vaults; another process that imports it finds them in git."""
 
 from __future__ import annotations
 

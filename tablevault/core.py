@@ -532,7 +532,7 @@ class TableVault:
     def status(self) -> "Status":
         """Return what is up to date, what is stale and why, and what is in preparation.
 
-        Only the latest instance of each version of each table is looked at. It is stale when what
+        Only the latest instance of each version of each table is checked. It is stale when what
         it read holds something else now, when code or builders have changed, or when rows of it
         failed: the reasons are those of an execution. No function is called, no module is imported,
         nothing is locked or changed. What an index builder reads outside of the vault, such as a
@@ -1384,7 +1384,7 @@ class TableVault:
 
         It shows the tables, their instances over time, and what was made from what; and of the
         latest instances builders, code, row counts, reuse, duration, author, first rows, and the
-        difference from the one before. It holds text and cells of the vault: whoever gets the
+        difference from the one before. It holds text and cells of the vault: everybody who gets the
         file can read them. Nothing is fetched: of a dataframe that is not here no rows are shown.
 
         Parameters
@@ -1610,12 +1610,12 @@ class TableVault:
     def verify(
         self, *, data: bool = True, repair: bool = False, remote: str = ""
     ) -> "list[Problem]":
-        """Look whether the vault is whole, and mend what can be mended if wanted.
+        """Check the vault, and repair what can be repaired if wanted.
 
-        Looked at are: every git object and everything that refs reach; refs and tags; the
+        Checked are: every git object and everything that refs reach; refs and tags; the
         objects of all instances that are not deleted, and rows, columns and dtypes of their
         dataframes; the derived index; working tree and git's index; folders of temporary
-        instances; processes that died; settings of git; leftovers. Others may work in the vault
+        instances; crashed processes; settings of git; leftovers. Others may work in the vault
         meanwhile. Nothing that the vault contains is run.
 
         Parameters
@@ -1624,7 +1624,7 @@ class TableVault:
             Read every object and compare its sha256, in several threads. Without, objects are
             only looked for, and their sizes compared.
         repair : bool, keyword only, default False
-            Make again what follows from the rest: index, tags, working tree, temporary folders,
+            Derive again what follows from history: index, tags, working tree, temporary folders,
             settings, and objects of which an identical file lies in the vault. Whatever is
             replaced is moved to ``.git/tablevault/aside/`` or ``.git/lfs/bad/``.
         remote : str, keyword only, default ""
@@ -1636,7 +1636,7 @@ class TableVault:
         Returns
         -------
         list of Problem
-            The worst first, empty when nothing is wrong. What was mended is in it, too, with
+            The worst first, empty when nothing is wrong. Repaired problems are included, with
             ``repaired=True``. Each has ``kind``, ``severity``, ``where``, ``text``, ``advice``.
 
         Raises
@@ -1664,7 +1664,7 @@ class TableVault:
         """Remove what nothing needs any more, and make one pack of git's many.
 
         Removed are: objects that no instance, no temporary instance, nothing else in history,
-        no process and no record of a call needs; temporary files of processes that died; results
+        no process and no record of a call needs; temporary files of crashed processes; results
         of calls that no instance and no temporary instance holds; what was damaged or in the way
         and set aside; git objects that no ref, no log of a ref and no index reaches, these only
         while no process runs or waits. Others may work in the vault meanwhile.

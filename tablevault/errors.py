@@ -76,7 +76,7 @@ class TVTableError(TableVaultError):
 
 
 class TVLockError(TableVaultError):
-    """A resource is held by another process; ``holder``, ``author`` and ``since`` say by whom."""
+    """Another process holds a resource; ``holder``, ``author`` and ``since`` name it."""
 
 
 class TVProcessError(TableVaultError):
@@ -92,7 +92,7 @@ class TVPendingError(TableVaultError):
 
 
 class TVRefreshError(TableVaultError):
-    """Tables could not be made anew; ``failed``, ``left`` and ``made`` name what became of each."""
+    """Tables could not be refreshed; ``failed``, ``left`` and ``made`` name the tables."""
 
     def formatted(self, write: Callable[[Named], str]) -> str:
         """Return the message, with the hint below where that has lines for tables."""
@@ -105,7 +105,7 @@ class TVArtifactError(TableVaultError):
 
 
 class TVForcedError(TableVaultError):
-    """The process was stopped by somebody with ``stop_process(force=True)``."""
+    """A process that ``stop_process(force=True)`` stopped."""
 
 
 class TVImplementationError(TableVaultError):
@@ -125,21 +125,21 @@ class TVSecretError(TVArgumentError):
 
 
 class TVRemoteError(TableVaultError):
-    """A remote that is unknown, cannot be reached or refuses: what was asked did not happen."""
+    """A remote that is unknown, cannot be reached or refuses: nothing has happened there."""
 
 
 class TVCredentialsError(TVRemoteError):
-    """A remote wants credentials; there are none, or it does not accept those that there are."""
+    """A remote requires credentials; there are none, or it rejects them."""
 
 
 class TVTransferError(TVRemoteError):
-    """An object that a remote does not have, does not take, or gives wrongly."""
+    """An object that a remote lacks, does not accept, or delivers damaged."""
 
 
 class TVOutcomeUnknownError(TableVaultError):
     """The connection was lost before the remote answered: it may have done what was asked, or not.
 
-    On purpose no :class:`TVRemoteError`: whoever catches that one knows that nothing happened.
+    Not a :class:`TVRemoteError`: code that catches that class can rely on nothing having happened.
     """
 
 

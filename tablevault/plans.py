@@ -1,4 +1,4 @@
-"""What an execution or a refresh would call, and what a refresh has made."""
+"""Plans of executions, and reports of refreshes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What can be wrong with a vault, as values: found by verify, mended by repair."""
+"""Problems that `verify` finds in a vault, and that a repair can fix."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _ORDER: dict[Severity, int] = {"error": 0, "warning": 1, "note": 2}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Problem:
-    """One thing that is not as it should be.
+    """One problem of a vault.
 
     Attributes
     ----------
@@ -54,9 +54,9 @@ class Problem:
     advice : str
         What to do about it.
     repairable : bool
-        Whether ``verify(repair=True)`` can mend it.
+        Whether ``verify(repair=True)`` can repair it.
     repaired : bool
-        Whether it was mended just now: a second look did not find it any more.
+        Whether it was repaired just now: a second check did not find it.
     """
 
     kind: Kind
@@ -79,19 +79,19 @@ class Problem:
 
     @property
     def next(self) -> str:
-        """What to do, of which there is nothing when it is done."""
+        """What to do next; "" once it is repaired."""
         if self.repaired or not self.repairable:
             return "" if self.repaired else self.advice
-        mend = Wording(Call("verify", repair=True), " mends it.")
-        return Wording(self.advice, " ", mend) if self.advice else mend
+        repair = Wording(Call("verify", repair=True), " repairs it.")
+        return Wording(self.advice, " ", repair) if self.advice else repair
 
     @property
     def key(self) -> tuple[str, str]:
-        """By which two looks tell that they found the same."""
+        """Identifies a problem across two checks."""
         return self.kind, self.where
 
-    def mended(self) -> Problem:
-        """Return the same problem as one that is no more."""
+    def as_repaired(self) -> Problem:
+        """Return the problem, marked as repaired."""
         return replace(self, repaired=True)
 
 

@@ -26,12 +26,12 @@ _MINUTE_S, _HOUR_S = 60, 3600
 _KILO = 1000
 _COUNTED = frozenset({"errors", "cost", "waiting", "retrying"})
 _screen = threading.Lock()
-"""Held by whoever draws: one line at a time can be redrawn. A task that begins within another
+"""Held while a task is drawn: one line at a time can be redrawn. A task that begins within another
 one, or beside it in another thread, is not shown."""
 
 
 class Progress(Protocol):
-    """Told by long work how far it is; the door decides what a person sees."""
+    """Receives the progress of long work."""
 
     def start(self, task: str, total: int | None, unit: str = "rows") -> None:
         """Begin `task` with `total` units of work, None when unknown."""
@@ -65,7 +65,7 @@ def counted_within(progress: Progress, name: str) -> Iterator[None]:
 
 
 class Silent:
-    """Hear everything, say nothing."""
+    """Progress that shows nothing."""
 
     def start(self, task: str, total: int | None, unit: str = "rows") -> None:
         """Begin `task`."""
@@ -256,7 +256,7 @@ class Bars(Silent):
         self._lock = threading.RLock()
 
     def start(self, task: str, total: int | None, unit: str = "rows") -> None:
-        """Begin `task`, on the screen if that is free and somebody looks at it."""
+        """Begin `task`, on the screen if there is a free one."""
         with self._lock:
             began = Task(name=task, total=total, unit=unit, began_s=self._clock())
             self._tasks[task] = began
@@ -362,7 +362,7 @@ class Terminal:
                 self._is_drawn = True
 
     def leave(self) -> None:
-        """Give the streams back, unless somebody has put others there."""
+        """Restore the streams, unless they were replaced meanwhile."""
         for name, above in self._above.items():
             if getattr(sys, name) is above:
                 setattr(sys, name, above.stream)
@@ -452,7 +452,7 @@ class Notebook:
 
 
 def _watched() -> Screen | None:
-    """Find the screen that a person looks at."""
+    """Return the terminal or notebook that shows progress, if there is one."""
     ipython = sys.modules.get("IPython")
     shell = None if ipython is None else ipython.get_ipython()
     if getattr(shell, "kernel", None) is not None:

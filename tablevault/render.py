@@ -20,7 +20,7 @@ _BARS = (24, 12)  # characters
 _MINUTE, _HOUR = 60.0, 3600.0
 
 ProgressLine: TypeAlias = tuple[str, float | None, str]
-"""Name of a task, the part that is done, None when that is not known, and what is told of it."""
+"""Name of a task, the part that is done, None when that is not known, and the text beside it."""
 
 
 class Labelled(Protocol):

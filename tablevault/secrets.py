@@ -19,7 +19,7 @@ from urllib.parse import quote
 from tablevault.errors import TVSecretError, said
 
 
-class _Form:
+class _Shape:
     """How one kind of key is written.
 
     The pattern is tried only where the text has one of the `markers`, in small letters: to look
@@ -41,115 +41,117 @@ _PEM = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
 _PEM_TEXT = r"""(?:[A-Za-z0-9+/=\\\s"',:;]|-(?!-))"""
 
 _FORMS: Final = (
-    _Form("Anthropic key", "sk-ant-", r"sk-ant-[A-Za-z0-9_-]{16,}"),
-    _Form("OpenRouter key", "sk-or-", r"sk-or-v1-[A-Za-z0-9]{20,}"),
-    _Form("Langfuse key", "sk-lf-", r"sk-lf-[0-9a-f]{8}-[0-9a-f-]{27}"),
-    _Form(
+    _Shape("Anthropic key", "sk-ant-", r"sk-ant-[A-Za-z0-9_-]{16,}"),
+    _Shape("OpenRouter key", "sk-or-", r"sk-or-v1-[A-Za-z0-9]{20,}"),
+    _Shape("Langfuse key", "sk-lf-", r"sk-lf-[0-9a-f]{8}-[0-9a-f-]{27}"),
+    _Shape(
         "OpenAI key",
         "sk-",
         r"sk-(?:(?:proj|svcacct|admin|None)-[A-Za-z0-9_-]{20,}|[A-Za-z0-9]{20,})",
     ),
-    _Form("Google key", "aiza", r"AIza[A-Za-z0-9_-]{30,45}"),
-    _Form(
+    _Shape("Google key", "aiza", r"AIza[A-Za-z0-9_-]{30,45}"),
+    _Shape(
         "Google OAuth secret",
         "gocspx- ya29.",
         r"(?:GOCSPX-[A-Za-z0-9_-]{24,}|ya29\.[A-Za-z0-9_-]{30,})",
     ),
-    _Form("AWS key", "a3t akia asia abia acca", r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"),
-    _Form(
+    _Shape(
+        "AWS key", "a3t akia asia abia acca", r"(?:A3T[A-Z0-9]|AKIA|ASIA|ABIA|ACCA)[A-Z0-9]{16}"
+    ),
+    _Shape(
         "AWS secret key",
         "secret",
         r"""(?i:secret_?(?:access_?)?key)["']?\s{0,5}[:=]{1,2}>?\s{0,5}["']?"""
         r"(?=[A-Za-z/+]*[0-9])[A-Za-z0-9/+]{40}(?![/+=])",
         is_assigned=True,
     ),
-    _Form(
+    _Shape(
         "AWS Bedrock key",
         "absk bedrock-api-key-",
         r"(?:ABSK[A-Za-z0-9+/]{100,}|bedrock-api-key-[A-Za-z0-9+/]{40,})",
     ),
-    _Form("Azure storage key", "accountkey=", r"AccountKey=[A-Za-z0-9+/]{80,}", is_assigned=True),
-    _Form(
+    _Shape("Azure storage key", "accountkey=", r"AccountKey=[A-Za-z0-9+/]{80,}", is_assigned=True),
+    _Shape(
         "Azure key",
         "azure",
         r"""(?i:azure_?(?:openai_?)?(?:api_?)?key)["']?\s{0,5}[:=]\s{0,5}["']?"""
         r"(?:[A-Za-z0-9]{84}|[0-9a-f]{32})",
         is_assigned=True,
     ),
-    _Form("Azure client secret", "q~", r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}"),
-    _Form(
+    _Shape("Azure client secret", "q~", r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}"),
+    _Shape(
         "GitHub token",
         "ghp_ gho_ ghu_ ghs_ ghr_ github_pat_",
         r"(?:gh[pousr]_[A-Za-z0-9]{30,}|github_pat_[A-Za-z0-9_]{22,})",
     ),
-    _Form(
+    _Shape(
         "GitLab token",
         "glpat- gldt- glrt- glptt- glft- glcbt- glsoat- glagent- gloas- glimt- glffct-",
         r"gl(?:pat|dt|rt|ptt|ft|cbt|soat|agent|oas|imt|ffct)-[A-Za-z0-9_.-]{20,}",
     ),
-    _Form("Hugging Face token", "hf_ api_org_", r"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
-    _Form(
+    _Shape("Hugging Face token", "hf_ api_org_", r"(?:hf|api_org)_[A-Za-z0-9]{30,}"),
+    _Shape(
         "Slack token",
         "xox xapp-",
         r"(?:xox[abeoprs]-(?=[A-Za-z-]*[0-9])[A-Za-z0-9.-]{10,}|xapp-[0-9]-[A-Za-z0-9-]{10,})",
     ),
-    _Form(
+    _Shape(
         "Slack webhook",
         "hooks.slack.com/",
         r"hooks\.slack\.com/(?:services|workflows|triggers)/[A-Za-z0-9+/]{40,}",
     ),
-    _Form(
+    _Shape(
         "Discord webhook",
         "/webhooks/",
         r"discord(?:app)?\.com/api/webhooks/[0-9]{17,20}/[A-Za-z0-9_-]{60,}",
     ),
-    _Form(
+    _Shape(
         "Stripe key",
         "sk_ rk_ whsec_",
         r"(?:[sr]k_(?:live|test|prod)_[A-Za-z0-9]{10,}|whsec_[A-Za-z0-9+/=]{32,})",
     ),
-    _Form("Groq key", "gsk_", r"gsk_[A-Za-z0-9]{40,}"),
-    _Form("xAI key", "xai-", r"xai-[A-Za-z0-9]{60,}"),
-    _Form("Perplexity key", "pplx-", r"pplx-[A-Za-z0-9]{40,}"),
-    _Form("Cerebras key", "csk-", r"csk-[a-z0-9]{40,}"),
-    _Form("NVIDIA key", "nvapi-", r"nvapi-[A-Za-z0-9_-]{50,}"),
-    _Form("Replicate token", "r8_", r"r8_[A-Za-z0-9]{37}"),
-    _Form("Fireworks key", "fw_", r"fw_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{22,24}"),
-    _Form("Together key", "tgp_v1_", r"tgp_v1_[A-Za-z0-9_-]{40,}"),
-    _Form("Pinecone key", "pcsk_", r"pcsk_[A-Za-z0-9_]{50,}"),
-    _Form("Tavily key", "tvly-", r"tvly-(?:dev-|prod-)?[A-Za-z0-9]{28,}"),
-    _Form("LangSmith key", "lsv2_", r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}"),
-    _Form("Weights & Biases key", "wandb_v1_", r"wandb_v1_[A-Za-z0-9_]{40,}"),
-    _Form("Databricks token", "dapi", r"dapi[0-9a-f]{32}(?:-[0-9])?"),
-    _Form("npm token", "npm_", r"npm_[A-Za-z0-9]{30,}"),
-    _Form("PyPI token", "pypi-age", r"pypi-AgE[A-Za-z0-9_-]{30,}"),
-    _Form("Docker token", "dckr_", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{24,}"),
-    _Form("RubyGems key", "rubygems_", r"rubygems_[0-9a-f]{48}"),
-    _Form("DigitalOcean token", "_v1_", r"do[opr]_v1_[0-9a-f]{64}"),
-    _Form("SendGrid key", "sg.", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}"),
-    _Form("Twilio key", "sk", r"SK[0-9a-f]{32}"),
-    _Form("Telegram token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", is_assigned=True),
-    _Form("Notion token", "ntn_", r"ntn_[0-9]{11}[A-Za-z0-9]{35}"),
-    _Form("Linear key", "lin_api_", r"lin_api_[A-Za-z0-9]{40}"),
-    _Form("Airtable token", "pat", r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
-    _Form("Shopify token", "shp", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
-    _Form("Supabase key", "sbp_ sb_", r"(?:sbp_[0-9a-f]{40}|sb_secret_[A-Za-z0-9_-]{20,})"),
-    _Form("HashiCorp Vault token", "hvs. hvb. hvr.", r"hv[sbr]\.[A-Za-z0-9_-]{24,}"),
-    _Form("Doppler token", "dp.", r"dp\.(?:pt|st|sa|ct)\.[A-Za-z0-9_.-]{40,}"),
-    _Form("Heroku key", "hrku-", r"HRKU-AA[A-Za-z0-9_-]{50,}"),
-    _Form(
+    _Shape("Groq key", "gsk_", r"gsk_[A-Za-z0-9]{40,}"),
+    _Shape("xAI key", "xai-", r"xai-[A-Za-z0-9]{60,}"),
+    _Shape("Perplexity key", "pplx-", r"pplx-[A-Za-z0-9]{40,}"),
+    _Shape("Cerebras key", "csk-", r"csk-[a-z0-9]{40,}"),
+    _Shape("NVIDIA key", "nvapi-", r"nvapi-[A-Za-z0-9_-]{50,}"),
+    _Shape("Replicate token", "r8_", r"r8_[A-Za-z0-9]{37}"),
+    _Shape("Fireworks key", "fw_", r"fw_(?=[a-z]*[A-Z0-9])[A-Za-z0-9]{22,24}"),
+    _Shape("Together key", "tgp_v1_", r"tgp_v1_[A-Za-z0-9_-]{40,}"),
+    _Shape("Pinecone key", "pcsk_", r"pcsk_[A-Za-z0-9_]{50,}"),
+    _Shape("Tavily key", "tvly-", r"tvly-(?:dev-|prod-)?[A-Za-z0-9]{28,}"),
+    _Shape("LangSmith key", "lsv2_", r"lsv2_(?:pt|sk)_[0-9a-f]{32}_[0-9a-f]{10}"),
+    _Shape("Weights & Biases key", "wandb_v1_", r"wandb_v1_[A-Za-z0-9_]{40,}"),
+    _Shape("Databricks token", "dapi", r"dapi[0-9a-f]{32}(?:-[0-9])?"),
+    _Shape("npm token", "npm_", r"npm_[A-Za-z0-9]{30,}"),
+    _Shape("PyPI token", "pypi-age", r"pypi-AgE[A-Za-z0-9_-]{30,}"),
+    _Shape("Docker token", "dckr_", r"dckr_(?:pat|oat)_[A-Za-z0-9_-]{24,}"),
+    _Shape("RubyGems key", "rubygems_", r"rubygems_[0-9a-f]{48}"),
+    _Shape("DigitalOcean token", "_v1_", r"do[opr]_v1_[0-9a-f]{64}"),
+    _Shape("SendGrid key", "sg.", r"SG\.[A-Za-z0-9_-]{16,}\.[A-Za-z0-9_-]{30,}"),
+    _Shape("Twilio key", "sk", r"SK[0-9a-f]{32}"),
+    _Shape("Telegram token", ":aa", r"[0-9]{8,10}:AA[A-Za-z0-9_-]{33}", is_assigned=True),
+    _Shape("Notion token", "ntn_", r"ntn_[0-9]{11}[A-Za-z0-9]{35}"),
+    _Shape("Linear key", "lin_api_", r"lin_api_[A-Za-z0-9]{40}"),
+    _Shape("Airtable token", "pat", r"pat[A-Za-z0-9]{14}\.[0-9a-f]{64}"),
+    _Shape("Shopify token", "shp", r"shp(?:at|ca|pa|ss)_[0-9a-fA-F]{32}"),
+    _Shape("Supabase key", "sbp_ sb_", r"(?:sbp_[0-9a-f]{40}|sb_secret_[A-Za-z0-9_-]{20,})"),
+    _Shape("HashiCorp Vault token", "hvs. hvb. hvr.", r"hv[sbr]\.[A-Za-z0-9_-]{24,}"),
+    _Shape("Doppler token", "dp.", r"dp\.(?:pt|st|sa|ct)\.[A-Za-z0-9_.-]{40,}"),
+    _Shape("Heroku key", "hrku-", r"HRKU-AA[A-Za-z0-9_-]{50,}"),
+    _Shape(
         "Grafana token",
         "glc_ glsa_",
         r"(?:glc_[A-Za-z0-9+/]{32,}|glsa_[A-Za-z0-9]{32}_[0-9A-Fa-f]{8})",
     ),
-    _Form("Postman key", "pmak-", r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
-    _Form("age key", "age-secret-key-", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
-    _Form(
+    _Shape("Postman key", "pmak-", r"PMAK-[0-9a-f]{24}-[0-9a-f]{34}"),
+    _Shape("age key", "age-secret-key-", r"AGE-SECRET-KEY-1[0-9A-Z]{58}"),
+    _Shape(
         "JSON Web Token",
         ".eyj",
         r"eyJ[A-Za-z0-9_-]{15,}\.eyJ[A-Za-z0-9_-]{15,}\.[A-Za-z0-9_-]{20,}",
     ),
-    _Form(
+    _Shape(
         "private key",
         "private key",
         rf"{_PEM}(?:{_PEM_TEXT}{{1,50000}}?{_PEM.replace('BEGIN', 'END')}"
@@ -330,7 +332,7 @@ def _matches(text: str) -> Iterator[tuple[int, int, str]]:
             yield start, end, form.kind
 
 
-def _is_whole(text: str, start: int, end: int, form: _Form) -> bool:
+def _is_whole(text: str, start: int, end: int, form: _Shape) -> bool:
     """Return whether a match is no part of a longer word, as in a digest or in base64."""
     if _is_letter(text[end : end + 1]):
         return False

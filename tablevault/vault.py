@@ -50,7 +50,7 @@ class Vault:
     progress: Callable[[], Progress] = Silent
     """Makes what listens to one long operation."""
     bring: Bring | None = None
-    """Brings an object that is not here; handed in by whoever opens the vault."""
+    """Fetches a missing object; the caller that opens the vault provides it."""
 
     def __getstate__(self) -> dict[str, object]:
         """Return how the vault was opened: a copy, also in another process, opens it for itself."""

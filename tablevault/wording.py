@@ -1,4 +1,4 @@
-"""Texts that name calls: Python where Python shows them, commands where a shell does."""
+"""Texts that name calls: Python calls in Python, commands in a shell."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ Named = Call | OperationName | Parameter | Either
 class Wording(str):
     """A text made of words and of calls: itself as Python, and written anew for a shell.
 
-    It is a ``str``, so that whoever shows a hint need not know of this. What is joined with ``+``
+    It is a ``str``, so code that shows a hint needs no special case. What is joined with ``+``
     or an f-string is Python from then on: join with ``Wording(one, other)`` instead.
 
     Examples

@@ -1,1 +1,1 @@
-"""The door for people at a prompt: arguments in, text and exit codes out."""
+"""The command line: arguments in, text and exit codes out."""

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 from tablevault.cli.command import ASK, Command, commands
 from tablevault.cli.context import AbortedError, CommandContext, UsageError
-from tablevault.cli.output import Written, show
+from tablevault.cli.output import FileOutput, show
 
 _OK, _FAILED, _USAGE, _INTERRUPTED = 0, 1, 2, 130
 _BROKEN_PIPE = 141
@@ -70,8 +70,8 @@ def _run(command: Command, given: argparse.Namespace) -> int:
 
 def _show(value: object, given: argparse.Namespace) -> None:
     """Print what a command returned, or write it into the file of ``--output``."""
-    if isinstance(value, Written) or given.output in ("", "-"):
-        shown = value.value if isinstance(value, Written) else value
+    if isinstance(value, FileOutput) or given.output in ("", "-"):
+        shown = value.value if isinstance(value, FileOutput) else value
         show(shown, sys.stdout, as_json=given.json)
         sys.stdout.flush()
         return

@@ -38,8 +38,8 @@ class Drawing:
 
 
 @dataclass(frozen=True, slots=True)
-class Text:
-    """Text for a person, and the value that is printed for ``--json``."""
+class TextOutput:
+    """TextOutput for a person, and the value that is printed for ``--json``."""
 
     text: str
     value: object
@@ -47,13 +47,13 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """Text in a format of its own, printed unchanged with and without ``--json``."""
+    """TextOutput in a format of its own, printed unchanged with and without ``--json``."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Written:
+class FileOutput:
     """What is printed about a file that the command has written itself."""
 
     value: object
@@ -77,7 +77,7 @@ def show(value: object, stream: TextIO, *, as_json: bool) -> None:
             from tablevault import render
 
             _write(render.printed(value.draw(), stream), stream)
-    elif isinstance(value, Text):
+    elif isinstance(value, TextOutput):
         _print(_json(value.value) if as_json else value.text, stream)
     elif as_json or isinstance(value, Mapping | list | tuple):
         _print(_json(value), stream)

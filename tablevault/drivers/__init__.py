@@ -1,1 +1,1 @@
-"""The door for git: programs that git calls, each with a protocol of git's."""
+"""Programs that git calls: hooks, filter, merge driver, textconv."""

@@ -62,7 +62,7 @@ def write_lines(sink: BinaryIO, *lines: str) -> None:
 
 
 class PacketReader(io.RawIOBase):
-    """A file that gives the data of packets up to the next flush packet."""
+    """A file with the data of packets up to the next flush packet."""
 
     def __init__(self, source: BinaryIO) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class PacketReader(io.RawIOBase):
         self._rest = b""
 
     def readable(self) -> bool:
-        """Tell that bytes may be read."""
+        """Return that bytes can be read."""
         return True
 
     def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it
@@ -94,7 +94,7 @@ class PacketWriter(io.RawIOBase):
         self._sink = sink
 
     def writable(self) -> bool:
-        """Tell that bytes may be written."""
+        """Return that bytes can be written."""
         return True
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # as above
@@ -111,7 +111,7 @@ def _write(sink: BinaryIO, data: bytes) -> None:
 
 
 def clean(store: ObjectStore, source: BinaryIO, sink: BinaryIO) -> None:
-    """Store the content as an object and give its pointer; a pointer stays what it is."""
+    """Store the content as an object and write its pointer; a pointer stays a pointer."""
     head = source.read(LONGEST_POINTER)
     if len(head) < LONGEST_POINTER and decode_pointer(head) is not None:
         sink.write(head)

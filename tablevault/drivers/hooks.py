@@ -1,6 +1,6 @@
-"""Git's hooks in a vault: what makes plain git safe there. Each is called by a few lines of shell.
+"""Git's hooks in a vault, which make plain git safe there. A few lines of shell call each.
 
-Light to start: neither pandas nor pyarrow. A hook that only follows never stops git.
+Starts without pandas and pyarrow. A hook that runs after the event never stops git.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def pre_commit(vault: Vault, _: Sequence[str]) -> int:
 def _secrets(vault: Vault, staged: Sequence[_Staged]) -> list[str]:
     """Return what looks like a key in what is to be committed, and is not in the last commit.
 
-    Artifacts and dataframes are data: they are not looked at.
+    Artifacts and dataframes are data, and not searched.
     """
     read = vault.repository.read_blob
     return [
@@ -233,7 +233,7 @@ def _in_shell(named: Named) -> str:
 
 
 def _say(text: str) -> None:
-    """Tell the person who runs git."""
+    """Print a message to the user of git."""
     from tablevault.render import harmless
 
     sys.stderr.write(f"tablevault: {harmless(text)}\n")

@@ -1,4 +1,4 @@
-"""Git's merge driver: each file below ``tables/`` as it is when two sides of a vault are merged.
+"""Git's merge driver: gives each file below ``tables/`` its content in the merge of two vaults.
 
 Git runs it in the top folder of the working tree, for each file that both sides changed, with the
 names of four files: what both had, ours, theirs, and the path in the tree (gitattributes(5),

@@ -1,1 +1,1 @@
-"""A dataframe as a file: written, read back as it was, and hashed by its values."""
+"""Dataframes as files: exact storage, dtypes, comparison, hashes of values."""

@@ -1,4 +1,4 @@
-"""Casts that lose nothing, and the error that names the first value that does not fit."""
+"""Lossless casts, and the error that names the first value that does not fit."""
 
 from __future__ import annotations
 

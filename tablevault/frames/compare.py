@@ -26,7 +26,7 @@ _CELL_COLUMNS = ("column", "old", "new")
 
 
 def cell_codes(array: pa.Array | pa.ChunkedArray) -> Codes:
-    """Give numbers to the cells of a stored column, of both frames that are to be compared.
+    """Return a number for each cell of a stored column, with both frames to compare in it.
 
     Nulls are equal to each other and to nothing else. Every NaN is one value, and no null; zero
     with a negative sign is another number than zero (`tablevault.frames.digest`).
@@ -90,7 +90,7 @@ def _words(array: pa.Array) -> Codes:
 
 
 def _apart(codes: Codes, array: pa.Array) -> Codes:
-    """Give nulls a number that no value has."""
+    """Replace the numbers of nulls by one that no value has."""
     if not array.null_count:
         return codes
     null = array.is_null().to_numpy(zero_copy_only=False)
@@ -101,7 +101,7 @@ def _apart(codes: Codes, array: pa.Array) -> Codes:
 
 
 def _combined(parts: list[Codes], rows: int) -> Codes:
-    """Give numbers to combinations of numbers."""
+    """Return a number for each combination of numbers."""
     joined = np.zeros(rows, dtype=np.int64)
     for part in parts:
         dense, words = pd.factorize(part)
@@ -112,7 +112,7 @@ def _combined(parts: list[Codes], rows: int) -> Codes:
 
 
 def _list_codes(array: pa.ListArray | pa.LargeListArray) -> Codes:
-    """Give numbers to lists: the numbers of its items are the bytes of a text."""
+    """Return a number for each list: the numbers of its items are hashed as bytes."""
     lengths = pc.list_value_length(array).cast(pa.int64()).fill_null(0)
     items = np.ascontiguousarray(cell_codes(array.flatten()))
     ends = np.zeros(len(array) + 1, dtype=np.int64)
@@ -334,7 +334,7 @@ def _within(gaps: Any, most: int) -> Codes:  # noqa: ANN401 - numbers as numpy a
 def _row_ids(
     old: FrameColumns, new: FrameColumns, names: Iterable[str], *, exactly: bool = False
 ) -> tuple[Codes, Codes]:
-    """Give numbers to rows by the content of some columns.
+    """Return a number for each row, by the content of some columns.
 
     Two rows of other content have the same number once in 2**64 pairs unless `exactly`; if they
     are paired for that, their cells tell.
@@ -351,7 +351,7 @@ def _row_ids(
 
 
 def _codes(old: FrameColumns, new: FrameColumns, name: str) -> tuple[Codes, Codes]:
-    """Give numbers to the cells of one column of both frames."""
+    """Return the numbers of the cells of one column of both frames."""
     if old.rule(name)[:2] == new.rule(name)[:2]:
         one, other = old.column(name), new.column(name)
     else:

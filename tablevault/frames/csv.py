@@ -1,4 +1,4 @@
-"""CSV files as columns: declared ones as their text, others with the dtype of what they hold."""
+"""CSV files as columns: declared ones as text, others with the dtype of their values."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ _BOOLEANS = pa.array(["True", "TRUE", "true", "False", "FALSE", "false"], pa.lar
 _WHOLE = r"^[+-]?[0-9]+$"
 _NUMBER = r"(?i)^[+-]?(([0-9]+\.?[0-9]*|\.[0-9]+)(e[+-]?[0-9]+)?|inf|infinity)$"
 _FIRST = 100
-"""Values that are looked at before all are."""
+"""Values that are checked before all others."""
 _SURE_DIGITS = 15
 """A float64 holds every whole number of so many digits."""
 _MOST_DIGITS = 308
@@ -205,7 +205,7 @@ def _without(texts: pa.Array, words: pa.Array) -> pa.Array:
 
 
 def _all(matches: pa.Array) -> bool:
-    """Return whether all matches hold, nulls aside."""
+    """Return whether all matches hold, without nulls."""
     return bool(pc.all(matches).as_py())
 
 

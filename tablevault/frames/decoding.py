@@ -266,7 +266,7 @@ def _arrow(stored: StoredColumn) -> Any:  # noqa: ANN401 - ArrowExtensionArray
 
 
 def _lists_of_one_size(array: pa.LargeListArray, kind: pa.DataType) -> pa.Array:
-    """Give nulls items again, as lists of one size have."""
+    """Restore items of nulls, as lists of one size have them."""
     null = null_mask(array)
     places = np.repeat(np.cumsum(~null) - 1, kind.list_size) * kind.list_size
     places += np.tile(np.arange(kind.list_size), len(array))

@@ -1,4 +1,4 @@
-"""Columns of pandas as Arrow arrays, with the facts that bring the column back.
+"""Columns of pandas as Arrow arrays, with the facts that restore them.
 
 The array has a type that any Parquet reader understands; the facts are plain JSON. `form` names
 the rule, one entry of `_RULES`; `tablevault.frames.decoding` holds the inverse of each.
@@ -247,7 +247,7 @@ def _categories(values: Any, name: str) -> StoredColumn:  # noqa: ANN401 - Categ
 
 
 def _decoded(words: pa.Array, places: pa.Array, *, ordered: bool) -> pa.Array:
-    """Give each row its category; text stays a dictionary, which Parquet keeps as one."""
+    """Return the category of each row; text stays a dictionary, which Parquet keeps as one."""
     if pa.types.is_large_string(words.type) and len(words):
         return pa.DictionaryArray.from_arrays(places, words, ordered=ordered)
     return words.take(places)

@@ -1,4 +1,4 @@
-"""What stands beside a dataframe in its file: names of dtypes, and how each column comes back."""
+"""Metadata of a dataframe file: names of dtypes, and how each column is decoded."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ def verify(vault: Vault, *, data: bool = True, repair: bool = False) -> list[Pro
         _mend(Vault(path=vault.path, author=vault.author), wanted)
         found = find_problems(vault, data=data)
         left = {problem.key for problem in found}
-        gone = [problem.mended() for problem in wanted if problem.key not in left]
+        gone = [problem.as_repaired() for problem in wanted if problem.key not in left]
         repaired.extend(gone)
         if not gone:
             break

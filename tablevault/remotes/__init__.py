@@ -1,1 +1,1 @@
-"""Clone, pull, push: exchange with vaults elsewhere."""
+"""Clone, pull, push: exchange with remotes."""

@@ -20,7 +20,7 @@ from tablevault.remotes.git_errors import (
     read_failure,
     sha256_error,
 )
-from tablevault.remotes.programs import Result, run
+from tablevault.remotes.programs import ProgramResult, run
 
 # Git runs nothing from the vault, and checks objects as it unpacks them.
 _SAFE = (
@@ -204,7 +204,7 @@ def _only_removals(failure: GitFailure, moves: Sequence[RefMove]) -> bool:
     return bool(failure.reasons) and failure.reasons.keys() <= removals
 
 
-def _run(folder: Path, command: Sequence[str]) -> Result:
+def _run(folder: Path, command: Sequence[str]) -> ProgramResult:
     """Run git for a remote; it runs nothing that the vault contains."""
     return run(["git", *_SAFE, *command], folder, is_transfer=True)
 

@@ -26,7 +26,7 @@ _LONGEST = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Result:
+class ProgramResult:
     """Exit code and output of a program; the output may contain secrets."""
 
     code: int
@@ -41,7 +41,7 @@ def run(
     text: str = "",
     shown: bool = False,
     is_transfer: bool = False,
-) -> Result:
+) -> ProgramResult:
     """Run a program in `folder` with `text` as its input.
 
     Without a terminal it runs in a session of its own, so that it cannot reach the terminal from
@@ -95,7 +95,7 @@ def run(
                 raise
         out.seek(0)
         err.seek(0)
-        return Result(code=code, out=out.read(longest), err=err.read(longest))
+        return ProgramResult(code=code, out=out.read(longest), err=err.read(longest))
 
 
 def is_terminal() -> bool:

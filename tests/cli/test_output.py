@@ -8,7 +8,7 @@ import re
 
 import pytest
 
-from tablevault.cli.output import Drawing, Listing, Text, show
+from tablevault.cli.output import Drawing, Listing, TextOutput, show
 from tablevault.queries.describe import Node
 from tablevault.queries.graph import branches
 from tablevault.render import tree
@@ -24,7 +24,7 @@ class Terminal(io.StringIO):
 
 
 VALUES = {
-    "text": Text(EVIL, EVIL),
+    "text": TextOutput(EVIL, EVIL),
     "plain": EVIL,
     "json": {EVIL: [EVIL]},
     "listing": Listing(columns=["a"], rows=[[EVIL]], value=[EVIL]),
@@ -43,7 +43,7 @@ def test_nothing_that_somebody_wrote_steers_a_terminal(kind):
 
 
 def test_a_program_gets_texts_as_they_are():
-    for value, as_json in ((Text(EVIL, EVIL), False), (Text("", EVIL), True)):
+    for value, as_json in ((TextOutput(EVIL, EVIL), False), (TextOutput("", EVIL), True)):
         pipe = io.StringIO(newline="")
         show(value, pipe, as_json=as_json)
         got = pipe.getvalue().removesuffix("\n")

@@ -21,7 +21,7 @@ from tablevault.remotes.programs import run
 def test_a_program_is_given_text_and_heard(tmp_path):
     said = run(["sh", "-c", "cat; echo oops >&2; exit 3"], tmp_path, text="häh\n")
     assert (said.code, said.out, said.err) == (3, "häh\n".encode(), b"oops\n")
-    assert "h" not in repr(said).replace("out", "").removeprefix("Result(code=3)")
+    assert "h" not in repr(said).replace("out", "").removeprefix("ProgramResult(code=3)")
 
 
 def test_it_has_no_terminal_where_we_have_none(tmp_path):

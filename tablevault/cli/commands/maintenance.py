@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tablevault.cli.command import PROCESS_ID, Argument, Command, option, positional, switch
 from tablevault.cli.context import CommandContext, UsageError
 from tablevault.cli.errors import writer
-from tablevault.cli.output import Listing, Text
+from tablevault.cli.output import Listing, TextOutput
 from tablevault.errors import TVFileError
 from tablevault.problems import Problem
 from tablevault.wording import Call, written
@@ -27,7 +27,7 @@ def _verify(context: CommandContext, given: argparse.Namespace) -> object:
     # What keeps the vault from being opened is reported, or repaired.
     if maintenance.can_be_opened(vault.path):
         with contextlib.suppress(TVFileError):
-            vault = context.read()  # to mend a vault, nobody has to be named
+            vault = context.read()  # a repair needs no author
     found = maintenance.verify(vault, data=not given.no_data, repair=given.repair)
     problems = add_remote_problems(vault, given.remote, found, data=not given.no_data)
     write = writer(context)
@@ -88,7 +88,7 @@ def _gc(context: CommandContext, given: argparse.Namespace) -> object:
         calls_older_than_days=given.calls_older_than_days,
         dry_run=given.dry_run,
     )
-    return Text(repr(report), asdict(report))
+    return TextOutput(repr(report), asdict(report))
 
 
 _REMOVES = "null"
@@ -100,7 +100,7 @@ def _config(context: CommandContext, given: argparse.Namespace) -> object:
 
     if not given.value:
         found = config.get_config(context.read(), given.key)
-        return None if found is None else Text(config.config_text(found), found)
+        return None if found is None else TextOutput(config.config_text(found), found)
     words = [given.key, *given.value]
     if len(words) % 2:
         raise UsageError(f"there is no value for {words[-1]}")

@@ -16,7 +16,7 @@ from tablevault.cli.command import (
     switch,
 )
 from tablevault.cli.context import CommandContext, UsageError, output_file
-from tablevault.cli.output import Document, Drawing, Listing, Written
+from tablevault.cli.output import Document, Drawing, FileOutput, Listing
 from tablevault.wording import Call
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _dataframe(context: CommandContext, given: argparse.Namespace) -> object:
     if target is None:
         return Document(content.decode("utf-8"))
     target.write_bytes(content)
-    return Written({"instance_id": instance_id, "rows": len(frame), ending: given.output})
+    return FileOutput({"instance_id": instance_id, "rows": len(frame), ending: given.output})
 
 
 def _ending_of(path: str, *, as_json: bool) -> str:
@@ -189,7 +189,7 @@ def _report(context: CommandContext, given: argparse.Namespace) -> object:
         return Document(page.content(context.read(), given.table_name))
     target = output_file(given.output or _FILE)
     page.write(context.read(), target, given.table_name, force=given.force)
-    return Written(str(target))
+    return FileOutput(str(target))
 
 
 COMMANDS = (

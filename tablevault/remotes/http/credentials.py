@@ -51,7 +51,7 @@ class Login:
     more : tuple of pairs
         What else a credential helper of git returned, and expects back.
     is_from_helper : bool
-        A credential helper returned it and expects to hear whether it was right.
+        A credential helper returned it and has to be told whether the server accepts it.
     """
 
     username: str = field(default="", repr=False)
@@ -120,7 +120,7 @@ class Credentials:
             return login
 
     def approve(self, origin: Origin, login: Login) -> None:
-        """Tell the helper that `origin` accepts `login`, so that it may store it."""
+        """Report to the helper that `origin` accepts `login`, so that it may store it."""
         with self._lock:
             if origin not in self._approved and login.is_from_helper:
                 self._helper("approve", origin, login)

@@ -45,7 +45,7 @@ class PassingError(Exception):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Limits:
+class TransferLimits:
     """How much happens at once, how often a failure is retried, and after how long.
 
     Attributes
@@ -126,9 +126,9 @@ def _failure(state: tenacity.RetryCallState) -> PassingError:
     return error
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> TransferLimits:
     """Return the limits that git-lfs has in git's configuration."""
-    return Limits(
+    return TransferLimits(
         threads=max(1, settings.number("lfs.concurrenttransfers", default=8)),
         tries=max(1, settings.number("lfs.transfer.maxretries", default=8)),
         longest_s=float(settings.number("lfs.transfer.maxretrydelay", default=10)),

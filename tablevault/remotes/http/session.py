@@ -68,7 +68,7 @@ class Body:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class HttpRequest:
     """One request.
 
     Attributes
@@ -186,7 +186,7 @@ class Session:
         self._closed = False
         self._lock = threading.Lock()
 
-    def send(self, request: Request) -> Reply:
+    def send(self, request: HttpRequest) -> Reply:
         """Send a request, follow redirects, and return the response.
 
         Raises
@@ -245,7 +245,7 @@ class Session:
             return TVRemoteError(f"{text}.", "Check the URL of the remote, and the network.")
         return PassingError(text)
 
-    def _exchange(self, request: Request) -> Reply:
+    def _exchange(self, request: HttpRequest) -> Reply:
         """Send a request over a connection that was kept, or a new one."""
         host = self._host(request.origin)
         size = 0 if request.body is None else request.body.size
@@ -296,7 +296,7 @@ class _Host:
         kind = _TlsConnection if is_secure else _Connection
         self.pool.ConnectionCls = functools.partial(kind, self)  # type: ignore[assignment]  # called like the class
 
-    def send(self, request: Request, timeout: urllib3.Timeout) -> urllib3.BaseHTTPResponse:
+    def send(self, request: HttpRequest, timeout: urllib3.Timeout) -> urllib3.BaseHTTPResponse:
         """Send a request and return the response, its body unread."""
         _thread.is_silent = True
         try:
@@ -376,7 +376,7 @@ def _root(error: BaseException) -> BaseException:
     return error
 
 
-def _redirected(request: Request, target: str) -> Request:
+def _redirected(request: HttpRequest, target: str) -> HttpRequest:
     """Return the request that follows a redirect; credentials stay with their origin."""
     try:
         url = urljoin(request.url, target)

@@ -23,8 +23,8 @@ from tablevault.errors import (
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.credentials import origin_of, split_login
-from tablevault.remotes.http.retry import Limits, PassingError
-from tablevault.remotes.http.session import BLOCK, Body, Reply, Request
+from tablevault.remotes.http.retry import PassingError, TransferLimits
+from tablevault.remotes.http.session import BLOCK, Body, HttpRequest, Reply
 from tablevault.remotes.lfs.batch_api import (
     MEDIA_TYPE,
     Action,
@@ -40,7 +40,7 @@ from tablevault.remotes.lfs.batch_api import (
     refusal_error,
 )
 from tablevault.remotes.lfs.server import Server, authorizes
-from tablevault.remotes.lfs.transfer import Meter
+from tablevault.remotes.lfs.transfer import TransferMeter
 
 _LONGEST_ANSWER = 1 << 26
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -52,7 +52,7 @@ class HttpTransport:
     """Transfers objects to or from an LFS server; threads may share it."""
 
     def __init__(
-        self, server: Server, operation: Operation, limits: Limits, *, ref: str = ""
+        self, server: Server, operation: Operation, limits: TransferLimits, *, ref: str = ""
     ) -> None:
         self.operation: Operation = operation
         self.limits = limits
@@ -78,7 +78,7 @@ class HttpTransport:
         """
         request_body = Body.of(encode_batch(self.operation, pointers, self._ref))
         url = f"{self._server.url.rstrip('/')}/objects/batch"
-        request = Request(method="POST", url=url, headers=_JSON, body=request_body)
+        request = HttpRequest(method="POST", url=url, headers=_JSON, body=request_body)
         with contextlib.closing(self._server.send(request, may_ask=True)) as reply:
             now = Moment(monotonic=time.monotonic(), wall=time.time())
             if reply.status == HTTPStatus.OK:
@@ -95,21 +95,21 @@ class HttpTransport:
             return [Offer(pointer=each, is_wanted=False, refusal=refusal) for each in pointers]
         raise self._no_batch(reply.status, message)
 
-    def put(self, offer: Offer, source: Path, meter: Meter) -> None:
+    def put(self, offer: Offer, source: Path, meter: TransferMeter) -> None:
         """Send an object, and ask the server to verify that it has it."""
         meter.start(0)
         with _opened(source, offer.pointer) as file:
             body = Body(offer.pointer.size, lambda: _blocks(file, offer.pointer, meter))
             action = offer.actions["upload"]
             headers = {"Content-Type": "application/octet-stream"}
-            request = Request(method="PUT", url=action.href, headers=headers, body=body)
+            request = HttpRequest(method="PUT", url=action.href, headers=headers, body=body)
             self._carry_out(request, action, offer)
         if verify := offer.actions.get("verify"):
             body = Body.of(encode_verify(offer.pointer))
-            request = Request(method="POST", url=verify.href, headers=_JSON, body=body)
+            request = HttpRequest(method="POST", url=verify.href, headers=_JSON, body=body)
             self._carry_out(request, verify, offer)
 
-    def get(self, offer: Offer, partial: Partial, meter: Meter) -> None:
+    def get(self, offer: Offer, partial: Partial, meter: TransferMeter) -> None:
         """Receive an object, or the rest of it."""
         size = offer.pointer.size
         while partial.size < size:
@@ -139,7 +139,7 @@ class HttpTransport:
         headers = {"Accept": "*/*"}
         if start:
             headers["Range"] = f"bytes={start}-{offer.pointer.size - 1}"
-        request = Request(method="GET", url=action.href, headers=headers)
+        request = HttpRequest(method="GET", url=action.href, headers=headers)
         return self._act(request, action, offer)
 
     def _accepts(self, reply: Reply, pointer: Pointer, partial: Partial) -> bool:
@@ -164,7 +164,7 @@ class HttpTransport:
             raise self._wrong_size(pointer)
         return True
 
-    def _carry_out(self, request: Request, action: Action, offer: Offer) -> None:
+    def _carry_out(self, request: HttpRequest, action: Action, offer: Offer) -> None:
         """Send a request of an action whose response has no content."""
         with contextlib.closing(self._act(request, action, offer)) as reply:
             if not 200 <= reply.status < 300:  # noqa: PLR2004 - Successful
@@ -172,7 +172,7 @@ class HttpTransport:
                 self._raise_refused(reply, offer.pointer, unanswered=reply.status in (502, 504))
             reply.read_error()
 
-    def _act(self, request: Request, action: Action, offer: Offer) -> Reply:
+    def _act(self, request: HttpRequest, action: Action, offer: Offer) -> Reply:
         """Send a request of an action, with the credentials of the action.
 
         It has them in its headers, or needs none. Ours go to the origin of the LFS server only:
@@ -256,7 +256,7 @@ class HttpTransport:
         )
 
 
-def _blocks(file: BinaryIO, pointer: Pointer, meter: Meter) -> Iterator[bytes]:
+def _blocks(file: BinaryIO, pointer: Pointer, meter: TransferMeter) -> Iterator[bytes]:
     """Return the bytes of an object; the last ones only if the hash is right."""
     meter.start(0)
     found, left = hashlib.sha256(), pointer.size

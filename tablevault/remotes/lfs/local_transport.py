@@ -19,9 +19,9 @@ from tablevault.lfs import file_links
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.files import sync_folder
 from tablevault.lfs.pointer import Pointer
-from tablevault.remotes.http.retry import Limits
+from tablevault.remotes.http.retry import TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal
-from tablevault.remotes.lfs.transfer import Meter
+from tablevault.remotes.lfs.transfer import TransferMeter
 
 _BLOCK = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
@@ -37,7 +37,9 @@ class LocalTransport:
     two vaults with one inode.
     """
 
-    def __init__(self, repository: LocalRepository, operation: Operation, limits: Limits) -> None:
+    def __init__(
+        self, repository: LocalRepository, operation: Operation, limits: TransferLimits
+    ) -> None:
         self.operation: Operation = operation
         self.limits = limits
         self.where = f'The repository "{repository.git_dir}"'
@@ -51,7 +53,7 @@ class LocalTransport:
         """Return which objects are there, by size as git-lfs does: hashing all takes too long."""
         return [self._offer(pointer) for pointer in pointers]
 
-    def put(self, offer: Offer, source: Path, meter: Meter) -> None:
+    def put(self, offer: Offer, source: Path, meter: TransferMeter) -> None:
         """Copy an object into the repository: write beside, check, sync, rename."""
         pointer = offer.pointer
         beside = self._temporary / f"{pointer.oid}-tablevault-{os.urandom(8).hex()}"
@@ -69,7 +71,7 @@ class LocalTransport:
         except OSError as error:
             raise self._refused(error, pointer) from error
 
-    def get(self, offer: Offer, partial: Partial, meter: Meter) -> None:
+    def get(self, offer: Offer, partial: Partial, meter: TransferMeter) -> None:
         """Copy an object out of the repository, from where an earlier attempt stopped."""
         with self._opened(offer.pointer) as file:
             if partial.clone(file):
@@ -108,7 +110,7 @@ class LocalTransport:
         refusal = None if there else Refusal(code=404, message="")
         return Offer(pointer=pointer, is_wanted=there, refusal=refusal)
 
-    def _copy(self, source: Path, beside: Path, pointer: Pointer, meter: Meter) -> None:
+    def _copy(self, source: Path, beside: Path, pointer: Pointer, meter: TransferMeter) -> None:
         """Copy a file, check its hash, and sync it."""
         meter.start(0)
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC

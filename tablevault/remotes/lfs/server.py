@@ -23,10 +23,10 @@ from tablevault.remotes.http.credentials import (
     split_login,
     split_url,
 )
-from tablevault.remotes.http.session import Reply, Request, Session
+from tablevault.remotes.http.session import HttpRequest, Reply, Session
 from tablevault.remotes.lfs.batch_api import Action, AnswerError, Moment, Operation, decode_login
 from tablevault.remotes.lfs.endpoint import Endpoint, SshAddress, WebAddress, lfs_url
-from tablevault.remotes.programs import Result, run
+from tablevault.remotes.programs import ProgramResult, run
 
 _log = logging.getLogger("tablevault")
 _HEADER = re.compile(r"([!#$%&'*+.^_`|~0-9A-Za-z-]+):[ \t]*([^\x00-\x1f\x7f]*)")
@@ -54,7 +54,7 @@ def open_server(
     own = endpoint.remote
     is_own = isinstance(own, WebAddress) and origin_of(own.url) == origin
     if isinstance(own, WebAddress) and is_own:
-        # Helpers hear the same URL from git, so they find what git has stored.
+        # Git passes the same URL to helpers, so they find what git has stored.
         path = split_url(own.url).path
         login = login if login.username else own.login
     # Headers for all servers are not meant for a server that anybody may have committed.
@@ -102,7 +102,7 @@ class Server:
         """The server in messages."""
         return f"The LFS server {self.url}"
 
-    def send(self, request: Request, *, may_ask: bool) -> Reply:
+    def send(self, request: HttpRequest, *, may_ask: bool) -> Reply:
         """Send a request and return the response.
 
         Parameters
@@ -146,7 +146,7 @@ class Server:
         """Return the headers from git's configuration and from the ssh host."""
         return {**self._configured, **(self._granted.action().header if self._granted else {})}
 
-    def _follow(self, request: Request, origin: Origin) -> Request:
+    def _follow(self, request: HttpRequest, origin: Origin) -> HttpRequest:
         """Return a request to the origin of a redirect, if that is the same host over TLS."""
         if origin == request.origin:
             return request
@@ -256,7 +256,7 @@ def _ssh_command(settings: Settings) -> list[str]:
     return [os.environ.get("GIT_SSH") or "ssh"]
 
 
-def _ssh_error(address: SshAddress, done: Result) -> TVRemoteError:
+def _ssh_error(address: SshAddress, done: ProgramResult) -> TVRemoteError:
     """Return the error of an ssh command that failed."""
     words = done.err.decode("utf-8", "replace").split()
     text = " ".join("".join(c if c.isprintable() else " " for c in word) for word in words)[-500:]

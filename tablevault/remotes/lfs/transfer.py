@@ -24,7 +24,7 @@ from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.progress import Progress, Silent
-from tablevault.remotes.http.retry import Limits, PassingError
+from tablevault.remotes.http.retry import PassingError, TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal, refusal_error
 from tablevault.remotes.reports import Failure, TransferReport
 
@@ -43,7 +43,7 @@ class Transport(Protocol):
         ``upload`` or ``download``.
     where : str
         The other side, as the subject of a sentence, without secrets.
-    limits : Limits
+    limits : TransferLimits
         How many objects may be on their way at once, and how often a failure is retried.
     """
 
@@ -56,16 +56,16 @@ class Transport(Protocol):
         """The other side, as the subject of a sentence."""
 
     @property
-    def limits(self) -> Limits:
+    def limits(self) -> TransferLimits:
         """Threads and retries."""
 
     def ask(self, pointers: Sequence[Pointer]) -> list[Offer]:
         """Return for each object, in this order, whether it can and must be transferred."""
 
-    def put(self, offer: Offer, source: Path, meter: Meter) -> None:
+    def put(self, offer: Offer, source: Path, meter: TransferMeter) -> None:
         """Send the object of an offer from the file `source`."""
 
-    def get(self, offer: Offer, partial: Partial, meter: Meter) -> None:
+    def get(self, offer: Offer, partial: Partial, meter: TransferMeter) -> None:
         """Append the object of an offer to `partial`; its hash is not checked."""
 
     def close(self) -> None:
@@ -208,7 +208,7 @@ class _Transfer(ABC, Generic[_Part]):
         """Return the part of an object."""
 
     @abstractmethod
-    def move(self, part: _Part, offer: Offer, meter: Meter) -> None:
+    def move(self, part: _Part, offer: Offer, meter: TransferMeter) -> None:
         """Make one attempt to transfer an object."""
 
     def claim(self, part: _Part) -> bool:
@@ -289,13 +289,13 @@ class _Transfer(ABC, Generic[_Part]):
 
     def _carry(self, part: _Part, offer: Offer) -> bool:
         """Transfer an object, with retries; return False if it turned out to be there already."""
-        meter = Meter(self._statistics, self._stop)
+        meter = TransferMeter(self._statistics, self._stop)
         give_up = functools.partial(self._given_up, offer.pointer)
         limits = self._transport.limits
         retrying = limits.retrying(self._pause, give_up, has_progressed=meter.note_failure)
         return self.claim(part) and retrying(self._attempt, part, offer, meter)
 
-    def _attempt(self, part: _Part, offer: Offer, meter: Meter) -> bool:
+    def _attempt(self, part: _Part, offer: Offer, meter: TransferMeter) -> bool:
         """Make one attempt, by a new offer where the old one may be wrong."""
         if meter.has_failed or not offer.is_good(time.monotonic()):
             # Its actions may have expired, or the object may have arrived after all.
@@ -339,7 +339,7 @@ class _Upload(_Transfer[Path]):
         """Return the file of an object."""
         return self._store.file(pointer)
 
-    def move(self, part: Path, offer: Offer, meter: Meter) -> None:
+    def move(self, part: Path, offer: Offer, meter: TransferMeter) -> None:
         """Send an object."""
         self._transport.put(offer, part, meter)
 
@@ -368,7 +368,7 @@ class _Download(_Transfer[Partial]):
                     raise StoppedError
         return not self._store.has(part.pointer)
 
-    def move(self, part: Partial, offer: Offer, meter: Meter) -> None:
+    def move(self, part: Partial, offer: Offer, meter: TransferMeter) -> None:
         """Receive an object, or the rest of it, and check its hash."""
         with _writing(part.pointer):
             meter.start(part.size)
@@ -490,7 +490,7 @@ class Statistics:
         )
 
 
-class Meter:
+class TransferMeter:
     """Counts the bytes of one object as they move; stops its thread when the transfer is stopped.
 
     Parameters

@@ -16,8 +16,8 @@ import tenacity
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import Settings
-from tablevault.remotes.http.retry import Limits, PassingError
-from tablevault.remotes.http.session import Request, Session
+from tablevault.remotes.http.retry import PassingError, TransferLimits
+from tablevault.remotes.http.session import HttpRequest, Session
 from tablevault.remotes.lfs.http_transport import _after_s
 from tests.remotes.http.test_credentials import basic
 from tests.remotes.lfs.test_http_transport import error_of, push
@@ -173,7 +173,7 @@ def test_a_server_that_starts_anew_is_waited_for(here, server, contents):
     """Refused connections pass when the server was there before."""
     session = Session(Settings())
     with closing(session):
-        request = Request(method="GET", url=f"{server.root}/x")
+        request = HttpRequest(method="GET", url=f"{server.root}/x")
         with closing(session.send(request)) as reply:
             reply.read_error()
         port = server.http.server_port
@@ -193,7 +193,7 @@ def test_who_closes_a_session_wakes_those_who_wait(here, server):
 
     def ask():
         try:
-            session.send(Request(method="GET", url=f"{server.root}/x"))
+            session.send(HttpRequest(method="GET", url=f"{server.root}/x"))
         except PassingError as error:
             errors.append(error)
 
@@ -205,7 +205,7 @@ def test_who_closes_a_session_wakes_those_who_wait(here, server):
     thread.join()
     assert errors
     with pytest.raises(PassingError, match="given up"):
-        session.send(Request(method="GET", url=f"{server.root}/x"))
+        session.send(HttpRequest(method="GET", url=f"{server.root}/x"))
 
 
 # -- TLS --------------------------------------------------------------------------------------
@@ -408,7 +408,7 @@ def test_other_kinds_of_proxies_are_refused(here, server, contents):
 
 
 def test_waits_grow_and_differ():
-    limits = Limits(tries=8)
+    limits = TransferLimits(tries=8)
     for failures, most in ((1, 0.25), (2, 0.5), (4, 2.0), (9, 10.0), (1000, 10.0)):
         waits = {limits.wait_s(after(failures)) for _ in range(20)}
         assert len(waits) > 10
