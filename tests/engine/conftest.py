@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
+
 import pandas as pd
 import pytest
 
 from tablevault.engine.builders.builder import parse_builder
 from tablevault.engine.builders.order import make_plan
+from tablevault.engine.calls.ledger import Ledger, Terms
+from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
+from tablevault.engine.calls.store import CallStore
 from tablevault.engine.code import Code
+from tablevault.engine.execution.context import RunOptions
 from tablevault.engine.execution.run import ready, run_all
 from tablevault.engine.tables import Source
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId
+from tablevault.progress import Silent
 from tests.engine.references.reference_table import CONFIG, EVENTS, PEOPLE
 
 
@@ -67,16 +75,39 @@ def example_tables():
     }
 
 
+def only_names(module, function, _is_custom):
+    """Return a fingerprint of names alone, where there is no code to look at."""
+    digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE).digest()
+    return Fingerprint(
+        module=module,
+        function=function,
+        digest=digest,
+        parts=(),
+        texts=(),
+        outside=(),
+        dynamic=(),
+    )
+
+
+SILENT = Silent()
+
+
 @pytest.fixture
 def inputs():
     return MemoryInputs(example_tables())
 
 
 @pytest.fixture
-def execute(inputs):
-    """Run builders given as YAML against functions given as Python objects or module texts."""
+def execute(inputs, tmp_path):
+    """Run builders given as YAML against functions given as Python objects or module texts.
 
-    def call(texts, functions=None, *, code=None, table="t", keywords=None, **watched):
+    Each run is the first one of a vault of its own.
+    """
+    numbers = itertools.count()
+
+    def call(
+        texts, functions=None, *, code=None, table="t", keywords=None, options=None, progress=SILENT
+    ):
         builders = [parse_builder(name, text, table=table) for name, text in texts.items()]
         named = functions or {}
         load = (
@@ -86,7 +117,12 @@ def execute(inputs):
         )
         plan = make_plan(builders, table=table)
         given = {"inputs": inputs, "load": load, "keywords": keywords or {}}
-        with ready(plan, **given, **watched) as run:
-            return run_all(run)
+        store = CallStore(tmp_path / f"calls-{next(numbers)}.sqlite")
+        with Ledger(store, temp="t", process="p", terms=Terms()) as ledger:
+            options = RunOptions(
+                fingerprint=only_names, content=str, ledger=ledger, **(options or {})
+            )
+            with ready(plan, options=options, progress=progress, **given) as run:
+                return run_all(run)
 
     return call

@@ -47,8 +47,8 @@ class Recorder:
     ----------
     job : Job
         The builder.
-    ledger : Ledger, optional
-        Where failures are recorded; None records nothing.
+    ledger : Ledger
+        Where failures are recorded.
     code : bytes
         Digest of the code.
     row : int
@@ -74,7 +74,7 @@ class Recorder:
     def __init__(
         self,
         job: Job,
-        ledger: Ledger | None,
+        ledger: Ledger,
         code: bytes,
         row: int,
         inputs: Inputs | None,
@@ -116,7 +116,7 @@ class Recorder:
         A call that was interrupted is recorded if it has reported what it used.
         """
         is_failure = isinstance(error, Exception) or self.usage.has_any
-        if self._ledger is None or not is_failure:
+        if not is_failure:
             return
         self._close()
         if self._rejected is not None and self._rejected[0] is error:
@@ -136,9 +136,6 @@ class Recorder:
             there. `failed` records it: when the dtype is corrected, what it returned counts.
             Or it holds a secret that a builder has read: then nothing of it is recorded.
         """
-        if self._ledger is None:
-            results.check_fit(values, self._job, self._row)
-            return Made(values, None, self.calls)
         text = encode_plain(values)
         if text is None:
             text = self._encoded(values)

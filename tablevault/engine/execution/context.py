@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from tablevault.engine.builders.builder import Builder
 from tablevault.engine.calls.artifacts import ArtifactFiles
 from tablevault.engine.calls.keys import FileText, same_text
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
+from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.executor import CallExecutor
 from tablevault.engine.execution.limiting import Limiting
@@ -24,20 +23,6 @@ from tablevault.progress import Progress
 FingerprintOf: TypeAlias = Callable[[str, str, bool], Fingerprint | None]
 """Module, function, and whether it is one of the vault's, to the fingerprint of its code; None
 where that cannot be known any more."""
-
-
-def _only_names(module: str, function: str, _is_custom: bool) -> Fingerprint:
-    """Return a fingerprint of names alone, where there is no code to look at."""
-    digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE).digest()
-    return Fingerprint(
-        module=module,
-        function=function,
-        digest=digest,
-        parts=(),
-        texts=(),
-        outside=(),
-        dynamic=(),
-    )
 
 
 class Control(Protocol):
@@ -115,8 +100,8 @@ class RunOptions:
         Reason to give when there is none.
     fingerprint, content : callable
         As those of `Earlier`, of now.
-    ledger : Ledger, optional
-        Calls that were made, and where new ones are recorded; nothing is kept without it.
+    ledger : Ledger
+        Calls that were made, and where new ones are recorded.
     file_text : callable
         See `tablevault.engine.calls.keys.FileText`.
     files : ArtifactFiles, optional
@@ -129,11 +114,11 @@ class RunOptions:
         Folder with what was sent to providers and is not collected yet.
     """
 
+    fingerprint: FingerprintOf
+    content: Callable[[str], str]
+    ledger: Ledger
     earlier: Earlier | None = None
     why_not: str = "first run"
-    fingerprint: FingerprintOf = _only_names
-    content: Callable[[str], str] = str
-    ledger: Ledger | None = None
     file_text: FileText = same_text
     files: ArtifactFiles | None = None
     control: Control = field(default_factory=NoControl)

@@ -116,8 +116,8 @@ class Finder:
         self._draft = context.tables.draft
         self._ledger = context.options.ledger
         self._earlier = context.earlier
-        self.lookup: Lookup | None = None
-        self.artifacts = None if self._ledger is None else artifacts_of(job, context.options.files)
+        self.lookup: Lookup
+        self.artifacts = artifacts_of(job, context.options.files)
 
     def begin(self) -> int | None:
         """Begin the columns in the draft, and return their rows; None when the builder decides."""
@@ -126,10 +126,9 @@ class Finder:
         if job.kind == "index":
             draft.set_rows(0 if self._earlier is None or not is_row_wise else len(self._earlier))
         draft.grow(job.changed_columns)
-        if self._ledger is not None:
-            keys = CallKeys(job, context.tables, context.options.file_text, context.key_columns)
-            keys.add_constant(self._fields)
-            self.lookup = Lookup(job, self._ledger, keys, self._code, self.artifacts)
+        keys = CallKeys(job, context.tables, context.options.file_text, context.key_columns)
+        keys.add_constant(self._fields)
+        self.lookup = Lookup(job, self._ledger, keys, self._code, self.artifacts)
         return None if job.kind == "index" and not is_row_wise else draft.rows
 
     def trusted(self, decision: Decision) -> Decision:
@@ -139,14 +138,12 @@ class Finder:
         Of calls that differ by their order alone, all rows have to be there. Of an instance
         whose calls were not recorded, being unchanged is enough.
         """
-        ledger, lookup = self._ledger, self.lookup
-        if ledger is None or lookup is None or self._job.always_run:
-            return decision
-        if not ledger.knows_origin:
+        ledger = self._ledger
+        if self._job.always_run or not ledger.knows_origin:
             return decision
         reason = decision.reason
         if ledger.made_origin(self._job.name, self._code):
-            if decision.keeps_all or not lookup.are_numbered:
+            if decision.keeps_all or not self.lookup.are_numbered:
                 return decision
         elif reason == UNCHANGED:
             reason = "code changed"
@@ -181,8 +178,6 @@ class Finder:
         found = FoundRows(there=there, kept=len(there), waiting=where(is_open))
         if self._job.kind == "index" and self._job.sees_earlier_rows:
             self._show_earlier(there)
-        if lookup is None:
-            return found
         # In threads the function of a row does not see the rows before it.
         found.in_order = lookup.follows_rows and self._job.sees_earlier_rows
         if found.in_order:
@@ -209,7 +204,6 @@ class Finder:
         bool
             Whether another execution made it.
         """
-        assert self.lookup is not None
         inputs = self.lookup.next_input(row)
         if inputs is None:
             return None, None, False
@@ -223,7 +217,7 @@ class Finder:
         """
         kept = (decision.rows != NEW).nonzero()[0]
         ledger, lookup, earlier = self._ledger, self.lookup, self._earlier
-        if ledger is None or lookup is None or earlier is None or ledger.knows_origin:
+        if earlier is None or ledger.knows_origin:
             return
         if self._job.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
             return
@@ -260,13 +254,13 @@ class Finder:
             Number of rows; None when the builder decides.
         """
         job, ledger, lookup = self._job, self._ledger, self.lookup
-        left = None if ledger is None else ledger.left_columns(job.name, job.changed_columns)
+        left = ledger.left_columns(job.name, job.changed_columns)
         if left is not None:
             return FoundTable(columns={str(name): series for name, series in left.items()})
         if rows == 0:  # no rows, nothing to ask a function for
             return FoundTable(columns=results.row_columns([], job))
-        inputs = None if lookup is None else lookup.table_inputs()
-        if lookup is None or inputs is None:
+        inputs = lookup.table_inputs()
+        if inputs is None:
             return FoundTable()
         if job.return_type == "dataframe":
             return self._frame(lookup, inputs)
@@ -279,7 +273,6 @@ class Finder:
 
     def _frame(self, lookup: Lookup, inputs: Inputs) -> FoundTable:
         """Find the dataframe that a recorded call returned."""
-        assert self._ledger is not None
         nothing = FoundTable(inputs=inputs, failed=lookup.failed([inputs]))
         call = lookup.table(inputs)
         if call is None:

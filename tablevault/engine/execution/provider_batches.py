@@ -328,7 +328,7 @@ class BatchCalls:
 
         Others in the same batch belong to rows that this execution does not make.
         """
-        if batches and self._context.options.ledger is not None:
+        if batches:
             self._context.options.ledger.flush()
         for batch in batches:
             others = tuple(name for name in batch.requests if name not in collected)

@@ -227,9 +227,9 @@ class Reuse:
     def _changed_code(self, then: Job, job: Job, earlier: Earlier) -> list[str]:
         """Return how the code differs; nothing where that does not count."""
         ledger = self._options.ledger
-        if job.code_version or (ledger is not None and ledger.terms.accept_code):
+        if job.code_version or ledger.terms.accept_code:
             return []
-        before = None if ledger is None else ledger.code_of_origin(job.name)
+        before = ledger.code_of_origin(job.name)
         if before is None:
             before = earlier.fingerprint(then.module, then.function, then.is_custom)
         now = self._options.fingerprint(job.module, job.function, job.is_custom)

@@ -124,7 +124,7 @@ class RowCalls:
         else:
             batches = _batches(waiting, job.batch_size)
             call_rows(self._make_batch, batches, self._keep_batch, **how)
-        if trial is not None and ledger is not None:
+        if trial is not None:
             leaders = {row: each for each, rows in found.followers.items() for row in rows}
             shown = {row: each for row, each in leaders.items() if found.there.there[row]}
             ledger.take_from(job.name, shown)
@@ -144,7 +144,7 @@ class RowCalls:
         """Enter the values of rows once they outlive this process."""
         ledger, progress = self._context.options.ledger, self._context.progress
         for row, each in made:
-            if each.call is not None and ledger is not None:
+            if each.call is not None:
                 ledger.add(each.call, calls=each.calls)
             followers = self._found.followers.get(row, ())
             for other in (row, *followers):

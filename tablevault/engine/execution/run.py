@@ -40,7 +40,7 @@ from tablevault.engine.tables import Inputs, RunTables, Source, TableDraft
 from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import infer
-from tablevault.progress import Progress, Silent
+from tablevault.progress import Progress
 from tablevault.render import counted
 from tablevault.wording import Either, Wording
 
@@ -104,8 +104,8 @@ def ready(
     inputs: Inputs,
     load: Callable[..., Function],
     keywords: Mapping[str, str],
-    progress: Progress | None = None,
-    options: RunOptions | None = None,
+    progress: Progress,
+    options: RunOptions,
 ) -> Iterator[Ready]:
     """Check every field, function and dtype of a plan, for a body that calls functions.
 
@@ -120,11 +120,10 @@ def ready(
     keywords : mapping of str to str
         Texts such as ``~PROCESS_ID~`` and what stands for them; replaced in the text of all
         fields, never inside data that a reference brings.
-    progress : Progress, optional
+    progress : Progress
         Shows each builder and counts ``calls``.
-    options : RunOptions, optional
-        What may be taken over from an earlier instance, or from earlier calls; nothing by
-        default.
+    options : RunOptions
+        What may be taken over from an earlier instance, or from earlier calls.
 
     Yields
     ------
@@ -140,14 +139,10 @@ def ready(
     TableReferenceError
         A reference cannot be evaluated.
     """
-    options = options or RunOptions()
     folder = keywords.get(ARTIFACT_FOLDER)
     tables = RunTables(inputs, None if folder is None else Path(folder))
     jobs, plan = resolve_all(plan, tables, keywords)
-    cached_calls = None
-    if options.ledger is not None:
-        cached_calls = CachedCalls(options.ledger, options.fingerprint, by_name(options.file_text))
-    progress = progress or Silent()
+    cached_calls = CachedCalls(options.ledger, options.fingerprint, by_name(options.file_text))
     limiting = Limiting(options.limits, progress)
     with (
         contextlib.closing(limiting),
@@ -174,10 +169,9 @@ def ready(
         _warn_of_outside(codes)
         _warn_of_growing(jobs, options)
         _warn_of_unset(jobs)
-        if options.ledger is not None:
-            options.ledger.begin(_parts(jobs), codes.values())
-            limiting.start(jobs, options.ledger)
-            _refuse_unclear(jobs, codes, options.ledger)
+        options.ledger.begin(_parts(jobs), codes.values())
+        limiting.start(jobs, options.ledger)
+        _refuse_unclear(jobs, codes, options.ledger)
         yield Ready(
             plan=plan,
             jobs=jobs,
@@ -389,9 +383,8 @@ def run_all(run: Ready) -> RunResult:
     dtypes = {name: dtype for job in run.jobs for name, dtype in job.dtypes.items()}
     if index.keep_old and run.context.earlier is not None:
         frame = with_old_rows(made, run.context.earlier, index, dtypes)
-        if run.context.options.ledger is not None:
-            changed = {str(name) for name in frame if frame[name].dtype != made[name].dtype}
-            run.context.options.ledger.note_cast(changed)
+        changed = {str(name) for name in frame if frame[name].dtype != made[name].dtype}
+        run.context.options.ledger.note_cast(changed)
     return RunResult(
         frame=frame,
         sources=run.context.tables.sources,

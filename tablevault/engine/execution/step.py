@@ -126,7 +126,7 @@ class Step:
         self._control.check()
         self._arguments = PassedArguments(job, self._context.tables)
         decision = self.finder.trusted(decision)
-        if decision.reused and self._ledger is not None:
+        if decision.reused:
             self._ledger.keep(job.name, decision.rows)
         self._progress.start(job.name, rows)
         try:
@@ -136,9 +136,8 @@ class Step:
         if trial is not None and trial.missing:
             self._control.check()
         else:
-            if self._ledger is not None:
-                columns = job.changed_columns
-                self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
+            columns = job.changed_columns
+            self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
             self._control.ended(job.name)
         _release_memory()
         return BuilderResult(
@@ -275,7 +274,7 @@ class Step:
     def _expect(self, calls: int) -> None:
         """Note what the builder will have cost, by the mean of earlier calls."""
         ledger = self._ledger
-        if ledger is None or self._trial is not None:
+        if self._trial is not None:
             return
         each = ledger.expected(self._fingerprint, whole=self._job.return_type != "row-wise").cost
         if each is not None:
@@ -311,9 +310,9 @@ class Step:
             self._caller.failed(record, error, None)
             raise
         artifacts = self.finder.artifacts
-        if self._ledger is not None and artifacts is not None:
+        if artifacts is not None:
             artifacts.record_frame(self._ledger, record.call("[]"), columns)
-        elif self._ledger is not None:
+        else:
             self._ledger.add_frame(record.call("[]"), columns)
         self._progress.advance(job.name, len(next(iter(columns.values()), ())))
         return columns
@@ -342,8 +341,7 @@ class Step:
             record.usage.add(usage.close(), is_metered=True)
             self._caller.failed(record, error, len(finished))
             raise
-        if self._ledger is not None:
-            self._ledger.add(record.call(f"[{len(finished)}]"), calls=1)
+        self._ledger.add(record.call(f"[{len(finished)}]"), calls=1)
         return results.row_columns(finished, job)
 
     def _record_item(self, row: int, found: FoundTable, usage: Usage) -> Recorder:
@@ -365,7 +363,7 @@ class Step:
             except BaseException as error:
                 record.failed(error)
                 raise
-            if call is not None and self._ledger is not None:
+            if call is not None:
                 self._ledger.add(call)
         self._control.check()
         self._progress.advance(self._job.name)

@@ -7,7 +7,7 @@ import pytest
 
 from tablevault import report_usage
 from tablevault.engine.execution.budgets import RunLimits
-from tablevault.engine.execution.context import NoControl, RunOptions
+from tablevault.engine.execution.context import NoControl
 from tablevault.engine.execution.rates import Rates, now
 from tablevault.limits import Limits, Price
 from tablevault.progress import Collected
@@ -46,11 +46,11 @@ class Heard(Collected):
 def heard(execute):
     """Call a function for three rows, and return what was told meanwhile."""
 
-    def call(function, *, fields="", past=None):
+    def call(function, *, fields="", options=None):
         listener = Heard()
         functions = {"rows": lambda: pd.DataFrame({"n": [0, 1, 2]}), "f": function}
         texts = {"t_index": INDEX, "o": COLUMN + fields}
-        execute(texts, functions, progress=listener, options=past or RunOptions())
+        execute(texts, functions, progress=listener, options=options)
         return listener
 
     return call
@@ -81,8 +81,8 @@ def test_what_calls_cost_is_told(heard, fields):
 
 
 def test_a_cost_by_the_price_of_a_model_is_told(heard):
-    past = RunOptions(limits=RunLimits(prices={"small": Price(input=1000.0, output=0.0)}))
-    assert heard(costs_what_its_model_does, past=past).counters["cost"] == 3.0
+    options = {"limits": RunLimits(prices={"small": Price(input=1000.0, output=0.0)})}
+    assert heard(costs_what_its_model_does, options=options).counters["cost"] == 3.0
 
 
 def test_rows_that_fail_are_told_with_what_they_cost(heard):
@@ -122,8 +122,8 @@ def test_a_call_that_waits_for_a_rate_is_told_as_long_as_it_waits(execute, tmp_p
     rates.hold("", "calls", now() + TEN_MINUTES_S, now())
     rates.close()
     limits = RunLimits(vault=Limits(calls_per_minute=60), rates=file)
-    past = RunOptions(limits=limits, control=StopsWhatWaits())
+    options = {"limits": limits, "control": StopsWhatWaits()}
     with pytest.raises(WaitedError):
-        execute({"t_index": INDEX}, {"rows": pd.DataFrame}, progress=listener, options=past)
+        execute({"t_index": INDEX}, {"rows": pd.DataFrame}, progress=listener, options=options)
     assert listener.counters["waiting"] == 0
     assert "calls" not in listener.counters
