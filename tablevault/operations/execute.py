@@ -259,7 +259,6 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     ledger = Ledger(
         vault.calls,
         temp=vault.checkpoints.made_by(branch.tip),
-        left=vault.checkpoints.folder(branch.tip),
         process=tx.process_id,
         terms=terms_of(table.document, forced=asked.force_execute, accept_code=asked.accept_code),
         sources=call_sources(table, origin),

@@ -235,7 +235,6 @@ def _ledger(asked: _Asked) -> ReadOnlyLedger:
     return ReadOnlyLedger(
         asked.vault.calls,
         temp=checkpoints.made_by(asked.temp.tip),
-        left=checkpoints.folder(asked.temp.tip),
         process=asked.process_id,
         terms=terms_of(
             table.document,

@@ -92,6 +92,13 @@ def test_a_forced_execution_asks_anew(bench):
     assert bench.run(ASK, options={"force_execute": True}) == 6
 
 
+def test_calls_that_are_no_longer_in_memory_are_found_in_the_file(bench, monkeypatch):
+    monkeypatch.setattr("tablevault.engine.calls.cached._IN_MEMORY", 1)
+    text = ASK.replace("question {id}", "question {id % 3}")
+    assert bench.run(text) == 3
+    assert bench.run(text, options={"force_execute": True}) == 3
+
+
 def test_what_it_raises_is_no_result(bench, tmp_path):
     flag = tmp_path / "flag"
     flag.touch()

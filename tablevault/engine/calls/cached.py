@@ -16,6 +16,7 @@ from typing import Any, ParamSpec, TypeVar, cast
 from tablevault.engine.calls.call_record import WHOLE, CallRecord, Outcome, error_text
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.own_calls import OwnCalls
 from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.usage import Usage, charging, current_usage, used_by
 from tablevault.engine.code import plain_name
@@ -97,6 +98,8 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
     return cast("Callable[P, R]", await_call) if inspect.iscoroutinefunction(function) else call
 
 
+_IN_MEMORY = 10_000
+"""So many calls of a function are found again without the file."""
 _UNSTORABLE = "is of a type that cannot be"
 
 
@@ -209,7 +212,8 @@ class CachedCalls:
         self._fingerprint = fingerprint
         self._file_text = file_text
         self._codes: dict[str, bytes] = {}
-        self._own: dict[str, dict[Inputs, CallRecord]] = {}
+        self._earlier: dict[str, OwnCalls] = {}
+        self._latest: dict[str, dict[Inputs, CallRecord]] = {}
         self._told: set[str] = set()
         self._lock = threading.RLock()
 
@@ -248,10 +252,11 @@ class CachedCalls:
     def find(self, key: _Key) -> tuple[Any] | None:
         """Return the result of a call that was made, as the only item of a tuple."""
         with self._lock:
-            own = self._own.get(key.name)
-            if own is None:
-                own = self._own[key.name] = self._ledger.own(key.column)
-            call = own.get(key.inputs)
+            if key.name not in self._earlier:
+                self._earlier[key.name] = self._ledger.own(key.column)
+            call = self._latest.get(key.name, {}).get(key.inputs)
+            if call is None:
+                call = self._earlier[key.name].find([key.inputs]).get(key.inputs)
             if call is not None and call.code != key.code:
                 call = None
         if call is None:
@@ -268,7 +273,12 @@ class CachedCalls:
     def remember(self, key: _Key, call: CallRecord) -> None:
         """Find a call from now on that was recorded."""
         with self._lock:
-            self._own.setdefault(key.name, {})[key.inputs] = call
+            latest = self._latest.setdefault(key.name, {})
+            if len(latest) == _IN_MEMORY:
+                self._ledger.flush()
+                self._earlier[key.name] = self._ledger.own(key.column)
+                latest.clear()
+            latest[key.inputs] = call
 
     def _code(self, function: Callable[..., Any], name: str) -> bytes:
         """Return the digest of the code of a function."""

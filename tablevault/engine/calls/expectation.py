@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.parts import Fingerprint
@@ -15,9 +15,9 @@ _LATEST_CALLS: Final = 100_000
 """Among so many calls of all code those of one function are looked for."""
 _USED_CALLS: Final = 1000
 _SPENT: Final = (
-    "SELECT c.duration_s, c.cost, k.digest FROM"
-    " (SELECT * FROM calls ORDER BY id DESC LIMIT ?1) c JOIN codes k ON k.id = c.code"
-    " WHERE c.outcome = 'ok' AND c.duration_s > 0 AND (c.row = ?2) = ?3"
+    "SELECT c.duration_s, c.cost FROM (SELECT * FROM calls ORDER BY id DESC LIMIT ?1) c"
+    " JOIN codes k ON k.id = c.code WHERE c.outcome = 'ok' AND c.duration_s > 0"
+    " AND (c.row = ?2) = ?3 AND hex(k.digest) IN (SELECT upper(value) FROM json_each(?4)) LIMIT ?5"
 )
 
 
@@ -49,10 +49,9 @@ def expected(store: CallStore, code: Fingerprint, *, whole: bool) -> Expected:
     whole : bool
         Whether it is called once for the whole table.
     """
-    calls = store.read(_SPENT, (_LATEST_CALLS, WHOLE, whole))
-    found = _spent(calls, [code.digest])
-    if calls and not found:
-        found = _spent(calls, _codes_of(store, code.module, code.function))
+    found = _spent(store, [code.digest], whole=whole) or _spent(
+        store, _codes_of(store, code.module, code.function), whole=whole
+    )
     return Expected(
         seconds=_mean([seconds for seconds, _ in found]),
         cost=_mean([cost for _, cost in found if cost is not None]),
@@ -60,11 +59,12 @@ def expected(store: CallStore, code: Fingerprint, *, whole: bool) -> Expected:
 
 
 def _spent(
-    calls: Iterable[tuple[Any, ...]], codes: Collection[bytes]
+    store: CallStore, codes: Collection[bytes], *, whole: bool
 ) -> list[tuple[float, float | None]]:
     """Return time and cost of the latest calls of some code."""
-    found = [(seconds, cost) for seconds, cost, code in calls if code in codes]
-    return found[:_USED_CALLS]
+    digests = json.dumps([code.hex() for code in codes])
+    found = store.read(_SPENT, (_LATEST_CALLS, WHOLE, whole, digests, _USED_CALLS))
+    return [(seconds, cost) for seconds, cost in found]
 
 
 def _codes_of(store: CallStore, module: str, function: str) -> set[bytes]:

@@ -127,6 +127,11 @@ class RowInputs:
         """Return the inputs of a row, which are known."""
         return self._data[row * self._size : (row + 1) * self._size]
 
+    def of(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Return the inputs of rows, which are known."""
+        found: np.ndarray[Any, Any] = np.frombuffer(self._data, f"S{self._size}")[rows]
+        return found
+
     def get(self, row: int) -> Inputs | None:
         """Return the inputs of a row; None when they are not known."""
         return self[row] if row < len(self.known) and self.known[row] else None

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import threading
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from itertools import chain
-from pathlib import Path
 from types import MappingProxyType
 from typing import IO, Any, Final, Self
 
@@ -27,14 +25,18 @@ from tablevault.engine.calls.call_record import CallRecord
 from tablevault.engine.calls.expectation import Expected, expected
 from tablevault.engine.calls.held import Kept, held_calls
 from tablevault.engine.calls.keys import Inputs, RowInputs
+from tablevault.engine.calls.own_calls import (
+    OwnCalls,
+    has_calls_by_arguments,
+    own_calls,
+)
 from tablevault.engine.calls.parts import Fingerprint
-from tablevault.engine.calls.row_files import finished_columns, finished_rows, process_of
 from tablevault.engine.calls.spending import Purse, Spent, charge_of
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
 from tablevault.engine.matching import NEW, Mask, Rows
 from tablevault.engine.results import cell_columns
-from tablevault.engine.row_values import RowResults, Values, where
+from tablevault.engine.row_values import RowResults, where
 
 _MANY: Final = 1000
 """So many results are read from the dataframes of instances: that takes some milliseconds each, and
@@ -90,8 +92,6 @@ class Ledger:
         Which calls count.
     sources : CallSources
         Instances whose calls may be found.
-    left : Path, optional
-        Folder in which release 0.1 may have left rows of this execution.
     """
 
     def __init__(
@@ -102,7 +102,6 @@ class Ledger:
         process: str,
         terms: Terms,
         sources: CallSources = _NO_SOURCES,
-        left: Path | None = None,
     ) -> None:
         self.terms = terms
         self.purse = Purse()
@@ -120,7 +119,6 @@ class Ledger:
         self._made: dict[str, Any] = {}
         self._kept: dict[str, list[Kept]] = {}
         self._new_codes: set[bytes] = set()
-        self._left = left if left is not None and process_of(left) == process else None
 
     def _known_of(self, origin: CallSource) -> Builders | None:
         """Return what is noted of the builders of the origin; None when nothing is."""
@@ -174,7 +172,7 @@ class Ledger:
 
     def own_codes(self, builder: str) -> list[tuple[Fingerprint, int]]:
         """Return the code that made rows in earlier attempts, and how many rows."""
-        counts = Counter(call.code for call in self.own(builder).values())
+        counts = self.own(builder).codes()
         found = [(self._fingerprint(code), rows) for code, rows in counts.items()]
         return [(code, rows) for code, rows in found if code is not None]
 
@@ -192,22 +190,14 @@ class Ledger:
         """Return whether a builder had ended when the same process stopped."""
         return builder in self._ended_before
 
-    def own(self, builder: str) -> dict[bytes, CallRecord]:
-        """Return the calls that earlier attempts of this execution have made, by inputs."""
-        return {call.inputs: call for call in self._store.calls_of(self._execution, builder)}
+    def own(self, builder: str) -> OwnCalls:
+        """Return the calls of a builder that this execution has made by now."""
+        return own_calls(self._store, self._execution, builder)
 
     def failed(self, builder: str) -> frozenset[bytes]:
         """Return the inputs of calls that failed in earlier attempts at this execution."""
         sql = "SELECT inputs FROM calls WHERE execution = ? AND builder = ? AND outcome <> 'ok'"
         return frozenset(inputs for (inputs,) in self._store.read(sql, (self._execution, builder)))
-
-    def left_rows(self, builder: str, columns: Sequence[str]) -> dict[int, Values]:
-        """Return rows that release 0.1 has left of this execution, by position."""
-        return {} if self._left is None else finished_rows(self._left, builder, columns)
-
-    def left_columns(self, builder: str, columns: Sequence[str]) -> pd.DataFrame | None:
-        """Return columns that release 0.1 has left of this execution."""
-        return None if self._left is None else finished_columns(self._left, builder, columns)
 
     def find(self, inputs: Iterable[bytes], code: bytes) -> dict[bytes, CallRecord]:
         """Find calls that other executions made."""
@@ -248,6 +238,10 @@ class Ledger:
         of_code = None if self.terms.accept_code else code
         self._note_kept(builder, list(self._sources.keep(builder, inputs, results, of_code)))
         return len(results) - before
+
+    def has_by_arguments(self) -> bool:
+        """Return whether calls may be found by their arguments, whatever row they were made for."""
+        return has_calls_by_arguments(self._store) or self._sources.has_unrecorded()
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
         """Find a call with these arguments, whatever row it was made for."""
@@ -445,6 +439,11 @@ class InstanceCalls:
             missing = missing[rows[missing] == NEW]
             if not len(missing):
                 return
+
+    def has_unrecorded(self) -> bool:
+        """Return whether there are instances whose calls are not all recorded."""
+        with self._lock:
+            return next(self._open(), None) is not None
 
     def _take(
         self,

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple
+
+import numpy as np
 
 from tablevault.engine import results
 from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.call_keys import CallKeys
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.call_record import CallRecord
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, RowInputs, UnhashableArgumentError
 from tablevault.engine.calls.ledger import Ledger
+from tablevault.engine.calls.own_calls import OwnCalls
 from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.matching import Mask
 from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
 from tablevault.errors import TableReferenceError, TVTableError
 from tablevault.frames.artifacts import NAME as ARTIFACT
@@ -58,10 +63,11 @@ class Lookup:
         self._ledger = ledger
         self._keys = keys
         self._code = code
-        self._own = ledger.own(job.name) if self._may_use_own() else {}
-        self._left = ledger.left_rows(job.name, job.changed_columns)
+        own = ledger.own(job.name)
+        self._own = own if self._may_use(own) else replace(own, latest=0)
+        self._has_by_arguments: bool | None = None
 
-    def _may_use_own(self) -> bool:
+    def _may_use(self, own: OwnCalls) -> bool:
         """Return whether results of earlier attempts count at all.
 
         An index builder that always runs reads what nobody can compare. Only the same process goes
@@ -72,9 +78,7 @@ class Lookup:
             return True
         if not ledger.is_resumed:
             return False
-        return ledger.had_ended(job.name) or not any(
-            call.row == WHOLE for call in ledger.own(job.name).values()
-        )
+        return ledger.had_ended(job.name) or not own.has_whole()
 
     @property
     def follows_rows(self) -> bool:
@@ -116,12 +120,19 @@ class Lookup:
         """Keep rows that instances hold; see `tablevault.engine.calls.ledger.Ledger.keep_found`."""
         if self._is_alone or self._artifacts is not None:
             return 0
-        if self._own:
-            known = inputs.known.copy()
-            for row in where(known):
-                known[row] = inputs[row] not in self._own
-            inputs = inputs.among(known)
+        if self._own.latest:
+            inputs = inputs.among(inputs.known & ~self._made_before(inputs))
         return self._ledger.keep_found(self._job.name, inputs, results, self._code)
+
+    def _made_before(self, inputs: RowInputs) -> Mask:
+        """Return the rows whose calls earlier attempts have made."""
+        found = np.zeros(len(inputs.known), dtype=np.bool_)
+        rows = where(inputs.known)
+        for first in range(0, len(rows), _ROWS_AT_ONCE):
+            keys = {row: inputs[row] for row in rows[first : first + _ROWS_AT_ONCE]}
+            own = self._own.find(keys.values())
+            found[[row for row, key in keys.items() if key in own]] = True
+        return found
 
     def rows(self, inputs: Mapping[int, Inputs]) -> Found:
         """Find the results of rows, made by this execution or by others."""
@@ -129,11 +140,7 @@ class Lookup:
         taken: list[tuple[int, int]] = []
         from_others = 0
         usable = self._usable_calls(inputs)
-        for row, key in inputs.items():
-            if row not in usable:
-                if row in self._left:
-                    found[row] = self._adopt_left(row, key, self._left[row])
-                continue
+        for row in usable:
             call, values, is_own = usable[row]
             if is_own and call.code != self._code:
                 self._ledger.add(call._replace(code=self._code, row=row))
@@ -148,17 +155,22 @@ class Lookup:
         self, inputs: Mapping[int, Inputs]
     ) -> dict[int, tuple[CallRecord, Values, bool]]:
         """Find the calls of rows, their values, and whether an earlier attempt made them."""
-        others = self._elsewhere([key for key in inputs.values() if key not in self._own])
-        counting = {row: self._counting_own(key) for row, key in inputs.items()}
-        calls = {row: counting[row] or others.get(key) for row, key in inputs.items()}
-        decoded = decode_all([call.value for call in calls.values() if call and call.value])
+        own = self._own.find(inputs.values())
+        others = self._elsewhere([key for key in inputs.values() if key not in own])
+        if not own and not others:
+            return {}
+        counting = self._counting(own)
+        found = [
+            (row, call, key in counting)
+            for row, key in inputs.items()
+            if (call := counting.get(key) or others.get(key)) is not None and call.value
+        ]
+        decoded = decode_all([call.value for _, call, _ in found if call.value])
         usable = {}
-        for row, call in calls.items():
-            if call is not None and call.value:
-                is_own = call is counting[row]
-                values = self._usable(call, next(decoded), row, is_own=is_own)
-                if values is not None:
-                    usable[row] = call, values, is_own
+        for (row, call, is_own), returned in zip(found, decoded, strict=True):
+            values = self._usable(call, returned, row, is_own=is_own)
+            if values is not None:
+                usable[row] = call, values, is_own
         return usable if self._artifacts is None else self._with_files(usable, self._artifacts)
 
     def _with_files(
@@ -185,15 +197,13 @@ class Lookup:
         """Return for rows that are called the other rows with equal arguments."""
         if not self._job.deduplicate:
             return {}
-        first: dict[Inputs, int] = {}
+        known = np.array([row for row in rows if inputs.known[row]], dtype=np.int64)
+        _, first, group = np.unique(inputs.of(known), return_index=True, return_inverse=True)
+        leaders = known[first[group]]
         followers: dict[int, list[int]] = {}
-        for row in rows:
-            key = inputs.get(row)
-            if key is None:
-                continue
-            leader = first.setdefault(key, row)
-            if leader != row:
-                followers.setdefault(leader, []).append(row)
+        follows = leaders != known
+        for row, leader in zip(known[follows].tolist(), leaders[follows].tolist(), strict=True):
+            followers.setdefault(leader, []).append(row)
         return followers
 
     def adopt(self, rows: Mapping[int, Values]) -> None:
@@ -208,14 +218,6 @@ class Lookup:
                 call = call._replace(files=self._artifacts.inherited(values))
             self._ledger.add(call)
 
-    def _adopt_left(self, row: int, key: Inputs, values: Values) -> Values:
-        """Record the result of a row that release 0.1 has left."""
-        record = Recorder(self._job, self._ledger, self._code, row, key, self._artifacts)
-        values, call, *_ = record.returned(values)
-        if call is not None:
-            self._ledger.add(call._replace(started_at=0.0, duration_s=0.0))  # nobody knows
-        return values
-
     # -- all rows at once -----------------------------------------------------------------------
 
     def table_inputs(self) -> Inputs | None:
@@ -227,14 +229,14 @@ class Lookup:
 
     def table(self, inputs: Inputs) -> CallRecord | None:
         """Find the call for a whole table; one by other code only where that is accepted."""
-        own = self._counting_own(inputs)
+        own = self._counting(self._own.find([inputs])).get(inputs)
         if own is not None and own.code != self._code and not self._ledger.terms.accept_code:
             own = None
         return own or self._elsewhere([inputs]).get(inputs)
 
     def is_own(self, call: CallRecord) -> bool:
         """Return whether an earlier attempt of this execution made a call."""
-        return call.inputs in self._own
+        return call.inputs in self._own.find([call.inputs])
 
     def items(self, inputs: Inputs, rows: int | None) -> dict[int, Values]:
         """Find the items of a generator, from the first on.
@@ -250,9 +252,10 @@ class Lookup:
         keys = {row: item_inputs(inputs, row) for row in range(count)}
         others = self._elsewhere(list(keys.values()))
         are_others = len(others) == count
+        calls = others if are_others else self._counting(self._own.find(keys.values()))
         usable: dict[int, tuple[CallRecord, Values]] = {}
         for row, key in keys.items():
-            call = others.get(key) if are_others else self._counting_own(key)
+            call = calls.get(key)
             if call is None or call.value is None:
                 break
             values = self._usable(call, decode_values(call.value), row, is_own=True)
@@ -273,7 +276,7 @@ class Lookup:
         """Return how many items a generator yielded; when it has not ended, at least as many."""
         end = self.table(inputs)
         if end is None or end.value is None:
-            return len(self._own)
+            return self._own.count()
         (count,) = decode_values(end.value)
         return int(count)
 
@@ -305,19 +308,25 @@ class Lookup:
                 alike = self._ledger.find_alike(key, self._code)
                 if alike is not None:
                     found[key] = alike
-        elif job.return_type == "row-wise" and missing:
-            # Those that were made while the builder said `deduplicate: true`. Asked for what is
-            # missing only: what is not recorded is looked for in the files of all instances.
+        elif missing and self._may_be_alone():
+            # Asked for what is missing only: what is not recorded is looked for in the files of all
+            # instances.
             alone = self._ledger.find({key[:ARGUMENTS_BYTES] for key in missing}, self._code)
             found |= {key: call for key in missing if (call := alone.get(key[:ARGUMENTS_BYTES]))}
         return found
 
-    def _counting_own(self, inputs: Inputs) -> CallRecord | None:
-        """Return the call of an earlier attempt, unless its code was another and that counts."""
-        own = self._own.get(inputs)
-        if own is None or own.code == self._code or self._ledger.terms.accept_code is not False:
+    def _may_be_alone(self) -> bool:
+        """Return whether calls may have been made while the builder said `deduplicate: true`."""
+        if self._has_by_arguments is None:
+            is_row_wise = self._job.return_type == "row-wise"
+            self._has_by_arguments = is_row_wise and self._ledger.has_by_arguments()
+        return self._has_by_arguments
+
+    def _counting(self, own: dict[Inputs, CallRecord]) -> dict[Inputs, CallRecord]:
+        """Return the calls of earlier attempts without those by other code, if that counts."""
+        if self._ledger.terms.accept_code is not False:
             return own
-        return None
+        return {key: call for key, call in own.items() if call.code == self._code}
 
     def _usable(self, call: CallRecord, values: Values, row: int, *, is_own: bool) -> Values | None:
         """Return the values of a recorded call; None when the call has to be made again."""

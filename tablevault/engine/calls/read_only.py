@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Final
 
 import pandas as pd
@@ -56,7 +55,7 @@ class ReadOnlyLedger(Ledger):
 
     Parameters
     ----------
-    store, temp, process, terms, sources, left
+    store, temp, process, terms, sources
         As those of `Ledger`.
     """
 
@@ -68,9 +67,8 @@ class ReadOnlyLedger(Ledger):
         process: str,
         terms: Terms,
         sources: CallSources,
-        left: Path | None = None,
     ) -> None:
-        super().__init__(store, temp=temp, process=process, terms=terms, sources=sources, left=left)
+        super().__init__(store, temp=temp, process=process, terms=terms, sources=sources)
         self._instances = ReadOnlyCalls(store, sources)
         self._sources = self._instances
 

@@ -63,6 +63,16 @@ def open_file(path: Path | str, schema: str, version: int) -> sqlite3.Connection
     return connection
 
 
+def damage_of(path: Path) -> str:
+    """Return what is wrong with a file, "" when it is whole."""
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    except sqlite3.DatabaseError as error:
+        return str(error)
+    return "" if found == "ok" else str(found)
+
+
 def is_damage(error: sqlite3.DatabaseError) -> bool:
     """Return whether an error is the fault of what the file holds."""
     code = getattr(error, "sqlite_errorcode", None)

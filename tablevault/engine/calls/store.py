@@ -33,11 +33,12 @@ import pandas as pd
 
 from tablevault.engine.calls import claims, counts, kept_rows, retention, spending
 from tablevault.engine.calls.call_record import ELSEWHERE, CallRecord
+from tablevault.engine.calls.keys import ARGUMENTS_BYTES
 from tablevault.engine.calls.retention import Swept
 from tablevault.engine.calls.spending import Purse, Spending, Spent
 from tablevault.engine.calls.sqlite_file import (
     as_os_error,
-    connect,
+    damage_of,
     is_damage,
     open_file,
     set_aside,
@@ -66,6 +67,7 @@ CREATE TABLE calls (
 );
 CREATE TABLE processes (id INTEGER PRIMARY KEY, process TEXT NOT NULL UNIQUE);
 CREATE INDEX calls_by_inputs ON calls (inputs);
+CREATE INDEX calls_by_arguments ON calls (id) WHERE length(inputs) = {ARGUMENTS_BYTES};
 CREATE INDEX calls_with_files ON calls (id) WHERE files IS NOT NULL;
 CREATE INDEX calls_by_execution ON calls (execution, builder, row) WHERE execution IS NOT NULL;
 CREATE TABLE executions (
@@ -217,13 +219,9 @@ class CallStore:
             + " JOIN found f ON f.call = c.id WHERE f.execution = ? AND f.builder = ?"
         )
         found = [CallRecord(*row) for row in self.read(taken, (execution, builder))]
-        made = [call for call in self.calls_of(execution, builder) if call.row > ELSEWHERE]
+        own = " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL AND c.row > ?"
+        made = self._records(own + " ORDER BY c.id", (execution, builder, ELSEWHERE))
         return {call.row: call for call in (*found, *made)}
-
-    def calls_of(self, execution: int, builder: str) -> list[CallRecord]:
-        """Return the results that an execution itself has of a builder, oldest first."""
-        where = " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL ORDER BY c.id"
-        return self._records(where, (execution, builder))
 
     def count(self, execution: int, builder: str) -> int:
         """Count the rows that an execution has of a builder."""
@@ -367,15 +365,21 @@ class CallStore:
         dict of bytes to CallRecord
             By inputs, those that are there; of several the latest.
         """
+        return self.find_where(inputs, " AND (? IS NULL OR k.digest = ?)", (code, code))
+
+    def find_where(
+        self, inputs: Iterable[bytes], where: str, values: Sequence[object]
+    ) -> dict[bytes, CallRecord]:
+        """Find calls by inputs under a condition; of several with the same inputs the latest."""
         wanted = sorted(set(inputs))  # neighbours stand side by side in the index
         found: dict[bytes, CallRecord] = {}
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             some = wanted[start : start + _KEYS_AT_ONCE]
             marks = ",".join("?" * len(some))
-            where = f" WHERE c.inputs IN ({marks}) AND c.value IS NOT NULL"
-            for call in self._records(where, some):
+            with_inputs = f" WHERE c.inputs IN ({marks}) AND c.value IS NOT NULL"
+            for call in self._records(with_inputs + where, (*some, *values)):
                 known = found.get(call.inputs)
-                if (code is None or call.code == code) and (known is None or known.id < call.id):
+                if known is None or known.id < call.id:
                     found[call.inputs] = call
         return found
 
@@ -516,14 +520,7 @@ class CallStore:
 
     def problem(self) -> str:
         """Return what is wrong with the file, "" when it is whole or not there."""
-        if not self._path.exists():
-            return ""
-        try:
-            with contextlib.closing(connect(self._path)) as connection:
-                (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
-        except sqlite3.DatabaseError as error:
-            return str(error)
-        return "" if found == "ok" else str(found)
+        return damage_of(self._path) if self._path.exists() else ""
 
     # -- the file -------------------------------------------------------------------------------
 

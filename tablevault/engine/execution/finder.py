@@ -253,10 +253,7 @@ class Finder:
         rows : int, optional
             Number of rows; None when the builder decides.
         """
-        job, ledger, lookup = self._job, self._ledger, self.lookup
-        left = ledger.left_columns(job.name, job.changed_columns)
-        if left is not None:
-            return FoundTable(columns={str(name): series for name, series in left.items()})
+        job, lookup = self._job, self.lookup
         if rows == 0:  # no rows, nothing to ask a function for
             return FoundTable(columns=results.row_columns([], job))
         inputs = lookup.table_inputs()

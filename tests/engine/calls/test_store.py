@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.own_calls import has_calls_by_arguments, own_calls
 from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVTableError
 
@@ -119,7 +120,7 @@ def test_an_execution_goes_on_under_another_process(store):
     assert list(store.rows(first, "b")) == [0]
     assert store.begin("t", "q", forget=False) == first
     assert store.execution_of("t")[:2] == (first, "q")
-    assert [call.value for call in store.calls_of(first, "b")] == ["[1]"]
+    assert own_calls(store, first, "b").find([call().inputs])[call().inputs].value == "[1]"
     assert store.rows(first, "b") == {}  # the table may have other rows now
     assert store.count(first, "b") == 0
 
@@ -131,6 +132,33 @@ def test_a_forced_execution_forgets_rows_of_others_but_not_its_own(store):
     second = store.begin("t", "q", forget=True)
     assert store.rows(second, "b") == {}
     assert values(store, call().inputs) == ["[1]"]
+
+
+def test_the_own_calls_of_an_execution_are_those_up_to_a_moment(store):
+    execution = store.begin("t", "p", forget=False)
+    none = own_calls(store, execution, "b")
+    store.write(
+        execution, [call(0), call(1, builder="other"), call(2, value=None, outcome="error")]
+    )
+    store.write(execution, [call(WHOLE, value="[7]", code=OTHER)])
+    other = store.begin("u", "q", forget=False)
+    store.write(other, [call(3)])
+    own = own_calls(store, execution, "b")
+    store.write(execution, [call(0, value="[9]"), call(4)])
+    keys = [call(row).inputs for row in (0, 1, 2, 3, 4, WHOLE)]
+    assert none.find(keys) == {}
+    assert sorted(found.value for found in own.find(keys).values()) == ["[1]", "[7]"]
+    assert own.has_whole()
+    assert own.codes() == {CODE: 2, OTHER: 1}
+    assert not own_calls(store, other, "b").has_whole()
+
+
+def test_calls_that_are_found_by_their_arguments_are_known_of(store):
+    execution = store.begin("t", "p", forget=False)
+    store.write(execution, [call(), call(builder="@m.f", inputs=b"a" * 10)])
+    assert not has_calls_by_arguments(store)
+    store.write(execution, [call(inputs=b"b" * 10)])
+    assert has_calls_by_arguments(store)
 
 
 def test_rows_that_were_found_belong_to_the_execution(store):
