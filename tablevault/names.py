@@ -115,13 +115,6 @@ class TempRef(NamedTuple):
         return f"{TEMP_DIR}/{self.table}/{self.version}"
 
 
-class InstanceRef(NamedTuple):
-    """A materialised instance of a table."""
-
-    table: str
-    instance_id: InstanceId
-
-
 def check_table_name(name: str) -> str:
     """Return `name` when a new table may carry it.
 
@@ -329,26 +322,30 @@ def version_of(instance_id: str) -> str:
 def temp_of_ref(ref: str) -> TempRef | None:
     """Return the temporary instance whose branch is `ref`; None for any other ref.
 
-    Anybody can name a branch ``temp/stories/..%2F..``: what is no version is no temporary
-    instance, so it never becomes a path.
+    Anybody can name a branch ``temp/stories/..%2F..``: only a valid version becomes a path.
     """
-    parts = ref.split("/")
-    if len(parts) != 5 or parts[:3] != ["refs", "heads", "temp"] or not _TABLE.fullmatch(parts[3]):  # noqa: PLR2004 - refs/heads/temp/<table>/<version>
-        return None
-    try:
-        temp = TempRef(table=parts[3], version=check_version(unquote(parts[4])))
-    except TVArgumentError:
-        return None
-    return temp if temp.ref == ref else None
+    match ref.split("/"):
+        case ["refs", "heads", "temp", table, version]:
+            temp = _temp(table, unquote(version))
+            return temp if temp is not None and temp.ref == ref else None
+        case _:
+            return None
 
 
 def temp_of_folder(path: str) -> TempRef | None:
     """Return the temporary instance whose folder `path` is; None for any other path."""
-    parts = path.split("/")
-    if len(parts) != 3 or parts[0] != TEMP_DIR or not _TABLE.fullmatch(parts[1]):  # noqa: PLR2004 - temp/<table>/<version>
-        return None
+    match path.split("/"):
+        case [first, table, version] if first == TEMP_DIR:
+            return _temp(table, version)
+        case _:
+            return None
+
+
+def _temp(table: str, version: str) -> TempRef | None:
+    """Return a temporary instance; None if its names are not valid."""
     with contextlib.suppress(TVArgumentError):
-        return TempRef(table=parts[1], version=check_version(parts[2]))
+        if _TABLE.fullmatch(table):
+            return TempRef(table=table, version=check_version(version))
     return None
 
 

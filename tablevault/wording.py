@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, Self
 
 
 class Blank:
-    """A value that only the reader knows, shown by the name of its parameter."""
+    """A value that only the reader knows; the name of its parameter stands for it."""
 
     __slots__ = ()
 
     def __repr__(self) -> str:
-        """Return what stands for it in a call."""
+        """Return its placeholder in a call."""
         return "..."
 
     def __reduce__(self) -> str:
@@ -42,7 +43,7 @@ class Call:
         self.arguments: Mapping[str, object] = arguments
 
     def __str__(self) -> str:
-        """Write it as Python."""
+        """Format it as Python."""
         words = [f"{name}={value!r}" for name, value in self.arguments.items()]
         for name, first in [*self.arguments.items()][:1]:
             if first is BLANK:
@@ -56,62 +57,44 @@ class Call:
         return _call, (self.operation, dict(self.arguments))
 
 
+@dataclass(frozen=True, slots=True)
 class OperationName:
     """The name of an operation, without arguments."""
 
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
+    name: str
 
     def __str__(self) -> str:
-        """Write it as Python."""
+        """Format it as Python."""
         return self.name
 
-    def __reduce__(self) -> tuple[object, tuple[str]]:
-        """Rebuild from parts."""
-        return OperationName, (self.name,)
 
-
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """The name of one parameter of an operation, with a text as its value or without."""
 
-    __slots__ = ("name", "operation", "value")
-
-    def __init__(self, operation: str, name: str, value: str = "") -> None:
-        self.operation = operation
-        self.name = name
-        self.value = value
+    operation: str
+    name: str
+    value: str = ""
 
     def __str__(self) -> str:
-        """Write it as Python."""
+        """Format it as Python."""
         return f"{self.name}={self.value!r}" if self.value else self.name
 
-    def __reduce__(self) -> tuple[object, tuple[str, str, str]]:
-        """Rebuild from parts."""
-        return Parameter, (self.operation, self.name, self.value)
 
-
+@dataclass(frozen=True, slots=True)
 class Either:
     """Two texts for what has no common name: one for Python, one for a prompt."""
 
-    __slots__ = ("prompt", "python")
-
-    def __init__(self, python: str, prompt: str) -> None:
-        self.python = python
-        self.prompt = prompt
+    python: str
+    prompt: str
 
     def __str__(self) -> str:
         """Return the text for Python."""
         return self.python
 
-    def __reduce__(self) -> tuple[object, tuple[str, str]]:
-        """Rebuild from parts."""
-        return Either, (self.python, self.prompt)
-
 
 Named = Call | OperationName | Parameter | Either
-"""What is written in one way in Python and in another at a prompt."""
+"""Parts of a text that differ between Python and a prompt."""
 
 
 class Wording(str):
@@ -131,7 +114,7 @@ class Wording(str):
 
     parts: Sequence[str | Named]
 
-    def __new__(cls, *parts: str | Named) -> Wording:  # noqa: PYI034 - typing loads slowly
+    def __new__(cls, *parts: str | Named) -> Self:
         """Join texts and calls; a wording among them keeps its calls."""
         flat: list[str | Named] = []
         for part in parts:
@@ -180,10 +163,7 @@ def _encoded(named: Named) -> Mapping[str, object]:
             name: None if value is BLANK else value for name, value in named.arguments.items()
         }
         return {"kind": "Call", "operation": named.operation, "arguments": values}
-    return {
-        "kind": type(named).__name__,
-        **{name: getattr(named, name) for name in type(named).__slots__},
-    }
+    return {"kind": type(named).__name__, **asdict(named)}
 
 
 def _decoded(facts: Mapping[str, Any]) -> Named:
