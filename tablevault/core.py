@@ -39,17 +39,16 @@ class TableVault:
     db_dir : str or Path
         Folder of the vault. Made absolute at once, so a later ``chdir`` changes nothing.
     author : str or None
-        Who works: the author of all commits, ``Name`` or ``Name <email>``; nobody when None.
+        Author of all commits, ``Name`` or ``Name <email>``; none when None.
     description : str, default ""
         Summary of a new vault; ignored when a vault is opened.
     create : bool, default False
-        Make an empty vault. A vault that is there is replaced: one that holds instances, builders,
-        code or anything else that was worked on is moved to a sibling,
-        ``<name>.replaced-<UTC time>``, which the logger ``tablevault`` names. A file, or a folder
-        that is neither empty nor a vault, is refused and not touched. A symbolic link stands for
-        its target.
+        Create an empty vault. An existing vault is replaced: if it holds instances, builders, code
+        or other work, it is moved to a sibling, ``<name>.replaced-<UTC time>``, which the logger
+        ``tablevault`` names. A file, or a folder that is neither empty nor a vault, is refused
+        and not touched. A symbolic link stands for its target.
     restart : bool, default False
-        Run every process to its end that crashed; what cannot be run again is taken back.
+        Run every crashed process to its end; roll back those that cannot be run again.
     verbose : bool, default False
         Log to stderr what each operation does: when it begins, what it committed, how it ended. By
         the logger ``tablevault`` alone.
@@ -129,7 +128,7 @@ class TableVault:
         *,
         allow_secret: bool = False,
     ) -> str:
-        """Make an empty table.
+        """Create an empty table.
 
         Parameters
         ----------
@@ -144,7 +143,7 @@ class TableVault:
         description : str, default ""
             Summary of the table.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
         allow_secret : bool, keyword only, default False
             Keep `description` although something in it looks like a key; the commit names it.
 
@@ -174,16 +173,16 @@ class TableVault:
         """Rename a table; instances, temporary ones too, and tags follow.
 
         Builders of other tables that name the old table are not rewritten: their next execution
-        fails with an error that tells the new name.
+        fails with an error that names the new one.
 
         Parameters
         ----------
         new_table_name : str
-            The name to be, as for :meth:`create_table`.
+            New name, as for :meth:`create_table`.
         table_name : str
-            The name so far.
+            Current name.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -202,7 +201,7 @@ class TableVault:
         )
 
     def delete_table(self, table_name: str, process_id: str = "") -> str:
-        """Remove a table with all its instances.
+        """Delete a table with all its instances.
 
         Dataframes and artifacts that no other table needs are deleted for good. Descriptions,
         builders and code stay in history, and :meth:`get_descriptions` still finds them.
@@ -212,7 +211,7 @@ class TableVault:
         table_name : str
             The table.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -244,7 +243,7 @@ class TableVault:
         *,
         allow_secret: bool = False,
     ) -> str:
-        """Make a temporary instance: a branch ``temp/<table>/<version>`` and a folder to edit.
+        """Create a temporary instance: a branch ``temp/<table>/<version>`` and a folder to edit.
 
         A temporary instance of the same version is replaced; its last state stays in history.
 
@@ -267,7 +266,7 @@ class TableVault:
             Names, which get templates, and paths that end in ``.yaml``; or a mapping from name
             to YAML text or path.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
         description : str, default ""
             Summary of the instance.
         allow_secret : bool, keyword only, default False
@@ -331,7 +330,7 @@ class TableVault:
         dtypes : dict of str to str, optional
             Column to dtype. The other columns keep theirs, numbers and text as nullable dtypes.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -374,10 +373,10 @@ class TableVault:
         """Run the builders of a temporary instance and materialise the result.
 
         A function is called only for what no call has returned before, in whatever execution:
-        what was asked is compared by value, code included. Finished calls stay when an execution
-        fails, is interrupted or killed. An error while functions are called, or the end of the
-        interpreter, *pauses* an execution with a `process_id`: the same call goes on with it,
-        with the arguments of the first one.
+        calls are compared by the values of their arguments and by their code. Finished calls are
+        kept when an execution fails, is interrupted or killed. An error while functions are
+        called, or the end of the interpreter, *pauses* an execution with a `process_id`: the same
+        call continues it, with the arguments of the first one.
 
         Parameters
         ----------
@@ -388,13 +387,13 @@ class TableVault:
         force_execute : bool, default False
             Call functions for every cell, whatever was recorded.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
         background : bool, default False
-            Return at once, while an interpreter of its own does it, which goes on when this one
-            ends. Mistakes that are found before the first function is called are raised here,
-            as long as that takes no more than a few seconds; :meth:`get_active_processes` tells
-            how far it is, and in which file what it prints and raises is kept. A paused
-            execution goes on in the background if this is set now or was in the first call.
+            Return at once; another interpreter runs the execution, and continues when this one
+            ends. Errors that are found before the first function is called are raised here if
+            that takes no more than a few seconds. :meth:`get_active_processes` shows the progress,
+            and the file with what it prints and raises. A paused execution continues in the
+            background if this is set now or was in the first call.
         accept_code : bool, optional
             Whether results count that other code has returned for equal arguments. None, the
             default: only those of earlier attempts at this execution, since code is mostly
@@ -530,7 +529,7 @@ class TableVault:
         )
 
     def status(self) -> "Status":
-        """Return what is up to date, what is stale and why, and what is in preparation.
+        """Return which tables are up to date or stale, and why, and temporary instances.
 
         Only the latest instance of each version of each table is checked. It is stale when what
         it read holds something else now, when code or builders have changed, or when rows of it
@@ -556,39 +555,39 @@ class TableVault:
         max_calls: int | None = None,
         max_cost: float | None = None,
     ) -> "RefreshReport":
-        """Make anew what is stale, in the order in which tables read each other.
+        """Execute stale tables again, in the order of their dependencies.
 
         An instance that is stale by :meth:`status` gets a successor of the same version: its
-        builders are copied into a temporary instance, which is executed; one that is there already
-        is executed as it is. As in any execution functions are called only for what no call has
-        returned before. What reads a table is looked at when that is made: if it came out the same,
-        nothing behind it is made. A table that fails stops those that read it, not the rest; its
-        temporary instance stays, with the calls that finished.
+        builders are copied into a temporary instance, which is executed; an existing temporary
+        instance is executed unchanged. As in any execution, functions are called only for what no
+        call has returned before. Tables that read a refreshed one are checked after it: if its
+        content is the same, they are not executed. A table that fails stops those that read it,
+        not the rest; its temporary instance stays, with its finished calls.
 
         Parameters
         ----------
         tables : str or list of str, optional
-            What is to be up to date, such as "reviews" or, of one version, "reviews/base"; what
-            these read is made before if it is stale. By default everything.
+            Tables to refresh, such as "reviews" or, for one version, "reviews/base"; stale tables
+            that these read are refreshed first. By default all.
         dry_run : bool, keyword only, default False
-            Change nothing, return what would be made. Index builders are called, since they make
-            the rows, but for tables with side effects; no others are. The numbers are exact where
-            inputs are known, also those that other tables will hold; behind cells that are still
-            to be made they are the most that are possible.
+            Change nothing, and return what would be executed. Index builders are called, since
+            they make the rows, except for tables with side effects; no others are. The numbers are
+            exact where the inputs are known, also those that other tables will hold; otherwise
+            they are upper bounds.
         accept_code : bool, keyword only, optional
             As for :meth:`execute_instance`: with True a change of code alone makes no call.
         max_calls : int, keyword only, optional
             How often functions of column builders may be called for all tables together, as for
-            :meth:`execute_instance`. The table that needs one more fails, and those that are still
-            stale are left. A dry run tells what everything takes.
+            :meth:`execute_instance`. The table that needs one more fails, and tables that are
+            still stale are left. A dry run returns what everything takes.
         max_cost : float, keyword only, optional
             What the calls may cost together, likewise.
 
         Returns
         -------
         RefreshReport
-            What was made or would be, with calls, time and cost; ``str`` shows it. Calls of index
-            builders are not counted.
+            Tables that were or would be executed, with calls, time and cost; ``str`` shows it.
+            Calls of index builders are not counted.
 
         Raises
         ------
@@ -597,8 +596,8 @@ class TableVault:
         TVTableError
             A table that is named has no instance.
         TVRefreshError
-            Tables failed, the text says which and why, what was left because of them, and what is
-            made. What functions have raised is the cause.
+            Tables failed. The text names them with reasons, the tables left because of them, and
+            the refreshed ones. Exceptions of functions are the cause.
         """
         from tablevault.operations.refresh import RefreshOptions, refresh
 
@@ -614,7 +613,7 @@ class TableVault:
         )
 
     def delete_instance(self, instance_id: str, table_name: str, process_id: str = "") -> str:
-        """Remove a materialised or temporary instance.
+        """Delete a materialised or temporary instance.
 
         Its dataframe and artifacts are deleted for good unless another instance needs them; its
         description, builders and code stay in history.
@@ -626,7 +625,7 @@ class TableVault:
         table_name : str
             Its table.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -666,7 +665,7 @@ class TableVault:
         copy_dir : str or Path, default ""
             A ``.py`` file, or a folder whose ``.py`` files are copied.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
         text : str, keyword only, default ""
             Text of the module. With neither text nor `copy_dir` a new module gets a docstring,
             and one that is there is left as it is.
@@ -694,14 +693,14 @@ class TableVault:
         ).run(self._vault, process_id)
 
     def delete_code_module(self, module_name: str, process_id: str = "") -> str:
-        """Remove a code module; instances that were made with it keep it in history.
+        """Delete a code module; instances that it made keep it in history.
 
         Parameters
         ----------
         module_name : str
             The module.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -741,7 +740,7 @@ class TableVault:
         copy_dir : str or Path, default ""
             A ``.yaml`` file, or a folder whose ``.yaml`` files are copied.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
         text : str, keyword only, default ""
             YAML of the builder; a template is written when both are empty.
         allow_secret : bool, keyword only, default False
@@ -781,7 +780,7 @@ class TableVault:
         version: str = DEFAULT_VERSION,
         process_id: str = "",
     ) -> str:
-        """Remove a builder from a temporary instance.
+        """Delete a builder from a temporary instance.
 
         Parameters
         ----------
@@ -792,7 +791,7 @@ class TableVault:
         version : str, default "base"
             Version of the temporary instance.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -856,7 +855,7 @@ class TableVault:
             tokens cost; and ``batch``, default 1: the share of both that they cost in a batch of
             the provider. None removes what is set.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -882,7 +881,7 @@ class TableVault:
     # -- processes ----------------------------------------------------------------------------
 
     def generate_process_id(self) -> str:
-        """Make a random process id, a version 4 UUID; nothing is registered."""
+        """Return a random process id, a version 4 UUID; nothing is registered."""
         return new_process_id()
 
     def stop_process(
@@ -892,7 +891,7 @@ class TableVault:
         materialize: bool = False,
         process_id: str = "",
     ) -> str:
-        """End a process that is paused or runs, with everything that was started within it.
+        """Stop a running or paused process, with all its children.
 
         What it did is taken back, and its id is never used again. An execution leaves its
         temporary instance, which shows the rows so far until it is executed anew.
@@ -911,7 +910,7 @@ class TableVault:
             instances, null elsewhere. It is active but not successful, and keeps its artifacts,
             which are not checked, for itself. Ignored for a process that has made no rows.
         process_id : str, default ""
-            Id under which the operation is known; made up when empty.
+            Id of the process; generated when empty.
 
         Returns
         -------
@@ -934,18 +933,17 @@ class TableVault:
         ).run(self._vault, process_id)
 
     def undo(self, process_id: str, *, undo_process_id: str = "") -> str:
-        """Take one operation back, by a new commit; what happened stays in history.
+        """Undo one operation, by a new commit; history keeps both.
 
-        What it changed is again as it was before, and nothing else: a temporary instance that was
-        executed is there once more, the instance that was made of it is gone. An undo can be
-        undone in its turn, then the operation has happened again.
+        Only what the operation changed is reverted: if it was an execution, its temporary instance
+        exists again, and the instance that it made is gone. An undo can be undone.
 
         Parameters
         ----------
         process_id : str
             The operation: the id that it returned, the trailer ``Vault-Process`` of its commit.
         undo_process_id : str, keyword only, default ""
-            Id under which this operation is known; made up when empty.
+            Id of this process; generated when empty.
 
         Returns
         -------
@@ -1071,7 +1069,7 @@ class TableVault:
         version: str = DEFAULT_VERSION,
         outcome: str = "",
     ) -> "pd.DataFrame":
-        """Read which calls an instance is made of: one row for each, failed ones too.
+        """Return the calls of an instance, one row for each, failed ones included.
 
         Parameters
         ----------
@@ -1222,7 +1220,7 @@ class TableVault:
         metadata_files: bool = False,
         artifact_files: bool = False,
     ) -> "Tree":
-        """Draw what is in the vault, in a table, or in an instance of a table.
+        """Return the files of the vault, a table or an instance as a tree.
 
         Parameters
         ----------
@@ -1262,7 +1260,7 @@ class TableVault:
     def log(
         self, table_name: str = "", instance_id: str = "", limit: int | None = None
     ) -> "pd.DataFrame":
-        """List what was done in the vault, newest first.
+        """Return the operations of the vault, newest first.
 
         Operations that failed leave no commit; this machine remembers the latest of them. What
         other clones tried in vain is not known here.
@@ -1352,7 +1350,7 @@ class TableVault:
         return diff(self._vault, table_name, instance_id, other_instance_id)
 
     def lineage(self, table_name: str, instance_id: str = "") -> "Lineage":
-        """Return what instances were made from, and what was made from them, however indirectly.
+        """Return the sources of instances, and what was made from them, direct and indirect.
 
         Parameters
         ----------
@@ -1380,19 +1378,19 @@ class TableVault:
     def report(
         self, path: str | os.PathLike[str], table_name: str = "", *, force: bool = False
     ) -> str:
-        """Write a page about the vault for a browser: one HTML file that needs nothing else.
+        """Write a report about the vault: one HTML file that needs nothing else.
 
-        It shows the tables, their instances over time, and what was made from what; and of the
-        latest instances builders, code, row counts, reuse, duration, author, first rows, and the
-        difference from the one before. It holds text and cells of the vault: everybody who gets the
-        file can read them. Nothing is fetched: of a dataframe that is not here no rows are shown.
+        It shows the tables, their instances over time, and their lineage; and for the latest
+        instances builders, code, row counts, reuse, duration, author, first rows, and the
+        difference from the one before. It contains text and cells of the vault: everybody who gets
+        the file can read them. Nothing is fetched: a missing dataframe shows no rows.
 
         Parameters
         ----------
         path : str or Path
-            The file. A report that is there is replaced.
+            The file. An existing report is replaced.
         table_name : str, default ""
-            One table, with all that it was made from and that was made from it; by default all.
+            One table, with its sources and what was made from it; by default all.
         force : bool, keyword only, default False
             Replace `path` whatever file it is.
 
@@ -1500,7 +1498,7 @@ class TableVault:
     # -- sharing ------------------------------------------------------------------------------
 
     def add_remote(self, name: str, url: str | os.PathLike[str]) -> None:
-        """Name the address of another repository, as ``git remote add`` does.
+        """Add a remote by name and address, as ``git remote add`` does.
 
         Parameters
         ----------
@@ -1519,7 +1517,7 @@ class TableVault:
         add_remote(self._vault, name, url)
 
     def push(self, remote: str = "origin", *, temp: bool = False) -> "PushReport":
-        """Bring a remote up to date: objects, then ``main`` and the tags of instances.
+        """Push to a remote: objects, then ``main`` and the tags of instances.
 
         Parameters
         ----------
@@ -1552,7 +1550,7 @@ class TableVault:
         data: str = "lazy",
         resolve: Mapping[str, str] | None = None,
     ) -> "PullReport":
-        """Take over what a remote has, and merge it with what was done here.
+        """Fetch the commits of a remote, and merge them with those of this vault.
 
         Instances of both sides are kept, the later one is the latest. A table's settings are
         merged field by field, code by text. Temporary instances stay. Other processes may go on,
@@ -1661,24 +1659,24 @@ class TableVault:
         calls_older_than_days: float = 30.0,
         dry_run: bool = False,
     ) -> "GcReport":
-        """Remove what nothing needs any more, and make one pack of git's many.
+        """Remove objects that nothing needs, and repack git objects.
 
-        Removed are: objects that no instance, no temporary instance, nothing else in history,
-        no process and no record of a call needs; temporary files of crashed processes; results
-        of calls that no instance and no temporary instance holds; what was damaged or in the way
-        and set aside; git objects that no ref, no log of a ref and no index reaches, these only
-        while no process runs or waits. Others may work in the vault meanwhile.
+        It removes objects that no instance, no temporary instance, nothing else in history, no
+        process and no record of a call needs; temporary files of crashed processes; results of
+        calls that no instance and no temporary instance holds; quarantined files of repairs; and,
+        only while no process runs or waits, git objects that no ref, no reflog and no index
+        reaches. Others may work in the vault meanwhile.
 
         Parameters
         ----------
         grace_s : float, keyword only, default 1,209,600.0
-            Age in seconds, two weeks by default, that objects, git objects and what was set
-            aside must have.
+            Minimum age in seconds of objects, git objects and quarantined files, two weeks by
+            default.
         calls_older_than_days : float, keyword only, default 30.0
-            Age in days that results of calls must have: an execution that failed may be begun
-            again as long as they are there without paying for them twice.
+            Minimum age in days of results of calls: until then a failed execution can be repeated
+            without paying for them twice.
         dry_run : bool, keyword only, default False
-            Change nothing, tell what would be removed.
+            Change nothing, and return what would be removed.
 
         Returns
         -------
@@ -1720,9 +1718,9 @@ def clone_vault(
         A path, ``file://``, ``ssh://``, ``host:path``, ``http://`` or ``https://`` address of a git
         repository that holds a vault. It becomes the remote ``origin``.
     db_dir : str or Path
-        Folder to be made; it must not exist or be empty.
+        Folder of the clone; it must be missing or empty.
     author : str
-        Who works with the copy.
+        Author of commits in the clone.
     data : str, keyword only, default "lazy"
         "lazy" brings history now and each dataframe when it is first read, "all" brings the
         dataframes and artifacts of all instances now.
@@ -1747,7 +1745,7 @@ def clone_vault(
 
 @checked
 def compress_vault(db_dir: str | os.PathLike[str], preset: int = 6) -> None:
-    """Write a vault into one file, ``<db_dir>.tar.xz``; the vault stays as it is.
+    """Pack a vault into one file, ``<db_dir>.tar.xz``; the vault is not changed.
 
     Parameters
     ----------
@@ -1779,7 +1777,7 @@ def decompress_vault(db_dir: str | os.PathLike[str]) -> None:
     FileNotFoundError
         There is no archive.
     TVArgumentError
-        `db_dir` is there and not empty, or the archive is damaged, unsafe or holds no vault.
+        `db_dir` exists and is not empty, or the archive is damaged, unsafe or holds no vault.
     """
     from tablevault.operations.vaults import decompress_vault
 
