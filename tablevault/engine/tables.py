@@ -21,7 +21,7 @@ from tablevault.names import SELF, InstanceId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Source:
+class FixedInstance:
     """One materialised instance that was fixed before any builder ran."""
 
     table: str
@@ -35,7 +35,7 @@ class Inputs(Protocol):
     never two at once.
     """
 
-    def resolve(self, table: str, selector: str) -> Source:
+    def resolve(self, table: str, selector: str) -> FixedInstance:
         """Find the instance that a reference means.
 
         Parameters
@@ -53,18 +53,18 @@ class Inputs(Protocol):
         """
         ...
 
-    def columns(self, source: Source) -> tuple[str, ...]:
+    def columns(self, source: FixedInstance) -> tuple[str, ...]:
         """Return the names of all columns, in order."""
         ...
 
-    def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
+    def frame(self, source: FixedInstance, columns: Sequence[str] | None) -> pd.DataFrame:
         """Return the named columns, all when None; artifact columns hold full paths.
 
         The engine keeps what it is given and never changes it.
         """
         ...
 
-    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
+    def contents(self, source: FixedInstance, columns: Sequence[str]) -> pd.DataFrame:
         """Return the named columns to be compared with those of another instance.
 
         Artifact columns hold text that is the same only for a file of the same name with the
@@ -275,11 +275,11 @@ class RunTables:
         self.draft = TableDraft(artifacts)
         self._inputs = inputs
         self._views: dict[tuple[str, str], View] = {}
-        self._sources: dict[Source, View] = {}
+        self._sources: dict[FixedInstance, View] = {}
         self._lock = threading.RLock()
 
     @property
-    def sources(self) -> tuple[Source, ...]:
+    def sources(self) -> tuple[FixedInstance, ...]:
         """The instances that were read, in the order in which they first were."""
         return tuple(self._sources)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVTableError
-from tablevault.history.commits.snapshot import Entry, Snapshot
+from tablevault.history.commits.snapshot import Snapshot, TreeEntry
 from tablevault.history.git.trees import Edit, Graft, Put
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.files import hash_file
@@ -39,7 +39,7 @@ class Artifact:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundFiles:
     """Where the files are that the values of a table name.
 
     Attributes
@@ -71,7 +71,7 @@ class Artifacts:
 
 def find_artifacts(
     vault: Vault, draft: EditedBranch, origin_id: str, names: Sequence[str], *, has_errors: bool
-) -> Found:
+) -> FoundFiles:
     """Find the artifacts that a table names; refuse what is wrong.
 
     They are in the folder of the temporary instance; else they may come from its origin, or
@@ -109,12 +109,12 @@ def find_artifacts(
     earlier, known = _earlier(vault, draft, origin_id, set(wanted))
     if missing := [name for name in wanted if name not in earlier]:
         raise missing_artifact(missing[0], folder, draft.temp.table)
-    return Found(files=files, earlier=earlier, known=known)
+    return FoundFiles(files=files, earlier=earlier, known=known)
 
 
 def find_partial_artifacts(
     vault: Vault, draft: EditedBranch, origin_id: str, names: Sequence[str]
-) -> Found:
+) -> FoundFiles:
     """Find the artifacts of a table that was not finished, as far as they exist; refuse nothing.
 
     All files of its folder, named or not, and of the earlier ones those that it names.
@@ -129,14 +129,14 @@ def find_partial_artifacts(
         for name, artifact in earlier.items()
         if name not in folders and not any(parent in files for parent in _above(name))
     }
-    return Found(files=files, earlier=fitting, known=known)
+    return FoundFiles(files=files, earlier=fitting, known=known)
 
 
 def keep_artifacts(
     vault: Vault,
     tx: Transaction,
     draft: EditedBranch,
-    found: Found,
+    found: FoundFiles,
     *,
     kept: Mapping[str, Pointer],
     beside: Sequence[Draft],
@@ -328,7 +328,7 @@ def _is_usable(name: str) -> bool:
 
 def earlier_files(
     view: VaultView, temp: TempRef, origin_id: str
-) -> Iterator[tuple[Snapshot, str, Entry]]:
+) -> Iterator[tuple[Snapshot, str, TreeEntry]]:
     """Yield the artifacts of earlier instances, each with its path; of one name the last counts.
 
     Those in the shared folder of the table on ``main`` come first, then those of the origin.

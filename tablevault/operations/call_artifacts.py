@@ -17,7 +17,7 @@ from typing import Final
 
 from tablevault.engine.calls.kept_files import KeptFile
 from tablevault.errors import TableVaultError, TVTableError
-from tablevault.history.commits.snapshot import Entry, Snapshot
+from tablevault.history.commits.snapshot import Snapshot, TreeEntry
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.file_links import copy_file
 from tablevault.lfs.files import hash_file
@@ -242,7 +242,7 @@ class ArtifactFolder:
         return KeptFile(pointer.oid, pointer.size, entry.executable)
 
     @cached_property
-    def _earlier(self) -> Mapping[str, tuple[Snapshot, str, Entry]]:
+    def _earlier(self) -> Mapping[str, tuple[Snapshot, str, TreeEntry]]:
         """Artifacts of earlier instances by name, with their paths."""
         found = earlier_files(self._vault.view(), self._draft.temp, self._origin_id)
         return {entry.name: (snapshot, path, entry) for snapshot, path, entry in found}

@@ -16,7 +16,7 @@ from tablevault.history.checkout.worktree_status import Inspection, copies_of, r
 from tablevault.history.commits.setup import configure, put_on_main, reset_config
 from tablevault.history.git import repack
 from tablevault.history.git.object_files import damaged_loose, logged, read_refs, sound_packed_refs
-from tablevault.history.git.reachability import Reach, extend, whole_reach
+from tablevault.history.git.reachability import Reachability, extend, whole_reach
 from tablevault.history.git.refs import RefMove
 from tablevault.lfs.files import Quarantine, remove, size_of
 from tablevault.names import TEMP_DIR, CommitId, ObjectId, ProcessId, temp_of_folder
@@ -146,7 +146,7 @@ def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_objects(vault: Vault, problems: Sequence[Problem]) -> None:
     """Bring objects back from identical files; move damaged ones to where git-lfs moves them."""
-    reach = Reach(vault.repository.git_dir)
+    reach = Reachability(vault.repository.git_dir)
     refs = read_refs(vault.repository.git_dir)
     reach.extend((target, ref) for ref, target in refs.targets.items())
     for problem in problems:
@@ -400,7 +400,9 @@ def _garbage(vault: Vault, needed: Collection[str], grace_s: float) -> dict[Obje
     }
 
 
-def _still_needed(vault: Vault, reach: Reach, index: FreshIndex) -> Callable[[ObjectId], bool]:
+def _still_needed(
+    vault: Vault, reach: Reachability, index: FreshIndex
+) -> Callable[[ObjectId], bool]:
     """Return a test that looks once more, under the lock that pins objects."""
     pinned = NeededElsewhere(vault.parts, ProcessId(""))
     needed: set[ObjectId] | None = None

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from tablevault.engine.code import Code
     from tablevault.engine.execution.context import RunOptions
     from tablevault.engine.execution.preview import ExpectedTable
-    from tablevault.engine.tables import Source
+    from tablevault.engine.tables import FixedInstance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +50,7 @@ class Prepared:
     plan: Plan
     temp: TempRef
     inputs: ExpectedInputs
-    sources: tuple[Source, ...]
+    sources: tuple[FixedInstance, ...]
     origin: Instance | None
     """The instance that is started from."""
     why_not: str
@@ -100,7 +100,7 @@ def prepare(
     )
 
 
-def _sources(inputs: VaultInputs, plan: Plan) -> tuple[Source, ...]:
+def _sources(inputs: VaultInputs, plan: Plan) -> tuple[FixedInstance, ...]:
     """Fix the instances that builders read; an error names the builder and the field."""
     from tablevault.engine.builders.order import with_location
 

@@ -16,7 +16,7 @@ from tablevault.operations.tables import edited_branches, rename_pairs, renaming
 from tablevault.operations.undo_changes import Main, plan_main, plan_temps
 from tablevault.operations.undo_effect import (
     UNDO,
-    Effect,
+    UndoEffect,
     effect_of,
     find_operation,
     path_changed,
@@ -75,7 +75,7 @@ class Undo(Operation[Vault, VaultView, None]):
         )
 
 
-def _find(view: VaultView, target: str) -> Effect:
+def _find(view: VaultView, target: str) -> UndoEffect:
     """Find what an operation did; refuse what is undone, or part of something that is not.
 
     Raises
@@ -119,7 +119,7 @@ def _find(view: VaultView, target: str) -> Effect:
     return effect
 
 
-def _holds(effect: Effect) -> list[Hold]:
+def _holds(effect: UndoEffect) -> list[Hold]:
     """Claim all that changes."""
     table = effect.table
     if effect.renamed is not None:
@@ -139,7 +139,7 @@ def _holds(effect: Effect) -> list[Hold]:
     return holds
 
 
-def _plan_renaming(view: VaultView, tx: Transaction, effect: Effect, at: float) -> Change:
+def _plan_renaming(view: VaultView, tx: Transaction, effect: UndoEffect, at: float) -> Change:
     """Rename a table back, with all that was made in it since."""
     assert effect.renamed is not None
     old, new = effect.renamed
@@ -156,7 +156,7 @@ def _plan_renaming(view: VaultView, tx: Transaction, effect: Effect, at: float) 
     return renaming(view, edited_branches(view, tx, new), new, old, message)
 
 
-def _refuse_other_table(view: VaultView, effect: Effect) -> None:
+def _refuse_other_table(view: VaultView, effect: UndoEffect) -> None:
     """Refuse when the table was renamed or deleted since; another one may carry its name."""
     table = effect.table
     if not table or effect.is_of_table:
@@ -166,7 +166,7 @@ def _refuse_other_table(view: VaultView, effect: Effect) -> None:
         raise table_changed(view, effect, table)
 
 
-def _message(tx: Transaction, effect: Effect, main: Main, at: float) -> Message:
+def _message(tx: Transaction, effect: UndoEffect, main: Main, at: float) -> Message:
     """Write the message of the commit."""
     undone = effect.commit.message
     return tx.message(
@@ -186,7 +186,7 @@ def _message(tx: Transaction, effect: Effect, main: Main, at: float) -> Message:
     )
 
 
-def _subject(effect: Effect) -> str:
+def _subject(effect: UndoEffect) -> str:
     """Return what is taken back; an undo that is undone is a redo."""
     subject = effect.commit.message.subject
     if subject.startswith("undo: "):

@@ -9,7 +9,13 @@ from tablevault.errors import TVFileError
 from tablevault.history.catalog.fold import pointers_of
 from tablevault.history.checkout.temp_folders import ARTIFACTS_OF
 from tablevault.history.commits.change import BranchChange, RemovedBranch
-from tablevault.history.commits.snapshot import Entry, Snapshot, differences, edits_for, entry_at
+from tablevault.history.commits.snapshot import (
+    Snapshot,
+    TreeEntry,
+    differences,
+    edits_for,
+    entry_at,
+)
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.lfs.files import hash_file
@@ -28,8 +34,8 @@ from tablevault.names import (
 )
 from tablevault.operations.tables import removed_branch
 from tablevault.operations.undo_effect import (
-    Effect,
     TempEffect,
+    UndoEffect,
     changed_since,
     deactivated_since,
     path_changed,
@@ -52,7 +58,7 @@ class Main:
     table_id: str
 
 
-def plan_main(view: VaultView, tx: Transaction, effect: Effect) -> Main:
+def plan_main(view: VaultView, tx: Transaction, effect: UndoEffect) -> Main:
     """Plan what changes on ``main``; refuse where something was changed since.
 
     Raises
@@ -80,7 +86,7 @@ def plan_main(view: VaultView, tx: Transaction, effect: Effect) -> Main:
     )
 
 
-def _paths(view: VaultView, effect: Effect) -> dict[str, Entry | None]:
+def _paths(view: VaultView, effect: UndoEffect) -> dict[str, TreeEntry | None]:
     """Return what each changed path held before; it must be as the operation left it."""
     for each in effect.paths:
         if entry_at(view.snapshot, each.path) != each.new:
@@ -88,14 +94,14 @@ def _paths(view: VaultView, effect: Effect) -> dict[str, Entry | None]:
     return {each.path: each.old for each in effect.paths}
 
 
-def _table_id(snapshot: Snapshot, effect: Effect) -> str:
+def _table_id(snapshot: Snapshot, effect: UndoEffect) -> str:
     """Return the id of the table that it is about."""
     if effect.table_id or not effect.table or not snapshot.has_table(effect.table):
         return effect.table_id
     return snapshot.table(effect.table).id
 
 
-def _subjects(view: VaultView, effect: Effect) -> tuple[list[Instance], list[Instance]]:
+def _subjects(view: VaultView, effect: UndoEffect) -> tuple[list[Instance], list[Instance]]:
     """Return the instances that go, and those that come back."""
     if effect.is_of_table:
         table_id, index = TableId(effect.table_id), view.catalog
@@ -109,7 +115,7 @@ def _subjects(view: VaultView, effect: Effect) -> tuple[list[Instance], list[Ins
     return going, [each for each in coming if _comes_back(view, effect, each)]
 
 
-def _comes_back(view: VaultView, effect: Effect, instance: Instance) -> bool:
+def _comes_back(view: VaultView, effect: UndoEffect, instance: Instance) -> bool:
     """Return whether an instance is there when the operation is undone that ended it.
 
     What was undone before it was deleted comes back as undone; what was deleted since does not.
@@ -128,7 +134,7 @@ def _comes_back(view: VaultView, effect: Effect, instance: Instance) -> bool:
     return is_last
 
 
-def _refuse_changed(view: VaultView, effect: Effect, instance: Instance) -> None:
+def _refuse_changed(view: VaultView, effect: UndoEffect, instance: Instance) -> None:
     """Refuse when an instance that was made was deleted or made inactive since."""
     if instance.deleted_at:
         commit = view.catalog.end_of(instance.instance_id)
@@ -144,7 +150,7 @@ def _refuse_changed(view: VaultView, effect: Effect, instance: Instance) -> None
         raise error
 
 
-def _refuse_superseded(view: VaultView, effect: Effect, coming: Sequence[Instance]) -> None:
+def _refuse_superseded(view: VaultView, effect: UndoEffect, coming: Sequence[Instance]) -> None:
     """Refuse to bring back, or to make active again, what a later instance would have ended."""
     repository, table = view.repository, effect.table
     if effect.is_of_table or not table:
@@ -162,7 +168,7 @@ def _refuse_superseded(view: VaultView, effect: Effect, coming: Sequence[Instanc
 
 
 def _data_of(
-    view: VaultView, tx: Transaction, effect: Effect, coming: Sequence[Instance]
+    view: VaultView, tx: Transaction, effect: UndoEffect, coming: Sequence[Instance]
 ) -> list[Pointer]:
     """Pin the objects of the instances that come back."""
     repository = view.repository
@@ -194,10 +200,10 @@ def _data_of(
 
 def _stand_in(
     view: VaultView,
-    effect: Effect,
+    effect: UndoEffect,
     coming: Sequence[Instance],
     version: str,
-    wanted: dict[str, Entry | None],
+    wanted: dict[str, TreeEntry | None],
 ) -> None:
     """Let the folder of a version show the latest instance that will be there.
 
@@ -223,7 +229,7 @@ def _stand_in(
 def _latest(
     view: VaultView,
     table_id: TableId,
-    effect: Effect,
+    effect: UndoEffect,
     coming: Sequence[Instance],
     version: str,
 ) -> Instance | None:
@@ -234,7 +240,9 @@ def _latest(
     return max(there, key=lambda each: (each.materialized_at, each.instance_id), default=None)
 
 
-def _without_owner(view: VaultView, effect: Effect, wanted: dict[str, Entry | None]) -> list[Edit]:
+def _without_owner(
+    view: VaultView, effect: UndoEffect, wanted: dict[str, TreeEntry | None]
+) -> list[Edit]:
     """Leave the shared artifact folder empty where its owner of before was deleted since."""
     path = table_document(effect.table)
     if effect.is_of_table or path not in wanted:
@@ -260,7 +268,7 @@ class Temps:
     needs: list[Pointer] = field(default_factory=list)
 
 
-def plan_temps(view: VaultView, tx: Transaction, effect: Effect, message: Message) -> Temps:
+def plan_temps(view: VaultView, tx: Transaction, effect: UndoEffect, message: Message) -> Temps:
     """Plan the changes of temporary instances; each has to be as the operation left it.
 
     Raises
@@ -296,7 +304,7 @@ def plan_temps(view: VaultView, tx: Transaction, effect: Effect, message: Messag
 
 
 def _saying_whose_artifacts(
-    view: VaultView, effect: Effect, each: TempEffect, message: Message
+    view: VaultView, effect: UndoEffect, each: TempEffect, message: Message
 ) -> Message:
     """Return where the artifacts of an instance that was written are: its author had put them."""
     made = Snapshot(view.repository, effect.commit.id).instance(each.ref.table, each.ref.version)
@@ -305,7 +313,7 @@ def _saying_whose_artifacts(
     return replace(message, trailers=(*message.trailers, (ARTIFACTS_OF, effect.commit.id)))
 
 
-def _refuse_others(view: VaultView, effect: Effect) -> None:
+def _refuse_others(view: VaultView, effect: UndoEffect) -> None:
     """Refuse to take a table away in which temporary instances were made since."""
     if not effect.is_of_table or effect.table_id not in effect.made:
         return
@@ -317,7 +325,7 @@ def _refuse_others(view: VaultView, effect: Effect) -> None:
 
 
 def _with_files(
-    view: VaultView, tx: Transaction, effect: Effect, each: TempEffect, message: Message
+    view: VaultView, tx: Transaction, effect: UndoEffect, each: TempEffect, message: Message
 ) -> BranchChange:
     """Restore the text of files of a temporary instance."""
     repository = view.repository
@@ -342,7 +350,7 @@ def _with_files(
 def _take_away(
     view: VaultView,
     tx: Transaction,
-    effect: Effect,
+    effect: UndoEffect,
     each: TempEffect,
     temps: Temps,
     message: Message,
@@ -368,7 +376,7 @@ def _take_away(
     )
 
 
-def _refuse_lost_files(view: VaultView, effect: Effect, each: TempEffect) -> None:
+def _refuse_lost_files(view: VaultView, effect: UndoEffect, each: TempEffect) -> None:
     """Refuse to remove a folder with files that are nowhere else."""
     folder = view.parts.temp_folders.artifacts(each.ref)
     # What is done again brings its instance back, whose artifacts these may be.
@@ -406,7 +414,7 @@ def _folder_of(view: VaultView, each: TempEffect, commit: CommitId) -> tuple[Edi
 
 
 def _frame_of(
-    view: VaultView, tx: Transaction, effect: Effect, each: TempEffect, commit: CommitId
+    view: VaultView, tx: Transaction, effect: UndoEffect, each: TempEffect, commit: CommitId
 ) -> list[Pointer]:
     """Pin the dataframe that a temporary instance was begun with."""
     path = frame_path(each.ref.table, each.ref.version)

@@ -53,7 +53,7 @@ class TempEffect:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effect:
+class UndoEffect:
     """The effect of one operation."""
 
     process: IndexedProcess
@@ -120,7 +120,7 @@ def find_operation(view: VaultView, process_id: str) -> IndexedProcess:
     )
 
 
-def effect_of(view: VaultView, process: IndexedProcess) -> Effect:
+def effect_of(view: VaultView, process: IndexedProcess) -> UndoEffect:
     """Read what an operation did.
 
     Raises
@@ -149,7 +149,7 @@ def effect_of(view: VaultView, process: IndexedProcess) -> Effect:
         paths = differences(
             Snapshot(repository, commit.parents[0]), Snapshot(repository, commit.id)
         )
-    return Effect(
+    return UndoEffect(
         process=process,
         commit=commit,
         paths=tuple(paths),
@@ -215,7 +215,7 @@ def _old_and_new(
 # -- what was changed since ---------------------------------------------------------------------
 
 
-def refusal(effect: Effect, reason: str, hint: str, **facts: str) -> TVProcessError:
+def refusal(effect: UndoEffect, reason: str, hint: str, **facts: str) -> TVProcessError:
     """Make the error for an operation that cannot be undone."""
     process = effect.process
     return TVProcessError(
@@ -228,7 +228,7 @@ def refusal(effect: Effect, reason: str, hint: str, **facts: str) -> TVProcessEr
     )
 
 
-def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcessError:
+def changed_since(effect: UndoEffect, what: str, commit: Commit | None) -> TVProcessError:
     """Make the error that names the operation that changed something since."""
     if commit is None:
         return refusal(effect, f"{what} is not as it was left", "See git log for what happened.")
@@ -260,7 +260,7 @@ def changed_since(effect: Effect, what: str, commit: Commit | None) -> TVProcess
     )
 
 
-def path_changed(view: VaultView, effect: Effect, path: str) -> TVProcessError:
+def path_changed(view: VaultView, effect: UndoEffect, path: str) -> TVProcessError:
     """Make the error for a path on ``main`` that is not as the operation left it."""
 
     def differs(before: Snapshot, after: Snapshot) -> bool:
@@ -269,7 +269,7 @@ def path_changed(view: VaultView, effect: Effect, path: str) -> TVProcessError:
     return changed_since(effect, f'"{path}"', _last_change(view, differs))
 
 
-def table_changed(view: VaultView, effect: Effect, table: str) -> TVProcessError:
+def table_changed(view: VaultView, effect: UndoEffect, table: str) -> TVProcessError:
     """Make the error for a table that is not there any more, or has another name."""
     path = table_document(table)
 
@@ -280,7 +280,7 @@ def table_changed(view: VaultView, effect: Effect, table: str) -> TVProcessError
 
 
 def temp_changed(
-    view: VaultView, effect: Effect, temp: TempRef, draft: CommitId | None
+    view: VaultView, effect: UndoEffect, temp: TempRef, draft: CommitId | None
 ) -> TVProcessError:
     """Make the error for a temporary instance that is not as the operation left it.
 
@@ -313,7 +313,9 @@ def temp_changed(
     return changed_since(effect, what, _last(view, ends))
 
 
-def deactivated_since(view: VaultView, effect: Effect, instance_id: str) -> TVProcessError | None:
+def deactivated_since(
+    view: VaultView, effect: UndoEffect, instance_id: str
+) -> TVProcessError | None:
     """Make the error for an instance that a later operation made inactive; None if none did."""
     index, repository = view.catalog, view.repository
     for cause in index.deactivations(instance_id):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from tablevault.engine.execution.preview import ExpectedTable
-    from tablevault.engine.tables import Source
+    from tablevault.engine.tables import FixedInstance
 
 
 class Place(NamedTuple):
@@ -46,10 +46,10 @@ class VaultInputs:
     def __init__(self, view: VaultView, own_table: str) -> None:
         self._view = view
         self._own_table = own_table
-        self._resolved: dict[tuple[str, str], Source] = {}
+        self._resolved: dict[tuple[str, str], FixedInstance] = {}
         self._instances: dict[InstanceId, Instance] = {}
 
-    def resolve(self, table: str, selector: str) -> Source:
+    def resolve(self, table: str, selector: str) -> FixedInstance:
         """Fix the instance that a reference means."""
         key = (table, selector)
         if key not in self._resolved:
@@ -66,18 +66,20 @@ class VaultInputs:
 
     def hold_on_to(self, fixed: Iterable[tuple[str, str, str]]) -> None:
         """Let references mean what they meant before, although there may be later instances."""
-        from tablevault.engine.tables import Source
+        from tablevault.engine.tables import FixedInstance
 
         for table, selector, instance_id in fixed:
             found = self._view.table(table).instance(instance_id)
             self._instances[found.instance_id] = found
-            self._resolved[table, selector] = Source(table=table, instance_id=found.instance_id)
+            self._resolved[table, selector] = FixedInstance(
+                table=table, instance_id=found.instance_id
+            )
 
-    def columns(self, source: Source) -> tuple[str, ...]:
+    def columns(self, source: FixedInstance) -> tuple[str, ...]:
         """Return the columns of an instance, in order."""
         return tuple(self._instances[source.instance_id].document.dtypes)
 
-    def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
+    def frame(self, source: FixedInstance, columns: Sequence[str] | None) -> pd.DataFrame:
         """Read columns of an instance; artifacts as full paths to files that never change."""
         from tablevault.frames.artifacts import with_paths
         from tablevault.frames.parquet import read_frame
@@ -88,7 +90,7 @@ class VaultInputs:
             return frame
         return with_paths(frame, fixed_folder_of(self._view.table(source.table), instance))
 
-    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
+    def contents(self, source: FixedInstance, columns: Sequence[str]) -> pd.DataFrame:
         """Read columns of an instance; artifacts as what is in them."""
         from tablevault.engine.matching import is_artifact, with_contents
         from tablevault.frames.parquet import read_frame
@@ -102,9 +104,9 @@ class VaultInputs:
         made = {name: with_contents(frame[name], lambda file: ids.get(file, "")) for name in files}
         return frame.assign(**made)
 
-    def _find(self, table: str, selector: str) -> Source:
+    def _find(self, table: str, selector: str) -> FixedInstance:
         """Find the instance; references to the own table by name see inactive ones, too."""
-        from tablevault.engine.tables import Source
+        from tablevault.engine.tables import FixedInstance
 
         try:
             known = self._view.table(table)
@@ -125,7 +127,7 @@ class VaultInputs:
                 table=table,
             )
         self._instances[found.instance_id] = found
-        return Source(table=table, instance_id=found.instance_id)
+        return FixedInstance(table=table, instance_id=found.instance_id)
 
     def _latest(self, table: Table, version: str) -> Instance | None:
         """Prefer the latest successful instance, else take a partial one."""
@@ -165,28 +167,28 @@ class ExpectedInputs(VaultInputs):
         found = [place for place in made if selector in ("", place.version)]
         return self.expected[found[-1]] if found else None
 
-    def columns(self, source: Source) -> tuple[str, ...]:
+    def columns(self, source: FixedInstance) -> tuple[str, ...]:
         """Columns of an instance, in order."""
         found = self._by_id.get(source.instance_id)
         return super().columns(source) if found is None else found.columns
 
-    def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
+    def frame(self, source: FixedInstance, columns: Sequence[str] | None) -> pd.DataFrame:
         """Read columns of an instance."""
         found = self._by_id.get(source.instance_id)
         if found is None or not found.knows(columns):
             return super().frame(source, columns)
         return found.frame(found.columns if columns is None else columns)
 
-    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
+    def contents(self, source: FixedInstance, columns: Sequence[str]) -> pd.DataFrame:
         """Read columns of an instance; artifacts as what is in them."""
         found = self._by_id.get(source.instance_id)
         if found is None or not found.knows(columns):
             return super().contents(source, columns)
         return found.frame(columns)
 
-    def _find(self, table: str, selector: str) -> Source:
+    def _find(self, table: str, selector: str) -> FixedInstance:
         """Find the instance; one that is to be made has an id of its own."""
-        from tablevault.engine.tables import Source
+        from tablevault.engine.tables import FixedInstance
 
         expected = self.expected_for(table, selector)
         source = super()._find(table, selector)
@@ -195,7 +197,7 @@ class ExpectedInputs(VaultInputs):
         new = InstanceId(f"next {source.instance_id}")
         self._by_id[new] = expected
         self._instances[new] = self._instances[source.instance_id]
-        return Source(table=table, instance_id=new)
+        return FixedInstance(table=table, instance_id=new)
 
 
 class EarlierInputs:
@@ -209,7 +211,7 @@ class EarlierInputs:
         self._read = document.dependencies
         self._inputs = VaultInputs(view, "")
 
-    def resolve(self, table: str, selector: str) -> Source:
+    def resolve(self, table: str, selector: str) -> FixedInstance:
         """Find the instance that a reference meant then."""
         ids = [instance_id for name, instance_id in self._read if name == table]
         found = self._view.catalog.instances_with_ids(ids)
@@ -228,14 +230,14 @@ class EarlierInputs:
             raise TableReferenceError(error.message, error.hint, **error.facts) from error
         return self._inputs.resolve(table, selector)
 
-    def columns(self, source: Source) -> tuple[str, ...]:
+    def columns(self, source: FixedInstance) -> tuple[str, ...]:
         """Return the names of all columns, in order."""
         return self._inputs.columns(source)
 
-    def frame(self, source: Source, columns: Sequence[str] | None) -> pd.DataFrame:
+    def frame(self, source: FixedInstance, columns: Sequence[str] | None) -> pd.DataFrame:
         """Return the named columns, all when None."""
         return self._inputs.frame(source, columns)
 
-    def contents(self, source: Source, columns: Sequence[str]) -> pd.DataFrame:
+    def contents(self, source: FixedInstance, columns: Sequence[str]) -> pd.DataFrame:
         """Return the named columns, with what is in files for their paths."""
         return self._inputs.contents(source, columns)

@@ -60,7 +60,7 @@ _URLS = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Made:
+class LineageInstance:
     """An instance as OpenLineage events describe it."""
 
     table: str
@@ -84,7 +84,7 @@ class Producer:
         """Namespace of jobs and datasets."""
         return f"tablevault:{self.vault_id}"
 
-    def events(self, made: Made, inputs: Sequence[Made]) -> Iterator[Event]:
+    def events(self, made: LineageInstance, inputs: Sequence[LineageInstance]) -> Iterator[Event]:
         """Yield how an instance was made; nothing of one that is not known."""
         document = made.document
         if document is None:
@@ -112,7 +112,7 @@ class Producer:
         except ValueError:
             return str(uuid.uuid5(uuid.NAMESPACE_URL, f"{self.namespace}/{process_id}"))
 
-    def _job(self, made: Made, document: InstanceDocument) -> Event:
+    def _job(self, made: LineageInstance, document: InstanceDocument) -> Event:
         """Describe what makes the instances of a version."""
         job: Event = {"namespace": self.namespace, "name": dataset_name(made.table, made.version)}
         if document.description:
@@ -120,7 +120,7 @@ class Producer:
             job["facets"] = {"documentation": facet}
         return job
 
-    def _dataset(self, made: Made) -> dict[str, Any]:
+    def _dataset(self, made: LineageInstance) -> dict[str, Any]:
         """Describe an instance: the dataset, its version, its columns."""
         facets = {"version": self._facet("version", {"datasetVersion": made.instance_id})}
         if made.document is not None:
@@ -129,7 +129,7 @@ class Producer:
         name = dataset_name(made.table, made.version)
         return {"namespace": self.namespace, "name": name, "facets": facets}
 
-    def _output(self, made: Made, document: InstanceDocument) -> Event:
+    def _output(self, made: LineageInstance, document: InstanceDocument) -> Event:
         """Describe the instance that was made."""
         dataset = self._dataset(made)
         if made.read:
@@ -137,7 +137,7 @@ class Producer:
         counted = self._facet("outputStatistics", {"rowCount": document.rows})
         return {**dataset, "outputFacets": {"outputStatistics": counted}}
 
-    def _columns(self, made: Made) -> Event:
+    def _columns(self, made: LineageInstance) -> Event:
         """Describe what the columns were made from."""
         fields = {
             column: {
@@ -195,7 +195,7 @@ class Lineage:
     """All instances, oldest first."""
     edges: tuple[LineageEdge, ...]
     _producer: Producer = field(repr=False)
-    _made: Callable[[str], Made] = field(repr=False)
+    _made: Callable[[str], LineageInstance] = field(repr=False)
     _sources: tuple[tuple[str, str], ...] = field(repr=False)
     """All that nodes were made from, also what is neither up nor down from the roots."""
 
@@ -243,7 +243,7 @@ class Lineage:
             ``columnLineage`` has the columns that references of builders name.
         """
         made = cache(self._made)
-        sources: dict[str, dict[str, Made]] = {}
+        sources: dict[str, dict[str, LineageInstance]] = {}
         for source, instance_id in self._sources:
             sources.setdefault(instance_id, {})[source] = made(source)
         events: list[Event] = []
@@ -323,11 +323,11 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     described = {each: missing_node(each, named.get(each, "")) for each in strangers}
     described |= {each: node_of(instance, names) for each, instance in known.items()}
 
-    def made(each: str) -> Made:
+    def made(each: str) -> LineageInstance:
         node = described[each]
         document = _document(known.get(each))
         columns = {} if document is None else columns_read(known[each], known)
-        return Made(
+        return LineageInstance(
             table=node.table_name,
             version=node.version,
             instance_id=each,

@@ -10,7 +10,7 @@ from tablevault.errors import TVFileError
 from tablevault.history.catalog.in_memory import FreshIndex
 from tablevault.history.git import object_files
 from tablevault.history.git.object_files import Refs, read_refs
-from tablevault.history.git.reachability import Reach
+from tablevault.history.git.reachability import Reachability
 from tablevault.names import MAIN
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks import git, instances, local, objects
@@ -104,19 +104,19 @@ class _Look:
         yield from _guarded(".git/config", lambda: local.check_settings(vault))
         if damaged or packs:
             return  # what libgit2 must not read
-        reach = Reach(vault.path / ".git")
+        reach = Reachability(vault.path / ".git")
         yield from _guarded(".git/objects", lambda: self._history(reach, refs))
         yield from _guarded(".git/HEAD", lambda: git.check_branch(vault.path, refs))
         # What is wrong below says little as long as refs and history are not whole.
         if MAIN in refs.targets and not (reach.broken or wrong):
             yield from self._derived(reach)
 
-    def _history(self, reach: Reach, refs: Refs) -> Iterator[Problem]:
+    def _history(self, reach: Reachability, refs: Refs) -> Iterator[Problem]:
         """Walk all that refs reach."""
         reach.extend((target, ref) for ref, target in refs.targets.items())
         yield from git.broken(self._vault, reach, refs)
 
-    def _derived(self, reach: Reach) -> Iterator[Problem]:
+    def _derived(self, reach: Reachability) -> Iterator[Problem]:
         """Look at what follows from a history that is whole."""
         vault = self._vault
         yield from self._settled("main", lambda: git.check_tracked(vault))
@@ -148,7 +148,7 @@ class _Look:
         """Compare instances on main with what was made."""
         yield from instances.check_altered(self._vault.repository, index)
 
-    def _objects(self, reach: Reach, index: FreshIndex) -> list[Problem]:
+    def _objects(self, reach: Reachability, index: FreshIndex) -> list[Problem]:
         """Look at objects, and then at the dataframes in those that are sound."""
         repository = self._vault.repository
         needed = objects.needed_objects(repository, index, reach)

@@ -16,7 +16,7 @@ from tablevault.engine.calls.store import CallStore
 from tablevault.engine.code import Code
 from tablevault.engine.execution.context import RunOptions
 from tablevault.engine.execution.run import ready, run_all
-from tablevault.engine.tables import Source
+from tablevault.engine.tables import FixedInstance
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId
 from tablevault.progress import Silent
@@ -38,7 +38,7 @@ class MemoryInputs:
         ]
         if not found:
             raise TableReferenceError(f'Table "{table}" has no instance "{selector}".')
-        return Source(table=table, instance_id=InstanceId(found[-1]))
+        return FixedInstance(table=table, instance_id=InstanceId(found[-1]))
 
     def columns(self, source):
         return tuple(self.instances[source.table][source.instance_id].columns)

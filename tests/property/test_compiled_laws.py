@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from tablevault.engine.builders.arguments import NodeParser, compile_node, evaluate_node
 from tablevault.engine.references import by_row, evaluate, parse_template
-from tablevault.engine.tables import RunTables, Source
+from tablevault.engine.tables import FixedInstance, RunTables
 from tablevault.errors import TableVaultError
 from tablevault.names import InstanceId
 
@@ -49,7 +49,7 @@ class OtherTables:
     def resolve(self, table, selector):
         if table not in OTHERS or selector:
             raise TableVaultError(f"no {table}({selector})")
-        return Source(table=table, instance_id=InstanceId(f"{table}_1"))
+        return FixedInstance(table=table, instance_id=InstanceId(f"{table}_1"))
 
     def columns(self, source):
         return tuple(OTHERS[source.table].columns)

@@ -36,7 +36,7 @@ from tablevault.engine.execution.reuse import Decision, Reuse
 from tablevault.engine.execution.step import BuilderResult, Step
 from tablevault.engine.matching import NEW, match_rows
 from tablevault.engine.results import check_key
-from tablevault.engine.tables import Inputs, RunTables, Source, TableDraft
+from tablevault.engine.tables import FixedInstance, Inputs, RunTables, TableDraft
 from tablevault.errors import TVBuilderError, TVTableError
 from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import infer
@@ -338,7 +338,7 @@ class RunResult:
     """
 
     frame: pd.DataFrame
-    sources: tuple[Source, ...]
+    sources: tuple[FixedInstance, ...]
     builders: tuple[BuilderResult, ...]
     plan: Plan
     dtypes: Mapping[str, str]

@@ -40,7 +40,7 @@ _LINKS = (FileMode.LINK, FileMode.COMMIT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
+class TreeEntry:
     """One name in a tree."""
 
     name: str
@@ -80,7 +80,7 @@ class Snapshot:
         found = self._find(path)
         return str(found.id) if isinstance(found, pygit2.Tree) else None
 
-    def entries(self, path: str) -> list[Entry]:
+    def entries(self, path: str) -> list[TreeEntry]:
         """List the names in the folder `path`, sorted; empty when there is no such folder.
 
         A tree made by a stranger may hold names such as ``..``, which are passed over.
@@ -89,7 +89,7 @@ class Snapshot:
         if not isinstance(found, pygit2.Tree):
             return []
         return [
-            Entry(
+            TreeEntry(
                 name=str(entry.name),
                 id=str(entry.id),
                 is_folder=is_folder(entry),
@@ -100,15 +100,15 @@ class Snapshot:
             if "/" not in str(entry.name) and is_plain_path(str(entry.name))
         ]
 
-    def files(self, path: str) -> list[Entry]:
+    def files(self, path: str) -> list[TreeEntry]:
         """List all files below the folder `path`, names relative to it, sorted."""
-        found: list[Entry] = []
+        found: list[TreeEntry] = []
         for entry in self.entries(path):
             if not entry.is_folder:
                 found.append(entry)
                 continue
             found.extend(
-                Entry(
+                TreeEntry(
                     name=f"{entry.name}/{inner.name}",
                     id=inner.id,
                     is_folder=False,
@@ -315,8 +315,8 @@ class Difference:
     """A file or a whole folder that differs; None where it is not there."""
 
     path: str
-    old: Entry | None
-    new: Entry | None
+    old: TreeEntry | None
+    new: TreeEntry | None
 
     @property
     def turned(self) -> Difference:
@@ -333,13 +333,13 @@ def differences(old: Snapshot, new: Snapshot, folder: str = "") -> list[Differen
     return list(_walk(old, new, folder, files_only=bool(folder)))
 
 
-def entry_at(snapshot: Snapshot, path: str) -> Entry | None:
+def entry_at(snapshot: Snapshot, path: str) -> TreeEntry | None:
     """Find the file or folder at a path."""
     folder, _, name = path.rpartition("/")
     return next((entry for entry in snapshot.entries(folder) if entry.name == name), None)
 
 
-def edits_for(wanted: Sequence[tuple[str, Entry | None]]) -> list[Edit]:
+def edits_for(wanted: Sequence[tuple[str, TreeEntry | None]]) -> list[Edit]:
     """Return the edits that put what is wanted at each path, None for nothing."""
     return [
         Remove(path=path)

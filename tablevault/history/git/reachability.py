@@ -25,7 +25,7 @@ _MISSING, _DAMAGED = "missing", "damaged"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class ReachedPointer:
     """A pointer in history."""
 
     pointer: Pointer
@@ -48,7 +48,7 @@ class Broken:
     """Whether it is the content of a file, which may be somewhere else, too."""
 
 
-class Reach:
+class Reachability:
     """What was reached so far; :meth:`extend` goes on from further commits.
 
     Objects are read through a handle of its own: another one may have in its memory what is
@@ -67,7 +67,7 @@ class Reach:
         self._is_partial = any((git_dir / "objects" / "pack").glob("*.promisor"))
         self.objects: set[str] = set()
         """Ids of all objects that were reached, those that are broken included."""
-        self.pointers: dict[ObjectId, Found] = {}
+        self.pointers: dict[ObjectId, ReachedPointer] = {}
         self.broken: dict[str, Broken] = {}
         self._folders: set[tuple[str, str]] = set()
         self._files: set[tuple[str, bool]] = set()
@@ -127,7 +127,9 @@ class Reach:
         if is_lfs and isinstance(blob, pygit2.Blob) and blob.size < LONGEST_POINTER:
             pointer = decode_pointer(blob.data)
             if pointer is not None and pointer.size and pointer.oid not in self.pointers:
-                self.pointers[pointer.oid] = Found(pointer=pointer, path=path, commit=commit)
+                self.pointers[pointer.oid] = ReachedPointer(
+                    pointer=pointer, path=path, commit=commit
+                )
 
     def _read(self, name: str, role: str, *, is_file: bool = False) -> pygit2.Object | None:
         """Read an object, which libgit2 hashes; note it when that cannot be done."""
@@ -238,7 +240,7 @@ _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
 _NAMED_IN_STATE = ("laid", "faces/*", "processes/*")
 
 
-def whole_reach(git_dir: Path, state: Path) -> Reach:
+def whole_reach(git_dir: Path, state: Path) -> Reachability:
     """Walk all that something needs: refs first, and then what need not be there any more.
 
     Raises
@@ -248,12 +250,12 @@ def whole_reach(git_dir: Path, state: Path) -> Reach:
     """
     for problem in (*check_loose(git_dir), *check_packs(git_dir), *read_refs(git_dir).problems):
         raise _damaged(problem.where)
-    reach = Reach(git_dir)
+    reach = Reachability(git_dir)
     extend(reach, git_dir, state)
     return reach
 
 
-def extend(reach: Reach, git_dir: Path, state: Path) -> None:
+def extend(reach: Reachability, git_dir: Path, state: Path) -> None:
     """Go on from what has come since; TVFileError when something is missing."""
     reach.extend((target, ref) for ref, target in read_refs(git_dir).targets.items())
     for name in reach.broken:

@@ -14,7 +14,7 @@ from pathlib import Path
 from tablevault.errors import TableVaultError, TVFileError
 from tablevault.history.git.git_program import SYNCED, run_git
 from tablevault.history.git.object_files import loose_objects
-from tablevault.history.git.reachability import Reach
+from tablevault.history.git.reachability import Reachability
 from tablevault.history.git.repository import Repository
 from tablevault.lfs.files import matching
 from tablevault.lfs.locks import locked
@@ -47,7 +47,7 @@ class Prune:
     older_than_s: float
     alone: Callable[[], AbstractContextManager[bool]]
     """Keeps processes from beginning, and returns whether none runs or waits."""
-    extend: Callable[[Reach], None]
+    extend: Callable[[Reachability], None]
     """Walks on from what refs have come to reach since."""
 
 
@@ -70,7 +70,7 @@ def pack_if_many(repository: Repository, state: Path) -> None:
         _log.warning("Loose git objects could not be packed, and stay as they are: %s", error)
 
 
-def prune(git_dir: Path, state: Path, reach: Reach, how: Prune) -> int:
+def prune(git_dir: Path, state: Path, reach: Reachability, how: Prune) -> int:
     """Make one pack of all that is reachable, and remove unreachable objects that are old.
 
     Git (``repack -A``) leaves unreachable objects loose, as old as their pack was. They are
@@ -105,7 +105,7 @@ def count(git_dir: Path) -> GitCount:
     )
 
 
-def old_unreachable(git_dir: Path, reach: Reach, older_than_s: float) -> set[str]:
+def old_unreachable(git_dir: Path, reach: Reachability, older_than_s: float) -> set[str]:
     """Return the objects, loose or packed, that nothing reaches and that were not written since."""
     ages = _loose(git_dir)
     for index in _packs(git_dir):
@@ -135,7 +135,7 @@ def _repack(git_dir: Path, *options: str) -> None:
     run_git(["repack", *options, *_QUIET], git_dir, options=safe, failure=TVFileError)
 
 
-def _unreachable(ages: dict[str, float], reach: Reach, older_than_s: float) -> set[str]:
+def _unreachable(ages: dict[str, float], reach: Reachability, older_than_s: float) -> set[str]:
     """Return which of these objects nothing reaches and were written so long ago."""
     before = time.time() - older_than_s
     return {name for name, at in ages.items() if at <= before and name not in reach.objects}

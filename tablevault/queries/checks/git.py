@@ -16,7 +16,7 @@ from tablevault.history.git.object_files import (
     logged,
     read_refs,
 )
-from tablevault.history.git.reachability import Reach
+from tablevault.history.git.reachability import Reachability
 from tablevault.history.git.repository import Repository
 from tablevault.history.merge.validate_incoming import unfit_in
 from tablevault.names import MAIN, VAULT_DOCUMENT, kind_of_document
@@ -132,7 +132,7 @@ def _unfit(path: str, problem: str) -> Problem:
     )
 
 
-def broken(vault: Vault, reach: Reach, refs: Refs) -> Iterator[Problem]:
+def broken(vault: Vault, reach: Reachability, refs: Refs) -> Iterator[Problem]:
     """Name what refs need and what cannot be read."""
     path = vault.path
     files = {each.id for each in reach.broken.values() if each.is_file}

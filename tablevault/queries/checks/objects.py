@@ -15,7 +15,7 @@ from tablevault.errors import TVFileError
 from tablevault.history.catalog.catalog import Index
 from tablevault.history.checkout.worktree_status import copies_of
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.git.reachability import Found, Reach
+from tablevault.history.git.reachability import Reachability, ReachedPointer
 from tablevault.history.git.repository import Repository
 from tablevault.names import TABLES_DIR, ObjectId, frame_path, temp_of_ref
 from tablevault.problems import Problem, Severity
@@ -24,11 +24,11 @@ from tablevault.vault import Vault
 _MOST_THREADS = 8
 
 
-Needed = Mapping[ObjectId, Found]
+Needed = Mapping[ObjectId, ReachedPointer]
 """Pointers that something which is not deleted needs, by object."""
 
 
-def needed_objects(repository: Repository, index: Index, reach: Reach) -> Needed:
+def needed_objects(repository: Repository, index: Index, reach: Reachability) -> Needed:
     """Find what is needed of all that history points to.
 
     History keeps the pointers of deleted instances for ever; their objects are gone for good.
@@ -52,7 +52,7 @@ def check_objects(vault: Vault, needed: Needed, *, data: bool) -> list[Problem]:
     """Look for every needed object; with `data` read each of them once, in several threads."""
     has_remote = vault.repository.has_remote()
     problems: list[Problem] = []
-    here: list[Found] = []
+    here: list[ReachedPointer] = []
     for found in needed.values():
         status = vault.store.stat(found.pointer.oid)
         bad = vault.store.damaged(found.pointer.oid) if status is None else None
@@ -93,7 +93,7 @@ class _Reading:
 
     vault: Vault
 
-    def __call__(self, found: Found) -> list[Problem]:
+    def __call__(self, found: ReachedPointer) -> list[Problem]:
         """Find what is wrong with the bytes of an object."""
         oid = found.pointer.oid
         try:
@@ -107,7 +107,9 @@ class _Reading:
         return [] if digest == oid else [_damaged(found, f"its bytes hash to {digest}")]
 
 
-def _problem_of(found: Found, status: os.stat_result | None, *, has_remote: bool) -> Problem | None:
+def _problem_of(
+    found: ReachedPointer, status: os.stat_result | None, *, has_remote: bool
+) -> Problem | None:
     """Return what is wrong with the file of an object, as far as its status shows."""
     pointer = found.pointer
     if status is None:
@@ -128,7 +130,7 @@ def _problem_of(found: Found, status: os.stat_result | None, *, has_remote: bool
     return None
 
 
-def _damaged(found: Found, wrong: str) -> Problem:
+def _damaged(found: ReachedPointer, wrong: str) -> Problem:
     """Describe an object whose bytes are not what its name says."""
     return _problem(
         found,
@@ -138,7 +140,7 @@ def _damaged(found: Found, wrong: str) -> Problem:
     )
 
 
-def _unreadable(found: Found, path: Path) -> Problem:
+def _unreadable(found: ReachedPointer, path: Path) -> Problem:
     """Describe an object that only another user may read."""
     text = "It cannot be checked: you have no permission to read it."
     advice = f"Its owner can give it: chmod a+r {shlex.quote(str(path))}"
@@ -146,7 +148,7 @@ def _unreadable(found: Found, path: Path) -> Problem:
 
 
 def _problem(
-    found: Found, severity: Severity, text: str, advice: str, *, repairable: bool = True
+    found: ReachedPointer, severity: Severity, text: str, advice: str, *, repairable: bool = True
 ) -> Problem:
     """Make a problem of an object."""
     return Problem(
