@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tablevault import TableVault
+from tablevault.history.checkout.worktree import WorkTree
 from tests.drivers.test_hooks import CODE, INDEX, paste
 
 OTHER = INDEX.replace("n: 2", "n: 3")
@@ -89,3 +90,27 @@ def test_nothing_is_noticed_while_another_branch_is_checked_out(vault, folder, c
     (folder / "t_index.yaml").write_text(OTHER)
     vault.create_table("u")
     assert warnings(caplog) == []
+
+
+def test_an_edit_that_the_temporary_instance_has_already_is_put_back(vault, folder, caplog):
+    vault.create_instance("t", copy=True, builders={"t_index": OTHER})
+    (folder / "t_index.yaml").write_text(OTHER)
+    vault.create_table("u")
+    assert warnings(caplog) == []
+    assert (folder / "t_index.yaml").read_text() == INDEX
+
+
+def test_a_look_that_fails_fails_no_operation(vault, folder, caplog, monkeypatch):
+    (folder / "t_index.yaml").write_text(OTHER)
+    parts, real = vault._vault.parts, WorkTree.refresh
+    failures = [OSError("no")]
+
+    def refresh(worktree, target):
+        if failures:
+            raise failures.pop()
+        real(worktree, target)
+
+    monkeypatch.setattr(WorkTree, "refresh", refresh)
+    vault.create_table("u")
+    assert "were not looked at" in warnings(caplog)[0]
+    assert parts.worktree.follows_main()

@@ -6,6 +6,7 @@ import contextlib
 
 import pytest
 
+from tablevault.errors import TVLockError
 from tablevault.history.git.refs import RefMove
 from tablevault.names import MAIN
 from tablevault.transactions import parts as parts_module
@@ -101,3 +102,25 @@ def test_a_process_is_found_under_its_id_also_after_an_earlier_one_has_gone(tmp_
         assert cancel_of(tmp_path, "p") is later
         second.close()
         assert cancel_of(tmp_path, "p") is None
+
+
+def test_a_lock_that_may_be_another_programs_keeps_the_note(parts, die_moving, to_main):
+    die_moving(to_main)
+    lock = parts.repository.git_dir / f"{MAIN}.lock"
+    lock.write_text("of another program")
+    with parts.commit_lock():
+        assert lock.exists()
+        assert (parts.state / "moving").exists()
+    lock.unlink()
+    with parts.commit_lock():
+        assert not (parts.state / "moving").exists()
+
+
+def test_a_commit_lock_that_is_never_free_is_a_clear_error(parts, monkeypatch):
+    def give_up(path, timeout_s):
+        assert timeout_s >= parts.lock_timeout_s
+        raise TimeoutError
+
+    monkeypatch.setattr(parts_module, "take_lock", give_up)
+    with pytest.raises(TVLockError, match="unusually long"), parts.commit_lock():
+        pass

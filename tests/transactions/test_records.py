@@ -391,3 +391,9 @@ def test_an_execution_that_failed_before_its_first_call_frees_its_id(files):
         False,
     ]
     assert files.remembers("free")
+
+
+def test_a_line_of_the_history_that_is_no_entry_is_passed_over(files, tmp_path):
+    (tmp_path / "history.jsonl").write_text("[1]\nnull\n")
+    files.remember(record("p"))
+    assert [entry["process_id"] for entry in files.past()] == ["p"]

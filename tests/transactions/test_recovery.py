@@ -1,8 +1,10 @@
-"""What the dead left behind: forward when ``main`` has it, else back."""
+"""Crash recovery: roll forward what reached ``main``, otherwise back."""
 
 from __future__ import annotations
 
 import signal
+import time
+from dataclasses import replace
 
 import pytest
 
@@ -11,8 +13,16 @@ from tablevault.history.git.commit_message import Message
 from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Put
 from tablevault.lfs.pointer import Pointer
+from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, TempRef
-from tablevault.transactions.recovery import NeededElsewhere
+from tablevault.transactions import recovery
+from tablevault.transactions.records import RecordStore
+from tablevault.transactions.recovery import NeededElsewhere, end_stopped, leftovers
+
+
+class DiedError(BaseException):
+    """What a crash looks like from within."""
+
 
 CHILD = """
 import os, sys
@@ -190,3 +200,83 @@ def test_a_file_committed_around_lfs_stops_no_rollback(vault, parts, begin, repo
 
 def test_an_object_that_nothing_names_is_not_needed(parts):
     assert not NeededElsewhere(parts, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
+
+
+def test_an_end_that_cannot_be_remembered_is_taken_back_all_the_same(begin, parts, monkeypatch):
+    def remember(*_):
+        raise OSError("full")
+
+    monkeypatch.setattr(RecordStore, "remember", remember)
+    with pytest.raises(ZeroDivisionError), begin() as process:
+        pointer = keep(process, b"rows")
+        raise ZeroDivisionError
+    assert not parts.store.has(pointer)
+    assert list(parts.files.every()) == []
+
+
+def test_a_branch_below_temp_that_is_no_temporary_instance_needs_nothing(parts):
+    main = parts.repository.main()
+    move_refs(parts.repository, [RefMove(ref="refs/heads/temp/x", old=None, new=main)], "by hand")
+    assert not NeededElsewhere(parts, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
+
+
+def test_a_stopped_process_that_has_ended_or_happened_is_not_taken_back(begin, plan, parts):
+    with parts.files.mutex():
+        assert not end_stopped(parts, ProcessId("none"))
+    with pytest.raises(DiedError), begin(process_id="p") as process:
+        process.publish(plan(process))
+        raise DiedError
+    with parts.files.mutex():
+        assert not end_stopped(parts, ProcessId("p"))
+    assert list(parts.files.every()) == []
+
+
+def test_what_a_stopped_process_had_started_and_happened_stays(begin, plan, parts):
+    with (
+        pytest.raises(DiedError),
+        begin("tables/a", process_id="p"),
+        begin("tables/b") as child,
+    ):
+        child.publish(plan(child))
+        raise DiedError
+    assert len(list(parts.files.every())) == 2
+    with parts.files.mutex():
+        assert end_stopped(parts, ProcessId("p"))
+    assert list(parts.files.every()) == []
+    assert parts.index.process(child.process_id) is not None
+    assert parts.files.remembers("p")
+
+
+def test_a_child_that_runs_is_not_taken_back_with_what_was_stopped(begin, parts):
+    with pytest.raises(DiedError), begin("tables/a", process_id="p"):
+        raise DiedError
+    with begin("tables/b") as child:
+        parts.files.write(replace(child.record, parent="p"))
+        with parts.files.mutex():
+            assert end_stopped(parts, ProcessId("p"))
+        assert parts.files.read(child.process_id) is not None
+    assert parts.files.read(ProcessId("p")) is None
+
+
+def test_old_leftovers_are_listed_and_what_is_needed_is_not(begin, parts, monkeypatch):
+    state, git_dir = parts.state, parts.repository.git_dir
+    names = ("tmp/gone", "incomplete/half", "artifacts/old", "artifacts/kept")
+    places = [state / name for name in names]
+    places += [git_dir / "lfs" / name for name in ("tmp/x", "bad/x", "incomplete/x")]
+    for place in places:
+        place.mkdir(parents=True)
+    now = time.time()
+    with begin() as process:
+        process.new_draft().close()
+        assert list(leftovers(parts, ["kept"], 0.0)) == [git_dir / "lfs/bad/x"]
+        monkeypatch.setattr(recovery.time, "time", lambda: now + 7200)
+        expected = {place for place in places if place.name != "kept"}
+        assert set(leftovers(parts, ["kept"], 0.0)) == expected
+
+
+def test_what_is_written_beside_a_store_elsewhere_is_a_leftover_too(parts, tmp_path, monkeypatch):
+    store = ObjectStore(tmp_path / "elsewhere", parts.state / "tmp")
+    (store.drafts / "gone").mkdir(parents=True)
+    now = time.time()
+    monkeypatch.setattr(recovery.time, "time", lambda: now + 7200)
+    assert store.drafts / "gone" in set(leftovers(replace(parts, store=store), [], 0.0))

@@ -18,7 +18,7 @@ from tablevault.names import ProcessId
 from tablevault.transactions import begin as beginning
 from tablevault.transactions import resource_locks
 from tablevault.transactions.begin import Actor
-from tablevault.transactions.records import Hold, Record, Request
+from tablevault.transactions.records import Hold, Record, RecordStore, Request
 from tablevault.transactions.transaction import running
 
 TABLE = resource_locks.table_hold("t", exclusive=True)
@@ -291,3 +291,65 @@ def test_what_is_held_alone_is_refused_at_once_to_a_child(begin, refused):
             pass
     with begin(mine, alone=True, exclusive=False), begin(mine, exclusive=False):
         pass
+
+
+def test_a_child_that_is_refused_at_once_is_remembered_under_its_id(begin, parts):
+    mine = "tables/t/TEMP_base"
+    with begin(mine, alone=True), pytest.raises(TVLockError, match="within a function"):
+        begin(mine, process_id="child").__enter__()
+    assert parts.files.remembers("child")
+
+
+@pytest.mark.parametrize("is_known", [False, True])
+def test_a_record_that_cannot_be_written_leaves_what_was_there(begin, parts, monkeypatch, is_known):
+    if is_known:
+        with pytest.raises(ZeroDivisionError), begin(process_id="p"):
+            raise ZeroDivisionError
+    before = sorted(path.name for path in (parts.state / "processes").iterdir())
+
+    def write(*_, **__):
+        raise OSError("full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(RecordStore, "write", write)
+        with pytest.raises(OSError, match="full"):
+            begin(process_id="p").__enter__()
+    assert sorted(path.name for path in (parts.state / "processes").iterdir()) == before
+    with begin(process_id="p"):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("operation", "alive", "hint"),
+    [
+        ("create_table", True, "or end it: "),
+        ("stop_process", True, "Wait until it ends, open the vault with a longer lock_timeout."),
+        ("create_table", False, "or give it up: "),
+        ("stop_process", False, "it ends itself and what it was to stop."),
+        ("execute_instance", False, "after editing files of its builders"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("hold", "what"),
+    [
+        (TABLE, 'Table "t"'),
+        (resource_locks.code_hold(exclusive=True), "The code folder"),
+        (resource_locks.config_hold(), "The configuration of the vault"),
+        (resource_locks.pull_hold(), "What comes from remotes"),
+        (resource_locks.artifacts_hold("t"), 'The artifact folder of table "t"'),
+    ],
+)
+def test_the_error_says_what_is_held_and_what_to_do(operation, alive, hint, hold, what):
+    arguments = {"table_name": "t", "version": "base", "to_stop_process_id": "q"}
+    holder = Record(
+        process_id=ProcessId("p"),
+        named=True,
+        request=Request(operation=operation, arguments=arguments),
+        author="Ana",
+        started_at=1.0,
+        updated_at=1.0,
+        pid=1,
+    )
+    error = resource_locks.lock_error(holder, hold, alive=alive, waited_s=1.0)
+    assert error.message.startswith(f"{what} is held by ")
+    assert hint in error.hint

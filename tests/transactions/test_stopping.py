@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -111,3 +112,31 @@ def test_a_system_that_tells_nothing_ends_nobody(path, hold, monkeypatch, tmp_pa
     assert not end_holders(path)
     time.sleep(0.05)
     assert process.poll() is None
+
+
+def test_a_process_that_has_gone_or_holds_nothing_gets_no_signal(path, hold, python, monkeypatch):
+    holder, idle = hold(), python("import sys; print('ready', flush=True); sys.stdin.read()")
+    assert idle.stdout.readline() == "ready\n"
+    assert not module._send(idle.pid, signal.SIGTERM, path)
+    assert idle.poll() is None
+
+    def end_first(*_):
+        holder.kill()
+        holder.wait()
+        return True
+
+    monkeypatch.setattr(module, "_holds", end_first)
+    assert not module._send(holder.pid, signal.SIGTERM, path)
+    assert not module._send(holder.pid, signal.SIGTERM, path)
+    assert not module._is_locked(path.parent / "none")
+
+
+def test_a_process_that_begins_this_very_moment_is_found(begin, parts, monkeypatch):
+    with begin(process_id="p") as process:
+        record, cancel = process.record, module._here.pop((str(parts.state), "p"))
+        again = {(str(parts.state), "p"): cancel}
+        monkeypatch.setattr(module.time, "sleep", lambda _: module._here.update(again))
+        assert module._cancel_of(parts, record) is cancel
+        assert module._cancel_of(parts, replace(record, pid=1)) is cancel
+    assert module._cancel_of(parts, record) is None
+    assert module._cancel_of(parts, replace(record, pid=1)) is None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextvars import Context, copy_context
 
@@ -12,10 +13,11 @@ from tablevault.errors import TVArgumentError, TVLockError, TVProcessError
 from tablevault.history.commits.change import BranchChange
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, decode_message
-from tablevault.history.git.refs import PartlyMovedError, RefMovedError, move_refs
+from tablevault.history.git.refs import PartlyMovedError, RefMove, RefMovedError, move_refs
 from tablevault.history.git.trees import Put
 from tablevault.names import MAIN, ProcessId, TempRef
 from tablevault.transactions import parts as parts_module
+from tablevault.transactions import transaction
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.records import RecordStore, Request
 from tablevault.transactions.recovery import recover
@@ -606,3 +608,87 @@ def test_a_snapshot_does_not_change_whatever_happens(begin, plan, parts):
     with begin() as process:
         process.publish(plan(process))
     assert snapshot.blob("f") is None
+
+
+# -- what fails after the commit, or while it is taken back ---------------------------------------
+
+
+def test_what_follows_the_commit_may_fail_and_is_no_failure(begin, plan, parts, caplog):
+    def fail():
+        raise ZeroDivisionError
+
+    with begin() as process:
+        process.publish(plan(process))
+        process.follow_up(fail)
+    assert "left something to do" in caplog.text
+    assert parts.files.read(process.process_id) is not None
+    recover(parts)
+    assert list(parts.files.every()) == []
+
+
+def test_a_failure_to_take_back_hides_no_error(begin, parts, monkeypatch, caplog):
+    def fail(*_):
+        raise OSError("no")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(transaction, "roll_back", fail)
+        with pytest.raises(KeyError, match="mine"), begin():
+            raise KeyError("mine")
+    assert "not taken back wholly" in caplog.text
+    with begin():
+        pass
+    assert list(parts.files.every()) == []
+
+
+def test_the_branch_of_a_temporary_instance_that_is_gone_is_planned_without(begin):
+    with pytest.raises(RefMovedError), begin() as process:
+        process.edited_branch(TempRef(table="none", version="base"))
+
+
+@pytest.mark.parametrize("error", [None, ZeroDivisionError])
+def test_the_copy_of_a_process_in_a_fork_ends_nothing(begin, parts, error):
+    with begin(process_id="p") as process:
+        child = os.fork()
+        if not child:
+            try:
+                process.close() if error is None else process.fail(error())
+                os._exit(0)
+            finally:
+                os._exit(1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert parts.files.read(ProcessId("p")) == process.record
+        assert parts.files.is_alive(ProcessId("p"))
+
+
+def test_code_that_main_has_changed_since_it_was_used_is_not_taken_back(
+    begin, plan, git, repo_path, check_clean
+):
+    module = repo_path / "code/m.py"
+    module.write_text("x = 1\n")
+    with begin() as process:
+        process.snapshot()
+        git(repo_path, "add", "code/m.py")
+        git(repo_path, "commit", "-q", "-m", "the same by hand")
+        process.publish(plan(process))
+    assert git(repo_path, "show", "main:code/m.py") == "x = 1\n"
+    assert log(git, repo_path)[:2] == ["write f", "the same by hand"]
+    check_clean(repo_path)
+
+
+def test_what_is_done_on_a_branch_of_the_future_is_later_than_that(
+    temp_tip, begin, on_branch, parts
+):
+    future = parts.repository.commit(temp_tip).time + 100_000.0
+    tip = parts.repository.write_commit(
+        parents=[temp_tip],
+        base=temp_tip,
+        edits=[],
+        message=Message(subject="by a wrong clock"),
+        author="Ana",
+        at=future,
+    )
+    ref = TempRef(table="t", version="base").ref
+    move_refs(parts.repository, [RefMove(ref=ref, old=temp_tip, new=tip)], "by hand")
+    with begin() as process:
+        published = process.publish(on_branch(process, tip))
+    assert parts.repository.commit(published).at > future - 1
