@@ -41,7 +41,7 @@ class Draft(io.RawIOBase, IO[bytes]):
         self._size = 0
 
     def writable(self) -> bool:
-        """Tell that bytes may be written."""
+        """Return that bytes may be written."""
         return True
 
     def write(self, data: bytes | bytearray | memoryview) -> int:  # type: ignore[override]  # any buffer, as io.RawIOBase takes it

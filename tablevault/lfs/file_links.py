@@ -62,7 +62,7 @@ def place(
     mode = READ_ONLY | (0o111 if executable else 0)
     if beside is None:
         beside = target.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    # Left by who died: it may be a link to an object, and must not be written into.
+    # Left by a crash: it may be a link to an object, and must not be written into.
     beside.unlink(missing_ok=True)
     try:
         is_clone = may_clone and _reflink(source, beside)
@@ -142,7 +142,7 @@ def _reflink(source: Path, target: Path) -> bool:
 
 
 def clone(source: int, target: int) -> bool:
-    """Give the file open as `target` the blocks of `source`; False where that cannot be done."""
+    """Share the blocks of `source` with the open file `target`; False where that cannot be done."""
     if sys.platform != "linux":
         return False
     import fcntl

@@ -101,8 +101,8 @@ def put_in_place(built: Path, path: Path) -> None:
     """
     try:
         if built.is_relative_to(path):
-            for name in sorted(os.listdir(built), key=lambda name: name == ".git"):  # noqa: PTH208 - the names alone
-                (built / name).rename(path / name)
+            for each in sorted(built.iterdir(), key=lambda each: each.name == ".git"):
+                each.rename(path / each.name)
         else:
             built.rename(path)
     except OSError as error:

@@ -274,7 +274,7 @@ def _refuse_within(parts: VaultParts, record: Record, holds: Sequence[Hold]) -> 
 def _blocking(
     parts: VaultParts, holds: Sequence[Hold], family: frozenset[str]
 ) -> tuple[Record, Hold] | None:
-    """Find who excludes `holds`, after taking back what nameless dead processes hold."""
+    """Find who excludes `holds`, after rolling back crashed processes that nobody can resume."""
     while (found := resource_locks.blocking(parts.files, holds, family)) is not None:
         if parts.files.is_alive(found[0].process_id):
             return found

@@ -92,7 +92,7 @@ class Record:
     """Those of them that were not in the store before: taken back when the process fails."""
     moves: tuple[RefMove, ...] = ()
     """Ref moves that are being made, the first one is the commit point; noted when there are
-    several. Whether an operation has happened is told by history, which names its process."""
+    several. History says whether an operation has happened: it names its process."""
     error: tuple[str, str] = ("", "")
     """Class name and text."""
     plan: Mapping[str, Json] = field(default_factory=dict)

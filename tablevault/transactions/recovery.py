@@ -61,20 +61,20 @@ def sweep_checkpoints(parts: VaultParts) -> int:
 
 
 def recover(parts: VaultParts) -> None:
-    """Finish what died after its commit; called when a vault is opened.
+    """Finish operations that crashed after their commit; called when a vault is opened.
 
-    What died before its commit keeps its record: it is taken up under its id, or taken back by
-    the first process that needs what it held.
+    One that crashed before its commit keeps its record: it is taken up under its id, or taken
+    back by the first process that needs what it holds.
     """
     if any(True for _ in parts.files.every()):
         with parts.files.mutex():
-            dead = {
+            crashed = {
                 record.process_id: record
                 for each in parts.files.every()
                 if (record := parts.files.left(each.process_id)) is not None
             }
-            ended = parts.index.ended(dead)
-            for record in [each for each in dead.values() if each.process_id in ended]:
+            ended = parts.index.ended(crashed)
+            for record in [each for each in crashed.values() if each.process_id in ended]:
                 roll_forward(parts, record)
     if parts.files.strays():
         with parts.files.mutex():
@@ -140,7 +140,7 @@ def end_stopped(parts: VaultParts, process_id: ProcessId) -> bool:
 
 
 def finish_stop(parts: VaultParts, process_id: ProcessId) -> bool:
-    """End a process that waits although a stop of it has happened, and tell whether that was so.
+    """End a process that waits although a stop of it has happened; return whether that was so.
 
     Take the mutex of the records before.
     """
@@ -152,7 +152,7 @@ def finish_stop(parts: VaultParts, process_id: ProcessId) -> bool:
 
 
 def finish_moves(parts: VaultParts, record: Record) -> bool:
-    """Make the ref moves that follow the first one, and tell whether all are made."""
+    """Make the ref moves that follow the first one; return whether all are made."""
     complete = True
     for move in record.moves[1:]:
         if parts.repository.tip(move.ref) == move.old and move.old != move.new:
@@ -188,7 +188,7 @@ def roll_back(parts: VaultParts, record: Record) -> None:
 
 
 class NeededElsewhere:
-    """Tells whether an object is needed by anything but one process.
+    """Looks up whether anything but one process needs an object.
 
     Records and branches are read at the first call, which :meth:`ObjectStore.delete` makes
     under the lock that whoever pins an object holds.

@@ -121,7 +121,7 @@ class TempFolders:
 
     def is_behind(self, temp: TempRef, tip: CommitId) -> bool:
         """Return whether a folder was laid out from another commit than `tip`, or is gone."""
-        return self._read_note(temp).laid != tip or not Path(self._builders(temp)).is_dir()
+        return self._read_note(temp).laid != tip or not self._builders(temp).is_dir()
 
     def edited(self, temp: TempRef, tip: CommitId) -> dict[str, bytes | None]:
         """Return the builders that were edited, by name; None where one was removed."""
@@ -140,18 +140,10 @@ class TempFolders:
     def remove(self, temp: TempRef) -> None:
         """Remove the folder, then its note: as long as that stands, it is tried again."""
         folder = self.folder(temp)
-        # Most hold a few builders in one of two folders, and rmtree takes five times as long.
-        with contextlib.suppress(OSError):
-            for name in os.listdir(self._builders(temp)):  # noqa: PTH208 - quicker
-                os.unlink(f"{folder}/builders/{name}")  # noqa: PTH108 - as above
-            for name in ("builders", "artifacts"):
-                os.rmdir(f"{folder}/{name}")  # noqa: PTH106 - quicker
-            os.rmdir(folder)  # noqa: PTH106 - as above
+        shutil.rmtree(folder, ignore_errors=True)
         if folder.exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            if folder.exists():
-                _log.warning("%s could not be removed.", temp.folder)
-                return
+            _log.warning("%s could not be removed.", temp.folder)
+            return
         self._remove_note(temp)
         # Not the parent of all of them, and not a folder that still holds another version.
         with contextlib.suppress(OSError):
@@ -186,7 +178,7 @@ class TempFolders:
     def mend(self, temp: TempRef) -> None:
         """Make one folder what :meth:`unsound` misses; take the commit lock before."""
         for name in getattr(self._scan(temp), "left", ()):
-            Path(self._builders(temp), name).unlink(missing_ok=True)
+            (self._builders(temp) / name).unlink(missing_ok=True)
         self._follow(temp, self._repository.tip(temp.ref))
 
     def _wrong_with(self, temp: TempRef, tip: CommitId) -> tuple[str, bool]:
@@ -249,7 +241,7 @@ class TempFolders:
             self._drop(temp)
             return
         note = self._read_note(temp)
-        if note.laid == tip and Path(self._builders(temp)).is_dir():
+        if note.laid == tip and self._builders(temp).is_dir():
             return
         found = self._scan(temp)
         if not self._pending(temp, tip, found, note):
@@ -274,7 +266,7 @@ class TempFolders:
         """Make of the builders that were `found` those of the branch."""
         folder = self._builders(temp)
         if found is None:
-            Path(folder).mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True)
         artifacts, laid = self.artifacts(temp), self._read_note(temp).laid
         if laid is not None and self._is_replaced(laid, tip):
             # If it crashes here, the note still names the commit before: it is done again.
@@ -287,11 +279,10 @@ class TempFolders:
         wanted = Snapshot(self._repository, tip).builders(temp.table, temp.version)
         for name, blob in wanted.items():
             if there.get(name) != blob:
-                _write(Path(folder, f"{name}.yaml"), self._repository.read_blob(blob))
+                replace_file(folder / f"{name}.yaml", self._repository.read_blob(blob))
         gone = [f"{name}.yaml" for name in there if name not in wanted]
         for name in (*gone, *(() if found is None else found.left)):
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(f"{folder}/{name}")  # noqa: PTH108 - pathlib doubles the cost of this
+            (folder / name).unlink(missing_ok=True)
         self._write_note(temp, _Note(laid=tip))
 
     def _is_replaced(self, laid: CommitId, tip: CommitId) -> bool:
@@ -320,7 +311,7 @@ class TempFolders:
             path = self.artifacts(temp) / name
             if not path.exists() and self._store.has(pointer):
                 path.parent.mkdir(parents=True, exist_ok=True)
-                beside = Path(f"{self._builders(temp)}/.artifact.yaml.tmp")
+                beside = self._builders(temp) / ".artifact.yaml.tmp"
                 shutil.copyfile(self._store.file(pointer), beside)
                 beside.replace(path)
 
@@ -349,17 +340,17 @@ class TempFolders:
 
     # -- files --------------------------------------------------------------------------------
 
-    def _builders(self, temp: TempRef) -> str:
+    def _builders(self, temp: TempRef) -> Path:
         """Folder of the builders of a temporary instance."""
         self._refuse_links(temp)
-        return f"{self._root}/{temp.folder}/builders"
+        return self._root / temp.folder / "builders"
 
     def _refuse_links(self, temp: TempRef) -> None:
         """Refuse a symbolic link on the way, which somebody else may have committed."""
         above = f"{TEMP_DIR}/{temp.table}"
         folder = f"{above}/{temp.version}"
         for name in (TEMP_DIR, above, folder, f"{folder}/builders", f"{folder}/artifacts"):
-            if os.path.islink(f"{self._root}/{name}"):  # noqa: PTH114 - pathlib takes ten times as long
+            if (self._root / name).is_symlink():
                 raise TVFileError(
                     f'"{name}" is a symbolic link, and a vault follows none that lead out of it.',
                     f"Remove it: git rm --cached {name}; rm {name}",
@@ -395,7 +386,7 @@ class TempFolders:
     def _note_names(self) -> list[str]:
         """List the file names of all notes."""
         try:
-            return os.listdir(self._notes)  # noqa: PTH208 - the names alone
+            return [path.name for path in self._notes.iterdir()]
         except FileNotFoundError:
             return []
 
@@ -405,9 +396,9 @@ class TempFolders:
             lines = self._note(temp).read_bytes().split(b"\n")
         except OSError:
             return _Note()
-        return _Note(laid=self._standing(lines, 0), adopted=self._standing(lines, 1))
+        return _Note(laid=self._existing(lines, 0), adopted=self._existing(lines, 1))
 
-    def _standing(self, lines: list[bytes], number: int) -> CommitId | None:
+    def _existing(self, lines: list[bytes], number: int) -> CommitId | None:
         """Return the commit that a line of the note names, if it is there still."""
         try:
             commit = CommitId(lines[number].strip().decode("ascii"))
@@ -462,14 +453,3 @@ def _is_builder(entry: os.DirEntry[str]) -> bool:
 def _is_left(name: str) -> bool:
     """Return whether a file was half written when somebody died."""
     return name.startswith(".") and name.endswith(".yaml.tmp")
-
-
-def _write(path: Path, data: bytes) -> None:
-    """Write beside, rename; one process at a time works on a folder."""
-    beside = path.with_name(f".{path.name}.tmp")
-    try:
-        beside.write_bytes(data)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

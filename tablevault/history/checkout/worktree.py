@@ -227,11 +227,11 @@ class WorkTree:
         return self.laid() != target and self._repository.head_is_main()
 
     def is_left_locked(self) -> bool:
-        """Return whether somebody is writing git's index, or died when he did."""
+        """Return whether somebody is writing git's index, or crashed while writing it."""
         return is_left_locked(self._repository.git_dir / "index")
 
     def free(self) -> None:
-        """Let go of git's index for who died while he wrote it; take the commit lock before."""
+        """Remove the lock that a crash left on git's index; take the commit lock before."""
         free(self._repository.git_dir / "index")
 
     def laid(self) -> CommitId | None:

@@ -87,7 +87,7 @@ class Inspection:
                 yield found
 
     def index(self) -> Iterator[Problem]:
-        """Find what git's index has otherwise; what was staged by hand is told, not mended."""
+        """Find what git's index has otherwise; what was staged by hand is reported, not mended."""
         path = self._repository.git_dir / "index"
         wrong, index = "Git's index is missing, so git takes all files for deleted.", None
         try:
@@ -143,7 +143,7 @@ class Inspection:
             if status.st_size == len(blob) and path.read_bytes() == blob:
                 return None
         except (OSError, KeyError, pygit2.GitError) as error:
-            # That a blob cannot be read is told by the check of git's objects.
+            # The check of git's objects reports a blob that cannot be read.
             return _problem(
                 file.path, f"It cannot be compared: {error}.", "", "note", repairable=False
             )

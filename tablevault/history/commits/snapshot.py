@@ -83,7 +83,7 @@ class Snapshot:
     def entries(self, path: str) -> list[TreeEntry]:
         """List the names in the folder `path`, sorted; empty when there is no such folder.
 
-        A tree made by a stranger may hold names such as ``..``, which are passed over.
+        An untrusted tree may hold names such as ``..``, which are passed over.
         """
         found = self._find(path)
         if not isinstance(found, pygit2.Tree):

@@ -111,7 +111,7 @@ class GitIndex:
         """Write beside, rename: git's own protocol, with its lock file.
 
         Take the commit lock before. The lock is made as a second name of a file of ours: one that
-        was left by who died here is known by that, and is no obstacle.
+        a crash of ours has left is known by that, and is no obstacle.
 
         Raises
         ------
@@ -159,12 +159,12 @@ class GitIndex:
 
 
 def is_left_locked(path: Path) -> bool:
-    """Return whether somebody is writing the index at `path`, or died when he did."""
+    """Return whether somebody is writing the index at `path`, or crashed while writing it."""
     return os.path.lexists(path.with_name(_BESIDE))
 
 
 def free(path: Path) -> None:
-    """Remove the lock of who died while he wrote the index; take the commit lock before."""
+    """Remove the lock that a crash left on the index; take the commit lock before."""
     lock, beside = path.with_name("index.lock"), path.with_name(_BESIDE)
     if lock.exists() and beside.exists() and lock.samefile(beside):
         lock.unlink()
@@ -224,7 +224,7 @@ def stat_fields(status: os.stat_result) -> tuple[int, ...]:
 
 
 def _writing(status: os.stat_result | None) -> tuple[int, int, int] | None:
-    """Tell one writing of the index from another; git writes each as a file of its own."""
+    """Return what identifies one writing of the index; git writes each as a file of its own."""
     return None if status is None else (status.st_ino, status.st_size, status.st_mtime_ns)
 
 

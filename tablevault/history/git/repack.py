@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -59,7 +58,7 @@ def pack_if_many(repository: Repository, state: Path) -> None:
     objects along, those too that somebody has just written and no ref names yet. Dies anywhere:
     a pack has its name before the first loose object goes.
     """
-    if _count(f"{repository.git_dir}/objects/{_SAMPLE}") < _ENOUGH_IN_SAMPLE:
+    if _count(repository.git_dir / "objects" / _SAMPLE) < _ENOUGH_IN_SAMPLE:
         return
     try:
         with locked(state / "pack.lock", timeout_s=0):
@@ -161,10 +160,10 @@ def _packs(git_dir: Path) -> list[Path]:
     return matching(git_dir / "objects", "pack/pack-*.idx")
 
 
-def _count(folder: str) -> int:
+def _count(folder: Path) -> int:
     """Count the names in a folder."""
     try:
-        return len(os.listdir(folder))  # noqa: PTH208 - the names alone
+        return len(list(folder.iterdir()))
     except FileNotFoundError:
         return 0
 

@@ -377,16 +377,16 @@ class Repository:
 
 def _not_kept(file: str) -> OSError:
     """Describe why git has not kept an object: libgit2 (1.9) does not say."""
-    folder = os.path.dirname(file)  # noqa: PTH120 - as it was given
-    while not os.path.isdir(folder):  # noqa: PTH112 - as above
-        folder = os.path.dirname(folder)  # noqa: PTH120 - as above
+    folder = Path(file).parent
+    while not folder.is_dir():
+        folder = folder.parent
     if os.access(folder, os.W_OK | os.X_OK):
         return OSError(errno.ENOSPC, "git has not kept an object; is the disk full?", file)
     text = (
-        f"you may not write to a folder of {_owner(Path(folder))}; people who share a vault need "
+        f"you may not write to a folder of {_owner(folder)}; people who share a vault need "
         "`git config core.sharedRepository group` in it, and its files writable for the group"
     )
-    return PermissionError(errno.EACCES, text, folder)
+    return PermissionError(errno.EACCES, text, str(folder))
 
 
 def _owner(path: Path) -> str:
