@@ -41,9 +41,9 @@ def score(text):
 
 def of_a_folder(_: Path, pairs: int) -> list[Row]:
     """Time the fingerprints of a function in each of 200 modules, of 50 lines each."""
-    from tablevault.engine.calls.fingerprint import Fingerprints
-    from tablevault.engine.calls.modules import parse
-    from tablevault.engine.calls.program import Program
+    from tablevault.engine.fingerprints.compute import Fingerprints
+    from tablevault.engine.fingerprints.modules import parse
+    from tablevault.engine.fingerprints.program import Program
 
     sources = {f"module{number}.py": _source(number) for number in range(MODULES)}
 

@@ -22,8 +22,8 @@ from tablevault.queries.inputs import EarlierInputs
 
 if TYPE_CHECKING:
     from tablevault.engine.builders.builder import Builder
-    from tablevault.engine.calls.parts import Fingerprint
     from tablevault.engine.execution.context import Earlier, FingerprintOf
+    from tablevault.engine.fingerprints.fingerprint import Fingerprint
 
 
 def find_origin(view: VaultView, temp: TempInstance) -> tuple[Instance | None, str]:
@@ -98,9 +98,9 @@ def fingerprints(texts: Mapping[str, bytes], files: Mapping[str, bytes]) -> Fing
     files : mapping of str to bytes
         Content, or a hash of it, of all other files below ``code/``.
     """
-    from tablevault.engine.calls.fingerprint import Fingerprints
-    from tablevault.engine.calls.locate import SHIPPED
-    from tablevault.engine.calls.program import Program
+    from tablevault.engine.fingerprints.compute import Fingerprints
+    from tablevault.engine.fingerprints.locate import SHIPPED
+    from tablevault.engine.fingerprints.program import Program
 
     found = Fingerprints(Program(texts, files))
 
@@ -116,7 +116,7 @@ def fingerprints(texts: Mapping[str, bytes], files: Mapping[str, bytes]) -> Fing
 
 def _everything(module: str, function: str, texts: Mapping[str, bytes]) -> Fingerprint:
     """Return the fingerprint of a function of which no definition can be seen."""
-    from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
+    from tablevault.engine.fingerprints.fingerprint import DIGEST_SIZE, Fingerprint
 
     digest = hashlib.blake2b(f"{module}.{function}".encode(), digest_size=DIGEST_SIZE)
     for path in sorted(texts):

@@ -30,8 +30,8 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     from tablevault.engine.builders.builder import Builder
     from tablevault.engine.builders.reads import Dependency
-    from tablevault.engine.calls.parts import Fingerprint
     from tablevault.engine.execution.context import FingerprintOf
+    from tablevault.engine.fingerprints.fingerprint import Fingerprint
 
 
 _OF_INDEX = ("primary_key", "keep_old")
@@ -316,7 +316,7 @@ class Staleness:
         self, current: Current, builder: Builder, now: Fingerprint, note: object
     ) -> Iterator[str]:
         """Yield how the code of one builder differs, in the words of an execution."""
-        from tablevault.engine.calls.reasons import reasons
+        from tablevault.engine.fingerprints.fingerprint import reasons
 
         before = self._before(current, builder, note)
         if before is not None and before.digest == now.digest:
@@ -337,7 +337,7 @@ class Staleness:
         """Return the code of then: as it was recorded, else by the texts in history."""
         import json
 
-        from tablevault.engine.calls.parts import Fingerprint
+        from tablevault.engine.fingerprints.fingerprint import Fingerprint
 
         if isinstance(note, Mapping):
             record = self._vault.calls.code_record(bytes.fromhex(note["code"]))

@@ -11,11 +11,11 @@ import pytest
 from tablevault.engine.builders.builder import parse_builder
 from tablevault.engine.builders.order import make_plan
 from tablevault.engine.calls.ledger import Ledger, Terms
-from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.code import Code
 from tablevault.engine.execution.context import RunOptions
 from tablevault.engine.execution.run import ready, run_all
+from tablevault.engine.fingerprints.fingerprint import DIGEST_SIZE, Fingerprint
 from tablevault.engine.tables import FixedInstance
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId

@@ -17,9 +17,9 @@ from tablevault.engine.calls.call_record import WHOLE, CallRecord, Outcome, erro
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.own_calls import OwnCalls
-from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.usage import Usage, charging, current_usage, used_by
 from tablevault.engine.code import plain_name
+from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.row_values import decode_values, encode_values
 from tablevault.frames.tagged_json import UnstorableValueError
 from tablevault.secrets import leaked

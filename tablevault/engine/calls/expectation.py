@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from tablevault.engine.calls.call_record import WHOLE
-from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.store import CallStore
+from tablevault.engine.fingerprints.fingerprint import Fingerprint
 
 _LATEST_CALLS: Final = 100_000
 """Among so many calls of all code those of one function are looked for."""

@@ -1,7 +1,7 @@
 """The inputs of a call as a hash: equal inputs give equal keys, in every process and on every day.
 
 A key has two parts. The *code* is a digest of the function and of what it names, see
-`tablevault.engine.calls.fingerprint`. The *inputs* are the arguments by value, the columns that
+`tablevault.engine.fingerprints.compute`. The *inputs* are the arguments by value, the columns that
 are filled, and the row. Values are hashed as the text of `tablevault.frames.tagged_json`; a
 dataframe by its logical digest, a file of the vault by its content.
 """

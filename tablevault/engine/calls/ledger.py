@@ -30,10 +30,10 @@ from tablevault.engine.calls.own_calls import (
     has_calls_by_arguments,
     own_calls,
 )
-from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.spending import Purse, Spent, charge_of
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
+from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.matching import NEW, Mask, Rows
 from tablevault.engine.results import cell_columns
 from tablevault.engine.row_values import RowResults, where

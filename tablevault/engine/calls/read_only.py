@@ -15,8 +15,8 @@ from tablevault.engine.calls.held import Kept
 from tablevault.engine.calls.kept_files import KeptFile
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.ledger import InstanceCalls, Ledger, Part, Terms
-from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.store import CallStore
+from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.row_values import Values, decode_values
 
 _SOME_FILE: Final = KeptFile("0" * 64, 0)

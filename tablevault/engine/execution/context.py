@@ -13,10 +13,10 @@ from tablevault.engine.builders.builder import Builder
 from tablevault.engine.calls.artifacts import ArtifactFiles
 from tablevault.engine.calls.keys import FileText, same_text
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.executor import CallExecutor
 from tablevault.engine.execution.limiting import Limiting
+from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.tables import Inputs, RunTables
 from tablevault.progress import Progress
 

@@ -16,8 +16,8 @@ import pandas as pd
 from tablevault.engine.builders.builder import DECISIVE, Builder, changed_fields
 from tablevault.engine.builders.reads import Dependency, Read, reads_of
 from tablevault.engine.builders.resolve_fields import Job, resolve
-from tablevault.engine.calls.reasons import reasons
 from tablevault.engine.execution.context import Earlier, RunOptions
+from tablevault.engine.fingerprints.fingerprint import reasons
 from tablevault.engine.matching import (
     NEW,
     Mask,

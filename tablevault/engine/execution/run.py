@@ -24,8 +24,6 @@ from tablevault.engine.builders.reads import growing
 from tablevault.engine.builders.resolve_fields import Job, resolve_all
 from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import Ledger, Part
-from tablevault.engine.calls.parts import DIGEST_SIZE, Fingerprint, OutsideModule
-from tablevault.engine.calls.reasons import changed_texts
 from tablevault.engine.calls.usage import accepting_usage
 from tablevault.engine.execution.caller import Trial, by_name
 from tablevault.engine.execution.context import RunContext, RunOptions
@@ -34,6 +32,12 @@ from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.engine.execution.reuse import Decision, Reuse
 from tablevault.engine.execution.step import BuilderResult, Step
+from tablevault.engine.fingerprints.fingerprint import (
+    DIGEST_SIZE,
+    Fingerprint,
+    OutsideModule,
+    changed_texts,
+)
 from tablevault.engine.matching import NEW, match_rows
 from tablevault.engine.results import check_key
 from tablevault.engine.tables import FixedInstance, Inputs, RunTables, TableDraft

@@ -18,7 +18,6 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.artifacts import show_inherited
 from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.lookup import item_inputs
-from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.recorder import Recorder
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
@@ -27,6 +26,7 @@ from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, re
 from tablevault.engine.execution.provider_batches import BatchCalls
 from tablevault.engine.execution.reuse import Decision
 from tablevault.engine.execution.row_wise import RowCalls, RowWork
+from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.matching import NEW
 from tablevault.engine.results import refuse_leaks
 from tablevault.engine.row_values import RowResults, Values, where

@@ -6,8 +6,8 @@ import pytest
 
 from tablevault.engine.calls.call_record import CallRecord
 from tablevault.engine.calls.ledger import Ledger, Terms
-from tablevault.engine.calls.parts import Fingerprint
 from tablevault.engine.calls.store import CallStore
+from tablevault.engine.fingerprints.fingerprint import Fingerprint
 
 CODE = b"c" * 16
 KEY = b"arguments-row-----"

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tablevault.engine.calls import normalise
-from tablevault.engine.calls.normalise import encode
+from tablevault.engine.fingerprints import normalise
+from tablevault.engine.fingerprints.normalise import encode
 
 LIBRARY = Path(sysconfig.get_path("stdlib"))
 CORPUS = sorted(
@@ -92,8 +92,8 @@ def test_the_form_is_the_same_in_every_version_of_python(interpreter, tmp_path):
 
 FINGERPRINTS = """
 import ast, pathlib, sys
-from tablevault.engine.calls.fingerprint import Fingerprints
-from tablevault.engine.calls.program import Program
+from tablevault.engine.fingerprints.compute import Fingerprints
+from tablevault.engine.fingerprints.program import Program
 library = pathlib.Path(sys.argv[1])
 modules = {
     str(path.relative_to(library)): path.read_bytes()

@@ -8,8 +8,7 @@ import json
 
 import pytest
 
-from tablevault.engine.calls.parts import Fingerprint
-from tablevault.engine.calls.reasons import changed_texts, reasons
+from tablevault.engine.fingerprints.fingerprint import Fingerprint, changed_texts, reasons
 from tablevault.errors import TVFileError
 
 CODE = """

@@ -2,9 +2,9 @@
 
 From the function, every name is followed to the definitions that it can mean (`reach`), through
 the modules of the vault and those outside of it (`program`). Statements that imports run come to
-these (`effects`), and files that are opened beside modules (`paths`). What is reached is encoded in
-a normal form (`normalise`) and hashed, each definition by itself, so that two fingerprints can be
-compared (`reasons`).
+these, and files that are opened beside modules (`paths`). What is reached is encoded in a normal
+form (`normalise`) and hashed, each definition by itself, so that two fingerprints can be compared
+(`fingerprint`).
 """
 
 from __future__ import annotations
@@ -15,10 +15,7 @@ from hashlib import blake2b
 from operator import itemgetter
 from typing import NamedTuple, TypeAlias
 
-from tablevault.engine.calls.effects import ImportEffects
-from tablevault.engine.calls.modules import Unit
-from tablevault.engine.calls.normalise import WORDS_OF_A_TEXT, encode
-from tablevault.engine.calls.parts import (
+from tablevault.engine.fingerprints.fingerprint import (
     DIGEST_SIZE,
     Fingerprint,
     OutsideModule,
@@ -26,9 +23,11 @@ from tablevault.engine.calls.parts import (
     PartKind,
     Text,
 )
-from tablevault.engine.calls.paths import FilesBeside
-from tablevault.engine.calls.program import TOO_DEEP, Key, Loaded, Program
-from tablevault.engine.calls.reach import Reach
+from tablevault.engine.fingerprints.modules import Unit
+from tablevault.engine.fingerprints.normalise import WORDS_OF_A_TEXT, encode
+from tablevault.engine.fingerprints.paths import FilesBeside
+from tablevault.engine.fingerprints.program import TOO_DEEP, Key, Loaded, Program
+from tablevault.engine.fingerprints.reach import ImportEffects, Reach
 from tablevault.errors import TVFileError
 
 

@@ -13,10 +13,9 @@ import posixpath
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from tablevault.engine.calls.bindings import children, imported
-from tablevault.engine.calls.modules import Unit
-from tablevault.engine.calls.program import Definition, Loaded, Program
-from tablevault.engine.calls.scopes import Use, chain_of
+from tablevault.engine.fingerprints.modules import Unit, children, imported
+from tablevault.engine.fingerprints.program import Definition, Loaded, Program
+from tablevault.engine.fingerprints.scopes import Use, chain_of
 
 _ROOT = "/vault/code"
 _WORDS = (b"__file__", b"__path__", b"__spec__", b"__loader__", b"resources", b"get_data")

@@ -6,8 +6,8 @@ import textwrap
 
 import pytest
 
-from tablevault.engine.calls.fingerprint import Fingerprints
-from tablevault.engine.calls.program import Program
+from tablevault.engine.fingerprints.compute import Fingerprints
+from tablevault.engine.fingerprints.program import Program
 
 
 @pytest.fixture(scope="session")

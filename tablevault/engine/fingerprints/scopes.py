@@ -16,8 +16,15 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from tablevault.engine.calls.bindings import IMPORTS, Bindings, Import, bindings, children, imported
-from tablevault.engine.calls.normalise import FunctionNode, docstring
+from tablevault.engine.fingerprints.modules import (
+    IMPORTS,
+    Bindings,
+    Import,
+    bindings,
+    children,
+    imported,
+)
+from tablevault.engine.fingerprints.normalise import FunctionNode, docstring
 
 Chain = tuple[str, ...]
 """A name and the attributes that follow it: ``a.b.c``."""

@@ -10,12 +10,11 @@ from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import NamedTuple
 
-from tablevault.engine.calls.bindings import Import
-from tablevault.engine.calls.locate import ImportSystem, Locator, Source
-from tablevault.engine.calls.modules import Module, Unit, parse
-from tablevault.engine.calls.normalise import FunctionNode, encode
-from tablevault.engine.calls.parts import DIGEST_SIZE
-from tablevault.engine.calls.scopes import (
+from tablevault.engine.fingerprints.fingerprint import DIGEST_SIZE
+from tablevault.engine.fingerprints.locate import ImportSystem, Locator, Source
+from tablevault.engine.fingerprints.modules import Import, Module, Unit, parse
+from tablevault.engine.fingerprints.normalise import FunctionNode, encode
+from tablevault.engine.fingerprints.scopes import (
     INTROSPECTIVE,
     Chain,
     Effect,

@@ -1,0 +1,1 @@
+"""Fingerprints of functions: digests of all code that decides what they return."""
