@@ -471,3 +471,13 @@ def test_the_command_returns_at_once(slow, vault_path, go, capsys) -> None:
     assert _runs(vault)
     go.touch()
     check_done(vault, vault_path, process_id)
+
+
+def test_who_is_still_preparing_when_the_time_is_up_goes_on(
+    slow, vault_path, go, monkeypatch
+) -> None:
+    monkeypatch.setattr(background, "_SETUP_S", 0.0)
+    go.touch()
+    vault = slow()
+    assert vault.execute_instance("t", process_id="p", background=True) == "p"
+    check_done(vault, vault_path, "p")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import time
+from contextlib import ExitStack
+from contextvars import Context
 from dataclasses import replace
 
 import pytest
@@ -17,7 +19,7 @@ from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, TempRef
 from tablevault.transactions import recovery
 from tablevault.transactions.records import RecordStore
-from tablevault.transactions.recovery import NeededElsewhere, end_stopped, leftovers
+from tablevault.transactions.recovery import NeededElsewhere, end_stopped, leftovers, roll_forward
 
 
 class DiedError(BaseException):
@@ -280,3 +282,19 @@ def test_what_is_written_beside_a_store_elsewhere_is_a_leftover_too(parts, tmp_p
     now = time.time()
     monkeypatch.setattr(recovery.time, "time", lambda: now + 7200)
     assert store.drafts / "gone" in set(leftovers(replace(parts, store=store), [], 0.0))
+
+
+def test_a_stop_that_has_happened_stays_until_what_it_stops_has_ended(begin, plan, parts):
+    running, apart = ExitStack(), Context()
+    apart.run(running.enter_context, begin("tables/a", process_id="q"))
+    with pytest.raises(DiedError), begin("tables/b", process_id="stop") as process:
+        process.note({"stops": "q"})
+        process.publish(plan(process))
+        raise DiedError
+    with parts.files.mutex():
+        assert roll_forward(parts, parts.files.read(ProcessId("stop")))
+    assert {record.process_id for record in parts.files.every()} == {"q", "stop"}
+    apart.run(running.close)
+    with parts.files.mutex():
+        assert roll_forward(parts, parts.files.read(ProcessId("stop")))
+    assert list(parts.files.every()) == []

@@ -692,3 +692,19 @@ def test_what_is_done_on_a_branch_of_the_future_is_later_than_that(
     with begin() as process:
         published = process.publish(on_branch(process, tip))
     assert parts.repository.commit(published).at > future - 1
+
+
+def test_code_that_was_used_stays_in_history_though_main_has_other_code_since(
+    begin, plan, git, repo_path, check_clean
+):
+    module = repo_path / "code/m.py"
+    module.write_text("x = 1\n")
+    with begin() as process:
+        used = process.snapshot().commit
+        module.write_text("x = 2\n")
+        git(repo_path, "add", "code/m.py")
+        git(repo_path, "commit", "-q", "-m", "another by hand")
+        process.publish(plan(process))
+    assert git(repo_path, "show", "main:code/m.py") == "x = 2\n"
+    git(repo_path, "merge-base", "--is-ancestor", used, "main")
+    check_clean(repo_path)

@@ -1,0 +1,57 @@
+"""Merges by plain git, where no hook has completed them."""
+
+from __future__ import annotations
+
+import pytest
+
+from tablevault.transactions.git_merges import (
+    complete_merge,
+    is_by_git,
+    is_open_merge,
+    may_be_unfinished,
+)
+
+WITHOUT_HOOKS = ("-c", "core.hooksPath=/dev/null")
+
+
+@pytest.fixture
+def by_git(git, repo_path):
+    """Run git without the hooks of the vault."""
+
+    def run(*arguments):
+        return git(repo_path, *WITHOUT_HOOKS, *arguments)
+
+    return run
+
+
+def test_a_merge_that_leaves_nothing_to_do_is_closed_once(vault, by_git, repo_path):
+    parts = vault._vault.parts
+    by_git("checkout", "-q", "-b", "side")
+    (repo_path / "notes.txt").write_text("mine")
+    by_git("add", "notes.txt")
+    by_git("commit", "-q", "-m", "notes")
+    by_git("checkout", "-q", "main")
+    vault.create_table("t")
+    assert not may_be_unfinished(parts)
+    by_git("merge", "-q", "-m", "by git", "side")
+    tip = parts.repository.main()
+    assert is_by_git(parts.repository, tip)
+    assert may_be_unfinished(parts)
+    assert complete_merge(vault._vault) == ""
+    assert parts.repository.main() == tip
+    assert not is_open_merge(parts, tip)
+    assert not may_be_unfinished(parts)
+
+
+def test_a_temporary_instance_of_a_table_that_git_has_removed_is_left_alone(
+    vault, by_git, repo_path
+):
+    parts = vault._vault.parts
+    vault.create_table("t")
+    vault.create_instance("t")
+    by_git("rm", "-q", "-r", "tables/t")
+    by_git("commit", "-q", "-m", "gone")
+    refs = parts.repository.temp_refs()
+    assert may_be_unfinished(parts)
+    assert complete_merge(vault._vault) == ""
+    assert parts.repository.temp_refs() == refs
