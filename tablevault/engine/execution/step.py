@@ -175,22 +175,29 @@ class Step:
             self._skip(len(decision.rows))
             self.finder.adopt(decision)
             return kept
-        if self._trial is not None:
-            return self._tried(decision, self._trial, rows)
-        columns = self._made(decision, rows)
+        self._show_artifacts(decision)
+        columns: Mapping[str, pd.Series]
+        if job.return_type == "row-wise":
+            made = self._row_wise(decision)
+            if self._trial is not None:
+                return self._partial(made, self._trial)
+            columns = made.columns()
+        else:
+            found = self.finder.table(rows)
+            if self._trial is not None and found.columns is None and job.kind == "column":
+                nothing = RowResults(job.changed_columns, self._draft.rows)
+                return self._partial(nothing, self._trial)
+            columns = self._whole(found, rows)
         finished = {name: results.typed(series, name, job) for name, series in columns.items()}
         self._is_exact = all(
             results.is_exact(columns[name], series) for name, series in finished.items()
         )
         return finished
 
-    def _made(self, decision: Decision, rows: int | None) -> Mapping[str, pd.Series]:
-        """Find or make what is not in the earlier instance."""
-        job = self._job
-        self._show_artifacts(decision)
-        if job.return_type == "row-wise":
-            return self._row_wise(decision).columns()
-        return self._whole(self.finder.table(rows), rows)
+    def _partial(self, made: RowResults, trial: Trial) -> dict[str, pd.Series]:
+        """Return what a trial has made; the other cells are null, and noted as missing."""
+        trial.missing = set(where(~made.there))
+        return results.partial_columns(made, self._job)
 
     def _whole(self, found: FoundTable, rows: int | None) -> Mapping[str, pd.Series]:
         """Return all rows as they were found, or call once for them."""
@@ -204,21 +211,6 @@ class Step:
         if self._job.return_type == "dataframe":
             return self._whole_frame(found, rows)
         return self._generated(found, rows)
-
-    def _tried(self, decision: Decision, trial: Trial, rows: int | None) -> dict[str, pd.Series]:
-        """Find or make what belongs to a trial; the other cells are null, and noted as missing."""
-        job, draft = self._job, self._draft
-        self._show_artifacts(decision)
-        if job.return_type == "row-wise":
-            made = self._row_wise(decision, trial)
-            trial.missing = set(where(~made.there))
-            return results.partial_columns(made, job)
-        found = self.finder.table(rows)
-        if found.columns is None and job.kind == "column":
-            trial.missing = set(range(draft.rows))
-            return results.partial_columns(RowResults(job.changed_columns, draft.rows), job)
-        columns = self._whole(found, rows)
-        return {name: results.typed(series, name, job) for name, series in columns.items()}
 
     def _show_artifacts(self, decision: Decision) -> None:
         """Put the artifacts that the builder reads into their folder."""
@@ -243,9 +235,10 @@ class Step:
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def _row_wise(self, decision: Decision, trial: Trial | None = None) -> RowResults:
+    def _row_wise(self, decision: Decision) -> RowResults:
         """Call for each row whose result is not there."""
-        found = self._found_rows(decision, trial)
+        trial = self._trial
+        found = self._found_rows(decision)
         if found.waiting and not found.in_order:  # in order, all may yet be found
             self._arguments.read()
             self._expect(len(found.waiting))
@@ -281,9 +274,11 @@ class Step:
             spent = ledger.spent().get(self._job.name)
             self._expected_cost = (spent.cost or 0.0 if spent else 0.0) + each * calls
 
-    def _found_rows(self, decision: Decision, trial: Trial | None) -> FoundRows:
+    def _found_rows(self, decision: Decision) -> FoundRows:
         """Find results, and count them."""
-        found = self.finder.rows(decision, self._lacking if trial is None else trial.unknown)
+        found = self.finder.rows(
+            decision, self._lacking if self._trial is None else self._trial.unknown
+        )
         self.finder.adopt(decision)
         self._skip(found.kept + found.from_others)
         self._skip(len(found.there) - found.kept - found.from_others, False)
