@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Final
 
-from tablevault.engine.calls.kept_files import KeptFile
+from tablevault.engine.calls.records import KeptFile
 from tablevault.errors import TableVaultError, TVTableError
 from tablevault.history.commits.snapshot import Snapshot, TreeEntry
 from tablevault.lfs.drafts import Draft
@@ -52,7 +52,7 @@ class _Seen:
 class ArtifactFolder:
     """The artifact folder of one execution; for several threads.
 
-    Implements :class:`tablevault.engine.calls.artifacts.ArtifactFiles`.
+    Implements :class:`tablevault.engine.calls.recorder.ArtifactFiles`.
 
     Parameters
     ----------

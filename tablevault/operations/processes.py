@@ -252,7 +252,7 @@ def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) 
 def _write_calls(vault: Vault, run: PartialRun, sink: IO[bytes], digest: str) -> bool:
     """Write the calls that made the rows, with their values."""
     from tablevault.engine.calls.call_file import write_calls
-    from tablevault.engine.calls.held import held_calls
+    from tablevault.engine.calls.instance_calls import held_calls
 
     builders = {
         part.name: {"code": "", "is_exact": False, "columns": list(part.columns)}

@@ -194,7 +194,7 @@ def get_calls(
 
 def _calls(vault: Vault, table_name: str, instance_id: str, version: str) -> pd.DataFrame:
     """Return all calls of an instance."""
-    from tablevault.engine.calls.listing import listed
+    from tablevault.engine.calls.summaries import listed
     from tablevault.frames.parquet import read_frame
 
     table = vault.view().table(table_name)
@@ -223,7 +223,7 @@ class FailedCall:
 
 def failures(instance: Instance) -> list[FailedCall]:
     """List the calls that failed for rows without a result; none where their file is not here."""
-    from tablevault.engine.calls.listing import listed
+    from tablevault.engine.calls.summaries import listed
 
     file = read_calls(instance, fetch=False)
     if file is None:
@@ -279,7 +279,7 @@ def _call_paths(instances: Iterable[Instance]) -> Iterator[Path | None]:
 
 def summaries(instance: Instance) -> dict[str, CallSummary]:
     """Sum up by builder the calls that an instance holds; empty where their file is not here."""
-    from tablevault.engine.calls.listing import summed
+    from tablevault.engine.calls.summaries import summed
 
     file = read_calls(instance, fetch=False)
     return {
@@ -315,8 +315,8 @@ def _of_temp(vault: Vault, temp: TempInstance) -> pd.DataFrame:
     """
     import pandas as pd
 
-    from tablevault.engine.calls.held import kept_calls
-    from tablevault.engine.calls.listing import listed, recorded_of_execution
+    from tablevault.engine.calls.instance_calls import kept_calls
+    from tablevault.engine.calls.summaries import listed, recorded_of_execution
 
     run = run_of_temp(vault, temp)
     builders = () if run is None else tuple(part.name for part in run.parts)
@@ -368,7 +368,7 @@ def _functions(
 ) -> list[tuple[str, str]]:
     """Return module and function of each call: as recorded here, else as the builder names them."""
     from tablevault.engine.builders.document import read_written
-    from tablevault.engine.calls.listing import function_of
+    from tablevault.engine.calls.summaries import function_of
 
     known: dict[tuple[str, str], tuple[str, str]] = {}
     found = []

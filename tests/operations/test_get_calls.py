@@ -10,7 +10,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.engine.calls.call_file import SCHEMA
-from tablevault.engine.calls.listing import listed
+from tablevault.engine.calls.summaries import listed
 from tablevault.errors import TVArgumentError, TVTableError
 from tests.operations.building import row_builders
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
-from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVBuilderError, TVLockError, TVProcessError, TVTableError
 from tests.looking import check_clean
@@ -461,7 +461,7 @@ def kill_and_resume(
 TRY = """
 import sys
 from tablevault import TableVault
-from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVProcessError
 vault = TableVault(sys.argv[1], "B")

@@ -13,10 +13,10 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
-from tablevault.engine.calls.call_record import WHOLE, CallRecord, Outcome, error_text
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.own_calls import OwnCalls
+from tablevault.engine.calls.records import WHOLE, CallRecord, Outcome, error_text
 from tablevault.engine.calls.usage import Usage, charging, current_usage, used_by
 from tablevault.engine.code import plain_name
 from tablevault.engine.fingerprints.fingerprint import Fingerprint

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.matching import Rows
 from tablevault.engine.results import cells_of
 from tablevault.engine.row_values import decode_values, encode_values

@@ -10,13 +10,17 @@ import numpy as np
 
 from tablevault.engine import results
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.artifacts import CallArtifacts
-from tablevault.engine.calls.call_keys import CallKeys
-from tablevault.engine.calls.call_record import CallRecord
-from tablevault.engine.calls.keys import ARGUMENTS_BYTES, Inputs, RowInputs, UnhashableArgumentError
+from tablevault.engine.calls.keys import (
+    ARGUMENTS_BYTES,
+    CallKeys,
+    Inputs,
+    RowInputs,
+    UnhashableArgumentError,
+)
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.own_calls import OwnCalls
-from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.calls.recorder import CallArtifacts, Recorder
+from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.matching import Mask
 from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
 from tablevault.errors import TableReferenceError, TVTableError

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.store import CallStore
 
 _LATEST: Final = (

@@ -10,11 +10,10 @@ from typing import Final
 import pandas as pd
 
 from tablevault.engine.calls.call_file import CallSources
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
-from tablevault.engine.calls.held import Kept
-from tablevault.engine.calls.kept_files import KeptFile
+from tablevault.engine.calls.instance_calls import InstanceCalls, Kept
 from tablevault.engine.calls.keys import Inputs
-from tablevault.engine.calls.ledger import InstanceCalls, Ledger, Part, Terms
+from tablevault.engine.calls.ledger import Ledger, Part, Terms
+from tablevault.engine.calls.records import WHOLE, CallRecord, KeptFile
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.row_values import Values, decode_values
@@ -135,7 +134,7 @@ class ReadOnlyLedger(Ledger):
 class ReadOnlyFiles:
     """Artifacts for whoever only asks: they can be had, and are not moved.
 
-    Implements `tablevault.engine.calls.artifacts.ArtifactFiles`.
+    Implements `tablevault.engine.calls.recorder.ArtifactFiles`.
     """
 
     @contextmanager

@@ -31,10 +31,10 @@ from typing import Any, Final
 
 import pandas as pd
 
-from tablevault.engine.calls import claims, counts, kept_rows, retention, spending
-from tablevault.engine.calls.call_record import ELSEWHERE, CallRecord
+from tablevault.engine.calls import executions, spending
+from tablevault.engine.calls.executions import Swept
 from tablevault.engine.calls.keys import ARGUMENTS_BYTES
-from tablevault.engine.calls.retention import Swept
+from tablevault.engine.calls.records import ELSEWHERE, CallRecord
 from tablevault.engine.calls.spending import Purse, Spending, Spent
 from tablevault.engine.calls.sqlite_file import (
     as_os_error,
@@ -84,7 +84,7 @@ CREATE TABLE frames (
     PRIMARY KEY (inputs, code, part)
 );
 CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
-{kept_rows.SCHEMA.strip()}
+{executions.KEPT_SCHEMA.strip()}
 {spending.SCHEMA.strip()}
 """
 SELECT_CALLS: Final = (
@@ -158,13 +158,13 @@ class CallStore:
                         (ELSEWHERE, found[0]),
                     )
                     connection.execute("DELETE FROM found WHERE execution = ?", (found[0],))
-                kept_rows.forget(connection, found[0])  # each attempt decides anew
+                executions.forget_kept(connection, found[0])  # each attempt decides anew
                 connection.execute(
                     "UPDATE executions SET process = ? WHERE id = ?", (process, found[0])
                 )
                 return int(found[0])
             if found is not None:
-                retention.forget_execution(connection, int(found[0]))
+                executions.forget_execution(connection, int(found[0]))
             made = connection.execute(
                 "INSERT INTO executions (temp, process) VALUES (?, ?)", (temp, process)
             )
@@ -225,26 +225,26 @@ class CallStore:
 
     def count(self, execution: int, builder: str) -> int:
         """Count the rows that an execution has of a builder."""
-        row = self._first(counts.ROWS, (execution, builder))
+        row = self._first(executions.ROWS, (execution, builder))
         return 0 if row is None else int(row[0])
 
     def errors(self, execution: int) -> dict[str, int]:
         """Count the rows that failed in an execution and have no result, by builder."""
-        return dict(self.read(counts.ERRORS, (execution,)))
+        return dict(self.read(executions.ERRORS, (execution,)))
 
     def finished(self, execution: int, builder: str) -> list[int]:
         """Return the rows that an execution has of a builder, without those that it keeps."""
-        return [row for (row,) in self.read(counts.FINISHED, (execution, builder))]
+        return [row for (row,) in self.read(executions.FINISHED, (execution, builder))]
 
     def keep(self, execution: int, builder: str, kept: Iterable[tuple[str, Rows]]) -> None:
-        """Note rows of instances that a builder keeps: see `kept_rows.note`."""
+        """Note rows of instances that a builder keeps: see `executions.note_kept`."""
         with self._write() as connection:
-            kept_rows.note(connection, execution, builder, kept)
+            executions.note_kept(connection, execution, builder, kept)
 
     def kept(self, execution: int, builder: str) -> list[tuple[str, Rows]]:
-        """Return the instances of which a builder keeps rows, and which: see `kept_rows.note`."""
-        found = self.read(kept_rows.SELECT, (execution, builder))
-        return [(instance, kept_rows.decoded(rows)) for instance, rows in found]
+        """Return the instances of which a builder keeps rows, and the rows; see `keep`."""
+        found = self.read(executions.KEPT, (execution, builder))
+        return [(instance, executions.decoded_rows(rows)) for instance, rows in found]
 
     def write(
         self,
@@ -420,13 +420,13 @@ class CallStore:
     def place_failures(self, execution: int) -> None:
         """Note for calls of earlier attempts that failed which row was asked for again."""
         with self._write() as connection:
-            claims.place_failures(connection, execution, ELSEWHERE)
+            executions.place_failures(connection, execution, ELSEWHERE)
 
     def claim(self, execution: int, instance: str, builders: Mapping[str, Any]) -> None:
         """Note that an instance holds the results of an execution, which is over."""
         with self._write() as connection:
-            claims.claim(connection, execution, instance, builders)
-            retention.forget_execution(connection, execution)
+            executions.claim(connection, execution, instance, builders)
+            executions.forget_execution(connection, execution)
 
     def load(
         self, instance: str, calls: Sequence[CallRecord], frames: Mapping[bytes, pd.DataFrame]
@@ -444,7 +444,7 @@ class CallStore:
         """
         with self._write() as connection:
             self.write(None, calls)
-            claims.claim_latest(connection, instance, len(calls))
+            executions.claim_latest(connection, instance, len(calls))
             for call in calls:
                 if call.inputs in frames:
                     self._put_frame(connection, call, frames[call.inputs])
@@ -477,7 +477,7 @@ class CallStore:
         if not gone or not self._path.exists():
             return frozenset()
         with self._write() as connection:
-            return retention.forget_instances(connection, gone)
+            return executions.forget_instances(connection, gone)
 
     def sweep(
         self,
@@ -510,7 +510,7 @@ class CallStore:
             return Swept(0, frozenset())
         with self._write(dry_run=dry_run) as connection:
             before = time.time() - older_than_s
-            return retention.sweep(connection, set(temps), set(instances), before)
+            return executions.sweep(connection, set(temps), set(instances), before)
 
     def settle(self) -> None:
         """Bring all that was written into the one file, so that it can be copied."""

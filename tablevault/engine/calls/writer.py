@@ -7,7 +7,7 @@ import threading
 import time
 from typing import Final
 
-from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.calls.spending import Spending
 from tablevault.engine.calls.store import CallStore
 

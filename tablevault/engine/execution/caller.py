@@ -16,9 +16,8 @@ from typing import Any, Final, TypeVar
 from tablevault.engine import results
 from tablevault.engine.builders.arguments import KEYWORD, compile_arguments, map_text
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.artifacts import CallArtifacts
 from tablevault.engine.calls.keys import FileText, Inputs
-from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.calls.recorder import CallArtifacts, Recorder
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.executor import Stop
 from tablevault.engine.execution.finder import FoundRows

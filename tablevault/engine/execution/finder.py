@@ -12,11 +12,10 @@ import pandas as pd
 from tablevault.engine import results
 from tablevault.engine.builders.reads import reads_of
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.artifacts import artifacts_of
-from tablevault.engine.calls.call_keys import CallKeys
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
-from tablevault.engine.calls.keys import Inputs, RowInputs
+from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs
 from tablevault.engine.calls.lookup import Lookup
+from tablevault.engine.calls.recorder import artifacts_of
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
 from tablevault.engine.matching import NEW, Mask, all_new

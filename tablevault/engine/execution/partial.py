@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.calls.call_file import FindSource
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
-from tablevault.engine.calls.held import Kept
+from tablevault.engine.calls.instance_calls import Kept
 from tablevault.engine.calls.ledger import Part
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.matching import NEW
 from tablevault.engine.row_values import decode_values

@@ -13,9 +13,9 @@ import pandas as pd
 
 from tablevault.engine import results
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.expectation import Expected
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import ReadOnlyLedger
+from tablevault.engine.calls.summaries import Expected
 from tablevault.engine.execution.finder import FoundRows, Gaps, reason_of
 from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
 from tablevault.engine.execution.run import Ready

@@ -15,10 +15,9 @@ import pyarrow as pa
 from tablevault.engine import results
 from tablevault.engine.builders.builder import PROVIDER_BATCH
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.artifacts import show_inherited
-from tablevault.engine.calls.call_record import WHOLE
 from tablevault.engine.calls.lookup import item_inputs
-from tablevault.engine.calls.recorder import Recorder
+from tablevault.engine.calls.recorder import Recorder, show_inherited
+from tablevault.engine.calls.records import WHOLE
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
 from tablevault.engine.execution.context import RunContext

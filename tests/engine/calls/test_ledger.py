@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tablevault.engine.calls.call_record import CallRecord
 from tablevault.engine.calls.ledger import Ledger, Terms
+from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 

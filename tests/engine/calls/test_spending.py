@@ -9,8 +9,8 @@ import sys
 
 import pytest
 
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.ledger import Ledger, Part, Terms
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.spending import Purse, Spent, together
 from tablevault.engine.calls.store import CallStore
 

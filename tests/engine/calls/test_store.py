@@ -13,8 +13,8 @@ import time
 import pandas as pd
 import pytest
 
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.own_calls import has_calls_by_arguments, own_calls
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVTableError
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tablevault.engine.calls.call_record import CallRecord
+from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.writer import CallWriter
 

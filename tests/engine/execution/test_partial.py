@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.calls.call_file import CallSource
-from tablevault.engine.calls.call_record import WHOLE, CallRecord
 from tablevault.engine.calls.ledger import Ledger, Part, Terms
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.execution.partial import find_run
 from tablevault.engine.row_values import encode_values

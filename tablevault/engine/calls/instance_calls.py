@@ -1,14 +1,16 @@
-"""The calls that an instance holds: those of its execution, and those of rows that it kept."""
+"""The calls that instances hold: found there, and gathered for a new instance."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -18,12 +20,16 @@ from tablevault.engine.calls.call_file import (
     Builders,
     CallFile,
     CallSource,
+    CallSources,
     key_of,
     values_of,
 )
-from tablevault.engine.calls.call_record import WHOLE
+from tablevault.engine.calls.keys import Inputs, RowInputs
+from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.store import CallStore
-from tablevault.engine.matching import NEW, Rows
+from tablevault.engine.matching import NEW, Mask, Rows
+from tablevault.engine.results import cell_columns
+from tablevault.engine.row_values import RowResults, where
 
 _ROWS_AT_ONCE: Final = 1 << 15
 _ROWS_READ: Final = 1 << 12
@@ -203,3 +209,108 @@ def _kept(name: str, note: Mapping[str, Any], kept: Kept, calls: CallFile) -> pa
 def _with(table: pa.Table, name: str, array: pa.Array | pa.ChunkedArray) -> pa.Table:
     """Return a table with another column in the place of one."""
     return table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), array)
+
+
+_SAMPLE: Final = 500
+"""Of so many calls it is asked which instances hold them."""
+
+
+class InstanceCalls:
+    """Calls that instances hold, and that are not all recorded here.
+
+    Parameters
+    ----------
+    store : CallStore
+        Where those are recorded that were wanted.
+    sources : CallSources
+        Instances; read as far as calls are missing.
+    """
+
+    def __init__(self, store: CallStore, sources: CallSources) -> None:
+        self._store = store
+        self._coming = chain([sources.origin] if sources.origin else [], sources.others)
+        self._seen: list[CallSource] = []
+        self._claimed: set[str] | None = None
+        self._lock = threading.RLock()
+
+    def find(self, wanted: Iterable[Inputs], code: bytes | None) -> dict[bytes, CallRecord]:
+        """Find calls, and record them."""
+        missing = set(wanted)
+        found: dict[bytes, CallRecord] = {}
+        with self._lock:
+            for source, calls in self._open():
+                some = calls.find(missing, code, source.frame)
+                if some:
+                    frames = {call.inputs: calls.frame_of(call, source.frame) for call in some}
+                    there = {key: frame for key, frame in frames.items() if frame is not None}
+                    found |= self._take(source.instance, some, there, code)
+                    missing -= frames.keys()
+                if not missing:
+                    break
+        return found
+
+    def keep(
+        self, builder: str, inputs: RowInputs, results: RowResults, code: bytes | None
+    ) -> Iterator[Kept]:
+        """Yield rows whose calls made cells of instances, which are entered; record nothing.
+
+        Where all cells of a row are null, its call may have to be made again: it is left out.
+        """
+        columns = results.names
+        missing = np.flatnonzero(inputs.known)
+        sample = [inputs[int(row)] for row in missing[:: len(missing) // _SAMPLE + 1]]
+        for source, calls in self._open(self._store.holders(sample, code)):
+            rows = np.full(len(inputs.known), NEW, dtype=np.int64)
+            keys = (inputs[int(row)] for row in missing)
+            rows[missing] = calls.rows_of(builder, columns, keys, code)
+            if (rows == NEW).all() or (frame := source.frame()) is None:
+                continue
+            rows[~_has_values(frame, columns, rows)] = NEW
+            new = where(rows != NEW)
+            results.put_columns(new, cell_columns(frame, columns, rows[new]))
+            yield Kept(source=source, rows=rows)
+            missing = missing[rows[missing] == NEW]
+            if not len(missing):
+                return
+
+    def has_unrecorded(self) -> bool:
+        """Return whether there are instances whose calls are not all recorded."""
+        with self._lock:
+            return next(self._open(), None) is not None
+
+    def _take(
+        self,
+        instance: str,
+        calls: Sequence[CallRecord],
+        frames: Mapping[Inputs, pd.DataFrame],
+        code: bytes | None,
+    ) -> dict[bytes, CallRecord]:
+        """Record calls of an instance, with the dataframes that they returned."""
+        self._store.load(instance, calls, frames)
+        return self._store.find([call.inputs for call in calls], code)
+
+    def _open(self, named: Collection[str] = ()) -> Iterator[tuple[CallSource, CallFile]]:
+        """Yield the files of instances: of those that are named, or not all recorded here."""
+        if self._claimed is None:
+            self._claimed = self._store.claimed()
+        for source in self._instances():
+            is_wanted = source.instance in named or source.instance not in self._claimed
+            if is_wanted and (calls := source.calls()) is not None:
+                yield source, calls
+
+    def _instances(self) -> Iterator[CallSource]:
+        """Yield the instances, as often as is asked for."""
+        yield from self._seen
+        for source in self._coming:
+            self._seen.append(source)
+            yield source
+
+
+def _has_values(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Mask:
+    """Return for rows of a dataframe whether they are there and have a value."""
+    if not set(columns) <= set(frame.columns):
+        return np.zeros(len(rows), dtype=np.bool_)
+    known = frame[list(columns)].notna().any(axis=1).to_numpy(np.bool_)
+    has_values: Mask = (rows != NEW) & (rows < len(frame))
+    has_values[has_values] = known[rows[has_values]]
+    return has_values

@@ -1,4 +1,4 @@
-"""Rows that an execution keeps are noted in a few bytes."""
+"""What executions keep of instances is noted in a few bytes."""
 
 from __future__ import annotations
 

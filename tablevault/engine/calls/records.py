@@ -1,0 +1,146 @@
+"""What is recorded of one call, and of the files that it names."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import sqlite3
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
+
+from tablevault.engine.calls.sqlite_file import connect
+from tablevault.secrets import text_to_keep
+
+Outcome = Literal["ok", "error", "rejected"]
+
+WHOLE: Final = -1
+"""The row of a call whose result is a whole dataframe."""
+ELSEWHERE: Final = -2
+"""The row of a call of an earlier attempt, in which the table may have had other rows."""
+
+
+class CallRecord(NamedTuple):
+    """One call as it is recorded; a tuple, since there are millions.
+
+    Attributes
+    ----------
+    id : int
+        Number in the store; 0 for one that is not recorded yet.
+    builder : str
+        Name of the builder whose function was called.
+    row : int
+        Position of the row that it was made for; `WHOLE` where the result is a whole dataframe.
+    inputs, code : bytes
+        Its key, see `tablevault.engine.calls.keys`.
+    outcome : {"ok", "error", "rejected"}
+        Whether the function returned, raised, or returned what its columns do not take.
+    value : str, optional
+        What it returned, as tagged JSON; None when it raised.
+    started_at, duration_s : float
+        Seconds since the epoch, seconds; 0.0 where nobody measured.
+    error : str, optional
+        Class and text of what was raised.
+    process : str, optional
+        Id of the process that made it; None for one that is not recorded yet.
+    model : str, optional
+        What was asked, where the function reported it.
+    input_tokens, output_tokens : int, optional
+        Tokens that were sent and received, where the function reported them.
+    cost : float, optional
+        What it cost, in the currency of whoever reported it.
+    files : str, optional
+        Artifacts that came with it, see `tablevault.engine.calls.records.encode_files`.
+    attempts : int
+        How often the function was called for it, again after errors; default 1.
+    """
+
+    id: int
+    builder: str
+    row: int
+    inputs: bytes
+    code: bytes
+    outcome: Outcome
+    value: str | None
+    started_at: float
+    duration_s: float
+    error: str | None
+    process: str | None = None
+    model: str | None = None
+    input_tokens: int | None = None
+    output_tokens: int | None = None
+    cost: float | None = None
+    files: str | None = None
+    attempts: int = 1
+
+
+def error_text(error: BaseException) -> str:
+    """Return the text of an exception as a record holds it: without keys, and all UTF-8."""
+    return text_to_keep(error).encode("utf-8", "backslashreplace").decode()
+
+
+_OID: Final = re.compile(r"[0-9a-f]{64}")
+
+
+class KeptFile(NamedTuple):
+    """A file in the object store: its object id, its size in bytes, whether it is executable."""
+
+    oid: str
+    size: int
+    executable: bool = False
+
+
+def encode_files(files: Mapping[str, KeptFile]) -> str:
+    """Encode files by name: ``{"a.png":["<object id>",17]}``; a third item if executable: ``true``.
+
+    Parameters
+    ----------
+    files : mapping of str to KeptFile
+        By their names in the artifact folder.
+    """
+    found = {name: list(file if file.executable else file[:2]) for name, file in files.items()}
+    return json.dumps(found, separators=(",", ":"))
+
+
+def decode_files(text: str | None) -> dict[str, KeptFile]:
+    """Decode what `encode_files` made; empty for None, and for what it did not make."""
+    if text is None:
+        return {}
+    try:
+        found = json.loads(text)
+        files = {name: KeptFile(*file) for name, file in found.items()}
+        is_right = all(_OID.fullmatch(file.oid) and file.size >= 0 for file in files.values())
+    except (ValueError, TypeError, AttributeError):
+        return {}
+    return files if is_right else {}
+
+
+def named_objects(path: Path) -> frozenset[str]:
+    """Return the ids of all objects that records name.
+
+    Parameters
+    ----------
+    path : Path
+        The SQLite file. Where it is missing or damaged, no object is named.
+    """
+    if not path.exists():
+        return frozenset()
+    try:
+        with contextlib.closing(connect(path)) as connection:
+            return objects_in(connection)
+    except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and not _has_no_table(error):
+            raise
+        return frozenset()
+
+
+def objects_in(connection: sqlite3.Connection) -> frozenset[str]:
+    """Return the ids of all objects that records name, as an open file has them."""
+    found = connection.execute("SELECT files FROM calls WHERE files IS NOT NULL")
+    return frozenset(file.oid for (text,) in found for file in decode_files(text).values())
+
+
+def _has_no_table(error: sqlite3.OperationalError) -> bool:
+    """Return whether a file has no records, such as one that was made a moment ago."""
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR
