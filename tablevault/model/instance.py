@@ -111,9 +111,7 @@ class Instance(IndexedInstance):
 
     def builders(self) -> dict[str, bytes]:
         """Return the files of the builders that made it, by name, sorted."""
-        repository = self.parts.repository
-        blobs = self.snapshot.builders(self.table_name, self.version)
-        return {name: repository.read_blob(blob) for name, blob in blobs.items()}
+        return self.snapshot.builder_files(self.table_name, self.version)
 
     def code(self) -> dict[str, str]:
         """Return the texts of the code modules that ran, by name.
@@ -167,8 +165,5 @@ class Instance(IndexedInstance):
 
     def artifacts(self) -> dict[str, str]:
         """Return the sha256 of each artifact, by its name."""
-        folder = self.artifacts_path
-        return {
-            entry.name: self.snapshot.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}").oid
-            for entry in self.snapshot.files(folder)
-        }
+        pointers = self.snapshot.pointers(self.artifacts_path)
+        return {name: pointer.oid for name, pointer in pointers.items()}

@@ -64,8 +64,7 @@ class TempInstance:
         """
         if not self.parts.temp_folders.is_behind(self.ref, self.tip):
             return self.parts.temp_folders.builders(self.ref)
-        blobs = self.snapshot.builders(*self.ref)
-        found = {name: self.parts.repository.read_blob(blob) for name, blob in blobs.items()}
+        found = self.snapshot.builder_files(*self.ref)
         edits = self.edits()
         found.update({name: data for name, data in edits.items() if data is not None})
         return {name: found[name] for name in sorted(found) if edits.get(name, b"") is not None}

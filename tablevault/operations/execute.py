@@ -36,7 +36,6 @@ from tablevault.operations.prepare_execution import (
 )
 from tablevault.operations.spending import purse_of, run_of, total_of
 from tablevault.queries.calls import call_sources
-from tablevault.queries.describe import tracked_builders
 from tablevault.render import counted
 from tablevault.transactions.background import Handed, check_interpreter, launch
 from tablevault.transactions.begin import Actor, begin
@@ -250,8 +249,7 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     temp = asked.temp
     branch = tx.edited_branch(temp)
     view = vault.live_view(tx.snapshot())
-    edited = Snapshot(vault.repository, branch.commit)
-    texts = tracked_builders(edited, temp.table, temp.version)
+    texts = Snapshot(vault.repository, branch.commit).builder_files(*temp)
     table = view.table(temp.table)
     found, fixed = table.temp_with_builders(temp.version), fixed_by(tx.record)
     prepared = prepare(view, found, texts, fixed, forced=asked.force_execute)

@@ -20,7 +20,6 @@ from tablevault.names import (
     VAULT_DOCUMENT,
     InstanceId,
     artifacts_dir,
-    builder_path,
     check_version,
     code_path,
     index_builder,
@@ -230,16 +229,6 @@ def builder_text(
             table=table,
         )
     return decode_text(found[name], f"{name}.yaml")
-
-
-def tracked_builders(snapshot: Snapshot, table: str, version: str) -> dict[str, bytes]:
-    """Read the builders of the instance that a commit has of a version."""
-    found = {}
-    for name in snapshot.builders(table, version):
-        data = snapshot.blob(builder_path(table, version, name))
-        assert data is not None
-        found[name] = data
-    return found
 
 
 def code_modules(vault: Vault) -> list[str]:

@@ -180,13 +180,9 @@ def content_of_temp(
     @cache
     def elsewhere() -> dict[str, str]:
         """Return the artifacts of earlier instances."""
-        shared = artifacts_dir(temp.table, temp.version, multiple=False)
-        found = {
-            entry.name: snapshot.pointer_of(BlobId(entry.id), f"{shared}/{entry.name}").oid
-            for entry in snapshot.files(shared)
-        }
+        shared = snapshot.pointers(artifacts_dir(*temp, multiple=False))
         before = {} if origin is None else origin.artifacts()
-        return {**{name: str(oid) for name, oid in found.items()}, **before}
+        return {**{name: str(pointer.oid) for name, pointer in shared.items()}, **before}
 
     @cache
     def content(name: str) -> str:

@@ -204,7 +204,11 @@ class Snapshot:
         """Return the artifacts that stand where an instance of `version` has them, by name."""
         if not self.has_table(table):
             return {}
-        folder = artifacts_dir(table, version, multiple=self.table(table).multiple_artifacts)
+        is_own = self.table(table).multiple_artifacts
+        return self.pointers(artifacts_dir(table, version, multiple=is_own))
+
+    def pointers(self, folder: str) -> dict[str, Pointer]:
+        """Return the pointers in a folder and below it, by relative name."""
         return {
             entry.name: self.pointer_of(BlobId(entry.id), f"{folder}/{entry.name}")
             for entry in self.files(folder)
@@ -213,6 +217,11 @@ class Snapshot:
     def builders(self, table: str, version: str) -> dict[str, BlobId]:
         """Return the builders that stand here, by name, sorted."""
         return self._blobs(builders_dir(table, version), ".yaml")
+
+    def builder_files(self, table: str, version: str) -> dict[str, bytes]:
+        """Return the content of the builders, by name, sorted."""
+        builders = self.builders(table, version)
+        return {name: self.repository.read_blob(blob) for name, blob in builders.items()}
 
     def code_modules(self) -> dict[str, BlobId]:
         """Return the code modules, by name, sorted."""
