@@ -128,3 +128,11 @@ def calls_kept(path: Path) -> dict[str, list[tuple[object, ...]]]:
         tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
         names = sorted(name for (name,) in tables)
         return {name: connection.execute(f"SELECT * FROM {name}").fetchall() for name in names}
+
+
+def until(reached: Callable[[], object]) -> None:
+    """Wait for what another process does, as long as a slow machine needs."""
+    deadline = time.monotonic() + 120
+    while not reached():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)

@@ -16,7 +16,7 @@ from tablevault.errors import TVProcessError
 from tablevault.lfs.locks import is_held, take_lock
 from tablevault.names import ProcessId
 from tablevault.transactions.recovery import roll_back
-from tests.looking import check_clean
+from tests.looking import check_clean, until
 
 pytestmark = pytest.mark.faults
 THOROUGH = bool(os.environ.get("TABLEVAULT_THOROUGH"))
@@ -90,14 +90,6 @@ def killed(vault: TableVault, python: Callable[..., object]) -> Callable[[], Non
         assert child.wait() == -signal.SIGKILL
 
     return kill
-
-
-def until(reached: Callable[[], object]) -> None:
-    """Wait for what another process does."""
-    deadline = time.monotonic() + 120
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def printed(vault: TableVault) -> str:

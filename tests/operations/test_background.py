@@ -26,7 +26,7 @@ from tablevault.errors import (
     TVTableError,
 )
 from tablevault.transactions import background
-from tests.looking import check_clean, git, state_of
+from tests.looking import check_clean, git, state_of, until
 from tests.operations.keeping import kept
 
 ROOT = Path(__file__).parents[2]
@@ -104,14 +104,6 @@ def slow(vault, go) -> Callable[..., TableVault]:
         return vault
 
     return prepare
-
-
-def until(reached: Callable[[], object]) -> None:
-    """Wait for what another process does."""
-    deadline = time.monotonic() + 120
-    while not reached():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def seen(path: Path) -> dict[str, object]:

@@ -7,9 +7,8 @@ import pytest
 import yaml
 
 from tablevault.errors import TVArgumentError
-from tests.looking import check_clean
+from tests.looking import check_clean, until
 from tests.operations.bench import ASK, DOUBLE, IDS, Bench
-from tests.operations.test_background import until
 from tests.operations.test_plan import JUDGE, WHOLE, chain
 
 TEMP = "TEMP_base"

@@ -21,7 +21,7 @@ from tablevault.lfs.locks import locked
 from tablevault.transactions import stopping
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.stopping import cancel_of
-from tests.looking import check_clean, git
+from tests.looking import check_clean, git, until
 
 INDEX = """\
 builder_type: IndexBuilder
@@ -81,13 +81,7 @@ def go(tmp_path: Path) -> Path:
 def waits(go: Path):
     """Wait until the function waits."""
 
-    def wait() -> None:
-        deadline = time.monotonic() + 100
-        while not Path(f"{go}.waits").exists():
-            assert time.monotonic() < deadline
-            time.sleep(0.01)
-
-    return wait
+    return lambda: until(lambda: Path(f"{go}.waits").exists())
 
 
 @pytest.fixture(autouse=True)

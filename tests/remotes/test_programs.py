@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from tablevault.errors import TVRemoteError
 from tablevault.remotes import programs
 from tablevault.remotes.programs import run
+from tests.looking import until
 
 
 def test_a_program_is_given_text_and_heard(tmp_path):
@@ -71,14 +71,6 @@ def state_of(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except (FileNotFoundError, ProcessLookupError):
         return ""
-
-
-def until(condition):
-    for _ in range(10_000):
-        if condition():
-            return
-        time.sleep(0.01)
-    raise AssertionError(condition)
 
 
 def test_an_interrupt_ends_it_too(tmp_path):
