@@ -134,6 +134,8 @@ def end_stopped(parts: VaultParts, process_id: ProcessId) -> bool:
         record = parts.files.left(each.process_id)
         if record is None:
             continue  # begun a moment ago, and nobody's child any more; or ended by itself
+        if record.plan.get("stops") == process_id:
+            continue  # the stop itself, begun within what it stops: it ends last
         if each is target or not roll_forward(parts, record):
             roll_back(parts, record.failed(TVProcessError(STOPPED), time.time()))
     return True

@@ -298,3 +298,18 @@ def test_a_stop_that_has_happened_stays_until_what_it_stops_has_ended(begin, pla
     with parts.files.mutex():
         assert roll_forward(parts, parts.files.read(ProcessId("stop")))
     assert list(parts.files.every()) == []
+
+
+def test_a_stop_that_was_begun_within_what_it_stops_ends_both(begin, plan, parts):
+    with (
+        pytest.raises(DiedError),
+        begin("tables/a", process_id="q"),
+        begin("tables/b", process_id="stop") as process,
+    ):
+        process.note({"stops": "q"})
+        process.publish(plan(process))
+        raise DiedError
+    with parts.files.mutex():
+        assert roll_forward(parts, parts.files.read(ProcessId("stop")))
+    assert list(parts.files.every()) == []
+    assert parts.files.remembers("q")
