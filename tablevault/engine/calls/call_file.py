@@ -296,7 +296,7 @@ class CallFile:
             return True
         try:
             values = decode_values(call["value"])
-        except Exception:  # noqa: BLE001 - whatever somebody wrote there
+        except Exception:  # noqa: BLE001 - the file may come from anywhere
             return False
         note = self.builders.get(call["builder"])
         return note is None or call["row"] < 0 or len(values) == len(note["columns"])
@@ -390,7 +390,7 @@ def _record(call: Mapping[str, Any], inputs: bytes) -> CallRecord:
 
 
 def _places(chosen: pa.ChunkedArray) -> Rows:
-    """Return where a condition holds; ``indices_nonzero`` of pyarrow 21 dies of no chunks."""
+    """Return where a condition holds; ``indices_nonzero`` of pyarrow 21 crashes without chunks."""
     return np.flatnonzero(chosen.to_numpy().astype(np.bool_)).astype(np.int64)
 
 

@@ -178,7 +178,7 @@ def forget_instances(connection: sqlite3.Connection, instances: Sequence[str]) -
 def sweep(
     connection: sqlite3.Connection, temps: set[str], instances: set[str], before: float
 ) -> Swept:
-    """Remove executions and calls that nobody needs."""
+    """Remove executions and calls that are no longer needed."""
     for number, temp in connection.execute("SELECT id, temp FROM executions").fetchall():
         if temp not in temps:
             forget_execution(connection, int(number))

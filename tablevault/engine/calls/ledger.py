@@ -257,7 +257,7 @@ class Ledger:
         Parameters
         ----------
         call : CallRecord
-            The call; a copy of one that is recorded is charged to nobody.
+            The call; a copy of one that is recorded costs nothing again.
         calls : int
             How often a function was called for it; 0 for an item of a generator.
         builder : str

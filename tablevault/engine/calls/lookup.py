@@ -74,7 +74,7 @@ class Lookup:
     def _may_use(self, own: OwnCalls) -> bool:
         """Return whether results of earlier attempts count at all.
 
-        An index builder that always runs reads what nobody can compare. Only the same process goes
+        An index builder that always runs reads what cannot be compared. Only the same process goes
         on with what it has made, and only with rows that were found right.
         """
         job, ledger = self._job, self._ledger
@@ -211,13 +211,13 @@ class Lookup:
         return followers
 
     def adopt(self, rows: Mapping[int, Values]) -> None:
-        """Record results of rows of an earlier instance, whose calls nobody has recorded."""
+        """Record results of rows of an earlier instance, whose calls are not recorded."""
         inputs = self.inputs(list(rows))
         for row in where(inputs.known):
             record = Recorder(self._job, self._ledger, self._code, row, inputs[row])
             values, call, *_ = record.returned(rows[row])
             assert call is not None, "there is a ledger"
-            call = call._replace(started_at=0.0, duration_s=0.0)  # nobody knows
+            call = call._replace(started_at=0.0, duration_s=0.0)  # not known
             if self._artifacts is not None:
                 call = call._replace(files=self._artifacts.inherited(values))
             self._ledger.add(call)

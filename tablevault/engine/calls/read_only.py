@@ -1,4 +1,4 @@
-"""The calls of one execution for whoever only asks what it would find."""
+"""The records of calls as a plan reads them: what an execution would find, without writing."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ class ReadOnlyLedger(Ledger):
 
 
 class ReadOnlyFiles:
-    """Artifacts for whoever only asks: they can be had, and are not moved.
+    """The artifacts of a plan: they count as present, and are not moved.
 
     Implements `tablevault.engine.calls.recorder.ArtifactFiles`.
     """

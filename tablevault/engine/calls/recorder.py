@@ -47,8 +47,8 @@ class ArtifactFiles(Protocol):
     def kept(self, names: Collection[str]) -> AbstractContextManager[Mapping[str, KeptFile] | None]:
         """Keep the files that go by these names; they stay at least as long as the body runs.
 
-        Whoever writes within the body that they are needed has them for good. The value is None
-        where a file does not stop changing.
+        They stay for good if a record that names them is written within the body. The value is
+        None where a file does not stop changing.
 
         Raises
         ------
@@ -68,7 +68,7 @@ class ArtifactFiles(Protocol):
     def bring(self, files: Mapping[str, KeptFile]) -> Mapping[str, str]:
         """Put files into the artifact folder, and return of those that cannot be had why not.
 
-        What lies there by the same name is replaced, unless it is the same.
+        Another file of the same name is replaced.
         """
         ...
 
@@ -122,7 +122,7 @@ class CallArtifacts:
 
         `calls` is how often a function was called for it.
 
-        Crashes before the record is written: nobody needs the files, and ``gc`` removes them.
+        If it crashes before the record is written, no record names the files: ``gc`` removes them.
 
         Raises
         ------
@@ -332,7 +332,7 @@ class Recorder:
     row : int
         Row that the call is for.
     inputs : bytes, optional
-        What the call is found by; None for one that nobody will find.
+        What the call is found by; None for one that cannot be found again.
     artifacts : CallArtifacts, optional
         Keeps the files that values name; None where they name none.
 

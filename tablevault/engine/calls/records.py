@@ -39,7 +39,7 @@ class CallRecord(NamedTuple):
     value : str, optional
         What it returned, as tagged JSON; None when it raised.
     started_at, duration_s : float
-        Seconds since the epoch, seconds; 0.0 where nobody measured.
+        Seconds since the epoch, seconds; 0.0 where it was not measured.
     error : str, optional
         Class and text of what was raised.
     process : str, optional
@@ -49,7 +49,7 @@ class CallRecord(NamedTuple):
     input_tokens, output_tokens : int, optional
         Tokens that were sent and received, where the function reported them.
     cost : float, optional
-        What it cost, in the currency of whoever reported it.
+        What it cost, in the currency of the report.
     files : str, optional
         Artifacts that came with it, see `tablevault.engine.calls.records.encode_files`.
     attempts : int

@@ -53,7 +53,7 @@ class Spent(NamedTuple):
     input_tokens, output_tokens : int, optional
         Tokens.
     cost : float, optional
-        In the currency of whoever reported it.
+        In the currency of the reports.
     """
 
     calls: int = 0

@@ -1,4 +1,4 @@
-"""How a SQLite file is opened by many, set aside when damaged, and whose fault an error is."""
+"""SQLite files: opened by many processes, moved away when damaged, errors of the disk as such."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def is_damage(error: sqlite3.DatabaseError) -> bool:
     return code is None or code & 0xFF in {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB}
 
 
-def set_aside(path: Path, error: Exception) -> None:
+def move_away(path: Path, error: Exception) -> None:
     """Move a file that cannot be read out of the way; results that no instance holds are in it."""
-    aside = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
-    path.rename(aside)
+    moved = path.with_name(f"{path.name}.damaged-{time.time_ns()}")
+    path.rename(moved)
     for ending in ("-wal", "-shm"):
         with contextlib.suppress(OSError):
             path.with_name(path.name + ending).unlink()
@@ -91,7 +91,7 @@ def set_aside(path: Path, error: Exception) -> None:
         " instance holds are made again.",
         path,
         error,
-        aside.name,
+        moved.name,
     )
 
 

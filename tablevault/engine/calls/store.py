@@ -9,8 +9,8 @@ with one key the later counts.
 
 The file is a cache plus results that no instance holds: when it is lost, calls of executions
 that did not end are lost. It is written in transactions of some milliseconds. WAL with
-``synchronous=NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous) survives the death of a
-process at any moment; a loss of power may cost what was written within the last second.
+``synchronous=NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous) survives a crash
+of the process at any moment; a loss of power may cost what was written within the last second.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from tablevault.engine.calls.sqlite_file import (
     as_os_error,
     damage_of,
     is_damage,
+    move_away,
     open_file,
-    set_aside,
 )
 from tablevault.engine.matching import Rows
 from tablevault.errors import TVTableError
@@ -114,7 +114,7 @@ class CallStore:
     Parameters
     ----------
     path : Path
-        The SQLite file; made when something is written. A damaged one is moved aside.
+        The SQLite file; made when something is written. A damaged one is moved away.
     """
 
     def __init__(self, path: Path) -> None:
@@ -208,7 +208,7 @@ class CallStore:
         return self._first("SELECT 1 FROM codes WHERE digest = ?", (digest,)) is not None
 
     def code_record(self, digest: bytes) -> str | None:
-        """Return what a code digest stands for; None when nobody has noted it."""
+        """Return what a code digest stands for; None when it is not known."""
         row = self._first("SELECT record FROM codes WHERE digest = ?", (digest,))
         return None if row is None or row[0] is None else str(row[0])
 
@@ -487,7 +487,7 @@ class CallStore:
         *,
         dry_run: bool = False,
     ) -> Swept:
-        """Remove what nobody needs any more.
+        """Remove what is no longer needed.
 
         Parameters
         ----------
@@ -571,7 +571,7 @@ class CallStore:
         return next(iter(self.read(sql, values)), None)
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection of this process; a file that is no database is moved aside."""
+        """Return the connection of this process; a file that is no database is moved away."""
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
         if self._connection is not None:
@@ -589,7 +589,7 @@ class CallStore:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            set_aside(self._path, error)
+            move_away(self._path, error)
             self._connection = open_file(self._path, _SCHEMA, _VERSION)
         self._pid = os.getpid()
         return self._connection

@@ -89,7 +89,7 @@ def summed(table: pa.Table | None) -> Iterator[tuple[str, float | None, Mapping[
         Name of the builder.
     float or None
         How long its calls took together, in seconds; that of a generator lasts as long as its
-        items. None where nobody measured.
+        items. None where it was not measured.
     mapping of str to int
         Instances for which calls were made, and how many; without that of the file.
     """
@@ -122,7 +122,7 @@ def summed(table: pa.Table | None) -> Iterator[tuple[str, float | None, Mapping[
 
 
 def function_of(store: CallStore, builder: str, code: object) -> tuple[str, str]:
-    """Return module and function of a call; "" where nobody has noted what its code is.
+    """Return module and function of a call; "" where its code is not known.
 
     Parameters
     ----------
@@ -214,7 +214,7 @@ class Expected:
     seconds : float, optional
         How long it takes.
     cost : float, optional
-        What it costs, in the currency of whoever reported it.
+        What it costs, in the currency of the reports.
     """
 
     seconds: float | None = None

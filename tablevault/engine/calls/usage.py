@@ -1,4 +1,4 @@
-"""``tablevault.report_usage``: what a call has used, told by the function that is called."""
+"""``tablevault.report_usage``: the function that is called reports what the call has used."""
 
 from __future__ import annotations
 

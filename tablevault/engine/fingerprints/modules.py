@@ -246,7 +246,7 @@ def parse(data: bytes) -> Module:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # whoever imports it hears of them
+            warnings.simplefilter("ignore")  # an import shows them
             tree = _tree(data)
     except ValueError as error:  # a null byte on Python 3.11
         raise SyntaxError(str(error)) from error

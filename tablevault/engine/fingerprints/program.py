@@ -66,7 +66,7 @@ class Definition:
 
 @dataclass(frozen=True, slots=True)
 class Whole:
-    """A module as a value: nobody can tell which of its names are used."""
+    """A module as a value: any of its names may be used."""
 
     module: Loaded
 

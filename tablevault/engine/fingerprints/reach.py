@@ -2,7 +2,7 @@
 
 A function sees more than the statements that bind the names it uses: ``WORDS.append("x")`` at
 module level, a decorator that registers, a loop that fills a dict, ``os.environ["A"] = "b"``. Two
-kinds of statements count although nobody names them:
+kinds of statements count although no name leads to them:
 
 - **outward**: they do something to what is not the module's own (a library, the environment), so
   every function of the module, and of those that import it, may see it;
@@ -208,7 +208,7 @@ class Reach:
     used_by : dict
         Name of the definition that was first to use it, "" for the function itself.
     statements : dict
-        By name of a module its statements that count although nobody names them.
+        By name of a module its statements that count although no name leads to them.
     whole : dict
         Modules that count as a whole, by name.
     executed : dict
@@ -363,7 +363,7 @@ class Reach:
         return bool(unit.binds) and all((loaded.name, name) in self.names for name in unit.binds)
 
     def _find_statements(self) -> bool:
-        """Reach statements of executed modules that nobody names; return whether there were any."""
+        """Reach statements to which no name leads; return whether there are any."""
         for loaded in list(self.executed.values()):
             for unit in self._effects.candidates(loaded):
                 taken = self.statements.setdefault(loaded.name, {})

@@ -251,7 +251,7 @@ class _Walker:
             self.visit(node.value)
 
     def visit_Global(self, node: ast.Global) -> None:
-        """Count the names as used: whoever binds a global name changes what others see."""
+        """Count the names as used: binding a global name changes what other functions see."""
         for name in node.names:
             self._use((name,), handed=False)
             self.facts.effects.append(Effect((name,), None, self._layer, "store"))
