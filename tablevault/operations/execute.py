@@ -23,9 +23,9 @@ from tablevault.operations.materialize import (
     store,
 )
 from tablevault.operations.prepare_execution import (
-    Attempt,
     BeforeFirstCall,
     DeactivateInstances,
+    ExecutionControl,
     Prepared,
     VaultCode,
     fixed_by,
@@ -324,7 +324,7 @@ class _Attempt:
                 progress=vault.progress(),
                 options=replace(
                     options,
-                    control=Attempt(self.tx, self._decided, self._before_first_call()),
+                    control=ExecutionControl(self.tx, self._decided, self._before_first_call()),
                     files=self.files,
                     limits=self._limits(),
                     batches=vault.state / "batches",

@@ -105,12 +105,12 @@ def import_original(
             allow_secret=options.allow_secret,
         )
         vault = attach(beside, author, described, create=True, restart=False)
-        report = _Import(vault, source, allow_secret=options.allow_secret).run()
+        report = _VaultImport(vault, source, allow_secret=options.allow_secret).run()
         put_in_place(beside, path)
     return report
 
 
-class _Import:
+class _VaultImport:
     """One import."""
 
     def __init__(self, vault: Vault, source: OldVault, *, allow_secret: bool) -> None:

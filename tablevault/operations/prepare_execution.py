@@ -216,7 +216,7 @@ def fixed_by(record: Record | None) -> Fixed:
     )
 
 
-class Attempt:
+class ExecutionControl:
     """Stops an execution between two rows if asked to, and keeps its record up to date.
 
     Implements :class:`tablevault.engine.execution.context.Control`.

@@ -46,7 +46,7 @@ class RefreshOptions:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Budget:
+class _RefreshBudget:
     """What the tables that are still to be made may spend; None for any amount."""
 
     calls: int | None
@@ -228,7 +228,7 @@ class _Refresh:
         self._staleness = staleness
         self._seen = vault.snapshot().commit
         self._options = options
-        self._budget = _Budget(calls=options.max_calls, cost=options.max_cost)
+        self._budget = _RefreshBudget(calls=options.max_calls, cost=options.max_cost)
         self._has_ended = False
         self._stopped: set[Place] = set()
         self._errors: list[Exception] = []

@@ -276,7 +276,7 @@ class Shown:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reader:
+class _TreeReader:
     """Makes the trees of one view."""
 
     vault: Vault
@@ -354,7 +354,7 @@ def file_tree(vault: Vault, instance_id: str, table_name: str, shown: Shown) -> 
     TVArgumentError
         There is no such table or instance, or an instance is named without its table.
     """
-    reader = _Reader(vault, vault.view(), shown)
+    reader = _TreeReader(vault, vault.view(), shown)
     if not table_name:
         if instance_id:
             raise TVArgumentError(

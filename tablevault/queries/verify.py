@@ -21,7 +21,7 @@ _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.01, 0.2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Moment:
+class _CommitState:
     """What a commit changes."""
 
     is_committing: bool
@@ -42,23 +42,23 @@ def settled(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem
     lasting: list[Problem] | None = None
     while True:
         is_last = time.monotonic() > deadline
-        before = _moment(vault)
+        before = _commit_state(vault)
         found = list(look())
         if lasting is not None:
             keys = {problem.key for problem in lasting}
             found = [problem for problem in found if problem.key in keys]
         lasting = found
-        is_quiet = not before.is_committing and before == _moment(vault)
+        is_quiet = not before.is_committing and before == _commit_state(vault)
         if not lasting or is_quiet or is_last:
             return lasting
         time.sleep(wait)
         wait = min(2 * wait, _LONGEST_WAIT_S)
 
 
-def _moment(vault: Vault) -> _Moment:
+def _commit_state(vault: Vault) -> _CommitState:
     """Read what a commit changes."""
     parts = vault.parts
-    return _Moment(
+    return _CommitState(
         is_committing=parts.is_committing(),
         main=parts.repository.tip("refs/heads/main"),
         temps=tuple(sorted(parts.repository.temp_refs().items())),

@@ -68,7 +68,7 @@ def check_objects(vault: Vault, needed: Needed, *, data: bool) -> list[Problem]:
             problems.append(_problem(found, "note", "It can be written to.", ""))
     if data and here:
         with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
-            for of_one in pool.map(_Reading(vault), here):
+            for of_one in pool.map(_ObjectReader(vault), here):
                 problems.extend(of_one)
     return [_with_copies(vault, problem, needed) for problem in problems]
 
@@ -88,7 +88,7 @@ def _with_copies(vault: Vault, problem: Problem, needed: Needed) -> Problem:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
+class _ObjectReader:
     """Reads one object from its first byte to its last."""
 
     vault: Vault
