@@ -109,6 +109,8 @@ class Lookup:
 
     def fill(self, inputs: RowInputs, results: RowResults) -> int:
         """Enter the results of rows that have none, and return how many other executions made."""
+        if self._own.latest and self._artifacts is None:
+            inputs = inputs.among(inputs.known & ~self._fill_own(inputs, results))
         from_others = self._keep(inputs, results)
         rows = where(inputs.known & ~results.there)
         # Of calls that name the same file, that of the latest counts, whichever row it is of.
@@ -124,26 +126,31 @@ class Lookup:
         """Keep rows that instances hold; see `tablevault.engine.calls.ledger.Ledger.keep_found`."""
         if self._is_alone or self._artifacts is not None:
             return 0
-        if self._own.latest:
-            inputs = inputs.among(inputs.known & ~self._made_before(inputs))
         return self._ledger.keep_found(self._job.name, inputs, results, self._code)
 
-    def _made_before(self, inputs: RowInputs) -> Mask:
-        """Return the rows whose calls earlier attempts have made."""
-        found = np.zeros(len(inputs.known), dtype=np.bool_)
-        rows = where(inputs.known)
+    def _fill_own(self, inputs: RowInputs, results: RowResults) -> Mask:
+        """Enter results of earlier attempts, and return the rows whose calls these have made."""
+        made = np.zeros(len(inputs.known), dtype=np.bool_)
+        rows = where(inputs.known & ~results.there)
         for first in range(0, len(rows), _ROWS_AT_ONCE):
             keys = {row: inputs[row] for row in rows[first : first + _ROWS_AT_ONCE]}
             own = self._own.find(keys.values())
-            found[[row for row, key in keys.items() if key in own]] = True
-        return found
+            mine = {row: key for row, key in keys.items() if key in own}
+            made[list(mine)] = True
+            for row, values in self._rows(mine, own).values.items():
+                results.put(row, values)
+        return made
 
     def rows(self, inputs: Mapping[int, Inputs]) -> Found:
         """Find the results of rows, made by this execution or by others."""
+        return self._rows(inputs, self._own.find(inputs.values()))
+
+    def _rows(self, inputs: Mapping[int, Inputs], own: Mapping[Inputs, CallRecord]) -> Found:
+        """Find the results of rows; `own` are calls of earlier attempts."""
         found: dict[int, Values] = {}
         taken: list[tuple[int, int]] = []
         from_others = 0
-        usable = self._usable_calls(inputs)
+        usable = self._usable_calls(inputs, own)
         for row in usable:
             call, values, is_own = usable[row]
             if is_own and call.code != self._code:
@@ -156,10 +163,9 @@ class Lookup:
         return Found(found, from_others)
 
     def _usable_calls(
-        self, inputs: Mapping[int, Inputs]
+        self, inputs: Mapping[int, Inputs], own: Mapping[Inputs, CallRecord]
     ) -> dict[int, tuple[CallRecord, Values, bool]]:
         """Find the calls of rows, their values, and whether an earlier attempt made them."""
-        own = self._own.find(inputs.values())
         others = self._elsewhere([key for key in inputs.values() if key not in own])
         if not own and not others:
             return {}
@@ -326,7 +332,7 @@ class Lookup:
             self._has_by_arguments = is_row_wise and self._ledger.has_by_arguments()
         return self._has_by_arguments
 
-    def _counting(self, own: dict[Inputs, CallRecord]) -> dict[Inputs, CallRecord]:
+    def _counting(self, own: Mapping[Inputs, CallRecord]) -> Mapping[Inputs, CallRecord]:
         """Return the calls of earlier attempts without those by other code, if that counts."""
         if self._ledger.terms.accept_code is not False:
             return own
