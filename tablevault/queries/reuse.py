@@ -99,8 +99,7 @@ def fingerprints(texts: Mapping[str, bytes], files: Mapping[str, bytes]) -> Fing
         Content, or a hash of it, of all other files below ``code/``.
     """
     from tablevault.engine.fingerprints.compute import Fingerprints
-    from tablevault.engine.fingerprints.locate import SHIPPED
-    from tablevault.engine.fingerprints.program import Program
+    from tablevault.engine.fingerprints.program import SHIPPED, Program
 
     found = Fingerprints(Program(texts, files))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tablevault.engine.fingerprints.locate import ImportSystem
+from tablevault.engine.fingerprints.program import ImportSystem
 
 USES = {"m.py": "import helpers\ndef f(x): return helpers.clean(x)"}
 
