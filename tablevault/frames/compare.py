@@ -12,8 +12,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from tablevault.frames.column_encoding import whole_array
 from tablevault.frames.digest import plain_array
-from tablevault.frames.encoding import whole_array
 from tablevault.frames.parquet import FrameColumns
 from tablevault.frames.tagged_json import UnstorableValueError, to_json
 

@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablevault.errors import TVTableError
+from tablevault.frames.column_encoding import whole_array
 from tablevault.frames.dtypes import normalise_columns, parse_dtype
-from tablevault.frames.encoding import whole_array
 
 # The words that pandas.read_csv takes for a missing value.
 _NULLS = pa.array(

@@ -45,7 +45,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tablevault.frames.encoding import StoredColumn, whole_array
+from tablevault.frames.column_encoding import StoredColumn, whole_array
 
 _RULE_FACTS = ("objects", "missing", "json", "ordered")
 

@@ -28,10 +28,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.frames.decoding import decode_column, foreign_column
+from tablevault.frames.column_decoding import decode_column, foreign_column
+from tablevault.frames.column_encoding import StoredColumn, encode_column, whole_array
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.dtypes import dtype_name
-from tablevault.frames.encoding import StoredColumn, encode_column, whole_array
 from tablevault.frames.parquet_metadata import VERSION, part_key, read_facts
 
 Metadata: TypeAlias = dict[bytes, bytes] | None

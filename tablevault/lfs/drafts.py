@@ -11,7 +11,7 @@ from typing import IO, BinaryIO, Protocol, Self
 
 from filelock import lock_descriptor, unlock_descriptor
 
-from tablevault.lfs import file_links
+from tablevault.files import links
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import ObjectId
 
@@ -133,7 +133,7 @@ class Partial:
 
     def clone(self, source: BinaryIO) -> bool:
         """Share the blocks of `source`, copy-on-write; False where the file system cannot."""
-        if self._size or not file_links.clone(source.fileno(), self._open_file().fileno()):
+        if self._size or not links.clone(source.fileno(), self._open_file().fileno()):
             return False
         self._reread()
         return True

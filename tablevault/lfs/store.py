@@ -18,12 +18,12 @@ from pathlib import Path
 from typing import BinaryIO, Protocol, cast
 
 from tablevault.errors import TVFileError
-from tablevault.lfs import file_links
+from tablevault.files import links
+from tablevault.files.disk import hash_file, matching, sync_all, sync_folder
+from tablevault.files.locks import locked
+from tablevault.files.sqlite_cache import Disposable
 from tablevault.lfs.drafts import Draft, Partial, Written
-from tablevault.lfs.files import hash_file, matching, sync_all, sync_folder
-from tablevault.lfs.locks import locked
 from tablevault.lfs.pointer import Pointer
-from tablevault.lfs.sqlite_cache import Disposable
 from tablevault.lfs.text_cache import drop_text
 from tablevault.names import ObjectId
 
@@ -84,7 +84,7 @@ class ObjectStore:
         self._fetch = fetch
         self._hashed = HashCache(scratch.parent / "objects.sqlite")
         self._no_links = scratch.parent / "no-links"
-        self._replacing = scratch.parent / "no-file_links.new"
+        self._replacing = scratch.parent / "no-links.new"
         self._may_clone = True
 
     @contextmanager
@@ -165,7 +165,7 @@ class ObjectStore:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 # The names of new folders have to last as well.
                 folders.update((target.parent.parent, self._objects))
-            draft.path.chmod(file_links.READ_ONLY)
+            draft.path.chmod(links.READ_ONLY)
             back = time.time_ns() - _BACKDATE_NS
             os.utime(draft.path, ns=(back, back))
             draft.path.replace(target)
@@ -248,7 +248,7 @@ class ObjectStore:
 
     def make_read_only(self, oid: ObjectId) -> None:
         """Protect an object against being written to by mistake."""
-        self._path(oid).chmod(file_links.READ_ONLY)
+        self._path(oid).chmod(links.READ_ONLY)
 
     def damaged(self, oid: ObjectId) -> Path | None:
         """Return where the damaged file of an object lies that was moved away, None without one."""
@@ -268,11 +268,11 @@ class ObjectStore:
         beside: Path | None = None,
     ) -> None:
         """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
-        if file_links.may_link():
+        if links.may_link():
             # Before the link: whoever is killed in between leaves a search without a result.
             for note in (self._replacing, self._no_links):
                 note.unlink(missing_ok=True)
-        self._may_clone = file_links.place(
+        self._may_clone = links.place(
             self.file(pointer),
             target,
             executable=executable,
@@ -282,7 +282,7 @@ class ObjectStore:
 
     def has_unsafe_links(self) -> bool:
         """Return whether this process could change objects through hard links made by others."""
-        if file_links.may_link() or self._no_links.exists():
+        if links.may_link() or self._no_links.exists():
             return False
         return os.access(self._scratch.parent, os.W_OK)
 
@@ -365,7 +365,7 @@ class ObjectStore:
             pass
         # Somebody wrote into a link to it: theirs is one file, and this will be another one.
         path.unlink(missing_ok=True)
-        path.touch(file_links.READ_ONLY)
+        path.touch(links.READ_ONLY)
         return path
 
     def _path(self, oid: ObjectId) -> Path:

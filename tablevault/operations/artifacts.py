@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVTableError
+from tablevault.files.disk import hash_file
 from tablevault.history.commits.snapshot import Snapshot, TreeEntry
 from tablevault.history.git.trees import Edit, Graft, Put
 from tablevault.lfs.drafts import Draft
-from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
 from tablevault.model.view import VaultView
 from tablevault.names import BlobId, TempRef, artifacts_dir, check_artifact_name, is_hidden

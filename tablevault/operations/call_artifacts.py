@@ -17,10 +17,10 @@ from typing import Final
 
 from tablevault.engine.calls.records import KeptFile
 from tablevault.errors import TableVaultError, TVTableError
+from tablevault.files.disk import hash_file
+from tablevault.files.links import copy_file
 from tablevault.history.commits.snapshot import Snapshot, TreeEntry
 from tablevault.lfs.drafts import Draft
-from tablevault.lfs.file_links import copy_file
-from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import BlobId, ObjectId, check_artifact_name
 from tablevault.operations.artifacts import (

@@ -21,9 +21,9 @@ from tablevault.history.git.trees import Put
 from tablevault.limits import UnfitValueError
 from tablevault.model.view import VaultView
 from tablevault.names import VAULT_DOCUMENT
+from tablevault.transactions.claims import config_hold
 from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.resource_locks import config_hold
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Either, Wording

@@ -39,6 +39,7 @@ from tablevault.queries.calls import call_sources
 from tablevault.render import counted
 from tablevault.transactions.background import Handed, check_interpreter, launch
 from tablevault.transactions.begin import Actor, begin
+from tablevault.transactions.claims import alone, code_hold, instance_hold, temp_hold
 from tablevault.transactions.operation import (
     NOT_RECORDED,
     UNLESS_DEFAULT,
@@ -49,7 +50,6 @@ from tablevault.transactions.operation import (
     setup_of,
 )
 from tablevault.transactions.records import Hold, Json, Record
-from tablevault.transactions.resource_locks import alone, code_hold, instance_hold, temp_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording

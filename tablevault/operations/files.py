@@ -26,9 +26,9 @@ from tablevault.names import (
 )
 from tablevault.secrets import IN_BUILDER, IN_CODE
 from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.claims import code_hold, temp_hold
 from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
 from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.resource_locks import code_hold, temp_hold
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import OperationName, Parameter, Wording

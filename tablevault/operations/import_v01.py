@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from tablevault.errors import TVArgumentError
+from tablevault.files.vault_folders import building, put_in_place
 from tablevault.history.catalog.tags import tag_moves
 from tablevault.history.commits.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.commits.snapshot import Snapshot
@@ -15,7 +16,6 @@ from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.lfs.drafts import Draft
-from tablevault.lfs.vault_folders import building, put_in_place
 from tablevault.names import (
     MAIN,
     CommitId,

@@ -42,9 +42,9 @@ from tablevault.queries.calls import forgotten_with
 from tablevault.render import counted
 from tablevault.secrets import IN_BUILDER, IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.claims import claimed_instance, instance_hold, temp_hold
 from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
 from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.resource_locks import claimed_instance, instance_hold, temp_hold
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, OperationName, Parameter, Wording

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.files.disk import Quarantine, remove, size_of
 from tablevault.history.catalog.in_memory import FreshIndex
 from tablevault.history.checkout.worktree_status import Inspection, copies_of, restore_blobs
 from tablevault.history.commits.setup import configure, put_on_main, reset_config
@@ -18,7 +19,6 @@ from tablevault.history.git import repack
 from tablevault.history.git.object_files import damaged_loose, logged, read_refs, sound_packed_refs
 from tablevault.history.git.reachability import Reachability, extend, whole_reach
 from tablevault.history.git.refs import RefMove
-from tablevault.lfs.files import Quarantine, remove, size_of
 from tablevault.names import TEMP_DIR, CommitId, ObjectId, ProcessId, temp_of_folder
 from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags

@@ -41,9 +41,9 @@ from tablevault.operations.artifacts import (
 )
 from tablevault.operations.spending import spending_trailers
 from tablevault.render import counted
+from tablevault.transactions.claims import artifacts_hold, table_hold, temp_hold
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Hold
-from tablevault.transactions.resource_locks import artifacts_hold, table_hold, temp_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 

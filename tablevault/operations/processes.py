@@ -32,11 +32,11 @@ from tablevault.secrets import redact, text_to_keep
 from tablevault.transactions.allowed_secrets import allows_edits
 from tablevault.transactions.background import Handed, accept
 from tablevault.transactions.begin import Actor, is_finished
+from tablevault.transactions.claims import descendants
 from tablevault.transactions.operation import Operation, decoded_operation, operation
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.recovery import roll_back, roll_forward
-from tablevault.transactions.resource_locks import descendants
 from tablevault.transactions.stopping import halt, take_down
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault

@@ -28,10 +28,10 @@ from tablevault.names import (
 from tablevault.queries.calls import forgotten_with
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
+from tablevault.transactions.claims import alone, table_hold
 from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.recovery import NeededElsewhere
-from tablevault.transactions.resource_locks import alone, table_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording

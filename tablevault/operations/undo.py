@@ -23,9 +23,7 @@ from tablevault.operations.undo_effect import (
     refusal,
     table_changed,
 )
-from tablevault.transactions.operation import Operation, operation
-from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.resource_locks import (
+from tablevault.transactions.claims import (
     alone,
     artifacts_hold,
     code_hold,
@@ -34,6 +32,8 @@ from tablevault.transactions.resource_locks import (
     table_hold,
     temp_hold,
 )
+from tablevault.transactions.operation import Operation, operation
+from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 from tablevault.errors import TVFileError
+from tablevault.files.disk import hash_file
 from tablevault.history.catalog.fold import pointers_of
 from tablevault.history.checkout.temp_folders import ARTIFACTS_OF
 from tablevault.history.commits.change import BranchChange, RemovedBranch
@@ -18,7 +19,6 @@ from tablevault.history.commits.snapshot import (
 )
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
-from tablevault.lfs.files import hash_file
 from tablevault.lfs.pointer import Pointer
 from tablevault.model.instance import Instance
 from tablevault.model.view import VaultView

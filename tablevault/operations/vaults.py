@@ -19,6 +19,15 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
+from tablevault.files.disk import files_below
+from tablevault.files.vault_folders import (
+    building,
+    is_free,
+    move_folder,
+    put_in_place,
+    remove_tree,
+    target_of,
+)
 from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument, timestamp
 from tablevault.history.commits.setup import (
@@ -30,15 +39,6 @@ from tablevault.history.commits.setup import (
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.object_files import read_refs
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.files import files_below
-from tablevault.lfs.vault_folders import (
-    building,
-    is_free,
-    move_folder,
-    put_in_place,
-    remove_tree,
-    target_of,
-)
 from tablevault.names import MAIN, TABLES_DIR, is_plain_path
 from tablevault.progress import Progress, Silent
 from tablevault.secrets import IN_DESCRIPTION

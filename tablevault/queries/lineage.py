@@ -16,7 +16,7 @@ from tablevault.history.commits.documents import InstanceDocument
 from tablevault.model.instance import Instance
 from tablevault.model.view import VaultView
 from tablevault.names import SELF, BlobId, InstanceId, TableId, is_instance_id, version_of
-from tablevault.queries.graph import (
+from tablevault.queries.lineage_drawing import (
     Box,
     Graph,
     branches,

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVRemoteError
+from tablevault.files.vault_folders import building, is_free, put_in_place, target_of
 from tablevault.history.commits.setup import begin_clone, configure
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.git_program import run_git
 from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.merge.validate_incoming import refuse_hostile
-from tablevault.lfs.vault_folders import building, is_free, put_in_place, target_of
 from tablevault.names import MAIN, VAULT_DOCUMENT
 from tablevault.progress import Progress
 from tablevault.remotes.fetch import fetch_objects

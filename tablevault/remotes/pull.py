@@ -25,10 +25,10 @@ from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
 from tablevault.remotes.lfs.endpoint import find_remote
 from tablevault.remotes.remote_objects import refuse_other_vault
 from tablevault.remotes.reports import NO_TRANSFER, PullReport
+from tablevault.transactions.claims import alone, pull_hold, table_hold
 from tablevault.transactions.git_merges import complete_merge
 from tablevault.transactions.operation import NOT_RECORDED, Operation, operation
 from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.resource_locks import alone, pull_hold, table_hold
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording

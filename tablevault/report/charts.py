@@ -7,9 +7,9 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tablevault.queries.graph import Card, DrawnInstance, draw
 from tablevault.queries.instance_summary import InstanceSummary
 from tablevault.queries.lineage import LineageNode
+from tablevault.queries.lineage_drawing import Card, DrawnInstance, draw
 from tablevault.queries.vault_summary import VaultSummary
 from tablevault.render import counted, cut
 from tablevault.report.format import anchor, second, short

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from tablevault import errors
 from tablevault.errors import TableVaultError, TVProcessError, said
-from tablevault.lfs.locks import Lock, locked
+from tablevault.files.locks import Lock, locked
 from tablevault.names import ProcessId
 from tablevault.transactions.begin import take_process
 from tablevault.transactions.parts import VaultParts

@@ -10,10 +10,10 @@ from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
 from tablevault.errors import TableVaultError, TVProcessError
+from tablevault.files.locks import Lock, is_held, take_lock
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.lfs.locks import Lock, is_held, take_lock
 from tablevault.names import ProcessId, check_process_id, new_process_id
-from tablevault.transactions import resource_locks
+from tablevault.transactions import claims
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Hold, Record, RecordStore, Request
 from tablevault.transactions.recovery import finish_stop, roll_back, roll_forward
@@ -71,7 +71,7 @@ def begin(parts: VaultParts, request: Request, actor: Actor, setup: Setup) -> tu
             holder, held = found
             alive = not _is_paused(parts, holder)
         if not alive or waited >= actor.lock_timeout_s:
-            error = resource_locks.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
+            error = claims.lock_error(holder, held, alive=alive, waited_s=round(waited, 1))
             if parts.files.read(process_id) is None and record.named:
                 parts.files.remember(record.failed(error, time.time()))
             raise error
@@ -144,7 +144,7 @@ def refuse_other(known: Record, request: Request) -> None:
                 OperationName(request.operation),
                 ".",
             ),
-            Wording(resource_locks.again(known), " to go on with it."),
+            Wording(claims.again(known), " to go on with it."),
             process=known.process_id,
         )
 
@@ -205,7 +205,7 @@ def _end_children(parts: VaultParts, process_id: ProcessId) -> None:
 
     A child with an id that the function chose stays: it is taken up when it is called again.
     """
-    for found in resource_locks.descendants(parts.files, process_id):
+    for found in claims.descendants(parts.files, process_id):
         child = parts.files.left(found.process_id)
         if child is None or child.named:
             continue
@@ -252,20 +252,20 @@ def _claim(
 
 def _family(parts: VaultParts, record: Record, actor: Actor) -> frozenset[str]:
     """Return the processes whose claims exclude nothing: itself, its ancestors, its children."""
-    ids: set[str] = {record.process_id, *resource_locks.ancestors(parts.files, record.parent)}
+    ids: set[str] = {record.process_id, *claims.ancestors(parts.files, record.parent)}
     for root in (actor.process_id, actor.takes_over):
         if root:
             ids.add(root)
-            ids.update(child.process_id for child in resource_locks.descendants(parts.files, root))
+            ids.update(child.process_id for child in claims.descendants(parts.files, root))
     return frozenset(ids)
 
 
 def _refuse_within(parts: VaultParts, record: Record, holds: Sequence[Hold]) -> None:
     """Refuse what an ancestor keeps for itself: to wait for it would be to wait for oneself."""
-    found = resource_locks.blocking_within(parts.files, holds, record.parent)
+    found = claims.blocking_within(parts.files, holds, record.parent)
     if found is None:
         return
-    error = resource_locks.within_error(*found, record.request.operation)
+    error = claims.within_error(*found, record.request.operation)
     if record.named and parts.files.read(record.process_id) is None:
         parts.files.remember(record.failed(error, time.time()))
     raise error
@@ -275,7 +275,7 @@ def _blocking(
     parts: VaultParts, holds: Sequence[Hold], family: frozenset[str]
 ) -> tuple[Record, Hold] | None:
     """Find who excludes `holds`, after rolling back crashed processes that nobody can resume."""
-    while (found := resource_locks.blocking(parts.files, holds, family)) is not None:
+    while (found := claims.blocking(parts.files, holds, family)) is not None:
         if parts.files.is_alive(found[0].process_id):
             return found
         holder = parts.files.left(found[0].process_id)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from tablevault.files.disk import replace_file
 from tablevault.history.commits.change import BranchChange, Change, renamed_branch
 from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import Snapshot
@@ -14,9 +15,9 @@ from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Graft, Remove
 from tablevault.history.merge.merge_commits import Joined, folders_in, in_tree, join, tree_of
-from tablevault.lfs.files import replace_file
 from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef, temp_of_ref
 from tablevault.transactions.begin import Actor
+from tablevault.transactions.claims import pull_hold
 from tablevault.transactions.operation import (
     NOT_RECORDED,
     OpenVault,
@@ -26,7 +27,6 @@ from tablevault.transactions.operation import (
 )
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.resource_locks import pull_hold
 from tablevault.transactions.transaction import Transaction
 
 

@@ -9,14 +9,14 @@ from itertools import takewhile
 from pathlib import Path
 
 from tablevault.errors import TVLockError
+from tablevault.files.disk import replace_file
+from tablevault.files.locks import is_held, take_lock
 from tablevault.history.catalog.catalog import Index
 from tablevault.history.checkout.checkpoints import Checkpoints
 from tablevault.history.checkout.temp_folders import TempFolders
 from tablevault.history.checkout.worktree import WorkTree
 from tablevault.history.git.refs import RefMove, break_locks, move_refs
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.files import replace_file
-from tablevault.lfs.locks import is_held, take_lock
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, record_file
 from tablevault.transactions.records import RecordStore

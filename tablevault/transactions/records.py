@@ -26,9 +26,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
 
+from tablevault.files.disk import replace_file
+from tablevault.files.locks import is_held, locked
 from tablevault.history.git.refs import RefMove
-from tablevault.lfs.files import replace_file
-from tablevault.lfs.locks import is_held, locked
 from tablevault.names import CommitId, ObjectId, ProcessId, record_file
 from tablevault.secrets import text_to_keep
 from tablevault.wording import Parameter
@@ -60,7 +60,7 @@ class Hold:
     exclusive: bool
     alone: bool = False
     """It excludes also what is started within the process, which else may use what that holds.
-    See :func:`tablevault.transactions.resource_locks.alone`."""
+    See :func:`tablevault.transactions.claims.alone`."""
 
     def excludes(self, other: Hold) -> bool:
         """Return whether both cannot be had at once: a resource covers everything below it."""

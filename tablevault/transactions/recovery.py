@@ -11,15 +11,15 @@ from functools import cached_property
 from pathlib import Path
 
 from tablevault.errors import TVFileError, TVLockError, TVProcessError
+from tablevault.files.disk import Quarantine
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.refs import RefBusyError, RefMove, RefMovedError
 from tablevault.history.git.repack import stale_files
-from tablevault.lfs.files import Quarantine
 from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, record_file, temp_of_ref
+from tablevault.transactions.claims import descendants
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import STOPPED, Record
-from tablevault.transactions.resource_locks import descendants
 
 _log = logging.getLogger("tablevault")
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 from tablevault.errors import TVProcessError
 from tablevault.names import ProcessId
+from tablevault.transactions.claims import descendants
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Record
 from tablevault.transactions.recovery import end_stopped
-from tablevault.transactions.resource_locks import descendants
 from tablevault.wording import Either, Parameter, Wording
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from tablevault.cli.output import Drawing, Listing, TextOutput, show
 from tablevault.queries.describe import Node
-from tablevault.queries.graph import branches
+from tablevault.queries.lineage_drawing import branches
 from tablevault.render import tree
 
 EVIL = "\x1b]0;title\x07\x1b[31mred\x1b[2J\r\x7f\x9b31m\u202egnp.exe\u2066 ü"

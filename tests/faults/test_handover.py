@@ -13,7 +13,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVProcessError
-from tablevault.lfs.locks import is_held, take_lock
+from tablevault.files.locks import is_held, take_lock
 from tablevault.names import ProcessId
 from tablevault.transactions.recovery import roll_back
 from tests.looking import check_clean, until

@@ -11,8 +11,8 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from tablevault.frames.column_encoding import StoredColumn, encode_column
 from tablevault.frames.digest import digest_column, digest_frame
-from tablevault.frames.encoding import StoredColumn, encode_column
 
 
 def of_array(array: Any, **facts: Any) -> bytes:

@@ -22,7 +22,7 @@ import pytest
 
 from tablevault.errors import TVArgumentError, TVFormatError, TVTableError
 from tablevault.frames.artifacts import ArtifactStringDtype
-from tablevault.frames.encoding import whole_array
+from tablevault.frames.column_encoding import whole_array
 from tablevault.frames.parquet import FrameFile, read_frame, write_frame
 
 array_of: Any = pd.array  # the stubs know few pairs of values and dtype

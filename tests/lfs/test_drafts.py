@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from tablevault.lfs import file_links
+from tablevault.files import links
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ObjectId
@@ -121,7 +121,7 @@ def test_a_copy_on_write_is_hashed_like_everything_else(partial, tmp_path, monke
         os.sendfile(writer, reader, 0, len(CONTENT))
         return True
 
-    monkeypatch.setattr(file_links, "clone", clone)
+    monkeypatch.setattr(links, "clone", clone)
     with source.open("rb") as reader:
         assert partial.clone(reader)
         assert partial.finish()
@@ -129,7 +129,7 @@ def test_a_copy_on_write_is_hashed_like_everything_else(partial, tmp_path, monke
 
 
 def test_a_file_system_without_copy_on_write_says_so(partial, tmp_path, monkeypatch):
-    monkeypatch.setattr(file_links, "clone", lambda *_: False)
+    monkeypatch.setattr(links, "clone", lambda *_: False)
     source = tmp_path / "source"
     source.write_bytes(CONTENT)
     with source.open("rb") as reader:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tablevault.errors import TVFileError
-from tablevault.lfs.files import hash_file
+from tablevault.files.disk import hash_file
 from tablevault.lfs.pointer import EMPTY, Pointer
 from tablevault.lfs.store import Draft, HashCache, ObjectStore
 from tablevault.names import ObjectId

@@ -15,8 +15,8 @@ from tablevault import TableVault
 from tablevault.errors import TableVaultError, TVLockError, TVTableError
 from tablevault.operations.prepare_execution import BeforeFirstCall
 from tablevault.transactions.begin import Actor
+from tablevault.transactions.claims import temp_hold
 from tablevault.transactions.records import Request
-from tablevault.transactions.resource_locks import temp_hold
 from tablevault.transactions.transaction import running
 from tests.looking import check_clean, git
 

@@ -10,8 +10,8 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError, TVFileError, TVLockError
+from tablevault.transactions.claims import config_hold
 from tablevault.transactions.records import Request
-from tablevault.transactions.resource_locks import config_hold
 from tablevault.transactions.transaction import running
 from tests.looking import check_clean, git, state_of
 

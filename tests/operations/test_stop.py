@@ -17,7 +17,7 @@ from tablevault.errors import (
     TVProcessError,
     TVTableError,
 )
-from tablevault.lfs.locks import locked
+from tablevault.files.locks import locked
 from tablevault.transactions import stopping
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.stopping import cancel_of

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tablevault.frames.column_encoding import StoredColumn
 from tablevault.frames.digest import digest_column
-from tablevault.frames.encoding import StoredColumn
 from tablevault.frames.object_columns import decode_objects, encode_objects, objects_of
 from tablevault.frames.parquet import read_frame, write_frame
 from tablevault.frames.tagged_json import from_json, to_json

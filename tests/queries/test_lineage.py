@@ -11,7 +11,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TVArgumentError
-from tablevault.queries.graph import without_circles
+from tablevault.queries.lineage_drawing import without_circles
 from tests.looking import git, state_of
 
 FRAME = pd.DataFrame({"x": [1, 2]})

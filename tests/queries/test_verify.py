@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tablevault.lfs.locks import locked
+from tablevault.files.locks import locked
 from tablevault.problems import Problem
 from tablevault.queries import verify
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from tablevault.errors import TVArgumentError, TVProcessError
-from tablevault.lfs.locks import is_held, locked, take_lock
+from tablevault.files.locks import is_held, locked, take_lock
 from tablevault.names import ProcessId
 from tablevault.transactions import background
 

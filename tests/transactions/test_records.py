@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tablevault.files.locks import is_held, locked, take_lock
 from tablevault.history.git.refs import RefMove
-from tablevault.lfs.locks import is_held, locked, take_lock
 from tablevault.names import CommitId, ObjectId, ProcessId
 from tablevault.transactions import records
 from tablevault.transactions.records import Hold, Record, RecordStore, Request, decode_record
@@ -205,7 +205,7 @@ def test_a_killed_process_is_dead_at_once(files, tmp_path, python):
     script = """
 import sys
 from pathlib import Path
-from tablevault.lfs.locks import take_lock
+from tablevault.files.locks import take_lock
 from tablevault.transactions.records import RecordStore
 lock = take_lock(RecordStore(Path(sys.argv[1])).lock_file("p"))
 print("held", flush=True)

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import pytest
 
-from tablevault.lfs.locks import locked
+from tablevault.files.locks import locked
 from tablevault.transactions import stopping as module
 from tablevault.transactions.stopping import end_holders, holders
 

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from tablevault.engine.builders.fields import FieldPath
+from tablevault.engine.builders.field_values import FieldPath
 from tablevault.engine.references import (
     ByRow,
     Reference,

@@ -25,7 +25,7 @@ from tablevault.engine.builders.document import (
     check_fields,
     load_document,
 )
-from tablevault.engine.builders.fields import (
+from tablevault.engine.builders.field_values import (
     FieldPath,
     MaxErrors,
     Retry,

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from tablevault.engine.builders.arguments import MapNode, Node, NodeParser
-from tablevault.engine.builders.fields import FieldPath, is_false
+from tablevault.engine.builders.field_values import FieldPath, is_false
 from tablevault.engine.references import Condition, Reference, Template
 from tablevault.engine.references.view import OTHER_INDEX
 from tablevault.errors import TVBuilderError

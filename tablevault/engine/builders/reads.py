@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from tablevault.engine.builders.arguments import Node, templates
-from tablevault.engine.builders.fields import FieldPath
+from tablevault.engine.builders.field_values import FieldPath
 from tablevault.engine.references import Reference, Template, parse_template
 from tablevault.engine.references.view import POSITION_NAMES
 from tablevault.errors import TableReferenceError

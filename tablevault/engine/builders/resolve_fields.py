@@ -23,7 +23,7 @@ from tablevault.engine.builders.builder import (
     OnError,
     ReturnType,
 )
-from tablevault.engine.builders.fields import FieldPath, MaxErrors, Retry
+from tablevault.engine.builders.field_values import FieldPath, MaxErrors, Retry
 from tablevault.engine.builders.order import Plan, make_plan
 from tablevault.engine.references import Tables, Template, check
 from tablevault.errors import TableReferenceError, TVBuilderError, TVTableError

@@ -26,8 +26,8 @@ from tablevault.engine.matching import Mask
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError
 from tablevault.frames.artifacts import NAME as ARTIFACT
+from tablevault.frames.column_encoding import encode_column
 from tablevault.frames.digest import digest_frame
-from tablevault.frames.encoding import encode_column
 from tablevault.frames.plain import fields_of
 from tablevault.frames.tagged_json import UnstorableValueError, has_surrogates, to_json
 from tablevault.names import SELF

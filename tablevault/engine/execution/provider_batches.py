@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from tablevault.engine.builders.fields import Retry
+from tablevault.engine.builders.field_values import Retry
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.caller import Caller, Trial

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from tablevault.files.sqlite_cache import Disposable, Reading
 from tablevault.history.catalog.fold import fold_commits
 from tablevault.history.catalog.schema import INSTANCES, SCHEMA, STANDS, TABLES
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.sqlite_cache import Disposable, Reading
 from tablevault.names import CommitId, InstanceId, ObjectId, TableId
 
 _ACTIVE = (

@@ -12,11 +12,11 @@ from urllib.parse import quote
 
 import pygit2
 
+from tablevault.files.sqlite_cache import Reading, copied, form_of
 from tablevault.history.catalog.catalog import Index, IndexedInstance, folded_in_memory
 from tablevault.history.catalog.fold import fold_commits
 from tablevault.history.catalog.schema import SCHEMA, TABLES
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.sqlite_cache import Reading, copied, form_of
 from tablevault.names import CommitId, TableId
 
 

@@ -13,10 +13,10 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError
+from tablevault.files.disk import matching, replace_file
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Put, Remove
-from tablevault.lfs.files import matching, replace_file
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (
     TEMP_DIR,

@@ -16,6 +16,8 @@ import pygit2
 from pygit2.enums import DeltaStatus, FileMode
 
 from tablevault.errors import TVFileError
+from tablevault.files.disk import files_below, hash_file, replace_file
+from tablevault.files.links import replace_link
 from tablevault.history.checkout.hand_edits import CodeFolder, InstanceBuilders
 from tablevault.history.commits.change import BY_HAND
 from tablevault.history.commits.snapshot import Snapshot
@@ -28,8 +30,6 @@ from tablevault.history.git.index_file import (
 )
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit
-from tablevault.lfs.file_links import replace_link
-from tablevault.lfs.files import files_below, hash_file, replace_file
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (

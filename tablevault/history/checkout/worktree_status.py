@@ -15,11 +15,11 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError
+from tablevault.files.disk import files_below, hash_file
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.index_file import GitIndex, read_index
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import write_object
-from tablevault.lfs.files import files_below, hash_file
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import (

@@ -17,6 +17,7 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError, TVRemoteError
+from tablevault.files.disk import replace_file
 from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument
 from tablevault.history.git.commit_message import Message, trailers
@@ -25,7 +26,6 @@ from tablevault.history.git.git_program import run_git
 from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Put
-from tablevault.lfs.files import replace_file
 from tablevault.names import CODE_DIR, MAIN, TEMP_DIR, VAULT_DOCUMENT
 
 ATTRIBUTES = ".gitattributes"

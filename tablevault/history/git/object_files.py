@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tablevault.errors import TVFileError
+from tablevault.files.disk import Quarantine, matching
 from tablevault.history.git.git_program import call_git, run_git
-from tablevault.lfs.files import Quarantine, matching
 from tablevault.problems import Problem
 
 _TRIES = 10

@@ -13,10 +13,10 @@ import pygit2
 from pygit2.enums import DeltaStatus, FileMode, ObjectType
 
 from tablevault.errors import TVFileError, TVRemoteError
+from tablevault.files.disk import files_below, matching
 from tablevault.history.git.index_file import read_index
 from tablevault.history.git.object_files import check_loose, check_packs, read_refs
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.files import files_below, matching
 from tablevault.lfs.pointer import LONGEST_POINTER, Pointer, decode_pointer
 from tablevault.names import TABLES_DIR, CommitId, ObjectId, is_lfs_path
 from tablevault.wording import Call, Wording

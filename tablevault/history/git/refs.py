@@ -14,8 +14,8 @@ import pygit2
 import pygit2.transaction
 
 from tablevault.errors import TVLockError
+from tablevault.files.disk import sync_file, sync_folder
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.files import sync_file, sync_folder
 from tablevault.names import MAIN, CommitId
 
 _log = logging.getLogger("tablevault")

@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError
+from tablevault.files.disk import matching
+from tablevault.files.locks import locked
 from tablevault.history.git.git_program import SYNCED, run_git
 from tablevault.history.git.object_files import loose_objects
 from tablevault.history.git.reachability import Reachability
 from tablevault.history.git.repository import Repository
-from tablevault.lfs.files import matching
-from tablevault.lfs.locks import locked
 
 _log = logging.getLogger("tablevault")
 # As `git gc --auto` does, the number is estimated from one of the 256 folders. Two thousand

@@ -19,11 +19,11 @@ from typing import cast
 import pygit2
 
 from tablevault.errors import TVFileError
+from tablevault.files.disk import sync_file, sync_folder
 from tablevault.history.git.commit_message import Message, decode_message, identity
 from tablevault.history.git.git_config import StorageSettings, settings_of
 from tablevault.history.git.object_files import is_sound, refuse_damage, wrong_with
 from tablevault.history.git.trees import Edit, Put, write_blobs, write_object, write_tree
-from tablevault.lfs.files import sync_file, sync_folder
 from tablevault.names import MAIN, BlobId, CommitId
 
 _log = logging.getLogger("tablevault")

@@ -12,8 +12,8 @@ import pygit2
 from pygit2.enums import FileMode, ObjectType
 
 from tablevault.errors import TVFileError, TVImplementationError
+from tablevault.files.disk import sync_folder
 from tablevault.history.git.git_program import SYNCED, run_git
-from tablevault.lfs.files import sync_folder
 from tablevault.names import is_plain_path
 
 

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tablevault.errors import TVBuilderError, TVFileError
+from tablevault.files.disk import files_below
 from tablevault.history.catalog.catalog import Index
 from tablevault.history.catalog.in_memory import FreshIndex, wrong_with_index
 from tablevault.history.checkout.hand_edits import make_temporary
@@ -22,7 +23,6 @@ from tablevault.history.commits.setup import (
     with_calls,
 )
 from tablevault.history.commits.snapshot import Snapshot, decode_text
-from tablevault.lfs.files import files_below
 from tablevault.names import calls_path, record_file
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault

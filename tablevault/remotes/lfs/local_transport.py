@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import BinaryIO
 
 from tablevault.errors import TVTransferError
+from tablevault.files import links
+from tablevault.files.disk import sync_folder
 from tablevault.history.git.git_config import LocalRepository
-from tablevault.lfs import file_links
 from tablevault.lfs.drafts import Partial
-from tablevault.lfs.files import sync_folder
 from tablevault.lfs.pointer import Pointer
 from tablevault.remotes.http.retry import TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal
@@ -116,7 +116,7 @@ class LocalTransport:
         flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
         with source.open("rb") as reader, os.fdopen(os.open(beside, flags, 0o666), "r+b") as writer:
             # Read the copy where there is one: its bytes are the ones that count.
-            cloned = file_links.clone(reader.fileno(), writer.fileno())
+            cloned = links.clone(reader.fileno(), writer.fileno())
             found, size = hashlib.sha256(), 0
             while block := (writer if cloned else reader).read(_BLOCK):
                 found.update(block)

@@ -10,7 +10,7 @@ from email.message import Message
 
 import pytest
 
-from tablevault.engine.builders.fields import Retry
+from tablevault.engine.builders.field_values import Retry
 from tablevault.engine.execution import retrying
 from tablevault.engine.execution.retrying import RetryRules, asked_wait, is_about_content, status_of
 from tablevault.errors import TVBuilderError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from tablevault.errors import TVFileError, TVRemoteError, TVTransferError
-from tablevault.lfs import file_links
+from tablevault.files import links
 from tests.remotes.conftest import pointer_of
 from tests.remotes.lfs.test_http_transport import error_of, fetch, push
 
@@ -139,7 +139,7 @@ def test_blocks_are_shared_where_the_file_system_can(here, place, bare, contents
         os.lseek(target, 0, os.SEEK_SET)
         return True
 
-    monkeypatch.setattr(file_links, "clone", clone)
+    monkeypatch.setattr(links, "clone", clone)
     made = contents(2)
     pointers = here.add(*made)
     assert push(here, pointers, str(bare))[0].objects == 2
@@ -154,7 +154,7 @@ def test_shared_blocks_are_checked_as_well(here, bare, contents, monkeypatch):
         os.pwrite(target, b"wrong", 0)
         return True
 
-    monkeypatch.setattr(file_links, "clone", clone)
+    monkeypatch.setattr(links, "clone", clone)
     [pointer] = here.add(*contents(1))
     report, _ = push(here, [pointer], str(bare))
     assert "changed during the copy" in str(error_of(report))

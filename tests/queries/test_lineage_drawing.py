@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
-from tablevault.queries.graph import (
+from tablevault.queries.lineage_drawing import (
     Box,
     Card,
     DrawnInstance,

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from tablevault.lfs.files import replace_file
+from tablevault.files.disk import replace_file
 
 
 @pytest.mark.parametrize("durable", [False, True])

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from tablevault.lfs.sqlite_cache import Disposable
+from tablevault.files.sqlite_cache import Disposable
 
 SCHEMA = "CREATE TABLE IF NOT EXISTS facts (key TEXT PRIMARY KEY, value TEXT);"
 
@@ -186,7 +186,7 @@ def test_processes_that_discard_and_write_at_once_never_fail(facts, path, python
     script = """
 import sys
 from pathlib import Path
-from tablevault.lfs.sqlite_cache import Disposable
+from tablevault.files.sqlite_cache import Disposable
 import sqlite3
 facts = Disposable(Path(sys.argv[1]), sys.argv[2])
 for number in range(150):

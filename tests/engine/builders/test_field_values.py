@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tablevault.engine.builders.fields import (
+from tablevault.engine.builders.field_values import (
     FieldPath,
     MaxErrors,
     Retry,

@@ -1,4 +1,4 @@
-"""Stored columns back to pandas: the inverse of each rule in `tablevault.frames.encoding`."""
+"""Stored columns back to pandas: the inverse of each rule in `column_encoding`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablevault.frames.artifacts import ArtifactStringArray
-from tablevault.frames.encoding import StoredColumn, whole_array
+from tablevault.frames.column_encoding import StoredColumn, whole_array
 from tablevault.frames.object_columns import ObjectColumn, decode_objects
 from tablevault.frames.tagged_json import from_json, zone_from_plain, zone_to_plain
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tablevault.errors import TVFileError
-from tablevault.lfs.locks import is_held, locked, take_lock
+from tablevault.files.locks import is_held, locked, take_lock
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_a_lock_may_be_released_by_another_thread(path):
 def test_the_lock_of_a_killed_process_is_free(path, python):
     child = python(
         "import sys\n"
-        "from pathlib import Path\nfrom tablevault.lfs.locks import take_lock\n"
+        "from pathlib import Path\nfrom tablevault.files.locks import take_lock\n"
         "lock = take_lock(Path(sys.argv[1]))\n"
         "print('held', flush=True)\n"
         "sys.stdin.read()\n",
@@ -221,7 +221,7 @@ def test_a_fork_keeps_no_lock_of_a_parent_that_is_killed(path, python):
     child = python(
         "import os, signal, sys\n"
         "from pathlib import Path\n"
-        "from tablevault.lfs.locks import take_lock\n"
+        "from tablevault.files.locks import take_lock\n"
         "lock = take_lock(Path(sys.argv[1]))\n"
         "ready, told = os.pipe()\n"
         "fork = os.fork()\n"

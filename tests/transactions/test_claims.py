@@ -13,32 +13,32 @@ from contextvars import Context
 import pytest
 
 from tablevault.errors import TVArgumentError, TVLockError
-from tablevault.lfs.locks import take_lock
+from tablevault.files.locks import take_lock
 from tablevault.names import ProcessId
 from tablevault.transactions import begin as beginning
-from tablevault.transactions import resource_locks
+from tablevault.transactions import claims
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.records import Hold, Record, RecordStore, Request
 from tablevault.transactions.transaction import running
 
-TABLE = resource_locks.table_hold("t", exclusive=True)
+TABLE = claims.table_hold("t", exclusive=True)
 OPERATIONS = {
     "rename": [TABLE],
     "create_instance": [
-        resource_locks.temp_hold("t", "a"),
-        resource_locks.instance_hold("t", "a_1", exclusive=False),
+        claims.temp_hold("t", "a"),
+        claims.instance_hold("t", "a_1", exclusive=False),
     ],
-    "builder": [resource_locks.temp_hold("t", "b")],
-    "execute_single": [resource_locks.temp_hold("t", "c"), resource_locks.artifacts_hold("t")],
-    "execute_multiple": [resource_locks.temp_hold("t", "d")],
-    "execute_effects": [TABLE, resource_locks.temp_hold("t", "e")],
-    "write_single": [resource_locks.temp_hold("t", "f"), resource_locks.artifacts_hold("t")],
-    "delete_instance": [resource_locks.instance_hold("t", "x_1", exclusive=True)],
-    "delete_origin": [resource_locks.instance_hold("t", "a_1", exclusive=True)],
-    "read_by_other": [resource_locks.instance_hold("t", "x_1", exclusive=False)],
-    "other_table": [resource_locks.table_hold("t2", exclusive=True)],
-    "code": [resource_locks.code_hold(exclusive=True)],
-    "custom": [resource_locks.code_hold(exclusive=False), resource_locks.temp_hold("t2", "a")],
+    "builder": [claims.temp_hold("t", "b")],
+    "execute_single": [claims.temp_hold("t", "c"), claims.artifacts_hold("t")],
+    "execute_multiple": [claims.temp_hold("t", "d")],
+    "execute_effects": [TABLE, claims.temp_hold("t", "e")],
+    "write_single": [claims.temp_hold("t", "f"), claims.artifacts_hold("t")],
+    "delete_instance": [claims.instance_hold("t", "x_1", exclusive=True)],
+    "delete_origin": [claims.instance_hold("t", "a_1", exclusive=True)],
+    "read_by_other": [claims.instance_hold("t", "x_1", exclusive=False)],
+    "other_table": [claims.table_hold("t2", exclusive=True)],
+    "code": [claims.code_hold(exclusive=True)],
+    "custom": [claims.code_hold(exclusive=False), claims.temp_hold("t2", "a")],
 }
 EXCLUDING = {
     *(
@@ -153,7 +153,7 @@ def test_who_gets_no_turn_until_the_timeout_looks_once_more(begin, waiting):
 
 
 @pytest.mark.parametrize("process_id", ["", "p"])
-@pytest.mark.parametrize("after", ["resource_locks.blocking", "_blocking"])
+@pytest.mark.parametrize("after", ["claims.blocking", "_blocking"])
 def test_who_fails_just_when_it_is_found_is_waited_for(
     begin, parts, monkeypatch, process_id, after
 ):
@@ -161,7 +161,7 @@ def test_who_fails_just_when_it_is_found_is_waited_for(
     holder, apart = begin(process_id=process_id), Context()
     process_id = apart.run(holder.__enter__).process_id
     module = "tablevault.transactions.begin"
-    known = {"resource_locks.blocking": resource_locks.blocking, "_blocking": beginning._blocking}
+    known = {"claims.blocking": claims.blocking, "_blocking": beginning._blocking}
     real = known[after]
     seen = []
 
@@ -270,10 +270,10 @@ def test_ancestors_are_followed_up_and_circles_end(parts):
                 pid=os.getpid(),
             )
         )
-    assert set(resource_locks.ancestors(parts.files, "a")) == {"a", "b", "c"}
-    assert set(resource_locks.ancestors(parts.files, "x")) == {"x"}
-    assert set(resource_locks.ancestors(parts.files, "unknown")) == {"unknown"}
-    assert set(resource_locks.ancestors(parts.files, "")) == set()
+    assert set(claims.ancestors(parts.files, "a")) == {"a", "b", "c"}
+    assert set(claims.ancestors(parts.files, "x")) == {"x"}
+    assert set(claims.ancestors(parts.files, "unknown")) == {"unknown"}
+    assert set(claims.ancestors(parts.files, "")) == set()
 
 
 def test_what_is_held_alone_is_refused_at_once_to_a_child(begin, refused):
@@ -333,10 +333,10 @@ def test_a_record_that_cannot_be_written_leaves_what_was_there(begin, parts, mon
     ("hold", "what"),
     [
         (TABLE, 'Table "t"'),
-        (resource_locks.code_hold(exclusive=True), "The code folder"),
-        (resource_locks.config_hold(), "The configuration of the vault"),
-        (resource_locks.pull_hold(), "What comes from remotes"),
-        (resource_locks.artifacts_hold("t"), 'The artifact folder of table "t"'),
+        (claims.code_hold(exclusive=True), "The code folder"),
+        (claims.config_hold(), "The configuration of the vault"),
+        (claims.pull_hold(), "What comes from remotes"),
+        (claims.artifacts_hold("t"), 'The artifact folder of table "t"'),
     ],
 )
 def test_the_error_says_what_is_held_and_what_to_do(operation, alive, hint, hold, what):
@@ -350,6 +350,6 @@ def test_the_error_says_what_is_held_and_what_to_do(operation, alive, hint, hold
         updated_at=1.0,
         pid=1,
     )
-    error = resource_locks.lock_error(holder, hold, alive=alive, waited_s=1.0)
+    error = claims.lock_error(holder, hold, alive=alive, waited_s=1.0)
     assert error.message.startswith(f"{what} is held by ")
     assert hint in error.hint

@@ -1,7 +1,7 @@
 """Columns of pandas as Arrow arrays, with the facts that restore them.
 
 The array has a type that any Parquet reader understands; the facts are plain JSON. `form` names
-the rule, one entry of `_RULES`; `tablevault.frames.decoding` holds the inverse of each.
+the rule, one entry of `_RULES`; `tablevault.frames.column_decoding` holds the inverse of each.
 """
 
 from __future__ import annotations

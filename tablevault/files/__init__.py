@@ -1,0 +1,1 @@
+"""Files on a local disk: written whole, synced, shared, locked; caches in SQLite."""
