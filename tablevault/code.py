@@ -1,4 +1,4 @@
-"""The package of code modules of vaults; another process that imports it finds them in git."""
+"""Package of the code modules of vaults; a process that imports one reads it from git."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The parts list of an opened vault: repository, objects, journal, author; opened late."""
+"""An opened vault: opens repository, object store and records when each is first used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an execution may take over: its origin, its code, and how both are compared."""
+"""Finds the origin of an execution, and fingerprints functions as they are now and were then."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What looks like a key in texts that an operation is to keep: refused, unless that is allowed.
 
-What is allowed is named in the commit of the operation, see
-`tablevault.operations.messages.operation_message`.
+The commit of the operation names what is allowed, see
+`Transaction.message`.
 """
 
 from __future__ import annotations

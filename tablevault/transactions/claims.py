@@ -1,4 +1,4 @@
-"""Resource claims of processes: who excludes whom."""
+"""Claims of processes on tables, instances and modules, and which of them exclude others."""
 
 from __future__ import annotations
 

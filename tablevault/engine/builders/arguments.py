@@ -1,4 +1,4 @@
-"""Values of builder fields: trees of scalars and templates, made once and evaluated often."""
+"""Arguments of builders as trees of scalars and references: parsed once, evaluated by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The values of builder fields: lenient with scalars, and exact about what they refuse."""
+"""Readers of builder fields: a YAML value becomes a flag, number, list or retry, or an error."""
 
 from __future__ import annotations
 

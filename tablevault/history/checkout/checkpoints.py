@@ -1,4 +1,4 @@
-"""What identifies a temporary instance, and folders that releases before 0.2 named by it."""
+"""Finds the commit that created a temporary instance, and old folders named by that commit."""
 
 from __future__ import annotations
 
