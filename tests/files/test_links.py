@@ -121,7 +121,7 @@ def test_the_right_to_ignore_permissions_forbids_hard_links(right, may):
     rights = ["--inh-caps", f"+dac_read_search,+{right}"]
     rights += ["--ambient-caps", f"+dac_read_search,+{right}"]
     person = ["setpriv", "--reuid", "12347", "--regid", "12347", "--clear-groups", *rights]
-    script = "from tablevault.lfs import file_links; print(links.may_link())"
+    script = "from tablevault.files import links; print(links.may_link())"
     command = [*person, "--", sys.executable, "-c", script]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == f"{may}\n"
