@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
+
+from tablevault.frames.registration import register_dtype
 
 # As in typing, which takes longer to load than git waits for the text of a dataframe.
 TYPE_CHECKING = False
@@ -37,8 +38,7 @@ _MODULES = {
     "report_usage": "tablevault.engine.calls.usage",
 }
 
-if "pandas" in sys.modules:
-    import_module("tablevault.frames.artifacts")  # pandas learns the dtype artifact_string
+register_dtype()
 
 
 def __getattr__(name: str) -> object:

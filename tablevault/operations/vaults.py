@@ -8,7 +8,6 @@ import logging
 import lzma
 import os
 import shutil
-import sys
 import tarfile
 import time
 import uuid
@@ -87,8 +86,6 @@ def attach(
     """Open a vault, or make one; what :class:`tablevault.core.TableVault` does at first."""
     if options.verbose:
         log_to_stderr()
-    if "pandas" in sys.modules:
-        import tablevault.frames.artifacts  # noqa: F401 - pandas learns the dtype artifact_string
     vault = Vault(
         path=absolute(path),
         author=author or "",
