@@ -377,7 +377,7 @@ class Repository:
 
 def _not_kept(file: str) -> OSError:
     """Describe why git has not kept an object: libgit2 (1.9) does not say."""
-    folder = Path(file).parent
+    folder = Path(file)
     while not folder.is_dir():
         folder = folder.parent
     if os.access(folder, os.W_OK | os.X_OK):
