@@ -16,7 +16,7 @@ import pytest
 from tablevault import TableVault
 from tests.faults.injection import Steps, instrumented, interrupt, no_space
 from tests.faults.scenarios import AUTHOR, SCENARIOS
-from tests.faults.trial import THOROUGH, Trial, spread
+from tests.faults.trial import EVERY_RUN, THOROUGH, Trial, spread
 from tests.looking import check_clean
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
@@ -47,19 +47,6 @@ class SteppedTrial(Trial):
         """Reopen after a fault at a step; return whether the operation has happened."""
         where = f"step {at} of {self.count}: {self.steps.names[at - 1 : at]}"
         return self.check_whole(where, thoroughly=THOROUGH and at % 4 == 0)
-
-
-EVERY_RUN = {
-    "create_table",
-    "create_instance_replacing",
-    "write_instance_own_artifacts",
-    "execute_instance",
-    "execute_instance_side_effects",
-    "delete_instance_owner",
-    "stop_process_keeping_rows",
-    "undo_rename_table",
-}
-"""Scenarios that are no sweep: one of each kind of operation."""
 
 
 @pytest.fixture(

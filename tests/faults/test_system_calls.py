@@ -1,7 +1,7 @@
 """A kill or a full disk at system calls, those of libgit2, SQLite and git included.
 
-A sample of the calls is tried, with TABLEVAULT_THOROUGH=1 all of them. This file is not collected
-where strace is not installed or may not trace.
+A sample of scenarios and calls is tried, with TABLEVAULT_THOROUGH=1 all of them. This file is not
+collected where strace is not installed or may not trace.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.faults.conftest import Driver
 from tests.faults.driver import TRACED
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.strace import NEEDS_ROOM, SystemCall, attach, calls_of
-from tests.faults.trial import Trial, spread
+from tests.faults.trial import EVERY_RUN, THOROUGH, Trial, spread
 
 pytestmark = [pytest.mark.faults, pytest.mark.sweep, pytest.mark.timeout(1200)]
 
@@ -35,7 +35,7 @@ class TracedTrial(Trial):
         return ended, calls_of(log, pid)
 
 
-@pytest.fixture(scope="module", params=SCENARIOS)
+@pytest.fixture(scope="module", params=SCENARIOS if THOROUGH else EVERY_RUN)
 def trial(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

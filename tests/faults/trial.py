@@ -19,6 +19,18 @@ from tests.looking import check_clean, git
 THOROUGH = bool(os.environ.get("TABLEVAULT_THOROUGH"))
 """Whether all steps are tried, not a sample."""
 
+EVERY_RUN = (
+    "create_table",
+    "create_instance_replacing",
+    "write_instance_own_artifacts",
+    "execute_instance",
+    "execute_instance_side_effects",
+    "delete_instance_owner",
+    "stop_process_keeping_rows",
+    "undo_rename_table",
+)
+"""One scenario of each kind of operation."""
+
 
 def spread(count: int, size: int, seed: str) -> list[int]:
     """Return numbers from 1 to `count`: one from each of `size` parts, or all."""

@@ -250,6 +250,13 @@ def test_equal_arguments_are_asked_once_where_the_builder_says_so(bench):
     assert bench.run({"id": [13], "q": ["d"]}, deduplicate=True, **asked) == 0
 
 
+def test_arguments_of_a_table_without_rows_are_asked_not_at_all(bench):
+    bench.code("def ask(q):\n    pay(q)\n    return q.upper()\n")
+    asked = {"arguments": {"q": "<<self.q[index]>>"}, "deduplicate": True}
+    assert bench.run({"id": [], "q": []}, **asked) == 0
+    assert bench.run({"id": [1, 2], "q": ["a", "a"]}, **asked) == 1
+
+
 def test_a_file_beside_the_module_counts(bench):
     bench.code("""
 from pathlib import Path

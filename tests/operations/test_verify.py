@@ -475,6 +475,16 @@ def test_no_damage_ends_verify_and_what_matters_is_named(original, tmp_path, act
     assert unnamed == []
 
 
+def test_a_pack_that_is_gone_is_named_although_a_handle_has_it_open(damaged):
+    git(damaged, "gc", "-q")
+    (pack,) = (damaged / ".git/objects/pack").glob("*.pack")
+    reader = TableVault(damaged, "Ana")
+    reader.get_table_instances("words")
+    pack.unlink()
+    assert f".git/objects/pack/{pack.name}" in [problem.where for problem in look(damaged)]
+    reader.get_table_instances("lengths")
+
+
 def test_who_works_meanwhile_is_no_problem(vault, busy):
     with busy():
         for number in range(12):

@@ -208,6 +208,8 @@ class Lookup:
         if not self._job.deduplicate:
             return {}
         known = np.array([row for row in rows if inputs.known[row]], dtype=np.int64)
+        if not known.size:
+            return {}
         _, first, group = np.unique(inputs.of(known), return_index=True, return_inverse=True)
         leaders = known[first[group]]
         followers: dict[int, list[int]] = {}

@@ -44,6 +44,17 @@ def check_loose(git_dir: Path) -> Iterator[Problem]:
 
 def check_packs(git_dir: Path) -> Iterator[Problem]:
     """Have git compare every pack with its index, and unpack and hash all that is in it."""
+    for index in matching(git_dir / "objects", "pack/pack-*.idx"):
+        pack = index.with_suffix(".pack")
+        # libgit2 goes on reading a pack that any handle of this process has open.
+        if not pack.exists() and index.exists():
+            yield Problem(
+                kind="git object",
+                severity="error",
+                where=f".git/objects/pack/{pack.name}",
+                text="The pack is missing, its index is there.",
+                advice=_FROM_ELSEWHERE,
+            )
     for pack in matching(git_dir / "objects", "pack/pack-*.pack"):
         wrong = _wrong_with_pack(git_dir, pack)
         if wrong and _has_lost_its_index(pack):
