@@ -18,7 +18,7 @@ AUTHOR = "Ana Lund <ana@example.org>"
 
 @pytest.fixture
 def vault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TableVault:
-    """Give an empty vault, and stand in it."""
+    """Return an empty vault, and stand in it."""
     for name in ("TABLEVAULT_DIR", "TABLEVAULT_AUTHOR"):
         monkeypatch.delenv(name, raising=False)
     made = TableVault(tmp_path / "v", AUTHOR, create=True)

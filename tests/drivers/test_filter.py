@@ -14,7 +14,7 @@ from tablevault import TableVault
 
 @pytest.fixture
 def without_lfs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Give a PATH on which there is git, but not git-lfs."""
+    """Return a PATH on which there is git, but not git-lfs."""
     folder = tmp_path / "bin"
     folder.mkdir()
     for place in os.environ["PATH"].split(os.pathsep):

@@ -93,7 +93,7 @@ def killed(vault: TableVault, python: Callable[..., object]) -> Callable[[], Non
 
 
 def printed(vault: TableVault) -> str:
-    """Give what the other interpreter has printed."""
+    """Return what the other interpreter has printed."""
     log = vault._vault.parts.log_file(P)
     return log.read_text() if log.exists() else ""
 

@@ -96,7 +96,7 @@ class Chronicle:
 
 
 def pointer_to(content):
-    """Give the pointer to `content`."""
+    """Return the pointer to `content`."""
     return Pointer(oid=ObjectId(hashlib.sha256(content).hexdigest()), size=len(content))
 
 

@@ -23,7 +23,7 @@ pointers = st.builds(
 
 
 def git_lfs_accepts(blob, tmp_path):
-    """Tell whether git-lfs takes `blob` for a canonical pointer."""
+    """Return whether git-lfs takes `blob` for a canonical pointer."""
     file = tmp_path / "pointer"
     file.write_bytes(blob)
     command = ["git", "lfs", "pointer", "--check", "--strict", "--file", str(file)]

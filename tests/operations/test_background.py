@@ -78,7 +78,7 @@ def patient(monkeypatch) -> None:
 
 @pytest.fixture
 def vault_path(tmp_path: Path) -> Path:
-    """Give a folder whose name is no trouble-free word."""
+    """Return a folder whose name is no trouble-free word."""
     return tmp_path / "my vaults" / "it's ünï $HOME"
 
 
@@ -89,7 +89,7 @@ def vault(vault_path, author) -> TableVault:
 
 @pytest.fixture
 def go(tmp_path: Path) -> Path:
-    """Give the file for which the function waits in row 4."""
+    """Return the file for which the function waits in row 4."""
     return tmp_path / "go"
 
 
@@ -113,7 +113,7 @@ def seen(path: Path) -> dict[str, object]:
 
 
 def rows_of(vault: TableVault, process_id: str) -> int:
-    """Give the rows that are done."""
+    """Return the rows that are done."""
     process = vault.get_active_processes().get(process_id)
     return 0 if process is None else process.rows.get("rows", 0)
 
@@ -338,7 +338,7 @@ def test_keys_in_what_a_function_raises_are_not_in_the_log(slow, vault_path, go)
 
 
 def _runs(vault: TableVault) -> bool:
-    """Tell whether anything runs."""
+    """Return whether anything runs."""
     return any(process.is_running for process in vault.get_active_processes().values())
 
 
@@ -428,7 +428,7 @@ def test_it_is_stopped_with_the_programs_that_it_started(slow, vault_path, tmp_p
 
 
 def _is_gone(pid: int) -> bool:
-    """Tell whether a process has ended, waited for or not."""
+    """Return whether a process has ended, waited for or not."""
     try:
         return _stat(pid)[0] == "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -436,7 +436,7 @@ def _is_gone(pid: int) -> bool:
 
 
 def _stat(pid: int) -> list[str]:
-    """Give what the kernel tells of a process: its state, its parent, and so on."""
+    """Return what the kernel tells of a process: its state, its parent, and so on."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 

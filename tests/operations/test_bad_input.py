@@ -53,7 +53,7 @@ PER_ROW = 'n: "<<self.n[index]>>"'
 
 
 def column(function: str, how: str = "row-wise", arguments: str | None = None) -> str:
-    """Spell a column builder."""
+    """Format a column builder."""
     if arguments is None:
         arguments = PER_ROW if how == "row-wise" else 'frame: "<<self.n>>"'
     text = COLUMN.replace("FUNCTION", function).replace("RETURN", how)

@@ -56,7 +56,7 @@ def kept(values):
 
 
 def builder(kind: str, columns: object, function: str, arguments: object, **more: object) -> str:
-    """Spell a builder."""
+    """Format a builder."""
     fields = {
         "builder_type": f"{kind}Builder",
         "changed_columns": columns,
@@ -69,12 +69,12 @@ def builder(kind: str, columns: object, function: str, arguments: object, **more
 
 
 def index(values: object = (1, 2, 3), **more: object) -> str:
-    """Spell an index builder that makes the column n."""
+    """Format an index builder that makes the column n."""
     return builder("Index", ["n"], "rows", {"values": list(values)}, **more)
 
 
 def each(reference: str, column: str = "o", function: str = "same", **more: object) -> str:
-    """Spell a row-wise column builder with one argument."""
+    """Format a row-wise column builder with one argument."""
     return builder(
         "Column", [column], function, {"x": reference}, **{"return_type": "row-wise", **more}
     )
@@ -151,7 +151,7 @@ def test_a_whole_run_after_a_partial_one_is_recorded_as_whole(vault: TableVault)
 
 
 def depends(vault: TableVault, table: str) -> object:
-    """Give what the latest instance of a table says that it was made from."""
+    """Return what the latest instance of a table says that it was made from."""
     return vault.get_descriptions(vault.get_table_instances(table)[-1])["dependencies"]
 
 

@@ -48,7 +48,7 @@ DTYPES = {
 
 @pytest.fixture
 def prepared(vault):
-    """Give a vault with a temporary instance."""
+    """Return a vault with a temporary instance."""
     vault.create_table("t")
     vault.create_code_module("work", text=CODE.replace("BAD", "-1"))
     vault.create_instance("t", builders=row_builders(3))

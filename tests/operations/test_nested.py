@@ -64,7 +64,7 @@ def outer(vault: TableVault, vault_path: Path):
 
 
 def parents(path: Path) -> set[tuple[str, ...]]:
-    """Give the operations in history, each with the process within which it ran."""
+    """Return the operations in history, each with the process within which it ran."""
     keys = ("Vault-Operation", "Vault-Parent-Process")
     form = ",".join(f"%(trailers:key={key},valueonly,separator=%x20)" for key in keys)
     lines = git(path, "log", "--all", f"--format={form}").splitlines()

@@ -82,7 +82,7 @@ class Bench:
         return Counter(self.calls.read_text(encoding="utf-8").splitlines())
 
     def told(self) -> dict[str, dict[str, object]]:
-        """Give what the last instance says of its execution."""
+        """Return what the last instance says of its execution."""
         _, instance_id = self.vault.get_dataframe("t")
         return self.vault.get_descriptions(instance_id, "t")["execution"]
 

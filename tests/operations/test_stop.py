@@ -73,7 +73,7 @@ TableVault(sys.argv[1], "B").execute_instance("t", process_id=sys.argv[2])
 
 @pytest.fixture
 def go(tmp_path: Path) -> Path:
-    """Give the file for which the function waits in row 4."""
+    """Return the file for which the function waits in row 4."""
     return tmp_path / "go"
 
 
@@ -106,7 +106,7 @@ def slow(vault: TableVault, vault_path: Path, go: Path):
 
 @pytest.fixture
 def running(slow, waits, python, vault_path):
-    """Give a process that executes, and the vault."""
+    """Return a process that executes, and the vault."""
 
     def start(process_id: str = "p", before: str = ""):
         vault = slow()

@@ -89,7 +89,7 @@ def one(path, **how):
 
 
 def object_of(path, tracked):
-    """Give the object behind a tracked file."""
+    """Return the object behind a tracked file."""
     oid = git(path, "show", f"main:{tracked}").split("sha256:")[1].split()[0]
     return path / f".git/lfs/objects/{oid[:2]}/{oid[2:4]}/{oid}"
 

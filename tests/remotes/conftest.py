@@ -28,7 +28,7 @@ def opened(monkeypatch):
 
 @pytest.fixture(scope="session")
 def program():
-    """Give the path of a program; without it a test is skipped, and fails where CI is set."""
+    """Return the path of a program; without it a test is skipped, and fails where CI is set."""
 
     def find(name, path=None):
         found = shutil.which(name, path=path)
@@ -81,7 +81,7 @@ class Place:
         return self.store.file(pointer).read_bytes()
 
     def partial(self, pointer):
-        """Give the file in which an object comes together."""
+        """Return the file in which an object comes together."""
         return self.path / ".git/tablevault/incomplete" / pointer.oid
 
     def leave(self, pointer, content):
@@ -127,7 +127,7 @@ def servers():
 
 @pytest.fixture
 def server(servers, here):
-    """Give a server that is the remote `origin` of the repository `here`."""
+    """Return a server that is the remote `origin` of the repository `here`."""
     made = servers()
     here.git("remote", "add", "origin", made.url)
     return made

@@ -99,7 +99,7 @@ class OwnServer:
         return [path for asked, path, _ in self.requests if asked == method]
 
     def headers(self, method, path=""):
-        """Give the headers of all requests that fit."""
+        """Return the headers of all requests that fit."""
         return [h for m, p, h in self.requests if m == method and re.search(path, p)]
 
 

@@ -24,7 +24,7 @@ def ana(tmp_path):
 
 @pytest.fixture
 def part(ana, tmp_path):
-    """Give Bo's clone of Ana's vault; each has the other's as its remote."""
+    """Return Bo's clone of Ana's vault; each has the other's as its remote."""
 
     def make():
         bo = clone_vault(path_of(ana), tmp_path / "bo", BO)
@@ -171,7 +171,7 @@ class TestPlainGit:
 
     @pytest.fixture
     def trio(self, ana, part, tmp_path):
-        """Give Ana's and Bo's vaults, and one that will join both as a vault does."""
+        """Return Ana's and Bo's vaults, and one that will join both as a vault does."""
 
         def make():
             bo = part()
@@ -329,7 +329,7 @@ class TestPlainGit:
 
 
 def standing(vault):
-    """Give the instances that stand, and whether they are active."""
+    """Return the instances that stand, and whether they are active."""
     return [(item.instance_id, item.active) for item in vault._vault.parts.index.standing()]
 
 

@@ -32,7 +32,7 @@ HEAD = "refs/heads/main"
 
 @pytest.fixture
 def ana(tmp_path, bare):
-    """Give a vault with an instance that was not pushed yet."""
+    """Return a vault with an instance that was not pushed yet."""
     vault = TableVault(tmp_path / "ana", ANA, create=True)
     vault.create_table("t")
     vault.create_instance("t", external_edit=True)
@@ -43,7 +43,7 @@ def ana(tmp_path, bare):
 
 @pytest.fixture
 def ahead(ana):
-    """Give a vault that was pushed, and has one more table since."""
+    """Return a vault that was pushed, and has one more table since."""
     ana.push()
     ana.create_table("u")
     return ana
@@ -54,12 +54,12 @@ def path_of(vault):
 
 
 def aim(vault, url):
-    """Give the remote another address."""
+    """Return the remote another address."""
     stock(path_of(vault), "remote", "set-url", "origin", str(url))
 
 
 def fault(operation, kind=TVRemoteError):
-    """Give the text of the error that an operation ends with."""
+    """Return the text of the error that an operation ends with."""
     with pytest.raises(kind) as caught:
         operation()
     assert type(caught.value) is kind

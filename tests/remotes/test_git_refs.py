@@ -16,7 +16,7 @@ DRAFT = "refs/heads/temp/t/draft"
 
 @pytest.fixture
 def bare(tmp_path, git):
-    """Give an empty bare repository as git makes them where nobody has configured anything."""
+    """Return an empty bare repository as git makes them where nobody has configured anything."""
     path = tmp_path / "hub.git"
     path.mkdir()
     git(path, "init", "-q", "--bare", "-b", "master")

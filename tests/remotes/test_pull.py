@@ -41,7 +41,7 @@ TableVault(sys.argv[1], "Bo <bo@example.org>").execute_instance("t")
 
 @pytest.fixture
 def two(tmp_path, git):
-    """Give two vaults with a table and a module, and a repository between them."""
+    """Return two vaults with a table and a module, and a repository between them."""
     bare = tmp_path / "hub.git"
     bare.mkdir()
     git(bare, "init", "-q", "--bare", "-b", "main")
@@ -57,7 +57,7 @@ def two(tmp_path, git):
 
 @pytest.fixture
 def running(two, tmp_path):
-    """Give both vaults while an execution on table `t` runs in that of Bo, and a way to end it."""
+    """Open both vaults while an execution on table `t` runs in that of Bo, and a way to end it."""
     ana, bo = two
     bo.create_instance("t", builders={"t_index": INDEX})
     with subprocess.Popen([sys.executable, "-c", EXECUTES, str(path_of(bo))]) as process:

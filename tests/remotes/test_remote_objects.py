@@ -22,7 +22,7 @@ ANA, BO, CY = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>", "Cy <cy@
 
 @pytest.fixture
 def ana(tmp_path, bare):
-    """Give a vault with an instance."""
+    """Return a vault with an instance."""
     vault = TableVault(tmp_path / "ana", ANA, create=True)
     vault.create_table("t")
     write(vault, [1])
@@ -32,7 +32,7 @@ def ana(tmp_path, bare):
 
 @pytest.fixture
 def served(ana, real_server, git):
-    """Give a vault whose remote is a server of git and giftless, and the folder of its objects."""
+    """Make a vault whose remote is a server of git and giftless, and the folder of its objects."""
     url, root = real_server()
     path = root / "git/ana/hub.git"
     path.mkdir(parents=True)
@@ -150,7 +150,7 @@ class TestHoles:
 
     @pytest.fixture
     def bo(self, ana, bare, tmp_path):
-        """Give a clone of a remote that lacks the only object."""
+        """Return a clone of a remote that lacks the only object."""
         push_without_hook(ana)
         return clone_vault(bare, tmp_path / "bo", BO)
 
@@ -475,7 +475,7 @@ class TestManyAddresses:
 
     @pytest.fixture
     def mirror(self, ana, tmp_path, git):
-        """Give a second address to the remote."""
+        """Return a second address to the remote."""
         path = tmp_path / "mirror.git"
         path.mkdir()
         git(path, "init", "-q", "--bare", "-b", "main")

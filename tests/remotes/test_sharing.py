@@ -24,7 +24,7 @@ ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
 
 @pytest.fixture(params=["path", "file", "http with a login", "ssh"])
 def hub(request, tmp_path, git, real_server, monkeypatch):
-    """Give the address of an empty bare repository."""
+    """Return the address of an empty bare repository."""
     if request.param == "http with a login":
         url, root = real_server("ana:pw")
         path, address = root / "git/ana/hub.git", f"{url.replace('://', '://ana:pw@')}/ana/hub.git"
@@ -46,7 +46,7 @@ def hub(request, tmp_path, git, real_server, monkeypatch):
 
 @pytest.fixture
 def ana(tmp_path):
-    """Give a vault with a table."""
+    """Return a vault with a table."""
     vault = TableVault(tmp_path / "ana", ANA, create=True)
     vault.create_table("t")
     write(vault, [1, 2])
@@ -55,7 +55,7 @@ def ana(tmp_path):
 
 @pytest.fixture
 def shared(ana, bare, tmp_path):
-    """Give two vaults and what is between them."""
+    """Return two vaults and what is between them."""
     ana.add_remote("origin", bare)
     ana.push()
     return ana, clone_vault(bare, tmp_path / "bo", BO)
@@ -88,7 +88,7 @@ def read(vault, table="t", **which):
 
 
 def look(vault):
-    """Give all that two vaults with the same history have in common."""
+    """Return all that two vaults with the same history have in common."""
     path = path_of(vault)
     tables = {table: vault.get_table_instances(table, "") for table in vault.get_table_instances()}
     return {
@@ -516,7 +516,7 @@ TableVault(sys.argv[1], "Bo <bo@example.org>").pull(data="all")
 
 
 def works_in(path):
-    """Tell whether the current folder of any program is in a folder."""
+    """Return whether the current folder of any program is in a folder."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             if (folder / "cwd").readlink().is_relative_to(path):

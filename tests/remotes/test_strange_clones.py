@@ -28,7 +28,7 @@ def ana(tmp_path):
 
 @pytest.fixture
 def outside(tmp_path):
-    """Give a folder with a file in it that is nobody's business."""
+    """Return a folder with a file in it that is nobody's business."""
     path = tmp_path / "outside"
     (path / "t/base/builders").mkdir(parents=True)
     (path / "secret.py").write_text("SECRET = 1\n", encoding="utf-8")
@@ -39,7 +39,7 @@ def outside(tmp_path):
 
 @pytest.fixture
 def clone(ana, tmp_path):
-    """Give a plain clone of the vault after somebody has put a link into it."""
+    """Return a plain clone of the vault after somebody has put a link into it."""
 
     def make(name, target):
         mallory, path = tmp_path / "mallory", tmp_path / "clone"

@@ -34,7 +34,7 @@ class Mallory:
         return done.stdout.decode().strip()
 
     def put(self, tree, path, entry):
-        """Give a tree with another entry, mode and object id, at a path of bytes."""
+        """Return a tree with another entry, mode and object id, at a path of bytes."""
         name, *inner = path
         found = {}
         for line in stock(self.bare, "ls-tree", "-z", tree).split("\0")[:-1] if tree else ():

@@ -381,7 +381,7 @@ def test_drawings_can_be_told_from_what_is_behind_them(opened, scheme):
 
 
 def luminance(colour):
-    """Give the relative luminance of a colour, as WCAG 2.2 has it."""
+    """Return the relative luminance of a colour, as WCAG 2.2 has it."""
     parts = [int(each) / 255 for each in colour[colour.index("(") + 1 : -1].split(",")[:3]]
     red, green, blue = (
         each / 12.92 if each <= 0.03928 else ((each + 0.055) / 1.055) ** 2.4 for each in parts

@@ -23,7 +23,7 @@ class OneTable:
 
 
 def positions(values, condition):
-    """Give the rows that a condition on column c selects."""
+    """Return the rows that a condition on column c selects."""
     found = evaluate(parse_template(f"<<t.index[c::{condition}]>>"), OneTable(values))
     return [] if found is None else found if isinstance(found, list) else [found]
 

@@ -24,7 +24,7 @@ def rows(numbers):
 
 
 def seen_by_rows(execute, value, numbers=(1, 2, 9)):
-    """Give what a row-wise function gets as its argument x, row by row."""
+    """Return what a row-wise function gets as its argument x, row by row."""
     seen = []
     column = f"""
 builder_type: ColumnBuilder

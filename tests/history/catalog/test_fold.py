@@ -44,7 +44,7 @@ def story(chronicle):
 
 
 def commits(repository):
-    """Give all commits, oldest first."""
+    """Return all commits, oldest first."""
     handle = repository.handle
     walker = handle.walk(handle.references["refs/heads/main"].target)
     return [repository.commit(str(commit.id)) for commit in walker][::-1]
@@ -118,7 +118,7 @@ def test_an_instance_that_cannot_be_called_so_is_none(chronicle, named):
 
 
 def active(chronicle):
-    """Give the active instances of table A."""
+    """Return the active instances of table A."""
     index = Index(chronicle.repository, chronicle.repository.git_dir / "tablevault/i.sqlite")
     return [item.instance_id for item in index.instances(TableId("A")) if item.active]
 

@@ -17,7 +17,7 @@ def checkpoints(parts):
 
 @pytest.fixture
 def folder_of(checkpoints, parts):
-    """Give the folder of a temporary instance."""
+    """Return the folder of a temporary instance."""
 
     def folder(table="t", version="base"):
         tip = parts.parts.repository.tip(TempRef(table=table, version=version).ref)

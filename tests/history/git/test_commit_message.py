@@ -21,7 +21,7 @@ bodies = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0
 
 
 def parsed_by_git(git, path, message):
-    """Give the trailers as git reads them from the commit message."""
+    """Return the trailers as git reads them from the commit message."""
     said = git(path, "interpret-trailers", "--parse", text=message.encode())
     # Keys and values as bytes of lines: a value may hold what splitlines() takes for a break.
     return [tuple(line.split(": ", 1)) for line in said.split("\n")[:-1]]

@@ -59,7 +59,7 @@ def index_of(path):
 
 
 def listed(git, path):
-    """Give what git reads: mode, id, stage and name of each entry, with flags and stat."""
+    """Return what git reads: mode, id, stage and name of each entry, with flags and stat."""
     tags = git(path, "ls-files", "-z", "-s", "-v").split("\0")[:-1]
     debug = git(path, "ls-files", "-z", "--debug")
     return tags, debug
@@ -326,7 +326,7 @@ def test_git_reads_any_paths_that_are_written_and_we_those_of_git(bare, git, nam
 
 
 def facts(index):
-    """Give what is said of each path; the flags hold the length of its name."""
+    """Return what is said of each path; the flags hold the length of its name."""
     return {key: (entry.blob, entry.stat) for key, entry in index.entries.items()}
 
 

@@ -31,7 +31,7 @@ def repository(new_repository):
 
 
 def under(path, other):
-    """Tell whether `other` is `path` or lies below it."""
+    """Return whether `other` is `path` or lies below it."""
     return other == path or other.startswith(f"{path}/")
 
 

@@ -154,7 +154,7 @@ def test_nobody_at_the_address_is_told_at_once(here, contents):
 
 @contextmanager
 def refusing(port=0):
-    """Give a port at which nobody listens, and that nobody else gets meanwhile."""
+    """Return a port at which nobody listens, and that nobody else gets meanwhile."""
     with socket.socket() as bound:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(("127.0.0.1", port))

@@ -84,7 +84,7 @@ def spoil(server, source, share):
 
 
 def is_sound(place, pointer):
-    """Tell whether an object is missing or right, by its bytes."""
+    """Return whether an object is missing or right, by its bytes."""
     path = place.path / ".git/lfs/objects" / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
     return not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() == pointer.oid
 

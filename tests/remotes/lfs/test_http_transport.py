@@ -38,7 +38,7 @@ def fetch(here, pointers, remote="origin", **options):
 
 
 def asked(server):
-    """Give the bodies of the batch requests."""
+    """Return the bodies of the batch requests."""
     bodies = []
 
     @server.on("POST", "batch$")

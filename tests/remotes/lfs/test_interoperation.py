@@ -44,7 +44,7 @@ def committed(lfs, place):
 
 @pytest.fixture(params=["bare", "giftless", "giftless with a login"])
 def remote(request, tmp_path, git, real_server):
-    """Give the URL of a repository: a path, or on a real server."""
+    """Return the URL of a repository: a path, or on a real server."""
     if request.param == "bare":
         path = tmp_path / "remote.git"
         path.mkdir()
