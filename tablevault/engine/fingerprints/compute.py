@@ -23,7 +23,7 @@ from tablevault.engine.fingerprints.fingerprint import (
     PartKind,
     Text,
 )
-from tablevault.engine.fingerprints.modules import Unit
+from tablevault.engine.fingerprints.modules import Unit, resting_collector
 from tablevault.engine.fingerprints.normalise import WORDS_OF_A_TEXT, encode
 from tablevault.engine.fingerprints.paths import FilesBeside
 from tablevault.engine.fingerprints.program import TOO_DEEP, Key, Loaded, Program
@@ -105,10 +105,11 @@ class Fingerprints:
                 module=module,
                 function=function,
             )
-        reach = Reach(self._program, self._effects, self._files)
-        reach.follow(loaded, function)
-        assembly = _Assembly(self._program, self._effects, reach, self._pieces)
-        return assembly.fingerprint(module, function)
+        with resting_collector():
+            reach = Reach(self._program, self._effects, self._files)
+            reach.follow(loaded, function)
+            assembly = _Assembly(self._program, self._effects, reach, self._pieces)
+            return assembly.fingerprint(module, function)
 
 
 class _Assembly:

@@ -288,11 +288,13 @@ class Program:
         self._tops = {name.partition(".")[0] for name in self._sources}
         self._locator = locator or ImportSystem()
         self._loaded: dict[str, Loaded | None] = {}
+        self._modules: set[Module] = set()
         self._facts: dict[tuple[Unit, bool], Facts] = {}
         self._digests: dict[tuple[Unit, bool], tuple[bytes, list[str]]] = {}
         self._uses: dict[tuple[Unit, bool], Uses] = {}
         self._executed: dict[Loaded, list[Loaded]] = {}
         self._full: dict[ast.AST, bool] = {}
+        self._keeps: dict[Unit, set[int]] = {}
 
     def names(self) -> list[str]:
         """Return the names of the vault's own modules."""
@@ -314,13 +316,25 @@ class Program:
         if source is None:
             return None
         try:
-            return Loaded(name, source, parse(source.data), "")
+            return Loaded(name, source, self._parse(source.data), "")
         except SyntaxError as error:
             path = source.path if source.is_outside else f"code/{source.path}"
             where = f" in {path}" + (f", line {error.lineno}" if error.lineno else "")
-            return Loaded(name, source, parse(b""), f"SyntaxError: {error.msg}{where}")
+            return Loaded(name, source, self._parse(b""), f"SyntaxError: {error.msg}{where}")
         except (RecursionError, MemoryError):
-            return Loaded(name, source, parse(b""), TOO_DEEP)
+            return Loaded(name, source, self._parse(b""), TOO_DEEP)
+
+    def _parse(self, data: bytes) -> Module:
+        """Return a module that shares its statements with no other module of this program.
+
+        What a statement means depends on where it is: in two packages, the same
+        ``from .core import run`` means two functions.
+        """
+        module = parse(data)
+        if module in self._modules:
+            module = parse.__wrapped__(data)
+        self._modules.add(module)
+        return module
 
     # What a statement uses
 
@@ -465,7 +479,6 @@ class Program:
     def _is_full(self, loaded: Loaded, node: FunctionNode) -> bool:
         """Return whether docstring and annotations of a function decide results."""
         if node not in self._full:
-            self._full[node] = True  # while it is being found out whether it decorates itself
             self._full[node] = any(
                 self._is_read_by(loaded, each) for each in node.decorator_list
             ) or _reads_itself(loaded, node)
@@ -487,9 +500,15 @@ class Program:
             for unit in target.module.module.bindings[target.name]
             if unit.kind == "function"
         ]
-        return not own or any(
-            int(is_called) in self.facts(module, unit).keeps for module, unit in own
-        )
+        return not own or any(int(is_called) in self._kept(module, unit) for module, unit in own)
+
+    def _kept(self, loaded: Loaded, unit: Unit) -> set[int]:
+        """Return `Facts.keeps` of a function, for which no docstring and no annotation counts."""
+        if unit not in self._keeps:
+            walrus = loaded.module.walrus
+            found = facts_of(unit.node, lambda _: False, full=False, walrus=walrus)
+            self._keeps[unit] = found.keeps
+        return self._keeps[unit]
 
 
 def _meaning(target: Target, *, is_handed: bool) -> Meaning:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tablevault.engine.fingerprints.program import ImportSystem
+from tablevault.engine.fingerprints.compute import Fingerprints
+from tablevault.engine.fingerprints.program import ImportSystem, Program
 
 USES = {"m.py": "import helpers\ndef f(x): return helpers.clean(x)"}
 
@@ -123,3 +124,38 @@ def test_the_running_script_counts(fingerprint, tmp_path, monkeypatch):
     script.write_text("N = 2")
     assert fingerprint(code).digest != first.digest
     assert [Path(each.path) for each in first.outside] == [script]
+
+
+TWIN = b"def clean(x): return x\ndef f(x): return clean(x)"
+COPIES = {
+    "modules": ({"a.py": TWIN, "b.py": TWIN}, [("a", "f"), ("b", "f")]),
+    "packages": (
+        {
+            "a/__init__.py": b"from .core import f",
+            "a/core.py": b"def f(x): return x",
+            "b/__init__.py": b"from .core import f",
+            "b/core.py": b"def f(x): return -x",
+        },
+        [("a", "f"), ("b", "f")],
+    ),
+    "decorators of each other": (
+        {"m.py": b"@g\ndef f(x: 'A'): return x\n@f\ndef g(x: 'B'): return x"},
+        [("m", "f"), ("m", "g")],
+    ),
+}
+
+
+@pytest.mark.parametrize(("sources", "functions"), COPIES.values(), ids=COPIES)
+def test_a_fingerprint_does_not_hang_on_what_was_asked_before(sources, functions):
+    alone = [Fingerprints(Program(sources)).of(*each) for each in functions]
+    together = Fingerprints(Program(sources))
+    assert [together.of(*each) for each in functions] == alone
+    other_way = Fingerprints(Program(sources))
+    assert [other_way.of(*each) for each in functions[::-1]] == alone[::-1]
+
+
+def test_copies_of_a_package_reach_their_own_modules():
+    sources, functions = COPIES["packages"]
+    found = Fingerprints(Program(sources))
+    reached = [{part.module for part in found.of(*each).parts} for each in functions]
+    assert reached == [{"a", "a.core"}, {"b", "b.core"}]
