@@ -127,9 +127,19 @@ def _path(vault: Vault, remote: str) -> Path:
     endpoint = find_endpoint(found, "upload", settings, committed, vault.path)
     name = f"{endpoint.remote}\n{endpoint.address}"
     if isinstance(endpoint.address, LocalAddress):
-        # A new repository at the same path has no objects of the old one.
-        name += f"\n{find_repository(endpoint.address.path).git_dir.stat().st_ino}"
+        name += f"\n{_creation(find_repository(endpoint.address.path).git_dir)}"
     return vault.state / "remotes" / f"{hashlib.sha256(name.encode()).hexdigest()[:32]}.json"
+
+
+def _creation(git_dir: Path) -> str:
+    """Return what tells a repository from one that was deleted and made anew at the same path.
+
+    A file system gives the inode of the old one to the new one, but not its time. Git replaces
+    `description` never, `config` when a setting changes; then all objects are checked once more.
+    """
+    made = [git_dir / "description", git_dir / "config", git_dir]
+    found = next(path.stat() for path in made if path.exists())
+    return f"{found.st_ino} {found.st_ctime_ns}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
