@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from tablevault.history.commits.setup import init_repository
 from tablevault.history.git.repository import Repository
 from tablevault.vault import Vault
 
-pytest.register_assert_rewrite("tests.looking")
+pytest.register_assert_rewrite("tests.looking", "tests.clones")
 from tests import looking  # noqa: E402 - whose assertions are rewritten first
 
 ROOT = Path(__file__).parents[1]
@@ -153,3 +154,17 @@ def new_repository(tmp_path_factory):
         return Repository(path)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def program():
+    """Return the path of a program; without it a test is skipped, and fails where CI is set."""
+
+    def find(name, path=None):
+        found = shutil.which(name, path=path)
+        if not found:
+            assert "CI" not in os.environ, f"{name} is missing"
+            pytest.skip(f"needs {name}")
+        return found
+
+    return find

@@ -93,13 +93,14 @@ def post_merge(vault: Vault, arguments: Sequence[str]) -> int:
 def pre_merge_commit(vault: Vault, _: Sequence[str]) -> int:
     """Refuse a merge that is none for git but is one for the vault, such as one name twice."""
     from tablevault.drivers.merge import merged_commit
-    from tablevault.history.merge.merge_commits import join
+    from tablevault.history.merge.merge_commits import merge_tree
 
     repository = vault.repository
     theirs, ours = merged_commit(), repository.tip("HEAD")
     if theirs is None or ours is None:
         return 0
-    conflicts = join(repository, ours, repository.peeled(theirs)).conflicts_in(_ROOTS)
+    merged = merge_tree(repository, ours, repository.peeled(theirs))
+    conflicts = merged.conflicts_in(_ROOTS)
     for conflict in conflicts:
         _say(f"{conflict.path}: {conflict.problem}. {written(conflict.hint, _in_shell)}")
     if conflicts:

@@ -23,22 +23,22 @@ _HEAD = re.compile(r"GITHEAD_([0-9a-f]{40})")
 def merge(path: str, mine: Path) -> int:
     """Write into `mine` what the merge has at `path`; 1 when that is a conflict."""
     from tablevault.history.git.repository import Repository
-    from tablevault.history.merge.merge_commits import join, read_in_tree
+    from tablevault.history.merge.merge_commits import merge_tree
 
     there = merged_commit()
     repository = Repository(Path.cwd())
     ours = repository.tip("HEAD")
     if there is None or ours is None:
         return -1
-    joined = join(repository, ours, repository.peeled(there))
-    conflicts = joined.conflicts_at(path)
+    merged = merge_tree(repository, ours, repository.peeled(there))
+    conflicts = merged.conflicts_at(path)
     for conflict in conflicts:
         sys.stderr.write(f"tablevault: {conflict.path}: {conflict.problem}.\n")
     if conflicts:
         return 1
-    found = read_in_tree(repository, joined.tree, path)
-    if found is not None:
-        mine.write_bytes(found)
+    file = merged.read(path)
+    if file is not None:
+        mine.write_bytes(file)
     return 0
 
 

@@ -16,7 +16,7 @@ from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.reachability import new_commits
 from tablevault.history.git.repository import Repository
 from tablevault.history.merge.merge_commits import merge_commits
-from tablevault.history.merge.merge_vaults import Conflict, Merged, Side
+from tablevault.history.merge.merge_result import Conflict, MergeResult, Side
 from tablevault.history.merge.validate_incoming import refuse_hostile
 from tablevault.model.view import VaultView
 from tablevault.names import MAIN, CommitId, TableId, TempRef, table_dir, temp_of_ref
@@ -193,7 +193,7 @@ class Pull(Operation[Vault, VaultView, None]):
         pairs = [
             ("Operation", self.operation_name),
             ("Process", tx.process_id),
-            *(("Deactivates", instance) for instance in found.merged.superseded),
+            *(("Deactivates", instance) for instance in found.merged.deactivated),
             ("Time", timestamp(at)),
         ]
         return Change(
@@ -214,7 +214,7 @@ class _Comparison:
 
     Attributes
     ----------
-    merged : Merged or None
+    merged : MergeResult or None
         None where ``main`` only moves on.
     renames : mapping of str to str
         Tables here that have another name there, with that.
@@ -224,7 +224,7 @@ class _Comparison:
         What both sides changed.
     """
 
-    merged: Merged | None
+    merged: MergeResult | None
     renames: Mapping[str, str]
     gone: Collection[str]
     conflicts: Sequence[Conflict]
@@ -244,7 +244,7 @@ def _compare(pull: Pull, ours: Snapshot) -> _Comparison:
     # The temporary instances of a deleted table become part of history, which takes a commit.
     if not repository.is_ancestor(ours.commit, pull.commit) or _temps(repository, gone):
         merged = merge_commits(repository, ours, pull.commit, pull.resolve)
-        renames, gone = merged.renames, list(merged.gone)
+        renames, gone = merged.renamed, merged.deleted
     conflicts = [] if merged is None else list(merged.conflicts)
     conflicts.extend(_temps_of_deleted(repository, pull, gone))
     return _Comparison(merged=merged, renames=renames, gone=gone, conflicts=conflicts)

@@ -14,8 +14,8 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Graft, Remove
-from tablevault.history.merge.merge_commits import Joined, folders_in, in_tree, join, tree_of
-from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef, temp_of_ref
+from tablevault.history.merge.merge_commits import MergedTree, merge_tree
+from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef, table_dir, temp_of_ref
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.claims import pull_hold
 from tablevault.transactions.operation import (
@@ -74,9 +74,6 @@ def _closed(parts: VaultParts) -> str:
 def _note(parts: VaultParts) -> Path:
     """Return the file of the note."""
     return parts.state / "completed"
-
-
-_OURS = (TABLES_DIR, VAULT_DOCUMENT)
 
 
 @operation("merge", restarts=False)
@@ -150,30 +147,30 @@ def complete_merge(vault: OpenVault) -> str:
 
 
 def _edits(repository: Repository, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
-    """Return what differs from the merge as a vault does it, and the instances that it ends."""
+    """Return what differs from the merge as a vault does it, and the instances it deactivates."""
     if not is_by_git(repository, tip):
         return [], ()
-    joined = join(repository, *repository.commit(tip).parents)
-    is_tree = tree_of(repository, tip)
+    merged, main = (
+        merge_tree(repository, *repository.commit(tip).parents),
+        Snapshot(repository, tip),
+    )
     edits: list[Edit] = []
-    for path in _paths(repository, joined, is_tree):
-        wanted, found = (in_tree(repository, tree, path) for tree in (joined.tree, is_tree))
-        if wanted is None and found is not None:
+    for path in _paths(merged, main):
+        wanted, found = merged.find(path), main.tree_id(path) or main.blob_id(path)
+        if wanted is None:
             edits.append(Remove(path=path))
-        elif wanted is not None and wanted != found:
-            edits.append(Graft(path=path, source=wanted, is_tree=path != VAULT_DOCUMENT))
-    return edits, joined.merged.superseded
+        elif str(wanted.id) != found:
+            edits.append(Graft(path=path, source=str(wanted.id), is_tree=path != VAULT_DOCUMENT))
+    return edits, merged.result.deactivated
 
 
-def _paths(repository: Repository, joined: Joined, tree: str) -> list[str]:
+def _paths(merged: MergedTree, main: Snapshot) -> list[str]:
     """List the folders of tables, and ``vault.yaml``, but for what was in conflict."""
-    names = folders_in(repository, joined.tree) | folders_in(repository, tree)
-    paths = [*sorted(names), VAULT_DOCUMENT]
-    settled = {conflict.path for conflict in joined.conflicts_in(_OURS)}
+    names = {table_dir(entry.name) for entry in main.entries(TABLES_DIR)}
+    paths = [*sorted(names | merged.table_folders()), VAULT_DOCUMENT]
+    conflicts = {conflict.path for conflict in merged.conflicts_in((TABLES_DIR, VAULT_DOCUMENT))}
     return [
-        path
-        for path in paths
-        if not any(each == path or each.startswith(f"{path}/") for each in settled)
+        path for path in paths if not any(f"{each}/".startswith(f"{path}/") for each in conflicts)
     ]
 
 

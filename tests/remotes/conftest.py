@@ -6,7 +6,6 @@ import contextlib
 import hashlib
 import os
 import random
-import shutil
 import subprocess
 import sys
 
@@ -24,20 +23,6 @@ def opened(monkeypatch):
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "file:http:https:ssh")
     for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
         monkeypatch.delenv(name)
-
-
-@pytest.fixture(scope="session")
-def program():
-    """Return the path of a program; without it a test is skipped, and fails where CI is set."""
-
-    def find(name, path=None):
-        found = shutil.which(name, path=path)
-        if not found:
-            assert "CI" not in os.environ, f"{name} is missing"
-            pytest.skip(f"needs {name}")
-        return found
-
-    return find
 
 
 @pytest.fixture

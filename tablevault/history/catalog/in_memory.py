@@ -13,11 +13,11 @@ from urllib.parse import quote
 import pygit2
 
 from tablevault.files.sqlite_cache import Reading, copied, form_of
-from tablevault.history.catalog.catalog import Index, IndexedInstance, folded_in_memory
+from tablevault.history.catalog.catalog import Index, folded_in_memory
 from tablevault.history.catalog.fold import fold_commits
 from tablevault.history.catalog.schema import SCHEMA, TABLES
 from tablevault.history.git.repository import Repository
-from tablevault.names import CommitId, TableId
+from tablevault.names import CommitId
 
 
 class FreshIndex(Index):
@@ -131,57 +131,43 @@ def _every_row(connection: sqlite3.Connection) -> dict[str, set[tuple[object, ..
     return {table: _rows(connection, table) for table in TABLES}
 
 
-_ENDS = ("Vault-Deletes", "Vault-Withdraws")
+_DELETIONS = ("Vault-Deletes", "Vault-Withdraws")
 
 
-class Union:
-    """The facts of two histories, as the index will have them once they are one."""
-
-    def __init__(self, repository: Repository, tips: tuple[CommitId, CommitId]) -> None:
-        self._index = _Both(repository, tips)
-
-    def knows(self, instance_id: str) -> bool:
-        """Return whether an operation has made an instance, deleted or not."""
-        return self._index.instance(instance_id) is not None
-
-    def is_gone(self, table_id: TableId) -> bool:
-        """Return whether a table was deleted."""
-        return self._index.table_deletion(table_id) is not None
-
-    def latest(self, table_id: TableId, version: str) -> IndexedInstance | None:
-        """Find the latest instance of a version that stands."""
-        return self._index.latest(table_id, version, active=False, successful=False)
-
-
-class _Both(FreshIndex):
-    """An index that has folded two tips, in memory, instead of ``main``."""
+class MergedCatalog(FreshIndex):
+    """The catalog as it will be once two histories are merged."""
 
     def __init__(self, repository: Repository, tips: tuple[CommitId, CommitId]) -> None:
         super().__init__(repository)
         self._tips = tips
 
     def _caught_up(self, *, with_temps: bool) -> sqlite3.Connection:  # noqa: ARG002 - as inherited
-        """Fold what is not folded yet."""
+        """Fold both histories, once."""
         with self._file.write() as connection:
             fold_commits(connection, self._repository, self._tips)
         return connection
 
 
-def find_union(repository: Repository, ours: CommitId, theirs: CommitId) -> Union | None:
-    """Fold two histories; None, and little work, when neither has ended anything by itself."""
-    sides = ((ours, theirs), (theirs, ours))
-    if any(_has_ends(repository, new, old) for new, old in sides):
-        return Union(repository, (ours, theirs))
+def merged_catalog(
+    repository: Repository, ours: CommitId, theirs: CommitId
+) -> MergedCatalog | None:
+    """Return the catalog of two histories; None if neither has deleted what the other one has.
+
+    To fold both takes long, and without deletions the trees say all that a merge needs.
+    """
+    pairs = ((ours, theirs), (theirs, ours))
+    if any(_has_deletions(repository, new, old) for new, old in pairs):
+        return MergedCatalog(repository, (ours, theirs))
     return None
 
 
-def _has_ends(repository: Repository, new: CommitId, old: CommitId) -> bool:
-    """Return whether a commit that `new` has and `old` has not ended an instance or a table."""
+def _has_deletions(repository: Repository, new: CommitId, old: CommitId) -> bool:
+    """Return whether a commit that `new` has and `old` has not deleted an instance or a table."""
     walker = repository.handle.walk(pygit2.Oid(hex=new))
     walker.hide(pygit2.Oid(hex=old))
     return any(
         key.encode() in commit.raw_message
         and repository.commit(CommitId(str(commit.id))).message.first(key)
         for commit in walker
-        for key in _ENDS
+        for key in _DELETIONS
     )
