@@ -1051,7 +1051,7 @@ class TableVault:
         return get_dataframe(
             self._vault,
             FrameQuery(
-                table=table_name,
+                table_name=table_name,
                 instance_id=instance_id,
                 version=version,
                 active_only=active_only,
@@ -1148,7 +1148,7 @@ class TableVault:
         return get_dataset(
             self._vault,
             FrameQuery(
-                table=table_name,
+                table_name=table_name,
                 instance_id=instance_id,
                 version=version,
                 active_only=active_only,
@@ -1243,18 +1243,21 @@ class TableVault:
         TVArgumentError
             There is no such table or instance.
         """
-        from tablevault.queries.describe import Shown, draw_file_tree
+        from tablevault.queries.describe import Shown, file_tree
+        from tablevault.render import tree
 
-        return draw_file_tree(
-            self._vault,
-            instance_id,
-            table_name,
-            Shown(
-                code=code_files,
-                builders=builder_files,
-                metadata=metadata_files,
-                artifacts=artifact_files,
-            ),
+        return tree(
+            file_tree(
+                self._vault,
+                instance_id,
+                table_name,
+                Shown(
+                    code_files=code_files,
+                    builder_files=builder_files,
+                    metadata_files=metadata_files,
+                    artifact_files=artifact_files,
+                ),
+            )
         )
 
     def log(
@@ -1492,7 +1495,7 @@ class TableVault:
         from tablevault.queries.describe import builder_text
 
         return builder_text(
-            self._vault, table_name, builder_name, (instance_id, version), is_temp=is_temp
+            self._vault, table_name, builder_name, instance_id, version, is_temp=is_temp
         )
 
     # -- sharing ------------------------------------------------------------------------------

@@ -1,8 +1,10 @@
-"""What a command is, and which there are: loaded when they are needed."""
+"""What a command is, what its arguments are, and which commands there are."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import pkgutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -12,6 +14,7 @@ from tablevault.cli.context import CommandContext
 from tablevault.wording import Call
 
 Completes = Literal["", "table", "instance", "module", "builder", "process", "path", "remote"]
+Run = Callable[[CommandContext, argparse.Namespace], object]
 
 
 @dataclass(slots=True)
@@ -28,19 +31,22 @@ class Argument:
         What a shell offers for its value; "" for nothing.
     parameter : str
         Parameter of the Python API that it stands for; by default that of its name.
+    read : callable, optional
+        Returns the value of the parameter for what was typed, where that is not the value itself.
     typed : callable, optional
-        Returns what is typed for a value of the parameter, where that is not the value itself.
+        Returns what is typed for a value of the parameter: the inverse of `read`.
     """
 
     names: tuple[str, ...]
     options: Mapping[str, Any]
     completes: Completes = ""
     parameter: str = field(default="", kw_only=True)
+    read: Callable[[Any], object] | None = field(default=None, kw_only=True)
     typed: Callable[[Any], Sequence[object]] | None = field(default=None, kw_only=True)
 
     def __post_init__(self) -> None:
         """Name the parameter like the argument, by default."""
-        self.parameter = self.parameter or self.long_name.lstrip("-").replace("-", "_")
+        self.parameter = self.parameter or self.destination
 
     @property
     def is_option(self) -> bool:
@@ -58,9 +64,19 @@ class Argument:
         return next((each for each in self.names if each.startswith("--")), self.names[0])
 
     @property
+    def destination(self) -> str:
+        """Name under which the parser keeps its value."""
+        return str(self.options.get("dest") or self.long_name.lstrip("-").replace("-", "_"))
+
+    @property
     def placeholder(self) -> str:
         """Word that stands for a value that nobody knows."""
         return str(self.options.get("metavar") or self.names[0].upper())
+
+    def value(self, given: argparse.Namespace) -> Any:  # noqa: ANN401 - of any parameter
+        """Return the value of the parameter."""
+        typed = getattr(given, self.destination)
+        return typed if self.read is None else self.read(typed)
 
     def words(self, value: object) -> Sequence[object]:
         """Return the values that are typed for one of the parameter; none for a default."""
@@ -77,8 +93,10 @@ class Command:
 
     Attributes
     ----------
-    run : callable
-        Returns the value that is shown; None shows nothing.
+    run : callable or str
+        Returns the value that is shown; None shows nothing. As text, what is called with a value
+        for each argument: ``operations.tables:CreateTable``, an operation, or a function such as
+        ``queries.describe:descriptions``, whose first parameter is the vault.
     details : str
         Sentences of ``--help`` after the summary.
     calls : tuple of Call
@@ -88,7 +106,7 @@ class Command:
 
     name: str
     summary: str
-    run: Callable[[CommandContext, argparse.Namespace], object]
+    run: Run | str
     arguments: tuple[Argument, ...] = ()
     details: str = ""
     calls: tuple[Call, ...] = ()
@@ -96,6 +114,23 @@ class Command:
     def __post_init__(self) -> None:
         """Stand for the call of the same name, by default."""
         self.calls = self.calls or (Call(self.name.replace("-", "_")),)
+
+    def __call__(self, context: CommandContext, given: argparse.Namespace) -> object:
+        """Run it, and return the value that is shown."""
+        if not isinstance(self.run, str):
+            return self.run(context, given)
+        values = values_of(self.arguments, given)
+        called: Any = pkgutil.resolve_name(f"tablevault.{self.run}")
+        if not isinstance(called, type):
+            return called(context.read(), **values)
+        fields = {each.name for each in dataclasses.fields(called)}
+        (process_id,) = [values.pop(name) for name in values.keys() - fields]
+        return called(**values).run(context.vault(), process_id)
+
+
+def values_of(arguments: Sequence[Argument], given: argparse.Namespace) -> dict[str, Any]:
+    """Return the value of each parameter."""
+    return {each.parameter: each.value(given) for each in arguments}
 
 
 def positional(
@@ -132,18 +167,22 @@ def switch(name: str, text: str, *, parameter: str = "") -> Argument:
     return Argument((f"--{name}",), {"help": text, "action": "store_true"}, parameter=parameter)
 
 
-def either(name: str, other: str, text: str, *, default: bool) -> Argument:
+def opposite(name: str, text: str, *, parameter: str) -> Argument:
+    """Make an option that is there when a parameter is False."""
+    return dataclasses.replace(
+        switch(name, text, parameter=parameter),
+        read=lambda is_there: not is_there,
+        typed=lambda value: [] if value else [True],
+    )
+
+
+def either(name: str, other: str, text: str, *, default: bool, parameter: str = "") -> Argument:
     """Make a pair of options, ``--name`` and ``--other``, that set the destination `name`."""
     chosen = f"--{name}" if default else f"--{other}"
     return Argument(
         (f"--{name}", f"--{other}"),
-        {
-            "help": f"{text} (default: {chosen})",
-            "action": _Either,
-            "nargs": 0,
-            "default": default,
-            "dest": name.replace("-", "_"),
-        },
+        {"help": f"{text} (default: {chosen})", "action": _Either, "nargs": 0, "default": default},
+        parameter=parameter,
     )
 
 
@@ -162,107 +201,71 @@ class _Either(argparse.Action):
         setattr(namespace, self.dest, option_string == self.option_strings[0])
 
 
-def accepted_code(given: argparse.Namespace) -> bool | None:
-    """Return what ``--accept-code`` says."""
-    return None if given.accept_code is None else bool(given.accept_code == "yes")
+def not_negative(kind: type[int | float]) -> Callable[[str], float]:
+    """Return what reads a number that is at least 0."""
+
+    def read(text: str) -> float:
+        number = kind(text)
+        if not number >= 0:
+            raise argparse.ArgumentTypeError(f"{text} is less than 0")
+        return number
+
+    read.__name__ = kind.__name__  # argparse names it for a text that is no number
+    return read
 
 
+TABLE = positional("table_name", "the table", "table")
 PROCESS_ID = option("process-id", "id of the process, by which it can be resumed")
 VERSION = option("version", "version of the table", default="base")
 DESCRIPTION = option("description", "description, a sentence")
-ACCEPT_CODE = option(
-    "accept-code",
-    "whether results of other code are kept (yes) or computed again (no)",
-    default=None,
-    choices=("yes", "no"),
-)
 ALLOW_SECRET = switch("allow-secret", "accept text that looks like a key; the commit names it")
-MAX_CALLS = option("max-calls", "make at most this many calls", default=None, type=int)
-MAX_COST = option(
-    "max-cost", "stop before a call once this much is spent", default=None, type=float
+GLOBALS = (
+    option(
+        "db-dir",
+        "folder of the vault (default: TABLEVAULT_DIR, else found upwards)",
+        "path",
+        metavar="PATH",
+    ),
+    option(
+        "author",
+        "author of commits (default: TABLEVAULT_AUTHOR, else as git knows you)",
+        metavar="TEXT",
+    ),
+    Argument(
+        ("-o", "--output"),
+        {
+            "metavar": "PATH",
+            "default": "",
+            "help": "write the output into this file; - is the standard output",
+        },
+        "path",
+    ),
+    switch("json", "print JSON"),
+    Argument(
+        ("-q", "--quiet"),
+        {"action": "store_true", "help": "print no log and no progress to stderr"},
+    ),
+    switch("debug", "show tracebacks"),
 )
+"""Options of every command."""
 ASK = "__complete"
 """First word of a question of a shell: the words of the command line so far follow it."""
-_FAMILIES = {
-    "vaults": (
-        "create-vault",
-        "import-original",
-        "compress",
-        "decompress",
-        "delete-vault",
-        "demo",
-    ),
-    "remotes": ("clone", "remote", "push", "pull"),
-    "tables": ("create-table", "rename-table", "delete-table"),
-    "code": (
-        "create-code-module",
-        "delete-code-module",
-        "create-builder-file",
-        "delete-builder-file",
-    ),
-    "instances": (
-        "create-instance",
-        "write-instance",
-        "plan",
-        "execute-instance",
-        "delete-instance",
-    ),
-    "processes": (
-        "generate-process-id",
-        "stop-process",
-        "undo",
-        "get-process-completion",
-        "get-active-processes",
-        "restart",
-    ),
-    "reading": (
-        "get-dataframe",
-        "get-table-instances",
-        "get-descriptions",
-        "get-artifact-folder",
-        "get-file-tree",
-        "get-modules-list",
-        "get-builders-list",
-        "get-builder-str",
-        "get-code-module-str",
-        "report",
-    ),
-    "refresh": ("status", "refresh"),
-    "history": ("log", "diff", "lineage", "calls"),
-    "maintenance": ("verify", "gc", "config"),
-    "completion": ("completion",),
-}
-"""The commands of each module, so that one can be run without the others being loaded."""
-GLOBAL_OPTIONS = {
-    "--db-dir": True,
-    "--author": True,
-    "--quiet": False,
-    "-q": False,
-    "--debug": False,
-    "--json": False,
-    "--output": True,
-    "-o": True,
-}
-"""Options of every command, and whether a value follows."""
+_MODULES = (
+    "vaults",
+    "remotes",
+    "tables",
+    "processes",
+    "reading",
+    "history",
+    "maintenance",
+    "completion",
+)
 
 
-def commands(words: Sequence[str] = ()) -> dict[str, Command]:
-    """Return commands by name: those of the family that `words` ask for, else all."""
-    asked = _asked(words)
-    known = {name: family for family, names in _FAMILIES.items() for name in names}
-    loaded = [known[asked]] if asked in known else list(_FAMILIES)
+def commands() -> dict[str, Command]:
+    """Return all commands by name."""
     return {
         command.name: command
-        for family in loaded
-        for command in import_module(f"tablevault.cli.commands.{family}").COMMANDS
+        for name in _MODULES
+        for command in import_module(f"tablevault.cli.commands.{name}").COMMANDS
     }
-
-
-def _asked(words: Sequence[str]) -> str:
-    """Find the name of the command in a command line: the first that is no option's."""
-    is_value = False
-    for word in words:
-        if not is_value and not word.startswith("-"):
-            return word
-        is_value = not is_value and GLOBAL_OPTIONS.get(word, False)
-    return ""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Collection, Sequence
-from typing import NoReturn
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
 
-from tablevault.cli.command import ASK, Command, commands
+from tablevault.cli.command import ASK, GLOBALS, Command, commands
 from tablevault.cli.context import AbortedError, CommandContext, UsageError
 from tablevault.cli.output import FileOutput, show
 
@@ -23,13 +23,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     are wrong. 130: interrupted by Ctrl-C.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    known = commands()
     if words[:1] == [ASK]:
         from tablevault.cli.commands import completion
 
-        return completion.answer(words[1:], commands(), sys.stdout)
-    known = commands(words)
-    # To make the arguments of all commands would take longer than most commands take.
-    parser = build_parser(known, whole=words)
+        return completion.answer(words[1:], known, sys.stdout)
+    parser = build_parser(known)
     given = _parsed(parser, words)
     given.words = words
     if not given.command:
@@ -48,7 +47,7 @@ def _run(command: Command, given: argparse.Namespace) -> int:
     """Run a command; print its errors, and return the exit code."""
     context = CommandContext(db_dir=given.db_dir, named_author=given.author, is_quiet=given.quiet)
     try:
-        value = command.run(context, given)
+        value = command(context, given)
         _show(value, given)
     except UsageError as error:
         _print_error(f"tablevault {command.name}: error: {error}")
@@ -127,22 +126,20 @@ class _Parser(argparse.ArgumentParser):
         super()._check_value(action, value)
 
 
-def build_parser(
-    known: dict[str, Command], *, whole: Collection[str] | None = None
-) -> argparse.ArgumentParser:
-    """Return the parser of all commands; with `whole`, only those in it get arguments."""
+def build_parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
+    """Return the parser of all commands."""
     parser = _Parser(
         prog="tablevault",
         description="Tables made with Python, every step of their making kept in git.",
         allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"tablevault {_version()}")
-    _add_globals(parser, is_first=True)
+    for argument in GLOBALS:
+        parser.add_argument(*argument.names, **argument.options)
     added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)
+    # After the command they must not overwrite what stands before it.
+    unless_given: dict[str, Any] = {"default": argparse.SUPPRESS}
     for command in known.values():
-        if whole is not None and command.name not in whole:
-            added.add_parser(command.name, help=command.summary, add_help=False)
-            continue
         one = added.add_parser(
             command.name,
             help=command.summary,
@@ -152,45 +149,7 @@ def build_parser(
         )
         for argument in command.arguments:
             one.add_argument(*argument.names, **argument.options)
-        _add_globals(one, is_first=False)
+        group = one.add_argument_group("options of every command")
+        for argument in GLOBALS:
+            group.add_argument(*argument.names, **{**argument.options, **unless_given})
     return parser
-
-
-_GLOBALS: tuple[tuple[tuple[str, ...], dict[str, str]], ...] = (
-    (
-        ("--db-dir",),
-        {
-            "metavar": "PATH",
-            "default": "",
-            "help": "folder of the vault (default: TABLEVAULT_DIR, else found upwards)",
-        },
-    ),
-    (
-        ("--author",),
-        {
-            "metavar": "TEXT",
-            "default": "",
-            "help": "author of commits (default: TABLEVAULT_AUTHOR, else as git knows you)",
-        },
-    ),
-    (
-        ("-o", "--output"),
-        {
-            "metavar": "PATH",
-            "default": "",
-            "help": "write the output into this file; - is the standard output",
-        },
-    ),
-    (("--json",), {"action": "store_true", "help": "print JSON"}),
-    (("-q", "--quiet"), {"action": "store_true", "help": "print no log and no progress to stderr"}),
-    (("--debug",), {"action": "store_true", "help": "show tracebacks"}),
-)
-
-
-def _add_globals(parser: argparse.ArgumentParser, *, is_first: bool) -> None:
-    """Add the options of every command, before or after its name."""
-    group = parser if is_first else parser.add_argument_group("options of every command")
-    for names, options in _GLOBALS:
-        # After the command they must not overwrite what stands before it.
-        default = {} if is_first else {"default": argparse.SUPPRESS}
-        group.add_argument(*names, **{**options, **default})  # type: ignore[arg-type]  # argparse's stubs list each

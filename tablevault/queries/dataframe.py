@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 
 
 def artifact_folder(
-    vault: Vault, table: str, instance_id: str, version: str, *, is_temp: bool
+    vault: Vault, table_name: str, instance_id: str, version: str, *, is_temp: bool
 ) -> str:
     """Return the artifact folder of a temporary or materialised instance, absolute; it exists."""
-    place = vault.view().table(table)
+    place = vault.view().table(table_name)
     found = place.find(instance_id, version, is_temp=is_temp)
     folder = found.artifact_folder if isinstance(found, TempInstance) else folder_of(place, found)
     folder.mkdir(parents=True, exist_ok=True)
@@ -88,7 +88,7 @@ def fixed_folder_of(table: Table, instance: Instance) -> Path:
 class FrameQuery:
     """What part of which instance is to be read."""
 
-    table: str
+    table_name: str
     instance_id: str = ""
     version: str = ""
     active_only: bool = True
@@ -103,7 +103,7 @@ def get_dataframe(vault: Vault, query: FrameQuery) -> tuple[pd.DataFrame, str]:
     from tablevault.frames.artifacts import with_folder
     from tablevault.frames.parquet import read_frame
 
-    table = vault.view().table(query.table)
+    table = vault.view().table(query.table_name)
     if is_temp_id(query.instance_id):
         temp = table.temp(version_of(query.instance_id))
         return _temp_frame(vault, temp, query), temp.instance_id
@@ -124,7 +124,7 @@ def get_dataset(vault: Vault, query: FrameQuery) -> pyarrow.dataset.Dataset:
     """
     import pyarrow.dataset
 
-    path = _instance(vault.view().table(query.table), query).frame_file()
+    path = _instance(vault.view().table(query.table_name), query).frame_file()
     try:
         return pyarrow.dataset.dataset(path, format="parquet")
     except UnicodeEncodeError as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 from tablevault import render
 from tablevault.errors import TVArgumentError, TVFileError
@@ -28,10 +27,6 @@ from tablevault.names import (
 )
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
-
-if TYPE_CHECKING:
-    from rich.tree import Tree
-
 
 Description = dict[str, object]
 _MOST_SHOWN = 5
@@ -92,13 +87,13 @@ def _latest_rows(table: Table) -> Iterator[tuple[str, ...]]:
 # -- descriptions ---------------------------------------------------------------------------------
 
 
-def descriptions(vault: Vault, instance_id: str, table: str) -> Description:
+def descriptions(vault: Vault, instance_id: str, table_name: str) -> Description:
     """Describe the vault, a table, or an instance; deleted ones, too."""
     view = vault.view()
     if instance_id:
-        return _describe_instance(view, instance_id, table)
-    if table:
-        return _describe_table(view, table)
+        return _describe_instance(view, instance_id, table_name)
+    if table_name:
+        return _describe_table(view, table_name)
     document = view.snapshot.vault()
     return {
         "summary": document.description,
@@ -207,26 +202,32 @@ def _instance_fields(view: VaultView, document: InstanceDocument) -> Description
 
 
 def builders_list(
-    vault: Vault, table: str, instance_id: str, version: str, *, is_temp: bool
+    vault: Vault, table_name: str, instance_id: str, version: str, *, is_temp: bool
 ) -> list[str]:
     """List the builders of an instance, sorted."""
-    found = vault.view().table(table).find(instance_id, version, is_temp=is_temp)
+    found = vault.view().table(table_name).find(instance_id, version, is_temp=is_temp)
     return sorted(found.builders())
 
 
 def builder_text(
-    vault: Vault, table: str, builder: str, place: tuple[str, str], *, is_temp: bool
+    vault: Vault,
+    table_name: str,
+    builder_name: str,
+    instance_id: str,
+    version: str,
+    *,
+    is_temp: bool,
 ) -> str:
-    """Return the text of a builder; `place` is instance id and version."""
-    found = vault.view().table(table).find(*place, is_temp=is_temp).builders()
-    name = builder or index_builder(table)
+    """Return the text of a builder."""
+    found = vault.view().table(table_name).find(instance_id, version, is_temp=is_temp).builders()
+    name = builder_name or index_builder(table_name)
     if name not in found:
         known = ", ".join(sorted(found)) or "none"
         raise TVFileError(
-            f'There is no builder "{name}" in that instance of table "{table}".',
+            f'There is no builder "{name}" in that instance of table "{table_name}".',
             f"Builders there: {known}.",
             builder=name,
-            table=table,
+            table=table_name,
         )
     return decode_text(found[name], f"{name}.yaml")
 
@@ -236,16 +237,16 @@ def code_modules(vault: Vault) -> list[str]:
     return vault.view().code_modules()
 
 
-def code_text(vault: Vault, module: str) -> str:
+def code_text(vault: Vault, module_name: str) -> str:
     """Return the text of a code module, as it is in the working tree when that shows ``main``."""
-    name = module.removesuffix(".py")
+    name = module_name.removesuffix(".py")
     view = vault.view()
     known = view.code_modules()
     if name not in known:
         raise TVFileError(
-            f'There is no code module "{module}".',
+            f'There is no code module "{module_name}".',
             f"Modules in {CODE_DIR}/: {', '.join(known) or 'none'}.",
-            module=module,
+            module=module_name,
         )
     if vault.worktree.follows_main():
         return decode_text((vault.path / code_path(name)).read_bytes(), code_path(name))
@@ -269,10 +270,10 @@ class Node:
 class Shown:
     """Which kinds of files are shown."""
 
-    code: bool = True
-    builders: bool = True
-    metadata: bool = False
-    artifacts: bool = False
+    code_files: bool = True
+    builder_files: bool = True
+    metadata_files: bool = False
+    artifact_files: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,10 +288,10 @@ class _TreeReader:
         """Show the vault."""
         tables = tuple(map(self.table, self.view.tables()))
         children = [Node(label=f"{TABLES_DIR}/", children=tables)]
-        if self.shown.code:
+        if self.shown.code_files:
             leaves = tuple(Node(label=f"{name}.py") for name in self.view.code_modules())
             children.append(Node(label=f"{CODE_DIR}/", children=leaves))
-        if self.shown.metadata:
+        if self.shown.metadata_files:
             children.extend(
                 Node(label=name) for name in (".gitattributes", ".gitignore", VAULT_DOCUMENT)
             )
@@ -300,10 +301,10 @@ class _TreeReader:
         """Show a table: its temporary instances last."""
         children = [self.instance(table, each) for each in table.instances()]
         children.extend(map(self.temp, table.temps()))
-        if self.shown.artifacts and not table.document.multiple_artifacts:
+        if self.shown.artifact_files and not table.document.multiple_artifacts:
             folder = artifacts_dir(table.name, "", multiple=False)
             children.append(self._artifacts(self.view.snapshot, folder))
-        if self.shown.metadata:
+        if self.shown.metadata_files:
             children.append(Node(label="table.yaml"))
         return Node(label=table.name, children=tuple(children))
 
@@ -311,7 +312,7 @@ class _TreeReader:
         """Show a materialised instance: columns, builders, artifacts."""
         builders = item.snapshot.builders(item.table_name, item.version)
         children = self._content(item.document, sorted(builders))
-        if self.shown.artifacts and not item.shares_folder(table.document):
+        if self.shown.artifact_files and not item.shares_folder(table.document):
             folder = artifacts_dir(item.table_name, item.version, multiple=True)
             children.append(self._artifacts(item.snapshot, folder))
         label = item.instance_id + ("" if item.active else " (inactive)")
@@ -320,7 +321,7 @@ class _TreeReader:
     def temp(self, temp: TempInstance) -> Node:
         """Show a temporary instance."""
         children = self._content(temp.document, sorted(temp.builders()))
-        if self.shown.artifacts:
+        if self.shown.artifact_files:
             folder = temp.artifact_folder
             names = sorted(
                 path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()
@@ -332,10 +333,10 @@ class _TreeReader:
     def _content(self, document: InstanceDocument, builders: list[str]) -> list[Node]:
         """Show columns with their dtypes, and builders."""
         children = [Node(label=f"{name}({dtype})") for name, dtype in document.dtypes.items()]
-        if self.shown.builders and builders:
+        if self.shown.builder_files and builders:
             leaves = tuple(Node(label=f"{name}.yaml") for name in builders)
             children.append(Node(label="builders/", children=leaves))
-        if self.shown.metadata:
+        if self.shown.metadata_files:
             children.append(Node(label="instance.yaml"))
             if document.dtypes:
                 children.append(Node(label="dataframe.parquet"))
@@ -391,8 +392,3 @@ def _folder(label: str, content: object) -> Node:
         for name, inner in sorted(content.items())
     ]
     return Node(label=label, children=tuple(children))
-
-
-def draw_file_tree(vault: Vault, instance_id: str, table: str, shown: Shown) -> Tree:
-    """Draw what :func:`file_tree` finds."""
-    return render.tree(file_tree(vault, instance_id, table, shown))

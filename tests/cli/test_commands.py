@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import json
 import os
+import pkgutil
 import sys
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault
+from tablevault.cli.command import commands
 from tablevault.cli.context import CommandContext
 from tablevault.errors import TVFileError
 from tablevault.progress import Silent
@@ -321,13 +324,23 @@ def test_the_demonstration(run, tmp_path, monkeypatch):
 
 def test_every_command_can_be_asked_for_help(run):
     _, listed, _ = run("--help")
-    from tablevault.cli.command import commands
-
     for name, command in commands().items():
         assert name in listed
         code, out, _ = run(name, "--help")
         assert (code, out.split()[:3]) == (0, ["usage:", "tablevault", name])
         assert all(argument.options["help"] for argument in command.arguments)
+
+
+def test_what_a_command_names_takes_a_value_for_each_of_its_arguments():
+    for command in commands().values():
+        if isinstance(command.run, str):
+            called = pkgutil.resolve_name(f"tablevault.{command.run}")
+            taken = set(inspect.signature(called).parameters)
+            given = {each.parameter for each in command.arguments}
+            if isinstance(called, type):
+                assert len(given - taken) == 1, command.name  # the id of the process
+            else:
+                assert given == taken - {"vault"}, command.name
 
 
 def test_a_frame_with_hostile_cells_survives_csv(vault, run):

@@ -189,7 +189,7 @@ lineage reviews nope | `tablevault get-table-instances reviews`
 diff reviews | `tablevault create-instance reviews`
 push | `tablevault remote origin URL`
 report -o nope/x.html | there is no folder
-gc --grace-days -1 | --grace-days is -1;
+gc --grace-days -1 | --grace-days: -1 is less than 0
 create-tabel x | did you mean create-table
 """
 

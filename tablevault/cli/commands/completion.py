@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
 from typing import TYPE_CHECKING, TextIO
 
-from tablevault.cli.command import ASK, GLOBAL_OPTIONS, Argument, Command, Completes
+from tablevault.cli.command import GLOBALS, Argument, Command, Completes
 from tablevault.cli.context import CommandContext
 
 if TYPE_CHECKING:
@@ -30,25 +31,26 @@ def offers(words: list[str], commands: Mapping[str, Command]) -> Iterable[str]:
     """Return the completions of the last of `words`."""
     *before, last = words or [""]
     name, options, values = _read(before, commands)
-    if before and GLOBAL_OPTIONS.get(before[-1]):
-        return [] if before[-1] == "--author" else [_FILES]
     command = commands.get(name)
+    known = _by_name(command)
+    if before and before[-1] in known and known[before[-1]].takes_value:
+        return _values(known[before[-1]].completes, last, options, values)
+    if last.startswith("-") and (command or not name):
+        return _beginning(last, [each for each in known if each.startswith("-")])
     if command is None:
-        known = [*commands, *GLOBAL_OPTIONS] if last.startswith("-") else commands
-        return [] if name else _beginning(last, known)
-    by_name = {each: found for found in command.arguments for each in found.names}
-    if before and before[-1] in by_name and by_name[before[-1]].takes_value:
-        return _values(by_name[before[-1]].completes, last, options, values)
-    if last.startswith("-"):
-        return _beginning(
-            last, [each for each in by_name if each.startswith("-")] + [*GLOBAL_OPTIONS]
-        )
+        return [] if name else _beginning(last, commands)
     positionals = [each for each in command.arguments if not each.is_option]
     if positionals and positionals[-1].options.get("nargs") == "*":
         positionals += [positionals[-1]] * len(values)
     if len(values) < len(positionals):
         return _values(positionals[len(values)].completes, last, options, values)
     return []
+
+
+def _by_name(command: Command | None) -> dict[str, Argument]:
+    """Return arguments by each of their names: those of a command, and of every command."""
+    arguments = (*(command.arguments if command else ()), *GLOBALS)
+    return {name: argument for argument in arguments for name in argument.names}
 
 
 def _read(
@@ -58,24 +60,18 @@ def _read(
     name = ""
     options: dict[str, str] = {}
     values: list[str] = []
-    by_name: dict[str, Argument] = {}
-    at = 0
-    while at < len(before):
-        word = before[at]
-        has_value = GLOBAL_OPTIONS.get(word) or (word in by_name and by_name[word].takes_value)
-        if has_value and at + 1 < len(before):
-            options[word] = before[at + 1]
-            at += 1
+    rest = iter(before)
+    for word in rest:
+        argument = _by_name(commands.get(name)).get(word)
+        if argument is not None and argument.takes_value:
+            options[word] = next(rest, "")
         elif word.startswith("-"):
             key, _, value = word.partition("=")
             options[key] = value
         elif not name:
             name = word
-            arguments = commands[word].arguments if word in commands else ()
-            by_name = {each: found for found in arguments for each in found.names}
         else:
             values.append(word)
-        at += 1
     return name, options, values
 
 
@@ -112,59 +108,14 @@ def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
     return ask[kind]()
 
 
-_BASH = r"""_tablevault() {
-    local -a words answer
-    words=("${COMP_WORDS[@]:1:COMP_CWORD}")
-    local last=${COMP_WORDS[COMP_CWORD]-} each
-    words=("${words[@]//[\\\"\']/}")
-    mapfile -t answer < <(tablevault %(ask)s "${words[@]}" 2>/dev/null)
-    COMPREPLY=()
-    if [[ ${answer[0]-} == :files ]]; then
-        compopt -o default
-        return 0
-    fi
-    for each in ${answer[@]+"${answer[@]}"}; do
-        case $last in
-            [\"\']*) COMPREPLY+=("$each") ;;
-            *) COMPREPLY+=("$(printf %%q "$each")") ;;
-        esac
-    done
-}
-complete -F _tablevault tablevault
-"""
-_ZSH = r"""#compdef tablevault
-_tablevault() {
-    local -a answer
-    answer=("${(@f)$(tablevault %(ask)s "${(@Q)words[2,CURRENT]}" 2>/dev/null)}")
-    if [[ ${answer[1]-} == :files ]]; then
-        _files
-    else
-        compadd -- ${answer:#}
-    fi
-}
-if (( ! ${+functions[compdef]} )); then
-    autoload -Uz compinit && compinit
-fi
-compdef _tablevault tablevault
-"""
-_FISH = """function __tablevault
-    set -l words (commandline -opc) (commandline -ct)
-    set -l answer (tablevault %(ask)s $words[2..] 2>/dev/null)
-    if test "$answer[1]" = :files
-        __fish_complete_path (commandline -ct)
-    else
-        printf '%%s\\n' $answer
-    end
-end
-complete -c tablevault -f -a '(__tablevault)'
-"""
-_SCRIPTS = {"bash": _BASH, "zsh": _ZSH, "fish": _FISH}
+_SHELLS = ("bash", "zsh", "fish")
 
 
 def _script(context: CommandContext, given: argparse.Namespace) -> object:
-    """Return the script for a shell."""
+    """Return the script for a shell, which asks by `ASK`."""
     del context
-    return _SCRIPTS[given.shell] % {"ask": ASK}
+    script = resources.files("tablevault.cli") / "shells" / f"completion.{given.shell}"
+    return script.read_text("utf-8")
 
 
 COMMANDS = (
@@ -173,8 +124,6 @@ COMMANDS = (
         summary="print the script by which a shell completes commands, tables and instances",
         run=_script,
         details='In ~/.bashrc: eval "$(tablevault completion bash)"; in ~/.zshrc: zsh.',
-        arguments=(
-            Argument(("shell",), {"choices": tuple(_SCRIPTS), "help": "bash, zsh or fish"}),
-        ),
+        arguments=(Argument(("shell",), {"choices": _SHELLS, "help": "bash, zsh or fish"}),),
     ),
 )

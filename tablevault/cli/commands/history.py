@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from tablevault.cli.command import VERSION, Command, option, positional, switch
-from tablevault.cli.context import CommandContext, UsageError
+from tablevault.cli.command import (
+    TABLE,
+    VERSION,
+    Command,
+    not_negative,
+    option,
+    positional,
+    switch,
+)
+from tablevault.cli.context import CommandContext
 from tablevault.cli.output import Drawing, Listing
 from tablevault.wording import Call
 
@@ -17,30 +26,11 @@ if TYPE_CHECKING:
     from tablevault.queries.diff import InstanceDiff
     from tablevault.queries.log import Entry
 
-_FIELDS = (
-    "process_id",
-    "ended",
-    "started",
-    "author",
-    "operation",
-    "table",
-    "version",
-    "instance_id",
-    "subject",
-    "commit",
-    "success",
-    "error",
-    "rows",
-    "parent_id",
-)
-
 
 def _log(context: CommandContext, given: argparse.Namespace) -> object:
     """List what was done, newest first."""
     from tablevault.queries import log
 
-    if given.limit is not None and given.limit < 0:
-        raise UsageError(f"--limit is {given.limit}; it must be at least 0")
     entries = log.entries(context.read(), given.table_name, given.instance_id, given.limit)
     return Listing(
         columns=("time", "commit", "author", "what", "process"),
@@ -54,7 +44,7 @@ def _log(context: CommandContext, given: argparse.Namespace) -> object:
             )
             for entry in entries
         ],
-        value=[{name: getattr(entry, name) for name in _FIELDS} for entry in entries],
+        value=[entry._asdict() for entry in entries],
         if_empty="Nothing was done.",
     )
 
@@ -79,24 +69,8 @@ def _diff(context: CommandContext, given: argparse.Namespace) -> object:
 
 def _as_json(found: InstanceDiff) -> dict[str, object]:
     """Return a difference for a program."""
-    facts: dict[str, object] = {
-        name: getattr(found, name)
-        for name in (
-            "table_name",
-            "old_id",
-            "new_id",
-            "primary_key",
-            "columns_added",
-            "columns_removed",
-            "columns_changed",
-            "is_reordered",
-            "description",
-            "builders",
-            "code",
-            "dependencies_added",
-            "dependencies_removed",
-            "artifacts",
-        )
+    facts = {
+        each.name: getattr(found, each.name) for each in dataclasses.fields(found) if each.repr
     }
     for name in ("added", "removed", "changed"):
         frame = getattr(found, name).reset_index()
@@ -113,14 +87,10 @@ def _lineage(context: CommandContext, given: argparse.Namespace) -> object:
         return found.to_mermaid()
     if given.openlineage:
         return found.to_openlineage()
-    value = None
-    if given.json:
-        from dataclasses import asdict
-
-        value = {
-            "nodes": [asdict(node) for node in found.nodes],
-            "edges": [asdict(edge) for edge in found.edges],
-        }
+    value = {
+        "nodes": [dataclasses.asdict(node) for node in found.nodes],
+        "edges": [dataclasses.asdict(edge) for edge in found.edges],
+    }
     tables = {node.instance_id: node.table_name for node in found.nodes}
     rows = [
         (tables[one], one, each.kind, tables[other], other)
@@ -211,7 +181,7 @@ COMMANDS = (
         arguments=(
             positional("table_name", "operations on this table only", "table", default=""),
             option("instance-id", "operations that made this instance", "instance"),
-            option("limit", "at most this many", default=None, type=int),
+            option("limit", "at most this many", default=None, type=not_negative(int)),
         ),
     ),
     Command(
@@ -219,7 +189,7 @@ COMMANDS = (
         summary="show what changed from one instance of a table to another",
         run=_diff,
         arguments=(
-            positional("table_name", "the table", "table"),
+            TABLE,
             positional(
                 "instance_id", "the instance, by default the latest", "instance", default=""
             ),
@@ -235,7 +205,7 @@ COMMANDS = (
         "table and id of the source.",
         run=_lineage,
         arguments=(
-            positional("table_name", "the table", "table"),
+            TABLE,
             positional("instance_id", "the instance, by default all", "instance", default=""),
             switch("mermaid", "print a Mermaid flowchart"),
             switch("openlineage", "print OpenLineage events"),
@@ -248,7 +218,7 @@ COMMANDS = (
         "that is known of each call. Times are UTC.",
         run=_calls,
         arguments=(
-            positional("table_name", "the table", "table"),
+            TABLE,
             positional(
                 "instance_id",
                 "the instance, by default the latest; TEMP_VERSION for an execution that has not "

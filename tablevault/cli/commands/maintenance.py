@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
-from tablevault.cli.command import PROCESS_ID, Argument, Command, option, positional, switch
+from tablevault.cli.command import (
+    PROCESS_ID,
+    Argument,
+    Command,
+    not_negative,
+    opposite,
+    option,
+    positional,
+    switch,
+)
 from tablevault.cli.context import CommandContext, UsageError
 from tablevault.cli.errors import writer
 from tablevault.cli.output import Listing, TextOutput
@@ -16,6 +26,7 @@ from tablevault.problems import Problem
 from tablevault.wording import Call, written
 
 _DAY_S = 24 * 3600.0
+_DAYS = not_negative(float)
 
 
 def _verify(context: CommandContext, given: argparse.Namespace) -> object:
@@ -74,21 +85,13 @@ def _gc(context: CommandContext, given: argparse.Namespace) -> object:
     """Collect garbage."""
     from tablevault.operations import maintenance
 
-    if given.grace_days < 0:
-        raise UsageError(f"--grace-days is {given.grace_days:g}; it must be at least 0")
-    if given.calls_older_than_days < 0:
-        raise UsageError(
-            f"--calls-older-than-days is {given.calls_older_than_days:g}; it must be at least 0"
-        )
-    from dataclasses import asdict
-
     report = maintenance.collect(
         context.vault(),
         grace_s=given.grace_days * _DAY_S,
         calls_older_than_days=given.calls_older_than_days,
         dry_run=given.dry_run,
     )
-    return TextOutput(repr(report), asdict(report))
+    return TextOutput(repr(report), dataclasses.asdict(report))
 
 
 _REMOVES = "null"
@@ -118,12 +121,7 @@ COMMANDS = (
         summary="check the vault; exit code 1 if there is a problem",
         run=_verify,
         arguments=(
-            Argument(
-                ("--no-data",),
-                {"help": "only look for objects, do not read them", "action": "store_true"},
-                parameter="data",
-                typed=lambda data: [] if data else [True],
-            ),
+            opposite("no-data", "only look for objects, do not read them", parameter="data"),
             switch("repair", "repair what can be derived from history"),
             option(
                 "remote", "check that this remote has all objects that it should have", "remote"
@@ -135,12 +133,12 @@ COMMANDS = (
         summary="remove objects that nothing needs, and pack the rest",
         run=_gc,
         arguments=(
-            option("grace-days", "minimum age of what is removed", default=14, type=float),
+            option("grace-days", "minimum age of what is removed", default=14, type=_DAYS),
             option(
                 "calls-older-than-days",
                 "minimum age of results of calls that no instance has",
                 default=30,
-                type=float,
+                type=_DAYS,
             ),
             switch("dry-run", "only report what would be removed"),
         ),

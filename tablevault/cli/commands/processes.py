@@ -1,4 +1,4 @@
-"""Commands on processes: list, stop, undo, restart."""
+"""Commands that run and stop processes: plan, execute, refresh, stop, undo, restart."""
 
 from __future__ import annotations
 
@@ -7,12 +7,127 @@ import time
 from collections.abc import Mapping
 from typing import cast
 
-from tablevault.cli.command import PROCESS_ID, Command, option, positional, switch
+from tablevault.cli.command import (
+    ALLOW_SECRET,
+    PROCESS_ID,
+    TABLE,
+    VERSION,
+    Argument,
+    Command,
+    option,
+    positional,
+    switch,
+)
 from tablevault.cli.context import CommandContext
 from tablevault.cli.output import Listing
 from tablevault.wording import BLANK, Call
 
-_PROCESS = positional("to_stop_process_id", "the process", "process")
+_PLANNED = (
+    "table_name",
+    "version",
+    "process_id",
+    "rows_from",
+    "calls",
+    "is_exact",
+    "seconds",
+    "cost",
+)
+"""What is told of a plan as JSON, beside its builders."""
+_FORCE = switch(
+    "force",
+    "compute every cell, also those that are unchanged",
+    parameter="force_execute",
+)
+_ACCEPT_CODE = Argument(
+    ("--accept-code",),
+    {
+        "help": "whether results of other code are kept (yes) or computed again (no)",
+        "choices": ("yes", "no"),
+        "metavar": "CODE",
+    },
+    read={"yes": True, "no": False}.get,
+)
+_LIMITS = (
+    option("max-calls", "make at most this many calls", default=None, type=int),
+    option("max-cost", "stop before a call once this much is spent", default=None, type=float),
+)
+
+
+def _plan(context: CommandContext, given: argparse.Namespace) -> object:
+    """Plan an execution, and print what it would call."""
+    import dataclasses
+
+    from tablevault import plans
+    from tablevault.operations import plan
+
+    found = plan.plan(
+        context.read(),
+        given.table_name,
+        given.version,
+        options=plan.PlanOptions(
+            run_index=given.run_index,
+            force_execute=given.force,
+            accept_code=_ACCEPT_CODE.value(given),
+        ),
+        process_id=given.process_id,
+    )
+    rows = [
+        (
+            each.name,
+            plans.shown_calls(each.calls, is_exact=each.is_exact),
+            str(each.reused),
+            plans.shown_seconds(each.seconds),
+            plans.shown_cost(each.cost),
+            each.reason,
+        )
+        for each in found.builders
+    ]
+    total = (
+        "total",
+        plans.shown_calls(found.calls, is_exact=found.has_exact_calls),
+        "",
+        plans.shown_seconds(found.seconds),
+        plans.shown_cost(found.cost),
+        found.note,
+    )
+    facts = {name: getattr(found, name) for name in _PLANNED}
+    return Listing(
+        columns=("builder", "calls", "rows there", "time", "cost", "reason"),
+        rows=[*rows, total],
+        value={**facts, "builders": [dataclasses.asdict(each) for each in found.builders]},
+    )
+
+
+def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
+    """Make anew what is stale."""
+    import dataclasses
+
+    from tablevault import plans
+    from tablevault.operations import refresh
+
+    found = refresh.refresh(
+        context.read() if given.dry_run else context.vault(),
+        given.tables or None,
+        options=refresh.RefreshOptions(
+            dry_run=given.dry_run,
+            accept_code=_ACCEPT_CODE.value(given),
+            max_calls=given.max_calls,
+            max_cost=given.max_cost,
+        ),
+    )
+    facts = {name: getattr(found, name) for name in ("calls", "is_exact", "seconds", "cost")}
+    return Listing(
+        columns=plans.COLUMNS,
+        rows=[plans.shown_table(each) for each in found.tables],
+        value={**facts, "tables": [dataclasses.asdict(each) for each in found.tables]},
+        if_empty=found.note,
+        footer=found.note,
+    )
+
+
+def _names(tables: object) -> list[object]:
+    """Return what is typed for tables."""
+    return [tables] if isinstance(tables, str) else [*tables] if isinstance(tables, list) else []
 
 
 def _generate(context: CommandContext, given: argparse.Namespace) -> object:
@@ -21,32 +136,6 @@ def _generate(context: CommandContext, given: argparse.Namespace) -> object:
 
     del context, given
     return new_process_id()
-
-
-def _stop(context: CommandContext, given: argparse.Namespace) -> object:
-    """End a process."""
-    from tablevault.operations.processes import StopProcess
-
-    return StopProcess(
-        to_stop_process_id=given.to_stop_process_id,
-        force=given.force,
-        materialize=given.materialize,
-    ).run(context.vault(), given.process_id)
-
-
-def _undo(context: CommandContext, given: argparse.Namespace) -> object:
-    """Take an operation back."""
-    from tablevault.operations.undo import Undo
-
-    asked = Undo(process_id=given.process_id)
-    return asked.run(context.vault(), given.undo_process_id)
-
-
-def _is_complete(context: CommandContext, given: argparse.Namespace) -> object:
-    """Return whether a process has ended."""
-    from tablevault.queries import processes
-
-    return processes.is_complete(context.read(), given.process_id)
 
 
 def _active(context: CommandContext, given: argparse.Namespace) -> object:
@@ -95,6 +184,67 @@ def _restart(context: CommandContext, given: argparse.Namespace) -> object:
 
 COMMANDS = (
     Command(
+        name="plan",
+        summary="show what execute-instance would call, and why; nothing is changed",
+        details="For each builder the calls, the rows whose results are there, time and cost as "
+        "predicted from earlier calls, and the reason. Where a builder reads what another one "
+        "would make, its calls are at most so many.",
+        run=_plan,
+        arguments=(
+            TABLE,
+            VERSION,
+            switch("run-index", "call the index builder; by default plan for the existing rows"),
+            _FORCE,
+            _ACCEPT_CODE,
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="execute-instance",
+        summary="run the builders of an instance",
+        run="operations.execute:ExecuteInstance",
+        arguments=(
+            TABLE,
+            VERSION,
+            _FORCE,
+            _ACCEPT_CODE,
+            switch("background", "return at once; get-active-processes shows the progress"),
+            option(
+                "sample",
+                "trial run: call row-wise builders for this many rows only, and create no instance",
+                default=None,
+                type=int,
+            ),
+            *_LIMITS,
+            PROCESS_ID,
+            ALLOW_SECRET,
+        ),
+    ),
+    Command(
+        name="refresh",
+        summary="execute stale tables again, in the order of their dependencies",
+        details="Builders are copied from the current instance; a temporary instance that is "
+        "there is executed as it is. A table that fails stops those that read it, not the rest: "
+        "the same command goes on.",
+        run=_refresh,
+        arguments=(
+            Argument(
+                ("tables",),
+                {
+                    "nargs": "*",
+                    "metavar": "TABLE",
+                    "help": "table, or one version of it as TABLE/VERSION, with all that it "
+                    "reads; by default all tables",
+                },
+                "table",
+                typed=_names,
+            ),
+            switch("dry-run", "only report what would be executed, with calls, time and cost"),
+            _ACCEPT_CODE,
+            *_LIMITS,
+        ),
+    ),
+    Command(
         name="generate-process-id",
         summary="generate a random process id",
         run=_generate,
@@ -102,9 +252,9 @@ COMMANDS = (
     Command(
         name="stop-process",
         summary="stop a running or paused process",
-        run=_stop,
+        run="operations.processes:StopProcess",
         arguments=(
-            _PROCESS,
+            positional("to_stop_process_id", "the process", "process"),
             switch("force", "stop it even if it runs"),
             switch("materialize", "create an instance from the rows that it has computed"),
             PROCESS_ID,
@@ -113,7 +263,7 @@ COMMANDS = (
     Command(
         name="undo",
         summary="undo one operation, by a new commit",
-        run=_undo,
+        run="operations.undo:Undo",
         arguments=(
             positional("process_id", "the operation", "process"),
             option("undo-process-id", "id of this process, by which it can be resumed"),
@@ -122,7 +272,7 @@ COMMANDS = (
     Command(
         name="get-process-completion",
         summary="print whether a process has ended: True or False",
-        run=_is_complete,
+        run="queries.processes:is_complete",
         arguments=(positional("process_id", "the process", "process"),),
     ),
     Command(

@@ -1,31 +1,62 @@
-"""Commands that read a vault: dataframes, lists, descriptions, texts, the report page."""
+"""Commands that read a vault: dataframes, lists, descriptions, texts, status, the report page."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from tablevault.cli.command import (
+    TABLE,
     VERSION,
     Argument,
     Command,
     either,
+    not_negative,
+    opposite,
     option,
     positional,
     switch,
+    values_of,
 )
 from tablevault.cli.context import CommandContext, UsageError, output_file
 from tablevault.cli.output import Document, Drawing, FileOutput, Listing
 from tablevault.wording import Call
 
-if TYPE_CHECKING:
-    from tablevault.queries.describe import Node
-
-_TABLE = positional("table_name", "the table", "table")
 _INSTANCE = option("instance-id", "the instance, by default the latest", "instance")
-_TEMP = either(
-    "temp", "materialised", "without an id: the temporary or the latest instance", default=True
+_FRAME = (
+    TABLE,
+    _INSTANCE,
+    VERSION,
+    option("rows", "first rows only", default=None, type=not_negative(int)),
+    opposite(
+        "include-inactive",
+        "take the latest instance also when it is inactive",
+        parameter="active_only",
+    ),
+    switch("successful-only", "leave out instances of stopped executions"),
+    opposite(
+        "no-artifact-path",
+        "names of artifacts as they are stored, not paths",
+        parameter="full_artifact_path",
+    ),
+)
+_FILES = (
+    either("code-files", "no-code-files", "code modules", default=True),
+    either("builder-files", "no-builder-files", "builders", default=True),
+    either("metadata-files", "no-metadata-files", "documents of the vault", default=False),
+    either("artifact-files", "no-artifact-files", "artifacts", default=False),
+)
+_OF_INSTANCE = (
+    _INSTANCE,
+    VERSION,
+    either(
+        "temp",
+        "materialised",
+        "without an id: the temporary or the latest instance",
+        default=True,
+        parameter="is_temp",
+    ),
 )
 
 
@@ -37,21 +68,8 @@ def _dataframe(context: CommandContext, given: argparse.Namespace) -> object:
         raise UsageError("the following arguments are required: -o/--output")
     ending = _ending_of(given.output, as_json=given.json)
     target = None if given.output == "-" else output_file(given.output)
-    if given.rows is not None and given.rows < 0:
-        raise UsageError(f"--rows is {given.rows}; it must be at least 0")
-    frame, instance_id = dataframe.get_dataframe(
-        context.read(),
-        dataframe.FrameQuery(
-            table=given.table_name,
-            instance_id=given.instance_id,
-            version=given.version,
-            active_only=not given.include_inactive,
-            successful_only=given.successful_only,
-            columns=None,
-            rows=given.rows,
-            full_artifact_path=not given.no_artifact_path,
-        ),
-    )
+    query = dataframe.FrameQuery(**values_of(_FRAME, given))
+    frame, instance_id = dataframe.get_dataframe(context.read(), query)
     content = dataframe.content(frame, ending)
     if target is None:
         return Document(content.decode("utf-8"))
@@ -87,47 +105,29 @@ def _instances(context: CommandContext, given: argparse.Namespace) -> object:
     )
 
 
-def _descriptions(context: CommandContext, given: argparse.Namespace) -> object:
-    """Describe the vault, a table or an instance."""
-    from tablevault.queries import describe
+def _status(context: CommandContext, given: argparse.Namespace) -> object:
+    """List the tables, and what is stale."""
+    from tablevault.queries import status
 
-    return describe.descriptions(context.read(), given.instance_id, given.table_name)
-
-
-def _artifact_folder(context: CommandContext, given: argparse.Namespace) -> object:
-    """Return a folder of artifacts."""
-    from tablevault.queries import dataframe
-
-    return dataframe.artifact_folder(
-        context.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
+    del given
+    found = status.status(context.read())
+    return Listing(
+        columns=("table", "state", "rows", "made", "reason", "temporary instance"),
+        rows=[status.shown(each) for each in found.tables],
+        value=[dataclasses.asdict(each) for each in found.tables],
+        if_empty=found.note,
+        footer=found.note,
     )
 
 
 def _file_tree(context: CommandContext, given: argparse.Namespace) -> object:
     """Draw what is in the vault."""
+    from tablevault import render
     from tablevault.queries import describe
 
-    shown = describe.Shown(
-        code=given.code_files,
-        builders=given.builder_files,
-        metadata=given.metadata_files,
-        artifacts=given.artifact_files,
-    )
-    vault = context.read()
-    node = describe.file_tree(vault, given.instance_id, given.table_name, shown)
-    return Drawing(draw=lambda: _drawn(node), value=_nested(node))
-
-
-def _drawn(node: Node) -> object:
-    """Draw a tree for a person."""
-    from tablevault import render
-
-    return render.tree(node)
-
-
-def _nested(node: Node) -> dict[str, object]:
-    """Return a tree as JSON has it."""
-    return {"label": node.label, "children": [_nested(child) for child in node.children]}
+    shown = describe.Shown(**values_of(_FILES, given))
+    node = describe.file_tree(context.read(), given.instance_id, given.table_name, shown)
+    return Drawing(draw=lambda: render.tree(node), value=dataclasses.asdict(node))
 
 
 def _modules(context: CommandContext, given: argparse.Namespace) -> object:
@@ -142,10 +142,8 @@ def _builders(context: CommandContext, given: argparse.Namespace) -> object:
     """List the builders of an instance."""
     from tablevault.queries import describe
 
-    names = describe.builders_list(
-        context.read(), given.table_name, given.instance_id, given.version, is_temp=given.temp
-    )
-    return _names("builder", names)
+    values = values_of((TABLE, *_OF_INSTANCE), given)
+    return _names("builder", describe.builders_list(context.read(), **values))
 
 
 def _names(column: str, names: list[str]) -> Listing:
@@ -156,26 +154,6 @@ def _names(column: str, names: list[str]) -> Listing:
         value=names,
         if_empty=f"There is no {column}.",
     )
-
-
-def _builder_text(context: CommandContext, given: argparse.Namespace) -> object:
-    """Return the text of a builder."""
-    from tablevault.queries import describe
-
-    return describe.builder_text(
-        context.read(),
-        given.table_name,
-        given.builder_name,
-        (given.instance_id, given.version),
-        is_temp=given.temp,
-    )
-
-
-def _module_text(context: CommandContext, given: argparse.Namespace) -> object:
-    """Return the text of a code module."""
-    from tablevault.queries import describe
-
-    return describe.code_text(context.read(), given.module_name)
 
 
 _FILE = "report.html"
@@ -197,23 +175,7 @@ COMMANDS = (
         name="get-dataframe",
         summary="write the dataframe of an instance as a .csv, .json, .jsonl or .parquet file",
         run=_dataframe,
-        arguments=(
-            _TABLE,
-            _INSTANCE,
-            VERSION,
-            option("rows", "first rows only", default=None, type=int),
-            Argument(
-                ("--include-inactive",),
-                {
-                    "help": "take the latest instance also when it is inactive",
-                    "action": "store_true",
-                },
-                parameter="active_only",
-                typed=lambda active_only: [] if active_only else [True],
-            ),
-            switch("successful-only", "leave out instances of stopped executions"),
-            switch("no-artifact-path", "names of artifacts as they are stored, not paths"),
-        ),
+        arguments=_FRAME,
     ),
     Command(
         name="get-table-instances",
@@ -234,17 +196,25 @@ COMMANDS = (
     Command(
         name="get-descriptions",
         summary="describe the vault, a table or an instance",
-        run=_descriptions,
+        run="queries.describe:descriptions",
         arguments=(
             option("table-name", "the table", "table"),
             option("instance-id", "the instance", "instance"),
         ),
     ),
     Command(
+        name="status",
+        summary="show which tables are stale, and why; nothing is called or changed",
+        details="A table is stale when what it read holds something else now, when code or "
+        "builders have changed, or when rows of it failed. What an index builder reads outside "
+        "of the vault cannot be seen.",
+        run=_status,
+    ),
+    Command(
         name="get-artifact-folder",
         summary="print the folder of artifacts of an instance",
-        run=_artifact_folder,
-        arguments=(_TABLE, _INSTANCE, VERSION, _TEMP),
+        run="queries.dataframe:artifact_folder",
+        arguments=(TABLE, *_OF_INSTANCE),
     ),
     Command(
         name="get-file-tree",
@@ -253,10 +223,7 @@ COMMANDS = (
         arguments=(
             option("table-name", "the table", "table"),
             option("instance-id", "the instance", "instance"),
-            either("code-files", "no-code-files", "code modules", default=True),
-            either("builder-files", "no-builder-files", "builders", default=True),
-            either("metadata-files", "no-metadata-files", "documents of the vault", default=False),
-            either("artifact-files", "no-artifact-files", "artifacts", default=False),
+            *_FILES,
         ),
     ),
     Command(
@@ -269,24 +236,22 @@ COMMANDS = (
         name="get-builders-list",
         summary="list the builders of an instance",
         run=_builders,
-        arguments=(_TABLE, _INSTANCE, VERSION, _TEMP),
+        arguments=(TABLE, *_OF_INSTANCE),
     ),
     Command(
         name="get-builder-str",
         summary="print a builder",
-        run=_builder_text,
+        run="queries.describe:builder_text",
         arguments=(
-            _TABLE,
+            TABLE,
             option("builder-name", "the builder, by default TABLE_index", "builder"),
-            _INSTANCE,
-            VERSION,
-            _TEMP,
+            *_OF_INSTANCE,
         ),
     ),
     Command(
         name="get-code-module-str",
         summary="print a code module",
-        run=_module_text,
+        run="queries.describe:code_text",
         arguments=(positional("module_name", "the module", "module"),),
     ),
     Command(

@@ -17,6 +17,7 @@ _ALL = Argument(
         "action": "store_true",
     },
     parameter="data",
+    read=lambda is_all: "all" if is_all else "lazy",
     typed=lambda data: [True] if data == "all" else [],
 )
 
@@ -27,9 +28,8 @@ def _clone(context: CommandContext, given: argparse.Namespace) -> object:
 
     folder = given.new_dir or _name_of(given.url)
     refuse_below_file(folder)
-    path = clone.clone(
-        given.url, folder, context.author, context.progress, data="all" if given.all else "lazy"
-    )
+    data = _ALL.value(given)
+    path = clone.clone(given.url, folder, context.author, context.progress, data=data)
     return f"Cloned → {path}"
 
 
@@ -74,9 +74,7 @@ def _pull(context: CommandContext, given: argparse.Namespace) -> object:
     resolve: dict[str, str] = {}
     for side in ("ours", "theirs"):
         resolve |= dict.fromkeys(getattr(given, side) or (), side)
-    return pull.pull(
-        context.vault(), given.remote, data="all" if given.all else "lazy", resolve=resolve
-    )
+    return pull.pull(context.vault(), given.remote, data=_ALL.value(given), resolve=resolve)
 
 
 def _paths(side: str, whose: str) -> Argument:

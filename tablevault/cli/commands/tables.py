@@ -1,4 +1,4 @@
-"""Commands on tables: create, rename, delete."""
+"""Commands on tables, instances, builders and code: create, rename, write, delete."""
 
 from __future__ import annotations
 
@@ -8,48 +8,59 @@ from tablevault.cli.command import (
     ALLOW_SECRET,
     DESCRIPTION,
     PROCESS_ID,
+    TABLE,
+    VERSION,
+    Argument,
     Command,
+    option,
     positional,
     switch,
 )
-from tablevault.cli.context import CommandContext
+from tablevault.cli.context import CommandContext, UsageError, existing_file, given_text
+
+_TEXT = Argument(
+    ("--text",),
+    {"help": 'what to write; "-" reads the standard input', "default": "", "metavar": "TEXT"},
+    read=given_text,
+)
+_COPY = option("copy-dir", "file or folder to copy", "path")
 
 
-def _create(context: CommandContext, given: argparse.Namespace) -> object:
-    """Make an empty table."""
-    from tablevault.operations.tables import CreateTable
+def _write(context: CommandContext, given: argparse.Namespace) -> object:
+    """Fill an instance from a CSV file."""
+    from tablevault.operations import instances
 
-    return CreateTable(
+    dependencies = [_pair(text) for text in given.dependency or ()]
+    dtypes = dict(_dtype(text) for text in given.dtype or ())
+    vault = context.vault()
+    return instances.WriteInstance(
+        table_df=instances.read_table(existing_file(given.csv), dtypes),
         table_name=given.table_name,
-        allow_multiple_artifacts=given.multiple_artifacts,
-        has_side_effects=given.side_effects,
-        description=given.description,
-        allow_secret=given.allow_secret,
-    ).run(context.vault(), given.process_id)
+        version=given.version,
+        dependencies=dependencies,
+        dtypes=dtypes,
+    ).run(vault, given.process_id)
 
 
-def _rename(context: CommandContext, given: argparse.Namespace) -> object:
-    """Rename a table."""
-    from tablevault.operations.tables import RenameTable
-
-    return RenameTable(new_table_name=given.new_name, table_name=given.old_name).run(
-        context.vault(), given.process_id
-    )
+def _pair(text: str) -> tuple[str, str | None]:
+    """Read ``TABLE`` or ``TABLE/INSTANCE``."""
+    table, _, instance = text.partition("/")
+    return table, instance or None
 
 
-def _delete(context: CommandContext, given: argparse.Namespace) -> object:
-    """Remove a table."""
-    from tablevault.operations.tables import DeleteTable
-
-    asked = DeleteTable(table_name=given.table_name)
-    return asked.run(context.vault(), given.process_id)
+def _dtype(text: str) -> tuple[str, str]:
+    """Read ``COLUMN=DTYPE``."""
+    column, separator, dtype = text.rpartition("=")
+    if not separator:
+        raise UsageError(f'--dtype "{text}" is not COLUMN=DTYPE')
+    return column, dtype
 
 
 COMMANDS = (
     Command(
         name="create-table",
         summary="create an empty table",
-        run=_create,
+        run="operations.tables:CreateTable",
         arguments=(
             positional("table_name", "name of the new table"),
             switch(
@@ -70,7 +81,7 @@ COMMANDS = (
     Command(
         name="rename-table",
         summary="rename a table",
-        run=_rename,
+        run="operations.tables:RenameTable",
         arguments=(
             positional("old_name", "current name", "table", parameter="table_name"),
             positional("new_name", "new name", parameter="new_table_name"),
@@ -80,7 +91,124 @@ COMMANDS = (
     Command(
         name="delete-table",
         summary="delete a table; its description, builders and code stay in history",
-        run=_delete,
-        arguments=(positional("table_name", "the table", "table"), PROCESS_ID),
+        run="operations.tables:DeleteTable",
+        arguments=(TABLE, PROCESS_ID),
+    ),
+    Command(
+        name="create-code-module",
+        summary="write code modules",
+        run="operations.files:CreateCodeModule",
+        arguments=(
+            option("module-name", "name of the module, a Python identifier", "module"),
+            _COPY,
+            _TEXT,
+            PROCESS_ID,
+            ALLOW_SECRET,
+        ),
+    ),
+    Command(
+        name="delete-code-module",
+        summary="delete a code module",
+        run="operations.files:DeleteCodeModule",
+        arguments=(positional("module_name", "the module", "module"), PROCESS_ID),
+    ),
+    Command(
+        name="create-builder-file",
+        summary="write builders into a temporary instance",
+        run="operations.files:CreateBuilderFile",
+        arguments=(
+            TABLE,
+            option("builder-name", "name of the builder, by default TABLE_index", "builder"),
+            VERSION,
+            _COPY,
+            _TEXT,
+            PROCESS_ID,
+            ALLOW_SECRET,
+        ),
+    ),
+    Command(
+        name="delete-builder-file",
+        summary="delete a builder from a temporary instance",
+        run="operations.files:DeleteBuilderFile",
+        arguments=(
+            TABLE,
+            positional("builder_name", "the builder", "builder"),
+            VERSION,
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="create-instance",
+        summary="create a temporary instance, with a folder to edit",
+        run="operations.instances:CreateInstance",
+        arguments=(
+            TABLE,
+            option("version", 'version of the table (default: "base")'),
+            option("origin-id", "instance to start from", "instance"),
+            option("origin-table", "table of the origin, by default this table", "table"),
+            switch("external-edit", "no builders: the frame is written by write-instance"),
+            switch("copy", "start from the latest instance"),
+            Argument(
+                ("--builder",),
+                {
+                    "action": "append",
+                    "metavar": "NAME",
+                    "help": "name of a builder, which gets a template, or path of a .yaml file; "
+                    "may be repeated",
+                },
+                parameter="builders",
+                typed=list,
+            ),
+            DESCRIPTION,
+            PROCESS_ID,
+            ALLOW_SECRET,
+        ),
+    ),
+    Command(
+        name="write-instance",
+        summary="fill an instance made with --external-edit from a CSV file",
+        run=_write,
+        arguments=(
+            TABLE,
+            Argument(
+                ("--csv",),
+                {
+                    "help": "the file; --dtype decides how a column is read, others are inferred",
+                    "required": True,
+                    "metavar": "FILE",
+                },
+                "path",
+                parameter="table_df",
+            ),
+            VERSION,
+            Argument(
+                ("--dependency",),
+                {
+                    "action": "append",
+                    "metavar": "TABLE[/INSTANCE]",
+                    "help": "what the frame was made from; may be repeated",
+                },
+                "table",
+                parameter="dependencies",
+                typed=lambda pairs: ["/".join(filter(None, pair)) for pair in pairs],
+            ),
+            Argument(
+                ("--dtype",),
+                {
+                    "action": "append",
+                    "metavar": "COLUMN=DTYPE",
+                    "help": "dtype of a column, by which its text is read; may be repeated",
+                },
+                parameter="dtypes",
+                typed=lambda dtypes: [f"{name}={dtype}" for name, dtype in dtypes.items()],
+            ),
+            PROCESS_ID,
+        ),
+    ),
+    Command(
+        name="delete-instance",
+        summary="delete an instance; its description, builders and code stay in history",
+        run="operations.instances:DeleteInstance",
+        arguments=(TABLE, positional("instance_id", "the instance", "instance"), PROCESS_ID),
     ),
 )

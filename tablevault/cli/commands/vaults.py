@@ -17,6 +17,9 @@ from tablevault.cli.context import (
 )
 from tablevault.wording import Call
 
+if TYPE_CHECKING:
+    from tablevault.vault import Vault
+
 _ENDING = ".tar.xz"
 
 
@@ -77,9 +80,6 @@ def _import(context: CommandContext, given: argparse.Namespace) -> object:
     report = import_v01.import_original(old, given.new_dir, context.author, options)
     return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
 
-
-if TYPE_CHECKING:
-    from tablevault.vault import Vault
 
 _CODE = '''"""Functions of the demonstration: reviews, and a judge that stands for a slow model."""
 
