@@ -135,6 +135,22 @@ def vault(repo_path):
     return TableVault(repo_path, AUTHOR, create=True)
 
 
+@pytest.fixture(scope="session")
+def copy_of(sealed, tmp_path_factory):
+    """Copy a vault that a function furnishes, once in each process of tests."""
+    made = {}
+
+    def copy(furnish, path):
+        if furnish not in made:
+            made[furnish] = tmp_path_factory.mktemp("furnished") / "vault"
+            furnish(TableVault(made[furnish], AUTHOR, create=True))
+        path.parent.mkdir(parents=True, exist_ok=True)
+        subprocess.run(["cp", "-a", made[furnish], path], check=True)
+        return TableVault(path, AUTHOR)
+
+    return copy
+
+
 @pytest.fixture
 def parts(vault, repo_path):
     """Return the parts list of the fresh vault, apart from the one that `vault` uses."""

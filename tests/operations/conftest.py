@@ -1,10 +1,14 @@
-"""Others who work in the vault meanwhile."""
+"""Others who work in the vault meanwhile, and tables that read each other."""
 
 from __future__ import annotations
 
 import contextlib
 
 import pytest
+
+from tests.operations.staleness import chain, chain_once
+
+__all__ = ["busy", "chain", "chain_once"]
 
 BUSY = """
 import os, sys

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tablevault import TableVault
@@ -119,3 +121,19 @@ class Chain:
     def count(self, table: str) -> int:
         """Count the instances of a table."""
         return len(self.vault.get_table_instances(table))
+
+
+@pytest.fixture(scope="session")
+def chain_once(sealed: Path, tmp_path_factory: pytest.TempPathFactory) -> Chain:
+    """Make the tables once in each process of tests."""
+    folder = tmp_path_factory.mktemp("chain")
+    return Chain(TableVault(folder / "v", "Ana", create=True), folder / "v", folder / "paid")
+
+
+@pytest.fixture
+def chain(chain_once: Chain, vault_path: Path) -> Chain:
+    """Return a copy of the tables, for which nothing was paid yet."""
+    shutil.copytree(chain_once.path, vault_path, symlinks=True)
+    made = Chain.opened(vault_path, chain_once.paid)
+    made.paid_for()
+    return made

@@ -19,8 +19,7 @@ from tablevault.errors import TVArgumentError
 from tests.looking import check_clean, git, state_of
 
 
-@pytest.fixture
-def filled(vault: TableVault) -> TableVault:
+def furnish(vault: TableVault) -> None:
     vault.create_code_module("m", text="x = 1\n")
     vault.create_table("papers", allow_multiple_artifacts=True)
     vault.create_instance("papers", external_edit=True)
@@ -28,7 +27,11 @@ def filled(vault: TableVault) -> TableVault:
     frame = pd.DataFrame({"file": ["a.txt"]})
     vault.write_instance(frame, "papers", dtypes={"file": "artifact_string"})
     vault.create_instance("papers")
-    return vault
+
+
+@pytest.fixture
+def filled(copy_of: Callable[..., TableVault], vault_path: Path) -> TableVault:
+    return copy_of(furnish, vault_path)
 
 
 def archive_of(path: Path) -> Path:

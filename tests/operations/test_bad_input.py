@@ -26,7 +26,7 @@ changed_columns: [n]
 python_function: make
 code_module: work
 is_custom: true
-arguments: {rows: 1500}
+arguments: {rows: 30}
 """
 COLUMN = """\
 builder_type: ColumnBuilder
@@ -60,16 +60,21 @@ def column(function: str, how: str = "row-wise", arguments: str | None = None) -
     return text.replace("ARGUMENTS", arguments)
 
 
-@pytest.fixture
-def words(vault: TableVault) -> TableVault:
-    """A table with one instance, and a temporary one that is to be executed."""
+BUILDERS = {"words_index": INDEX, "many": column("same")}
+
+
+def furnish(vault: TableVault) -> None:
+    """Make a table with one instance, and a temporary one that is to be executed."""
     vault.create_code_module("work", text=GOOD)
     vault.create_table("words")
-    builders = {"words_index": INDEX, "many": column("same")}
-    vault.create_instance("words", builders=builders)
+    vault.create_instance("words", builders=BUILDERS)
     vault.execute_instance("words")
-    vault.create_instance("words", builders=builders)
-    return vault
+    vault.create_instance("words", builders=BUILDERS)
+
+
+@pytest.fixture
+def words(copy_of: Callable[..., TableVault], vault_path: Path) -> TableVault:
+    return copy_of(furnish, vault_path)
 
 
 Fails = Callable[..., BaseException]
@@ -95,9 +100,9 @@ def fails(words: TableVault, vault_path: Path) -> Fails:
             assert words.get_active_processes() == {}
             assert list((vault_path / ".git/tablevault/processes").iterdir()) == []
         words.create_code_module("work", text=GOOD)
-        words.create_instance("words", builders={"words_index": INDEX, "many": column("same")})
+        words.create_instance("words", builders=BUILDERS)
         words.execute_instance("words")
-        assert len(words.get_dataframe("words")[0]) == 1500
+        assert len(words.get_dataframe("words")[0]) == 30
         assert git(vault_path, "status", "--porcelain") == ""
         return caught.value
 
@@ -226,7 +231,7 @@ def test_a_reference_that_leads_nowhere_is_named(
     put(vault_path, "many", column("same", arguments=f"n: '{reference}'"))
     if said is None:  # never closed: that is plain text
         words.execute_instance("words")
-        assert words.get_dataframe("words")[0]["m"].tolist() == [reference] * 1500
+        assert words.get_dataframe("words")[0]["m"].tolist() == [reference] * 30
         return
     error = fails(TableReferenceError, said)
     assert '"many"' in str(error)
@@ -257,7 +262,7 @@ def test_a_missing_index_builder_is_named(fails: Fails, vault_path: Path) -> Non
         ("return (x for x in 'ab')", TVBuilderError, r"generator.*row 0"),
         ("return pd.DataFrame()", TVBuilderError, "DataFrame"),
         ("return object()", TVTableError, r'"many".*column "m"'),
-        ("return 1 if n < 999 else 'x' + 'y' * 10_000", TVTableError, ".*"),
+        ("return 1 if n < 19 else 'x' + 'y' * 10_000", TVTableError, ".*"),
     ],
 )
 @pytest.mark.parametrize("threads", [1, 3])
@@ -275,7 +280,7 @@ def test_a_row_that_fails(
     error = fails(kind, said)
     if declared:
         assert '"many"' in str(error)
-        assert "row 999" in str(error)
+        assert "row 19" in str(error)
         assert "'xyyy" in str(error)
         assert len(str(error)) < 500
 
@@ -283,10 +288,10 @@ def test_a_row_that_fails(
 @pytest.mark.parametrize(
     ("body", "kind", "said"),
     [
-        ("yield from ()", TVBuilderError, r'"many".*yields only 0 items.*1,500'),
+        ("yield from ()", TVBuilderError, r'"many".*yields only 0 items.*30'),
         ("yield 1", TVBuilderError, "yields only 1 item"),
-        ("yield from range(1501)", TVBuilderError, "yields more than 1,500 items"),
-        ("while True: yield 1", TVBuilderError, "yields more than 1,500 items"),
+        ("yield from range(31)", TVBuilderError, "yields more than 30 items"),
+        ("while True: yield 1", TVBuilderError, "yields more than 30 items"),
         ("yield 1; raise StopIteration('mine')", RuntimeError, "generator raised StopIteration"),
         ("yield 1; raise LookupError('mine')", LookupError, "^mine"),
         ("yield 1; raise SystemExit(4)", SystemExit, "^4$"),
@@ -315,8 +320,8 @@ def test_a_generator_that_fails(
         ("return None", "returned None"),
         ("return [1, 2]", r"returned \[1, 2\] \(list\)"),
         ("return frame['n']", "Series"),
-        ("return frame.head(3).rename(columns={'n': 'm'})", "returned 3 rows.*The table has 1,500"),
-        ("return pd.concat([frame, frame])", "returned 3,000 rows"),
+        ("return frame.head(3).rename(columns={'n': 'm'})", "returned 3 rows.*The table has 30"),
+        ("return pd.concat([frame, frame])", "returned 60 rows"),
         ("return frame.assign(x=1)", r'returned 2 columns \("n", "x"\).*names 1: "m"'),
         ("return frame[[]]", "returned 0 columns"),
     ],
@@ -346,15 +351,15 @@ def test_a_value_that_does_not_fit_its_dtype_is_named_with_its_row(
 ) -> None:
     good = "None"
     body = {
-        "row-wise": f"return {value} if n == 999 else {good}",
-        "generator": f"yield from ({value} if n == 999 else {good} for n in frame['n'])",
-        "dataframe": f"return pd.DataFrame({{'m': [{value} if n == 999 else {good}\n"
+        "row-wise": f"return {value} if n == 19 else {good}",
+        "generator": f"yield from ({value} if n == 19 else {good} for n in frame['n'])",
+        "dataframe": f"return pd.DataFrame({{'m': [{value} if n == 19 else {good}\n"
         "                  for n in frame['n']]}, dtype=object)",
     }[how]
     argument = "n" if how == "row-wise" else "frame"
     code(vault_path, f"{GOOD}\n\ndef bad({argument}):\n    {body}\n")
     put(vault_path, "many", column("bad", how) + f"dtypes: {{m: '{dtype}'}}\n")
-    error = str(fails(TVTableError, "row 999"))
+    error = str(fails(TVTableError, "row 19"))
     assert '"many"' in error
     assert '"m"' in error
     assert said in error
@@ -430,13 +435,13 @@ def test_what_a_function_does_to_the_interpreter_does_no_harm_to_the_vault(
     else:
         assert len(made) == 2, done.stderr
         frame, _ = opened.get_dataframe("words")
-        assert frame["n"].tolist() == frame["m"].tolist() == list(range(1500))
+        assert frame["n"].tolist() == frame["m"].tolist() == list(range(30))
     assert opened.get_active_processes() == {}
     check_clean(vault_path)
     code(vault_path, GOOD)
-    opened.create_instance("words", builders={"words_index": INDEX, "many": column("same")})
+    opened.create_instance("words", builders=BUILDERS)
     opened.execute_instance("words")
-    assert len(opened.get_dataframe("words")[0]) == 1500
+    assert len(opened.get_dataframe("words")[0]) == 30
     check_clean(vault_path)
 
 
@@ -485,8 +490,8 @@ def test_a_function_that_forks(words: TableVault, vault_path: Path, ending: str,
     opened = TableVault(vault_path, "Ana")
     assert len(opened.get_table_instances("words")) == 2
     frame, _ = opened.get_dataframe("words")
-    assert frame["m"].tolist() == list(range(1500))
-    assert git(vault_path, "log", "--format=%s").count("words/base: execute, 1,500 rows\n") == 2
+    assert frame["m"].tolist() == list(range(30))
+    assert git(vault_path, "log", "--format=%s").count("words/base: execute, 30 rows\n") == 2
     check_clean(vault_path)
 
 
@@ -505,7 +510,7 @@ def test_ten_thousand_columns(vault: TableVault, vault_path: Path) -> None:
     )
     listed = ", ".join(names)
     vault.create_table("wide")
-    text = INDEX.replace("[n]", f"[{listed}]").replace("{rows: 1500}", f"{{names: [{listed}]}}")
+    text = INDEX.replace("[n]", f"[{listed}]").replace("{rows: 30}", f"{{names: [{listed}]}}")
     vault.create_instance("wide", builders={"wide_index": text})
     vault.execute_instance("wide")
     frame, _ = vault.get_dataframe("wide")
@@ -560,7 +565,7 @@ def test_a_module_may_print_shadow_and_import_its_siblings(
     code(vault_path, f"print('loading')\nimport sibling\n{GOOD}\n\ntwice = sibling.twice\n")
     put(vault_path, "many", column("twice"))
     words.execute_instance("words")
-    assert words.get_dataframe("words")[0]["m"].tolist() == [-2 * n for n in range(1500)]
+    assert words.get_dataframe("words")[0]["m"].tolist() == [-2 * n for n in range(30)]
     assert "loading\njson of the vault\n" in capsys.readouterr().out
     # What the package itself imports is not what the vault calls by that name.
     assert sys.modules["json"].__file__ != str(vault_path / "code/json.py")

@@ -10,7 +10,7 @@ import yaml
 
 from tablevault.errors import TVArgumentError, TVBudgetError, TVRefreshError, TVTableError
 from tests.looking import calls_kept, check_clean, state_of
-from tests.operations.staleness import Chain, builders
+from tests.operations.staleness import builders
 
 REFRESH = """
 import sys
@@ -18,13 +18,6 @@ from tablevault import TableVault
 sys.stdin.readline()
 print(TableVault(sys.argv[1], sys.argv[2], lock_timeout=100).refresh().note)
 """
-
-
-@pytest.fixture
-def chain(vault, vault_path, tmp_path):
-    made = Chain(vault, vault_path, tmp_path / "paid")
-    made.paid_for()
-    return made
 
 
 def places(report, state="made"):

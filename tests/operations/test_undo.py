@@ -25,9 +25,8 @@ AUTHOR = "Ana Lund <ana@example.org>"
 FRAME = pd.DataFrame({"a": [1, 2, 3]})
 
 
-@pytest.fixture
-def full(vault: TableVault) -> TableVault:
-    """A vault with a bit of everything."""
+def furnish(vault: TableVault) -> None:
+    """Put a bit of everything into a vault."""
     vault.create_code_module("made", text=CODE)
     vault.create_table("t", description="with builders")
     vault.create_instance("t", builders={"t_index": index_builder()})
@@ -49,7 +48,11 @@ def full(vault: TableVault) -> TableVault:
     vault.execute_instance("files")
     vault.create_instance("files", builders={"files_index": drawing_builder(3)})
     vault.create_table("empty")
-    return vault
+
+
+@pytest.fixture
+def full(copy_of: Callable[..., TableVault], vault_path: Path) -> TableVault:
+    return copy_of(furnish, vault_path)
 
 
 def latest(vault: TableVault, table: str) -> str:
@@ -95,10 +98,9 @@ def test_what_is_undone_was_never_there_and_undone_again_it_was(
     for _ in range(2):
         undone = full.undo(done)
         assert picture(vault_path) == before
-        check_clean(vault_path)
         done = full.undo(undone)
         assert picture(vault_path) == after
-        check_clean(vault_path)
+    check_clean(vault_path)
     assert int(git(vault_path, "rev-list", "--first-parent", "--count", "main")) >= commits + 4
     (vault_path / ".git/tablevault/index.sqlite").unlink()
     assert picture(vault_path) == after

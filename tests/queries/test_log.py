@@ -54,13 +54,16 @@ def dtypes(frame):
     return {name: str(dtype) for name, dtype in frame.dtypes.items()}
 
 
-@pytest.fixture
-def told(vault):
+def furnish(vault):
     vault.create_table("stories")
     vault.create_table("papers")
     write(vault, "stories", pd.DataFrame({"a": [1, 2]}))
     write(vault, "papers", pd.DataFrame({"a": [1]}))
-    return vault
+
+
+@pytest.fixture
+def told(copy_of, vault_path):
+    return copy_of(furnish, vault_path)
 
 
 def test_operations_are_listed_newest_first(told, repo_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -28,8 +29,7 @@ def printed(tree: Tree) -> str:
     return text
 
 
-@pytest.fixture
-def papers(vault: TableVault) -> TableVault:
+def furnish(vault: TableVault) -> None:
     vault.create_code_module("metrics", text="x = 1\n")
     vault.create_table("papers", description="those we read")
     vault.create_instance("papers", external_edit=True, description="first")
@@ -37,7 +37,11 @@ def papers(vault: TableVault) -> TableVault:
     frame = pd.DataFrame({"file": ["a[b].txt"], "score[0]": [1]})
     vault.write_instance(frame, "papers", dtypes={"file": "artifact_string"})
     vault.create_instance("papers", version="v 2", builders={"column": COLUMN})
-    return vault
+
+
+@pytest.fixture
+def papers(copy_of: Callable[..., TableVault], vault_path: Path) -> TableVault:
+    return copy_of(furnish, vault_path)
 
 
 def test_the_tree_shows_what_was_asked_for(papers: TableVault) -> None:

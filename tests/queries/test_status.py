@@ -11,12 +11,7 @@ import yaml
 
 from tablevault import TableVault, clone_vault
 from tests.looking import calls_kept, state_of
-from tests.operations.staleness import Chain, builders
-
-
-@pytest.fixture
-def chain(vault, vault_path, tmp_path):
-    return Chain(vault, vault_path, tmp_path / "paid")
+from tests.operations.staleness import builders
 
 
 def test_what_was_just_made_is_current(chain):
