@@ -20,7 +20,6 @@ from tablevault.wording import BLANK, Call, Wording
 if TYPE_CHECKING:
     from tablevault.engine.calls.store import CallStore
     from tablevault.history.catalog.catalog import Index
-    from tablevault.history.checkout.checkpoints import Checkpoints
     from tablevault.history.checkout.temp_folders import TempFolders
     from tablevault.history.checkout.worktree import WorkTree
     from tablevault.history.commits.snapshot import Snapshot
@@ -137,11 +136,6 @@ class Vault:
     def worktree(self) -> WorkTree:
         """The working tree."""
         return self.parts.worktree
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        """Folders in which releases before 0.2 kept what executions had finished."""
-        return self.parts.checkpoints
 
     @property
     def store(self) -> ObjectStore:

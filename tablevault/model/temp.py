@@ -7,11 +7,16 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from tablevault.history.commits.change import BY_HAND
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import CommitId, InstanceId, TempRef, frame_path
 from tablevault.transactions.parts import VaultParts
+
+_ON_BRANCHES = frozenset({"", BY_HAND, "create_builder_file", "delete_builder_file"})
+"""Operations whose commits may stand between the creation of a temporary instance and its tip;
+commits without one are the user's own, and those of a renamed table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,25 @@ class TempInstance:
     def snapshot(self) -> Snapshot:
         """The vault at the tip of its branch."""
         return Snapshot(self.parts.repository, self.tip)
+
+    @property
+    def creation(self) -> CommitId:
+        """The commit that created it; another one if it is created anew, the same if renamed.
+
+        A branch that plain git has made counts from where it leaves ``main``.
+        """
+        first = tip = self.tip
+        while True:
+            commit = self.parts.repository.commit(tip)
+            operation = commit.message.first("Vault-Operation")
+            if operation == "create_instance":
+                return tip
+            if operation not in _ON_BRANCHES:
+                return first
+            first = tip
+            if not commit.parents:
+                return first
+            tip = commit.parents[0]
 
     @cached_property
     def document(self) -> InstanceDocument:

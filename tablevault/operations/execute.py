@@ -256,7 +256,7 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
     origin = prepared.origin
     ledger = Ledger(
         vault.calls,
-        temp=vault.checkpoints.made_by(branch.tip),
+        temp=found.creation,
         process=tx.process_id,
         terms=terms_of(table.document, forced=asked.force_execute, accept_code=asked.accept_code),
         sources=call_sources(table, origin),

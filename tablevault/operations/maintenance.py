@@ -24,7 +24,7 @@ from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags
 from tablevault.queries.checks.objects import needed_objects, places_of_copies
 from tablevault.queries.verify import find_problems
-from tablevault.transactions.recovery import NeededElsewhere, leftovers, recover, sweep_checkpoints
+from tablevault.transactions.recovery import NeededElsewhere, leftovers, recover
 from tablevault.vault import Vault
 
 _log = logging.getLogger("tablevault")
@@ -245,7 +245,6 @@ def _mend_processes(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
     """Remove leftovers."""
-    sweep_checkpoints(vault.parts)
     with vault.parts.commit_lock():
         vault.worktree.free()
     for problem in problems:
@@ -331,9 +330,9 @@ def collect(
 ) -> GcReport:
     """Remove what nothing needs.
 
-    It takes, one after the other and for milliseconds each: the commit lock for checkpoints, the
-    lock of the object store, and the mutex of the records to prune git objects. If it crashes, what
-    is gone was not needed, and the next call removes the rest.
+    It takes, one after the other and for milliseconds each, the lock of the object store, and the
+    mutex of the records to prune git objects. If it crashes, what is gone was not needed, and the
+    next call removes the rest.
     """
     if not grace_s >= 0:
         raise TVArgumentError(f"grace_s is {grace_s!r}.", "Give seconds, 0 or more.")
@@ -349,9 +348,8 @@ def collect(
     index = FreshIndex(vault.repository)
     standing = {instance.instance_id for instance in index.standing()}
     left = {path: size_of(path) for path in leftovers(vault.parts, standing, grace_s)}
-    tips = vault.repository.temp_refs().values()
     swept = vault.calls.sweep(
-        map(vault.checkpoints.made_by, tips),
+        (temp.creation for temp in vault.live_view().temps()),
         standing,
         calls_older_than_days * _DAY_S,
         dry_run=dry_run,
@@ -364,9 +362,7 @@ def collect(
         vault.store.delete(garbage, needed=_still_needed(vault, reach, index))
         garbage = {oid: size for oid, size in garbage.items() if vault.store.stat(oid) is None}
         for path in left:
-            if path.parent.name != "checkpoints":
-                remove(path)
-        sweep_checkpoints(vault.parts)
+            remove(path)
         pruned = repack.prune(git_dir, vault.state, reach, _prune(vault, grace_s))
     after = before if dry_run else repack.count(git_dir)
     return GcReport(

@@ -231,10 +231,10 @@ def _ledger(asked: _Asked) -> ReadOnlyLedger:
     """Open the records of calls to read them."""
     from tablevault.engine.calls.read_only import ReadOnlyLedger
 
-    checkpoints, table = asked.vault.checkpoints, asked.view.table(asked.ref.table)
+    table = asked.view.table(asked.ref.table)
     return ReadOnlyLedger(
         asked.vault.calls,
-        temp=checkpoints.made_by(asked.temp.tip),
+        temp=asked.temp.creation,
         process=asked.process_id,
         terms=terms_of(
             table.document,

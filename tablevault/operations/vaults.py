@@ -322,7 +322,7 @@ def _signs_of_work(path: Path) -> Iterator[bool]:
     git_dir = path / ".git"
     state = git_dir / "tablevault"
     yield read_refs(git_dir).targets.keys() != {MAIN}
-    kept = (git_dir / "lfs", state / "processes", state / "checkpoints", state / "aside")
+    kept = (git_dir / "lfs", state / "processes", state / "aside")
     yield any(True for folder in kept for _ in files_below(folder))
     repository = Repository(path)
     snapshot = Snapshot(repository, repository.main())
@@ -368,7 +368,6 @@ _TAKEN = frozenset(
         "shallow",
         "tablevault/aside",
         "tablevault/calls.sqlite",
-        "tablevault/checkpoints",
         "tablevault/faces",
         "tablevault/history.jsonl",
         "tablevault/laid",

@@ -114,7 +114,7 @@ def run_of_temp(vault: Vault, temp: TempInstance) -> PartialRun | None:
     from tablevault.engine.execution.partial import find_run
 
     find_source = cache(lambda instance: source_of(vault, instance))
-    return find_run(vault.calls, vault.checkpoints.made_by(temp.tip), find_source)
+    return find_run(vault.calls, temp.creation, find_source)
 
 
 def run_of_process(vault: Vault, record: Record) -> PartialRun | None:

@@ -12,7 +12,6 @@ from tablevault.errors import TVLockError
 from tablevault.files.disk import replace_file
 from tablevault.files.locks import is_held, take_lock
 from tablevault.history.catalog.catalog import Index
-from tablevault.history.checkout.checkpoints import Checkpoints
 from tablevault.history.checkout.temp_folders import TempFolders
 from tablevault.history.checkout.worktree import WorkTree
 from tablevault.history.git.refs import RefMove, break_locks, move_refs
@@ -94,11 +93,6 @@ class VaultParts:
     def _moving(self) -> Path:
         """File that names the refs that are being moved just now."""
         return self.state / "moving"
-
-    @property
-    def checkpoints(self) -> Checkpoints:
-        """Folders in which executions keep what they have finished."""
-        return Checkpoints(self.repository, self.state)
 
     def log_file(self, process_id: ProcessId) -> Path:
         """File for what a process prints that runs in the background."""

@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 
 from tablevault.errors import TVFileError, TVLockError, TVProcessError
-from tablevault.files.disk import Quarantine
+from tablevault.files.disk import Quarantine, matching
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.refs import RefBusyError, RefMove, RefMovedError
@@ -32,7 +32,6 @@ def catch_up(parts: VaultParts) -> None:
     parts.worktree.fill_arrivals(main)
     parts.worktree.replace_links(main)
     parts.temp_folders.sync()
-    parts.checkpoints.sweep()
 
 
 def follow(parts: VaultParts, change: Change) -> None:
@@ -47,17 +46,6 @@ def follow(parts: VaultParts, change: Change) -> None:
             parts.temp_folders.follow(branch.temp)
     for removed in change.removed:
         parts.temp_folders.follow(removed.temp)
-    if change.removed or any(branch.merged or branch.fresh for branch in change.branches):
-        parts.checkpoints.sweep()
-
-
-def sweep_checkpoints(parts: VaultParts) -> int:
-    """Remove what executions kept for temporary instances that are gone, and count the folders.
-
-    Takes the commit lock.
-    """
-    with parts.commit_lock():
-        return len(parts.checkpoints.sweep())
 
 
 def recover(parts: VaultParts) -> None:
@@ -234,6 +222,8 @@ def _end(parts: VaultParts, record: Record) -> None:
     parts.files.remove(record.process_id)
 
 
+_UNREAD = "checkpoints"
+"""Folder that early versions kept the rows of executions in."""
 _LEFT_S = 3600.0
 """So long nobody leaves a file that is being written."""
 
@@ -264,7 +254,7 @@ def leftovers(parts: VaultParts, instances: Collection[str], older_than_s: float
         if path.name not in records and path.parent != state / "tmp":
             yield path
     yield from Quarantine(state).older_than(older_than_s)
-    yield from parts.checkpoints.strays()
+    yield from matching(state, _UNREAD)
     for path in _older(state / "artifacts", _LEFT_S):
         if path.name not in instances:
             yield path

@@ -86,8 +86,6 @@ def state(path: Path) -> dict[str, object]:
     found: dict[str, object] = {}
     for folder, folders, names in os.walk(path):
         inside = Path(folder).relative_to(path).as_posix()
-        if inside == ".git/tablevault":
-            folders[:] = [name for name in folders if name != "checkpoints"]
         if inside == ".git":
             folders[:] = [name for name in folders if name not in ("objects", "logs", "hooks")]
         elif not inside.startswith(".git"):

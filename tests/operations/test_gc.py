@@ -157,6 +157,7 @@ def test_leftovers_go(filled, vault_path):
     for name in ("tmp/gone", f"checkpoints/{'a' * 40}", "artifacts/base_1_x"):
         (state / name).mkdir(parents=True)
         (state / name / "file").write_text("12345")
+    assert filled.verify() == []
     aside = state / "aside/20200101-000000-00000000"
     aside.mkdir(parents=True)
     bad = vault_path / ".git/lfs/bad/0000"

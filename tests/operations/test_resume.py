@@ -127,7 +127,6 @@ def check_whole(vault: TableVault, paid: Path, path: Path) -> None:
     assert len(calls(paid)) == 21
     assert vault.get_active_processes() == {}
     check_clean(path)
-    assert not (path / ".git/tablevault/checkpoints").exists()
 
 
 def test_a_failure_with_an_id_pauses_and_goes_on_with_the_missing_rows(

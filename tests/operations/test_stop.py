@@ -585,7 +585,6 @@ def test_rows_become_an_instance_that_is_active_and_not_successful(
     assert vault.get_process_completion("s")
     assert vault.get_table_instances("t", include_temp=True) == [instance]
     check_clean(vault_path)
-    assert not (vault_path / ".git/tablevault/checkpoints").exists()
 
 
 def test_an_index_builder_that_runs_gives_the_rows_so_far(slow, vault_path) -> None:

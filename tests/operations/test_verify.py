@@ -211,11 +211,6 @@ def test_a_document_that_tells_another_number_of_rows_is_found(damaged):
             "process",
             ".git/tablevault/processes/x.json",
         ),
-        (
-            lambda p: (p / ".git/tablevault/checkpoints" / ("a" * 40)).mkdir(parents=True),
-            "leftover",
-            ".git/tablevault/checkpoints/",
-        ),
         (lambda p: (p / ".git/tablevault/tmp").rmdir(), "state", ".git/tablevault/tmp"),
     ],
 )

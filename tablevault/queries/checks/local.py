@@ -46,7 +46,6 @@ _FOLDERS = (
     "tmp",
     "processes",
     "faces",
-    "checkpoints",
     "artifacts",
     "texts",
     "incomplete",
@@ -284,17 +283,12 @@ def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
 
 
 def check_leftovers(vault: Vault) -> Iterator[Problem]:
-    """Find temporary files, checkpoints and locks that nobody needs any more."""
+    """Find temporary files and locks that nobody needs any more."""
     records = {record_file(record.process_id) for record in vault.records.every()}
     now = time.time()
     for entry in _entries(vault.state / "tmp"):
         if entry.name not in records and now - entry.stat().st_mtime > _LEFT_S:
             yield _leftover(f".git/tablevault/tmp/{entry.name}", "Files of a process that crashed.")
-    for folder in vault.checkpoints.strays():
-        yield _leftover(
-            folder.relative_to(vault.path).as_posix(),
-            "Rows that an execution computed for a temporary instance that is gone.",
-        )
     if vault.worktree.is_left_locked():
         where = ".git/index.tablevault"
         yield replace(
