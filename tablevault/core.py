@@ -1627,7 +1627,7 @@ class TableVault:
         repair : bool, keyword only, default False
             Derive again what follows from history: index, tags, working tree, temporary folders,
             settings, and objects of which an identical file lies in the vault. Whatever is
-            replaced is moved to ``.git/tablevault/aside/`` or ``.git/lfs/bad/``.
+            replaced is moved to ``.git/tablevault/quarantine/`` or ``.git/lfs/bad/``.
         remote : str, keyword only, default ""
             Name or address of a remote that is asked for the objects of all that its branches and
             tags serve, as far as their commits are here. Nothing is sent: the next :meth:`push`

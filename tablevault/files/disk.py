@@ -15,7 +15,7 @@ from tablevault.names import ObjectId
 _TRIES = 100
 _MANY = 64
 _SYNCING = 8
-_QUARANTINE = "aside"
+_QUARANTINE = "quarantine"
 
 
 def replace_file(path: Path, data: bytes, *, durable: bool = False) -> None:
@@ -129,7 +129,7 @@ def remove(path: Path) -> None:
 
 
 class Quarantine:
-    """Folders ``aside/<time>-<random>/`` below `state`, one for each file that was moved."""
+    """Folders ``quarantine/<time>-<random>/`` below `state`, one for each file that was moved."""
 
     def __init__(self, state: Path) -> None:
         self._root = state / _QUARANTINE

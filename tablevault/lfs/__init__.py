@@ -1,1 +1,1 @@
-"""The side store: files by the sha256 of their bytes, laid out as Git LFS lays them out."""
+"""The side store: files by the sha256 of their bytes, at the paths that Git LFS uses."""

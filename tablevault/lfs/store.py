@@ -259,7 +259,7 @@ class ObjectStore:
         """Move what lies in the place of an object to where damaged ones are kept."""
         return self._set_aside(self._path(oid))
 
-    def lay_out(
+    def check_out(
         self,
         pointer: Pointer,
         target: Path,

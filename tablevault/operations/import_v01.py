@@ -360,7 +360,7 @@ class _VaultImport:
         return commit
 
     def _follow(self) -> None:
-        """Lay out working tree and tags."""
+        """Check out working tree and tags."""
         parts = self._vault.parts
         main = parts.repository.main()
         with parts.commit_lock():

@@ -128,17 +128,17 @@ def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
     """Restore branches by their reflogs; tags are made again later. Takes the commit lock."""
-    repository, aside = vault.repository, Quarantine(vault.state)
+    repository, quarantine = vault.repository, Quarantine(vault.state)
     packed = repository.git_dir / "packed-refs"
     with vault.parts.commit_lock():
         if any(problem.where == ".git/packed-refs" for problem in problems):
             sound = sound_packed_refs(packed)
-            aside.take(packed)
+            quarantine.take(packed)
             packed.write_bytes(sound)
         for problem in problems:
             ref, last = problem.where, logged(repository.git_dir, problem.where)
             if ref.startswith("refs/"):
-                aside.take(repository.git_dir / ref)
+                quarantine.take(repository.git_dir / ref)
             if last and repository.has(CommitId(last)):
                 move = RefMove(ref=ref, old=repository.tip(ref), new=CommitId(last))
                 vault.parts.move([move], f"repair {ref}")
@@ -193,37 +193,37 @@ def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
 
 def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
     """Write files again, and make git's index anew; takes the commit lock."""
-    parts, aside = vault.parts, Quarantine(vault.state)
+    parts, quarantine = vault.parts, Quarantine(vault.state)
     wanted = {problem.where: problem for problem in problems}
     with parts.commit_lock():
         main = parts.repository.main()
-        if wanted.pop(".git/tablevault/laid", None):
+        if wanted.pop(".git/tablevault/checked-out", None):
             parts.worktree.refresh(main)
         tracked = Inspection(parts.repository, vault.store, main).tracked()
         files = {file.path: (str(file.blob), file.executable) for file in tracked}
         if wanted.pop(".git/index", None):
-            aside.take(parts.repository.git_dir / "index")
+            quarantine.take(parts.repository.git_dir / "index")
             parts.worktree.restage(files)
         for path in wanted.keys() & files.keys():
-            _make_way(vault, aside, path)
+            _make_way(vault, quarantine, path)
             with contextlib.suppress(TVFileError):
                 # Its object is missing, which is a problem of its own.
-                parts.worktree.lay_out_again({path: files[path]})
+                parts.worktree.check_out_files({path: files[path]})
 
 
-def _make_way(vault: Vault, aside: Quarantine, path: str) -> None:
+def _make_way(vault: Vault, quarantine: Quarantine, path: str) -> None:
     """Move away what blocks the path of a file: at the path itself, or in place of a folder."""
     file = vault.path / path
     for folder in reversed(file.relative_to(vault.path).parents[:-1]):
         place = vault.path / folder
         if place.is_symlink() or (place.exists() and not place.is_dir()):
-            aside.take(place)
-    aside.take(file)
+            quarantine.take(place)
+    quarantine.take(file)
 
 
 def _mend_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
     """Write temporary folders again; takes the commit lock."""
-    aside = Quarantine(vault.state)
+    quarantine = Quarantine(vault.state)
     with vault.parts.commit_lock():
         for problem in problems:
             temp = temp_of_folder(problem.where)
@@ -233,7 +233,7 @@ def _mend_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
             inner = (folder / "builders", folder / "artifacts")
             for place in (vault.path / TEMP_DIR, folder.parent, folder, *inner):
                 if place.is_symlink() or (place.exists() and not place.is_dir()):
-                    aside.take(place)
+                    quarantine.take(place)
             vault.temp_folders.mend(temp)
 
 

@@ -30,6 +30,7 @@ from tablevault.files.vault_folders import (
 from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument, timestamp
 from tablevault.history.commits.setup import (
+    EARLIER_NAMES,
     configure,
     init_repository,
     refuse_partial,
@@ -322,7 +323,7 @@ def _signs_of_work(path: Path) -> Iterator[bool]:
     git_dir = path / ".git"
     state = git_dir / "tablevault"
     yield read_refs(git_dir).targets.keys() != {MAIN}
-    kept = (git_dir / "lfs", state / "processes", state / "aside")
+    kept = (git_dir / "lfs", state / "processes", state / "quarantine")
     yield any(True for folder in kept for _ in files_below(folder))
     repository = Repository(path)
     snapshot = Snapshot(repository, repository.main())
@@ -366,11 +367,12 @@ _TAKEN = frozenset(
         "packed-refs",
         "refs",
         "shallow",
-        "tablevault/aside",
         "tablevault/calls.sqlite",
-        "tablevault/faces",
+        "tablevault/checked-out",
         "tablevault/history.jsonl",
-        "tablevault/laid",
+        "tablevault/quarantine",
+        "tablevault/temp-folders",
+        *(f"tablevault/{name}" for name in EARLIER_NAMES),
     )
 )
 _NOT_TAKEN = ("objects", "info")

@@ -75,7 +75,7 @@ def fixed_folder_of(table: Table, instance: Instance) -> Path:
         path = beside / entry.name
         path.parent.mkdir(parents=True, exist_ok=True)
         pointer = instance.snapshot.pointer_of(BlobId(entry.id), f"{tracked}/{entry.name}")
-        instance.parts.store.lay_out(pointer, path, executable=entry.executable)
+        instance.parts.store.check_out(pointer, path, executable=entry.executable)
     try:
         beside.rename(target)
     except OSError:

@@ -252,8 +252,10 @@ def _lazily(read: Callable[[], Mapping[str, str]]) -> Callable[[str], str]:
 def code_edits(view: VaultView) -> list[Edit]:
     """Find what was edited by hand since the commit that the working tree shows."""
     worktree, main = view.parts.worktree, view.snapshot
-    laid = worktree.laid()
-    return worktree.code_edits(main if laid is None else Snapshot(main.repository, laid))
+    checked_out = worktree.checked_out()
+    return worktree.code_edits(
+        main if checked_out is None else Snapshot(main.repository, checked_out)
+    )
 
 
 def module_texts(main: Snapshot, edits: Sequence[Edit] = ()) -> dict[str, str]:

@@ -77,7 +77,7 @@ def fetch_objects(vault: Vault, remote: str, tips: Sequence[CommitId]) -> Transf
         return NO_TRANSFER
     report = _receive(vault.path, remote, wanted, vault.store, vault.progress())
     with vault.parts.commit_lock():
-        vault.worktree.fill(vault.repository.main())
+        vault.worktree.check_out_objects(vault.repository.main())
     try:
         report.check()
     except TableVaultError as error:

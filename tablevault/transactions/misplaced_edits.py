@@ -21,7 +21,7 @@ _TAKING_IN = frozenset({"create_instance", "create_builder_file"})
 def minding_misplaced(parts: VaultParts, request: Request) -> Iterator[None]:
     """Warn of builders that were edited in the folder of an instance.
 
-    What the operation takes into a temporary instance is laid out again afterwards: the edit is
+    What the operation takes into a temporary instance is checked out again afterwards: the edit is
     on the branch then, and the folder shows the instance once more.
     """
     if not _find(parts):
@@ -63,7 +63,7 @@ def _warn(parts: VaultParts) -> None:
 
 
 def _put_back(parts: VaultParts) -> None:
-    """Lay out again the builders whose edits a temporary instance has by now."""
+    """Check out again the builders whose edits a temporary instance has by now."""
     snapshot = Snapshot(parts.repository, parts.repository.main())
     for each in _find(parts):
         if not _is_adopted(parts, each):
@@ -71,12 +71,12 @@ def _put_back(parts: VaultParts) -> None:
         folder = builders_dir(each.temp.table, each.temp.version)
         tracked = {f"{folder}/{entry.name}": entry for entry in snapshot.files(folder)}
         for path in each.blobs:
-            # Crash here: the edit is on the branch, and the missing file is laid out again by
+            # Crash here: the edit is on the branch, and the missing file is checked out again by
             # verify(repair=True).
             (parts.repository.path / path).unlink(missing_ok=True)
             if path in tracked:
                 entry = tracked[path]
-                parts.worktree.lay_out_again({path: (entry.id, entry.executable)})
+                parts.worktree.check_out_files({path: (entry.id, entry.executable)})
             _log.info("%s is as it was: %s has the edit.", path, each.temp.folder)
 
 

@@ -29,7 +29,7 @@ def catch_up(parts: VaultParts) -> None:
     parts.worktree.free()
     main = parts.repository.main()
     parts.worktree.refresh(main)
-    parts.worktree.fill_arrivals(main)
+    parts.worktree.check_out_fetched(main)
     parts.worktree.replace_links(main)
     parts.temp_folders.sync()
 
@@ -51,9 +51,13 @@ def follow(parts: VaultParts, change: Change) -> None:
 def recover(parts: VaultParts) -> None:
     """Finish operations that crashed after their commit; called when a vault is opened.
 
+    A vault that may only be read stays as it is.
+
     One that crashed before its commit keeps its record: it is taken up under its id, or taken
     back by the first process that needs what it holds.
     """
+    if not os.access(parts.state, os.W_OK):
+        return
     if any(True for _ in parts.files.every()):
         with parts.files.mutex():
             crashed = {

@@ -262,7 +262,7 @@ class Transaction:
             at = later
             change = plan(Snapshot(parts.repository, base), at)
         for branch in change.branches:
-            parts.temp_folders.folder(branch.temp)  # raises where none can be laid out
+            parts.temp_folders.folder(branch.temp)  # raises where none can be checked out
         for pointer in change.needs:
             if not parts.store.has(pointer):
                 raise TVLockError(

@@ -28,7 +28,7 @@ _NO_STATE = (
     "journal.lock",
     "objects.lock",
     "moving",
-    "laying",
+    "checking-out",
 )
 
 
@@ -100,7 +100,7 @@ def state(path: Path) -> dict[str, object]:
 def _content(inside: str, file: Path) -> bytes:
     """Return the bytes; of the note of an editable folder its first line alone."""
     data = file.read_bytes()
-    return data.split(b"\n")[0] if inside.startswith(".git/tablevault/faces") else data
+    return data.split(b"\n")[0] if inside.startswith(".git/tablevault/temp-folders") else data
 
 
 def refs(seen: dict[str, object]) -> dict[str, object]:

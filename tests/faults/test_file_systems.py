@@ -105,17 +105,17 @@ def test_a_full_file_system_costs_what_did_not_fit_alone(
     assert said == "whole\n"
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["with index", "without"])
+@pytest.mark.parametrize("missing", ["", "index.sqlite", "checked-out"])
 def test_a_read_only_file_system_is_read(
-    own_mounts: list[str], tmp_path: Path, known: bool
+    own_mounts: list[str], tmp_path: Path, missing: str
 ) -> None:
     path = tmp_path / "vault"
     vault = TableVault(path, AUTHOR, create=True)
     vault.create_table("t")
     vault.create_instance("t", external_edit=True)
     vault.write_instance(pd.DataFrame({"n": [1, 2]}), "t")
-    if not known:
-        (path / ".git/tablevault/index.sqlite").unlink()
+    if missing:
+        (path / ".git/tablevault" / missing).unlink()
     before = state_of(path)
     mount = 'mount --bind "$0" "$0" && mount -o remount,bind,ro "$0"'
     assert run(own_mounts, mount, READ_ONLY, path) == "Read-only file system\n"

@@ -35,7 +35,7 @@ def litter(path: Path) -> None:
         if name == "once":
             git(path, "repack", "-aq")
             git(path, "prune-packed")
-    quarantined = path / ".git/tablevault/aside/1/file"
+    quarantined = path / ".git/tablevault/quarantine/1/file"
     quarantined.parent.mkdir(parents=True)
     quarantined.write_bytes(b"was in the way")
 

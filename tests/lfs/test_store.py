@@ -92,7 +92,7 @@ def test_an_empty_file_is_never_stored(store, root):
     assert objects(root) == []
     assert store.has(pointer)
     assert store.file(pointer).read_bytes() == b""
-    store.lay_out(pointer, root / "target")
+    store.check_out(pointer, root / "target")
     assert (root / "target").read_bytes() == b""
 
 
@@ -273,7 +273,7 @@ def test_many_readers_of_a_damaged_object_get_the_same_error(store, root):
 
 def test_an_object_is_laid_out_read_only_and_recognised(store, root):
     pointer = put(store, b"hello")
-    store.lay_out(pointer, root / "target")
+    store.check_out(pointer, root / "target")
     assert (root / "target").read_bytes() == b"hello"
     assert (root / "target").stat().st_mode & 0o777 == 0o444
     assert store.is_object(root / "target", pointer.oid) == (
@@ -287,7 +287,7 @@ def test_a_file_system_without_links_gets_a_copy_that_is_not_the_object(store, r
 
     monkeypatch.setattr(os, "link", refuse)
     pointer = put(store, b"hello")
-    store.lay_out(pointer, root / "target")
+    store.check_out(pointer, root / "target")
     assert (root / "target").read_bytes() == b"hello"
     assert not store.is_object(root / "target", pointer.oid)
 

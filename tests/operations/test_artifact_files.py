@@ -283,9 +283,9 @@ def test_a_shared_empty_file_that_somebody_wrote_into_harms_no_other(papers: Tab
         papers.create_instance("papers", external_edit=True)
         if n == 0:
             first = instance
-    laid = Path(papers.get_dataframe("papers", first)[0]["file"][0])
-    laid.chmod(0o644)
-    laid.write_text("by hand")
+    checked_out = Path(papers.get_dataframe("papers", first)[0]["file"][0])
+    checked_out.chmod(0o644)
+    checked_out.write_text("by hand")
     second = papers.get_table_instances("papers")[1]
     assert texts(papers, second) == [""]
 

@@ -109,7 +109,7 @@ def slow(vault, go) -> Callable[..., TableVault]:
 def seen(path: Path) -> dict[str, object]:
     """Take down the vault, but for what was printed, and when folders were last compared."""
     state = state_of(path)
-    return {key: state[key] for key in state if "/logs" not in key and "/faces/" not in key}
+    return {key: state[key] for key in state if "/logs" not in key and "/temp-folders/" not in key}
 
 
 def rows_of(vault: TableVault, process_id: str) -> int:

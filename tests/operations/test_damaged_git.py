@@ -145,7 +145,7 @@ def test_one_that_nothing_needs_is_set_aside(original, tmp_path, damage):
     assert [line.split(" ", 1)[1] for line in lines[:4]] == ["done"] * 4
     assert lines[4] == "verify []"
     assert not file.exists()
-    kept = list((path / ".git/tablevault/aside").glob(f"*/{file.name}"))
+    kept = list((path / ".git/tablevault/quarantine").glob(f"*/{file.name}"))
     assert len(kept) == 1
     check_clean(path)
 

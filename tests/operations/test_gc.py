@@ -158,8 +158,8 @@ def test_leftovers_go(filled, vault_path):
         (state / name).mkdir(parents=True)
         (state / name / "file").write_text("12345")
     assert filled.verify() == []
-    aside = state / "aside/20200101-000000-00000000"
-    aside.mkdir(parents=True)
+    quarantine = state / "quarantine/20200101-000000-00000000"
+    quarantine.mkdir(parents=True)
     bad = vault_path / ".git/lfs/bad/0000"
     bad.parent.mkdir(parents=True)
     bad.write_text("bad")
@@ -168,11 +168,11 @@ def test_leftovers_go(filled, vault_path):
     assert not (state / "checkpoints").exists()
     assert left.leftovers == 1
     assert bad.exists()
-    assert aside.exists()
-    os.utime(aside, (0, 0))
+    assert quarantine.exists()
+    os.utime(quarantine, (0, 0))
     filled.gc(grace_s=0)
     assert not bad.exists()
-    assert not aside.exists()
+    assert not quarantine.exists()
     check_clean_but_tmp = [file for file in (state / "tmp").iterdir() if file.name != "gone"]
     assert check_clean_but_tmp == []
 

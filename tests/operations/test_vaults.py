@@ -24,6 +24,7 @@ from tablevault.errors import (
     TVFormatError,
     TVLockError,
 )
+from tablevault.history.commits.setup import EARLIER_NAMES
 from tablevault.operations import vaults
 from tests.looking import git
 
@@ -470,3 +471,56 @@ class Special(TableVault):
     """A class of somebody else."""
 
     note = ""
+
+
+def make_early(path: Path) -> None:
+    """Give local files the names that early versions gave them."""
+    state = path / ".git/tablevault"
+    for old, new in EARLIER_NAMES.items():
+        if (state / new).exists():
+            (state / new).rename(state / old)
+
+
+def edited(path: Path) -> Path:
+    """Make a vault with a builder that was edited by hand, and return the file."""
+    vault = TableVault(path, "Ana", create=True)
+    vault.create_table("t")
+    vault.create_instance("t", builders={"t_index": "builder_type: ColumnBuilder\n"})
+    file = path / "temp/t/base/builders/t_index.yaml"
+    file.write_text("builder_type: ColumnBuilder\n# mine\n")
+    replaced = path / ".git/tablevault/quarantine/20200101-000000-00000000"
+    replaced.mkdir(parents=True)
+    (replaced / "file").touch()
+    make_early(path)
+    return file
+
+
+def test_an_early_vault_gets_the_names_of_today_when_it_is_opened(tmp_path: Path) -> None:
+    path = tmp_path / "v"
+    file = edited(path)
+    state = path / ".git/tablevault"
+    vault = TableVault(path, "Ana")
+    assert not any((state / old).exists() for old in EARLIER_NAMES)
+    assert (state / "quarantine/20200101-000000-00000000/file").exists()
+    assert vault.verify() == []
+    assert file.read_text().endswith("# mine\n")
+    vault.create_builder_file("t", "more")
+    assert "# mine" in git(path, "show", "temp/t/base:tables/t/base/builders/t_index.yaml")
+
+
+def test_names_that_are_there_are_not_replaced_by_early_ones(tmp_path: Path) -> None:
+    path = tmp_path / "v"
+    edited(path)
+    TableVault(path, "Ana")
+    (path / ".git/tablevault/laid").write_text("0" * 40)
+    assert TableVault(path, "Ana").verify() == []
+
+
+def test_an_archive_of_an_early_vault_keeps_edits(tmp_path: Path) -> None:
+    path = tmp_path / "v"
+    file = edited(path)
+    compress_vault(path, 0)
+    delete_vault(path)
+    decompress_vault(path)
+    assert TableVault(path, "Ana").verify() == []
+    assert file.read_text().endswith("# mine\n")

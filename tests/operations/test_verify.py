@@ -342,7 +342,9 @@ def test_what_repair_replaces_is_kept_aside(damaged):
     frame.unlink()
     frame.write_bytes(b"what somebody wrote over it")
     assert one(damaged, repair=True).repaired
-    kept = [file.read_bytes() for file in (damaged / ".git/tablevault/aside").rglob("*.parquet")]
+    kept = [
+        file.read_bytes() for file in (damaged / ".git/tablevault/quarantine").rglob("*.parquet")
+    ]
     assert kept == [b"what somebody wrote over it"]
     check_clean(damaged)
 
@@ -415,9 +417,14 @@ def replace(file, choose):
 MEANINGLESS = (
     *(".git/logs/", ".git/hooks/", ".git/description", ".git/info/", ".git/COMMIT_EDITMSG"),
     *("code/", ".git/tablevault/objects", ".git/tablevault/moving", ".lock"),
-    *(".git/tablevault/laid", ".git/tablevault/configured", ".git/tablevault/calls.sqlite"),
+    *(".git/tablevault/checked-out", ".git/tablevault/configured", ".git/tablevault/calls.sqlite"),
     ".git/config",
-    *(".git/tablevault/index.sqlite", ".git/tablevault/faces/", "temp/", ".git/objects/info"),
+    *(
+        ".git/tablevault/index.sqlite",
+        ".git/tablevault/temp-folders/",
+        "temp/",
+        ".git/objects/info",
+    ),
 )
 
 

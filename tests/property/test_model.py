@@ -392,7 +392,7 @@ class VaultMachine(RuleBasedStateMachine):
         self.agree()
         git(self.path, "checkout", "-q", "main")
 
-    @rule(name=st.sampled_from(["index.sqlite", "objects.sqlite", "laid"]))
+    @rule(name=st.sampled_from(["index.sqlite", "objects.sqlite", "checked-out"]))
     def lose_what_is_derived(self, name: str) -> None:
         (self.path / ".git/tablevault" / name).unlink(missing_ok=True)
 

@@ -39,8 +39,8 @@ ARTIFACTS_OF = "Vault-Artifacts-Of"
 class _Note:
     """What is remembered of a folder; None where that is missing, or its commit is gone."""
 
-    laid: CommitId | None = None
-    """The commit that the folder was laid out from."""
+    checked_out: CommitId | None = None
+    """The commit that the folder was checked out from."""
     adopted: CommitId | None = None
     """The commit that took in what was edited by hand last."""
 
@@ -58,15 +58,15 @@ class _Found:
 class TempFolders:
     """Folders ``temp/<table>/<version>/`` with ``builders/`` and ``artifacts/``.
 
-    The branch is the truth. A note in ``.git/tablevault/faces/`` says which commit each folder was
-    written from, so that an edit in the folder and a commit on the branch can be told apart.
+    The branch is the truth. A note in ``.git/tablevault/temp-folders/`` says which commit each
+    folder was written from, which tells an edit in the folder from a commit on the branch.
     """
 
     def __init__(self, repository: Repository, state: Path, store: ObjectStore) -> None:
         self._repository = repository
         self._store = store
         self._root = repository.path
-        self._notes = state / "faces"
+        self._notes = state / "temp-folders"
 
     def folder(self, temp: TempRef) -> Path:
         """Return the folder of a temporary instance; TVFileError where a link leads elsewhere."""
@@ -77,12 +77,12 @@ class TempFolders:
         """Folder into which functions and people put the artifacts of a temporary instance."""
         return self.folder(temp) / "artifacts"
 
-    def lay_out(self, temp: TempRef, tip: CommitId) -> None:
+    def check_out(self, temp: TempRef, tip: CommitId) -> None:
         """Write the builders of the branch into the folder, and forget what was there of others.
 
         Repeatable: the note is written last. Artifacts stay, unless the instance is another one.
         """
-        self._lay_out(temp, tip, self._scan(temp))
+        self._check_out(temp, tip, self._scan(temp))
 
     def edits(self, temp: TempRef, tip: CommitId) -> list[Edit]:
         """Find builders that were edited, added or removed in the folder.
@@ -90,13 +90,13 @@ class TempFolders:
         Raises
         ------
         TVFileError
-            The branch moved, too, since the folder was laid out: names the files.
+            The branch moved, too, since the folder was checked out: names the files.
         """
         found, note = self._scan(temp), self._read_note(temp)
         changed = self._pending(temp, tip, found, note)
         if found is None or not changed:
             return []
-        if note.laid not in (None, tip):
+        if note.checked_out not in (None, tip):
             raise _both_moved(temp, changed)
         for name in changed:
             _check_name(temp, name)
@@ -112,7 +112,7 @@ class TempFolders:
 
         It counts once the branch or ``main`` has it: then the folder holds nothing new.
         """
-        self._write_note(temp, _Note(laid=self._read_note(temp).laid, adopted=commit))
+        self._write_note(temp, _Note(checked_out=self._read_note(temp).checked_out, adopted=commit))
 
     def builders(self, temp: TempRef) -> dict[str, bytes]:
         """Return the builder files in the folder, by name, sorted."""
@@ -120,8 +120,8 @@ class TempFolders:
         return {} if found is None else dict(found.texts)
 
     def is_behind(self, temp: TempRef, tip: CommitId) -> bool:
-        """Return whether a folder was laid out from another commit than `tip`, or is gone."""
-        return self._read_note(temp).laid != tip or not self._builders(temp).is_dir()
+        """Return whether a folder was checked out from another commit than `tip`, or is gone."""
+        return self._read_note(temp).checked_out != tip or not self._builders(temp).is_dir()
 
     def edited(self, temp: TempRef, tip: CommitId) -> dict[str, bytes | None]:
         """Return the builders that were edited, by name; None where one was removed."""
@@ -188,12 +188,15 @@ class TempFolders:
             return "It is missing.", True
         if found.left:
             return f"{found.left[0]} is half written.", True
-        if note.laid == tip:
+        if note.checked_out == tip:
             return "", True
         if not self._pending(temp, tip, found, note):
-            return "It was laid out in part, or from another commit of its branch.", True
-        if note.laid is None:
-            return "What it was laid out from is not known, and it differs from its branch.", False
+            return "It was checked out in part, or from another commit of its branch.", True
+        if note.checked_out is None:
+            return (
+                "What it was checked out from is not known, and it differs from its branch.",
+                False,
+            )
         return "It was edited, while its branch moved, too.", False
 
     def _left(self, temp: TempRef) -> tuple[str, bool]:
@@ -219,11 +222,11 @@ class TempFolders:
         }
 
     def follow(self, temp: TempRef) -> None:
-        """Bring one folder to its branch: lay it out, or remove it when the branch is gone."""
+        """Bring one folder to its branch: check it out, or remove it when the branch is gone."""
         self._follow(temp, self._repository.tip(temp.ref))
 
     def rename(self, old: TempRef, new: TempRef) -> None:
-        """Carry a folder over to a new name with the artifacts in it, and lay it out anew.
+        """Carry a folder over to a new name with the artifacts in it, and check it out anew.
 
         Whatever was edited by hand was taken into the branch before it got its new name.
         """
@@ -232,7 +235,7 @@ class TempFolders:
             self.folder(old).rename(self.folder(new))
         tip = self._repository.tip(new.ref)
         if tip is not None:
-            self.lay_out(new, tip)
+            self.check_out(new, tip)
         self.remove(old)
 
     def _follow(self, temp: TempRef, tip: CommitId | None) -> None:
@@ -241,17 +244,17 @@ class TempFolders:
             self._drop(temp)
             return
         note = self._read_note(temp)
-        if note.laid == tip and self._builders(temp).is_dir():
+        if note.checked_out == tip and self._builders(temp).is_dir():
             return
         found = self._scan(temp)
         if not self._pending(temp, tip, found, note):
-            self._lay_out(temp, tip, found)
+            self._check_out(temp, tip, found)
 
     def _drop(self, temp: TempRef) -> None:
         """Remove the folder of a branch that is gone, unless it holds builders nobody committed."""
         found, note = self._scan(temp), self._read_note(temp)
         # A builder that is missing is none: the folder was perhaps removed in part.
-        if found is not None and found.blobs and note.laid is not None:
+        if found is not None and found.blobs and note.checked_out is not None:
             edited = self._pending(temp, self._repository.main(), found, note)
             if found.blobs.keys() & edited:
                 _log.warning(
@@ -262,18 +265,18 @@ class TempFolders:
                 return
         self.remove(temp)
 
-    def _lay_out(self, temp: TempRef, tip: CommitId, found: _Found | None) -> None:
+    def _check_out(self, temp: TempRef, tip: CommitId, found: _Found | None) -> None:
         """Make of the builders that were `found` those of the branch."""
         folder = self._builders(temp)
         if found is None:
             folder.mkdir(parents=True, exist_ok=True)
-        artifacts, laid = self.artifacts(temp), self._read_note(temp).laid
-        if laid is not None and self._is_replaced(laid, tip):
+        artifacts, checked_out = self.artifacts(temp), self._read_note(temp).checked_out
+        if checked_out is not None and self._is_replaced(checked_out, tip):
             # If it crashes here, the note still names the commit before: it is done again.
             shutil.rmtree(artifacts, ignore_errors=True)
         if not artifacts.is_dir():
             artifacts.mkdir(exist_ok=True)
-        if laid is None:
+        if checked_out is None:
             self._bring_back_artifacts(temp, tip)
         there = {} if found is None else found.blobs
         wanted = Snapshot(self._repository, tip).builders(temp.table, temp.version)
@@ -283,11 +286,11 @@ class TempFolders:
         gone = [f"{name}.yaml" for name in there if name not in wanted]
         for name in (*gone, *(() if found is None else found.left)):
             (folder / name).unlink(missing_ok=True)
-        self._write_note(temp, _Note(laid=tip))
+        self._write_note(temp, _Note(checked_out=tip))
 
-    def _is_replaced(self, laid: CommitId, tip: CommitId) -> bool:
-        """Return whether another instance was created on the branch after the commit `laid`."""
-        while tip != laid:
+    def _is_replaced(self, checked_out: CommitId, tip: CommitId) -> bool:
+        """Return whether another instance was created on the branch after a commit."""
+        while tip != checked_out:
             commit = self._repository.commit(tip)
             if commit.message.first("Vault-Operation") == "create_instance":
                 return True
@@ -318,15 +321,15 @@ class TempFolders:
     def _pending(
         self, temp: TempRef, tip: CommitId, found: _Found | None, note: _Note
     ) -> list[str]:
-        """Name the builders in the folder that are neither as laid out nor in history already.
+        """Name the builders in the folder that are neither as checked out nor in history already.
 
         A builder that was adopted by a commit below `tip`, or that is the same in `tip`, is no
         edit any more.
         """
         if found is None:
-            # The folder as a whole is gone, or was never laid out (a fresh clone): no edit.
+            # The folder as a whole is gone, or was never checked out (a fresh clone): no edit.
             return []
-        known = [note.laid or tip, tip]
+        known = [note.checked_out or tip, tip]
         if note.adopted is not None and self._repository.is_ancestor(note.adopted, tip):
             known.append(note.adopted)
         texts = [
@@ -334,8 +337,8 @@ class TempFolders:
             for commit in dict.fromkeys(known)
         ]
         blobs = found.blobs
-        # Without a note the folder may have been laid out in part: what is missing tells nothing.
-        names = sorted(blobs if note.laid is None else blobs.keys() | texts[0].keys())
+        # Without a note the folder may be checked out in part: what is missing tells nothing.
+        names = sorted(blobs if note.checked_out is None else blobs.keys() | texts[0].keys())
         return [name for name in names if all(blobs.get(name) != text.get(name) for text in texts)]
 
     # -- files --------------------------------------------------------------------------------
@@ -396,7 +399,7 @@ class TempFolders:
             lines = self._note(temp).read_bytes().split(b"\n")
         except OSError:
             return _Note()
-        return _Note(laid=self._existing(lines, 0), adopted=self._existing(lines, 1))
+        return _Note(checked_out=self._existing(lines, 0), adopted=self._existing(lines, 1))
 
     def _existing(self, lines: list[bytes], number: int) -> CommitId | None:
         """Return the commit that a line of the note names, if it is there still."""
@@ -409,7 +412,9 @@ class TempFolders:
     def _write_note(self, temp: TempRef, note: _Note) -> None:
         """Write the note: one line for each commit, which may be empty."""
         self._notes.mkdir(parents=True, exist_ok=True)
-        replace_file(self._note(temp), f"{note.laid or ''}\n{note.adopted or ''}\n".encode("ascii"))
+        replace_file(
+            self._note(temp), f"{note.checked_out or ''}\n{note.adopted or ''}\n".encode("ascii")
+        )
 
     def _remove_note(self, temp: TempRef) -> None:
         """Remove a note."""
@@ -438,7 +443,7 @@ def _both_moved(temp: TempRef, changed: list[str]) -> TVFileError:
     return TVFileError(
         f"{files} was edited, while the branch {branch} moved, too.",
         f"Compare with `git show {branch}:{builder_path(temp.table, temp.version, changed[0])}`, "
-        "keep your text elsewhere, delete the file, and edit it anew when it is laid out again.",
+        "keep your text elsewhere, delete the file, and edit it anew when it is checked out again.",
         table=temp.table,
         version=temp.version,
     )

@@ -61,14 +61,14 @@ class _Delta:
 
 
 class WorkTree:
-    """Everything here can be laid out again from the commit; nothing here is truth."""
+    """Everything here can be checked out again from the commit; nothing here is truth."""
 
     def __init__(self, repository: Repository, store: ObjectStore, state: Path) -> None:
         self._repository = repository
         self._store = store
         self._root = repository.path
-        self._laid = state / "laid"
-        self._beside = state / "laying"
+        self._checked_out = state / "checked-out"
+        self._beside = state / "checking-out"
         self._arrived = state / ARRIVED
         self._artifacts = state / "artifacts"
         self.code = CodeFolder(self._root)
@@ -82,50 +82,50 @@ class WorkTree:
         )
 
     def refresh(self, target: CommitId) -> None:
-        """Bring working files and git's index from the commit laid out last to `target`.
+        """Bring working files and git's index from the commit checked out last to `target`.
 
         Take the commit lock before. Repeatable: dies anywhere, then the next call does the rest,
-        because the note of what is laid out is written last. A file that is neither the old nor
+        because the note of what is checked out is written last. A file that is neither the old nor
         the new one is somebody's edit and stays.
         """
-        laid = self.laid()
-        if laid == target or not self._repository.head_is_main():
+        checked_out = self.checked_out()
+        if checked_out == target or not self._repository.head_is_main():
             return
-        if laid is not None and not os.path.lexists(self._repository.git_dir / "index"):
+        if checked_out is not None and not os.path.lexists(self._repository.git_dir / "index"):
             # Without one, git takes every file for removed, and so would the next `git commit`.
-            self._apply(self._deltas(None, laid))
-        for commit in (*self._adopted(laid, target), target):
+            self._apply(self._deltas(None, checked_out))
+        for commit in (*self._adopted(checked_out, target), target):
             # An index that was left behind would make the next `git commit` undo what it lacks:
             # the note is not written, so that the next refresh brings it up to date.
-            if not self._apply(self._deltas(laid, commit)):
+            if not self._apply(self._deltas(checked_out, commit)):
                 return
-            replace_file(self._laid, f"{commit}\n".encode("ascii"))
-            laid = commit
+            replace_file(self._checked_out, f"{commit}\n".encode("ascii"))
+            checked_out = commit
 
-    def fill(self, target: CommitId) -> None:
-        """Lay out the files of objects that have come since `target` was laid out.
+    def check_out_objects(self, target: CommitId) -> None:
+        """Check out the files of objects that have come since `target` was checked out.
 
         Take the commit lock before.
         """
-        if self.laid() != target or not self._repository.head_is_main():
+        if self.checked_out() != target or not self._repository.head_is_main():
             return
         deltas = [
             _Delta(path=each.path, old=each.new, new=each.new, executable=each.executable)
             for each in self._deltas(None, target)
-            if each.new is not None and is_lfs_path(each.path) and self._is_empty_handed(each)
+            if each.new is not None and is_lfs_path(each.path) and self._is_fetched_pointer(each)
         ]
-        self._apply(deltas, is_filling=True)
+        self._apply(deltas, replaces_pointers=True)
 
     def has_arrivals(self) -> bool:
         """Return whether objects have come that were read, and whose files are still pointers."""
         return os.path.lexists(self._arrived) and self._repository.head_is_main()
 
-    def fill_arrivals(self, target: CommitId) -> None:
-        """Lay out the files of objects that have come since; take the commit lock before."""
-        if self.has_arrivals() and self.laid() == target:
+    def check_out_fetched(self, target: CommitId) -> None:
+        """Check out the files of objects that have come since; take the commit lock before."""
+        if self.has_arrivals() and self.checked_out() == target:
             # What comes meanwhile leaves its note anew.
             self._arrived.unlink()
-            self.fill(target)
+            self.check_out_objects(target)
 
     def has_unsafe_links(self) -> bool:
         """Return whether working files may be hard links through which we would change objects."""
@@ -136,7 +136,7 @@ class WorkTree:
 
         Take the commit lock before.
         """
-        if not self.has_unsafe_links() or self.laid() != target:
+        if not self.has_unsafe_links() or self.checked_out() != target:
             return
         with self._store.links_replaced():
             linked = [
@@ -144,7 +144,7 @@ class WorkTree:
                 for each in self._deltas(None, target)
                 if each.new is not None and is_lfs_path(each.path) and self._is_link(each)
             ]
-            self._apply(linked, is_filling=True)
+            self._apply(linked, replaces_pointers=True)
             for path in files_below(self._artifacts):
                 if path.lstat().st_nlink > 1:
                     replace_link(path)
@@ -161,13 +161,13 @@ class WorkTree:
         lying = self._store.stat(pointer.oid)
         return lying is not None and os.path.samestat(lying, status)
 
-    def _fill(self, delta: _Delta, _: GitIndex) -> os.stat_result | None:
+    def _replace_pointer(self, delta: _Delta, _: GitIndex) -> os.stat_result | None:
         """Put the file in the place of its pointer."""
         path = self._root / delta.path
         self._write(path, delta)
         return _stat(path)
 
-    def _is_empty_handed(self, delta: _Delta) -> bool:
+    def _is_fetched_pointer(self, delta: _Delta) -> bool:
         """Return whether a working file is the pointer itself, though its object is here."""
         path = self._root / delta.path
         status = _stat(path)
@@ -176,25 +176,25 @@ class WorkTree:
         pointer = decode_pointer(path.read_bytes()) if stat.S_ISREG(status.st_mode) else None
         return pointer is not None and pointer.size > 0 and self._store.has(pointer)
 
-    def _adopted(self, laid: CommitId | None, target: CommitId) -> list[CommitId]:
-        """List the commits since `laid` that took in what was edited by hand, oldest first.
+    def _adopted(self, checked_out: CommitId | None, target: CommitId) -> list[CommitId]:
+        """List the commits since `checked_out` that took in what was edited by hand, oldest first.
 
-        The working tree holds just that, so it is laid out: else it would pass for an edit that
+        The working tree holds just that, so it is checked out: else it would pass for an edit that
         nobody has committed, outlast the operation, and take that back with the next one.
         """
         found: list[CommitId] = []
         at = target
         for _ in range(_FARTHEST):
             commit = self._repository.commit(at)
-            if at == laid or not commit.parents:
+            if at == checked_out or not commit.parents:
                 break
             if commit.message.first("Vault-Operation") == BY_HAND:
                 found.append(at)
             at = commit.parents[0]
-        return found[::-1] if at == laid else []
+        return found[::-1] if at == checked_out else []
 
-    def lay_out_again(self, files: Mapping[str, tuple[str, bool]]) -> None:
-        """Lay out single files of ``main`` where nothing stands any more, and stage them.
+    def check_out_files(self, files: Mapping[str, tuple[str, bool]]) -> None:
+        """Check out single files of ``main`` where nothing stands any more, and stage them.
 
         Take the commit lock before. `files` gives the blob of each path, and whether it may be
         run.
@@ -224,7 +224,7 @@ class WorkTree:
         """Return whether :meth:`refresh` has something to do."""
         # Amid a merge, too: it becomes a commit of what git's index holds then, and would take
         # back whatever the index lacks. What the merge itself changed is left alone.
-        return self.laid() != target and self._repository.head_is_main()
+        return self.checked_out() != target and self._repository.head_is_main()
 
     def is_left_locked(self) -> bool:
         """Return whether somebody is writing git's index, or crashed while writing it."""
@@ -234,10 +234,10 @@ class WorkTree:
         """Remove the lock that a crash left on git's index; take the commit lock before."""
         free(self._repository.git_dir / "index")
 
-    def laid(self) -> CommitId | None:
-        """Return the commit that was laid out last, None when that is not known."""
+    def checked_out(self) -> CommitId | None:
+        """Return the commit that was checked out last, None when that is not known."""
         try:
-            text = self._laid.read_text("ascii").strip()
+            text = self._checked_out.read_text("ascii").strip()
         except (OSError, UnicodeDecodeError):
             return None
         commit = CommitId(text)
@@ -259,7 +259,7 @@ class WorkTree:
         ]
 
     def _deltas(self, old: CommitId | None, new: CommitId) -> list[_Delta]:
-        """List the regular files that differ; symbolic links and submodules are never laid out."""
+        """List the regular files that differ; links and submodules are never checked out."""
         if old is not None and self._have_one_tree(old, new):
             return []
         deltas = []
@@ -298,14 +298,14 @@ class WorkTree:
                 return handle[old].tree.diff_to_tree(tree, context_lines=0)
         return tree.diff_to_tree(swap=True, context_lines=0)
 
-    def _apply(self, deltas: list[_Delta], *, is_filling: bool = False) -> bool:
+    def _apply(self, deltas: list[_Delta], *, replaces_pointers: bool = False) -> bool:
         """Change working files, then git's index; False when that stays busy for too long."""
         if not deltas:
             return True
         path = self._repository.git_dir / "index"
         index = self._index_or_none(path)
         known = index if index is not None else GitIndex({})
-        change = self._fill if is_filling else self._change
+        change = self._replace_pointer if replaces_pointers else self._change
         states = {delta.path: change(delta, known) for delta in deltas}
         for attempt in range(_BUSY_TRIES):
             if index is None:
@@ -337,7 +337,7 @@ class WorkTree:
         status = _stat(path)
         if current == delta.new and _has_mode(status, delta):
             return self._protected(path, delta, status)
-        # Files come before the index: where that is new already, git itself has laid the file out,
+        # Files come before the index: where that is new already, git itself has checked it out,
         # by a checkout say, and whatever the file is now came after.
         is_later = bool(index.entries) and index.blob(delta.path) == delta.new != current
         # What somebody staged as removed, and is there as it was made, has nothing of his in it.
@@ -363,7 +363,7 @@ class WorkTree:
     def _protected(
         self, path: Path, delta: _Delta, status: os.stat_result | None
     ) -> os.stat_result | None:
-        """Take the right to write from a large file that git-lfs has laid out, as by a clone."""
+        """Take the right to write from a large file that git-lfs has checked out, as by a clone."""
         if status is None or delta.new is None or not is_lfs_path(delta.path):
             return status
         pointer = self._pointer(delta.new)
@@ -420,7 +420,7 @@ class WorkTree:
         assert delta.new is not None
         pointer = self._pointer(delta.new) if is_lfs_path(delta.path) else None
         if pointer is not None and pointer.size and self._store.has(pointer):
-            self._store.lay_out(pointer, path, executable=delta.executable, beside=beside)
+            self._store.check_out(pointer, path, executable=delta.executable, beside=beside)
             return
         beside.unlink(missing_ok=True)
         mode = 0o777 if delta.executable else 0o666

@@ -57,7 +57,7 @@ class Inspection:
         self._snapshot = Snapshot(repository, commit)
 
     def tracked(self) -> list[Tracked]:
-        """List what git tracks, but for links and submodules, which are never laid out."""
+        """List what git tracks, but for links and submodules, which are never checked out."""
         found: list[Tracked] = []
         for top in self._snapshot.entries(""):
             inner = self._snapshot.files(top.name) if top.is_folder else [top]
@@ -189,7 +189,7 @@ class Inspection:
             return None
         is_link = lying is not None and os.path.samestat(lying, status)
         if not is_link and _is_pointer(file, status, pointer):
-            # Git laid it out so (GIT_LFS_SKIP_SMUDGE), or the object came later.
+            # Git wrote it (GIT_LFS_SKIP_SMUDGE), or the object came later.
             text = "It is a pointer, although its object is here."
             return _problem(path, text, self._where(pointer, data=data), "note")
         if not is_link and (

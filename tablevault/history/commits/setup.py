@@ -68,6 +68,8 @@ _STOCK_FILTER = {
 # A rebase makes commits anew, without what they say of instances. A table that has another name
 # takes along the versions that the other side has added.
 _JOINING = {"pull.rebase": "false", "merge.directoryrenames": "true"}
+EARLIER_NAMES = {"aside": "quarantine", "faces": "temp-folders", "laid": "checked-out"}
+"""What early versions called files and folders below ``.git/tablevault``."""
 _OUR_TEXTCONV = "tablevault.drivers.textconv"
 
 
@@ -113,8 +115,13 @@ def configure(path: Path) -> None:
     A plain ``git clone`` of a vault becomes whole by this, too. The LFS filter is git-lfs where
     that is installed, else the one of this package, so that git works either way.
     """
+    state = path / ".git/tablevault"
     for folder in ("tmp", "processes"):
-        (path / ".git/tablevault" / folder).mkdir(parents=True, exist_ok=True)
+        (state / folder).mkdir(parents=True, exist_ok=True)
+    for old, new in EARLIER_NAMES.items():
+        if os.path.lexists(state / old) and not os.path.lexists(state / new):
+            with contextlib.suppress(OSError):  # somebody else was faster, or we may only read
+                (state / old).rename(state / new)
     if not os.path.lexists(path / CODE_DIR):
         (path / CODE_DIR).mkdir(exist_ok=True)
     install_hooks(path / ".git")

@@ -237,7 +237,7 @@ def _changed(commit: pygit2.Commit) -> Iterator[tuple[str, str]]:
 
 
 _ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{40}(?![0-9a-f])")
-_NAMED_IN_STATE = ("laid", "faces/*", "processes/*")
+_NAMED_IN_STATE = ("checked-out", "temp-folders/*", "processes/*")
 
 
 def whole_reach(git_dir: Path, state: Path) -> Reachability:

@@ -33,7 +33,7 @@ _FILES = (
     "journal.lock",
     "objects.lock",
     "pack.lock",
-    "laid",
+    "checked-out",
     "moving",
     "index.sqlite",
     "objects.sqlite",
@@ -45,7 +45,7 @@ _FILES = (
 _FOLDERS = (
     "tmp",
     "processes",
-    "faces",
+    "temp-folders",
     "artifacts",
     "texts",
     "incomplete",
@@ -70,7 +70,7 @@ def check_state(vault: Vault) -> Iterator[Problem]:
     for name in ("tmp", "processes"):
         if _stat(vault.state / name) is None:
             yield _state(f".git/tablevault/{name}", "The folder is missing.")
-    for folder in ("processes", "faces"):
+    for folder in ("processes", "temp-folders"):
         for entry in _entries(vault.state / folder):
             if not entry.is_file(follow_symlinks=False):
                 yield _state(f".git/tablevault/{folder}/{entry.name}", "It is no file.")
@@ -180,12 +180,12 @@ def check_worktree(vault: Vault, *, data: bool) -> Iterator[Problem]:
     known = {problem.where for problem in misplaced}
     files = (each for each in inspection.files(data=data) if each.where not in known)
     found = [*misplaced, *files, *inspection.index()]
-    if found and worktree.laid() != main:
+    if found and worktree.checked_out() != main:
         # A process crashed as it wrote files. After a plain `git commit` there is nothing to find.
         yield Problem(
             kind="working tree",
             severity="warning",
-            where=".git/tablevault/laid",
+            where=".git/tablevault/checked-out",
             text="The working tree was not written wholly from the tip of main.",
             advice="The next operation does that, too.",
             repairable=True,

@@ -150,7 +150,7 @@ def test_a_branch_with_a_hostile_name_has_no_face(desk, git):
 def test_a_note_with_a_hostile_name_has_no_face(desk, name):
     above = sorted(desk.repository.path.parent.iterdir())
     git_dir = sorted(desk.repository.git_dir.iterdir())
-    (desk.repository.git_dir / "tablevault/faces" / name).touch()
+    (desk.repository.git_dir / "tablevault/temp-folders" / name).touch()
     desk.temp_folders.sync()
     assert sorted(desk.repository.path.parent.iterdir()) == above
     assert sorted(desk.repository.git_dir.iterdir()) == git_dir
@@ -276,7 +276,7 @@ def test_a_face_that_was_deleted_is_no_edit_and_comes_back(desk, part):
 
 @pytest.mark.parametrize("text", ["", "x\n", "ab" * 20 + "\n", "\xff"])
 def test_without_its_note_a_face_keeps_edits_and_counts_nothing_missing(desk, text):
-    note = desk.repository.path / ".git/tablevault/faces/t@base"
+    note = desk.repository.path / ".git/tablevault/temp-folders/t@base"
     note.write_text(text, "latin-1")
     assert desk.edits() == []
     desk.write("q", b"q: mine\n")
@@ -285,7 +285,7 @@ def test_without_its_note_a_face_keeps_edits_and_counts_nothing_missing(desk, te
 
 
 def test_a_note_is_written_over_longer_and_shorter_ones(desk):
-    note = desk.repository.path / ".git/tablevault/faces/t@base"
+    note = desk.repository.path / ".git/tablevault/temp-folders/t@base"
     note.write_text(f"{desk.tip}\n\n", "ascii")
     assert not desk.temp_folders.are_behind()
     for text in (b"q: 2\n", b"q: 3\n"):
@@ -299,7 +299,7 @@ def test_a_note_is_written_over_longer_and_shorter_ones(desk):
 
 
 def test_a_fresh_clone_lays_its_faces_out(desk):
-    shutil.rmtree(desk.repository.path / ".git/tablevault/faces")
+    shutil.rmtree(desk.repository.path / ".git/tablevault/temp-folders")
     shutil.rmtree(desk.repository.path / "temp")
     assert desk.edits() == []
     desk.temp_folders.sync()
@@ -327,7 +327,7 @@ def test_nothing_is_left_beside(desk):
     desk.temp_folders.sync()
     desk.drop()
     desk.temp_folders.sync()
-    state = desk.repository.path / ".git/tablevault/faces"
+    state = desk.repository.path / ".git/tablevault/temp-folders"
     assert not [path for path in state.rglob("*") if path.is_file()]
     assert not list(desk.repository.path.rglob("*.tmp"))
 

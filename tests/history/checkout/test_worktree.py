@@ -141,9 +141,9 @@ def test_links_and_submodules_of_a_commit_are_never_laid_out(bench, git):
     listing = f"120000 blob {blob}\tlink\n160000 commit {bench.repository.main()}\tmodule\n"
     tree = git(bench.path, "mktree", "--missing", text=listing).strip()
     bench.commit(Graft(path="stranger", source=tree))
-    for laid in (bench.worktree.laid(), None):
-        if laid is None:
-            (bench.state / "laid").unlink()
+    for checked_out in (bench.worktree.checked_out(), None):
+        if checked_out is None:
+            (bench.state / "checked-out").unlink()
         bench.refresh()
         assert not (bench.path / "stranger").exists()
 
@@ -301,7 +301,7 @@ def test_whatever_the_user_put_in_the_way_stays_and_stops_nothing(bench, kind, t
         assert (bench.path / "beside").exists() == (data is not None)
     assert place.is_symlink() == (kind in {"link", "dangling"})
     assert not list(tmp_path.iterdir())
-    assert bench.worktree.laid() == bench.repository.main()
+    assert bench.worktree.checked_out() == bench.repository.main()
 
 
 def test_nothing_is_written_through_a_link_that_a_stranger_committed(bench, git, tmp_path):
@@ -324,7 +324,7 @@ def test_a_name_that_leaves_the_vault_is_never_laid_out(bench, git, name):
     commit = git(bench.path, "commit-tree", outer, "-p", "main", "-m", "evil").strip()
     before = sorted(bench.path.parent.rglob("*"))
     git(bench.path, "update-ref", MAIN, commit)
-    (bench.state / "laid").unlink()
+    (bench.state / "checked-out").unlink()
     bench.refresh()
     new = set(bench.path.parent.rglob("*")) - set(before)
     assert not [path for path in new if path.name == "x"]
@@ -449,7 +449,7 @@ def test_an_index_that_cannot_be_written_stops_nothing(bench, git, damage):
         index.unlink()
     bench.publish(a=b"2")
     assert bench.read("a") == b"2"
-    assert bench.worktree.laid() == bench.repository.main()
+    assert bench.worktree.checked_out() == bench.repository.main()
 
 
 def test_a_file_kept_out_by_a_sparse_checkout_is_no_removal(bench, git):
@@ -459,13 +459,13 @@ def test_a_file_kept_out_by_a_sparse_checkout_is_no_removal(bench, git):
     assert bench.code_edits() == []
 
 
-# -- the note of what is laid out -----------------------------------------------------------------
+# -- the note of what is checked out -------------------------------------------------------------
 
 
 @pytest.mark.parametrize("text", ["", "x", "a" * 39, "ab" * 20, "\xff"])
 def test_without_a_note_all_is_compared_anew(bench, status, text):
     bench.publish(a=b"1")
-    (bench.state / "laid").write_text(text, "latin-1")
+    (bench.state / "checked-out").write_text(text, "latin-1")
     bench.write("mine", b"mine")
     bench.publish(b=b"2")
     assert (bench.read("a"), bench.read("b"), status()) == (b"1", b"2", "?? mine\n")
@@ -497,16 +497,16 @@ def test_a_refresh_that_died_is_done_again(bench, status, monkeypatch):
             with pytest.raises(Killed):
                 bench.refresh()
         bench.refresh()
-        assert bench.worktree.laid() == main
+        assert bench.worktree.checked_out() == main
         assert status() == ""
 
 
 def test_what_a_death_left_half_written_is_neither_seen_nor_in_the_way(bench, status):
     pointer = bench.put_object(b"rows")
-    os.link(bench.store.file(pointer), bench.state / "laying")
+    os.link(bench.store.file(pointer), bench.state / "checking-out")
     bench.publish(a=b"1")
     assert bench.store.file(pointer).read_bytes() == b"rows"
-    assert not (bench.state / "laying").exists()
+    assert not (bench.state / "checking-out").exists()
     assert status() == ""
 
 

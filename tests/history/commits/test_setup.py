@@ -124,7 +124,7 @@ def test_a_clone_by_git_that_turns_line_ends_holds_the_same_bytes(
     git(tmp_path, "clone", "-q", *settings, repo_path, clone)
     assert (clone / "code/m.py").read_bytes() == b"x = 1\n"
     opened = TableVault(clone, author)
-    # Not even that git-lfs lays files out so that they can be written to is left.
+    # Not even that git-lfs checks files out so that they can be written to is left.
     assert opened.verify() == []
     check_clean(clone)
 
