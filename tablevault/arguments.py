@@ -1,4 +1,4 @@
-"""Checks of the arguments of public methods, by the types of their parameters."""
+"""Arguments of public methods: defaults, and checks by the types of the parameters."""
 
 from __future__ import annotations
 
@@ -15,6 +15,13 @@ from tablevault.errors import TVArgumentError, user_traceback
 P = ParamSpec("P")
 R = TypeVar("R")
 C = TypeVar("C")
+
+LOCK_TIMEOUT_S = 10.0
+"""How long to wait for what another process holds."""
+GC_GRACE_DAYS = 14
+"""Minimum age of what `gc` removes for good."""
+CALLS_KEPT_DAYS = 30
+"""Minimum age of results of calls that no instance holds, before `gc` removes them."""
 
 _LONGEST_SHOWN = 60
 _FREE_TEXTS = frozenset({"description", "text", "author", "process_id", "parent_id"})

@@ -7,7 +7,13 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tablevault.arguments import checked, checked_class
+from tablevault.arguments import (
+    CALLS_KEPT_DAYS,
+    GC_GRACE_DAYS,
+    LOCK_TIMEOUT_S,
+    checked,
+    checked_class,
+)
 from tablevault.names import DEFAULT_VERSION, new_process_id
 from tablevault.progress import Bars
 
@@ -82,7 +88,7 @@ class TableVault:
         verbose: bool = False,
         *,
         parent_id: str = "",
-        lock_timeout: float = 10.0,
+        lock_timeout: float = LOCK_TIMEOUT_S,
         allow_secret: bool = False,
     ) -> None:
         from tablevault.operations.vaults import Options, attach
@@ -1658,8 +1664,8 @@ class TableVault:
     def gc(
         self,
         *,
-        grace_s: float = 14 * 24 * 3600.0,
-        calls_older_than_days: float = 30.0,
+        grace_s: float = GC_GRACE_DAYS * 24 * 3600.0,
+        calls_older_than_days: float = float(CALLS_KEPT_DAYS),
         dry_run: bool = False,
     ) -> "GcReport":
         """Remove objects that nothing needs, and repack git objects.

@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tablevault.arguments import LOCK_TIMEOUT_S
 from tablevault.errors import TVArgumentError
 from tablevault.names import VAULT_DOCUMENT
 from tablevault.progress import Progress, Silent
@@ -43,7 +44,7 @@ class Vault:
     path: Path
     author: str
     parent: str = ""
-    lock_timeout_s: float = 10.0
+    lock_timeout_s: float = LOCK_TIMEOUT_S
     verbose: bool = False
     """Whether operations are logged to stderr."""
     progress: Callable[[], Progress] = Silent

@@ -6,6 +6,7 @@ import contextlib
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from tablevault.errors import TableVaultError, TVTableError
 from tablevault.history.catalog.catalog import Catalog, IndexedInstance
@@ -17,6 +18,26 @@ from tablevault.transactions.parts import VaultParts
 
 _REWRITTEN = "The history was rewritten: restore it from another copy of the vault."
 _ROW = tuple(each.name for each in fields(IndexedInstance))
+
+
+class Materialized(Protocol):
+    """What says when an instance was made."""
+
+    @property
+    def instance_id(self) -> str:
+        """Id of the instance."""
+
+    @property
+    def materialized_at(self) -> str:
+        """When it was made, as RFC 3339 in UTC."""
+
+
+def by_age(instance: Materialized) -> tuple[str, str]:
+    """Return the key that sorts instances, oldest first: the last one is the latest.
+
+    Ids decide between instances of one moment; the catalog and merges have the same order.
+    """
+    return instance.materialized_at, instance.instance_id
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,7 +158,7 @@ class Instance(IndexedInstance):
         earlier = [
             row
             for row in self.catalog.instances(self.table_id, self.version)
-            if (row.materialized_at, row.instance_id) < (self.materialized_at, self.instance_id)
+            if by_age(row) < by_age(self)
         ]
         return Instance.of(earlier[-1], self.parts, self.catalog) if earlier else None
 

@@ -20,7 +20,7 @@ from tablevault.history.commits.snapshot import (
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
 from tablevault.lfs.pointer import Pointer
-from tablevault.model.instance import Instance
+from tablevault.model.instance import Instance, by_age
 from tablevault.model.view import VaultView
 from tablevault.names import (
     CommitId,
@@ -237,7 +237,7 @@ def _latest(
     rows = view.catalog.instances(table_id, version)
     there = [each for each in view.instances_of(rows) if each.instance_id not in effect.made]
     there.extend(each for each in coming if each.version == version)
-    return max(there, key=lambda each: (each.materialized_at, each.instance_id), default=None)
+    return max(there, key=by_age, default=None)
 
 
 def _without_owner(

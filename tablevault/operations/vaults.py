@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
+from tablevault.arguments import LOCK_TIMEOUT_S
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
 from tablevault.files.disk import files_below
 from tablevault.files.vault_folders import (
@@ -70,7 +71,7 @@ class Options:
     description: str = ""
     verbose: bool = False
     parent: str = ""
-    lock_timeout_s: float = 10.0
+    lock_timeout_s: float = LOCK_TIMEOUT_S
     progress: Callable[[], Progress] = Silent
     bring: Bring | None = None
     allow_secret: bool = False

@@ -13,7 +13,7 @@ from tablevault.errors import TableVaultError
 from tablevault.history.catalog import operation_log
 from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.documents import InstanceDocument
-from tablevault.model.instance import Instance
+from tablevault.model.instance import Instance, by_age
 from tablevault.model.view import VaultView
 from tablevault.names import SELF, BlobId, InstanceId, TableId, is_instance_id, version_of
 from tablevault.queries.lineage_drawing import (
@@ -312,11 +312,11 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     # Columns are looked up when somebody asks for them.
     view.release()
 
-    def made_at(each: str) -> tuple[str, str]:
-        return (known[each].materialized_at if each in known else "", each)
+    def age(each: str) -> tuple[str, str]:
+        return by_age(known[each]) if each in known else ("", each)
 
     # Newest first: ids of instances made within one second come in any order.
-    newest = sorted(edges, key=lambda edge: made_at(edge[1]), reverse=True)
+    newest = sorted(edges, key=lambda edge: age(edge[1]), reverse=True)
     named = {each.source_id: each.table_name for each in found}
     names = view.table_names
     strangers = sorted(everything - known.keys())

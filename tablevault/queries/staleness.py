@@ -12,7 +12,7 @@ from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
 from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.commits.snapshot import decode_text
-from tablevault.model.instance import Instance
+from tablevault.model.instance import Instance, by_age
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, TempRef, index_builder, is_instance_id
@@ -219,7 +219,7 @@ class Staleness:
                 and instance in recorded
                 and needed.selector in ("", instance, recorded[instance].version)
             ]
-            yield needed, max(found, key=lambda each: each.materialized_at, default=None)
+            yield needed, max(found, key=by_age, default=None)
 
     def _newer(self, current: Current) -> Iterator[str]:
         """Yield the inputs that hold something else now."""
@@ -260,7 +260,7 @@ class Staleness:
         if now is None or now.instance_id == then.instance_id or self._is_same(then, now):
             return
         place = Place(self._view.name_of(now), now.version)
-        is_newer = now.materialized_at > then.materialized_at
+        is_newer = by_age(now) > by_age(then)
         yield f"{place} is newer" if is_newer else f"{place} is another one"
 
     def _is_same(self, one: Instance, other: Instance) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from tablevault.model.instance import by_age
 from tablevault.queries.instance_summary import InstanceSummary
 from tablevault.queries.lineage import LineageNode
 from tablevault.queries.lineage_drawing import Card, DrawnInstance, draw
@@ -58,9 +59,7 @@ def _drawing(vault: VaultSummary, names: Sequence[str]) -> Markup:
     described = {table.name for table in vault.tables}
     cards = []
     for name in names:
-        nodes = sorted(
-            by_table[name], key=lambda node: (node.materialized_at, node.instance_id), reverse=True
-        )
+        nodes = sorted(by_table[name], key=by_age, reverse=True)
         # What readers get comes first, however old it is.
         ranked = sorted(
             nodes, key=lambda node: (node.instance_id not in vault.current, _is_gone(node))

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
+from tablevault.arguments import LOCK_TIMEOUT_S
 from tablevault.errors import TableVaultError, TVProcessError
 from tablevault.files.locks import Lock, is_held, take_lock
 from tablevault.history.commits.snapshot import Snapshot
@@ -33,7 +34,7 @@ class Actor:
     author: str
     process_id: str = ""
     parent: str = ""
-    lock_timeout_s: float = 10.0
+    lock_timeout_s: float = LOCK_TIMEOUT_S
     takes_over: str = ""
     """Process to which nothing is refused that this one and its children hold: it is to end
     them."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+from tablevault.arguments import LOCK_TIMEOUT_S
 from tablevault.errors import TVLockError
 from tablevault.files.disk import replace_file
 from tablevault.files.locks import is_held, take_lock
@@ -32,7 +33,7 @@ class VaultParts:
     temp_folders: TempFolders
     index: Index
     files: RecordStore
-    lock_timeout_s: float = 10.0
+    lock_timeout_s: float
     needed_by_calls: Callable[[], Collection[str]] = tuple
     """Returns the ids of the objects that records of calls name."""
 
@@ -43,7 +44,7 @@ class VaultParts:
         Under it: read the tip, build trees, write commits, move refs, refresh the working tree.
         """
         try:
-            lock = take_lock(self._commit_lock, max(self.lock_timeout_s, 10.0))
+            lock = take_lock(self._commit_lock, max(self.lock_timeout_s, LOCK_TIMEOUT_S))
         except TimeoutError as error:
             raise TVLockError(
                 "Another process commits to the vault for an unusually long time.",

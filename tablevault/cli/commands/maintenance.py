@@ -8,6 +8,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
+from tablevault.arguments import CALLS_KEPT_DAYS, GC_GRACE_DAYS
 from tablevault.cli.command import (
     PROCESS_ID,
     Argument,
@@ -133,11 +134,13 @@ COMMANDS = (
         summary="remove objects that nothing needs, and pack the rest",
         run=_gc,
         arguments=(
-            option("grace-days", "minimum age of what is removed", default=14, type=_DAYS),
+            option(
+                "grace-days", "minimum age of what is removed", default=GC_GRACE_DAYS, type=_DAYS
+            ),
             option(
                 "calls-older-than-days",
                 "minimum age of results of calls that no instance has",
-                default=30,
+                default=CALLS_KEPT_DAYS,
                 type=_DAYS,
             ),
             switch("dry-run", "only report what would be removed"),
