@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tokenize
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -95,6 +96,18 @@ def test_names_say_what_is_in_them(path):
         node.name for node in ast.walk(ast.parse(path.read_bytes())) if type(node) is ast.ClassDef
     }
     assert not BANNED_NAMES & {path.stem, path.parent.name, *map(str.lower, classes)}
+
+
+def test_no_two_classes_have_one_name():
+    """A leading underscore makes no other name of it."""
+    places = [
+        (node.name.strip("_"), str(path.relative_to(PACKAGE)))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_bytes()))
+        if isinstance(node, ast.ClassDef)
+    ]
+    counts = Counter(name for name, _ in places)
+    assert not [place for place in places if counts[place[0]] > 1]
 
 
 @every_module

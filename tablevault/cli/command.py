@@ -181,12 +181,17 @@ def either(name: str, other: str, text: str, *, default: bool, parameter: str = 
     chosen = f"--{name}" if default else f"--{other}"
     return Argument(
         (f"--{name}", f"--{other}"),
-        {"help": f"{text} (default: {chosen})", "action": _Either, "nargs": 0, "default": default},
+        {
+            "help": f"{text} (default: {chosen})",
+            "action": _EitherSwitch,
+            "nargs": 0,
+            "default": default,
+        },
         parameter=parameter,
     )
 
 
-class _Either(argparse.Action):
+class _EitherSwitch(argparse.Action):
     """Set true by the first of two names, false by the second."""
 
     def __call__(

@@ -183,7 +183,7 @@ class _Pushing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Status:
+class _RefStatus:
     """The result of a push for one ref."""
 
     ref: str
@@ -191,11 +191,11 @@ class _Status:
     reason: str
 
 
-def _statuses(printed: str) -> Iterable[_Status]:
+def _statuses(printed: str) -> Iterable[_RefStatus]:
     """Parse the output of ``git push --porcelain``."""
     for line in printed.splitlines():
         if found := _STATUS.fullmatch(line):
-            yield _Status(ref=found[2], has_moved=found[1] != "!", reason=found[3] or "")
+            yield _RefStatus(ref=found[2], has_moved=found[1] != "!", reason=found[3] or "")
 
 
 def _only_removals(failure: GitFailure, moves: Sequence[RefMove]) -> bool:

@@ -52,7 +52,7 @@ class EditedBranch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Used:
+class _CodeInUse:
     """The code that an operation runs: ``main``, and on top of it what was edited by hand."""
 
     main: CommitId
@@ -83,7 +83,7 @@ class Transaction:
         self.allowed: list[Finding] = []
         """What looks like a key, and is allowed; the commit names it."""
         self._admitted = ""
-        self._used: _Used | None = None
+        self._used: _CodeInUse | None = None
 
     @property
     def process_id(self) -> ProcessId:
@@ -204,10 +204,10 @@ class Transaction:
         repository = self._parts.repository
         main = repository.main()
         edits = self._find_code_edits(main)
-        self._used = _Used(main=main, commit=main, edits=edits)
+        self._used = _CodeInUse(main=main, commit=main, edits=edits)
         if edits:
             commit = write_by_hand(repository, main, edits, self._signing())
-            self._used = _Used(main=main, commit=commit, edits=edits)
+            self._used = _CodeInUse(main=main, commit=commit, edits=edits)
         return Snapshot(repository, self._used.commit)
 
     def publish(self, plan: Plan) -> CommitId:

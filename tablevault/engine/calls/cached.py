@@ -76,7 +76,7 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
             return function(*args, **kwargs)
         if (found := recorded.find(key)) is not None:
             return cast("R", found[0])
-        made = _Call(recorded, key)
+        made = _CachedCall(recorded, key)
         with made:
             value = function(*args, **kwargs)
         return cast("R", made.returned(value))
@@ -90,7 +90,7 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
             return await cast("Any", function(*args, **kwargs))
         if (found := recorded.find(key)) is not None:
             return found[0]
-        made = _Call(recorded, key)
+        made = _CachedCall(recorded, key)
         with made:
             value = await cast("Any", function(*args, **kwargs))
         return made.returned(value)
@@ -115,7 +115,7 @@ class _Key:
         self.code = code
 
 
-class _Call:
+class _CachedCall:
     """One call that is made: the body of ``with``; a failure is recorded, with what it used."""
 
     __slots__ = ("_began", "_began_at", "_calls", "_charging", "_key", "_outer", "_usage")

@@ -42,7 +42,7 @@ _NOTHING: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class BuilderColumns:
     """A builder of an execution: its name, its columns in order, what it declares about them."""
 
     name: str
@@ -130,7 +130,7 @@ class Ledger:
         if self._writer is not None:
             self._writer.close()
 
-    def begin(self, parts: Sequence[Part], codes: Iterable[Fingerprint] = ()) -> None:
+    def begin(self, parts: Sequence[BuilderColumns], codes: Iterable[Fingerprint] = ()) -> None:
         """Begin, or go on; note the builders of the execution, in the order in which they run."""
         self._look()
         self._execution = self._store.begin(*self._of, forget=self.terms.forced)
@@ -376,7 +376,7 @@ class Ledger:
         self._store.claim(self._execution, instance, self._made)
 
 
-def _described(part: Part) -> dict[str, object]:
+def _described(part: BuilderColumns) -> dict[str, object]:
     """Return a builder as JSON."""
     return {
         "name": part.name,

@@ -12,7 +12,7 @@ import pandas as pd
 from tablevault.engine.calls.call_file import CallSources
 from tablevault.engine.calls.instance_calls import InstanceCalls, Kept
 from tablevault.engine.calls.keys import Inputs
-from tablevault.engine.calls.ledger import Ledger, Part, Terms
+from tablevault.engine.calls.ledger import BuilderColumns, Ledger, Terms
 from tablevault.engine.calls.records import WHOLE, CallRecord, KeptFile
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
@@ -71,7 +71,7 @@ class ReadOnlyLedger(Ledger):
         self._instances = ReadOnlyCalls(store, sources)
         self._sources = self._instances
 
-    def begin(self, parts: Sequence[Part], codes: Iterable[Fingerprint] = ()) -> None:
+    def begin(self, parts: Sequence[BuilderColumns], codes: Iterable[Fingerprint] = ()) -> None:
         """Find the attempt that the execution would go on with."""
         del parts, codes
         self._execution = self._look()

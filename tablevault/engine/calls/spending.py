@@ -78,7 +78,7 @@ class Purse:
     last: str = ""
 
 
-class Used(Protocol):
+class Metered(Protocol):
     """The part of a record that counts here."""
 
     @property
@@ -105,7 +105,7 @@ class Spending:
         self.output_tokens: int | None = None
         self.cost: float | None = None
 
-    def add(self, call: Used, calls: int) -> None:
+    def add(self, call: Metered, calls: int) -> None:
         """Add a record that stands for so many calls."""
         self.calls += calls
         if call.input_tokens is not None:
@@ -120,7 +120,7 @@ class Spending:
         return Spent(self.calls, self.input_tokens, self.output_tokens, self.cost)
 
 
-class _Named(Used, Protocol):
+class _Named(Metered, Protocol):
     """A record that says who made it."""
 
     @property

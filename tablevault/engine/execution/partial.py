@@ -12,7 +12,7 @@ import pandas as pd
 
 from tablevault.engine.calls.call_file import FindSource
 from tablevault.engine.calls.instance_calls import Kept
-from tablevault.engine.calls.ledger import Part
+from tablevault.engine.calls.ledger import BuilderColumns
 from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.matching import NEW
@@ -34,7 +34,7 @@ class PartialRun:
     find_source: FindSource
     number: int
     process_id: str
-    parts: tuple[Part, ...]
+    parts: tuple[BuilderColumns, ...]
 
     def progress(self) -> dict[str, int]:
         """Count the finished rows of each builder, in the order in which they run."""
@@ -92,7 +92,7 @@ class PartialRun:
         frame = pd.DataFrame({name: made[name] for name in wanted}, index=range(length or 0))
         return frame if rows is None else frame.head(rows)
 
-    def _columns(self, part: Part, length: int | None) -> dict[str, pd.Series]:
+    def _columns(self, part: BuilderColumns, length: int | None) -> dict[str, pd.Series]:
         """Return the columns of one builder; `length` rows, or as many as there are."""
         kept = self._kept(part)
         if len(kept) == 1 and (taken := _taken(part, kept[0], length)) is not None:
@@ -109,7 +109,7 @@ class PartialRun:
         size = max(values, default=-1) + 1 if length is None else length
         return _with_holes(part, values, kept, size)
 
-    def _kept(self, part: Part) -> list[Kept]:
+    def _kept(self, part: BuilderColumns) -> list[Kept]:
         """Return the rows that a builder keeps of instances which can be read."""
         return [
             Kept(source=source, rows=rows)
@@ -117,12 +117,12 @@ class PartialRun:
             if (source := self.find_source(instance)) is not None
         ]
 
-    def _frame(self, part: Part, call: CallRecord | None) -> pd.DataFrame | None:
+    def _frame(self, part: BuilderColumns, call: CallRecord | None) -> pd.DataFrame | None:
         """Read the dataframe that the function of a builder returned."""
         frame = None if call is None else self.store.frame_of(call)
         return frame if frame is not None and list(frame.columns) == list(part.columns) else None
 
-    def _count(self, part: Part) -> int:
+    def _count(self, part: BuilderColumns) -> int:
         """Count the finished rows of a builder, also those that it keeps."""
         if kept := self._kept(part):
             made = np.array(self.store.finished(self.number, part.name), dtype=np.int64)
@@ -152,7 +152,7 @@ def find_run(store: CallStore, temp: str, find_source: FindSource) -> PartialRun
         return None
     number, process, builders = found
     parts = tuple(
-        Part(
+        BuilderColumns(
             name=part["name"],
             columns=tuple(part["columns"]),
             dtypes=part["dtypes"],
@@ -167,7 +167,7 @@ def find_run(store: CallStore, temp: str, find_source: FindSource) -> PartialRun
     )
 
 
-def _taken(part: Part, kept: Kept, length: int | None) -> dict[str, pd.Series] | None:
+def _taken(part: BuilderColumns, kept: Kept, length: int | None) -> dict[str, pd.Series] | None:
     """Take whole columns from an instance; None where it does not hold all rows of the table."""
     frame = kept.source.frame()
     if length not in (None, len(kept.rows)) or not _has_rows(part, kept, frame):
@@ -176,7 +176,7 @@ def _taken(part: Part, kept: Kept, length: int | None) -> dict[str, pd.Series] |
     return {name: frame[name].iloc[kept.rows].reset_index(drop=True) for name in part.columns}
 
 
-def _has_rows(part: Part, kept: Kept, frame: pd.DataFrame | None) -> bool:
+def _has_rows(part: BuilderColumns, kept: Kept, frame: pd.DataFrame | None) -> bool:
     """Return whether a dataframe has all columns of a builder and a row for each of the table."""
     if frame is None or not set(part.columns) <= set(frame.columns):
         return False
@@ -184,7 +184,7 @@ def _has_rows(part: Part, kept: Kept, frame: pd.DataFrame | None) -> bool:
 
 
 def _with_holes(
-    part: Part, found: Mapping[int, tuple[Any, ...]], kept: Sequence[Kept], size: int
+    part: BuilderColumns, found: Mapping[int, tuple[Any, ...]], kept: Sequence[Kept], size: int
 ) -> dict[str, pd.Series]:
     """Make columns of the rows that are there, null elsewhere."""
     made = {}

@@ -211,7 +211,7 @@ Line = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Collected:
+class _CollectedBatch:
     """What became of the requests of the waiting rows: those without a line are answered later."""
 
     lines: Mapping[str, Line]
@@ -283,7 +283,7 @@ class BatchCalls:
 
     # -- what is there --------------------------------------------------------------------------
 
-    def _collect(self, wanted: set[str], client: BatchClient) -> _Collected:
+    def _collect(self, wanted: set[str], client: BatchClient) -> _CollectedBatch:
         """Ask for the batches that have requests of the waiting rows."""
         lines: dict[str, Line] = {}
         ended, pending = [], []
@@ -300,7 +300,7 @@ class BatchCalls:
             awaited = wanted.intersection(known.requests)
             lines |= {name: {"error": {"message": reason}} for name in awaited}
             lines |= {name: line for name, line in client.lines(state) if name in awaited}
-        return _Collected(lines=lines, ended=ended, pending=pending)
+        return _CollectedBatch(lines=lines, ended=ended, pending=pending)
 
     def _state(self, batch: SentBatch, client: BatchClient) -> BatchState:
         """Ask how far a batch is; an error says where it is known from."""

@@ -23,7 +23,7 @@ from tablevault.engine.builders.order import Plan
 from tablevault.engine.builders.reads import growing
 from tablevault.engine.builders.resolve_fields import Job, resolve_all
 from tablevault.engine.calls.cached import CachedCalls, recording
-from tablevault.engine.calls.ledger import Ledger, Part
+from tablevault.engine.calls.ledger import BuilderColumns, Ledger
 from tablevault.engine.calls.usage import accepting_usage
 from tablevault.engine.execution.caller import Trial, by_name
 from tablevault.engine.execution.context import RunContext, RunOptions
@@ -194,10 +194,10 @@ def _with_threads(job: Job, function: Function) -> Job:
     return replace(job, n_threads=_COROUTINES if is_async else 1)
 
 
-def _parts(jobs: Sequence[Job]) -> list[Part]:
+def _parts(jobs: Sequence[Job]) -> list[BuilderColumns]:
     """Describe the builders of a run, for readers of what it has made so far."""
     return [
-        Part(
+        BuilderColumns(
             name=job.name,
             columns=job.changed_columns,
             dtypes=job.dtypes,

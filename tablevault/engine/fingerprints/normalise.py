@@ -66,7 +66,7 @@ def encode(
         Constants of three words or more, in order. An f-string is one text, with ``{}`` where a
         value goes.
     """
-    writers = [_Writer(node, is_full, full=full)]
+    writers = [_FormWriter(node, is_full, full=full)]
     for writer in writers:  # grows by what lies too deep
         writers += writer.run()
     for writer in reversed(writers[1:]):
@@ -83,7 +83,7 @@ def docstring(node: ast.AST) -> ast.Constant | None:
     return None
 
 
-class _Writer:
+class _FormWriter:
     """Writes the form of a node by recursion, with gaps for what lies too deep for that.
 
     A sum of a thousand terms is a tree of that depth.
@@ -97,7 +97,7 @@ class _Writer:
         is_full: Callable[[FunctionNode], bool],
         *,
         full: bool,
-        around: _Writer | None = None,
+        around: _FormWriter | None = None,
     ) -> None:
         self.out: list[bytes] = []
         self.texts: list[str] = []
@@ -106,9 +106,9 @@ class _Writer:
         self._full = full
         self._around = around
         self._at = (0, 0) if around is None else (len(around.out), len(around.texts))
-        self._deep: list[_Writer] = []
+        self._deep: list[_FormWriter] = []
 
-    def run(self) -> list[_Writer]:
+    def run(self) -> list[_FormWriter]:
         """Write the node, and return what writes the gaps."""
         self._write(self._node, 0)
         return self._deep
@@ -126,7 +126,7 @@ class _Writer:
             self.out.append(_constant(node.value))
             _keep_text(node.value, self.texts)
         elif depth == _DEEPEST:
-            deep = _Writer(node, self._is_full, full=self._full, around=self)
+            deep = _FormWriter(node, self._is_full, full=self._full, around=self)
             self._deep.append(deep)
             self.out.append(b"")
         elif self._full or node.__class__ not in _TWOFOLD:

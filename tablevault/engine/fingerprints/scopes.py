@@ -123,7 +123,7 @@ def _facts_without_scopes(node: ast.AST) -> Facts:
 
 
 @dataclass(slots=True)
-class _Scope:
+class _NameScope:
     """Names that a function, class, lambda or comprehension binds."""
 
     is_class: bool
@@ -142,7 +142,7 @@ class _Walker:
         self._walrus = walrus
         self._is_full = is_full
         self._full = full
-        self._scopes: list[_Scope] = []
+        self._scopes: list[_NameScope] = []
         self._layer = 0
         self._deferred: set[ast.AST] = set()
 
@@ -184,7 +184,7 @@ class _Walker:
         later = not any(not scope.is_class for scope in self._scopes)
         self._layer += later
         inner, _, _ = bindings([node.body], walrus=self._walrus)
-        self._scopes.append(_Scope(is_class=False, names=dict.fromkeys(names, ()) | inner))
+        self._scopes.append(_NameScope(is_class=False, names=dict.fromkeys(names, ()) | inner))
         self.visit(node.body)
         self._scopes.pop()
         self._layer -= later
@@ -198,7 +198,7 @@ class _Walker:
             self._visit_chain(each, handed=False)
         self._visit_all([*node.bases, *node.keywords, *getattr(node, "type_params", ())])
         names, declared, _ = bindings(node.body, walrus=self._walrus)
-        self._scopes.append(_Scope(is_class=True, names=names, globals=declared))
+        self._scopes.append(_NameScope(is_class=True, names=names, globals=declared))
         self._visit_all(node.body)
         self._scopes.pop()
         self._full = full
@@ -212,7 +212,7 @@ class _Walker:
         names: Bindings = {}
         for each in node.generators:
             names |= bindings([each.target], walrus=False)[0]
-        self._scopes.append(_Scope(is_class=False, names=names))
+        self._scopes.append(_NameScope(is_class=False, names=names))
         self._visit_all([first.target, *first.ifs, *others])
         elements = (node.key, node.value) if isinstance(node, ast.DictComp) else (node.elt,)
         self._visit_all(elements)
@@ -224,7 +224,7 @@ class _Walker:
         """Visit the body of a function in a scope of its own."""
         names, declared, has_functions = bindings(node.body, walrus=self._walrus)
         positional = [*node.args.posonlyargs, *node.args.args]
-        scope = _Scope(
+        scope = _NameScope(
             is_class=False,
             names=dict.fromkeys((each.arg for each in arguments), ()) | names,
             globals=declared,

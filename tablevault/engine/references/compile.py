@@ -82,7 +82,7 @@ def by_row(template: Template, tables: Tables) -> ByRow:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _Compiled:
     """A compiled reference; one that `is_plain` gives no frame, nor anything of the tables."""
 
     function: ByRow
@@ -141,7 +141,7 @@ class _Compiler:
 
         return checked
 
-    def _reference(self, reference: Reference) -> _Part:
+    def _reference(self, reference: Reference) -> _Compiled:
         """Make the function of one reference."""
         named = (reference.table, reference.selector, *(reference.columns or ()))
         if not all(isinstance(word, str) or _is_fixed(word) for word in named):
@@ -150,10 +150,10 @@ class _Compiler:
         columns = columns_of(reference, view, self._scope)
         if not reference.conditions:
             if is_current_row(reference, view, columns):
-                return _Part(lambda row: row, is_plain=True)
-            return _Part(lambda _: view.frame(columns, None), is_plain=False)
+                return _Compiled(lambda row: row, is_plain=True)
+            return _Compiled(lambda _: view.frame(columns, None), is_plain=False)
         is_plain = len(columns) == 1 and _is_plain(view, columns[0])
-        return _Part(self._conditional(reference, view, columns), is_plain)
+        return _Compiled(self._conditional(reference, view, columns), is_plain)
 
     def _conditional(self, reference: Reference, view: View, columns: tuple[str, ...]) -> ByRow:
         """Make the function of a reference with conditions."""

@@ -46,7 +46,7 @@ class _Note:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Found:
+class _BuilderFiles:
     """The builder files in a folder."""
 
     texts: Mapping[str, bytes]
@@ -265,7 +265,7 @@ class TempFolders:
                 return
         self.remove(temp)
 
-    def _check_out(self, temp: TempRef, tip: CommitId, found: _Found | None) -> None:
+    def _check_out(self, temp: TempRef, tip: CommitId, found: _BuilderFiles | None) -> None:
         """Make of the builders that were `found` those of the branch."""
         folder = self._builders(temp)
         if found is None:
@@ -319,7 +319,7 @@ class TempFolders:
                 beside.replace(path)
 
     def _pending(
-        self, temp: TempRef, tip: CommitId, found: _Found | None, note: _Note
+        self, temp: TempRef, tip: CommitId, found: _BuilderFiles | None, note: _Note
     ) -> list[str]:
         """Name the builders in the folder that are neither as checked out nor in history already.
 
@@ -360,7 +360,7 @@ class TempFolders:
                     path=name,
                 )
 
-    def _scan(self, temp: TempRef) -> _Found | None:
+    def _scan(self, temp: TempRef) -> _BuilderFiles | None:
         """Read the builder files in the folder; None when there is no folder for them."""
         try:
             entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
@@ -371,7 +371,7 @@ class TempFolders:
             if _is_builder(entry):
                 with contextlib.suppress(FileNotFoundError):
                     texts[entry.name.removesuffix(".yaml")] = Path(entry.path).read_bytes()
-        return _Found(
+        return _BuilderFiles(
             texts=texts,
             blobs={name: BlobId(str(pygit2.hash(data))) for name, data in texts.items()},
             left=tuple(entry.name for entry in entries if _is_left(entry.name)),

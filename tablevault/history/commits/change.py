@@ -117,7 +117,7 @@ def write_change(
     signing : Signing
         Author and time of all commits.
     """
-    writer = _Writer(repository, signing)
+    writer = _CommitWriter(repository, signing)
     moves: list[RefMove] = []
     merged: list[CommitId] = [branch.onto for branch in change.removed]
     last = base
@@ -163,10 +163,10 @@ def write_by_hand(
         subject = "code as it was edited by hand before"
     message = Message(subject=subject, trailers=(("Vault-Operation", BY_HAND),))
     parents = [base] if superseded is None else [base, superseded]
-    return _Writer(repository, signing).write(parents, base, tuple(edits), message)
+    return _CommitWriter(repository, signing).write(parents, base, tuple(edits), message)
 
 
-class _Writer:
+class _CommitWriter:
     """Writes commits of one author and time."""
 
     def __init__(self, repository: Repository, signing: Signing) -> None:

@@ -339,7 +339,7 @@ class _TlsConnection(_Connection, HTTPSConnection):
     """A connection by TLS."""
 
 
-class _Silent(logging.Filter):
+class _SilentLog(logging.Filter):
     """Keeps the URLs of our requests out of urllib3's log: they often contain credentials."""
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -349,7 +349,7 @@ class _Silent(logging.Filter):
 
 _thread = threading.local()  # `is_silent` while a request of ours runs
 for _name in ("urllib3.connection", "urllib3.connectionpool"):
-    logging.getLogger(_name).addFilter(_Silent())
+    logging.getLogger(_name).addFilter(_SilentLog())
 
 
 def _reason(error: Exception) -> str:

@@ -104,7 +104,7 @@ def send(
         The other side cannot be reached, or refuses everything.
     """
     assert transport.operation == "upload"
-    return _Upload(transport, store, progress or Silent()).run(pointers)
+    return _UploadTransfer(transport, store, progress or Silent()).run(pointers)
 
 
 def receive(
@@ -326,7 +326,7 @@ class _Transfer(ABC, Generic[_Part]):
             raise StoppedError
 
 
-class _Upload(_Transfer[Path]):
+class _UploadTransfer(_Transfer[Path]):
     """Objects leave the store; the part of each is its file."""
 
     name, done = "send", "sent"

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tablevault.engine.calls.ledger import Ledger, Part, Terms
+from tablevault.engine.calls.ledger import BuilderColumns, Ledger, Terms
 from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.spending import Purse, Spent, together
 from tablevault.engine.calls.store import CallStore
@@ -25,7 +25,7 @@ def store(tmp_path):
 def ledger(store, *, temp="t", process="p", version="v", last="", forced=False):
     made = Ledger(store, temp=temp, process=process, terms=Terms(forced=forced))
     made.purse = Purse(version=version, last=last)
-    made.begin([Part(name="b", columns=("x",))])
+    made.begin([BuilderColumns(name="b", columns=("x",))])
     return made
 
 

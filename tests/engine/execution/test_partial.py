@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.calls.call_file import CallSource
-from tablevault.engine.calls.ledger import Ledger, Part, Terms
+from tablevault.engine.calls.ledger import BuilderColumns, Ledger, Terms
 from tablevault.engine.calls.records import WHOLE, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.execution.partial import find_run
@@ -15,10 +15,10 @@ from tablevault.engine.row_values import encode_values
 from tablevault.errors import TVTableError
 
 PARTS = (
-    Part(name="t_index", columns=("k", "n")),
-    Part(name="a", columns=("x", "y"), dtypes={"x": "Int8"}),
-    Part(name="b", columns=("z",)),
-    Part(name="nothing", columns=()),
+    BuilderColumns(name="t_index", columns=("k", "n")),
+    BuilderColumns(name="a", columns=("x", "y"), dtypes={"x": "Int8"}),
+    BuilderColumns(name="b", columns=("z",)),
+    BuilderColumns(name="nothing", columns=()),
 )
 CODE = b"c" * 16
 
