@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, time, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tablevault import render
@@ -162,33 +164,63 @@ def diff(vault: Vault, table: str, instance_id: str, other_id: str) -> InstanceD
     place = vault.view().table(table)
     new = place.instance(instance_id)
     old = place.instance(other_id) if other_id else _before(place, new)
-    before, after = old.document, new.document
     frames = frame_difference(old, new)
-    builders = [
-        {name: data.decode("utf-8", "replace") for name, data in each.builders().items()}
-        for each in (old, new)
-    ]
-    code = [
-        {name: blob_text(each.snapshot, blob) for name, blob in each.document.code.items()}
-        for each in (old, new)
-    ]
-    return InstanceDiff(
+    index = index_builder(new.table_name)
+    return replace(
+        document_diff(old, new),
         table_name=table,
-        old_id=old.instance_id,
-        new_id=new.instance_id,
-        columns_added={} if frames is None else frames.columns_added,
-        columns_removed={} if frames is None else frames.columns_removed,
         columns_changed={} if frames is None else frames.columns_changed,
         primary_key=() if frames is None else frames.key,
         is_reordered=frames is not None and frames.is_reordered,
-        description=(before.description, after.description),
-        builders=unified(builders[0], builders[1], "builders/{}.yaml"),
-        code=unified(code[0], code[1], "code/{}.py"),
-        dependencies_added=missing_sources(after, before),
-        dependencies_removed=missing_sources(before, after),
-        artifacts=artifact_changes(old.artifacts(), new.artifacts()),
-        reasons=_reasons(after, index_builder(new.table_name)),
+        artifacts=artifact_changes(old, new),
+        # That of the index builder mostly runs in any case.
+        reasons={
+            name: run.reason
+            for name, run in new.document.execution.items()
+            if run.computed and name != index
+        },
         _frames=frames,
+    )
+
+
+def document_diff(old: Instance, new: Instance, most_lines: float = math.inf) -> InstanceDiff:
+    """Compare what documents say of two instances, their builders and their code.
+
+    Parameters
+    ----------
+    old, new : Instance
+        Before and after.
+    most_lines : float, default inf
+        The difference of a text with more lines is "".
+    """
+    before, after = old.document, new.document
+    files = [each.snapshot.builders(each.table_name, each.version) for each in (old, new)]
+    changed = partial(_changed_texts, new.snapshot, most_lines)
+    return InstanceDiff(
+        table_name=new.table_name,
+        old_id=old.instance_id,
+        new_id=new.instance_id,
+        columns_added={
+            name: dtype for name, dtype in after.dtypes.items() if name not in before.dtypes
+        },
+        columns_removed={
+            name: dtype for name, dtype in before.dtypes.items() if name not in after.dtypes
+        },
+        columns_changed={
+            name: (before.dtypes[name], dtype)
+            for name, dtype in after.dtypes.items()
+            if before.dtypes.get(name, dtype) != dtype
+        },
+        primary_key=after.primary_key,
+        is_reordered=False,
+        description=(before.description, after.description),
+        builders=changed("builders/{}.yaml", *files),
+        code=changed("code/{}.py", before.code, after.code),
+        dependencies_added=_missing_sources(after, before),
+        dependencies_removed=_missing_sources(before, after),
+        artifacts={},
+        reasons={},
+        _frames=None,
     )
 
 
@@ -227,48 +259,50 @@ def frame_difference(old: Instance, new: Instance) -> FrameDiff | None:
     return compare_frames(files[0], files[1], new.document.primary_key)
 
 
-def unified(old: Mapping[str, str], new: Mapping[str, str], path: str) -> dict[str, str]:
-    """Compare texts by their names."""
+def _changed_texts(
+    snapshot: Snapshot, most_lines: float, path: str, old: Mapping[str, str], new: Mapping[str, str]
+) -> dict[str, str]:
+    """Compare by name the texts that have another id; "" for one that is too long."""
     found = {}
     for name in sorted({*old, *new}):
-        if old.get(name) != new.get(name):
-            before, after = (
-                path.format(name) if name in side else "/dev/null" for side in (old, new)
-            )
-            one, other = (side.get(name, "").splitlines() for side in (old, new))
-            lines = difflib.unified_diff(one, other, before, after, lineterm="")
-            found[name] = "\n".join(lines)
+        if old.get(name) == new.get(name):
+            continue
+        names = [path.format(name) if name in side else "/dev/null" for side in (old, new)]
+        one, other = (
+            _blob_text(snapshot, side[name]).splitlines() if name in side else []
+            for side in (old, new)
+        )
+        is_long = max(len(one), len(other)) > most_lines
+        lines = () if is_long else difflib.unified_diff(one, other, names[0], names[1], lineterm="")
+        found[name] = "\n".join(lines)
     return found
 
 
-def blob_text(snapshot: Snapshot, blob: str) -> str:
-    """Read the text of a module, as far as it is text; it may be missing where history was cut."""
+def _blob_text(snapshot: Snapshot, blob: str) -> str:
+    """Read the text of a builder or module; it may be missing where history was cut."""
     try:
         return snapshot.repository.read_blob(BlobId(blob)).decode("utf-8", "replace")
     except (KeyError, ValueError):
         return f"blob {blob}\n"
 
 
-def _reasons(document: InstanceDocument, index: str) -> dict[str, str]:
-    """Return why functions were called; that of the index builder mostly is in any case."""
-    return {
-        name: run.reason
-        for name, run in document.execution.items()
-        if run.computed and name != index
-    }
+def _missing_columns(one: InstanceDocument, other: InstanceDocument) -> dict[str, str]:
+    """Return the columns that one instance has and the other has not, with their dtypes."""
+    return {name: dtype for name, dtype in one.dtypes.items() if name not in other.dtypes}
 
 
-def missing_sources(one: InstanceDocument, other: InstanceDocument) -> tuple[tuple[str, str], ...]:
+def _missing_sources(one: InstanceDocument, other: InstanceDocument) -> tuple[tuple[str, str], ...]:
     """List what one instance read and the other did not."""
     known = {instance for _, instance in other.dependencies}
     return tuple((table, each) for table, each in one.dependencies if each not in known)
 
 
-def artifact_changes(old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
+def artifact_changes(old: Instance, new: Instance) -> dict[str, str]:
     """Compare artifacts by what is in them."""
-    found = {name: "added" for name in new if name not in old}
-    found |= {name: "removed" for name in old if name not in new}
-    found |= {name: "changed" for name in new if name in old and new[name] != old[name]}
+    before, after = old.artifacts(), new.artifacts()
+    found = {name: "added" for name in after if name not in before}
+    found |= {name: "removed" for name in before if name not in after}
+    found |= {name: "changed" for name in after if before.get(name, after[name]) != after[name]}
     return dict(sorted(found.items()))
 
 

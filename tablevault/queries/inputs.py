@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from tablevault.errors import TableReferenceError, TVArgumentError
@@ -53,7 +54,10 @@ class VaultInputs:
         """Fix the instance that a reference means."""
         key = (table, selector)
         if key not in self._resolved:
-            self._resolved[key] = self._find(table, selector)
+            try:
+                self._resolved[key] = self._find(table, selector)
+            except TVArgumentError as error:
+                raise TableReferenceError(error.message, error.hint, **error.facts) from error
         return self._resolved[key]
 
     @property
@@ -66,14 +70,16 @@ class VaultInputs:
 
     def hold_on_to(self, fixed: Iterable[tuple[str, str, str]]) -> None:
         """Let references mean what they meant before, although there may be later instances."""
-        from tablevault.engine.tables import FixedInstance
-
         for table, selector, instance_id in fixed:
             found = self._view.table(table).instance(instance_id)
-            self._instances[found.instance_id] = found
-            self._resolved[table, selector] = FixedInstance(
-                table=table, instance_id=found.instance_id
-            )
+            self._resolved[table, selector] = self._fixed(table, found)
+
+    def _fixed(self, table: str, instance: Instance) -> FixedInstance:
+        """Fix an instance."""
+        from tablevault.engine.tables import FixedInstance
+
+        self._instances[instance.instance_id] = instance
+        return FixedInstance(table=table, instance_id=instance.instance_id)
 
     def columns(self, source: FixedInstance) -> tuple[str, ...]:
         """Return the columns of an instance, in order."""
@@ -106,17 +112,10 @@ class VaultInputs:
 
     def _find(self, table: str, selector: str) -> FixedInstance:
         """Find the instance; references to the own table by name see inactive ones, too."""
-        from tablevault.engine.tables import FixedInstance
-
-        try:
-            known = self._view.table(table)
-            found = (
-                known.instance(selector)
-                if is_instance_id(selector)
-                else self._latest(known, selector)
-            )
-        except TVArgumentError as error:
-            raise TableReferenceError(error.message, error.hint, **error.facts) from error
+        known = self._view.table(table)
+        found = (
+            known.instance(selector) if is_instance_id(selector) else self._latest(known, selector)
+        )
         if found is None:
             version = f' of version "{selector}"' if selector else ""
             versions = {each.version for each in known.instances()} if selector else ()
@@ -126,8 +125,7 @@ class VaultInputs:
                 f"It has: {names}." if names else "Materialise one first.",
                 table=table,
             )
-        self._instances[found.instance_id] = found
-        return FixedInstance(table=table, instance_id=found.instance_id)
+        return self._fixed(table, found)
 
     def _latest(self, table: Table, version: str) -> Instance | None:
         """Prefer the latest successful instance, else take a partial one."""
@@ -188,8 +186,6 @@ class ExpectedInputs(VaultInputs):
 
     def _find(self, table: str, selector: str) -> FixedInstance:
         """Find the instance; one that is to be made has an id of its own."""
-        from tablevault.engine.tables import FixedInstance
-
         expected = self.expected_for(table, selector)
         source = super()._find(table, selector)
         if expected is None:
@@ -197,21 +193,20 @@ class ExpectedInputs(VaultInputs):
         new = InstanceId(f"next {source.instance_id}")
         self._by_id[new] = expected
         self._instances[new] = self._instances[source.instance_id]
-        return FixedInstance(table=table, instance_id=new)
+        return replace(source, instance_id=new)
 
 
-class EarlierInputs:
+class EarlierInputs(VaultInputs):
     """Tables as an instance read them: what it depends on.
 
     Implements :class:`tablevault.engine.tables.Inputs`.
     """
 
     def __init__(self, view: VaultView, document: InstanceDocument) -> None:
-        self._view = view
+        super().__init__(view, "")
         self._read = document.dependencies
-        self._inputs = VaultInputs(view, "")
 
-    def resolve(self, table: str, selector: str) -> FixedInstance:
+    def _find(self, table: str, selector: str) -> FixedInstance:
         """Find the instance that a reference meant then."""
         ids = [instance_id for name, instance_id in self._read if name == table]
         found = self._view.catalog.instances_with_ids(ids)
@@ -224,20 +219,4 @@ class EarlierInputs:
                 f'Table "{table}" was not read then.', "Run the builder again.", table=table
             )
         latest = found[-1]  # they are in the order in which they were made
-        try:
-            self._inputs.hold_on_to([(table, selector, latest.instance_id)])
-        except TVArgumentError as error:
-            raise TableReferenceError(error.message, error.hint, **error.facts) from error
-        return self._inputs.resolve(table, selector)
-
-    def columns(self, source: FixedInstance) -> tuple[str, ...]:
-        """Return the names of all columns, in order."""
-        return self._inputs.columns(source)
-
-    def frame(self, source: FixedInstance, columns: Sequence[str] | None) -> pd.DataFrame:
-        """Return the named columns, all when None."""
-        return self._inputs.frame(source, columns)
-
-    def contents(self, source: FixedInstance, columns: Sequence[str]) -> pd.DataFrame:
-        """Return the named columns, with what is in files for their paths."""
-        return self._inputs.contents(source, columns)
+        return self._fixed(table, self._view.table(table).instance(latest.instance_id))

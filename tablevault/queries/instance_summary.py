@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from tablevault.errors import TableVaultError
 from tablevault.history.catalog.operation_log import Entry
 from tablevault.history.commits.documents import BuilderRun, InstanceDocument
-from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.instance import Instance
 from tablevault.names import BlobId, index_builder
 from tablevault.queries.calls import CallSummary, FailedCall, failures, summaries
 from tablevault.queries.diff import (
     InstanceDiff,
     artifact_changes,
-    blob_text,
+    document_diff,
     frame_difference,
-    missing_sources,
     shown,
     spelled,
-    unified,
 )
 from tablevault.vault import Vault
 
@@ -131,29 +128,11 @@ def instance_changes(before: Instance, after: Instance, allowance: Allowance) ->
     TableVaultError
         A document cannot be read.
     """
-    old, new = before.document, after.document
     state, rows = _rows(before, after, allowance)
-    diff = InstanceDiff(
-        table_name=after.table_name,
-        old_id=before.instance_id,
-        new_id=after.instance_id,
-        columns_added={key: new.dtypes[key] for key in new.dtypes if key not in old.dtypes},
-        columns_removed={key: old.dtypes[key] for key in old.dtypes if key not in new.dtypes},
-        columns_changed={
-            name: (old.dtypes[name], dtype)
-            for name, dtype in new.dtypes.items()
-            if name in old.dtypes and old.dtypes[name] != dtype
-        },
-        primary_key=new.primary_key,
+    diff = replace(
+        document_diff(before, after, _MOST_COMPARED_LINES),
         is_reordered=rows is not None and rows.is_reordered,
-        description=(old.description, new.description),
-        builders=_texts(after.snapshot, old.builders, new.builders),
-        code=_texts(after.snapshot, old.code, new.code),
-        dependencies_added=missing_sources(new, old),
-        dependencies_removed=missing_sources(old, new),
         artifacts=_artifact_changes(before, after),
-        reasons={},
-        _frames=None,
     )
     return InstanceChanges(diff=diff, rows_state=state, rows=rows)
 
@@ -238,25 +217,10 @@ def _is_null(value: object) -> bool:
     return value is None or value is pd.NA or value is pd.NaT or value != value  # noqa: PLR0124 - NaN
 
 
-def _texts(snapshot: Snapshot, old: Mapping[str, str], new: Mapping[str, str]) -> dict[str, str]:
-    """Compare by name the texts that have another id; "" for one that is too long."""
-    found = {}
-    for name in sorted({*old, *new}):
-        if old.get(name) == new.get(name):
-            continue
-        one, other = (
-            {name: blob_text(snapshot, side[name])} if name in side else {} for side in (old, new)
-        )
-        longest = max(text.count("\n") for side in (one, other) for text in side.values())
-        is_long = longest > _MOST_COMPARED_LINES
-        found[name] = "" if is_long else unified(one, other, "{}").get(name, "")
-    return found
-
-
 def _artifact_changes(before: Instance, after: Instance) -> dict[str, str]:
     """Compare artifacts by what is in them; where a document is broken there are none."""
     try:
-        return artifact_changes(before.artifacts(), after.artifacts())
+        return artifact_changes(before, after)
     except TableVaultError:
         return {}
 

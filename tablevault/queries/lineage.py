@@ -41,11 +41,6 @@ START and a final event. A version of a table is a dataset and the job that make
 instance is the version of the dataset."""
 
 
-def dataset_name(table: str, version: str) -> str:
-    """Name the dataset, and the job that makes it."""
-    return f"{table}/{version}"
-
-
 _SCHEMA = "https://openlineage.io/spec/2-0-2/OpenLineage.json#/$defs/RunEvent"
 _FACETS = "https://openlineage.io/spec/facets"
 _URLS = {
@@ -63,9 +58,7 @@ _URLS = {
 class LineageInstance:
     """An instance as OpenLineage events describe it."""
 
-    table: str
-    version: str
-    instance_id: str
+    node: LineageNode
     document: InstanceDocument | None
     """None when this vault does not know the instance."""
     read: Mapping[str, Sequence[tuple[str, str]]] = field(default_factory=dict)
@@ -114,7 +107,7 @@ class Producer:
 
     def _job(self, made: LineageInstance, document: InstanceDocument) -> Event:
         """Describe what makes the instances of a version."""
-        job: Event = {"namespace": self.namespace, "name": dataset_name(made.table, made.version)}
+        job: Event = {"namespace": self.namespace, "name": made.node.dataset}
         if document.description:
             facet = self._facet("documentation", {"description": document.description})
             job["facets"] = {"documentation": facet}
@@ -122,12 +115,11 @@ class Producer:
 
     def _dataset(self, made: LineageInstance) -> dict[str, Any]:
         """Describe an instance: the dataset, its version, its columns."""
-        facets = {"version": self._facet("version", {"datasetVersion": made.instance_id})}
+        facets = {"version": self._facet("version", {"datasetVersion": made.node.instance_id})}
         if made.document is not None:
             fields = [{"name": name, "type": dtype} for name, dtype in made.document.dtypes.items()]
             facets["schema"] = self._facet("schema", {"fields": fields})
-        name = dataset_name(made.table, made.version)
-        return {"namespace": self.namespace, "name": name, "facets": facets}
+        return {"namespace": self.namespace, "name": made.node.dataset, "facets": facets}
 
     def _output(self, made: LineageInstance, document: InstanceDocument) -> Event:
         """Describe the instance that was made."""
@@ -173,6 +165,11 @@ class LineageNode:
     success: bool
     deleted_at: str
     """RFC 3339, UTC; "" when it was not deleted."""
+
+    @property
+    def dataset(self) -> str:
+        """Name of the dataset, and of the job that makes it."""
+        return f"{self.table_name}/{self.version}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -324,13 +321,10 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     described |= {each: node_of(instance, names) for each, instance in known.items()}
 
     def made(each: str) -> LineageInstance:
-        node = described[each]
         document = _document(known.get(each))
         columns = {} if document is None else columns_read(known[each], known)
         return LineageInstance(
-            table=node.table_name,
-            version=node.version,
-            instance_id=each,
+            node=described[each],
             document=document,
             read={
                 column: list(dict.fromkeys((name_of(source), name) for source, name in fields))
@@ -339,8 +333,7 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
         )
 
     def name_of(source: str) -> str:
-        node = described.get(source) or missing_node(source, named.get(source, "?"))
-        return dataset_name(node.table_name, node.version)
+        return (described.get(source) or missing_node(source, named.get(source, "?"))).dataset
 
     return Lineage(
         roots=tuple(roots),
