@@ -107,45 +107,25 @@ _FOREIGN_NUMBERS: Mapping[pa.DataType, str] = {
 }
 
 
-def buffer_values(array: pa.Array | pa.ChunkedArray, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
-    """Copy fixed-width values into one new array, whatever lies under the nulls."""
-    values = np.empty(len(array), dtype=dtype)
-    start = 0
-    for chunk in _chunks(array):
-        if len(chunk):
-            data = np.frombuffer(chunk.buffers()[1], dtype=dtype)
-            values[start : start + len(chunk)] = data[chunk.offset : chunk.offset + len(chunk)]
-            start += len(chunk)
-    return values
+def _buffer_values(array: pa.Array | pa.ChunkedArray, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
+    """Copy fixed-width values into a new array, whatever lies under the nulls."""
+    whole = whole_array(array)
+    if not len(whole):
+        return np.empty(0, dtype=dtype)
+    data = np.frombuffer(whole.buffers()[1], dtype=dtype)
+    return data[whole.offset : whole.offset + len(whole)].copy()
 
 
-def null_mask(array: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
+def _null_mask(array: pa.Array | pa.ChunkedArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
     """Mark the nulls, in a new writable array."""
-    mask = np.zeros(len(array), dtype=np.bool_)
-    start = 0
-    for chunk in _chunks(array):
-        if chunk.null_count:
-            mask[start : start + len(chunk)] = chunk.is_null().to_numpy(zero_copy_only=False)
-        start += len(chunk)
-    return mask
-
-
-def _chunks(array: pa.Array | pa.ChunkedArray) -> list[pa.Array]:
-    """Return the pieces of an array."""
-    return array.chunks if isinstance(array, pa.ChunkedArray) else [array]
+    return np.array(array.is_null().to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def _numbers(array: pa.Array | pa.ChunkedArray, dtype: np.dtype[Any]) -> np.ndarray[Any, Any]:
     """Copy numbers or booleans; Arrow packs the latter into bits."""
     if dtype.kind != "b":
-        return buffer_values(array, dtype)
-    values = np.empty(len(array), dtype=np.bool_)
-    start = 0
-    for chunk in _chunks(array):
-        part = chunk.fill_null(False) if chunk.null_count else chunk
-        values[start : start + len(chunk)] = part.to_numpy(zero_copy_only=False)
-        start += len(chunk)
-    return values
+        return _buffer_values(array, dtype)
+    return np.array(array.fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
 
 
 def _numpy(stored: StoredColumn) -> np.ndarray[Any, Any]:
@@ -164,9 +144,9 @@ def _complex(stored: StoredColumn) -> np.ndarray[Any, Any]:
 def _counts(stored: StoredColumn) -> np.ndarray[Any, Any]:
     """Return counts of the unit, NaT for null."""
     array = stored.array
-    counts = buffer_values(array, np.dtype("i8"))
+    counts = _buffer_values(array, np.dtype("i8"))
     if array.null_count:
-        counts[null_mask(array)] = _NAT
+        counts[_null_mask(array)] = _NAT
     kind = array.type
     if pa.types.is_timestamp(kind) and (kind.unit, stored.facts["unit"]) == ("ms", "s"):
         valid = counts != _NAT
@@ -211,7 +191,7 @@ def _masked(stored: StoredColumn) -> Any:  # noqa: ANN401 - four array classes
     """Rebuild a masked array straight from the buffers, which is faster than __from_arrow__."""
     dtype: Any = pd.api.types.pandas_dtype(stored.facts["type"])
     values = _numbers(stored.array, np.dtype(dtype.numpy_dtype))
-    return dtype.construct_array_type()(values, null_mask(stored.array))
+    return dtype.construct_array_type()(values, _null_mask(stored.array))
 
 
 def _strings(stored: StoredColumn) -> Any:  # noqa: ANN401 - string array classes
@@ -243,7 +223,7 @@ _IS_2_2 = pd.__version__.startswith("2.2.")
 def _artifacts(stored: StoredColumn) -> ArtifactStringArray:
     """Rebuild names of artifacts."""
     values = np.array(whole_array(stored.array).to_numpy(zero_copy_only=False), dtype=object)
-    values[null_mask(stored.array)] = pd.NA
+    values[_null_mask(stored.array)] = pd.NA
     return ArtifactStringArray(values)
 
 
@@ -267,7 +247,7 @@ def _arrow(stored: StoredColumn) -> Any:  # noqa: ANN401 - ArrowExtensionArray
 
 def _lists_of_one_size(array: pa.LargeListArray, kind: pa.DataType) -> pa.Array:
     """Restore items of nulls, as lists of one size have them."""
-    null = null_mask(array)
+    null = _null_mask(array)
     places = np.repeat(np.cumsum(~null) - 1, kind.list_size) * kind.list_size
     places += np.tile(np.arange(kind.list_size), len(array))
     empty = pa.array(np.repeat(null, kind.list_size))
@@ -277,15 +257,15 @@ def _lists_of_one_size(array: pa.LargeListArray, kind: pa.DataType) -> pa.Array:
 
 def _periods(stored: StoredColumn) -> Any:  # noqa: ANN401 - PeriodArray
     """Rebuild periods from ordinals."""
-    ordinals = buffer_values(stored.array, np.dtype("i8"))
-    ordinals[null_mask(stored.array)] = _NAT
+    ordinals = _buffer_values(stored.array, np.dtype("i8"))
+    ordinals[_null_mask(stored.array)] = _NAT
     dtype = pd.PeriodDtype(stored.facts["freq"])
     return pd.arrays.PeriodArray(ordinals, dtype=dtype)
 
 
 def _intervals(stored: StoredColumn) -> Any:  # noqa: ANN401 - IntervalArray
     """Rebuild intervals from their ends."""
-    null = null_mask(stored.array)
+    null = _null_mask(stored.array)
     sides = [
         decode_column(StoredColumn(form=end["form"], array=side, facts=end["facts"]))
         for end, side in zip(stored.facts["ends"], whole_array(stored.array).flatten(), strict=True)
@@ -325,7 +305,7 @@ def _encoded(array: pa.Array) -> pa.Array:
 
 def _rows(array: pa.Array) -> pa.Array:
     """Count the rows, null where the value is null."""
-    return pa.array(np.arange(len(array)), mask=null_mask(array))
+    return pa.array(np.arange(len(array)), mask=_null_mask(array))
 
 
 def _places(values: pa.Array, words: pa.Array) -> pa.Array:

@@ -13,15 +13,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from tablevault.frames.column_encoding import whole_array
-from tablevault.frames.digest import plain_array
+from tablevault.frames.digest import fixed_bytes, plain_array
+from tablevault.frames.object_columns import objects_of
 from tablevault.frames.parquet import FrameColumns
 from tablevault.frames.tagged_json import UnstorableValueError, to_json
 
 Codes: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 """A number for each row."""
 
-_WORD = 64
-_LEAST = np.iinfo(np.int64).min
 _CELL_COLUMNS = ("column", "old", "new")
 
 
@@ -46,47 +45,15 @@ def cell_codes(array: pa.Array | pa.ChunkedArray) -> Codes:
     if pa.types.is_null(kind):
         return np.zeros(len(array), dtype=np.int64)
     if pa.types.is_struct(kind):
-        parts = [cell_codes(part) for part in array.flatten()]
-        return _apart(_combined(parts, len(array)), array)
+        parts = [cell_codes(part) for part in (array.is_null(), *array.flatten())]
+        return _combined(parts, len(array))
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
-        return _list_codes(array)
-    if pa.types.is_boolean(kind):
-        return _apart(array.fill_null(False).cast(pa.int64()).to_numpy(), array)
-    if _is_word(kind):
-        return _apart(_words(array), array)
-    encoded = array.dictionary_encode(null_encoding="encode")
-    return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int64)
-
-
-def mixed(codes: Codes) -> Codes:
-    """Spread numbers over all 64 bits, one to one: splitmix64, Steele, Lea and Flood 2014."""
-    bits = codes.view(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-    bits = (bits ^ (bits >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    bits = (bits ^ (bits >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return (bits ^ (bits >> np.uint64(31))).view(np.int64)
-
-
-def _is_word(kind: pa.DataType) -> bool:
-    """Return whether a value takes at most 64 bits in a buffer of its own."""
-    if pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind):
-        return False
-    return pa.types.is_primitive(kind) and int(kind.bit_width) <= _WORD
-
-
-def _words(array: pa.Array) -> Codes:
-    """View values of one width as whole numbers; every NaN as one."""
-    width = array.type.bit_width // 8
-    data = array.buffers()[1]
-    if not len(array) or data is None:
-        return np.zeros(len(array), dtype=np.int64)
-    start = array.offset * width
-    values = np.frombuffer(data, dtype=np.uint8)[start : start + len(array) * width]
-    if pa.types.is_floating(array.type):
-        floats = values.view(f"<f{width}")
-        if (nan := np.isnan(floats)).any():
-            floats = np.where(nan, np.array(np.nan, dtype=floats.dtype), floats)
-        values = floats.view(np.uint8)
-    return np.array(values.view(f"<i{width}"), dtype=np.int64)
+        array = _list_bytes(array)
+    elif _is_word(kind):
+        words = fixed_bytes(array).view(f"<i{kind.bit_width // 8}")[:, 0].astype(np.int64)
+        return _apart(words, array)
+    encoded: Any = array.dictionary_encode(null_encoding="encode").indices
+    return np.asarray(encoded.to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _apart(codes: Codes, array: pa.Array) -> Codes:
@@ -95,9 +62,16 @@ def _apart(codes: Codes, array: pa.Array) -> Codes:
         return codes
     null = array.is_null().to_numpy(zero_copy_only=False)
     least = int(codes[~null].min(initial=0))
-    if least == _LEAST:
+    if least == np.iinfo(np.int64).min:
         codes, least = np.asarray(pd.factorize(codes)[0], dtype=np.int64), 0
     return np.where(null, np.int64(least - 1), codes)
+
+
+def _is_word(kind: pa.DataType) -> bool:
+    """Return whether a value takes 1 to 8 bytes of a buffer of its own."""
+    if pa.types.is_decimal(kind) or pa.types.is_fixed_size_binary(kind):
+        return False
+    return pa.types.is_primitive(kind) and int(kind.bit_width) in (8, 16, 32, 64)
 
 
 def _combined(parts: list[Codes], rows: int) -> Codes:
@@ -111,8 +85,8 @@ def _combined(parts: list[Codes], rows: int) -> Codes:
     return joined
 
 
-def _list_codes(array: pa.ListArray | pa.LargeListArray) -> Codes:
-    """Return a number for each list: the numbers of its items are hashed as bytes."""
+def _list_bytes(array: pa.ListArray | pa.LargeListArray) -> pa.Array:
+    """Return each list as bytes: the numbers of its items."""
     lengths = pc.list_value_length(array).cast(pa.int64()).fill_null(0)
     items = np.ascontiguousarray(cell_codes(array.flatten()))
     ends = np.zeros(len(array) + 1, dtype=np.int64)
@@ -121,8 +95,7 @@ def _list_codes(array: pa.ListArray | pa.LargeListArray) -> Codes:
     texts = pa.Array.from_buffers(
         pa.large_binary(), len(array), [None, pa.py_buffer(ends), pa.py_buffer(items)]
     )
-    encoded: Any = texts.dictionary_encode().indices
-    return _apart(np.asarray(encoded.to_numpy(zero_copy_only=False), dtype=np.int64), array)
+    return pc.if_else(array.is_valid(), texts, None)
 
 
 @dataclass(frozen=True)
@@ -187,8 +160,8 @@ class FrameDiff:
         for name, (before, after) in cells.items():
             mine = np.flatnonzero((order >= offset) & (order < offset + len(after)))
             wanted = order[mine] - offset
-            _fill(old, mine, self.old.cells(name, before[wanted]))
-            _fill(new, mine, self.new.cells(name, after[wanted]))
+            old[mine] = objects_of(self.old.cells(name, before[wanted]).tolist())
+            new[mine] = objects_of(self.new.cells(name, after[wanted]).tolist())
             offset += len(after)
         found = np.array([*names, None], dtype=object)[numbers[order]]
         values = (pd.Series(each, dtype=object) for each in (found, old, new))
@@ -342,12 +315,13 @@ def _row_ids(
     ids = np.zeros(old.rows + new.rows, dtype=np.int64)
     for name in names:
         codes = np.concatenate(_codes(old, new, name))
-        if exactly:
-            dense, words = pd.factorize(codes)
-            ids = np.asarray(pd.factorize(ids * max(1, len(words)) + dense)[0], dtype=np.int64)
-        else:
-            ids = mixed(ids ^ mixed(codes))
+        ids = _combined([ids, codes], len(ids)) if exactly else _hashed(ids ^ _hashed(codes))
     return ids[: old.rows], ids[old.rows :]
+
+
+def _hashed(codes: Codes) -> Codes:
+    """Spread numbers over all 64 bits, one to one."""
+    return pd.util.hash_array(codes).view(np.int64)
 
 
 def _codes(old: FrameColumns, new: FrameColumns, name: str) -> tuple[Codes, Codes]:
@@ -424,9 +398,3 @@ def _others(rows: Codes, most: int) -> Codes:
 def _joined(parts: Sequence[Any]) -> Codes:
     """Put arrays of numbers one after the other."""
     return np.concatenate([np.zeros(0, dtype=np.int64), *parts]).astype(np.int64)
-
-
-def _fill(target: np.ndarray[Any, Any], places: Codes, values: pd.Series) -> None:
-    """Put values of any kind into an array of objects, lists as they are."""
-    for place, value in zip(places.tolist(), values.tolist(), strict=True):
-        target[place] = value

@@ -203,21 +203,26 @@ def _feed_bits(column: _Hash, array: pa.Array, null: Any) -> None:  # noqa: ANN4
 
 def _feed_fixed(column: _Hash, array: pa.Array, null: Any) -> None:  # noqa: ANN401 - mask or None
     """Hash values of one width."""
-    width = array.type.bit_width // 8
-    data = array.buffers()[1]
-    if not len(array) or data is None:
-        return
-    start = array.offset * width
-    values = np.frombuffer(data, dtype=np.uint8)[start : start + len(array) * width]
-    values = values.reshape(len(array), width)
-    if pa.types.is_floating(array.type):
-        floats = values.view(f"<f{width}")[:, 0]
-        if (nan := np.isnan(floats)).any():
-            values = np.where(nan, np.array(np.nan, dtype=floats.dtype), floats)
-            values = values.view(np.uint8).reshape(len(array), width)
+    values = fixed_bytes(array)
     if null is not None:
         values = np.where(null[:, None], np.uint8(0), values)
     column.update(np.ascontiguousarray(values).data)
+
+
+def fixed_bytes(array: pa.Array) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """View values of one width as bytes, a row each; every NaN as one."""
+    width = array.type.bit_width // 8
+    data = array.buffers()[1]
+    if not len(array) or data is None:
+        return np.zeros((len(array), width), dtype=np.uint8)
+    start = array.offset * width
+    values = np.frombuffer(data, dtype=np.uint8)[start : start + len(array) * width]
+    if pa.types.is_floating(array.type):
+        floats = values.view(f"<f{width}")
+        if (nan := np.isnan(floats)).any():
+            floats = np.where(nan, np.array(np.nan, dtype=floats.dtype), floats)
+        values = floats.view(np.uint8)
+    return values.reshape(len(array), width)
 
 
 def _feed_bytes(column: _Hash, array: pa.Array, null: Any) -> None:  # noqa: ANN401 - mask or None
