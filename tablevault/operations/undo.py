@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from tablevault.history.catalog.fold import DEACTIVATION
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.documents import timestamp
-from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, VAULT_DOCUMENT, table_document
@@ -55,15 +54,15 @@ class Undo(Operation[Vault, VaultView, None]):
         """Plan the commit on top of what was done since."""
         effect = _find(view, self.process_id)
         if effect.renamed is not None:
-            return _plan_renaming(view, tx, effect, at)
-        _refuse_other_table(view, effect)
-        main = plan_main(view, tx, effect)
+            return _plan_renaming(tx, effect, at)
+        _refuse_other_table(effect)
+        main = plan_main(tx, effect)
         message = _message(tx, effect, main, at)
         step = tx.message(
             message.subject,
             [("Table", effect.table), ("Step", "temporary instance")],
         )
-        temps = plan_temps(view, tx, effect, step)
+        temps = plan_temps(tx, effect, step)
         return Change(
             message=message,
             main=main.edits,
@@ -139,31 +138,31 @@ def _holds(effect: UndoEffect) -> list[Hold]:
     return holds
 
 
-def _plan_renaming(view: VaultView, tx: Transaction, effect: UndoEffect, at: float) -> Change:
+def _plan_renaming(tx: Transaction, effect: UndoEffect, at: float) -> Change:
     """Rename a table back, with all that was made in it since."""
     assert effect.renamed is not None
     old, new = effect.renamed
-    snapshot = view.snapshot
+    snapshot = effect.view.snapshot
     if not snapshot.has_table(new) or snapshot.table(new).id != effect.table_id:
-        raise table_changed(view, effect, new)
+        raise table_changed(effect, new)
     if snapshot.has_table(old):
-        raise path_changed(view, effect, table_document(old))
+        raise path_changed(effect, table_document(old))
     pairs = rename_pairs(snapshot.table(new), new, old, at)
     message = tx.message(
         _subject(effect),
         [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]],
     )
-    return renaming(view, edited_branches(view, tx, new), new, old, message)
+    return renaming(effect.view, edited_branches(effect.view, tx, new), new, old, message)
 
 
-def _refuse_other_table(view: VaultView, effect: UndoEffect) -> None:
+def _refuse_other_table(effect: UndoEffect) -> None:
     """Refuse when the table was renamed or deleted since; another one may carry its name."""
     table = effect.table
     if not table or effect.is_of_table:
         return
-    then = Snapshot(view.repository, effect.commit.id).table(table)
-    if not view.is_table(table, then.id):
-        raise table_changed(view, effect, table)
+    then = effect.after.table(table)
+    if not effect.view.is_table(table, then.id):
+        raise table_changed(effect, table)
 
 
 def _message(tx: Transaction, effect: UndoEffect, main: Main, at: float) -> Message:

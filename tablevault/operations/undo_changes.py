@@ -58,7 +58,7 @@ class Main:
     table_id: str
 
 
-def plan_main(view: VaultView, tx: Transaction, effect: UndoEffect) -> Main:
+def plan_main(tx: Transaction, effect: UndoEffect) -> Main:
     """Plan what changes on ``main``; refuse where something was changed since.
 
     Raises
@@ -66,31 +66,31 @@ def plan_main(view: VaultView, tx: Transaction, effect: UndoEffect) -> Main:
     TVProcessError
         A later operation is in the way, or dataframes are deleted for good.
     """
-    wanted = _paths(view, effect)
-    going, coming = _subjects(view, effect)
+    wanted = _paths(effect)
+    going, coming = _subjects(effect)
     for instance in going:
-        _refuse_changed(view, effect, instance)
-    _refuse_superseded(view, effect, coming)
-    ended = [view.instance(each) for each in effect.ended]
+        _refuse_changed(effect, instance)
+    _refuse_superseded(effect, coming)
+    ended = [effect.view.instance(each) for each in effect.ended]
     undeleted = {each.instance_id: each for each in (*coming, *ended) if each is not None}
-    needs = _data_of(view, tx, effect, list(undeleted.values()))
+    needs = _data_of(tx, effect, list(undeleted.values()))
     if not effect.is_of_table:
         for version in dict.fromkeys(each.version for each in (*going, *coming)):
-            _stand_in(view, effect, coming, version, wanted)
+            _stand_in(effect, coming, version, wanted)
     return Main(
-        edits=(*edits_for(list(wanted.items())), *_without_owner(view, effect, wanted)),
+        edits=(*edits_for(list(wanted.items())), *_without_owner(effect, wanted)),
         tagged=tuple((tag_ref(effect.table, each.instance_id), each.commit) for each in coming),
         untagged=tuple(tag_ref(effect.table, each.instance_id) for each in going),
         needs=tuple(needs),
-        table_id=_table_id(view.snapshot, effect),
+        table_id=_table_id(effect.view.snapshot, effect),
     )
 
 
-def _paths(view: VaultView, effect: UndoEffect) -> dict[str, TreeEntry | None]:
+def _paths(effect: UndoEffect) -> dict[str, TreeEntry | None]:
     """Return what each changed path held before; it must be as the operation left it."""
     for each in effect.paths:
-        if entry_at(view.snapshot, each.path) != each.new:
-            raise path_changed(view, effect, each.path)
+        if entry_at(effect.view.snapshot, each.path) != each.new:
+            raise path_changed(effect, each.path)
     return {each.path: each.old for each in effect.paths}
 
 
@@ -101,26 +101,26 @@ def _table_id(snapshot: Snapshot, effect: UndoEffect) -> str:
     return snapshot.table(effect.table).id
 
 
-def _subjects(view: VaultView, effect: UndoEffect) -> tuple[list[Instance], list[Instance]]:
+def _subjects(effect: UndoEffect) -> tuple[list[Instance], list[Instance]]:
     """Return the instances that go, and those that come back."""
     if effect.is_of_table:
-        table_id, index = TableId(effect.table_id), view.catalog
+        table_id, index = TableId(effect.table_id), effect.view.catalog
         rows = index.instances(table_id) if table_id in effect.made else []
         ended = index.instances_with(table_id) if table_id in effect.ended else []
-        return view.instances_of(rows), view.instances_of(ended)
+        return effect.view.instances_of(rows), effect.view.instances_of(ended)
     going, coming = (
-        [found for each in subjects if (found := view.instance(each)) is not None]
+        [found for each in subjects if (found := effect.view.instance(each)) is not None]
         for subjects in (effect.made, effect.ended)
     )
-    return going, [each for each in coming if _comes_back(view, effect, each)]
+    return going, [each for each in coming if _comes_back(effect, each)]
 
 
-def _comes_back(view: VaultView, effect: UndoEffect, instance: Instance) -> bool:
+def _comes_back(effect: UndoEffect, instance: Instance) -> bool:
     """Return whether an instance is there when the operation is undone that ended it.
 
     What was undone before it was deleted comes back as undone; what was deleted since does not.
     """
-    index, repository = view.catalog, view.repository
+    index, repository = effect.view.catalog, effect.view.repository
     is_last = True
     for process_id in index.ended_by(instance.instance_id):
         other = index.process(process_id)
@@ -134,44 +134,42 @@ def _comes_back(view: VaultView, effect: UndoEffect, instance: Instance) -> bool
     return is_last
 
 
-def _refuse_changed(view: VaultView, effect: UndoEffect, instance: Instance) -> None:
+def _refuse_changed(effect: UndoEffect, instance: Instance) -> None:
     """Refuse when an instance that was made was deleted or made inactive since."""
     if instance.deleted_at:
-        commit = view.catalog.end_of(instance.instance_id)
+        commit = effect.view.catalog.end_of(instance.instance_id)
         raise changed_since(
             effect,
             f'instance "{instance.instance_id}"',
-            None if commit is None else view.repository.commit(commit),
+            None if commit is None else effect.view.repository.commit(commit),
         )
     if effect.is_of_table:
         return
-    error = deactivated_since(view, effect, instance.instance_id)
+    error = deactivated_since(effect, instance.instance_id)
     if error is not None:
         raise error
 
 
-def _refuse_superseded(view: VaultView, effect: UndoEffect, coming: Sequence[Instance]) -> None:
+def _refuse_superseded(effect: UndoEffect, coming: Sequence[Instance]) -> None:
     """Refuse to bring back, or to make active again, what a later instance would have ended."""
-    repository, table = view.repository, effect.table
+    repository, table = effect.view.repository, effect.table
     if effect.is_of_table or not table:
         return
     if not (effect.deactivated and not effect.made) and not coming:
         return
-    document = Snapshot(repository, effect.commit.id).table(table)
+    document = effect.after.table(table)
     if not document.side_effects:
         return
-    for instance in view.catalog.instances(document.id):
+    for instance in effect.view.catalog.instances(document.id):
         if instance.commit != effect.commit.id and repository.is_ancestor(
             effect.commit.id, instance.commit
         ):
             raise changed_since(effect, f'table "{table}"', repository.commit(instance.commit))
 
 
-def _data_of(
-    view: VaultView, tx: Transaction, effect: UndoEffect, coming: Sequence[Instance]
-) -> list[Pointer]:
+def _data_of(tx: Transaction, effect: UndoEffect, coming: Sequence[Instance]) -> list[Pointer]:
     """Pin the objects of the instances that come back."""
-    repository = view.repository
+    repository = effect.view.repository
     needed = {
         instance.instance_id: pointers_of(
             instance.snapshot,
@@ -199,7 +197,6 @@ def _data_of(
 
 
 def _stand_in(
-    view: VaultView,
     effect: UndoEffect,
     coming: Sequence[Instance],
     version: str,
@@ -209,12 +206,12 @@ def _stand_in(
 
     The one from before the operation may have been deleted since.
     """
-    repository, table = view.repository, effect.table
+    table = effect.table
     folder = instance_dir(table, version)
     touched = [path for path in wanted if f"{path}/".startswith(f"{folder}/")]
-    before = Snapshot(repository, effect.commit.parents[0]) if touched else view.snapshot
+    before = effect.before if touched else effect.view.snapshot
     shown = before.instance(table, version)
-    latest = _latest(view, view.table(table).id, effect, coming, version)
+    latest = _latest(effect.view.table(table).id, effect, coming, version)
     if (shown.id if shown else None) == (latest.instance_id if latest else None):
         return
     for path in touched:
@@ -227,32 +224,29 @@ def _stand_in(
 
 
 def _latest(
-    view: VaultView,
     table_id: TableId,
     effect: UndoEffect,
     coming: Sequence[Instance],
     version: str,
 ) -> Instance | None:
     """Find the instance of a version that will be the latest one."""
-    rows = view.catalog.instances(table_id, version)
-    there = [each for each in view.instances_of(rows) if each.instance_id not in effect.made]
+    rows = effect.view.catalog.instances(table_id, version)
+    there = [each for each in effect.view.instances_of(rows) if each.instance_id not in effect.made]
     there.extend(each for each in coming if each.version == version)
     return max(there, key=by_age, default=None)
 
 
-def _without_owner(
-    view: VaultView, effect: UndoEffect, wanted: dict[str, TreeEntry | None]
-) -> list[Edit]:
+def _without_owner(effect: UndoEffect, wanted: dict[str, TreeEntry | None]) -> list[Edit]:
     """Leave the shared artifact folder empty where its owner of before was deleted since."""
     path = table_document(effect.table)
     if effect.is_of_table or path not in wanted:
         return []
-    before = Snapshot(view.repository, effect.commit.parents[0]).table(effect.table)
-    owner = view.catalog.instance(before.artifact_instance)
+    before = effect.before.table(effect.table)
+    owner = effect.view.catalog.instance(before.artifact_instance)
     if owner is None or not owner.deleted_at or owner.instance_id in effect.ended:
         return []
     folder = artifacts_dir(effect.table, "", multiple=False)
-    without_owner = replace(view.table(effect.table).document, artifact_instance="")
+    without_owner = replace(effect.view.table(effect.table).document, artifact_instance="")
     return [*edits_for([(folder, None)]), Put(path=path, data=without_owner.encode())]
 
 
@@ -268,7 +262,7 @@ class Temps:
     needs: list[Pointer] = field(default_factory=list)
 
 
-def plan_temps(view: VaultView, tx: Transaction, effect: UndoEffect, message: Message) -> Temps:
+def plan_temps(tx: Transaction, effect: UndoEffect, message: Message) -> Temps:
     """Plan the changes of temporary instances; each has to be as the operation left it.
 
     Raises
@@ -277,13 +271,13 @@ def plan_temps(view: VaultView, tx: Transaction, effect: UndoEffect, message: Me
         One was changed since, by another operation or by hand.
     """
     temps = Temps()
-    _refuse_others(view, effect)
+    _refuse_others(effect)
     for each in effect.temps:
-        tip = view.repository.tip(each.ref.ref)
+        tip = effect.view.repository.tip(each.ref.ref)
         if (tip is None) != (each.new is None):
-            raise temp_changed(view, effect, each.ref, tip)
+            raise temp_changed(effect, each.ref, tip)
         if not each.is_whole:
-            temps.branches.append(_with_files(view, tx, effect, each, message))
+            temps.branches.append(_with_files(tx, effect, each, message))
         elif tip is None:
             assert each.old is not None
             temps.branches.append(
@@ -291,44 +285,42 @@ def plan_temps(view: VaultView, tx: Transaction, effect: UndoEffect, message: Me
                     temp=each.ref,
                     tip=None,
                     onto=each.old,
-                    edits=_folder_of(view, each, each.old),
-                    message=_saying_whose_artifacts(view, effect, each, message),
+                    edits=_folder_of(effect.view, each, each.old),
+                    message=_saying_whose_artifacts(effect, each, message),
                     fresh=True,
                 )
             )
         else:
-            _take_away(view, tx, effect, each, temps, message)
+            _take_away(tx, effect, each, temps, message)
         if each.is_whole and each.old is not None:
-            temps.needs.extend(_frame_of(view, tx, effect, each, each.old))
+            temps.needs.extend(_frame_of(tx, effect, each, each.old))
     return temps
 
 
-def _saying_whose_artifacts(
-    view: VaultView, effect: UndoEffect, each: TempEffect, message: Message
-) -> Message:
+def _saying_whose_artifacts(effect: UndoEffect, each: TempEffect, message: Message) -> Message:
     """Return where the artifacts of an instance that was written are: its author had put them."""
-    made = Snapshot(view.repository, effect.commit.id).instance(each.ref.table, each.ref.version)
+    made = effect.after.instance(each.ref.table, each.ref.version)
     if not effect.made or made is None or not made.external_edit:
         return message
     return replace(message, trailers=(*message.trailers, (ARTIFACTS_OF, effect.commit.id)))
 
 
-def _refuse_others(view: VaultView, effect: UndoEffect) -> None:
+def _refuse_others(effect: UndoEffect) -> None:
     """Refuse to take a table away in which temporary instances were made since."""
     if not effect.is_of_table or effect.table_id not in effect.made:
         return
     known = {each.ref for each in effect.temps}
-    for ref, tip in view.repository.temp_refs().items():
+    for ref, tip in effect.view.repository.temp_refs().items():
         temp = temp_of_ref(ref)
         if temp is not None and temp.table == effect.table and temp not in known:
-            raise temp_changed(view, effect, temp, tip)
+            raise temp_changed(effect, temp, tip)
 
 
 def _with_files(
-    view: VaultView, tx: Transaction, effect: UndoEffect, each: TempEffect, message: Message
+    tx: Transaction, effect: UndoEffect, each: TempEffect, message: Message
 ) -> BranchChange:
     """Restore the text of files of a temporary instance."""
-    repository = view.repository
+    repository = effect.view.repository
     draft = tx.edited_branch(each.ref)
     folder = instance_dir(each.ref.table, each.ref.version)
     now = Snapshot(repository, draft.commit)
@@ -337,7 +329,7 @@ def _with_files(
     changed = differences(Snapshot(repository, each.old), Snapshot(repository, each.new), folder)
     for one in changed:
         if entry_at(now, one.path) != one.new:
-            raise temp_changed(view, effect, each.ref, draft.commit)
+            raise temp_changed(effect, each.ref, draft.commit)
     return BranchChange(
         temp=each.ref,
         tip=draft.tip,
@@ -348,7 +340,6 @@ def _with_files(
 
 
 def _take_away(
-    view: VaultView,
     tx: Transaction,
     effect: UndoEffect,
     each: TempEffect,
@@ -358,10 +349,10 @@ def _take_away(
     """Remove a temporary instance, or put the one back that it had replaced."""
     draft = tx.edited_branch(each.ref)
     assert each.new is not None
-    if _tree(view, each, draft.commit) != _tree(view, each, each.new):
-        raise temp_changed(view, effect, each.ref, draft.commit)
+    if _tree(effect.view, each, draft.commit) != _tree(effect.view, each, each.new):
+        raise temp_changed(effect, each.ref, draft.commit)
     if each.old is None:
-        _refuse_lost_files(view, effect, each)
+        _refuse_lost_files(effect, each)
         temps.removed.append(removed_branch(draft))
         return
     temps.branches.append(
@@ -369,20 +360,20 @@ def _take_away(
             temp=each.ref,
             tip=draft.tip,
             onto=draft.commit,
-            edits=_folder_of(view, each, each.old),
+            edits=_folder_of(effect.view, each, each.old),
             message=message,
             fresh=True,
         )
     )
 
 
-def _refuse_lost_files(view: VaultView, effect: UndoEffect, each: TempEffect) -> None:
+def _refuse_lost_files(effect: UndoEffect, each: TempEffect) -> None:
     """Refuse to remove a folder with files that are nowhere else."""
-    folder = view.parts.temp_folders.artifacts(each.ref)
+    folder = effect.view.parts.temp_folders.artifacts(each.ref)
     # What is done again brings its instance back, whose artifacts these may be.
     known = {}
     if effect.ended:
-        before = Snapshot(view.repository, effect.commit.parents[0])
+        before = effect.before
         known = before.artifacts(each.ref.table, each.ref.version)
     found = sorted(path for path in folder.rglob("*") if path.is_file())
     names = {path.relative_to(folder).as_posix(): path for path in found}
@@ -414,12 +405,12 @@ def _folder_of(view: VaultView, each: TempEffect, commit: CommitId) -> tuple[Edi
 
 
 def _frame_of(
-    view: VaultView, tx: Transaction, effect: UndoEffect, each: TempEffect, commit: CommitId
+    tx: Transaction, effect: UndoEffect, each: TempEffect, commit: CommitId
 ) -> list[Pointer]:
     """Pin the dataframe that a temporary instance was begun with."""
     path = frame_path(each.ref.table, each.ref.version)
     try:
-        pointer = Snapshot(view.repository, commit).pointer(path)
+        pointer = Snapshot(effect.view.repository, commit).pointer(path)
     except TVFileError:
         return []  # committed around LFS: git has it
     if pointer is None:

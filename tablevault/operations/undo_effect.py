@@ -54,8 +54,15 @@ class TempEffect:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UndoEffect:
-    """The effect of one operation."""
+    """The effect of one operation.
 
+    Attributes
+    ----------
+    view : VaultView
+        The vault in which it is to be undone.
+    """
+
+    view: VaultView
     process: IndexedProcess
     commit: Commit
     paths: tuple[Difference, ...] = ()
@@ -71,6 +78,16 @@ class UndoEffect:
     """Old and new name of a table."""
     cause: str
     """The process that counts as the one that made instances inactive."""
+
+    @property
+    def before(self) -> Snapshot:
+        """The files before it."""
+        return Snapshot(self.view.repository, self.commit.parents[0])
+
+    @property
+    def after(self) -> Snapshot:
+        """The files that it left."""
+        return Snapshot(self.view.repository, self.commit.id)
 
     @property
     def table(self) -> str:
@@ -150,6 +167,7 @@ def effect_of(view: VaultView, process: IndexedProcess) -> UndoEffect:
             Snapshot(repository, commit.parents[0]), Snapshot(repository, commit.id)
         )
     return UndoEffect(
+        view=view,
         process=process,
         commit=commit,
         paths=tuple(paths),
@@ -260,35 +278,33 @@ def changed_since(effect: UndoEffect, what: str, commit: Commit | None) -> TVPro
     )
 
 
-def path_changed(view: VaultView, effect: UndoEffect, path: str) -> TVProcessError:
+def path_changed(effect: UndoEffect, path: str) -> TVProcessError:
     """Make the error for a path on ``main`` that is not as the operation left it."""
 
     def differs(before: Snapshot, after: Snapshot) -> bool:
         return entry_at(before, path) != entry_at(after, path)
 
-    return changed_since(effect, f'"{path}"', _last_change(view, differs))
+    return changed_since(effect, f'"{path}"', _last_change(effect.view, differs))
 
 
-def table_changed(view: VaultView, effect: UndoEffect, table: str) -> TVProcessError:
+def table_changed(effect: UndoEffect, table: str) -> TVProcessError:
     """Make the error for a table that is not there any more, or has another name."""
     path = table_document(table)
 
     def differs(before: Snapshot, after: Snapshot) -> bool:
         return (before.blob_id(path) is None) != (after.blob_id(path) is None)
 
-    return changed_since(effect, f'table "{table}"', _last_change(view, differs))
+    return changed_since(effect, f'table "{table}"', _last_change(effect.view, differs))
 
 
-def temp_changed(
-    view: VaultView, effect: UndoEffect, temp: TempRef, draft: CommitId | None
-) -> TVProcessError:
+def temp_changed(effect: UndoEffect, temp: TempRef, draft: CommitId | None) -> TVProcessError:
     """Make the error for a temporary instance that is not as the operation left it.
 
     `draft` is the tip of its branch, or a commit on top of it with what was edited by hand; None
     when there is no branch.
     """
     what = f'{temp.instance_id} of table "{temp.table}"'
-    repository = view.repository
+    repository = effect.view.repository
     if draft is not None:
         commit = repository.commit(draft)
         if commit.message.first("Vault-Operation") == BY_HAND and draft != repository.tip(temp.ref):
@@ -310,14 +326,12 @@ def temp_changed(
             {temp.version} & set(message.every("Vault-Temp"))
         )
 
-    return changed_since(effect, what, _last(view, ends))
+    return changed_since(effect, what, _last(effect.view, ends))
 
 
-def deactivated_since(
-    view: VaultView, effect: UndoEffect, instance_id: str
-) -> TVProcessError | None:
+def deactivated_since(effect: UndoEffect, instance_id: str) -> TVProcessError | None:
     """Make the error for an instance that a later operation made inactive; None if none did."""
-    index, repository = view.catalog, view.repository
+    index, repository = effect.view.catalog, effect.view.repository
     for cause in index.deactivations(instance_id):
         found = index.process(cause) or next(
             (each for each in index.children(cause) if each.operation == DEACTIVATION), None
