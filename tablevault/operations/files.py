@@ -15,7 +15,6 @@ from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import (
-    CODE_DIR,
     builder_of_path,
     builder_path,
     check_builder_name,
@@ -24,6 +23,7 @@ from tablevault.names import (
     index_builder,
     is_hidden,
 )
+from tablevault.queries.describe import refuse_unknown_module
 from tablevault.secrets import IN_BUILDER, IN_CODE
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.claims import code_hold, temp_hold
@@ -329,25 +329,15 @@ class DeleteCodeModule(Operation[Vault, VaultView, None]):
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:
         """Claim all modules."""
         check_module_name(self._name)
-        _refuse_missing(self._name, view.code_modules())
+        refuse_unknown_module(self._name, view.code_modules())
         return [code_hold(exclusive=True)]
 
     def plan(self, view: VaultView, tx: Transaction, prepared: None, at: float) -> Change:
         """Remove the file."""
-        _refuse_missing(self._name, list(view.snapshot.code_modules()))
+        refuse_unknown_module(self._name, list(view.snapshot.code_modules()))
         return Change(
             message=tx.message(f"code: delete {self._name}", [("Time", timestamp(at))]),
             main=(Remove(path=code_path(self._name)),),
-        )
-
-
-def _refuse_missing(module: str, known: Sequence[str]) -> None:
-    """Refuse to delete what is not there."""
-    if module not in known:
-        raise TVFileError(
-            f'There is no code module "{module}".',
-            f"Modules in {CODE_DIR}/: {', '.join(known) or 'none'}.",
-            module=module,
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from tablevault import render
@@ -242,17 +242,22 @@ def code_text(vault: Vault, module_name: str) -> str:
     name = module_name.removesuffix(".py")
     view = vault.view()
     known = view.code_modules()
-    if name not in known:
-        raise TVFileError(
-            f'There is no code module "{module_name}".',
-            f"Modules in {CODE_DIR}/: {', '.join(known) or 'none'}.",
-            module=module_name,
-        )
+    refuse_unknown_module(name, known)
     if vault.worktree.follows_main():
         return decode_text((vault.path / code_path(name)).read_bytes(), code_path(name))
     data = view.snapshot.blob(code_path(name))
     assert data is not None
     return decode_text(data, code_path(name))
+
+
+def refuse_unknown_module(name: str, known: Sequence[str]) -> None:
+    """Raise TVFileError for a code module that is not there."""
+    if name not in known:
+        raise TVFileError(
+            f'There is no code module "{name}".',
+            f"Modules in {CODE_DIR}/: {', '.join(known) or 'none'}.",
+            module=name,
+        )
 
 
 # -- file trees ---------------------------------------------------------------------------------

@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 
 Entry = operation_log.Entry
 _MOST_STEPS = 10_000
+_COLUMNS = (
+    *("time", "operation", "table_name", "version", "instance_id", "rows", "success", "error"),
+    *("author", "duration", "subject", "process_id", "parent_id", "commit"),
+)
 
 Past = Mapping[str, object]
 """A line of the local history."""
@@ -200,30 +204,9 @@ def _frame(found: Iterable[Entry]) -> pd.DataFrame:
     """Put the operations into columns of fixed dtypes."""
     import pandas as pd
 
-    rows = list(found)
-
-    def texts(name: str) -> pd.Series[str]:
-        return pd.Series([getattr(row, name) for row in rows], dtype="string")
-
-    ended = pd.Series([round(row.ended * 1e6) for row in rows], dtype="int64")
-    lasted = [
-        None if row.started is None else round((row.ended - row.started) * 1e6) for row in rows
-    ]
-    return pd.DataFrame(
-        {
-            "time": ended.astype("datetime64[us]").dt.tz_localize("UTC"),
-            "operation": texts("operation"),
-            "table_name": texts("table"),
-            "version": texts("version"),
-            "instance_id": texts("instance_id"),
-            "rows": pd.Series([row.rows for row in rows], dtype="Int64"),
-            "success": pd.Series([row.success for row in rows], dtype="bool"),
-            "error": texts("error"),
-            "author": texts("author"),
-            "duration": pd.Series(lasted, dtype="Int64").astype("timedelta64[us]"),
-            "subject": texts("subject"),
-            "process_id": texts("process_id"),
-            "parent_id": texts("parent_id"),
-            "commit": texts("commit"),
-        }
-    )
+    frame = pd.DataFrame(found, columns=Entry._fields).rename(columns={"table": "table_name"})
+    ended, started = (1e6 * frame[name].astype("Float64") for name in ("ended", "started"))
+    frame["time"] = ended.round().astype("int64").astype("datetime64[us]").dt.tz_localize("UTC")
+    frame["duration"] = (ended - started).round().astype("Int64").astype("timedelta64[us]")
+    dtypes = {name: "string" for name in _COLUMNS if name not in ("time", "duration")}
+    return frame[[*_COLUMNS]].astype({**dtypes, "rows": "Int64", "success": "bool"})
