@@ -378,18 +378,20 @@ class _Attempt:
         sources = dict.fromkeys((*prepared.sources, *run.sources))
         plan, branch = run.plan, Snapshot(vault.repository, self.branch.commit)
         blobs = branch.builders(plan.table, prepared.temp.version)
-        of_origin = ("", "")
-        if origin is not None:
-            of_origin = (origin.instance_id, self.view.name_of(origin))
+        document = prepared_document(vault.parts, self.branch)
+        if not document.origin[0] and origin is not None:
+            document = replace(document, origin=(origin.instance_id, self.view.name_of(origin)))
         return Result(
-            dependencies=tuple((source.table, source.instance_id) for source in sources),
-            primary_key=run.primary_key,
-            builders={builder.name: blobs[builder.name] for builder in plan.order},
-            code=self.code.used(),
-            shipped=self.code.shipped(),
-            execution={each.name: run_of(each, spent.get(each.name)) for each in run.builders},
+            document=replace(
+                document,
+                dependencies=tuple((source.table, source.instance_id) for source in sources),
+                primary_key=run.primary_key,
+                builders={builder.name: blobs[builder.name] for builder in plan.order},
+                code=self.code.used(),
+                shipped=self.code.shipped(),
+                execution={each.name: run_of(each, spent.get(each.name)) for each in run.builders},
+            ),
             spent=total_of(spent),
-            origin=of_origin,
             reuses=origin.document.digest if origin and run.is_same else "",
             kept=self.files.pointers,
             calls=lambda sink, digest: self.ledger.write_calls(sink, digest, run.rows),

@@ -34,6 +34,7 @@ from tablevault.operations.materialize import (
     NewInstance,
     Result,
     plan_instance,
+    prepared_document,
     result_holds,
     store,
 )
@@ -334,7 +335,8 @@ class WriteInstance(Operation[Vault, VaultView, NewInstance]):
     def prepare(self, vault: Vault, tx: Transaction) -> NewInstance:
         """Store the dataframe with its artifacts."""
         branch = tx.edited_branch(TempRef(table=self.table_name, version=self.version))
-        return store(vault, tx, branch, self.table_df, Result(dependencies=self.resolved))
+        document = replace(prepared_document(vault.parts, branch), dependencies=self.resolved)
+        return store(vault, tx, branch, self.table_df, Result(document=document))
 
     def plan(self, view: VaultView, tx: Transaction, prepared: NewInstance, at: float) -> Change:
         """Merge the branch of the temporary instance, and tag the instance."""

@@ -59,18 +59,9 @@ if TYPE_CHECKING:
 class Result:
     """What an operation made, apart from the frame itself."""
 
-    dependencies: tuple[tuple[str, InstanceId], ...] = ()
-    primary_key: tuple[str, ...] = ()
-    builders: Mapping[str, str] | None = None
-    """Builder to git blob id, in the order of execution; None leaves them out."""
-    code: Mapping[str, str] | None = None
-    """Code module to git blob id."""
-    shipped: Mapping[str, str] | None = None
-    """Module that comes with the package to an id of its text."""
-    execution: Mapping[str, BuilderRun] | None = None
-    """What was done for each builder."""
-    origin: tuple[str, str] = ("", "")
-    """Id and table of the instance that it started from, if it was not named before."""
+    document: InstanceDocument
+    """That of the temporary instance, with what the instance was made from. Of one that is not
+    successful the run was not complete: it keeps its artifacts for itself, as they are."""
     reuses: str = ""
     """Digest of the instance from which everything was taken that functions would have made;
     empty when one was called to fill a column."""
@@ -81,8 +72,6 @@ class Result:
     """Artifacts that are in the object store already, by the names that they went by then."""
     spent: Spent | None = None
     """What calls have cost since the version had its last instance."""
-    success: bool = True
-    """The run was complete. Else the instance keeps its artifacts for itself, as they are."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,9 +112,9 @@ def store(
     from tablevault.frames.parquet import write_frame
 
     names = artifact_values(frame)
-    origin_id = _origin(prepared_document(vault.parts, branch), result)[0]
-    if result.success:
-        has_errors = any(run.errors for run in (result.execution or {}).values())
+    document = result.document
+    origin_id, has_errors = document.origin[0], document.errors > 0
+    if document.success:
         found = find_artifacts(vault, branch, origin_id, names, has_errors=has_errors)
     else:
         found = find_partial_artifacts(vault, branch, origin_id, names)
@@ -161,38 +150,24 @@ def prepared_document(parts: VaultParts, branch: EditedBranch) -> InstanceDocume
 
 def _document(table: Table, tx: Transaction, new: NewInstance, at: float) -> InstanceDocument:
     """Describe a new instance."""
-    record, result = tx.record, new.result
-    of_temp = prepared_document(table.view.parts, new.branch)
+    record = tx.record
     # The next in a table is later, whatever the clock says.
     last = table.latest_or_none(active=False)
     if last is not None:
         at = max(at, datetime.fromisoformat(last.materialized_at).timestamp() + 1e-6)
     return replace(
-        of_temp,
+        new.result.document,
         id=new.instance_id,
         materialized_at=timestamp(at),
-        origin=_origin(of_temp, result),
         table_id=table.id,
         operation=record.request.operation,
-        success=result.success,
         author=record.author,
         process=record.process_id,
         started_at=timestamp(record.started_at),
         rows=new.file.rows,
         dtypes=new.file.dtypes,
-        primary_key=result.primary_key,
         digest=new.file.digest,
-        dependencies=result.dependencies,
-        builders=result.builders or {},
-        code=result.code or {},
-        shipped=result.shipped or {},
-        execution=result.execution or {},
     )
-
-
-def _origin(document: InstanceDocument, result: Result) -> tuple[str, str]:
-    """Return the instance it started from: the one that was named, or the one that was found."""
-    return document.origin if document.origin[0] else result.origin
 
 
 def _report(document: InstanceDocument) -> str:

@@ -25,7 +25,13 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
 from tablevault.operations.execute import ExecuteInstance, perform_handed
-from tablevault.operations.materialize import NewInstance, Result, plan_instance, store
+from tablevault.operations.materialize import (
+    NewInstance,
+    Result,
+    plan_instance,
+    prepared_document,
+    store,
+)
 from tablevault.operations.spending import spent_by_builders, total_of
 from tablevault.queries.calls import run_of_process, run_of_temp
 from tablevault.secrets import redact, text_to_keep
@@ -231,20 +237,23 @@ def _store(vault: Vault, tx: Transaction, record: Record, branch: EditedBranch) 
     blobs = Snapshot(vault.repository, branch.commit).builders(*branch.temp)
     names = {part.name for part in run.parts}
     sources = cast("list[tuple[str, str, str]]", plan.get("sources", []))
+    document = prepared_document(vault.parts, branch)
+    if not document.origin[0] and origin is not None and not origin.deleted_at:
+        document = replace(document, origin=(origin.instance_id, view.name_of(origin)))
     result = Result(
-        dependencies=tuple(
-            dict.fromkeys((name, InstanceId(instance)) for name, _, instance in sources)
+        document=replace(
+            document,
+            dependencies=tuple(
+                dict.fromkeys((name, InstanceId(instance)) for name, _, instance in sources)
+            ),
+            primary_key=run.parts[0].primary_key,
+            builders={name: blob for name, blob in blobs.items() if name in names},
+            code=cast("dict[str, str]", plan.get("code", {})),
+            shipped=cast("dict[str, str]", plan.get("shipped", {})),
+            success=False,
         ),
-        primary_key=run.parts[0].primary_key,
-        builders={name: blob for name, blob in blobs.items() if name in names},
-        code=cast("dict[str, str]", plan.get("code", {})),
-        shipped=cast("dict[str, str]", plan.get("shipped", {})),
         calls=lambda sink, digest: _write_calls(vault, run, sink, digest),
-        origin=("", "")
-        if origin is None or origin.deleted_at
-        else (origin.instance_id, view.name_of(origin)),
         spent=total_of(spent_by_builders(vault, table_id, branch.temp.version)),
-        success=False,
     )
     return _Stopping(new=store(vault, tx, branch, run.frame(), result), run=run.number)
 
