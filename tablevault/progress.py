@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -23,7 +23,6 @@ _CENTS = 0.1  # from here on two decimals tell enough
 _FEW = 10  # the rate of fewer units is that of luck
 _STEP_S = 1.0
 _MINUTE_S, _HOUR_S = 60, 3600
-_KILO = 1000
 _COUNTED = frozenset({"errors", "cost", "waiting", "retrying"})
 _screen = threading.Lock()
 """Held while a task is drawn: one line at a time can be redrawn. A task that begins within another
@@ -81,26 +80,6 @@ class Silent:
 
     def count(self, name: str, amount: float = 1) -> None:
         """Add to the counter `name`."""
-
-
-class Collected(Silent):
-    """Keep the counters, so that a caller or a test can ask how much work was done."""
-
-    def __init__(self) -> None:
-        self.counters: dict[str, float] = defaultdict(int)
-
-    def advance(self, task: str, units: int = 1) -> None:
-        """Count `units` of `task` under its name."""
-        self.counters[task] += units
-
-    def skip(self, task: str, units: int = 1) -> None:
-        """Count `units` of `task` under its name, and under that with "reused"."""
-        self.counters[task] += units
-        self.counters[f"{task} reused"] += units
-
-    def count(self, name: str, amount: float = 1) -> None:
-        """Add `amount` to the counter `name`."""
-        self.counters[name] += amount
 
 
 @dataclass(slots=True, kw_only=True)
@@ -473,11 +452,7 @@ def _is_terminal(stream: TextIO | None) -> bool:
 def _number(amount: float, unit: str) -> str:
     """Format an amount of a unit."""
     if unit == "bytes":
-        for ending in ("B", "kB", "MB", "GB"):
-            if amount < _KILO:
-                return f"{amount:.0f} {ending}" if ending == "B" else f"{amount:.1f} {ending}"
-            amount /= _KILO
-        return f"{amount:,.1f} TB"
+        return render.size(amount)
     return f"{amount:,.0f}" if amount >= 100 or amount == int(amount) else f"{amount:.1f}"  # noqa: PLR2004 - three digits tell enough
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _LONGEST_TEXT = 2_000
 _BARS = (24, 12)  # characters
 _MINUTE, _HOUR = 60.0, 3600.0
+_SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
 ProgressLine: TypeAlias = tuple[str, float | None, str]
 """Name of a task, the part that is done, None when that is not known, and the text beside it."""
@@ -253,6 +255,12 @@ def cut(text: str, most: int) -> str:
 def counted(number: int, one: str, many: str = "") -> str:
     """Count things."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def size(amount: float) -> str:
+    """Return a number of bytes."""
+    step = min(int(math.log10(max(amount, 1))) // 3, len(_SIZES) - 1)
+    return f"{amount / 1000**step:,.{min(step, 1)}f} {_SIZES[step]}"
 
 
 def duration(seconds: float) -> str:

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tablevault import progress, render
-from tablevault.progress import Bars, Collected, Progress, Silent, Task, counted_within
+from tablevault.progress import Bars, Progress, Silent, Task, counted_within
+from tests.counted_progress import CountedProgress
 
 CODE = """\
 import os
@@ -372,7 +373,7 @@ def test_the_rate_begins_when_results_that_were_there_are_found() -> None:
     [
         ({"total": 1234, "done": 1234, "skipped": 300}, 100, "1,234 rows, 300 reused, 1:40"),
         ({"total": 1234, "done": 12}, 3601, "12 of 1,234 rows, 1:00:01"),
-        ({"done": 999, "unit": "bytes"}, 1, "999 B, 0:01"),
+        ({"done": 999, "unit": "bytes"}, 1, "999 bytes, 0:01"),
         ({"done": 3 * 10**15, "unit": "bytes"}, 1, "3,000.0 TB, 0:01"),
     ],
 )
@@ -396,7 +397,7 @@ def test_parts_are_never_more_than_all() -> None:
 # -- listeners ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listener", [Silent(), Collected(), Bars()])
+@pytest.mark.parametrize("listener", [Silent(), CountedProgress(), Bars()])
 def test_every_listener_hears_everything(listener: Progress) -> None:
     listener.start("task", 3)
     listener.start("other", None, "bytes")

@@ -24,6 +24,7 @@ from tablevault.problems import Problem, in_order
 from tablevault.queries.checks.instances import check_tags, expected_tags
 from tablevault.queries.checks.objects import needed_objects, places_of_copies
 from tablevault.queries.verify import find_problems
+from tablevault.render import size
 from tablevault.transactions.recovery import NeededElsewhere, leftovers, recover
 from tablevault.vault import Vault
 
@@ -254,8 +255,6 @@ def _mend_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
 
 # -- garbage ------------------------------------------------------------------------------------
 
-_UNITS = ("bytes", "KB", "MB", "GB", "TB")
-_THOUSAND = 1000
 _DAY_S = 24 * 3600.0
 
 
@@ -311,8 +310,8 @@ class GcReport:
         """Return a few lines for people."""
         verb = "would be removed" if self.dry_run else "removed"
         lines = [
-            f"{self.objects:,} objects {verb}, {_size(self.object_bytes)}",
-            f"{self.leftovers:,} leftovers {verb}, {_size(self.leftover_bytes)}",
+            f"{self.objects:,} objects {verb}, {size(self.object_bytes)}",
+            f"{self.leftovers:,} leftovers {verb}, {size(self.leftover_bytes)}",
             f"{self.calls:,} results of calls {verb}",
             f"{self.git_objects:,} git objects {verb}",
         ]
@@ -320,7 +319,7 @@ class GcReport:
             lines.append(
                 f"packs {self.packs_before:,} → {self.packs_after:,}, loose git objects "
                 f"{self.loose_before:,} → {self.loose_after:,}, "
-                f"{_size(self.git_bytes_before)} → {_size(self.git_bytes_after)}"
+                f"{size(self.git_bytes_before)} → {size(self.git_bytes_after)}"
             )
         return "\n".join(lines)
 
@@ -360,7 +359,7 @@ def collect(
         pruned = len(repack.old_unreachable(git_dir, reach, grace_s))
     else:
         vault.store.delete(garbage, needed=_still_needed(vault, reach, index))
-        garbage = {oid: size for oid, size in garbage.items() if vault.store.stat(oid) is None}
+        garbage = {oid: garbage[oid] for oid in garbage if vault.store.stat(oid) is None}
         for path in left:
             remove(path)
         pruned = repack.prune(git_dir, vault.state, reach, _prune(vault, grace_s))
@@ -427,12 +426,3 @@ def _prune(vault: Vault, grace_s: float) -> repack.Prune:
         alone=alone,
         extend=lambda reach: extend(reach, vault.repository.git_dir, vault.state),
     )
-
-
-def _size(size_bytes: float) -> str:
-    """Return a number of bytes."""
-    for unit in _UNITS:
-        if size_bytes < _THOUSAND or unit == _UNITS[-1]:
-            return f"{size_bytes:,.0f} {unit}" if unit == "bytes" else f"{size_bytes:,.1f} {unit}"
-        size_bytes /= _THOUSAND
-    return ""

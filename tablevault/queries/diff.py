@@ -200,12 +200,8 @@ def document_diff(old: Instance, new: Instance, most_lines: float = math.inf) ->
         table_name=new.table_name,
         old_id=old.instance_id,
         new_id=new.instance_id,
-        columns_added={
-            name: dtype for name, dtype in after.dtypes.items() if name not in before.dtypes
-        },
-        columns_removed={
-            name: dtype for name, dtype in before.dtypes.items() if name not in after.dtypes
-        },
+        columns_added=_missing_columns(after, before),
+        columns_removed=_missing_columns(before, after),
         columns_changed={
             name: (before.dtypes[name], dtype)
             for name, dtype in after.dtypes.items()

@@ -10,7 +10,7 @@ from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.context import NoControl
 from tablevault.engine.execution.rates import Rates, now
 from tablevault.limits import Limits, Price
-from tablevault.progress import Collected
+from tests.counted_progress import CountedProgress
 
 INDEX = """\
 builder_type: IndexBuilder
@@ -30,7 +30,7 @@ arguments: {n: "<<self.n[index]>>"}
 TEN_MINUTES_S = 600.0
 
 
-class Heard(Collected):
+class Heard(CountedProgress):
     """Counts, and keeps the highest that a counter has been at."""
 
     def __init__(self):

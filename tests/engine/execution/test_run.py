@@ -23,7 +23,7 @@ from tablevault.errors import TableReferenceError, TVBuilderError, TVFileError, 
 from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import infer
 from tablevault.names import InstanceId
-from tablevault.progress import Collected
+from tests.counted_progress import CountedProgress
 
 KEYS = ["Ann", "Bob", "Zed"]
 
@@ -746,7 +746,7 @@ def test_a_column_is_read_once(execute, inputs):
 
 
 def test_calls_and_rows_are_counted(execute):
-    progress = Collected()
+    progress = CountedProgress()
     texts = {"t_index": index(), "o": column(return_type="row-wise", n_threads=2)}
     result = execute(texts, {"rows": rows, "f": lambda: 1}, progress=progress)
     assert progress.counters == {"calls": 4, "t_index": 3, "o": 3}

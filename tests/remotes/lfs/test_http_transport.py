@@ -19,20 +19,20 @@ from tablevault.errors import (
 )
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
-from tablevault.progress import Collected
 from tablevault.remotes.lfs.transfer import receive, send
 from tablevault.remotes.lfs.transport import open_transport
+from tests.counted_progress import CountedProgress
 from tests.remotes.conftest import pointer_of
 
 
 def push(here, pointers, remote="origin", **options):
-    progress = Collected()
+    progress = CountedProgress()
     with closing(open_transport(here.path, remote, "upload", **options)) as transport:
         return send(transport, pointers, here.store, progress), progress.counters
 
 
 def fetch(here, pointers, remote="origin", **options):
-    progress = Collected()
+    progress = CountedProgress()
     with closing(open_transport(here.path, remote, "download", **options)) as transport:
         return receive(transport, pointers, here.store, progress), progress.counters
 
