@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from tablevault.arguments import (
+from tablevault.argument_types import (
     CALLS_KEPT_DAYS,
     GC_GRACE_DAYS,
     LOCK_TIMEOUT_S,
@@ -692,7 +692,7 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        from tablevault.operations.files import CreateCodeModule
+        from tablevault.operations.code_and_builders import CreateCodeModule
 
         return CreateCodeModule(
             module_name=module_name, copy_dir=str(copy_dir), text=text, allow_secret=allow_secret
@@ -718,7 +718,7 @@ class TableVault:
         TVFileError
             There is no such module.
         """
-        from tablevault.operations.files import DeleteCodeModule
+        from tablevault.operations.code_and_builders import DeleteCodeModule
 
         return DeleteCodeModule(module_name=module_name).run(self._vault, process_id)
 
@@ -768,7 +768,7 @@ class TableVault:
         TVSecretError
             Something in a text looks like a key.
         """
-        from tablevault.operations.files import CreateBuilderFile
+        from tablevault.operations.code_and_builders import CreateBuilderFile
 
         return CreateBuilderFile(
             table_name=table_name,
@@ -811,7 +811,7 @@ class TableVault:
         TVFileError
             There is no such builder.
         """
-        from tablevault.operations.files import DeleteBuilderFile
+        from tablevault.operations.code_and_builders import DeleteBuilderFile
 
         return DeleteBuilderFile(
             builder_name=builder_name, table_name=table_name, version=version

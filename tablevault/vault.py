@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tablevault.arguments import LOCK_TIMEOUT_S
+from tablevault.argument_types import LOCK_TIMEOUT_S
 from tablevault.errors import TVArgumentError
 from tablevault.names import VAULT_DOCUMENT
 from tablevault.progress import Progress, Silent

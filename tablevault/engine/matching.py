@@ -8,7 +8,7 @@ from typing import TypeAlias
 import numpy as np
 import pandas as pd
 
-from tablevault.frames.artifacts import NAME as ARTIFACT
+from tablevault.frames.artifact_string import NAME as ARTIFACT
 from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.tagged_json import UnstorableValueError, to_json
 

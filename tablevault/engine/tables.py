@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.references.view import View, is_null, own, owned
-from tablevault.frames.artifacts import NAME as ARTIFACT
-from tablevault.frames.artifacts import with_paths
+from tablevault.frames.artifact_string import NAME as ARTIFACT
+from tablevault.frames.artifact_string import with_paths
 from tablevault.frames.dtypes import infer, is_exact
 from tablevault.names import SELF, InstanceId
 

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.errors import TVTableError
-from tablevault.frames.artifacts import ArtifactStringDtype
+from tablevault.frames.artifact_string import ArtifactStringDtype
 from tablevault.frames.dtypes import parse_dtype
 from tablevault.frames.plain import plain_objects
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tablevault.frames.artifacts import ArtifactStringArray
+from tablevault.frames.artifact_string import ArtifactStringArray
 from tablevault.frames.column_encoding import StoredColumn, whole_array
 from tablevault.frames.object_columns import ObjectColumn, decode_objects
 from tablevault.frames.tagged_json import from_json, zone_from_plain, zone_to_plain

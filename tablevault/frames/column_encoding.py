@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from tablevault.errors import TVTableError
-from tablevault.frames.artifacts import ArtifactStringDtype
+from tablevault.frames.artifact_string import ArtifactStringDtype
 from tablevault.frames.object_columns import encode_objects
 from tablevault.frames.tagged_json import UnstorableValueError, to_json, zone_to_plain
 

@@ -8,7 +8,7 @@ column, in order, text(name) and the 32 bytes of its column hash))``.
 
 ``column`` = ``H(text(dtype name) text(rule) node)``, and for a categorical column the 32 bytes
 of the column hash of its categories besides: in their order when it is ordered, ascending
-otherwise, under the dtype name ``""``. ``rule`` is the form of `frames.encoding`, then, in this
+otherwise, under the dtype name ``""``. ``rule`` is the form of the `StoredColumn`, then, in this
 order and when present in the column's facts, ``,objects=``, ``,missing=``, ``,json=``,
 ``,ordered=``, each with the value as JSON.
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.frames import artifacts
+from tablevault.frames import artifact_string
 from tablevault.frames.plain import PLAIN_TYPES, is_pytz, plain, plain_objects, plain_zone
 
 _NULLABLE = {
@@ -35,7 +35,7 @@ _PLAIN = (
     "string",
     "object",
     "category",
-    artifacts.NAME,
+    artifact_string.NAME,
 )
 _PATTERNS = re.compile(
     r"datetime64\[(s|ms|us|ns)(, *[^\]]+)?\]|timedelta64\[(s|ms|us|ns)\]|[Pp]eriod\[.+\]"

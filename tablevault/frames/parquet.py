@@ -1,6 +1,6 @@
 """Dataframe files: Parquet that any reader understands, and that gives back every dtype.
 
-What Arrow types cannot say stands in the file's metadata under `facts.KEY`, as JSON
+What Arrow types cannot say stands in the file's metadata under `parquet_metadata.KEY`, as JSON
 ``{"version": 1, "columns": [...]}`` with one entry a column: ``dtype``, ``form``, ``facts``, and
 for categories ``words``, their column as an Arrow stream. JSON over 32 MiB goes on under the key
 with ``.1``, ``.2`` and so forth behind it. A file without the key is foreign; it is read to

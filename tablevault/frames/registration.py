@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
-_DTYPE = "tablevault.frames.artifacts"
+_DTYPE = "tablevault.frames.artifact_string"
 
 
 def register_dtype() -> None:

@@ -18,7 +18,7 @@ from tablevault.history.commits.vault_config import (
     setting_path,
 )
 from tablevault.history.git.trees import Put
-from tablevault.limits import UnfitValueError
+from tablevault.limits_and_prices import UnfitValueError
 from tablevault.model.view import VaultView
 from tablevault.names import VAULT_DOCUMENT
 from tablevault.transactions.claims import config_hold

@@ -14,6 +14,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_version
 from tablevault.operations.call_artifacts import ArtifactFolder
+from tablevault.operations.call_costs import purse_of, run_of, total_of
 from tablevault.operations.materialize import (
     NewInstance,
     Result,
@@ -34,7 +35,6 @@ from tablevault.operations.prepare_execution import (
     prepare,
     terms_of,
 )
-from tablevault.operations.spending import purse_of, run_of, total_of
 from tablevault.queries.calls import call_sources
 from tablevault.render import counted
 from tablevault.transactions.background import Handed, check_interpreter, launch

@@ -29,7 +29,7 @@ from tablevault.names import (
     tag_ref,
     version_of,
 )
-from tablevault.operations.files import by_file, gather_builders, template
+from tablevault.operations.code_and_builders import by_file, gather_builders, template
 from tablevault.operations.materialize import (
     NewInstance,
     Result,

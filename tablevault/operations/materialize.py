@@ -39,7 +39,7 @@ from tablevault.operations.artifacts import (
     find_partial_artifacts,
     keep_artifacts,
 )
-from tablevault.operations.spending import spending_trailers
+from tablevault.operations.call_costs import spending_trailers
 from tablevault.render import counted
 from tablevault.transactions.claims import artifacts_hold, table_hold, temp_hold
 from tablevault.transactions.parts import VaultParts
@@ -108,7 +108,7 @@ def store(
         The frame cannot be stored, an artifact that it names is missing, or a file in the
         artifact folder is named by no value.
     """
-    from tablevault.frames.artifacts import artifact_values
+    from tablevault.frames.artifact_string import artifact_values
     from tablevault.frames.parquet import write_frame
 
     names = artifact_values(frame)

@@ -27,7 +27,7 @@ from tablevault.operations.prepare_execution import (
 )
 from tablevault.queries.calls import call_sources
 from tablevault.queries.inputs import Place
-from tablevault.queries.reuse import code_edits, earlier_of, find_origin
+from tablevault.queries.origin import code_edits, earlier_of, find_origin
 from tablevault.queries.staleness import Current
 from tablevault.transactions.begin import refuse_other, refuse_used
 from tablevault.transactions.records import Record

@@ -20,7 +20,7 @@ from tablevault.model.temp import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, TempRef, code_path
 from tablevault.queries.inputs import ExpectedInputs, Place, VaultInputs
-from tablevault.queries.reuse import (
+from tablevault.queries.origin import (
     code_ids,
     content_of_temp,
     earlier_of,

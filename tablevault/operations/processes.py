@@ -24,6 +24,7 @@ from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
 from tablevault.names import InstanceId, ProcessId, TempRef, is_process_id
+from tablevault.operations.call_costs import spent_by_builders, total_of
 from tablevault.operations.execute import ExecuteInstance, perform_handed
 from tablevault.operations.materialize import (
     NewInstance,
@@ -32,7 +33,6 @@ from tablevault.operations.materialize import (
     prepared_document,
     store,
 )
-from tablevault.operations.spending import spent_by_builders, total_of
 from tablevault.queries.calls import run_of_process, run_of_temp
 from tablevault.secrets import redact, text_to_keep
 from tablevault.transactions.allowed_secrets import allows_edits

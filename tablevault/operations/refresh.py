@@ -20,10 +20,10 @@ from tablevault.errors import (
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.model.view import VaultView
 from tablevault.names import TempRef, index_builder
+from tablevault.operations.call_costs import runs_of, spent_by_builders, spent_since
 from tablevault.operations.execute import ExecuteInstance, check_budget
 from tablevault.operations.instances import CreateInstance
 from tablevault.operations.plan import PlanOptions, plan_anew
-from tablevault.operations.spending import runs_of, spent_by_builders, spent_since
 from tablevault.plans import ExecutionPlan, PlannedBuilder, RefreshedTable, RefreshReport, total
 from tablevault.queries.inputs import Place
 from tablevault.queries.staleness import Current, Staleness

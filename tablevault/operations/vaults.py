@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from tablevault.arguments import LOCK_TIMEOUT_S
+from tablevault.argument_types import LOCK_TIMEOUT_S
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
 from tablevault.files.disk import files_below
 from tablevault.files.vault_folders import (

@@ -100,7 +100,7 @@ class FrameQuery:
 
 def get_dataframe(vault: Vault, query: FrameQuery) -> tuple[pd.DataFrame, str]:
     """Read the frame of an instance, and return its id, too."""
-    from tablevault.frames.artifacts import with_folder
+    from tablevault.frames.artifact_string import with_folder
     from tablevault.frames.parquet import read_frame
 
     table = vault.view().table(query.table_name)
@@ -163,7 +163,7 @@ def _temp_frame(vault: Vault, temp: TempInstance, query: FrameQuery) -> pd.DataF
     """Read what a temporary instance holds: what builders made so far, or a copy of its origin."""
     import pandas as pd
 
-    from tablevault.frames.artifacts import with_folder
+    from tablevault.frames.artifact_string import with_folder
     from tablevault.frames.parquet import read_frame
 
     if (run := run_of_temp(vault, temp)) is not None:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from rich.text import Text
 
-    from tablevault.frames.compare import FrameDiff
+    from tablevault.frames.frame_diff import FrameDiff
 
 _SHOWN = 10
 _READABLE = (str, date, time, timedelta, Decimal)
@@ -248,7 +248,7 @@ def frame_difference(old: Instance, new: Instance) -> FrameDiff | None:
     """Compare the dataframes; None when the logical hash says that they are the same."""
     if old.document.digest == new.document.digest != "":
         return None
-    from tablevault.frames.compare import compare_frames
+    from tablevault.frames.frame_diff import compare_frames
     from tablevault.frames.parquet import FrameColumns
 
     files = [FrameColumns(each.frame_file()) for each in (old, new)]

@@ -87,7 +87,7 @@ class VaultInputs:
 
     def frame(self, source: FixedInstance, columns: Sequence[str] | None) -> pd.DataFrame:
         """Read columns of an instance; artifacts as full paths to files that never change."""
-        from tablevault.frames.artifacts import with_paths
+        from tablevault.frames.artifact_string import with_paths
         from tablevault.frames.parquet import read_frame
 
         instance = self._instances[source.instance_id]

@@ -25,7 +25,7 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     import pandas as pd
 
-    from tablevault.frames.compare import Codes, FrameDiff
+    from tablevault.frames.frame_diff import Codes, FrameDiff
     from tablevault.frames.parquet import FrameColumns
 
 

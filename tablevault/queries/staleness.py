@@ -17,7 +17,7 @@ from tablevault.model.temp import TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, TempRef, index_builder, is_instance_id
 from tablevault.queries.inputs import Place, VaultInputs
-from tablevault.queries.reuse import (
+from tablevault.queries.origin import (
     code_edits,
     fingerprints_now,
     fingerprints_then,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
 
-from tablevault.arguments import LOCK_TIMEOUT_S
+from tablevault.argument_types import LOCK_TIMEOUT_S
 from tablevault.errors import TableVaultError, TVProcessError
 from tablevault.files.locks import Lock, is_held, take_lock
 from tablevault.history.commits.snapshot import Snapshot

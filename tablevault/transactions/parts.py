@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from tablevault.arguments import LOCK_TIMEOUT_S
+from tablevault.argument_types import LOCK_TIMEOUT_S
 from tablevault.errors import TVLockError
 from tablevault.files.disk import replace_file
 from tablevault.files.locks import is_held, take_lock

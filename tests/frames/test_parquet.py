@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from tablevault.errors import TVArgumentError, TVFormatError, TVTableError
-from tablevault.frames.artifacts import ArtifactStringDtype
+from tablevault.frames.artifact_string import ArtifactStringDtype
 from tablevault.frames.column_encoding import whole_array
 from tablevault.frames.parquet import FrameFile, read_frame, write_frame
 

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tablevault.frames.compare import compare_frames
+from tablevault.frames.frame_diff import compare_frames
 from tablevault.frames.parquet import FrameColumns, write_frame
 
 pytestmark = pytest.mark.property

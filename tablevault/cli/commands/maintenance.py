@@ -8,7 +8,7 @@ import dataclasses
 from collections import Counter
 from collections.abc import Sequence
 
-from tablevault.arguments import CALLS_KEPT_DAYS, GC_GRACE_DAYS
+from tablevault.argument_types import CALLS_KEPT_DAYS, GC_GRACE_DAYS
 from tablevault.cli.command import (
     PROCESS_ID,
     Argument,

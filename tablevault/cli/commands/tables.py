@@ -97,7 +97,7 @@ COMMANDS = (
     Command(
         name="create-code-module",
         summary="write code modules",
-        run="operations.files:CreateCodeModule",
+        run="operations.code_and_builders:CreateCodeModule",
         arguments=(
             option("module-name", "name of the module, a Python identifier", "module"),
             _COPY,
@@ -109,13 +109,13 @@ COMMANDS = (
     Command(
         name="delete-code-module",
         summary="delete a code module",
-        run="operations.files:DeleteCodeModule",
+        run="operations.code_and_builders:DeleteCodeModule",
         arguments=(positional("module_name", "the module", "module"), PROCESS_ID),
     ),
     Command(
         name="create-builder-file",
         summary="write builders into a temporary instance",
-        run="operations.files:CreateBuilderFile",
+        run="operations.code_and_builders:CreateBuilderFile",
         arguments=(
             TABLE,
             option("builder-name", "name of the builder, by default TABLE_index", "builder"),
@@ -129,7 +129,7 @@ COMMANDS = (
     Command(
         name="delete-builder-file",
         summary="delete a builder from a temporary instance",
-        run="operations.files:DeleteBuilderFile",
+        run="operations.code_and_builders:DeleteBuilderFile",
         arguments=(
             TABLE,
             positional("builder_name", "the builder", "builder"),

@@ -162,7 +162,7 @@ _AFTER = """Made the vault {path} with two tables, each of two instances. Look a
 
 def _demo(context: CommandContext, given: argparse.Namespace) -> object:
     """Create a vault, run everything, change one argument, run it again."""
-    from tablevault.operations.files import CreateCodeModule
+    from tablevault.operations.code_and_builders import CreateCodeModule
     from tablevault.operations.tables import CreateTable
 
     vault = context.create(given.new_dir, "A demonstration")

@@ -37,7 +37,7 @@ from tablevault.engine.builders.field_values import (
 from tablevault.engine.builders.reads import Dependency, explicit_dependencies
 from tablevault.engine.references import Template
 from tablevault.errors import TVBuilderError
-from tablevault.limits import Limits
+from tablevault.limits_and_prices import Limits
 from tablevault.names import index_builder
 
 Kind = Literal["index", "column"]

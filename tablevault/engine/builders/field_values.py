@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from tablevault.errors import TVBuilderError
-from tablevault.limits import Limits, UnfitValueError, read_limits
+from tablevault.limits_and_prices import Limits, UnfitValueError, read_limits
 
 _FLAGS = {
     **dict.fromkeys(("true", "yes", "on", "1"), True),

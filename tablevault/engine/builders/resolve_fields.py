@@ -28,7 +28,7 @@ from tablevault.engine.builders.order import Plan, make_plan
 from tablevault.engine.references import Tables, Template, check
 from tablevault.errors import TableReferenceError, TVBuilderError, TVTableError
 from tablevault.frames.dtypes import parse_dtype
-from tablevault.limits import Limits
+from tablevault.limits_and_prices import Limits
 from tablevault.names import SELF
 
 _RENAMED = {"python_function": "function", "code_module": "module"}

@@ -25,7 +25,7 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.matching import Mask
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError
-from tablevault.frames.artifacts import NAME as ARTIFACT
+from tablevault.frames.artifact_string import NAME as ARTIFACT
 from tablevault.frames.column_encoding import encode_column
 from tablevault.frames.digest import digest_frame
 from tablevault.frames.plain import fields_of

@@ -24,7 +24,7 @@ from tablevault.engine.calls.records import CallRecord
 from tablevault.engine.matching import Mask
 from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
 from tablevault.errors import TableReferenceError, TVTableError
-from tablevault.frames.artifacts import NAME as ARTIFACT
+from tablevault.frames.artifact_string import NAME as ARTIFACT
 
 _ROWS_AT_ONCE: Final = 1 << 16
 """For so many rows calls are looked for in one go: each takes a pass over the file of instances."""

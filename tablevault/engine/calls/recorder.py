@@ -31,8 +31,8 @@ from tablevault.engine.results import refuse_leak
 from tablevault.engine.row_values import Values, decode_values, encode_plain, encode_values
 from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
-from tablevault.frames.artifacts import NAME as ARTIFACT
-from tablevault.frames.artifacts import artifact_values
+from tablevault.frames.artifact_string import NAME as ARTIFACT
+from tablevault.frames.artifact_string import artifact_values
 from tablevault.frames.casting import cast
 from tablevault.frames.tagged_json import UnstorableValueError
 from tablevault.names import SELF

@@ -17,7 +17,7 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.execution.executor import Stop
 from tablevault.errors import TVBudgetError
-from tablevault.limits import Limits, Price
+from tablevault.limits_and_prices import Limits, Price
 from tablevault.render import counted
 from tablevault.wording import Wording
 

@@ -15,7 +15,7 @@ from tablevault.engine.execution.budgets import TRIES, Begun, Budget, RunLimits
 from tablevault.engine.execution.executor import Stop
 from tablevault.engine.execution.rates import Kind, Rates, now, seconds_of
 from tablevault.engine.execution.retrying import LONGEST_WAIT_S, asked_wait, headers_of, status_of
-from tablevault.limits import Limits
+from tablevault.limits_and_prices import Limits
 from tablevault.progress import Progress, counted_within
 from tablevault.wording import Either, Wording
 

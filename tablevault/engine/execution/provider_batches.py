@@ -28,7 +28,7 @@ from tablevault.engine.execution.limiting import Limiting
 from tablevault.engine.execution.row_wise import RowCalls, RowWork
 from tablevault.engine.row_values import RowResults
 from tablevault.errors import TVBuilderError, TVPendingError
-from tablevault.limits import Limits
+from tablevault.limits_and_prices import Limits
 from tablevault.render import counted
 
 _ENDPOINT: Final = "/v1/chat/completions"

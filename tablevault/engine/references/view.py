@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.references.compare import Cell, Comparable, comparable
-from tablevault.frames.artifacts import as_text
+from tablevault.frames.artifact_string import as_text
 
 
 class RowIndex:

@@ -14,7 +14,7 @@ import yaml
 from tablevault.core_schema import resolve_as_core
 from tablevault.errors import TVArgumentError, TVFileError, TVFormatError
 from tablevault.history.commits.vault_config import SECTIONS, VaultConfig, fault_of_config, parsed
-from tablevault.limits import Limits, Price
+from tablevault.limits_and_prices import Limits, Price
 from tablevault.names import InstanceId, TableId
 
 FORMAT_VERSION = 1

@@ -9,7 +9,7 @@ from typing import Final, TypeVar
 
 import yaml
 
-from tablevault.limits import Limits, Price, UnfitValueError, read_limits, read_prices
+from tablevault.limits_and_prices import Limits, Price, UnfitValueError, read_limits, read_prices
 
 Fields = dict[str, dict[str, object]]
 T = TypeVar("T")

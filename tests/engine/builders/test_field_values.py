@@ -14,7 +14,7 @@ from tablevault.engine.builders.field_values import (
     read_timeout,
 )
 from tablevault.errors import TVBuilderError
-from tablevault.limits import Limits
+from tablevault.limits_and_prices import Limits
 
 READERS = {
     "retry": read_retry,

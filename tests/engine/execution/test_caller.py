@@ -9,7 +9,7 @@ from tablevault import report_usage
 from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.context import NoControl
 from tablevault.engine.execution.rates import Rates, now
-from tablevault.limits import Limits, Price
+from tablevault.limits_and_prices import Limits, Price
 from tests.counted_progress import CountedProgress
 
 INDEX = """\

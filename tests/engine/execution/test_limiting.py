@@ -14,7 +14,7 @@ from tablevault.engine.execution.budgets import Budget, RunLimits
 from tablevault.engine.execution.executor import AbandonedError, Stop
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.errors import TVBudgetError
-from tablevault.limits import Limits, Price
+from tablevault.limits_and_prices import Limits, Price
 from tablevault.progress import Silent
 
 THREADS = 8

@@ -13,7 +13,7 @@ from tablevault.history.commits.vault_config import (
     known_settings,
     setting_path,
 )
-from tablevault.limits import Limits, Price, UnfitValueError
+from tablevault.limits_and_prices import Limits, Price, UnfitValueError
 
 HEAD = "format: 1\nid: v\ndescription: d\ncreated_by: a\ncreated_at: t\n"
 amounts = st.one_of(st.integers(0, 10**12), st.floats(0, 10**12)).map(float)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 
-from tablevault.limits import Limits, Price, UnfitValueError, read_limits, read_prices
+from tablevault.limits_and_prices import Limits, Price, UnfitValueError, read_limits, read_prices
 
 
 def test_numbers_may_be_text():

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from tablevault.errors import TVTableError
-from tablevault.frames.compare import compare_frames
+from tablevault.frames.frame_diff import compare_frames
 from tablevault.frames.parquet import FrameColumns, write_frame
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from tablevault.frames.artifacts import artifact_values, with_folder
+from tablevault.frames.artifact_string import artifact_values, with_folder
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ IMPORTS = {
     "ours first": "import tablevault, pandas",
     "the class": "from tablevault import TableVault; import pandas",
     "core": "import tablevault.core, pandas",
-    "itself": "import tablevault.frames.artifacts, pandas",
+    "itself": "import tablevault.frames.artifact_string, pandas",
     "asked for": "import tablevault, importlib.util as u; u.find_spec('pandas'); import pandas",
     "part": "import tablevault; from pandas.api import types; import pandas",
 }

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from tablevault import TableVault, core
-from tablevault.arguments import checked
+from tablevault.argument_types import checked
 from tablevault.errors import TVArgumentError
 from tests.looking import check_clean, state_of
 
