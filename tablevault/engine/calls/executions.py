@@ -93,7 +93,8 @@ def claim(
         (instance, execution),
     )
     connection.execute(  # each row is written once
-        "UPDATE calls SET instance = coalesce(instance, ?), execution = NULL WHERE execution = ?",
+        "UPDATE calls SET instance = coalesce(instance, ?), execution = NULL, unindexed = NULL"
+        " WHERE execution = ?",
         (instance, execution),
     )
     connection.execute(
@@ -126,7 +127,8 @@ def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: in
     """
     placed = connection.execute(
         "SELECT n.row, c.id FROM calls c JOIN calls n"
-        " ON n.inputs = c.inputs AND n.execution = c.execution AND n.builder = c.builder"
+        " ON n.inputs = c.inputs AND +n.execution = c.execution AND n.builder = c.builder"
+        " AND n.unindexed IS NULL"
         " WHERE c.execution = ?1 AND c.row = ?2 AND c.outcome != 'ok' AND n.row >= 0",
         (execution, elsewhere),
     ).fetchall()
@@ -135,7 +137,7 @@ def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: in
 
 _UNUSED_FRAMES: Final = (
     "DELETE FROM frames WHERE NOT EXISTS (SELECT 1 FROM calls c"
-    " WHERE c.inputs = frames.inputs AND c.code = frames.code)"
+    " WHERE c.unindexed IS NULL AND c.inputs = frames.inputs AND c.code = frames.code)"
 )
 
 

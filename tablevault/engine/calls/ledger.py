@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -125,10 +126,13 @@ class Ledger:
         """Open; it is open already."""
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Write what waits."""
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Write what waits; after an error, let the next attempt find it."""
         if self._writer is not None:
             self._writer.close()
+            if kind is not None:
+                with contextlib.suppress(OSError):  # of a full disk, in the place of the error
+                    self._store.index()
 
     def begin(self, parts: Sequence[BuilderColumns], codes: Iterable[Fingerprint] = ()) -> None:
         """Begin, or go on; note the builders of the execution, in the order in which they run."""

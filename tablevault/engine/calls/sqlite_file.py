@@ -8,9 +8,10 @@ import logging
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 _WAIT_S: Final = 30.0
@@ -23,7 +24,12 @@ def connect(path: Path | str) -> sqlite3.Connection:
     return sqlite3.connect(path, timeout=_WAIT_S, isolation_level=None, check_same_thread=False)
 
 
-def open_file(path: Path | str, schema: str, version: int) -> sqlite3.Connection:
+def open_file(
+    path: Path | str,
+    schema: str,
+    version: int,
+    upgrades: Mapping[int, str] = MappingProxyType({}),
+) -> sqlite3.Connection:
     """Open a file for writing, and make its tables if it is new.
 
     Parameters
@@ -34,6 +40,8 @@ def open_file(path: Path | str, schema: str, version: int) -> sqlite3.Connection
         Statements that make the tables.
     version : int
         Their version, at least 1.
+    upgrades : mapping of int to str, optional
+        By an earlier version, the statements that make this one of it.
 
     Raises
     ------
@@ -50,12 +58,13 @@ def open_file(path: Path | str, schema: str, version: int) -> sqlite3.Connection
         connection.execute("BEGIN IMMEDIATE")
         (found,) = connection.execute("PRAGMA user_version").fetchone()
         is_new = connection.execute("SELECT 1 FROM sqlite_master").fetchone() is None
-        if is_new:
-            for statement in schema.strip().split(";\n"):
+        statements = schema if is_new else upgrades.get(found)
+        if statements is not None:
+            for statement in statements.strip().split(";\n"):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {version}")
         connection.execute("COMMIT")
-        if not is_new and found != version:
+        if statements is None and found != version:
             raise sqlite3.DatabaseError(f"version {found} is not {version}")  # noqa: TRY301 - one way out
     except BaseException:
         connection.close()

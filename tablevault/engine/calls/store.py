@@ -1,12 +1,5 @@
 """Records of calls in a SQLite file: what was asked, what came back, which execution needed it.
 
-Tables: ``calls`` has one row for each call, found by its inputs and its code; ``codes`` the code
-digests; ``frames`` the dataframes that calls returned, as Parquet; ``executions`` the temporary
-instances that were or are being executed; ``found`` the rows of an execution whose call another
-execution had made; ``kept`` the rows of instances that it keeps; ``spending`` what builders have
-cost; ``instances`` what is known of instances that were made while the file was there. Of two calls
-with one key the later counts.
-
 The file is a cache plus results that no instance holds: when it is lost, calls of executions
 that did not end are lost. It is written in transactions of some milliseconds. WAL with
 ``synchronous=NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous) survives a crash
@@ -33,15 +26,14 @@ import pandas as pd
 
 from tablevault.engine.calls import executions, spending
 from tablevault.engine.calls.executions import Swept
-from tablevault.engine.calls.keys import ARGUMENTS_BYTES
 from tablevault.engine.calls.records import ELSEWHERE, CallRecord
+from tablevault.engine.calls.schema import INDEXED, open_calls
 from tablevault.engine.calls.spending import Purse, Spending, Spent
 from tablevault.engine.calls.sqlite_file import (
     as_os_error,
     damage_of,
     is_damage,
     move_away,
-    open_file,
 )
 from tablevault.engine.matching import Rows
 from tablevault.errors import TVTableError
@@ -49,44 +41,12 @@ from tablevault.frames.parquet import read_frame, write_frame
 
 _log = logging.getLogger("tablevault")
 
-_VERSION: Final = 2
 _LONGEST_PATH: Final = 490
 _KEYS_AT_ONCE: Final = 500
 _PART_BYTES: Final = 1 << 28
 """SQLite takes values of at most 1,000,000,000 bytes."""
 _BEHIND: Final = b"\xff" * 9
 """Longer than the digest of a row: sorts behind all inputs with these arguments."""
-_SCHEMA: Final = f"""
-CREATE TABLE codes (id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, record TEXT);
-CREATE TABLE calls (
-    id INTEGER PRIMARY KEY, inputs BLOB NOT NULL, code INTEGER NOT NULL, outcome TEXT NOT NULL,
-    value TEXT, started_at REAL NOT NULL, duration_s REAL NOT NULL, error TEXT,
-    execution INTEGER, builder TEXT NOT NULL, row INTEGER NOT NULL, instance TEXT,
-    process INTEGER, model TEXT, input_tokens INTEGER, output_tokens INTEGER, cost REAL, files TEXT,
-    attempts INTEGER NOT NULL DEFAULT 1
-);
-CREATE TABLE processes (id INTEGER PRIMARY KEY, process TEXT NOT NULL UNIQUE);
-CREATE INDEX calls_by_inputs ON calls (inputs);
-CREATE INDEX calls_by_arguments ON calls (id) WHERE length(inputs) = {ARGUMENTS_BYTES};
-CREATE INDEX calls_with_files ON calls (id) WHERE files IS NOT NULL;
-CREATE INDEX calls_by_execution ON calls (execution, builder, row) WHERE execution IS NOT NULL;
-CREATE TABLE executions (
-    id INTEGER PRIMARY KEY, temp TEXT NOT NULL UNIQUE, process TEXT NOT NULL,
-    builders TEXT NOT NULL DEFAULT '[]', ended TEXT NOT NULL DEFAULT '[]',
-    version TEXT NOT NULL DEFAULT ''
-);
-CREATE TABLE found (
-    execution INTEGER NOT NULL, builder TEXT NOT NULL, row INTEGER NOT NULL, call INTEGER NOT NULL,
-    PRIMARY KEY (execution, builder, row)
-) WITHOUT ROWID;
-CREATE TABLE frames (
-    inputs BLOB NOT NULL, code INTEGER NOT NULL, part INTEGER NOT NULL, data BLOB NOT NULL,
-    PRIMARY KEY (inputs, code, part)
-);
-CREATE TABLE instances (instance TEXT PRIMARY KEY, builders TEXT NOT NULL) WITHOUT ROWID;
-{executions.KEPT_SCHEMA.strip()}
-{spending.SCHEMA.strip()}
-"""
 SELECT_CALLS: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
     " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files,"
@@ -97,10 +57,11 @@ SELECT_CALLS: Final = (
 _HOLDERS: Final = "SELECT DISTINCT c.instance FROM calls c JOIN codes k ON k.id = c.code"
 _INSERT: Final = (
     "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at, duration_s, error,"
-    " process, model, input_tokens, output_tokens, cost, files, attempts, execution)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " process, model, input_tokens, output_tokens, cost, files, attempts, execution,"
+    " unindexed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-"""Takes the fields of `CallRecord` but its id, code and process by number, then the execution."""
+"""Takes the fields of `CallRecord` but its id, code and process by number, then the execution, and
+1 where the inputs are not to be in the index yet."""
 
 
 _inherited: list[sqlite3.Connection] = []
@@ -251,8 +212,12 @@ class CallStore:
         execution: int | None,
         calls: Sequence[CallRecord],
         spent: Mapping[str, Spending] = MappingProxyType({}),
+        *,
+        longest_unindexed_s: float = 0.0,
     ) -> None:
         """Record calls that an execution has made, and what they have cost, by builder.
+
+        Calls that took less than `longest_unindexed_s` seconds enter the index of inputs later.
 
         Raises
         ------
@@ -272,6 +237,7 @@ class CallStore:
                         processes[call.process],
                         *call[11:],
                         execution,
+                        1 if call.duration_s < longest_unindexed_s else None,
                     )
                     for call in calls
                 ],
@@ -371,12 +337,13 @@ class CallStore:
         self, inputs: Iterable[bytes], where: str, values: Sequence[object]
     ) -> dict[bytes, CallRecord]:
         """Find calls by inputs under a condition; of several with the same inputs the latest."""
+        self.index()
         wanted = sorted(set(inputs))  # neighbours stand side by side in the index
         found: dict[bytes, CallRecord] = {}
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             some = wanted[start : start + _KEYS_AT_ONCE]
             marks = ",".join("?" * len(some))
-            with_inputs = f" WHERE c.inputs IN ({marks}) AND c.value IS NOT NULL"
+            with_inputs = f" WHERE {INDEXED} AND c.inputs IN ({marks}) AND c.value IS NOT NULL"
             for call in self._records(with_inputs + where, (*some, *values)):
                 known = found.get(call.inputs)
                 if known is None or known.id < call.id:
@@ -385,20 +352,29 @@ class CallStore:
 
     def holders(self, inputs: Sequence[bytes], code: bytes | None) -> set[str]:
         """Return the instances that hold some of a few calls; those by any code when it is None."""
+        self.index()
         marks = ",".join("?" * len(inputs))
         where = (
-            f" WHERE c.inputs IN ({marks}) AND c.value IS NOT NULL AND c.instance IS NOT NULL"
+            f" WHERE {INDEXED} AND c.inputs IN ({marks}) AND c.value IS NOT NULL"
+            " AND c.instance IS NOT NULL"
             " AND (? IS NULL OR k.digest = ?)"
         )
         return {instance for (instance,) in self.read(_HOLDERS + where, (*inputs, code, code))}
 
     def find_alike(self, arguments: bytes, code: bytes | None) -> CallRecord | None:
         """Find a call with these arguments, of whatever row it was."""
+        self.index()
         where = (
-            " WHERE c.inputs >= ?1 AND c.inputs < ?2 AND c.value IS NOT NULL AND c.outcome = 'ok'"
-            " AND (?3 IS NULL OR k.digest = ?3) LIMIT 1"
+            f" WHERE {INDEXED} AND c.inputs >= ?1 AND c.inputs < ?2 AND c.value IS NOT NULL"
+            " AND c.outcome = 'ok' AND (?3 IS NULL OR k.digest = ?3) LIMIT 1"
         )
         return next(iter(self._records(where, (arguments, arguments + _BEHIND, code))), None)
+
+    def index(self) -> None:
+        """Let all calls be found by their inputs."""
+        if self._first("SELECT 1 FROM calls WHERE unindexed IS NOT NULL LIMIT 1", ()):
+            with self._write() as connection:
+                connection.execute("UPDATE calls SET unindexed = NULL WHERE unindexed IS NOT NULL")
 
     def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
         """Read the dataframe that a call returned; None when it is not there, or is damaged."""
@@ -419,6 +395,7 @@ class CallStore:
 
     def place_failures(self, execution: int) -> None:
         """Note for calls of earlier attempts that failed which row was asked for again."""
+        self.index()
         with self._write() as connection:
             executions.place_failures(connection, execution, ELSEWHERE)
 
@@ -580,17 +557,17 @@ class CallStore:
         if len(os.fsencode(self._path)) > _LONGEST_PATH:
             # SQLite opens no file with a longer path (3.40 to 3.50: 512 bytes with its journal).
             _log.warning("Results of calls are not kept: the path of the vault is too long.")
-            self._connection = open_file(":memory:", _SCHEMA, _VERSION)
+            self._connection = open_calls(":memory:")
             self._pid = os.getpid()
             return self._connection
         self._path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            self._connection = open_file(self._path, _SCHEMA, _VERSION)
+            self._connection = open_calls(self._path)
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
             move_away(self._path, error)
-            self._connection = open_file(self._path, _SCHEMA, _VERSION)
+            self._connection = open_calls(self._path)
         self._pid = os.getpid()
         return self._connection
 

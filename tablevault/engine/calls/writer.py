@@ -93,7 +93,7 @@ class CallWriter:
         calls, self._waiting = self._waiting, []
         spending, self._spending = self._spending, {}
         try:
-            self._store.write(self._execution, calls, spending)
+            self._store.write(self._execution, calls, spending, longest_unindexed_s=_SLOW_S)
         except OSError as error:
             first = calls[0]
             raise OSError(

@@ -371,3 +371,66 @@ def test_a_full_disk_is_an_error_of_the_disk(store, monkeypatch):
     assert store.rows(execution, "b") == {}
     store.write(execution, [call()])
     assert list(store.rows(execution, "b")) == [0]
+
+
+class TestShortCalls:
+    """Calls whose inputs enter the index when calls are looked up."""
+
+    @pytest.fixture
+    def execution(self, store):
+        number = store.begin("t", "p", forget=False)
+        calls = [call(row)._replace(duration_s=1e-6) for row in range(3)]
+        store.write(number, calls, longest_unindexed_s=0.001)
+        return number
+
+    def indexed(self, store):
+        return store.read("SELECT row FROM calls WHERE unindexed IS NULL ORDER BY row", ())
+
+    def test_they_are_not_in_the_index_at_first_but_long_ones_are(self, store, execution):
+        store.write(execution, [call(3)], longest_unindexed_s=0.001)
+        assert self.indexed(store) == [(3,)]
+
+    def test_they_are_found(self, store, execution):
+        assert values(store, call(1).inputs) == ["[1]"]
+        assert self.indexed(store) == [(0,), (1,), (2,)]
+
+    def test_they_are_found_by_arguments_and_by_instance(self, store, execution):
+        assert store.find_alike(b"arguments-------", CODE) is not None
+        store.claim(execution, "base_1_x", {})
+        assert self.indexed(store) == [(0,), (1,), (2,)]
+        assert store.holders([call(1).inputs], CODE) == {"base_1_x"}
+
+    def test_another_process_finds_them(self, store, execution, path):
+        other = CallStore(path)
+        assert values(other, call(2).inputs) == ["[1]"]
+        other.close()
+
+    def test_they_are_placed_where_they_failed_before(self, store):
+        execution = store.begin("t", "p", forget=False)
+        failed = call(0, outcome="error", value=None)._replace(duration_s=1e-6)
+        store.write(execution, [failed], longest_unindexed_s=0.001)
+        again = store.begin("t", "q", forget=False)
+        made = call(5, inputs=failed.inputs)._replace(duration_s=1e-6)
+        store.write(again, [made], longest_unindexed_s=0.001)
+        store.place_failures(again)
+        assert store.read("SELECT row FROM calls ORDER BY id", ()) == [(5,), (5,)]
+
+
+def test_what_is_looked_up_by_inputs_is_never_searched_call_by_call(store):
+    execution = store.begin("t", "p", forget=False)
+    store.write(execution, [call()])
+    asked = []
+    connection = store._open()
+    connection.set_trace_callback(asked.append)
+    store.find([call().inputs], CODE)
+    store.holders([call().inputs], CODE)
+    store.find_alike(b"arguments-------", CODE)
+    store.place_failures(execution)
+    own_calls(store, execution, "b").find([call().inputs])
+    connection.set_trace_callback(None)
+    by_inputs = [sql for sql in asked if ".inputs" in sql and sql.startswith("SELECT")]
+    assert len(by_inputs) == 5
+    for sql in by_inputs:
+        steps = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {sql}")]
+        assert any("calls_by_inputs" in step for step in steps), sql
+        assert not any(step.startswith(("SCAN c", "SCAN n")) for step in steps), sql

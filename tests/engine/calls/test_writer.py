@@ -22,10 +22,10 @@ class Slow(CallStore):
         self.failure = None
         self.wrote = threading.Event()
 
-    def write(self, execution, calls, *spent):
+    def write(self, execution, calls, *spent, **options):
         if self.failure is not None:
             raise self.failure
-        super().write(execution, calls, *spent)
+        super().write(execution, calls, *spent, **options)
         self.written.append([call.row for call in calls])
         self.wrote.set()
 
@@ -100,7 +100,7 @@ def test_a_failure_of_the_thread_is_raised_by_the_next_call(writer, store):
 
     real = store.write
 
-    def write(execution, calls, *spent):
+    def write(execution, calls, *spent, **options):
         failed.set()
         raise WatchedError
 
