@@ -19,6 +19,7 @@ from filelock import lock_descriptor, unlock_descriptor
 _PASSING = frozenset(
     {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY}
 )
+IN_MEMORY = Path(":memory:")
 _LONGEST_PATH = 490
 """SQLite opens no file with a longer path than 512 bytes (os_unix.c, MAX_PATHNAME)."""
 _inherited: list[sqlite3.Connection] = []
@@ -73,8 +74,8 @@ class Disposable:
     """Connections to a SQLite file that is made again when it is missing or damaged.
 
     One connection for each thread and operating system process. On a file system that is read-only,
-    or where the path is too long for SQLite, each has a content of its own, in memory. Nothing is
-    synced: a power cut may cost the content, never more.
+    where the path is too long for SQLite, or is `IN_MEMORY`, each has a content of its own. Nothing
+    is synced: a power cut may cost the content, never more.
     """
 
     def __init__(self, path: Path, schema: str) -> None:
@@ -138,12 +139,14 @@ class Disposable:
     def discard(self) -> None:
         """Delete the file, whatever state it is in."""
         self.close()
-        with self._alone():
-            self._remove("", "-wal", "-shm")
+        if self._path != IN_MEMORY:
+            with self._alone():
+                self._remove("", "-wal", "-shm")
 
     def _is_writable(self) -> bool:
         """Return whether the file can be kept where it belongs; one who may only read cannot."""
-        if len(os.fsencode(os.path.realpath(self._path))) > _LONGEST_PATH:
+        is_long = len(os.fsencode(os.path.realpath(self._path))) > _LONGEST_PATH
+        if is_long or self._path == IN_MEMORY:
             return False
         folder = self._path.parent
         return os.access(folder, os.W_OK) or not folder.exists()

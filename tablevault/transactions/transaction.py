@@ -326,8 +326,7 @@ class Transaction:
         """
         try:
             follow(self._parts, change)
-            # Who has made an instance reads it next.
-            self._parts.index.follow(at_once=any(each.merged for each in change.branches))
+            self._parts.index.catch_up()
         except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)
             self._is_complete = False

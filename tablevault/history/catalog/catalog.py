@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 from tablevault.files.sqlite_cache import Disposable, Reading
 from tablevault.history.catalog.fold import fold_commits
 from tablevault.history.catalog.schema import INSTANCES, SCHEMA, STANDS, TABLES
+from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.refs import RefMove
 from tablevault.history.git.repository import Repository
-from tablevault.names import CommitId, InstanceId, ObjectId, TableId
+from tablevault.names import CommitId, InstanceId, ObjectId, TableId, tag_ref
 
 _ACTIVE = (
     "NOT EXISTS (SELECT 1 FROM inactive LEFT JOIN revived USING (instance_id, cause) "
@@ -30,8 +31,6 @@ _COLUMNS = (
     "COALESCE(gone.for_good, table_gone.for_good)"
 )
 _TRIES = 5
-_MOST_BEHIND = 20
-"""So many commits that nobody who asks has to wait."""
 _KEEPS_OBJECTS = "NOT COALESCE(gone.for_good, 0) AND NOT COALESCE(table_gone.for_good, 0)"
 
 
@@ -66,22 +65,6 @@ class IndexedProcess:
     author: str
     at: float
     parent: str
-
-
-class IndexFile(Protocol):
-    """Where a fold is kept; it may be thrown away at any moment."""
-
-    def connection(self) -> sqlite3.Connection:
-        """Return a connection."""
-
-    def write(self) -> AbstractContextManager[sqlite3.Connection]:
-        """Hold the one write transaction."""
-
-    def reading(self) -> Reading:
-        """Begin a read transaction."""
-
-    def discard(self) -> None:
-        """Throw it away, whatever state it is in."""
 
 
 class Catalog(ABC):
@@ -325,12 +308,18 @@ class Index(Catalog):
     """Answers for ``main`` as it is when a question is asked.
 
     Each question first catches up with the commits that were not seen, whoever made them.
+
+    Parameters
+    ----------
+    repository : Repository
+        The vault.
+    path : Path
+        The file; `IN_MEMORY` for a catalog of each thread.
     """
 
-    def __init__(self, repository: Repository, file: Path | IndexFile) -> None:
+    def __init__(self, repository: Repository, path: Path) -> None:
         self._repository = repository
-        self._file = Disposable(file, SCHEMA) if isinstance(file, Path) else file
-        self._behind = 0
+        self._file = Disposable(path, SCHEMA)
 
     def discard(self) -> None:
         """Throw away what was folded; the next look-up folds it again from nothing."""
@@ -339,16 +328,6 @@ class Index(Catalog):
     def catch_up(self) -> None:
         """Fold the commits that were not seen yet."""
         self._query("SELECT 1", ())
-
-    def follow(self, *, at_once: bool) -> None:
-        """Be told of a new commit; fold it together with some others, or when somebody asks.
-
-        One by one, it is the opening and closing of the file that takes the time. A commit that
-        is asked about next, mostly, is folded `at_once`.
-        """
-        self._behind += 1
-        if at_once or self._behind >= _MOST_BEHIND:
-            self.catch_up()
 
     def pin(self, *, with_temps: bool = False) -> PinnedCatalog:
         """Return the catalog at one commit: the tip of ``main`` at some moment of this call.
@@ -402,7 +381,6 @@ class Index(Catalog):
         Who reads has to use the connection that is given: the file may be taken away at any
         moment, and another connection would find an empty one.
         """
-        self._behind = 0
         connection = self._file.connection()
         if self._seen(connection) == self._repository.main() and self._has_folded(
             connection, self._temps() if with_temps else ()
@@ -491,3 +469,33 @@ def folded_in_memory(repository: Repository, tips: Iterable[CommitId] = ()) -> s
     fold_commits(connection, repository, tips)
     connection.commit()
     return connection
+
+
+_UUID = re.compile(r".+_[0-9]+_[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+
+
+def expected_tags(index: Catalog, snapshot: Snapshot) -> dict[str, CommitId]:
+    """Return the tag of each instance that is not deleted, by its full name."""
+    names = snapshot.names_by_id()
+    return {
+        tag_ref(names[instance.table_id], instance.instance_id): instance.commit
+        for instance in index.standing()
+        if instance.table_id in names
+    }
+
+
+def tag_moves(repository: Repository, index: Catalog, snapshot: Snapshot) -> list[RefMove]:
+    """Return the moves that make the tags of instances what history says; other tags stay."""
+    expected = expected_tags(index, snapshot)
+    known = repository.refs("refs/tags/")
+    moves = [
+        RefMove(ref=tag, old=known.get(tag), new=commit)
+        for tag, commit in expected.items()
+        if known.get(tag) != commit
+    ]
+    moves.extend(
+        RefMove(ref=tag, old=commit, new=None)
+        for tag, commit in known.items()
+        if tag not in expected and _UUID.fullmatch(tag)
+    )
+    return moves

@@ -26,8 +26,6 @@ from tablevault.names import (
 DEACTIVATION = "deactivate_instances"
 """The operation that makes earlier instances inactive while an execution begins to call."""
 
-_STANDS_FOR = ("Operation", "Parent-Process")
-
 
 def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
     """Format an insertion that keeps the earliest of the facts with one key.
@@ -42,7 +40,6 @@ def _earliest(table: str, key: str, time: str, *, columns: int) -> str:
     )
 
 
-_DIGITS = 16
 _SET = {
     table: ", ".join(f"{name} = excluded.{name}" for name in names.split())
     for table, names in {
@@ -73,12 +70,13 @@ def fold_commit(connection: sqlite3.Connection, repository: Repository, commit: 
     message = commit.message
     process = message.first("Vault-Process")
     if process and not message.first("Vault-Step"):
-        operation, parent = (message.first(f"Vault-{key}") for key in _STANDS_FOR)
+        operation = message.first("Vault-Operation")
+        parent = message.first("Vault-Parent-Process")
         connection.execute(
             _earliest("processes", "process_id", "at", columns=6),
             (process, operation, commit.id, commit.author, commit.at, parent),
         )
-    fold_logbook(connection, repository, commit)
+    _fold_log(connection, repository, commit)
     if instance_id := message.first("Vault-Instance"):
         _fold_instance(connection, repository, commit, instance_id)
     _fold_activity(connection, message)
@@ -96,21 +94,21 @@ def _fold_ends(connection: sqlite3.Connection, commit: Commit) -> None:
                 _earliest("ended", "subject, cause", "at", columns=6),
                 (subject, process, commit.id, at, commit.author, for_good),
             )
-            _settle(connection, subject)
+            _update_gone(connection, subject)
     for subject in message.every("Vault-Restores"):
         connection.execute(
             "INSERT OR IGNORE INTO restored VALUES (?, ?)",
             (subject, message.first("Vault-Undoes")),
         )
-        _settle(connection, subject)
+        _update_gone(connection, subject)
     connection.executemany(
         "INSERT OR IGNORE INTO undos VALUES (?, ?)",
         [(undone, process) for undone in message.every("Vault-Undoes")],
     )
 
 
-def _settle(connection: sqlite3.Connection, subject: str) -> None:
-    """Say anew whether an instance or a table is gone: look-ups need it in one row."""
+def _update_gone(connection: sqlite3.Connection, subject: str) -> None:
+    """Enter anew whether an instance or a table is gone: look-ups need it in one row."""
     connection.execute("DELETE FROM gone WHERE subject = ?", (subject,))
     connection.execute(
         "INSERT INTO gone SELECT subject, commit_id, at, author, for_good FROM ended "
@@ -179,7 +177,7 @@ def _fold_instance(
             commit.id,
             message.first("Vault-Time"),
             message.first("Vault-Success") != "false",
-            _number(message.first("Vault-Errors")),
+            _count(message.first("Vault-Errors")) or 0,
         ),
     )
     snapshot = Snapshot(repository, commit.id)
@@ -187,11 +185,6 @@ def _fold_instance(
         "INSERT OR IGNORE INTO objects VALUES (?, ?)",
         [(pointer.oid, instance_id) for pointer in pointers_of(snapshot, commit, instance_id)],
     )
-
-
-def _number(text: str) -> int:
-    """Read a number that anybody may have written; 0 for what is none that can be."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) < _DIGITS else 0
 
 
 def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Pointer]:
@@ -226,7 +219,7 @@ def _owns_shared_folder(snapshot: Snapshot, table: str, instance_id: str) -> boo
         return False
 
 
-def fold_logbook(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:
+def _fold_log(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:
     """Enter what `commit` says of itself, and of the sources of the instance it made."""
     message = commit.message
     operation = message.first("Vault-Operation")
@@ -319,5 +312,5 @@ def _table_id(repository: Repository, commit: Commit) -> str:
 
 
 def _count(text: str) -> int | None:
-    """Read a trailer that counts; SQLite has room for 63 bits."""
+    """Read a number that anybody may have written, None for no number; SQLite has 63 bits."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else None  # noqa: PLR2004 - digits of 2**63

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 import pygit2
 
-from tablevault.files.sqlite_cache import Reading, copied, form_of
+from tablevault.files.sqlite_cache import IN_MEMORY, form_of
 from tablevault.history.catalog.catalog import Index, folded_in_memory
 from tablevault.history.catalog.fold import fold_commits
 from tablevault.history.catalog.schema import SCHEMA, TABLES
@@ -24,7 +23,7 @@ class FreshIndex(Index):
     """Answers from history alone, whatever stands in the file; for one thread."""
 
     def __init__(self, repository: Repository) -> None:
-        super().__init__(repository, _Memory(repository))
+        super().__init__(repository, IN_MEMORY)
 
     def folded_from(self, commits: Sequence[CommitId]) -> Mapping[str, set[tuple[object, ...]]]:
         """Return what there is to say of `commits`, which are all that their history has.
@@ -38,33 +37,6 @@ class FreshIndex(Index):
             return _every_row(connection)
         with contextlib.closing(folded_in_memory(self._repository, commits)) as apart:
             return _every_row(apart)
-
-
-class _Memory:
-    """A database that nobody else sees."""
-
-    def __init__(self, repository: Repository) -> None:
-        self._repository = repository
-        self._connection = folded_in_memory(repository)
-
-    def connection(self) -> sqlite3.Connection:
-        """Return the one connection."""
-        return self._connection
-
-    @contextmanager
-    def write(self) -> Iterator[sqlite3.Connection]:
-        """Hold a transaction."""
-        with self._connection:
-            yield self._connection
-
-    def reading(self) -> Reading:
-        """Begin a read transaction on a copy."""
-        return Reading(copied(self._connection))
-
-    def discard(self) -> None:
-        """Begin anew."""
-        self._connection.close()
-        self._connection = folded_in_memory(self._repository)
 
 
 def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> str:

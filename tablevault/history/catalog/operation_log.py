@@ -17,14 +17,14 @@ _WHO_STANDS = (
     "ORDER BY other.stands DESC, other.at, other.commit_id LIMIT 1))"
 )
 _ENTRY = (
-    "commit_id, process_id, at, started, author, operation, table_name, version, instance_id, "
-    "subject, success, rows, parent_id"
+    "process_id, at, started, author, operation, table_name, version, instance_id, "
+    "subject, commit_id, success, rows, parent_id, ''"
 )
+"""Columns in the order of the fields of `Entry`."""
 _MANY = 500
 
-Row = tuple[str, ...]
-Read = Callable[[str, tuple[str, ...]], list[Row]]
-"""Asks the index: an SQL query and its arguments."""
+Read = Callable[[str, tuple[str, ...]], list[tuple[str, ...]]]
+"""Asks the catalog: an SQL query and its arguments."""
 
 
 class Entry(NamedTuple):
@@ -93,7 +93,7 @@ def entries(
             "AND process_id != ''))",
             (*some, *some),
         )
-        found.update((row[0], _entry(row)) for row in rows)
+        found.update((each.commit, each) for each in map(_entry, rows))
     ordered = sorted(found.values(), key=lambda each: (each.ended, each.commit), reverse=True)
     return ordered if limit < 0 else ordered[:limit]
 
@@ -178,25 +178,10 @@ def _batches(ids: Sequence[str]) -> Iterator[Sequence[str]]:
         yield ids[start : start + _MANY]
 
 
-def _entry(row: Sequence[str | float | None]) -> Entry:
-    """Make a value of a row of the index."""
-    commit, process, at, started, author, operation, table, version = row[:8]
-    instance, subject, success, rows, parent = row[8:]
-    return Entry(
-        process_id=str(process),
-        ended=float(at or 0),
-        started=None if started is None else float(started),
-        author=str(author),
-        operation=str(operation),
-        table=str(table),
-        version=str(version),
-        instance_id=str(instance),
-        subject=str(subject),
-        commit=str(commit),
-        success=bool(success),
-        rows=None if rows is None else int(rows),
-        parent_id=str(parent),
-    )
+def _entry(row: Sequence[object]) -> Entry:
+    """Make a value of a row of the catalog; SQLite has no booleans."""
+    entry = Entry._make(row)
+    return entry._replace(success=bool(entry.success))
 
 
 def unix_time(text: str, otherwise: float | None) -> float | None:
