@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from tablevault.history.git.repository import Repository
     from tablevault.lfs.pointer import Pointer
     from tablevault.lfs.store import ObjectStore
-    from tablevault.model.temp import TempInstance
+    from tablevault.model.instance import TempInstance
     from tablevault.model.view import VaultView
     from tablevault.names import TempRef
     from tablevault.transactions.begin import Actor
@@ -168,7 +168,7 @@ class Vault:
 
     def temp(self, ref: TempRef) -> TempInstance | None:
         """Find a temporary instance: the branch as it is now."""
-        from tablevault.model.temp import TempInstance
+        from tablevault.model.instance import TempInstance
 
         return TempInstance.find(self.parts, ref)
 

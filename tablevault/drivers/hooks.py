@@ -16,13 +16,14 @@ from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVBuilderError, TVFileError
 from tablevault.history.checkout.hand_edits import make_temporary
-from tablevault.history.commits.allowed_content import (
+from tablevault.history.commits.documents import decode_vault
+from tablevault.history.commits.snapshot import decode_text
+from tablevault.history.merge.validate_commits import (
     fault_of_change,
     fault_of_document,
     fault_of_entry,
+    validate_outgoing,
 )
-from tablevault.history.commits.documents import decode_vault
-from tablevault.history.commits.snapshot import decode_text
 from tablevault.names import (
     CODE_DIR,
     MAIN,
@@ -49,7 +50,6 @@ _ROOTS = ("tables", "vault.yaml")
 
 def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     """Send the objects of what is pushed, before git sends what names them."""
-    from tablevault.history.merge.validate_incoming import refuse_unfit
     from tablevault.remotes.remote_objects import commits_of, push_targets, upload_for_git
 
     lines = [line.split() for line in sys.stdin.read().splitlines()]
@@ -61,7 +61,7 @@ def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
         remote = address  # git comes here for each of them
     mains = [_commit(vault, local) for ref, (local, _) in moves.items() if ref == MAIN]
     known = commits_of(vault.repository, (there for _, there in moves.values()))
-    refuse_unfit(vault.repository, mains, [*known, *_seen(vault, remote)], remote)
+    validate_outgoing(vault.repository, mains, [*known, *_seen(vault, remote)], remote)
     found = upload_for_git(vault, remote, moves)
     sent = found.objects
     if sent.objects:

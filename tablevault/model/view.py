@@ -11,8 +11,7 @@ from tablevault.history.catalog.catalog import Catalog, IndexedInstance, PinnedC
 from tablevault.history.commits.documents import TableDocument
 from tablevault.history.commits.snapshot import Snapshot, unknown_table
 from tablevault.history.git.repository import Repository
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.names import (
     CommitId,
     TableId,

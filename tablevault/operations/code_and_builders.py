@@ -12,7 +12,7 @@ from tablevault.history.commits.change import BranchChange, Change
 from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import decode_text
 from tablevault.history.git.trees import Edit, Put, Remove
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import (
     builder_of_path,

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 from tablevault.errors import TVArgumentError
 from tablevault.files.vault_folders import building, put_in_place
-from tablevault.history.catalog.tags import tag_moves
+from tablevault.history.catalog.catalog import tag_moves
 from tablevault.history.commits.documents import InstanceDocument, TableDocument, timestamp
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers

@@ -11,8 +11,7 @@ from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.history.commits.change import BranchChange, Change
 from tablevault.history.commits.documents import InstanceDocument, timestamp
 from tablevault.history.git.trees import Edit, Graft, Put, Remove
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     InstanceId,

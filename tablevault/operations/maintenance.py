@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.files.disk import Quarantine, remove, size_of
+from tablevault.history.catalog.catalog import expected_tags
 from tablevault.history.catalog.in_memory import FreshIndex
 from tablevault.history.checkout.worktree_status import Inspection, copies_of, restore_blobs
 from tablevault.history.commits.setup import configure, put_on_main, reset_config
@@ -21,7 +22,7 @@ from tablevault.history.git.reachability import Reachability, extend, whole_reac
 from tablevault.history.git.refs import RefMove
 from tablevault.names import TEMP_DIR, CommitId, ObjectId, ProcessId, temp_of_folder
 from tablevault.problems import Problem, in_order
-from tablevault.queries.checks.instances import check_tags, expected_tags
+from tablevault.queries.checks.instances import check_tags
 from tablevault.queries.checks.objects import needed_objects, places_of_copies
 from tablevault.queries.verify import find_problems
 from tablevault.render import size
@@ -178,7 +179,7 @@ def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
     with vault.parts.commit_lock():
         index = FreshIndex(repository)
         targets = read_refs(repository.git_dir).targets
-        expected = expected_tags(repository, index)
+        expected = expected_tags(index, vault.snapshot())
         moves = [
             RefMove(
                 ref=problem.where,

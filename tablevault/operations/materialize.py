@@ -18,8 +18,7 @@ from tablevault.history.commits.setup import ATTRIBUTES, with_calls
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.trees import Edit, Put, Remove
 from tablevault.lfs.pointer import Pointer
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     InstanceId,

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
 from tablevault.operations.execute import ExecuteInstance

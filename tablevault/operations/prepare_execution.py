@@ -15,8 +15,7 @@ from tablevault.history.commits.change import Change
 from tablevault.history.commits.documents import TableDocument, timestamp
 from tablevault.history.commits.snapshot import decode_text
 from tablevault.history.git.trees import Edit
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, TempRef, code_path
 from tablevault.queries.inputs import ExpectedInputs, Place, VaultInputs

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError, TVArgumentError, TVTableError
 from tablevault.history.catalog import operation_log
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table
 from tablevault.names import TempRef, is_temp_id, version_of
 from tablevault.transactions.records import Record

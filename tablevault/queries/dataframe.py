@@ -13,8 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from tablevault.errors import TVArgumentError, TVTableError
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table
 from tablevault.names import BlobId, artifacts_dir, is_temp_id, version_of
 from tablevault.queries.calls import run_of_temp

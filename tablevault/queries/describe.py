@@ -9,8 +9,7 @@ from tablevault import render
 from tablevault.errors import TVArgumentError, TVFileError
 from tablevault.history.commits.documents import SPENT, InstanceDocument, TableDocument
 from tablevault.history.commits.snapshot import Snapshot, decode_text
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import (
     CODE_DIR,

@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING
 from tablevault.errors import TableVaultError, TVFileError
 from tablevault.history.commits.snapshot import Snapshot, decode_text
 from tablevault.history.git.trees import Edit, Put, Remove
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, BlobId, TempRef, artifacts_dir, code_path
 from tablevault.queries.inputs import EarlierInputs

@@ -12,8 +12,7 @@ from tablevault.errors import TableReferenceError, TableVaultError, TVFileError
 from tablevault.history.catalog.catalog import IndexedInstance
 from tablevault.history.commits.documents import InstanceDocument
 from tablevault.history.commits.snapshot import decode_text
-from tablevault.model.instance import Instance, by_age
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance, by_age
 from tablevault.model.view import Table, VaultView
 from tablevault.names import InstanceId, TempRef, index_builder, is_instance_id
 from tablevault.queries.inputs import Place, VaultInputs

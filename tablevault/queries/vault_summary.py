@@ -16,8 +16,7 @@ from tablevault.history.catalog import operation_log
 from tablevault.history.catalog.operation_log import Entry
 from tablevault.history.commits.documents import InstanceDocument, TableDocument, VaultDocument
 from tablevault.history.git.repository import Commit
-from tablevault.model.instance import Instance
-from tablevault.model.temp import TempInstance
+from tablevault.model.instance import Instance, TempInstance
 from tablevault.model.view import Table, VaultView
 from tablevault.names import BlobId, TableId, TempRef, index_builder
 from tablevault.queries import log

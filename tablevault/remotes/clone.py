@@ -13,7 +13,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import read_settings
 from tablevault.history.git.git_program import run_git
 from tablevault.history.git.refs import RefMove, move_refs
-from tablevault.history.merge.validate_incoming import refuse_hostile
+from tablevault.history.merge.validate_commits import validate_incoming
 from tablevault.names import MAIN, VAULT_DOCUMENT
 from tablevault.progress import Progress
 from tablevault.remotes.fetch import fetch_objects
@@ -133,7 +133,7 @@ def _build(vault: Vault, url: str) -> None:
             f"{VAULT_DOCUMENT}.",
             "Check the address.",
         )
-    refuse_hostile(repository, [theirs], [], f'The vault at "{url}"')
+    validate_incoming(repository, [theirs], [], f'The vault at "{url}"')
     snapshot.vault()
     configure(vault.path)
     move_refs(repository, [RefMove(ref=MAIN, old=None, new=theirs)], f"clone: from {url}")

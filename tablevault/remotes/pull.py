@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Self, cast
 
 from tablevault.errors import TVArgumentError, TVLockError, TVRemoteError
-from tablevault.history.catalog.tags import tag_moves
+from tablevault.history.catalog.catalog import tag_moves
 from tablevault.history.commits.change import Change, RemovedBranch, renamed_branch
 from tablevault.history.commits.documents import timestamp
 from tablevault.history.commits.snapshot import Snapshot
@@ -17,7 +17,7 @@ from tablevault.history.git.reachability import new_commits
 from tablevault.history.git.repository import Repository
 from tablevault.history.merge.merge_commits import merge_commits
 from tablevault.history.merge.merge_result import Conflict, MergeResult, Side
-from tablevault.history.merge.validate_incoming import refuse_hostile
+from tablevault.history.merge.validate_commits import validate_incoming
 from tablevault.model.view import VaultView
 from tablevault.names import MAIN, CommitId, TableId, TempRef, table_dir, temp_of_ref
 from tablevault.remotes.fetch import fetch_objects
@@ -60,7 +60,7 @@ def pull(vault: Vault, remote: str, *, data: str, resolve: Mapping[str, str] | N
         found = index.instance(instance_id)
         return None if found is None else found.commit
 
-    refuse_hostile(repository, [theirs], [ours], f'Remote "{remote}"', commit_of)
+    validate_incoming(repository, [theirs], [ours], f'Remote "{remote}"', commit_of)
     clone = Call("clone_vault", url=remote, db_dir=BLANK)
     hint = Wording("Clone it into its own folder: ", clone, ".")
     refuse_other_vault(vault, remote, theirs, "nothing was pulled", hint)

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from urllib.parse import unquote
 
 from tablevault.errors import TVOutcomeUnknownError, TVRemoteError
-from tablevault.history.catalog.tags import expected_tags
+from tablevault.history.catalog.catalog import expected_tags
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import find_repository, read_settings
 from tablevault.history.git.reachability import new_commits
 from tablevault.history.git.refs import RefMove
-from tablevault.history.merge.validate_incoming import refuse_unfit
+from tablevault.history.merge.validate_commits import validate_outgoing
 from tablevault.names import MAIN, CommitId, temp_of_ref
 from tablevault.remotes.git_refs import (
     fetch_refs,
@@ -88,7 +88,7 @@ def _push_to(vault: Vault, remote: str, *, temp: bool) -> PushReport:
     branches = {commit for ref, commit in wanted.items() if not ref.startswith(_TAGS)}
     served = commits_of(repository, [*others.values(), *(branches & set(there.values()))])
     new = branches - served
-    refuse_unfit(repository, new, served, remote)
+    validate_outgoing(repository, new, served, remote)
     state = read_state(vault, remote).at(repository, there.get(MAIN))
     found = upload_missing(vault, remote, served=served, new=new, state=state)
     kept = _move_there(vault, remote, moves)

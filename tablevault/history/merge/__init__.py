@@ -2,7 +2,7 @@
 
 A merge, from `pull` or from plain git, goes through the modules like this::
 
-    fetched commits -> validate_incoming     refuse what no vault may hold
+    fetched commits -> validate_commits      refuse what no vault may hold
     ours, theirs    -> merge_commits         find the merge base; several bases become one
                        merge_tables          match tables by id, choose the instance of each version
                        merge_files           merge vault.yaml by field, other files by line

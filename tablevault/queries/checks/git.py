@@ -18,7 +18,7 @@ from tablevault.history.git.object_files import (
 )
 from tablevault.history.git.reachability import Reachability
 from tablevault.history.git.repository import Repository
-from tablevault.history.merge.validate_incoming import unfit_in
+from tablevault.history.merge.validate_commits import invalid_files_in
 from tablevault.names import MAIN, VAULT_DOCUMENT, kind_of_document
 from tablevault.problems import Problem
 from tablevault.vault import Vault
@@ -97,7 +97,7 @@ def check_tracked(vault: Vault) -> Iterator[Problem]:
     repository = vault.repository
     if vault.snapshot().blob(VAULT_DOCUMENT) is None:
         yield _unfit(VAULT_DOCUMENT, "it is missing")
-    for path, problem in unfit_in(repository, repository.main()):
+    for path, problem in invalid_files_in(repository, repository.main()):
         yield _unfit(path, problem)
 
 

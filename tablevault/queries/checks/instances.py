@@ -6,8 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from urllib.parse import unquote
 
 from tablevault.errors import TableVaultError
-from tablevault.history.catalog import tags
-from tablevault.history.catalog.catalog import Catalog, IndexedInstance
+from tablevault.history.catalog.catalog import Catalog, IndexedInstance, expected_tags
 from tablevault.history.commits.altered_instances import (
     Made,
     altered_instances,
@@ -23,16 +22,11 @@ from tablevault.vault import Vault
 _TAGS = "refs/tags/"
 
 
-def expected_tags(repository: Repository, index: Catalog) -> dict[str, CommitId]:
-    """Return the tags that ``main`` should have now, by full name."""
-    return tags.expected_tags(index, Snapshot(repository, repository.main()))
-
-
 def check_tags(
     repository: Repository, index: Catalog, targets: Mapping[str, str]
 ) -> Iterator[Problem]:
     """Compare the tags that there are with those that there should be."""
-    expected = expected_tags(repository, index)
+    expected = expected_tags(index, Snapshot(repository, repository.main()))
     for ref, commit in expected.items():
         target = targets.get(ref)
         if target is None:

@@ -1,16 +1,20 @@
-"""Validate fetched commits before they become part of the vault."""
+"""What a commit of a vault may hold: validates fetched commits, and files to be committed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 import pygit2
 from pygit2.enums import FileMode
 
-from tablevault.errors import TVRemoteError
+from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
 from tablevault.history.catalog.operation_log import unix_time
-from tablevault.history.commits.allowed_content import fault_of_document, fault_of_entry, is_checked
-from tablevault.history.commits.documents import LARGEST_DOCUMENT
+from tablevault.history.commits.documents import (
+    LARGEST_DOCUMENT,
+    decode_instance,
+    decode_table,
+    decode_vault,
+)
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message
 from tablevault.history.git.reachability import new_commits
@@ -25,25 +29,33 @@ from tablevault.names import (
     instance_document,
     is_instance,
     is_of_artifact,
+    kind_of_document,
 )
 
+_GROUP_CAN_WRITE = 0o020
+_REGULAR = (FileMode.BLOB, FileMode.BLOB_EXECUTABLE, FileMode.BLOB | _GROUP_CAN_WRITE)
+_DECODERS: Mapping[str, Callable[[bytes, str], object]] = {
+    "vault": decode_vault,
+    "table": decode_table,
+    "instance": decode_instance,
+}
 _DOCUMENTS_AT = 3
 """Slashes in ``tables/<table>/<version>/``: no document of a vault is deeper."""
 
 
-def refuse_hostile(
+def validate_incoming(
     repository: Repository,
     tips: Iterable[CommitId],
     known: Iterable[CommitId],
     where: str,
     made: Callable[[str], CommitId | None] = lambda _: None,
 ) -> None:
-    """Refuse commits whose trees or messages hold what those of a vault never do.
+    """Refuse fetched commits whose trees or messages hold what those of a vault never do.
 
-    Looked at is each tree that can be reached from `tips` and not from `known`: symbolic links,
-    submodules, names such as ``..`` and ``.git``, folders of tables and versions whose names could
-    not have been given here, and documents that cannot be read. Nothing of it is run. An instance
-    may be made only once: `made` gives the commit that made one which is here already.
+    Checks each tree that can be reached from `tips` and not from `known` for symbolic links,
+    submodules, names such as ``..`` and ``.git``, folders of tables and versions with names that no
+    vault accepts, and documents that cannot be read. Runs nothing of it. An instance may be made
+    only once: `made` returns the commit that made one of this vault.
 
     Raises
     ------
@@ -51,10 +63,10 @@ def refuse_hostile(
         Names the path, the commit, and why.
     """
     known = list(known)
-    claims = _Claims(repository, made)
+    instances = _MadeInstances(repository, made)
     for commit in new_commits(repository, tips, known):
-        _refuse_claim(repository, CommitId(str(commit.id)), where, claims)
-    for commit_id, path, problem in unfit_files(repository, tips, known):
+        _check_instance(repository, CommitId(str(commit.id)), where, instances)
+    for commit_id, path, problem in invalid_files(repository, tips, known):
         raise TVRemoteError(
             f'{where} holds "{path}" in commit {commit_id[:12]}: {problem}.',
             "Nothing was taken over. Ask who pushed it, or look with git: "
@@ -63,7 +75,7 @@ def refuse_hostile(
         )
 
 
-def refuse_unfit(
+def validate_outgoing(
     repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId], remote: str
 ) -> None:
     """Refuse to push what no vault would pull: plain git may have committed it.
@@ -73,7 +85,7 @@ def refuse_unfit(
     TVRemoteError
         Names the path, the commit, and why.
     """
-    for commit_id, path, problem in unfit_files(repository, tips, known):
+    for commit_id, path, problem in invalid_files(repository, tips, known):
         raise TVRemoteError(
             f'"{path}" in commit {commit_id[:12]} cannot be pulled by any vault: {problem}. '
             f'Nothing was pushed to "{remote}".',
@@ -82,7 +94,7 @@ def refuse_unfit(
         )
 
 
-def unfit_files(
+def invalid_files(
     repository: Repository, tips: Iterable[CommitId], known: Iterable[CommitId]
 ) -> Iterator[tuple[CommitId, str, str]]:
     """Walk what is no part of any vault in the trees reached from `tips` and not from `known`.
@@ -102,7 +114,7 @@ def unfit_files(
             yield CommitId(str(commit.id)), path, problem
 
 
-class _Claims:
+class _MadeInstances:
     """Which instances commits say that they made, and with what."""
 
     def __init__(self, repository: Repository, made: Callable[[str], CommitId | None]) -> None:
@@ -127,7 +139,9 @@ class _Claims:
         return snapshot.blob_id(instance_document(*at)), snapshot.blob_id(frame_path(*at))
 
 
-def _refuse_claim(repository: Repository, commit: CommitId, where: str, claims: _Claims) -> None:
+def _check_instance(
+    repository: Repository, commit: CommitId, where: str, instances: _MadeInstances
+) -> None:
     """Refuse a commit that says it made what could not be called so here, or is there already."""
     message = repository.commit(commit).message
     instance_id = message.first("Vault-Instance")
@@ -138,7 +152,7 @@ def _refuse_claim(repository: Repository, commit: CommitId, where: str, claims: 
         problem = f"of version {version!r} of table {table!r}: no vault has such a one"
     elif (unix_time(message.first("Vault-Time"), 0.0) or 0.0) >= FARTHEST:
         problem = f"at {message.first('Vault-Time')}: no time to come may be before that"
-    elif (first := claims.other(message, commit)) is not None:
+    elif (first := instances.other(message, commit)) is not None:
         problem = f"and commit {first[:12]} made it of something else"
     else:
         return
@@ -149,7 +163,7 @@ def _refuse_claim(repository: Repository, commit: CommitId, where: str, claims: 
     )
 
 
-def unfit_in(repository: Repository, commit: CommitId) -> Iterator[tuple[str, str]]:
+def invalid_files_in(repository: Repository, commit: CommitId) -> Iterator[tuple[str, str]]:
     """Walk what is no part of any vault in the tree of one commit: path, and what is wrong."""
     handle = repository.handle
     return _problems(handle, handle[commit].tree, set())
@@ -232,3 +246,51 @@ def _problem_of_document(handle: pygit2.Repository, entry: pygit2.Object, path: 
     if not isinstance(blob, pygit2.Blob) or blob.size > LARGEST_DOCUMENT:
         return "the document is too large"
     return fault_of_document(path, blob.data)
+
+
+def fault_of_entry(path: str, mode: int) -> str:
+    """Return why an entry other than a folder cannot be part of a vault, "" when it can."""
+    if mode == FileMode.LINK:
+        return "it is a symbolic link"
+    if mode == FileMode.COMMIT:
+        return "it is a submodule"
+    if mode not in _REGULAR:
+        return f"its mode is {mode:o}"
+    return fault_of_folders(path)
+
+
+def is_checked(path: str) -> bool:
+    """Return whether :func:`fault_of_document` looks at what is in a file."""
+    return kind_of_document(path) in _DECODERS
+
+
+def fault_of_document(path: str, data: bytes) -> str:
+    """Return why a document of the vault cannot be read, "" for any other file."""
+    decode = _DECODERS.get(kind_of_document(path))
+    if decode is None:
+        return ""
+    if len(data) > LARGEST_DOCUMENT:
+        return f"the document is larger than {LARGEST_DOCUMENT:,} bytes"
+    try:
+        decode(data, path)
+    except (TVFileError, TVArgumentError) as error:
+        return error.message.rstrip(".")
+    return ""
+
+
+def fault_of_change(path: str, before: bytes, after: bytes) -> str:
+    """Return what a commit of plain git must not change in a document, "" when it may.
+
+    The id of a table is what its instances name, and that of a vault what its clones have.
+    """
+    kind = kind_of_document(path)
+    if kind == "table":
+        old, new = decode_table(before, path), decode_table(after, path)
+        fixed = ("id", "multiple_artifacts", "side_effects")
+        changed = [name for name in fixed if getattr(old, name) != getattr(new, name)]
+    elif kind == "vault":
+        changed = ["id"] if decode_vault(before, path).id != decode_vault(after, path).id else []
+    else:
+        return ""
+    verb = "change" if len(changed) > 1 else "changes"
+    return f"its {' and '.join(changed)} never {verb}" if changed else ""
