@@ -171,7 +171,7 @@ def _caret(text: str, start: int, end: int) -> list[str]:
     return [f"    {line}", "    " + " " * (start - first) + "^" + "~" * (width - 1)]
 
 
-def said(error: BaseException) -> str:
+def message_of(error: BaseException) -> str:
     """Return the text of an exception; one that a user has written may fail to make it."""
     try:
         return str(error)

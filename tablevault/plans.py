@@ -35,7 +35,7 @@ class PlannedBuilder:
     seconds : float or None
         How long the calls take together, by the mean of earlier ones; None when there are none.
     cost : float or None
-        What they cost, likewise, in the currency that :func:`tablevault.report_usage` was told.
+        What they cost, likewise, in the currency that :func:`tablevault.report_usage` is given.
     """
 
     name: str
@@ -281,11 +281,11 @@ class RefreshReport:
         made = [each for each in self.tables if each.state in {"planned", "made"}]
         verb = "would be made" if self.dry_run else "made"
         calls = shown_calls(self.calls, is_exact=self.is_exact)
-        told = f"{counted(len(made), 'instance')} {verb} anew: calls {calls}"
-        told += f", time {shown_seconds(self.seconds)}"
+        text = f"{counted(len(made), 'instance')} {verb} anew: calls {calls}"
+        text += f", time {shown_seconds(self.seconds)}"
         # Who has not reported a cost has none, as far as anybody knows.
         is_known = self.dry_run or self.cost is not None
-        return f"{told}, cost {shown_cost(self.cost)}" if is_known else told
+        return f"{text}, cost {shown_cost(self.cost)}" if is_known else text
 
     def __str__(self) -> str:
         """Show the sums, and each table as a line."""

@@ -147,7 +147,7 @@ class Task:
         elapsed_s = now_s - then_s
         return (self.made - made) / elapsed_s if self.made and elapsed_s > _SETTLED_S else None
 
-    def told(self, now_s: float) -> str:
+    def status_text(self, now_s: float) -> str:
         """Return how far it is, how fast, and when it will have ended."""
         waiting, retrying = self.counts["waiting"], self.counts["retrying"]
         parts = [*self._outcomes(self._share())] if self.total is not None or self.done else []
@@ -337,7 +337,7 @@ class Terminal:
         """Draw over the line drawn before, unless somebody has begun a line of his own."""
         with self._lock:
             if self._is_free:
-                self._write(task.name, task.fraction, task.told(now_s))
+                self._write(task.name, task.fraction, task.status_text(now_s))
                 self._is_drawn = True
 
     def leave(self) -> None:
@@ -357,9 +357,9 @@ class Terminal:
             self._stream.write("\n")
             self._stream.flush()
 
-    def _write(self, name: str, fraction: float | None, told: str) -> None:
+    def _write(self, name: str, fraction: float | None, text: str) -> None:
         """Write a line over the one before."""
-        line = render.progress_line(self._stream, name, fraction, told)
+        line = render.progress_line(self._stream, name, fraction, text)
         self._stream.write(f"\r\x1b[2K{line}")
         self._stream.flush()
 
@@ -409,7 +409,7 @@ class Notebook:
 
     def draw(self, task: Task, now_s: float) -> None:
         """Show the line, in the place of the one before."""
-        self._show([*self._ended, (task.name, task.fraction, task.told(now_s))])
+        self._show([*self._ended, (task.name, task.fraction, task.status_text(now_s))])
 
     def end(self, task: Task, now_s: float) -> None:
         """Show it for the last time."""

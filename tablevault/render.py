@@ -128,7 +128,7 @@ def printed(drawn: object, stream: TextIO, *, wraps: bool = False) -> str:
     return captured.get()
 
 
-def progress_line(stream: TextIO, name: str, fraction: float | None, told: str) -> str:
+def progress_line(stream: TextIO, name: str, fraction: float | None, text: str) -> str:
     """Draw how far something is as one line that fits the terminal `stream`.
 
     `fraction` is the part that is done, None when that is not known.
@@ -140,9 +140,9 @@ def progress_line(stream: TextIO, name: str, fraction: float | None, told: str) 
     with console.capture() as captured:
         # A full line would make some terminals go to the next one.
         width = console.width - 1
-        room = width - cell_len(name) - cell_len(told) - 2  # the text is worth more
+        room = width - cell_len(name) - cell_len(text) - 2  # the text is worth more
         bar = next((bar for bar in _BARS if bar <= room), 0)
-        drawn = _progress([(name, fraction, told)], bar)
+        drawn = _progress([(name, fraction, text)], bar)
         console.print(drawn, width=width, no_wrap=True, crop=True)
     return captured.get().partition("\n")[0].rstrip()
 
@@ -162,10 +162,10 @@ def _progress(lines: Sequence[ProgressLine], width: int = _BARS[0]) -> Table:
     has_bar = width > 0
     for _ in range(2 + has_bar):
         grid.add_column(no_wrap=True, overflow="ellipsis")
-    for name, fraction, told in lines:
+    for name, fraction, text in lines:
         total = None if fraction is None else 1.0
         bar = ProgressBar(total=total, completed=fraction or 0.0, width=width)
-        grid.add_row(Text(harmless(name)), *[bar] * has_bar, Text(harmless(told)))
+        grid.add_row(Text(harmless(name)), *[bar] * has_bar, Text(harmless(text)))
     return grid
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote
 
-from tablevault.errors import TVSecretError, said
+from tablevault.errors import TVSecretError, message_of
 
 
 class _Shape:
@@ -272,7 +272,7 @@ def redact(text: str) -> str:
 
 def text_to_keep(error: BaseException) -> str:
     """Return the text of an exception as it may be written: without keys."""
-    return redact(said(error))
+    return redact(message_of(error))
 
 
 def is_secret(name: str, value: str) -> bool:

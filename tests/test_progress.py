@@ -308,7 +308,7 @@ def task(**given: object) -> Task:
 def test_a_line_tells_rows_reuse_rate_and_time_left(
     given: dict[str, object], now: float, told: str
 ) -> None:
-    assert task(**given).told(now) == told
+    assert task(**given).status_text(now) == told
 
 
 @pytest.mark.parametrize(
@@ -325,13 +325,13 @@ def test_a_line_tells_rows_reuse_rate_and_time_left(
 def test_a_line_tells_errors_waits_and_cost(counts: dict[str, float], told: str) -> None:
     known = task(total=100, done=60)
     known.counts |= counts
-    assert known.told(60) == told
+    assert known.status_text(60) == told
 
 
 def test_a_line_tells_what_the_first_row_waits_for() -> None:
     known = task(total=100)
     known.counts["waiting"] = 1
-    assert known.told(60) == "0/100, waiting for the rate limit"
+    assert known.status_text(60) == "0/100, waiting for the rate limit"
 
 
 def test_the_rate_is_that_of_the_last_minute() -> None:
@@ -339,7 +339,7 @@ def test_the_rate_is_that_of_the_last_minute() -> None:
     for second in range(1, 201):
         known.done += 1 if second <= 100 else 4
         known.look(second)
-    assert known.told(200) == "500/1,000, 240/min, 2:05 left"
+    assert known.status_text(200) == "500/1,000, 240/min, 2:05 left"
 
 
 def test_the_rate_of_slow_rows_is_that_of_ten_at_least() -> None:
@@ -347,7 +347,7 @@ def test_the_rate_of_slow_rows_is_that_of_ten_at_least() -> None:
     for minute in range(0, 200, 5):
         known.done += 1
         known.look(60.0 * minute + 60)
-    assert known.told(60.0 * 196) == "40/100, 0.2/min, 5:00:00 left"
+    assert known.status_text(60.0 * 196) == "40/100, 0.2/min, 5:00:00 left"
 
 
 def test_a_rate_sinks_while_nothing_is_made() -> None:
@@ -357,7 +357,7 @@ def test_a_rate_sinks_while_nothing_is_made() -> None:
         known.look(second)
     for second in range(61, 181):
         known.look(second)
-    assert known.told(180) == "60/1,000, 4.6/min, 3:23:40 left"
+    assert known.status_text(180) == "60/1,000, 4.6/min, 3:23:40 left"
 
 
 def test_the_rate_begins_when_results_that_were_there_are_found() -> None:
@@ -365,7 +365,7 @@ def test_the_rate_begins_when_results_that_were_there_are_found() -> None:
     known.skip(40, 30.0)
     known.done += 10
     known.look(40.0)
-    assert known.told(40.0) == "50/100, 40 reused, 60/min, 0:50 left"
+    assert known.status_text(40.0) == "50/100, 40 reused, 60/min, 0:50 left"
 
 
 @pytest.mark.parametrize(
@@ -447,7 +447,7 @@ class Lines:
         self.drawn: list[str] = []
 
     def draw(self, task: Task, now_s: float) -> None:
-        self.drawn.append(task.told(now_s))
+        self.drawn.append(task.status_text(now_s))
 
     def end(self, task: Task, now_s: float) -> None:
         self.drawn.append(task.ended(now_s))

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from tablevault.cli.command import Argument, Command, commands
 from tablevault.cli.context import CommandContext
-from tablevault.errors import TableVaultError, said, user_line
+from tablevault.errors import TableVaultError, message_of, user_line
 from tablevault.secrets import text_to_keep
 from tablevault.wording import BLANK, Call, Either, Named, OperationName, Parameter
 
@@ -51,7 +51,7 @@ _MORE = "(--debug shows the traceback)"
 
 def _system(error: OSError) -> str:
     """Format an error of the operating system: the file, the reason, what to do."""
-    reason = error.strerror or said(error)
+    reason = error.strerror or message_of(error)
     if error.filename is None:
         return f"{reason}."
     return f'"{os.fsdecode(error.filename)}" cannot be used: {reason}. Check the path.'

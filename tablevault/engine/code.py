@@ -22,7 +22,7 @@ from types import ModuleType
 from typing import Any, Final
 from urllib.parse import quote, unquote
 
-from tablevault.errors import TVFileError, said
+from tablevault.errors import TVFileError, message_of
 from tablevault.wording import Call, Wording
 
 PACKAGE: Final = "tablevault.code"
@@ -346,7 +346,7 @@ class Code:
 
     def _describe(self, error: BaseException) -> str:
         """Return why a module failed, with the line in a module of the vault where it did."""
-        text = f"{type(error).__name__}: {said(error)}"
+        text = f"{type(error).__name__}: {message_of(error)}"
         if isinstance(error, SyntaxError):
             return f"{text.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
         known = set(self._paths.values())

@@ -13,7 +13,7 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.matching import Rows
 from tablevault.engine.references.view import own, owned
 from tablevault.engine.row_values import RowResults, Values, why_unstorable
-from tablevault.errors import TVBuilderError, TVTableError, said
+from tablevault.errors import TVBuilderError, TVTableError, message_of
 from tablevault.frames.casting import cast
 from tablevault.frames.dtypes import dtype_name, infer
 from tablevault.frames.plain import as_data, plain
@@ -365,7 +365,7 @@ def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401
     try:
         return own(cell)
     except Exception as error:
-        shown = f"{show(cell)} ({type(error).__name__}: {said(error)})"
+        shown = f"{show(cell)} ({type(error).__name__}: {message_of(error)})"
         raise _unkeepable(shown, job, place) from error
 
 

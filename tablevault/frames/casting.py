@@ -162,7 +162,7 @@ def _whole(values: pd.Series, dtype: Any, name: str) -> pd.Series:  # noqa: ANN4
 
 
 def _converted(values: pd.Series, dtype: Any) -> pd.Series:  # noqa: ANN401 - as above
-    """Cast by way of pandas; text that spells a time is read as ISO 8601."""
+    """Cast by way of pandas; text that is a time is read as ISO 8601."""
     if isinstance(dtype, pd.PeriodDtype):
         return _periods(values, dtype)
     if isinstance(dtype, pd.IntervalDtype) and _is_text(values):

@@ -349,7 +349,7 @@ def _as_text(frame: FrameColumns, name: str) -> pa.ChunkedArray:
 
 
 def _text(value: object, row: int) -> str:
-    """Format an object; what cannot be spelled is equal to nothing."""
+    """Format an object; what JSON cannot hold is equal to nothing."""
     try:
         return to_json(value)
     except UnstorableValueError:

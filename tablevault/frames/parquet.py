@@ -82,7 +82,7 @@ def pandas_metadata(frame: pd.DataFrame, columns: Sequence[StoredColumn]) -> Met
 
 
 def _dtype_to_make(dtype: Any, stored: StoredColumn) -> str | None:  # noqa: ANN401 - any dtype
-    """Return the name of the dtype that pandas has to be told of, None for none."""
+    """Return the name of the dtype that pandas has to know, None for none."""
     if stored.form in ("objects", "category"):
         is_whole = pa.types.is_integer(stored.array.type)
         return "Int64" if is_whole and stored.array.null_count else None  # floats would round

@@ -138,7 +138,7 @@ def _of_no_known_type(value: object, depth: int) -> Any:  # noqa: ANN401 - JSON
 
 
 def has_surrogates(text: str) -> bool:
-    """Return whether text cannot be spelled in UTF-8."""
+    """Return whether text cannot be written as UTF-8."""
     return not text.isascii() and _SURROGATE.search(text) is not None
 
 

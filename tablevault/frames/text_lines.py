@@ -1,10 +1,10 @@
 r"""A dataframe file as lines of text for git to compare: one line a row, by pyarrow alone.
 
 Two lines that begin with ``#`` say which columns there are and how many rows. Then comes a line
-for each row, its cells between tabs, spelled as by PostgreSQL's COPY: ``\N`` is a null; ``\t``,
+for each row, its cells between tabs, written as by PostgreSQL's COPY: ``\N`` is a null; ``\t``,
 ``\n``, ``\r`` and ``\\`` stand for that character, ``\x1b`` and the like for all others that would
 move a cursor. A row that begins with ``#`` has a backslash before it. Floats have all digits. Of
-a very long cell its begin is shown, its length, and the start of the sha256 of its spelling.
+a very long cell its begin is shown, its length, and the start of the sha256 of its text.
 """
 
 from __future__ import annotations
@@ -110,11 +110,11 @@ def _cells(array: pa.Array) -> list[str]:
     if pa.types.is_dictionary(array.type):  # to decode it would load pyarrow.compute
         words = _cells(array.dictionary)
         return [NULL if place is None else words[place] for place in array.indices.to_pylist()]
-    values_of, spell = _rule(array.type)
+    values_of, write = _rule(array.type)
     values = values_of(array)
-    if spell is escape and not _SPECIAL.search("".join(filter(None, values))):
-        spell = str  # most columns hold nothing special
-    cells = [NULL if value is None else spell(value) for value in values]
+    if write is escape and not _SPECIAL.search("".join(filter(None, values))):
+        write = str  # most columns hold nothing special
+    cells = [NULL if value is None else write(value) for value in values]
     if max(map(len, cells), default=0) > LONGEST_CELL:
         cells = [cell if len(cell) <= LONGEST_CELL else _cut(cell) for cell in cells]
     return cells
@@ -127,16 +127,16 @@ def _cut(cell: str) -> str:
 
 
 _Values = Callable[[pa.Array], list[Any]]
-_Spell = Callable[[Any], str]
+_Write = Callable[[Any], str]
 
 
-def _rule(kind: pa.DataType) -> tuple[_Values, _Spell]:
-    """Choose how to take values out of an array, and how to spell one."""
+def _rule(kind: pa.DataType) -> tuple[_Values, _Write]:
+    """Choose how to take values out of an array, and how to write one."""
     if pa.types.is_temporal(kind):
         return _counts, _TEMPORAL.get(kind.id, _count)(kind)
-    for fits, spell in _RULES:
+    for fits, write in _RULES:
         if fits(kind):
-            return _values, spell
+            return _values, write
     return (
         (_nested, _json)
         if pa.types.is_nested(kind)
@@ -180,18 +180,18 @@ def _json(value: object) -> str:
     return escape(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def _count(kind: pa.DataType) -> _Spell:
+def _count(kind: pa.DataType) -> _Write:
     """Format a duration: a number with its unit."""
     return lambda count: f"{count} {kind.unit}"
 
 
-def _instant(kind: pa.DataType) -> _Spell:
+def _instant(kind: pa.DataType) -> _Write:
     """Format a timestamp, in UTC when it has a zone."""
     per_second = _PER_SECOND[kind.unit]
     digits = len(str(per_second)) - 1
     end = "" if kind.tz is None else "Z"
 
-    def spell(count: int) -> str:
+    def write(count: int) -> str:
         seconds, rest = divmod(count, per_second)
         fraction = f".{rest:0{digits}}" if rest else ""
         try:
@@ -199,29 +199,29 @@ def _instant(kind: pa.DataType) -> _Spell:
         except OverflowError:
             return f"{count} {kind.unit}"
 
-    return spell
+    return write
 
 
-def _time(kind: pa.DataType) -> _Spell:
+def _time(kind: pa.DataType) -> _Write:
     """Format a time of day."""
-    spell = _instant(pa.timestamp(kind.unit))
-    return lambda count: spell(count).partition(" ")[2]
+    write = _instant(pa.timestamp(kind.unit))
+    return lambda count: write(count).partition(" ")[2]
 
 
-def _day(kind: pa.DataType) -> _Spell:
+def _day(kind: pa.DataType) -> _Write:
     """Format a date, which Arrow counts in days or milliseconds."""
     per_day = 1 if pa.types.is_date32(kind) else 86_400_000
 
-    def spell(count: int) -> str:
+    def write(count: int) -> str:
         try:
             return f"{_EPOCH.date() + dt.timedelta(days=count // per_day)}"
         except OverflowError:
             return str(count)
 
-    return spell
+    return write
 
 
-_TEMPORAL: dict[int, Callable[[pa.DataType], _Spell]] = {
+_TEMPORAL: dict[int, Callable[[pa.DataType], _Write]] = {
     pa.timestamp("s").id: _instant,
     pa.time32("s").id: _time,
     pa.time64("us").id: _time,
@@ -229,7 +229,7 @@ _TEMPORAL: dict[int, Callable[[pa.DataType], _Spell]] = {
     pa.date64().id: _day,
 }
 
-_RULES: tuple[tuple[Callable[[pa.DataType], bool], _Spell], ...] = (
+_RULES: tuple[tuple[Callable[[pa.DataType], bool], _Write], ...] = (
     (pa.types.is_string, escape),
     (pa.types.is_large_string, escape),
     (pa.types.is_floating, repr),

@@ -46,7 +46,7 @@ def verify(vault: Vault, *, data: bool = True, repair: bool = False) -> list[Pro
         wanted = [problem for problem in found if problem.repairable]
         if not wanted:
             break
-        _mend(Vault(path=vault.path, author=vault.author), wanted)
+        _repair_all(Vault(path=vault.path, author=vault.author), wanted)
         found = find_problems(vault, data=data)
         left = {problem.key for problem in found}
         gone = [problem.as_repaired() for problem in wanted if problem.key not in left]
@@ -64,41 +64,41 @@ def can_be_opened(path: Path) -> bool:
     return not any(True for _ in damaged_loose(path / ".git"))
 
 
-def _mend(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_all(vault: Vault, problems: Sequence[Problem]) -> None:
     """Repair one kind after the other, first those that others rest on."""
-    menders: dict[str, Callable[[Vault, Sequence[Problem]], None]] = {
-        "state": _mend_state,
-        "repository": _mend_repository,
-        "settings": _mend_settings,
-        "git object": _mend_git_objects,
-        "ref": _mend_refs,
-        "object": _mend_objects,
-        "index": _mend_index,
-        "tag": _mend_tags,
-        "working tree": _mend_worktree,
-        "temporary folder": _mend_temp_folders,
-        "process": _mend_processes,
-        "leftover": _mend_leftovers,
+    repairs: dict[str, Callable[[Vault, Sequence[Problem]], None]] = {
+        "state": _repair_state,
+        "repository": _repair_repository,
+        "settings": _repair_settings,
+        "git object": _repair_git_objects,
+        "ref": _repair_refs,
+        "object": _repair_objects,
+        "index": _repair_index,
+        "tag": _repair_tags,
+        "working tree": _repair_worktree,
+        "temporary folder": _repair_temp_folders,
+        "process": _repair_processes,
+        "leftover": _repair_leftovers,
     }
-    for kind, mend in menders.items():
+    for kind, repair in repairs.items():
         concerned = [problem for problem in problems if problem.kind == kind]
         if not concerned:
             continue
         try:
-            mend(vault, concerned)
-        except Exception:  # noqa: BLE001 - damage takes any form, and none may keep the rest unmended
+            repair(vault, concerned)
+        except Exception:  # noqa: BLE001 - damage takes any form, and none may keep the rest unrepaired
             # The next look finds what is left.
-            _log.warning("Not everything of kind %s was mended.", kind, exc_info=True)
+            _log.warning("Not everything of kind %s was repaired.", kind, exc_info=True)
 
 
-def _mend_state(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_state(vault: Vault, problems: Sequence[Problem]) -> None:
     """Move away what is no file or no folder, and make folders that are missing."""
     for problem in problems:
         Quarantine(vault.state).take(vault.path / problem.where)
     configure(vault.path)
 
 
-def _mend_repository(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_repository(vault: Vault, problems: Sequence[Problem]) -> None:
     """Make HEAD and the settings again."""
     for problem in problems:
         Quarantine(vault.state).take(vault.path / problem.where)
@@ -109,7 +109,7 @@ def _mend_repository(vault: Vault, problems: Sequence[Problem]) -> None:
             configure(vault.path)
 
 
-def _mend_settings(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_settings(vault: Vault, problems: Sequence[Problem]) -> None:
     """Set what stock git needs."""
     for problem in problems:
         if (vault.path / problem.where).is_dir():
@@ -117,7 +117,7 @@ def _mend_settings(vault: Vault, problems: Sequence[Problem]) -> None:
     configure(vault.path)
 
 
-def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
     """Move damaged loose objects away; find the content of files elsewhere in the vault."""
     repository = vault.repository
     for problem in problems:
@@ -128,7 +128,7 @@ def _mend_git_objects(vault: Vault, problems: Sequence[Problem]) -> None:
     restore_blobs(repository, vault.store, {problem.where for problem in problems})
 
 
-def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_refs(vault: Vault, problems: Sequence[Problem]) -> None:
     """Restore branches by their reflogs; tags are made again later. Takes the commit lock."""
     repository, quarantine = vault.repository, Quarantine(vault.state)
     packed = repository.git_dir / "packed-refs"
@@ -146,7 +146,7 @@ def _mend_refs(vault: Vault, problems: Sequence[Problem]) -> None:
                 vault.parts.move([move], f"repair {ref}")
 
 
-def _mend_objects(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_objects(vault: Vault, problems: Sequence[Problem]) -> None:
     """Bring objects back from identical files; move damaged ones to where git-lfs moves them."""
     reach = Reachability(vault.repository.git_dir)
     refs = read_refs(vault.repository.git_dir)
@@ -165,14 +165,14 @@ def _mend_objects(vault: Vault, problems: Sequence[Problem]) -> None:
                 vault.store.keep(drafts)
 
 
-def _mend_index(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_index(vault: Vault, problems: Sequence[Problem]) -> None:
     """Fold history again from nothing."""
     del problems
     vault.index.discard()
     vault.index.catch_up()
 
 
-def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_tags(vault: Vault, problems: Sequence[Problem]) -> None:
     """Set and remove tags, as far as they are still wrong; takes the commit lock."""
     repository = vault.repository
     wanted = {problem.where for problem in problems}
@@ -193,7 +193,7 @@ def _mend_tags(vault: Vault, problems: Sequence[Problem]) -> None:
             vault.parts.move(moves, "repair tags")
 
 
-def _mend_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_worktree(vault: Vault, problems: Sequence[Problem]) -> None:
     """Write files again, and make git's index anew; takes the commit lock."""
     parts, quarantine = vault.parts, Quarantine(vault.state)
     wanted = {problem.where: problem for problem in problems}
@@ -223,7 +223,7 @@ def _make_way(vault: Vault, quarantine: Quarantine, path: str) -> None:
     quarantine.take(file)
 
 
-def _mend_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
     """Write temporary folders again; takes the commit lock."""
     quarantine = Quarantine(vault.state)
     with vault.parts.commit_lock():
@@ -239,13 +239,13 @@ def _mend_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
             vault.temp_folders.mend(temp)
 
 
-def _mend_processes(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_processes(vault: Vault, problems: Sequence[Problem]) -> None:
     """Remove records that cannot be read, and finish interrupted operations."""
     del problems
     recover(vault.parts)
 
 
-def _mend_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
+def _repair_leftovers(vault: Vault, problems: Sequence[Problem]) -> None:
     """Remove leftovers."""
     with vault.parts.commit_lock():
         vault.worktree.free()

@@ -379,7 +379,7 @@ def _error(report: RefreshReport) -> TVRefreshError:
     return TVRefreshError(
         Wording(f"{len(places['failed'])} of {len(report.tables)} tables failed:", *lines),
         Wording(
-            f"Made: {made}. Calls that finished are kept: mend what is wrong, and call ",
+            f"Made: {made}. Calls that finished are kept: correct what is wrong, and call ",
             Call("refresh"),
             " again, or go on with one table: ",
             Call("execute_instance", table_name=first.name, version=first.version),

@@ -288,6 +288,6 @@ def _yaml(path: Path) -> dict[str, Any]:
         return {}
     except yaml.YAMLError as error:
         raise TVFileError(
-            f'"{path}" is no readable YAML: {error}.', "Mend it by hand.", path=str(path)
+            f'"{path}" is no readable YAML: {error}.', "Correct it by hand.", path=str(path)
         ) from error
     return found if isinstance(found, dict) else {}

@@ -340,7 +340,7 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
             shown = columns.frame(places[:_SHOWN])
             for row, values in zip(shown.index, shown.itertuples(index=False), strict=True):
                 cells = ", ".join(
-                    f"{name}={spelled(value)}"
+                    f"{name}={repr_cell(value)}"
                     for name, value in zip(columns.names, values, strict=True)
                 )
                 yield render.Marked(mark, f"row {row}: {cells}")
@@ -350,18 +350,18 @@ def _rows_shown(frames: FrameDiff) -> Iterator[render.Marked]:
         head.index, head.itertuples(index=False, name=None), strict=True
     ):
         yield render.Marked(
-            "~", f"{name} {spelled(row)}, {column}: {spelled(old)} to {spelled(new)}"
+            "~", f"{name} {repr_cell(row)}, {column}: {repr_cell(old)} to {repr_cell(new)}"
         )
 
 
-def shown(value: object, is_null: object) -> str | None:
+def format_cell(value: object, is_null: object) -> str | None:
     """Format a cell for a person: text as it is, None for a null."""
     if is_null is True:
         return None
-    return str(value) if isinstance(value, _READABLE) else spelled(value)
+    return str(value) if isinstance(value, _READABLE) else repr_cell(value)
 
 
-def spelled(value: object) -> str:
+def repr_cell(value: object) -> str:
     """Format a cell; a number of numpy as a number."""
     is_number = type(value).__module__ == "numpy" and getattr(value, "ndim", None) == 0
     return repr(value.item() if is_number else value)  # type: ignore[attr-defined]  # all of them have it

@@ -16,9 +16,9 @@ from tablevault.queries.diff import (
     InstanceDiff,
     artifact_changes,
     document_diff,
+    format_cell,
     frame_difference,
-    shown,
-    spelled,
+    repr_cell,
 )
 from tablevault.vault import Vault
 
@@ -77,7 +77,7 @@ class FrameHead:
         rows = zip(frame.itertuples(index=False, name=None), nulls, strict=True)
         return cls(
             columns=[str(name) for name in frame.columns],
-            rows=[tuple(map(shown, row, null)) for row, null in rows],
+            rows=[tuple(map(format_cell, row, null)) for row, null in rows],
         )
 
 
@@ -201,13 +201,13 @@ def _key(row: object) -> str:
     """Format the key of a row, or its position."""
     if isinstance(row, tuple):
         return ", ".join(map(_key, row))
-    return row if isinstance(row, str) else spelled(row)
+    return row if isinstance(row, str) else repr_cell(row)
 
 
 def _both(before: object, after: object) -> tuple[Cell, Cell]:
     """Format a cell before and after so that the two look different."""
-    one, other = (shown(each, _is_null(each)) for each in (before, after))
-    return (spelled(before), spelled(after)) if one == other else (one, other)
+    one, other = (format_cell(each, _is_null(each)) for each in (before, after))
+    return (repr_cell(before), repr_cell(after)) if one == other else (one, other)
 
 
 def _is_null(value: object) -> bool:

@@ -316,8 +316,8 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     newest = sorted(edges, key=lambda edge: age(edge[1]), reverse=True)
     named = {each.source_id: each.table_name for each in found}
     names = view.table_names
-    strangers = sorted(everything - known.keys())
-    described = {each: missing_node(each, named.get(each, "")) for each in strangers}
+    missing = sorted(everything - known.keys())
+    described = {each: missing_node(each, named.get(each, "")) for each in missing}
     described |= {each: node_of(instance, names) for each, instance in known.items()}
 
     def made(each: str) -> LineageInstance:
@@ -457,8 +457,8 @@ def _source(document: InstanceDocument, table: str, selector: str) -> InstanceId
     """Find the instance that a reference meant then."""
     found = [each for name, each in document.dependencies if name == table]
     if selector:
-        said: Callable[[str], str] = str if is_instance_id(selector) else version_of
-        found = [each for each in found if said(each) == selector]
+        part_of: Callable[[str], str] = str if is_instance_id(selector) else version_of
+        found = [each for each in found if part_of(each) == selector]
     return found[0] if len(set(found)) == 1 else None
 
 

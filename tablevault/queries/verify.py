@@ -29,7 +29,7 @@ class _CommitState:
     temps: tuple[tuple[str, str], ...]
 
 
-def settled(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+def observe_until_stable(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
     """Look until nothing is found, or until it was found while nobody committed.
 
     No lock is taken. A commit holds one, and is followed under it by tags, working tree, folders
@@ -119,25 +119,25 @@ class _Look:
     def _derived(self, reach: Reachability) -> Iterator[Problem]:
         """Look at what follows from a history that is whole."""
         vault = self._vault
-        yield from self._settled("main", lambda: git.check_tracked(vault))
-        yield from self._settled("vault.yaml", lambda: git.check_config(vault))
+        yield from self._stable("main", lambda: git.check_tracked(vault))
+        yield from self._stable("vault.yaml", lambda: git.check_config(vault))
         index = FreshIndex(vault.repository)
-        yield from self._settled(".gitattributes", lambda: local.check_attributes(vault))
+        yield from self._stable(".gitattributes", lambda: local.check_attributes(vault))
         yield from _guarded(".git/lfs", lambda: self._objects(reach, index))
-        yield from self._settled("refs/tags", lambda: self._tags(index))
-        yield from self._settled("instances", lambda: self._altered(index))
+        yield from self._stable("refs/tags", lambda: self._tags(index))
+        yield from self._stable("instances", lambda: self._altered(index))
         yield from _guarded("index", lambda: local.check_index(vault, index))
-        yield from self._settled(
+        yield from self._stable(
             "working tree", lambda: local.check_worktree(vault, data=self._data)
         )
-        yield from self._settled("temp", lambda: local.check_faces(vault))
-        yield from self._settled("temp", lambda: local.check_builders(vault))
-        yield from self._settled("processes", lambda: local.check_processes(vault, index))
-        yield from self._settled("leftovers", lambda: local.check_leftovers(vault))
+        yield from self._stable("temp", lambda: local.check_temp_folders(vault))
+        yield from self._stable("temp", lambda: local.check_builders(vault))
+        yield from self._stable("processes", lambda: local.check_processes(vault, index))
+        yield from self._stable("leftovers", lambda: local.check_leftovers(vault))
 
-    def _settled(self, what: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
+    def _stable(self, what: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
         """Look at what others may be changing."""
-        return settled(self._vault, lambda: _guarded(what, look))
+        return observe_until_stable(self._vault, lambda: _guarded(what, look))
 
     def _tags(self, index: FreshIndex) -> Iterator[Problem]:
         """Compare tags with instances."""

@@ -18,7 +18,7 @@ from io import FileIO
 from pathlib import Path
 
 from tablevault import errors
-from tablevault.errors import TableVaultError, TVProcessError, said
+from tablevault.errors import TableVaultError, TVProcessError, message_of
 from tablevault.files.locks import Lock, locked
 from tablevault.names import ProcessId
 from tablevault.transactions.begin import take_process
@@ -121,7 +121,7 @@ class Handed:
 
     def failed(self, error: BaseException) -> None:
         """Say what went wrong, unless it was said already that all was well."""
-        answer: dict[str, Json] = {"error": type(error).__name__, "message": said(error)}
+        answer: dict[str, Json] = {"error": type(error).__name__, "message": message_of(error)}
         if isinstance(error, TableVaultError):
             answer |= {
                 "message": encoded(error.message),

@@ -26,7 +26,7 @@ PROBLEM = Problem(severity="error", kind="tag", where="t", text="It is gone.")
 
 def test_what_lasts_in_a_vault_that_is_never_quiet_is_a_problem(parts, clock):
     with locked(parts.state / "commit.lock"):
-        assert verify.settled(parts, lambda: [PROBLEM]) == [PROBLEM]
+        assert verify.observe_until_stable(parts, lambda: [PROBLEM]) == [PROBLEM]
     assert clock.now >= verify._PATIENCE_S
 
 
@@ -38,4 +38,4 @@ def test_a_look_that_takes_long_while_others_commit_is_not_the_last(parts, clock
         return found.pop(0)
 
     with locked(parts.state / "commit.lock"):
-        assert verify.settled(parts, look) == []
+        assert verify.observe_until_stable(parts, look) == []

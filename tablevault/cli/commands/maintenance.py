@@ -44,7 +44,7 @@ def _verify(context: CommandContext, given: argparse.Namespace) -> object:
     problems = add_remote_problems(vault, given.remote, found, data=not given.no_data)
     write = writer(context)
     notes = [each for each in problems if each.severity == "note" and not each.repaired]
-    told = [each for each in problems if each not in notes]
+    shown = [each for each in problems if each not in notes]
     rows = [
         (
             "repaired" if each.repaired else each.severity,
@@ -52,7 +52,7 @@ def _verify(context: CommandContext, given: argparse.Namespace) -> object:
             written(each.text, write),
             written(each.next, write),
         )
-        for each in told
+        for each in shown
     ]
     if notes:
         rows.append(("note", "", _counted(notes), "--json lists them."))
@@ -71,7 +71,7 @@ def _verify(context: CommandContext, given: argparse.Namespace) -> object:
             for problem in problems
         ],
         if_empty="Nothing is wrong.",
-        exit_code=int(any(not each.repaired for each in told)),
+        exit_code=int(any(not each.repaired for each in shown)),
     )
 
 

@@ -32,7 +32,7 @@ _PLANNED = (
     "seconds",
     "cost",
 )
-"""What is told of a plan as JSON, beside its builders."""
+"""What JSON has of a plan, beside its builders."""
 _FORCE = switch(
     "force",
     "compute every cell, also those that are unchanged",
@@ -99,7 +99,7 @@ def _plan(context: CommandContext, given: argparse.Namespace) -> object:
 
 
 def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
-    """Make anew what is stale."""
+    """Execute stale tables again."""
     import dataclasses
 
     from tablevault import plans

@@ -211,7 +211,7 @@ def _misplaced(vault: Vault) -> Iterator[Problem]:
             )
 
 
-def check_faces(vault: Vault) -> Iterator[Problem]:
+def check_temp_folders(vault: Vault) -> Iterator[Problem]:
     """Compare the folders of temporary instances with their branches."""
     for temp, (text, repairable) in vault.temp_folders.unsound().items():
         advice = f"Compare it with the branch temp/{temp.table}/{temp.version}, and keep one."
