@@ -144,6 +144,7 @@ def test_a_process_that_was_taken_up_meanwhile_is_run_by_one_alone(vault, killed
     check_done(vault)
 
 
+@pytest.mark.sweep
 def test_a_kill_at_any_step_of_a_handover_loses_nothing(tmp_path, python, finish) -> None:
     def hand_over(path: Path, at: int) -> list[str]:
         child = python(AT_STEP, path, at)

@@ -191,7 +191,7 @@ def test_two_people_work_in_one_folder_in_turn(
     subprocess.run(script, shell=True, cwd=tmp_path / "v", check=True)
     person = ["setpriv", "--regid", "12300", "--clear-groups", "--inh-caps", "+dac_read_search"]
     person += ["--ambient-caps", "+dac_read_search"]
-    for turn in range(6):
+    for turn in range(3):
         user = str(12345 + turn % 2)
         command = [*person, "--reuid", user, "--", sys.executable, "-c", TURN, user, str(turn)]
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)

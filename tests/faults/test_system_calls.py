@@ -16,7 +16,7 @@ from tests.faults.conftest import Driver
 from tests.faults.driver import TRACED
 from tests.faults.scenarios import SCENARIOS
 from tests.faults.strace import NEEDS_ROOM, SystemCall, attach, calls_of
-from tests.faults.trial import EVERY_RUN, THOROUGH, Trial, spread
+from tests.faults.trial import EVERY_KIND, THOROUGH, Trial, spread
 
 pytestmark = [pytest.mark.faults, pytest.mark.sweep, pytest.mark.timeout(1200)]
 
@@ -35,7 +35,7 @@ class TracedTrial(Trial):
         return ended, calls_of(log, pid)
 
 
-@pytest.fixture(scope="module", params=SCENARIOS if THOROUGH else EVERY_RUN)
+@pytest.fixture(scope="module", params=SCENARIOS if THOROUGH else EVERY_KIND)
 def trial(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,

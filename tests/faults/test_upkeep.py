@@ -22,6 +22,7 @@ from tests.looking import check_clean, git
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1200)]
 THOROUGH = bool(os.environ.get("TABLEVAULT_THOROUGH"))
+REPAIRS = [name for name in UPKEEP if name != "gc"]
 
 
 @dataclass(kw_only=True)
@@ -69,12 +70,18 @@ class Trial:
         check_clean(self.path)
 
 
-@pytest.fixture(params=UPKEEP)
+@pytest.fixture(
+    scope="module",
+    params=["gc", *(pytest.param(name, marks=pytest.mark.sweep) for name in REPAIRS)],
+)
 def trial(
-    request: pytest.FixtureRequest, tmp_path: Path, furnished: Path, known: frozenset[str]
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    furnished: Path,
+    known: frozenset[str],
 ) -> Iterator[Trial]:
     """Do the work once without a fault, which counts its steps."""
-    path = tmp_path / "vault"
+    path = tmp_path_factory.mktemp("trial") / "vault"
     shutil.copytree(furnished, path, symlinks=True)
     sound = view(TableVault(path, AUTHOR), path, known)
     with instrumented(path) as steps:

@@ -20,6 +20,12 @@ THOROUGH = bool(os.environ.get("TABLEVAULT_THOROUGH"))
 """Whether all steps are tried, not a sample."""
 
 EVERY_RUN = (
+    "write_instance_own_artifacts",
+    "execute_instance_side_effects",
+    "undo_rename_table",
+)
+"""What is tried each time: data, functions, and refs that move together."""
+EVERY_KIND = (
     "create_table",
     "create_instance_replacing",
     "write_instance_own_artifacts",

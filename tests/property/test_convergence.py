@@ -10,16 +10,13 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVRemoteError
+from tests.clones import path_of
 from tests.looking import git
 
 PEOPLE = ("ana", "bo", "cy")
 NAMES = ("one", "two", "three")
 VERSIONS = ("base", "other")
 CONFLICT = re.compile(r"^  (\S+): (.*)$", re.MULTILINE)
-
-
-def path_of(vault):
-    return vault._vault.path
 
 
 class Company:

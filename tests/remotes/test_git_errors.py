@@ -10,10 +10,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
 import pytest
 
-from tablevault import TableVault, clone_vault
+from tablevault import clone_vault
 from tablevault.errors import (
     TVCredentialsError,
     TVFileError,
@@ -21,22 +20,25 @@ from tablevault.errors import (
     TVRemoteError,
 )
 from tablevault.remotes.git_errors import explain, read_failure
+from tests.clones import BO, path_of, write
 from tests.looking import check_clean
 from tests.looking import git as stock
 from tests.remotes.lfs.test_ssh import sshd  # noqa: F401 - a fixture
 from tests.remotes.test_git_refs import hook, refs
 
-ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
 HEAD = "refs/heads/main"
 
 
-@pytest.fixture
-def ana(tmp_path, bare):
-    """Return a vault with an instance that was not pushed yet."""
-    vault = TableVault(tmp_path / "ana", ANA, create=True)
+def furnish(vault):
+    """Make an instance."""
     vault.create_table("t")
-    vault.create_instance("t", external_edit=True)
-    vault.write_instance(pd.DataFrame({"n": [1]}), "t")
+    write(vault, [1])
+
+
+@pytest.fixture
+def ana(copy_of, tmp_path, bare):
+    """Return a vault with an instance that was not pushed yet."""
+    vault = copy_of(furnish, tmp_path / "ana")
     vault.add_remote("origin", bare)
     return vault
 
@@ -47,10 +49,6 @@ def ahead(ana):
     ana.push()
     ana.create_table("u")
     return ana
-
-
-def path_of(vault):
-    return vault._vault.path
 
 
 def aim(vault, url):

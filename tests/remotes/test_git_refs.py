@@ -7,10 +7,10 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVArgumentError, TVOutcomeUnknownError, TVRemoteError
+from tests.clones import ANA, BO
 from tests.looking import check_clean
 from tests.looking import git as stock
 
-ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
 DRAFT = "refs/heads/temp/t/draft"
 
 

@@ -6,15 +6,14 @@ import subprocess
 import sys
 import threading
 
-import pandas as pd
 import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVLockError, TVRemoteError
+from tests.clones import ANA, BO, path_of, write
 from tests.looking import check_clean, state_of
 from tests.looking import git as stock
 
-ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
 FAILS = "def make(n):\n    raise LookupError\n"
 WAITS = """
 import pathlib, time, pandas as pd
@@ -74,17 +73,8 @@ def running(two, tmp_path):
             process.kill()
 
 
-def path_of(vault):
-    return vault._vault.path
-
-
 def read(vault, table):
     return vault.get_dataframe(table)[0]["n"].tolist()
-
-
-def write(vault, values, table):
-    vault.create_instance(table, external_edit=True)
-    vault.write_instance(pd.DataFrame({"n": values}), table)
 
 
 def settle(*vaults):

@@ -7,25 +7,28 @@ import shutil
 import subprocess
 import sys
 
-import pandas as pd
 import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.cli.main import main as command
 from tablevault.errors import TVFileError, TVRemoteError, TVTransferError
+from tests.clones import ANA, BO, path_of, write
 from tests.looking import check_clean
 from tests.looking import git as stock
 from tests.remotes.test_git_refs import hook
 
-ANA, BO, CY = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>", "Cy <cy@example.org>"
+CY = "Cy <cy@example.org>"
+
+
+def furnish(vault):
+    """Make an instance."""
+    vault.create_table("t")
+    write(vault, [1])
 
 
 @pytest.fixture
-def ana(tmp_path, bare):
-    """Return a vault with an instance."""
-    vault = TableVault(tmp_path / "ana", ANA, create=True)
-    vault.create_table("t")
-    write(vault, [1])
+def ana(copy_of, tmp_path, bare):
+    vault = copy_of(furnish, tmp_path / "ana")
     vault.add_remote("origin", bare)
     return vault
 
@@ -39,15 +42,6 @@ def served(ana, real_server, git):
     git(path, "init", "-q", "--bare", "-b", "main")
     stock(path_of(ana), "remote", "set-url", "origin", f"{url}/ana/hub.git")
     return ana, root / "lfs"
-
-
-def path_of(vault):
-    return vault._vault.path
-
-
-def write(vault, values, version="base", table="t"):
-    vault.create_instance(table, version=version, external_edit=True)
-    vault.write_instance(pd.DataFrame({"n": values}), table, version)
 
 
 def objects(folder):

@@ -15,11 +15,10 @@ import pytest
 
 from tablevault import TableVault, clone_vault
 from tablevault.errors import TVArgumentError, TVFileError, TVRemoteError
+from tests.clones import ANA, BO, path_of, write
 from tests.looking import check_clean, state_of
 from tests.looking import git as stock
 from tests.remotes.lfs.test_ssh import sshd  # noqa: F401 - a fixture
-
-ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
 
 
 @pytest.fixture(params=["path", "file", "http with a login", "ssh"])
@@ -44,13 +43,15 @@ def hub(request, tmp_path, git, real_server, monkeypatch):
     return address
 
 
-@pytest.fixture
-def ana(tmp_path):
-    """Return a vault with a table."""
-    vault = TableVault(tmp_path / "ana", ANA, create=True)
+def furnish(vault):
+    """Make a table."""
     vault.create_table("t")
     write(vault, [1, 2])
-    return vault
+
+
+@pytest.fixture
+def ana(copy_of, tmp_path):
+    return copy_of(furnish, tmp_path / "ana")
 
 
 @pytest.fixture
@@ -59,11 +60,6 @@ def shared(ana, bare, tmp_path):
     ana.add_remote("origin", bare)
     ana.push()
     return ana, clone_vault(bare, tmp_path / "bo", BO)
-
-
-def write(vault, values, table="t", version="base", **more):
-    vault.create_instance(table, version=version, external_edit=True)
-    vault.write_instance(pd.DataFrame({"n": values}), table, version, **more)
 
 
 def sound(vault):
@@ -77,10 +73,6 @@ def own_state(vault):
     state = state_of(path_of(vault))
     state["refs"] = [line for line in state["refs"].splitlines() if "/remotes/" not in line]
     return {name: what for name, what in state.items() if not name.startswith(".git/lfs/tmp/")}
-
-
-def path_of(vault):
-    return vault._vault.path
 
 
 def read(vault, table="t", **which):
@@ -531,7 +523,7 @@ def test_a_pull_that_is_killed_is_done_by_the_next_one(shared):
         write(bo, [number], version=f"v{number}")
     ana.push()
     source = random.Random(0)
-    for _ in range(6):
+    for _ in range(3):
         with subprocess.Popen([sys.executable, "-c", PULLS, str(path_of(bo))]) as process:
             time.sleep(source.uniform(0.2, 0.8))
             process.send_signal(signal.SIGKILL)

@@ -6,24 +6,26 @@ import contextlib
 import shutil
 import subprocess
 
-import pandas as pd
 import pytest
 
 from tablevault import TableVault
 from tablevault.errors import TableVaultError, TVFileError
+from tests.clones import write
 from tests.looking import check_clean
 from tests.looking import git as stock
 
 CY = "Cy Berg <cy@example.org>"
 
 
-@pytest.fixture
-def ana(tmp_path):
-    vault = TableVault(tmp_path / "ana", "Ana Lund <ana@example.org>", create=True)
+def furnish(vault):
     vault.create_table("t")
     vault.create_code_module("m", text="A = 1\n")
     write(vault, [1])
-    return vault
+
+
+@pytest.fixture
+def ana(copy_of, tmp_path):
+    return copy_of(furnish, tmp_path / "ana")
 
 
 @pytest.fixture
@@ -58,11 +60,6 @@ def clone(ana, tmp_path):
         return path
 
     return make
-
-
-def write(vault, values):
-    vault.create_instance("t", external_edit=True)
-    vault.write_instance(pd.DataFrame({"n": values}), "t")
 
 
 def content(path):
