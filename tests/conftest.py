@@ -7,7 +7,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 from pathlib import Path
 
 import hypothesis
@@ -24,6 +23,7 @@ from tablevault.vault import Vault
 
 pytest.register_assert_rewrite("tests.looking", "tests.clones")
 from tests import looking  # noqa: E402 - whose assertions are rewritten first
+from tests.scripts import Script  # noqa: E402
 
 ROOT = Path(__file__).parents[1]
 AUTHOR = "Ana Lund <ana@example.org>"
@@ -85,15 +85,8 @@ def python():
     with contextlib.ExitStack() as started:
 
         def start(script, *arguments):
-            process = subprocess.Popen(
-                [sys.executable, "-c", script, *map(str, arguments)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            started.enter_context(process)
-            started.callback(process.kill)
+            process = Script(script, *arguments)
+            started.callback(process.close)
             return process
 
         yield start

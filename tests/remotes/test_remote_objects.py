@@ -226,7 +226,7 @@ class TestClaims:
     def test_one_that_tells_the_truth_is_asked_once_more_only_then(self, ana, bare, lfs):
         ana.push()
         assert batches(lfs) == 1
-        write(ana, [1], "copy")
+        write(ana, [1], version="copy")
         report = ana.push()
         assert (report.objects.objects, report.objects.present) == (0, 1)
         assert batches(lfs) == 3
@@ -333,7 +333,7 @@ class TestWhatIsKnown:
 
     def test_a_push_asks_for_new_objects_only(self, ana, lfs):
         for number in range(3):
-            write(ana, [number], f"v{number}")
+            write(ana, [number], version=f"v{number}")
         ana.push()
         self.asked(lfs)
         write(ana, [9])
