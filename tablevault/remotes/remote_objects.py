@@ -27,7 +27,6 @@ from tablevault.remotes.fetch import deleted_objects
 from tablevault.remotes.git_refs import list_refs
 from tablevault.remotes.lfs.batch_api import Refusal
 from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint, find_remote
-from tablevault.remotes.lfs.local_transport import LocalTransport
 from tablevault.remotes.lfs.transfer import find_missing, send
 from tablevault.remotes.lfs.transport import open_transport
 from tablevault.remotes.reports import NO_TRANSFER, TransferReport
@@ -261,16 +260,14 @@ def missing_there(vault: Vault, remote: str, pointers: Iterable[Pointer]) -> dic
         transport.close()
 
 
-def damaged_there(vault: Vault, remote: str, pointers: Iterable[Pointer]) -> dict[Pointer, Path]:
-    """Return damaged objects of a repository on this machine; servers check theirs."""
+def damaged_there(vault: Vault, remote: str, pointers: Iterable[Pointer]) -> dict[Pointer, str]:
+    """Return damaged objects of a remote, with their places; LFS servers check theirs."""
     transport = open_transport(vault.path, remote, "download", is_push=True)
     try:
-        if not isinstance(transport, LocalTransport):
-            return {}
         found = {pointer: transport.damaged(pointer) for pointer in pointers}
     finally:
         transport.close()
-    return {pointer: path for pointer, path in found.items() if path is not None}
+    return {pointer: place for pointer, place in found.items() if place}
 
 
 def _send(vault: Vault, remote: str, pointers: Collection[Pointer]) -> TransferReport:
@@ -357,7 +354,7 @@ def find_remote_problems(vault: Vault, remote: str, *, data: bool) -> list[Probl
         _lacking(vault, remote, pointer, named[pointer], refusal)
         for pointer, refusal in lacking.items()
     ]
-    found += [_damaged(vault, remote, pointer, path) for pointer, path in damaged.items()]
+    found += [_damaged(vault, remote, pointer, place) for pointer, place in damaged.items()]
     branches = {ref: name for ref, name in there.items() if ref.startswith("refs/heads/")}
     unknown = [ref for ref, name in branches.items() if repository.commit_of(name) is None]
     return [*found, *(_unknown(remote, ref) for ref in unknown)]
@@ -378,14 +375,14 @@ def _lacking(vault: Vault, remote: str, pointer: Pointer, path: str, refusal: Re
     )
 
 
-def _damaged(vault: Vault, remote: str, pointer: Pointer, path: Path) -> Problem:
+def _damaged(vault: Vault, remote: str, pointer: Pointer, place: str) -> Problem:
     """Return the problem of an object that a clone will not accept."""
     return Problem(
         kind="remote",
         severity="warning" if vault.store.has(pointer) else "error",
         where=pointer.oid,
-        text=f'Remote "{remote}" has other bytes under its name, in "{path}".',
-        advice=Wording("Delete that file, and call ", Call("push", remote=remote), "."),
+        text=f'Remote "{remote}" has other bytes under its name, in "{place}".',
+        advice=Wording("Delete it there, and call ", Call("push", remote=remote), "."),
     )
 
 

@@ -173,6 +173,14 @@ def decode_login(body: bytes, now: Moment) -> Action:
     return _action({"href": "", **answer}, now, may_be_empty=True)
 
 
+def offer_by_presence(operation: Operation, pointer: Pointer, *, is_there: bool) -> Offer:
+    """Return the offer of a remote without a server, which has an object or lacks it."""
+    if operation == "upload":
+        return Offer(pointer=pointer, is_wanted=not is_there)
+    refusal = None if is_there else Refusal(code=404, message="")
+    return Offer(pointer=pointer, is_wanted=is_there, refusal=refusal)
+
+
 def refusal_error(refusal: Refusal, pointer: Pointer, where: str) -> TVTransferError:
     """Return the error of an object that is refused."""
     which = f"object {pointer.oid} ({pointer.size:,} bytes)"

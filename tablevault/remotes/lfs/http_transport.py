@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 import time
 from collections.abc import Iterator, Sequence
@@ -12,19 +11,18 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from pathlib import Path
-from typing import BinaryIO
 
 from tablevault.errors import (
     TVCredentialsError,
-    TVFileError,
     TVRemoteError,
     TVTransferError,
 )
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
+from tablevault.names import ObjectId
 from tablevault.remotes.http.credentials import origin_of, split_login
 from tablevault.remotes.http.retry import PassingError, TransferLimits
-from tablevault.remotes.http.session import BLOCK, Body, HttpRequest, Reply
+from tablevault.remotes.http.session import Body, HttpRequest, Reply
 from tablevault.remotes.lfs.batch_api import (
     MEDIA_TYPE,
     Action,
@@ -39,8 +37,9 @@ from tablevault.remotes.lfs.batch_api import (
     encode_verify,
     refusal_error,
 )
+from tablevault.remotes.lfs.object_source import blocks_of, opened
 from tablevault.remotes.lfs.server import Server, authorizes
-from tablevault.remotes.lfs.transfer import TransferMeter
+from tablevault.remotes.lfs.transfer import StoredObject, TransferMeter
 
 _LONGEST_ANSWER = 1 << 26
 _PASSING = frozenset({408, 429, 500, 502, 503, 504})
@@ -98,8 +97,8 @@ class HttpTransport:
     def put(self, offer: Offer, source: Path, meter: TransferMeter) -> None:
         """Send an object, and ask the server to verify that it has it."""
         meter.start(0)
-        with _opened(source, offer.pointer) as file:
-            body = Body(offer.pointer.size, lambda: _blocks(file, offer.pointer, meter))
+        with opened(source, offer.pointer) as file:
+            body = Body(offer.pointer.size, lambda: blocks_of(file, offer.pointer, meter))
             action = offer.actions["upload"]
             headers = {"Content-Type": "application/octet-stream"}
             request = HttpRequest(method="PUT", url=action.href, headers=headers, body=body)
@@ -126,6 +125,21 @@ class HttpTransport:
                     meter.add(len(block))
             if partial.size < size:
                 raise PassingError(f"{reply.origin} sent too few bytes")
+
+    def damaged(self, pointer: Pointer) -> str:
+        """Return "": a server checks its objects itself."""
+        return ""
+
+    def every(self) -> Iterator[StoredObject]:
+        """Raise TVRemoteError: the protocol has no such request."""
+        raise TVRemoteError(
+            f"{self.where} does not list its objects; Git LFS has no request for that.",
+            "Ask who runs the server to remove objects that nothing needs.",
+        )
+
+    def delete(self, oid: ObjectId) -> None:
+        """Raise TVRemoteError: the protocol has no such request."""
+        raise TVRemoteError(f"{self.where} does not delete objects.", oid=oid)
 
     def close(self) -> None:
         """Cut all connections, also those in use."""
@@ -254,38 +268,6 @@ class HttpTransport:
             "Push it again from a vault that has it.",
             oid=pointer.oid,
         )
-
-
-def _blocks(file: BinaryIO, pointer: Pointer, meter: TransferMeter) -> Iterator[bytes]:
-    """Return the bytes of an object; the last ones only if the hash is right."""
-    meter.start(0)
-    found, left = hashlib.sha256(), pointer.size
-    file.seek(0)
-    while left:
-        block = file.read(min(BLOCK, left))
-        left -= len(block)
-        found.update(block)
-        if not block or (not left and found.hexdigest() != pointer.oid):
-            raise TVFileError(
-                f"Object {pointer.oid} changed during the upload.",
-                "Try again; `git lfs fsck` names objects that are damaged.",
-                oid=pointer.oid,
-            )
-        yield block
-        meter.add(len(block))
-
-
-@contextlib.contextmanager
-def _opened(source: Path, pointer: Pointer) -> Iterator[BinaryIO]:
-    """Open an object; failures of our own disk are not the server's."""
-    try:
-        file = source.open("rb")
-    except OSError as error:
-        raise TVFileError(
-            f"Object {pointer.oid} cannot be read: {error.strerror}.", oid=pointer.oid
-        ) from error
-    with file:
-        yield file
 
 
 def _after_s(text: str) -> float | None:

@@ -9,24 +9,26 @@ import os
 import re
 import stat
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from tablevault.errors import TVTransferError
+from tablevault.errors import TVRemoteError, TVTransferError
 from tablevault.files import links
-from tablevault.files.disk import sync_folder
+from tablevault.files.disk import matching, sync_folder
 from tablevault.history.git.git_config import LocalRepository
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
+from tablevault.names import ObjectId
 from tablevault.remotes.http.retry import TransferLimits
-from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal
-from tablevault.remotes.lfs.transfer import TransferMeter
+from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal, offer_by_presence
+from tablevault.remotes.lfs.transfer import StoredObject, TransferMeter
 
 _BLOCK = 1 << 20
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 # Leftovers of a crash. git-lfs removes such files after an hour; a slow disk may need longer.
 _OLD_S = 86_400.0
+_OID = re.compile(r"[0-9a-f]{64}")
 _TEMPORARY = re.compile(r"[0-9a-f]{64}-tablevault-[0-9a-f]{16}")
 
 
@@ -59,7 +61,7 @@ class LocalTransport:
         beside = self._temporary / f"{pointer.oid}-tablevault-{os.urandom(8).hex()}"
         try:
             changed = self._make(self._temporary)
-            target = self._path(pointer)
+            target = self._path(pointer.oid)
             try:
                 self._copy(source, beside, pointer, meter)
                 changed += self._make(target.parent)
@@ -85,30 +87,50 @@ class LocalTransport:
     def close(self) -> None:
         """Do nothing: no connection is open."""
 
-    def damaged(self, pointer: Pointer) -> Path | None:
-        """Return the file of an object whose hash is not its name; None if it is sound."""
-        path = self._path(pointer)
+    def damaged(self, pointer: Pointer) -> str:
+        """Return the file of an object whose hash is not its name; "" if it is sound."""
+        path = self._path(pointer.oid)
         try:
             with path.open("rb") as file:
                 found = hashlib.file_digest(file, "sha256").hexdigest()
         except OSError as error:
             raise self._unreadable(error, pointer) from error
-        return None if found == pointer.oid else path
+        return "" if found == pointer.oid else str(path)
+
+    def every(self) -> Iterator[StoredObject]:
+        """List the objects of the repository; files of other names are none."""
+        for path in matching(self._objects, "??/??/*"):
+            if _OID.fullmatch(path.name) and path == self._path(path.name):
+                with contextlib.suppress(FileNotFoundError):
+                    status = path.lstat()
+                    yield StoredObject(
+                        oid=ObjectId(path.name),
+                        size=status.st_size,
+                        modified_at=max(status.st_mtime, status.st_ctime),
+                    )
+
+    def delete(self, oid: ObjectId) -> None:
+        """Delete an object."""
+        try:
+            self._path(oid).unlink(missing_ok=True)
+        except OSError as error:
+            raise TVRemoteError(
+                f"{self.where} does not let object {oid} be deleted: {error.strerror}.",
+                "Ask its owner for permission to write.",
+                oid=oid,
+            ) from error
 
     def _offer(self, pointer: Pointer) -> Offer:
         """Return the offer for one object."""
         try:
-            status = self._path(pointer).stat()
+            status = self._path(pointer.oid).stat()
             there = stat.S_ISREG(status.st_mode) and status.st_size == pointer.size
         except (FileNotFoundError, NotADirectoryError):
             there = False
         except OSError as error:
             hidden = Refusal(code=403, message=str(error.strerror))
             return Offer(pointer=pointer, is_wanted=False, refusal=hidden)
-        if self.operation == "upload":
-            return Offer(pointer=pointer, is_wanted=not there)
-        refusal = None if there else Refusal(code=404, message="")
-        return Offer(pointer=pointer, is_wanted=there, refusal=refusal)
+        return offer_by_presence(self.operation, pointer, is_there=there)
 
     def _copy(self, source: Path, beside: Path, pointer: Pointer, meter: TransferMeter) -> None:
         """Copy a file, check its hash, and sync it."""
@@ -137,7 +159,7 @@ class LocalTransport:
     def _opened(self, pointer: Pointer) -> BinaryIO:
         """Open an object of the repository."""
         try:
-            return self._path(pointer).open("rb")
+            return self._path(pointer.oid).open("rb")
         except OSError as error:
             raise self._unreadable(error, pointer) from error
 
@@ -169,9 +191,9 @@ class LocalTransport:
             folder.chmod(stat.S_IMODE(folder.stat().st_mode) | bits)
         return [*changed, folder.parent]
 
-    def _path(self, pointer: Pointer) -> Path:
+    def _path(self, oid: str) -> Path:
         """Return the path of an object."""
-        return self._objects / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+        return self._objects / oid[:2] / oid[2:4] / oid
 
     def _sweep(self) -> None:
         """Remove leftovers of crashed processes."""

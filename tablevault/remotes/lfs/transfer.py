@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, Protocol, TypeVar
 
@@ -23,6 +24,7 @@ from tablevault.errors import (
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
+from tablevault.names import ObjectId
 from tablevault.progress import Progress, Silent
 from tablevault.remotes.http.retry import PassingError, TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal, refusal_error
@@ -34,8 +36,18 @@ _HINT = "Try again later: what was transferred is not transferred again."
 _KEPT_PARTIALS_S = 14 * 86_400.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """An object of a remote, by the name of its file."""
+
+    oid: ObjectId
+    size: int
+    modified_at: float
+    """Seconds since 1970, by the clock of the remote."""
+
+
 class Transport(Protocol):
-    """Moves objects to or from one side, one by one; threads may share it.
+    """Moves objects to or from one remote, one by one; threads may share it.
 
     Attributes
     ----------
@@ -67,6 +79,15 @@ class Transport(Protocol):
 
     def get(self, offer: Offer, partial: Partial, meter: TransferMeter) -> None:
         """Append the object of an offer to `partial`; its hash is not checked."""
+
+    def damaged(self, pointer: Pointer) -> str:
+        """Return the place of an object that has other bytes than its name says, or ""."""
+
+    def every(self) -> Iterator[StoredObject]:
+        """List all objects of the remote; raise TVRemoteError where they cannot be listed."""
+
+    def delete(self, oid: ObjectId) -> None:
+        """Delete an object; ignore it if it is already gone."""
 
     def close(self) -> None:
         """Cut all connections; threads that wait for one see a PassingError."""
