@@ -1506,7 +1506,14 @@ class TableVault:
 
     # -- sharing ------------------------------------------------------------------------------
 
-    def add_remote(self, name: str, url: str | os.PathLike[str]) -> None:
+    def add_remote(
+        self,
+        name: str,
+        url: str | os.PathLike[str],
+        *,
+        data: str = "",
+        endpoint_url: str = "",
+    ) -> None:
         """Add a remote by name and address, as ``git remote add`` does.
 
         Parameters
@@ -1515,15 +1522,43 @@ class TableVault:
             Such as "origin". Adding the same address once more changes nothing.
         url : str or Path
             A path, made absolute, or an address as for :func:`clone_vault`.
+        data : str, keyword only, default ""
+            Bucket for dataframes and artifacts, ``s3://bucket/prefix``; by default they go where
+            the history goes. One commit writes it to ``.lfsconfig``, so that clones find it. You
+            confirm it for this vault, as :meth:`trust_bucket` does. Needs ``tablevault[s3]``.
+        endpoint_url : str, keyword only, default ""
+            URL of the S3-compatible service that has the bucket, by default AWS. It becomes part of
+            the address of the bucket, ``s3://bucket/prefix?endpoint=URL``.
 
         Raises
         ------
         TVArgumentError
-            The name is taken by another address, or cannot be used.
+            The name is taken by another address, or cannot be used; `data` is not the address of a
+            bucket.
         """
-        from tablevault.remotes.clone import add_remote
+        from tablevault.remotes.remote_settings import add_remote
 
-        add_remote(self._vault, name, url)
+        add_remote(self._vault, name, url, data=data, endpoint_url=endpoint_url)
+
+    def trust_bucket(self, url: str) -> None:
+        """Confirm that data may be sent to a bucket, and read from there.
+
+        Whoever may push can name a bucket in the history of a vault. This vault uses it only after
+        this call, which notes it in the git configuration.
+
+        Parameters
+        ----------
+        url : str
+            Address as the error names it, ``s3://bucket/prefix?endpoint=URL``.
+
+        Raises
+        ------
+        TVArgumentError
+            It is not the address of a bucket.
+        """
+        from tablevault.remotes.remote_settings import trust_bucket
+
+        trust_bucket(self._vault, url)
 
     def push(self, remote: str = "origin", *, temp: bool = False) -> "PushReport":
         """Push to a remote: objects, then ``main`` and the tags of instances.

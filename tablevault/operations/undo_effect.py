@@ -29,6 +29,7 @@ _KNOWN = (
         "create_code_module",
         "delete_code_module",
         "set_config",
+        "add_remote",
         DEACTIVATION,
         UNDO,
     }

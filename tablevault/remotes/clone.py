@@ -1,4 +1,4 @@
-"""Clones a vault into a new folder, and manages remotes."""
+"""Clones a vault into a new folder."""
 
 from __future__ import annotations
 
@@ -10,15 +10,13 @@ from tablevault.errors import TVArgumentError, TVRemoteError
 from tablevault.files.vault_folders import building, is_free, put_in_place, target_of
 from tablevault.history.commits.setup import begin_clone, configure
 from tablevault.history.commits.snapshot import Snapshot
-from tablevault.history.git.git_config import read_settings
-from tablevault.history.git.git_program import run_git
 from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.merge.validate_commits import validate_incoming
 from tablevault.names import MAIN, VAULT_DOCUMENT
 from tablevault.progress import Progress
 from tablevault.remotes.fetch import fetch_objects
-from tablevault.remotes.git_refs import is_name
 from tablevault.remotes.pull import check_data, fetch_main, update_tags
+from tablevault.remotes.remote_settings import address
 from tablevault.vault import Vault, absolute
 
 ORIGIN = "origin"
@@ -60,55 +58,12 @@ def clone(
         _build(_at(vault, beside), source)
         put_in_place(beside, target)
     if data == "all":
-        fetch_objects(vault, ORIGIN, [vault.repository.main()])
+        try:
+            fetch_objects(vault, ORIGIN, [vault.repository.main()])
+        except TVRemoteError as error:
+            text = f'{error.message} The clone at "{path}" is whole but for data.'
+            raise type(error)(text, error.hint, **error.facts) from error
     return path
-
-
-def add_remote(vault: Vault, name: str, url: str | os.PathLike[str]) -> None:
-    """Add a remote to the git configuration of the vault.
-
-    Raises
-    ------
-    TVArgumentError
-        The name has another address already, or git does not accept it.
-    """
-    wanted = address(url)
-    known = read_settings(vault.path).get(f"remote.{name}.url")
-    if known == wanted:
-        return
-    if known:
-        raise TVArgumentError(
-            f'Remote "{name}" exists: {known}.',
-            f"Choose another name, or change it: git remote set-url {name} {wanted}.",
-            remote=name,
-        )
-    if not is_name(name):
-        raise TVArgumentError(
-            f'"{name}" cannot be the name of a remote.',
-            "Use letters, digits, - and _.",
-            remote=name,
-        )
-    run_git(["remote", "add", "--", name, wanted], vault.path)
-
-
-def list_remotes(vault: Vault) -> dict[str, str]:
-    """Return the addresses of the remotes by name."""
-    settings = read_settings(vault.path)
-    return {
-        name: settings.get(f"remote.{name}.url") for name in sorted(settings.names("remote", "url"))
-    }
-
-
-def address(url: str | os.PathLike[str]) -> str:
-    """Return an address as an absolute path if it is a path, unchanged if it is a URL."""
-    text = os.fspath(url)
-    if not text or text.startswith("-"):
-        raise TVArgumentError(
-            f"{text!r} is not the address of a repository.", "Give a path or a URL."
-        )
-    if Path(text).expanduser().exists():
-        return str(absolute(Path(text).expanduser()))
-    return text
 
 
 def _at(vault: Vault, path: Path) -> Vault:

@@ -33,13 +33,15 @@ def fetch_object(folder: Path, store: ObjectStore, pointer: Pointer, progress: P
     """
     settings = read_settings(folder)
     names = sorted(settings.names("remote", "url"), key=lambda name: (name != "origin", name))
-    reasons, is_missing = [], True
+    reasons, is_missing, advice = [], True, ""
     for name in names:
         try:
             _receive(folder, name, [pointer], store, progress).check()
         except TableVaultError as error:
             reasons.append(f"{name}: {error.message}")
             is_missing &= isinstance(error, TVTransferError)
+            if "bucket" in error.facts:  # nobody has confirmed it
+                advice = error.hint
         if store.has(pointer):
             # A reader does not change the working tree: the next opening checks the file out.
             with contextlib.suppress(OSError):
@@ -50,7 +52,8 @@ def fetch_object(folder: Path, store: ObjectStore, pointer: Pointer, progress: P
         raise TVFileError(
             f"Object {pointer.oid} ({pointer.size:,} bytes) is missing, and no remote has it. "
             + " ".join(reasons),
-            Wording(
+            advice
+            or Wording(
                 f"{network}Ask its author to push it, or fetch it from there: ",
                 Call("pull", remote=BLANK, data="all"),
                 ".",

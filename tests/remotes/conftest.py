@@ -147,3 +147,81 @@ def real_server(tmp_path):
             return f"http://127.0.0.1:{port}", root
 
         yield start
+
+
+class Bucket:
+    """A bucket of a server; it is a folder."""
+
+    def __init__(self, folder, process, endpoint):
+        self.folder = folder
+        self.process = process
+        self.endpoint = endpoint
+
+    def url(self, prefix="", *, name=""):
+        """Return the address of the bucket, or of a folder in it."""
+        place = "/".join(filter(None, [name or self.folder.name, prefix]))
+        return f"s3://{place}?endpoint={self.endpoint}"
+
+    def file(self, pointer, prefix=""):
+        """Return the file of an object."""
+        objects = self.folder / prefix / "lfs/objects"
+        return objects / pointer.oid[:2] / pointer.oid[2:4] / pointer.oid
+
+    def files(self):
+        """Return the files in the bucket."""
+        return sorted(path for path in self.folder.rglob("*") if path.is_file())
+
+    def fill(self):
+        """Accept no object any more."""
+        self.folder.with_suffix(".full").touch()
+
+    @contextlib.contextmanager
+    def holding(self):
+        """Answer no request that sends bytes; give what waits for one."""
+        flag = self.folder.with_suffix(".hold")
+        flag.touch()
+
+        def wait():
+            while self.process.stdout.readline() != f"held {self.folder.name}\n":
+                assert self.process.poll() is None
+
+        try:
+            yield wait
+        finally:
+            flag.unlink()
+
+
+@pytest.fixture
+def aws(monkeypatch):
+    """Set the credentials of AWS, and nothing else of it."""
+    for name in [name for name in os.environ if name.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+
+    def set_key(key, secret):
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", key)
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", secret)
+
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    set_key("key", "secret")
+    return set_key
+
+
+@pytest.fixture(scope="session")
+def localbucket(tmp_path_factory):
+    """Start a server whose buckets are folders; give its folder, process and endpoint."""
+    root = tmp_path_factory.mktemp("served")
+    command = [sys.executable, "-W", "ignore", "-m", "tests.remotes.real_bucket"]
+    with subprocess.Popen(
+        [*command, "localbucket", str(root)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        yield root, process, f"http://127.0.0.1:{process.stdout.readline().strip()}"
+        process.kill()
+
+
+@pytest.fixture
+def bucket(localbucket, aws):
+    """Make an empty bucket."""
+    root, process, endpoint = localbucket
+    folder = root / f"bucket{len(list(root.iterdir()))}"
+    folder.mkdir()
+    return Bucket(folder, process, endpoint)

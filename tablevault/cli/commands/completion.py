@@ -95,7 +95,7 @@ def _values(kind: Completes, start: str, options: dict[str, str], values: list[s
 def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
     """Return the names of things in the vault."""
     from tablevault.queries import describe, processes
-    from tablevault.remotes import clone
+    from tablevault.remotes import remote_settings
 
     ask = {
         "table": lambda: describe.table_instances(vault, "", ""),
@@ -103,7 +103,7 @@ def _things(kind: Completes, vault: Vault, table: str) -> list[str]:
         "module": lambda: describe.code_modules(vault),
         "builder": lambda: describe.builders_list(vault, table, "", "base", is_temp=True),
         "process": lambda: list(processes.active(vault)),
-        "remote": lambda: list(clone.list_remotes(vault)),
+        "remote": lambda: list(remote_settings.list_remotes(vault)),
     }
     return ask[kind]()
 

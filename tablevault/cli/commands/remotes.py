@@ -1,10 +1,11 @@
-"""Commands on remotes: clone, remote, push, pull."""
+"""Commands on remotes: clone, remote, trust-bucket, push, pull."""
 
 from __future__ import annotations
 
 import argparse
+from shlex import quote
 
-from tablevault.cli.command import Argument, Command, positional, switch
+from tablevault.cli.command import Argument, Command, option, positional, switch
 from tablevault.cli.context import CommandContext, UsageError, refuse_below_file
 from tablevault.cli.output import Listing
 from tablevault.wording import Call
@@ -24,13 +25,19 @@ _ALL = Argument(
 
 def _clone(context: CommandContext, given: argparse.Namespace) -> object:
     """Copy a vault from elsewhere."""
-    from tablevault.remotes import clone
+    from tablevault.remotes import clone, remote_settings
 
     folder = given.new_dir or _name_of(given.url)
     refuse_below_file(folder)
     data = _ALL.value(given)
     path = clone.clone(given.url, folder, context.author, context.progress, data=data)
-    return f"Cloned → {path}"
+    buckets = remote_settings.list_buckets(path).values()
+    return "\n".join([f"Cloned → {path}", *map(_unconfirmed, buckets)])
+
+
+def _unconfirmed(bucket: str) -> str:
+    """Return how to confirm the bucket of a new clone."""
+    return f'Its data is in "{bucket}". If you trust it: tablevault trust-bucket {quote(bucket)}'
 
 
 def _name_of(url: str) -> str:
@@ -43,20 +50,30 @@ def _name_of(url: str) -> str:
 
 def _remote(context: CommandContext, given: argparse.Namespace) -> object:
     """Name an address, or list the names."""
-    from tablevault.remotes import clone
+    from tablevault.remotes import remote_settings
 
-    vault = context.read()
-    if given.name and not given.url:
-        raise UsageError("the address is missing: tablevault remote NAME URL")
-    if given.name:
-        clone.add_remote(vault, given.name, given.url)
+    name, url = given.name, given.url
+    if name == "add":  # as for git
+        name, url = given.url, given.url_after_add
+    if bool(name) != bool(url) or (given.name and not name):
+        raise UsageError("a remote has a name and an address: tablevault remote add NAME URL")
+    if name:
+        vault = context.vault() if given.data else context.read()
+        remote_settings.add_remote(
+            vault, name, url, data=given.data, endpoint_url=given.endpoint_url
+        )
         return None
-    known = clone.list_remotes(vault)
+    vault = context.read()
+    known = remote_settings.list_remotes(vault)
+    buckets = remote_settings.list_buckets(vault.path)
     return Listing(
-        columns=("remote", "address"),
-        rows=list(known.items()),
+        columns=("remote", "address", "data") if buckets else ("remote", "address"),
+        rows=[
+            (name, url, buckets.get(name, "")) if buckets else (name, url)
+            for name, url in known.items()
+        ],
         value=known,
-        if_empty="There is no remote: tablevault remote origin URL adds one.",
+        if_empty="There is no remote: tablevault remote add origin URL adds one.",
     )
 
 
@@ -109,9 +126,22 @@ COMMANDS = (
         run=_remote,
         calls=(Call("add_remote"), Call("list_remotes")),
         arguments=(
-            positional("name", "such as origin", "remote", default=""),
+            positional("name", "such as origin; add may stand before it", "remote", default=""),
             positional("url", "path or address", "path", default=""),
+            Argument(
+                ("url_after_add",), {"nargs": "?", "default": "", "help": argparse.SUPPRESS}, "path"
+            ),
+            option("data", "bucket for the data of the vault, s3://bucket/prefix"),
+            option("endpoint-url", "URL of the service that has the bucket, by default AWS"),
         ),
+    ),
+    Command(
+        name="trust-bucket",
+        summary="confirm the bucket in which a vault keeps data",
+        details="Whoever may push can name a bucket in the history of a vault. Your vault uses it "
+        "only after this command.",
+        run="remotes.remote_settings:trust_bucket",
+        arguments=(positional("url", "address of the bucket, as the error names it"),),
     ),
     Command(
         name="push",

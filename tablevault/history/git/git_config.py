@@ -21,6 +21,7 @@ _NUMBER = re.compile(r"([0-9]{1,15})([kmg]?)", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
 # The order in which git itself tries them (git enter_repo, "strict" off).
 _GIT_DIRS = ("{}/.git", "{}", "{}.git/.git", "{}.git")
+LFSCONFIG = ".lfsconfig"
 _LARGEST_LFSCONFIG = 1 << 20
 
 
@@ -50,6 +51,10 @@ class Settings:
     def get(self, key: str) -> str:
         """Return the value of `key`, the last one when there are several, "" when there is none."""
         return self._values.get(key, [""])[-1]
+
+    def all(self, key: str) -> Sequence[str]:
+        """Return all values of `key`."""
+        return tuple(self._values.get(key, ()))
 
     def flag(self, value: str, *, default: bool) -> bool:
         """Read a value as a boolean; `default` when it is empty."""
@@ -207,14 +212,14 @@ def _git_dir(path: Path) -> Path | None:
 
 def _lfsconfig(folder: Path) -> bytes:
     """Return the bytes of ``.lfsconfig``; none when there is no such file."""
-    path = folder / ".lfsconfig"
+    path = folder / LFSCONFIG
     if path.is_symlink() or path.exists():
         if path.is_symlink() or not path.is_file():
             return b""
         with path.open("rb") as file:
             return file.read(_LARGEST_LFSCONFIG)
     try:
-        return run_git(["cat-file", "blob", "HEAD:.lfsconfig"], folder)[:_LARGEST_LFSCONFIG]
+        return run_git(["cat-file", "blob", f"HEAD:{LFSCONFIG}"], folder)[:_LARGEST_LFSCONFIG]
     except TVRemoteError:
         return b""
 

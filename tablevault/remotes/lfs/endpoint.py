@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import Remote, Settings
@@ -17,6 +18,12 @@ _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 _SCP = re.compile(r"(?:([^/:\[\]]*)@)?(?:\[([^\]/]+)\]|([^:/\[\]@]+)):(.*)", re.DOTALL)
 _HOST_AND_PORT = re.compile(r"(?:(.*)@)?([^:@]+)(?::([0-9]+))?")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_S3 = "s3://"
+_BUCKET = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]")
+_REGION = re.compile(r"[a-z0-9-]{1,40}")
+_SERVICE = re.compile(r"https?://[^\s/?#@\\]+(/[^\s?#@\\]*)?", re.IGNORECASE)
+TRUSTED_BUCKET = "tablevault.trustedbucket"
+"""Setting with the buckets that somebody has confirmed here."""
 _SSH = frozenset({"ssh", "git+ssh", "ssh+git"})
 
 
@@ -56,7 +63,39 @@ class WebAddress:
     login: Login = field(repr=False)
 
 
-Address = LocalAddress | SshAddress | WebAddress
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketAddress:
+    """A folder in a bucket of an S3-compatible service.
+
+    Attributes
+    ----------
+    bucket, prefix : str
+        Objects are at ``<prefix>/lfs/objects/`` in the bucket; `prefix` may be empty.
+    endpoint : str
+        URL of the service; "" for that of AWS, or of the environment (``AWS_ENDPOINT_URL``).
+    region : str
+        Region of the bucket; "" for that of the AWS configuration.
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str = ""
+    region: str = ""
+
+    @property
+    def url(self) -> str:
+        """The one URL of this address."""
+        named = {"endpoint": self.endpoint, "region": self.region}
+        options = urlencode({name: value for name, value in named.items() if value}, safe=":/")
+        return "?".join(filter(None, [f"{_S3}{self.place}", options]))
+
+    @property
+    def place(self) -> str:
+        """Bucket and prefix."""
+        return "/".join(filter(None, [self.bucket, self.prefix]))
+
+
+Address = LocalAddress | SshAddress | WebAddress | BucketAddress
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +164,7 @@ def find_endpoint(
             address = classify(settings.instead(value), folder)
             return Endpoint(address=address, remote=own, is_committed=False)
         if may_be_committed and (value := committed.get(key)):
-            _check_committed(key, value)
+            _check_committed(key, value, settings)
             address = classify(settings.instead(value), folder)
             return Endpoint(address=address, remote=own, is_committed=True)
     if isinstance(own, WebAddress):
@@ -154,6 +193,56 @@ def classify(url: str, folder: Path) -> Address:
     return LocalAddress(path=folder / url)
 
 
+def parse_bucket(url: str, endpoint: str = "") -> BucketAddress:
+    """Return the address of ``s3://bucket/prefix?endpoint=URL&region=NAME``.
+
+    The prefix is taken as it is written, without any decoding; options after the question mark
+    may be left out.
+
+    Parameters
+    ----------
+    endpoint : str, default ""
+        URL of the service, if it is not among the options.
+
+    Raises
+    ------
+    TVRemoteError
+        It is malformed.
+    """
+    place, _, query = url.removeprefix(_S3).partition("?")
+    bucket, _, prefix = place.partition("/")
+    options = dict(parse_qsl(query, keep_blank_values=True))
+    found = BucketAddress(
+        bucket=bucket,
+        prefix=prefix.removesuffix("/"),
+        endpoint=options.pop("endpoint", endpoint).rstrip("/"),
+        region=options.pop("region", ""),
+    )
+    if fault := _fault_of_bucket(url, found, options):
+        raise TVRemoteError(
+            f"{url!r} is not the address of a bucket: {fault}.",
+            "It looks like s3://bucket/prefix, or s3://bucket/prefix?endpoint=https://host:9000.",
+            url=url,
+        )
+    return found
+
+
+def _fault_of_bucket(url: str, found: BucketAddress, others: Mapping[str, str]) -> str:
+    """Return what is wrong with the address of a bucket; "" if nothing is."""
+    if not url.startswith(_S3):
+        return "it does not begin with s3://"
+    if not _BUCKET.fullmatch(found.bucket):
+        return f"no bucket can have the name {found.bucket!r}"
+    segments = found.prefix.split("/") if found.prefix else []
+    if any(part in ("", ".", "..") for part in segments) or not found.prefix.isprintable():
+        return f"the prefix {found.prefix!r} has an empty part, dots alone or a control character"
+    if found.endpoint and not _SERVICE.fullmatch(found.endpoint):
+        return f"the endpoint {found.endpoint!r} is not an http or https URL without a login"
+    if found.region and not _REGION.fullmatch(found.region):
+        return f"no region can have the name {found.region!r}"
+    return f"there is no option {next(iter(others))!r}" if others else ""
+
+
 def lfs_url(url: str) -> str:
     """Return the URL of the LFS server of a repository."""
     url = url.rstrip("/")
@@ -168,13 +257,26 @@ def _keys(name: str, operation: Operation) -> list[tuple[str, bool]]:
     return [("lfs.pushurl", True), *found] if operation == "upload" else found
 
 
-def _check_committed(key: str, value: str) -> None:
-    """Raise TVRemoteError if ``.lfsconfig`` names files of this machine, or uses our ssh keys."""
-    if not re.match(r"https?://", value, re.IGNORECASE):
+def _check_committed(key: str, value: str, settings: Settings) -> None:
+    """Raise TVRemoteError if ``.lfsconfig`` names anything but a server or a confirmed bucket.
+
+    It could name files of this machine, have our ssh keys used, or have data sent to a stranger.
+    """
+    if re.match(r"https?://", value, re.IGNORECASE):
+        return
+    if not value.startswith(_S3):
         raise TVRemoteError(
             f'The file ".lfsconfig" sets {key} to something other than an http or https URL.',
             f"If that is right, set it yourself: `git config {key} <url>`.",
             key=key,
+        )
+    url = parse_bucket(value).url
+    if url not in settings.all(TRUSTED_BUCKET):
+        raise TVRemoteError(
+            f'The vault keeps its data in the bucket "{url}", as ".lfsconfig" says. Nobody has '
+            "confirmed it here, so nothing was sent there or read from there.",
+            Wording("If it is the right one, call ", Call("trust_bucket", url=url), "."),
+            bucket=url,
         )
 
 
@@ -184,6 +286,8 @@ def _by_scheme(scheme: str, url: str) -> Address:
         bare, login = split_login(url)
         return WebAddress(url=bare, login=login)
     rest = url.partition("://")[2]
+    if scheme == "s3":
+        return parse_bucket(url)
     if scheme == "git":
         # Has no credentials, and serves no objects; git-lfs uses https at the same host, too.
         return WebAddress(url=lfs_url(f"https://{rest}").removesuffix("/info/lfs"), login=Login())

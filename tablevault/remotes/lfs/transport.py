@@ -11,7 +11,12 @@ from tablevault.history.git.git_config import (
 )
 from tablevault.remotes.http.retry import limits_of
 from tablevault.remotes.lfs.batch_api import Operation
-from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint, find_remote
+from tablevault.remotes.lfs.endpoint import (
+    BucketAddress,
+    LocalAddress,
+    find_endpoint,
+    find_remote,
+)
 from tablevault.remotes.lfs.transfer import Transport
 
 
@@ -49,6 +54,10 @@ def open_transport(
 
         repository = find_repository(endpoint.address.path)
         return LocalTransport(repository, operation, limits_of(settings))
+    if isinstance(endpoint.address, BucketAddress):
+        from tablevault.remotes.lfs.bucket_transport import BucketTransport
+
+        return BucketTransport(endpoint.address, operation, limits_of(settings))
     from tablevault.remotes.lfs.http_transport import HttpTransport
     from tablevault.remotes.lfs.server import open_server
 

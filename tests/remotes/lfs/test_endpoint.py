@@ -10,12 +10,14 @@ import pytest
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_config import read_committed_settings, read_settings
 from tablevault.remotes.lfs.endpoint import (
+    BucketAddress,
     LocalAddress,
     SshAddress,
     WebAddress,
     classify,
     find_endpoint,
     find_remote,
+    parse_bucket,
 )
 
 HERE = Path("/vault")
@@ -247,3 +249,64 @@ def test_a_remote_has_a_name_a_url_or_a_path(here, tmp_path):
 def test_a_repository_without_remotes_says_how_to_add_one(here):
     with pytest.raises(TVRemoteError, match=r"add_remote\(.origin., url=...\)"):
         find_remote(read_settings(here.path), "origin", here.path)
+
+
+# -- buckets ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("key", ["lfs.url", "lfs.pushurl", "remote.origin.lfsurl"])
+def test_a_committed_bucket_counts_once_it_is_confirmed(here, key):
+    here.git("remote", "add", "origin", "https://host/x")
+    here.git("config", "--file", ".lfsconfig", key, "s3://bucket/x/")
+    with pytest.raises(TVRemoteError, match="Nobody has confirmed") as caught:
+        endpoint(here, "upload")
+    assert caught.value.bucket == "s3://bucket/x"
+    here.set("tablevault.trustedbucket", "s3://bucket/x")
+    assert endpoint(here, "upload").address == BucketAddress(bucket="bucket", prefix="x")
+
+
+def test_a_bucket_that_git_is_configured_for_needs_no_confirmation(here):
+    here.git("remote", "add", "origin", "https://host/x")
+    here.set("remote.origin.lfsurl", "s3://bucket/x")
+    assert endpoint(here).address == BucketAddress(bucket="bucket", prefix="x")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "s3://bucket",
+        "s3://bucket/a b/ü#1/%41+c",
+        "s3://bucket/x?endpoint=http://127.0.0.1:9000",
+        "s3://bucket?endpoint=https://minio.example.org/s3&region=eu-west-1",
+    ],
+)
+def test_the_url_of_a_bucket_is_its_address(url):
+    assert parse_bucket(url).url == url
+
+
+def test_options_of_a_bucket_may_be_encoded():
+    found = parse_bucket("s3://bucket?endpoint=http%3A%2F%2Fhost%3A9000%2F&region=lab-1")
+    assert (found.endpoint, found.region) == ("http://host:9000", "lab-1")
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("s3:/bucket", "does not begin with s3://"),
+        ("s3://", "no bucket can have the name ''"),
+        ("s3://Bucket", "no bucket can have the name"),
+        ("s3://-b-", "no bucket can have the name"),
+        ("s3://user:pw@host/x", "no bucket can have the name"),
+        ("s3://bucket//x", "the prefix '/x' has an empty part"),
+        ("s3://bucket/../x", "dots alone"),
+        ("s3://bucket/a\nb", "a control character"),
+        ("s3://bucket?endpoint=file:///etc", "is not an http or https URL"),
+        ("s3://bucket?endpoint=http://user:pw@host", "without a login"),
+        ("s3://bucket?endpoint=http://host?x", "is not an http or https URL"),
+        ("s3://bucket?region=../x", "no region can have the name"),
+        ("s3://bucket?profile=root", "there is no option 'profile'"),
+    ],
+)
+def test_an_address_that_is_no_bucket_is_refused(url, fault):
+    with pytest.raises(TVRemoteError, match=re.escape(fault)):
+        parse_bucket(url)

@@ -1,0 +1,98 @@
+"""Real S3 servers, each a process of its own.
+
+    python -W ignore -m tests.remotes.real_bucket localbucket FOLDER
+    python -W ignore -m tests.remotes.real_bucket moto
+
+The first keeps each bucket as a folder, and asks nobody for credentials. While BUCKET.hold exists
+beside a bucket, it answers no request that sends bytes there, and prints "held BUCKET" for each;
+with BUCKET.full it takes no object. The second has the buckets `open` and `locked` in memory, and
+one user, who may not write to the latter. Each prints its port first, moto the user's key, too.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import sys
+import threading
+import time
+from http import HTTPStatus
+from http.server import ThreadingHTTPServer
+from pathlib import Path
+
+_POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {"Effect": "Allow", "Action": "s3:*", "Resource": "*"},
+        {"Effect": "Deny", "Action": "s3:PutObject", "Resource": "arn:aws:s3:::locked/*"},
+    ],
+}
+
+
+def localbucket(folder):
+    """Serve a folder, whose subfolders are buckets."""
+    from localbucket import S3Error, S3Handler
+
+    class Handler(S3Handler):
+        data_root = Path(folder).resolve()
+
+        def log_message(self, format, *args):  # noqa: A002 - the name in the base class
+            pass
+
+        def do_PUT(self):  # noqa: N802 - the name in the base class
+            if self.flag("hold").exists():
+                print("held", self.path.split("/")[1], flush=True)  # noqa: T201
+                while self.flag("hold").exists():
+                    time.sleep(0.01)
+            super().do_PUT()
+
+        def _write_object(self, *arguments):
+            if self.flag("full").exists():
+                status = HTTPStatus.INSUFFICIENT_STORAGE
+                raise S3Error(status, "XMinioStorageFull", "Storage backend is full.")
+            return super()._write_object(*arguments)
+
+        def flag(self, name):
+            return self.data_root / f"{self.path.split('/')[1]}.{name}"
+
+        def handle(self):
+            with contextlib.suppress(ConnectionError):  # a client that was killed
+                super().handle()
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    print(server.server_address[1], flush=True)  # noqa: T201
+    server.serve_forever()
+
+
+def moto():
+    """Serve buckets in memory."""
+    os.environ["INITIAL_NO_AUTH_ACTION_COUNT"] = "100"
+    import boto3
+    import requests
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    options = {
+        "endpoint_url": f"http://127.0.0.1:{port}",
+        "region_name": "us-east-1",
+        "aws_access_key_id": "root",
+        "aws_secret_access_key": "root",
+    }
+    s3, iam = boto3.client("s3", **options), boto3.client("iam", **options)
+    for name in ("open", "locked"):
+        s3.create_bucket(Bucket=name)
+    iam.create_user(UserName="ana")
+    iam.put_user_policy(UserName="ana", PolicyName="all", PolicyDocument=json.dumps(_POLICY))
+    key = iam.create_access_key(UserName="ana")["AccessKey"]
+    requests.post(f"{options['endpoint_url']}/moto-api/reset-auth", data=b"0", timeout=60)
+    print(port, key["AccessKeyId"], key["SecretAccessKey"], flush=True)  # noqa: T201
+    threading.Event().wait()
+
+
+if __name__ == "__main__":
+    {"localbucket": localbucket, "moto": moto}[sys.argv[1]](*sys.argv[2:])
