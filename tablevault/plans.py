@@ -67,7 +67,7 @@ class ExecutionPlan:
     rows_from : str
         Whose rows the plan is for: "index builder" when it was called for the plan, or need not
         be called again; the id of an instance; "last attempt", the rows that it made; or "" when
-        nobody knows them.
+        they are not known.
     builders : tuple of PlannedBuilder
         In the order of execution, the index builder first.
     """
@@ -176,8 +176,8 @@ class RefreshedTable:
         "planned" in a dry run, "made" where there is a new instance, "failed" where there is none
         because of an error, "left" where a table that it reads has failed.
     reason : str
-        Why it is made anew; the error of one that failed; what stands in the way of one that was
-        left.
+        Why it is executed again; the error of one that failed; for one that was left, what is in
+        the way.
     instance_id : str
         The new instance, "" when there is none.
     calls : int or None
@@ -240,7 +240,7 @@ class RefreshedTable:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefreshReport:
-    """What was made anew, or would be; :meth:`tablevault.TableVault.refresh` makes it.
+    """What was executed again, or would be; :meth:`tablevault.TableVault.refresh` makes it.
 
     Attributes
     ----------

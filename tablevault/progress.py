@@ -334,7 +334,7 @@ class Terminal:
                 setattr(sys, name, self._above[name])
 
     def draw(self, task: Task, now_s: float) -> None:
-        """Draw over the line drawn before, unless somebody has begun a line of his own."""
+        """Draw over the line drawn before, unless something else was printed on it."""
         with self._lock:
             if self._is_free:
                 self._write(task.name, task.fraction, task.status_text(now_s))

@@ -98,7 +98,7 @@ Named = Call | OperationName | Parameter | Either
 
 
 class Wording(str):
-    """A text made of words and of calls: itself as Python, and written anew for a shell.
+    """A text made of words and of calls: itself as Python, and written differently for a shell.
 
     It is a ``str``, so code that shows a hint needs no special case. What is joined with ``+``
     or an f-string is Python from then on: join with ``Wording(one, other)`` instead.

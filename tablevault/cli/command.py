@@ -70,7 +70,7 @@ class Argument:
 
     @property
     def placeholder(self) -> str:
-        """Word that stands for a value that nobody knows."""
+        """Word that stands for an unknown value."""
         return str(self.options.get("metavar") or self.names[0].upper())
 
     def value(self, given: argparse.Namespace) -> Any:  # noqa: ANN401 - of any parameter

@@ -39,7 +39,7 @@ class Drawing:
 
 @dataclass(frozen=True, slots=True)
 class TextOutput:
-    """TextOutput for a person, and the value that is printed for ``--json``."""
+    """Text for a person, and the value that is printed for ``--json``."""
 
     text: str
     value: object
@@ -47,7 +47,7 @@ class TextOutput:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """TextOutput in a format of its own, printed unchanged with and without ``--json``."""
+    """Text in a format of its own, printed unchanged with and without ``--json``."""
 
     text: str
 
@@ -120,9 +120,9 @@ def plain(text: str) -> str:
 
 
 def _json(value: object) -> str:
-    """Write JSON as the first release did: indented, by the order of things.
+    """Write JSON as the first release did: indented, keys in their order.
 
-    JSON has a spelling of its own for what steers a terminal: it says the same to a program.
+    Characters that steer a terminal are escaped, which means the same to a program.
     """
     import json
     import re
@@ -151,7 +151,7 @@ def _print(text: str, stream: TextIO) -> None:
 
 
 def _write(text: str, stream: TextIO) -> None:
-    """Write `text` and end the line, whatever the encoding of the terminal is."""
+    """Write `text` and end the line, in whatever encoding the terminal has."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     shown = text.encode(encoding, "backslashreplace").decode(encoding)
     stream.write(shown if shown.endswith("\n") else shown + "\n")

@@ -80,7 +80,7 @@ def _foreign_time(kind: pa.DataType) -> tuple[str, dict[str, Any]] | None:
         return None
     if kind.tz is None:
         return "datetime", {"unit": kind.unit}
-    # Instants of a zone that nobody knows are the same in any other.
+    # Instants of an unknown zone are the same in any other.
     zone = _foreign_zone(kind.tz) or _foreign_zone("UTC")
     return "zoned", {"unit": kind.unit, "zone": zone}
 

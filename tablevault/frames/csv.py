@@ -153,7 +153,7 @@ def _declared(texts: pa.Array, dtype: str) -> pd.Series:
 
 
 def _inferred(texts: pa.Array) -> pd.Series:
-    """Return a column that nobody declared, with the dtype of its values."""
+    """Return an undeclared column, with the dtype of its values."""
     present = _without(texts, _NULLS)
     first = pc.drop_null(present)[:_FIRST]
     if not len(first):

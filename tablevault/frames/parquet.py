@@ -431,7 +431,7 @@ def decode_stored(array: pa.ChunkedArray, facts: Mapping[str, Any] | None) -> An
 
 @dataclass
 class FrameColumns:
-    """The columns of one file; a column is read anew each time it is asked for.
+    """The columns of one file; a column is read each time it is asked for.
 
     A small file is read once: to open it costs more than to hold it.
     """

@@ -98,7 +98,7 @@ class ArtifactFolder:
                 yield None
                 return
             with self._vault.store.locked():
-                # Crashes here or below: the objects are needed by nobody, and `gc` removes them.
+                # Crashes here or below: nothing needs the objects, and `gc` removes them.
                 self._vault.store.keep(drafts)
                 yield kept
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tablevault.engine.execution.step import BuilderResult
 
 _DIGITS = 12
-"""Of a cost: sums of binary fractions end in digits that nobody reported."""
+"""Digits of a cost: sums of binary fractions end in digits that no function reported."""
 
 
 def purse_of(table: Table, version: str) -> Purse:
@@ -107,7 +107,7 @@ def spending_trailers(spent: Spent | None) -> list[tuple[str, str]]:
 
 
 def _purse_key(table_id: TableId, version: str) -> str:
-    """Name a version of a table, whatever the table is called."""
+    """Name a version of a table, by the id of the table."""
     return f"{table_id}/{version}"
 
 

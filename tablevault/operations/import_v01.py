@@ -1,4 +1,4 @@
-"""A vault of TableVault 0.1 becomes a vault in git: its history as commits, in order."""
+"""Import a vault of TableVault 0.1: its history becomes commits, in order."""
 
 from __future__ import annotations
 
@@ -270,7 +270,7 @@ class _VaultImport:
             self._commit(edits, message, "", None)
 
     def _add_temp(self, temp: OldInstance) -> None:
-        """Make a temporary instance anew, with its builders."""
+        """Create a temporary instance, with its builders."""
         texts = {
             name: data.decode("utf-8", "replace")
             for name, data in temp.texts("builders", ".yaml").items()

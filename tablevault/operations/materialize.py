@@ -1,4 +1,4 @@
-"""A finished frame into the change that makes an instance: what write and execute share."""
+"""Make an instance of a dataframe: what write, execute and stop share."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ def prepared_document(parts: VaultParts, branch: EditedBranch) -> InstanceDocume
 def _document(table: Table, tx: Transaction, new: NewInstance, at: float) -> InstanceDocument:
     """Describe a new instance."""
     record = tx.record
-    # The next in a table is later, whatever the clock says.
+    # The next instance of a table is later, even if the clock went back.
     last = table.latest_or_none(active=False)
     if last is not None:
         at = max(at, datetime.fromisoformat(last.materialized_at).timestamp() + 1e-6)
@@ -278,7 +278,7 @@ def activity_trailers(
 
     On a table with side effects all of them become inactive, unless nothing was computed anew
     (`kept`): then those that the execution deactivated become active again. Where the shared
-    artifact folder is replaced, those that have artifacts in it become inactive, whatever else.
+    artifact folder is replaced, those that have artifacts in it become inactive in any case.
     """
     settings = table.document
     replaces_folder = (

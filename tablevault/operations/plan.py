@@ -86,7 +86,7 @@ def plan_anew(
     *,
     options: PlanOptions,
 ) -> tuple[ExecutionPlan, ExpectedTable]:
-    """Find what an execution would call that makes a current instance anew, and its expected table.
+    """Find what an execution that replaces a current instance would call, and its expected table.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def plan_anew(
     current : Current
         The instance: its builders count, unless there is a temporary instance already.
     expected : mapping of Place to ExpectedTable
-        Tables that are to be made anew before, as far as they are known.
+        Tables that are refreshed before, as far as they are known.
     calls : set of (bytes, bytes)
         Inputs and code of calls that will be made before; those that are planned are added.
     options : PlanOptions

@@ -86,7 +86,7 @@ class StopProcess(Operation[Vault, VaultView, _Stopping]):
 
     def acting(self, actor: Actor) -> Actor:
         """Return an actor whom the claims of the process do not exclude."""
-        # What is no text is nobody's id, and refused later.
+        # What is no text is no id, and is refused later.
         return replace(actor, takes_over=self.target if is_process_id(self.target) else "")
 
     def claims(self, view: VaultView, record: Record) -> Sequence[Hold]:

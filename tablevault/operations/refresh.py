@@ -1,4 +1,4 @@
-"""``refresh``: what is stale is made anew, in the order in which tables read each other."""
+"""``refresh``: execute stale tables again, in the order in which tables read each other."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class _RefreshBudget:
 def refresh(
     vault: Vault, tables: str | Sequence[str] | None, *, options: RefreshOptions
 ) -> RefreshReport:
-    """Make anew what is stale, or return what would be."""
+    """Execute stale tables again, or return which would be executed."""
     check_budget("refresh", options.max_calls, options.max_cost)
     view = vault.live_view()
     staleness = Staleness(vault, view)
@@ -125,7 +125,7 @@ def in_order(staleness: Staleness) -> list[Place]:
     """Sort places so that each follows those that it reads; of others, the older ones first.
 
     Where places read each other in a circle, as long as each of them reads an earlier instance
-    of the others, they follow each other by age, too: nobody can know where to begin.
+    of the others, they follow each other by age, too: there is no right place to begin.
     """
     ages = {place: number for number, place in enumerate(staleness.instances)}
     reads = {place: {*staleness.reads(place)} for place in ages}
@@ -193,7 +193,7 @@ def _planned(
 
 
 def _of_plan(current: Current, found: ExecutionPlan, reasons: Sequence[str]) -> RefreshedTable:
-    """Describe a planned execution that makes a current instance anew."""
+    """Describe a planned execution that replaces a current instance."""
     _, *columns = found.builders
     is_exact = found.rows_from == "index builder" and found.has_exact_calls
     return RefreshedTable(
@@ -221,7 +221,7 @@ def _retries(planned: PlannedBuilder, document: InstanceDocument) -> int:
 
 
 class _Refresh:
-    """Makes tables anew, one after the other."""
+    """Executes tables again, one after the other."""
 
     def __init__(self, vault: Vault, staleness: Staleness, options: RefreshOptions) -> None:
         self._vault = vault
@@ -234,7 +234,7 @@ class _Refresh:
         self._errors: list[Exception] = []
 
     def run(self, order: Sequence[Place]) -> RefreshReport:
-        """Make anew what is stale when its turn comes.
+        """Execute the tables that are stale when their turn comes.
 
         Raises
         ------
@@ -255,7 +255,7 @@ class _Refresh:
         return self._staleness
 
     def _refreshed(self, place: Place) -> RefreshedTable | None:
-        """Make one anew; None where that is not needed."""
+        """Execute one again; None where that is not needed."""
         staleness = self._look()
         if place not in staleness.instances or not staleness.instances[place].active:
             return None
@@ -274,7 +274,7 @@ class _Refresh:
             return self._fail(place, error)
 
     def _fail(self, place: Place, error: Exception) -> RefreshedTable:
-        """Note that a table could not be made anew."""
+        """Note that a table could not be refreshed."""
         self._has_ended |= isinstance(error, TVBudgetError) and self._budget.is_used_up
         self._stopped.add(place)
         self._errors.append(error)
@@ -349,7 +349,7 @@ def _left(place: Place, reason: str) -> RefreshedTable:
 
 
 def _failed(place: Place, error: Exception) -> RefreshedTable:
-    """Describe a table that could not be made anew."""
+    """Describe a table that could not be refreshed."""
     return RefreshedTable(
         name=place.table, version=place.version, state="failed", reason=_text_of(error)
     )

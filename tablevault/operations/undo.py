@@ -1,4 +1,4 @@
-"""Take one operation back, by a new commit; undo that, and it has happened again."""
+"""Undo one operation by a new commit; undoing that commit repeats the operation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from tablevault.wording import Call, Wording
 @operation(UNDO)
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Undo(Operation[Vault, VaultView, None]):
-    """Take back what a process did."""
+    """Undo what a process did."""
 
     process_id: str
     """The process to undo."""

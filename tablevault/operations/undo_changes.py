@@ -1,4 +1,4 @@
-"""What an undo changes: on main, and of temporary instances."""
+"""What an undo changes: on ``main``, and in temporary instances."""
 
 from __future__ import annotations
 

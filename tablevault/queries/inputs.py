@@ -41,7 +41,7 @@ class VaultInputs:
     view : VaultView
         The tables.
     own_table : str
-        The table for which somebody reads: references to it by name mean inactive instances, too.
+        The table that is executed: references to it by name mean inactive instances, too.
     """
 
     def __init__(self, view: VaultView, own_table: str) -> None:
@@ -135,7 +135,7 @@ class VaultInputs:
 
 
 class ExpectedInputs(VaultInputs):
-    """The tables of a vault, some of which are to be made anew before anybody reads them.
+    """The tables of a vault, some of which are to be refreshed before they are read.
 
     Implements :class:`tablevault.engine.tables.Inputs`. Columns of which cells are still to be made
     hold what they hold today: a plan does not read them.
@@ -145,7 +145,7 @@ class ExpectedInputs(VaultInputs):
     view : VaultView
         The tables.
     own_table : str
-        The table for which somebody reads.
+        The table that is executed.
     expected : mapping of Place to ExpectedTable
         What is to be made, in that order.
     """

@@ -306,7 +306,7 @@ def lineage(vault: Vault, table: str, instance_id: str) -> Lineage:
     everything = ids | {each.source_id for each in found}
     rows = view.catalog.instances_with_ids(everything)
     known = {str(each.instance_id): each for each in view.instances_of(rows)}
-    # Columns are looked up when somebody asks for them.
+    # Columns are looked up when they are asked for.
     view.release()
 
     def age(each: str) -> tuple[str, str]:

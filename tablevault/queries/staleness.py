@@ -129,8 +129,7 @@ class Staleness:
     def reasons(self, place: Place) -> tuple[str, ...]:
         """Return why the current instance is stale; nothing when it is not.
 
-        One that was written by hand is what it is: nobody could make it anew. Of one that is
-        inactive nobody reads anything.
+        One that was written by hand cannot be executed again, and one that is inactive is not read.
 
         Raises
         ------

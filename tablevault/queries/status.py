@@ -31,10 +31,10 @@ class TableStatus:
     instance_id : str
         The current instance, "" when there is none.
     state : str
-        "current": making it anew would change nothing, as far as that can be seen without calling
-        a function. "stale": see `reasons`. "behind": it will be stale if one of the tables that it
-        reads changes, which are stale or behind themselves. "inactive": superseded, so nobody
-        reads it. "missing": there is no instance.
+        "current": executing it again would change nothing, as far as that can be seen without
+        calling a function. "stale": see `reasons`. "behind": it becomes stale if a table that it
+        reads changes, which is stale or behind itself. "inactive": superseded, so it is not read.
+        "missing": there is no instance.
     reasons : tuple of str
         Why it is stale, or behind; empty when it is not.
     errors : int
@@ -63,7 +63,7 @@ class TableStatus:
 
     @property
     def is_stale(self) -> bool:
-        """Whether `refresh` would make it anew."""
+        """Whether `refresh` would execute it again."""
         return self.state == "stale"
 
     @property

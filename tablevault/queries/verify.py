@@ -30,7 +30,7 @@ class _CommitState:
 
 
 def observe_until_stable(vault: Vault, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
-    """Look until nothing is found, or until it was found while nobody committed.
+    """Look until nothing is found, or until it was found while no commit was made.
 
     No lock is taken. A commit holds one, and is followed under it by tags, working tree, folders
     and index; so what is found while the lock was free before and after, and no ref has moved,

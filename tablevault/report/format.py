@@ -1,4 +1,4 @@
-"""Times, numbers and names as a person reads them, and the anchors that links lead to."""
+"""Times, numbers and names for a person, and the anchors of links."""
 
 from __future__ import annotations
 

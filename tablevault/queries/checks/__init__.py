@@ -1,1 +1,1 @@
-"""What verify looks at: a file for each part of a vault."""
+"""The checks of verify: a module for each part of a vault."""

@@ -102,7 +102,7 @@ def check_tracked(vault: Vault) -> Iterator[Problem]:
 
 
 def check_config(vault: Vault) -> Iterator[Problem]:
-    """Find limits and prices that nobody can read."""
+    """Find limits and prices that cannot be read."""
     try:
         document = vault.snapshot().vault()
     except (TVFileError, TVFormatError):

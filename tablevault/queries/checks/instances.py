@@ -59,7 +59,7 @@ def _makes(repository: Repository, target: str, ref: str) -> bool:
 
 
 def _instance_of(ref: str) -> str:
-    """Return the instance that a tag is named after, "" when it is somebody's own tag."""
+    """Return the instance that a tag is named after, "" for a tag of a user."""
     if not ref.startswith(_TAGS) or ref.count("/") != 3:  # noqa: PLR2004 - refs/tags/<table>/<id>
         return ""
     name = unquote(ref.rpartition("/")[2])
