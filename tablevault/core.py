@@ -611,10 +611,7 @@ class TableVault:
             self._vault,
             tables,
             options=RefreshOptions(
-                dry_run=dry_run,
-                accept_code=accept_code,
-                max_calls=max_calls,
-                max_cost=max_cost,
+                dry_run=dry_run, accept_code=accept_code, max_calls=max_calls, max_cost=max_cost
             ),
         )
 
@@ -1690,10 +1687,7 @@ class TableVault:
         from tablevault.remotes.remote_objects import add_remote_problems
 
         return add_remote_problems(
-            self._vault,
-            remote,
-            verify(self._vault, data=data, repair=repair),
-            data=data,
+            self._vault, remote, verify(self._vault, data=data, repair=repair), data=data
         )
 
     def gc(
@@ -1746,11 +1740,7 @@ class TableVault:
 
 @checked
 def clone_vault(
-    url: str | os.PathLike[str],
-    db_dir: str | os.PathLike[str],
-    author: str,
-    *,
-    data: str = "lazy",
+    url: str | os.PathLike[str], db_dir: str | os.PathLike[str], author: str, *, data: str = "lazy"
 ) -> TableVault:
     """Make a copy of a vault from elsewhere, and open it.
 

@@ -42,13 +42,7 @@ class ArtifactStringArray(ExtensionArray):
         self._values = values
 
     @classmethod
-    def _from_sequence(
-        cls,
-        scalars: Any,
-        *,
-        dtype: object = None,
-        copy: bool = False,
-    ) -> Self:
+    def _from_sequence(cls, scalars: Any, *, dtype: object = None, copy: bool = False) -> Self:
         """Take text and missing values; anything else is a TypeError."""
         values = np.empty(len(scalars), dtype=object)
         for position, value in enumerate(scalars):
@@ -125,13 +119,7 @@ class ArtifactStringArray(ExtensionArray):
         """Return which elements are missing."""
         return np.array([value is pd.NA for value in self._values], dtype=bool)
 
-    def take(
-        self,
-        indices: Any,
-        *,
-        allow_fill: bool = False,
-        fill_value: Any = None,
-    ) -> Self:
+    def take(self, indices: Any, *, allow_fill: bool = False, fill_value: Any = None) -> Self:
         """Return elements by position, missing ones for -1 when `allow_fill`."""
         from pandas.api.extensions import take
 

@@ -192,8 +192,7 @@ def _is_exact(numbers: pa.Array, floats: pa.Array) -> bool:
     if pc.any(pc.and_(pc.is_inf(floats), pc.invert(words))).as_py():
         return False
     long = pc.and_(
-        pc.match_substring_regex(numbers, _WHOLE),
-        pc.greater(pc.utf8_length(numbers), _SURE_DIGITS),
+        pc.match_substring_regex(numbers, _WHOLE), pc.greater(pc.utf8_length(numbers), _SURE_DIGITS)
     )
     texts = numbers.filter(long).to_pylist()
     return all(len(text) <= _MOST_DIGITS and int(text) == float(text) for text in texts)

@@ -24,17 +24,8 @@ from tablevault.frames.tagged_json import UnstorableValueError, from_json, to_js
 
 Objects = np.ndarray[Any, np.dtype[np.object_]]
 
-_MISSING: Mapping[str, object] = {
-    "None": None,
-    "NaN": float("nan"),
-    "NA": pd.NA,
-    "NaT": pd.NaT,
-}
-_MISSING_TYPES: Mapping[type, str] = {
-    type(None): "None",
-    type(pd.NA): "NA",
-    type(pd.NaT): "NaT",
-}
+_MISSING: Mapping[str, object] = {"None": None, "NaN": float("nan"), "NA": pd.NA, "NaT": pd.NaT}
+_MISSING_TYPES: Mapping[type, str] = {type(None): "None", type(pd.NA): "NA", type(pd.NaT): "NaT"}
 _LIST_ITEMS: Mapping[type, pa.DataType] = {
     str: pa.large_string(),
     int: pa.int64(),

@@ -123,11 +123,7 @@ def _on_branch(
         message=message,
         branches=(
             BranchChange(
-                temp=ref,
-                tip=branch.tip,
-                onto=branch.commit,
-                edits=tuple(edits),
-                message=message,
+                temp=ref, tip=branch.tip, onto=branch.commit, edits=tuple(edits), message=message
             ),
         ),
     )

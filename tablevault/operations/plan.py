@@ -115,14 +115,7 @@ def plan_anew(
         temp=temp,
         options=options,
         process_id="",
-        prepared=prepare(
-            view,
-            temp,
-            texts,
-            fixed,
-            forced=options.force_execute,
-            expected=expected,
-        ),
+        prepared=prepare(view, temp, texts, fixed, forced=options.force_execute, expected=expected),
     )
     return _previewed(asked, calls)
 

@@ -120,11 +120,7 @@ def terms_of(document: TableDocument, *, forced: bool, accept_code: bool | None)
 
 
 def options_of(
-    view: VaultView,
-    prepared: Prepared,
-    code: VaultCode,
-    ledger: Ledger,
-    artifacts: Path,
+    view: VaultView, prepared: Prepared, code: VaultCode, ledger: Ledger, artifacts: Path
 ) -> RunOptions:
     """Return what may be taken over; `artifacts` is the folder that functions write files into."""
     from tablevault.engine.execution.context import RunOptions

@@ -198,9 +198,7 @@ def _unknown(parts: VaultParts, target: ProcessId) -> TVProcessError:
         shown = target if is_process_id(target) else ascii(target)
         text = f'There is no process "{shown}".'
     return TVProcessError(
-        text,
-        Wording("Those that there are: ", Call("get_active_processes"), "."),
-        process=target,
+        text, Wording("Those that there are: ", Call("get_active_processes"), "."), process=target
     )
 
 

@@ -59,8 +59,7 @@ class Undo(Operation[Vault, VaultView, None]):
         main = plan_main(tx, effect)
         message = _message(tx, effect, main, at)
         step = tx.message(
-            message.subject,
-            [("Table", effect.table), ("Step", "temporary instance")],
+            message.subject, [("Table", effect.table), ("Step", "temporary instance")]
         )
         temps = plan_temps(tx, effect, step)
         return Change(
@@ -149,8 +148,7 @@ def _plan_renaming(tx: Transaction, effect: UndoEffect, at: float) -> Change:
         raise path_changed(effect, table_document(old))
     pairs = rename_pairs(snapshot.table(new), new, old, at)
     message = tx.message(
-        _subject(effect),
-        [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]],
+        _subject(effect), [*pairs[:-1], ("Undoes", effect.process.process_id), pairs[-1]]
     )
     return renaming(effect.view, edited_branches(effect.view, tx, new), new, old, message)
 

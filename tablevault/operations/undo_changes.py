@@ -172,9 +172,7 @@ def _data_of(tx: Transaction, effect: UndoEffect, coming: Sequence[Instance]) ->
     repository = effect.view.repository
     needed = {
         instance.instance_id: pointers_of(
-            instance.snapshot,
-            repository.commit(instance.commit),
-            instance.instance_id,
+            instance.snapshot, repository.commit(instance.commit), instance.instance_id
         )
         for instance in coming
     }
@@ -224,10 +222,7 @@ def _stand_in(
 
 
 def _latest(
-    table_id: TableId,
-    effect: UndoEffect,
-    coming: Sequence[Instance],
-    version: str,
+    table_id: TableId, effect: UndoEffect, coming: Sequence[Instance], version: str
 ) -> Instance | None:
     """Find the instance of a version that will be the latest one."""
     rows = effect.view.catalog.instances(table_id, version)
@@ -340,11 +335,7 @@ def _with_files(
 
 
 def _take_away(
-    tx: Transaction,
-    effect: UndoEffect,
-    each: TempEffect,
-    temps: Temps,
-    message: Message,
+    tx: Transaction, effect: UndoEffect, each: TempEffect, temps: Temps, message: Message
 ) -> None:
     """Remove a temporary instance, or put the one back that it had replaced."""
     draft = tx.edited_branch(each.ref)

@@ -37,8 +37,7 @@ def call_sources(table: Table, origin: Instance | None) -> CallSources:
     from tablevault.engine.calls.call_file import CallSources
 
     return CallSources(
-        origin=None if origin is None else _source(origin),
-        others=_others(table, origin),
+        origin=None if origin is None else _source(origin), others=_others(table, origin)
     )
 
 

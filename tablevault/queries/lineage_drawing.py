@@ -56,9 +56,7 @@ class Graph:
         return found
 
 
-def without_circles(
-    edges: Iterable[tuple[str, str, str]],
-) -> list[tuple[str, str, str]]:
+def without_circles(edges: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
     """Return the edges but for the last one of each cycle; only a forged history has any."""
     kept = list(dict.fromkeys(edges))
     while True:

@@ -164,9 +164,7 @@ def _with_behind(staleness: Staleness, tables: Iterable[TableStatus]) -> list[Ta
 
 
 def _table_status(
-    staleness: Staleness,
-    place: Place,
-    next_one: tuple[TempRef | None, ProcessSummary | None],
+    staleness: Staleness, place: Place, next_one: tuple[TempRef | None, ProcessSummary | None]
 ) -> TableStatus:
     """Describe one place; a document that cannot be read is a reason."""
     work, process = _work(*next_one)

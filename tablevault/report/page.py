@@ -155,9 +155,7 @@ def _refuse_others(target: Path, *, force: bool) -> None:
         raise TVArgumentError(
             f'"{target}" is there already, and is no report of TableVault.',
             Wording(
-                "Choose another name, or have it replaced: ",
-                Parameter("report", "force"),
-                ".",
+                "Choose another name, or have it replaced: ", Parameter("report", "force"), "."
             ),
             path=str(target),
         )

@@ -7,15 +7,7 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-from tablevault.cli.command import (
-    TABLE,
-    VERSION,
-    Command,
-    not_negative,
-    option,
-    positional,
-    switch,
-)
+from tablevault.cli.command import TABLE, VERSION, Command, not_negative, option, positional, switch
 from tablevault.cli.context import CommandContext
 from tablevault.cli.output import Drawing, Listing
 from tablevault.wording import Call

@@ -34,9 +34,7 @@ _PLANNED = (
 )
 """What JSON has of a plan, beside its builders."""
 _FORCE = switch(
-    "force",
-    "compute every cell, also those that are unchanged",
-    parameter="force_execute",
+    "force", "compute every cell, also those that are unchanged", parameter="force_execute"
 )
 _ACCEPT_CODE = Argument(
     ("--accept-code",),
@@ -244,11 +242,7 @@ COMMANDS = (
             *_LIMITS,
         ),
     ),
-    Command(
-        name="generate-process-id",
-        summary="generate a random process id",
-        run=_generate,
-    ),
+    Command(name="generate-process-id", summary="generate a random process id", run=_generate),
     Command(
         name="stop-process",
         summary="stop a running or paused process",
@@ -275,11 +269,7 @@ COMMANDS = (
         run="queries.processes:is_complete",
         arguments=(positional("process_id", "the process", "process"),),
     ),
-    Command(
-        name="get-active-processes",
-        summary="list running and paused processes",
-        run=_active,
-    ),
+    Command(name="get-active-processes", summary="list running and paused processes", run=_active),
     Command(
         name="restart",
         summary="run every crashed or paused process to its end",

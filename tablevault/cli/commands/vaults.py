@@ -145,7 +145,7 @@ is_custom: true
 return_type: dataframe
 arguments:
   moods: <<reviews.mood>>
-""",
+"""
     },
 }
 _AFTER = """Made the vault {path} with two tables, each of two instances. Look around:

@@ -9,13 +9,7 @@ from pathlib import Path
 from tablevault.errors import TVFileError, TVFormatError
 from tablevault.history.checkout.worktree_status import find_blobs
 from tablevault.history.commits.setup import settings_are_readable
-from tablevault.history.git.object_files import (
-    PACKED_REFS,
-    Refs,
-    damaged_ref,
-    logged,
-    read_refs,
-)
+from tablevault.history.git.object_files import PACKED_REFS, Refs, damaged_ref, logged, read_refs
 from tablevault.history.git.reachability import Reachability
 from tablevault.history.git.repository import Repository
 from tablevault.history.merge.validate_commits import invalid_files_in
