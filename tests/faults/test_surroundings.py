@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from tablevault import TableVault
 from tests.faults.scenarios import AUTHOR
 from tests.looking import check_clean, git, state_of
+from tests.scripts import Script
 
 pytestmark = pytest.mark.faults
 CODE = """\
@@ -107,7 +109,9 @@ def test_a_function_that_does_not_return_leaves_nothing(
     check_clean(path)
 
 
-def test_a_function_that_ends_the_process_leaves_nothing(vault: TableVault, path: Path) -> None:
+def test_a_function_that_ends_the_process_leaves_nothing(
+    vault: TableVault, path: Path, python: Callable[..., Script]
+) -> None:
     vault.create_instance("words", builders={"words_index": index("dies")})
     refs = git(path, "for-each-ref")
     script = (
@@ -115,8 +119,7 @@ def test_a_function_that_ends_the_process_leaves_nothing(vault: TableVault, path
         "from tablevault import TableVault\n"
         "TableVault(sys.argv[1], 'bob').execute_instance('words')\n"
     )
-    done = subprocess.run([sys.executable, "-c", script, path], check=False)
-    assert done.returncode == 9
+    assert python(script, path).wait() == 9
     assert git(path, "for-each-ref") == refs
     assert executed(TableVault(path, AUTHOR), index("good")) == [1, 2]
     check_clean(path)
@@ -209,11 +212,12 @@ except OSError:
 """
 
 
-def test_a_limit_on_the_size_of_files_leaves_nothing(vault: TableVault, path: Path) -> None:
+def test_a_limit_on_the_size_of_files_leaves_nothing(
+    vault: TableVault, path: Path, python: Callable[..., Script]
+) -> None:
     vault.create_instance("words", external_edit=True)
     before = state_of(path)
-    done = subprocess.run([sys.executable, "-c", LIMITED, path], check=False)
-    assert done.returncode == 27
+    assert python(LIMITED, path).wait() == 27
     assert state_of(path) == before
     vault.write_instance(pd.DataFrame({"n": [1]}), "words")
     check_clean(path)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 
 from tablevault import TableVault
 from tests.looking import check_clean, git
+from tests.scripts import Script
 
 AUTHOR = "Ana Lund <ana@example.org>"
 CODE = """\
@@ -124,7 +124,9 @@ def test_a_plain_clone_goes_on_where_the_vault_was(path: Path, tmp_path: Path) -
     assert git(path, "status", "--porcelain") == ""
 
 
-def test_another_interpreter_sees_what_was_written(path: Path) -> None:
+def test_another_process_sees_what_was_written(
+    path: Path, python: Callable[..., Script], finish: Callable[[Script], str]
+) -> None:
     vault = TableVault(path, AUTHOR, create=True)
     vault.create_table("cities")
     write_cities(vault, [5, 6])
@@ -134,7 +136,4 @@ def test_another_interpreter_sees_what_was_written(path: Path) -> None:
         "vault = TableVault(sys.argv[1], 'bob')\n"
         "print(vault.get_dataframe('cities')[0]['people'].sum())\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, path], capture_output=True, text=True, check=True
-    )
-    assert done.stdout == "11\n"
+    assert finish(python(script, path)) == "11\n"

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -11,11 +10,13 @@ import pandas as pd
 
 from tablevault import TableVault
 from tests.looking import check_clean, git
+from tests.scripts import Script
 
 AUTHOR = "Ana Lund <ana@example.org>"
 ROUNDS = 6
 HAMMER = """\
-import sys
+import sys, warnings
+warnings.simplefilter("error")
 import pandas as pd
 from tablevault import TableVault
 path, table, rounds = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -46,18 +47,12 @@ def recorded(path: Path) -> list[str]:
     return [line for line in trailers.splitlines() if line]
 
 
-def test_processes_on_different_tables_lose_nothing(path: Path) -> None:
+def test_processes_on_different_tables_lose_nothing(
+    path: Path, python: Callable[..., Script]
+) -> None:
     TableVault(path, AUTHOR, create=True)
     tables = ["red", "green"]
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-W", "error", "-c", HAMMER, path, table, str(ROUNDS)],
-            stdin=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for table in tables
-    ]
+    workers = [python(HAMMER, path, table, ROUNDS) for table in tables]
     for worker in workers:
         worker.stdin.write("go\n")
         worker.stdin.flush()

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from tablevault.transactions.claims import temp_hold
 from tablevault.transactions.records import Request
 from tablevault.transactions.transaction import running
 from tests.looking import check_clean, git
+from tests.scripts import Script
 
 CODE = """\
 import pandas as pd
@@ -165,7 +165,7 @@ def test_what_failed_without_side_effects_deactivates_nothing(vault: TableVault)
 
 
 def test_a_kill_while_a_function_runs_leaves_them_inactive(
-    events: TableVault, vault_path: Path
+    events: TableVault, vault_path: Path, python: Callable[..., Script]
 ) -> None:
     script = (
         "import sys\nfrom tablevault import TableVault\n"
@@ -173,8 +173,7 @@ def test_a_kill_while_a_function_runs_leaves_them_inactive(
     )
     text = CODE.replace("    return n * 10", "    import os; os.kill(os.getpid(), 9)")
     events.create_code_module("events", text=text)
-    done = subprocess.run([sys.executable, "-c", script, vault_path], check=False)
-    assert done.returncode == -9
+    assert python(script, vault_path).wait() == -9
     opened = TableVault(vault_path, "Bo")
     assert active(opened) == [False]
     opened.create_code_module("events", text=CODE)

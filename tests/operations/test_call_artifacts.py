@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import shutil
 import signal
-import subprocess
-import sys
 import unicodedata
 from pathlib import Path
 
@@ -153,10 +151,10 @@ def test_files_survive_a_stop(plain):
     assert plain.texts() == drawn()
 
 
-def test_a_new_program_finds_the_files(plain):
+def test_a_new_program_finds_the_files(plain, python, finish):
     plain.fail()
     plain.prepare()
-    subprocess.run([sys.executable, "-c", EXECUTE, plain.path, "t"], check=True)
+    finish(python(EXECUTE, plain.path, "t"))
     assert plain.calls() == 8
     assert plain.texts() == drawn()
 
@@ -323,10 +321,9 @@ TableVault(sys.argv[1], "B").execute_instance("t")
 @pytest.mark.sweep
 @pytest.mark.parametrize("moment", ["before", "after"])
 @pytest.mark.parametrize("step", ["keep", "write"])
-def test_a_kill_costs_at_most_the_call_in_flight(plain, step, moment):
+def test_a_kill_costs_at_most_the_call_in_flight(plain, python, step, moment):
     plain.prepare()
-    ended = subprocess.run([sys.executable, "-c", KILLED, plain.path, step, moment], check=False)
-    assert ended.returncode == -signal.SIGKILL
+    assert python(KILLED, plain.path, step, moment).wait() == -signal.SIGKILL
     made = plain.calls()
     assert plain.run() - (8 - made) in (0, 1)
     assert plain.texts() == drawn()

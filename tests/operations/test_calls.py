@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -53,7 +50,7 @@ def test_after_a_stop_that_was_kept_only_missing_rows_are_called(bench):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_after_a_signal_only_missing_rows_are_called(bench, sent):
+def test_after_a_signal_only_missing_rows_are_called(bench, python, monkeypatch, sent):
     text = f"""
 import time
 
@@ -67,13 +64,9 @@ def ask(id):
 """
     bench.code(text)
     bench.prepare()
-    ended = subprocess.run(
-        [sys.executable, "-c", EXECUTE, bench.path, "t"],
-        env={**os.environ, "STOP": "1"},
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
-    assert ended.returncode in (-sent, 1)
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP", "1")
+        assert python(EXECUTE, bench.path, "t").wait() in (-sent, 1)
     assert bench.calls() == 8
     bench.vault.execute_instance("t")
     assert bench.calls() == 12
@@ -560,16 +553,14 @@ def test_an_archive_takes_results_along(bench, vault_path):
     assert bench.calls() == 12
 
 
-def test_two_executions_that_make_the_same_calls_lose_nothing(bench):
+def test_two_executions_that_make_the_same_calls_lose_nothing(bench, python):
     bench.code(
         "import time\n\ndef ask(id):\n    time.sleep(0.001)\n    pay(id)\n    return 2 * id\n"
     )
     bench.vault.create_table("u")
     bench.prepare()
     bench.prepare(table="u")
-    both = [
-        subprocess.Popen([sys.executable, "-c", EXECUTE, bench.path, table]) for table in ("t", "u")
-    ]
+    both = [python(EXECUTE, bench.path, table) for table in ("t", "u")]
     assert [process.wait() for process in both] == [0, 0]
     assert 12 <= bench.calls() <= 24
     assert bench.x() == bench.x("u") == EXPECTED

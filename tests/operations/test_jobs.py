@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 
@@ -554,14 +552,13 @@ vault.execute_instance("t", process_id="job")
 @pytest.mark.sweep
 @pytest.mark.parametrize("limits", [{"calls": 8}, {"cost": 8}])
 @pytest.mark.parametrize("threads", [1, 3])
-def test_a_budget_survives_kills(bench, limits, threads):
+def test_a_budget_survives_kills(bench, python, limits, threads):
     text = POISON.replace("id in (2, 5)", "False").replace(
         "note(id)",
         "note(id)\n    if id == 3 and failures_of(3) == 1: os.kill(os.getpid(), 9)",
     )
     bench.prepare("import os\n" + text, n=20, n_threads=threads, limits=limits)
-    command = [sys.executable, "-c", KILLED, str(bench.path)]
-    assert subprocess.run(command, check=False, capture_output=True).returncode == -9
+    assert python(KILLED, bench.path).wait() == -9
     with pytest.raises(TVBudgetError):
         bench.vault.execute_instance("t", process_id="job")
     # A thread may be killed between its turn and its call.

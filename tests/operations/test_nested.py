@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from tablevault import TableVault
 from tablevault.errors import TVLockError, TVProcessError
 from tests.looking import check_clean, git
+from tests.scripts import Script
 
 INDEX = """\
 builder_type: IndexBuilder
@@ -399,7 +400,9 @@ def test_a_thread_that_outlives_the_execution_is_on_its_own(
     check_clean(vault_path)
 
 
-def test_a_kill_within_a_child_is_recovered(vault: TableVault, vault_path: Path) -> None:
+def test_a_kill_within_a_child_is_recovered(
+    vault: TableVault, vault_path: Path, python: Callable[..., Script]
+) -> None:
     script = (
         "import os, sys\n"
         "from tablevault import TableVault\n"
@@ -419,8 +422,7 @@ def test_a_kill_within_a_child_is_recovered(vault: TableVault, vault_path: Path)
     vault.create_table("outer")
     builder = INDEX.format(function="work", module="work", arguments=f"{{path: {vault_path}}}")
     vault.create_instance("outer", builders={"outer_index": builder})
-    done = subprocess.run([sys.executable, "-c", script, vault_path], check=False)
-    assert done.returncode == -9
+    assert python(script, vault_path).wait() == -9
     opened = TableVault(vault_path, "Bo", restart=True)
     assert opened.get_dataframe("outer")[0]["n"].tolist() == [1]
     assert opened.get_dataframe("made")[0]["m"].tolist() == [1]

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 import yaml
@@ -342,7 +339,9 @@ def test_a_partial_instance_accounts_for_what_was_spent(bench, vault_path):
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGKILL])
-def test_after_a_signal_no_report_of_a_finished_call_is_lost(bench, vault_path, sent):
+def test_after_a_signal_no_report_of_a_finished_call_is_lost(
+    bench, vault_path, python, monkeypatch, sent
+):
     text = f"""
 def f(id):
     report_usage(cost=0.5)
@@ -354,12 +353,9 @@ def f(id):
     bench.prepare(text)
     script = "import sys\nfrom tablevault import TableVault\n"
     script += "TableVault(sys.argv[1], 'B').execute_instance('t')\n"
-    subprocess.run(
-        [sys.executable, "-c", script, vault_path],
-        env={**os.environ, "STOP": "1"},
-        stderr=subprocess.DEVNULL,
-        check=False,
-    )
+    with monkeypatch.context() as patch:
+        patch.setenv("STOP", "1")
+        python(script, vault_path).wait()
     bench.vault.execute_instance("t")
     told = bench.told()
     spent = {"calls": 7, "cost": 3.5}  # an interrupted call has reported what it used

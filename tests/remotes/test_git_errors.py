@@ -7,7 +7,6 @@ import re
 import shutil
 import socket
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -549,14 +548,11 @@ def test_a_full_disk_here_is_not_one_there(tmp_path):
     assert "cannot be written into this vault" in str(error)
 
 
-def test_an_error_can_be_sent_to_another_process(ana, bare):
+def test_an_error_can_be_sent_to_another_process(ana, bare, python, finish):
     hook(bare, "pre-receive", "cat >/dev/null; echo no >&2; exit 1")
     script = (
         "import pickle, sys; from tablevault import TableVault\n"
         "try: TableVault(sys.argv[1], 'Ana').push()\n"
         "except Exception as error: print(pickle.loads(pickle.dumps(error)))"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(path_of(ana))], capture_output=True, check=True
-    )
-    assert b"It says: no." in done.stdout
+    assert "It says: no." in finish(python(script, path_of(ana)))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -55,22 +53,19 @@ def two(tmp_path, git):
 
 
 @pytest.fixture
-def running(two, tmp_path):
+def running(two, tmp_path, python):
     """Open both vaults while an execution on table `t` runs in that of Bo, and a way to end it."""
     ana, bo = two
     bo.create_instance("t", builders={"t_index": INDEX})
-    with subprocess.Popen([sys.executable, "-c", EXECUTES, str(path_of(bo))]) as process:
-        try:
-            while not (tmp_path / "flag.begun").exists():
-                assert process.poll() is None
+    process = python(EXECUTES, path_of(bo))
+    while not (tmp_path / "flag.begun").exists():
+        assert process.poll() is None
 
-            def end():
-                (tmp_path / "flag").touch()
-                assert process.wait() == 0
+    def end():
+        (tmp_path / "flag").touch()
+        assert process.wait() == 0
 
-            yield ana, bo, end
-        finally:
-            process.kill()
+    return ana, bo, end
 
 
 def read(vault, table):

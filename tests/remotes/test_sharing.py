@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import random
-import signal
 import subprocess
 import sys
 import time
@@ -516,7 +515,7 @@ def works_in(path):
     return False
 
 
-def test_a_pull_that_is_killed_is_done_by_the_next_one(shared):
+def test_a_pull_that_is_killed_is_done_by_the_next_one(shared, python):
     ana, bo = shared
     for number in range(3):
         write(ana, list(range(number * 1000, number * 1000 + 50_000)))
@@ -524,9 +523,10 @@ def test_a_pull_that_is_killed_is_done_by_the_next_one(shared):
     ana.push()
     source = random.Random(0)
     for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", PULLS, str(path_of(bo))]) as process:
-            time.sleep(source.uniform(0.2, 0.8))
-            process.send_signal(signal.SIGKILL)
+        process = python(PULLS, path_of(bo))
+        time.sleep(source.uniform(0.1, 0.5))
+        process.kill()
+        process.wait()
         while works_in(path_of(bo)):  # git, which outlives who has started it
             time.sleep(0.01)
     bo = TableVault(path_of(bo), BO)

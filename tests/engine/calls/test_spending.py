@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -77,9 +74,9 @@ def test_items_copies_and_cached_calls_are_no_calls_of_a_builder(store):
     assert made.spent() == {"b": Spent(1, None, None, 1.75)}
 
 
-def test_what_was_spent_is_there_after_a_kill(store, tmp_path):
+def test_what_was_spent_is_there_after_a_kill(store, tmp_path, python):
     script = (
-        "import os, sys; sys.path.insert(0, '.')\n"
+        "import os, sys\n"
         "from pathlib import Path\n"
         "from tests.engine.calls.test_spending import CallStore, call, ledger\n"
         "made = ledger(CallStore(Path(sys.argv[1])))\n"
@@ -87,8 +84,7 @@ def test_what_was_spent_is_there_after_a_kill(store, tmp_path):
         f"os.kill(os.getpid(), {int(signal.SIGKILL)})\n"
     )
     path = tmp_path / "calls.sqlite"
-    ended = subprocess.run([sys.executable, "-c", script, path], check=False, env=dict(os.environ))
-    assert ended.returncode == -signal.SIGKILL
+    assert python(script, path).wait() == -signal.SIGKILL
     assert store.spent("v") == {"b": Spent(1, None, None, 0.5)}
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
 
@@ -217,7 +215,7 @@ def test_calls_stay_as_long_as_an_instance_or_an_execution_has_them(store):
     assert store.builders_of("base_1_x") is None
 
 
-def test_what_one_process_writes_another_one_finds(store, path):
+def test_what_one_process_writes_another_one_finds(store, path, python, finish):
     text = (
         "import sys; from pathlib import Path; from tablevault.engine.calls.store import *;"
         "store = CallStore(Path(sys.argv[1])); number = store.begin('t', 'p', forget=False);"
@@ -225,7 +223,7 @@ def test_what_one_process_writes_another_one_finds(store, path):
         "store.write(number, [made])"
     )
     store.begin("u", "q", forget=False)
-    subprocess.run([sys.executable, "-c", text, path], check=True)
+    finish(python(text, path))
     assert values(store, b"k" * 24) == ["[9]"]
 
 
@@ -286,7 +284,7 @@ def test_a_copy_of_the_process_has_a_connection_of_its_own(store):
     assert store.problem() == ""
 
 
-def test_killed_after_a_write_nothing_is_lost(path):
+def test_killed_after_a_write_nothing_is_lost(path, python):
     text = (
         "import os, signal, sys; from pathlib import Path;"
         "from tablevault.engine.calls.store import *;"
@@ -295,15 +293,14 @@ def test_killed_after_a_write_nothing_is_lost(path):
         "store.write(number, [made]);"
         "os.kill(os.getpid(), signal.SIGKILL)"
     )
-    killed = subprocess.run([sys.executable, "-c", text, path], check=False)
-    assert killed.returncode == -signal.SIGKILL
+    assert python(text, path).wait() == -signal.SIGKILL
     store = CallStore(path)
     assert values(store, b"k" * 24) == ["[9]"]
     assert store.problem() == ""
     store.close()
 
 
-def test_killed_within_a_write_nothing_of_it_is_there(path):
+def test_killed_within_a_write_nothing_of_it_is_there(path, python):
     text = (
         "import os, signal, sys; from pathlib import Path;"
         "from tablevault.engine.calls.store import *\n"
@@ -312,7 +309,7 @@ def test_killed_within_a_write_nothing_of_it_is_there(path):
         "    connection.execute(\"INSERT INTO instances VALUES ('i', '{}')\")\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
     )
-    subprocess.run([sys.executable, "-c", text, path], check=False)
+    assert python(text, path).wait() == -signal.SIGKILL
     store = CallStore(path)
     assert store.builders_of("i") is None
     store.write(store.begin("t", "p", forget=False), [call()])

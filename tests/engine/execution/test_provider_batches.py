@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import openai
 import pytest
 
@@ -96,13 +93,13 @@ def test_an_execution_sends_and_the_same_one_collects(serve, vault, folder):
     assert batches(folder) == []
 
 
-def test_another_process_collects_without_an_id(serve, vault, folder):
+def test_another_process_collects_without_an_id(serve, vault, folder, python, finish):
     server = serve(polls=1)
     with pytest.raises(TVPendingError):
         vault.execute_instance("t")
     program = "import sys; from tablevault import TableVault\n"
     program += "TableVault(sys.argv[1], 'Bo').execute_instance('t')"
-    subprocess.run([sys.executable, "-c", program, str(folder)], check=True)
+    finish(python(program, folder))
     assert answers(vault)[0] == "What is 1?"
     assert state(server) == (1, 3, 3)
 
@@ -196,7 +193,7 @@ def test_nothing_is_sent_beyond_a_budget(serve, vault):
 @pytest.mark.parametrize(
     "moment", ["before it is sent", "before the id is written", "after the id is written"]
 )
-def test_a_kill_while_a_batch_is_sent_costs_nothing(serve, vault, folder, moment):
+def test_a_kill_while_a_batch_is_sent_costs_nothing(serve, vault, folder, moment, python):
     server = serve()
     program = f"""
 import os, signal, sys
@@ -225,8 +222,7 @@ def writing(self, batch):
 BatchClient.send, SentBatches.write = sending, writing
 TableVault(sys.argv[1], "Ana").execute_instance("t", process_id="p")
 """
-    done = subprocess.run([sys.executable, "-c", program, str(folder)], check=False)
-    assert done.returncode == -9
+    assert python(program, folder).wait() == -9
     assert len(batches(folder)) == 1
     if moment == "before it is sent":
         with pytest.raises(TVPendingError):
@@ -236,7 +232,7 @@ TableVault(sys.argv[1], "Ana").execute_instance("t", process_id="p")
     assert state(server) == (1, 3, 3)
 
 
-def test_a_kill_while_a_batch_is_collected_costs_nothing(serve, vault, folder):
+def test_a_kill_while_a_batch_is_collected_costs_nothing(serve, vault, folder, python):
     server = serve()
     vault.create_builder_file("t", "answer", text=f"{ANSWER}on_error: keep\n")
     with pytest.raises(TVPendingError):
@@ -249,8 +245,7 @@ from tablevault.engine.execution.provider_batches import SentBatches
 SentBatches.remove = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 TableVault(sys.argv[1], "Ana").execute_instance("t", process_id="p")
 """
-    done = subprocess.run([sys.executable, "-c", program, str(folder)], check=False)
-    assert done.returncode == -9
+    assert python(program, folder).wait() == -9
     execute(vault)
     assert state(server) == (1, 3, 3)
 

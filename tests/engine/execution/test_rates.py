@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import threading
 
 import pytest
@@ -152,10 +150,8 @@ rates.close()
 """
 
 
-def test_processes_share_a_rate(tmp_path):
-    command = [sys.executable, "-c", PROCESS, str(tmp_path / "rates.sqlite")]
-    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    processes = [subprocess.Popen(command, **pipes) for _ in range(2)]
+def test_processes_share_a_rate(tmp_path, python):
+    processes = [python(PROCESS, tmp_path / "rates.sqlite") for _ in range(2)]
     assert [each.stdout.readline() for each in processes] == ["ready\n"] * 2
     for each in processes:
         each.stdin.write("go\n")
