@@ -25,7 +25,6 @@ _NOT_STATE = (
     "objects.lock",
     "pack.lock",
     "tablevault/moving",  # a note of what was being moved, over what was noted before
-    "tablevault/configured",  # a note of settings, which can be read anew
     "tablevault/no-links",  # a note of hard links that were looked for
     "tablevault/remotes/",  # notes of what remotes were found to have
     "tablevault/calls",  # what functions have returned stays, whatever becomes of the execution

@@ -28,7 +28,6 @@ from tablevault.names import (
     CODE_DIR,
     MAIN,
     VAULT_DOCUMENT,
-    CommitId,
     TempRef,
     fault_to_read,
     fault_to_write,
@@ -59,9 +58,10 @@ def pre_push(vault: Vault, arguments: Sequence[str]) -> int:
     remote, address = arguments
     if len(push_targets(vault, remote)) > 1:
         remote = address  # git comes here for each of them
-    mains = [_commit(vault, local) for ref, (local, _) in moves.items() if ref == MAIN]
+    mains = [vault.repository.peeled(local) for ref, (local, _) in moves.items() if ref == MAIN]
     known = commits_of(vault.repository, (there for _, there in moves.values()))
-    validate_outgoing(vault.repository, mains, [*known, *_seen(vault, remote)], remote)
+    seen = vault.repository.refs(f"refs/remotes/{remote}/").values()
+    validate_outgoing(vault.repository, mains, [*known, *seen], remote)
     found = upload_for_git(vault, remote, moves)
     sent = found.objects
     if sent.objects:
@@ -238,16 +238,6 @@ def _say(text: str) -> None:
     from tablevault.render import harmless
 
     sys.stderr.write(f"tablevault: {harmless(text)}\n")
-
-
-def _commit(vault: Vault, oid: str) -> CommitId:
-    """Return the commit that an object id names, which may be that of a tag."""
-    return vault.repository.peeled(oid)
-
-
-def _seen(vault: Vault, remote: str) -> list[CommitId]:
-    """Return what the remote had when we looked last."""
-    return list(vault.repository.refs(f"refs/remotes/{remote}/").values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

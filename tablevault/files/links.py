@@ -7,6 +7,8 @@ import os
 import re
 import shutil
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -60,8 +62,7 @@ def place(
         be tried (`may_clone`): that costs more than the hard link.
     """
     mode = READ_ONLY | (0o111 if executable else 0)
-    if beside is None:
-        beside = target.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
+    beside = beside or _temporary(target)
     # Left by a crash: it may be a link to an object, and must not be written into.
     beside.unlink(missing_ok=True)
     try:
@@ -81,15 +82,10 @@ def place(
 
 def replace_link(path: Path) -> None:
     """Replace a file by a copy of it that shares its inode with no other name."""
-    beside = path.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    try:
-        shutil.copyfile(path, beside)
-        beside.chmod(path.stat().st_mode & 0o777)
-        _copy_mtime(path, beside)
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+    with _beside(path) as copy:
+        shutil.copyfile(path, copy)
+        copy.chmod(path.stat().st_mode & 0o777)
+        _copy_mtime(path, copy)
 
 
 def copy_file(source: Path, target: Path, *, executable: bool = False) -> None:
@@ -97,17 +93,29 @@ def copy_file(source: Path, target: Path, *, executable: bool = False) -> None:
 
     Its owner may write to it, which changes nothing else. The name appears in one step.
     """
-    beside = target.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
-    try:
-        with source.open("rb") as reader, beside.open("xb") as writer:
+    with _beside(target) as copy:
+        with source.open("rb") as reader, copy.open("xb") as writer:
             if not clone(reader.fileno(), writer.fileno()):
                 shutil.copyfileobj(reader, writer, _BLOCK)
         if executable:
-            beside.chmod(beside.stat().st_mode | 0o111)
-        beside.replace(target)
+            copy.chmod(copy.stat().st_mode | 0o111)
+
+
+@contextmanager
+def _beside(target: Path) -> Iterator[Path]:
+    """Yield the name of a file to write, which takes the place of `target` in the end."""
+    path = _temporary(target)
+    try:
+        yield path
+        path.replace(target)
     except BaseException:
-        beside.unlink(missing_ok=True)
+        path.unlink(missing_ok=True)
         raise
+
+
+def _temporary(target: Path) -> Path:
+    """Return a name in the folder of `target` that nobody else uses."""
+    return target.with_name(f".{os.getpid()}.{os.urandom(4).hex()}.tmp")
 
 
 def _link_or_copy(source: Path, target: Path, *, links: bool) -> None:

@@ -158,7 +158,8 @@ class ObjectStore:
         for draft in drafts:
             pointer = draft.pointer
             target = self._place(pointer.oid)
-            if pointer.size == 0 or pointer.oid in kept or self._is_sound(pointer, target):
+            is_here = not pointer.size or (target.exists() and self.is_sound(pointer))
+            if pointer.oid in kept or is_here:
                 draft.path.unlink(missing_ok=True)
                 continue
             if not target.parent.is_dir():
@@ -179,7 +180,7 @@ class ObjectStore:
         if pointer.size == 0:
             return True
         try:
-            return self._path(pointer.oid).stat().st_size == pointer.size
+            return self.path(pointer.oid).stat().st_size == pointer.size
         except OSError:
             return False
 
@@ -191,16 +192,15 @@ class ObjectStore:
         TVFileError
             The object is missing or damaged, and cannot be fetched.
         """
-        path = self._path(pointer.oid)
         if pointer.size == 0:
             return self._empty_file()
-        if self._is_sound(pointer, path):
-            return path
-        damaged = self._set_aside(path)
+        if self.is_sound(pointer):
+            return self.path(pointer.oid)
+        damaged = self.set_aside(pointer.oid)
         if self._fetch is not None:
             self._fetch(pointer)
-            if self._is_sound(pointer, path):
-                return path
+            if self.is_sound(pointer):
+                return self.path(pointer.oid)
         if damaged:
             raise TVFileError(
                 f"Object {pointer.oid} is damaged; it was moved to {damaged}.",
@@ -217,20 +217,16 @@ class ObjectStore:
         """List what lies in the store under the name of an object, sound or not."""
         folders = dict.fromkeys((self._objects, self._former))
         for path in (path for folder in folders for path in matching(folder, "??/??/*")):
-            if _OID.fullmatch(path.name) and path == self._path(ObjectId(path.name)):
+            if _OID.fullmatch(path.name) and path == self.path(ObjectId(path.name)):
                 with contextlib.suppress(FileNotFoundError):
                     yield ObjectId(path.name), path.lstat()
 
     def stat(self, oid: ObjectId) -> os.stat_result | None:
         """Return the stat of what lies in the place of an object; None when nothing does."""
         try:
-            return self._path(oid).lstat()
+            return self.path(oid).lstat()
         except (FileNotFoundError, NotADirectoryError):
             return None
-
-    def path(self, oid: ObjectId) -> Path:
-        """Return the place of an object, for who looks at it whatever state it is in."""
-        return self._path(oid)
 
     def digest(self, oid: ObjectId) -> ObjectId:
         """Hash what lies in the place of an object.
@@ -241,23 +237,19 @@ class ObjectStore:
             It is gone, is no regular file, or cannot be read.
         """
         digest = hashlib.sha256()
-        with _open_regular(self._path(oid)) as file:
+        with _open_regular(self.path(oid)) as file:
             while block := file.read(_BLOCK):
                 digest.update(block)
         return ObjectId(digest.hexdigest())
 
     def make_read_only(self, oid: ObjectId) -> None:
         """Protect an object against being written to by mistake."""
-        self._path(oid).chmod(links.READ_ONLY)
+        self.path(oid).chmod(links.READ_ONLY)
 
     def damaged(self, oid: ObjectId) -> Path | None:
         """Return where the damaged file of an object lies that was moved away, None without one."""
         path = self._bad / oid
         return path if path.exists() else None
-
-    def set_aside(self, oid: ObjectId) -> Path | None:
-        """Move what lies in the place of an object to where damaged ones are kept."""
-        return self._set_aside(self._path(oid))
 
     def check_out(
         self,
@@ -310,41 +302,43 @@ class ObjectStore:
                 if not needed(oid):
                     drop_text(str(self._scratch.parent), oid)
                     with contextlib.suppress(OSError):
-                        self._path(oid).unlink(missing_ok=True)
+                        self.path(oid).unlink(missing_ok=True)
 
     def is_sound(self, pointer: Pointer) -> bool:
-        """Return whether the object is here, with the right bytes; hashed when its stat changed."""
-        return pointer.size == 0 or self._is_sound(pointer, self._path(pointer.oid))
+        """Return whether the object is here, with the right bytes; hashed when its stat changed.
 
-    def is_object(self, path: Path, oid: ObjectId) -> bool:
-        """Return whether `path` is a hard link to the object `oid`, checked earlier."""
-        try:
-            stamp = _stamp(path)
-            return _stamp(self._path(oid)) == stamp and self._hashed.knows(oid, stamp)
-        except OSError:
-            return False
-
-    def _is_sound(self, pointer: Pointer, path: Path) -> bool:
-        """Return whether the object is here and its bytes are right; mode bits prove nothing."""
+        Mode bits prove nothing.
+        """
+        if pointer.size == 0:
+            return True
+        path = self.path(pointer.oid)
         try:
             stamp = _stamp(path)
         except OSError:
             return False
         if stamp[1] != pointer.size:
             return False
-        if self._hashed.knows(pointer.oid, stamp):
-            return True
-        try:
-            if hash_file(path) != pointer.oid:
-                return False
-        except FileNotFoundError:
-            return False
-        self._hashed.remember([(pointer.oid, stamp)])
+        if not self._hashed.knows(pointer.oid, stamp):
+            try:
+                is_right = hash_file(path) == pointer.oid
+            except FileNotFoundError:
+                is_right = False
+            if is_right:
+                self._hashed.remember([(pointer.oid, stamp)])
+            return is_right
         return True
 
-    def _set_aside(self, path: Path) -> Path | None:
-        """Move a damaged object to where git-lfs would move it."""
-        target = self._bad / path.name
+    def is_object(self, path: Path, oid: ObjectId) -> bool:
+        """Return whether `path` is a hard link to the object `oid`, checked earlier."""
+        try:
+            stamp = _stamp(path)
+            return _stamp(self.path(oid)) == stamp and self._hashed.knows(oid, stamp)
+        except OSError:
+            return False
+
+    def set_aside(self, oid: ObjectId) -> Path | None:
+        """Move a damaged object to where git-lfs would move it, and return its new place."""
+        path, target = self.path(oid), self._bad / oid
         try:
             self._bad.mkdir(parents=True, exist_ok=True)
             if path.is_dir():
@@ -368,8 +362,8 @@ class ObjectStore:
         path.touch(links.READ_ONLY)
         return path
 
-    def _path(self, oid: ObjectId) -> Path:
-        """Return where an object is, or would be."""
+    def path(self, oid: ObjectId) -> Path:
+        """Return where an object is, whatever state it is in, or would be."""
         path = self._place(oid)
         if self._objects != self._former and not path.exists():
             former = self._former / oid[:2] / oid[2:4] / oid

@@ -18,7 +18,6 @@ from tablevault.names import (
     TempRef,
     check_version,
     is_temp_id,
-    temp_of_ref,
     version_of,
 )
 from tablevault.transactions.parts import VaultParts
@@ -140,13 +139,8 @@ class VaultView:
 
     def temps(self) -> list[TempInstance]:
         """Return the temporary instances of all tables, by table and version."""
-        tips = self.parts.repository.temp_refs().items()
-        found = [(temp_of_ref(ref), tip) for ref, tip in sorted(tips)]
-        return [
-            TempInstance(ref=ref, tip=tip, parts=self.parts)
-            for ref, tip in found
-            if ref is not None
-        ]
+        temps = self.parts.repository.temps().items()
+        return [TempInstance(ref=ref, tip=tip, parts=self.parts) for ref, tip in temps]
 
     def temp(self, ref: TempRef) -> TempInstance | None:
         """Find a temporary instance by its table and version."""

@@ -30,7 +30,6 @@ from tablevault.names import (
     instance_dir,
     table_document,
     tag_ref,
-    temp_of_ref,
 )
 from tablevault.operations.tables import removed_branch
 from tablevault.operations.undo_effect import (
@@ -305,9 +304,8 @@ def _refuse_others(effect: UndoEffect) -> None:
     if not effect.is_of_table or effect.table_id not in effect.made:
         return
     known = {each.ref for each in effect.temps}
-    for ref, tip in effect.view.repository.temp_refs().items():
-        temp = temp_of_ref(ref)
-        if temp is not None and temp.table == effect.table and temp not in known:
+    for temp, tip in effect.view.repository.temps().items():
+        if temp.table == effect.table and temp not in known:
             raise temp_changed(effect, temp, tip)
 
 

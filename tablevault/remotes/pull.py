@@ -19,7 +19,7 @@ from tablevault.history.merge.merge_commits import merge_commits
 from tablevault.history.merge.merge_result import Conflict, MergeResult, Side
 from tablevault.history.merge.validate_commits import validate_incoming
 from tablevault.model.view import VaultView
-from tablevault.names import MAIN, CommitId, TableId, TempRef, table_dir, temp_of_ref
+from tablevault.names import MAIN, CommitId, TableId, TempRef, table_dir
 from tablevault.remotes.fetch import fetch_objects
 from tablevault.remotes.git_refs import fetch_refs, list_refs, tracking_ref
 from tablevault.remotes.lfs.endpoint import find_remote
@@ -252,8 +252,7 @@ def _compare(pull: Pull, ours: Snapshot) -> _Comparison:
 
 def _temps(repository: Repository, tables: Collection[str]) -> list[TempRef]:
     """Return the temporary instances of some tables."""
-    temps = (temp_of_ref(ref) for ref in repository.temp_refs())
-    return [temp for temp in temps if temp is not None and temp.table in tables]
+    return [temp for temp in repository.temps() if temp.table in tables]
 
 
 def _temps_of_deleted(

@@ -166,9 +166,7 @@ def _wanted(vault: Vault, main: CommitId, *, temp: bool) -> dict[str, CommitId]:
     repository = vault.repository
     wanted = {MAIN: main}
     if temp:
-        wanted |= {
-            ref: tip for ref, tip in repository.temp_refs().items() if temp_of_ref(ref) is not None
-        }
+        wanted |= {temp.ref: tip for temp, tip in repository.temps().items()}
     return wanted | expected_tags(vault.index, Snapshot(repository, main))
 
 

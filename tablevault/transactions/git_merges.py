@@ -15,7 +15,7 @@ from tablevault.history.git.commit_message import Message, trailers
 from tablevault.history.git.repository import Repository
 from tablevault.history.git.trees import Edit, Graft, Remove
 from tablevault.history.merge.merge_commits import MergedTree, merge_tree
-from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef, table_dir, temp_of_ref
+from tablevault.names import TABLES_DIR, VAULT_DOCUMENT, CommitId, TempRef, table_dir
 from tablevault.transactions.begin import Actor
 from tablevault.transactions.claims import pull_hold
 from tablevault.transactions.operation import (
@@ -50,12 +50,8 @@ def is_by_git(repository: Repository, tip: CommitId) -> bool:
 def astray(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
     """Return the temporary instances of tables that a commit does not have, by their tips."""
     main = Snapshot(repository, tip)
-    temps = {tip: temp_of_ref(ref) for ref, tip in repository.temp_refs().items()}
-    return {
-        tip: temp
-        for tip, temp in temps.items()
-        if temp is not None and not main.has_table(temp.table)
-    }
+    temps = repository.temps().items()
+    return {tip: temp for temp, tip in temps if not main.has_table(temp.table)}
 
 
 def close_merge(parts: VaultParts, tip: CommitId) -> None:

@@ -207,10 +207,7 @@ def _pinned(parts: VaultParts, process_id: ProcessId) -> set[ObjectId]:
     for record in parts.files.every():
         if record.process_id != process_id:
             pinned.update(record.pins)
-    for ref, tip in parts.repository.temp_refs().items():
-        temp = temp_of_ref(ref)
-        if temp is None:
-            continue
+    for temp, tip in parts.repository.temps().items():
         path = frame_path(temp.table, temp.version)
         # A file that was committed around LFS is in git, not in the object store.
         with contextlib.suppress(TVFileError):
@@ -226,8 +223,8 @@ def _end(parts: VaultParts, record: Record) -> None:
     parts.files.remove(record.process_id)
 
 
-_UNREAD = "checkpoints"
-"""Folder that early versions kept the rows of executions in."""
+_UNREAD = ("checkpoints", "configured")
+"""What early versions wrote and nothing reads any more."""
 _LEFT_S = 3600.0
 """So long nobody leaves a file that is being written."""
 
@@ -258,7 +255,8 @@ def leftovers(parts: VaultParts, instances: Collection[str], older_than_s: float
         if path.name not in records and path.parent != state / "tmp":
             yield path
     yield from Quarantine(state).older_than(older_than_s)
-    yield from matching(state, _UNREAD)
+    for name in _UNREAD:
+        yield from matching(state, name)
     for path in _older(state / "artifacts", _LEFT_S):
         if path.name not in instances:
             yield path

@@ -417,7 +417,7 @@ def replace(file, choose):
 MEANINGLESS = (
     *(".git/logs/", ".git/hooks/", ".git/description", ".git/info/", ".git/COMMIT_EDITMSG"),
     *("code/", ".git/tablevault/objects", ".git/tablevault/moving", ".lock"),
-    *(".git/tablevault/checked-out", ".git/tablevault/configured", ".git/tablevault/calls.sqlite"),
+    *(".git/tablevault/checked-out", ".git/tablevault/calls.sqlite"),
     ".git/config",
     *(
         ".git/tablevault/index.sqlite",

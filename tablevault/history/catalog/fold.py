@@ -196,7 +196,7 @@ def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Po
     calls = snapshot.blob_id(calls_path(table, version))
     blobs += [] if calls is None else [(calls_path(table, version), str(calls))]
     folders = [artifacts_dir(table, version, multiple=True)]
-    if _owns_shared_folder(snapshot, table, instance_id):
+    if snapshot.owner_of_artifacts(table) == instance_id:
         folders.append(artifacts_dir(table, version, multiple=False))
     for folder in folders:
         blobs.extend((f"{folder}/{entry.name}", entry.id) for entry in snapshot.files(folder))
@@ -208,15 +208,6 @@ def pointers_of(snapshot: Snapshot, commit: Commit, instance_id: str) -> list[Po
             # Committed around LFS: git has the bytes, the object store does not.
             continue
     return found
-
-
-def _owns_shared_folder(snapshot: Snapshot, table: str, instance_id: str) -> bool:
-    """Return whether the artifacts of a table are those of `instance_id`."""
-    try:
-        return snapshot.has_table(table) and snapshot.table(table).artifact_instance == instance_id
-    except TVFileError:
-        # A document that somebody broke says nothing, for now.
-        return False
 
 
 def _fold_log(connection: sqlite3.Connection, repository: Repository, commit: Commit) -> None:

@@ -27,7 +27,6 @@ from tablevault.names import (
     fault_to_write,
     is_hidden,
     temp_of_folder,
-    temp_of_ref,
 )
 
 _log = logging.getLogger("tablevault")
@@ -151,13 +150,13 @@ class TempFolders:
 
     def sync(self) -> None:
         """Write the folders of new branches, remove those of branches that are gone."""
-        tips = self._tips()
+        tips = self._repository.temps()
         for temp in self._noted() | tips.keys():
             self._follow(temp, tips.get(temp))
 
     def are_behind(self) -> bool:
         """Return whether :meth:`sync` may have something to do."""
-        tips = self._tips()
+        tips = self._repository.temps()
         return self._noted() != tips.keys() or any(
             self.is_behind(temp, tip) for temp, tip in tips.items()
         )
@@ -167,7 +166,7 @@ class TempFolders:
 
         What was edited by hand is no fault.
         """
-        tips, found = self._tips(), {}
+        tips, found = self._repository.temps(), {}
         for temp in sorted(self._noted() | tips.keys() | self._on_disk(), key=str):
             tip = tips.get(temp)
             wrong = self._wrong_with(temp, tip) if tip is not None else self._left(temp)
@@ -212,14 +211,6 @@ class TempFolders:
             temp_of_folder(folder.parent.relative_to(self._root).as_posix()) for folder in folders
         )
         return {temp for temp in temp_folders if temp is not None}
-
-    def _tips(self) -> dict[TempRef, CommitId]:
-        """Return the tips of the branches of temporary instances."""
-        return {
-            temp: tip
-            for ref, tip in self._repository.temp_refs().items()
-            if (temp := temp_of_ref(ref)) is not None
-        }
 
     def follow(self, temp: TempRef) -> None:
         """Bring one folder to its branch: check it out, or remove it when the branch is gone."""

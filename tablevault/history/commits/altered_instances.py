@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from tablevault.errors import TVArgumentError, TVFileError
+from tablevault.errors import TVFileError
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.repository import Repository
 from tablevault.names import (
@@ -128,7 +128,8 @@ def _files(snapshot: Snapshot, table: str, version: str) -> dict[str, tuple[str,
     """
     folder = instance_dir(table, version)
     folders = [folder]
-    if _owns_shared(snapshot, table, version):
+    instance_id = _id_of(snapshot, table, version)
+    if instance_id and snapshot.owner_of_artifacts(table) == instance_id:
         folders.append(artifacts_dir(table, version, multiple=False))
     found = {}
     for each in folders:
@@ -139,15 +140,6 @@ def _files(snapshot: Snapshot, table: str, version: str) -> dict[str, tuple[str,
                 is_index = temp_of_builder(path) is not None and path.endswith("_index.yaml")
                 found[f"{version}/builders/_index" if is_index else key] = path, entry.id
     return found
-
-
-def _owns_shared(snapshot: Snapshot, table: str, version: str) -> bool:
-    """Return whether the artifacts that the versions of a table share are those of an instance."""
-    instance_id = _id_of(snapshot, table, version)
-    try:
-        return bool(instance_id) and snapshot.table(table).artifact_instance == instance_id
-    except (TVFileError, TVArgumentError):
-        return False
 
 
 def _id_of(snapshot: Snapshot, table: str, version: str) -> str:

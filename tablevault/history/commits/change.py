@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.commit_message import Message, trailers
@@ -117,12 +118,15 @@ def write_change(
     signing : Signing
         Author and time of all commits.
     """
-    writer = _CommitWriter(repository, signing)
+    write = partial(repository.write_commit, author=signing.author, at=signing.at)
     moves: list[RefMove] = []
     merged: list[CommitId] = [branch.onto for branch in change.removed]
     last = base
     for branch in change.branches:
-        last = writer.branch(branch, base)
+        old = branch.onto or branch.tip
+        onto = base if old is None or branch.tip is None or branch.fresh else old
+        parents = [onto] if old in (None, onto) else [onto, old]
+        last = write(parents=parents, base=onto, edits=branch.edits, message=branch.message)
         if branch.merged:
             merged.append(last)
         moves.extend(_branch_moves(branch, last))
@@ -133,7 +137,7 @@ def write_change(
         # The instance's folder is taken whole from its branch, all else from the tip of main.
         edits = (*_grafts(repository, change, merged), *change.main)
         parents = [base, *merged, *change.merges]
-        last = writer.write(parents, base, edits, change.message)
+        last = write(parents=parents, base=base, edits=edits, message=change.message)
         moves.extend(_tag_moves(repository, change, last))
     if change.forward is not None:
         last = change.forward
@@ -163,41 +167,14 @@ def write_by_hand(
         subject = "code as it was edited by hand before"
     message = Message(subject=subject, trailers=(("Vault-Operation", BY_HAND),))
     parents = [base] if superseded is None else [base, superseded]
-    return _CommitWriter(repository, signing).write(parents, base, tuple(edits), message)
-
-
-class _CommitWriter:
-    """Writes commits of one author and time."""
-
-    def __init__(self, repository: Repository, signing: Signing) -> None:
-        self._repository = repository
-        self._signing = signing
-
-    def write(
-        self,
-        parents: list[CommitId],
-        base: CommitId,
-        edits: tuple[Edit, ...],
-        message: Message,
-    ) -> CommitId:
-        """Write one commit."""
-        return self._repository.write_commit(
-            parents=parents,
-            base=base,
-            edits=edits,
-            message=message,
-            author=self._signing.author,
-            at=self._signing.at,
-        )
-
-    def branch(self, branch: BranchChange, main: CommitId) -> CommitId:
-        """Write the commit of a temporary instance."""
-        if branch.tip is None or branch.fresh:
-            old = branch.onto or branch.tip
-            parents = [main] if old is None else [main, old]
-            return self.write(parents, main, branch.edits, branch.message)
-        onto = branch.onto or branch.tip
-        return self.write([onto], onto, branch.edits, branch.message)
+    return repository.write_commit(
+        parents=parents,
+        base=base,
+        edits=edits,
+        message=message,
+        author=signing.author,
+        at=signing.at,
+    )
 
 
 def _grafts(repository: Repository, change: Change, merged: list[CommitId]) -> tuple[Edit, ...]:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import logging
 import os
 import re
 import shlex
@@ -17,11 +15,10 @@ from pathlib import Path
 import pygit2
 
 from tablevault.errors import TVFileError, TVRemoteError
-from tablevault.files.disk import replace_file
 from tablevault.history.commits.change import Signing
 from tablevault.history.commits.documents import VaultDocument
 from tablevault.history.git.commit_message import Message, trailers
-from tablevault.history.git.git_config import pairs_of
+from tablevault.history.git.git_config import TRUE, pairs_of
 from tablevault.history.git.git_program import run_git
 from tablevault.history.git.refs import RefMove, move_refs
 from tablevault.history.git.repository import Repository
@@ -58,7 +55,6 @@ desktop.ini
 """.encode("ascii")
 
 _HARMLESS = re.compile(r"remote\.[^.]+\.(url|pushurl|fetch)|branch\..+\.(remote|merge)|user\..+")
-_TRUE = frozenset({"true", "yes", "on", "1"})
 _STOCK_FILTER = {
     "clean": "git-lfs clean -- %f",
     "smudge": "git-lfs smudge -- %f",
@@ -125,15 +121,11 @@ def configure(path: Path) -> None:
     if not os.path.lexists(path / CODE_DIR):
         (path / CODE_DIR).mkdir(exist_ok=True)
     install_hooks(path / ".git")
-    if _is_configured(path):
-        return
     config = _config(path)
     for key, value in _missing(config).items():
         with contextlib.suppress(KeyError):
             config.delete_multivar(key, "")  # set twice it could not be replaced
         config[key] = value
-    with contextlib.suppress(OSError):
-        replace_file(_configured(path), _digest(path))
 
 
 def refuse_partial(path: Path) -> None:
@@ -159,7 +151,7 @@ def refuse_partial(path: Path) -> None:
             found.setdefault(remote, {})[key] = value or "true"
     for remote, values in found.items():
         # Without a filter, too, git is content with what is missing.
-        if "partialclonefilter" in values or values["promisor"].lower() in _TRUE:
+        if "partialclonefilter" in values or values["promisor"].lower() in TRUE:
             ways = [f"git config --unset remote.{remote}.{key}" for key in sorted(values)]
             at = 1 if "partialclonefilter" in values else 0
             ways.insert(at, f"git fetch --refetch {remote}")
@@ -207,30 +199,6 @@ def with_calls(attributes: bytes) -> bytes:
     if any(line.split()[:1] == _OF_CALLS.split()[:1] for line in lines):
         return attributes
     return b"".join(line + b"\n" for line in [*lines, _OF_CALLS])
-
-
-def _is_configured(path: Path) -> bool:
-    """Return whether nothing has changed since :func:`configure` was done, which takes a while."""
-    try:
-        return _configured(path).read_bytes() == _digest(path)
-    except OSError:
-        return False
-
-
-def _configured(path: Path) -> Path:
-    """Return the file that says with what settings nothing was left to set."""
-    return path / ".git/tablevault/configured"
-
-
-def _digest(path: Path) -> bytes:
-    """Hash the settings that are there together with those that are wanted.
-
-    Where they are in other files, too, no two hashes are the same.
-    """
-    text = (path / ".git/config").read_bytes()
-    if b"include" in text.lower():
-        text += os.urandom(16)
-    return hashlib.sha256(text + repr((_always(), _unless_other())).encode()).hexdigest().encode()
 
 
 def _config(path: Path) -> pygit2.Config:
@@ -340,7 +308,6 @@ def _filter() -> dict[str, str]:
     }
 
 
-_log = logging.getLogger("tablevault")
 _NAMES = (
     "pre-push",
     "pre-commit",

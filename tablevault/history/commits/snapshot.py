@@ -200,6 +200,16 @@ class Snapshot:
         blob = self.blob(instance_document(table, version))
         return None if blob is None else decode_instance(blob, instance_document(table, version))
 
+    def owner_of_artifacts(self, table: str) -> str:
+        """Return the instance whose artifacts are in the folder that versions share; "" for none.
+
+        A document that somebody broke says nothing, for now.
+        """
+        try:
+            return self.table(table).artifact_instance if self.has_table(table) else ""
+        except TVFileError:
+            return ""
+
     def artifacts(self, table: str, version: str) -> dict[str, Pointer]:
         """Return the artifacts that stand where an instance of `version` has them, by name."""
         if not self.has_table(table):

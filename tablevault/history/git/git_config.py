@@ -15,7 +15,7 @@ import pygit2
 from tablevault.errors import TVRemoteError
 from tablevault.history.git.git_program import run_git
 
-_TRUE = frozenset({"true", "yes", "on", "1"})
+TRUE = frozenset({"true", "yes", "on", "1"})
 _UNITS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
 _NUMBER = re.compile(r"([0-9]{1,15})([kmg]?)", re.IGNORECASE)
 _PORTS = {"http": 80, "https": 443}
@@ -58,7 +58,7 @@ class Settings:
 
     def flag(self, value: str, *, default: bool) -> bool:
         """Read a value as a boolean; `default` when it is empty."""
-        return value.lower() in _TRUE if value else default
+        return value.lower() in TRUE if value else default
 
     def number(self, key: str, *, default: int) -> int:
         """Return the value of `key` as a number; `default` when it is missing or no number."""
@@ -253,7 +253,7 @@ def _fit(base: str, url: str) -> int:
 
 
 _BITS = {"group": 0o060, "1": 0o060, "all": 0o064, "world": 0o064, "everybody": 0o064}
-_BITS |= {"2": 0o064} | dict.fromkeys(("true", "yes", "on"), 0o060)
+_BITS |= {"2": 0o064} | dict.fromkeys(TRUE, 0o060)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,7 +24,7 @@ from tablevault.history.git.commit_message import Message, decode_message, ident
 from tablevault.history.git.git_config import StorageSettings, settings_of
 from tablevault.history.git.object_files import is_sound, refuse_damage, wrong_with
 from tablevault.history.git.trees import Edit, Put, write_blobs, write_object, write_tree
-from tablevault.names import MAIN, BlobId, CommitId
+from tablevault.names import MAIN, BlobId, CommitId, TempRef, temp_of_ref
 
 _log = logging.getLogger("tablevault")
 _REMEMBERED = 10_000
@@ -165,8 +165,13 @@ class Repository:
                 self._mending(),
             ) from error
 
+    def temps(self) -> dict[TempRef, CommitId]:
+        """Return the temporary instances with the tips of their branches."""
+        tips = self.temp_refs().items()
+        return {temp: tip for ref, tip in tips if (temp := temp_of_ref(ref)) is not None}
+
     def temp_refs(self) -> dict[str, CommitId]:
-        """Return the branches of temporary instances.
+        """Return the branches below ``temp/``, of which plain git may make any.
 
         libgit2 can only list all refs, and there is a tag for each instance; so the names are
         looked up where git's files backend keeps them: loose below ``refs/``, or packed.

@@ -17,7 +17,7 @@ from tablevault.history.checkout.worktree_status import copies_of
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.reachability import Reachability, ReachedPointer
 from tablevault.history.git.repository import Repository
-from tablevault.names import TABLES_DIR, ObjectId, frame_path, temp_of_ref
+from tablevault.names import TABLES_DIR, ObjectId, frame_path
 from tablevault.problems import Problem, Severity
 from tablevault.vault import Vault
 
@@ -35,16 +35,14 @@ def needed_objects(repository: Repository, index: Index, reach: Reachability) ->
     What no instance ever had, as on a branch of a user's own, is needed.
     """
     deleted = index.known() - index.needed()
-    for ref, tip in repository.temp_refs().items():
-        temp = temp_of_ref(ref)
-        if temp is not None:
-            # It may have started from the dataframe of an instance that was deleted since.
-            try:
-                pointer = Snapshot(repository, tip).pointer(frame_path(temp.table, temp.version))
-            except (TVFileError, KeyError, ValueError):
-                continue
-            if pointer is not None:
-                deleted.discard(pointer.oid)
+    for temp, tip in repository.temps().items():
+        # It may have started from the dataframe of an instance that was deleted since.
+        try:
+            pointer = Snapshot(repository, tip).pointer(frame_path(temp.table, temp.version))
+        except (TVFileError, KeyError, ValueError):
+            continue
+        if pointer is not None:
+            deleted.discard(pointer.oid)
     return {oid: found for oid, found in reach.pointers.items() if oid not in deleted}
 
 
