@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from types import TracebackType
 
 from tablevault.wording import Named, written
@@ -45,18 +46,9 @@ class TableVaultError(Exception):
         """Return the text with the calls that it names written by `write`."""
         return f"{written(self.message, write)} {written(self.hint, write)}".rstrip()
 
-    def __reduce__(
-        self,
-    ) -> tuple[object, tuple[type[TableVaultError], str, str, dict[str, str | int | None]]]:
+    def __reduce__(self) -> tuple[Callable[[], TableVaultError], tuple[()]]:
         """Rebuild from parts: errors cross processes, and keyword facts are not in ``args``."""
-        return _rebuild, (type(self), self.message, self.hint, dict(self.facts))
-
-
-def _rebuild(
-    kind: type[TableVaultError], message: str, hint: str, facts: dict[str, str | int | None]
-) -> TableVaultError:
-    """Make the error that was pickled."""
-    return kind(message, hint, **facts)
+        return partial(type(self), self.message, self.hint, **self.facts), ()
 
 
 class TVArgumentError(TableVaultError):

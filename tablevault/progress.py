@@ -29,8 +29,8 @@ _screen = threading.Lock()
 one, or beside it in another thread, is not shown."""
 
 
-class Progress(Protocol):
-    """Receives the progress of long work."""
+class Progress:
+    """Receives the progress of long work; this one shows nothing."""
 
     def start(self, task: str, total: int | None, unit: str = "rows") -> None:
         """Begin `task` with `total` units of work, None when unknown."""
@@ -61,25 +61,6 @@ def counted_within(progress: Progress, name: str) -> Iterator[None]:
         yield
     finally:
         progress.count(name, -1)
-
-
-class Silent:
-    """Progress that shows nothing."""
-
-    def start(self, task: str, total: int | None, unit: str = "rows") -> None:
-        """Begin `task`."""
-
-    def advance(self, task: str, units: int = 1) -> None:
-        """Count `units` of `task`."""
-
-    def skip(self, task: str, units: int = 1) -> None:
-        """Count `units` of `task` that need not be done."""
-
-    def finish(self, task: str) -> None:
-        """End `task`."""
-
-    def count(self, name: str, amount: float = 1) -> None:
-        """Add to the counter `name`."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -212,7 +193,7 @@ class Screen(Protocol):
         """Leave the screen as it is."""
 
 
-class Bars(Silent):
+class Bars(Progress):
     """Listen to long work, and show it when a person watches; else do nothing.
 
     A person watches when stderr is a terminal, or in a notebook. That is looked up whenever a

@@ -13,13 +13,13 @@ import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 from urllib.parse import quote
 
 from tablevault.errors import TVSecretError, message_of
 
 
-class _Shape:
+class _Shape(NamedTuple):
     """How one kind of key is written.
 
     The pattern is tried only where the text has one of the `markers`, in small letters: to look
@@ -27,14 +27,11 @@ class _Shape:
     so that no text takes it more than linear time.
     """
 
-    __slots__ = ("is_assigned", "kind", "markers", "pattern")
-
-    def __init__(self, kind: str, markers: str, pattern: str, *, is_assigned: bool = False) -> None:
-        self.kind = kind
-        self.markers = markers.split()
-        self.pattern = re.compile(pattern)
-        self.is_assigned = is_assigned
-        """Whether the name that the key is assigned to belongs to the form."""
+    kind: str
+    markers: str
+    pattern: str
+    is_assigned: bool = False
+    """Whether the name that the key is assigned to belongs to the form."""
 
 
 _PEM = r"-----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----"
@@ -322,9 +319,9 @@ def _matches(text: str) -> Iterator[tuple[int, int, str]]:
     lowered = text.lower()
     taken: set[int] = set()
     for form in _FORMS:
-        if not any(marker in lowered for marker in form.markers):
+        if not any(marker in lowered for marker in form.markers.split()):
             continue
-        for match in form.pattern.finditer(text):
+        for match in re.finditer(form.pattern, text):
             start, end = match.span()
             if start in taken or not _is_whole(text, start, end, form) or _is_blank(match[0]):
                 continue

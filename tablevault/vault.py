@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from tablevault.argument_types import LOCK_TIMEOUT_S
 from tablevault.errors import TVArgumentError
 from tablevault.names import VAULT_DOCUMENT
-from tablevault.progress import Progress, Silent
+from tablevault.progress import Progress
 from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class Vault:
     lock_timeout_s: float = LOCK_TIMEOUT_S
     verbose: bool = False
     """Whether operations are logged to stderr."""
-    progress: Callable[[], Progress] = Silent
+    progress: Callable[[], Progress] = Progress
     """Makes what listens to one long operation."""
     bring: Bring | None = None
     """Fetches a missing object; the caller that opens the vault provides it."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any, Self
 
 
@@ -52,9 +53,9 @@ class Call:
                 words[0] = repr(first)
         return f"{self.operation}({', '.join(words)})"
 
-    def __reduce__(self) -> tuple[object, tuple[str, dict[str, object]]]:
+    def __reduce__(self) -> tuple[object, tuple[()]]:
         """Rebuild from parts: errors cross processes."""
-        return _call, (self.operation, dict(self.arguments))
+        return partial(Call, self.operation, **self.arguments), ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,8 +178,3 @@ def _decoded(facts: Mapping[str, Any]) -> Named:
             **{name: BLANK if value is None else value for name, value in values},
         )
     return kind(**fields)
-
-
-def _call(operation: str, arguments: Mapping[str, object]) -> Call:
-    """Rebuild a call that was pickled."""
-    return Call(operation, **arguments)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from tablevault.progress import Silent
+from tablevault.progress import Progress
 
 
-class CountedProgress(Silent):
+class CountedProgress(Progress):
     """Keep the counters, by name."""
 
     def __init__(self) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from tablevault import progress, render
-from tablevault.progress import Bars, Progress, Silent, Task, counted_within
+from tablevault.progress import Bars, Progress, Task, counted_within
 from tests.counted_progress import CountedProgress
 
 CODE = """\
@@ -397,7 +397,7 @@ def test_parts_are_never_more_than_all() -> None:
 # -- listeners ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("listener", [Silent(), CountedProgress(), Bars()])
+@pytest.mark.parametrize("listener", [Progress(), CountedProgress(), Bars()])
 def test_every_listener_hears_everything(listener: Progress) -> None:
     listener.start("task", 3)
     listener.start("other", None, "bytes")

@@ -119,9 +119,9 @@ class CommandContext:
     @property
     def progress(self) -> type[Progress]:
         """Class that shows progress; of a quiet command, one that shows nothing."""
-        from tablevault.progress import Bars, Silent
+        from tablevault.progress import Bars
 
-        return Silent if self.is_quiet else Bars
+        return Progress if self.is_quiet else Bars
 
     def _attach(self, author: str) -> Vault:
         """Open the vault."""

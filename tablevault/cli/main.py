@@ -90,11 +90,6 @@ def _print_error(text: str) -> None:
     sys.stderr.write(f"{render.harmless(text)}\n")
 
 
-def _version() -> str:
-    """Return the version of the package."""
-    return str(sys.modules["tablevault"].__version__)
-
-
 def _parsed(parser: argparse.ArgumentParser, words: list[str]) -> argparse.Namespace:
     """Parse the arguments; surplus ones are an error of the command, not of the program."""
     given, left = parser.parse_known_args(words)
@@ -133,7 +128,9 @@ def build_parser(known: Mapping[str, Command]) -> argparse.ArgumentParser:
         description="Tables made with Python, every step of their making kept in git.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"tablevault {_version()}")
+    parser.add_argument(
+        "--version", action="version", version=f"tablevault {sys.modules['tablevault'].__version__}"
+    )
     for argument in GLOBALS:
         parser.add_argument(*argument.names, **argument.options)
     added = parser.add_subparsers(dest="command", metavar="COMMAND", parser_class=_Parser)

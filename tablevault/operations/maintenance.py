@@ -178,7 +178,6 @@ def _repair_tags(vault: Vault, problems: Sequence[Problem]) -> None:
     wanted = {problem.where for problem in problems}
     with vault.parts.commit_lock():
         index = FreshIndex(repository)
-        targets = read_refs(repository.git_dir).targets
         expected = expected_tags(index, vault.snapshot())
         moves = [
             RefMove(
@@ -186,7 +185,7 @@ def _repair_tags(vault: Vault, problems: Sequence[Problem]) -> None:
                 old=repository.tip(problem.where),
                 new=expected.get(problem.where),
             )
-            for problem in check_tags(repository, index, targets)
+            for problem in check_tags(vault, index)
             if problem.repairable and problem.where in wanted
         ]
         if moves:

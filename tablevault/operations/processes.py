@@ -281,7 +281,9 @@ def restart_processes(vault: Vault) -> None:
     """
     files = vault.records
     failures = []
-    for record in sorted(files.every(), key=_stops_nothing):
+    for record in sorted(
+        files.every(), key=lambda each: each.request.operation != StopProcess.operation_name
+    ):
         try:
             problem = _restart(vault, record)
         # One bad record must not keep the vault closed, nor a function that wants to exit.
@@ -333,11 +335,6 @@ def _take_back(vault: Vault, record: Record) -> None:
     with vault.records.mutex():
         if not roll_forward(vault.parts, record):
             roll_back(vault.parts, record)
-
-
-def _stops_nothing(record: Record) -> bool:
-    """Return whether a process does not stop another one."""
-    return record.request.operation != StopProcess.operation_name
 
 
 # -- an interpreter of its own ------------------------------------------------------------------

@@ -41,7 +41,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.object_files import read_refs
 from tablevault.history.git.repository import Repository
 from tablevault.names import MAIN, TABLES_DIR, is_plain_path
-from tablevault.progress import Progress, Silent
+from tablevault.progress import Progress
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.git_merges import may_be_unfinished
@@ -72,7 +72,7 @@ class Options:
     verbose: bool = False
     parent: str = ""
     lock_timeout_s: float = LOCK_TIMEOUT_S
-    progress: Callable[[], Progress] = Silent
+    progress: Callable[[], Progress] = Progress
     bring: Bring | None = None
     allow_secret: bool = False
 

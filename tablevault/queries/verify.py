@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from tablevault.errors import TVFileError
 from tablevault.history.catalog.in_memory import FreshIndex
 from tablevault.history.git import object_files
-from tablevault.history.git.object_files import Refs, read_refs
+from tablevault.history.git.object_files import Refs
 from tablevault.history.git.reachability import Reachability
 from tablevault.names import MAIN
 from tablevault.problems import Problem, in_order
@@ -124,8 +124,8 @@ class _Look:
         index = FreshIndex(vault.repository)
         yield from self._stable(".gitattributes", lambda: local.check_attributes(vault))
         yield from _guarded(".git/lfs", lambda: self._objects(reach, index))
-        yield from self._stable("refs/tags", lambda: self._tags(index))
-        yield from self._stable("instances", lambda: self._altered(index))
+        yield from self._stable("refs/tags", lambda: instances.check_tags(vault, index))
+        yield from self._stable("instances", lambda: instances.check_altered(vault, index))
         yield from _guarded("index", lambda: local.check_index(vault, index))
         yield from self._stable(
             "working tree", lambda: local.check_worktree(vault, data=self._data)
@@ -138,15 +138,6 @@ class _Look:
     def _stable(self, what: str, look: Callable[[], Iterable[Problem]]) -> list[Problem]:
         """Look at what others may be changing."""
         return observe_until_stable(self._vault, lambda: _guarded(what, look))
-
-    def _tags(self, index: FreshIndex) -> Iterator[Problem]:
-        """Compare tags with instances."""
-        targets = read_refs(self._vault.path / ".git").targets
-        yield from instances.check_tags(self._vault.repository, index, targets)
-
-    def _altered(self, index: FreshIndex) -> Iterator[Problem]:
-        """Compare instances on main with what was made."""
-        yield from instances.check_altered(self._vault.repository, index)
 
     def _objects(self, reach: Reachability, index: FreshIndex) -> list[Problem]:
         """Look at objects, and then at the dataframes in those that are sound."""

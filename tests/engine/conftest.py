@@ -19,7 +19,7 @@ from tablevault.engine.fingerprints.fingerprint import DIGEST_SIZE, Fingerprint
 from tablevault.engine.tables import FixedInstance
 from tablevault.errors import TableReferenceError
 from tablevault.names import InstanceId
-from tablevault.progress import Silent
+from tablevault.progress import Progress
 from tests.engine.references.reference_table import CONFIG, EVENTS, PEOPLE
 
 
@@ -89,7 +89,7 @@ def only_names(module, function, _is_custom):
     )
 
 
-SILENT = Silent()
+SILENT = Progress()
 
 
 @pytest.fixture

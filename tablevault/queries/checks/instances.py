@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from urllib.parse import unquote
 
 from tablevault.errors import TableVaultError
@@ -13,6 +13,7 @@ from tablevault.history.commits.altered_instances import (
     commit_that_altered,
 )
 from tablevault.history.commits.snapshot import Snapshot
+from tablevault.history.git.object_files import read_refs
 from tablevault.history.git.repository import Repository
 from tablevault.model.instance import Instance
 from tablevault.names import CommitId, ObjectId, is_instance_id, table_document
@@ -22,16 +23,17 @@ from tablevault.vault import Vault
 _TAGS = "refs/tags/"
 
 
-def check_tags(
-    repository: Repository, index: Catalog, targets: Mapping[str, str]
-) -> Iterator[Problem]:
+def check_tags(vault: Vault, index: Catalog) -> Iterator[Problem]:
     """Compare the tags that there are with those that there should be."""
-    expected = expected_tags(index, Snapshot(repository, repository.main()))
+    expected, targets = (
+        expected_tags(index, vault.snapshot()),
+        read_refs(vault.path / ".git").targets,
+    )
     for ref, commit in expected.items():
         target = targets.get(ref)
         if target is None:
             text = f"The tag is missing; it names commit {commit[:12]}."
-        elif target != commit and not _makes(repository, target, ref):
+        elif target != commit and not _makes(vault.repository, target, ref):
             text = f"The tag names {target[:12]} instead of commit {commit[:12]}."
         else:
             continue
@@ -124,9 +126,9 @@ def made_by(index: Catalog) -> Made:
     return made
 
 
-def check_altered(repository: Repository, index: Catalog) -> Iterator[Problem]:
+def check_altered(vault: Vault, index: Catalog) -> Iterator[Problem]:
     """Find instances that a commit of plain git has changed on ``main``."""
-    snapshot = Snapshot(repository, repository.main())
+    snapshot, repository = vault.snapshot(), vault.repository
     yield from _check_table_ids(snapshot)
     for altered in altered_instances(snapshot, made_by(index)):
         commit = commit_that_altered(repository, altered)

@@ -25,7 +25,7 @@ from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.lfs.store import ObjectStore
 from tablevault.names import ObjectId
-from tablevault.progress import Progress, Silent
+from tablevault.progress import Progress
 from tablevault.remotes.http.retry import PassingError, TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer, Operation, Refusal, refusal_error
 from tablevault.remotes.reports import Failure, TransferReport
@@ -125,7 +125,7 @@ def send(
         The other side cannot be reached, or refuses everything.
     """
     assert transport.operation == "upload"
-    return _UploadTransfer(transport, store, progress or Silent()).run(pointers)
+    return _UploadTransfer(transport, store, progress or Progress()).run(pointers)
 
 
 def receive(
@@ -147,7 +147,7 @@ def receive(
     """
     assert transport.operation == "download"
     store.sweep_partials(_KEPT_PARTIALS_S)
-    return _Download(transport, store, progress or Silent()).run(pointers)
+    return _Download(transport, store, progress or Progress()).run(pointers)
 
 
 def find_missing(
@@ -166,7 +166,7 @@ def find_missing(
         The other side cannot be reached, or refuses to answer.
     """
     assert transport.operation == "download"
-    statistics = Statistics("check", "checked", progress or Silent())
+    statistics = Statistics("check", "checked", progress or Progress())
 
     def pause(seconds: float) -> None:
         statistics.retried()

@@ -15,7 +15,7 @@ from tablevault.engine.execution.executor import AbandonedError, Stop
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.errors import TVBudgetError
 from tablevault.limits_and_prices import Limits, Price
-from tablevault.progress import Silent
+from tablevault.progress import Progress
 
 THREADS = 8
 
@@ -163,7 +163,7 @@ class Limited:
         self._made = []
 
     def gate(self, own, **run):
-        limiting = Limiting(RunLimits(rates=self._path, **run), Silent())
+        limiting = Limiting(RunLimits(rates=self._path, **run), Progress())
         self._made.append(limiting)
         return limiting.gate(own)
 

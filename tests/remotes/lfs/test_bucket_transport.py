@@ -17,7 +17,7 @@ from tablevault.errors import (
     TVTransferError,
 )
 from tablevault.lfs.pointer import Pointer
-from tablevault.progress import Silent
+from tablevault.progress import Progress
 from tablevault.remotes.http.retry import PassingError, TransferLimits
 from tablevault.remotes.lfs.batch_api import Offer
 from tablevault.remotes.lfs.bucket_transport import BucketTransport
@@ -35,7 +35,7 @@ def opened(url, operation="upload", **options):
 
 
 def a_meter():
-    return TransferMeter(Statistics("send", "sent", Silent()), threading.Event())
+    return TransferMeter(Statistics("send", "sent", Progress()), threading.Event())
 
 
 def offer_of(pointer):
