@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from graphlib import CycleError, TopologicalSorter
+from graphlib import TopologicalSorter
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -57,20 +57,31 @@ class Graph:
 
 
 def without_circles(edges: Iterable[tuple[str, str, str]]) -> list[tuple[str, str, str]]:
-    """Return the edges but for the last one of each cycle; only a forged history has any."""
-    kept = list(dict.fromkeys(edges))
-    while True:
-        sorter = TopologicalSorter[str]()
-        for source, target, _ in kept:
-            sorter.add(target, source)
-        try:
-            sorter.prepare()
-        except CycleError as error:
-            circle = set(pairwise(error.args[1]))
-            last = [edge[:2] for edge in kept if edge[:2] in circle][-1]
-            kept = [edge for edge in kept if edge[:2] != last]
-        else:
-            return kept
+    """Return the edges but for those that close a cycle; only a forged history has any."""
+    edges = list(dict.fromkeys(edges))
+    next_of: dict[str, list[str]] = defaultdict(list)
+    for source, target, _ in edges:
+        next_of[source].append(target)
+    done: set[str] = set()
+    on_path: set[str] = set()
+    backwards: set[tuple[str, str]] = set()
+    for start in list(next_of):
+        # Without recursion: a chain of ten thousand instances is deeper than the stack of Python.
+        stack = [(start, iter(next_of[start]))] if start not in done else []
+        on_path.update(node for node, _ in stack)
+        while stack:
+            node, rest = stack[-1]
+            target = next(rest, "")
+            if not target:
+                stack.pop()
+                on_path.discard(node)
+                done.add(node)
+            elif target in on_path:
+                backwards.add((node, target))
+            elif target not in done:
+                on_path.add(target)
+                stack.append((target, iter(next_of.get(target, ()))))
+    return [edge for edge in edges if edge[:2] not in backwards]
 
 
 def tree_lines(graph: Graph, roots: Sequence[str]) -> list[str]:
