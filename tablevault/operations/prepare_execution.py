@@ -20,7 +20,6 @@ from tablevault.model.view import VaultView
 from tablevault.names import CODE_DIR, TempRef, code_path
 from tablevault.queries.inputs import ExpectedInputs, Place, VaultInputs
 from tablevault.queries.origin import (
-    code_ids,
     content_of_temp,
     earlier_of,
     file_texts,
@@ -162,21 +161,20 @@ class VaultCode:
         # What is in no commit cannot be found by other processes.
         home = "" if edits else home_of(str(path), main.tree_id(CODE_DIR) or "")
         self.code: Code = Code(self._texts, paths, home)
-        self.code_of = code_ids(self._texts, self._blobs)
         self.fingerprint = fingerprints_now(path, self._texts)
 
     def used(self) -> dict[str, str]:
         """Return the git blob ids of the modules that ran or that these may import."""
-        names = {name for each in self.code.used for name in self.code_of(each, True)}
+        from tablevault.engine.code import imported_modules
+
+        names = {name for each in self.code.used for name in imported_modules(each, self._texts)}
         return {name: blob for name, blob in self._blobs.items() if name in names}
 
     def shipped(self) -> dict[str, str]:
         """Return ids of the modules of the package that were needed."""
-        return {
-            name: found
-            for each in sorted(self.code.shipped)
-            for name, found in self.code_of(each, False).items()
-        }
+        from tablevault.engine.code import shipped_id
+
+        return {name: shipped_id(name) for name in sorted(self.code.shipped)}
 
 
 def is_custom(plan: Plan) -> bool:

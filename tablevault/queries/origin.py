@@ -67,26 +67,6 @@ def earlier_of(view: VaultView, origin: Instance) -> Earlier:
     )
 
 
-def code_ids(
-    texts: Mapping[str, str], blobs: Mapping[str, str]
-) -> Callable[[str, bool], Mapping[str, str]]:
-    """Return a function that names the texts a module consists of.
-
-    Parameters
-    ----------
-    texts, blobs : mapping of str to str
-        Text and git blob id of each code module.
-    """
-    from tablevault.engine.code import imported_modules, shipped_id
-
-    def code_of(module: str, is_custom: bool) -> Mapping[str, str]:
-        if not is_custom:
-            return {module: shipped_id(module)}
-        return {name: blobs[name] for name in imported_modules(module, texts) if name in blobs}
-
-    return code_of
-
-
 def fingerprints(texts: Mapping[str, bytes], files: Mapping[str, bytes]) -> FingerprintOf:
     """Return a function that gives the fingerprint of a function of the vault or of the package.
 
