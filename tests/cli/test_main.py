@@ -432,40 +432,34 @@ class TestCompletion:
 
         return call
 
-    @pytest.mark.parametrize("flags", [[], ["-u"]])
-    @pytest.mark.parametrize(
-        ("typed", "wanted"),
-        [
-            ("(tablevault delete-table a)", "[apples]\n"),
-            ("(tablevault delete-instance apples T)", "[TEMP_two\\ words]\n"),
-            ("(tablevault delete-instance apples 'TEMP_two\\ w')", "[TEMP_two\\ words]\n"),
-            ("(tablevault delete-instance apples '\"TEMP_t')", "[TEMP_two words]\n"),
-            ("(tablevault delete-table nothing)", ""),
-        ],
-    )
-    def test_bash_completes(self, vault, shell, flags, typed, wanted):
+    def test_bash_completes(self, vault, shell):
         vault.create_table("apples")
         vault.create_instance("apples", version="two words")
-        shown = shell(
-            "bash",
-            *flags,
-            "-c",
-            f"source <(tablevault completion bash); COMP_WORDS={typed}; "
-            "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _tablevault; "
-            'for each in ${COMPREPLY[@]+"${COMPREPLY[@]}"}; do echo "[$each]"; done',
+        complete = (
+            "; COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); COMPREPLY=(); _tablevault; "
+            'for each in ${COMPREPLY[@]+"${COMPREPLY[@]}"}; do echo "[$each]"; done; echo'
         )
-        assert shown == wanted
+        typed = {
+            "(tablevault delete-table a)": "[apples]\n",
+            "(tablevault delete-instance apples T)": "[TEMP_two\\ words]\n",
+            "(tablevault delete-instance apples 'TEMP_two\\ w')": "[TEMP_two\\ words]\n",
+            "(tablevault delete-instance apples '\"TEMP_t')": "[TEMP_two words]\n",
+            "(tablevault delete-table nothing)": "",
+        }
+        lines = [f"COMP_WORDS={words}{complete}" for words in typed]
+        shown = shell(
+            "bash", "-u", "-c", "\n".join(["source <(tablevault completion bash)", *lines])
+        )
+        assert shown == "".join(f"{found}\n" for found in typed.values())
 
     @pytest.mark.skipif(shutil.which("zsh") is None and "CI" not in os.environ, reason="no zsh")
-    @pytest.mark.parametrize("flags", [[], ["-u"]])
     @pytest.mark.parametrize("last", ["TEMP_t", "TEMP_two\\\\ w"])
-    def test_zsh_completes_as_documented(self, vault, shell, flags, last):
+    def test_zsh_completes_as_documented(self, vault, shell, last):
         vault.create_table("apples")
         vault.create_instance("apples", version="two words")
         shown = shell(
             "zsh",
-            "-f",
-            *flags,
+            "-fu",
             "-c",
             'eval "$(tablevault completion zsh)"; print ${_comps[tablevault]}; '
             'compadd() { print -rl -- "$@" }; '

@@ -330,8 +330,8 @@ def test_a_file_that_pyarrow_made_from_ours_is_foreign(tmp_path: Path) -> None:
     assert read_frame(tmp_path / "g")["k"].tolist() == ["x", "y"]
 
 
-def test_ten_thousand_columns_come_back(tmp_path: Path) -> None:
-    frame = pd.DataFrame({f"c{n}": [n, n, n] for n in range(10_000)})
+def test_a_thousand_columns_come_back(tmp_path: Path) -> None:
+    frame = pd.DataFrame({f"c{n}": [n, n, n] for n in range(1000)})
     write(frame, tmp_path / "f")
     pd.testing.assert_frame_equal(read_frame(tmp_path / "f"), frame)
 

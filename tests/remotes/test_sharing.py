@@ -127,10 +127,10 @@ def test_a_vault_goes_to_and_fro(ana, hub, tmp_path):
     assert str(ana.pull()) == "Nothing new on origin."
 
 
-def test_data_comes_when_it_is_read(ana, hub, tmp_path):
-    ana.add_remote("origin", hub)
+def test_data_comes_when_it_is_read(ana, bare, tmp_path):
+    ana.add_remote("origin", bare)
     ana.push()
-    bo = clone_vault(hub, tmp_path / "bo", BO)
+    bo = clone_vault(bare, tmp_path / "bo", BO)
     objects = tmp_path / "bo/.git/lfs/objects"
     assert not objects.exists() or not any(path.is_file() for path in objects.rglob("*"))
     assert (tmp_path / "bo/tables/t/base/dataframe.parquet").stat().st_size < 200
