@@ -1,4 +1,4 @@
-"""Locks between processes, which the operating system frees when their holder dies."""
+"""Locks between processes, which the operating system frees when their holder ends."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def is_held(path: Path) -> bool:
     Raises
     ------
     OSError
-        The file is there and cannot be looked at: nobody may then be taken for dead.
+        The file is there and cannot be looked at: its holder may still run.
     """
     while True:
         try:

@@ -169,7 +169,7 @@ class Table:
         return self.view.instances_of(self.view.catalog.instances(self.id, version))
 
     def instance(self, instance_id: str, *, withdrawn_too: bool = False) -> Instance:
-        """Return an instance by its id; one whose making was undone only if wanted.
+        """Return an instance by its id; one that an undo removed only if wanted.
 
         Raises
         ------
@@ -309,7 +309,7 @@ class Table:
 
 
 def _gone(found: IndexedInstance, table: str) -> TVArgumentError:
-    """Make the error for an instance that was deleted, or whose making was undone."""
+    """Make the error for an instance that was deleted, or that an undo removed."""
     instance = found.instance_id
     when = f"{found.deleted_at} by {found.deleted_by}."
     if found.withdrawn:

@@ -235,7 +235,7 @@ def _repair_temp_folders(vault: Vault, problems: Sequence[Problem]) -> None:
             for place in (vault.path / TEMP_DIR, folder.parent, folder, *inner):
                 if place.is_symlink() or (place.exists() and not place.is_dir()):
                     quarantine.take(place)
-            vault.temp_folders.mend(temp)
+            vault.temp_folders.repair(temp)
 
 
 def _repair_processes(vault: Vault, problems: Sequence[Problem]) -> None:
@@ -345,7 +345,7 @@ def collect(
     before = repack.count(git_dir)
     reach = whole_reach(git_dir, vault.state)
     index = FreshIndex(vault.repository)
-    standing = {instance.instance_id for instance in index.standing()}
+    standing = {instance.instance_id for instance in index.existing()}
     left = {path: size_of(path) for path in leftovers(vault.parts, standing, grace_s)}
     swept = vault.calls.sweep(
         (temp.creation for temp in vault.live_view().temps()),

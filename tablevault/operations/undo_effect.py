@@ -48,7 +48,7 @@ class TempEffect:
     """It came or went as a whole; else files of it were changed."""
 
     @property
-    def turned(self) -> TempEffect:
+    def reversed(self) -> TempEffect:
         """What takes it back."""
         return replace(self, old=self.new, new=self.old)
 
@@ -199,7 +199,7 @@ def _temps(view: VaultView, process: IndexedProcess, commit: Commit) -> list[Tem
         undone = view.catalog.process(message.first("Vault-Undoes"))
         assert undone is not None
         known = _temps(view, undone, repository.commit(undone.commit))
-        return [temp.turned for temp in known]
+        return [temp.reversed for temp in known]
     merged = commit.parents[1:]
     if process.operation == "delete_table":
         versions = message.every("Vault-Temp")

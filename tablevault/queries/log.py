@@ -14,7 +14,7 @@ from tablevault.history.git.repository import Repository
 from tablevault.model.view import VaultView
 from tablevault.names import TEMP_PREFIX, CommitId, TableId, is_temp_id, version_of
 from tablevault.queries.checks.instances import made_by
-from tablevault.transactions.records import read_past
+from tablevault.transactions.records import read_history
 from tablevault.vault import Vault
 from tablevault.wording import BLANK, Call, Wording
 
@@ -53,7 +53,7 @@ def entries(vault: Vault, table: str, instance_id: str, limit: int | None) -> li
             Wording("Name it: ", Call("log", table_name=BLANK, instance_id=instance_id), "."),
         )
     # Before the view: what it says of an operation that left a commit is known already.
-    local = list(uncommitted(read_past(vault.state)))
+    local = list(uncommitted(read_history(vault.state)))
     view = vault.view(with_temps=True)
     table_id = table_id_of(view, table) if table else ""
     if instance_id:
@@ -183,9 +183,9 @@ def uncommitted(pasts: Iterable[Past]) -> Iterator[Entry]:
 
 def is_about(read: Read, entry: Entry, table_id: str) -> bool:
     """Return whether the name that a failed operation gave was that of the table at the time."""
-    known = operation_log.bearers(read, entry.table) if entry.table else []
-    bearers = [(since, each) for each, since in known if since <= entry.ended]
-    return bool(bearers) and max(bearers)[1] == table_id
+    known = operation_log.tables_named(read, entry.table) if entry.table else []
+    owners = [(since, each) for each, since in known if since <= entry.ended]
+    return bool(owners) and max(owners)[1] == table_id
 
 
 def _text(past: Past, key: str) -> str:

@@ -100,7 +100,7 @@ class Staleness:
     def instances(self) -> dict[Place, Instance]:
         """The current instance of each place, those first that were made first."""
         latest: dict[Place, IndexedInstance] = {}
-        for each in self._view.catalog.standing():
+        for each in self._view.catalog.existing():
             if each.table_id in self._tables:
                 place = Place(self._tables[each.table_id], each.version)
                 latest.pop(place, None)

@@ -30,7 +30,7 @@ from tablevault.queries.instance_summary import (
 from tablevault.queries.lineage import LineageEdge, LineageNode, missing_node, node_of
 from tablevault.queries.log import is_about, preparation, uncommitted
 from tablevault.queries.processes import ProcessSummary, unfinished
-from tablevault.transactions.records import read_past
+from tablevault.transactions.records import read_history
 from tablevault.vault import Vault
 
 _MOST_ARGUMENTS = 12
@@ -141,7 +141,7 @@ def _failures(vault: Vault) -> list[Entry]:
     """Return for each name of a table and version the last process that made no instance of it."""
     latest = {
         (entry.table, entry.version): entry
-        for entry in uncommitted(read_past(vault.state))
+        for entry in uncommitted(read_history(vault.state))
         if entry.error and entry.operation in _MAKE_INSTANCES
     }
     return sorted(latest.values(), key=lambda entry: entry.ended, reverse=True)
@@ -350,7 +350,7 @@ def _table(
     """Describe a table; `tables` are described in all."""
     document = _document(table)
     is_broken = isinstance(document, TableVaultError)
-    every = [] if is_broken else table.view.instances_of(table.view.catalog.ever(table.id))
+    every = [] if is_broken else table.view.instances_of(table.view.catalog.with_deleted(table.id))
     instances = _instances(reader, table, every, tables)
     return TableSummary(
         name=table.name,
@@ -388,7 +388,7 @@ def _instances(
     """Describe the instances of a table, newest first; `every` has the oldest first."""
     if not every:
         return []
-    entries = operation_log.makings(table.view.catalog.read, table.id)
+    entries = operation_log.creation_entries(table.view.catalog.read, table.id)
     before: dict[str, Instance | None] = {}
     last: dict[str, Instance] = {}
     current: dict[str, str] = {}

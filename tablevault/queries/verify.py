@@ -153,7 +153,7 @@ class _Look:
         # Objects of instances that were deleted meanwhile are not needed any more.
         still: dict[str, set[str]] = {
             "object": set(objects.needed_objects(repository, index, reach)),
-            "dataframe": {instance.instance_id for instance in index.standing()},
+            "dataframe": {instance.instance_id for instance in index.existing()},
         }
         return [
             problem

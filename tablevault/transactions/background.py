@@ -28,7 +28,7 @@ from tablevault.transactions.recovery import roll_back, roll_forward
 from tablevault.wording import decoded, encoded
 
 _SETUP_S = 5.0
-"""How long one waits to be told of a mistake that is found before the first function is called."""
+"""How long to wait for errors that are found before the first function is called."""
 _LOOK_S = 10.0
 _POLL_S = 0.01
 _MOST_LOGS = 100

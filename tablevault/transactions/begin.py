@@ -202,9 +202,9 @@ def _known(
 
 
 def _end_children(parts: VaultParts, process_id: ProcessId) -> None:
-    """End what died with a process: if that is taken up, its functions will be called again.
+    """End the children of a crashed process: resumed, it calls its functions again.
 
-    A child with an id that the function chose stays: it is taken up when it is called again.
+    A child with an id that the function chose stays: it is resumed when it is called again.
     """
     for found in claims.descendants(parts.files, process_id):
         child = parts.files.left(found.process_id)
@@ -288,17 +288,17 @@ def _blocking(
             continue
         if holder.named or parts.index.process(holder.process_id) is not None:
             return holder, found[1]
-        # What it had started dies with it, and may hold nothing that anybody would come for.
+        # Its children end with it: nobody else would ever release what they hold.
         _end_children(parts, holder.process_id)
         roll_back(parts, holder)
     return None
 
 
 def _is_paused(parts: VaultParts, holder: Record) -> bool:
-    """Return whether a process with an id waits to be taken up; take the mutex before.
+    """Return whether a process with an id waits to be resumed; take the mutex before.
 
-    One that has just ended or died does not, nor one that has happened and waits for another
-    program to let go of a ref: who looks again finds that it holds nothing any more.
+    One that has just ended or crashed does not, nor one that has happened and waits for another
+    program to release a ref: the next look finds that it holds nothing any more.
     """
     return (
         holder.named

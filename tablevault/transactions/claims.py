@@ -14,7 +14,7 @@ from tablevault.wording import Call, Either, OperationName, Parameter, Wording
 CODE = "code"
 """All code modules together."""
 PULL = "pull"
-"""What comes from a remote is joined by one process at a time."""
+"""One process at a time merges what comes from a remote."""
 
 
 def table_hold(table: str, *, exclusive: bool) -> Hold:
@@ -56,7 +56,7 @@ def config_hold() -> Hold:
 
 
 def pull_hold() -> Hold:
-    """Claim the right to join what comes from a remote; whoever comes next ends one that died."""
+    """Claim the right to merge what comes from a remote."""
     return Hold(resource=PULL, exclusive=True)
 
 
@@ -150,10 +150,10 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
     elif operation == "stop_process":  # which cannot be stopped itself
         hint = Wording(resumed, ": it ends itself and what it was to stop.")
     else:
-        mending = ""
+        editing = ""
         if operation == "execute_instance":
-            mending = ", after editing files of its builders or in code/ if need be"
-        hint = Wording(resumed, f" to go on with it{mending}, or give it up: ", stop, ".")
+            editing = ", after editing files of its builders or in code/ if need be"
+        hint = Wording(resumed, f" to go on with it{editing}, or give it up: ", stop, ".")
     return TVLockError(
         text,
         hint,

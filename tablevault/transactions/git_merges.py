@@ -33,7 +33,7 @@ from tablevault.transactions.transaction import Transaction
 def may_be_unfinished(parts: VaultParts) -> bool:
     """Return whether :func:`.git_merges.complete_merge` may have something to do."""
     tip = parts.repository.main()
-    return is_open_merge(parts, tip) or bool(astray(parts.repository, tip))
+    return is_open_merge(parts, tip) or bool(orphaned_temps(parts.repository, tip))
 
 
 def is_open_merge(parts: VaultParts, tip: CommitId) -> bool:
@@ -47,7 +47,7 @@ def is_by_git(repository: Repository, tip: CommitId) -> bool:
     return len(commit.parents) == 2 and not commit.message.first("Vault-Operation")  # noqa: PLR2004 - sides
 
 
-def astray(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
+def orphaned_temps(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
     """Return the temporary instances of tables that a commit does not have, by their tips."""
     main = Snapshot(repository, tip)
     temps = repository.temps().items()
@@ -172,7 +172,7 @@ def _paths(merged: MergedTree, main: Snapshot) -> list[str]:
 
 def _moved(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
     """Return the temporary instances whose table has another name on ``main``, with that."""
-    drafts = astray(repository, main.commit)
+    drafts = orphaned_temps(repository, main.commit)
     if not drafts:
         return {}
     names = main.names_by_id()

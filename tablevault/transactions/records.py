@@ -5,13 +5,13 @@ state     its lock    its error  goes on to
 ========  ==========  =========  ===========================================================
 running   held        none       paused, ended
 paused    free        any        running (the same call again, a restart), ended (a stop)
-died      free        none       running (a restart), ended (rolled back by who needs it)
+crashed   free        none       running (a restart), ended (rolled back by who needs it)
 ended     no file     in history nothing: the id is never used again,
                                  except that of an execution that failed before its first call
 ========  ==========  =========  ===========================================================
 
-*paused* has a process id that the caller gave, *died* one that was generated. Nothing about
-states stands anywhere else.
+*paused* has a process id that the caller gave, *crashed* one that was generated. No other file
+says anything about states.
 """
 
 from __future__ import annotations
@@ -307,18 +307,18 @@ class RecordStore:
 
     def remembers(self, process_id: str) -> bool:
         """Return whether the local history knows of the end of a process."""
-        return any(entry.get("process_id") == process_id for entry in self.past())
+        return any(entry.get("process_id") == process_id for entry in self.history())
 
     def has_used(self, process_id: str) -> bool:
-        """Return whether the local history knows of a process that has used up its id."""
+        """Return whether the local history has a process with this id, which is used up."""
         return any(
             entry.get("process_id") == process_id and not entry.get("frees_id")
-            for entry in self.past()
+            for entry in self.history()
         )
 
-    def past(self) -> Iterator[dict[str, object]]:
+    def history(self) -> Iterator[dict[str, object]]:
         """Read the local history, oldest first; a line cut off by a crash is passed over."""
-        return read_past(self.state)
+        return read_history(self.state)
 
     def _shorten(self) -> None:
         """Keep the newer half of the history."""
@@ -403,7 +403,7 @@ def history_file(state: Path) -> Path:
     return state / "history.jsonl"
 
 
-def read_past(state: Path) -> Iterator[dict[str, object]]:
+def read_history(state: Path) -> Iterator[dict[str, object]]:
     """Read the local history, oldest first; a line cut off by a crash is passed over."""
     try:
         lines = history_file(state).read_text("utf-8", errors="replace").splitlines()

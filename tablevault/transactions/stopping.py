@@ -273,10 +273,10 @@ def _is_same(file: Path, wanted: os.stat_result) -> bool:
     return False
 
 
-def _is_locked(told: Path) -> bool:
-    """Return whether a lock is held through an open file."""
+def _is_locked(info: Path) -> bool:
+    """Return whether a lock is held through an open file, by its ``fdinfo``."""
     with contextlib.suppress(OSError):
-        lines = told.read_text("ascii").splitlines()
+        lines = info.read_text("ascii").splitlines()
         return any(
             line.startswith("lock:") and "FLOCK" in line and "WRITE" in line for line in lines
         )

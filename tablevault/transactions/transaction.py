@@ -271,13 +271,13 @@ class Transaction:
                 )
         signing = Signing(author=self.record.author, at=at)
         draft = write_change(parts.repository, change, main=main, base=base, signing=signing)
-        # Dies here: nothing has moved.
+        # Crash here: nothing has moved.
         if len(draft.moves) > 1:
             self._update(replace(self.record, moves=draft.moves), durable=True)
         try:
             parts.move(draft.moves, change.message.subject)
         except PartlyMovedError:
-            # Or dies here: the operation has happened, `roll_forward` makes the other moves.
+            # Crash here: the operation has happened, `roll_forward` makes the other moves.
             self.published, self._is_complete = draft.commit, False
             self._is_complete = finish_moves(parts, self.record)
         return change, draft.commit

@@ -16,7 +16,7 @@ PRICE = {"input": 1, "output": 2}
 
 def instances_of(vault):
     """Return the instances that are not deleted, and whether they are active."""
-    return [(item.instance_id, item.active) for item in vault._vault.parts.index.standing()]
+    return [(item.instance_id, item.active) for item in vault._vault.parts.index.existing()]
 
 
 @pytest.fixture(autouse=True)

@@ -187,7 +187,7 @@ def test_a_branch_brings_no_later_commit_of_main_into_a_view(stories, parts, mon
 def test_a_pinned_catalog_needs_no_index(stories, parts):
     repository = parts.parts.repository
     pinned = PinnedCatalog(repository, repository.main(), temps=None)
-    assert pinned.standing() == Index.standing(parts.parts.index)
+    assert pinned.existing() == Index.existing(parts.parts.index)
 
 
 def test_a_table_that_is_not_there_is_an_error_that_names_its_later_name(stories, parts):

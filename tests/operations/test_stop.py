@@ -138,7 +138,7 @@ def check_stopped(vault: TableVault, path: Path, stopped: str = "p") -> None:
     frame, _ = vault.get_dataframe("t", "TEMP_base")
     assert frame["square"].dropna().tolist() == [0, 1, 4, 9]
     assert vault._vault.parts.files.remembers(stopped)
-    (end,) = [end for end in vault._vault.parts.files.past() if end["process_id"] == stopped]
+    (end,) = [end for end in vault._vault.parts.files.history() if end["process_id"] == stopped]
     assert end["error"] == ["TVProcessError", "User Stopped"]
 
 

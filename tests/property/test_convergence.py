@@ -121,7 +121,7 @@ def look(vault):
     """Return all that vaults with the same history have in common."""
     index = vault._vault.parts.index
     snapshot = vault._vault.snapshot()
-    current = index.standing()
+    current = index.existing()
     latest = {}
     for table in snapshot.table_names():
         document = snapshot.table(table)

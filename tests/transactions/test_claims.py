@@ -177,7 +177,7 @@ def test_who_fails_just_when_it_is_found_is_waited_for(
     monkeypatch.setattr(f"{module}.{after}", blocking)
     with begin(lock_timeout_s=60):
         assert seen
-    ends = [entry["error"] for entry in parts.files.past() if entry["process_id"] == process_id]
+    ends = [entry["error"] for entry in parts.files.history() if entry["process_id"] == process_id]
     assert ends == [["TVArgumentError", "Wrong."]]
 
 

@@ -248,7 +248,7 @@ def test_a_stopped_process_takes_itself_back_when_nobody_waits_for_it(begin, par
         assert cancel.withdraw()
         raise ZeroDivisionError
     assert parts.files.read(ProcessId("p")) is None
-    (end,) = parts.files.past()
+    (end,) = parts.files.history()
     assert end["error"] == ["TVProcessError", "User Stopped"]
 
 

@@ -329,7 +329,7 @@ def test_the_history_remembers_those_that_left_no_commit(files):
     files.remember(record("q"))
     assert files.remembers("p")
     assert not files.remembers("r")
-    assert next(files.past()) == {
+    assert next(files.history()) == {
         "process_id": "p",
         "operation": "op",
         "author": "Ana",
@@ -348,7 +348,7 @@ def test_the_history_remembers_those_that_left_no_commit(files):
 def test_any_error_can_be_remembered(files, text):
     files.remember(record("p", error=("E", text)))
     files.remember(record("q"))
-    assert [entry["error"][1] for entry in files.past()] == [text, ""]
+    assert [entry["error"][1] for entry in files.history()] == [text, ""]
 
 
 def test_a_line_that_a_crash_cut_off_costs_no_other(files, tmp_path):
@@ -396,4 +396,4 @@ def test_an_execution_that_failed_before_its_first_call_frees_its_id(files):
 def test_a_line_of_the_history_that_is_no_entry_is_passed_over(files, tmp_path):
     (tmp_path / "history.jsonl").write_text("[1]\nnull\n")
     files.remember(record("p"))
-    assert [entry["process_id"] for entry in files.past()] == ["p"]
+    assert [entry["process_id"] for entry in files.history()] == ["p"]

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tablevault.files.sqlite_cache import Disposable, Reading
 from tablevault.history.catalog.fold import fold_commits
-from tablevault.history.catalog.schema import INSTANCES, SCHEMA, STANDS, TABLES
+from tablevault.history.catalog.schema import INSTANCES, NOT_DELETED, SCHEMA, TABLES
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.refs import RefMove
 from tablevault.history.git.repository import Repository
@@ -52,7 +52,7 @@ class IndexedInstance:
     deleted_at: str
     deleted_by: str
     withdrawn: bool
-    """It is gone because its making was undone, and keeps its objects."""
+    """It is gone because an undo removed it; its objects are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,16 +79,16 @@ class Catalog(ABC):
         """List the instances of a table that are not deleted, oldest first."""
         if version:
             return self._instances(
-                f"table_id = ? AND version = ? AND {STANDS}", (table_id, version)
+                f"table_id = ? AND version = ? AND {NOT_DELETED}", (table_id, version)
             )
-        return self._instances(f"table_id = ? AND {STANDS}", (table_id,))
+        return self._instances(f"table_id = ? AND {NOT_DELETED}", (table_id,))
 
     def instances_with(self, table_id: TableId) -> list[IndexedInstance]:
-        """List the instances that are gone with their table alone, or not at all."""
+        """List the instances that are not deleted, except with their whole table."""
         return self._instances("table_id = ? AND gone.at IS NULL", (table_id,))
 
-    def ever(self, table_id: TableId) -> list[IndexedInstance]:
-        """List the instances that a table ever had, deleted ones too, oldest first."""
+    def with_deleted(self, table_id: TableId) -> list[IndexedInstance]:
+        """List all instances of a table, deleted ones too, oldest first."""
         return self._instances("table_id = ?", (table_id,))
 
     def withdrawn(self, table_id: TableId) -> list[IndexedInstance]:
@@ -108,7 +108,7 @@ class Catalog(ABC):
         self, table_id: TableId, version: str = "", *, active: bool, successful: bool
     ) -> IndexedInstance | None:
         """Find the instance of a table that was materialised last, of any version when ""."""
-        where = f"table_id = ? AND {STANDS}"
+        where = f"table_id = ? AND {NOT_DELETED}"
         if version:
             where += " AND version = ?"
         if active:
@@ -235,12 +235,12 @@ class Catalog(ABC):
         return {ObjectId(row[0]) for row in rows}
 
     def known(self) -> set[ObjectId]:
-        """List the objects of all instances that ever were."""
+        """List the objects of all instances, deleted ones too."""
         return {ObjectId(row[0]) for row in self._query("SELECT DISTINCT oid FROM objects", ())}
 
-    def standing(self) -> list[IndexedInstance]:
+    def existing(self) -> list[IndexedInstance]:
         """List all instances that are not deleted, oldest first."""
-        return self._instances(STANDS, ())
+        return self._instances(NOT_DELETED, ())
 
     def read(self, sql: str, arguments: tuple[str, ...]) -> list[tuple[str, ...]]:
         """Ask for rows of what is folded, operations on temporary instances included."""
@@ -345,7 +345,7 @@ class Index(Catalog):
             except sqlite3.DatabaseError:
                 self._file.discard()
                 continue
-            if seen is not None:  # else somebody took the file away
+            if seen is not None:  # else the file was removed
                 return PinnedCatalog(self._repository, seen, temps=temps, reading=reading)
         return PinnedCatalog(self._repository, self._repository.main(), temps=temps)
 
@@ -358,7 +358,7 @@ class Index(Catalog):
         del reading
         self._caught_up(with_temps=temps is not None)
         reading = self._file.reading()
-        # Where it is a later tip, somebody has read that one since.
+        # It is a later tip if another process has caught up since.
         return reading, self._seen(reading.connection)
 
     def _temps(self) -> tuple[CommitId, ...]:
@@ -368,7 +368,7 @@ class Index(Catalog):
     def _query(
         self, sql: str, arguments: tuple[str, ...], *, with_temps: bool = False
     ) -> list[tuple[str, ...]]:
-        """Catch up, then read; a file that is damaged or taken away is made again."""
+        """Catch up, then read; a file that is damaged or removed is made again."""
         for _ in range(_TRIES - 1):
             with contextlib.suppress(sqlite3.DatabaseError):
                 return list(self._caught_up(with_temps=with_temps).execute(sql, arguments))
@@ -376,10 +376,10 @@ class Index(Catalog):
         return list(self._caught_up(with_temps=with_temps).execute(sql, arguments))
 
     def _caught_up(self, *, with_temps: bool) -> sqlite3.Connection:
-        """Bring the index to the tip of ``main``, and of the temporary branches when asked.
+        """Bring the index to the tip of ``main``, and of the temporary branches if wanted.
 
-        Who reads has to use the connection that is given: the file may be taken away at any
-        moment, and another connection would find an empty one.
+        Read through the returned connection: the file may be removed at any moment, and another
+        connection would find an empty one.
         """
         connection = self._file.connection()
         if self._seen(connection) == self._repository.main() and self._has_folded(
@@ -387,14 +387,14 @@ class Index(Catalog):
         ):
             return connection
         with self._file.write() as connection:
-            # Looked up within the transaction: if somebody folded a newer tip just before, an
-            # older one would look as if main had been rewritten. The branches before main: each
-            # began at a commit of main, so that nothing is folded which `seen` has not seen.
+            # Read within the transaction: if another process has just folded a newer tip, an older
+            # one would look as if main had been rewritten. The branches come before main: each
+            # began at a commit of main, so `seen` covers everything that is folded.
             temps = self._temps() if with_temps else ()
             tip = self._repository.main()
             seen = self._seen(connection)
             if seen is not None and not self._continues(seen, tip):
-                # Somebody rewrote main: what was folded may no longer be true.
+                # main was rewritten: what was folded may no longer be true.
                 for table in TABLES:
                     connection.execute(f"DELETE FROM {table}")  # noqa: S608 - a constant
             fold_commits(connection, self._repository, [tip, *temps])
@@ -479,7 +479,7 @@ def expected_tags(index: Catalog, snapshot: Snapshot) -> dict[str, CommitId]:
     names = snapshot.names_by_id()
     return {
         tag_ref(names[instance.table_id], instance.instance_id): instance.commit
-        for instance in index.standing()
+        for instance in index.existing()
         if instance.table_id in names
     }
 

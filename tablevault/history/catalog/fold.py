@@ -275,7 +275,7 @@ def _subject_id(message: Message) -> str:
 def _about(repository: Repository, commit: Commit) -> tuple[str, str, str]:
     """Return id and name of the table, and the version, that a commit is about.
 
-    A commit of plain git is about the first instance that it changed: none ever should.
+    A commit of plain git is about the first instance that it changed: none should.
     """
     message = commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")

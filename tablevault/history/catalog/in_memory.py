@@ -1,4 +1,4 @@
-"""Catalogs in memory: of a commit of the past, of two histories together, and to check the file."""
+"""Catalogs in memory: to check the file against history, and of two histories to be merged."""
 
 from __future__ import annotations
 
@@ -26,9 +26,10 @@ class FreshIndex(Index):
         super().__init__(repository, IN_MEMORY)
 
     def folded_from(self, commits: Sequence[CommitId]) -> Mapping[str, set[tuple[object, ...]]]:
-        """Return what there is to say of `commits`, which are all that their history has.
+        """Return all rows for `commits`, which include all of their ancestors.
 
-        To fold takes much longer than to read, so what is here is used if it is of the same.
+        Folding takes much longer than reading, so the rows that are here are used if they are of
+        the same commits.
         """
         connection = self._caught_up(with_temps=False)
         with self._file.write():
@@ -40,11 +41,11 @@ class FreshIndex(Index):
 
 
 def wrong_with_index(path: Path, repository: Repository, fresh: FreshIndex) -> str:
-    """Return how the file of the derived index differs from history, "" when it does not.
+    """Return how the file of the catalog differs from history, "" if it does not.
 
-    Nothing is wrong with a file that is not there, that is just being made, that another release
-    has written, or that has not seen the newest commits. Nor is one looked at that we may not
-    write to: SQLite then cannot read it either, and we do not use it.
+    A file may be missing, be in the making, have been written by another release, or lack the
+    newest commits. One that we may not write to is not checked: SQLite cannot read it, so it is not
+    used.
     """
     if not path.is_file() or not os.access(path, os.W_OK):
         return ""

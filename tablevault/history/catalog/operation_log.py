@@ -98,7 +98,7 @@ def entries(
     return ordered if limit < 0 else ordered[:limit]
 
 
-def makings(read: Read, table_id: str) -> dict[str, Entry]:
+def creation_entries(read: Read, table_id: str) -> dict[str, Entry]:
     """Return what made each instance of a table, by the id of the instance."""
     rows = read(
         f"SELECT {_ENTRY} FROM log WHERE commit_id IN "  # noqa: S608 - a constant
@@ -122,7 +122,7 @@ def commits_about(read: Read, instance_id: str) -> list[CommitId]:
     return [CommitId(row[0]) for row in rows]
 
 
-def bearers(read: Read, name: str) -> list[tuple[TableId, float]]:
+def tables_named(read: Read, name: str) -> list[tuple[TableId, float]]:
     """Return the tables that had a name, and since when (Unix s)."""
     rows = read(
         "SELECT tables.table_id, COALESCE(MIN(at), created_at) FROM tables LEFT JOIN renames "

@@ -98,5 +98,5 @@ INSTANCES = (
     "LEFT JOIN gone AS table_gone ON table_gone.subject = table_id"
 )
 """Instances, beside what ended them or their table."""
-STANDS = "gone.at IS NULL AND table_gone.at IS NULL"
+NOT_DELETED = "gone.at IS NULL AND table_gone.at IS NULL"
 """Of these, those that are not deleted."""

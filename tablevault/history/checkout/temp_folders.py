@@ -51,7 +51,7 @@ class _BuilderFiles:
     texts: Mapping[str, bytes]
     blobs: Mapping[str, BlobId]
     left: tuple[str, ...] = ()
-    """Names of files that were half written when somebody died."""
+    """Names of files that a crash left half written."""
 
 
 class TempFolders:
@@ -77,7 +77,7 @@ class TempFolders:
         return self.folder(temp) / "artifacts"
 
     def check_out(self, temp: TempRef, tip: CommitId) -> None:
-        """Write the builders of the branch into the folder, and forget what was there of others.
+        """Write the builders of the branch into the folder, and remove all others.
 
         Repeatable: the note is written last. Artifacts stay, unless the instance is another one.
         """
@@ -161,10 +161,10 @@ class TempFolders:
             self.is_behind(temp, tip) for temp, tip in tips.items()
         )
 
-    def unsound(self) -> dict[TempRef, tuple[str, bool]]:
-        """Return which folders are not as they should be, how, and whether that can be mended.
+    def faults(self) -> dict[TempRef, tuple[str, bool]]:
+        """Return the folders that are not as they should be: why, and whether it can be repaired.
 
-        What was edited by hand is no fault.
+        An edit by hand is no fault.
         """
         tips, found = self._repository.temps(), {}
         for temp in sorted(self._noted() | tips.keys() | self._on_disk(), key=str):
@@ -174,8 +174,8 @@ class TempFolders:
                 found[temp] = wrong
         return found
 
-    def mend(self, temp: TempRef) -> None:
-        """Make one folder what :meth:`unsound` misses; take the commit lock before."""
+    def repair(self, temp: TempRef) -> None:
+        """Repair one folder that :meth:`faults` has named; take the commit lock before."""
         for name in getattr(self._scan(temp), "left", ()):
             (self._builders(temp) / name).unlink(missing_ok=True)
         self._follow(temp, self._repository.tip(temp.ref))
@@ -244,7 +244,7 @@ class TempFolders:
     def _drop(self, temp: TempRef) -> None:
         """Remove the folder of a branch that is gone, unless it holds builders nobody committed."""
         found, note = self._scan(temp), self._read_note(temp)
-        # A builder that is missing is none: the folder was perhaps removed in part.
+        # A missing builder is no edit: the folder may have been removed in part.
         if found is not None and found.blobs and note.checked_out is not None:
             edited = self._pending(temp, self._repository.main(), found, note)
             if found.blobs.keys() & edited:
@@ -447,5 +447,5 @@ def _is_builder(entry: os.DirEntry[str]) -> bool:
 
 
 def _is_left(name: str) -> bool:
-    """Return whether a file was half written when somebody died."""
+    """Return whether a crash left the file half written."""
     return name.startswith(".") and name.endswith(".yaml.tmp")

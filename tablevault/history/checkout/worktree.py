@@ -84,9 +84,9 @@ class WorkTree:
     def refresh(self, target: CommitId) -> None:
         """Bring working files and git's index from the commit checked out last to `target`.
 
-        Take the commit lock before. Repeatable: dies anywhere, then the next call does the rest,
-        because the note of what is checked out is written last. A file that is neither the old nor
-        the new one is somebody's edit and stays.
+        Take the commit lock before. After a crash, the next call does the rest: the note of what is
+        checked out is written last. A file that is neither the old nor the new one was edited by
+        hand and stays.
         """
         checked_out = self.checked_out()
         if checked_out == target or not self._repository.head_is_main():

@@ -87,7 +87,7 @@ class Inspection:
                 yield found
 
     def index(self) -> Iterator[Problem]:
-        """Find what git's index has otherwise; what was staged by hand is reported, not mended."""
+        """Find differences of git's index; changes staged by hand are reported, not repaired."""
         path = self._repository.git_dir / "index"
         wrong, index = "Git's index is missing, so git takes all files for deleted.", None
         try:
@@ -147,7 +147,7 @@ class Inspection:
             return _problem(
                 file.path, f"It cannot be compared: {error}.", "", "note", repairable=False
             )
-        # What was edited by hand is not for us to mend.
+        # An edit by hand is nothing to repair.
         back = f"`git checkout -- {shlex.quote(file.path)}`"
         advice = f"Commit it with git, or take it back with {back}."
         if is_of_instance(file.path):

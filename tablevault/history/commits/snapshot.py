@@ -338,8 +338,8 @@ class Difference:
     new: TreeEntry | None
 
     @property
-    def turned(self) -> Difference:
-        """The same, seen from the other side."""
+    def reversed(self) -> Difference:
+        """The same difference in the other direction."""
         return Difference(path=self.path, old=self.new, new=self.old)
 
 

@@ -39,7 +39,7 @@ class Remote:
 class Settings:
     """What git's configuration said at one moment, from all its files and the environment.
 
-    Keys are spelled as git prints them: section and name in lower case, what stands between
+    Keys are as git prints them: section and name in lower case, what stands between
     them as it was written.
     """
 
@@ -137,7 +137,7 @@ def read_committed_settings(folder: Path) -> Settings:
     except TVRemoteError as error:
         raise TVRemoteError(
             f'The file ".lfsconfig" of "{folder}" cannot be read: {error}.',
-            "Mend it: `git config --file .lfsconfig --list` has to work.",
+            "Correct it: `git config --file .lfsconfig --list` has to work.",
         ) from error
 
 

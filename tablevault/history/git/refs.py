@@ -73,22 +73,22 @@ def move_refs(repository: Repository, moves: Sequence[RefMove], reason: str) -> 
 
 
 def break_locks(git_dir: Path, moving: Mapping[str, str]) -> bool:
-    """Remove git's lock files on refs that a process which died was moving.
+    """Remove git's lock files on refs that a crashed process was moving.
 
-    Between the moment it died and now another program may have taken such a lock. It is ours
-    when it is empty, for libgit2 fills it last, or holds the commit that the process was
-    moving the ref to; any other has to be old.
+    Another program may have taken such a lock since. It is ours if it is empty, for libgit2 fills
+    it last, or if it holds the commit to which the process was moving the ref; any other one must
+    be old.
 
     Returns
     -------
     bool
-        False when a lock is there that may be somebody else's.
+        False if there is a lock that may be another program's.
     """
     free = True
     refs = {
         name: target
         for name, target in moving.items()
-        # The note may be damaged, or somebody else's: what is no ref is no file of ours.
+        # The note may be damaged: what is no ref is no file of ours.
         if pygit2.reference_is_valid_name(name) and name.startswith("refs/")
     }
     for name, target in (*refs.items(), ("packed-refs", "")):
@@ -101,7 +101,7 @@ def break_locks(git_dir: Path, moving: Mapping[str, str]) -> bool:
         if content not in (b"", f"{target}\n".encode()) and age_s < _OLD_S:
             free = False
         else:
-            _log.warning("%s was left by a process that died, and is removed.", lock)
+            _log.warning("%s was left by a crashed process, and is removed.", lock)
             lock.unlink(missing_ok=True)
     return free
 
@@ -117,7 +117,7 @@ def _move(repository: Repository, moves: Sequence[RefMove], reason: str) -> str:
                 for move in group:
                     transaction.lock_ref(move.ref)
             _compare(repository, moves)
-            # Only who will not lose the race pays for it, and the race is short.
+            # Synced late: whoever loses the race need not wait for it.
             repository.sync_objects()
             for transaction, group in ((leading, first), (following, rest)):
                 for move in group:

@@ -55,8 +55,8 @@ def pack_if_many(repository: Repository, state: Path) -> None:
 
     Git makes one pack of the loose objects and of all packs that are small beside the others, so
     there are never more than a few; those that are kept (``.keep``) stay. It takes unreachable
-    objects along, those too that somebody has just written and no ref names yet. Dies anywhere:
-    a pack has its name before the first loose object goes.
+    objects along, those too that somebody has just written and no ref names yet. A crash does no
+    harm: a pack has its name before the first loose object goes.
     """
     if _count(repository.git_dir / "objects" / _SAMPLE) < _ENOUGH_IN_SAMPLE:
         return
@@ -117,7 +117,7 @@ def old_unreachable(git_dir: Path, reach: Reachability, older_than_s: float) -> 
 
 
 def stale_files(git_dir: Path) -> list[Path]:
-    """List what git and libgit2 were writing when they died."""
+    """List files that git and libgit2 were writing when they crashed."""
     objects = git_dir / "objects"
     patterns = ("??/tmp_obj_*", "pack/tmp_*", "tmp_*", "pack/.tmp-*")
     found = [path for pattern in patterns for path in matching(objects, pattern)]

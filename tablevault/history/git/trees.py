@@ -56,7 +56,8 @@ def write_blobs(git_dir: Path, files: Iterable[Put], known: Collection[str]) -> 
 
     Git syncs the pack; loose objects would take a sync each.
 
-    Dies before the index of the pack has its name: nobody sees the pack, and ``gc`` removes it.
+    After a crash before the index of the pack has its name, nobody sees the pack, and ``gc``
+    removes it.
 
     Returns
     -------

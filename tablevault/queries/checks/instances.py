@@ -98,7 +98,7 @@ def check_frames(vault: Vault, index: Catalog, sound: Collection[ObjectId]) -> I
     so it is not made again here, which would take many times as long. Objects that are not
     `sound` are found by other checks.
     """
-    for instance in index.standing():
+    for instance in index.existing():
         try:
             wrong = _wrong_with_frame(Instance.of(instance, vault.parts, index), sound)
         except TableVaultError as error:

@@ -213,7 +213,7 @@ def _misplaced(vault: Vault) -> Iterator[Problem]:
 
 def check_temp_folders(vault: Vault) -> Iterator[Problem]:
     """Compare the folders of temporary instances with their branches."""
-    for temp, (text, repairable) in vault.temp_folders.unsound().items():
+    for temp, (text, repairable) in vault.temp_folders.faults().items():
         advice = f"Compare it with the branch temp/{temp.table}/{temp.version}, and keep one."
         yield Problem(
             kind="temporary folder",

@@ -114,7 +114,7 @@ def test_an_instance_that_cannot_be_called_so_is_none(chronicle, named):
     said = {"Table": "a", "Version": "base", "Table-Id": "A", "Instance": "base_1", "Time": "2026"}
     chronicle.commit(*(said | named).items())
     index = Index(chronicle.repository, chronicle.repository.git_dir / "tablevault/i.sqlite")
-    assert index.standing() == []
+    assert index.existing() == []
 
 
 def active(chronicle):
