@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from tablevault.queries.lineage import Lineage
     from tablevault.queries.processes import ActiveProcess
     from tablevault.queries.status import Status
-    from tablevault.remotes.reports import PullReport, PushReport
+    from tablevault.remotes.reports import PullReport, PushReport, RemoteGcReport
 
 
 @checked_class
@@ -1504,12 +1504,7 @@ class TableVault:
     # -- sharing ------------------------------------------------------------------------------
 
     def add_remote(
-        self,
-        name: str,
-        url: str | os.PathLike[str],
-        *,
-        data: str = "",
-        endpoint_url: str = "",
+        self, name: str, url: str | os.PathLike[str], *, data: str = "", endpoint_url: str = ""
     ) -> None:
         """Add a remote by name and address, as ``git remote add`` does.
 
@@ -1695,9 +1690,10 @@ class TableVault:
         *,
         grace_s: float = GC_GRACE_DAYS * 24 * 3600.0,
         calls_older_than_days: float = float(CALLS_KEPT_DAYS),
-        dry_run: bool = False,
-    ) -> "GcReport":
-        """Remove objects that nothing needs, and repack git objects.
+        dry_run: bool | None = None,
+        remote: str = "",
+    ) -> "GcReport | RemoteGcReport":
+        """Remove objects that nothing needs, and repack git objects; or those of a remote.
 
         It removes objects that no instance, no temporary instance, nothing else in history, no
         process and no record of a call needs; temporary files of crashed processes; results of
@@ -1713,28 +1709,40 @@ class TableVault:
         calls_older_than_days : float, keyword only, default 30.0
             Minimum age in days of results of calls: until then a failed execution can be repeated
             without paying for them twice.
-        dry_run : bool, keyword only, default False
-            Change nothing, and return what would be removed.
+        dry_run : bool, keyword only, optional
+            Change nothing, and return what would be removed; by default at a remote only.
+        remote : str, keyword only, default ""
+            Name of a remote: with ``dry_run=False`` the objects that no ref of it needs are removed
+            from its bucket or folder, and nothing is done here. Its ``main`` has to be that of this
+            vault. No repository but the remotes of this vault may keep data in the same place.
 
         Returns
         -------
-        GcReport
+        GcReport or RemoteGcReport
             Counts and bytes.
 
         Raises
         ------
+        TVRemoteError
+            There is no such remote, it cannot be reached, differs from this vault, or is an LFS
+            server: these do not list their objects.
         TVArgumentError
             `grace_s` or `calls_older_than_days` is negative.
         TVFileError
             Something in git is damaged; nothing was removed.
         """
         from tablevault.operations.maintenance import collect
+        from tablevault.remotes.remote_gc import collect_remote
 
-        return collect(
-            self._vault,
-            grace_s=grace_s,
-            calls_older_than_days=calls_older_than_days,
-            dry_run=dry_run,
+        return (
+            collect_remote(self._vault, remote, grace_s=grace_s, dry_run=dry_run is not False)
+            if remote
+            else collect(
+                self._vault,
+                grace_s=grace_s,
+                calls_older_than_days=calls_older_than_days,
+                dry_run=dry_run is True,
+            )
         )
 
 

@@ -15,7 +15,6 @@ from tablevault.errors import TVFileError, TVRemoteError, TVTransferError
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.git_config import (
     find_repository,
-    read_committed_settings,
     read_settings,
 )
 from tablevault.history.git.reachability import pointers_of
@@ -26,9 +25,9 @@ from tablevault.problems import Problem, in_order
 from tablevault.remotes.fetch import deleted_objects
 from tablevault.remotes.git_refs import list_refs
 from tablevault.remotes.lfs.batch_api import Refusal
-from tablevault.remotes.lfs.endpoint import LocalAddress, find_endpoint, find_remote
+from tablevault.remotes.lfs.endpoint import LocalAddress, find_remote
 from tablevault.remotes.lfs.transfer import find_missing, send
-from tablevault.remotes.lfs.transport import open_transport
+from tablevault.remotes.lfs.transport import endpoint_of, open_transport
 from tablevault.remotes.reports import NO_TRANSFER, TransferReport
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
@@ -120,10 +119,7 @@ def write_state(vault: Vault, remote: str, state: RemoteState) -> None:
 
 def _path(vault: Vault, remote: str) -> Path:
     """Return the file of a remote, named by its address and by the endpoint of its objects."""
-    settings = read_settings(vault.path)
-    found = find_remote(settings, remote, vault.path)
-    committed = read_committed_settings(vault.path)
-    endpoint = find_endpoint(found, "upload", settings, committed, vault.path)
+    endpoint = endpoint_of(vault.path, remote, "upload")
     name = f"{endpoint.remote}\n{endpoint.address}"
     if isinstance(endpoint.address, LocalAddress):
         name += f"\n{_creation(find_repository(endpoint.address.path).git_dir)}"

@@ -120,6 +120,38 @@ class PushReport:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteGcReport:
+    """What ``gc`` removed from a remote, or would remove.
+
+    Attributes
+    ----------
+    remote : str
+        Name of the remote.
+    objects : int
+        Dataframes and artifacts that no ref of the remote needs.
+    object_bytes : int
+        Their size.
+    young : int
+        Further ones that stay, because they are young: their refs may come next.
+    dry_run : bool
+        Whether nothing was done.
+    """
+
+    remote: str
+    objects: int
+    object_bytes: int
+    young: int
+    dry_run: bool
+
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        verb = "would be removed" if self.dry_run else "removed"
+        young = f" Younger ones that stay: {self.young:,}." if self.young else ""
+        counted = f"{_count(self.objects, 'object')} ({_count(self.object_bytes, 'byte')})"
+        return f"{self.remote}: {counted} {verb}.{young}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PullReport:
     """The result of a pull.
 

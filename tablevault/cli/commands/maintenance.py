@@ -85,12 +85,22 @@ def _counted(notes: Sequence[Problem]) -> str:
 def _gc(context: CommandContext, given: argparse.Namespace) -> object:
     """Collect garbage."""
     from tablevault.operations import maintenance
+    from tablevault.remotes import remote_gc
 
+    if given.remote:
+        removed = remote_gc.collect_remote(
+            context.vault(),
+            given.remote,
+            grace_s=given.grace_days * _DAY_S,
+            dry_run=given.dry_run is not False,
+        )
+        hint = " Remove them: --no-dry-run." if removed.dry_run and removed.objects else ""
+        return TextOutput(f"{removed}{hint}", dataclasses.asdict(removed))
     report = maintenance.collect(
         context.vault(),
         grace_s=given.grace_days * _DAY_S,
         calls_older_than_days=given.calls_older_than_days,
-        dry_run=given.dry_run,
+        dry_run=given.dry_run is True,
     )
     return TextOutput(repr(report), dataclasses.asdict(report))
 
@@ -143,7 +153,19 @@ COMMANDS = (
                 default=CALLS_KEPT_DAYS,
                 type=_DAYS,
             ),
-            switch("dry-run", "only report what would be removed"),
+            Argument(
+                ("--dry-run", "--no-dry-run"),
+                {
+                    "help": "only report what would be removed (default with --remote)",
+                    "action": argparse.BooleanOptionalAction,
+                    "default": None,
+                },
+            ),
+            option(
+                "remote",
+                "act on the bucket or folder of this remote: remove what its refs do not need",
+                "remote",
+            ),
         ),
     ),
     Command(

@@ -13,6 +13,7 @@ from tablevault.remotes.http.retry import limits_of
 from tablevault.remotes.lfs.batch_api import Operation
 from tablevault.remotes.lfs.endpoint import (
     BucketAddress,
+    Endpoint,
     LocalAddress,
     find_endpoint,
     find_remote,
@@ -45,10 +46,7 @@ def open_transport(
         its ssh host does not say where the objects are.
     """
     settings = read_settings(folder)
-    found = find_remote(settings, remote, folder)
-    committed = read_committed_settings(folder)
-    where: Operation = "upload" if is_push else operation
-    endpoint = find_endpoint(found, where, settings, committed, folder)
+    endpoint = endpoint_of(folder, remote, "upload" if is_push else operation)
     if isinstance(endpoint.address, LocalAddress):
         from tablevault.remotes.lfs.local_transport import LocalTransport
 
@@ -63,3 +61,10 @@ def open_transport(
 
     server = open_server(endpoint, operation, settings, folder)
     return HttpTransport(server, operation, limits_of(settings), ref=ref)
+
+
+def endpoint_of(folder: Path, remote: str, operation: Operation) -> Endpoint:
+    """Return where the objects of a remote are; errors as of :func:`open_transport`."""
+    settings = read_settings(folder)
+    found = find_remote(settings, remote, folder)
+    return find_endpoint(found, operation, settings, read_committed_settings(folder), folder)
