@@ -119,6 +119,14 @@ def size_of(path: Path) -> int:
     return total
 
 
+def written_at(path: Path) -> float:
+    """Return when a file was written last (Unix s); now, if it is gone."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return time.time()
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder; ignore that it is gone already, or cannot be removed."""
     with contextlib.suppress(OSError):

@@ -107,7 +107,7 @@ class DeleteBuilderFile(Operation[Vault, VaultView, None]):
 def _names(temp: TempInstance) -> list[str]:
     """Name the builders, those made by hand included."""
     tracked = temp.snapshot.builders(*temp.ref)
-    return sorted(tracked.keys() | set(temp.parts.temp_folders.builder_names(temp.ref)))
+    return sorted(tracked.keys() | temp.parts.temp_folders.builders(temp.ref).keys())
 
 
 def _on_branch(

@@ -361,10 +361,10 @@ class _Attempt:
         """Return what limits the calls."""
         from tablevault.engine.execution.budgets import RunLimits
 
-        settings, state = self.view.snapshot.vault(), self.vault.state
+        config, state = self.view.snapshot.vault().config, self.vault.state
         return RunLimits(
-            vault=settings.limits,
-            prices=settings.prices,
+            vault=config.limits,
+            prices=config.prices,
             max_calls=self.asked.max_calls,
             max_cost=self.asked.max_cost,
             rates=state / "rates.sqlite",

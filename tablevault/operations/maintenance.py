@@ -26,7 +26,7 @@ from tablevault.queries.checks.instances import check_tags
 from tablevault.queries.checks.objects import needed_objects, places_of_copies
 from tablevault.queries.verify import find_problems
 from tablevault.render import size
-from tablevault.transactions.recovery import NeededElsewhere, leftovers, recover
+from tablevault.transactions.recovery import leftovers, needed_elsewhere, recover
 from tablevault.vault import Vault
 
 _log = logging.getLogger("tablevault")
@@ -399,7 +399,7 @@ def _still_needed(
     vault: Vault, reach: Reachability, index: FreshIndex
 ) -> Callable[[ObjectId], bool]:
     """Return a test that looks once more, under the lock that pins objects."""
-    pinned = NeededElsewhere(vault.parts, ProcessId(""))
+    pinned = needed_elsewhere(vault.parts, ProcessId(""))
     needed: set[ObjectId] | None = None
 
     def is_needed(oid: ObjectId) -> bool:

@@ -42,8 +42,8 @@ from tablevault.transactions.claims import descendants
 from tablevault.transactions.operation import Operation, decoded_operation, operation
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.recovery import roll_back, roll_forward
-from tablevault.transactions.stopping import halt, take_down
+from tablevault.transactions.recovery import end_stopped, roll_back, roll_forward
+from tablevault.transactions.stopping import halt
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Parameter, Wording
@@ -132,7 +132,8 @@ class StopProcess(Operation[Vault, VaultView, _Stopping]):
 
 def _take_down(parts: VaultParts, target: ProcessId) -> bool:
     """Take a process back that was stopped; False when it came to its end before."""
-    was_there = take_down(parts, target)
+    with parts.files.mutex():  # nobody resumes it meanwhile
+        was_there = end_stopped(parts, target)
     if was_there and parts.files.read(target) is not None:
         raise TVFileError(
             f'The record of process "{target}" cannot be removed.',

@@ -31,7 +31,7 @@ from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.claims import alone, table_hold
 from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Record
-from tablevault.transactions.recovery import NeededElsewhere
+from tablevault.transactions.recovery import needed_elsewhere
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
 from tablevault.wording import Call, Wording
@@ -214,7 +214,7 @@ def forget_objects(vault: Vault, tx: Transaction, instance_ids: Sequence[Instanc
         # Calls go first: what their records name would be kept.
         named = vault.calls.forget(instance_ids)
         oids.update(map(ObjectId, named))
-        vault.store.delete(oids, needed=NeededElsewhere(vault.parts, tx.process_id))
+        vault.store.delete(oids, needed=needed_elsewhere(vault.parts, tx.process_id))
     except (OSError, sqlite3.Error):
         # The deletion itself has happened, and must not be reported as failed.
         _log.warning("Objects of deleted instances are still in the store.", exc_info=True)

@@ -98,7 +98,3 @@ class VaultParts:
     def log_file(self, process_id: ProcessId) -> Path:
         """File for what a process prints that runs in the background."""
         return self.state / "logs" / f"{record_file(process_id)}.log"
-
-    def owner(self, process_id: ProcessId) -> str:
-        """Name under which a process keeps temporary files."""
-        return record_file(process_id)

@@ -6,8 +6,8 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Collection, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import cache
 from pathlib import Path
 
 from tablevault.errors import TVFileError, TVLockError, TVProcessError
@@ -171,7 +171,7 @@ def _renamed_temps(moves: Sequence[RefMove]) -> list[tuple[TempRef, TempRef]]:
 
 def roll_back(parts: VaultParts, record: Record) -> None:
     """Remove what an operation that has not happened left, and remember that it failed."""
-    needed = NeededElsewhere(parts, record.process_id)
+    needed = needed_elsewhere(parts, record.process_id)
     parts.store.delete(record.made, needed=needed)
     try:
         parts.files.remember(record)
@@ -181,24 +181,14 @@ def roll_back(parts: VaultParts, record: Record) -> None:
     _end(parts, record)
 
 
-class NeededElsewhere:
-    """Looks up whether anything but one process needs an object.
+def needed_elsewhere(parts: VaultParts, process_id: ProcessId) -> Callable[[ObjectId], bool]:
+    """Return a test whether anything but one process needs an object.
 
     Records and branches are read at the first call, which :meth:`ObjectStore.delete` makes
     under the lock that whoever pins an object holds.
     """
-
-    def __init__(self, parts: VaultParts, process_id: ProcessId) -> None:
-        self._parts = parts
-        self._process_id = process_id
-
-    def __call__(self, oid: ObjectId) -> bool:
-        """Return whether somebody else needs it."""
-        return oid in self._pinned or bool(self._parts.index.still_needed([oid]))
-
-    @cached_property
-    def _pinned(self) -> set[ObjectId]:
-        return _pinned(self._parts, self._process_id)
+    pinned = cache(lambda: _pinned(parts, process_id))
+    return lambda oid: oid in pinned() or bool(parts.index.still_needed([oid]))
 
 
 def _pinned(parts: VaultParts, process_id: ProcessId) -> set[ObjectId]:
@@ -219,7 +209,7 @@ def _pinned(parts: VaultParts, process_id: ProcessId) -> set[ObjectId]:
 
 def _end(parts: VaultParts, record: Record) -> None:
     """Remove temporary files, record and lock file."""
-    parts.store.discard(parts.owner(record.process_id))
+    parts.store.discard(record_file(record.process_id))
     parts.files.remove(record.process_id)
 
 

@@ -16,7 +16,6 @@ from tablevault.names import ProcessId
 from tablevault.transactions.claims import descendants
 from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Record
-from tablevault.transactions.recovery import end_stopped
 from tablevault.wording import Either, Parameter, Wording
 
 
@@ -121,20 +120,6 @@ def _running(parts: VaultParts, record: Record) -> list[Record]:
     """List the processes that run, this one and those that were started within it."""
     family = (record, *descendants(parts.files, record.process_id)[::-1])
     return [each for each in family if parts.files.is_alive(each.process_id)]
-
-
-def take_down(parts: VaultParts, process_id: ProcessId) -> bool:
-    """Take back a process that nobody runs, with what was started within it, deepest first.
-
-    Takes the mutex of the records, so that nobody takes it up meanwhile.
-
-    Returns
-    -------
-    bool
-        False when it has ended already, because it has happened or by itself.
-    """
-    with parts.files.mutex():
-        return end_stopped(parts, process_id)
 
 
 def _cancel_of(parts: VaultParts, record: Record) -> Cancel | None:

@@ -20,7 +20,7 @@ from tablevault.history.git.repack import pack_if_many
 from tablevault.history.git.trees import Edit
 from tablevault.lfs.drafts import Draft
 from tablevault.lfs.pointer import Pointer
-from tablevault.names import CODE_DIR, CommitId, ProcessId, TempRef
+from tablevault.names import CODE_DIR, CommitId, ProcessId, TempRef, record_file
 from tablevault.secrets import Finding, text_to_keep
 from tablevault.transactions.allowed_secrets import (
     Admitted,
@@ -149,12 +149,12 @@ class Transaction:
     def new_draft(self) -> Draft:
         """Open a temporary file to write an object into; it is gone when the operation ends."""
         self._has_drafts = True
-        return self._parts.store.draft(self._parts.owner(self.process_id))
+        return self._parts.store.draft(record_file(self.process_id))
 
     def drafts_of(self, sources: Iterable[Path]) -> list[Draft]:
         """Copy files into drafts, closed; OSError when one cannot be read."""
         self._has_drafts = True
-        return self._parts.store.drafts_of(sources, self._parts.owner(self.process_id))
+        return self._parts.store.drafts_of(sources, record_file(self.process_id))
 
     def keep(self, drafts: Sequence[Draft]) -> None:
         """Move closed drafts into the object store, where they are taken back on failure."""
@@ -394,7 +394,7 @@ class Transaction:
     def _discard_drafts(self) -> None:
         """Remove temporary files."""
         if self._has_drafts:
-            self._parts.store.discard(self._parts.owner(self.process_id))
+            self._parts.store.discard(record_file(self.process_id))
 
     def revert(self, error: BaseException) -> None:
         """Take back everything that the process left, and remember that it failed."""

@@ -44,8 +44,8 @@ def test_what_is_set_is_read(vault: TableVault, vault_path: Path) -> None:
         },
     }
     document = TableVault(vault_path, "Bo")._vault.snapshot().vault()
-    assert document.limits.calls == 7
-    assert document.prices["gpt-4.1"].output == 0.6
+    assert document.config.limits.calls == 7
+    assert document.config.prices["gpt-4.1"].output == 0.6
     check_clean(vault_path)
 
 

@@ -134,7 +134,7 @@ def test_a_stop_that_died_ends_its_process_which_is_not_run(paused, vault_path, 
 
     vault = paused("one", "two")
     with monkeypatch.context() as patch:
-        patch.setattr("tablevault.operations.processes.take_down", die)
+        patch.setattr("tablevault.operations.processes.end_stopped", die)
         with pytest.raises(DiedError):
             vault.stop_process("one", process_id="s")
     (vault_path / "code/words.py").write_text(CODE % "pass")

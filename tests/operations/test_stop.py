@@ -547,7 +547,7 @@ def test_a_stop_cannot_be_stopped(paused, vault_path, monkeypatch) -> None:
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
-        patch.setattr("tablevault.operations.processes.take_down", fail)
+        patch.setattr("tablevault.operations.processes.end_stopped", fail)
         with pytest.raises(ZeroDivisionError):
             vault.stop_process("p", process_id="s")
     assert list(vault.get_active_processes()) == ["p", "s"]
@@ -649,7 +649,7 @@ def test_an_interrupted_stop_is_finished_by_the_same_call_or_a_restart(
 
     vault = paused()
     target = {
-        "take_down": "tablevault.operations.processes.take_down",
+        "take_down": "tablevault.operations.processes.end_stopped",
         "materialize": "tablevault.operations.processes._store",
         "note": "tablevault.transactions.transaction.Transaction.note",
     }[where]
@@ -683,7 +683,7 @@ def test_a_stop_that_died_after_its_commit_is_finished_by_who_comes_next(
 
     vault = paused()
     with monkeypatch.context() as patch:
-        patch.setattr("tablevault.operations.processes.take_down", die)
+        patch.setattr("tablevault.operations.processes.end_stopped", die)
         with pytest.raises(Died):
             vault.stop_process("p", materialize=True)
     if next_is == "the same process":

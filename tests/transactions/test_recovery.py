@@ -19,7 +19,7 @@ from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, TempRef
 from tablevault.transactions import recovery
 from tablevault.transactions.records import RecordStore
-from tablevault.transactions.recovery import NeededElsewhere, end_stopped, leftovers, roll_forward
+from tablevault.transactions.recovery import end_stopped, leftovers, needed_elsewhere, roll_forward
 
 
 class DiedError(BaseException):
@@ -161,8 +161,8 @@ def keep(process, data):
 def test_an_object_is_needed_by_whoever_pinned_it(parts, begin):
     with begin("tables/a") as one, begin("tables/b") as other:
         pointer = keep(one, b"rows")
-        assert NeededElsewhere(parts, other.process_id)(pointer.oid)
-        assert not NeededElsewhere(parts, one.process_id)(pointer.oid)
+        assert needed_elsewhere(parts, other.process_id)(pointer.oid)
+        assert not needed_elsewhere(parts, one.process_id)(pointer.oid)
 
 
 def test_an_object_on_a_temporary_branch_is_needed(vault, parts, begin):
@@ -172,7 +172,7 @@ def test_an_object_on_a_temporary_branch_is_needed(vault, parts, begin):
         pointer = keep(process, b"rows")
     ref = TempRef(table="t", version="base").ref
     commit_on(parts.repository, ref, pointer.encode())
-    assert NeededElsewhere(parts, ProcessId("p"))(pointer.oid)
+    assert needed_elsewhere(parts, ProcessId("p"))(pointer.oid)
 
 
 def commit_on(repository, ref, frame):
@@ -201,7 +201,7 @@ def test_a_file_committed_around_lfs_stops_no_rollback(vault, parts, begin, repo
 
 
 def test_an_object_that_nothing_names_is_not_needed(parts):
-    assert not NeededElsewhere(parts, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
+    assert not needed_elsewhere(parts, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
 
 
 def test_an_end_that_cannot_be_remembered_is_taken_back_all_the_same(begin, parts, monkeypatch):
@@ -219,7 +219,7 @@ def test_an_end_that_cannot_be_remembered_is_taken_back_all_the_same(begin, part
 def test_a_branch_below_temp_that_is_no_temporary_instance_needs_nothing(parts):
     main = parts.repository.main()
     move_refs(parts.repository, [RefMove(ref="refs/heads/temp/x", old=None, new=main)], "by hand")
-    assert not NeededElsewhere(parts, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
+    assert not needed_elsewhere(parts, ProcessId("p"))(Pointer(oid="ab" * 32, size=1).oid)
 
 
 def test_a_stopped_process_that_has_ended_or_happened_is_not_taken_back(begin, plan, parts):

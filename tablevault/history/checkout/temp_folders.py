@@ -128,14 +128,6 @@ class TempFolders:
         texts = {} if found is None else found.texts
         return {name: texts.get(name) for name in self._pending(temp, tip, found, note)}
 
-    def builder_names(self, temp: TempRef) -> list[str]:
-        """Name the builder files in the folder."""
-        try:
-            entries = sorted(os.scandir(self._builders(temp)), key=lambda entry: entry.name)
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return [entry.name.removesuffix(".yaml") for entry in entries if _is_builder(entry)]
-
     def remove(self, temp: TempRef) -> None:
         """Remove the folder, then its note: as long as that stands, it is tried again."""
         folder = self.folder(temp)

@@ -14,7 +14,6 @@ import yaml
 from tablevault.core_schema import resolve_as_core
 from tablevault.errors import TVArgumentError, TVFileError, TVFormatError
 from tablevault.history.commits.vault_config import SECTIONS, VaultConfig, fault_of_config, parsed
-from tablevault.limits_and_prices import Limits, Price
 from tablevault.names import InstanceId, TableId
 
 FORMAT_VERSION = 1
@@ -67,16 +66,6 @@ class VaultDocument:
         if isinstance(self.config_or_fault, str):
             raise TVFileError(f"{self.config_or_fault}.", _CORRECT)
         return self.config_or_fault
-
-    @property
-    def limits(self) -> Limits:
-        """Limits of calls; raises as `config` does."""
-        return self.config.limits
-
-    @property
-    def prices(self) -> Mapping[str, Price]:
-        """Prices by model; raises as `config` does."""
-        return self.config.prices
 
     def encode(self) -> bytes:
         """Write the document; raises as `config` does."""

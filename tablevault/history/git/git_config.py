@@ -142,26 +142,25 @@ def read_committed_settings(folder: Path) -> Settings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class LocalRepository:
-    """A repository on this machine, as the place of LFS objects.
+class LfsStorage:
+    """Where a repository on this machine keeps LFS objects, and who else writes to it.
 
     Attributes
     ----------
     git_dir : Path
         The git directory; the common one when there are several working trees.
     lfs : Path
-        Folder that holds ``objects``.
+        Folder that holds ``objects``: ``lfs.storage``, by default ``lfs`` in the git directory.
     shared : int
-        Permission bits that files there have beyond what the umask leaves
-        (``core.sharedRepository``).
+        Permission bits that files have beyond what the umask leaves (``core.sharedRepository``).
     """
 
     git_dir: Path
     lfs: Path
-    shared: int
+    shared: int = 0
 
 
-def find_repository(path: Path) -> LocalRepository:
+def find_repository(path: Path) -> LfsStorage:
     """Find the repository that git would find at `path`.
 
     Only files are read: no ownership is asked for, and nothing is run that stands in them.
@@ -184,7 +183,7 @@ def find_repository(path: Path) -> LocalRepository:
     command = ["config", "--file", str(git_dir / "config"), "--list", "--null"]
     settings = Settings(_pairs(run_git(command)) if (git_dir / "config").is_file() else ())
     storage = settings.get("lfs.storage") or "lfs"
-    return LocalRepository(
+    return LfsStorage(
         git_dir=git_dir,
         lfs=git_dir / storage,
         shared=shared_bits(settings.get("core.sharedrepository")),
@@ -256,33 +255,17 @@ _BITS = {"group": 0o060, "1": 0o060, "all": 0o064, "world": 0o064, "everybody": 
 _BITS |= {"2": 0o064} | dict.fromkeys(TRUE, 0o060)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StorageSettings:
-    """Where objects are, and who else writes to the repository.
-
-    Attributes
-    ----------
-    lfs : Path
-        Folder of the object store: ``lfs.storage``, by default ``.git/lfs``.
-    shared : int
-        Permission bits that files have beyond what the umask leaves (``core.sharedRepository``).
-    """
-
-    lfs: Path
-    shared: int = 0
-
-
-def storage_settings(git_dir: Path) -> StorageSettings:
+def storage_settings(git_dir: Path) -> LfsStorage:
     """Read the settings of the repository with the git directory `git_dir`.
 
     Where git cannot read them the defaults hold: whoever opens the repository reports that.
     """
     with contextlib.suppress(pygit2.GitError):
         return settings_of(git_dir, pygit2.Repository(str(git_dir)))
-    return StorageSettings(lfs=git_dir / "lfs")
+    return LfsStorage(git_dir=git_dir, lfs=git_dir / "lfs")
 
 
-def settings_of(git_dir: Path, handle: pygit2.Repository) -> StorageSettings:
+def settings_of(git_dir: Path, handle: pygit2.Repository) -> LfsStorage:
     """Read the settings of an open repository, those of its user and machine included."""
     storage = shared = ""
     with contextlib.suppress(pygit2.GitError, OSError):
@@ -293,7 +276,7 @@ def settings_of(git_dir: Path, handle: pygit2.Repository) -> StorageSettings:
             # Git asks the repository alone.
             own = pygit2.Config(str(git_dir / "config"))
             shared = dict(pairs_of(own)).get("core.sharedrepository", "")
-    return StorageSettings(lfs=git_dir / (storage or "lfs"), shared=shared_bits(shared))
+    return LfsStorage(git_dir=git_dir, lfs=git_dir / (storage or "lfs"), shared=shared_bits(shared))
 
 
 def pairs_of(config: pygit2.Config) -> Iterator[tuple[str, str]]:

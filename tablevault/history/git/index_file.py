@@ -22,7 +22,6 @@ from tablevault.errors import TVFileError
 _BESIDE = "index.tablevault"
 _HEADER = struct.Struct(">4sII")
 _FIXED = struct.Struct(">10I20sH")
-_STAT = struct.Struct(">10I")
 _EXTENDED = 0x4000
 _INTENT_TO_ADD = 0x20
 _SKIP_WORKTREE = 0x40

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tablevault.errors import TVFileError
-from tablevault.files.disk import Quarantine, matching
+from tablevault.files.disk import Quarantine, matching, written_at
 from tablevault.history.git.git_program import call_git, run_git
 from tablevault.problems import Problem
 
@@ -75,7 +75,7 @@ def _wrong_with_pack(git_dir: Path, pack: Path) -> str:
     if index.exists():
         done = call_git(["verify-pack", str(index)], git_dir, failure=TVFileError)
         return _last_words(done.stderr) if done.returncode else ""
-    if time.time() - _mtime(pack) < _BEING_WRITTEN_S:
+    if time.time() - written_at(pack) < _BEING_WRITTEN_S:
         return ""
     return f"its index is missing: `git index-pack .git/objects/pack/{pack.name}` makes it again"
 
@@ -98,14 +98,6 @@ def _last_words(said: bytes) -> str:
     """Return the last line that git wrote, which says why it ended."""
     lines = said.decode("utf-8", "replace").strip().splitlines()
     return lines[-1].removeprefix("fatal: ").removeprefix("error: ") if lines else "git ended"
-
-
-def _mtime(path: Path) -> float:
-    """Return when a file was written; now, when it is gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
 
 
 @dataclass(frozen=True, slots=True)

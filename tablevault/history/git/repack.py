@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tablevault.errors import TableVaultError, TVFileError
-from tablevault.files.disk import matching
+from tablevault.files.disk import matching, written_at
 from tablevault.files.locks import locked
 from tablevault.history.git.git_program import SYNCED, run_git
 from tablevault.history.git.object_files import loose_objects
@@ -108,7 +108,7 @@ def old_unreachable(git_dir: Path, reach: Reachability, older_than_s: float) -> 
     """Return the objects, loose or packed, that nothing reaches and that were not written since."""
     ages = _loose(git_dir)
     for index in _packs(git_dir):
-        at = _time(index.with_suffix(".pack"))
+        at = written_at(index.with_suffix(".pack"))
         listed = run_git(["show-index"], git_dir, text=index.read_bytes(), failure=TVFileError)
         for line in listed.decode("ascii").splitlines():
             name = line.split(" ")[1]
@@ -124,7 +124,7 @@ def stale_files(git_dir: Path) -> list[Path]:
     alone = matching(objects, "pack/pack-*.pack")
     found += [path for path in alone if not path.with_suffix(".idx").exists()]
     found += matching(git_dir, "fast_import_crash_*")
-    return [path for path in found if time.time() - _time(path) > _LEFT_S]
+    return [path for path in found if time.time() - written_at(path) > _LEFT_S]
 
 
 def _repack(git_dir: Path, *options: str) -> None:
@@ -152,7 +152,7 @@ def _remove(git_dir: Path, name: str, how: Prune) -> bool:
 
 def _loose(git_dir: Path) -> dict[str, float]:
     """Return when each loose object was written last."""
-    return {path.parent.name + path.name: _time(path) for path in loose_objects(git_dir)}
+    return {path.parent.name + path.name: written_at(path) for path in loose_objects(git_dir)}
 
 
 def _packs(git_dir: Path) -> list[Path]:
@@ -166,14 +166,6 @@ def _count(folder: Path) -> int:
         return len(list(folder.iterdir()))
     except FileNotFoundError:
         return 0
-
-
-def _time(path: Path) -> float:
-    """Return the mtime of a file; now, when it is gone."""
-    try:
-        return path.stat().st_mtime
-    except FileNotFoundError:
-        return time.time()
 
 
 def _size(path: Path) -> int:

@@ -21,7 +21,7 @@ import pygit2
 from tablevault.errors import TVFileError
 from tablevault.files.disk import sync_file, sync_folder
 from tablevault.history.git.commit_message import Message, decode_message, identity
-from tablevault.history.git.git_config import StorageSettings, settings_of
+from tablevault.history.git.git_config import LfsStorage, settings_of
 from tablevault.history.git.object_files import is_sound, refuse_damage, wrong_with
 from tablevault.history.git.trees import Edit, Put, write_blobs, write_object, write_tree
 from tablevault.names import MAIN, BlobId, CommitId, TempRef, temp_of_ref
@@ -89,12 +89,12 @@ class Repository:
         """Let this thread open the repository anew when it needs it."""
         self._local.identity = None
 
-    def storage(self) -> StorageSettings:
+    def storage(self) -> LfsStorage:
         """Return where objects are, and who else writes here; defaults when that is unreadable."""
         try:
             return settings_of(self.git_dir, self.handle)
         except TVFileError:
-            return StorageSettings(lfs=self.git_dir / "lfs")
+            return LfsStorage(git_dir=self.git_dir, lfs=self.git_dir / "lfs")
 
     # -- refs ---------------------------------------------------------------------------------
 

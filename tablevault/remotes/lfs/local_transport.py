@@ -16,7 +16,7 @@ from typing import BinaryIO
 from tablevault.errors import TVRemoteError, TVTransferError
 from tablevault.files import links
 from tablevault.files.disk import matching, sync_folder
-from tablevault.history.git.git_config import LocalRepository
+from tablevault.history.git.git_config import LfsStorage
 from tablevault.lfs.drafts import Partial
 from tablevault.lfs.pointer import Pointer
 from tablevault.names import ObjectId
@@ -40,7 +40,7 @@ class LocalTransport:
     """
 
     def __init__(
-        self, repository: LocalRepository, operation: Operation, limits: TransferLimits
+        self, repository: LfsStorage, operation: Operation, limits: TransferLimits
     ) -> None:
         self.operation: Operation = operation
         self.limits = limits

@@ -339,7 +339,7 @@ def test_what_programs_leave_behind_is_no_builder(desk, name):
     file = desk.folder / f"builders/{name}.yaml"
     file.write_bytes(b"\0\5\26\7")
     assert desk.temp_folders.edits(TEMP, desk.tip) == []
-    assert name not in desk.temp_folders.builder_names(TEMP)
+    assert name not in desk.temp_folders.builders(TEMP)
     desk.commit(x=b"2")
     desk.temp_folders.sync()
     assert file.exists()

@@ -133,7 +133,7 @@ def test_lfsconfig_that_is_a_link_is_passed_over(path, tmp_path):
 
 def test_lfsconfig_that_is_no_configuration_is_an_error_with_its_name(path):
     (path / ".lfsconfig").write_text("[lfs\nurl")
-    with pytest.raises(TVRemoteError, match=r"\.lfsconfig.*Mend it"):
+    with pytest.raises(TVRemoteError, match=r"\.lfsconfig.*Correct it"):
         read_committed_settings(path)
 
 
