@@ -70,7 +70,7 @@ class Vault:
     @cached_property
     def parts(self) -> VaultParts:
         """Processes, and through them everything that changes."""
-        from tablevault.engine.calls.records import named_objects
+        from tablevault.engine.calls.database import named_objects
         from tablevault.history.catalog.catalog import Index
         from tablevault.history.checkout.temp_folders import TempFolders
         from tablevault.history.checkout.worktree import WorkTree

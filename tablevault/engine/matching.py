@@ -18,12 +18,12 @@ Rows: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
 Mask: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.bool_]]"
 """A claim for each row."""
 
-NEW = -1
+NEW_ROW = -1
 
 
 def all_new(rows: int) -> Rows:
     """Return the positions of rows none of which was there; they take no memory."""
-    return np.broadcast_to(np.int64(NEW), rows)
+    return np.broadcast_to(np.int64(NEW_ROW), rows)
 
 
 def match_rows(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> Rows:
@@ -43,7 +43,7 @@ def match_rows(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> Rows
         Positions in `old`, -1 for new rows. A key whose dtype changed, or that is not unique in
         `old`, names nothing.
     """
-    nothing = np.full(len(new), NEW, dtype=np.int64)
+    nothing = np.full(len(new), NEW_ROW, dtype=np.int64)
     names = list(key) or list(new.columns)
     if not names or not all(
         name in old.columns and _same_dtype(new[name], old[name]) for name in names

@@ -14,28 +14,28 @@ from tablevault.vault import Vault
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tablevault.engine.calls.spending import Purse, Spent
+    from tablevault.engine.calls.spending import Account, Spent
     from tablevault.engine.execution.step import BuilderResult
 
 _DIGITS = 12
 """Digits of a cost: sums of binary fractions end in digits that no function reported."""
 
 
-def purse_of(table: Table, version: str) -> Purse:
+def account_of(table: Table, version: str) -> Account:
     """Return what an execution of a version of a table is charged to."""
-    from tablevault.engine.calls.spending import Purse
+    from tablevault.engine.calls.spending import Account
 
     last, process = table.latest_or_none(version, active=False), ""
     if last is not None:
         # Whoever needs the document reports that it is broken.
         with contextlib.suppress(TableVaultError):
             process = last.document.process
-    return Purse(version=_purse_key(table.id, version), last=process)
+    return Account(version=_account_key(table.id, version), last=process)
 
 
 def spent_by_builders(vault: Vault, table_id: TableId, version: str) -> Mapping[str, Spent]:
     """Return what was spent since the last instance of a version was made, by builder."""
-    return vault.calls.spent(_purse_key(table_id, version))
+    return vault.calls.spent(_account_key(table_id, version))
 
 
 def spent_since(
@@ -69,9 +69,9 @@ def runs_of(document: InstanceDocument) -> Mapping[str, Spent]:
 
 def total_of(spent: Mapping[str, Spent]) -> Spent:
     """Add up what builders have spent."""
-    from tablevault.engine.calls.spending import together
+    from tablevault.engine.calls.spending import sum_of
 
-    return together(spent.values())
+    return sum_of(spent.values())
 
 
 def run_of(result: BuilderResult, spent: Spent | None) -> BuilderRun:
@@ -106,7 +106,7 @@ def spending_trailers(spent: Spent | None) -> list[tuple[str, str]]:
     return [("Calls", str(spent.calls)), ("Tokens", tokens), ("Cost", cost)]
 
 
-def _purse_key(table_id: TableId, version: str) -> str:
+def _account_key(table_id: TableId, version: str) -> str:
     """Name a version of a table, by the id of the table."""
     return f"{table_id}/{version}"
 

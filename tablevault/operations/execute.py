@@ -14,7 +14,7 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_version
 from tablevault.operations.call_artifacts import ArtifactFolder
-from tablevault.operations.call_costs import purse_of, run_of, total_of
+from tablevault.operations.call_costs import account_of, run_of, total_of
 from tablevault.operations.materialize import (
     NewInstance,
     Result,
@@ -33,7 +33,7 @@ from tablevault.operations.prepare_execution import (
     is_custom,
     options_of,
     prepare,
-    terms_of,
+    reuse_policy,
 )
 from tablevault.queries.calls import call_sources
 from tablevault.render import counted
@@ -175,7 +175,7 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
     def finish(self, vault: Vault, tx: Transaction, prepared: _Executed | None) -> None:
         """Record that the instance holds the calls."""
         if prepared is not None:
-            tx.follow_up(lambda: prepared.ledger.claim(prepared.new.instance_id))
+            tx.follow_up(lambda: prepared.ledger.assign(prepared.new.instance_id))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,10 +258,12 @@ def _begin_attempt(vault: Vault, tx: Transaction, asked: ExecuteInstance) -> _At
         vault.calls,
         temp=found.creation,
         process=tx.process_id,
-        terms=terms_of(table.document, forced=asked.force_execute, accept_code=asked.accept_code),
+        policy=reuse_policy(
+            table.document, forced=asked.force_execute, accept_code=asked.accept_code
+        ),
         sources=call_sources(table, origin),
     )
-    ledger.purse = purse_of(table, temp.version)
+    ledger.account = account_of(table, temp.version)
     start = prepared_document(vault.parts, branch).origin[0] or (
         "" if origin is None else origin.instance_id
     )

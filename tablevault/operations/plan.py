@@ -22,7 +22,7 @@ from tablevault.operations.prepare_execution import (
     fixed_by,
     options_of,
     prepare,
-    terms_of,
+    reuse_policy,
 )
 from tablevault.queries.calls import call_sources
 from tablevault.queries.inputs import Place
@@ -228,7 +228,7 @@ def _ledger(asked: _Asked) -> ReadOnlyLedger:
         asked.vault.calls,
         temp=asked.temp.creation,
         process=asked.process_id,
-        terms=terms_of(
+        policy=reuse_policy(
             table.document,
             forced=asked.options.force_execute,
             accept_code=asked.options.accept_code,

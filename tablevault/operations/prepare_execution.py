@@ -34,7 +34,7 @@ from tablevault.vault import Vault
 
 if TYPE_CHECKING:
     from tablevault.engine.builders.order import Plan
-    from tablevault.engine.calls.ledger import Ledger, Terms
+    from tablevault.engine.calls.ledger import Ledger, ReusePolicy
     from tablevault.engine.code import Code
     from tablevault.engine.execution.context import RunOptions
     from tablevault.engine.execution.preview import ExpectedTable
@@ -111,11 +111,11 @@ def _sources(inputs: VaultInputs, plan: Plan) -> tuple[FixedInstance, ...]:
     return tuple(found)
 
 
-def terms_of(document: TableDocument, *, forced: bool, accept_code: bool | None) -> Terms:
+def reuse_policy(document: TableDocument, *, forced: bool, accept_code: bool | None) -> ReusePolicy:
     """Return which calls count for an execution on a table."""
-    from tablevault.engine.calls.ledger import Terms
+    from tablevault.engine.calls.ledger import ReusePolicy
 
-    return Terms(forced=forced, private=document.side_effects, accept_code=accept_code)
+    return ReusePolicy(forced=forced, private=document.side_effects, accept_code=accept_code)
 
 
 def options_of(

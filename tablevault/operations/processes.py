@@ -122,7 +122,7 @@ class StopProcess(Operation[Vault, VaultView, _Stopping]):
         """Take it down."""
         target, new = self.target, prepared.new
         if new is not None:
-            tx.follow_up(lambda: vault.calls.claim(prepared.run, new.instance_id, {}))
+            tx.follow_up(lambda: vault.calls.assign(prepared.run, new.instance_id, {}))
             tx.follow_up(lambda: _take_down(vault.parts, target))
         elif not (prepared.is_down or _take_down(vault.parts, target)) and _has_happened(
             vault.parts, target

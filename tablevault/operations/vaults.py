@@ -405,7 +405,7 @@ def compress_vault(where: str | os.PathLike[str], preset: int) -> None:
         raise ValueError(f"preset is {preset!r}; LZMA has presets 0 to 9.")
     refuse_unless_vault(path)
     _refuse_links(path)
-    Vault(path=path, author="").calls.settle()
+    Vault(path=path, author="").calls.checkpoint()
     target = archive_path(path)
     beside = target.with_name(f".{target.name}.{uuid.uuid4()}.tmp")
     try:

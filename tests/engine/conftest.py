@@ -10,7 +10,7 @@ import pytest
 
 from tablevault.engine.builders.builder import parse_builder
 from tablevault.engine.builders.order import make_plan
-from tablevault.engine.calls.ledger import Ledger, Terms
+from tablevault.engine.calls.ledger import Ledger, ReusePolicy
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.code import Code
 from tablevault.engine.execution.context import RunOptions
@@ -118,7 +118,7 @@ def execute(inputs, tmp_path):
         plan = make_plan(builders, table=table)
         given = {"inputs": inputs, "load": load, "keywords": keywords or {}}
         store = CallStore(tmp_path / f"calls-{next(numbers)}.sqlite")
-        with Ledger(store, temp="t", process="p", terms=Terms()) as ledger:
+        with Ledger(store, temp="t", process="p", policy=ReusePolicy()) as ledger:
             options = RunOptions(
                 fingerprint=only_names, content=str, ledger=ledger, **(options or {})
             )

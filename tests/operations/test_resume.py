@@ -345,11 +345,15 @@ def test_rows_that_cannot_be_kept_are_one_error_that_pauses(
     real = CallStore.write
 
     def full(
-        store: CallStore, execution: int, written: Sequence[CallRecord], *spent: object
+        store: CallStore,
+        execution: int,
+        written: Sequence[CallRecord],
+        *spent: object,
+        **more: float,
     ) -> None:
         if any(call.row == 8 for call in written):
             raise OSError(28, "No space left on device")
-        real(store, execution, written, *spent)
+        real(store, execution, written, *spent, **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(CallStore, "write", full)

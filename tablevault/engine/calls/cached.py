@@ -14,10 +14,9 @@ from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar, cast
 
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
-from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.own_calls import OwnCalls
-from tablevault.engine.calls.records import WHOLE, CallRecord, Outcome, error_text
-from tablevault.engine.calls.usage import Usage, charging, current_usage, used_by
+from tablevault.engine.calls.ledger import Ledger, OwnCalls
+from tablevault.engine.calls.records import NO_ROW, CallRecord, Outcome, error_text
+from tablevault.engine.calls.usage import CURRENT, Usage, charging, usage_in
 from tablevault.engine.code import plain_name
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.row_values import decode_values, encode_values
@@ -123,7 +122,7 @@ class _CachedCall:
     def __init__(self, calls: CachedCalls, key: _Key) -> None:
         self._calls = calls
         self._key = key
-        self._outer = current_usage()
+        self._outer = CURRENT.get()
         outer = self._outer
         self._usage = Usage(
             key.column if outer is None else outer.builder, None if outer is None else outer.meter
@@ -146,7 +145,7 @@ class _CachedCall:
     def returned(self, value: object) -> object:
         """Record what the function returned, and return what others will be given for it."""
         if not self._usage.has_any:
-            self._usage.add(used_by(value))
+            self._usage.add(usage_in(value))
         try:
             text = encode_values((value,))
         except UnstorableValueError:
@@ -172,7 +171,7 @@ class _CachedCall:
         call = CallRecord(
             0,
             key.column,
-            WHOLE,
+            NO_ROW,
             key.inputs,
             key.code,
             outcome,

@@ -26,7 +26,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from tablevault.engine.calls.records import WHOLE, CallRecord
+from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.matching import Rows
 from tablevault.engine.results import cells_of
 from tablevault.engine.row_values import decode_values, encode_values
@@ -280,7 +280,7 @@ class CallFile:
     def frame_of(self, call: CallRecord, frame: ReadFrame) -> pd.DataFrame | None:
         """Return the dataframe that a call returned; None where it returned none, or it is lost."""
         note = self.builders.get(call.builder)
-        if call.row != WHOLE or call.value != "[]" or note is None or not note["is_exact"]:
+        if call.row != NO_ROW or call.value != "[]" or note is None or not note["is_exact"]:
             return None
         columns = list(note["columns"])
         whole = frame()

@@ -11,7 +11,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from tablevault.engine.calls import spending
-from tablevault.engine.calls.records import objects_in
+from tablevault.engine.calls.database import objects_in
 from tablevault.engine.matching import Rows
 
 ROWS: Final = (
@@ -33,14 +33,6 @@ ERRORS: Final = (
     " AND f.builder = c.builder AND f.row = c.row) GROUP BY c.builder"
 )
 """By builder, the number of rows that failed and have no result. Takes execution."""
-
-
-KEPT_SCHEMA: Final = """
-CREATE TABLE kept (
-    id INTEGER PRIMARY KEY, execution INTEGER NOT NULL, builder TEXT NOT NULL,
-    instance TEXT NOT NULL, rows BLOB NOT NULL
-);
-"""
 KEPT: Final = "SELECT instance, rows FROM kept WHERE execution = ? AND builder = ? ORDER BY id"
 """Takes execution and builder."""
 
@@ -83,7 +75,7 @@ def _encoded_rows(rows: Rows) -> bytes:
     return zlib.compress(np.diff(rows, prepend=0).astype("<i8").tobytes(), 1)
 
 
-def claim(
+def assign(
     connection: sqlite3.Connection, execution: int, instance: str, builders: Mapping[str, Any]
 ) -> None:
     """Note, within a transaction, that an instance holds the results of an execution that ends."""
@@ -100,10 +92,10 @@ def claim(
     connection.execute(
         "INSERT OR REPLACE INTO instances VALUES (?, ?)", (instance, json.dumps(builders))
     )
-    spending.settle(connection, execution)
+    spending.close_account(connection, execution)
 
 
-def claim_latest(connection: sqlite3.Connection, instance: str, calls: int) -> None:
+def assign_latest(connection: sqlite3.Connection, instance: str, calls: int) -> None:
     """Note, within a transaction, that an instance holds the calls that were recorded last."""
     connection.execute(
         "UPDATE calls SET instance = ? WHERE instance IS NULL AND execution IS NULL"

@@ -25,9 +25,9 @@ from tablevault.engine.calls.call_file import (
     values_of,
 )
 from tablevault.engine.calls.keys import Inputs, RowInputs
-from tablevault.engine.calls.records import WHOLE, CallRecord
+from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.calls.store import CallStore
-from tablevault.engine.matching import NEW, Mask, Rows
+from tablevault.engine.matching import NEW_ROW, Mask, Rows
 from tablevault.engine.results import cell_columns
 from tablevault.engine.row_values import RowResults, where
 
@@ -62,7 +62,7 @@ _CACHED: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class KeptRows:
     """Rows of one builder that an execution has kept of an earlier instance.
 
     Attributes
@@ -82,7 +82,7 @@ def held_calls(
     execution: int,
     builders: Builders,
     rows: range,
-    kept: Mapping[str, Sequence[Kept]],
+    kept: Mapping[str, Sequence[KeptRows]],
 ) -> Iterator[pa.Table]:
     """Yield the calls of an execution that has ended.
 
@@ -96,7 +96,7 @@ def held_calls(
         What is noted of each builder.
     rows : range
         Where in the dataframe the rows stand that were made; others were put in front of them.
-    kept : mapping of str to sequence of Kept
+    kept : mapping of str to sequence of KeptRows
         What was kept of other instances, by builder.
 
     Yields
@@ -115,7 +115,7 @@ def _tables(
     execution: int,
     builders: Builders,
     rows: int,
-    kept: Mapping[str, Sequence[Kept]],
+    kept: Mapping[str, Sequence[KeptRows]],
 ) -> Iterator[pa.Table]:
     """Yield the same, with the rows of what was made."""
     for name, note in builders.items():
@@ -126,7 +126,7 @@ def _tables(
 
 
 def kept_calls(
-    builder: str, kept: Sequence[Kept], note: Mapping[str, Any] = _WITHOUT_VALUES
+    builder: str, kept: Sequence[KeptRows], note: Mapping[str, Any] = _WITHOUT_VALUES
 ) -> Iterator[pa.Table]:
     """Yield the calls of rows of other instances that a builder keeps, at their new places.
 
@@ -134,7 +134,7 @@ def kept_calls(
     ----------
     builder : str
         Name of the builder.
-    kept : sequence of Kept
+    kept : sequence of KeptRows
         The rows.
     note : mapping of str to object
         What is noted of the builder; values are left out by default.
@@ -157,7 +157,7 @@ def _read(
     store: CallStore, execution: int, builder: str, rows: int, *, is_exact: bool
 ) -> Iterator[pa.Table]:
     """Yield the same in smaller parts."""
-    for first in range(WHOLE, max(rows, 0), _ROWS_READ):
+    for first in range(NO_ROW, max(rows, 0), _ROWS_READ):
         behind = min(first + _ROWS_READ, rows)
         values = (execution, builder, first, behind, is_exact)
         if found := store.read(_OF_BUILDER, values):
@@ -182,15 +182,15 @@ def _table(columns: list[Any]) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=SCHEMA)
 
 
-def _kept(name: str, note: Mapping[str, Any], kept: Kept, calls: CallFile) -> pa.Table:
+def _kept(name: str, note: Mapping[str, Any], kept: KeptRows, calls: CallFile) -> pa.Table:
     """Return the calls of the rows that were kept, at their new places."""
     of_rows = kept.rows
-    new = np.flatnonzero(of_rows != NEW)
-    places = calls.positions(name, int(of_rows.max(initial=NEW)) + 1)[of_rows[new]]
+    new = np.flatnonzero(of_rows != NEW_ROW)
+    places = calls.positions(name, int(of_rows.max(initial=NEW_ROW)) + 1)[of_rows[new]]
     new, places = new[places >= 0], places[places >= 0]
     if len(new) == len(of_rows):
         whole = calls.of_no_row(name)
-        new = np.concatenate([np.full(len(whole), WHOLE), new])
+        new = np.concatenate([np.full(len(whole), NO_ROW), new])
         places = np.concatenate([whole, places])
     table = calls.table.take(pa.array(places))
     table = _with(table, "row", pa.array(new, pa.int64()))
@@ -230,7 +230,7 @@ class InstanceCalls:
         self._store = store
         self._coming = chain([sources.origin] if sources.origin else [], sources.others)
         self._seen: list[CallSource] = []
-        self._claimed: set[str] | None = None
+        self._complete: set[str] | None = None
         self._lock = threading.RLock()
 
     def find(self, wanted: Iterable[Inputs], code: bytes | None) -> dict[bytes, CallRecord]:
@@ -251,7 +251,7 @@ class InstanceCalls:
 
     def keep(
         self, builder: str, inputs: RowInputs, results: RowResults, code: bytes | None
-    ) -> Iterator[Kept]:
+    ) -> Iterator[KeptRows]:
         """Yield rows whose calls made cells of instances, which are entered; record nothing.
 
         Where all cells of a row are null, its call may have to be made again: it is left out.
@@ -260,16 +260,16 @@ class InstanceCalls:
         missing = np.flatnonzero(inputs.known)
         sample = [inputs[int(row)] for row in missing[:: len(missing) // _SAMPLE + 1]]
         for source, calls in self._open(self._store.holders(sample, code)):
-            rows = np.full(len(inputs.known), NEW, dtype=np.int64)
+            rows = np.full(len(inputs.known), NEW_ROW, dtype=np.int64)
             keys = (inputs[int(row)] for row in missing)
             rows[missing] = calls.rows_of(builder, columns, keys, code)
-            if (rows == NEW).all() or (frame := source.frame()) is None:
+            if (rows == NEW_ROW).all() or (frame := source.frame()) is None:
                 continue
-            rows[~_has_values(frame, columns, rows)] = NEW
-            new = where(rows != NEW)
+            rows[~_has_values(frame, columns, rows)] = NEW_ROW
+            new = where(rows != NEW_ROW)
             results.put_columns(new, cell_columns(frame, columns, rows[new]))
-            yield Kept(source=source, rows=rows)
-            missing = missing[rows[missing] == NEW]
+            yield KeptRows(source=source, rows=rows)
+            missing = missing[rows[missing] == NEW_ROW]
             if not len(missing):
                 return
 
@@ -291,10 +291,10 @@ class InstanceCalls:
 
     def _open(self, named: Collection[str] = ()) -> Iterator[tuple[CallSource, CallFile]]:
         """Yield the files of instances: of those that are named, or not all recorded here."""
-        if self._claimed is None:
-            self._claimed = self._store.claimed()
+        if self._complete is None:
+            self._complete = self._store.complete_instances()
         for source in self._instances():
-            is_wanted = source.instance in named or source.instance not in self._claimed
+            is_wanted = source.instance in named or source.instance not in self._complete
             if is_wanted and (calls := source.calls()) is not None:
                 yield source, calls
 
@@ -311,6 +311,6 @@ def _has_values(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Mask
     if not set(columns) <= set(frame.columns):
         return np.zeros(len(rows), dtype=np.bool_)
     known = frame[list(columns)].notna().any(axis=1).to_numpy(np.bool_)
-    has_values: Mask = (rows != NEW) & (rows < len(frame))
+    has_values: Mask = (rows != NEW_ROW) & (rows < len(frame))
     has_values[has_values] = known[rows[has_values]]
     return has_values

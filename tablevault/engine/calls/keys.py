@@ -22,6 +22,7 @@ import pandas as pd
 from tablevault.engine.builders.arguments import MapNode, Node, compile_arguments
 from tablevault.engine.builders.reads import reads_of
 from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.calls.records import ARGUMENTS_BYTES, ROW_BYTES
 from tablevault.engine.matching import Mask
 from tablevault.engine.tables import RunTables
 from tablevault.errors import TableReferenceError
@@ -31,9 +32,6 @@ from tablevault.frames.digest import digest_frame
 from tablevault.frames.plain import fields_of
 from tablevault.frames.tagged_json import UnstorableValueError, has_surrogates, to_json
 from tablevault.names import SELF
-
-ARGUMENTS_BYTES: Final = 10
-ROW_BYTES: Final = 8
 
 Inputs: TypeAlias = bytes
 """`ARGUMENTS_BYTES` for arguments and columns, then `ROW_BYTES` for the row, if it counts."""

@@ -19,15 +19,10 @@ from tablevault.engine.calls.call_file import (
     CallSources,
     write_calls,
 )
-from tablevault.engine.calls.instance_calls import InstanceCalls, Kept, held_calls
+from tablevault.engine.calls.instance_calls import InstanceCalls, KeptRows, held_calls
 from tablevault.engine.calls.keys import RowInputs
-from tablevault.engine.calls.own_calls import (
-    OwnCalls,
-    has_calls_by_arguments,
-    own_calls,
-)
-from tablevault.engine.calls.records import CallRecord
-from tablevault.engine.calls.spending import Purse, Spent, charge_of
+from tablevault.engine.calls.records import ARGUMENTS_BYTES, NO_ROW, CallRecord
+from tablevault.engine.calls.spending import Account, Spent
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.calls.summaries import Expected, expected
 from tablevault.engine.calls.writer import CallWriter
@@ -40,6 +35,78 @@ _MANY: Final = 1000
 a tenth of the time by row. Fewer are recorded."""
 _NO_SOURCES = CallSources()
 _NOTHING: Mapping[str, str] = MappingProxyType({})
+_LATEST: Final = (
+    "SELECT max(id) FROM calls WHERE EXISTS"
+    " (SELECT 1 FROM calls WHERE execution = ? AND builder = ? AND value IS NOT NULL)"
+)
+_COUNT: Final = (
+    "SELECT count(*) FROM calls WHERE execution = ? AND builder = ? AND value IS NOT NULL"
+)
+_WHOLE: Final = (
+    "SELECT 1 FROM calls WHERE execution = ? AND builder = ? AND value IS NOT NULL AND row = ?"
+)
+_CODES: Final = (
+    "SELECT k.digest, count(*) FROM calls c JOIN codes k ON k.id = c.code WHERE c.id IN"
+    " (SELECT max(id) FROM calls WHERE execution = ? AND builder = ? AND value IS NOT NULL"
+    " GROUP BY inputs) GROUP BY k.digest ORDER BY min(c.id)"
+)
+_OWN: Final = " AND +c.execution = ? AND c.builder = ? AND c.id <= ?"
+"""The plus sign keeps SQLite from reading all calls of the execution to find some."""
+_BY_ARGUMENTS: Final = (
+    "SELECT 1 FROM calls WHERE length(inputs) = ? AND builder NOT LIKE '@%' LIMIT 1"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCalls:
+    """The results that an execution itself had of a builder at some moment.
+
+    Attributes
+    ----------
+    store : CallStore
+        Where they are.
+    execution : int
+        Number of the execution.
+    builder : str
+        Name of the builder.
+    latest : int
+        Number of the latest call of the store at that moment; 0 where the builder had none.
+    """
+
+    store: CallStore
+    execution: int
+    builder: str
+    latest: int
+
+    @classmethod
+    def recorded(cls, store: CallStore, execution: int, builder: str) -> OwnCalls:
+        """Return the results that are recorded now."""
+        found = store.read(_LATEST, (execution, builder))
+        latest = next((number for (number,) in found if number), 0)
+        return cls(store=store, execution=execution, builder=builder, latest=latest)
+
+    def find(self, inputs: Iterable[bytes]) -> dict[bytes, CallRecord]:
+        """Find calls by inputs; of several with the same inputs the latest."""
+        if not self.latest:
+            return {}
+        return self.store.find_where(inputs, _OWN, (self.execution, self.builder, self.latest))
+
+    def count(self) -> int:
+        """Return how many there are."""
+        ((count,),) = self._read(_COUNT) if self.latest else [(0,)]
+        return int(count)
+
+    def has_whole(self) -> bool:
+        """Return whether the call for a whole table is among them."""
+        return bool(self._read(_WHOLE, NO_ROW))
+
+    def codes(self) -> dict[bytes, int]:
+        """Return the digests of the code that made them, and how many calls each has made."""
+        return dict(self._read(_CODES))
+
+    def _read(self, sql: str, *more: object) -> list[tuple[Any, ...]]:
+        """Read what a query selects."""
+        return self.store.read(sql, (self.execution, self.builder, *more))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +120,7 @@ class BuilderColumns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Terms:
+class ReusePolicy:
     """Which calls an execution takes from elsewhere.
 
     Attributes
@@ -83,7 +150,7 @@ class Ledger:
         Identifies the temporary instance.
     process : str
         Id of the process.
-    terms : Terms
+    policy : ReusePolicy
         Which calls count.
     sources : CallSources
         Instances whose calls may be found.
@@ -95,12 +162,12 @@ class Ledger:
         *,
         temp: str,
         process: str,
-        terms: Terms,
+        policy: ReusePolicy,
         sources: CallSources = _NO_SOURCES,
     ) -> None:
-        self.terms = terms
-        self.purse = Purse()
-        """What the calls of the execution are charged to, from `begin` on."""
+        self.policy = policy
+        self.account = Account()
+        """The account that the execution is charged to; `begin` opens it."""
         self._store = store
         self._of = temp, process
         self.is_resumed = False
@@ -112,7 +179,7 @@ class Ledger:
         self._known = None if origin is None else self._known_of(origin)
         self._sources = InstanceCalls(store, sources)
         self._made: dict[str, Any] = {}
-        self._kept: dict[str, list[Kept]] = {}
+        self._kept: dict[str, list[KeptRows]] = {}
         self._new_codes: set[bytes] = set()
 
     def _known_of(self, origin: CallSource) -> Builders | None:
@@ -137,8 +204,8 @@ class Ledger:
     def begin(self, parts: Sequence[BuilderColumns], codes: Iterable[Fingerprint] = ()) -> None:
         """Begin, or go on; note the builders of the execution, in the order in which they run."""
         self._look()
-        self._execution = self._store.begin(*self._of, forget=self.terms.forced)
-        self._store.open_purse(self._execution, self.purse)
+        self._execution = self._store.begin(*self._of, forget=self.policy.forced)
+        self._store.open_account(self._execution, self.account)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
             if not self._store.knows_code(code.digest):
@@ -156,7 +223,7 @@ class Ledger:
         self.is_resumed = before is not None and before[1] == self._of[1]
         if before is not None and self.is_resumed:
             self._ended_before = frozenset(self._store.ended(before[0]))
-        return before[0] if before and (self.is_resumed or not self.terms.forced) else 0
+        return before[0] if before and (self.is_resumed or not self.policy.forced) else 0
 
     @property
     def knows_origin(self) -> bool:
@@ -190,7 +257,7 @@ class Ledger:
 
     def own(self, builder: str) -> OwnCalls:
         """Return the calls of a builder that this execution has made by now."""
-        return own_calls(self._store, self._execution, builder)
+        return OwnCalls.recorded(self._store, self._execution, builder)
 
     def failed(self, builder: str) -> frozenset[bytes]:
         """Return the inputs of calls that failed in earlier attempts at this execution."""
@@ -202,7 +269,7 @@ class Ledger:
         if not self._looks_elsewhere():
             return {}
         wanted = list(dict.fromkeys(inputs))
-        of_code = None if self.terms.accept_code else code
+        of_code = None if self.policy.accept_code else code
         found = {} if self._is_new(code) else self._store.find(wanted, of_code)
         if len(found) < len(wanted):
             more = self._sources.find([each for each in wanted if each not in found], of_code)
@@ -233,27 +300,28 @@ class Ledger:
         if np.count_nonzero(inputs.known) < _MANY or not self._looks_elsewhere():
             return 0
         before = len(results)
-        of_code = None if self.terms.accept_code else code
+        of_code = None if self.policy.accept_code else code
         self._note_kept(builder, list(self._sources.keep(builder, inputs, results, of_code)))
         return len(results) - before
 
     def has_by_arguments(self) -> bool:
         """Return whether calls may be found by their arguments, whatever row they were made for."""
-        return has_calls_by_arguments(self._store) or self._sources.has_unrecorded()
+        recorded = self._store.read(_BY_ARGUMENTS, (ARGUMENTS_BYTES,))
+        return bool(recorded) or self._sources.has_unrecorded()
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
         """Find a call with these arguments, whatever row it was made for."""
         if not self._looks_elsewhere() or self._is_new(code):
             return None
-        return self._store.find_alike(arguments, None if self.terms.accept_code else code)
+        return self._store.find_alike(arguments, None if self.policy.accept_code else code)
 
     def _looks_elsewhere(self) -> bool:
         """Return whether calls of other executions count."""
-        return not (self.terms.forced or self.terms.private)
+        return not (self.policy.forced or self.policy.private)
 
     def _is_new(self, code: bytes) -> bool:
         """Return whether no call that is recorded here was made by this code."""
-        return code in self._new_codes and not self.terms.accept_code
+        return code in self._new_codes and not self.policy.accept_code
 
     def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
         """Record a call, and charge its builder with what it used.
@@ -285,7 +353,8 @@ class Ledger:
         """
         if columns:
             frame = pd.DataFrame(dict(columns), copy=False)
-            self._store.write_frame(self._execution, call, frame, charge_of(call))
+            spent = {call.builder: Spent().plus(call, 1)}
+            self._store.write_frame(self._execution, call, frame, spent)
         else:
             self.add(call, calls=1)
 
@@ -301,9 +370,9 @@ class Ledger:
     def keep(self, builder: str, rows: Rows) -> None:
         """Note which rows of the origin a builder keeps; -1 for rows that it does not."""
         if self._origin is not None:
-            self._note_kept(builder, [Kept(source=self._origin, rows=rows)])
+            self._note_kept(builder, [KeptRows(source=self._origin, rows=rows)])
 
-    def _note_kept(self, builder: str, kept: Sequence[Kept]) -> None:
+    def _note_kept(self, builder: str, kept: Sequence[KeptRows]) -> None:
         """Note rows of instances that a builder keeps, before its function is called."""
         if kept:
             self._kept.setdefault(builder, []).extend(kept)
@@ -360,7 +429,7 @@ class Ledger:
         """Return what builders have spent since the last instance of the version, by name."""
         if self._writer is not None:
             self._writer.flush()
-        return self._store.spent(self.purse.version)
+        return self._store.spent(self.account.version)
 
     @property
     def process(self) -> str:
@@ -373,11 +442,11 @@ class Ledger:
 
     def spent_before(self) -> Mapping[str, Spent]:
         """Return what builders have spent in earlier attempts of the same process, by name."""
-        return self._store.spent(self.purse.version, self._of[1])
+        return self._store.spent(self.account.version, self._of[1])
 
-    def claim(self, instance: str) -> None:
+    def assign(self, instance: str) -> None:
         """Note that an instance holds the results, and end."""
-        self._store.claim(self._execution, instance, self._made)
+        self._store.assign(self._execution, instance, self._made)
 
 
 def _described(part: BuilderColumns) -> dict[str, object]:

@@ -10,17 +10,10 @@ import numpy as np
 
 from tablevault.engine import results
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.keys import (
-    ARGUMENTS_BYTES,
-    CallKeys,
-    Inputs,
-    RowInputs,
-    UnhashableArgumentError,
-)
-from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.own_calls import OwnCalls
+from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs, UnhashableArgumentError
+from tablevault.engine.calls.ledger import Ledger, OwnCalls
 from tablevault.engine.calls.recorder import CallArtifacts, Recorder
-from tablevault.engine.calls.records import CallRecord
+from tablevault.engine.calls.records import ARGUMENTS_BYTES, CallRecord
 from tablevault.engine.matching import Mask
 from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
 from tablevault.errors import TableReferenceError, TVTableError
@@ -242,7 +235,7 @@ class Lookup:
     def table(self, inputs: Inputs) -> CallRecord | None:
         """Find the call for a whole table; one by other code only where that is accepted."""
         own = self._counting(self._own.find([inputs])).get(inputs)
-        if own is not None and own.code != self._code and not self._ledger.terms.accept_code:
+        if own is not None and own.code != self._code and not self._ledger.policy.accept_code:
             own = None
         return own or self._elsewhere([inputs]).get(inputs)
 
@@ -336,7 +329,7 @@ class Lookup:
 
     def _counting(self, own: Mapping[Inputs, CallRecord]) -> Mapping[Inputs, CallRecord]:
         """Return the calls of earlier attempts without those by other code, if that counts."""
-        if self._ledger.terms.accept_code is not False:
+        if self._ledger.policy.accept_code is not False:
             return own
         return {key: call for key, call in own.items() if call.code == self._code}
 

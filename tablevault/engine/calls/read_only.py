@@ -10,10 +10,10 @@ from typing import Final
 import pandas as pd
 
 from tablevault.engine.calls.call_file import CallSources
-from tablevault.engine.calls.instance_calls import InstanceCalls, Kept
+from tablevault.engine.calls.instance_calls import InstanceCalls, KeptRows
 from tablevault.engine.calls.keys import Inputs
-from tablevault.engine.calls.ledger import BuilderColumns, Ledger, Terms
-from tablevault.engine.calls.records import WHOLE, CallRecord, KeptFile
+from tablevault.engine.calls.ledger import BuilderColumns, Ledger, ReusePolicy
+from tablevault.engine.calls.records import NO_ROW, CallRecord, KeptFile
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.row_values import Values, decode_values
@@ -54,7 +54,7 @@ class ReadOnlyLedger(Ledger):
 
     Parameters
     ----------
-    store, temp, process, terms, sources
+    store, temp, process, policy, sources
         As those of `Ledger`.
     """
 
@@ -64,10 +64,10 @@ class ReadOnlyLedger(Ledger):
         *,
         temp: str,
         process: str,
-        terms: Terms,
+        policy: ReusePolicy,
         sources: CallSources,
     ) -> None:
-        super().__init__(store, temp=temp, process=process, terms=terms, sources=sources)
+        super().__init__(store, temp=temp, process=process, policy=policy, sources=sources)
         self._instances = ReadOnlyCalls(store, sources)
         self._sources = self._instances
 
@@ -91,7 +91,7 @@ class ReadOnlyLedger(Ledger):
     def take_from(self, builder: str, rows: Mapping[int, int]) -> None:
         """Note nothing."""
 
-    def _note_kept(self, builder: str, kept: Sequence[Kept]) -> None:
+    def _note_kept(self, builder: str, kept: Sequence[KeptRows]) -> None:
         """Note nothing."""
 
     def finish(self, builder: str, code: bytes, columns: Sequence[str], *, is_exact: bool) -> None:
@@ -121,11 +121,11 @@ class ReadOnlyLedger(Ledger):
         if noted.get(builder) != list(columns):
             return None
         found = self._store.rows(before[0], builder)
-        if WHOLE in found:
-            frame = self._store.frame_of(found[WHOLE])
+        if NO_ROW in found:
+            frame = self._store.frame_of(found[NO_ROW])
             if frame is not None:
                 return frame
-        calls = [found[row] for row in sorted(found) if row != WHOLE]
+        calls = [found[row] for row in sorted(found) if row != NO_ROW]
         if [call.row for call in calls] != list(range(len(calls))):
             return None
         return [decode_values(call.value) for call in calls if call.value is not None]

@@ -14,10 +14,12 @@ import pandas as pd
 from tablevault.engine import results
 from tablevault.engine.builders.reads import reads_of
 from tablevault.engine.builders.resolve_fields import Job
-from tablevault.engine.calls.keys import ARGUMENTS_BYTES, ROW_BYTES, Inputs
+from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.records import (
-    WHOLE,
+    ARGUMENTS_BYTES,
+    NO_ROW,
+    ROW_BYTES,
     CallRecord,
     KeptFile,
     Outcome,
@@ -25,7 +27,7 @@ from tablevault.engine.calls.records import (
     encode_files,
     error_text,
 )
-from tablevault.engine.calls.usage import NOTHING, Usage, Used, together
+from tablevault.engine.calls.usage import NOTHING, Usage, UsageReport
 from tablevault.engine.matching import Mask
 from tablevault.engine.results import refuse_leak
 from tablevault.engine.row_values import Values, decode_values, encode_plain, encode_values
@@ -228,7 +230,7 @@ class CallArtifacts:
         names = self.names_in({str(name): series for name, series in frame.items()})
         if names and is_own:
             call = self._completed(ledger, call, names)
-        return not names or not self._bring({WHOLE: (call, names)})
+        return not names or not self._bring({NO_ROW: (call, names)})
 
     def _bring(self, named: Mapping[int, tuple[CallRecord, list[str]]]) -> set[int]:
         """Bring the files of calls, and return the rows whose files cannot be had."""
@@ -378,7 +380,7 @@ class Recorder:
         self.usage = usage
         self._is_shared = True
 
-    def part_of(self, used: Used, parts: int) -> None:
+    def part_of(self, used: UsageReport, parts: int) -> None:
         """Let this be one of so many rows of one call; `used` is the part of its usage."""
         self._used = used
         self._share = parts
@@ -386,7 +388,7 @@ class Recorder:
     def carry_on(self, other: Recorder) -> None:
         """Take the calls of `other`, which came to nothing, and what they used, upon this one."""
         self.calls += other.calls
-        self._used = together(self._used, other.used())
+        self._used = self._used.plus(other.used())
 
     def failed(self, error: BaseException) -> None:
         """Record why there is no value, and what was returned that does not fit.
@@ -459,12 +461,12 @@ class Recorder:
             max(1, self.calls),
         )
 
-    def used(self) -> Used:
+    def used(self) -> UsageReport:
         """Return what the call has used so far."""
-        self._used = together(self._used, self.usage.take())
+        self._used = self._used.plus(self.usage.take())
         return self._used
 
     def _close(self) -> None:
         """Take no report any more."""
         if not self._is_shared:
-            self._used = together(self._used, self.usage.close())
+            self._used = self._used.plus(self.usage.close())

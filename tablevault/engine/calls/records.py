@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
-import sqlite3
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
-from tablevault.engine.calls.sqlite_file import connect
 from tablevault.secrets import text_to_keep
 
 Outcome = Literal["ok", "error", "rejected"]
 
-WHOLE: Final = -1
+ARGUMENTS_BYTES: Final = 10
+ROW_BYTES: Final = 8
+"""Sizes of the two parts of the inputs of a call, see `tablevault.engine.calls.keys`."""
+
+NO_ROW: Final = -1
 """The row of a call whose result is a whole dataframe."""
-ELSEWHERE: Final = -2
+UNKNOWN_ROW: Final = -2
 """The row of a call of an earlier attempt, in which the table may have had other rows."""
 
 
@@ -31,7 +31,7 @@ class CallRecord(NamedTuple):
     builder : str
         Name of the builder whose function was called.
     row : int
-        Position of the row that it was made for; `WHOLE` where the result is a whole dataframe.
+        Position of the row that it was made for; `NO_ROW` where the result is a whole dataframe.
     inputs, code : bytes
         Its key, see `tablevault.engine.calls.keys`.
     outcome : {"ok", "error", "rejected"}
@@ -114,33 +114,3 @@ def decode_files(text: str | None) -> dict[str, KeptFile]:
     except (ValueError, TypeError, AttributeError):
         return {}
     return files if is_right else {}
-
-
-def named_objects(path: Path) -> frozenset[str]:
-    """Return the ids of all objects that records name.
-
-    Parameters
-    ----------
-    path : Path
-        The SQLite file. Where it is missing or damaged, no object is named.
-    """
-    if not path.exists():
-        return frozenset()
-    try:
-        with contextlib.closing(connect(path)) as connection:
-            return objects_in(connection)
-    except sqlite3.DatabaseError as error:
-        if isinstance(error, sqlite3.OperationalError) and not _has_no_table(error):
-            raise
-        return frozenset()
-
-
-def objects_in(connection: sqlite3.Connection) -> frozenset[str]:
-    """Return the ids of all objects that records name, as an open file has them."""
-    found = connection.execute("SELECT files FROM calls WHERE files IS NOT NULL")
-    return frozenset(file.oid for (text,) in found for file in decode_files(text).values())
-
-
-def _has_no_table(error: sqlite3.OperationalError) -> bool:
-    """Return whether a file has no records, such as one that was made a moment ago."""
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_ERROR

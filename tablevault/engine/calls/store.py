@@ -25,16 +25,17 @@ from typing import Any, Final
 import pandas as pd
 
 from tablevault.engine.calls import executions, spending
-from tablevault.engine.calls.executions import Swept
-from tablevault.engine.calls.records import ELSEWHERE, CallRecord
-from tablevault.engine.calls.schema import INDEXED, open_calls
-from tablevault.engine.calls.spending import Purse, Spending, Spent
-from tablevault.engine.calls.sqlite_file import (
+from tablevault.engine.calls.database import (
+    INDEXED,
     as_os_error,
     damage_of,
     is_damage,
-    move_away,
+    open_calls,
+    set_aside,
 )
+from tablevault.engine.calls.executions import Swept
+from tablevault.engine.calls.records import UNKNOWN_ROW, CallRecord
+from tablevault.engine.calls.spending import Account, Spent
 from tablevault.engine.matching import Rows
 from tablevault.errors import TVTableError
 from tablevault.frames.parquet import read_frame, write_frame
@@ -116,7 +117,7 @@ class CallStore:
                 if found[1] != process:  # its index builder runs again, and may make other rows
                     connection.execute(
                         "UPDATE calls SET row = ? WHERE execution = ? AND builder NOT LIKE '@%'",
-                        (ELSEWHERE, found[0]),
+                        (UNKNOWN_ROW, found[0]),
                     )
                     connection.execute("DELETE FROM found WHERE execution = ?", (found[0],))
                 executions.forget_kept(connection, found[0])  # each attempt decides anew
@@ -181,7 +182,7 @@ class CallStore:
         )
         found = [CallRecord(*row) for row in self.read(taken, (execution, builder))]
         own = " WHERE c.execution = ? AND c.builder = ? AND c.value IS NOT NULL AND c.row > ?"
-        made = self._records(own + " ORDER BY c.id", (execution, builder, ELSEWHERE))
+        made = self._records(own + " ORDER BY c.id", (execution, builder, UNKNOWN_ROW))
         return {call.row: call for call in (*found, *made)}
 
     def count(self, execution: int, builder: str) -> int:
@@ -211,7 +212,7 @@ class CallStore:
         self,
         execution: int | None,
         calls: Sequence[CallRecord],
-        spent: Mapping[str, Spending] = MappingProxyType({}),
+        spent: Mapping[str, Spent] = MappingProxyType({}),
         *,
         longest_unindexed_s: float = 0.0,
     ) -> None:
@@ -249,7 +250,7 @@ class CallStore:
         execution: int,
         call: CallRecord,
         frame: pd.DataFrame,
-        spent: Mapping[str, Spending] = MappingProxyType({}),
+        spent: Mapping[str, Spent] = MappingProxyType({}),
     ) -> None:
         """Record a call that returned a dataframe, and what it has cost, by builder.
 
@@ -281,10 +282,10 @@ class CallStore:
             ],
         )
 
-    def open_purse(self, execution: int, purse: Purse) -> None:
-        """Charge what an execution spends to `purse`."""
+    def open_account(self, execution: int, account: Account) -> None:
+        """Charge the calls of an execution to an account."""
         with self._write() as connection:
-            spending.open_purse(connection, execution, purse)
+            spending.open_account(connection, execution, account)
 
     def spent_by(self, execution: int) -> dict[str, Spent]:
         """Return what the process of an execution has spent on it, by builder."""
@@ -397,12 +398,12 @@ class CallStore:
         """Note for calls of earlier attempts that failed which row was asked for again."""
         self.index()
         with self._write() as connection:
-            executions.place_failures(connection, execution, ELSEWHERE)
+            executions.place_failures(connection, execution, UNKNOWN_ROW)
 
-    def claim(self, execution: int, instance: str, builders: Mapping[str, Any]) -> None:
+    def assign(self, execution: int, instance: str, builders: Mapping[str, Any]) -> None:
         """Note that an instance holds the results of an execution, which is over."""
         with self._write() as connection:
-            executions.claim(connection, execution, instance, builders)
+            executions.assign(connection, execution, instance, builders)
             executions.forget_execution(connection, execution)
 
     def load(
@@ -421,12 +422,12 @@ class CallStore:
         """
         with self._write() as connection:
             self.write(None, calls)
-            executions.claim_latest(connection, instance, len(calls))
+            executions.assign_latest(connection, instance, len(calls))
             for call in calls:
                 if call.inputs in frames:
                     self._put_frame(connection, call, frames[call.inputs])
 
-    def claimed(self) -> set[str]:
+    def complete_instances(self) -> set[str]:
         """Return the instances all of whose calls are recorded."""
         rows = self.read("SELECT instance FROM instances WHERE builders != 'null'", ())
         return {instance for (instance,) in rows}
@@ -489,8 +490,8 @@ class CallStore:
             before = time.time() - older_than_s
             return executions.sweep(connection, set(temps), set(instances), before)
 
-    def settle(self) -> None:
-        """Bring all that was written into the one file, so that it can be copied."""
+    def checkpoint(self) -> None:
+        """Write the write-ahead log into the file, so that the file alone can be copied."""
         if self._path.exists():
             with self._lock, as_os_error(self._path):
                 self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -566,7 +567,7 @@ class CallStore:
         except sqlite3.DatabaseError as error:
             if not is_damage(error):
                 raise
-            move_away(self._path, error)
+            set_aside(self._path, error)
             self._connection = open_calls(self._path)
         self._pid = os.getpid()
         return self._connection

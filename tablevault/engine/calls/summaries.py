@@ -11,7 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from tablevault.engine.calls.records import WHOLE, CallRecord
+from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.calls.store import SELECT_CALLS, CallStore
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 
@@ -99,7 +99,7 @@ def summed(table: pa.Table | None) -> Iterator[tuple[str, float | None, Mapping[
         {
             "builder": table.column("builder").cast(pa.string()),
             "instance": table.column("instance").cast(pa.string()),
-            "is_whole": pc.equal(table.column("row"), WHOLE),
+            "is_whole": pc.equal(table.column("row"), NO_ROW),
             "duration_s": table.column("duration_s"),
         }
     )
@@ -247,7 +247,7 @@ def _spent(
 ) -> list[tuple[float, float | None]]:
     """Return time and cost of the latest calls of some code."""
     digests = json.dumps([code.hex() for code in codes])
-    found = store.read(_SPENT, (_LATEST_CALLS, WHOLE, whole, digests, _USED_CALLS))
+    found = store.read(_SPENT, (_LATEST_CALLS, NO_ROW, whole, digests, _USED_CALLS))
     return [(seconds, cost) for seconds, cost in found]
 
 

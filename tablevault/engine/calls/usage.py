@@ -1,4 +1,4 @@
-"""``tablevault.report_usage``: the function that is called reports what the call has used."""
+"""``tablevault.report_usage``: functions report the model, tokens and cost of the running call."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from decimal import Decimal
 from numbers import Real
 from typing import Final, NamedTuple
 
+from tablevault.engine.calls.spending import add_known
 from tablevault.errors import TVArgumentError
 
 _MOST_TOKENS: Final = 10**12
@@ -57,7 +58,7 @@ def report_usage(
     --------
     >>> report_usage("small-1", input_tokens=812, output_tokens=40, cost=0.0013)
     """
-    used = Used(
+    used = UsageReport(
         _checked_model(model),
         _checked_tokens("input_tokens", input_tokens),
         _checked_tokens("output_tokens", output_tokens),
@@ -76,22 +77,35 @@ def report_usage(
         )
 
 
-class Used(NamedTuple):
-    """What was reported; fields as in `tablevault.engine.calls.store.CallRecord`."""
+class UsageReport(NamedTuple):
+    """Model, tokens and cost of a call, with the fields of `records.CallRecord`."""
 
     model: str | None = None
     input_tokens: int | None = None
     output_tokens: int | None = None
     cost: float | None = None
 
+    def plus(self, other: UsageReport) -> UsageReport:
+        """Return the sum of two reports."""
+        if self is NOTHING:
+            return other
+        if other is NOTHING:
+            return self
+        return UsageReport(
+            _joined(self.model, other.model),
+            add_known(self.input_tokens, other.input_tokens),
+            add_known(self.output_tokens, other.output_tokens),
+            add_known(self.cost, other.cost),
+        )
 
-NOTHING: Final = Used()
+
+NOTHING: Final = UsageReport()
 
 
-def used_by(response: object) -> Used:
-    """Return what the answer of a provider says it has used; nothing where it says nothing.
+def usage_in(response: object) -> UsageReport:
+    """Return the usage that the response of a provider states; `NOTHING` if it states none.
 
-    Answers of openai (chat completions and responses), anthropic and those that follow them are
+    Responses of openai (chat completions and responses), anthropic and those that follow them are
     objects, or mappings, with ``model`` and ``usage``; the latter has ``prompt_tokens`` and
     ``completion_tokens``, or ``input_tokens`` and ``output_tokens``.
     """
@@ -102,11 +116,11 @@ def used_by(response: object) -> Used:
         return NOTHING
     model = _field(response, "model")
     is_name = isinstance(model, str) and model.strip() and _is_writable(model)
-    return Used(str(model) if is_name else None, sent, received)
+    return UsageReport(str(model) if is_name else None, sent, received)
 
 
 def _field(value: object, name: str) -> object:
-    """Return a field of an object or a mapping, None when there is none that can be had."""
+    """Return a field of an object or a mapping; None if it is missing or reading it fails."""
     try:
         return value.get(name) if isinstance(value, Mapping) else getattr(value, name, None)
     except Exception:  # noqa: BLE001 - a class of the user may do as it likes
@@ -114,7 +128,7 @@ def _field(value: object, name: str) -> object:
 
 
 def _count(usage: object, *names: str) -> int | None:
-    """Return the first of some numbers of tokens that is there."""
+    """Return the first field that holds a number of tokens."""
     for name in names:
         value = _field(usage, name)
         if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MOST_TOKENS:
@@ -122,8 +136,8 @@ def _count(usage: object, *names: str) -> int | None:
     return None
 
 
-def parts_of(used: Used, parts: int) -> list[Used]:
-    """Divide what one call has used among so many rows; what does not divide is the first one's."""
+def parts_of(used: UsageReport, parts: int) -> list[UsageReport]:
+    """Divide the usage of one call among its rows; the first ones get the remaining tokens."""
     sent, received = (used.input_tokens, used.output_tokens)
     cost = None if used.cost is None else used.cost / parts
 
@@ -131,26 +145,28 @@ def parts_of(used: Used, parts: int) -> list[Used]:
         """Return the tokens of one row."""
         return None if tokens is None else tokens // parts + (at < tokens % parts)
 
-    return [Used(used.model, share(sent, at), share(received, at), cost) for at in range(parts)]
+    return [
+        UsageReport(used.model, share(sent, at), share(received, at), cost) for at in range(parts)
+    ]
 
 
 class Meter:
-    """What one call of a builder has used in all, with the cached calls within it.
+    """Adds up the usage of one call of a builder, with the cached calls within it.
 
     Parameters
     ----------
     price : callable
-        Returns a report with its cost, where that is known by the price of the model.
+        Returns a report with its cost, computed from the price of the model if it has none.
     """
 
     __slots__ = ("_price", "cost", "tokens")
 
-    def __init__(self, price: Callable[[Used], Used]) -> None:
+    def __init__(self, price: Callable[[UsageReport], UsageReport]) -> None:
         self._price = price
         self.tokens = 0
         self.cost = 0.0
 
-    def add(self, used: Used) -> Used:
+    def add(self, used: UsageReport) -> UsageReport:
         """Add a report, and return it with its cost."""
         used = self._price(used)
         self.tokens += (used.input_tokens or 0) + (used.output_tokens or 0)
@@ -159,14 +175,14 @@ class Meter:
 
 
 class Usage:
-    """What one call has used so far; for several threads.
+    """Adds up the reports of one call; for several threads.
 
     Parameters
     ----------
     builder : str
-        Name of the builder in whose call it is used.
+        Name of the builder that makes the call.
     meter : Meter, optional
-        What else adds up its reports.
+        Receives each report, too.
     """
 
     __slots__ = ("_is_closed", "_used", "builder", "meter")
@@ -179,50 +195,45 @@ class Usage:
 
     @property
     def has_any(self) -> bool:
-        """Return whether anything was reported since it was taken last."""
+        """Whether anything was reported since the last `take`."""
         return self._used is not NOTHING
 
-    def add(self, used: Used, *, is_metered: bool = False) -> bool:
+    def add(self, used: UsageReport, *, is_metered: bool = False) -> bool:
         """Add a report; False when the call has ended.
 
-        `is_metered` says that the meter has it already, from a call within this one.
+        `is_metered`: the meter has counted it already, in a call within this one.
         """
         with _lock:
             if not self._is_closed and used is not NOTHING:
                 if self.meter is not None and not is_metered:
                     used = self.meter.add(used)
-                self._used = together(self._used, used)
+                self._used = self._used.plus(used)
             return not self._is_closed
 
-    def take(self) -> Used:
-        """Return what was reported since this was called last."""
+    def take(self) -> UsageReport:
+        """Return the sum of the reports since the last `take`."""
         if self._used is NOTHING:
             return NOTHING
         with _lock:
             used, self._used = self._used, NOTHING
             return used
 
-    def close(self) -> Used:
-        """Return the same; what is reported from now on is too late."""
+    def close(self) -> UsageReport:
+        """Return the same, and refuse further reports."""
         self._is_closed = True
         return self.take()
 
 
 _lock = threading.Lock()
 CURRENT: ContextVar[Usage | None] = ContextVar("tablevault_usage", default=None)
-"""What the call adds to that is running."""
+"""The usage of the running call; None outside of a call."""
 _runs: set[object] = set()
-"""Has one item for each execution that runs in this process."""
-
-
-def current_usage() -> Usage | None:
-    """Return what the running call adds to; None when no call is known here."""
-    return CURRENT.get()
+"""One item for each running execution of this process."""
 
 
 @contextmanager
 def accepting_usage() -> Iterator[None]:
-    """Warn of reports that belong to no call as long as the body, an execution, runs."""
+    """Warn of reports outside of a call while the body, an execution, runs."""
     run = object()
     _runs.add(run)
     try:
@@ -233,26 +244,12 @@ def accepting_usage() -> Iterator[None]:
 
 @contextmanager
 def charging(usage: Usage) -> Iterator[None]:
-    """Let what is reported within the body count for a call."""
+    """Add the reports within the body to the usage of a call."""
     token = CURRENT.set(usage)
     try:
         yield
     finally:
         CURRENT.reset(token)
-
-
-def together(one: Used, other: Used) -> Used:
-    """Add two reports up."""
-    if one is NOTHING:
-        return other
-    if other is NOTHING:
-        return one
-    return Used(
-        _joined(one.model, other.model),
-        _sum(one.input_tokens, other.input_tokens),
-        _sum(one.output_tokens, other.output_tokens),
-        one.cost if other.cost is None else (one.cost or 0.0) + other.cost,
-    )
 
 
 def _joined(one: str | None, other: str | None) -> str | None:
@@ -261,11 +258,6 @@ def _joined(one: str | None, other: str | None) -> str | None:
         return other if one is None else one
     names = one.split(", ")
     return one if other in names else f"{one}, {other}"
-
-
-def _sum(one: int | None, other: int | None) -> int | None:
-    """Add two numbers of tokens; None is none that are known."""
-    return one if other is None else (one or 0) + other
 
 
 def _checked_model(model: object) -> str | None:
@@ -319,7 +311,7 @@ def _is_flag(value: object) -> bool:
 
 
 def _refusal(name: str, value: object, wanted: str) -> TVArgumentError:
-    """Return the error for an argument: what it is, and what it has to be."""
+    """Return the error for an argument of the wrong type or size."""
     try:
         shown = repr(value)
     except Exception:  # noqa: BLE001 - a class of the user may fail at that

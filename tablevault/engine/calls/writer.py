@@ -8,11 +8,12 @@ import time
 from typing import Final
 
 from tablevault.engine.calls.records import CallRecord
-from tablevault.engine.calls.spending import Spending
+from tablevault.engine.calls.spending import Spent
 from tablevault.engine.calls.store import CallStore
 
 _EVERY_S: Final = 0.01
 _SLOW_S: Final = 0.001
+_NOTHING: Final = Spent()
 
 
 class CallWriter:
@@ -33,7 +34,7 @@ class CallWriter:
         self._store = store
         self._execution = execution
         self._waiting: list[CallRecord] = []
-        self._spending: dict[str, Spending] = {}
+        self._spent: dict[str, Spent] = {}
         self._lock = threading.Lock()
         self._written_at = 0.0
         self._has_waiting = threading.Event()
@@ -59,10 +60,7 @@ class CallWriter:
             self._waiting.append(call)
             if not call.id:
                 name = builder or call.builder
-                spending = self._spending.get(name)
-                if spending is None:
-                    spending = self._spending[name] = Spending()
-                spending.add(call, calls)
+                self._spent[name] = self._spent.get(name, _NOTHING).plus(call, calls)
             is_due = time.monotonic() - self._written_at >= _EVERY_S
             if is_due or call.duration_s >= _SLOW_S:
                 self._write()
@@ -91,9 +89,9 @@ class CallWriter:
             return
         # They wait no more, whether this fails or not: a later call must not hide the failure.
         calls, self._waiting = self._waiting, []
-        spending, self._spending = self._spending, {}
+        spent, self._spent = self._spent, {}
         try:
-            self._store.write(self._execution, calls, spending, longest_unindexed_s=_SLOW_S)
+            self._store.write(self._execution, calls, spent, longest_unindexed_s=_SLOW_S)
         except OSError as error:
             first = calls[0]
             raise OSError(

@@ -15,10 +15,10 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs
 from tablevault.engine.calls.lookup import Lookup
 from tablevault.engine.calls.recorder import artifacts_of
-from tablevault.engine.calls.records import WHOLE, CallRecord
+from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.reuse import UNCHANGED, Decision, UnknownRows
-from tablevault.engine.matching import NEW, Mask, all_new
+from tablevault.engine.matching import NEW_ROW, Mask, all_new
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.engine.tables import TableDraft
 from tablevault.errors import TVTableError
@@ -214,7 +214,7 @@ class Finder:
 
         From then on they are found by their key: also when they come back after they have gone.
         """
-        kept = (decision.rows != NEW).nonzero()[0]
+        kept = (decision.rows != NEW_ROW).nonzero()[0]
         ledger, lookup, earlier = self._ledger, self.lookup, self._earlier
         if earlier is None or ledger.knows_origin:
             return
@@ -226,7 +226,7 @@ class Finder:
     def _taken(self, decision: Decision) -> RowResults:
         """Return the cells of the rows that the earlier instance holds unchanged."""
         taken = RowResults(self._job.changed_columns, self._draft.rows, self._job.dtypes)
-        kept = where(decision.rows != NEW)
+        kept = where(decision.rows != NEW_ROW)
         if self._earlier is not None and kept:
             frame, rows = self._earlier, decision.rows[kept]
             taken.put_columns(kept, (frame[name].iloc[rows].tolist() for name in taken.names))
@@ -287,7 +287,7 @@ class Finder:
             self._ledger, call, frame, is_own=lookup.is_own(call)
         ):
             return nothing
-        self._ledger.take(self._job.name, [(WHOLE, call.id)])
+        self._ledger.take(self._job.name, [(NO_ROW, call.id)])
         columns = {str(name): series for name, series in frame.items()}
         return self._found(columns, len(frame), lookup, call)
 

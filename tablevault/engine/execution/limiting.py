@@ -9,8 +9,8 @@ from typing import Final
 
 from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.ledger import Ledger
-from tablevault.engine.calls.spending import Spent, together
-from tablevault.engine.calls.usage import Meter, Used
+from tablevault.engine.calls.spending import Spent, sum_of
+from tablevault.engine.calls.usage import Meter, UsageReport
 from tablevault.engine.execution.budgets import TRIES, Begun, Budget, RunLimits
 from tablevault.engine.execution.executor import Stop
 from tablevault.engine.execution.rates import Kind, Rates, now, seconds_of
@@ -122,7 +122,7 @@ class Gate:
         finally:
             self._begun.end(self._job.name, meter.cost - before)
 
-    def _priced(self, used: Used) -> Used:
+    def _priced(self, used: UsageReport) -> UsageReport:
         """Add the cost of a report by the price of its model, and charge it."""
         if used.cost is None and used.model is not None:
             price = self._prices.get(used.model)
@@ -261,10 +261,10 @@ class Limiting:
         budgets = (self._run.vault, *(job.limits for job in jobs))
         spent = ledger.spent_before()
         if self._begun and any(each.has_budget for each in budgets):
-            spent = self._begun.start(ledger.purse.version, ledger.process, spent)
+            spent = self._begun.start(ledger.account.version, ledger.process, spent)
         self._spent = spent
         columns = [job.name for job in jobs if job.kind != "index"]
-        self._vault.start(together(spent[name] for name in columns if name in spent))
+        self._vault.start(sum_of(spent[name] for name in columns if name in spent))
 
     def gate(self, job: Job) -> Gate:
         """Return what lets the calls of a builder begin."""

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.calls.call_file import FindSource
-from tablevault.engine.calls.instance_calls import Kept
+from tablevault.engine.calls.instance_calls import KeptRows
 from tablevault.engine.calls.ledger import BuilderColumns
-from tablevault.engine.calls.records import WHOLE, CallRecord
+from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.calls.store import CallStore
-from tablevault.engine.matching import NEW
+from tablevault.engine.matching import NEW_ROW
 from tablevault.engine.row_values import decode_values
 from tablevault.errors import TVTableError
 from tablevault.frames.casting import cast
@@ -53,7 +53,7 @@ class PartialRun:
         """Name the builders that have ended."""
         return self.store.ended(self.number)
 
-    def kept(self) -> dict[str, list[Kept]]:
+    def kept(self) -> dict[str, list[KeptRows]]:
         """Return the rows that builders keep of instances which can be read, by builder."""
         return {part.name: self._kept(part) for part in self.parts}
 
@@ -98,21 +98,21 @@ class PartialRun:
         if len(kept) == 1 and (taken := _taken(part, kept[0], length)) is not None:
             return taken
         found = self.store.rows(self.number, part.name)
-        whole = self._frame(part, found.get(WHOLE))
+        whole = self._frame(part, found.get(NO_ROW))
         if whole is not None and length in (None, len(whole)):
             return {name: _typed(whole[name], part.dtypes.get(name)) for name in part.columns}
         values = {
             row: decode_values(call.value)
             for row, call in found.items()
-            if row != WHOLE and call.value is not None
+            if row != NO_ROW and call.value is not None
         }
         size = max(values, default=-1) + 1 if length is None else length
         return _with_holes(part, values, kept, size)
 
-    def _kept(self, part: BuilderColumns) -> list[Kept]:
+    def _kept(self, part: BuilderColumns) -> list[KeptRows]:
         """Return the rows that a builder keeps of instances which can be read."""
         return [
-            Kept(source=source, rows=rows)
+            KeptRows(source=source, rows=rows)
             for instance, rows in self.store.kept(self.number, part.name)
             if (source := self.find_source(instance)) is not None
         ]
@@ -126,12 +126,12 @@ class PartialRun:
         """Count the finished rows of a builder, also those that it keeps."""
         if kept := self._kept(part):
             made = np.array(self.store.finished(self.number, part.name), dtype=np.int64)
-            rows = np.concatenate([made, *(np.flatnonzero(each.rows != NEW) for each in kept)])
+            rows = np.concatenate([made, *(np.flatnonzero(each.rows != NEW_ROW) for each in kept)])
             return int(np.count_nonzero(np.bincount(rows)))
         count = self.store.count(self.number, part.name)
         if count or not part.columns:
             return count
-        frame = self._frame(part, self.store.rows(self.number, part.name).get(WHOLE))
+        frame = self._frame(part, self.store.rows(self.number, part.name).get(NO_ROW))
         return 0 if frame is None else len(frame)
 
 
@@ -167,7 +167,7 @@ def find_run(store: CallStore, temp: str, find_source: FindSource) -> PartialRun
     )
 
 
-def _taken(part: BuilderColumns, kept: Kept, length: int | None) -> dict[str, pd.Series] | None:
+def _taken(part: BuilderColumns, kept: KeptRows, length: int | None) -> dict[str, pd.Series] | None:
     """Take whole columns from an instance; None where it does not hold all rows of the table."""
     frame = kept.source.frame()
     if length not in (None, len(kept.rows)) or not _has_rows(part, kept, frame):
@@ -176,15 +176,15 @@ def _taken(part: BuilderColumns, kept: Kept, length: int | None) -> dict[str, pd
     return {name: frame[name].iloc[kept.rows].reset_index(drop=True) for name in part.columns}
 
 
-def _has_rows(part: BuilderColumns, kept: Kept, frame: pd.DataFrame | None) -> bool:
+def _has_rows(part: BuilderColumns, kept: KeptRows, frame: pd.DataFrame | None) -> bool:
     """Return whether a dataframe has all columns of a builder and a row for each of the table."""
     if frame is None or not set(part.columns) <= set(frame.columns):
         return False
-    return bool(((kept.rows != NEW) & (kept.rows < len(frame))).all())
+    return bool(((kept.rows != NEW_ROW) & (kept.rows < len(frame))).all())
 
 
 def _with_holes(
-    part: BuilderColumns, found: Mapping[int, tuple[Any, ...]], kept: Sequence[Kept], size: int
+    part: BuilderColumns, found: Mapping[int, tuple[Any, ...]], kept: Sequence[KeptRows], size: int
 ) -> dict[str, pd.Series]:
     """Make columns of the rows that are there, null elsewhere."""
     made = {}
@@ -200,13 +200,13 @@ def _with_holes(
     return made
 
 
-def _put_kept(cells: np.ndarray[Any, Any], name: str, kept: Kept) -> None:
+def _put_kept(cells: np.ndarray[Any, Any], name: str, kept: KeptRows) -> None:
     """Put the cells of rows that are kept into a column; null where they are."""
     frame = kept.source.frame()
     if frame is None or name not in frame.columns:
         return
     rows = kept.rows[: len(cells)]
-    new = np.flatnonzero((rows != NEW) & (rows < len(frame)))
+    new = np.flatnonzero((rows != NEW_ROW) & (rows < len(frame)))
     series = frame[name].iloc[rows[new]]
     has_value = series.notna().to_numpy(np.bool_)
     cells[new] = None

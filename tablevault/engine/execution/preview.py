@@ -360,8 +360,12 @@ class Preview:
 
     def _count(self, job: Job, inputs: Sequence[Inputs | None]) -> int:
         """Count calls, but for those whose results another table will have brought by then."""
-        code, terms, made = self._run.codes[job.name].digest, self._ledger.terms, self._ahead.calls
-        finds = not (terms.forced or terms.private)
+        code, policy, made = (
+            self._run.codes[job.name].digest,
+            self._ledger.policy,
+            self._ahead.calls,
+        )
+        finds = not (policy.forced or policy.private)
         calls = sum(each is None or not finds or (each, code) not in made for each in inputs)
         made.update((each, code) for each in inputs if each is not None)
         return calls

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, Literal
 
-from tablevault.engine.calls.sqlite_file import as_os_error, connect, is_damage
+from tablevault.engine.calls.database import as_os_error, connect, is_damage
 
 Kind = Literal["calls", "tokens"]
 

@@ -19,7 +19,7 @@ from tablevault.engine.builders.resolve_fields import Job, resolve
 from tablevault.engine.execution.context import Earlier, RunOptions
 from tablevault.engine.fingerprints.fingerprint import reasons
 from tablevault.engine.matching import (
-    NEW,
+    NEW_ROW,
     Mask,
     Rows,
     all_new,
@@ -57,12 +57,12 @@ class Decision:
     @property
     def reused(self) -> int:
         """Number of rows that are kept."""
-        return int((self.rows != NEW).sum())
+        return int((self.rows != NEW_ROW).sum())
 
     @property
     def keeps_all(self) -> bool:
         """Whether the function need not be called."""
-        return self.reason == UNCHANGED and bool((self.rows != NEW).all())
+        return self.reason == UNCHANGED and bool((self.rows != NEW_ROW).all())
 
 
 INDEX_RUNS = Decision(rows=np.zeros(0, dtype=np.int64), reason="index builders always run")
@@ -180,7 +180,7 @@ class Reuse:
         changes = self._changed_recipe(job, builder, earlier)
         if changes:
             return Decision(rows=nothing, reason="; ".join(changes))
-        keeps = self._matched != NEW
+        keeps = self._matched != NEW_ROW
         known = int(keeps.sum())
         why = []
         if missing := int((~keeps).sum()):
@@ -204,7 +204,7 @@ class Reuse:
                 why.append(_count(asked, kind))
                 keeps &= not whole
                 keeps &= ~empty
-        rows = np.where(keeps, self._matched, NEW)
+        rows = np.where(keeps, self._matched, NEW_ROW)
         return Decision(rows=rows, reason="; ".join(dict.fromkeys(why)) or UNCHANGED)
 
     def _changed_recipe(self, job: Job, builder: Builder, earlier: Earlier) -> list[str]:
@@ -227,7 +227,7 @@ class Reuse:
     def _changed_code(self, then: Job, job: Job, earlier: Earlier) -> list[str]:
         """Return how the code differs; nothing where that does not count."""
         ledger = self._options.ledger
-        if job.code_version or ledger.terms.accept_code:
+        if job.code_version or ledger.policy.accept_code:
             return []
         before = ledger.code_of_origin(job.name)
         if before is None:
@@ -247,7 +247,7 @@ class Reuse:
         asked = (job.retry_null or failed) and bool(job.changed_columns)
         empty = frame.isna().all(axis=1).to_numpy(dtype=np.bool_) & asked
         found = np.zeros(len(self._matched), dtype=np.bool_)
-        there = self._matched != NEW
+        there = self._matched != NEW_ROW
         found[there] = empty[self._matched[there]]
         return found
 
@@ -275,7 +275,7 @@ class Reuse:
             if name in job.changed_columns:
                 continue  # null before it is computed, then as now
             same = self._cells_same(name) | unknown.rows
-            if not (same | (self._matched == NEW)).all():
+            if not (same | (self._matched == NEW_ROW)).all():
                 changed_names.append(f"`{SELF}.{name}`")
             unchanged &= same
         if unknown.rows.all():
@@ -308,7 +308,7 @@ class Reuse:
             return np.equal(matched, np.arange(len(matched)))
         if name not in self._earlier.frame.columns or name not in self._draft.names:
             return same
-        there = matched != NEW
+        there = matched != NEW_ROW
         now = self._draft.stored(name).iloc[there]
         before = self._earlier.frame[name].iloc[matched[there]]
         if is_artifact(now) and is_artifact(before):
@@ -366,7 +366,7 @@ class Reuse:
             )
             return same
         was, gives = by_row(read.template, then), by_row(read.template, now)
-        for row in np.flatnonzero(asked & (self._matched != NEW)).tolist():
+        for row in np.flatnonzero(asked & (self._matched != NEW_ROW)).tolist():
             before = int(self._matched[row])
             given = _given(lambda b=before: was(b))  # type: ignore[misc]  # bound now
             same[row] = given == _given(lambda r=row: gives(r))  # type: ignore[misc]  # bound now

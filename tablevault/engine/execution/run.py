@@ -38,7 +38,7 @@ from tablevault.engine.fingerprints.fingerprint import (
     OutsideModule,
     changed_texts,
 )
-from tablevault.engine.matching import NEW, match_rows
+from tablevault.engine.matching import NEW_ROW, match_rows
 from tablevault.engine.results import check_key
 from tablevault.engine.tables import FixedInstance, Inputs, RunTables, TableDraft
 from tablevault.errors import TVBuilderError, TVTableError
@@ -274,7 +274,7 @@ def _refuse_unclear(jobs: Sequence[Job], codes: Mapping[str, Fingerprint], ledge
     A changed function was corrected for the rows that failed. A changed text is perhaps another
     question.
     """
-    if ledger.terms.accept_code is not None:
+    if ledger.policy.accept_code is not None:
         return
     for job in jobs:
         for before, rows in ledger.own_codes(job.name):
@@ -472,7 +472,7 @@ def with_old_rows(
         both = {name: _joined(earlier[name], frame[name], declared.get(name)) for name in key}
         keys = pd.DataFrame(both)
         new = keys.iloc[len(earlier) :].reset_index(drop=True)
-        stays = match_rows(keys.iloc[: len(earlier)], new, key) == NEW
+        stays = match_rows(keys.iloc[: len(earlier)], new, key) == NEW_ROW
     if not stays.any():
         return frame
     kept = earlier.loc[stays]

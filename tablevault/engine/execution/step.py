@@ -17,7 +17,7 @@ from tablevault.engine.builders.builder import PROVIDER_BATCH
 from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.lookup import item_inputs
 from tablevault.engine.calls.recorder import Recorder, show_inherited
-from tablevault.engine.calls.records import WHOLE
+from tablevault.engine.calls.records import NO_ROW
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
 from tablevault.engine.execution.context import RunContext
@@ -26,7 +26,7 @@ from tablevault.engine.execution.provider_batches import BatchCalls
 from tablevault.engine.execution.reuse import Decision
 from tablevault.engine.execution.row_wise import RowCalls, RowWork
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
-from tablevault.engine.matching import NEW
+from tablevault.engine.matching import NEW_ROW
 from tablevault.engine.results import refuse_leaks
 from tablevault.engine.row_values import RowResults, Values, where
 from tablevault.render import counted
@@ -215,7 +215,7 @@ class Step:
         """Put the artifacts that the builder reads into their folder."""
         files = self._context.options.files
         if files is not None and self._job.kind == "column":
-            show_inherited(self._job, self._draft, decision.rows == NEW, files)
+            show_inherited(self._job, self._draft, decision.rows == NEW_ROW, files)
 
     def _add(self, finished: dict[str, pd.Series]) -> None:
         """Add columns to the draft; the index builder's decide the number of rows."""
@@ -289,7 +289,7 @@ class Step:
     def _whole_frame(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
         """Call for a dataframe."""
         job = self._job
-        record = self._caller.record(WHOLE, found.inputs)
+        record = self._caller.record(NO_ROW, found.inputs)
 
         def attempt() -> dict[str, pd.Series]:
             """Call once."""
@@ -319,7 +319,7 @@ class Step:
         job = self._job
         self._show_items(found.items)
         finished: list[Values] = []
-        record = self._caller.record(WHOLE, found.inputs)
+        record = self._caller.record(NO_ROW, found.inputs)
         usage = Usage(job.name, record.usage.meter)
         try:
             call = partial(self._caller.call, record, self._arguments(None))

@@ -6,9 +6,9 @@ import signal
 
 import pytest
 
-from tablevault.engine.calls.ledger import BuilderColumns, Ledger, Terms
-from tablevault.engine.calls.records import WHOLE, CallRecord
-from tablevault.engine.calls.spending import Purse, Spent, together
+from tablevault.engine.calls.ledger import BuilderColumns, Ledger, ReusePolicy
+from tablevault.engine.calls.records import NO_ROW, CallRecord
+from tablevault.engine.calls.spending import Account, Spent, sum_of
 from tablevault.engine.calls.store import CallStore
 
 
@@ -20,8 +20,8 @@ def store(tmp_path):
 
 
 def ledger(store, *, temp="t", process="p", version="v", last="", forced=False):
-    made = Ledger(store, temp=temp, process=process, terms=Terms(forced=forced))
-    made.purse = Purse(version=version, last=last)
+    made = Ledger(store, temp=temp, process=process, policy=ReusePolicy(forced=forced))
+    made.account = Account(version=version, last=last)
     made.begin([BuilderColumns(name="b", columns=("x",))])
     return made
 
@@ -52,7 +52,7 @@ def test_an_instance_accounts_for_all_of_it(store):
     spend(store, call(cost=0.25))
     with ledger(store, process="q") as made:
         made.add(call(1, cost=0.5), calls=1)
-    made.claim("base_1_x")
+    made.assign("base_1_x")
     assert store.spent("v") == {}
     spend(store, call(2), temp="u", process="r")
     assert store.spent("v") == {"b": Spent(1)}
@@ -68,8 +68,8 @@ def test_what_an_instance_has_accounted_for_goes_also_if_its_process_was_killed_
 def test_items_copies_and_cached_calls_are_no_calls_of_a_builder(store):
     with ledger(store) as made:
         made.add(call(0, cost=0.5))  # an item
-        made.add(call(WHOLE, cost=0.25), calls=1)
-        made.add(call(WHOLE, cost=1.0, builder="@m.ask"), builder="b")
+        made.add(call(NO_ROW, cost=0.25), calls=1)
+        made.add(call(NO_ROW, cost=1.0, builder="@m.ask"), builder="b")
         made.add(call(3, cost=9.0)._replace(id=7))  # a copy was paid for before
     assert made.spent() == {"b": Spent(1, None, None, 1.75)}
 
@@ -89,5 +89,5 @@ def test_what_was_spent_is_there_after_a_kill(store, tmp_path, python):
 
 
 def test_nothing_reported_is_not_zero():
-    assert together([]) == Spent()
-    assert together([Spent(2), Spent(1, 0, None, 0.5)]) == Spent(3, 0, None, 0.5)
+    assert sum_of([]) == Spent()
+    assert sum_of([Spent(2), Spent(1, 0, None, 0.5)]) == Spent(3, 0, None, 0.5)

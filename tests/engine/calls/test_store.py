@@ -11,8 +11,8 @@ import time
 import pandas as pd
 import pytest
 
-from tablevault.engine.calls.own_calls import has_calls_by_arguments, own_calls
-from tablevault.engine.calls.records import WHOLE, CallRecord
+from tablevault.engine.calls.ledger import OwnCalls
+from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.errors import TVTableError
 
@@ -46,7 +46,7 @@ def test_nothing_is_found_and_nothing_made_where_there_is_no_file(store, path):
     assert store.builders_of("base_1_x") is None
     assert store.sweep([], [], 0.0).calls == 0
     assert store.problem() == ""
-    store.settle()
+    store.checkpoint()
     assert not path.parent.exists()
 
 
@@ -118,7 +118,7 @@ def test_an_execution_goes_on_under_another_process(store):
     assert list(store.rows(first, "b")) == [0]
     assert store.begin("t", "q", forget=False) == first
     assert store.execution_of("t")[:2] == (first, "q")
-    assert own_calls(store, first, "b").find([call().inputs])[call().inputs].value == "[1]"
+    assert values(store, call().inputs) == ["[1]"]
     assert store.rows(first, "b") == {}  # the table may have other rows now
     assert store.count(first, "b") == 0
 
@@ -130,33 +130,6 @@ def test_a_forced_execution_forgets_rows_of_others_but_not_its_own(store):
     second = store.begin("t", "q", forget=True)
     assert store.rows(second, "b") == {}
     assert values(store, call().inputs) == ["[1]"]
-
-
-def test_the_own_calls_of_an_execution_are_those_up_to_a_moment(store):
-    execution = store.begin("t", "p", forget=False)
-    none = own_calls(store, execution, "b")
-    store.write(
-        execution, [call(0), call(1, builder="other"), call(2, value=None, outcome="error")]
-    )
-    store.write(execution, [call(WHOLE, value="[7]", code=OTHER)])
-    other = store.begin("u", "q", forget=False)
-    store.write(other, [call(3)])
-    own = own_calls(store, execution, "b")
-    store.write(execution, [call(0, value="[9]"), call(4)])
-    keys = [call(row).inputs for row in (0, 1, 2, 3, 4, WHOLE)]
-    assert none.find(keys) == {}
-    assert sorted(found.value for found in own.find(keys).values()) == ["[1]", "[7]"]
-    assert own.has_whole()
-    assert own.codes() == {CODE: 2, OTHER: 1}
-    assert not own_calls(store, other, "b").has_whole()
-
-
-def test_calls_that_are_found_by_their_arguments_are_known_of(store):
-    execution = store.begin("t", "p", forget=False)
-    store.write(execution, [call(), call(builder="@m.f", inputs=b"a" * 10)])
-    assert not has_calls_by_arguments(store)
-    store.write(execution, [call(inputs=b"b" * 10)])
-    assert has_calls_by_arguments(store)
 
 
 def test_rows_that_were_found_belong_to_the_execution(store):
@@ -171,10 +144,10 @@ def test_rows_that_were_found_belong_to_the_execution(store):
 def test_a_dataframe_comes_back_as_it_was(store):
     execution = store.begin("t", "p", forget=False)
     frame = pd.DataFrame({"a": pd.array([1, None], dtype="Int64"), "b": [["x"], {"y": 1}]})
-    store.write_frame(execution, call(WHOLE), frame)
-    found = store.frame_of(call(WHOLE))
+    store.write_frame(execution, call(NO_ROW), frame)
+    found = store.frame_of(call(NO_ROW))
     pd.testing.assert_frame_equal(found, frame)
-    assert store.frame_of(call(WHOLE, code=OTHER)) is None
+    assert store.frame_of(call(NO_ROW, code=OTHER)) is None
     with pytest.raises(TVTableError):
         store.write_frame(execution, call(1), pd.DataFrame({"a": [object()]}))
     assert store.find([call(1).inputs], CODE) == {}
@@ -184,14 +157,14 @@ def test_a_large_dataframe_is_kept_in_parts(store, monkeypatch):
     monkeypatch.setattr("tablevault.engine.calls.store._PART_BYTES", 1000)
     execution = store.begin("t", "p", forget=False)
     frame = pd.DataFrame({"a": range(5000)})
-    store.write_frame(execution, call(WHOLE), frame)
-    pd.testing.assert_frame_equal(store.frame_of(call(WHOLE)), frame)
+    store.write_frame(execution, call(NO_ROW), frame)
+    pd.testing.assert_frame_equal(store.frame_of(call(NO_ROW)), frame)
 
 
 def test_an_instance_is_known_by_what_was_noted(store):
     execution = store.begin("t", "p", forget=False)
     store.write(execution, [call()])
-    store.claim(execution, "base_1_x", {"b": {"code": "00"}})
+    store.assign(execution, "base_1_x", {"b": {"code": "00"}})
     assert store.builders_of("base_1_x") == {"b": {"code": "00"}}
     assert store.execution_of("t") is None
     assert values(store, call().inputs) == ["[1]"]
@@ -200,7 +173,7 @@ def test_an_instance_is_known_by_what_was_noted(store):
 def test_calls_stay_as_long_as_an_instance_or_an_execution_has_them(store):
     claimed = store.begin("t", "p", forget=False)
     store.write(claimed, [call(1)])
-    store.claim(claimed, "base_1_x", {})
+    store.assign(claimed, "base_1_x", {})
     paused = store.begin("u", "q", forget=False)
     store.write(paused, [call(2)])
     gone = store.begin("v", "r", forget=False)
@@ -320,7 +293,7 @@ def test_killed_within_a_write_nothing_of_it_is_there(path, python):
 def test_a_damaged_file_is_moved_aside(path, caplog, damage):
     store = CallStore(path)
     store.write(store.begin("t", "p", forget=False), [call(row) for row in range(500)])
-    store.settle()
+    store.checkpoint()
     store.close()
     if damage == "text":
         path.write_text("no database, but text that is long enough to be one" * 100)
@@ -339,7 +312,7 @@ def test_a_damaged_file_is_moved_aside(path, caplog, damage):
 
 def test_damage_is_told(store, path):
     store.write(store.begin("t", "p", forget=False), [call(row) for row in range(500)])
-    store.settle()
+    store.checkpoint()
     store.close()
     with path.open("r+b") as file:
         file.seek(3 * 4096)
@@ -393,7 +366,7 @@ class TestShortCalls:
 
     def test_they_are_found_by_arguments_and_by_instance(self, store, execution):
         assert store.find_alike(b"arguments-------", CODE) is not None
-        store.claim(execution, "base_1_x", {})
+        store.assign(execution, "base_1_x", {})
         assert self.indexed(store) == [(0,), (1,), (2,)]
         assert store.holders([call(1).inputs], CODE) == {"base_1_x"}
 
@@ -423,7 +396,7 @@ def test_what_is_looked_up_by_inputs_is_never_searched_call_by_call(store):
     store.holders([call().inputs], CODE)
     store.find_alike(b"arguments-------", CODE)
     store.place_failures(execution)
-    own_calls(store, execution, "b").find([call().inputs])
+    OwnCalls.recorded(store, execution, "b").find([call().inputs])
     connection.set_trace_callback(None)
     by_inputs = [sql for sql in asked if ".inputs" in sql and sql.startswith("SELECT")]
     assert len(by_inputs) == 5

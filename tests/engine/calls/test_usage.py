@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import tablevault
-from tablevault.engine.calls.usage import NOTHING, Usage, Used, accepting_usage, charging
+from tablevault.engine.calls.usage import NOTHING, Usage, UsageReport, accepting_usage, charging
 from tablevault.errors import TVArgumentError
 
 report_usage = tablevault.report_usage
@@ -61,7 +61,7 @@ def test_numbers_of_other_kinds_are_taken():
         report_usage(cost=np.float32(0.25))
         report_usage(cost=1)
     used = usage.take()
-    assert used == Used(None, 3, 4, 2.0)
+    assert used == UsageReport(None, 3, 4, 2.0)
     assert [type(each) for each in used[1:]] == [int, int, float]
 
 
@@ -72,7 +72,7 @@ def test_reports_of_one_call_are_added_up():
         report_usage()
         report_usage("large", 4, 1)
         report_usage("small", cost=0.5)
-    assert usage.take() == Used("small, large", 7, 1, 0.75)
+    assert usage.take() == UsageReport("small, large", 7, 1, 0.75)
     assert usage.take() == NOTHING
 
 
@@ -115,7 +115,7 @@ def test_threads_in_the_context_of_the_call_are_heard():
             thread.start()
         for thread in threads:
             thread.join()
-    assert usage.take() == Used("m", 8, None, 8.0)
+    assert usage.take() == UsageReport("m", 8, None, 8.0)
 
 
 def test_what_no_call_can_be_charged_with_is_warned_of(caplog):

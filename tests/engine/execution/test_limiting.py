@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tablevault.engine.calls.spending import Spent
-from tablevault.engine.calls.usage import Used
+from tablevault.engine.calls.usage import UsageReport
 from tablevault.engine.execution.budgets import Budget, RunLimits
 from tablevault.engine.execution.executor import AbandonedError, Stop
 from tablevault.engine.execution.limiting import Limiting
@@ -29,7 +29,7 @@ def job(name="b", kind="column", **limits):
 
 
 def used(**fields):
-    return Used(**{name: fields.get(name) for name in Used._fields})
+    return UsageReport(**{name: fields.get(name) for name in UsageReport._fields})
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from tablevault.engine.calls.call_file import CallSource
-from tablevault.engine.calls.ledger import BuilderColumns, Ledger, Terms
-from tablevault.engine.calls.records import WHOLE, CallRecord
+from tablevault.engine.calls.ledger import BuilderColumns, Ledger, ReusePolicy
+from tablevault.engine.calls.records import NO_ROW, CallRecord
 from tablevault.engine.calls.store import CallStore
 from tablevault.engine.execution.partial import find_run
 from tablevault.engine.row_values import encode_values
@@ -30,7 +30,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def ledger(store):
-    with Ledger(store, temp="t", process="p", terms=Terms()) as made:
+    with Ledger(store, temp="t", process="p", policy=ReusePolicy()) as made:
         made.begin(PARTS)
         yield made
 
@@ -62,7 +62,7 @@ def put(ledger, builder, row, *values):
 def begun(ledger):
     """Let the index builder have ended with four rows."""
     columns = {"k": pd.Series(list("abcd"), dtype="string"), "n": pd.Series([1.5] * 4)}
-    ledger.add_frame(call("t_index", WHOLE), columns)
+    ledger.add_frame(call("t_index", NO_ROW), columns)
     ledger.finish("t_index", CODE, ["k", "n"], is_exact=True)
     return ledger
 
@@ -108,7 +108,7 @@ def test_rows_that_are_not_done_are_null(begun, store):
 
 def test_a_dataframe_is_as_it_was_returned(begun, store):
     made = {"z": pd.Series([1.5, 2.5, 3.5, None], dtype="Float64")}
-    begun.add_frame(call("b", WHOLE), made)
+    begun.add_frame(call("b", NO_ROW), made)
     frame = run_of(store).frame()
     assert frame["z"].dtype == "Float64"
     assert frame["z"].tolist()[:3] == [1.5, 2.5, 3.5]
@@ -244,5 +244,5 @@ def test_each_attempt_notes_anew_what_it_keeps(begun, store, process):
 def test_what_is_kept_goes_with_the_execution(begun, store):
     keep(store, "a", 3, -1, 1, -1)
     number, *_ = store.execution_of("t")
-    store.claim(number, "new", {})
+    store.assign(number, "new", {})
     assert store.kept(number, "a") == []

@@ -8,7 +8,7 @@ import openai
 import pytest
 
 from examples.model_server import Faults, ModelServer
-from tablevault.engine.calls.usage import Usage, Used, charging
+from tablevault.engine.calls.usage import Usage, UsageReport, charging
 from tablevault.engine.functions.language_model import complete
 from tablevault.engine.functions.questions import Question
 
@@ -194,7 +194,7 @@ def test_a_server_may_count_no_tokens():
         answered = {"choices": [{"message": {"content": "Ana"}}]}
         assert QUESTION.values({**answered, "usage": None}, ["a"]) == "Ana"
         assert QUESTION.values({**answered, "usage": {"prompt_tokens": 3}}, ["a"]) == "Ana"
-    assert usage.close() == Used("small-1", 3, None, None)
+    assert usage.close() == UsageReport("small-1", 3, None, None)
 
 
 def test_a_long_answer_is_shown_by_its_beginning():
