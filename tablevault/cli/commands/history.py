@@ -64,10 +64,13 @@ def _as_json(found: InstanceDiff) -> dict[str, object]:
     facts = {
         each.name: getattr(found, each.name) for each in dataclasses.fields(found) if each.repr
     }
-    for name in ("added", "removed", "changed"):
-        frame = getattr(found, name).reset_index()
-        facts[name] = frame.astype(object).where(frame.notna(), None).to_dict("records")
-    return facts
+    frames = {name: getattr(found, name) for name in ("added", "removed", "changed")}
+    return facts | {name: _records(frame.reset_index()) for name, frame in frames.items()}
+
+
+def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
+    """Return rows for a program: null is None."""
+    return frame.astype(object).where(frame.notna(), None).to_dict("records")
 
 
 def _lineage(context: CommandContext, given: argparse.Namespace) -> object:
@@ -104,7 +107,8 @@ def _calls(context: CommandContext, given: argparse.Namespace) -> object:
         context.read(), given.table_name, given.instance_id, given.version, outcome=given.outcome
     )
     instance = found.attrs["instance_id"]
-    records = _records(found)
+    times = found["started_at"].map(lambda at: at.isoformat(), na_action="ignore")
+    records = _records(found.assign(started_at=times))
     return Listing(
         columns=_HEADINGS,
         rows=[_row(record) for record in records],
@@ -112,22 +116,6 @@ def _calls(context: CommandContext, given: argparse.Namespace) -> object:
         if_empty=f'No calls of instance {instance} of table "{given.table_name}" are known here.',
         footer=f"{instance}: {_total(found)}" if records else "",
     )
-
-
-def _records(found: pd.DataFrame) -> list[dict[str, Any]]:
-    """Return calls for a program: null is None, a time is RFC 3339."""
-    columns: dict[str, list[Any]] = {
-        str(name): [None if null is True else cell for cell, null in _cells(series)]
-        for name, series in found.items()
-    }
-    times = columns["started_at"]
-    columns["started_at"] = [None if at is None else at.isoformat() for at in times]
-    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
-
-
-def _cells(series: pd.Series) -> list[tuple[Any, Any]]:
-    """Return the cells of a column, and whether they are null."""
-    return list(zip(series.tolist(), series.isna().tolist(), strict=True))
 
 
 def _row(record: dict[str, Any]) -> tuple[str, ...]:
