@@ -161,7 +161,7 @@ def total(values: Iterable[Number | None]) -> Number | None:
 State = Literal["planned", "made", "failed", "left"]
 
 COLUMNS = ("table", "state", "calls", "rows there", "time", "cost", "reason")
-"""What `shown_table` returns."""
+"""Columns of a report."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +225,19 @@ class RefreshedTable:
     def shown_retries(self) -> str:
         """How many of the calls are for rows that failed, as text; "" where none is."""
         return f"{counted(self.retries, 'failed row')} again" if self.retries else ""
+
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The texts of `COLUMNS`."""
+        return (
+            self.place,
+            self.state,
+            ", ".join(filter(None, (self.shown_calls, self.shown_retries))),
+            f"{self.reused:,}",
+            shown_seconds(self.seconds),
+            shown_cost(self.cost),
+            self.reason,
+        )
 
     def __str__(self) -> str:
         """Describe it in a line."""
@@ -297,17 +310,4 @@ class RefreshReport:
 
     def _repr_html_(self) -> str:
         """Show a table in a notebook; what stands in it is no markup."""
-        return table_html(self.note, COLUMNS, [shown_table(each) for each in self.tables])
-
-
-def shown_table(table: RefreshedTable) -> tuple[str, ...]:
-    """Return the cells of one line: table, state, calls, rows, time, cost, reason."""
-    return (
-        table.place,
-        table.state,
-        ", ".join(filter(None, (table.shown_calls, table.shown_retries))),
-        f"{table.reused:,}",
-        shown_seconds(table.seconds),
-        shown_cost(table.cost),
-        table.reason,
-    )
+        return table_html(self.note, COLUMNS, [each.cells for each in self.tables])

@@ -162,6 +162,20 @@ def option(
     return Argument((f"--{name}",), options | more, completes)
 
 
+def repeated(
+    name: str,
+    metavar: str,
+    text: str,
+    completes: Completes = "",
+    *,
+    parameter: str,
+    typed: Callable[[Any], Sequence[object]],
+) -> Argument:
+    """Make an option with a value that may be repeated."""
+    options = {"action": "append", "metavar": metavar, "help": f"{text}; may be repeated"}
+    return Argument((f"--{name}",), options, completes, parameter=parameter, typed=typed)
+
+
 def switch(name: str, text: str, *, parameter: str = "") -> Argument:
     """Make an option that is there or not."""
     return Argument((f"--{name}",), {"help": text, "action": "store_true"}, parameter=parameter)

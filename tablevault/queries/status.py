@@ -17,7 +17,7 @@ from tablevault.vault import Vault
 State = Literal["current", "stale", "behind", "inactive", "missing"]
 Work = Literal["", "in preparation", "running", "paused", "interrupted"]
 
-_COLUMNS = ("table", "state", "rows", "made", "reason", "work")
+COLUMNS = ("table", "state", "rows", "made", "reason", "temporary instance")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +81,13 @@ class TableStatus:
         """The work on the temporary instance, and its process."""
         return f"{self.work} ({self.process_id})" if self.process_id else self.work
 
+    @property
+    def cells(self) -> tuple[str, ...]:
+        """The texts of `COLUMNS`."""
+        made = self.materialized_at[:19].replace("T", " ")
+        rows = f"{self.rows:,}" if self.instance_id else ""
+        return self.place, self.state, rows, made, self.reason, self.shown_work
+
     def __str__(self) -> str:
         """Describe it in a line."""
         text = ": ".join(filter(None, (self.state, self.reason)))
@@ -123,15 +130,7 @@ class Status:
 
     def _repr_html_(self) -> str:
         """Show a table in a notebook; its texts are escaped."""
-        rows = [shown(each) for each in self.tables]
-        return render.table_html(self.note, _COLUMNS, rows)
-
-
-def shown(table: TableStatus) -> tuple[str, ...]:
-    """Return the cells of one line: table, state, rows, time, reason, work."""
-    made = table.materialized_at[:19].replace("T", " ")
-    rows = f"{table.rows:,}" if table.instance_id else ""
-    return table.place, table.state, rows, made, table.reason, table.shown_work
+        return render.table_html(self.note, COLUMNS, [each.cells for each in self.tables])
 
 
 def status(vault: Vault) -> Status:

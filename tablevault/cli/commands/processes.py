@@ -1,11 +1,12 @@
-"""Commands that run and stop processes: plan, execute, refresh, stop, undo, restart."""
+"""Commands that run and stop processes: plan, execute, status, refresh, stop, undo, restart."""
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import time
-from collections.abc import Mapping
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, cast
 
 from tablevault.cli.command import (
     ALLOW_SECRET,
@@ -21,6 +22,10 @@ from tablevault.cli.command import (
 from tablevault.cli.context import CommandContext
 from tablevault.cli.output import Listing
 from tablevault.wording import BLANK, Call
+
+if TYPE_CHECKING:
+    from tablevault.plans import RefreshReport
+    from tablevault.queries.status import Status
 
 _PLANNED = (
     "table_name",
@@ -53,8 +58,6 @@ _LIMITS = (
 
 def _plan(context: CommandContext, given: argparse.Namespace) -> object:
     """Plan an execution, and print what it would call."""
-    import dataclasses
-
     from tablevault import plans
     from tablevault.operations import plan
 
@@ -98,8 +101,6 @@ def _plan(context: CommandContext, given: argparse.Namespace) -> object:
 
 def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
     """Execute stale tables again."""
-    import dataclasses
-
     from tablevault import plans
     from tablevault.operations import refresh
 
@@ -114,13 +115,23 @@ def _refresh(context: CommandContext, given: argparse.Namespace) -> object:
         ),
     )
     facts = {name: getattr(found, name) for name in ("calls", "is_exact", "seconds", "cost")}
-    return Listing(
-        columns=plans.COLUMNS,
-        rows=[plans.shown_table(each) for each in found.tables],
-        value={**facts, "tables": [dataclasses.asdict(each) for each in found.tables]},
-        if_empty=found.note,
-        footer=found.note,
-    )
+    tables = [dataclasses.asdict(each) for each in found.tables]
+    return _tables(found, plans.COLUMNS, {**facts, "tables": tables})
+
+
+def _status(context: CommandContext, given: argparse.Namespace) -> object:
+    """List the tables, and what is stale."""
+    from tablevault.queries import status
+
+    del given
+    found = status.status(context.read())
+    return _tables(found, status.COLUMNS, [dataclasses.asdict(each) for each in found.tables])
+
+
+def _tables(found: Status | RefreshReport, columns: Sequence[str], value: object) -> Listing:
+    """List tables, with a note below."""
+    rows = [each.cells for each in found.tables]
+    return Listing(columns=columns, rows=rows, value=value, if_empty=found.note, footer=found.note)
 
 
 def _names(tables: object) -> list[object]:
@@ -217,6 +228,14 @@ COMMANDS = (
             PROCESS_ID,
             ALLOW_SECRET,
         ),
+    ),
+    Command(
+        name="status",
+        summary="show which tables are stale, and why; nothing is called or changed",
+        details="A table is stale when what it read holds something else now, when code or "
+        "builders have changed, or when rows of it failed. What an index builder reads outside "
+        "of the vault cannot be seen.",
+        run=_status,
     ),
     Command(
         name="refresh",

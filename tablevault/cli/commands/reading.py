@@ -1,4 +1,4 @@
-"""Commands that read a vault: dataframes, lists, descriptions, texts, status, the report page."""
+"""Commands that read a vault: dataframes, lists, descriptions, texts, the report page."""
 
 from __future__ import annotations
 
@@ -105,21 +105,6 @@ def _instances(context: CommandContext, given: argparse.Namespace) -> object:
     )
 
 
-def _status(context: CommandContext, given: argparse.Namespace) -> object:
-    """List the tables, and what is stale."""
-    from tablevault.queries import status
-
-    del given
-    found = status.status(context.read())
-    return Listing(
-        columns=("table", "state", "rows", "made", "reason", "temporary instance"),
-        rows=[status.shown(each) for each in found.tables],
-        value=[dataclasses.asdict(each) for each in found.tables],
-        if_empty=found.note,
-        footer=found.note,
-    )
-
-
 def _file_tree(context: CommandContext, given: argparse.Namespace) -> object:
     """Draw what is in the vault."""
     from tablevault import render
@@ -201,14 +186,6 @@ COMMANDS = (
             option("table-name", "the table", "table"),
             option("instance-id", "the instance", "instance"),
         ),
-    ),
-    Command(
-        name="status",
-        summary="show which tables are stale, and why; nothing is called or changed",
-        details="A table is stale when what it read holds something else now, when code or "
-        "builders have changed, or when rows of it failed. What an index builder reads outside "
-        "of the vault cannot be seen.",
-        run=_status,
     ),
     Command(
         name="get-artifact-folder",

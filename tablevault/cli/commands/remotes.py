@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from shlex import quote
 
-from tablevault.cli.command import Argument, Command, option, positional, switch
+from tablevault.cli.command import Argument, Command, option, positional, repeated, switch
 from tablevault.cli.context import CommandContext, UsageError, refuse_below_file
 from tablevault.cli.output import Listing
 from tablevault.wording import Call
@@ -96,13 +96,10 @@ def _pull(context: CommandContext, given: argparse.Namespace) -> object:
 
 def _paths(side: str, whose: str) -> Argument:
     """Make the option that resolves conflicts for one side."""
-    return Argument(
-        (f"--{side}",),
-        {
-            "action": "append",
-            "metavar": "PATH",
-            "help": f"resolve a conflict at this path in favour of {whose}; may be repeated",
-        },
+    return repeated(
+        side,
+        "PATH",
+        f"resolve a conflict at this path in favour of {whose}",
         parameter="resolve",
         typed=lambda chosen: [path for path, of in chosen.items() if of == side],
     )

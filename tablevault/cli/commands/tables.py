@@ -14,6 +14,7 @@ from tablevault.cli.command import (
     Command,
     option,
     positional,
+    repeated,
     switch,
 )
 from tablevault.cli.context import CommandContext, UsageError, existing_file, given_text
@@ -148,14 +149,10 @@ COMMANDS = (
             option("origin-table", "table of the origin, by default this table", "table"),
             switch("external-edit", "no builders: the frame is written by write-instance"),
             switch("copy", "start from the latest instance"),
-            Argument(
-                ("--builder",),
-                {
-                    "action": "append",
-                    "metavar": "NAME",
-                    "help": "name of a builder, which gets a template, or path of a .yaml file; "
-                    "may be repeated",
-                },
+            repeated(
+                "builder",
+                "NAME",
+                "name of a builder, which gets a template, or path of a .yaml file",
                 parameter="builders",
                 typed=list,
             ),
@@ -181,24 +178,18 @@ COMMANDS = (
                 parameter="table_df",
             ),
             VERSION,
-            Argument(
-                ("--dependency",),
-                {
-                    "action": "append",
-                    "metavar": "TABLE[/INSTANCE]",
-                    "help": "what the frame was made from; may be repeated",
-                },
+            repeated(
+                "dependency",
+                "TABLE[/INSTANCE]",
+                "what the frame was made from",
                 "table",
                 parameter="dependencies",
                 typed=lambda pairs: ["/".join(filter(None, pair)) for pair in pairs],
             ),
-            Argument(
-                ("--dtype",),
-                {
-                    "action": "append",
-                    "metavar": "COLUMN=DTYPE",
-                    "help": "dtype of a column, by which its text is read; may be repeated",
-                },
+            repeated(
+                "dtype",
+                "COLUMN=DTYPE",
+                "dtype of a column, by which its text is read",
                 parameter="dtypes",
                 typed=lambda dtypes: [f"{name}={dtype}" for name, dtype in dtypes.items()],
             ),
