@@ -76,24 +76,22 @@ def total_of(spent: Mapping[str, Spent]) -> Spent:
 
 def run_of(result: BuilderResult, spent: Spent | None) -> BuilderRun:
     """Describe the work of one builder, and its cost."""
+    from tablevault.engine.calls.spending import Spent
+
+    spent = spent or Spent()
+    # An expected cost means something beside a real one only.
+    expected_cost = None if spent.cost is None else result.expected_cost
     return BuilderRun(
         computed=result.rows - result.reused,
         reused=result.reused,
         reason=result.reason,
-        calls=0 if spent is None else spent.calls,
-        input_tokens=None if spent is None else spent.input_tokens,
-        output_tokens=None if spent is None else spent.output_tokens,
-        cost=None if spent is None or spent.cost is None else float(_rounded(spent.cost)),
-        expected_cost=_expected(result, spent),
+        calls=spent.calls,
+        input_tokens=spent.input_tokens,
+        output_tokens=spent.output_tokens,
+        cost=None if spent.cost is None else float(_rounded(spent.cost)),
+        expected_cost=None if expected_cost is None else float(_rounded(expected_cost)),
         errors=result.errors or None,
     )
-
-
-def _expected(result: BuilderResult, spent: Spent | None) -> float | None:
-    """Return what was expected of a builder, where there is a cost to compare it with."""
-    if result.expected_cost is None or spent is None or spent.cost is None:
-        return None
-    return float(_rounded(result.expected_cost))
 
 
 def spending_trailers(spent: Spent | None) -> list[tuple[str, str]]:

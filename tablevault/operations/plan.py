@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.errors import TableVaultError
-from tablevault.model.instance import Instance, TempInstance
+from tablevault.model.instance import TempInstance
 from tablevault.model.view import VaultView
 from tablevault.names import ProcessId, TempRef, check_process_id, check_version
 from tablevault.operations.execute import ExecuteInstance
@@ -33,8 +33,6 @@ from tablevault.transactions.records import Record
 from tablevault.vault import Vault
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from tablevault.engine.builders.reads import Dependency
     from tablevault.engine.calls.read_only import ReadOnlyLedger
     from tablevault.engine.execution.preview import Ahead, ExpectedTable
@@ -154,12 +152,14 @@ def _previewed(
     from tablevault.engine.execution.preview import ORIGIN, Preview
     from tablevault.plans import ExecutionPlan
 
-    origin = asked.prepared.origin or _origin(asked)
-    ledger, options = _ledger(asked), asked.options
+    ledger, options, origin = _ledger(asked), asked.options, asked.prepared.origin
+    if options.force_execute:  # its rows count, although none of its cells does
+        origin = find_origin(asked.view, asked.temp)[0]
     with _readied(asked, ledger) as run:
         rows = run.context.earlier
         if rows is None and origin is not None and not options.run_index:
-            rows = _frame(asked, origin)
+            with suppress(TableVaultError):
+                rows = earlier_of(asked.view, origin).frame
         preview = Preview(run, ledger, rows, _ahead(asked.prepared, calls))
         builders = preview.builders(run_index=options.run_index)
         expected = preview.expected()
@@ -235,21 +235,6 @@ def _ledger(asked: _Asked) -> ReadOnlyLedger:
         ),
         sources=call_sources(table, asked.prepared.origin),
     )
-
-
-def _origin(asked: _Asked) -> Instance | None:
-    """Find the instance whose rows count where none of its cells do: all calls are forced."""
-    if not asked.options.force_execute:
-        return None
-    return find_origin(asked.view, asked.temp)[0]
-
-
-def _frame(asked: _Asked, origin: Instance) -> pd.DataFrame | None:
-    """Read an instance; None when it cannot be."""
-    try:
-        return earlier_of(asked.view, origin).frame
-    except TableVaultError:
-        return None
 
 
 @contextmanager
