@@ -182,14 +182,11 @@ def read_frame(
     """
     if rows is not None and rows < 0:
         raise TVTableError(f"Cannot read {rows} rows.", "Ask for 0 or more.", rows=rows)
-    try:
-        with opened(source, pre_buffer=rows is None, page_checksum_verification=True) as file:
-            return _read(file, source, columns, rows)
-    except (pa.ArrowException, OSError, *DAMAGE) as problem:
-        raise unreadable(source, problem) from problem
+    with _opened(source, pre_buffer=rows is None, page_checksum_verification=True) as file:
+        return _read(file, source, columns, rows)
 
 
-def unreadable(path: Path | BinaryIO, problem: Exception) -> TVTableError:
+def _unreadable(path: Path | BinaryIO, problem: Exception) -> TVTableError:
     """Describe why a dataframe file cannot be read."""
     if isinstance(problem, PermissionError):
         return TVTableError(
@@ -205,16 +202,19 @@ def unreadable(path: Path | BinaryIO, problem: Exception) -> TVTableError:
 
 
 @contextmanager
-def opened(where: Path | BinaryIO, **options: bool) -> Iterator[pq.ParquetFile]:
-    """Open a Parquet file, with `options` of pyarrow, which takes no path that is not UTF-8."""
+def _opened(where: Path | BinaryIO, **options: bool) -> Iterator[pq.ParquetFile]:
+    """Open a Parquet file, with `options` of pyarrow; whatever is wrong with it is one error."""
     with contextlib.ExitStack() as stack:
         source: Path | IO[bytes] = where
         try:
-            str(where).encode("utf-8")
-        except UnicodeEncodeError:
-            assert isinstance(where, Path)
-            source = stack.enter_context(where.open("rb"))
-        yield stack.enter_context(pq.ParquetFile(source, **options))
+            try:
+                str(where).encode("utf-8")
+            except UnicodeEncodeError:  # pyarrow takes no such path
+                assert isinstance(where, Path)
+                source = stack.enter_context(where.open("rb"))
+            yield stack.enter_context(pq.ParquetFile(source, **options))
+        except (pa.ArrowException, OSError, *_DAMAGE) as problem:
+            raise _unreadable(where, problem) from problem
 
 
 def read_form(source: Path) -> tuple[int, dict[str, str]]:
@@ -232,17 +232,14 @@ def read_form(source: Path) -> tuple[int, dict[str, str]]:
     TVFormatError
         Written by a newer release.
     """
-    try:
-        with opened(source) as file:
-            names = file.schema_arrow.names
-            facts = read_facts(file.metadata.metadata or {}, names, source) or {}
-            dtypes = {name: str(facts[name]["dtype"]) if facts else "" for name in names}
-            return file.metadata.num_rows, dtypes
-    except (pa.ArrowException, OSError, *DAMAGE) as problem:
-        raise unreadable(source, problem) from problem
+    with _opened(source) as file:
+        names = file.schema_arrow.names
+        facts = read_facts(file.metadata.metadata or {}, names, source) or {}
+        dtypes = {name: str(facts[name]["dtype"]) if facts else "" for name in names}
+        return file.metadata.num_rows, dtypes
 
 
-DAMAGE = (
+_DAMAGE = (
     *(KeyError, ValueError, TypeError, AssertionError, IndexError, AttributeError),
     *(ArithmeticError, RecursionError),
 )
@@ -445,7 +442,7 @@ class FrameColumns:
 
     def __post_init__(self) -> None:
         """Read what stands at the end of the file."""
-        with self._open() as file:
+        with _opened(self.path, page_checksum_verification=True) as file:
             self.rows = file.metadata.num_rows
             self.names = tuple(file.schema_arrow.names)
             self._types = file.schema_arrow.types
@@ -480,7 +477,7 @@ class FrameColumns:
         """Read a column in its stored form."""
         if self._held is None:
             wanted = None if self._is_small else [name]
-            with self._open() as file:
+            with _opened(self.path, page_checksum_verification=True) as file:
                 # Threads share columns out between them: for one, they only cost.
                 read = file.read(columns=wanted, use_threads=False)
             if not self._is_small:
@@ -502,12 +499,3 @@ class FrameColumns:
         values = decode_stored(taken, self._facts and self._facts[name])
         dtype = object if values.dtype == object else None  # else pandas would guess another
         return pd.Series(values, index=index, name=name, dtype=dtype)
-
-    @contextmanager
-    def _open(self) -> Iterator[pq.ParquetFile]:
-        """Open the file; whatever is wrong with it is one error."""
-        try:
-            with opened(self.path, page_checksum_verification=True) as file:
-                yield file
-        except (pa.ArrowException, OSError, *DAMAGE) as problem:
-            raise unreadable(self.path, problem) from problem
