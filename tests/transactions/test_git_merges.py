@@ -55,3 +55,19 @@ def test_a_temporary_instance_of_a_table_that_git_has_removed_is_left_alone(
     assert may_be_unfinished(parts)
     assert complete_merge(vault._vault) == ""
     assert parts.repository.temp_refs() == refs
+
+
+def test_a_deleted_table_goes_with_what_git_has_merged_into_its_folder(vault, by_git, repo_path):
+    parts = vault._vault.parts
+    vault.create_table("t")
+    by_git("checkout", "-q", "-b", "side")
+    (repo_path / "tables/t/notes.txt").write_text("mine")
+    by_git("add", "tables/t/notes.txt")
+    by_git("commit", "-q", "-m", "notes")
+    by_git("checkout", "-q", "main")
+    vault.delete_table("t")
+    by_git("merge", "-q", "-m", "by git", "side")
+    assert by_git("ls-files", "tables") == "tables/t/notes.txt\n"
+    assert complete_merge(vault._vault)
+    assert by_git("ls-files", "tables") == ""
+    assert not may_be_unfinished(parts)
