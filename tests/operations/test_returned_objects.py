@@ -133,9 +133,14 @@ def bench(vault: TableVault, tmp_path: Path) -> Bench:
     return Bench(vault, tmp_path)
 
 
-@pytest.mark.parametrize("dtypes", [{}, {"x": "object"}], ids=["undeclared", "object"])
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("returned", RETURNED)
+@pytest.mark.parametrize(
+    ("returned", "kind", "dtypes"),
+    [
+        *((returned, "row-wise", {}) for returned in RETURNED),
+        *((next(iter(RETURNED)), kind, {"x": "object"}) for kind in KINDS),
+        *(("Point(id)", kind, {}) for kind in ("generator", "dataframe")),
+    ],
+)
 def test_an_object_with_fields_is_a_dict(bench, vault_path, returned, kind, dtypes):
     expected = [RETURNED[returned](n) for n in range(4)]
     bench.down.touch()

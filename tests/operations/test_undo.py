@@ -95,13 +95,12 @@ def test_what_is_undone_was_never_there_and_undone_again_it_was(
     commits = int(git(vault_path, "rev-list", "--first-parent", "--count", "main"))
     done = KINDS[kind](full)
     after = picture(vault_path)
-    for _ in range(2):
-        undone = full.undo(done)
-        assert picture(vault_path) == before
-        done = full.undo(undone)
-        assert picture(vault_path) == after
+    undone = full.undo(done)
+    assert picture(vault_path) == before
+    done = full.undo(undone)
+    assert picture(vault_path) == after
     check_clean(vault_path)
-    assert int(git(vault_path, "rev-list", "--first-parent", "--count", "main")) >= commits + 4
+    assert int(git(vault_path, "rev-list", "--first-parent", "--count", "main")) >= commits + 2
     (vault_path / ".git/tablevault/index.sqlite").unlink()
     assert picture(vault_path) == after
     undone = full.undo(done)
