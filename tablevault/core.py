@@ -18,6 +18,8 @@ from tablevault.names import DEFAULT_VERSION, new_process_id
 from tablevault.progress import Bars
 
 if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
     import pandas as pd
     import pyarrow.dataset
     from rich.tree import Tree
@@ -374,6 +376,7 @@ class TableVault:
         max_calls: int | None = None,
         max_cost: float | None = None,
         *,
+        executor: "Executor | str | None" = None,
         allow_secret: bool = False,
     ) -> str:
         """Run the builders of a temporary instance and materialise the result.
@@ -417,6 +420,15 @@ class TableVault:
         max_cost : float, optional
             What they may cost, in the currency that they report; any amount by default. More is
             spent by what the last call costs, since that is known afterwards.
+        executor : Executor or str, keyword only, optional
+            Where functions are called, by default in this process: any executor of
+            ``concurrent.futures``, such as a ``ProcessPoolExecutor``, one of loky, or
+            ``Client.get_executor()`` of Dask, which stays open; or the name of one that is made for
+            this execution: ``"threads:8"``, ``"processes:8"``, ``"dask://host:port"``. A builder
+            that names one in its field ``executor`` uses that. Workers need this package and what
+            the functions import, not the vault. A paused execution continues on the executor that
+            the call names that continues it, else on that of the first call if it was given by
+            name.
         allow_secret : bool, keyword only, default False
             Keep builders and code that were edited by hand although something in them looks like
             a key; the commit names it.
@@ -445,6 +457,9 @@ class TableVault:
             missing or named by no value.
         TVProcessError
             The id was used before, or runs just now; the background cannot be had.
+        TVExecutorError
+            The executor is shut down, has lost calls or its workers run another release, or the
+            scheduler cannot be reached. Finished calls are kept.
         TVBudgetError
             One more call would exceed `max_calls`, `max_cost`, or a budget of the builder or of the
             vault. The execution ends as after any error, what is finished is kept.
@@ -462,6 +477,8 @@ class TableVault:
             sample=sample,
             max_calls=max_calls,
             max_cost=max_cost,
+            executor=executor if isinstance(executor, str) else "",
+            pool=None if isinstance(executor, str) else executor,
             allow_secret=allow_secret,
         ).run(self._vault, process_id)
 

@@ -79,6 +79,10 @@ class TVBudgetError(TableVaultError):
     """A budget of paid calls is used up; the execution ended before the next call."""
 
 
+class TVExecutorError(TableVaultError):
+    """An executor that makes no calls: shut down, lost, or with workers of another release."""
+
+
 class TVPendingError(TableVaultError):
     """A batch that a provider has not answered yet; executing again later goes on."""
 
@@ -181,6 +185,28 @@ def user_traceback(error: BaseException) -> TracebackType | None:
     return trace
 
 
+class WorkerTraceback(Exception):  # noqa: N818 - it is the cause of an error, and never raised
+    """The traceback of an exception that was raised in a worker of an executor.
+
+    Parameters
+    ----------
+    text : str
+        The traceback.
+    worker : str
+        Host and process.
+    line : tuple of str and int, optional
+        File and line in the user's code.
+    """
+
+    def __init__(self, text: str, worker: str, line: tuple[str, int] | None) -> None:
+        super().__init__(text, worker, line)
+        self.line = line
+
+    def __str__(self) -> str:
+        """Return the text of the traceback."""
+        return f'in worker {self.args[1]}:\n"""\n{self.args[0]}"""'
+
+
 def user_line(error: BaseException) -> tuple[str, int] | None:
     """Return file and line in the user's code where `error` was raised, the innermost one.
 
@@ -188,7 +214,8 @@ def user_line(error: BaseException) -> tuple[str, int] | None:
     """
     trace = user_traceback(error)
     if trace is None:
-        return None
+        cause = error.__cause__
+        return cause.line if isinstance(cause, WorkerTraceback) else None
     folder = _folder(trace)
     found = trace
     while trace is not None:

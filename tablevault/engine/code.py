@@ -131,6 +131,13 @@ class ModuleSets(importlib.abc.MetaPathFinder):
             found.key = key
             self._sets[key] = found
 
+    def adopt(self, found: ModuleSet, key: str) -> None:
+        """Make the modules of a set importable by the key that another process gave it."""
+        with self._lock:
+            self._drop(key)
+            found.key = key
+            self._sets[key] = found
+
     def close(self, found: ModuleSet) -> None:
         """Let go of a set when many others have been closed after it."""
         with self._lock:
@@ -295,6 +302,7 @@ class Code:
         self._paths = {name: (paths or {}).get(name, f"code/{name}.py") for name in self._sources}
         self._home = home
         self._sets: list[ModuleSet] = []
+        self._loaded: dict[int, ModuleSet] = {}
         self.used: set[str] = set()
         """Names of the modules that were executed so far, by an import within a function, too."""
         self.shipped: set[str] = set()
@@ -318,7 +326,7 @@ class Code:
         """
         if not is_custom:
             self.shipped.add(module)
-            return _shipped(module, function)
+            return shipped_function(module, function)
         if module not in self._sources:
             raise TVFileError(
                 f'There is no code module "{module}".',
@@ -329,29 +337,47 @@ class Code:
         modules = ModuleSet(self._sources, self._paths, self.used)
         SETS.register(modules, self._home, function)
         self._sets.append(modules)
-        try:
-            namespace = vars(modules.load(module))
-        except (Exception, SystemExit) as error:
-            raise TVFileError(
-                f'Code module "{module}" cannot be loaded: {self._describe(error)}.',
-                "Correct the module and run again.",
-                module=module,
-            ) from error
-        return _function(namespace, function, module)
+        loaded = function_in(modules, module, function)
+        self._loaded[id(loaded)] = modules
+        return loaded
+
+    def modules_of(self, function: Function) -> ModuleSet | None:
+        """Return the modules that a loaded function was found in; None if it is none of these."""
+        return self._loaded.get(id(function))
 
     def close(self) -> None:
         """Let go of the modules: no function is called any more."""
         for each in self._sets:
             SETS.close(each)
 
-    def _describe(self, error: BaseException) -> str:
-        """Return why a module failed, with the line in a module of the vault where it did."""
-        text = f"{type(error).__name__}: {message_of(error)}"
-        if isinstance(error, SyntaxError):
-            return f"{text.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
-        known = set(self._paths.values())
-        frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in known]
-        return f"{text} in {frames[-1].filename}, line {frames[-1].lineno}" if frames else text
+
+def function_in(modules: ModuleSet, module: str, function: str) -> Function:
+    """Execute a module of a set, and return a function in it.
+
+    Raises
+    ------
+    TVFileError
+        The module cannot be executed, or has no such function.
+    """
+    try:
+        namespace = vars(modules.load(module))
+    except (Exception, SystemExit) as error:
+        raise TVFileError(
+            f'Code module "{module}" cannot be loaded: {_describe(error, modules.paths)}.',
+            "Correct the module and run again.",
+            module=module,
+        ) from error
+    return _function(namespace, function, module)
+
+
+def _describe(error: BaseException, paths: Mapping[str, str]) -> str:
+    """Return why a module failed, with the line in a module of the vault where it did."""
+    text = f"{type(error).__name__}: {message_of(error)}"
+    if isinstance(error, SyntaxError):
+        return f"{text.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
+    known = set(paths.values())
+    frames = [at for at in traceback.extract_tb(error.__traceback__) if at.filename in known]
+    return f"{text} in {frames[-1].filename}, line {frames[-1].lineno}" if frames else text
 
 
 def shipped_id(module: str) -> str:
@@ -362,7 +388,7 @@ def shipped_id(module: str) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _shipped(module: str, function: str) -> Function:
+def shipped_function(module: str, function: str) -> Function:
     """Return a function that comes with the package."""
     if module not in SHIPPED:
         raise TVFileError(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Self
 
 from tablevault.errors import TVArgumentError, TVProcessError, TVTableError
+from tablevault.executor_names import FORMS, parse_executor
 from tablevault.history.commits.change import Change
 from tablevault.history.commits.snapshot import Snapshot
 from tablevault.model.view import VaultView
@@ -77,6 +79,9 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
     max_calls: int | None = field(default=None, metadata=UNLESS_DEFAULT)
     max_cost: float | None = field(default=None, metadata=UNLESS_DEFAULT)
     allow_secret: bool = field(default=False, metadata=UNLESS_DEFAULT)
+    executor: str = field(default="", metadata=UNLESS_DEFAULT)
+    pool: object = field(default=None, metadata=NOT_RECORDED)
+    """An executor of the caller's, instead of one that has a name."""
     begun: Callable[[], None] | None = field(default=None, metadata=NOT_RECORDED)
     """Is called when the first function is about to be called."""
 
@@ -88,6 +93,7 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
     def checked(self, vault: Vault) -> Self:
         """Return it with numbers of Python's, and within their ranges."""
         check_budget("execute_instance", self.max_calls, self.max_cost)
+        _check_executor(self)
         return replace(
             self,
             version=check_version(self.version),
@@ -108,6 +114,7 @@ class ExecuteInstance(Operation[Vault, VaultView, "_Executed | None"]):
             force_execute=bool(recorded["force_execute"]),
             background=self.background or bool(recorded.get("background")),
             allow_secret=self.allow_secret or bool(recorded.get("allow_secret")),
+            executor=self.executor or str(recorded.get("executor", "")),
         )
 
     def start(self, vault: Vault, actor: Actor) -> ProcessId:
@@ -207,6 +214,35 @@ def _checked_sample(sample: int | None) -> int | None:
             argument="sample",
         )
     return None if sample is None else operator.index(sample)
+
+
+def _check_executor(asked: ExecuteInstance) -> None:
+    """Raise TVArgumentError for the name of no executor, and for one that cannot be handed over."""
+    executor = Parameter("execute_instance", "executor")
+    if asked.pool is not None and asked.background:
+        raise TVArgumentError(
+            Wording("Argument ", executor, " is an object, which a background process cannot use."),
+            f"Give a name, {FORMS}, or execute here.",
+            argument="executor",
+        )
+    if asked.pool is not None and not isinstance(asked.pool, Executor):
+        kind = type(asked.pool)
+        raise TVArgumentError(
+            Wording("Argument ", executor, f" is a {kind.__module__}.{kind.__qualname__}."),
+            "It has to be an executor of concurrent.futures; of a Dask client, pass "
+            "client.get_executor().",
+            argument="executor",
+        )
+    if not asked.executor:
+        return
+    try:
+        parse_executor(asked.executor)
+    except ValueError:
+        raise TVArgumentError(
+            Wording("Argument ", executor, f' is "{asked.executor}".'),
+            f"It has to be {FORMS}.",
+            argument="executor",
+        ) from None
 
 
 def check_budget(operation_name: str, max_calls: int | None, max_cost: float | None) -> None:
@@ -311,12 +347,15 @@ class _Attempt:
     @contextmanager
     def _ready(self) -> Iterator[Ready]:
         """Check all that can be checked before the first call."""
+        from tablevault.engine.execution.executors import Executors
         from tablevault.engine.execution.run import ARTIFACT_FOLDER, ready
 
         vault, prepared, code = self.vault, self.prepared, self.code
         folder = vault.temp_folders.artifacts(self.branch.temp)
         folder.mkdir(parents=True, exist_ok=True)
-        with closing(code.code), self.ledger as ledger:
+        pool = self.asked.pool
+        executors = Executors(pool if isinstance(pool, Executor) else self.asked.executor)
+        with closing(code.code), closing(executors), self.ledger as ledger:
             options = options_of(self.view, prepared, code, ledger, folder)
             with ready(
                 prepared.plan,
@@ -330,6 +369,8 @@ class _Attempt:
                     files=self.files,
                     limits=self._limits(),
                     batches=vault.state / "batches",
+                    executors=executors,
+                    modules=code.code.modules_of,
                 ),
             ) as run:
                 yield run

@@ -225,6 +225,12 @@ COMMANDS = (
                 type=int,
             ),
             *_LIMITS,
+            option(
+                "executor",
+                "where functions are called: threads:8, processes:8 or dask://host:port; "
+                "by default in this process",
+                metavar="NAME",
+            ),
             PROCESS_ID,
             ALLOW_SECRET,
         ),

@@ -37,6 +37,7 @@ from tablevault.engine.builders.field_values import (
 from tablevault.engine.builders.reads import Dependency, explicit_dependencies
 from tablevault.engine.references import Template
 from tablevault.errors import TVBuilderError
+from tablevault.executor_names import FORMS, parse_executor
 from tablevault.limits_and_prices import Limits
 from tablevault.names import index_builder
 
@@ -109,6 +110,8 @@ class Builder:
         Rows of one call, default 1; row-wise only.
     mode : {"calls", "provider-batch"}, optional
         Whether ``language_model.complete`` asks at once, or lets the provider answer in a batch.
+    executor : str, optional
+        Where the function is called; "" where the execution says.
     nodes : mapping of str to Node
         Every field but ``builder_type`` and ``dependencies`` as it was written.
     text : str
@@ -139,6 +142,7 @@ class Builder:
     limits: Limits | None
     batch_size: int | None
     mode: str | None
+    executor: str | None
     nodes: Mapping[str, Node]
     text: str
 
@@ -272,6 +276,17 @@ def _dtypes(value: object, path: FieldPath) -> Mapping[str, str]:
     return MappingProxyType({path.text(k): path.at(f".{k!s:.40}").text(v) for k, v in items})
 
 
+def _executor(value: object, path: FieldPath) -> str:
+    """Read ``executor``."""
+    text = "" if value == "" else path.text(value)
+    try:
+        if text:
+            parse_executor(text)
+    except ValueError:
+        raise path.wrong(text, f"one of {FORMS}") from None
+    return text
+
+
 READERS: Mapping[str, Callable[[Any, FieldPath], Any]] = MappingProxyType(
     {
         "changed_columns": lambda value, path: path.names(value),
@@ -294,6 +309,7 @@ READERS: Mapping[str, Callable[[Any, FieldPath], Any]] = MappingProxyType(
         "limits": read_builder_limits,
         "batch_size": lambda value, path: path.count(value),
         "mode": lambda value, path: path.choice(value, MODES),
+        "executor": _executor,
     }
 )
 """How each field is read, from YAML or from what its references gave."""

@@ -41,6 +41,7 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "limits": {},
         "batch_size": 1,
         "mode": "calls",
+        "executor": "",
     }
 )
 """Fields that need not be written, and what they are then."""

@@ -65,6 +65,7 @@ class Job:
     limits: Limits
     batch_size: int
     mode: str
+    executor: str
 
     @property
     def sees_earlier_rows(self) -> bool:

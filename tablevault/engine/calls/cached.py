@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar, cast
+from typing import Any, NoReturn, ParamSpec, TypeVar, cast
 
 from tablevault.engine.calls.keys import FileText, Inputs, UnhashableArgumentError, hash_values
 from tablevault.engine.calls.ledger import Ledger, OwnCalls
@@ -20,6 +20,7 @@ from tablevault.engine.calls.usage import CURRENT, Usage, charging, usage_in
 from tablevault.engine.code import plain_name
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.row_values import decode_values, encode_values
+from tablevault.errors import TVBuilderError
 from tablevault.frames.tagged_json import UnstorableValueError
 from tablevault.secrets import leaked
 
@@ -299,6 +300,39 @@ class CachedCalls:
         _log.warning('Calls of "%s" are not recorded: %s %s.', name, what, why)
 
 
+class RefusedCalls(CachedCalls):
+    """Stands for the records of an execution where they are out of reach.
+
+    Parameters
+    ----------
+    builder : str
+        Name of the builder whose function is called.
+    """
+
+    def __init__(self, builder: str) -> None:
+        self._builder = builder
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls are looked up here."""
+        return True
+
+    def key(
+        self,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],  # noqa: ARG002 - as in CachedCalls
+        kwargs: Mapping[str, Any],  # noqa: ARG002 - as above
+    ) -> NoReturn:
+        """Refuse a call: it might be paid for although it is recorded."""
+        name = f"{plain_name(function.__module__)}.{function.__qualname__}"
+        raise TVBuilderError(
+            f'Builder "{self._builder}": function "{name}" is decorated with cached, and its '
+            "records cannot be read in a worker process.",
+            "Write executor: threads into the builder, or do without cached.",
+            builder=self._builder,
+        )
+
+
 _current: ContextVar[CachedCalls | None] = ContextVar("tablevault_cached_calls", default=None)
 
 
@@ -312,3 +346,13 @@ def recording(calls: CachedCalls | None) -> Iterator[None]:
         _current.reset(token)
         if calls is not None:
             calls.close()
+
+
+@contextmanager
+def refusing(builder: str) -> Iterator[None]:
+    """Refuse calls of cached functions as long as the body, calls of a builder, runs."""
+    token = _current.set(RefusedCalls(builder))
+    try:
+        yield
+    finally:
+        _current.reset(token)

@@ -348,7 +348,7 @@ class Recorder:
 
     __slots__ = (
         *("_artifacts", "_began", "_began_at", "_code", "_inputs", "_is_shared", "_job", "_ledger"),
-        *("_rejected", "_row", "_share", "_used", "calls", "usage"),
+        *("_rejected", "_row", "_seconds", "_share", "_used", "calls", "usage"),
     )
 
     def __init__(
@@ -364,6 +364,7 @@ class Recorder:
         self.calls = 0
         self._used = NOTHING
         self._share = 1
+        self._seconds: float | None = None
         self._job = job
         self._artifacts = artifacts
         self._ledger = ledger
@@ -384,6 +385,10 @@ class Recorder:
         """Let this be one of so many rows of one call; `used` is the part of its usage."""
         self._used = used
         self._share = parts
+
+    def took(self, seconds: float) -> None:
+        """Let this be how long the call took: it was made elsewhere, among others."""
+        self._seconds = seconds
 
     def carry_on(self, other: Recorder) -> None:
         """Take the calls of `other`, which came to nothing, and what they used, upon this one."""
@@ -453,13 +458,19 @@ class Recorder:
             outcome,
             value,
             self._began_at,
-            (time.perf_counter() - self._began) / self._share,
+            self._duration(),
             error,
             None,
             *self.used(),
             None,
             max(1, self.calls),
         )
+
+    def _duration(self) -> float:
+        """Return the seconds that the call took."""
+        if self._seconds is not None:
+            return self._seconds
+        return (time.perf_counter() - self._began) / self._share
 
     def used(self) -> UsageReport:
         """Return what the call has used so far."""

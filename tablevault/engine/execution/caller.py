@@ -8,22 +8,29 @@ import inspect
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, TypeVar
 
 from tablevault.engine import results
-from tablevault.engine.builders.arguments import KEYWORD, compile_arguments, map_text
+from tablevault.engine.builders.arguments import KEYWORD, MapNode, compile_arguments, map_text
 from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.keys import FileText, Inputs
 from tablevault.engine.calls.recorder import CallArtifacts, Recorder
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.executor import Stop
 from tablevault.engine.execution.finder import FoundRows
+from tablevault.engine.execution.remote_calls import RemoteCalls, RemoteOutcome
 from tablevault.engine.execution.retrying import RetryRules
 from tablevault.engine.references import Tables
-from tablevault.errors import TableReferenceError, TVBudgetError, TVBuilderError, TVProcessError
+from tablevault.errors import (
+    TableReferenceError,
+    TVBudgetError,
+    TVBuilderError,
+    TVExecutorError,
+    TVProcessError,
+)
 from tablevault.progress import counted_within
 from tablevault.secrets import hide, is_secret
 
@@ -75,6 +82,20 @@ class PassedArguments:
         self._job = job
         self._tables = tables
         self._call: Callable[[int | None], dict[str, Any]] | None = None
+
+    def split(self, by_row: Collection[str]) -> tuple[PassedArguments, PassedArguments]:
+        """Return the arguments that may differ between rows, and the others."""
+        node = self._job.arguments
+        assert isinstance(node, MapNode)
+        parts = (
+            tuple(each for each in node.items if (str(each[0]) in by_row) is is_by_row)
+            for is_by_row in (True, False)
+        )
+        varying, constant = (
+            PassedArguments(replace(self._job, arguments=MapNode(part)), self._tables)
+            for part in parts
+        )
+        return varying, constant
 
     def read(self) -> None:
         """Read the environment variables, once.
@@ -133,7 +154,7 @@ def _filled(builder: str, text: str) -> str:
 T = TypeVar("T")
 
 _DISK: Final = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
-_OURS: Final = (TableReferenceError, TVBudgetError, TVProcessError)
+_OURS: Final = (TableReferenceError, TVBudgetError, TVExecutorError, TVProcessError)
 
 
 class Caller:
@@ -227,6 +248,36 @@ class Caller:
         self.refuse_copy()
         return value
 
+    def call_all(
+        self, records: Sequence[Recorder], arguments: Sequence[Mapping[str, Any]]
+    ) -> Sequence[RemoteOutcome]:
+        """Call the function in one worker, once for each record, and return what came of it.
+
+        Where a call was interrupted, the last ones are missing.
+        """
+        self._context.options.control.calling()
+        assert isinstance(self._context.executor, RemoteCalls)
+        outcomes = self._context.executor.call_all(
+            [partial(self._function, **self.fields, **each) for each in arguments],
+            self._job.timeout_s,
+            is_async=self._is_async,
+            is_stopped=lambda: self.stop.is_set,
+        )
+        with self._counting:
+            self.calls += len(outcomes)
+            self._context.progress.count("calls", len(outcomes))
+        for record, outcome in zip(records, outcomes, strict=False):
+            record.calls += 1
+            record.took(outcome.seconds)
+            for used in outcome.used:
+                record.usage.add(used)
+        return outcomes
+
+    @property
+    def is_free(self) -> bool:
+        """Whether calls may begin at any time: neither rates nor budgets count them."""
+        return self._gate.is_free
+
     def _limited(self, record: Recorder, attempt: Callable[[], T]) -> T:
         """Make an attempt once it may begin."""
         meter = record.usage.meter
@@ -268,9 +319,10 @@ class Caller:
         job, draft = self._job, self._context.tables.draft
         note = f'In builder "{job.name}", function "{job.function}" of module "{job.module}"'
         if row is not None:
+            is_there = job.kind != "index" and row < draft.rows
             key = ", ".join(
                 f"{name} {results.show(draft.cell(name, row))}"
-                for name in (() if job.kind == "index" else self._context.key_columns)
+                for name in (self._context.key_columns if is_there else ())
             )
             note += f", row {row}" + (f" ({key})" if key else "")
         with contextlib.suppress(Exception):  # a class of the user may refuse notes

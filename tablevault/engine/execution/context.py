@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import pandas as pd
 
@@ -13,8 +13,10 @@ from tablevault.engine.builders.builder import Builder
 from tablevault.engine.calls.keys import FileText, same_text
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.recorder import ArtifactFiles
+from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.budgets import RunLimits
 from tablevault.engine.execution.executor import CallExecutor
+from tablevault.engine.execution.executors import Executors
 from tablevault.engine.execution.limiting import Limiting
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
 from tablevault.engine.tables import Inputs, RunTables
@@ -112,6 +114,10 @@ class RunOptions:
         What limits its calls.
     batches : Path, optional
         Folder with what was sent to providers and is not collected yet.
+    executors : Executors, optional
+        Where functions are called; in this process by default.
+    modules : callable
+        Returns the modules that a function was found in, None for one of this package.
     """
 
     fingerprint: FingerprintOf
@@ -124,6 +130,8 @@ class RunOptions:
     control: Control = field(default_factory=NoControl)
     limits: RunLimits = field(default_factory=RunLimits)
     batches: Path | None = None
+    executors: Executors | None = None
+    modules: Callable[[Callable[..., Any]], ModuleSet | None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

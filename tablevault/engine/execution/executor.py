@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextvars import copy_context
+from functools import partial
 from operator import itemgetter
 from typing import Any, Final, Generic, Protocol, TypeVar
 
@@ -21,7 +22,7 @@ class CallExecutor(Protocol):
     """
 
     def call(
-        self, usage: Usage, call: Callable[[], Any], timeout_s: float | None, *, is_async: bool
+        self, usage: Usage, call: partial[Any], timeout_s: float | None, *, is_async: bool
     ) -> Any:  # noqa: ANN401 - functions return anything
         """Make a call, and return what it returns; what it raises passes.
 
@@ -29,7 +30,7 @@ class CallExecutor(Protocol):
         ----------
         usage : Usage
             What the call reports counts for it.
-        call : callable
+        call : partial
             The function with its arguments.
         timeout_s : float, optional
             Seconds that it may take.
@@ -148,7 +149,7 @@ def call_rows(
         for piece in work:
             keep(call(piece))
         return
-    pieces = work if isinstance(work, Collection) else list(work)
+    pieces = work if isinstance(work, Sized) else list(work)
     crew = _Crew(call, pieces, keep, stop)
     size = max(1, min(n_threads, len(pieces)))
     with ThreadPoolExecutor(size, thread_name_prefix="tablevault-row") as pool:

@@ -68,6 +68,11 @@ class Gate:
         """Whether nothing is limited or priced."""
         return not (self._budgets or self._limits or self._prices)
 
+    @property
+    def is_free(self) -> bool:
+        """Whether calls may begin at any time, in any number."""
+        return not (self._budgets or self._limits)
+
     def meter(self) -> Meter:
         """Return what adds up the usage of one call."""
         return Meter(self._priced)

@@ -30,7 +30,7 @@ Arguments = Callable[[int | None], Mapping[str, Any]]
 
 
 @dataclass(slots=True)
-class _Batch:
+class Batch:
     """What came of a batch of rows: values of some, and why there are none of others."""
 
     made: list[tuple[int, Made]] = field(default_factory=list)
@@ -94,7 +94,7 @@ class RowCalls:
         self._shows_rows = job.sees_earlier_rows and reads_other_rows(
             job.arguments, job.changed_columns, self._draft.names
         )
-        self._by_row = _names_by_row(job, self._draft.names) if job.batch_size > 1 else None
+        self._by_row = names_by_row(job, self._draft.names) if job.batch_size > 1 else None
 
     def run(
         self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
@@ -111,24 +111,28 @@ class RowCalls:
             Takes a number of rows that need no call of their own, and whether another execution
             made them.
         """
-        job, ledger = self._job, self._context.options.ledger
+        job = self._job
         self._found = found
         self._skip = skip
         if self._shows_rows:
             for row in where(found.there.there):
                 self._show(row, found.there[row])
-        waiting = found.waiting if trial is None else trial.among(found)
+        self._call(found.waiting if trial is None else trial.among(found))
+        if trial is not None:
+            leaders = {row: each for each, rows in found.followers.items() for row in rows}
+            shown = {row: each for row, each in leaders.items() if found.there.there[row]}
+            self._context.options.ledger.take_from(job.name, shown)
+        return found.there
+
+    def _call(self, waiting: Sequence[int]) -> None:
+        """Call for rows."""
+        job = self._job
         how: Any = {"n_threads": job.n_threads, "stop": self._caller.stop}
         if job.batch_size == 1:
             call_rows(self._make, waiting, self._keep, **how)
         else:
             batches = _batches(waiting, job.batch_size)
             call_rows(self._make_batch, batches, self._keep_batch, **how)
-        if trial is not None:
-            leaders = {row: each for each, rows in found.followers.items() for row in rows}
-            shown = {row: each for row, each in leaders.items() if found.there.there[row]}
-            ledger.take_from(job.name, shown)
-        return found.there
 
     def _enter(self, row: int, values: Values) -> None:
         """Enter the values of a row."""
@@ -216,23 +220,23 @@ class RowCalls:
 
     # -- batches --------------------------------------------------------------------------------
 
-    def _make_batch(self, rows: Sequence[int]) -> _Batch:
+    def _make_batch(self, rows: Sequence[int]) -> Batch:
         """Make the values of some rows by one call, or by more if that fails."""
-        batch = _Batch()
+        batch = Batch()
         try:
             self._make_part(rows, batch, None)
         except BaseException as error:  # noqa: BLE001 - it is raised when what is made is kept
             batch.error = error
         return batch
 
-    def _keep_batch(self, batch: _Batch) -> None:
+    def _keep_batch(self, batch: Batch) -> None:
         """Enter the values of a batch, also if another row of it has failed."""
         if batch.made or batch.error is None:
             self._keep(batch.made)
         if batch.error is not None:
             raise batch.error
 
-    def _make_part(self, rows: Sequence[int], batch: _Batch, before: Recorder | None) -> None:
+    def _make_part(self, rows: Sequence[int], batch: Batch, before: Recorder | None) -> None:
         """Make the values of some rows of a batch.
 
         `before` is the record of a call for more rows that failed.
@@ -270,7 +274,7 @@ class RowCalls:
             records[row].part_of(part, len(rows))
         self._take(items, records, batch)
 
-    def _take(self, items: Sequence[Any], records: Mapping[int, Recorder], batch: _Batch) -> None:
+    def _take(self, items: Sequence[Any], records: Mapping[int, Recorder], batch: Batch) -> None:
         """Take the results of rows out of those of a batch, then ask for misfits again, alone."""
         misfits = []
         failure: Exception | None = None
@@ -339,7 +343,7 @@ def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield rows[first : first + size]
 
 
-def _names_by_row(job: Job, columns: Sequence[str]) -> frozenset[str] | None:
+def names_by_row(job: Job, columns: Sequence[str]) -> frozenset[str] | None:
     """Return the arguments that may have another value in another row; None for all of them."""
     if not isinstance(job.written, MapNode):
         return None

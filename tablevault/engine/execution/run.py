@@ -18,18 +18,21 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine.builders.arguments import unset_variables
-from tablevault.engine.builders.builder import Builder
+from tablevault.engine.builders.builder import PROVIDER_BATCH, Builder
 from tablevault.engine.builders.order import Plan
-from tablevault.engine.builders.reads import growing
+from tablevault.engine.builders.reads import growing, reads_other_rows
 from tablevault.engine.builders.resolve_fields import Job, resolve_all
 from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import BuilderColumns, Ledger
 from tablevault.engine.calls.usage import accepting_usage
 from tablevault.engine.execution.caller import Trial, by_name
 from tablevault.engine.execution.context import RunContext, RunOptions
+from tablevault.engine.execution.executor import CallExecutor
+from tablevault.engine.execution.executors import CallPlace, slots_of
 from tablevault.engine.execution.finder import Gaps
 from tablevault.engine.execution.invocation import Invoker
 from tablevault.engine.execution.limiting import Limiting
+from tablevault.engine.execution.remote_calls import AHEAD, RemoteCalls
 from tablevault.engine.execution.reuse import Decision, Reuse
 from tablevault.engine.execution.step import BuilderResult, Step
 from tablevault.engine.fingerprints.fingerprint import (
@@ -153,6 +156,7 @@ def ready(
         recording(cached_calls),
         accepting_usage(),
         contextlib.closing(Invoker()) as invoker,
+        contextlib.ExitStack() as stack,
     ):
         context = RunContext(
             options=options,
@@ -166,7 +170,10 @@ def ready(
             job.name: invoker(load, job.module, job.function, is_custom=job.is_custom)
             for job in jobs
         }
-        jobs = tuple(_with_threads(job, functions[job.name]) for job in jobs)
+        places = {job.name: _place(job, options) for job in jobs}
+        jobs = tuple(
+            _with_threads(job, functions[job.name], places[job.name], plan.columns) for job in jobs
+        )
         for job in jobs:
             _check_arguments(job, functions[job.name])
         codes = {job.name: _code_of(job, options) for job in jobs}
@@ -176,22 +183,65 @@ def ready(
         options.ledger.begin(_parts(jobs), codes.values())
         limiting.start(jobs, options.ledger)
         _refuse_unclear(jobs, codes, options.ledger)
+        executors: dict[str, CallExecutor] = {job.name: invoker for job in jobs}
+        for job in jobs:
+            if (executor := places[job.name].executor) is not None:
+                function = functions[job.name]
+                remote = RemoteCalls(
+                    executor,
+                    job,
+                    function,
+                    modules=options.modules(function),
+                    most_items=_most_items(job, tables.draft),
+                )
+                executors[job.name] = stack.enter_context(contextlib.closing(remote))
         yield Ready(
             plan=plan,
             jobs=jobs,
             codes=codes,
-            steps=tuple(Step(job, functions[job.name], codes[job.name], context) for job in jobs),
+            steps=tuple(
+                Step(
+                    job,
+                    functions[job.name],
+                    codes[job.name],
+                    replace(context, executor=executors[job.name]),
+                )
+                for job in jobs
+            ),
             context=context,
             reuse=Reuse(options, inputs, tables.draft),
         )
 
 
-def _with_threads(job: Job, function: Function) -> Job:
+def _place(job: Job, options: RunOptions) -> CallPlace:
+    """Return where the function of a builder is called."""
+    if options.executors is None or job.mode == PROVIDER_BATCH:
+        return CallPlace()
+    return options.executors.place(job.executor)
+
+
+def _most_items(job: Job, draft: TableDraft) -> Callable[[], int]:
+    """Return what tells how many items are taken of a generator; one too many is an error."""
+    return lambda: sys.maxsize if job.kind == "index" else draft.rows + 1
+
+
+def _with_threads(job: Job, function: Function, place: CallPlace, columns: Sequence[str]) -> Job:
     """Decide how many calls are made at the same time, where the builder does not say."""
     if job.n_threads:
         return job
     is_async = inspect.iscoroutinefunction(function)
-    return replace(job, n_threads=_COROUTINES if is_async else 1)
+    threads = place.threads or 1
+    if place.executor is not None:
+        threads = slots_of(place.executor) * AHEAD
+    if is_async:
+        threads = _COROUTINES * (1 if place.executor is None else slots_of(place.executor))
+    if (
+        threads > 1
+        and not is_async
+        and reads_other_rows(job.arguments, job.changed_columns, columns)
+    ):
+        threads = 1
+    return replace(job, n_threads=threads)
 
 
 def _parts(jobs: Sequence[Job]) -> list[BuilderColumns]:

@@ -23,6 +23,8 @@ from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.finder import Finder, FoundRows, FoundTable, reason_of
 from tablevault.engine.execution.provider_batches import BatchCalls
+from tablevault.engine.execution.remote_calls import RemoteCalls
+from tablevault.engine.execution.remote_rows import RemoteRowCalls
 from tablevault.engine.execution.reuse import Decision
 from tablevault.engine.execution.row_wise import RowCalls, RowWork
 from tablevault.engine.fingerprints.fingerprint import Fingerprint
@@ -249,8 +251,7 @@ class Step:
             arguments=self._arguments,
             context=self._context,
         )
-        is_batch = self._job.mode == PROVIDER_BATCH
-        calls = BatchCalls(work) if is_batch else RowCalls(work)
+        calls = _row_calls(work)
         try:
             finished = calls.run(found, trial, self._skip)
         finally:
@@ -370,6 +371,14 @@ class Step:
             self._draft.grow(self._job.changed_columns)
         for row, values in items.items():
             self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
+
+
+def _row_calls(work: RowWork) -> RowCalls | BatchCalls:
+    """Return what makes the rows of a builder."""
+    if work.job.mode == PROVIDER_BATCH:
+        return BatchCalls(work)
+    remote = work.context.executor
+    return RemoteRowCalls(work, remote) if isinstance(remote, RemoteCalls) else RowCalls(work)
 
 
 def _release_memory() -> None:

@@ -1,0 +1,113 @@
+"""The executors of one execution: the one that its caller gave, and those that builders name."""
+
+from __future__ import annotations
+
+import importlib.util
+import multiprocessing
+import os
+from concurrent.futures import Executor, ProcessPoolExecutor
+from contextlib import ExitStack
+from typing import Any, NamedTuple
+
+from tablevault.errors import TVExecutorError, message_of
+from tablevault.executor_names import ExecutorName, parse_executor
+
+
+class CallPlace(NamedTuple):
+    """Where a builder's function is called.
+
+    Attributes
+    ----------
+    executor : Executor, optional
+        What calls it; None for this process.
+    threads : int
+        How many calls are made at the same time where the builder does not say; 0 for the default.
+    """
+
+    executor: Executor | None = None
+    threads: int = 0
+
+
+class Executors:
+    """Finds executors, and makes those that have a name.
+
+    Parameters
+    ----------
+    given : Executor or str, optional
+        For builders that name none; by default they are called in this process.
+    """
+
+    def __init__(self, given: Executor | str | None = None) -> None:
+        self._given = given
+        self._made: dict[ExecutorName, Executor] = {}
+        self._closing = ExitStack()
+
+    def place(self, named: str) -> CallPlace:
+        """Return where the function of a builder is called.
+
+        Parameters
+        ----------
+        named : str
+            What the builder says; "" for nothing.
+
+        Raises
+        ------
+        TVExecutorError
+            A package is missing, or the scheduler does not answer.
+        """
+        wanted = named or self._given or ""
+        if not isinstance(wanted, str):
+            return CallPlace(wanted)
+        if not wanted:
+            return CallPlace()
+        name = parse_executor(wanted)
+        if name.kind == "threads":
+            return CallPlace(threads=name.workers)
+        if name not in self._made:
+            self._made[name] = self._make(name)
+        return CallPlace(self._made[name])
+
+    def close(self) -> None:
+        """End the executors that were made here; tasks that have not begun are cancelled."""
+        self._closing.close()
+
+    def _make(self, name: ExecutorName) -> Executor:
+        """Make an executor."""
+        if name.kind == "dask":
+            return self._connect(name.address)
+        # A fork would copy locks that threads of this process hold.
+        context = multiprocessing.get_context("spawn")
+        pool = ProcessPoolExecutor(name.workers, mp_context=context)
+        self._closing.callback(pool.shutdown, wait=True, cancel_futures=True)
+        return pool
+
+    def _connect(self, address: str) -> Executor:
+        """Connect to a Dask scheduler."""
+        if importlib.util.find_spec("distributed") is None:
+            raise TVExecutorError(
+                f'Executor "dask://{address}" needs the package distributed, which is not '
+                "installed.",
+                "Run: pip install 'tablevault[dask]'",
+            )
+        from distributed import Client
+
+        try:
+            connect: Any = Client
+            client = connect(f"tcp://{address}", set_as_default=False)
+        except (OSError, ValueError) as error:
+            raise TVExecutorError(
+                f'The Dask scheduler "dask://{address}" cannot be reached: {message_of(error)}.',
+                "Start it with `dask scheduler`, and check host and port.",
+            ) from error
+        self._closing.callback(client.close)
+        executor: Executor = client.get_executor()
+        return executor
+
+
+def slots_of(executor: Executor) -> int:
+    """Return how many tasks an executor makes at the same time; that of the machine if unknown."""
+    client = getattr(executor, "_client", None)  # of Dask
+    if client is not None:
+        return max(1, sum(map(int, client.nthreads().values())))
+    known = getattr(executor, "_max_workers", None)  # of all in the standard library, and loky
+    return known if isinstance(known, int) and known > 0 else os.cpu_count() or 1

@@ -1,0 +1,405 @@
+"""Calls of one builder on an executor of `concurrent.futures`: what stays here, what is sent."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import threading
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError, Executor, Future, wait
+from contextvars import copy_context
+from dataclasses import replace
+from functools import partial
+from typing import Any, Final
+
+from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.calls.usage import Usage, UsageReport
+from tablevault.engine.code import ModuleSet
+from tablevault.engine.execution.executor import AbandonedError
+from tablevault.engine.execution.executors import slots_of
+from tablevault.engine.execution.parcels import Parcel, UnsendableError, opened, packed
+from tablevault.engine.execution.worker import (
+    OWNERS,
+    Answer,
+    FunctionRef,
+    Item,
+    Owner,
+    WorkerOutcome,
+    WorkerTask,
+    release,
+    run_task,
+)
+from tablevault.errors import TVBuilderError, TVExecutorError, message_of
+from tablevault.render import counted
+
+_LOOK_S: Final = 0.1
+_WORK_S: Final = 0.05
+"""A task has as many rows as take so long."""
+_MOST_ROWS: Final = 1000
+_GROWTH: Final = 8
+"""A task has at most so many times the rows of the largest before it."""
+AHEAD: Final = 2
+"""Tasks for each worker: one that is made, and one that waits for it."""
+
+Call = partial[Any]
+
+
+class RemoteOutcome:
+    """What came of one call.
+
+    Attributes
+    ----------
+    used : sequence of UsageReport
+        What it reported.
+    seconds : float
+        How long it took in the worker.
+    """
+
+    def __init__(self, outcome: WorkerOutcome, worker: str, job: Job) -> None:
+        self.used: Sequence[UsageReport] = outcome.used
+        self.seconds = outcome.seconds
+        self._outcome = outcome
+        self._worker = worker
+        self._job = job
+
+    def value(self) -> Any:  # noqa: ANN401 - functions return anything
+        """Return what the function returned; what it raised is raised."""
+        outcome = self._outcome
+        if outcome.items is not None:
+            return RemoteItems(outcome.items, self._error, self._opened)
+        if (error := self._error()) is not None:
+            raise error
+        return self._opened(outcome.value)
+
+    def _error(self) -> BaseException | None:
+        """Return what was raised."""
+        raised = self._outcome.error
+        return None if raised is None else raised.error(self._worker)
+
+    def _opened(self, value: object) -> Any:  # noqa: ANN401 - functions return anything
+        """Return a value that was sent."""
+        try:
+            return opened(value)
+        except UnsendableError as error:
+            raise TVBuilderError(
+                f'Builder "{self._job.name}": function "{self._job.function}" returned what cannot '
+                f"be sent from worker {self._worker}: {message_of(error)}.",
+                "Return text, numbers, lists, dicts or dataframes.",
+                builder=self._job.name,
+            ) from error
+
+
+class RemoteItems:
+    """The items that a function returned in a worker, and what it raised after them."""
+
+    def __init__(
+        self,
+        items: Sequence[Item],
+        error: Callable[[], BaseException | None],
+        opened: Callable[[object], Any],
+    ) -> None:
+        self._items = items
+        self._error = error
+        self._opened = opened
+
+    def charged(self, usage: Usage) -> Iterator[Any]:
+        """Yield the items, each once its reports are added."""
+        for item in self._items:
+            for used in item.used:
+                usage.add(used)
+            yield self._opened(item.value)
+        if (error := self._error()) is not None:
+            raise error
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yield the items."""
+        return self.charged(Usage(""))
+
+
+class RemoteCalls:
+    """Calls the function of one builder in the workers of an executor.
+
+    Implements `tablevault.engine.execution.executor.CallExecutor`. Which calls are made, limits,
+    retries and records stay in this process.
+
+    Parameters
+    ----------
+    executor : Executor
+        Any of `concurrent.futures`.
+    job : Job
+        The builder.
+    function : callable
+        Its function in this process, which workers that are threads of it call.
+    modules : ModuleSet, optional
+        Where it was found; None for a function of this package.
+    most_items : callable
+        Returns how many items are taken at most of what a generator function returns.
+
+    Attributes
+    ----------
+    slots : int
+        How many tasks the executor makes at the same time.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        job: Job,
+        function: Callable[..., Any],
+        *,
+        modules: ModuleSet | None,
+        most_items: Callable[[], int],
+    ) -> None:
+        self.slots = slots_of(executor)
+        self.constants = ""
+        self._executor = executor
+        self._job = job
+        self._most_items = most_items
+        self._supplies: dict[str, bytes] = {}
+        self._owner = uuid.uuid4().hex
+        self._function = FunctionRef(
+            module=job.module,
+            name=job.function,
+            key="" if modules is None else modules.key,
+            sources="" if modules is None else self._supply(_sources(modules)),
+        )
+        self._is_cancelled = threading.Event()
+        self._futures: set[Future[object]] = set()
+        self._lock = threading.Lock()
+        OWNERS[self._owner] = Owner(function, copy_context())
+
+    def close(self) -> None:
+        """Let the tasks that are still made find nothing here any more."""
+        self.cancel()
+        OWNERS.pop(self._owner, None)
+
+    def keep(self, constants: Mapping[str, Any]) -> None:
+        """Send arguments once to each worker; each call gets a copy of them besides its own."""
+        self.constants = self._supply(packed(dict(constants)))
+
+    # -- calls ----------------------------------------------------------------------------------
+
+    def call(self, usage: Usage, call: Call, timeout_s: float | None, *, is_async: bool) -> Any:  # noqa: ANN401 - functions return anything
+        """Make a call; see `CallExecutor`."""
+        task = self._task([call], timeout_s, is_async=is_async)
+        (outcome,) = self._outcomes(task, lambda: False)
+        for used in outcome.used:
+            usage.add(used)
+        return outcome.value()
+
+    def call_all(
+        self,
+        calls: Sequence[Call],
+        timeout_s: float | None,
+        *,
+        is_async: bool,
+        is_stopped: Callable[[], bool],
+    ) -> Sequence[RemoteOutcome]:
+        """Make calls in one worker, and return what came of them.
+
+        Parameters
+        ----------
+        calls : sequence of partial
+            The function with its arguments, once for each call.
+        timeout_s : float, optional
+            Seconds that each may take.
+        is_async : bool
+            Whether the function is a coroutine function; then some are made at the same time.
+        is_stopped : callable
+            Returns whether calls that have not begun need not be made.
+
+        Returns
+        -------
+        sequence of RemoteOutcome
+            Fewer than calls where one was interrupted: the last ones are missing.
+
+        Raises
+        ------
+        AbandonedError
+            They were not made.
+        TVExecutorError
+            The executor makes no calls, or lost these.
+        """
+        task = self._task(calls, timeout_s, is_async=is_async)
+        return self._outcomes(replace(task, at_once=self.at_once if is_async else 1), is_stopped)
+
+    @property
+    def at_once(self) -> int:
+        """Calls of a coroutine function that one worker makes at the same time."""
+        return max(1, self._job.n_threads // self.slots)
+
+    def items(self, usage: Usage, iterable: Iterable[Any]) -> Iterator[Any]:
+        """Iterate over what a function returned; its items have come with it."""
+        return iterable.charged(usage) if isinstance(iterable, RemoteItems) else iter(iterable)
+
+    def cancel(self) -> None:
+        """Cancel the tasks that have not begun, and wait for no other any more."""
+        self._is_cancelled.set()
+        with self._lock:
+            futures = list(self._futures)
+        for future in futures:
+            future.cancel()
+
+    # -- tasks ----------------------------------------------------------------------------------
+
+    def _task(
+        self, calls: Sequence[Call], timeout_s: float | None, *, is_async: bool
+    ) -> WorkerTask:
+        """Return the task of some calls."""
+        return WorkerTask(
+            owner=self._owner,
+            builder=self._job.name,
+            function=self._function,
+            calls=[each.keywords for each in calls],
+            constants=self.constants,
+            timeout_s=timeout_s,
+            is_async=is_async,
+            items=self._most_items() if self._job.return_type == "generator" else None,
+        )
+
+    def _outcomes(self, task: WorkerTask, is_stopped: Callable[[], bool]) -> list[RemoteOutcome]:
+        """Have a task made, with all that the worker lacks."""
+        while True:
+            answer = self._answer(task, is_stopped)
+            if not answer.missing:
+                break
+            lacking = {digest: self._supplies[digest] for digest in answer.missing}
+            task = replace(task, supplies={**task.supplies, **lacking})
+        if answer.problem:
+            raise self._unusable(f"worker {answer.worker} cannot call it: {answer.problem}")
+        outcomes = dict(answer.outcomes)
+        return [
+            RemoteOutcome(outcomes[each], answer.worker, self._job) for each in sorted(outcomes)
+        ]
+
+    def _answer(self, task: WorkerTask, is_stopped: Callable[[], bool]) -> Answer:
+        """Send a task, and wait for what a worker says."""
+        if self._is_cancelled.is_set():
+            raise AbandonedError
+        try:
+            future: Future[object] = self._executor.submit(run_task, release(), Parcel(task))
+        except Exception as error:
+            raise self._unusable(f"it takes no calls: {_described(error)}") from error
+        with self._lock:
+            self._futures.add(future)
+        try:
+            answer = self._waited(future, is_stopped)
+        except CancelledError as error:
+            if self._is_cancelled.is_set():
+                raise AbandonedError from None
+            raise self._lost(task, "cancelled them") from error
+        except Exception as error:
+            raise self._lost(task, f"failed with {_described(error)}") from error
+        finally:
+            future.cancel()  # an interrupt; does nothing to what has ended
+            with self._lock:
+                self._futures.discard(future)
+        if isinstance(answer, Answer):
+            return answer
+        raise self._other_release(answer)
+
+    def _waited(self, future: Future[object], is_stopped: Callable[[], bool]) -> object:
+        """Wait for what a worker returns.
+
+        Raises
+        ------
+        AbandonedError
+            It is not needed any more.
+        """
+        while not wait([future], timeout=_LOOK_S).done:
+            if self._is_cancelled.is_set() or (is_stopped() and future.cancel()):
+                raise AbandonedError
+        return future.result()
+
+    def _supply(self, data: bytes) -> str:
+        """Keep what workers may ask for, and return its digest."""
+        digest = hashlib.blake2b(data, digest_size=16).hexdigest()
+        self._supplies[digest] = data
+        return digest
+
+    # -- errors ---------------------------------------------------------------------------------
+
+    def _unusable(self, why: str) -> TVExecutorError:
+        """Return the error of an executor that makes no calls."""
+        job = self._job
+        return TVExecutorError(
+            f'Builder "{job.name}": function "{job.function}" was not called on the executor '
+            f"{type(self._executor).__name__}; {why}.".replace("..", "."),
+            "Finished calls are kept. Execute again with an executor that works.",
+            builder=job.name,
+        )
+
+    def _lost(self, task: WorkerTask, why: str) -> TVExecutorError:
+        """Return the error of calls that an executor has lost."""
+        job = self._job
+        return TVExecutorError(
+            f'Builder "{job.name}": the executor {type(self._executor).__name__} lost '
+            f"{counted(len(task.calls), 'call')} in flight; it {why}.".replace("..", "."),
+            "Finished calls are kept. Execute again with an executor that works: what was lost is "
+            "called again.",
+            builder=job.name,
+        )
+
+    def _other_release(self, answer: object) -> TVExecutorError:
+        """Return the error of a worker that runs other versions."""
+        match answer:
+            case (worker, (package, python)):
+                theirs = f"worker {worker} runs tablevault {package} on Python {python}"
+            case _:
+                theirs = "a worker runs an unknown release"
+        package, python = release()
+        return self._unusable(f"{theirs}, here runs {package} on Python {python}")
+
+
+def _described(error: BaseException) -> str:
+    """Format the error of an executor."""
+    return f"{type(error).__name__}: {' '.join(message_of(error).split())}".removesuffix(".")
+
+
+def _sources(modules: ModuleSet) -> bytes:
+    """Return the texts of modules as workers read them."""
+    texts = {"sources": dict(modules.sources), "paths": dict(modules.paths)}
+    return json.dumps(texts, sort_keys=True).encode("utf-8", "surrogatepass")
+
+
+class Batches:
+    """Rows in batches that take a worker so long that sending them does not matter.
+
+    Parameters
+    ----------
+    rows : sequence of int
+        The rows.
+    slots : int
+        How many tasks are made at the same time.
+    at_once : int
+        How many calls of one task are.
+    """
+
+    def __init__(self, rows: Sequence[int], slots: int, at_once: int) -> None:
+        self._rows = rows
+        self._slots = slots
+        self._at_once = at_once
+        self._size = at_once
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        """Return how many there are at most."""
+        return len(self._rows)
+
+    def __iter__(self) -> Iterator[Sequence[int]]:
+        """Yield batches, each as large as those before it allow."""
+        first = 0
+        while first < len(self._rows):
+            share = math.ceil((len(self._rows) - first) / (AHEAD * self._slots))
+            size = max(self._at_once, min(self._size, share))
+            yield self._rows[first : first + size]
+            first += size
+
+    def took(self, rows: int, seconds: float) -> None:
+        """Note how long the calls of a batch have taken, all together."""
+        with self._lock:
+            each = seconds / rows / self._at_once
+            fits = _MOST_ROWS if each * _MOST_ROWS <= _WORK_S else math.ceil(_WORK_S / each)
+            self._size = max(self._at_once, min(fits, rows * _GROWTH))

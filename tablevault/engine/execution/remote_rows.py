@@ -1,0 +1,90 @@
+"""The calls of a row-wise builder in the workers of an executor: several rows in one task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+
+from tablevault.engine.calls.recorder import Made, Recorder
+from tablevault.engine.execution.caller import PassedArguments
+from tablevault.engine.execution.executor import call_rows
+from tablevault.engine.execution.remote_calls import Batches, RemoteCalls, RemoteOutcome
+from tablevault.engine.execution.row_wise import Batch, RowCalls, RowWork, names_by_row
+
+
+class RemoteRowCalls(RowCalls):
+    """Makes the rows of one builder in workers; the counterpart of `RowCalls`.
+
+    Rows whose calls are counted beforehand, by rates or budgets, and those that see the rows
+    before them, are sent one by one.
+
+    Parameters
+    ----------
+    work : RowWork
+        What is called.
+    remote : RemoteCalls
+        Where.
+    """
+
+    def __init__(self, work: RowWork, remote: RemoteCalls) -> None:
+        super().__init__(work)
+        self._remote = remote
+
+    def _call(self, waiting: Sequence[int]) -> None:
+        """Call for rows."""
+        if self._shows_rows or self._found.in_order:
+            super()._call(waiting)
+            return
+        self._send_constants(waiting)
+        if self._job.batch_size > 1 or not self._caller.is_free:
+            super()._call(waiting)
+            return
+        at_once = self._remote.at_once
+        self._tasks = Batches(waiting, self._remote.slots, at_once)
+        call_rows(
+            self._make_task,
+            self._tasks,
+            self._keep_batch,
+            n_threads=max(1, self._job.n_threads // at_once),
+            stop=self._caller.stop,
+        )
+
+    def _send_constants(self, waiting: Sequence[int]) -> None:
+        """Send the arguments that are the same in all rows once to each worker."""
+        by_row = names_by_row(self._job, self._draft.names)
+        if by_row is not None and waiting and isinstance(self._arguments, PassedArguments):
+            self._arguments, constant = self._arguments.split(by_row)
+            self._remote.keep(constant(waiting[0]))
+
+    def _make_task(self, rows: Sequence[int]) -> Batch:
+        """Make the values of some rows, each by a call of its own."""
+        batch = Batch()
+        records = {row: self._record(row, self._found.inputs.get(row)) for row in rows}
+        arguments = []
+        for row in rows:
+            try:
+                arguments.append(self._arguments(row))
+            except Exception as error:  # noqa: BLE001 - it is raised when what is made is kept
+                self._caller.failed(records[row], error, row)
+                batch.error = error
+                break
+        if not arguments:
+            return batch
+        outcomes = self._caller.call_all(list(records.values()), arguments)
+        for (row, record), outcome in zip(records.items(), outcomes, strict=False):
+            try:
+                batch.made.append((row, self._made_there(row, record, outcome)))
+            except BaseException as error:  # noqa: BLE001 - as above
+                batch.error = batch.error or error
+        self._tasks.took(len(outcomes), sum(each.seconds for each in outcomes))
+        return batch
+
+    def _made_there(self, row: int, record: Recorder, outcome: RemoteOutcome) -> Made:
+        """Make the values of a row of what came of its call; further calls are made one by one."""
+        first = iter((outcome.value,))
+
+        def call() -> object:
+            """Take what came of the first call; call again after that."""
+            return next(first, partial(self._call_row, row, record))()
+
+        return self._made(row, record, call)

@@ -1,0 +1,337 @@
+"""What runs in the workers of an executor: functions of users, without a vault.
+
+A worker needs this package and what the functions import, nothing else. It gets the sources of
+functions and constant arguments once, when it says that it lacks them, and keeps them in memory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import platform
+import socket
+import sys
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
+from contextlib import closing
+from contextvars import Context
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import islice
+from typing import Any, Final, NamedTuple
+
+from tablevault.engine.calls.cached import refusing
+from tablevault.engine.calls.usage import Meter, Usage, UsageReport, accepting_usage
+from tablevault.engine.code import SETS, ModuleSet, function_in, shipped_function
+from tablevault.engine.execution.executor import AbandonedError, Stop, call_rows
+from tablevault.engine.execution.invocation import Invoker
+from tablevault.engine.execution.parcels import (
+    Parcel,
+    Raised,
+    UnsendableError,
+    parcel,
+    raised,
+    unpacked,
+)
+from tablevault.errors import TableVaultError
+
+_KEPT_BYTES: Final = 1 << 30
+_KEPT_FUNCTIONS: Final = 64
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionRef:
+    """A function of the vault, or of this package.
+
+    Attributes
+    ----------
+    module, name : str
+        As in the builder.
+    key : str
+        Name of its modules in the import system.
+    sources : str
+        Digest of their texts; "" for a function of this package.
+    """
+
+    module: str
+    name: str
+    key: str
+    sources: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerTask:
+    """Calls of one function that one worker makes.
+
+    Attributes
+    ----------
+    owner : str
+        Name of the builder's calls in the process that sends them.
+    builder : str
+        Its name.
+    function : FunctionRef
+        What is called.
+    calls : sequence of mapping of str to object
+        The arguments of each call that differ between calls.
+    constants : str
+        Digest of the others.
+    timeout_s : float, optional
+        Seconds that a call may take.
+    is_async : bool
+        Whether the function is a coroutine function.
+    at_once : int
+        So many calls are made at the same time.
+    items : int, optional
+        At most so many items are taken of an iterable that is returned; None takes none.
+    supplies : mapping of str to bytes
+        What the worker lacked when it was asked before, by digest.
+    """
+
+    owner: str
+    builder: str
+    function: FunctionRef
+    calls: Sequence[Mapping[str, Any]]
+    constants: str
+    timeout_s: float | None
+    is_async: bool
+    at_once: int = 1
+    items: int | None = None
+    supplies: Mapping[str, bytes] = field(default_factory=dict)
+
+
+class Item(NamedTuple):
+    """One item of what a function returned, and what it reported before it."""
+
+    value: object
+    used: Sequence[UsageReport]
+
+
+class WorkerOutcome(NamedTuple):
+    """What came of one call.
+
+    Attributes
+    ----------
+    value : object
+        What was returned, see `tablevault.engine.execution.parcels.parcel`.
+    error : Raised, optional
+        What was raised instead, or after the items.
+    used : sequence of UsageReport
+        What was reported.
+    seconds : float
+        How long it took.
+    items : sequence of Item, optional
+        The items, where they were asked for.
+    """
+
+    value: object
+    error: Raised | None
+    used: Sequence[UsageReport]
+    seconds: float
+    items: Sequence[Item] | None = None
+
+
+class Answer(NamedTuple):
+    """What a worker says to a task.
+
+    Attributes
+    ----------
+    worker : str
+        Host and process.
+    outcomes : sequence of int and WorkerOutcome
+        With the position of the call, in any order; some are missing if one was interrupted.
+    missing : sequence of str
+        Digests of what the worker lacks; then it has called nothing.
+    problem : str
+        Why the function cannot be called in this worker; "" if it can.
+    """
+
+    worker: str
+    outcomes: Sequence[tuple[int, WorkerOutcome]] = ()
+    missing: Sequence[str] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """What tasks find that run in the process that sends them: its own function and context."""
+
+    function: Callable[..., Any]
+    context: Context
+
+
+OWNERS: Final[dict[str, Owner]] = {}
+"""Those of this process."""
+
+
+def release() -> tuple[str, str]:
+    """Return what an execution and its workers have to agree in: this package, and Python."""
+    package = str(vars(sys.modules["tablevault"])["__version__"])
+    return package, ".".join(platform.python_version_tuple()[:2])
+
+
+class _Supplies:
+    """Data by digest; what was used longest ago goes first."""
+
+    def __init__(self) -> None:
+        self._data: OrderedDict[str, bytes] = OrderedDict()
+        self._size = 0
+        self._lock = threading.Lock()
+
+    def add(self, supplies: Mapping[str, bytes]) -> None:
+        """Keep data."""
+        with self._lock:
+            for digest, data in supplies.items():
+                if digest not in self._data:
+                    self._data[digest] = data
+                    self._size += len(data)
+            while self._size > _KEPT_BYTES and len(self._data) > len(supplies):
+                self._size -= len(self._data.popitem(last=False)[1])
+
+    def find(self, digest: str) -> bytes | None:
+        """Return data; None when it is not there."""
+        with self._lock:
+            if digest in self._data:
+                self._data.move_to_end(digest)
+            return self._data.get(digest)
+
+
+_supplies = _Supplies()
+_functions: OrderedDict[FunctionRef, Callable[..., Any]] = OrderedDict()
+_loading = threading.RLock()
+
+
+def _after_fork() -> None:
+    """Forget in a forked process what belongs to the one before, whose locks may be held."""
+    global _supplies, _loading
+    OWNERS.clear()
+    _functions.clear()
+    _supplies, _loading = _Supplies(), threading.RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
+
+def run_task(expected: object, sent: Parcel) -> object:
+    """Make the calls of a task.
+
+    Parameters
+    ----------
+    expected : tuple of str
+        `release` of the execution.
+    sent : Parcel
+        Of a `WorkerTask`.
+
+    Returns
+    -------
+    Answer
+        What came of them. In another release, whose classes may differ, a tuple: host and process,
+        and `release` of the worker.
+    """
+    worker = f"{socket.gethostname()}:{os.getpid()}"
+    if expected != release():
+        return worker, release()
+    try:
+        return _answer(sent.open(), worker)
+    except (TableVaultError, UnsendableError) as error:
+        return Answer(worker, problem=str(error))
+
+
+def _answer(task: WorkerTask, worker: str) -> Answer:
+    """Make the calls of a task, or say what is missing."""
+    owner = OWNERS.get(task.owner)
+    needed = (task.constants, "" if owner else task.function.sources)
+    found = {digest: task.supplies.get(digest) or _supplies.find(digest) for digest in needed}
+    _supplies.add(task.supplies)
+    missing = [digest for digest in needed if digest and found[digest] is None]
+    if missing:
+        return Answer(worker, missing=missing)
+    constants = found[task.constants] or b""
+    if owner is not None:
+        return Answer(worker, owner.context.copy().run(_run, task, owner.function, constants))
+    with accepting_usage(), refusing(task.builder):
+        function = _function(task.function, found[task.function.sources] or b"")
+        return Answer(worker, _run(task, function, constants))
+
+
+def _function(ref: FunctionRef, sources: bytes) -> Callable[..., Any]:
+    """Return the function of a task, from modules that are executed once in a worker."""
+    if not ref.sources:
+        return shipped_function(ref.module, ref.name)
+    with _loading:
+        found = _functions.get(ref)
+        if found is None:
+            modules = ModuleSet(**json.loads(sources))
+            SETS.adopt(modules, ref.key)
+            found = _functions[ref] = function_in(modules, ref.module, ref.name)
+            while len(_functions) > _KEPT_FUNCTIONS:
+                _functions.popitem(last=False)
+        return found
+
+
+def _run(
+    task: WorkerTask, function: Callable[..., Any], constants: bytes
+) -> list[tuple[int, WorkerOutcome]]:
+    """Make the calls, and return what came of them; after an interrupt none begins."""
+    made: list[tuple[int, WorkerOutcome]] = []
+    with closing(Invoker()) as invoker:
+        stop = Stop(lambda: None, invoker.cancel)
+
+        def call(piece: tuple[int, Mapping[str, Any]]) -> tuple[int, WorkerOutcome]:
+            """Make one call."""
+            if stop.is_set:
+                raise AbandonedError
+            position, arguments = piece
+            given = unpacked(constants) if constants else {}
+            return position, _outcome(task, partial(function, **given, **arguments), invoker, stop)
+
+        with contextlib.suppress(AbandonedError):
+            pieces = list(enumerate(task.calls))
+            call_rows(call, pieces, made.append, n_threads=task.at_once, stop=stop)
+    return made
+
+
+class _Reports:
+    """Keeps what a call reports, to be metered by the execution."""
+
+    def __init__(self) -> None:
+        self.meter = Meter(self._add)
+        self._used: list[UsageReport] = []
+
+    def _add(self, used: UsageReport) -> UsageReport:
+        """Keep a report."""
+        self._used.append(used)
+        return used
+
+    def take(self) -> list[UsageReport]:
+        """Return what was reported since this was called last."""
+        used, self._used = self._used, []
+        return used
+
+
+def _outcome(
+    task: WorkerTask, call: Callable[[], Any], invoker: Invoker, stop: Stop
+) -> WorkerOutcome:
+    """Make one call."""
+    reports = _Reports()
+    usage = Usage(task.builder, reports.meter)
+    value: object = None
+    error: Raised | None = None
+    used: list[UsageReport] = []
+    items: list[Item] | None = None
+    began = time.perf_counter()
+    try:
+        value = invoker.call(usage, call, task.timeout_s, is_async=task.is_async)
+        if task.items is not None and isinstance(value, Iterable) and not isinstance(value, Sized):
+            used, items = reports.take(), []
+            for item in islice(invoker.items(usage, value), task.items):
+                items.append(Item(parcel(item), reports.take()))
+            value = None
+    except BaseException as problem:  # noqa: BLE001 - it is raised where the task came from
+        error, value = raised(problem), None
+        if not isinstance(problem, Exception):
+            stop.set()
+    seconds = time.perf_counter() - began
+    return WorkerOutcome(parcel(value), error, (*used, *reports.take()), seconds, items)
