@@ -142,7 +142,7 @@ def pre_commit(vault: Vault, _: Sequence[str]) -> int:
         if entry.mode in _LINKS:
             _say(f"{entry.path}: {fault_of_entry(entry.path, entry.mode)}: push will refuse it")
             continue
-        wrong = _wrong(entry, fault_to_read if is_joining else fault_to_write)
+        wrong = _wrong(vault, entry, fault_to_read if is_joining else fault_to_write)
         if is_final and temp is not None:
             misplaced.setdefault(temp, []).append(entry.path)
         elif wrong or not (is_final and is_of_instance(entry.path)):
@@ -268,7 +268,7 @@ def _staged() -> list[_Staged]:
     return found
 
 
-def _wrong(entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
+def _wrong(vault: Vault, entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
     """Return what is wrong with a file that is to be committed; nothing in it is run."""
     if not entry.mode:
         is_needed = entry.path == VAULT_DOCUMENT
@@ -276,26 +276,19 @@ def _wrong(entry: _Staged, fault_of_path: Callable[[str], str]) -> list[str]:
     fault = fault_of_path(entry.path) or fault_of_entry(entry.path, entry.mode)
     if fault or not entry.path.startswith(_OURS):
         return [fault] if fault else []
-    done = subprocess.run(["git", "cat-file", "blob", entry.blob], capture_output=True, check=True)
-    fault = fault_of_document(entry.path, done.stdout)
+    read = vault.repository.read_blob
+    data = read(entry.blob)
+    fault = fault_of_document(entry.path, data)
     try:
-        fault = fault or _fault_of_change(entry.path, done.stdout)
-        return [fault] if fault else _wrong_text(entry.path, done.stdout)
+        before = read(entry.before) if entry.before and not fault else None
+        if before is not None and not fault_of_document(entry.path, before):
+            fault = fault_of_change(entry.path, before, data)
+        return [fault] if fault else _wrong_text(entry.path, data)
     except (TVBuilderError, TVFileError) as error:
         return [error.formatted(_in_shell)]
     except (SyntaxError, ValueError) as error:
         line = getattr(error, "lineno", None)
         return [f"{error}" if line is None else f"line {line}: {getattr(error, 'msg', error)}"]
-
-
-def _fault_of_change(path: str, after: bytes) -> str:
-    """Return why a document may not become another one; "" when it may."""
-    before = subprocess.run(
-        ["git", "cat-file", "blob", f"HEAD:{path}"], capture_output=True, check=False
-    )
-    if before.returncode or fault_of_document(path, before.stdout):
-        return ""
-    return fault_of_change(path, before.stdout, after)
 
 
 def _wrong_text(path: str, data: bytes) -> list[str]:

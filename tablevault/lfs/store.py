@@ -138,14 +138,6 @@ class ObjectStore:
         """Return the place where an object that comes from elsewhere is brought together."""
         return Partial(self._incomplete / pointer.oid, pointer)
 
-    def sweep_partials(self, older_than_s: float) -> None:
-        """Remove what nobody has added to for so long; it can be brought again from the start."""
-        with contextlib.suppress(FileNotFoundError):
-            for entry in os.scandir(self._incomplete):
-                with contextlib.suppress(FileNotFoundError):
-                    if time.time() - entry.stat().st_mtime > older_than_s:
-                        Path(entry.path).unlink()
-
     def missing(self, drafts: Iterable[Draft]) -> list[ObjectId]:
         """Name the objects that :meth:`keep` would add; call it within :meth:`locked`."""
         pointers = (draft.pointer for draft in drafts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import time
 
 import pytest
 
@@ -135,18 +134,3 @@ def test_a_file_system_without_copy_on_write_says_so(partial, tmp_path, monkeypa
     with source.open("rb") as reader:
         assert not partial.clone(reader)
     assert partial.size == 0
-
-
-def test_what_nobody_came_back_for_is_swept(store, partial):
-    partial.write(b"abc")
-    partial.close()
-    store.sweep_partials(3600)
-    assert partial.path.exists()
-    old = time.time() - 7200
-    os.utime(partial.path, (old, old))
-    store.sweep_partials(3600)
-    assert not partial.path.exists()
-
-
-def test_there_need_be_nothing_to_sweep(store):
-    store.sweep_partials(0)

@@ -21,8 +21,7 @@ from tablevault.history.git.repository import Repository
 from tablevault.names import CommitId, InstanceId, ObjectId, TableId, tag_ref
 
 _ACTIVE = (
-    "NOT EXISTS (SELECT 1 FROM inactive LEFT JOIN revived USING (instance_id, cause) "
-    "WHERE inactive.instance_id = instances.instance_id AND revived.cause IS NULL)"
+    "NOT EXISTS (SELECT 1 FROM deactivated WHERE deactivated.instance_id = instances.instance_id)"
 )
 _COLUMNS = (
     "instances.instance_id, table_id, table_name, version, instances.commit_id, "
@@ -127,8 +126,7 @@ class Catalog(ABC):
     def still_deactivated_by(self, process_id: str) -> list[InstanceId]:
         """List the instances that a process made inactive, where that was not taken back."""
         rows = self._query(
-            "SELECT instance_id FROM inactive LEFT JOIN revived USING (instance_id, cause)"
-            " WHERE inactive.cause = ? AND revived.cause IS NULL ORDER BY instance_id",
+            "SELECT instance_id FROM deactivated WHERE cause = ? ORDER BY instance_id",
             (process_id,),
         )
         return [InstanceId(row[0]) for row in rows]
@@ -136,9 +134,7 @@ class Catalog(ABC):
     def deactivations(self, instance_id: str) -> list[str]:
         """List the processes that made an instance inactive, where that was not taken back."""
         rows = self._query(
-            "SELECT inactive.cause FROM inactive LEFT JOIN revived USING (instance_id, cause)"
-            " WHERE instance_id = ? AND revived.cause IS NULL ORDER BY inactive.cause",
-            (instance_id,),
+            "SELECT cause FROM deactivated WHERE instance_id = ? ORDER BY cause", (instance_id,)
         )
         return [str(row[0]) for row in rows]
 
@@ -154,9 +150,7 @@ class Catalog(ABC):
     def ended_by(self, subject: str) -> list[str]:
         """List the processes that ended an instance or a table, where that was not taken back."""
         rows = self._query(
-            "SELECT ended.cause FROM ended LEFT JOIN restored USING (subject, cause)"
-            " WHERE subject = ? AND restored.cause IS NULL ORDER BY ended.cause",
-            (subject,),
+            "SELECT cause FROM still_ended WHERE subject = ? ORDER BY cause", (subject,)
         )
         return [str(row[0]) for row in rows]
 

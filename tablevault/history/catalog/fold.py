@@ -111,9 +111,8 @@ def _update_gone(connection: sqlite3.Connection, subject: str) -> None:
     """Enter anew whether an instance or a table is gone: look-ups need it in one row."""
     connection.execute("DELETE FROM gone WHERE subject = ?", (subject,))
     connection.execute(
-        "INSERT INTO gone SELECT subject, commit_id, at, author, for_good FROM ended "
-        "WHERE subject = ? AND (subject, cause) NOT IN (SELECT subject, cause FROM restored "
-        "WHERE subject = ended.subject) ORDER BY for_good DESC, at, commit_id LIMIT 1",
+        "INSERT INTO gone SELECT subject, commit_id, at, author, for_good FROM still_ended "
+        "WHERE subject = ? ORDER BY for_good DESC, at, commit_id LIMIT 1",
         (subject,),
     )
 

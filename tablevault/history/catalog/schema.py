@@ -48,6 +48,10 @@ CREATE TABLE IF NOT EXISTS inactive (
 CREATE TABLE IF NOT EXISTS revived (
     instance_id TEXT, cause TEXT, PRIMARY KEY (instance_id, cause)
 ) WITHOUT ROWID;
+CREATE VIEW IF NOT EXISTS deactivated AS SELECT * FROM inactive WHERE NOT EXISTS (
+    SELECT 1 FROM revived
+    WHERE revived.instance_id = inactive.instance_id AND revived.cause = inactive.cause
+);
 CREATE TABLE IF NOT EXISTS ended (
     subject TEXT, cause TEXT, commit_id TEXT, at TEXT, author TEXT, for_good INTEGER,
     PRIMARY KEY (subject, cause)
@@ -55,6 +59,10 @@ CREATE TABLE IF NOT EXISTS ended (
 CREATE TABLE IF NOT EXISTS restored (
     subject TEXT, cause TEXT, PRIMARY KEY (subject, cause)
 ) WITHOUT ROWID;
+CREATE VIEW IF NOT EXISTS still_ended AS SELECT * FROM ended WHERE NOT EXISTS (
+    SELECT 1 FROM restored
+    WHERE restored.subject = ended.subject AND restored.cause = ended.cause
+);
 CREATE TABLE IF NOT EXISTS gone (
     subject TEXT PRIMARY KEY, commit_id TEXT, at TEXT, author TEXT, for_good INTEGER
 ) WITHOUT ROWID;
@@ -65,10 +73,10 @@ CREATE INDEX IF NOT EXISTS objects_by_instance ON objects (instance_id);
 """
 """Facts about instances are keyed by ids, so commits may be folded in any order that a merge of
 several histories gives. `ended` says which process ended an instance or a table, `restored` of
-which that was taken back; `gone` has those that are ended by some process still: an instance is
-gone when its table is. What was deleted is gone for good, what an undo ended keeps its objects.
-`inactive` says which process made an instance inactive, `revived` of which that was taken back: an
-instance is active when each of its causes was.
+which that was taken back, `still_ended` has the rest. `gone` has one of these for each: an instance
+is gone when its table is; what was deleted is gone for good, what an undo ended keeps its objects.
+`inactive` says which process made an instance inactive, `revived` of which that was taken back; an
+instance is active unless `deactivated` still has it.
 
 `log` has a row for each commit that an operation or a person made. Of the commits of one
 process, the one with ``Vault-Time`` stands for it; the same may be said twice, by a cherry-pick,

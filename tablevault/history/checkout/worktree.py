@@ -8,8 +8,8 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pygit2
@@ -109,12 +109,12 @@ class WorkTree:
         """
         if self.checked_out() != target or not self._repository.head_is_main():
             return
-        deltas = [
-            _Delta(path=each.path, old=each.new, new=each.new, executable=each.executable)
-            for each in self._deltas(None, target)
-            if each.new is not None and is_lfs_path(each.path) and self._is_fetched_pointer(each)
-        ]
-        self._apply(deltas, replaces_pointers=True)
+        self._apply(self._unchanged(target, self._is_fetched_pointer), replaces_pointers=True)
+
+    def _unchanged(self, target: CommitId, is_wanted: Callable[[_Delta], bool]) -> list[_Delta]:
+        """Return those large files of `target` that are wanted, to be written once more."""
+        every = (replace(each, old=each.new) for each in self._deltas(None, target))
+        return [each for each in every if each.new and is_lfs_path(each.path) and is_wanted(each)]
 
     def has_arrivals(self) -> bool:
         """Return whether objects have come that were read, and whose files are still pointers."""
@@ -139,12 +139,7 @@ class WorkTree:
         if not self.has_unsafe_links() or self.checked_out() != target:
             return
         with self._store.links_replaced():
-            linked = [
-                _Delta(path=each.path, old=each.new, new=each.new, executable=each.executable)
-                for each in self._deltas(None, target)
-                if each.new is not None and is_lfs_path(each.path) and self._is_link(each)
-            ]
-            self._apply(linked, replaces_pointers=True)
+            self._apply(self._unchanged(target, self._is_link), replaces_pointers=True)
             for path in files_below(self._artifacts):
                 if path.lstat().st_nlink > 1:
                     replace_link(path)

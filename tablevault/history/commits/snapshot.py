@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pygit2
 from pygit2.enums import FileMode
@@ -108,13 +108,7 @@ class Snapshot:
                 found.append(entry)
                 continue
             found.extend(
-                TreeEntry(
-                    name=f"{entry.name}/{inner.name}",
-                    id=inner.id,
-                    is_folder=False,
-                    executable=inner.executable,
-                    is_link=inner.is_link,
-                )
+                replace(inner, name=f"{entry.name}/{inner.name}")
                 for inner in self.files(f"{path}/{entry.name}")
             )
         return found

@@ -33,7 +33,6 @@ from tablevault.remotes.reports import Failure, TransferReport
 _BATCH = 100
 _POLL_S = 0.1
 _HINT = "Try again later: what was transferred is not transferred again."
-_KEPT_PARTIALS_S = 14 * 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +145,6 @@ def receive(
         The store cannot be written.
     """
     assert transport.operation == "download"
-    store.sweep_partials(_KEPT_PARTIALS_S)
     return _Download(transport, store, progress or Progress()).run(pointers)
 
 
