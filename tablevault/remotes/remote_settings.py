@@ -87,9 +87,14 @@ def trust_bucket(vault: Vault, url: str) -> None:
     TVArgumentError
         It is not the address of a bucket.
     """
+    confirm_bucket(vault.path, url)
+
+
+def confirm_bucket(folder: Path, url: str) -> None:
+    """Confirm a bucket for the repository at `folder`, which need not be an opened vault."""
     bucket = _bucket(url)
-    if bucket not in read_settings(vault.path).all(TRUSTED_BUCKET):
-        run_git(["config", "--local", "--add", TRUSTED_BUCKET, bucket], vault.path)
+    if bucket not in read_settings(folder).all(TRUSTED_BUCKET):
+        run_git(["config", "--local", "--add", TRUSTED_BUCKET, bucket], folder)
 
 
 def list_remotes(vault: Vault) -> dict[str, str]:
@@ -106,6 +111,12 @@ def list_buckets(folder: Path) -> dict[str, str]:
     names = sorted(read_settings(folder).names("remote", "url"))
     named = {name: settings.get(_key(name)) for name in names}
     return {name: url for name, url in named.items() if url.startswith("s3://")}
+
+
+def unconfirmed_buckets(folder: Path) -> list[str]:
+    """Return the buckets that ``.lfsconfig`` names and nobody has confirmed."""
+    confirmed = read_settings(folder).all(TRUSTED_BUCKET)
+    return [url for url in list_buckets(folder).values() if url not in confirmed]
 
 
 @operation("add_remote")

@@ -15,10 +15,10 @@ from tests.looking import git as stock
 ANA, BO = "Ana Lund <ana@example.org>", "Bo Holm <bo@example.org>"
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture
 def place(request, bare):
     """Return where data goes: address of a bucket or "", what lists the names, and the folder."""
-    if request.param == "folder":
+    if getattr(request, "param", "bucket") == "folder":
         url, folder = "", bare / "lfs/objects"
     else:
         bucket = request.getfixturevalue("bucket")
@@ -38,6 +38,9 @@ def ana(tmp_path, bare, place):
     return vault
 
 
+in_both = pytest.mark.parametrize("place", ["folder", "bucket"], indirect=True)
+
+
 def write(vault, number):
     vault.create_instance("t", external_edit=True)
     vault.write_instance(pd.DataFrame({"n": [number]}), "t")
@@ -54,6 +57,7 @@ def test_nothing_is_removed_that_a_ref_needs(ana, place):
     assert place[1]() == before
 
 
+@in_both
 def test_data_of_deleted_instances_is_removed_once_that_is_pushed(ana, place):
     before = place[1]()
     delete_first(ana)
@@ -129,6 +133,7 @@ def test_commits_that_are_not_here_stop_it(ana, place, bare, tmp_path):
         ana.gc(remote="origin", grace_s=0, dry_run=False)
 
 
+@in_both
 def test_a_remote_that_shares_the_place_is_asked_too(ana, place, tmp_path):
     second = tmp_path / "second.git"
     stock(tmp_path, "init", "-q", "--bare", "-b", "main", str(second))
@@ -143,6 +148,7 @@ def test_a_remote_that_shares_the_place_is_asked_too(ana, place, tmp_path):
     assert ana.gc(remote="origin", grace_s=0, dry_run=False).objects == 1
 
 
+@in_both
 def test_other_files_there_are_none_of_its_business(ana, place):
     odd = place[2] / "ab/cd/note.txt"
     odd.parent.mkdir(parents=True)

@@ -1,8 +1,10 @@
-"""Commands on remotes: clone, remote, trust-bucket, push, pull."""
+"""Commands on remotes: clone, push, pull, and others that configure these."""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
+from pathlib import Path
 from shlex import quote
 
 from tablevault.cli.command import Argument, Command, option, positional, repeated, switch
@@ -31,13 +33,14 @@ def _clone(context: CommandContext, given: argparse.Namespace) -> object:
     refuse_below_file(folder)
     data = _ALL.value(given)
     path = clone.clone(given.url, folder, context.author, context.progress, data=data)
-    buckets = remote_settings.list_buckets(path).values()
-    return "\n".join([f"Cloned → {path}", *map(_unconfirmed, buckets)])
+    buckets = remote_settings.unconfirmed_buckets(path)
+    return "\n".join([f"Cloned → {path}", *_confirmations(buckets, "trust-bucket")])
 
 
-def _unconfirmed(bucket: str) -> str:
-    """Return how to confirm the bucket of a new clone."""
-    return f'Its data is in "{bucket}". If you trust it: tablevault trust-bucket {quote(bucket)}'
+def _confirmations(buckets: Sequence[str], command: str) -> list[str]:
+    """Return how to confirm buckets."""
+    text = 'Its data is in "{}". If you trust it: tablevault {} {}'
+    return [text.format(bucket, command, quote(bucket)) for bucket in buckets]
 
 
 def _name_of(url: str) -> str:
@@ -75,6 +78,27 @@ def _remote(context: CommandContext, given: argparse.Namespace) -> object:
         value=known,
         if_empty="There is no remote: tablevault remote add origin URL adds one.",
     )
+
+
+def _lfs_install(context: CommandContext, given: argparse.Namespace) -> object:
+    """Configure git-lfs of a clone, which need not be a vault yet."""
+    from tablevault.remotes import remote_settings
+    from tablevault.remotes.lfs import agent
+
+    folder = agent.folder_of_repository(Path(context.db_dir or "."))
+    agent.install_agent(folder)
+    if given.trust_bucket:
+        remote_settings.confirm_bucket(folder, given.trust_bucket)
+    buckets = remote_settings.unconfirmed_buckets(folder)
+    return "\n".join(_confirmations(buckets, "lfs-install --trust-bucket")) or None
+
+
+def _lfs_agent(context: CommandContext, given: argparse.Namespace) -> object:
+    """Transfer objects for git-lfs."""
+    from tablevault.remotes.lfs import agent
+
+    del context, given
+    agent.main()
 
 
 def _push(context: CommandContext, given: argparse.Namespace) -> object:
@@ -139,6 +163,18 @@ COMMANDS = (
         "only after this command.",
         run="remotes.remote_settings:trust_bucket",
         arguments=(positional("url", "address of the bucket, as the error names it"),),
+    ),
+    Command(
+        name="lfs-install",
+        summary="have stock git-lfs transfer the objects of a clone by lfs-agent",
+        details="Run it in a clone by plain git; then git lfs pull and git push use the bucket.",
+        run=_lfs_install,
+        arguments=(option("trust-bucket", "confirm this bucket, as trust-bucket does"),),
+    ),
+    Command(
+        name="lfs-agent",
+        summary="transfer objects for git-lfs, which starts it",
+        run=_lfs_agent,
     ),
     Command(
         name="push",
