@@ -46,7 +46,7 @@ def document(config: VaultConfig) -> VaultDocument:
 @given(configs)
 def test_a_configuration_is_read_as_it_was_written(config):
     found = decode_vault(document(config).encode(), "vault.yaml")
-    assert (found.limits, dict(found.prices)) == (config.limits, dict(config.prices))
+    assert (found.config.limits, dict(found.config.prices)) == (config.limits, dict(config.prices))
 
 
 def test_what_is_not_set_is_not_written():
@@ -142,7 +142,7 @@ def test_a_change_sets_and_removes_by_key():
 def test_a_value_that_cannot_be_is_named_with_its_line_by_who_reads_it(written, said):
     found = decode_vault(f"{HEAD}{written}".encode(), "vault.yaml")
     assert found.description == "d"
-    for read in (lambda: found.limits, lambda: found.prices, found.encode):
+    for read in (lambda: found.config, found.encode):
         with pytest.raises(Exception, match=rf"^vault\.yaml, {said}") as caught:
             read()
         assert type(caught.value).__name__ == "TVFileError"
