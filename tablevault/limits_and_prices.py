@@ -6,6 +6,7 @@ import math
 import numbers
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -191,45 +192,30 @@ def _shown(value: object) -> str:
     return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
-def _number(value: object, *, allowed: str, largest: float = _LARGEST) -> float:
-    """Read a number from 0 to `largest`, also as text."""
+def _number(
+    value: object,
+    allowed: str,
+    *,
+    largest: float = _LARGEST,
+    is_whole: bool = False,
+    least: float = 0,
+) -> float:
+    """Read a number from `least` to `largest`, also as text."""
     number = math.nan
     if not isinstance(value, bool) and isinstance(value, numbers.Real | str):
         try:
             number = float(value)
         except (ValueError, OverflowError):
             number = math.nan
-    if not 0 <= number <= largest:
+    if not least <= number <= largest or (is_whole and not number.is_integer()):
         raise UnfitValueError("", value, allowed)
-    return number + 0.0  # which makes 0.0 of -0.0
+    return int(number) if is_whole else number + 0.0  # which makes 0.0 of -0.0
 
 
-def _rate(value: object) -> float:
-    """Read a number for each minute."""
-    allowed = f"a number above 0, at most {_LARGEST:,}"
-    number = _number(value, allowed=allowed)
-    if number == 0:
-        raise UnfitValueError("", value, allowed)
-    return number
-
-
-def _count(value: object) -> int:
-    """Read a number of calls."""
-    allowed = f"a whole number from 0 to {_LARGEST:,}"
-    number = _number(value, allowed=allowed)
-    if not number.is_integer():
-        raise UnfitValueError("", value, allowed)
-    return int(number)
-
-
-def _amount(value: object) -> float:
-    """Read an amount of money."""
-    return _number(value, allowed=f"a number from 0 to {_LARGEST:,}")
-
-
-def _share(value: object) -> float:
-    """Read a share of a price."""
-    return _number(value, allowed="a number from 0 to 1", largest=1)
+_rate = partial(_number, allowed=f"a number above 0, at most {_LARGEST:,}", least=math.ulp(0))
+_count = partial(_number, allowed=f"a whole number from 0 to {_LARGEST:,}", is_whole=True)
+_amount = partial(_number, allowed=f"a number from 0 to {_LARGEST:,}")
+_share = partial(_number, allowed="a number from 0 to 1", largest=1)
 
 
 def _name(value: object) -> str:

@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -75,7 +75,7 @@ def encode_objects(values: Objects, column: str) -> ObjectColumn:
         missing.add("NaN")
     if len(missing) <= 1 and len(solid) <= 1:
         sort = next(iter(missing), "None")
-        form = _FORMS.get(next(iter(solid), str))
+        form = _FORM_OF.get(next(iter(solid), str))
         array = form and _try_native(form, values, _mask(values, sort) if missing else None)
         if form and array is not None:
             return ObjectColumn(form=form, missing=sort, array=array)
@@ -84,7 +84,9 @@ def encode_objects(values: Objects, column: str) -> ObjectColumn:
 
 def decode_objects(stored: ObjectColumn) -> Objects:
     """Return the Python objects that `encode_objects` stored, in a new writable array."""
-    values = _DECODERS[stored.form](stored.array)
+    is_json = stored.form == "json"
+    decode = _read_texts(from_json) if is_json else _FORMS[stored.form].decode
+    values = decode(stored.array)
     if stored.missing != "None" and stored.array.null_count:
         values[np.asarray(stored.array.is_null())] = _MISSING[stored.missing]
     return values
@@ -112,7 +114,7 @@ def _try_native(
     """Build the Arrow array of `form`, or None when it would not give back the same objects."""
     present = values if mask is None else values[~mask]
     try:
-        array = _ENCODERS[form](present)
+        array = _FORMS[form].encode(present)
     except (pa.ArrowException, OverflowError, UnicodeEncodeError):
         return None
     if array is None or mask is None:
@@ -153,6 +155,11 @@ def _decimals(values: Objects) -> pa.Array | None:
     if any(v.is_signed() and not v for v in values):
         return None  # Arrow has no negative zero
     return pa.array(values, type=pa.decimal128(_DECIMAL_DIGITS, -exponent))
+
+
+def _uuids(values: Objects) -> pa.Array:
+    """Store UUIDs as text."""
+    return pa.array([str(v) for v in values], type=pa.large_string())
 
 
 def _lists(values: Objects) -> pa.Array | None:
@@ -226,51 +233,27 @@ def _read_strings(array: pa.Array) -> Objects:
     return np.array(values, dtype=object)
 
 
-_FORMS: Mapping[type, str] = {
-    str: "text",
-    bytes: "bytes",
-    bool: "bool",
-    int: "int",
-    float: "float",
-    Decimal: "decimal",
-    uuid.UUID: "uuid",
-    dt.date: "date",
-    dt.time: "time",
-    dt.datetime: "datetime",
-    dt.timedelta: "timedelta",
-    list: "list",
-    np.ndarray: "vector",
-}
+class _ObjectForm(NamedTuple):
+    """How values of one exact type are stored, and come back."""
 
-_ENCODERS: Mapping[str, Callable[[Objects], pa.Array | None]] = {
-    "text": _plain(pa.large_string()),
-    "bytes": _plain(pa.large_binary()),
-    "bool": _plain(pa.bool_()),
-    "int": _plain(pa.int64()),
-    "float": _plain(pa.float64()),
-    "decimal": _decimals,
-    "uuid": lambda values: pa.array([str(v) for v in values], type=pa.large_string()),
-    "date": _checked(pa.date32()),
-    "time": _checked(pa.time64("us")),
-    "datetime": _checked(pa.timestamp("us")),
-    "timedelta": _checked(pa.duration("us")),
-    "list": _lists,
-    "vector": _vectors,
-}
+    kind: type
+    encode: Callable[[Objects], pa.Array | None]
+    decode: Callable[[pa.Array], Objects]
 
-_DECODERS: Mapping[str, Callable[[pa.Array], Objects]] = {
-    "text": _read_strings,
-    "bytes": _read_strings,
-    "bool": _read_objects,
-    "int": _read_objects,
-    "float": _read_objects,
-    "decimal": _read_objects,
-    "uuid": _read_texts(uuid.UUID),
-    "date": _read_objects,
-    "time": _read_objects,
-    "datetime": _read_objects,
-    "timedelta": _read_objects,
-    "list": _read_objects,
-    "vector": _read_vectors,
-    "json": _read_texts(from_json),
+
+_FORMS: Mapping[str, _ObjectForm] = {
+    "text": _ObjectForm(str, _plain(pa.large_string()), _read_strings),
+    "bytes": _ObjectForm(bytes, _plain(pa.large_binary()), _read_strings),
+    "bool": _ObjectForm(bool, _plain(pa.bool_()), _read_objects),
+    "int": _ObjectForm(int, _plain(pa.int64()), _read_objects),
+    "float": _ObjectForm(float, _plain(pa.float64()), _read_objects),
+    "decimal": _ObjectForm(Decimal, _decimals, _read_objects),
+    "uuid": _ObjectForm(uuid.UUID, _uuids, _read_texts(uuid.UUID)),
+    "date": _ObjectForm(dt.date, _checked(pa.date32()), _read_objects),
+    "time": _ObjectForm(dt.time, _checked(pa.time64("us")), _read_objects),
+    "datetime": _ObjectForm(dt.datetime, _checked(pa.timestamp("us")), _read_objects),
+    "timedelta": _ObjectForm(dt.timedelta, _checked(pa.duration("us")), _read_objects),
+    "list": _ObjectForm(list, _lists, _read_objects),
+    "vector": _ObjectForm(np.ndarray, _vectors, _read_vectors),
 }
+_FORM_OF = {form.kind: name for name, form in _FORMS.items()}
