@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import TracebackType
+from typing import Self
 
 from tablevault.wording import Named, written
 
@@ -31,6 +32,11 @@ class TableVaultError(Exception):
         self.message = message
         self.hint = hint
         self.facts: Mapping[str, str | int | None] = dict(facts)
+
+    def with_facts(self, message: str | None = None, /, **facts: str | int | None) -> Self:
+        """Return the same error with further facts, and with another message if one is given."""
+        text = self.message if message is None else message
+        return type(self)(text, self.hint, **{**self.facts, **facts})
 
     def __getattr__(self, name: str) -> str | int | None:
         """Return a fact by its name, so that a caller need not parse the text."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, Self
@@ -178,3 +178,11 @@ def _decoded(facts: Mapping[str, Any]) -> Named:
             **{name: BLANK if value is None else value for name, value in values},
         )
     return kind(**fields)
+
+
+def did_you_mean(name: object, known: Iterable[str]) -> str:
+    """Return a hint with the known name that is most like `name`; "" if none is like it."""
+    import difflib
+
+    near = difflib.get_close_matches(str(name), list(known), 1)
+    return f'Did you mean "{near[0]}"?' if near else ""

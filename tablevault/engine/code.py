@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ast
 import builtins
-import difflib
 import hashlib
 import importlib
 import importlib.abc
@@ -23,7 +22,7 @@ from typing import Any, Final
 from urllib.parse import quote, unquote
 
 from tablevault.errors import TVFileError, message_of
-from tablevault.wording import Call, Wording
+from tablevault.wording import Call, Wording, did_you_mean
 
 PACKAGE: Final = "tablevault.code"
 """All modules of vaults are below it: ``tablevault.code.<set>.<module>``."""
@@ -330,7 +329,7 @@ class Code:
         if module not in self._sources:
             raise TVFileError(
                 f'There is no code module "{module}".',
-                _nearest(module, self._sources)
+                did_you_mean(module, self._sources)
                 or Wording("Create it: ", Call("create_code_module", module_name=module), "."),
                 module=module,
             )
@@ -393,7 +392,7 @@ def shipped_function(module: str, function: str) -> Function:
     if module not in SHIPPED:
         raise TVFileError(
             f'No module "{module}" comes with TableVault.',
-            _nearest(module, SHIPPED)
+            did_you_mean(module, SHIPPED)
             or f"There are {', '.join(SHIPPED)}; write is_custom: true for your own.",
             module=module,
         )
@@ -416,18 +415,12 @@ def _function(namespace: Mapping[str, Any], function: str, module: str) -> Funct
         callables = [name for name, value in namespace.items() if callable(value)]
         raise TVFileError(
             f'Function "{function}" of code module "{module}" {state}.',
-            _nearest(function, callables) or "Check python_function and code_module.",
+            did_you_mean(function, callables) or "Check python_function and code_module.",
             module=module,
             function=function,
         )
     loaded: Function = found
     return loaded
-
-
-def _nearest(name: str, known: Mapping[str, object] | list[str] | tuple[str, ...]) -> str:
-    """Offer the known name that is most like `name`."""
-    near = difflib.get_close_matches(name, list(known), 1)
-    return f'Did you mean "{near[0]}"?' if near else ""
 
 
 def imported_modules(module: str, sources: Mapping[str, str]) -> tuple[str, ...]:

@@ -207,8 +207,8 @@ def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
     try:
         fitted: pd.Series = infer(series, name) if dtype is None else cast(series, dtype)
     except TVTableError as error:
-        facts = {**error.facts, "builder": job.name, "column": name}
-        raise TVTableError(f'Builder "{job.name}": {error.message}', error.hint, **facts) from error
+        text = f'Builder "{job.name}": {error.message}'
+        raise error.with_facts(text, builder=job.name, column=name) from error
     return fitted
 
 
@@ -227,9 +227,8 @@ def check_fit(values: Values, job: Job, row: int) -> None:
         try:
             cast(pd.Series([value], dtype=object, name=name), dtype)
         except TVTableError as error:
-            facts = {**error.facts, "builder": job.name, "column": name, "row": row}
-            text = error.message.replace("row 0", f"row {row}", 1)
-            raise TVTableError(f'Builder "{job.name}": {text}', error.hint, **facts) from error
+            text = f'Builder "{job.name}": {error.message.replace("row 0", f"row {row}", 1)}'
+            raise error.with_facts(text, builder=job.name, column=name, row=row) from error
 
 
 def _is_sure(value: object, dtype: str) -> bool:

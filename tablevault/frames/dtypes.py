@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 import decimal
-import difflib
 import re
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,7 @@ import pandas as pd
 from tablevault.errors import TVArgumentError, TVTableError
 from tablevault.frames import artifact_string
 from tablevault.frames.plain import PLAIN_TYPES, is_pytz, plain, plain_objects, plain_zone
+from tablevault.wording import did_you_mean
 
 _NULLABLE = {
     **{f"int{n}": f"Int{n}" for n in (8, 16, 32, 64)},
@@ -191,11 +191,9 @@ def _as_pandas_spells(name: str) -> str:
 def _unsupported(name: object) -> TVTableError:
     """Make the error for a dtype that is not known."""
     known = [*_ACCEPTED, *_NULLABLE]
-    close = difflib.get_close_matches(str(name), known, n=1)
-    mean = f'Did you mean "{close[0]}"? ' if close else ""
     return TVTableError(
         f"{name!r} is an unsupported dtype.",
-        f"{mean}Supported are {', '.join(_ACCEPTED)} and the like.",
+        f"{did_you_mean(name, known)} Supported are {', '.join(_ACCEPTED)} and the like.".lstrip(),
         dtype=str(name),
     )
 

@@ -26,7 +26,7 @@ from tablevault.transactions.operation import Operation, operation
 from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.transaction import Transaction
 from tablevault.vault import Vault
-from tablevault.wording import Either, Wording
+from tablevault.wording import Either, Wording, did_you_mean
 
 
 def get_config(vault: Vault, key: str = "") -> object:
@@ -130,16 +130,13 @@ def _changed(snapshot: Snapshot, changes: Mapping[str, object]) -> VaultConfig:
 
 def _refuse_unknown_model(config: VaultConfig, path: Sequence[str]) -> None:
     """Refuse to remove the price of a model that has none: its name may be spelt wrongly."""
-    import difflib
-
     section, *names = path
     if section != "prices" or not names or names[0] in config.prices:
         return
-    near = difflib.get_close_matches(names[0], list(config.prices), n=1)
     known = ", ".join(sorted(config.prices)) or "none"
     raise TVArgumentError(
         f'There is no price of the model "{names[0]}".',
-        f'Did you mean "{near[0]}"?' if near else f"Models with a price: {known}.",
+        did_you_mean(names[0], config.prices) or f"Models with a price: {known}.",
         setting=".".join(path),
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import textwrap
 from collections.abc import Hashable, Mapping
@@ -15,6 +14,7 @@ import yaml
 from tablevault.core_schema import resolve_as_core
 from tablevault.errors import TVBuilderError
 from tablevault.names import index_builder
+from tablevault.wording import did_you_mean
 
 REQUIRED = ("changed_columns", "python_function", "code_module", "arguments")
 """Fields that every builder has, besides its type."""
@@ -118,10 +118,9 @@ def check_fields(name: str, document: Mapping[object, object]) -> None:
     """
     for field, value in document.items():
         if field not in KNOWN:
-            near = difflib.get_close_matches(str(field), KNOWN, 1)
             raise TVBuilderError(
                 f'Builder "{name}": there is no field "{field!s:.60}".',
-                f'Did you mean "{near[0]}"?' if near else f"Fields are {', '.join(KNOWN[:-1])}.",
+                did_you_mean(field, KNOWN) or f"Fields are {', '.join(KNOWN[:-1])}.",
                 builder=name,
                 field=f"{field!s:.60}",
             )
@@ -204,8 +203,6 @@ def _reason(error: Exception) -> str:
 
 
 _TextLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_LONGEST_TEXT = 1_000_000
-_ERRORS = (yaml.YAMLError, ValueError, RecursionError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,11 +237,11 @@ def read_written(text: str) -> WrittenBuilder:
 
 def _fields(text: str) -> dict[str, yaml.Node]:
     """Return the nodes of a document by the names of its fields."""
-    if len(text) > _LONGEST_TEXT:
+    if len(text) > _LARGEST_TEXT:
         return {}
     try:
         document = yaml.compose(text, Loader=_TextLoader)
-    except _ERRORS:
+    except _YAML_ERRORS:
         return {}
     if not isinstance(document, yaml.MappingNode):
         return {}

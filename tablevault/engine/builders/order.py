@@ -232,8 +232,7 @@ def with_location(
         for template in (each for node in builder.nodes.values() for each in templates(node)):
             for reference in template.references():
                 if _named_by(reference) == wanted:
-                    return _at(
-                        error,
+                    return error.with_facts(
                         builder=builder.name,
                         field=template.field,
                         text=template.text,
@@ -241,7 +240,7 @@ def with_location(
                         end=reference.end,
                     )
         if any((each.table, each.selector) == wanted for each in builder.dependencies):
-            return _at(error, builder=builder.name, field="dependencies")
+            return error.with_facts(builder=builder.name, field="dependencies")
     return error
 
 
@@ -249,9 +248,3 @@ def _named_by(reference: Reference) -> tuple[str, str] | None:
     """Return table and selector that a reference names, nested references aside."""
     found = dependency_of(reference)
     return None if found is None else (found.table, found.selector)
-
-
-def _at(error: TableReferenceError, **place: str | int) -> TableReferenceError:
-    """Add a place to an error."""
-    facts = {**error.facts, **place}
-    return TableReferenceError(error.message, error.hint, **facts)

@@ -205,8 +205,7 @@ def _check_reads(builder: Builder, tables: Tables, own: tuple[str, ...]) -> None
         try:
             names = tables.view(dependency.table, dependency.selector).names
         except TableReferenceError as error:
-            facts = {**error.facts, "builder": builder.name, "field": "dependencies"}
-            raise TableReferenceError(error.message, error.hint, **facts) from error
+            raise error.with_facts(builder=builder.name, field="dependencies") from error
         for column in dependency.columns or ():
             if column not in names:
                 raise TableReferenceError(

@@ -1,4 +1,4 @@
-"""``tablevault.cached``: calls inside a function that are recorded like those of builders."""
+"""``tablevault.cached``: recorded calls of functions within the function of a builder."""
 
 from __future__ import annotations
 
@@ -33,19 +33,19 @@ _log = logging.getLogger("tablevault")
 def cached(function: Callable[P, R]) -> Callable[P, R]:
     """Record the results of a function that builders' functions call.
 
-    During an execution a call with arguments that are known is not made: its key is the code of
-    `function`, with all that this names, and the arguments by value. So a change around it, of a
-    parser for example, costs nothing, whatever becomes of the execution. Outside of an execution
-    the function is simply called. What it raises is not recorded.
+    During an execution a call with known arguments is not made again: its key is the code of
+    `function`, with all code that it uses, and the arguments by value. So a change elsewhere, of a
+    parser for example, costs nothing, even after an execution that failed. Outside of an execution
+    the function is simply called. Exceptions are not cached.
 
-    If it returns the answer of a provider, with ``usage``, and has not called
-    :func:`tablevault.report_usage`, tokens and model are those of the answer.
+    If it returns the response of a provider, with ``usage``, and has not called
+    :func:`tablevault.report_usage`, tokens and model are taken from the response.
 
     Parameters
     ----------
     function : callable
-        A function at module level, or a coroutine function. Its arguments and what it returns
-        are values that a cell of dtype ``object`` may hold; with others it is called each time.
+        A function at module level, or a coroutine function. Its arguments and results are values
+        that a cell of dtype ``object`` may hold; with others it is called each time.
 
     Returns
     -------
@@ -63,13 +63,13 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
     bound = _current.get()
 
     def calls() -> CachedCalls | None:
-        """Return where calls are recorded: for threads of the user, where it was loaded."""
+        """Return the open record of calls; in threads of the user that of the decoration."""
         found = _current.get() or bound
         return found if found is not None and found.is_open else None
 
     @functools.wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> R:
-        """Return what is recorded, or call."""
+        """Return the recorded result, or call."""
         recorded = calls()
         key = None if recorded is None else recorded.key(function, args, kwargs)
         if recorded is None or key is None:
@@ -82,8 +82,8 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
         return cast("R", made.returned(value))
 
     @functools.wraps(function)
-    async def await_call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - what it awaits
-        """Return what is recorded, or call and wait."""
+    async def await_call(*args: P.args, **kwargs: P.kwargs) -> Any:  # noqa: ANN401 - any result
+        """Return the recorded result, or call and await."""
         recorded = calls()
         key = None if recorded is None else recorded.key(function, args, kwargs)
         if recorded is None or key is None:
@@ -99,12 +99,12 @@ def cached(function: Callable[P, R]) -> Callable[P, R]:
 
 
 _IN_MEMORY = 10_000
-"""So many calls of a function are found again without the file."""
+"""Calls of a function that are kept in memory, too."""
 _UNSTORABLE = "is of a type that cannot be"
 
 
 class _Key:
-    """What one call is found by; `column` stands for the builder in its record."""
+    """The key of one call; `column` is the builder in its record."""
 
     __slots__ = ("code", "column", "inputs", "name")
 
@@ -116,7 +116,7 @@ class _Key:
 
 
 class _CachedCall:
-    """One call that is made: the body of ``with``; a failure is recorded, with what it used."""
+    """One running call: the body of ``with``; an exception is recorded, with its usage."""
 
     __slots__ = ("_began", "_began_at", "_calls", "_charging", "_key", "_outer", "_usage")
 
@@ -138,13 +138,13 @@ class _CachedCall:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, _: object
     ) -> None:
-        """Record what the function raised; an interrupted call only if it has reported usage."""
+        """Record an exception; an interrupt only if the call has reported usage."""
         self._charging.__exit__(None, None, None)
         if error is not None and (isinstance(error, Exception) or self._usage.has_any):
             self._add("error", error=f"{type(error).__name__}: {error_text(error)}")
 
     def returned(self, value: object) -> object:
-        """Record what the function returned, and return what others will be given for it."""
+        """Record the result of the function, and return it as later calls will receive it."""
         if not self._usage.has_any:
             self._usage.add(usage_in(value))
         try:
@@ -157,8 +157,8 @@ class _CachedCall:
         return decode_values(text)[0]
 
     def _unrecorded(self, value: object, why: str) -> object:
-        """Return what the function returned; what it used is charged to the call around it."""
-        self._calls.tell(self._key.name, "what it returns", why)
+        """Return the result unrecorded; charge its usage to the enclosing call."""
+        self._calls.warn_once(self._key.name, "what it returns", why)
         used = self._usage.close()
         if self._outer is not None:
             self._outer.add(used, is_metered=True)
@@ -193,7 +193,7 @@ class CachedCalls:
     Parameters
     ----------
     ledger : Ledger
-        Where they are recorded.
+        The records.
     fingerprint : callable
         Returns the fingerprint of a function of the vault.
     file_text : callable
@@ -214,30 +214,30 @@ class CachedCalls:
         self._codes: dict[str, bytes] = {}
         self._earlier: dict[str, OwnCalls] = {}
         self._latest: dict[str, dict[Inputs, CallRecord]] = {}
-        self._told: set[str] = set()
+        self._warned: set[str] = set()
         self._lock = threading.RLock()
 
     @property
     def is_open(self) -> bool:
-        """Whether calls are recorded: not after the execution, nor in other processes.
+        """Whether calls are recorded: not after the execution, nor in a forked process.
 
-        A fork has the database of its parent open, which must not be used there.
+        SQLite forbids the use of a connection that a fork has inherited.
         """
         return not self._is_closed and self._pid == os.getpid()
 
     def close(self) -> None:
-        """Record nothing any more."""
+        """Stop recording."""
         self._is_closed = True
 
     def key(
         self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> _Key | None:
-        """Return what a call is found by; None when it cannot be."""
+        """Return the key of a call; None if an argument cannot be hashed."""
         name = f"{plain_name(function.__module__)}.{function.__qualname__}"
         try:
             given = dict(inspect.signature(function).bind(*args, **kwargs).arguments)
         except TypeError:
-            return None  # the call itself says what is wrong
+            return None  # the call itself raises it
         for cell_name, cell in zip(
             function.__code__.co_freevars, function.__closure__ or (), strict=True
         ):
@@ -245,12 +245,12 @@ class CachedCalls:
         try:
             inputs = hash_values(given, self._file_text, name.encode())
         except UnhashableArgumentError:
-            self.tell(name, "an argument")
+            self.warn_once(name, "an argument")
             return None
         return _Key(name, inputs, self._code(function, name))
 
     def find(self, key: _Key) -> tuple[Any] | None:
-        """Return the result of a call that was made, as the only item of a tuple."""
+        """Return the recorded result of a call in a tuple; None if there is none."""
         with self._lock:
             if key.name not in self._earlier:
                 self._earlier[key.name] = self._ledger.own(key.column)
@@ -271,7 +271,7 @@ class CachedCalls:
         self._ledger.add(call, builder=builder)
 
     def remember(self, key: _Key, call: CallRecord) -> None:
-        """Find a call from now on that was recorded."""
+        """Keep a recorded call in memory, so that it is found before it is written."""
         with self._lock:
             latest = self._latest.setdefault(key.name, {})
             if len(latest) == _IN_MEMORY:
@@ -291,12 +291,12 @@ class CachedCalls:
                 self._codes[name] = found.digest
             return self._codes[name]
 
-    def tell(self, name: str, what: str, why: str = _UNSTORABLE) -> None:
+    def warn_once(self, name: str, what: str, why: str = _UNSTORABLE) -> None:
         """Warn, once, that calls of a function cannot be recorded."""
         with self._lock:
-            if name in self._told:
+            if name in self._warned:
                 return
-            self._told.add(name)
+            self._warned.add(name)
         _log.warning('Calls of "%s" are not recorded: %s %s.', name, what, why)
 
 
@@ -338,7 +338,7 @@ _current: ContextVar[CachedCalls | None] = ContextVar("tablevault_cached_calls",
 
 @contextmanager
 def recording(calls: CachedCalls | None) -> Iterator[None]:
-    """Record the calls of cached functions as long as the body runs."""
+    """Record the calls of cached functions while the body runs."""
     token = _current.set(calls)
     try:
         yield

@@ -1,11 +1,11 @@
-"""The calls that made an instance, as a Parquet file that travels with it: ``calls.parquet``.
+"""The calls that made an instance, in a Parquet file beside its dataframe: ``calls.parquet``.
 
-One row for each call. A call is found by its key: the code, and a hash of its inputs. Values stand
-in the file only where the columns of the instance do not give them back exactly.
+One row for each call. The key of a call is its code, and a hash of its inputs. The file holds a
+value only if the columns of the instance do not hold it exactly.
 
-The metadata of the file has under `METADATA` JSON ``{"version": 1, "digest": ..., "first_row": ...,
-"builders": {name: {"code": ..., "is_exact": ..., "columns": [...]}}}``; ``digest`` is that of the
-dataframe, and rows before the first were not made by these builders.
+The metadata of the file has JSON under `METADATA`: ``{"version": 1, "digest": ..., "first_row":
+..., "builders": {name: {"code": ..., "is_exact": ..., "columns": [...]}}}``. ``digest`` is that of
+the dataframe; other builders made the rows before ``first_row``.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tablevault.engine.row_values import decode_values, encode_values
 METADATA: Final = b"tablevault.calls"
 KEY_BYTES: Final = 10
 SHORTEST_S: Final = 0.001
-"""When a call began, and how long it took, is kept of calls that took so long."""
+"""Start and duration are stored for calls that took at least so long."""
 
 SCHEMA: Final = pa.schema(
     [
@@ -57,35 +57,35 @@ SCHEMA: Final = pa.schema(
         ("attempts", pa.int32()),
     ]
 )
-"""Columns of the file. ``row`` is the row of the dataframe, or below 0 where a call is of none;
-``key`` null for a call that is not to be found; ``code`` hexadecimal; times in seconds, since the
-epoch; ``instance`` the instance for which the call was made, null for
-this one; ``attempts`` how often a function was called, null for once."""
+"""Columns of the file. ``row`` is the row of the dataframe, below 0 for a call of no single row;
+``key`` null for a call that is never reused; ``code`` hexadecimal; times in seconds since the
+epoch; ``instance`` the instance for which the call was made, null for this one; ``attempts`` the
+number of times that a function was called, null for one."""
 
 _VERSION: Final = 1
 _OUTCOMES: Final = frozenset({"ok", "error", "rejected"})
 _ENCODINGS: Final = {"row": "DELTA_BINARY_PACKED", "key": "PLAIN", "started_at": "PLAIN"}
-"""Of columns in which hardly a value occurs twice; the others have dictionaries."""
+"""Encodings of columns with mostly distinct values; the others have dictionaries."""
 
 Builders: TypeAlias = Mapping[str, Mapping[str, Any]]
-"""What is noted of each builder: its code, its columns, and whether they are exact."""
+"""By builder its code, its columns, and whether these hold exactly the values returned."""
 
 
 ReadFrame: TypeAlias = Callable[[], pd.DataFrame | None]
-"""Reads the dataframe of an instance; None when it is lost."""
+"""Reads the dataframe of an instance; None if it is missing."""
 
 
 class CallFileError(Exception):
-    """A file is not what an instance's calls look like; says why."""
+    """A file of calls cannot be used; the text says why."""
 
 
 def key_of(inputs: bytes) -> bytes:
-    """Hash the inputs of a call into the key that stands in the file."""
+    """Hash the inputs of a call into its key in the file."""
     return hashlib.blake2b(inputs, digest_size=KEY_BYTES).digest()
 
 
 def _keys_of(inputs: Iterable[bytes]) -> pa.FixedSizeBinaryArray:
-    """Hash the inputs of many calls; as objects of Python they would take six times the space."""
+    """Hash the inputs of many calls; Python objects would take six times the memory."""
     keys = np.fromiter(map(key_of, inputs), f"S{KEY_BYTES}")
     parts = [None, pa.py_buffer(keys)]
     return pa.FixedSizeBinaryArray.from_buffers(pa.binary(KEY_BYTES), len(keys), parts)
@@ -103,16 +103,16 @@ def write_calls(
     Parameters
     ----------
     tables : iterable of pyarrow.Table
-        Of schema `SCHEMA`, by builder and row; each becomes a row group, so the next one is asked
-        for when the one before it is written.
+        Of schema `SCHEMA`, by builder and row; each becomes a row group, and the next one is
+        consumed when it is written.
     sink : binary file
         Receives the bytes; stays open.
     digest : str
         Logical digest of the dataframe.
     builders : mapping of str to mapping
-        What is noted of each builder.
+        See `Builders`.
     first_row : int
-        The first row of the dataframe that they have made.
+        The first row of the dataframe that these builders made.
     """
     note = {"version": _VERSION, "digest": digest, "first_row": first_row, "builders": builders}
     with pq.ParquetWriter(
@@ -131,16 +131,16 @@ def write_calls(
 
 
 class CallFile:
-    """The calls of one instance, as they stand in its file.
+    """The calls of one instance, read from its file.
 
     Parameters
     ----------
     table : pyarrow.Table
         Of schema `SCHEMA`.
     builders : mapping of str to mapping
-        What is noted of each builder.
+        See `Builders`.
     first_row : int
-        The first row of the dataframe that they have made.
+        The first row of the dataframe that these builders made.
     """
 
     def __init__(self, table: pa.Table, builders: Builders, first_row: int) -> None:
@@ -153,12 +153,12 @@ class CallFile:
     def read(cls, path: Path, digest: str) -> CallFile:
         """Read a file that belongs to the dataframe with this digest.
 
-        It may come from anywhere: what is in it is looked at, and never run.
+        It may be untrusted input: it is validated, and nothing in it is executed.
 
         Raises
         ------
         CallFileError
-            It is damaged, or of another dataframe, or of a later release.
+            It is damaged, belongs to another dataframe, or is of a later release.
         """
         try:
             file = pq.ParquetFile(path, page_checksum_verification=True)
@@ -181,7 +181,7 @@ class CallFile:
         return cls(table, builders, first_row)
 
     def positions(self, builder: str, rows: int) -> Rows:
-        """Return where in the file the call stands that made each row, -1 for none."""
+        """Return for each row the position in the file of the call that made it, -1 for none."""
         places, of_rows = self._of(builder)
         fits = (of_rows >= 0) & (of_rows < rows)
         found = np.full(rows, -1, dtype=np.int64)
@@ -189,34 +189,31 @@ class CallFile:
         return found
 
     def of_no_row(self, builder: str) -> Rows:
-        """Return where in the file the calls of a builder stand that are of no single row."""
+        """Return the positions in the file of the calls of a builder for no single row."""
         places, of_rows = self._of(builder)
         return places[of_rows < 0]
 
     def _of(self, builder: str, *more: pa.ChunkedArray) -> tuple[Rows, Rows]:
-        """Return where the calls of a builder stand that went well, and their rows.
-
-        With `more` conditions those that meet them.
-        """
+        """Return positions and rows of the successful calls of a builder that meet conditions."""
         rows = self.table.column("row")
-        went_well = (
+        is_success = (
             pc.equal(self.table.column("builder").cast(pa.string()), builder),
             pc.equal(self.table.column("outcome").cast(pa.string()), "ok"),
         )
-        places = _places(functools.reduce(pc.and_, [*went_well, *more], pc.is_valid(rows)))
+        places = _places(functools.reduce(pc.and_, [*is_success, *more], pc.is_valid(rows)))
         return places, rows.take(pa.array(places)).to_numpy()
 
     def rows_of(
         self, builder: str, columns: Sequence[str], inputs: Iterable[bytes], code: bytes | None
     ) -> Rows:
-        """Return the rows of the dataframe whose cells are exactly what calls returned.
+        """Return the rows of the dataframe that hold exactly the results of calls.
 
         Parameters
         ----------
         builder : str
             Name of the builder that made the calls.
         columns : sequence of str
-            Its columns; nothing is found where it filled others.
+            Its columns; nothing is found if it filled others.
         inputs : sequence of bytes
             Inputs of calls.
         code : bytes, optional
@@ -225,7 +222,7 @@ class CallFile:
         Returns
         -------
         array of int64, shape (len(inputs),)
-            -1 where no call was found, or its value stands in the file.
+            -1 if no call was found, or the file holds its value.
         """
         wanted = _keys_of(inputs)
         found = np.full(len(wanted), -1, dtype=np.int64)
@@ -249,7 +246,7 @@ class CallFile:
         code: bytes | None,
         frame: ReadFrame,
     ) -> list[CallRecord]:
-        """Find calls that returned something.
+        """Find calls with a result.
 
         Parameters
         ----------
@@ -258,12 +255,12 @@ class CallFile:
         code : bytes, optional
             Digest of the code; any code when None.
         frame : callable
-            See `ReadFrame`; called when it is needed.
+            See `ReadFrame`; called only if needed.
 
         Returns
         -------
         list of CallRecord
-            With the inputs that were wanted.
+            With the given inputs.
         """
         inputs = {key_of(each): each for each in wanted}
         keys = pa.array(inputs, pa.binary(KEY_BYTES))
@@ -278,7 +275,7 @@ class CallFile:
         return [_record(call, inputs[call["key"]]) for call in calls if call["value"] is not None]
 
     def frame_of(self, call: CallRecord, frame: ReadFrame) -> pd.DataFrame | None:
-        """Return the dataframe that a call returned; None where it returned none, or it is lost."""
+        """Return the dataframe that a call returned; None if it returned none, or it is missing."""
         note = self.builders.get(call.builder)
         if call.row != NO_ROW or call.value != "[]" or note is None or not note["is_exact"]:
             return None
@@ -289,20 +286,20 @@ class CallFile:
         return whole[columns].iloc[self._first_row :].reset_index(drop=True)
 
     def _is_sound(self, call: Mapping[str, Any]) -> bool:
-        """Return whether a record can be used that may come from anywhere."""
+        """Return whether a record, which may be untrusted input, can be used."""
         if call["builder"] is None or call["row"] is None:
             return False
         if call["value"] is None:
             return True
         try:
             values = decode_values(call["value"])
-        except Exception:  # noqa: BLE001 - the file may come from anywhere
+        except Exception:  # noqa: BLE001 - untrusted input
             return False
         note = self.builders.get(call["builder"])
         return note is None or call["row"] < 0 or len(values) == len(note["columns"])
 
     def _fill(self, calls: Sequence[dict[str, Any]], frame: ReadFrame) -> None:
-        """Fill in values that the columns of the instance give back; null where they lack them."""
+        """Fill in values from the columns of the instance; None if the row is missing."""
         lacking: dict[str, list[dict[str, Any]]] = {}
         for call in calls:
             if call["value"] is None and call["row"] >= 0:
@@ -317,14 +314,14 @@ class CallFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSource:
-    """An instance whose calls may be found.
+    """An instance whose calls may be reused.
 
     Attributes
     ----------
     instance : str
         Its id.
     calls : callable
-        Reads its file; None when it has none, or it is not here.
+        Reads its file; None if it has none, or it is not in the object store.
     frame : callable
         See `ReadFrame`.
     """
@@ -336,14 +333,14 @@ class CallSource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallSources:
-    """Instances whose calls an execution may find.
+    """Instances whose calls an execution may reuse.
 
     Attributes
     ----------
     origin : CallSource, optional
-        The instance that it starts from.
+        The instance that it updates.
     others : iterable of CallSource
-        Read as far as calls are missing.
+        Read until all calls are found.
     """
 
     origin: CallSource | None = None
@@ -351,13 +348,13 @@ class CallSources:
 
 
 FindSource: TypeAlias = Callable[[str], CallSource | None]
-"""Finds an instance by its id; None when it was deleted, or its dataframe is not here."""
+"""Finds an instance by its id; None if it was deleted, or its dataframe is missing."""
 
 
 def values_of(
     frame: pd.DataFrame | None, columns: Sequence[str], rows: Sequence[int]
 ) -> list[str | None]:
-    """Return what calls returned for rows, by their cells; None for a row that is not there."""
+    """Encode the cells of rows as the values of calls; None for a row that does not exist."""
     if frame is None or not set(columns) <= set(frame.columns):
         return [None] * len(rows)
     there = [row for row in rows if row < len(frame)]
@@ -390,17 +387,18 @@ def _record(call: Mapping[str, Any], inputs: bytes) -> CallRecord:
 
 
 def _places(chosen: pa.ChunkedArray) -> Rows:
-    """Return where a condition holds; ``indices_nonzero`` of pyarrow 21 crashes without chunks."""
+    """Return the positions where a condition is true."""
+    # `pyarrow.compute.indices_nonzero` crashes without chunks (pyarrow 21).
     return np.flatnonzero(chosen.to_numpy().astype(np.bool_)).astype(np.int64)
 
 
 def _seconds(value: float | None) -> float:
-    """Return a time; 0.0 for none."""
+    """Return a time; 0.0 if it is null or not finite."""
     return value if value is not None and math.isfinite(value) else 0.0
 
 
 def _digest_of(code: str) -> bytes | None:
-    """Read a code digest; None when it is none."""
+    """Decode a code digest; None if it is invalid."""
     try:
         return bytes.fromhex(code)
     except (ValueError, TypeError):
@@ -408,12 +406,12 @@ def _digest_of(code: str) -> bytes | None:
 
 
 def _checked_builders(note: object) -> Builders:
-    """Check what is noted of builders.
+    """Validate the builders in the metadata.
 
     Raises
     ------
-    TypeError, KeyError
-        Something else is noted.
+    TypeError, KeyError, ValueError
+        They have another form.
     """
     if not isinstance(note, dict):
         raise TypeError("builders")

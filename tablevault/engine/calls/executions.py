@@ -1,4 +1,4 @@
-"""What executions made, kept and hand over to instances, and which calls go: in SQL."""
+"""SQL on executions: their rows, the rows they keep, their end, and the removal of calls."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ KEPT: Final = "SELECT instance, rows FROM kept WHERE execution = ? AND builder =
 def note_kept(
     connection: sqlite3.Connection, execution: int, builder: str, kept: Iterable[tuple[str, Rows]]
 ) -> None:
-    """Note, within a transaction, which rows of instances a builder keeps.
+    """Record, within a transaction, which rows of instances a builder keeps.
 
     Parameters
     ----------
@@ -60,25 +60,25 @@ def note_kept(
 
 
 def forget_kept(connection: sqlite3.Connection, execution: int) -> None:
-    """Remove, within a transaction, what was noted of an execution."""
+    """Remove, within a transaction, the rows that an execution keeps of instances."""
     connection.execute("DELETE FROM kept WHERE execution = ?", (execution,))
 
 
 def decoded_rows(data: bytes) -> Rows:
-    """Return the rows that were noted."""
+    """Decode the rows of a record."""
     steps = np.frombuffer(zlib.decompress(data), "<i8")
     return np.cumsum(steps, dtype=np.int64)
 
 
 def _encoded_rows(rows: Rows) -> bytes:
-    """Encode rows as compressed steps from each to the next: neighbours take no space."""
+    """Encode rows as compressed differences: consecutive rows take almost no space."""
     return zlib.compress(np.diff(rows, prepend=0).astype("<i8").tobytes(), 1)
 
 
 def assign(
     connection: sqlite3.Connection, execution: int, instance: str, builders: Mapping[str, Any]
 ) -> None:
-    """Note, within a transaction, that an instance holds the results of an execution that ends."""
+    """Assign, within a transaction, the results of an execution to the instance that it made."""
     connection.execute(
         "UPDATE calls SET instance = ? WHERE instance IS NULL AND id IN"
         " (SELECT call FROM found WHERE execution = ?)",
@@ -96,7 +96,7 @@ def assign(
 
 
 def assign_latest(connection: sqlite3.Connection, instance: str, calls: int) -> None:
-    """Note, within a transaction, that an instance holds the calls that were recorded last."""
+    """Assign, within a transaction, the calls that were recorded last to an instance."""
     connection.execute(
         "UPDATE calls SET instance = ? WHERE instance IS NULL AND execution IS NULL"
         " AND id > (SELECT max(id) FROM calls) - ?",
@@ -105,7 +105,7 @@ def assign_latest(connection: sqlite3.Connection, instance: str, calls: int) -> 
     connection.execute("INSERT OR IGNORE INTO instances VALUES (?, 'null')", (instance,))
 
 
-def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: int) -> None:
+def place_failures(connection: sqlite3.Connection, execution: int, unknown: int) -> None:
     """Move calls of earlier attempts that failed to the row for which they were made again.
 
     Parameters
@@ -114,7 +114,7 @@ def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: in
         Within a transaction.
     execution : int
         Number of the execution; it has made all its calls.
-    elsewhere : int
+    unknown : int
         The row of calls of earlier attempts, in which the table may have had other rows.
     """
     placed = connection.execute(
@@ -122,7 +122,7 @@ def place_failures(connection: sqlite3.Connection, execution: int, elsewhere: in
         " ON n.inputs = c.inputs AND +n.execution = c.execution AND n.builder = c.builder"
         " AND n.unindexed IS NULL"
         " WHERE c.execution = ?1 AND c.row = ?2 AND c.outcome != 'ok' AND n.row >= 0",
-        (execution, elsewhere),
+        (execution, unknown),
     ).fetchall()
     connection.executemany("UPDATE calls SET row = ? WHERE id = ?", placed)
 
@@ -134,7 +134,7 @@ _UNUSED_FRAMES: Final = (
 
 
 class Swept(NamedTuple):
-    """What a sweep did: the number of calls that it removed, the objects that the others name."""
+    """Result of a sweep: number of removed calls, and ids of the objects that the others name."""
 
     calls: int
     objects: frozenset[str]

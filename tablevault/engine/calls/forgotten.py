@@ -1,4 +1,4 @@
-"""Which calls are forgotten with instances that are deleted: those that no other one holds."""
+"""Counts the calls that are lost with deleted instances: those that no other instance holds."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ from tablevault.render import counted
 
 _ROWS_AT_ONCE: Final = 1 << 16
 _MOST_ROWS: Final = 10_000_000
-"""So many rows of deleted instances are counted, and so many rows of others compared with them:
-that takes about three seconds each."""
+"""Limit of rows of deleted instances that are counted, and of rows of others that are compared:
+each takes about three seconds."""
 _ROWS_UNSORTED: Final = 1 << 20
 _ROWS_TO_OPEN: Final = 5_000
-"""To open a file takes as long as to compare so many rows."""
+"""Opening a file takes as long as comparing so many rows."""
 _COLUMNS: Final = ("builder", "key", "code", "outcome", "cost")
 _UNREADABLE: Final = (pa.ArrowException, OSError, ValueError, KeyError)
 
 Keys: TypeAlias = npt.NDArray[np.uint64]
-"""For each call a number that is that of another call with the same inputs and the same code; of a
-million different calls, two have the same number with a probability of one to forty million."""
+"""A hash of inputs and code for each call; the probability of a collision among a million different
+calls is one in forty million."""
 Costs: TypeAlias = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ForgottenCalls:
-    """Calls that nobody finds any more.
+    """Calls that can no longer be reused.
 
     Attributes
     ----------
     calls : int
-        How many; the most that are possible unless `is_exact`.
+        Number of calls; an upper bound unless `is_exact`.
     cost : float, optional
-        What they had cost, as far as functions have reported it; None where none has.
+        Their cost, as far as functions reported it; None if none did.
     is_exact : bool
-        False where files of the instances that stay are not here or cannot be read, or there are
-        too many to compare.
+        False if files of the remaining instances are missing or unreadable, or there are too many
+        rows to compare.
     uncounted : int
-        Deleted instances whose file is not here, cannot be read, or is beyond what is counted.
+        Deleted instances whose file is missing, unreadable, or beyond the limit.
     """
 
     calls: int
@@ -56,7 +56,7 @@ class ForgottenCalls:
     uncounted: int
 
     def __str__(self) -> str:
-        """Return a sentence for people; "" where nothing is forgotten."""
+        """Return a sentence for people; "" if nothing is forgotten."""
         found = []
         if self.calls:
             most = "" if self.is_exact else "at most "
@@ -72,14 +72,14 @@ class ForgottenCalls:
 def forgotten_calls(gone: Iterable[Path | None], others: Iterable[Path | None]) -> ForgottenCalls:
     """Count the calls in some files that are in none of the others.
 
-    Of each different call sixteen bytes are in memory, and a million rows besides.
+    Takes sixteen bytes of memory for each different call, and those of a million rows.
 
     Parameters
     ----------
     gone : iterable of Path or None
-        Files of the instances that are deleted, the newest first; None for one that is not here.
+        Files of the deleted instances, the newest first; None for a missing one.
     others : iterable of Path or None
-        Those of the instances that stay; read until all calls are found.
+        Files of the remaining instances; read until all calls are found.
     """
     keys, costs, uncounted = _held_in(gone)
     is_left, is_exact = _not_held(keys, others)
@@ -93,7 +93,7 @@ def forgotten_calls(gone: Iterable[Path | None], others: Iterable[Path | None]) 
 
 
 def _held_in(paths: Iterable[Path | None]) -> tuple[Keys, Costs, int]:
-    """Return the keys in files, sorted, with their costs, and how many files were not read."""
+    """Return the keys in files, sorted, with their costs, and the number of files not read."""
     found = [(np.empty(0, np.uint64), np.empty(0, np.float64))]
     rows = unsorted = uncounted = 0
     for path in paths:
@@ -129,7 +129,7 @@ def _not_held(keys: Keys, others: Iterable[Path | None]) -> tuple[npt.NDArray[np
         try:
             for held, _ in _read(path):
                 rows += len(held)
-                held.sort()  # neighbours are found faster
+                held.sort()  # searchsorted is faster on sorted values
                 at = np.minimum(np.searchsorted(keys, held), len(keys) - 1)
                 is_left[at[keys[at] == held]] = False
         except _UNREADABLE:
@@ -140,9 +140,9 @@ def _not_held(keys: Keys, others: Iterable[Path | None]) -> tuple[npt.NDArray[np
 
 
 def _read(path: Path | None) -> Iterator[tuple[Keys, Costs]]:
-    """Yield keys and costs of the calls in a file that returned something, some rows at once.
+    """Yield keys and costs of the successful calls in a file, in batches.
 
-    Index builders are left out, as in budgets: most run in any case.
+    Index builders are left out, as in budgets: most run in every execution.
     """
     if path is None:
         raise FileNotFoundError("the file is not here")
@@ -164,6 +164,6 @@ def _read(path: Path | None) -> Iterator[tuple[Keys, Costs]]:
 
 
 def _number(code: str | None) -> int:
-    """Return a number for a digest of code."""
+    """Return a hash of the digest of a code."""
     digest = hashlib.blake2b((code or "").encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")

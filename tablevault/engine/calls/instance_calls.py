@@ -1,4 +1,4 @@
-"""The calls that instances hold: found there, and gathered for a new instance."""
+"""Calls in the files of instances: their lookup, and the tables for a new instance."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from tablevault.engine.row_values import RowResults, where
 
 _ROWS_AT_ONCE: Final = 1 << 15
 _ROWS_READ: Final = 1 << 12
-"""Records are objects of Python until they are a table: a kilobyte for each."""
+"""Rows of one query: a record takes a kilobyte until it is part of an Arrow table."""
 _COLUMNS: Final = (
     "c.inputs, k.digest, c.outcome,"
     " CASE WHEN ?5 AND c.outcome = 'ok' AND c.row >= 0 THEN NULL ELSE c.value END,"
@@ -54,7 +54,7 @@ _OF_BUILDER: Final = (
     " WHERE f.execution = ?1 AND f.builder = ?2 AND f.row >= ?3 AND f.row < ?4"
     " ORDER BY 1"
 )
-"""Takes execution, builder, first row, row behind the last, and whether values are left out."""
+"""Parameters: execution, builder, first row, end of the rows, and whether to omit values."""
 _WITHOUT_VALUES: Final[Mapping[str, Any]] = MappingProxyType({"is_exact": True})
 _CACHED: Final = (
     "SELECT DISTINCT builder FROM calls WHERE execution = ? AND builder >= '@' AND builder < 'A'"
@@ -63,14 +63,14 @@ _CACHED: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeptRows:
-    """Rows of one builder that an execution has kept of an earlier instance.
+    """Rows of one builder that an execution keeps from an earlier instance.
 
     Attributes
     ----------
     source : CallSource
         The instance.
     rows : array of int64
-        By row of the new table, the row of the instance that was kept, -1 for none.
+        By row of the new table, the row of the instance, -1 for none.
     """
 
     source: CallSource
@@ -84,20 +84,20 @@ def held_calls(
     rows: range,
     kept: Mapping[str, Sequence[KeptRows]],
 ) -> Iterator[pa.Table]:
-    """Yield the calls of an execution that has ended.
+    """Yield the calls of a finished execution, for the file of its instance.
 
     Parameters
     ----------
     store : CallStore
-        Where they were recorded.
+        The records.
     execution : int
         Its number.
     builders : mapping of str to mapping
-        What is noted of each builder.
+        See `call_file.Builders`.
     rows : range
-        Where in the dataframe the rows stand that were made; others were put in front of them.
+        Positions in the dataframe of the rows that were made; old rows may precede them.
     kept : mapping of str to sequence of KeptRows
-        What was kept of other instances, by builder.
+        Rows kept from other instances, by builder.
 
     Yields
     ------
@@ -117,7 +117,7 @@ def _tables(
     rows: int,
     kept: Mapping[str, Sequence[KeptRows]],
 ) -> Iterator[pa.Table]:
-    """Yield the same, with the rows of what was made."""
+    """Yield the same, with positions among the rows that were made."""
     for name, note in builders.items():
         yield from kept_calls(name, kept.get(name, ()), note)
         yield from _made(store, execution, name, rows, is_exact=note["is_exact"])
@@ -128,7 +128,7 @@ def _tables(
 def kept_calls(
     builder: str, kept: Sequence[KeptRows], note: Mapping[str, Any] = _WITHOUT_VALUES
 ) -> Iterator[pa.Table]:
-    """Yield the calls of rows of other instances that a builder keeps, at their new places.
+    """Yield the calls of rows that a builder keeps from other instances, with their new rows.
 
     Parameters
     ----------
@@ -137,7 +137,7 @@ def kept_calls(
     kept : sequence of KeptRows
         The rows.
     note : mapping of str to object
-        What is noted of the builder; values are left out by default.
+        See `call_file.Builders`; by default without values.
     """
     for each in kept:
         if (calls := each.source.calls()) is not None:
@@ -147,7 +147,7 @@ def kept_calls(
 def _made(
     store: CallStore, execution: int, builder: str, rows: int, *, is_exact: bool
 ) -> Iterator[pa.Table]:
-    """Yield the calls of a builder that the execution has made or found, some rows at once."""
+    """Yield the calls of a builder that the execution has made or found, in batches."""
     read = _read(store, execution, builder, rows, is_exact=is_exact)
     while some := list(islice(read, _ROWS_AT_ONCE // _ROWS_READ)):
         yield pa.concat_tables(some).unify_dictionaries().combine_chunks()
@@ -156,10 +156,10 @@ def _made(
 def _read(
     store: CallStore, execution: int, builder: str, rows: int, *, is_exact: bool
 ) -> Iterator[pa.Table]:
-    """Yield the same in smaller parts."""
+    """Yield the same in smaller batches."""
     for first in range(NO_ROW, max(rows, 0), _ROWS_READ):
-        behind = min(first + _ROWS_READ, rows)
-        values = (execution, builder, first, behind, is_exact)
+        end = min(first + _ROWS_READ, rows)
+        values = (execution, builder, first, end, is_exact)
         if found := store.read(_OF_BUILDER, values):
             columns = list(zip(*found, strict=True))
             made = [
@@ -173,7 +173,7 @@ def _read(
 
 
 def _table(columns: list[Any]) -> pa.Table:
-    """Make a table of Python values, column by column."""
+    """Convert columns of Python values to a table."""
     arrays = []
     for values, field in zip(columns, SCHEMA, strict=True):
         is_words = pa.types.is_dictionary(field.type)
@@ -183,7 +183,7 @@ def _table(columns: list[Any]) -> pa.Table:
 
 
 def _kept(name: str, note: Mapping[str, Any], kept: KeptRows, calls: CallFile) -> pa.Table:
-    """Return the calls of the rows that were kept, at their new places."""
+    """Return the calls of the rows that were kept, with their new rows."""
     of_rows = kept.rows
     new = np.flatnonzero(of_rows != NEW_ROW)
     places = calls.positions(name, int(of_rows.max(initial=NEW_ROW)) + 1)[of_rows[new]]
@@ -207,23 +207,23 @@ def _kept(name: str, note: Mapping[str, Any], kept: KeptRows, calls: CallFile) -
 
 
 def _with(table: pa.Table, name: str, array: pa.Array | pa.ChunkedArray) -> pa.Table:
-    """Return a table with another column in the place of one."""
+    """Return a table with one column replaced."""
     return table.set_column(table.schema.get_field_index(name), SCHEMA.field(name), array)
 
 
 _SAMPLE: Final = 500
-"""Of so many calls it is asked which instances hold them."""
+"""Number of calls by which the instances are chosen that are searched."""
 
 
 class InstanceCalls:
-    """Calls that instances hold, and that are not all recorded here.
+    """Finds calls in the files of instances, and records those that it finds.
 
     Parameters
     ----------
     store : CallStore
-        Where those are recorded that were wanted.
+        Receives the calls that are found.
     sources : CallSources
-        Instances; read as far as calls are missing.
+        Instances; read until all calls are found.
     """
 
     def __init__(self, store: CallStore, sources: CallSources) -> None:
@@ -252,9 +252,9 @@ class InstanceCalls:
     def keep(
         self, builder: str, inputs: RowInputs, results: RowResults, code: bytes | None
     ) -> Iterator[KeptRows]:
-        """Yield rows whose calls made cells of instances, which are entered; record nothing.
+        """Yield rows of instances that hold results of calls, and fill these in; record nothing.
 
-        Where all cells of a row are null, its call may have to be made again: it is left out.
+        A row whose cells are all null is left out: its call may have to be made again.
         """
         columns = results.names
         missing = np.flatnonzero(inputs.known)
@@ -274,7 +274,7 @@ class InstanceCalls:
                 return
 
     def has_unrecorded(self) -> bool:
-        """Return whether there are instances whose calls are not all recorded."""
+        """Return whether the calls of some instance are not all recorded."""
         with self._lock:
             return next(self._open(), None) is not None
 
@@ -285,12 +285,12 @@ class InstanceCalls:
         frames: Mapping[Inputs, pd.DataFrame],
         code: bytes | None,
     ) -> dict[bytes, CallRecord]:
-        """Record calls of an instance, with the dataframes that they returned."""
+        """Record calls of an instance, with the dataframes that they returned, and return them."""
         self._store.load(instance, calls, frames)
         return self._store.find([call.inputs for call in calls], code)
 
     def _open(self, named: Collection[str] = ()) -> Iterator[tuple[CallSource, CallFile]]:
-        """Yield the files of instances: of those that are named, or not all recorded here."""
+        """Yield the files of the instances that are named, or whose calls are not all recorded."""
         if self._complete is None:
             self._complete = self._store.complete_instances()
         for source in self._instances():
@@ -299,7 +299,7 @@ class InstanceCalls:
                 yield source, calls
 
     def _instances(self) -> Iterator[CallSource]:
-        """Yield the instances, as often as is asked for."""
+        """Yield the instances; may be iterated several times."""
         yield from self._seen
         for source in self._coming:
             self._seen.append(source)
@@ -307,7 +307,7 @@ class InstanceCalls:
 
 
 def _has_values(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Mask:
-    """Return for rows of a dataframe whether they are there and have a value."""
+    """Return for rows of a dataframe whether they exist and have a value."""
     if not set(columns) <= set(frame.columns):
         return np.zeros(len(rows), dtype=np.bool_)
     known = frame[list(columns)].notna().any(axis=1).to_numpy(np.bool_)

@@ -1,6 +1,6 @@
-"""The inputs of a call as a hash: equal inputs give equal keys, in every process and on every day.
+"""Hashes of the inputs of calls: equal inputs have equal hashes in every process, for ever.
 
-A key has two parts. The *code* is a digest of the function and of what it names, see
+A key has two parts. The *code* is a digest of the function and of all code it uses, see
 `tablevault.engine.fingerprints.compute`. The *inputs* are the arguments by value, the columns that
 are filled, and the row. Values are hashed as the text of `tablevault.frames.tagged_json`; a
 dataframe by its logical digest, a file of the vault by its content.
@@ -34,10 +34,10 @@ from tablevault.frames.tagged_json import UnstorableValueError, has_surrogates, 
 from tablevault.names import SELF
 
 Inputs: TypeAlias = bytes
-"""`ARGUMENTS_BYTES` for arguments and columns, then `ROW_BYTES` for the row, if it counts."""
+"""`ARGUMENTS_BYTES` for arguments and columns, then `ROW_BYTES` for the row, if it is part."""
 
 FileText: TypeAlias = Callable[[str], str]
-"""Replaces the path of a file of the vault by its name and content; other text stays."""
+"""Replaces the path of a file of the vault by its name and content hash; keeps other text."""
 
 _WORDS: Final[Mapping[object, str]] = {None: "null", True: "true", False: "false"}
 _float_text = json.JSONEncoder().encode
@@ -45,11 +45,11 @@ _NOTHING: Final = np.zeros(0, dtype=np.bool_)
 
 
 class UnhashableArgumentError(Exception):
-    """An argument has no value that could be compared later, such as an open file."""
+    """An argument cannot be compared by value, such as an open file."""
 
 
 def same_text(text: str) -> str:
-    """Return `text`: no value names a file of a vault."""
+    """Return `text`; for values that name no file of a vault."""
     return text
 
 
@@ -61,11 +61,11 @@ def hash_values(
     Parameters
     ----------
     values : mapping of str to object
-        Keyword arguments. Their order does not count, nor does that of keys in nested dicts.
+        Keyword arguments. Neither their order matters nor that of keys in nested dicts.
     file_text : callable
         See `FileText`.
     seed : bytes
-        Hash of what else counts.
+        Hash of further inputs.
 
     Returns
     -------
@@ -95,7 +95,7 @@ def row_digest(key: tuple[Any, ...]) -> bytes:
 
 
 class RunningNumbers:
-    """The rows of a table without primary key: the how-manieth call with equal arguments it is."""
+    """Numbers calls with equal arguments, for tables without primary key."""
 
     def __init__(self) -> None:
         self._seen: Counter[bytes] = Counter()
@@ -108,12 +108,12 @@ class RunningNumbers:
 
 
 class RowInputs:
-    """The inputs of the calls of many rows, in as many bytes as they have.
+    """The inputs of the calls of many rows, in one block of bytes.
 
     Parameters
     ----------
     data : bytes
-        Inputs of all rows of a table, one behind the other.
+        Inputs of all rows of a table, concatenated.
     known : array of bool
         Rows whose inputs are known.
     """
@@ -124,32 +124,32 @@ class RowInputs:
         self._size = len(data) // max(1, len(known))
 
     def among(self, known: Mask) -> RowInputs:
-        """Return the same of fewer rows."""
+        """Return the same with fewer rows known."""
         return RowInputs(self._data, known)
 
     def __getitem__(self, row: int) -> Inputs:
-        """Return the inputs of a row, which are known."""
+        """Return the inputs of a row; they have to be known."""
         return self._data[row * self._size : (row + 1) * self._size]
 
     def of(self, rows: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Return the inputs of rows, which are known."""
+        """Return the inputs of rows; they have to be known."""
         found: np.ndarray[Any, Any] = np.frombuffer(self._data, f"S{self._size}")[rows]
         return found
 
     def get(self, row: int) -> Inputs | None:
-        """Return the inputs of a row; None when they are not known."""
+        """Return the inputs of a row; None if they are not known."""
         return self[row] if row < len(self.known) and self.known[row] else None
 
 
 def rows_inputs(arguments: np.ndarray[Any, Any], rows: np.ndarray[Any, Any]) -> bytes:
-    """Put the arguments of all rows together with their keys or numbers, see `RowInputs`."""
+    """Concatenate the arguments of each row with its key or number, see `RowInputs`."""
     both = np.empty(len(arguments), [("arguments", arguments.dtype), ("row", rows.dtype)])
     both["arguments"], both["row"] = arguments, rows
     return both.tobytes()
 
 
 def running_numbers(arguments: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Return for each of many calls what `RunningNumbers` would, as numbers of `ROW_BYTES`."""
+    """Return the numbers that `RunningNumbers` would give to calls one after the other."""
     order = np.argsort(arguments, kind="stable")
     is_first = np.append(True, arguments[order[1:]] != arguments[order[:-1]])[: len(order)]
     firsts = np.flatnonzero(is_first)
@@ -159,9 +159,9 @@ def running_numbers(arguments: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 def _plain_text(values: Mapping[str, Any], file_text: FileText) -> str | None:
-    """Encode arguments that JSON gives back exactly; None when there are others.
+    """Encode arguments if JSON holds all of them exactly, else return None.
 
-    A sixth of the time that `to_json` takes, and most arguments are text and numbers.
+    It takes a sixth of the time of `to_json`, and most arguments are text and numbers.
     """
     made = []
     for name in sorted(values):
@@ -192,7 +192,7 @@ def _scalar_text(value: object) -> str | None:
 
 
 def _stand_in(value: Any, file_text: FileText) -> Any:  # noqa: ANN401 - an argument is anything
-    """Replace what tagged JSON cannot hold, or what does not count, by what identifies it."""
+    """Convert a value for tagged JSON, such that equal values have equal text."""
     match value:
         case str():
             return file_text(str(value))
@@ -213,7 +213,7 @@ def _stand_in(value: Any, file_text: FileText) -> Any:  # noqa: ANN401 - an argu
 
 
 def _of_object(value: object, file_text: FileText) -> object:
-    """Replace an object with fields, or a member of an enumeration, by its class and value."""
+    """Encode an object with fields, or a member of an enumeration, by its class and value."""
     if isinstance(value, enum.Enum) and not isinstance(value, int | float):
         return {"$member": [type(value).__qualname__, value.name]}
     fields = fields_of(value)
@@ -223,7 +223,7 @@ def _of_object(value: object, file_text: FileText) -> object:
 
 
 def frame_digest(frame: pd.DataFrame, file_text: FileText = same_text) -> str:
-    """Hash a dataframe by its meaning: names, dtypes, values, and labels that are not 0, 1, 2..."""
+    """Hash names, dtypes and values of a dataframe, and its index unless it is 0, 1, 2, ..."""
     columns = []
     for position in range(frame.shape[1]):
         series = frame.iloc[:, position]
@@ -251,16 +251,16 @@ _SEED_BYTES: Final = 16
 
 
 class CallKeys:
-    """Computes what calls of one builder are found by.
+    """Computes the inputs of the calls of one builder.
 
-    What is the same for all rows is hashed once, at the first of them.
+    Arguments that are the same for all rows are hashed once, at the first row.
 
     Parameters
     ----------
     job : Job
         The builder.
     tables : RunTables
-        What its arguments read; all builders whose columns it reads have run.
+        Tables that its arguments read; all builders whose columns it reads have run.
     file_text : callable
         See `tablevault.engine.calls.keys.FileText`.
     key_columns : sequence of str
@@ -288,10 +288,10 @@ class CallKeys:
         self._row_digests: np.ndarray[Any, Any] | None = None
         has_key = bool(key_columns) and job.kind != "index"
         self.are_numbered = not has_key and not job.deduplicate
-        """Whether calls with equal arguments are told apart by their order alone."""
+        """Whether only their order distinguishes calls with equal arguments."""
 
     def add_constant(self, values: Mapping[str, Any]) -> None:
-        """Let values count that each call gets besides its arguments."""
+        """Include values that each call receives besides its arguments."""
         self._added = values
 
     @property
@@ -327,27 +327,27 @@ class CallKeys:
         digest: bytes = self._digests()[row].tobytes()
         return arguments + digest
 
-    def of_rows(self, rows: Sequence[int], behind: Collection[int] = ()) -> RowInputs:
-        """Return the inputs of the calls for rows, those that can be had.
+    def of_rows(self, rows: Sequence[int], later: Collection[int] = ()) -> RowInputs:
+        """Return the inputs of the calls for rows, as far as they can be computed.
 
         Parameters
         ----------
         rows : sequence of int
             In order.
-        behind : collection of int
+        later : collection of int
             Rows whose arguments are not known yet.
         """
         size = self._tables.draft.rows
         arguments = np.zeros(size, f"S{ARGUMENTS_BYTES}")
         known = np.zeros(size, dtype=np.bool_)
         wanted: Iterable[int] = rows
-        if self.are_numbered and rows:  # the others count, too
-            wanted = (row for row in range(rows[-1] + 1) if row not in behind)
+        if self.are_numbered and rows:  # earlier rows are numbered, too
+            wanted = (row for row in range(rows[-1] + 1) if row not in later)
         for row in wanted:
             try:
                 arguments[row] = self.arguments(row)
             except (UnhashableArgumentError, TableReferenceError):
-                continue  # the call will say what is wrong, when it is this row's turn
+                continue  # the call of this row raises the error
             known[row] = True
         if self._job.deduplicate:
             data = arguments.tobytes()
@@ -379,14 +379,14 @@ class CallKeys:
         return arguments + rows.digest()
 
     def _varies(self, node: Node) -> bool:
-        """Return whether an argument may have another value in another row."""
+        """Return whether an argument may differ between rows."""
         return any(
             read.by_row or any(whole.table == SELF for whole in read.wholes)
             for read in reads_of(node, self._tables.draft.names)
         )
 
     def _hash_constant(self) -> bytes:
-        """Hash what is the same in all calls."""
+        """Hash the inputs that all calls share."""
         job = self._job
         call = compile_arguments(self._constant, self._tables, builder=job.name)
         added = [(name, repr(value)) for name, value in sorted(self._added.items())]
@@ -401,5 +401,5 @@ class CallKeys:
             cells = (map(draft.in_order(name), range(draft.rows)) for name in self._key_columns)
             digests = map(row_digest, zip(*cells, strict=True))
             texts = np.fromiter(digests, f"S{ROW_BYTES}", draft.rows)
-            self._row_digests = texts.view(f"V{ROW_BYTES}")  # one of them has its last zeros
+            self._row_digests = texts.view(f"V{ROW_BYTES}")  # dtype S would drop trailing zeros
         return self._row_digests

@@ -1,4 +1,4 @@
-"""The calls of one execution: finds those that were made before, records those that are."""
+"""The ledger of one execution: finds earlier calls, and records new ones."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ from tablevault.engine.matching import Rows
 from tablevault.engine.row_values import RowResults
 
 _MANY: Final = 1000
-"""So many results are read from the dataframes of instances: that takes some milliseconds each, and
-a tenth of the time by row. Fewer are recorded."""
+"""From so many results on, they are kept as rows of instances: reading an instance takes some
+milliseconds, and a row a tenth of the time of a record. Fewer are recorded one by one."""
 _NO_SOURCES = CallSources()
 _NOTHING: Mapping[str, str] = MappingProxyType({})
 _LATEST: Final = (
@@ -59,18 +59,18 @@ _BY_ARGUMENTS: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwnCalls:
-    """The results that an execution itself had of a builder at some moment.
+    """The results of a builder that an execution had recorded at one moment.
 
     Attributes
     ----------
     store : CallStore
-        Where they are.
+        The records.
     execution : int
         Number of the execution.
     builder : str
         Name of the builder.
     latest : int
-        Number of the latest call of the store at that moment; 0 where the builder had none.
+        Number of the latest call of the store at that moment; 0 if the builder had none.
     """
 
     store: CallStore
@@ -92,26 +92,26 @@ class OwnCalls:
         return self.store.find_where(inputs, _OWN, (self.execution, self.builder, self.latest))
 
     def count(self) -> int:
-        """Return how many there are."""
+        """Return the number of calls."""
         ((count,),) = self._read(_COUNT) if self.latest else [(0,)]
         return int(count)
 
     def has_whole(self) -> bool:
-        """Return whether the call for a whole table is among them."""
+        """Return whether the call for the whole table is among them."""
         return bool(self._read(_WHOLE, NO_ROW))
 
     def codes(self) -> dict[bytes, int]:
-        """Return the digests of the code that made them, and how many calls each has made."""
+        """Return the number of calls by the digest of the code that made them."""
         return dict(self._read(_CODES))
 
     def _read(self, sql: str, *more: object) -> list[tuple[Any, ...]]:
-        """Read what a query selects."""
+        """Return the rows of a query."""
         return self.store.read(sql, (self.execution, self.builder, *more))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BuilderColumns:
-    """A builder of an execution: its name, its columns in order, what it declares about them."""
+    """A builder of an execution: its name, its columns in order, and their declarations."""
 
     name: str
     columns: tuple[str, ...]
@@ -121,17 +121,17 @@ class BuilderColumns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReusePolicy:
-    """Which calls an execution takes from elsewhere.
+    """Which earlier calls an execution may reuse.
 
     Attributes
     ----------
     forced : bool
-        Only those of its own earlier attempts, if these had the same process id.
+        Only calls of its own earlier attempts under the same process id.
     private : bool
-        Only those of its own earlier attempts: what functions do besides has to happen again.
+        Only calls of its own earlier attempts: the side effects of functions have to happen again.
     accept_code : bool, optional
-        Whether calls count that other code made: None, only its own earlier attempts' do; True,
-        all do; False, none do.
+        Whether calls made by other code are reused: None, only those of its own earlier attempts;
+        True, all; False, none.
     """
 
     forced: bool = False
@@ -140,7 +140,7 @@ class ReusePolicy:
 
 
 class Ledger:
-    """What one execution knows of calls.
+    """Finds and records the calls of one execution.
 
     Parameters
     ----------
@@ -151,9 +151,9 @@ class Ledger:
     process : str
         Id of the process.
     policy : ReusePolicy
-        Which calls count.
+        Which earlier calls may be reused.
     sources : CallSources
-        Instances whose calls may be found.
+        Instances whose calls may be reused.
     """
 
     def __init__(
@@ -183,27 +183,27 @@ class Ledger:
         self._new_codes: set[bytes] = set()
 
     def _known_of(self, origin: CallSource) -> Builders | None:
-        """Return what is noted of the builders of the origin; None when nothing is."""
+        """Return the builders of the origin, with their code; None if they are not known."""
         known = self._store.builders_of(origin.instance)
         if known is None and (calls := origin.calls()) is not None:
             return calls.builders
         return known
 
     def __enter__(self) -> Self:
-        """Open; it is open already."""
+        """Return the ledger."""
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Write what waits; after an error, let the next attempt find it."""
+        """Write pending records; after an error, index them for the next attempt."""
         if self._writer is not None:
             self._writer.close()
             if kind is not None:
-                with contextlib.suppress(OSError):  # of a full disk, in the place of the error
+                with contextlib.suppress(OSError):  # a full disk must not hide the error
                     self._store.index()
 
     def begin(self, parts: Sequence[BuilderColumns], codes: Iterable[Fingerprint] = ()) -> None:
-        """Begin, or go on; note the builders of the execution, in the order in which they run."""
-        self._look()
+        """Begin or continue the execution; record its builders, in the order in which they run."""
+        self._find_attempt()
         self._execution = self._store.begin(*self._of, forget=self.policy.forced)
         self._store.open_account(self._execution, self.account)
         self._writer = CallWriter(self._store, self._execution)
@@ -211,14 +211,14 @@ class Ledger:
             if not self._store.knows_code(code.digest):
                 self._new_codes.add(code.digest)
             self.note_code(code)
-        self._store.note(self._execution, json.dumps([_described(part) for part in parts]))
+        self._store.note_builders(self._execution, json.dumps([_described(part) for part in parts]))
 
     def note_code(self, code: Fingerprint) -> None:
-        """Note what the digest of a code stands for."""
+        """Record a fingerprint, so that its digest can be explained later."""
         self._store.note_code(code.digest, json.dumps(code.record()))
 
-    def _look(self) -> int:
-        """Look who made the attempt before; return its number, 0 if none counts."""
+    def _find_attempt(self) -> int:
+        """Find the attempt before; return its number, 0 if there is none to continue."""
         before = self._store.execution_of(self._of[0])
         self.is_resumed = before is not None and before[1] == self._of[1]
         if before is not None and self.is_resumed:
@@ -236,18 +236,18 @@ class Ledger:
         return self._fingerprint(bytes.fromhex(note["code"])) if isinstance(note, dict) else None
 
     def own_codes(self, builder: str) -> list[tuple[Fingerprint, int]]:
-        """Return the code that made rows in earlier attempts, and how many rows."""
+        """Return the code that made rows in earlier attempts, with the number of rows."""
         counts = self.own(builder).codes()
         found = [(self._fingerprint(code), rows) for code, rows in counts.items()]
         return [(code, rows) for code, rows in found if code is not None]
 
     def _fingerprint(self, digest: bytes) -> Fingerprint | None:
-        """Read a fingerprint that was noted."""
+        """Return the recorded fingerprint with this digest."""
         record = self._store.code_record(digest)
         return None if record is None else Fingerprint.from_record(json.loads(record))
 
     def made_origin(self, builder: str, code: bytes) -> bool:
-        """Return whether this code made what the origin holds of a builder, exactly as it is."""
+        """Return whether this code returned exactly what the origin holds of a builder."""
         note = (self._known or {}).get(builder)
         return isinstance(note, Mapping) and note.get("code") == code.hex() and note["is_exact"]
 
@@ -256,7 +256,7 @@ class Ledger:
         return builder in self._ended_before
 
     def own(self, builder: str) -> OwnCalls:
-        """Return the calls of a builder that this execution has made by now."""
+        """Return the calls of a builder that this execution has recorded by now."""
         return OwnCalls.recorded(self._store, self._execution, builder)
 
     def failed(self, builder: str) -> frozenset[bytes]:
@@ -266,14 +266,14 @@ class Ledger:
 
     def find(self, inputs: Iterable[bytes], code: bytes) -> dict[bytes, CallRecord]:
         """Find calls that other executions made."""
-        if not self._looks_elsewhere():
+        if not self._reuses_others():
             return {}
         wanted = list(dict.fromkeys(inputs))
         of_code = None if self.policy.accept_code else code
         found = {} if self._is_new(code) else self._store.find(wanted, of_code)
         if len(found) < len(wanted):
             more = self._sources.find([each for each in wanted if each not in found], of_code)
-            if more:  # they are recorded now
+            if more:  # `_sources` has recorded them
                 self._new_codes.discard(code)
             found |= more
         return found
@@ -288,7 +288,7 @@ class Ledger:
         inputs : RowInputs
             Of the rows that may be kept.
         results : RowResults
-            Receives what the calls returned; null is None.
+            Receives the results of the calls; null is None.
         code : bytes
             Digest of the code.
 
@@ -297,7 +297,7 @@ class Ledger:
         int
             Number of rows that are kept.
         """
-        if np.count_nonzero(inputs.known) < _MANY or not self._looks_elsewhere():
+        if np.count_nonzero(inputs.known) < _MANY or not self._reuses_others():
             return 0
         before = len(results)
         of_code = None if self.policy.accept_code else code
@@ -305,35 +305,35 @@ class Ledger:
         return len(results) - before
 
     def has_by_arguments(self) -> bool:
-        """Return whether calls may be found by their arguments, whatever row they were made for."""
+        """Return whether there may be calls without a row in their key, of `deduplicate: true`."""
         recorded = self._store.read(_BY_ARGUMENTS, (ARGUMENTS_BYTES,))
         return bool(recorded) or self._sources.has_unrecorded()
 
     def find_alike(self, arguments: bytes, code: bytes) -> CallRecord | None:
-        """Find a call with these arguments, whatever row it was made for."""
-        if not self._looks_elsewhere() or self._is_new(code):
+        """Find a call with these arguments, for any row."""
+        if not self._reuses_others() or self._is_new(code):
             return None
         return self._store.find_alike(arguments, None if self.policy.accept_code else code)
 
-    def _looks_elsewhere(self) -> bool:
-        """Return whether calls of other executions count."""
+    def _reuses_others(self) -> bool:
+        """Return whether calls of other executions may be reused."""
         return not (self.policy.forced or self.policy.private)
 
     def _is_new(self, code: bytes) -> bool:
-        """Return whether no call that is recorded here was made by this code."""
+        """Return whether this code has made no recorded call."""
         return code in self._new_codes and not self.policy.accept_code
 
     def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
-        """Record a call, and charge its builder with what it used.
+        """Record a call, and charge its builder.
 
         Parameters
         ----------
         call : CallRecord
-            The call; a copy of one that is recorded costs nothing again.
+            The call; a copy of a recorded one costs nothing.
         calls : int
             How often a function was called for it; 0 for an item of a generator.
         builder : str
-            The builder, where the record names another: of a cached function.
+            The builder to charge, if it is not the one of the record: for a cached function.
         """
         assert self._writer is not None, "begin first"
         self._writer.add(call, calls=calls, builder=builder)
@@ -359,34 +359,34 @@ class Ledger:
             self.add(call, calls=1)
 
     def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
-        """Return the dataframe that a call returned; None when it is not there any more."""
+        """Return the dataframe that a call returned; None if it is lost."""
         return self._store.frame_of(call)
 
     def take(self, builder: str, found: Sequence[tuple[int, int]]) -> None:
-        """Note rows, by position, whose calls were there, by number."""
+        """Record rows whose calls were found: pairs of row and number of the call."""
         if found:
             self._store.take(self._execution, builder, found)
 
     def keep(self, builder: str, rows: Rows) -> None:
-        """Note which rows of the origin a builder keeps; -1 for rows that it does not."""
+        """Record which rows of the origin a builder keeps: by row, the row of the origin or -1."""
         if self._origin is not None:
             self._note_kept(builder, [KeptRows(source=self._origin, rows=rows)])
 
     def _note_kept(self, builder: str, kept: Sequence[KeptRows]) -> None:
-        """Note rows of instances that a builder keeps, before its function is called."""
+        """Record rows of instances that a builder keeps, before its function is called."""
         if kept:
             self._kept.setdefault(builder, []).extend(kept)
             noted = [(each.source.instance, each.rows) for each in kept]
             self._store.keep(self._execution, builder, noted)
 
     def take_from(self, builder: str, rows: Mapping[int, int]) -> None:
-        """Note rows, by position, that have the result of the call for another row."""
+        """Record rows that share the call of another row: by row, the other row."""
         if rows and self._writer is not None:
             self._writer.flush()
             self._store.take_from(self._execution, builder, rows)
 
     def finish(self, builder: str, code: bytes, columns: Sequence[str], *, is_exact: bool) -> None:
-        """Note that a builder has ended.
+        """Record that a builder has ended.
 
         Parameters
         ----------
@@ -397,7 +397,7 @@ class Ledger:
         columns : sequence of str
             The columns that it fills.
         is_exact : bool
-            Whether its columns give back exactly what was returned.
+            Whether its columns hold exactly the values that were returned.
         """
         assert self._writer is not None, "begin first"
         self._writer.flush()
@@ -405,12 +405,12 @@ class Ledger:
         self._store.note_ended(self._execution, self._made)
 
     def note_cast(self, columns: AbstractSet[str]) -> None:
-        """Note that columns hold other values than were returned for them."""
+        """Record that columns were cast: they may differ from the values that were returned."""
         for note in self._made.values():
             note["is_exact"] &= columns.isdisjoint(note["columns"])
 
     def write_calls(self, sink: IO[bytes], digest: str, rows: range) -> bool:
-        """Write the calls that the instance will hold; False where there are none.
+        """Write the calls that the instance will hold; return False if there are none.
 
         Parameters
         ----------
@@ -419,14 +419,14 @@ class Ledger:
         digest : str
             Logical digest of the dataframe.
         rows : range
-            Where in the dataframe the rows stand that were made.
+            Positions in the dataframe of the rows that were made.
         """
         self._store.place_failures(self._execution)
         tables = held_calls(self._store, self._execution, self._made, rows, self._kept)
         return write_calls(tables, sink, digest, self._made, rows.start)
 
     def spent(self) -> Mapping[str, Spent]:
-        """Return what builders have spent since the last instance of the version, by name."""
+        """Return the cost charged to the version since its last instance, by builder."""
         if self._writer is not None:
             self._writer.flush()
         return self._store.spent(self.account.version)
@@ -437,15 +437,15 @@ class Ledger:
         return self._of[1]
 
     def expected(self, code: Fingerprint, *, whole: bool) -> Expected:
-        """Return what a call takes, see `tablevault.engine.calls.summaries.expected`."""
+        """Return the expected time and cost of a call, see `summaries.expected`."""
         return expected(self._store, code, whole=whole)
 
     def spent_before(self) -> Mapping[str, Spent]:
-        """Return what builders have spent in earlier attempts of the same process, by name."""
+        """Return the cost of earlier attempts of the same process, by builder."""
         return self._store.spent(self.account.version, self._of[1])
 
     def assign(self, instance: str) -> None:
-        """Note that an instance holds the results, and end."""
+        """Assign the results to the instance that was made, and end the execution."""
         self._store.assign(self._execution, instance, self._made)
 
 

@@ -1,4 +1,4 @@
-"""Finds the results that calls of one builder have returned before."""
+"""Looks up the recorded results of the calls of one builder."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from tablevault.errors import TableReferenceError, TVTableError
 from tablevault.frames.artifact_string import NAME as ARTIFACT
 
 _ROWS_AT_ONCE: Final = 1 << 16
-"""For so many rows calls are looked for in one go: each takes a pass over the file of instances."""
+"""Rows of one lookup: each takes a pass over the files of instances."""
 
 
 class Found(NamedTuple):
-    """Results by row, and how many of them other executions have made."""
+    """Results by row, and the number of them that other executions made."""
 
     values: dict[int, Values]
     from_others: int
@@ -40,11 +40,11 @@ class Lookup:
     ledger : Ledger
         The records.
     keys : CallKeys
-        What its calls are found by.
+        Computes the inputs of its calls.
     code : bytes
         Digest of its code.
     artifacts : CallArtifacts, optional
-        Puts the files of recorded calls in place; None where there are none.
+        Copies the files of recorded calls; None if its calls have no files.
     """
 
     def __init__(
@@ -65,10 +65,10 @@ class Lookup:
         self._has_by_arguments: bool | None = None
 
     def _may_use(self, own: OwnCalls) -> bool:
-        """Return whether results of earlier attempts count at all.
+        """Return whether results of earlier attempts may be reused at all.
 
-        An index builder that always runs reads what cannot be compared. Only the same process goes
-        on with what it has made, and only with rows that were found right.
+        An index builder with ``always_run`` may read anything. Only the same process continues with
+        its results, and only with rows that were validated.
         """
         job, ledger = self._job, self._ledger
         if not job.always_run:
@@ -79,34 +79,34 @@ class Lookup:
 
     @property
     def follows_rows(self) -> bool:
-        """Whether the arguments of a row show what the builder has made of rows before it."""
+        """Whether the arguments of a row depend on the results of the builder for earlier rows."""
         return self._keys.depends_on_earlier_rows
 
     @property
     def are_numbered(self) -> bool:
-        """Whether calls of rows with equal arguments are told apart by their order alone."""
+        """Whether only their order distinguishes calls of rows with equal arguments."""
         return self._job.return_type == "row-wise" and self._keys.are_numbered
 
     # -- row by row -----------------------------------------------------------------------------
 
-    def inputs(self, rows: Sequence[int], behind: Collection[int] = ()) -> RowInputs:
-        """Return what the calls of rows are found by; see `CallKeys.of_rows`."""
-        return self._keys.of_rows(rows, behind)
+    def inputs(self, rows: Sequence[int], later: Collection[int] = ()) -> RowInputs:
+        """Return the inputs of the calls of rows; see `CallKeys.of_rows`."""
+        return self._keys.of_rows(rows, later)
 
     def next_input(self, row: int) -> Inputs | None:
-        """Return what the call of a row is found by; the one after the row asked for before."""
+        """Return the inputs of the call of a row; ask for the rows in order."""
         try:
             return self._keys.of_row(row, self._keys.arguments(row))
         except (UnhashableArgumentError, TableReferenceError):
-            return None  # the call will say what is wrong, when it is this row's turn
+            return None  # the call of this row raises the error
 
     def fill(self, inputs: RowInputs, results: RowResults) -> int:
-        """Enter the results of rows that have none, and return how many other executions made."""
+        """Fill in known results of missing rows; return the number that other executions made."""
         if self._own.latest and self._artifacts is None:
             inputs = inputs.among(inputs.known & ~self._fill_own(inputs, results))
         from_others = self._keep(inputs, results)
         rows = where(inputs.known & ~results.there)
-        # Of calls that name the same file, that of the latest counts, whichever row it is of.
+        # All at once: of calls that name the same file, the file of the latest call is used.
         size = _ROWS_AT_ONCE if self._artifacts is None else max(1, len(rows))
         for first in range(0, len(rows), size):
             found = self.rows({row: inputs[row] for row in rows[first : first + size]})
@@ -122,7 +122,7 @@ class Lookup:
         return self._ledger.keep_found(self._job.name, inputs, results, self._code)
 
     def _fill_own(self, inputs: RowInputs, results: RowResults) -> Mask:
-        """Enter results of earlier attempts, and return the rows whose calls these have made."""
+        """Fill in results of earlier attempts; return the rows whose calls these have made."""
         made = np.zeros(len(inputs.known), dtype=np.bool_)
         rows = where(inputs.known & ~results.there)
         for first in range(0, len(rows), _ROWS_AT_ONCE):
@@ -162,11 +162,11 @@ class Lookup:
         others = self._elsewhere([key for key in inputs.values() if key not in own])
         if not own and not others:
             return {}
-        counting = self._counting(own)
+        accepted = self._accepted(own)
         found = [
-            (row, call, key in counting)
+            (row, call, key in accepted)
             for row, key in inputs.items()
-            if (call := counting.get(key) or others.get(key)) is not None and call.value
+            if (call := accepted.get(key) or others.get(key)) is not None and call.value
         ]
         decoded = decode_all([call.value for _, call, _ in found if call.value])
         usable = {}
@@ -192,12 +192,12 @@ class Lookup:
         }
 
     def failed(self, inputs: Iterable[Inputs | None]) -> int:
-        """Count calls that failed in an earlier attempt at this execution."""
+        """Return the number of calls that failed in an earlier attempt at this execution."""
         failed = self._ledger.failed(self._job.name)
         return sum(key in failed for key in inputs) if failed else 0
 
     def followers(self, rows: Iterable[int], inputs: RowInputs) -> dict[int, list[int]]:
-        """Return for rows that are called the other rows with equal arguments."""
+        """Return the rows that share the call of another row, by that row."""
         if not self._job.deduplicate:
             return {}
         known = np.array([row for row in rows if inputs.known[row]], dtype=np.int64)
@@ -226,15 +226,15 @@ class Lookup:
     # -- all rows at once -----------------------------------------------------------------------
 
     def table_inputs(self) -> Inputs | None:
-        """Return what the one call for a whole table is found by; None when it cannot be."""
+        """Return the inputs of the one call for a whole table; None if they cannot be hashed."""
         try:
             return self._keys.of_table()
         except (UnhashableArgumentError, TableReferenceError):
             return None
 
     def table(self, inputs: Inputs) -> CallRecord | None:
-        """Find the call for a whole table; one by other code only where that is accepted."""
-        own = self._counting(self._own.find([inputs])).get(inputs)
+        """Find the call for a whole table; by other code only if the policy accepts it."""
+        own = self._accepted(self._own.find([inputs])).get(inputs)
         if own is not None and own.code != self._code and not self._ledger.policy.accept_code:
             own = None
         return own or self._elsewhere([inputs]).get(inputs)
@@ -249,7 +249,7 @@ class Lookup:
         Parameters
         ----------
         inputs : bytes
-            What its call is found by.
+            Inputs of its call.
         rows : int, optional
             Number of rows of the table; None when the generator decides.
         """
@@ -257,7 +257,7 @@ class Lookup:
         keys = {row: item_inputs(inputs, row) for row in range(count)}
         others = self._elsewhere(list(keys.values()))
         are_others = len(others) == count
-        calls = others if are_others else self._counting(self._own.find(keys.values()))
+        calls = others if are_others else self._accepted(self._own.find(keys.values()))
         usable: dict[int, tuple[CallRecord, Values]] = {}
         for row, key in keys.items():
             call = calls.get(key)
@@ -278,7 +278,7 @@ class Lookup:
         return {row: values for row, (_, values) in usable.items()}
 
     def _yielded(self, inputs: Inputs) -> int:
-        """Return how many items a generator yielded; when it has not ended, at least as many."""
+        """Return the number of items that a generator yielded, at most, if it has not ended."""
         end = self.table(inputs)
         if end is None or end.value is None:
             return self._own.count()
@@ -286,7 +286,7 @@ class Lookup:
         return int(count)
 
     def ends_after(self, inputs: Inputs, items: int) -> CallRecord | None:
-        """Return the call of a generator that yielded so many items; None when it did not."""
+        """Return the call of a generator if it ended after so many items, else None."""
         end = self.table(inputs)
         if end is None or end.value is None or decode_values(end.value) != (items,):
             return None
@@ -296,7 +296,7 @@ class Lookup:
 
     @property
     def _is_alone(self) -> bool:
-        """Return whether calls of other executions are not looked for."""
+        """Whether calls of other executions are never reused."""
         job = self._job
         return job.always_run or (self._artifacts is None and ARTIFACT in job.dtypes.values())
 
@@ -314,27 +314,26 @@ class Lookup:
                 if alike is not None:
                     found[key] = alike
         elif missing and self._may_be_alone():
-            # Asked for what is missing only: what is not recorded is looked for in the files of all
-            # instances.
+            # Only for missing keys: this may search the files of all instances.
             alone = self._ledger.find({key[:ARGUMENTS_BYTES] for key in missing}, self._code)
             found |= {key: call for key in missing if (call := alone.get(key[:ARGUMENTS_BYTES]))}
         return found
 
     def _may_be_alone(self) -> bool:
-        """Return whether calls may have been made while the builder said `deduplicate: true`."""
+        """Return whether calls may have been made under `deduplicate: true`."""
         if self._has_by_arguments is None:
             is_row_wise = self._job.return_type == "row-wise"
             self._has_by_arguments = is_row_wise and self._ledger.has_by_arguments()
         return self._has_by_arguments
 
-    def _counting(self, own: Mapping[Inputs, CallRecord]) -> Mapping[Inputs, CallRecord]:
-        """Return the calls of earlier attempts without those by other code, if that counts."""
+    def _accepted(self, own: Mapping[Inputs, CallRecord]) -> Mapping[Inputs, CallRecord]:
+        """Return the calls of earlier attempts that the policy accepts."""
         if self._ledger.policy.accept_code is not False:
             return own
         return {key: call for key, call in own.items() if call.code == self._code}
 
     def _usable(self, call: CallRecord, values: Values, row: int, *, is_own: bool) -> Values | None:
-        """Return the values of a recorded call; None when the call has to be made again."""
+        """Return the values of a recorded call; None if the call has to be made again."""
         job = self._job
         if call.outcome == "rejected":
             try:
@@ -347,5 +346,5 @@ class Lookup:
 
 
 def item_inputs(inputs: Inputs, row: int) -> Inputs:
-    """Return what one item of a generator is found by, from what its call is found by."""
+    """Return the inputs of one item of a generator, from the inputs of its call."""
     return inputs + row.to_bytes(8, "little")

@@ -1,4 +1,4 @@
-"""The records of calls as a plan reads them: what an execution would find, without writing."""
+"""A ledger for plans: finds the calls that an execution would find, and writes nothing."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _SOME_FILE: Final = KeptFile("0" * 64, 0)
 
 
 class ReadOnlyCalls(InstanceCalls):
-    """Calls that instances hold; what was wanted of them is in memory only.
+    """Calls that instances hold; those that are found stay in memory only.
 
     Attributes
     ----------
     frames : dict of (bytes, bytes) to DataFrame
-        What calls returned that made whole columns, by inputs and code.
+        Dataframes that calls returned, by inputs and code.
     """
 
     def __init__(self, store: CallStore, sources: CallSources) -> None:
@@ -72,9 +72,9 @@ class ReadOnlyLedger(Ledger):
         self._sources = self._instances
 
     def begin(self, parts: Sequence[BuilderColumns], codes: Iterable[Fingerprint] = ()) -> None:
-        """Find the attempt that the execution would go on with."""
+        """Find the attempt that the execution would continue."""
         del parts, codes
-        self._execution = self._look()
+        self._execution = self._find_attempt()
 
     def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
         """Record nothing."""
@@ -98,21 +98,21 @@ class ReadOnlyLedger(Ledger):
         """Note nothing."""
 
     def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
-        """Return the dataframe that a call returned; None when it is not there any more."""
+        """Return the dataframe that a call returned; None if it is lost."""
         found = self._instances.frames.get((call.inputs, call.code))
         return super().frame_of(call) if found is None else found
 
     def columns_before(
         self, builder: str, columns: Sequence[str]
     ) -> pd.DataFrame | list[Values] | None:
-        """Return what a builder made in the last attempt, if it has ended, as it was returned.
+        """Return the results of a builder in the last attempt, if it ended there.
 
         Parameters
         ----------
         builder : str
             Its name.
         columns : sequence of str
-            Its columns; None is returned where they were others.
+            Its columns; if it had others, the result is None.
         """
         before = self._store.execution_of(self._of[0])
         if before is None or builder not in self._store.ended(before[0]):
@@ -132,23 +132,23 @@ class ReadOnlyLedger(Ledger):
 
 
 class ReadOnlyFiles:
-    """The artifacts of a plan: they count as present, and are not moved.
+    """Artifacts for plans: all count as present, none is copied.
 
     Implements `tablevault.engine.calls.recorder.ArtifactFiles`.
     """
 
     @contextmanager
     def kept(self, names: Collection[str]) -> Iterator[Mapping[str, KeptFile]]:
-        """Keep nothing; what an execution would keep is there."""
+        """Yield a file for each name, as if it had been kept."""
         yield dict.fromkeys(names, _SOME_FILE)
 
     def inherited(self, names: Collection[str]) -> None:
-        """Look for nothing."""
+        """Find nothing."""
 
     def show(self, names: Collection[str]) -> None:
         """Put nothing into the artifact folder."""
 
     def bring(self, files: Mapping[str, KeptFile]) -> Mapping[str, str]:
-        """Bring nothing."""
+        """Copy nothing."""
         del files
         return {}

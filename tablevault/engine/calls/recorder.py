@@ -1,4 +1,4 @@
-"""Records calls: what came of each, with the artifacts that it names."""
+"""Records calls: their results or errors, and the artifacts that they name."""
 
 from __future__ import annotations
 
@@ -44,33 +44,33 @@ _log = logging.getLogger("tablevault")
 
 
 class ArtifactFiles(Protocol):
-    """The artifact folder of an execution, and the place where files outlive it."""
+    """The artifact folder of an execution, and the object store behind it."""
 
     def kept(self, names: Collection[str]) -> AbstractContextManager[Mapping[str, KeptFile] | None]:
-        """Keep the files that go by these names; they stay at least as long as the body runs.
+        """Store the files of these names, and protect them from ``gc`` while the body runs.
 
-        They stay for good if a record that names them is written within the body. The value is
-        None where a file does not stop changing.
+        A record written within the body protects them from then on. The value is None if a file
+        does not stop changing.
 
         Raises
         ------
         TVTableError
-            A name cannot be used, or its file is nowhere or cannot be kept.
+            A name is invalid, or its file is missing or cannot be stored.
         """
         ...
 
     def inherited(self, names: Collection[str]) -> Mapping[str, KeptFile] | None:
-        """Return the files that earlier instances have by these names; None if some are missing."""
+        """Return the files of these names in earlier instances; None if some are missing."""
         ...
 
     def show(self, names: Collection[str]) -> None:
-        """Put the files of earlier instances into the artifact folder that are not there."""
+        """Copy missing files from earlier instances into the artifact folder."""
         ...
 
     def bring(self, files: Mapping[str, KeptFile]) -> Mapping[str, str]:
-        """Put files into the artifact folder, and return of those that cannot be had why not.
+        """Copy files into the artifact folder; return the reason for each that is unavailable.
 
-        Another file of the same name is replaced.
+        Existing files of the same names are replaced.
         """
         ...
 
@@ -83,7 +83,7 @@ class CallArtifacts:
     job : Job
         The builder.
     files : ArtifactFiles
-        Where they are.
+        The files.
     """
 
     def __init__(self, job: Job, files: ArtifactFiles) -> None:
@@ -108,19 +108,19 @@ class CallArtifacts:
         return list(found)
 
     def names_in(self, columns: Mapping[str, pd.Series]) -> list[str]:
-        """Return the names of artifacts in the columns of a whole table; none if they misfit."""
+        """Return the names of artifacts in columns; none if a column does not fit its dtype."""
         try:
             frame = {name: results.typed(each, name, self._job) for name, each in columns.items()}
         except TVTableError:
             return []
         return artifact_values(pd.DataFrame(frame))
 
-    # -- kept -----------------------------------------------------------------------------------
+    # -- files are stored -----------------------------------------------------------------------
 
     def record(
         self, ledger: Ledger, call: CallRecord, names: Collection[str], *, calls: int = 0
     ) -> CallRecord:
-        """Record a call together with the files that it names, and return what was recorded.
+        """Record a call with the files that it names, and return the record.
 
         `calls` is how often a function was called for it.
 
@@ -129,7 +129,7 @@ class CallArtifacts:
         Raises
         ------
         TVTableError
-            A name cannot be used, or its file is nowhere. Nothing was recorded.
+            A name is invalid, or its file is missing. Nothing was recorded.
         """
         try:
             with self._files.kept(names) as kept:
@@ -137,18 +137,18 @@ class CallArtifacts:
                 ledger.add(call, calls=calls)
                 ledger.flush()
         except TVTableError as error:
-            raise self._blamed(error, call.row) from error
+            raise self._located(error, call.row) from error
         return call
 
     def completed(self, ledger: Ledger, call: CallRecord, values: Values) -> CallRecord:
         """Return an earlier call of the same execution with the files that its values name.
 
-        They were none of its files as long as its column was of another dtype, or not there yet.
+        The record lacks them if the dtype of the column has changed, or the files were missing.
         """
         return self._completed(ledger, call, self.names(values))
 
     def _completed(self, ledger: Ledger, call: CallRecord, names: list[str]) -> CallRecord:
-        """Return a call with files of these names, if it lacks them and they are there."""
+        """Return a call with files of these names; record them if it lacks them and they exist."""
         if decode_files(call.files).keys() >= set(names):
             return call
         try:
@@ -159,13 +159,13 @@ class CallArtifacts:
     def record_frame(
         self, ledger: Ledger, call: CallRecord, columns: Mapping[str, pd.Series]
     ) -> None:
-        """Record a call that returned a dataframe, together with the files that this names.
+        """Record a call that returned a dataframe, with the files that this names.
 
         Raises
         ------
         TVTableError
-            A column cannot be stored; or a name cannot be used, or its file is nowhere: then the
-            call is recorded without files, and what it returned counts once they are there.
+            A column cannot be stored; or a name is invalid, or its file is missing: then the call
+            is recorded without files, and its result is used once they exist.
         """
         names = self.names_in(columns)
         if not names:
@@ -177,36 +177,35 @@ class CallArtifacts:
                 ledger.add_frame(call._replace(files=files), columns)
         except TVTableError as error:
             ledger.add_frame(call, columns)
-            raise self._blamed(error, None) from error
+            raise self._located(error, None) from error
 
     def inherited(self, values: Values) -> str | None:
-        """Return the files of a row of an earlier instance, as a record has them."""
+        """Return the encoded files of a row of an earlier instance."""
         names = self.names(values)
         files = self._files.inherited(names) if names else None
         return None if files is None else encode_files(files)
 
-    def _blamed(self, error: TVTableError, row: int | None) -> TVTableError:
+    def _located(self, error: TVTableError, row: int | None) -> TVTableError:
         """Add builder and row to an error about a file."""
         where = "" if row is None else f", row {row}"
-        facts = {**error.facts, "builder": self._job.name, "row": row}
         text = f'Builder "{self._job.name}"{where}: {error.message}'
-        return TVTableError(text, error.hint, **facts)
+        return error.with_facts(text, builder=self._job.name, row=row)
 
-    # -- brought --------------------------------------------------------------------------------
+    # -- files are copied back ------------------------------------------------------------------
 
     def bring(self, found: Mapping[int, tuple[CallRecord, Values]]) -> set[int]:
-        """Put the files of recorded calls into the artifact folder.
+        """Copy the files of recorded calls into the artifact folder.
 
         Parameters
         ----------
         found : mapping of int to (CallRecord, tuple)
-            By row the call and its values. Where several calls name one file, it is that of the
-            latest.
+            By row the call and its values. If several calls name one file, the file of the latest
+            is copied.
 
         Returns
         -------
         set of int
-            Rows whose files cannot be had, whose calls have to be made again.
+            Rows whose files are unavailable: their calls have to be made again.
         """
         named = {row: (call, self.names(values)) for row, (call, values) in found.items()}
         return self._bring({row: each for row, each in named.items() if each[1]})
@@ -214,7 +213,7 @@ class CallArtifacts:
     def bring_frame(
         self, ledger: Ledger, call: CallRecord, frame: pd.DataFrame, *, is_own: bool
     ) -> bool:
-        """Put the files that a recorded dataframe names into place, and return whether they are.
+        """Copy the files that a recorded dataframe names; return whether all are available.
 
         Parameters
         ----------
@@ -233,7 +232,7 @@ class CallArtifacts:
         return not names or not self._bring({NO_ROW: (call, names)})
 
     def _bring(self, named: Mapping[int, tuple[CallRecord, list[str]]]) -> set[int]:
-        """Bring the files of calls, and return the rows whose files cannot be had."""
+        """Copy the files of calls, and return the rows whose files are unavailable."""
         lost = set()
         latest: dict[str, tuple[int, KeptFile]] = {}
         for row, (call, names) in named.items():
@@ -259,7 +258,7 @@ class CallArtifacts:
 
 
 def show_inherited(job: Job, draft: TableDraft, is_new: Mask, files: ArtifactFiles) -> None:
-    """Put the artifacts that a builder reads into the folder, also those of earlier instances.
+    """Copy the artifacts of earlier instances that a builder reads into the artifact folder.
 
     Parameters
     ----------
@@ -268,9 +267,9 @@ def show_inherited(job: Job, draft: TableDraft, is_new: Mask, files: ArtifactFil
     draft : TableDraft
         The table under construction.
     is_new : array of bool
-        For each row whether it may be called.
+        For each row whether its call may be made.
     files : ArtifactFiles
-        Where the files are.
+        The files.
     """
     others = [name for name in draft.names if name not in job.changed_columns]
     columns = {name: draft.stored(name) for name in others}
@@ -291,27 +290,27 @@ def show_inherited(job: Job, draft: TableDraft, is_new: Mask, files: ArtifactFil
 
 
 def artifacts_of(job: Job, files: ArtifactFiles | None) -> CallArtifacts | None:
-    """Return what keeps the artifacts of a builder; None for one that makes none."""
+    """Return the artifacts of a builder; None if it makes none."""
     declares = ARTIFACT in job.dtypes.values()
-    # A dataframe may bring the dtype with it.
+    # A returned dataframe may have columns of that dtype.
     if files is None or not (declares or job.return_type == "dataframe"):
         return None
     return CallArtifacts(job, files)
 
 
 class Made(NamedTuple):
-    """What came of the call of a row.
+    """The result of the call of a row.
 
     Attributes
     ----------
     values : tuple
         One for each column of the builder.
     call : CallRecord, optional
-        The record that is to be written; None where there is none.
+        The record that has to be written; None if there is none.
     calls : int
         How often the function was called for it.
     error : Exception, optional
-        Why there are no values but null; its record is written.
+        Why all values are null; its record is written.
     """
 
     values: Values
@@ -321,29 +320,29 @@ class Made(NamedTuple):
 
 
 class Recorder:
-    """Makes the record of one call.
+    """Measures and records one call.
 
     Parameters
     ----------
     job : Job
         The builder.
     ledger : Ledger
-        Where failures are recorded.
+        The records.
     code : bytes
         Digest of the code.
     row : int
         Row that the call is for.
     inputs : bytes, optional
-        What the call is found by; None for one that cannot be found again.
+        Inputs of the call; None for a call that is never reused.
     artifacts : CallArtifacts, optional
-        Keeps the files that values name; None where they name none.
+        Stores the files that values name; None if they name none.
 
     Attributes
     ----------
     usage : Usage
-        What the call is charged with.
+        Usage of the call.
     calls : int
-        How often a function was called for this record, so far.
+        Number of function calls for this record so far.
     """
 
     __slots__ = (
@@ -377,12 +376,12 @@ class Recorder:
         self._began = time.perf_counter()
 
     def share(self, usage: Usage) -> None:
-        """Take what the call used from `usage`, of which several records have a part each."""
+        """Take the usage of the call from `usage`, which several records share."""
         self.usage = usage
         self._is_shared = True
 
     def part_of(self, used: UsageReport, parts: int) -> None:
-        """Let this be one of so many rows of one call; `used` is the part of its usage."""
+        """Make this the record of one of `parts` rows of a call; `used` is its share."""
         self._used = used
         self._share = parts
 
@@ -391,14 +390,14 @@ class Recorder:
         self._seconds = seconds
 
     def carry_on(self, other: Recorder) -> None:
-        """Take the calls of `other`, which came to nothing, and what they used, upon this one."""
+        """Add the failed calls of `other`, and their usage."""
         self.calls += other.calls
         self._used = self._used.plus(other.used())
 
     def failed(self, error: BaseException) -> None:
-        """Record why there is no value, and what was returned that does not fit.
+        """Record the error of the call, with the value if that was rejected.
 
-        A call that was interrupted is recorded if it has reported what it used.
+        An interrupted call is recorded if it has reported usage.
         """
         is_failure = isinstance(error, Exception) or self.usage.has_any
         if not is_failure:
@@ -412,19 +411,19 @@ class Recorder:
         self._ledger.add(call, calls=self.calls)
 
     def returned(self, values: Values) -> Made:
-        """Check values, and return them with their record.
+        """Validate values, and return them with their record.
 
         Raises
         ------
         TVTableError
-            A value cannot be kept, or does not fit its dtype, or the file that it names is not
-            there. `failed` records it: when the dtype is corrected, what it returned counts.
-            Or it holds a secret that a builder has read: then nothing of it is recorded.
+            A value cannot be stored, does not fit its dtype, or names a missing file. `failed`
+            records it, and the value is used once the dtype is corrected. Or it holds a secret
+            that a builder has read: then it is not recorded.
         """
         text = encode_plain(values)
         if text is None:
             text = self._encoded(values)
-            values = decode_values(text)  # what an interrupted execution would go on with
+            values = decode_values(text)  # as a resumed execution would read them
         refuse_leak(text, self._job, self._row)
         try:
             results.check_fit(values, self._job, self._row)
@@ -439,7 +438,7 @@ class Recorder:
         return Made(values, self.call(text), self.calls)
 
     def _encoded(self, values: Values) -> str:
-        """Encode values that JSON lacks, some of them perhaps by their text."""
+        """Encode values of types beyond JSON, in text columns by their text if need be."""
         try:
             return encode_values(values)
         except UnstorableValueError:
@@ -448,7 +447,7 @@ class Recorder:
     def call(
         self, value: str | None, *, outcome: Outcome = "ok", error: str | None = None
     ) -> CallRecord:
-        """Return the record of a call that ends now."""
+        """Return the record of the call, which ends now."""
         return CallRecord(
             0,
             self._job.name,
@@ -473,11 +472,11 @@ class Recorder:
         return (time.perf_counter() - self._began) / self._share
 
     def used(self) -> UsageReport:
-        """Return what the call has used so far."""
+        """Return the usage of the call so far."""
         self._used = self._used.plus(self.usage.take())
         return self._used
 
     def _close(self) -> None:
-        """Take no report any more."""
+        """Stop taking reports."""
         if not self._is_shared:
             self._used = self._used.plus(self.usage.close())

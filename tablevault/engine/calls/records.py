@@ -1,4 +1,4 @@
-"""What is recorded of one call, and of the files that it names."""
+"""The record of one call, and of the files that it names."""
 
 from __future__ import annotations
 
@@ -16,44 +16,44 @@ ROW_BYTES: Final = 8
 """Sizes of the two parts of the inputs of a call, see `tablevault.engine.calls.keys`."""
 
 NO_ROW: Final = -1
-"""The row of a call whose result is a whole dataframe."""
+"""The row of a call that is not for a single row: its result is a whole dataframe."""
 UNKNOWN_ROW: Final = -2
-"""The row of a call of an earlier attempt, in which the table may have had other rows."""
+"""The row of a call of an earlier attempt, whose table may have had other rows."""
 
 
 class CallRecord(NamedTuple):
-    """One call as it is recorded; a tuple, since there are millions.
+    """The record of one call; a tuple, since there are millions.
 
     Attributes
     ----------
     id : int
-        Number in the store; 0 for one that is not recorded yet.
+        Number in the store; 0 before it is recorded.
     builder : str
         Name of the builder whose function was called.
     row : int
-        Position of the row that it was made for; `NO_ROW` where the result is a whole dataframe.
+        Position of the row that it was made for; `NO_ROW` if the result is a whole dataframe.
     inputs, code : bytes
         Its key, see `tablevault.engine.calls.keys`.
     outcome : {"ok", "error", "rejected"}
-        Whether the function returned, raised, or returned what its columns do not take.
+        Whether the function returned, raised, or returned values that its columns do not take.
     value : str, optional
-        What it returned, as tagged JSON; None when it raised.
+        Its result, as tagged JSON; None if it raised.
     started_at, duration_s : float
         Seconds since the epoch, seconds; 0.0 where it was not measured.
     error : str, optional
-        Class and text of what was raised.
+        Class and text of the exception.
     process : str, optional
-        Id of the process that made it; None for one that is not recorded yet.
+        Id of the process that made it; None before it is recorded.
     model : str, optional
-        What was asked, where the function reported it.
+        Model, if the function reported it.
     input_tokens, output_tokens : int, optional
-        Tokens that were sent and received, where the function reported them.
+        Tokens that were sent and received, if the function reported them.
     cost : float, optional
-        What it cost, in the currency of the report.
+        Its cost, in the currency of the report.
     files : str, optional
-        Artifacts that came with it, see `tablevault.engine.calls.records.encode_files`.
+        Artifacts that its values name, see `encode_files`.
     attempts : int
-        How often the function was called for it, again after errors; default 1.
+        How often the function was called for it, retries included; default 1.
     """
 
     id: int
@@ -76,7 +76,7 @@ class CallRecord(NamedTuple):
 
 
 def error_text(error: BaseException) -> str:
-    """Return the text of an exception as a record holds it: without keys, and all UTF-8."""
+    """Return the text of an exception for a record: without secrets, in valid UTF-8."""
     return text_to_keep(error).encode("utf-8", "backslashreplace").decode()
 
 
@@ -104,7 +104,7 @@ def encode_files(files: Mapping[str, KeptFile]) -> str:
 
 
 def decode_files(text: str | None) -> dict[str, KeptFile]:
-    """Decode what `encode_files` made; empty for None, and for what it did not make."""
+    """Decode the text that `encode_files` made; empty for None and for any other text."""
     if text is None:
         return {}
     try:

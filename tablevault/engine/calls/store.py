@@ -1,9 +1,9 @@
-"""Records of calls in a SQLite file: what was asked, what came back, which execution needed it.
+"""Records of calls in a SQLite file: their keys, results, costs and executions.
 
-The file is a cache plus results that no instance holds: when it is lost, calls of executions
-that did not end are lost. It is written in transactions of some milliseconds. WAL with
+The file is a cache, and holds the results of executions that have not ended: only those are lost
+with it. It is written in transactions of some milliseconds. WAL with
 ``synchronous=NORMAL`` (https://sqlite.org/pragma.html#pragma_synchronous) survives a crash
-of the process at any moment; a loss of power may cost what was written within the last second.
+of the process at any moment; a power failure may lose the records of the last second.
 """
 
 from __future__ import annotations
@@ -46,37 +46,37 @@ _LONGEST_PATH: Final = 490
 _KEYS_AT_ONCE: Final = 500
 _PART_BYTES: Final = 1 << 28
 """SQLite takes values of at most 1,000,000,000 bytes."""
-_BEHIND: Final = b"\xff" * 9
-"""Longer than the digest of a row: sorts behind all inputs with these arguments."""
+_AFTER_ALL: Final = b"\xff" * 9
+"""Longer than the digest of a row: sorts after all inputs with the same arguments."""
 SELECT_CALLS: Final = (
     "SELECT c.id, c.builder, c.row, c.inputs, k.digest, c.outcome, c.value, c.started_at,"
     " c.duration_s, c.error, p.process, c.model, c.input_tokens, c.output_tokens, c.cost, c.files,"
     " c.attempts"
     " FROM calls c JOIN codes k ON k.id = c.code LEFT JOIN processes p ON p.id = c.process"
 )
-"""Begins a query for records; the columns are the fields of `CallRecord`."""
-_HOLDERS: Final = "SELECT DISTINCT c.instance FROM calls c JOIN codes k ON k.id = c.code"
+"""Start of a query for records; the columns are the fields of `CallRecord`."""
+_INSTANCES: Final = "SELECT DISTINCT c.instance FROM calls c JOIN codes k ON k.id = c.code"
 _INSERT: Final = (
     "INSERT INTO calls (builder, row, inputs, code, outcome, value, started_at, duration_s, error,"
     " process, model, input_tokens, output_tokens, cost, files, attempts, execution,"
     " unindexed) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
-"""Takes the fields of `CallRecord` but its id, code and process by number, then the execution, and
-1 where the inputs are not to be in the index yet."""
+"""Parameters: the fields of `CallRecord` but its id, with the numbers of code and process; then the
+execution, and 1 where the inputs enter the index later."""
 
 
 _inherited: list[sqlite3.Connection] = []
-"""Connections of the process that this one was forked from. They are kept for good: to close one,
-even by forgetting it, would write to the file in the name of the other process."""
+"""Connections of the parent of a forked process. They are never closed nor collected: closing one
+would write to the file on behalf of the parent."""
 
 
 class CallStore:
-    """The records of a vault; any number of threads and processes may use one at a time.
+    """The records of calls of a vault; for any number of threads and processes.
 
     Parameters
     ----------
     path : Path
-        The SQLite file; made when something is written. A damaged one is moved away.
+        The SQLite file; made by the first write. A damaged one is renamed.
     """
 
     def __init__(self, path: Path) -> None:
@@ -97,7 +97,7 @@ class CallStore:
     # -- executions -----------------------------------------------------------------------------
 
     def begin(self, temp: str, process: str, *, forget: bool) -> int:
-        """Return the number of an execution.
+        """Begin or continue an execution, and return its number.
 
         Parameters
         ----------
@@ -106,7 +106,7 @@ class CallStore:
         process : str
             Id of the process.
         forget : bool
-            Whether the rows of an earlier execution by another process do not count.
+            Whether to ignore the rows of an earlier execution by another process.
         """
         with self._write() as connection:
             connection.execute("INSERT OR IGNORE INTO processes (process) VALUES (?)", (process,))
@@ -114,13 +114,13 @@ class CallStore:
                 "SELECT id, process FROM executions WHERE temp = ?", (temp,)
             ).fetchone()
             if found is not None and (found[1] == process or not forget):
-                if found[1] != process:  # its index builder runs again, and may make other rows
+                if found[1] != process:  # the index builder runs again and may make other rows
                     connection.execute(
                         "UPDATE calls SET row = ? WHERE execution = ? AND builder NOT LIKE '@%'",
                         (UNKNOWN_ROW, found[0]),
                     )
                     connection.execute("DELETE FROM found WHERE execution = ?", (found[0],))
-                executions.forget_kept(connection, found[0])  # each attempt decides anew
+                executions.forget_kept(connection, found[0])  # each attempt decides again
                 connection.execute(
                     "UPDATE executions SET process = ? WHERE id = ?", (process, found[0])
                 )
@@ -137,8 +137,8 @@ class CallStore:
         """Return number, process and builders of the execution of a temporary instance."""
         return self._first("SELECT id, process, builders FROM executions WHERE temp = ?", (temp,))
 
-    def note(self, execution: int, builders: str) -> None:
-        """Keep a description of the builders of an execution."""
+    def note_builders(self, execution: int, builders: str) -> None:
+        """Record the builders of an execution, as JSON."""
         with self._write() as connection:
             connection.execute(
                 "UPDATE executions SET builders = ?, ended = '[]' WHERE id = ?",
@@ -146,13 +146,13 @@ class CallStore:
             )
 
     def note_ended(self, execution: int, builders: Iterable[str]) -> None:
-        """Keep the names of the builders of an execution that have ended."""
+        """Record the names of the builders of an execution that have ended."""
         with self._write() as connection:
             connection.execute(
                 "UPDATE executions SET ended = ? WHERE id = ?",
                 (json.dumps(list(builders)), execution),
             )
-        self.read("PRAGMA shrink_memory", ())  # nothing is looked up before the next builder
+        self.read("PRAGMA shrink_memory", ())  # no query follows before the next builder
 
     def ended(self, execution: int) -> tuple[str, ...]:
         """Return the names of the builders of an execution that have ended."""
@@ -160,17 +160,17 @@ class CallStore:
         return () if row is None else tuple(json.loads(row[0]))
 
     def note_code(self, digest: bytes, record: str) -> None:
-        """Keep what a code digest stands for."""
+        """Record the fingerprint that has this digest, as JSON."""
         with self._write() as connection:
             number = self._code(connection, digest)
             connection.execute("UPDATE codes SET record = ? WHERE id = ?", (record, number))
 
     def knows_code(self, digest: bytes) -> bool:
-        """Return whether a code digest was noted, or made a call that is recorded."""
+        """Return whether there is a record of a code, or of a call that it made."""
         return self._first("SELECT 1 FROM codes WHERE digest = ?", (digest,)) is not None
 
     def code_record(self, digest: bytes) -> str | None:
-        """Return what a code digest stands for; None when it is not known."""
+        """Return the fingerprint with this digest, as JSON; None if it is not recorded."""
         row = self._first("SELECT record FROM codes WHERE digest = ?", (digest,))
         return None if row is None or row[0] is None else str(row[0])
 
@@ -195,16 +195,16 @@ class CallStore:
         return dict(self.read(executions.ERRORS, (execution,)))
 
     def finished(self, execution: int, builder: str) -> list[int]:
-        """Return the rows that an execution has of a builder, without those that it keeps."""
+        """Return the rows of a builder that an execution has made or found, without kept ones."""
         return [row for (row,) in self.read(executions.FINISHED, (execution, builder))]
 
     def keep(self, execution: int, builder: str, kept: Iterable[tuple[str, Rows]]) -> None:
-        """Note rows of instances that a builder keeps: see `executions.note_kept`."""
+        """Record which rows of instances a builder keeps: see `executions.note_kept`."""
         with self._write() as connection:
             executions.note_kept(connection, execution, builder, kept)
 
     def kept(self, execution: int, builder: str) -> list[tuple[str, Rows]]:
-        """Return the instances of which a builder keeps rows, and the rows; see `keep`."""
+        """Return the ids of instances of which a builder keeps rows, with the rows; see `keep`."""
         found = self.read(executions.KEPT, (execution, builder))
         return [(instance, executions.decoded_rows(rows)) for instance, rows in found]
 
@@ -216,14 +216,14 @@ class CallStore:
         *,
         longest_unindexed_s: float = 0.0,
     ) -> None:
-        """Record calls that an execution has made, and what they have cost, by builder.
+        """Record the calls of an execution, and their cost by builder.
 
-        Calls that took less than `longest_unindexed_s` seconds enter the index of inputs later.
+        Calls shorter than `longest_unindexed_s` seconds enter the index of inputs later.
 
         Raises
         ------
         OSError
-            The disk is full or fails; nothing of `calls` was recorded.
+            The disk is full or fails; none of `calls` was recorded.
         """
         with self._write() as connection:
             codes = {code: self._code(connection, code) for code in {call.code for call in calls}}
@@ -252,7 +252,7 @@ class CallStore:
         frame: pd.DataFrame,
         spent: Mapping[str, Spent] = MappingProxyType({}),
     ) -> None:
-        """Record a call that returned a dataframe, and what it has cost, by builder.
+        """Record a call that returned a dataframe, and its cost by builder.
 
         Raises
         ------
@@ -268,7 +268,7 @@ class CallStore:
     def _put_frame(
         self, connection: sqlite3.Connection, call: CallRecord, frame: pd.DataFrame
     ) -> None:
-        """Keep the dataframe of a call."""
+        """Write the dataframe of a call, in parts."""
         file = io.BytesIO()
         write_frame(frame, file)
         data = file.getbuffer()
@@ -288,18 +288,18 @@ class CallStore:
             spending.open_account(connection, execution, account)
 
     def spent_by(self, execution: int) -> dict[str, Spent]:
-        """Return what the process of an execution has spent on it, by builder."""
+        """Return the cost of an execution to its process, by builder."""
         return spending.totals(self.read(spending.OF_EXECUTION, (execution,)))
 
     def spent(self, version: str, process: str | None = None) -> dict[str, Spent]:
-        """Return what was spent for a version since its last instance, by builder.
+        """Return the cost charged to a version since its last instance, by builder.
 
-        With `process`, the id of one, only what that has spent.
+        With `process`, only the cost of that process.
         """
         return spending.totals(self.read(spending.TOTALS, (version, process)))
 
     def take(self, execution: int, builder: str, found: Iterable[tuple[int, int]]) -> None:
-        """Note rows whose calls were there: pairs of row and number of the call."""
+        """Record rows whose calls were found: pairs of row and number of the call."""
         with self._write() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO found VALUES (?, ?, ?, ?)",
@@ -307,7 +307,7 @@ class CallStore:
             )
 
     def take_from(self, execution: int, builder: str, rows: Mapping[int, int]) -> None:
-        """Note rows that have the result of the call for another row, each with that one."""
+        """Record rows that share the call of another row: by row, the other row."""
         with self._write() as connection:
             connection.executemany(
                 "INSERT OR REPLACE INTO found SELECT ?1, ?2, ?3, max(id) FROM calls"
@@ -318,7 +318,7 @@ class CallStore:
     # -- calls ----------------------------------------------------------------------------------
 
     def find(self, inputs: Iterable[bytes], code: bytes | None) -> dict[bytes, CallRecord]:
-        """Find calls that returned something.
+        """Find calls with a result.
 
         Parameters
         ----------
@@ -330,16 +330,16 @@ class CallStore:
         Returns
         -------
         dict of bytes to CallRecord
-            By inputs, those that are there; of several the latest.
+            The calls found, by inputs; of several with the same inputs the latest.
         """
         return self.find_where(inputs, " AND (? IS NULL OR k.digest = ?)", (code, code))
 
     def find_where(
         self, inputs: Iterable[bytes], where: str, values: Sequence[object]
     ) -> dict[bytes, CallRecord]:
-        """Find calls by inputs under a condition; of several with the same inputs the latest."""
+        """Find calls by inputs and a condition; of several with the same inputs the latest."""
         self.index()
-        wanted = sorted(set(inputs))  # neighbours stand side by side in the index
+        wanted = sorted(set(inputs))  # in the order of the index
         found: dict[bytes, CallRecord] = {}
         for start in range(0, len(wanted), _KEYS_AT_ONCE):
             some = wanted[start : start + _KEYS_AT_ONCE]
@@ -352,7 +352,7 @@ class CallStore:
         return found
 
     def holders(self, inputs: Sequence[bytes], code: bytes | None) -> set[str]:
-        """Return the instances that hold some of a few calls; those by any code when it is None."""
+        """Return the instances that hold some of these calls, by this code; by any if None."""
         self.index()
         marks = ",".join("?" * len(inputs))
         where = (
@@ -360,25 +360,25 @@ class CallStore:
             " AND c.instance IS NOT NULL"
             " AND (? IS NULL OR k.digest = ?)"
         )
-        return {instance for (instance,) in self.read(_HOLDERS + where, (*inputs, code, code))}
+        return {instance for (instance,) in self.read(_INSTANCES + where, (*inputs, code, code))}
 
     def find_alike(self, arguments: bytes, code: bytes | None) -> CallRecord | None:
-        """Find a call with these arguments, of whatever row it was."""
+        """Find a call with these arguments, for any row."""
         self.index()
         where = (
             f" WHERE {INDEXED} AND c.inputs >= ?1 AND c.inputs < ?2 AND c.value IS NOT NULL"
             " AND c.outcome = 'ok' AND (?3 IS NULL OR k.digest = ?3) LIMIT 1"
         )
-        return next(iter(self._records(where, (arguments, arguments + _BEHIND, code))), None)
+        return next(iter(self._records(where, (arguments, arguments + _AFTER_ALL, code))), None)
 
     def index(self) -> None:
-        """Let all calls be found by their inputs."""
+        """Enter all calls into the index of inputs."""
         if self._first("SELECT 1 FROM calls WHERE unindexed IS NOT NULL LIMIT 1", ()):
             with self._write() as connection:
                 connection.execute("UPDATE calls SET unindexed = NULL WHERE unindexed IS NOT NULL")
 
     def frame_of(self, call: CallRecord) -> pd.DataFrame | None:
-        """Read the dataframe that a call returned; None when it is not there, or is damaged."""
+        """Read the dataframe that a call returned; None if it is missing or damaged."""
         sql = (
             "SELECT f.data FROM frames f JOIN codes k ON k.id = f.code"
             " WHERE f.inputs = ? AND k.digest = ? ORDER BY f.part"
@@ -395,13 +395,13 @@ class CallStore:
     # -- instances ------------------------------------------------------------------------------
 
     def place_failures(self, execution: int) -> None:
-        """Note for calls of earlier attempts that failed which row was asked for again."""
+        """Give failed calls of earlier attempts the row for which they were made again."""
         self.index()
         with self._write() as connection:
             executions.place_failures(connection, execution, UNKNOWN_ROW)
 
     def assign(self, execution: int, instance: str, builders: Mapping[str, Any]) -> None:
-        """Note that an instance holds the results of an execution, which is over."""
+        """Assign the results of an execution to the instance that it made; end the execution."""
         with self._write() as connection:
             executions.assign(connection, execution, instance, builders)
             executions.forget_execution(connection, execution)
@@ -416,9 +416,9 @@ class CallStore:
         instance : str
             Its id.
         calls : sequence of CallRecord
-            Those that returned something.
+            Calls with a result.
         frames : mapping of bytes to DataFrame
-            What calls returned that made whole columns, by their inputs.
+            Dataframes that calls returned, by their inputs.
         """
         with self._write() as connection:
             self.write(None, calls)
@@ -433,7 +433,7 @@ class CallStore:
         return {instance for (instance,) in rows}
 
     def builders_of(self, instance: str) -> Mapping[str, Any] | None:
-        """Return what was noted about the builders of an instance; None when nothing was."""
+        """Return the recorded builders of an instance; None if there are none."""
         row = self._first("SELECT builders FROM instances WHERE instance = ?", (instance,))
         if row is None:
             return None
@@ -441,15 +441,14 @@ class CallStore:
         return found if isinstance(found, dict) else None
 
     def forget(self, instances: Iterable[str]) -> frozenset[str]:
-        """Remove the calls of instances that were deleted, values and all.
+        """Remove the calls of deleted instances, with their values.
 
-        Another instance may hold some of them, too: they are read from its file when they are
-        wanted again.
+        If another instance holds some of them, too, they are read from its file when needed.
 
         Returns
         -------
         frozenset of str
-            Ids of the objects that only these calls named.
+            Ids of the objects that only these calls name.
         """
         gone = list(instances)
         if not gone or not self._path.exists():
@@ -465,24 +464,23 @@ class CallStore:
         *,
         dry_run: bool = False,
     ) -> Swept:
-        """Remove what is no longer needed.
+        """Remove executions and calls that are no longer needed.
 
         Parameters
         ----------
         temps : iterable of str
-            Temporary instances that are there: their executions stay.
+            Existing temporary instances: their executions stay.
         instances : iterable of str
-            Instances that are there.
+            Existing instances.
         older_than_s : float
-            Age in seconds of calls that go although no instance was ever made of them, or whose
-            instance is gone.
+            Age in seconds at which calls are removed that no instance holds.
         dry_run : bool
             Whether to count only.
 
         Returns
         -------
         Swept
-            Number of calls that were removed, or would be, and what is left.
+            Number of calls that were or would be removed, and the objects that the others name.
         """
         if not self._path.exists():
             return Swept(0, frozenset())
@@ -497,13 +495,13 @@ class CallStore:
                 self._open().execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def problem(self) -> str:
-        """Return what is wrong with the file, "" when it is whole or not there."""
+        """Return a description of the damage to the file; "" if it is intact or missing."""
         return damage_of(self._path) if self._path.exists() else ""
 
     # -- the file -------------------------------------------------------------------------------
 
     def _code(self, connection: sqlite3.Connection, digest: bytes) -> int:
-        """Return the number of a code digest; a new one when it is new."""
+        """Return the number of a code digest; insert it if it is new."""
         if digest not in self._codes:
             connection.execute("INSERT OR IGNORE INTO codes (digest) VALUES (?)", (digest,))
             (number,) = connection.execute(
@@ -514,9 +512,9 @@ class CallStore:
 
     @contextmanager
     def _write(self, *, dry_run: bool = False) -> Iterator[sqlite3.Connection]:
-        """Hold one write transaction, or take part in it; taken back when the body raises.
+        """Run the body in a write transaction, the current one if there is one.
 
-        With `dry_run` it is taken back in any case.
+        It is rolled back if the body raises, and with `dry_run`.
         """
         with self._lock, as_os_error(self._path):
             connection = self._open()
@@ -529,27 +527,27 @@ class CallStore:
                 connection.execute("ROLLBACK" if dry_run else "COMMIT")
             except BaseException:
                 self._codes.clear()
-                with contextlib.suppress(sqlite3.Error):  # SQLite may have done it
+                with contextlib.suppress(sqlite3.Error):  # SQLite may have rolled back
                     connection.execute("ROLLBACK")
                 raise
 
     def _records(self, where: str, values: Sequence[object]) -> list[CallRecord]:
-        """Read records; `where` is the rest of a query, in which ``c`` are calls, ``k`` codes."""
+        """Read records; `where` is the end of a query, in which ``c`` are calls and ``k`` codes."""
         return list(map(CallRecord._make, self.read(SELECT_CALLS + where, values)))
 
     def read(self, sql: str, values: Sequence[object]) -> list[tuple[Any, ...]]:
-        """Read what a query selects; nothing when there is no file."""
+        """Return the rows of a query; none if there is no file."""
         with self._lock, as_os_error(self._path):
             if self._connection is None and not self._path.exists():
                 return []
             return self._open().execute(sql, values).fetchall()
 
     def _first(self, sql: str, values: Sequence[object]) -> tuple[Any, ...] | None:
-        """Read one row."""
+        """Return the first row of a query."""
         return next(iter(self.read(sql, values)), None)
 
     def _open(self) -> sqlite3.Connection:
-        """Return the connection of this process; a file that is no database is moved away."""
+        """Return the connection of this process; rename a file that is no database."""
         if self._connection is not None and self._pid == os.getpid():
             return self._connection
         if self._connection is not None:
@@ -576,7 +574,7 @@ class CallStore:
 def _processes(
     connection: sqlite3.Connection, execution: int | None, ids: set[str | None]
 ) -> dict[str | None, int | None]:
-    """Return the numbers of processes by id; None is the one that runs the execution."""
+    """Return the numbers of processes by id; None stands for the process of the execution."""
     found: dict[str | None, int | None] = {}
     for process in ids:
         if process is None:

@@ -1,4 +1,4 @@
-"""Calls as dataframes and as sums, and what the next ones can be expected to take."""
+"""Calls as dataframes and as sums by builder, and the expected time and cost of calls."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ COLUMNS: Final = {
     "cost": "Float64",
     "attempts": "Int64",
 }
-"""Columns and dtypes. ``row`` is below 0 where a call is of no row, ``code`` hexadecimal,
-``made_in`` the instance that held a call first, times in seconds, since the epoch."""
+"""Columns and dtypes. ``row`` is below 0 for a call of no single row, ``code`` hexadecimal,
+``made_in`` the first instance that held the call, times in seconds since the epoch."""
 _NAMES: Final = {
     "instance": "made_in",
     "model": "gen_ai.request.model",
@@ -45,12 +45,12 @@ _TAKEN: Final = _SELECT.replace("c.row", "f.row", 1) + " JOIN found f ON f.call 
 
 
 def listed(table: pa.Table | None, instance: str = "") -> pd.DataFrame:
-    """Return the calls of a file that belongs to an instance; none where there is no file.
+    """Return the calls in the file of an instance as a dataframe; an empty one without a file.
 
     Parameters
     ----------
     table : pyarrow.Table, optional
-        Of schema `tablevault.engine.calls.call_file.SCHEMA`; it may come from anywhere.
+        Of schema `tablevault.engine.calls.call_file.SCHEMA`; untrusted input.
     instance : str
         Id of the instance.
     """
@@ -73,7 +73,7 @@ def listed(table: pa.Table | None, instance: str = "") -> pd.DataFrame:
 
 
 def recorded_of_execution(store: CallStore, number: int) -> pd.DataFrame:
-    """Return the calls that an execution has made so far, failed ones too, and those it took."""
+    """Return the calls that an execution has made so far, with failed ones, and those it reused."""
     taken = store.read(f"{_TAKEN} WHERE f.execution = ? ORDER BY c.id", (number,))
     placed = {row[0] for row in taken}
     made = store.read(f"{_SELECT} WHERE c.execution = ? ORDER BY c.id", (number,))
@@ -88,10 +88,10 @@ def summed(table: pa.Table | None) -> Iterator[tuple[str, float | None, Mapping[
     str
         Name of the builder.
     float or None
-        How long its calls took together, in seconds; that of a generator lasts as long as its
-        items. None where it was not measured.
+        Total duration of its calls in seconds; the call of a generator lasts as long as its
+        items. None if it was not measured.
     mapping of str to int
-        Instances for which calls were made, and how many; without that of the file.
+        Number of calls by the instance for which they were made; without the instance itself.
     """
     if table is None:
         return
@@ -122,7 +122,7 @@ def summed(table: pa.Table | None) -> Iterator[tuple[str, float | None, Mapping[
 
 
 def function_of(store: CallStore, builder: str, code: object) -> tuple[str, str]:
-    """Return module and function of a call; "" where its code is not known.
+    """Return module and function of a call; "" if its code is not recorded.
 
     Parameters
     ----------
@@ -149,8 +149,8 @@ def function_of(store: CallStore, builder: str, code: object) -> tuple[str, str]
 def _frame(rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
     """Return rows of `_SELECT` as a dataframe, each call once.
 
-    After a change of code that was accepted a call is recorded again under its new key. The later
-    record has the row, the earlier one the code that has really run.
+    A call that an accepted change of code keeps is recorded again under its new key. The later
+    record has the row, the earlier one the code that really ran.
     """
     held = [(CallRecord._make(fields), made_in) for *fields, made_in in rows]
     codes: dict[object, bytes] = {}
@@ -182,12 +182,12 @@ def _frame(rows: Iterable[tuple[object, ...]]) -> pd.DataFrame:
 
 
 def _made(call: CallRecord) -> object:
-    """Return what all records of one call have in common."""
+    """Return the fields that all records of one call share."""
     return call.builder, call.inputs, call.process, call.started_at
 
 
 def _checked(calls: pd.DataFrame) -> pd.DataFrame:
-    """Leave out times and costs that cannot be, which a file from elsewhere may hold."""
+    """Replace impossible times and costs, which untrusted input may hold, by null."""
     started, cost = calls["started_at"], calls["cost"]
     return calls.assign(
         started_at=started.where((started > 0) & (started < _LATEST_S)),
@@ -196,7 +196,7 @@ def _checked(calls: pd.DataFrame) -> pd.DataFrame:
 
 
 _LATEST_CALLS: Final = 100_000
-"""Among so many calls of all code those of one function are looked for."""
+"""Latest calls of all code among which those of one function are searched."""
 _USED_CALLS: Final = 1000
 _SPENT: Final = (
     "SELECT c.duration_s, c.cost FROM (SELECT * FROM calls ORDER BY id DESC LIMIT ?1) c"
@@ -207,14 +207,14 @@ _SPENT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Expected:
-    """What one call takes, the mean of earlier ones; None where nothing is known.
+    """Mean time and cost of earlier calls; None if there are none.
 
     Attributes
     ----------
     seconds : float, optional
-        How long it takes.
+        Duration of a call.
     cost : float, optional
-        What it costs, in the currency of the reports.
+        Its cost, in the currency of the reports.
     """
 
     seconds: float | None = None
@@ -222,14 +222,14 @@ class Expected:
 
 
 def expected(store: CallStore, code: Fingerprint, *, whole: bool) -> Expected:
-    """Return what calls of a function take: by this code, else by other code of it.
+    """Return the expected time and cost of a call: by this code, else by earlier code.
 
     Parameters
     ----------
     store : CallStore
-        The calls that were made.
+        The records.
     code : Fingerprint
-        Of the function.
+        Fingerprint of the function.
     whole : bool
         Whether it is called once for the whole table.
     """
@@ -263,5 +263,5 @@ def _codes_of(store: CallStore, module: str, function: str) -> set[bytes]:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    """Return the mean; None of nothing."""
+    """Return the mean; None if there are no values."""
     return sum(values) / len(values) if values else None

@@ -1,4 +1,4 @@
-"""Writes records of calls soon after they come, some milliseconds' worth in one transaction."""
+"""A write-behind buffer for records of calls: one transaction for those of some milliseconds."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ class CallWriter:
     def __init__(self, store: CallStore, execution: int) -> None:
         self._store = store
         self._execution = execution
-        self._waiting: list[CallRecord] = []
+        self._pending: list[CallRecord] = []
         self._spent: dict[str, Spent] = {}
         self._lock = threading.Lock()
         self._written_at = 0.0
-        self._has_waiting = threading.Event()
+        self._has_pending = threading.Event()
         self._is_closed = False
         self._failure: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._pid = os.getpid()
 
     def add(self, call: CallRecord, *, calls: int = 0, builder: str = "") -> None:
-        """Record a call; in the copy of a process, which a function made, do nothing.
+        """Record a call; do nothing in a forked copy of the process.
 
         Parameters are those of `tablevault.engine.calls.ledger.Ledger.add`.
 
@@ -57,7 +57,7 @@ class CallWriter:
             return
         with self._lock:
             self._raise_failure()
-            self._waiting.append(call)
+            self._pending.append(call)
             if not call.id:
                 name = builder or call.builder
                 self._spent[name] = self._spent.get(name, _NOTHING).plus(call, calls)
@@ -68,27 +68,27 @@ class CallWriter:
         self._wake()
 
     def flush(self) -> None:
-        """Write all that was added."""
+        """Write all pending records."""
         with self._lock:
             self._raise_failure()
             self._write()
 
     def close(self) -> None:
-        """Write all that was added, and end; in the copy of a process do nothing."""
+        """Write all pending records, and end; do nothing in a forked copy of the process."""
         if os.getpid() != self._pid:
             return
         self._is_closed = True
-        self._has_waiting.set()
+        self._has_pending.set()
         if self._thread is not None:
             self._thread.join()
         self.flush()
 
     def _write(self) -> None:
-        """Write what waits; take the lock before."""
-        if not self._waiting:
+        """Write all pending records; the caller holds the lock."""
+        if not self._pending:
             return
-        # They wait no more, whether this fails or not: a later call must not hide the failure.
-        calls, self._waiting = self._waiting, []
+        # Dropped even if the write fails: a later success must not hide the failure.
+        calls, self._pending = self._pending, []
         spent, self._spent = self._spent, {}
         try:
             self._store.write(self._execution, calls, spent, longest_unindexed_s=_SLOW_S)
@@ -103,26 +103,26 @@ class CallWriter:
         self._written_at = time.monotonic()
 
     def _raise_failure(self) -> None:
-        """Raise what the thread met."""
+        """Raise the error that the thread has caught."""
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
 
     def _wake(self) -> None:
-        """Let the thread write the calls that nothing comes after."""
+        """Let the thread write the last calls, which no other call follows."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="tablevault-calls", daemon=True)
             self._thread.start()
-        if not self._has_waiting.is_set():  # to set it costs ten times as much
-            self._has_waiting.set()
+        if not self._has_pending.is_set():  # setting it costs ten times as much
+            self._has_pending.set()
 
     def _run(self) -> None:
-        """Write what waits 10 ms after it came, until closed."""
+        """Write pending records 10 ms after the first was added, until closed."""
         while True:
-            self._has_waiting.wait()
+            self._has_pending.wait()
             if self._is_closed:
                 return
-            self._has_waiting.clear()
+            self._has_pending.clear()
             time.sleep(_EVERY_S)
             with self._lock:
                 try:

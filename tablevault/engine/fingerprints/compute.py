@@ -9,11 +9,10 @@ form (`normalise`) and hashed, each definition by itself, so that two fingerprin
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from operator import itemgetter
-from typing import NamedTuple, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 from tablevault.engine.fingerprints.fingerprint import (
     DIGEST_SIZE,
@@ -29,6 +28,9 @@ from tablevault.engine.fingerprints.paths import FilesBeside
 from tablevault.engine.fingerprints.program import TOO_DEEP, Key, Loaded, Program
 from tablevault.engine.fingerprints.reach import ImportEffects, Reach
 from tablevault.errors import TVFileError
+from tablevault.wording import did_you_mean
+
+_HINT: Final = "Check python_function and code_module."
 
 
 class _Piece(NamedTuple):
@@ -88,7 +90,7 @@ class Fingerprints:
         if loaded is None or loaded.source.is_outside:
             raise TVFileError(
                 f'There is no code module "{module}".',
-                _nearest(module, self._program.names()),
+                did_you_mean(module, self._program.names()) or _HINT,
                 module=module,
             )
         if loaded.problem not in {"", TOO_DEEP}:
@@ -101,7 +103,7 @@ class Fingerprints:
         if not (loaded.problem or {function, "*", "__getattr__"} & names.keys()):
             raise TVFileError(
                 f'Function "{function}" of code module "{module}" is not there.',
-                _nearest(function, list(names)),
+                did_you_mean(function, names) or _HINT,
                 module=module,
                 function=function,
             )
@@ -268,9 +270,3 @@ def _piece(part: Part, texts: list[str]) -> _Piece:
 def _digest(data: bytes) -> bytes:
     """Return a digest of some bytes."""
     return blake2b(data, digest_size=DIGEST_SIZE).digest()
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    """Return a hint with the known name that is most like `name`."""
-    near = difflib.get_close_matches(name, known, 1)
-    return f'Did you mean "{near[0]}"?' if near else "Check python_function and code_module."

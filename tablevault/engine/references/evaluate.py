@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
@@ -21,6 +20,7 @@ from tablevault.engine.references.view import (
 )
 from tablevault.errors import TableReferenceError
 from tablevault.names import SELF
+from tablevault.wording import did_you_mean
 
 _SHOWN = 12
 
@@ -163,8 +163,7 @@ def view_of(reference: Reference, scope: Scope) -> View:
     try:
         return scope.tables.view(table, selector)
     except TableReferenceError as error:
-        facts = {**error.facts, **scope.place(reference)}
-        raise TableReferenceError(error.message, error.hint, **facts) from error
+        raise error.with_facts(**scope.place(reference)) from error
 
 
 def columns_of(reference: Reference, view: View, scope: Scope) -> tuple[str, ...]:
@@ -181,8 +180,7 @@ def _check_column(column: str, reference: Reference, names: Sequence[str], scope
     """Refuse a column that the table does not have."""
     if column in names or column in POSITION_NAMES:
         return
-    near = difflib.get_close_matches(column, names, 1)
-    hint = f'Did you mean "{near[0]}"?' if near else f"It has: {_listed(names)}."
+    hint = did_you_mean(column, names) or f"It has: {_listed(names)}."
     scope.fail(f'Table "{reference.table}" has no column "{column}".', reference, hint)
 
 
