@@ -23,7 +23,7 @@ def take_lock(path: Path, timeout_s: float = -1.0) -> Lock:
     """Return the lock on a file, held; any thread may release it, and no fork inherits it.
 
     The file and its folder are made if they are missing, and stay. The holder may remove the file:
-    whoever waits for the lock then takes that on the next file of this name.
+    a process that waits for the lock then takes that on the next file of this name.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def locked(path: Path, timeout_s: float = -1.0) -> Iterator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Return whether somebody holds the lock on a file, without taking it (filelock cannot).
+    """Return whether the lock on a file is held, without taking it (filelock cannot).
 
     Raises
     ------

@@ -45,7 +45,7 @@ class _OtherFormError(Exception):
 
 
 class Reading:
-    """A read transaction, until nobody refers to it: others may write, nothing changes in it."""
+    """A read transaction, as long as it is referenced: others may write, it does not change."""
 
     def __init__(
         self,
@@ -199,7 +199,7 @@ class Disposable:
             return
         if connection.execute("SELECT 1 FROM sqlite_master").fetchone():
             raise _OtherFormError
-        # The number comes last: whoever dies before has made an empty file of another form.
+        # The number comes last: a crash before leaves an empty file of another form.
         connection.executescript(f"{self._schema}; PRAGMA user_version = {self._form}")
 
     def _remove(self, *endings: str) -> None:
@@ -208,7 +208,7 @@ class Disposable:
             path = self._path.with_name(self._path.name + ending)
             with contextlib.suppress(OSError):
                 if path.is_dir() and not path.is_symlink():
-                    shutil.rmtree(path)  # nothing of ours: it stands in the way
+                    shutil.rmtree(path)  # nothing of ours, but in the way
                 else:
                     path.unlink()
 

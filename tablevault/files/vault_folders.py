@@ -23,7 +23,7 @@ _MOUNTED = (errno.EBUSY, errno.EXDEV)
 
 
 def target_of(path: Path) -> Path:
-    """Return the place that `path` stands for: where a symbolic link leads, else `path` itself.
+    """Return the target of a symbolic link; any other `path` as it is.
 
     Raises
     ------
@@ -108,7 +108,7 @@ def put_in_place(built: Path, path: Path) -> None:
     except OSError as error:
         if error.errno in _NOT_EMPTY:
             raise TVFileError(
-                f'"{path}" was made by somebody else meanwhile; it was not touched.',
+                f'"{path}" was made by another process meanwhile; it was not touched.',
                 "Open it if it is the vault that you want, or choose another path.",
             ) from error
         raise TVFileError(
@@ -149,7 +149,7 @@ def remove_tree(path: Path) -> None:
 
 
 def _remove_leftovers(path: Path) -> None:
-    """Remove what crashed processes left while they built in `path`: nobody holds its lock."""
+    """Remove what crashed processes left in `path`: its lock is free."""
     for entry in path.iterdir():
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             descriptor = os.open(entry, os.O_RDONLY | os.O_DIRECTORY)

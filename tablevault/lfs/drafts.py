@@ -83,7 +83,7 @@ class Draft(io.RawIOBase, IO[bytes]):
 class Partial:
     """The first bytes of an object, in a file of its own that one writer at a time holds.
 
-    Nothing in it is trusted: :meth:`finish` looks at the sha256 of all bytes, whoever wrote them.
+    Nothing in it is trusted: :meth:`finish` checks the sha256 of all bytes.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ class Partial:
         self._size = 0
 
     def claim(self) -> bool:
-        """Open the file and become its only writer; False when somebody else writes it."""
+        """Open the file and become its only writer; False if it has one already."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         file = os.fdopen(descriptor, "r+b")
@@ -153,7 +153,7 @@ class Partial:
         if self._file is None:
             return
         if not self._size:
-            # Before the lock is let go: nobody else can have written into it.
+            # Before the lock is released: no other process can have written into it.
             self.path.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             unlock_descriptor(self._file.fileno())  # a fork has the descriptor, too

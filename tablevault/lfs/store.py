@@ -91,7 +91,7 @@ class ObjectStore:
     def locked(self) -> Iterator[None]:
         """Keep objects from coming and going; take it last and for milliseconds only.
 
-        Whoever keeps an object notes its need within, whoever deletes looks for needs within:
+        Needs of new objects are recorded within it, and a deletion looks for needs within it:
         so nothing is deleted between the look "is it there already?" and the commit.
         """
         with locked(self._scratch.parent / "objects.lock"):
@@ -118,7 +118,7 @@ class ObjectStore:
                 try:
                     _copy_whole(source, draft)
                 except OSError:
-                    draft.path.unlink()  # whoever copies it again needs the room
+                    draft.path.unlink()  # another attempt needs the room
                     raise
                 draft.close(sync=False)
             drafts.append(draft)
@@ -253,7 +253,7 @@ class ObjectStore:
     ) -> None:
         """Put the file of `pointer` at `target`, read-only, by reflink, hard link or copy."""
         if links.may_link():
-            # Before the link: whoever is killed in between leaves a search without a result.
+            # Before the link: a crash in between costs a needless search.
             for note in (self._replacing, self._no_links):
                 note.unlink(missing_ok=True)
         self._may_clone = links.place(
@@ -274,8 +274,8 @@ class ObjectStore:
     def links_replaced(self) -> Iterator[None]:
         """Note that no hard link is left when the body, which replaces them, has ended.
 
-        The note takes its name last, and whoever makes a new link meanwhile removes it: after a
-        crash, or a new link, the next opening looks again.
+        The note takes its name last, and each new link removes it: after a crash, or a new link,
+        the next opening searches again.
         """
         self._replacing.touch()
         yield
@@ -283,7 +283,7 @@ class ObjectStore:
             self._replacing.replace(self._no_links)
 
     def delete(self, oids: Iterable[ObjectId], *, needed: Callable[[ObjectId], bool]) -> None:
-        """Remove objects that nobody needs; takes :meth:`locked` itself.
+        """Remove objects that are not needed; takes :meth:`locked` itself.
 
         From a store that is shared nothing is removed: this vault does not know who needs it.
         """
@@ -397,7 +397,7 @@ class HashCache:
 
 
 def _copy_whole(source: Path, draft: Draft) -> None:
-    """Copy a file that nobody changes meanwhile."""
+    """Copy a file; raise OSError if it changes meanwhile."""
     with _open_regular(source) as reader:
         before = _stamp_of(os.fstat(reader.fileno()))
         # One that grows as fast as it is read would never end.

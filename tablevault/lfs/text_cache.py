@@ -10,7 +10,7 @@ _FOLDER = "texts"
 _HEAD = b"tablevault text 2 "
 _HEAD_BYTES = 40
 _LIMIT_BYTES = 256 << 20
-"""All texts together, so that a vault that is looked at a lot does not grow without end."""
+"""Size of all texts together, beyond which the oldest are removed."""
 
 
 def read_text(state: str, oid: str) -> bytes | None:

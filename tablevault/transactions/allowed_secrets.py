@@ -74,7 +74,7 @@ def found_in_edits(
 ) -> list[Finding]:
     """Return what looks like a key in files that people have edited in `folder`.
 
-    What stands in the file in `before`, or in the text that was `admitted`, is left out.
+    Leaves out what the file in `before`, or the text that was `admitted`, has already.
     """
     return [
         found

@@ -63,7 +63,7 @@ def launch(
 
     A second lock is held from before the first one is let go until the other interpreter has
     that. If this one is killed in between, the other one goes on with the process, unless
-    somebody has ended it or taken it up by then.
+    it was ended or resumed by then.
 
     Then this waits until the first function is about to be called, a few seconds at most:
     mistakes that are found until then are raised here.
@@ -131,7 +131,7 @@ class Handed:
         self._say(answer)
 
     def _say(self, said: Mapping[str, Json]) -> None:
-        """Answer; nobody listens any more after the first time, or when the caller has ended."""
+        """Answer once; after that, or if the caller has ended, this does nothing."""
         with contextlib.suppress(OSError):
             os.write(self.answer, json.dumps(dict(said)).encode("ascii") + b"\n")
             os.close(self.answer)
@@ -140,12 +140,12 @@ class Handed:
 def accept() -> Handed:
     """Take over the process for which this interpreter was started.
 
-    Programs that its functions start are ended with it, when somebody ends it from outside.
+    Programs that its functions start are ended with it if it is ended from outside.
 
     Raises
     ------
     TVProcessError
-        Whoever handed it over was killed, and somebody has ended the process or taken it up.
+        The caller was killed, and the process was ended or resumed meanwhile.
     """
     with os.fdopen(0, "rb") as given:
         order = json.loads(given.read())
@@ -154,7 +154,7 @@ def accept() -> Handed:
     os.set_inheritable(order["answer"], False)
     record = decode_record(order["record"].encode("ascii"))
     lock = _take_over(RecordStore(Path(order["state"])), record)
-    with contextlib.suppress(BrokenPipeError):  # it goes on without whoever started it
+    with contextlib.suppress(BrokenPipeError):  # it goes on without its caller
         os.write(order["answer"], b"taken\n")
     return Handed(
         process_id=record.process_id, order=order["order"], lock=lock, answer=order["answer"]
@@ -230,7 +230,7 @@ def _spawn(
 
 
 def _give_up(parts: VaultParts, record: Record, log: Path, why: str) -> TVProcessError:
-    """Take back a process that nobody runs after all; what has made rows stays paused."""
+    """Roll back a process that was not handed over; one with rows stays paused."""
     error = TVProcessError(
         f'Process "{record.process_id}" does not run in the background: {why}. '
         f"{_last_words(log)}".strip(),

@@ -151,7 +151,7 @@ def refuse_other(known: Record, request: Request) -> None:
 
 
 def _record_of(parts: VaultParts, request: Request, actor: Actor, process_id: ProcessId) -> Record:
-    """Make a new record, or take up the one that waits under this id."""
+    """Make a new record, or resume the one that waits under this id."""
     known = _known(parts, request, actor, process_id) if actor.process_id else None
     if known is None and actor.process_id:
         refuse_used(parts, request, process_id)
@@ -188,7 +188,7 @@ def _known(
     parts: VaultParts, request: Request, actor: Actor, process_id: ProcessId
 ) -> Record | None:
     """Find the record that waits under this id; what has happened already is ended here."""
-    # Its record is read after that: it may end just now, and not be there to be taken up.
+    # Read the record after that: the process may end just now, and leave nothing to resume.
     if actor.lock is None and parts.files.is_alive(process_id):
         raise _runs(process_id)
     known = parts.files.read(process_id)
@@ -239,8 +239,8 @@ def _claim(
 ) -> tuple[Sequence[Hold], tuple[Record, Hold] | None]:
     """Return what the operation must hold, and who excludes it; take the mutex before.
 
-    Nobody begins meanwhile, but who ends may have changed what `setup` has looked at before, and
-    hold nothing any more when that is looked for.
+    No process begins meanwhile, but one may end: then it may have changed what `setup` has read,
+    and hold nothing any more.
     """
     while True:
         there = parts.files.names()
@@ -275,7 +275,7 @@ def _refuse_within(parts: VaultParts, record: Record, holds: Sequence[Hold]) -> 
 def _blocking(
     parts: VaultParts, holds: Sequence[Hold], family: frozenset[str]
 ) -> tuple[Record, Hold] | None:
-    """Find who excludes `holds`, after rolling back crashed processes that nobody can resume."""
+    """Find who excludes `holds`, after rolling back crashed processes that cannot be resumed."""
     while (found := claims.blocking(parts.files, holds, family)) is not None:
         if parts.files.is_alive(found[0].process_id):
             return found
@@ -288,7 +288,7 @@ def _blocking(
             continue
         if holder.named or parts.index.process(holder.process_id) is not None:
             return holder, found[1]
-        # Its children end with it: nobody else would ever release what they hold.
+        # Its children end with it: nothing else would release what they hold.
         _end_children(parts, holder.process_id)
         roll_back(parts, holder)
     return None
@@ -322,24 +322,24 @@ def _open(parts: VaultParts, record: Record, lock: Lock | None) -> Lock:
 
 
 def take_process(files: RecordStore, process_id: ProcessId) -> Lock:
-    """Return the lock of a process that nobody runs, held; take the mutex before.
+    """Return the lock of a process that does not run, held; take the mutex before.
 
     Raises
     ------
     TVProcessError
-        Somebody runs it.
+        It runs.
     """
     while True:
         try:
             return take_lock(files.lock_file(process_id), _LOOK_S)
         except TimeoutError as error:
-            # Whoever only looks at the lock is no reason to give up.
+            # A process that only tests the lock holds it for a moment.
             if is_held(files.lock_file(process_id)):
                 raise _runs(process_id) from error
 
 
 def _runs(process_id: ProcessId) -> TVProcessError:
-    """Make the error for a process that somebody runs."""
+    """Make the error for a process that runs."""
     return TVProcessError(
         f'Process "{process_id}" runs just now.',
         Wording(

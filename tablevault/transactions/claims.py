@@ -23,7 +23,7 @@ def table_hold(table: str, *, exclusive: bool) -> Hold:
 
 
 def temp_hold(table: str, version: str) -> Hold:
-    """Claim a temporary instance; nobody shares one."""
+    """Claim a temporary instance, which is never shared."""
     return Hold(resource=f"{TABLES_DIR}/{table}/{TEMP_PREFIX}{version}", exclusive=True)
 
 
@@ -104,7 +104,7 @@ def _intrudes(hold: Hold, held: Hold) -> bool:
 
 
 def ancestors(files: RecordStore, parent: str) -> Iterable[str]:
-    """Walk from `parent` up to the process that nobody started from within another."""
+    """Return the ids of `parent` and of all processes above it."""
     seen: set[str] = set()
     while parent and parent not in seen:
         seen.add(parent)

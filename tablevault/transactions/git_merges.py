@@ -79,7 +79,7 @@ class CompleteMerge(Operation[OpenVault, OpenView, None]):
 
     Git merges file by file: where both sides have a new instance of a version, a file that only
     one of them changed comes from there, whichever is the later. A commit on top of the merge puts
-    that right. A folder whose conflicts somebody resolved by hand is left alone.
+    that right. A folder whose conflicts were resolved by hand is left alone.
     """
 
     commit: CommitId
@@ -88,7 +88,7 @@ class CompleteMerge(Operation[OpenVault, OpenView, None]):
     """Who made it; the author of the commit, which is part of what the merger has done."""
 
     def acting(self, actor: Actor) -> Actor:
-        """Return whoever merged."""
+        """Return the author of the merge as the actor."""
         return replace(actor, author=self.merger) if self.merger else actor
 
     def claims(self, view: OpenView, record: Record) -> Sequence[Hold]:
@@ -117,7 +117,7 @@ def complete_merge(vault: OpenVault) -> str:
     """Complete a merge by git, if the tip of ``main`` is one.
 
     The hook `post-merge` does it. Where it did not run to its end, or the merge was made where no
-    hook is, as at a host, whoever opens the vault or pulls does it.
+    hook is, as at a host, the next opening or pull does it.
 
     Returns
     -------

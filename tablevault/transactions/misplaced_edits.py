@@ -37,16 +37,16 @@ def minding_misplaced(parts: VaultParts, request: Request) -> Iterator[None]:
 
 
 def _guarded(parts: VaultParts, act: Callable[[VaultParts], None]) -> None:
-    """Act on what is found while nobody commits: else the folders may be about to follow.
+    """Act under the commit lock: else the folders may be about to follow a commit.
 
-    Nothing of this is worth an operation that fails: the next one looks again.
+    A failure is logged and fails no operation: the next one tries again.
     """
     try:
         with parts.commit_lock():
             parts.worktree.refresh(parts.repository.main())
             act(parts)
     except (TableVaultError, OSError):
-        _log.warning("Edits in the folders of instances were not looked at.", exc_info=True)
+        _log.warning("Edits in the folders of instances were not checked.", exc_info=True)
 
 
 def _warn(parts: VaultParts) -> None:

@@ -57,7 +57,7 @@ class VaultParts:
             lock.release()
 
     def is_committing(self) -> bool:
-        """Return whether somebody holds the commit lock just now."""
+        """Return whether a process holds the commit lock just now."""
         return is_held(self._commit_lock)
 
     def move(self, moves: Sequence[RefMove], reason: str) -> None:
@@ -75,7 +75,7 @@ class VaultParts:
                 self._moving.unlink()
 
     def _break_locks(self) -> None:
-        """Remove git's lock files of a crash while refs moved: nobody else is moving any."""
+        """Remove git's lock files of a crash while refs moved; take the commit lock before."""
         try:
             noted = self._moving.read_bytes().decode("utf-8", "replace")
         except FileNotFoundError:

@@ -96,7 +96,7 @@ class Record:
     error: tuple[str, str] = ("", "")
     """Class name and text."""
     plan: Mapping[str, Json] = field(default_factory=dict)
-    """What the operation decided when it began to work, and holds on to when it is taken up."""
+    """What the operation decided when it began to work, and keeps when it is resumed."""
 
     def encode(self) -> bytes:
         """Encode the record as JSON."""
@@ -190,7 +190,7 @@ class RecordStore:
     """Records below ``.git/tablevault/processes``.
 
     ``<name>.json`` is the record of a process. Whoever runs the process holds the lock
-    ``<name>.lock``; while another interpreter is to take that over, whoever hands it over holds
+    ``<name>.lock``. While another interpreter takes that over, the first one holds
     ``<name>.handover``. *Alive* means that one of the two is held, and nothing else.
     """
 
@@ -216,7 +216,7 @@ class RecordStore:
         return self._folder / f"{record_file(process_id)}{_RECORD}"
 
     def is_alive(self, process_id: ProcessId) -> bool:
-        """Return whether somebody runs the process just now.
+        """Return whether the process runs just now.
 
         Raises
         ------
@@ -230,7 +230,7 @@ class RecordStore:
         return _read(self.path_of(process_id))
 
     def left(self, process_id: ProcessId) -> Record | None:
-        """Read the record of a process that nobody runs; None when somebody does, or it has ended.
+        """Read the record of a process that does not run; None if it runs or has ended.
 
         In this order: a record that was read while the process ran may miss its last steps.
         """
@@ -271,7 +271,7 @@ class RecordStore:
         return {name for name in unknown if not self._is_alive(name)}
 
     def sweep(self) -> None:
-        """Remove strays; take the mutex before, so that nobody is beginning."""
+        """Remove strays; take the mutex before, so that no process is beginning."""
         for name in self.strays():
             with (
                 contextlib.suppress(TimeoutError),
@@ -333,7 +333,7 @@ class RecordStore:
             return []
 
     def _is_alive(self, name: str) -> bool:
-        """Return whether somebody runs, or hands over, the process with files of this name."""
+        """Return whether the process with files of this name runs, or is handed over."""
         lock = self._folder / f"{name}{_LOCK}"
         # The third look sees a hand-over that has ended between the first two.
         return any(map(is_held, (lock, self._folder / f"{name}{_HANDOVER}", lock)))

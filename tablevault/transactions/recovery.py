@@ -53,7 +53,7 @@ def recover(parts: VaultParts) -> None:
 
     A vault that may only be read stays as it is.
 
-    One that crashed before its commit keeps its record: it is taken up under its id, or taken
+    One that crashed before its commit keeps its record: it is resumed under its id, or rolled
     back by the first process that needs what it holds.
     """
     if not os.access(parts.state, os.W_OK):
@@ -125,7 +125,7 @@ def end_stopped(parts: VaultParts, process_id: ProcessId) -> bool:
     for each in (*descendants(parts.files, process_id), target):
         record = parts.files.left(each.process_id)
         if record is None:
-            continue  # begun a moment ago, and nobody's child any more; or ended by itself
+            continue  # begun a moment ago, and no child any more; or ended by itself
         if record.plan.get("stops") == process_id:
             continue  # the stop itself, begun within what it stops: it ends last
         if each is target or not roll_forward(parts, record):
@@ -185,7 +185,7 @@ def needed_elsewhere(parts: VaultParts, process_id: ProcessId) -> Callable[[Obje
     """Return a test whether anything but one process needs an object.
 
     Records and branches are read at the first call, which :meth:`ObjectStore.delete` makes
-    under the lock that whoever pins an object holds.
+    under the lock that every pin of an object takes.
     """
     pinned = cache(lambda: _pinned(parts, process_id))
     return lambda oid: oid in pinned() or bool(parts.index.still_needed([oid]))
@@ -216,11 +216,11 @@ def _end(parts: VaultParts, record: Record) -> None:
 _UNREAD = ("checkpoints", "configured")
 """What early versions wrote and nothing reads any more."""
 _LEFT_S = 3600.0
-"""So long nobody leaves a file that is being written."""
+"""Age at which a temporary file is a leftover."""
 
 
 def leftovers(parts: VaultParts, instances: Collection[str], older_than_s: float) -> Iterator[Path]:
-    """List files and folders that nobody needs.
+    """List files and folders that are leftovers.
 
     Parameters
     ----------

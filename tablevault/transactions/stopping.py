@@ -45,7 +45,7 @@ class Cancel:
             return not self._is_left_to_asker
 
     def decide(self) -> bool:
-        """Decide, for good, whether whoever asked ends the process; else it ends itself."""
+        """Decide, for good, whether the asker ends the process; else it ends itself."""
         with self._deciding:
             self._is_decided = True
             return self._is_left_to_asker
@@ -65,8 +65,8 @@ class Cancel:
 
 
 _here: dict[tuple[str, ProcessId], Cancel] = {}
-"""What runs in this interpreter, by the folder of its vault and its id: whoever wants to stop it
-may have opened the vault for itself, and shares nothing else with it."""
+"""Processes of this interpreter, by the folder of the vault and the process id: a thread that stops
+one may have opened the vault for itself, and share nothing else with it."""
 
 
 @contextmanager
@@ -92,20 +92,20 @@ _LOOK_S = 10.0
 
 
 def halt(parts: VaultParts, record: Record, wait_s: float) -> None:
-    """See to it that nobody runs a process nor what was started within it.
+    """End the run of a process and of all that was started within it.
 
-    In this interpreter it is asked, and stops between two rows; another operating system process
-    is ended, after it was proven that it holds the lock of the process.
+    In this interpreter it is asked, and stops between two rows. Another operating system process
+    is ended once it is proven to hold the lock of the process.
 
     Raises
     ------
     TVProcessError
         A function that it runs in this interpreter does not return within `wait_s` seconds: the
-        process ends as soon as it does. Or nobody is proven to run it, though somebody does.
+        process ends as soon as it does. Or it runs, but where cannot be proven.
     """
     while running := _running(parts, record):
         here: dict[ProcessId, Cancel] = {}
-        # From above: nobody is left who would go on when what it waits for was ended.
+        # From above: a parent would go on when a child that it waits for has ended.
         for each in running:
             cancel = _cancel_of(parts, each)
             if cancel is None:
@@ -158,7 +158,7 @@ def _wait(parts: VaultParts, record: Record, here: dict[ProcessId, Cancel], wait
 def _end_elsewhere(parts: VaultParts, record: Record) -> None:
     """End the operating system process that runs a process.
 
-    While it is handed over nobody holds its lock, so that whoever has taken it is looked for anew.
+    While it is handed over its lock is free, so the holder is looked up again and again.
     """
     ended: set[int] = set()
     deadline = time.monotonic() + _LOOK_S
@@ -221,7 +221,7 @@ def _send(pid: int, number: signal.Signals, path: Path) -> bool:
     except (AttributeError, OSError):  # macOS, where no holder is known either; it is gone
         return False
     try:
-        # From here on `handle` means the process that is looked at now, whatever becomes of it.
+        # From here on `handle` means this very process, even if its number is used again.
         if not _holds(pid, path):
             return False
         signal.pidfd_send_signal(handle, number)

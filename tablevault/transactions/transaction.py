@@ -96,11 +96,11 @@ class Transaction:
         return os.getpid() != self._pid
 
     def check(self) -> None:
-        """Raise TVProcessError when somebody wants the process to stop."""
+        """Raise TVProcessError if the process was asked to stop."""
         self._cancel.check(self.process_id)
 
     def note(self, plan: Mapping[str, Json]) -> None:
-        """Note what was decided: the process holds on to it when it is taken up once more."""
+        """Note what was decided: the process keeps it when it is resumed."""
         self._update(replace(self.record, plan={**self.record.plan, **plan}), durable=True)
 
     def ask_anew(self, request: Request) -> None:
@@ -114,7 +114,7 @@ class Transaction:
         self._admitted += admitted.text
 
     def message(self, subject: str, pairs: Iterable[tuple[str, str]], body: str = "") -> Message:
-        """Return the message of the commit that stands for the operation.
+        """Return the message of the commit that represents the operation.
 
         Parameters
         ----------
@@ -215,7 +215,7 @@ class Transaction:
 
         Takes the commit lock for milliseconds. `plan` is called again when a plain ``git
         commit`` moved ``main`` meanwhile. When this returns, the operation has happened,
-        whatever becomes of the working tree: that is repaired by whoever comes next.
+        even if the working tree cannot follow: the next operation or opening repairs that.
         """
         assert not self._is_copy, "the copy of a process would do the work of the original"
         try:
@@ -327,7 +327,7 @@ class Transaction:
         try:
             follow(self._parts, change)
             self._parts.index.catch_up()
-        except Exception:  # noqa: BLE001 - the operation has happened: whoever opens the vault next does this
+        except Exception:  # noqa: BLE001 - the operation has happened: the next opening does this
             _log.warning("The working tree could not follow the commit.", exc_info=True)
             self._is_complete = False
 
@@ -383,7 +383,7 @@ class Transaction:
             self.revert(error)
 
     def _pause(self, error: Exception) -> None:
-        """Leave the record with what it holds, so that the process can be taken up once more."""
+        """Leave the record with what it holds, so that the process can be resumed."""
         try:
             self._discard_drafts()
             self._update(self.record.failed(error, time.time()), durable=True)

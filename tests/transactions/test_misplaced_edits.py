@@ -112,5 +112,5 @@ def test_a_look_that_fails_fails_no_operation(vault, folder, caplog, monkeypatch
 
     monkeypatch.setattr(WorkTree, "refresh", refresh)
     vault.create_table("u")
-    assert "were not looked at" in warnings(caplog)[0]
+    assert "were not checked" in warnings(caplog)[0]
     assert parts.worktree.follows_main()

@@ -301,7 +301,7 @@ class Catalog(ABC):
 class Index(Catalog):
     """Answers for ``main`` as it is when a question is asked.
 
-    Each question first catches up with the commits that were not seen, whoever made them.
+    Each question first catches up with all new commits, those by plain git included.
 
     Parameters
     ----------
@@ -457,7 +457,7 @@ class PinnedCatalog(Catalog):
 
 
 def folded_in_memory(repository: Repository, tips: Iterable[CommitId] = ()) -> sqlite3.Connection:
-    """Fold all that can be reached from `tips`, in a database that nobody else sees."""
+    """Fold all that can be reached from `tips`, in a database in memory."""
     connection = sqlite3.connect(":memory:", check_same_thread=False)
     connection.executescript(SCHEMA)
     fold_commits(connection, repository, tips)

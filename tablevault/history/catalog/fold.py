@@ -165,7 +165,7 @@ def _fold_instance(
     message = commit.message
     table, version = message.first("Vault-Table"), message.first("Vault-Version")
     if not is_instance(table, version, instance_id):
-        return  # somebody else's commit may say anything
+        return  # a commit by plain git may say anything
     connection.execute(
         _earliest("instances", "instance_id", "materialized_at", columns=8),
         (
@@ -297,7 +297,7 @@ def _table_id(repository: Repository, commit: Commit) -> str:
         snapshot = Snapshot(repository, commit.id)
         return snapshot.table(table).id if snapshot.has_table(table) else ""
     except TVFileError:
-        # A document that somebody broke says nothing, for now.
+        # A broken document says nothing.
         return ""
 
 

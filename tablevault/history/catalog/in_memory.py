@@ -20,7 +20,7 @@ from tablevault.names import CommitId
 
 
 class FreshIndex(Index):
-    """Answers from history alone, whatever stands in the file; for one thread."""
+    """A catalog folded from history, whatever the file says; for one thread."""
 
     def __init__(self, repository: Repository) -> None:
         super().__init__(repository, IN_MEMORY)

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from tablevault.names import CommitId, TableId
 
 PLAIN_COMMIT = "commit"
-"""Operation of a commit that somebody made with plain git."""
+"""Operation of a commit by plain git."""
 _WHO_STANDS = (
     "(process_id = '' OR commit_id = (SELECT other.commit_id FROM log AS other "
     "WHERE other.process_id = log.process_id "
@@ -193,5 +193,5 @@ def unix_time(text: str, otherwise: float | None) -> float | None:
 
 
 def _unix(value: str | float) -> float:
-    """Read a time that stands in the index as a number or as text."""
+    """Read a time that the catalog has as a number or as text."""
     return value if isinstance(value, float) else unix_time(value, None) or 0.0

@@ -79,7 +79,7 @@ class CodeFolder:
         return edits
 
     def _is_link(self) -> bool:
-        """Return whether it leads elsewhere: somebody else may have committed it."""
+        """Return whether it is a link, which any commit may contain."""
         return (self._root / CODE_DIR).is_symlink()
 
     def _edit(self, path: str, data: bytes | None) -> Put:
@@ -160,7 +160,7 @@ class InstanceBuilders:
             path = f"{folder}/{entry.name}"
             is_builder = temp_of_builder(path) is not None and not is_hidden(entry.name)
             if is_builder and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(OSError):  # gone meanwhile, or nobody's to read
+                with contextlib.suppress(OSError):  # gone meanwhile, or not readable
                     found[path] = self._files.identify(entry)[0]
         return found
 

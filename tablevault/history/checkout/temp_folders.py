@@ -234,7 +234,7 @@ class TempFolders:
             self._check_out(temp, tip, found)
 
     def _drop(self, temp: TempRef) -> None:
-        """Remove the folder of a branch that is gone, unless it holds builders nobody committed."""
+        """Remove the folder of a branch that is gone, unless it has builders not committed yet."""
         found, note = self._scan(temp), self._read_note(temp)
         # A missing builder is no edit: the folder may have been removed in part.
         if found is not None and found.blobs and note.checked_out is not None:
@@ -292,7 +292,7 @@ class TempFolders:
                 temp.table, temp.version
             )
         except (KeyError, ValueError, TVFileError):
-            return  # somebody else's branch may say anything
+            return  # a branch by plain git may say anything
         for name, pointer in pointers.items():
             path = self.artifacts(temp) / name
             if not path.exists() and self._store.has(pointer):
@@ -332,7 +332,7 @@ class TempFolders:
         return self._root / temp.folder / "builders"
 
     def _refuse_links(self, temp: TempRef) -> None:
-        """Refuse a symbolic link on the way, which somebody else may have committed."""
+        """Refuse a symbolic link on the way, which any commit may contain."""
         above = f"{TEMP_DIR}/{temp.table}"
         folder = f"{above}/{temp.version}"
         for name in (TEMP_DIR, above, folder, f"{folder}/builders", f"{folder}/artifacts"):

@@ -222,7 +222,7 @@ class WorkTree:
         return self.checked_out() != target and self._repository.head_is_main()
 
     def is_left_locked(self) -> bool:
-        """Return whether somebody is writing git's index, or crashed while writing it."""
+        """Return whether git's index is being written, or a crash interrupted that."""
         return is_left_locked(self._repository.git_dir / "index")
 
     def free(self) -> None:
@@ -335,7 +335,7 @@ class WorkTree:
         # Files come before the index: where that is new already, git itself has checked it out,
         # by a checkout say, and whatever the file is now came after.
         is_later = bool(index.entries) and index.blob(delta.path) == delta.new != current
-        # What somebody staged as removed, and is there as it was made, has nothing of his in it.
+        # A file staged as removed, but unchanged on disk, holds no edit.
         is_later &= not (delta.new is None and current == delta.old)
         if current not in (None, delta.old, delta.new) or (current is not None and is_later):
             if delta.old == delta.new or is_later:

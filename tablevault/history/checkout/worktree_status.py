@@ -35,7 +35,7 @@ from tablevault.names import (
 from tablevault.problems import Problem, Severity
 
 _LOST = "Nothing is lost: history has it."
-"""Said of content that was looked at: in a blob of git, or in an object that is sound."""
+"""Advice for content that was found: in a blob of git, or in a sound object."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -88,7 +88,7 @@ class WrittenChange:
 
     moves: tuple[RefMove, ...]
     commit: CommitId
-    """The commit that stands for the operation."""
+    """The commit that represents the operation."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,8 +158,8 @@ def write_by_hand(
     """Write a commit with files as the user left them.
 
     It is a commit of its own below the operation's, so that the operation shows only what it
-    did itself. A commit with edits that somebody has `superseded` by now is merged, so that
-    history has the very text that was used, and changes nothing.
+    did itself. A commit whose edits are `superseded` by later ones is merged without changing
+    anything, so that history has the very text that was used.
     """
     if superseded is None:
         subject = f"{', '.join(edit.path for edit in edits)}: edited by hand"
@@ -202,7 +202,7 @@ def _branch_moves(branch: BranchChange, commit: CommitId) -> list[RefMove]:
 
 
 def _tag_moves(repository: Repository, change: Change, commit: CommitId) -> list[RefMove]:
-    """Return the moves of tags: names for people, so one that somebody removed is no obstacle."""
+    """Return the moves of tags; a tag that was removed by hand is no obstacle."""
     moves = []
     if change.tag:
         moves.append(RefMove(ref=change.tag, old=repository.tip(change.tag), new=commit))

@@ -388,7 +388,7 @@ def _load(blob: bytes, where: str) -> Fields:
 
 
 def _refuse_bombs(blob: bytes, where: str) -> None:
-    """Refuse what a few bytes make large: values that stand for others, and lists without end.
+    """Refuse small texts that become large values: aliases, and deeply nested lists.
 
     Merge keys (``<<: [*a, *a]``) double with each line, and the C loader ends the interpreter
     where it runs out of stack. The events of a text come one by one.
@@ -431,7 +431,7 @@ def _texts(fields: Fields, key: str) -> list[str]:
 
 
 def _mapping(fields: Fields, key: str) -> Mapping[str, str]:
-    """Return a field as a mapping of text to text that nobody can change: documents are kept."""
+    """Return a field as a read-only mapping of text to text: documents are cached."""
     value = fields.get(key)
     found = {_scalar(k): _scalar(v) for k, v in value.items()} if isinstance(value, dict) else {}
     return MappingProxyType(found)

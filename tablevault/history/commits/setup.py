@@ -116,7 +116,9 @@ def configure(path: Path) -> None:
         (state / folder).mkdir(parents=True, exist_ok=True)
     for old, new in EARLIER_NAMES.items():
         if os.path.lexists(state / old) and not os.path.lexists(state / new):
-            with contextlib.suppress(OSError):  # somebody else was faster, or we may only read
+            with contextlib.suppress(
+                OSError
+            ):  # another process was faster, or the vault is read-only
                 (state / old).rename(state / new)
     if not os.path.lexists(path / CODE_DIR):
         (path / CODE_DIR).mkdir(exist_ok=True)
@@ -361,7 +363,7 @@ def other_push_hook(path: Path) -> Path | None:
 
 
 def _is_missing(path: Path, name: str) -> bool:
-    """Return whether a hook is to be written: a link is somebody's own, like any other text."""
+    """Return whether a hook is to be written: a link is the user's own, like any other text."""
     try:
         found = path.read_bytes()
     except OSError:

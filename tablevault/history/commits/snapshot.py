@@ -119,13 +119,13 @@ class Snapshot:
         Raises
         ------
         TVFileError
-            The file is there but is no pointer: somebody committed it around Git LFS.
+            The file is no pointer: it was committed without Git LFS.
         """
         found = self._find(path)
         return self.pointer_of(BlobId(str(found.id)), path) if found is not None else None
 
     def pointer_of(self, blob: BlobId, path: str) -> Pointer:
-        """Pointer in the git blob `blob`, which stands at `path`."""
+        """Pointer in the git blob `blob`, which is at `path`."""
         found = self.repository.handle[blob]
         if isinstance(found, pygit2.Blob) and found.size < LONGEST_POINTER:
             pointer = decode_pointer(found.data)
@@ -197,7 +197,7 @@ class Snapshot:
     def owner_of_artifacts(self, table: str) -> str:
         """Return the instance whose artifacts are in the folder that versions share; "" for none.
 
-        A document that somebody broke says nothing, for now.
+        A broken document names none.
         """
         try:
             return self.table(table).artifact_instance if self.has_table(table) else ""
@@ -320,7 +320,7 @@ def unknown_table(table: str, known: list[str]) -> TVArgumentError:
 
 
 _OPEN = frozenset({"", CODE_DIR, TABLES_DIR})
-"""Folders that are there because something is in them: nobody made them as a whole."""
+"""Folders that exist because they have content: no operation adds them as a whole."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,8 +340,8 @@ class Difference:
 def differences(old: Snapshot, new: Snapshot, folder: str = "") -> list[Difference]:
     """List what differs below a folder, by path.
 
-    A folder that is on one side alone is one difference, so that whoever compares it notices what
-    was added to it. Below `folder`, when one is named, only files are compared.
+    A folder that only one commit has is one difference, so that what was added to it counts, too.
+    Below `folder`, if one is named, only files are compared.
     """
     return list(_walk(old, new, folder, files_only=bool(folder)))
 

@@ -99,7 +99,7 @@ class VaultConfig:
 
 
 def parsed(fields: Mapping[str, object]) -> VaultConfig:
-    """Read limits and prices from the fields of ``vault.yaml``; null stands for none.
+    """Read limits and prices from the fields of ``vault.yaml``; null means none.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def _named(node: yaml.Node) -> list[tuple[str, int, yaml.Node]]:
 
 
 def _repeated(named: Sequence[tuple[str, int, yaml.Node]]) -> tuple[str, int] | None:
-    """Find a key that stands twice in one mapping: YAML would silently take the last."""
+    """Find a key that a mapping has twice: YAML would silently take the last."""
     seen: set[str] = set()
     for name, line, node in named:
         if name in seen:

@@ -34,7 +34,7 @@ class Message:
             paragraphs.append(_DIVIDER.sub(r" \g<0>", self.body.replace("\0", "")))
         if self.trailers:
             paragraphs.append(
-                "\n".join(f"{key}: {_spelled(key, value)}" for key, value in self.trailers)
+                "\n".join(f"{key}: {_formatted(key, value)}" for key, value in self.trailers)
             )
         return "\n\n".join(paragraphs) + "\n"
 
@@ -68,14 +68,14 @@ def trailers(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     return tuple((f"Vault-{key}", value) for key, value in pairs if value)
 
 
-def _spelled(key: str, value: str) -> str:
+def _formatted(key: str, value: str) -> str:
     """Format the value of a trailer on one line."""
     is_plain = value.isprintable() and value == value.strip() and not value.startswith('"')
     return json.dumps(value) if key in _IDS and not is_plain else _unbroken(value)
 
 
 def _read(key: str, text: str) -> str:
-    """Read what `_spelled` wrote; what is in quotes but no JSON stands for itself."""
+    """Read what `_formatted` wrote; text in quotes that is no JSON is taken as it is."""
     if key in _IDS and text.startswith('"'):
         try:
             value = json.loads(text)
@@ -97,7 +97,7 @@ def one_line(text: str) -> str:
 
 
 _AUTHOR = re.compile(r"\s*([^<>]*?)\s*<([^<>]+)>\s*")
-_CRUD = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff<>]+")
+_NOT_IN_NAME = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff<>]+")
 _ENDS = " .,:;\"'\\"  # libgit2 strips these, and refuses a name or address that is then empty
 _NOT_IN_EMAIL = re.compile(r"[^A-Za-z0-9._-]+")
 
@@ -108,11 +108,11 @@ def identity(author: str) -> tuple[str, str]:
         name, email = found[1] or found[2], found[2]
     else:
         name, email = author, ""
-    name = _CRUD.sub(" ", name).strip(_ENDS) or "unknown"
-    email = _CRUD.sub("", email).replace(" ", "").strip(_ENDS)
+    name = _NOT_IN_NAME.sub(" ", name).strip(_ENDS) or "unknown"
+    email = _NOT_IN_NAME.sub("", email).replace(" ", "").strip(_ENDS)
     return name, email or f"{_NOT_IN_EMAIL.sub('-', name.lower())}@localhost"
 
 
 def author_name(author: str) -> str:
-    """Return the name under which commits of an author stand in history."""
+    """Return the name that commits of an author have."""
     return identity(author)[0]

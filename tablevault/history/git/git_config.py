@@ -163,7 +163,7 @@ class LfsStorage:
 def find_repository(path: Path) -> LfsStorage:
     """Find the repository that git would find at `path`.
 
-    Only files are read: no ownership is asked for, and nothing is run that stands in them.
+    Only reads files: asks for no ownership, and runs nothing that they name.
 
     Raises
     ------
@@ -258,7 +258,7 @@ _BITS |= {"2": 0o064} | dict.fromkeys(TRUE, 0o060)
 def storage_settings(git_dir: Path) -> LfsStorage:
     """Read the settings of the repository with the git directory `git_dir`.
 
-    Where git cannot read them the defaults hold: whoever opens the repository reports that.
+    If git cannot read them the defaults hold: opening the repository reports that.
     """
     with contextlib.suppress(pygit2.GitError):
         return settings_of(git_dir, pygit2.Repository(str(git_dir)))

@@ -135,7 +135,7 @@ class GitIndex:
             beside.unlink(missing_ok=True)
 
     def _check_unchanged(self, path: Path) -> None:
-        """Refuse to write over what somebody staged since the index was read."""
+        """Raise GitIndexBusyError if the index was written since it was read."""
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -158,7 +158,7 @@ class GitIndex:
 
 
 def is_left_locked(path: Path) -> bool:
-    """Return whether somebody is writing the index at `path`, or crashed while writing it."""
+    """Return whether the index at `path` is being written, or a crash interrupted that."""
     return os.path.lexists(path.with_name(_BESIDE))
 
 

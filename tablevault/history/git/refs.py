@@ -168,9 +168,9 @@ def _enter(
 
 
 def _is_busy(text: str) -> bool:
-    """Return whether somebody holds a lock file: libgit2 1.9 looks first, then makes it for itself.
+    """Return whether another program holds a lock file: libgit2 1.9 looks first, then makes it.
 
-    Who loses the race between these two steps gets the second message.
+    The loser of a race between these two steps gets the second message.
     """
     return "failed to lock file" in text or (
         "failed to create locked file" in text and os.strerror(errno.EEXIST) in text

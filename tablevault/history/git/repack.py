@@ -55,7 +55,7 @@ def pack_if_many(repository: Repository, state: Path) -> None:
 
     Git makes one pack of the loose objects and of all packs that are small beside the others, so
     there are never more than a few; those that are kept (``.keep``) stay. It takes unreachable
-    objects along, those too that somebody has just written and no ref names yet. A crash does no
+    objects along, those that were just written and no ref names yet included. A crash does no
     harm: a pack has its name before the first loose object goes.
     """
     if _count(repository.git_dir / "objects" / _SAMPLE) < _ENOUGH_IN_SAMPLE:
@@ -73,13 +73,13 @@ def prune(git_dir: Path, state: Path, reach: Reachability, how: Prune) -> int:
     """Make one pack of all that is reachable, and remove unreachable objects that are old.
 
     Git (``repack -A``) leaves unreachable objects loose, as old as their pack was. They are
-    removed here and not by ``git prune``, which would look for them while nobody can begin
-    anything; to look once more at what has come to be reachable takes milliseconds.
+    removed here and not by ``git prune``, which would search for them while no process can
+    begin; to look once more at what has come to be reachable takes milliseconds.
 
     Returns
     -------
     int
-        The number of objects that were removed; 0 when somebody else packs just now.
+        The number of objects that were removed; 0 if another process packs just now.
     """
     try:
         with locked(state / "pack.lock", timeout_s=0):

@@ -416,7 +416,7 @@ def _commit(commit: pygit2.Commit) -> Commit:
 
 
 def _text(data: bytes, encoding: str) -> str:
-    """Decode what somebody wrote into a commit; the encoding that it names may be none."""
+    """Decode a text of a commit; the encoding that it names may not exist."""
     try:
         return data.decode(encoding)
     except (LookupError, UnicodeError):

@@ -143,7 +143,7 @@ def _merge_missing(
             _refuse_deletion(result, base, table, "ours" if ours is None else "theirs")
         is_deleted = True
     else:
-        # Not new if somebody who merged before has deleted it.
+        # Not new if an earlier merge has deleted it.
         catalog = commits.catalog
         is_deleted = catalog is not None and catalog.end_of(table.document.id) is not None
     if is_deleted:

@@ -170,7 +170,7 @@ def invalid_files_in(repository: Repository, commit: CommitId) -> Iterator[tuple
 
 
 def _mark(handle: pygit2.Repository, tree: pygit2.Tree, seen: set[tuple[str, str]]) -> None:
-    """Note the trees of a commit that we have: what they hold was looked through before."""
+    """Note the trees of a commit of this vault, which need no check."""
     waiting = [(tree, "")]
     for current, path in _unseen(waiting, seen):
         for entry in current:
@@ -198,7 +198,7 @@ def _folder(
 
 
 def _place(path: str) -> str:
-    """Return the path of a folder where it counts, and what stands for it elsewhere.
+    """Return the path of a folder where it matters, and a common key elsewhere.
 
     A tree that is harmless elsewhere is not so where tables and versions have their documents,
     and a name that an artifact may have is no name for any other file.
