@@ -114,9 +114,7 @@ class TableVault:
 
     def __repr__(self) -> str:
         """Return which vault this is."""
-        from tablevault.queries.describe import vault_text
-
-        return vault_text(self._vault)
+        return f"TableVault({str(self._vault.path)!r}, {self._vault.author!r})"
 
     def _repr_html_(self) -> str:
         """Show tables and their latest instances in a notebook."""

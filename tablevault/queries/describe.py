@@ -57,11 +57,6 @@ def _tables(view: VaultView) -> list[str]:
 # -- how a vault shows itself ---------------------------------------------------------------------
 
 
-def vault_text(vault: Vault) -> str:
-    """Name the vault in a line, whether or not it still is there."""
-    return f"TableVault({str(vault.path)!r}, {vault.author!r})"
-
-
 def vault_html(vault: Vault) -> str:
     """Show tables and their latest instances in a notebook; their texts are escaped."""
     rows = [row for table in vault.view().tables() for row in _latest_rows(table)]
