@@ -46,9 +46,13 @@ ERRORS = [
     if inspect.isclass(kind) and issubclass(kind, errors.TableVaultError)
 ]
 
-every_module = pytest.mark.parametrize(
-    "path", MODULES, ids=[str(path.relative_to(PACKAGE)) for path in MODULES]
-)
+PARSED = {path: ast.parse(path.read_bytes()) for path in MODULES}
+CLASSES = [
+    (node.name, path)
+    for path, tree in PARSED.items()
+    for node in ast.walk(tree)
+    if isinstance(node, ast.ClassDef)
+]
 
 
 def lines_of_code(path: Path) -> int:
@@ -74,58 +78,46 @@ def lines_of_code(path: Path) -> int:
     return len(lines)
 
 
-@every_module
-def test_a_module_is_not_too_long(path):
-    is_core = path == PACKAGE / "core.py"
-    assert lines_of_code(path) <= (LONGEST_CORE if is_core else LONGEST_MODULE)
+def test_a_module_is_not_too_long():
+    longest = {PACKAGE / "core.py": LONGEST_CORE}
+    lengths = {path: lines_of_code(path) for path in MODULES}
+    assert not [path for path in MODULES if lengths[path] > longest.get(path, LONGEST_MODULE)]
 
 
-@every_module
-def test_a_module_begins_with_one_sentence(path):
-    doc = ast.get_docstring(ast.parse(path.read_bytes()))
-    assert doc, "no docstring"
-    first = doc.split("\n\n")[0]
-    assert "\n" not in first, "the first sentence takes more than one line"
-    assert first.endswith("."), first
-    assert not re.search(r"(?<!now )and then", first)
+def test_a_module_begins_with_one_sentence():
+    for path, tree in PARSED.items():
+        first = (ast.get_docstring(tree) or "").split("\n\n")[0]
+        assert first.endswith("."), f"{path}: {first}"
+        assert "\n" not in first, f"{path}: the first sentence takes more than one line"
+        assert not re.search(r"(?<!now )and then", first), path
 
 
-@every_module
-def test_names_say_what_is_in_them(path):
-    classes = {
-        node.name for node in ast.walk(ast.parse(path.read_bytes())) if type(node) is ast.ClassDef
-    }
-    assert not BANNED_NAMES & {path.stem, path.parent.name, *map(str.lower, classes)}
+def test_names_say_what_is_in_them():
+    names = [(name.lower(), path) for name, path in CLASSES]
+    names += [(name, path) for path in MODULES for name in (path.stem, path.parent.name)]
+    assert not [each for each in names if each[0] in BANNED_NAMES]
 
 
 def test_no_two_classes_have_one_name():
     """A leading underscore makes no other name of it."""
-    places = [
-        (node.name.strip("_"), str(path.relative_to(PACKAGE)))
-        for path in MODULES
-        for node in ast.walk(ast.parse(path.read_bytes()))
-        if isinstance(node, ast.ClassDef)
-    ]
-    counts = Counter(name for name, _ in places)
-    assert not [place for place in places if counts[place[0]] > 1]
+    counts = Counter(name.strip("_") for name, _ in CLASSES)
+    assert not [each for each in CLASSES if counts[each[0].strip("_")] > 1]
 
 
 SENDS_PICKLES = PACKAGE / "engine" / "execution" / "parcels.py"
 """What an execution and the workers of its executor send each other, and nothing that is kept."""
 
 
-@every_module
-def test_nothing_is_read_that_could_run_code(path):
-    if path == SENDS_PICKLES:
-        return
-    for node in ast.walk(ast.parse(path.read_bytes())):
-        match node:
-            case ast.Import(names=names):
-                assert not UNSAFE_MODULES & {alias.name.split(".")[0] for alias in names}
-            case ast.ImportFrom(module=str(module)):
-                assert module.split(".")[0] not in UNSAFE_MODULES
-            case ast.Attribute(attr=name) | ast.keyword(arg=name):
-                assert name not in UNSAFE_NAMES
+def test_nothing_is_read_that_could_run_code():
+    for path, tree in PARSED.items():
+        for node in () if path == SENDS_PICKLES else ast.walk(tree):
+            match node:
+                case ast.Import(names=names):
+                    assert not UNSAFE_MODULES & {alias.name.split(".")[0] for alias in names}, path
+                case ast.ImportFrom(module=str(module)):
+                    assert module.split(".")[0] not in UNSAFE_MODULES, path
+                case ast.Attribute(attr=name) | ast.keyword(arg=name):
+                    assert name not in UNSAFE_NAMES, path
 
 
 def test_methods_of_core_are_one_statement_long():
