@@ -88,7 +88,8 @@ class Begun:
         Returns
         -------
         dict of str to Spent
-            The same with calls that have no record. Those that did not end cost what others did.
+            The same with calls that have no record. Each of those that did not end counts as much
+            as the dearest one that did: a budget is not to be exceeded.
         """
         path = self._folder / _digest(version)
         head = _digest(process)
@@ -144,11 +145,12 @@ def _read(path: Path, head: str) -> dict[str, Spent]:
         except ValueError:
             continue  # a power cut may have left half a line
         if math.isfinite(begun + ended + cost):
-            total = sums.setdefault(builder, [0.0, 0.0, 0.0])
-            sums[builder] = [total[0] + begun, total[1] + ended, total[2] + cost]
+            total = sums.setdefault(builder, [0.0, 0.0, 0.0, 0.0])
+            dearest = max(total[3], cost / ended if ended else 0.0)
+            sums[builder] = [total[0] + begun, total[1] + ended, total[2] + cost, dearest]
     return {
-        builder: Spent(calls=int(begun), cost=cost * begun / ended if ended else None)
-        for builder, (begun, ended, cost) in sums.items()
+        builder: Spent(calls=int(begun), cost=cost + (begun - ended) * dearest if ended else None)
+        for builder, (begun, ended, cost, dearest) in sums.items()
     }
 
 

@@ -11,15 +11,19 @@ def begin(folder, recorded=None, process="p"):
     return begun, begun.start("version", process, recorded or {})
 
 
-def test_a_call_that_did_not_end_counts_and_costs_what_others_did(tmp_path):
+def test_a_call_that_did_not_end_costs_as_much_as_the_dearest_that_did(tmp_path):
     begun, spent = begin(tmp_path)
     assert spent == {}
-    begun.add("b")
-    begun.end("b", 0.5)
+    for cost in (0.5, 2.0, 0.5):
+        begun.add("b")
+        begun.end("b", cost)
     begun.add("b")
     begun.close()  # as a kill leaves it
-    _, spent = begin(tmp_path)
-    assert spent == {"b": Spent(calls=2, cost=1.0)}
+    again, spent = begin(tmp_path)
+    assert spent == {"b": Spent(calls=4, cost=5.0)}
+    again.add("b")
+    again.close()
+    assert begin(tmp_path)[1] == {"b": Spent(calls=5, cost=6.25)}
 
 
 def test_another_process_begins_anew(tmp_path):
