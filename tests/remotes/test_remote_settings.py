@@ -121,6 +121,21 @@ def test_the_endpoint_and_the_address_may_be_given_apart(ana, bare, bucket):
     assert len(list((bucket.folder / "x").rglob("*"))) == 5
 
 
+def test_a_remote_with_two_addresses_has_one_bucket(ana, bare, bucket, tmp_path):
+    second = tmp_path / "second.git"
+    stock(tmp_path, "init", "-q", "--bare", "-b", "main", str(second))
+    ana.add_remote("origin", bare, data=bucket.url())
+    for address in (bare, second):
+        stock(tmp_path / "ana", "remote", "set-url", "--add", "--push", "origin", str(address))
+    assert ana.push().objects.objects == 1
+    assert stock(second, "rev-parse", "main") == stock(bare, "rev-parse", "main")
+    assert len(bucket.files()) == 1
+    assert not [*bare.glob("lfs/objects/*"), *second.glob("lfs/objects/*")]
+    write(ana, [3])
+    stock(tmp_path / "ana", "push", "-q", "origin", "main")
+    assert len(bucket.files()) == 2
+
+
 def test_credentials_are_stored_nowhere(shared, tmp_path, aws):
     aws("AKIASECRETKEY", "very-secret-key")
     write(shared, [3])

@@ -130,7 +130,11 @@ def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
     if name and (":" in name or "/" in name or (folder / name).is_dir()):
         url = settings.instead(name)
         pushed = settings.instead(name, name="pushinsteadof")
-        return Remote(name="", url=url, push_url=url if pushed == name else pushed)
+        several = (
+            each for each in settings.names("remote", "url") if name in _several(settings, each)
+        )
+        # One of the addresses of a remote: the settings of that remote count.
+        return Remote(name=next(several, ""), url=url, push_url=url if pushed == name else pushed)
     known = ", ".join(f'"{each}"' for each in sorted(settings.names("remote", "url")))
     hint = (
         f"There are: {known}."
@@ -138,6 +142,12 @@ def find_remote(settings: Settings, name: str, folder: Path) -> Remote:
         else Wording("Add one: ", Call("add_remote", name=name, url=BLANK), ".")
     )
     raise TVRemoteError(f'There is no remote "{name}".', hint, remote=name)
+
+
+def _several(settings: Settings, name: str) -> tuple[str, ...]:
+    """Return the addresses of a remote that has more than one."""
+    found = settings.remote(name)
+    return found.push_urls if found else ()
 
 
 def find_endpoint(
