@@ -28,14 +28,14 @@ class Ours:
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "vault"
-        self._vault = TableVault(self.path, AUTHOR, create=True)
-        self._vault.create_table("t")
+        self.vault = TableVault(self.path, AUTHOR, create=True)
+        self.vault.create_table("t")
 
     def add(self, *frames: pd.DataFrame) -> None:
         """Write instances."""
         for frame in frames:
-            self._vault.create_instance("t", external_edit=True)
-            self._vault.write_instance(frame, "t")
+            self.vault.create_instance("t", external_edit=True)
+            self.vault.write_instance(frame, "t")
 
     def aim(self, remote: Path) -> None:
         """Make a new remote."""
@@ -43,7 +43,7 @@ class Ours:
 
     def push(self, remote: Path) -> None:
         """Push all."""
-        self._vault.push(str(remote))
+        self.vault.push(str(remote))
 
     def clone(self, remote: Path, target: Path, *, is_lazy: bool) -> None:
         """Clone, data included unless lazy."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import buckets
 import engine
 import fingerprints
 import frames
@@ -37,6 +38,7 @@ GROUPS = {
     "together": ("Several processes in one vault", "one process", together.throughput),
     "reopen": ("Opening a full vault", "an empty one", together.reopening),
     "remotes": ("Sharing, with a local remote", "the other", remotes.against_peers),
+    "buckets": ("A bucket of a local server", "the other", buckets.against_obstore),
     "start": ("Start-up", "python -c pass", start.starting),
 }
 
