@@ -104,10 +104,28 @@ class Executors:
         return executor
 
 
+def is_dask(executor: Executor) -> bool:
+    """Return whether an executor is one of `distributed`."""
+    return type(executor).__module__.partition(".")[0] == "distributed"
+
+
+def has_workers(executor: Executor) -> bool:
+    """Return whether a Dask scheduler has workers."""
+    return bool(vars(executor)["_client"].nthreads())
+
+
+def forget_task(executor: Executor, name: str) -> None:
+    """Remove from a Dask scheduler the note that a task has begun."""
+    from distributed import Event
+
+    make: Any = Event
+    make(name, client=vars(executor)["_client"]).clear()
+
+
 def slots_of(executor: Executor) -> int:
     """Return how many tasks an executor makes at the same time; that of the machine if unknown."""
-    client = getattr(executor, "_client", None)  # of Dask
-    if client is not None:
+    if is_dask(executor):
+        client: Any = vars(executor)["_client"]
         return max(1, sum(map(int, client.nthreads().values())))
     known = getattr(executor, "_max_workers", None)  # of all in the standard library, and loky
     return known if isinstance(known, int) and known > 0 else os.cpu_count() or 1

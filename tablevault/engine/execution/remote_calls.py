@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import threading
 import uuid
@@ -18,7 +19,7 @@ from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.calls.usage import Usage, UsageReport
 from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.executor import AbandonedError
-from tablevault.engine.execution.executors import slots_of
+from tablevault.engine.execution.executors import forget_task, has_workers, is_dask, slots_of
 from tablevault.engine.execution.parcels import Parcel, UnsendableError, opened, packed
 from tablevault.engine.execution.worker import (
     OWNERS,
@@ -35,6 +36,10 @@ from tablevault.errors import TVBuilderError, TVExecutorError, message_of
 from tablevault.render import counted
 
 _LOOK_S: Final = 0.1
+_LOOKS: Final = 50
+"""After so many looks at a task, the workers of a Dask scheduler are counted."""
+_EMPTY: Final = 6
+"""So often there may be none: they may be starting again."""
 _WORK_S: Final = 0.05
 """A task has as many rows as take so long."""
 _MOST_ROWS: Final = 1000
@@ -44,6 +49,11 @@ AHEAD: Final = 2
 """Tasks for each worker: one that is made, and one that waits for it."""
 
 Call = partial[Any]
+_log = logging.getLogger("tablevault")
+
+
+class LostCallsError(Exception):
+    """A worker died while it made calls; other workers can make them again."""
 
 
 class RemoteOutcome:
@@ -166,6 +176,8 @@ class RemoteCalls:
             sources="" if modules is None else self._supply(_sources(modules)),
         )
         self._is_cancelled = threading.Event()
+        self._has_answered = False
+        self._empty = 0
         self._futures: set[Future[object]] = set()
         self._lock = threading.Lock()
         OWNERS[self._owner] = Owner(function, copy_context())
@@ -184,7 +196,14 @@ class RemoteCalls:
     def call(self, usage: Usage, call: Call, timeout_s: float | None, *, is_async: bool) -> Any:  # noqa: ANN401 - functions return anything
         """Make a call; see `CallExecutor`."""
         task = self._task([call], timeout_s, is_async=is_async)
-        (outcome,) = self._outcomes(task, lambda: False)
+        try:
+            (outcome,) = self._outcomes(task, lambda: False)
+        except LostCallsError as error:
+            raise TVBuilderError(
+                f'Builder "{self._job.name}": the worker that called "{self._job.function}" died.',
+                "If its function does not end Python, let retry call it again.",
+                builder=self._job.name,
+            ) from error
         for used in outcome.used:
             usage.add(used)
         return outcome.value()
@@ -219,6 +238,8 @@ class RemoteCalls:
         ------
         AbandonedError
             They were not made.
+        LostCallsError
+            The worker died.
         TVExecutorError
             The executor makes no calls, or lost these.
         """
@@ -257,18 +278,23 @@ class RemoteCalls:
             timeout_s=timeout_s,
             is_async=is_async,
             items=self._most_items() if self._job.return_type == "generator" else None,
+            once=f"tablevault-{uuid.uuid4().hex}" if is_dask(self._executor) else "",
         )
 
     def _outcomes(self, task: WorkerTask, is_stopped: Callable[[], bool]) -> list[RemoteOutcome]:
         """Have a task made, with all that the worker lacks."""
         while True:
             answer = self._answer(task, is_stopped)
-            if not answer.missing:
+            if not (answer.missing or answer.is_lost):
                 break
+            if answer.is_lost:
+                raise self._died(task)
             lacking = {digest: self._supplies[digest] for digest in answer.missing}
             task = replace(task, supplies={**task.supplies, **lacking})
         if answer.problem:
             raise self._unusable(f"worker {answer.worker} cannot call it: {answer.problem}")
+        if task.once:
+            forget_task(self._executor, task.once)
         outcomes = dict(answer.outcomes)
         return [
             RemoteOutcome(outcomes[each], answer.worker, self._job) for each in sorted(outcomes)
@@ -291,11 +317,14 @@ class RemoteCalls:
                 raise AbandonedError from None
             raise self._lost(task, "cancelled them") from error
         except Exception as error:
+            if type(error).__name__ == "KilledWorker":  # of Dask
+                raise self._died(task) from error
             raise self._lost(task, f"failed with {_described(error)}") from error
         finally:
             future.cancel()  # an interrupt; does nothing to what has ended
             with self._lock:
                 self._futures.discard(future)
+        self._has_answered = True
         if isinstance(answer, Answer):
             return answer
         raise self._other_release(answer)
@@ -308,10 +337,22 @@ class RemoteCalls:
         AbandonedError
             It is not needed any more.
         """
+        looks = 0
         while not wait([future], timeout=_LOOK_S).done:
+            looks += 1
+            if looks % _LOOKS == 0 and self._has_no_workers():
+                raise RuntimeError("no worker was left")
             if self._is_cancelled.is_set() or (is_stopped() and future.cancel()):
                 raise AbandonedError
         return future.result()
+
+    def _has_no_workers(self) -> bool:
+        """Return whether a Dask scheduler that had workers has had none for some time."""
+        if not is_dask(self._executor) or not self._has_answered or has_workers(self._executor):
+            self._empty = 0
+            return False
+        self._empty += 1
+        return self._empty > _EMPTY
 
     def _supply(self, data: bytes) -> str:
         """Keep what workers may ask for, and return its digest."""
@@ -341,6 +382,16 @@ class RemoteCalls:
             "called again.",
             builder=job.name,
         )
+
+    def _died(self, task: WorkerTask) -> LostCallsError:
+        """Return what tells that a worker died, and warn."""
+        _log.warning(
+            'Builder "%s": a worker died; %s in flight %s lost.',
+            self._job.name,
+            counted(len(task.calls), "call"),
+            "is" if len(task.calls) == 1 else "are",
+        )
+        return LostCallsError()
 
     def _other_release(self, answer: object) -> TVExecutorError:
         """Return the error of a worker that runs other versions."""

@@ -8,7 +8,12 @@ from functools import partial
 from tablevault.engine.calls.recorder import Made, Recorder
 from tablevault.engine.execution.caller import PassedArguments
 from tablevault.engine.execution.executor import call_rows
-from tablevault.engine.execution.remote_calls import Batches, RemoteCalls, RemoteOutcome
+from tablevault.engine.execution.remote_calls import (
+    Batches,
+    LostCallsError,
+    RemoteCalls,
+    RemoteOutcome,
+)
 from tablevault.engine.execution.row_wise import Batch, RowCalls, RowWork, names_by_row
 
 
@@ -70,18 +75,24 @@ class RemoteRowCalls(RowCalls):
                 break
         if not arguments:
             return batch
-        outcomes = self._caller.call_all(list(records.values()), arguments)
+        outcomes: Sequence[RemoteOutcome | None]
+        try:
+            outcomes = self._caller.call_all(list(records.values()), arguments)
+        except LostCallsError:  # one by one, so that a row that ends its worker costs no others
+            outcomes = [None] * len(arguments)
         for (row, record), outcome in zip(records.items(), outcomes, strict=False):
             try:
                 batch.made.append((row, self._made_there(row, record, outcome)))
             except BaseException as error:  # noqa: BLE001 - as above
                 batch.error = batch.error or error
-        self._tasks.took(len(outcomes), sum(each.seconds for each in outcomes))
+        seconds = [each.seconds for each in outcomes if each is not None]
+        if seconds:
+            self._tasks.took(len(seconds), sum(seconds))
         return batch
 
-    def _made_there(self, row: int, record: Recorder, outcome: RemoteOutcome) -> Made:
+    def _made_there(self, row: int, record: Recorder, outcome: RemoteOutcome | None) -> Made:
         """Make the values of a row of what came of its call; further calls are made one by one."""
-        first = iter((outcome.value,))
+        first = iter(() if outcome is None else (outcome.value,))
 
         def call() -> object:
             """Take what came of the first call; call again after that."""

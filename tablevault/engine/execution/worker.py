@@ -86,6 +86,9 @@ class WorkerTask:
         So many calls are made at the same time.
     items : int, optional
         At most so many items are taken of an iterable that is returned; None takes none.
+    once : str
+        Name of the task among those of a Dask scheduler, which gives tasks of workers that died to
+        other workers; "" elsewhere.
     supplies : mapping of str to bytes
         What the worker lacked when it was asked before, by digest.
     """
@@ -99,6 +102,7 @@ class WorkerTask:
     is_async: bool
     at_once: int = 1
     items: int | None = None
+    once: str = ""
     supplies: Mapping[str, bytes] = field(default_factory=dict)
 
 
@@ -144,6 +148,8 @@ class Answer(NamedTuple):
         With the position of the call, in any order; some are missing if one was interrupted.
     missing : sequence of str
         Digests of what the worker lacks; then it has called nothing.
+    is_lost : bool
+        Whether another worker has begun the task, and died; then nothing is called again.
     problem : str
         Why the function cannot be called in this worker; "" if it can.
     """
@@ -151,6 +157,7 @@ class Answer(NamedTuple):
     worker: str
     outcomes: Sequence[tuple[int, WorkerOutcome]] = ()
     missing: Sequence[str] = ()
+    is_lost: bool = False
     problem: str = ""
 
 
@@ -253,7 +260,21 @@ def _answer(task: WorkerTask, worker: str) -> Answer:
         return Answer(worker, owner.context.copy().run(_run, task, owner.function, constants))
     with accepting_usage(), refusing(task.builder):
         function = _function(task.function, found[task.function.sources] or b"")
+        if task.once and not _begins(task.once):
+            return Answer(worker, is_lost=True)
         return Answer(worker, _run(task, function, constants))
+
+
+def _begins(name: str) -> bool:
+    """Note at the Dask scheduler that a task begins; return False if it has begun before."""
+    from distributed import Event
+
+    make: Any = Event
+    event = make(name)
+    if event.is_set():
+        return False
+    event.set()
+    return True
 
 
 def _function(ref: FunctionRef, sources: bytes) -> Callable[..., Any]:
