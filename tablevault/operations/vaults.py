@@ -44,7 +44,7 @@ from tablevault.names import MAIN, TABLES_DIR, is_plain_path
 from tablevault.progress import Progress
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
-from tablevault.transactions.git_merges import may_be_unfinished
+from tablevault.transactions.git_merges import complete_merge
 from tablevault.transactions.records import RecordStore, Request
 from tablevault.transactions.recovery import recover
 from tablevault.vault import (
@@ -196,10 +196,6 @@ def open_vault(vault: Vault) -> str:
     vault.snapshot().vault()
     configure(vault.path)
     recover(vault.parts)
-    if not may_be_unfinished(vault.parts):
-        return ""
-    from tablevault.transactions.git_merges import complete_merge
-
     try:
         return complete_merge(vault)
     except TableVaultError as error:

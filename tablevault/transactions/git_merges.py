@@ -25,51 +25,8 @@ from tablevault.transactions.operation import (
     Operation,
     operation,
 )
-from tablevault.transactions.parts import VaultParts
 from tablevault.transactions.records import Hold, Record
 from tablevault.transactions.transaction import Transaction
-
-
-def may_be_unfinished(parts: VaultParts) -> bool:
-    """Return whether :func:`.git_merges.complete_merge` may have something to do."""
-    tip = parts.repository.main()
-    return is_open_merge(parts, tip) or bool(orphaned_temps(parts.repository, tip))
-
-
-def is_open_merge(parts: VaultParts, tip: CommitId) -> bool:
-    """Return whether a commit is a merge by git in which something may be left to do."""
-    return is_by_git(parts.repository, tip) and _closed(parts) != tip
-
-
-def is_by_git(repository: Repository, tip: CommitId) -> bool:
-    """Return whether a commit is a merge of two sides that no operation has made."""
-    commit = repository.commit(tip)
-    return len(commit.parents) == 2 and not commit.message.first("Vault-Operation")  # noqa: PLR2004 - sides
-
-
-def orphaned_temps(repository: Repository, tip: CommitId) -> dict[CommitId, TempRef]:
-    """Return the temporary instances of tables that a commit does not have, by their tips."""
-    main = Snapshot(repository, tip)
-    temps = repository.temps().items()
-    return {tip: temp for temp, tip in temps if not main.has_table(temp.table)}
-
-
-def close_merge(parts: VaultParts, tip: CommitId) -> None:
-    """Take note of a merge in which nothing is left to do, so that none works it out again."""
-    with contextlib.suppress(OSError):  # a vault can be read where nothing can be written
-        replace_file(_note(parts), f"{tip}\n".encode("ascii"))
-
-
-def _closed(parts: VaultParts) -> str:
-    """Read the note."""
-    with contextlib.suppress(OSError, UnicodeDecodeError):
-        return _note(parts).read_text("ascii").strip()
-    return ""
-
-
-def _note(parts: VaultParts) -> Path:
-    """Return the file of the note."""
-    return parts.state / "completed"
 
 
 @operation("merge", restarts=False)
@@ -129,27 +86,40 @@ def complete_merge(vault: OpenVault) -> str:
     TVLockError
         A pull runs for an unusually long time.
     """
-    parts = vault.parts
-    repository, tip = parts.repository, parts.repository.main()
-    is_open = is_open_merge(parts, tip)
+    repository, note = vault.parts.repository, vault.parts.state / "completed"
+    tip = repository.main()
+    is_open = _is_merge_by_git(repository, tip) and _read(note) != tip
     edits, ended = _edits(repository, tip) if is_open else ([], ())
-    if not edits and not ended and not _moved(repository, Snapshot(repository, tip)):
-        if is_open:
-            close_merge(parts, tip)
-        return ""
-    merged = repository.commit(tip)
-    merger = f"{merged.author} <{merged.email}>" if is_open else ""
-    return CompleteMerge(commit=tip, merger=merger).run(vault)
+    if edits or ended or _new_names(repository, Snapshot(repository, tip)):
+        merge = repository.commit(tip)
+        merger = f"{merge.author} <{merge.email}>" if is_open else ""
+        return CompleteMerge(commit=tip, merger=merger).run(vault)
+    if is_open:
+        # The next opening need not merge again; a vault may be read-only.
+        with contextlib.suppress(OSError):
+            replace_file(note, f"{tip}\n".encode("ascii"))
+    return ""
+
+
+def _read(note: Path) -> str:
+    """Return the merge that was found complete last, "" if there is none."""
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return note.read_text("ascii").strip()
+    return ""
+
+
+def _is_merge_by_git(repository: Repository, tip: CommitId) -> bool:
+    """Return whether a commit is a merge of two commits that no operation has made."""
+    commit = repository.commit(tip)
+    return len(commit.parents) == 2 and not commit.message.first("Vault-Operation")  # noqa: PLR2004 - ours and theirs
 
 
 def _edits(repository: Repository, tip: CommitId) -> tuple[list[Edit], Sequence[str]]:
     """Return what differs from the merge as a vault does it, and the instances it deactivates."""
-    if not is_by_git(repository, tip):
+    if not _is_merge_by_git(repository, tip):
         return [], ()
-    merged, main = (
-        merge_tree(repository, *repository.commit(tip).parents),
-        Snapshot(repository, tip),
-    )
+    merged = merge_tree(repository, *repository.commit(tip).parents)
+    main = Snapshot(repository, tip)
     edits: list[Edit] = []
     for path in _paths(merged, main):
         wanted, found = merged.find(path), main.tree_id(path) or main.blob_id(path)
@@ -170,24 +140,22 @@ def _paths(merged: MergedTree, main: Snapshot) -> list[str]:
     ]
 
 
-def _moved(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
-    """Return the temporary instances whose table has another name on ``main``, with that."""
-    drafts = orphaned_temps(repository, main.commit)
-    if not drafts:
-        return {}
-    names = main.names_by_id()
+def _new_names(repository: Repository, main: Snapshot) -> dict[TempRef, str]:
+    """Return the temporary instances whose table ``main`` has under another name, with that."""
     found = {}
-    for tip, temp in drafts.items():
-        drafted = Snapshot(repository, tip)
-        if drafted.has_table(temp.table) and drafted.table(temp.table).id in names:
-            found[temp] = names[drafted.table(temp.table).id]
+    for temp, tip in repository.temps().items():
+        if not main.has_table(temp.table):
+            branch = Snapshot(repository, tip)
+            names = main.names_by_id()
+            if branch.has_table(temp.table) and branch.table(temp.table).id in names:
+                found[temp] = names[branch.table(temp.table).id]
     return found
 
 
 def _renamed(repository: Repository, tx: Transaction, main: Snapshot) -> tuple[BranchChange, ...]:
-    """Carry them over."""
+    """Return the changes that carry temporary instances over to the new names of their tables."""
     changes = []
-    for temp, name in _moved(repository, main).items():
-        draft = tx.edited_branch(temp)
-        changes.append(renamed_branch(repository, temp, draft.tip, draft.commit, name))
+    for temp, name in _new_names(repository, main).items():
+        edited = tx.edited_branch(temp)
+        changes.append(renamed_branch(repository, temp, edited.tip, edited.commit, name))
     return tuple(changes)
