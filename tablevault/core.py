@@ -93,23 +93,24 @@ class TableVault:
         lock_timeout: float = LOCK_TIMEOUT_S,
         allow_secret: bool = False,
     ) -> None:
-        from tablevault.operations.vaults import Options, attach
+        from tablevault.operations.vaults import attach
         from tablevault.remotes.fetch import fetch_object
+        from tablevault.vault import Vault, absolute
 
         self._vault = attach(
-            db_dir,
-            author,
-            Options(
-                description=description,
-                verbose=verbose,
+            Vault(
+                path=absolute(db_dir),
+                author=author or "",
                 parent=parent_id,
                 lock_timeout_s=lock_timeout,
-                allow_secret=allow_secret,
+                verbose=verbose,
                 progress=Bars,
                 bring=fetch_object,
             ),
+            description,
             create=create,
             restart=restart,
+            allow_secret=allow_secret,
         )
 
     def __repr__(self) -> str:

@@ -14,7 +14,6 @@ from tablevault.progress import Progress
 from tablevault.wording import BLANK, Call, Wording
 
 if TYPE_CHECKING:
-    from tablevault.operations.vaults import Options
     from tablevault.vault import Vault
 
 _CREATE = Call("TableVault", db_dir=BLANK, create=True)
@@ -66,11 +65,15 @@ class CommandContext:
 
     def vault(self) -> Vault:
         """Open the vault for a change, after recovery from crashes."""
-        return self._attach(self.author)
+        from tablevault.operations import vaults
+
+        return vaults.attach(self.handle(self.path, self.author))
 
     def read(self) -> Vault:
         """Open the vault to read it; that needs no author."""
-        return self._attach(self.named_author or "reader")
+        from tablevault.operations import vaults
+
+        return vaults.attach(self.handle(self.path, self.named_author or "reader"))
 
     def inspect(self) -> Vault:
         """Return the vault without opening it: no setup, no recovery."""
@@ -85,32 +88,27 @@ class CommandContext:
         refuse_below_file(path)
         vaults.refuse_content(Path(path))
         self.__dict__["path"] = Path(path)
-        return vaults.attach(
-            path,
-            self.author,
-            self.options(description, allow_secret=allow_secret),
-            create=True,
-            restart=False,
-        )
+        handle = self.handle(self.path, self.author)
+        return vaults.attach(handle, description, create=True, allow_secret=allow_secret)
 
     def restart(self) -> Vault:
         """Open the vault, and run crashed processes to their end."""
         from tablevault.operations import vaults
 
-        return vaults.attach(self.path, self.author, self.options(), create=False, restart=True)
+        return vaults.attach(self.handle(self.path, self.author), restart=True)
 
-    def options(self, description: str = "", *, allow_secret: bool = False) -> Options:
-        """Return how a vault is opened from a prompt."""
+    def handle(self, path: Path, author: str) -> Vault:
+        """Return a vault that logs and shows progress, and that is not opened yet."""
         import logging
 
-        from tablevault.operations.vaults import Options
         from tablevault.remotes.fetch import fetch_object
+        from tablevault.vault import Vault, absolute
 
         # A command says by itself what it did.
         logging.getLogger("tablevault.operations").setLevel(logging.WARNING)
-        return Options(
-            description=description,
-            allow_secret=allow_secret,
+        return Vault(
+            path=absolute(path),
+            author=author,
             verbose=not self.is_quiet,
             progress=self.progress,
             bring=fetch_object,
@@ -122,12 +120,6 @@ class CommandContext:
         from tablevault.progress import Bars
 
         return Progress if self.is_quiet else Bars
-
-    def _attach(self, author: str) -> Vault:
-        """Open the vault."""
-        from tablevault.operations import vaults
-
-        return vaults.attach(self.path, author, self.options(), create=False, restart=False)
 
 
 def _current_folder() -> Path:

@@ -6,6 +6,7 @@ import os
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from tablevault.errors import TVArgumentError
 from tablevault.files.vault_folders import building, put_in_place
@@ -38,7 +39,7 @@ from tablevault.names import (
 from tablevault.operations.instances import CreateInstance
 from tablevault.operations.materialize import instance_subject, instance_trailers
 from tablevault.operations.v01_format import OldInstance, OldTable, OldVault, read_table
-from tablevault.operations.vaults import Options, attach
+from tablevault.operations.vaults import create_vault
 from tablevault.secrets import find_secrets
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.records import Request
@@ -77,35 +78,30 @@ class ImportReport:
         return "\n".join([f"Imported {shown}.", *self.notes])
 
 
-def import_original(
-    old: str | os.PathLike[str], new: str | os.PathLike[str], author: str, options: Options
-) -> ImportReport:
-    """Read the vault at `old` and make one at `new`, which must not exist; `old` stays as it is.
+def import_original(old: Path, new: Vault, *, allow_secret: bool) -> ImportReport:
+    """Read the vault at `old` and make a `new` one, at a path that is free; `old` stays as it is.
 
     Built beside and renamed into place.
 
     Raises
     ------
     TVArgumentError
-        `old` is no vault of TableVault 0.1, a name in it cannot be used, or `new` exists.
+        `old` is no vault of TableVault 0.1, a name in it cannot be used, or there is something at
+        the path of `new`.
     TVSecretError
         Something in it looks like a key, and that is not allowed.
     TVFileError
         A file of it cannot be read.
     """
-    source, path = OldVault(absolute(old)), absolute(new)
+    source, path = OldVault(absolute(old)), new.path
     if os.path.lexists(path):
         raise TVArgumentError(f'"{path}" is there already.', "Name a new folder.", path=str(path))
-    request = Request(operation="import_original", arguments={"allow_secret": options.allow_secret})
+    request = Request(operation="import_original", arguments={"allow_secret": allow_secret})
     admit(request, source.texts(), "Take it out of that file.")
     with building(path) as beside:
-        described = Options(
-            description=source.description,
-            progress=options.progress,
-            allow_secret=options.allow_secret,
-        )
-        vault = attach(beside, author, described, create=True, restart=False)
-        report = _VaultImport(vault, source, allow_secret=options.allow_secret).run()
+        vault = Vault(path=beside, author=new.author, progress=new.progress)
+        create_vault(vault, source.description, allow_secret=allow_secret)
+        report = _VaultImport(vault, source, allow_secret=allow_secret).run()
         put_in_place(beside, path)
     return report
 

@@ -11,13 +11,11 @@ import shutil
 import tarfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from tablevault.argument_types import LOCK_TIMEOUT_S
 from tablevault.errors import TableVaultError, TVArgumentError, TVFileError, TVLockError
 from tablevault.files.disk import files_below
 from tablevault.files.vault_folders import (
@@ -41,7 +39,6 @@ from tablevault.history.commits.snapshot import Snapshot
 from tablevault.history.git.object_files import read_refs
 from tablevault.history.git.repository import Repository
 from tablevault.names import MAIN, TABLES_DIR, is_plain_path
-from tablevault.progress import Progress
 from tablevault.secrets import IN_DESCRIPTION
 from tablevault.transactions.allowed_secrets import admit
 from tablevault.transactions.git_merges import complete_merge
@@ -57,48 +54,22 @@ from tablevault.vault import (
 )
 from tablevault.wording import OperationName, Wording
 
-if TYPE_CHECKING:
-    from tablevault.vault import Bring
-
-
 _log = logging.getLogger("tablevault")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """How a vault is opened, beside where and by whom."""
-
-    description: str = ""
-    verbose: bool = False
-    parent: str = ""
-    lock_timeout_s: float = LOCK_TIMEOUT_S
-    progress: Callable[[], Progress] = Progress
-    bring: Bring | None = None
-    allow_secret: bool = False
-
-
 def attach(
-    path: str | os.PathLike[str],
-    author: str | None,
-    options: Options,
+    vault: Vault,
+    description: str = "",
     *,
-    create: bool,
-    restart: bool,
+    create: bool = False,
+    restart: bool = False,
+    allow_secret: bool = False,
 ) -> Vault:
     """Open a vault, or make one; what :class:`tablevault.core.TableVault` does at first."""
-    if options.verbose:
+    if vault.verbose:
         log_to_stderr()
-    vault = Vault(
-        path=absolute(path),
-        author=author or "",
-        parent=options.parent,
-        lock_timeout_s=options.lock_timeout_s,
-        verbose=options.verbose,
-        progress=options.progress,
-        bring=options.bring,
-    )
     if create:
-        create_vault(vault, options.description, allow_secret=options.allow_secret)
+        create_vault(vault, description, allow_secret=allow_secret)
     else:
         open_vault(vault)
     if restart:

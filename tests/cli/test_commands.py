@@ -158,9 +158,9 @@ def test_output_and_json_stand_before_or_after_every_command(vault, run):
 
 
 def test_quiet_is_neither_log_nor_progress():
-    options = CommandContext(is_quiet=True).options()
-    assert (options.verbose, options.progress) == (False, Progress)
-    assert CommandContext().options().verbose
+    quiet = CommandContext(is_quiet=True).handle(Path("v"), "Bo")
+    assert (quiet.verbose, quiet.progress) == (False, Progress)
+    assert CommandContext().handle(Path("v"), "Bo").verbose
 
 
 def test_an_instance_is_compared_within_its_version_or_another_is_named(made, run):

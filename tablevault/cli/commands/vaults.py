@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tablevault.cli.command import ALLOW_SECRET, DESCRIPTION, Command, option, positional, switch
@@ -76,8 +77,8 @@ def _import(context: CommandContext, given: argparse.Namespace) -> object:
 
     old = existing_folder(given.old_dir)
     refuse_below_file(given.new_dir)
-    options = context.options(allow_secret=given.allow_secret)
-    report = import_v01.import_original(old, given.new_dir, context.author, options)
+    new = context.handle(Path(given.new_dir), context.author)
+    report = import_v01.import_original(old, new, allow_secret=given.allow_secret)
     return f"{report}\nThe vault is {given.new_dir}; {old} is as it was."
 
 
