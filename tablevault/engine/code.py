@@ -1,4 +1,4 @@
-"""The code modules of a vault: their functions, and their place in the import system."""
+"""Loads the code modules of a vault into the import system, and finds functions in them."""
 
 from __future__ import annotations
 
@@ -28,22 +28,22 @@ PACKAGE: Final = "tablevault.code"
 """All modules of vaults are below it: ``tablevault.code.<set>.<module>``."""
 
 _TREE = 12
-"""Digits of a git id: the name of a class stands in each traceback."""
+"""Digits of a git id in module names, which tracebacks show."""
 
 _KEPT = 32
-"""Sets of ended executions that stay: what they raised can still be pickled."""
+"""Sets of finished executions that stay loaded, so that their exceptions can be pickled."""
 
-# What a module of a vault logs, to `logging.getLogger(__name__)`, is the application's, not this
-# package's. The logger of the package has to be there first, or it takes the others as its own.
+# The loggers of vault modules, `logging.getLogger(__name__)`, belong to the application, not to
+# this package. Its own logger has to exist first, or it would become the parent of theirs.
 logging.getLogger("tablevault")
 logging.getLogger(PACKAGE).parent = logging.getLogger()
 
 
 class ModuleSet:
-    """Modules that know each other: those which one function needs.
+    """The modules that are loaded for one function.
 
-    Each of them can import the others by their plain names. It sees nothing of other sets,
-    because its imports are looked up here first, through an ``__import__`` of its own.
+    They can import each other by their plain names, through an ``__import__`` of their own, and see
+    nothing of other sets.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ class ModuleSet:
     paths : mapping of str to str
         Path of the file of each.
     used : set of str, optional
-        Receives the names of the modules that are executed.
+        Receives the names of executed modules.
     """
 
     def __init__(
@@ -66,7 +66,7 @@ class ModuleSet:
         self.is_open = True
 
     def load(self, name: str) -> ModuleType:
-        """Execute a module of the vault, or return the one that was."""
+        """Return a module of the vault; execute it on the first import."""
         full = f"{PACKAGE}.{self.key}.{_quoted(name)}"
         builtins.__import__(full)  # unlike import_module, it drops importlib's frames of errors
         return sys.modules[full]
@@ -96,8 +96,8 @@ class ModuleSets(importlib.abc.MetaPathFinder):
     Attributes
     ----------
     read : callable
-        Returns the set of another process by its key; None when it cannot be known. A finder
-        looks for it before it gives up.
+        Returns the set of another process by its key, None if there is none. Called for keys that
+        are not registered here.
     """
 
     def __init__(self) -> None:
@@ -108,8 +108,8 @@ class ModuleSets(importlib.abc.MetaPathFinder):
     def register(self, found: ModuleSet, home: str, function: str) -> None:
         """Make the modules of a set importable.
 
-        What it is called is the same in every process that runs the same function of the same
-        source, unless such a set is open here already.
+        Its name is the same in every process that runs the same function of the same source,
+        unless such a set is open here already.
 
         Parameters
         ----------
@@ -118,7 +118,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
         home : str
             See `home_of`.
         function : str
-            Whom the set is for.
+            Function that the set is loaded for.
         """
         key = base = f"{home}+{_quoted(function)}"
         number = 1
@@ -138,7 +138,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
             self._sets[key] = found
 
     def close(self, found: ModuleSet) -> None:
-        """Let go of a set when many others have been closed after it."""
+        """Close a set; drop it after many others have been closed."""
         with self._lock:
             found.is_open = False
             closed = [key for key, each in self._sets.items() if not each.is_open]
@@ -150,7 +150,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
         self._lock = threading.RLock()
 
     def _drop(self, key: str) -> None:
-        """Forget a set, and its modules."""
+        """Remove a set and its modules."""
         self._sets.pop(key, None)
         prefix = f"{PACKAGE}.{key}"
         for name in [name for name in sys.modules if name.startswith(prefix)]:
@@ -163,7 +163,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
         path: Sequence[str] | None = None,  # noqa: ARG002 - the protocol has it
         target: ModuleType | None = None,  # noqa: ARG002 - as above
     ) -> importlib.machinery.ModuleSpec | None:
-        """Return how a module of a set, or the package around it, is loaded."""
+        """Return the spec of a module of a set, or of the package that contains them."""
         if not name.startswith(f"{PACKAGE}."):
             return None
         key, _, module = name.removeprefix(f"{PACKAGE}.").partition(".")
@@ -186,7 +186,7 @@ class ModuleSets(importlib.abc.MetaPathFinder):
 
 
 class _ModuleLoader(importlib.abc.ExecutionLoader):
-    """Loads one module of a set; without a name, the empty package that they are in."""
+    """Loads one module of a set; without a name, the empty package that contains them."""
 
     def __init__(self, found: ModuleSet, module: str) -> None:
         self._set = found
@@ -202,10 +202,10 @@ class _ModuleLoader(importlib.abc.ExecutionLoader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Execute the module; its text is kept for tracebacks."""
+        """Execute the module; keep its text for tracebacks."""
         if self._module:
             text = self._set.sources[self._module]
-            # Without a time of change, linecache never looks for the file on disk.
+            # Without a modification time, linecache never reads the file on disk.
             lines = text.splitlines(keepends=True)
             linecache.cache[self.path] = (len(text), None, lines, self.path)
             self._set.used.add(self._module)
@@ -220,7 +220,7 @@ class _ModuleLoader(importlib.abc.ExecutionLoader):
         return self._set.sources.get(self._module, "")
 
     def is_package(self, fullname: str) -> bool:  # noqa: ARG002 - as above
-        """Return whether this is the package around the modules."""
+        """Return whether this is the package that contains the modules."""
         return not self._module
 
     def get_data(self, path: str) -> bytes:
@@ -228,7 +228,7 @@ class _ModuleLoader(importlib.abc.ExecutionLoader):
         return Path(path).read_bytes()
 
     def get_resource_reader(self, fullname: str) -> importlib.readers.FileReader:  # noqa: ARG002 - as above
-        """Return what opens files beside the modules."""
+        """Return a reader of files beside the modules."""
         return importlib.readers.FileReader(self)  # type: ignore[arg-type]  # it reads the path alone
 
 
@@ -238,22 +238,22 @@ os.register_at_fork(after_in_child=SETS.after_fork)
 
 
 def home_of(path: str, tree: str) -> str:
-    """Return what names a vault and its source: the path, and the beginning of the id of ``code/``.
+    """Return the name of a vault and its source: path, and abbreviated git id of ``code/``.
 
-    Where a process imports a module that it does not know, it is read from there.
+    Other processes read unknown modules from there.
     """
     return f"{_quoted(path)}@{tree[:_TREE]}"
 
 
 def path_and_tree(key: str) -> tuple[str, str] | None:
-    """Return what `home_of` was given for the key of a set; None when the set is of no vault."""
+    """Return the arguments of `home_of` for the key of a set; None if it has no vault."""
     path, found, rest = key.partition("@")
     tree = rest.partition("+")[0]
     return (unquote(path, errors="surrogateescape"), tree) if found and path and tree else None
 
 
 def plain_name(module: str) -> str:
-    """Return the name by which siblings import a module of a vault; of others, what is given."""
+    """Return the plain name of a module of a vault; names of other modules unchanged."""
     if not module.startswith(f"{PACKAGE}."):
         return module
     return unquote(module.rpartition(".")[2])
@@ -275,10 +275,9 @@ _PACKAGE = "tablevault.engine.functions"
 class Code:
     """The code modules of a vault.
 
-    Each function that is asked for comes from modules of its own, executed for it: builders
-    share nothing but what is in tables. A module can import the others by their plain names, and
-    sees nothing of other vaults that the same interpreter has open. ``importlib.import_module``
-    does not find the others by these names.
+    Each function is loaded from modules of its own, executed for it: builders share nothing but
+    tables. A module can import the others by their plain names, and sees no module of other vaults
+    in the same interpreter. ``importlib.import_module`` does not find the others by these names.
 
     Parameters
     ----------
@@ -287,8 +286,7 @@ class Code:
     paths : mapping of str to str, optional
         Path that tracebacks show for a module, by default ``code/<module>.py``.
     home : str, optional
-        Where other processes find the modules, see `tablevault.engine.code.home_of`; by
-        default they do not.
+        Location from which other processes load the modules, see `home_of`; none by default.
     """
 
     def __init__(
@@ -303,19 +301,19 @@ class Code:
         self._sets: list[ModuleSet] = []
         self._loaded: dict[int, ModuleSet] = {}
         self.used: set[str] = set()
-        """Names of the modules that were executed so far, by an import within a function, too."""
+        """Names of the modules executed so far, also by imports within functions."""
         self.shipped: set[str] = set()
-        """Names of the modules of the package that were asked for."""
+        """Names of the requested modules of the package."""
 
     def load_function(self, module: str, function: str, *, is_custom: bool) -> Function:
-        """Return a function by the names that a builder carries.
+        """Return the function that a builder names.
 
         Parameters
         ----------
         module, function : str
             Name of the module without ending, and of a function in it.
         is_custom : bool
-            Whether the module is one of the vault's; the others come with the package.
+            Whether the module belongs to the vault; others come with the package.
 
         Raises
         ------
@@ -345,7 +343,7 @@ class Code:
         return self._loaded.get(id(function))
 
     def close(self) -> None:
-        """Let go of the modules: no function is called any more."""
+        """Close the modules; their functions are not called any more."""
         for each in self._sets:
             SETS.close(each)
 
@@ -370,7 +368,7 @@ def function_in(modules: ModuleSet, module: str, function: str) -> Function:
 
 
 def _describe(error: BaseException, paths: Mapping[str, str]) -> str:
-    """Return why a module failed, with the line in a module of the vault where it did."""
+    """Return the error of a module, with the last line in a module of the vault."""
     text = f"{type(error).__name__}: {message_of(error)}"
     if isinstance(error, SyntaxError):
         return f"{text.split(' (', 1)[0]} in {error.filename}, line {error.lineno}"
@@ -380,7 +378,7 @@ def _describe(error: BaseException, paths: Mapping[str, str]) -> str:
 
 
 def shipped_id(module: str) -> str:
-    """Return an id of the text of a module that comes with the package, "" when there is none."""
+    """Return a hash of a module that comes with the package; "" if there is none."""
     if module not in SHIPPED:
         return ""
     path = Path(__file__).parent / "functions" / f"{module}.py"
@@ -424,14 +422,14 @@ def _function(namespace: Mapping[str, Any], function: str, module: str) -> Funct
 
 
 def imported_modules(module: str, sources: Mapping[str, str]) -> tuple[str, ...]:
-    """Name a module and those it may import, directly or through others, as far as text shows.
+    """Return the names of a module and of all modules that its import statements may reach.
 
     Parameters
     ----------
     module : str
         Name of a module of the vault.
     sources : mapping of str to str
-        Text of all of them. One that is no Python imports nothing.
+        Text of all modules. Invalid Python imports nothing.
     """
     found: dict[str, None] = {}
     waiting = [module]
@@ -445,7 +443,7 @@ def imported_modules(module: str, sources: Mapping[str, str]) -> tuple[str, ...]
 
 
 def _imports(text: str) -> Iterator[str]:
-    """Name what is imported anywhere in the text of a module, by the first part of the name."""
+    """Yield the top-level names of all imports in the text of a module."""
     try:
         tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):

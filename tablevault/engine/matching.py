@@ -1,4 +1,4 @@
-"""Rows and cells of two frames: which row was which, and what is the same."""
+"""Matches the rows of two versions of a dataframe, and compares their cells."""
 
 from __future__ import annotations
 
@@ -13,35 +13,35 @@ from tablevault.frames.dtypes import dtype_name
 from tablevault.frames.tagged_json import UnstorableValueError, to_json
 
 Rows: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.int64]]"
-"""For each row its position in an earlier frame, -1 where it was not there."""
+"""For each row its position in an earlier dataframe, `NEW_ROW` if it was not there."""
 
 Mask: TypeAlias = "np.ndarray[tuple[int], np.dtype[np.bool_]]"
-"""A claim for each row."""
+"""A condition for each row."""
 
 NEW_ROW = -1
 
 
 def all_new(rows: int) -> Rows:
-    """Return the positions of rows none of which was there; they take no memory."""
+    """Return positions of rows that are all new; they take no memory."""
     return np.broadcast_to(np.int64(NEW_ROW), rows)
 
 
 def match_rows(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> Rows:
-    """Find where each row was before.
+    """Find the earlier position of each row.
 
     Parameters
     ----------
     new, old : DataFrame
-        What the index builder made, and the earlier frame; RangeIndex.
+        The result of the index builder, and the earlier dataframe; with a RangeIndex.
     key : sequence of str
-        Columns that name a row. Without them a row is the one in the same position, if all
-        columns of `new` are equal there.
+        Columns that identify a row. Without them a row matches the one in the same position if
+        all columns of `new` are equal.
 
     Returns
     -------
     array of int64, shape (len(new),)
-        Positions in `old`, -1 for new rows. A key whose dtype changed, or that is not unique in
-        `old`, names nothing.
+        Positions in `old`, -1 for new rows. Nothing matches if the dtype of a key changed, or keys
+        are not unique in `old`.
     """
     nothing = np.full(len(new), NEW_ROW, dtype=np.int64)
     names = list(key) or list(new.columns)
@@ -71,7 +71,7 @@ def match_rows(new: pd.DataFrame, old: pd.DataFrame, key: Sequence[str]) -> Rows
 def cells_equal(one: pd.Series, other: pd.Series) -> Mask:
     """Compare two columns of the same length cell by cell; two nulls are equal.
 
-    Columns of other dtypes have no equal cells. Objects are compared by their stored form.
+    Columns of different dtypes have no equal cells. Objects are compared by their stored text.
     """
     if not _same_dtype(one, other):
         return np.zeros(len(one), dtype=np.bool_)
@@ -88,7 +88,7 @@ def cells_equal(one: pd.Series, other: pd.Series) -> Mask:
 
 
 def with_contents(series: pd.Series, content: Callable[[str], str]) -> pd.Series:
-    """Join each file name of an artifact column with what is in the file."""
+    """Append the content of its file to each name in an artifact column."""
     known: dict[object, object] = {}
     for name in series.dropna().unique():
         known[name] = f"{name}\0{content(str(name))}"
@@ -102,17 +102,17 @@ def is_artifact(series: pd.Series) -> bool:
 
 
 def _same_dtype(one: pd.Series, other: pd.Series) -> bool:
-    """Return whether two columns have a dtype of one name."""
+    """Return whether the dtypes of two columns have the same name."""
     return one.dtype == other.dtype or dtype_name(one.dtype) == dtype_name(other.dtype)
 
 
 def _without_categories(series: pd.Series) -> pd.Series:
-    """Return the values of a categorical column themselves."""
+    """Return a categorical column as objects."""
     return series.astype(object)
 
 
 def _texts(series: pd.Series) -> pd.Series:
-    """Return objects as the text they are stored as; what cannot be stored equals nothing."""
+    """Return the stored text of objects; an object that cannot be stored equals no other."""
     texts = np.empty(len(series), dtype=object)
     for row, (value, is_null) in enumerate(
         zip(series.tolist(), series.isna().tolist(), strict=True)

@@ -1,4 +1,4 @@
-"""What functions return, checked against what their builder promises."""
+"""Validates the results of functions against the declarations of their builder."""
 
 from __future__ import annotations
 
@@ -21,44 +21,44 @@ from tablevault.render import counted
 from tablevault.secrets import has_secrets, leaked, redact
 
 _SHOWN = 80
-_LOOKED_AT = 10_000
-"""Of a text that is shown so much is searched for keys, which a cut would hide."""
+_REDACTED = 10_000
+"""Characters of a text that are searched for secrets before it is cut for display."""
 _MOST_ROWS = 5
-_AT_ONCE = 1 << 16
-"""Of so many cells there are objects of Python at a time, which take many times their space."""
-# Looked up by exact type: 0.04 us a cell; whether it is a collection takes 0.4 us to tell.
+_CELLS_AT_ONCE = 1 << 16
+"""Cells that are converted to Python objects, which take more memory, at a time."""
+# By exact type: 0.04 us a cell; the test for a collection takes 0.4 us.
 _PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
 _TEXTS = ("string", "artifact_string")
-_SURE = {"string": str, "boolean": bool, "Float64": float, "object": object}
-"""Dtypes, and the type of which each value fits."""
-_WHOLE = {"Int64": (-(1 << 63), (1 << 63) - 1), "Float64": (-(1 << 53), 1 << 53)}
-"""Dtypes, and between which whole numbers each fits."""
+_FITTING = {"string": str, "boolean": bool, "Float64": float, "object": object}
+"""By dtype, a type whose values all fit."""
+_RANGES = {"Int64": (-(1 << 63), (1 << 63) - 1), "Float64": (-(1 << 53), 1 << 53)}
+"""By dtype, the range of whole numbers that all fit."""
 _EXACT = {"Int64": int, "Float64": float, "string": str, "boolean": bool, "artifact_string": str}
-"""Dtypes, and the type of which each value comes back as it was."""
-_UNASKED = (list, Mapping, AbstractSet, np.ndarray)
-"""Collections that make a column without a declared dtype one of objects. Not a tuple: that is how
-functions return the values of several columns."""
+"""By dtype, a type whose values are stored without a change."""
+_OBJECTS = (list, Mapping, AbstractSet, np.ndarray)
+"""Collections that give a column without a declared dtype the dtype object. A tuple does not: it
+holds the values of several columns."""
 _COLLECTIONS = (
     list, tuple, Mapping, AbstractSet, Iterator, np.ndarray, pd.Series, pd.Index, pd.DataFrame
 )  # fmt: skip
 
 
 def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.Series]:
-    """Take a returned frame apart: columns by name where the names are those promised.
+    """Split a returned dataframe into columns: by name if the names match, else by position.
 
     Parameters
     ----------
     returned : object
-        What the function returned. Its index means nothing; rows are taken by position.
+        The result of the function. Its index is ignored; rows are taken by position.
     job : Job
         The builder.
     rows : int, optional
-        Number of rows that the frame has to have; any when None.
+        Required number of rows; any if None.
 
     Returns
     -------
     dict of str to Series
-        In the order of ``changed_columns``, RangeIndex, of their own memory.
+        In the order of ``changed_columns``, with a RangeIndex, in memory of their own.
 
     Raises
     ------
@@ -95,13 +95,13 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
 
 
 def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
-    """Take the value of one row apart: one cell for each of ``changed_columns``.
+    """Split the result for one row into cells, one for each of ``changed_columns``.
 
     Raises
     ------
     TVBuilderError
-        There are more or fewer values than columns, or a cell holds a collection where the dtype
-        of its column is another than ``object``; without a declared one, it may be no tuple.
+        The number of values is not that of the columns, or a cell holds a collection and the dtype
+        of its column is not ``object``; without a declared dtype it may not be a tuple.
     """
     columns = job.changed_columns
     if len(columns) == 1:
@@ -139,19 +139,19 @@ def items_of(
     Parameters
     ----------
     returned : object
-        What the function returned.
+        The result of the function.
     job : Job
         The builder.
     rows : int, optional
-        Number of rows of the table; any when None.
+        Number of rows of the table; any if None.
     iterate : callable
-        Makes the iterator, which runs code of the function.
+        Returns the iterator, which runs code of the function.
 
     Raises
     ------
     TVBuilderError
-        What was returned is no iterable, or a column builder yields more or fewer items than
-        the table has rows.
+        The result is no iterable, or a column builder yields more or fewer items than the table
+        has rows.
     """
     if not isinstance(returned, Iterable) or isinstance(
         returned, str | bytes | Mapping | AbstractSet | pd.DataFrame
@@ -173,7 +173,7 @@ def items_of(
 
 
 def row_columns(rows: Sequence[Values], job: Job) -> dict[str, pd.Series]:
-    """Turn the values of all rows, in order, into columns of objects."""
+    """Convert the values of all rows, in order, to columns."""
     made = RowResults(job.changed_columns, len(rows), job.dtypes)
     for row, values in enumerate(rows):
         made.put(row, values)
@@ -181,7 +181,7 @@ def row_columns(rows: Sequence[Values], job: Job) -> dict[str, pd.Series]:
 
 
 def partial_columns(made: RowResults, job: Job) -> dict[str, pd.Series]:
-    """Turn the values of some rows into columns of all, null elsewhere, with their dtypes.
+    """Convert the values of some rows to typed columns of all rows, null elsewhere.
 
     Raises
     ------
@@ -196,7 +196,7 @@ def partial_columns(made: RowResults, job: Job) -> dict[str, pd.Series]:
 
 
 def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
-    """Cast a column to its declared dtype, or the one that fits its values.
+    """Cast a column to its declared dtype, or to the dtype inferred from its values.
 
     Raises
     ------
@@ -213,7 +213,7 @@ def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
 
 
 def check_fit(values: Values, job: Job, row: int) -> None:
-    """Refuse values that the declared dtypes of their columns do not take.
+    """Refuse values that do not fit the declared dtypes of their columns.
 
     Raises
     ------
@@ -222,7 +222,7 @@ def check_fit(values: Values, job: Job, row: int) -> None:
     """
     for name, value in zip(job.changed_columns, values, strict=True):
         dtype = job.dtypes.get(name)
-        if dtype is None or value is None or _is_sure(value, dtype):
+        if dtype is None or value is None or _surely_fits(value, dtype):
             continue
         try:
             cast(pd.Series([value], dtype=object, name=name), dtype)
@@ -231,21 +231,21 @@ def check_fit(values: Values, job: Job, row: int) -> None:
             raise error.with_facts(text, builder=job.name, column=name, row=row) from error
 
 
-def _is_sure(value: object, dtype: str) -> bool:
-    """Return whether a value fits; to cast a column of one value takes half a millisecond."""
-    if type(value) is int and dtype in _WHOLE:
-        least, most = _WHOLE[dtype]
+def _surely_fits(value: object, dtype: str) -> bool:
+    """Return whether a value fits for sure; a cast takes half a millisecond."""
+    if type(value) is int and dtype in _RANGES:
+        least, most = _RANGES[dtype]
         return least <= value <= most
-    return type(value) is _SURE.get(dtype)
+    return type(value) is _FITTING.get(dtype)
 
 
 def with_texts(values: Values, job: Job, row: int) -> Values:
-    """Replace values of a type that cannot be kept by their text, in columns of text.
+    """Replace values that cannot be stored by their text, in columns of text.
 
     Raises
     ------
     TVTableError
-        Such a value is in another column.
+        A column of another dtype holds such a value.
     """
     made = []
     for name, value in zip(job.changed_columns, values, strict=True):
@@ -262,11 +262,14 @@ def with_texts(values: Values, job: Job, row: int) -> Values:
 
 
 def is_exact(returned: pd.Series, column: pd.Series) -> bool:
-    """Return whether a column gives back the very values that were returned for it."""
+    """Return whether a column holds exactly the values that were returned for it."""
     if returned.dtype == column.dtype:
         return True
     exact = {_EXACT.get(dtype_name(column.dtype)), type(None), type(pd.NA)}
-    parts = (returned.iloc[at : at + _AT_ONCE].tolist() for at in range(0, len(returned), _AT_ONCE))
+    parts = (
+        returned.iloc[at : at + _CELLS_AT_ONCE].tolist()
+        for at in range(0, len(returned), _CELLS_AT_ONCE)
+    )
     return all(exact.issuperset(map(type, cells)) for cells in parts)
 
 
@@ -276,7 +279,7 @@ def is_null(value: object) -> bool:
 
 
 def cells_of(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> list[Values]:
-    """Return the cells of rows, by position, as calls would have returned them: null is None."""
+    """Return the cells of rows, by position, with None for null."""
     if not columns:
         return [()] * len(rows)
     return list(zip(*cell_columns(frame, columns, rows), strict=True))
@@ -289,7 +292,7 @@ def cell_columns(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Ite
 
 
 def check_key(frame: pd.DataFrame, job: Job) -> None:
-    """Refuse rows that the primary key does not name, or does not tell apart.
+    """Refuse rows whose primary key is null or not unique.
 
     Raises
     ------
@@ -329,27 +332,27 @@ def check_key(frame: pd.DataFrame, job: Job) -> None:
 
 
 def wrong(job: Job, did: str, hint: str, **facts: str | int | None) -> TVBuilderError:
-    """Make the error that says what the function of a builder did."""
+    """Return the error for a wrong result of the function of a builder."""
     return TVBuilderError(
         f'Builder "{job.name}": function "{job.function}" {did}.', hint, builder=job.name, **facts
     )
 
 
 def show(value: object) -> str:
-    """Show a value in an error text: what it is, and how it begins."""
+    """Format a value for an error text: its beginning and its type."""
     if value is None:
         return "None"
     if isinstance(value, np.generic):
         value = value.item()
     try:
-        text = " ".join(redact(_shape(value)[:_LOOKED_AT]).split())
+        text = " ".join(redact(_shape(value)[:_REDACTED]).split())
     except Exception:  # noqa: BLE001 - a class of the user may fail at that, too
         return f"an object that cannot be shown ({type(value).__name__})"
     return f"{text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''} ({type(value).__name__})"
 
 
 def _as_data(cell: object, job: Job, name: str) -> Any:  # noqa: ANN401 - a cell holds anything
-    """Turn objects with fields into dicts; a column of text takes their text."""
+    """Convert an object with fields to a dict, except in a column of text."""
     return cell if job.dtypes.get(name) in _TEXTS else as_data(cell)
 
 
@@ -369,7 +372,7 @@ def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401
 
 
 def _unkeepable(shown: str, job: Job, place: tuple[str, int]) -> TVTableError:
-    """Make the error for a value that no record can hold."""
+    """Return the error for a value that cannot be stored."""
     column, row = place
     return TVTableError(
         f'Builder "{job.name}": the value of column "{column}" in row {row} cannot be kept: '
@@ -382,7 +385,7 @@ def _unkeepable(shown: str, job: Job, place: tuple[str, int]) -> TVTableError:
 
 
 def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:
-    """Copy a column that a function returned, together with what its cells hold."""
+    """Copy a column that a function returned, with the objects in its cells."""
     if series.dtype != object:
         return owned(series)
     values = np.empty(len(series), dtype=object)
@@ -392,14 +395,14 @@ def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:
 
 
 def _shape(value: object) -> str:
-    """Format a value; of a dataframe its shape."""
+    """Format a value, a dataframe by its shape."""
     if isinstance(value, pd.DataFrame):
         return f"{value.shape[0]} x {value.shape[1]}"
     return repr(value)
 
 
 def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
-    """Take a sequence of several values; a Series with the names of the columns goes by name."""
+    """Return several values as a tuple; of a Series by name if its labels are the columns."""
     columns = job.changed_columns
     if isinstance(value, pd.Series):
         by_name = value.index.is_unique and set(value.index) == set(columns)
@@ -427,7 +430,7 @@ def _takes(job: Job, column: str, cell: object) -> bool:
     """Return whether a column may hold a collection."""
     match job.dtypes.get(column):
         case None:
-            return isinstance(cell, _UNASKED)
+            return isinstance(cell, _OBJECTS)
         case "object":
             return not isinstance(cell, Iterator | pd.DataFrame)
         case _:
@@ -447,7 +450,7 @@ def _rows(rows: Sequence[int]) -> str:
 
 
 def refuse_leak(text: str, job: Job, row: int) -> None:
-    """Refuse what a function returned, as tagged JSON, if it holds a secret; `row` -1 for none.
+    """Refuse a result, as tagged JSON, that holds a secret; `row` is -1 for none.
 
     Raises
     ------
@@ -455,11 +458,11 @@ def refuse_leak(text: str, job: Job, row: int) -> None:
         It holds the value of an environment variable that a builder has read.
     """
     if variable := leaked(text):
-        raise _error(variable, job, "" if row < 0 else f" for row {row}", row=row)
+        raise _leak_error(variable, job, "" if row < 0 else f" for row {row}", row=row)
 
 
 def refuse_leaks(columns: Mapping[str, pd.Series], job: Job) -> None:
-    """Refuse columns that a function returned if a cell holds a secret; raises as `refuse_leak`."""
+    """Refuse columns in which a cell holds a secret; raises as `refuse_leak`."""
     if not has_secrets():
         return
     for name, series in columns.items():
@@ -467,11 +470,13 @@ def refuse_leaks(columns: Mapping[str, pd.Series], job: Job) -> None:
             continue
         for row, cell in enumerate(series):
             if variable := leaked(str(cell)):
-                raise _error(variable, job, f" in column {name}, row {row}", column=name, row=row)
+                raise _leak_error(
+                    variable, job, f" in column {name}, row {row}", column=name, row=row
+                )
 
 
-def _error(variable: str, job: Job, where: str, **facts: str | int) -> TVTableError:
-    """Make the error."""
+def _leak_error(variable: str, job: Job, where: str, **facts: str | int) -> TVTableError:
+    """Return the error for a secret in a result."""
     return TVTableError(
         f'Builder "{job.name}": what function "{job.function}" returned{where} holds the value of '
         f'the environment variable "{variable}", which would be kept for ever.',

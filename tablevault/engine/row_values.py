@@ -1,4 +1,4 @@
-"""What the calls of a builder return for rows: as text, and column by column."""
+"""Results of calls for rows: encoded as JSON, and collected into columns."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ _WORDS: Final[Mapping[object, str]] = {None: "null", True: "true", False: "false
 
 
 def encode_values(values: Values) -> str:
-    """Encode the values of a row: quickly where JSON has all of them, else with care.
+    """Encode the values of a row: as plain JSON if that is exact, else as tagged JSON.
 
     Raises
     ------
     UnstorableValueError
-        A value is of a type that cannot be kept.
+        The type of a value cannot be stored.
     """
     text = encode_plain(values)
     return to_json(list(values)) if text is None else text
 
 
 def encode_plain(values: Values) -> str | None:
-    """Encode values that JSON gives back exactly, types included; None when there are others.
+    """Encode values if JSON holds them exactly, types included; else return None.
 
-    A third of the time that `json.dumps` takes.
+    It takes a third of the time of `json.dumps`.
     """
     texts = []
     for value in values:
@@ -62,20 +62,20 @@ def encode_plain(values: Values) -> str | None:
 
 
 def decode_values(text: str) -> Values:
-    """Decode what `encode_values` made."""
+    """Decode a text from `encode_values`."""
     found = json.loads(text) if "$" not in text else from_json(text)
     assert isinstance(found, list)
     return tuple(found)
 
 
 def decode_all(texts: Sequence[str]) -> Iterator[Values]:
-    """Decode texts that `encode_values` made, all at once where none holds tagged values."""
+    """Decode texts from `encode_values`, all at once if none holds tagged values."""
     joined = f"[{','.join(texts)}]"
     return map(tuple, json.loads(joined)) if "$" not in joined else map(decode_values, texts)
 
 
 def why_unstorable(value: object) -> str | None:
-    """Return why a value cannot be kept; None when it can."""
+    """Return why a value cannot be stored; None if it can."""
     try:
         to_json(value)
     except UnstorableValueError as error:
@@ -84,7 +84,7 @@ def why_unstorable(value: object) -> str | None:
 
 
 class RowResults:
-    """Results by row, column by column: a table has millions of rows.
+    """Results of calls, stored by column: a table has millions of rows.
 
     Parameters
     ----------
@@ -137,25 +137,25 @@ class RowResults:
         self.there[rows] = True
 
     def drop(self, rows: Iterable[int]) -> None:
-        """Let rows have no result."""
+        """Remove the results of rows."""
         self.there[list(rows)] = False
 
     def columns(self) -> dict[str, pd.Series]:
-        """Return the columns: of text where all values are text, else of objects."""
+        """Return the columns: of dtype string if all values are text, else of objects."""
         return {
             name: cells.series(name) for name, cells in zip(self.names, self._cells, strict=True)
         }
 
 
 class _Cells:
-    """The cells of one column; where all are text, they take a fifth of the memory of objects.
+    """The cells of one column; text takes a fifth of the memory of objects.
 
     Parameters
     ----------
     there : array of bool
         Rows whose cells are final.
     is_text : bool
-        Whether they may be kept as text, as long as all of them are text or None.
+        Whether to store them as Arrow text while all of them are text or None.
     """
 
     def __init__(self, there: Mask, *, is_text: bool) -> None:
@@ -164,7 +164,7 @@ class _Cells:
         self._size = _PART_ROWS if is_text else max(1, len(there))
         self._parts: list[Any] = [None] * -(-len(there) // self._size)
         self._open: set[int] = set()
-        """Parts of objects that are to become text once they are full."""
+        """Parts of objects that become text when they are full."""
 
     def get(self, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
         """Return a value."""
@@ -195,7 +195,7 @@ class _Cells:
         return pd.Series(whole, dtype=object, name=name, copy=False)
 
     def _opened(self, part: int) -> np.ndarray[Any, Any]:
-        """Return a part as objects, and pack others that are full."""
+        """Return a part as objects; pack other parts that are full."""
         cells = self._parts[part]
         if not isinstance(cells, np.ndarray):
             for each in [each for each in self._open if self._there[self._rows(each)].all()]:
@@ -209,7 +209,7 @@ class _Cells:
         return cells
 
     def _pack(self, part: int) -> None:
-        """Keep a part as text; where it holds something else, no part is."""
+        """Store a part as text; if it holds other values, stop packing."""
         cells = self._parts[part]
         if self._is_text and not isinstance(cells, pa.Array):
             made = _texts(_objects(len(self._there[self._rows(part)])) if cells is None else cells)
@@ -223,22 +223,22 @@ class _Cells:
 
 
 def _objects(size: int) -> np.ndarray[Any, Any]:
-    """Return so many cells, all None."""
+    """Return an array of None."""
     return np.full(size, None, dtype=object)
 
 
 def _texts(cells: np.ndarray[Any, Any]) -> pa.Array | None:
-    """Return cells as text of Arrow; None where they hold something else."""
+    """Return cells as Arrow text; None if they hold other values."""
     if not _TEXT_TYPES.issuperset(map(type, cells)):
         return None
     try:
         return pa.array(cells, pa.large_string())
-    except UnicodeEncodeError:  # half a surrogate pair
+    except UnicodeEncodeError:  # a lone surrogate
         return None
 
 
 def where(mask: Mask) -> Sequence[int]:
-    """Return the rows for which a mask holds: Python's numbers, of which few exist at a time."""
+    """Return the rows where a mask is true, as a compact sequence of Python numbers."""
     if mask.all():
         return range(len(mask))
     return array("q", np.flatnonzero(mask).astype(np.int64).tobytes())

@@ -1,4 +1,4 @@
-"""The tables of one run: those that are read, and the one that is being built."""
+"""The tables of one execution: its inputs, and the table under construction."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ from tablevault.names import SELF, InstanceId
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FixedInstance:
-    """One materialised instance that was fixed before any builder ran."""
+    """An instance that is read, chosen before the first builder runs."""
 
     table: str
     instance_id: InstanceId
 
 
 class Inputs(Protocol):
-    """The tables that builders may read, as they were when the execution began.
+    """The tables that builders may read, in their state when the execution began.
 
-    The engine calls these from several threads when a builder has ``n_threads`` above 1, but
-    never two at once.
+    With ``n_threads`` above 1 the engine calls these methods from several threads, but only one
+    at a time.
     """
 
     def resolve(self, table: str, selector: str) -> FixedInstance:
-        """Find the instance that a reference means.
+        """Return the instance that a reference names.
 
         Parameters
         ----------
         table : str
-            Name of a table. Never ``self``; the table that is being built comes by its name
-            when its last materialised instance is meant.
+            Name of a table, never ``self``. The name of the table under construction stands for its
+            last materialised instance.
         selector : str
             Empty for the latest active instance, a version, or an instance id.
 
@@ -60,91 +60,93 @@ class Inputs(Protocol):
     def frame(self, source: FixedInstance, columns: Sequence[str] | None) -> pd.DataFrame:
         """Return the named columns, all when None; artifact columns hold full paths.
 
-        The engine keeps what it is given and never changes it.
+        The engine keeps the dataframe and never changes it.
         """
         ...
 
     def contents(self, source: FixedInstance, columns: Sequence[str]) -> pd.DataFrame:
         """Return the named columns to be compared with those of another instance.
 
-        Artifact columns hold text that is the same only for a file of the same name with the
-        same bytes, wherever it is.
+        Artifact columns hold text that is equal for files of the same name and content, in any
+        folder.
         """
         ...
 
 
-_ODD = object()
-"""What values say that have to be looked at together."""
+_NEEDS_ALL = object()
+"""Trait of values from which the dtype of a column can only be inferred all together."""
 
 
-class _Growing:
-    """A column whose rows are being finished, and what its values have in common so far.
+class _GrowingColumn:
+    """A column whose rows are being computed, with samples that decide its dtype.
 
-    The dtype of all values together is known from one value of each trait. A row that asks for
-    itself must not cost a pass over all rows.
+    One value of each trait suffices to infer the dtype of all values. So a reference to a row of
+    the column does not cost a pass over all rows.
     """
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._unseen: list[int] | None = None  # None stands for all of them
+        self._unseen: list[int] | None = None  # rows to sample; None for all
         self._samples: dict[object, Any] = {}
-        self._is_odd = False
+        self._needs_all = False
 
     @cached_property
     def cells(self) -> list[Any]:
-        """The values; many columns are neither shown to their builder nor asked for."""
+        """The values; made on first use, since many columns are never read before they end."""
         return [None] * self._rows
 
     def put(self, row: int, value: object) -> None:
         """Enter a value."""
         if self._unseen is not None:
             self._unseen.append(row)
-            self._is_odd = self._is_odd or self.cells[row] is not None  # what it was is a sample
+            self._needs_all = (
+                self._needs_all or self.cells[row] is not None
+            )  # the old value is a sample
         self.cells[row] = value
 
     def part(self, name: str, rows: Sequence[int]) -> pd.Series:
-        """Return some rows, with the dtype that all values together have."""
-        samples = self._look()
+        """Return some rows, with the dtype of the whole column."""
+        samples = self._sampled()
         if samples is None:
             return infer(self.cells, name).iloc[list(rows)]
         made = infer([*samples, *(self.cells[row] for row in rows)], name)
         return made.iloc[len(samples) :].set_axis(list(rows))
 
-    def _look(self) -> list[Any] | None:
-        """Return the samples of all values; None when all of them have to be looked at."""
+    def _sampled(self) -> list[Any] | None:
+        """Return samples of the values; None if the dtype has to be inferred from all of them."""
         rows = range(len(self.cells)) if self._unseen is None else self._unseen
         self._unseen = []
         for row in rows:
             value = self.cells[row]
             trait = _trait(value)
-            if trait is _ODD:
-                self._is_odd = True
+            if trait is _NEEDS_ALL:
+                self._needs_all = True
             elif trait is not None and trait not in self._samples:
                 self._samples[trait] = value
-        return None if self._is_odd else list(self._samples.values())
+        return None if self._needs_all else list(self._samples.values())
 
 
 def _trait(value: Any) -> object:  # noqa: ANN401 - a cell holds anything
-    """Name what a value says about the dtype of its column, the same for others that say it."""
+    """Return a key that is equal for values that imply the same dtype; None for a null."""
     if isinstance(value, np.generic):
         value = value.item()
     kind = type(value)
     if kind is int:
         bits = (value if value >= 0 else ~value).bit_length()
-        # What Int64, UInt64 and, beside floats, Float64 hold.
+        # The ranges of Int64, UInt64 and, among floats, Float64.
         return value < 0, bits > 63, bits > 64, bits < 54 or is_exact(value)  # noqa: PLR2004
     if kind is float:
         return None if math.isnan(value) else kind
     if kind is str:
-        return kind if value.isascii() or _is_unicode(value) else _ODD
+        return kind if value.isascii() or _is_unicode(value) else _NEEDS_ALL
     if kind in (bool, list, dict, tuple, set):
         return kind
     # The value itself may decide, such as the zone of a time.
-    return None if value is None or value is pd.NA else _ODD
+    return None if value is None or value is pd.NA else _NEEDS_ALL
 
 
 def _is_unicode(text: str) -> bool:
-    """Return whether a text holds no half of a surrogate pair."""
+    """Return whether a text has no lone surrogate."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -153,15 +155,15 @@ def _is_unicode(text: str) -> bool:
 
 
 class TableDraft(View):
-    """The table under construction, as finished builders have left it.
+    """The table under construction, with the columns of finished builders.
 
-    While a row-wise or generator builder runs in one thread, the rows it has finished can be
-    read from its own columns; the others are null.
+    While a row-wise or generator builder runs in one thread, its own columns hold the rows that it
+    has finished; the others are null.
     """
 
     def __init__(self, artifacts: Path | None = None) -> None:
         super().__init__((), _nothing)
-        self._growing: dict[str, _Growing] = {}
+        self._growing: dict[str, _GrowingColumn] = {}
         self.growing = self._growing.keys()
         self._is_read = False
         self._artifacts = artifacts
@@ -173,7 +175,7 @@ class TableDraft(View):
         self._rows = rows
 
     def set_column(self, name: str, series: pd.Series) -> None:
-        """Add a finished column; references to an artifact column give full paths."""
+        """Add a finished column; references to an artifact column return full paths."""
         self._forget([name])
         self._growing.pop(name, None)
         self._name([name])
@@ -183,26 +185,28 @@ class TableDraft(View):
         self._series[name] = series
 
     def stored(self, name: str) -> pd.Series:
-        """Return a finished column as it is to be stored; it stays the property of the draft."""
+        """Return a finished column in the form that is stored; do not change it."""
         return self._stored[name]
 
     def load(self, names: Sequence[str]) -> None:
-        """Fetch nothing: the draft has all of its own, and makes growing columns when asked."""
+        """Do nothing: the draft holds its columns."""
 
     def finished(self, names: Sequence[str]) -> pd.DataFrame:
-        """Return the finished columns as they are to be stored; they stay those of the draft."""
+        """Return the finished columns in the form that is stored; do not change them."""
         columns: dict[str, Any] = {name: self._stored[name] for name in names}
         for name, series in columns.items():
-            if series.dtype != object:  # an array need not be aligned; objects would be inferred
+            if (
+                series.dtype != object
+            ):  # arrays are not aligned; of objects pandas would infer a dtype
                 columns[name] = series.array
         return pd.DataFrame(columns, index=pd.RangeIndex(self.rows), copy=False)
 
     def grow(self, names: Sequence[str]) -> None:
-        """Begin columns that are all null."""
+        """Begin columns whose rows are null at first."""
         self._name(names)
         self._forget(names)
         for name in names:
-            self._growing[name] = _Growing(self.rows)
+            self._growing[name] = _GrowingColumn(self.rows)
 
     def put(self, row: int, values: Mapping[str, Any]) -> None:
         """Enter one finished row of growing columns."""
@@ -213,21 +217,21 @@ class TableDraft(View):
             self._is_read = False
 
     def series(self, name: str) -> pd.Series:
-        """Return a column; one that grows is made from what is there."""
+        """Return a column; a growing one is inferred from its rows so far."""
         if name in self._growing and name not in self._series:
             self._is_read = True
             self._series[name] = infer(self._growing[name].cells, name)
         return super().series(name)
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
-        """Return one value, None for a null; no column is made of one that grows."""
+        """Return one value, None for a null, without inferring a growing column."""
         if name in self._growing:
             value = self._growing[name].cells[row]
             return None if is_null(value) else own(value)
         return super().cell(name, row)
 
     def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:
-        """Make a frame; of columns that grow without making whole ones for a few rows."""
+        """Return a dataframe; of growing columns only the rows that are needed are converted."""
         names = tuple(dict.fromkeys(names))
         growing = {name: self._growing[name] for name in names if name in self._growing}
         if rows is None or not growing:
@@ -245,7 +249,7 @@ class TableDraft(View):
             self.names = (*self.names, *new)
 
     def _forget(self, names: Iterable[str]) -> None:
-        """Drop what was made from an older state of columns."""
+        """Drop caches that were made from an older state of columns."""
         gone = set(names)
         for made in (self._series, self._cells, self._plain, self._comparable, self._ordered):
             for name in gone:
@@ -256,19 +260,19 @@ class TableDraft(View):
 
 
 class RunTables:
-    """Every table of one run, each read once.
+    """The tables of one execution, each read once.
 
     Parameters
     ----------
     inputs : Inputs
-        Where the other tables come from.
+        Source of the other tables.
     artifacts : Path, optional
-        Folder of the artifacts of the table that is being built.
+        Artifact folder of the table under construction.
 
     Attributes
     ----------
     draft : TableDraft
-        The table that is being built, ``self`` in references.
+        The table under construction, ``self`` in references.
     """
 
     def __init__(self, inputs: Inputs, artifacts: Path | None = None) -> None:
@@ -280,7 +284,7 @@ class RunTables:
 
     @property
     def sources(self) -> tuple[FixedInstance, ...]:
-        """The instances that were read, in the order in which they first were."""
+        """The instances that were read, in order of the first access."""
         return tuple(self._sources)
 
     def view(self, table: str, selector: str) -> View:
@@ -294,12 +298,12 @@ class RunTables:
         return found
 
     def _open(self, table: str, selector: str) -> View:
-        """Resolve a table; two selectors that mean one instance share what was read."""
+        """Open a table; selectors of the same instance share its columns."""
         source = self._inputs.resolve(table, selector)
         if source not in self._sources:
 
             def fetch(names: Sequence[str]) -> pd.DataFrame:
-                """Ask for columns, one question at a time."""
+                """Read columns, one thread at a time."""
                 with self._lock:
                     return self._inputs.frame(source, names)
 
@@ -308,5 +312,5 @@ class RunTables:
 
 
 def _nothing(names: Sequence[str]) -> pd.DataFrame:
-    """Fetch no column: the draft has all of its own."""
+    """Return no columns: the draft holds its own."""
     return pd.DataFrame(columns=list(names))

@@ -56,7 +56,7 @@ class MapNode:
 
 
 class NodeParser:
-    """Make the nodes of one builder out of what YAML gave, counting them.
+    """Converts the YAML of one builder to nodes, and counts them.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ class NodeParser:
         self._made = 0
 
     def node(self, value: object, field: str, depth: int = 0) -> Node:
-        """Make the node of `value`, which stands at the path `field`."""
+        """Return the node of the value at the path `field`."""
         self._made += 1
         if self._made > LARGEST or depth > DEEPEST:
             raise TVBuilderError(
@@ -102,7 +102,7 @@ class NodeParser:
 
 
 def evaluate_node(node: Node, tables: Tables, row: int | None = None) -> Any:  # noqa: ANN401 - references give anything
-    """Evaluate a node into an object of its own, which its receiver may change."""
+    """Evaluate a node to a new object, which the receiver may change."""
     match node:
         case Template():
             return evaluate(node, tables, row)
@@ -117,10 +117,10 @@ def evaluate_node(node: Node, tables: Tables, row: int | None = None) -> Any:  #
 
 
 def compile_node(node: Node, tables: Tables) -> ByRow:
-    """Return a function of the row that gives what `evaluate_node` gives, results and errors alike.
+    """Return a function of the row with the results and errors of `evaluate_node`.
 
-    What is the same for all rows is done once, at the first of them. From then on no column of
-    `tables` may change, but for those that are ``growing``.
+    Work that is the same for all rows is done once, at the first row. From then on no column of
+    `tables` may change, except those that are ``growing``.
     """
     match node:
         case Template():
@@ -145,16 +145,16 @@ def compile_arguments(
     arguments : Node
         A mapping.
     tables : Tables
-        Where the own columns of the builder are ``growing`` already. Nothing is asked of them
-        before the first call.
+        The own columns of the builder are ``growing`` in it already. Not read before the first
+        call.
     builder : str
         Name of the builder, for errors.
 
     Returns
     -------
     callable
-        Takes the position of the current row, None when there is none. Gives keyword arguments
-        that the caller owns. May be called from several threads at a time.
+        Takes the position of the current row, or None. Returns keyword arguments that the caller
+        may change. Thread-safe.
     """
     by_row = compile_node(arguments, tables)
     pairs = arguments.items if isinstance(arguments, MapNode) else ()
@@ -189,7 +189,7 @@ def _compile_map(pairs: tuple[tuple[Node, Node], ...], tables: Tables) -> ByRow:
     compiled = [(key, compile_node(i, tables)) for key, i in pairs if not isinstance(i, Scalar)]
 
     def call(row: int) -> dict[Any, Any]:
-        """Fill in what depends on the row."""
+        """Evaluate the values that depend on the row."""
         made: dict[Any, Any] = same.copy()
         for key, each in compiled:
             made[key] = each(row)
@@ -214,13 +214,13 @@ def _key(node: Node, tables: Tables, row: int | None) -> Any:  # noqa: ANN401 - 
 
 
 def references(node: Node) -> Iterator[Reference]:
-    """Return every reference in a node, nested ones too."""
+    """Yield every reference in a node, nested ones too."""
     for template in templates(node):
         yield from template.references()
 
 
 def templates(node: Node) -> Iterator[Template]:
-    """Return every template in a node."""
+    """Yield every template in a node."""
     match node:
         case Template():
             yield node
@@ -236,7 +236,7 @@ def templates(node: Node) -> Iterator[Template]:
 
 
 def texts(node: Node) -> Iterator[tuple[str, bool]]:
-    """Walk the written text in a node, and whether it is a key; references are no part of it."""
+    """Yield each literal text in a node, and whether it is a key; references are left out."""
     match node:
         case str():
             yield node, False
@@ -254,9 +254,9 @@ def texts(node: Node) -> Iterator[tuple[str, bool]]:
 
 
 def with_keywords(node: Node, keywords: Mapping[str, str]) -> Node:
-    """Put the values of keywords such as ``~PROCESS_ID~`` into the written text of a node.
+    """Replace keywords such as ``~PROCESS_ID~`` in the literal text of a node.
 
-    What a reference brings is data and stays as it is; so does the inside of a reference.
+    References and their results are not changed.
     """
 
     def fill(text: str) -> str:
@@ -269,7 +269,7 @@ def with_keywords(node: Node, keywords: Mapping[str, str]) -> Node:
 
 
 def map_text(node: Node, fill: Callable[[str], str]) -> Node:
-    """Rebuild a node with `fill` applied to its written text, which references are no part of."""
+    """Return a copy of a node with `fill` applied to its literal text, references left out."""
     match node:
         case str():
             return fill(node)
@@ -293,12 +293,12 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def check_environment(builder: str, nodes: Mapping[str, Node]) -> None:
-    """Check that environment variables stand where their values are kept from disk.
+    """Check that environment variables are used only where their values are not stored.
 
     Raises
     ------
     TVBuilderError
-        One stands in another field than ``arguments``, in a key, or has no proper name.
+        One is used outside of ``arguments`` or in a key, or its name is invalid.
     """
     for field, node in nodes.items():
         is_passed = field == "arguments"
@@ -312,7 +312,7 @@ def check_environment(builder: str, nodes: Mapping[str, Node]) -> None:
 
 
 def _wrong(builder: str, field: str, text: str, hint: str) -> TVBuilderError:
-    """Make the error for a keyword that cannot stand where it does."""
+    """Return the error for a misplaced keyword."""
     return TVBuilderError(
         f'Builder "{builder}": "{text:.60}" in field {field} names no environment variable that '
         "can be read there.",
@@ -323,12 +323,12 @@ def _wrong(builder: str, field: str, text: str, hint: str) -> TVBuilderError:
 
 
 def unset_variables(arguments: Node) -> list[str]:
-    """Name the environment variables that arguments need, and that are not set."""
+    """Return the environment variables in arguments that are not set."""
     return [name for name in dict.fromkeys(_names(arguments)) if name not in os.environ]
 
 
 def _names(node: Node) -> Iterator[str]:
-    """Walk the environment variables in a node."""
+    """Yield the environment variables in a node."""
     for text, _ in texts(node):
         for match in KEYWORD.finditer(text):
             yield match[1]

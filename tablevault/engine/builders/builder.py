@@ -1,4 +1,4 @@
-"""A builder file into a value whose fields are checked."""
+"""Parses builder files into `Builder` values, and compares these."""
 
 from __future__ import annotations
 
@@ -55,17 +55,17 @@ _KINDS: Mapping[str, Kind] = MappingProxyType({"IndexBuilder": "index", "ColumnB
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Builder:
-    """A builder file, checked.
+    """A parsed builder file.
 
-    A field that is given by a reference is None here: it is known when the builder runs. What
-    was written, references included, is in `nodes`.
+    A field that is given by a reference is None: it is resolved when the builder runs. `nodes`
+    holds all fields as they are written, with references.
 
     Attributes
     ----------
     name : str
         File name without ending.
     kind : {"index", "column"}
-        Whether it makes the rows or fills columns of them.
+        Whether it makes the rows or fills columns.
     changed_columns : tuple of str, optional
         Columns that it fills, in the order of the function's output.
     function, module : str, optional
@@ -81,11 +81,11 @@ class Builder:
     dtypes : mapping of str to str, optional
         Declared dtypes by column.
     dependencies : tuple of Dependency
-        Explicit ones; they add to what is found in references.
+        Explicit ones, in addition to those of references.
     primary_key : tuple of str, optional
         Columns that name a row, index builder only.
     keep_old : bool, optional
-        Whether old rows stay that were not made again, index builder only.
+        Whether rows of the previous instance stay that were not made again, index builder only.
     always_run : bool, optional
         Whether its function is called in every execution, default True; False for a column
         builder, whose calls are found by their key.
@@ -95,17 +95,17 @@ class Builder:
         Whether a call that returned null for all of its columns is made again by the next
         execution, default True.
     code_version : str, optional
-        What stands for the code of the function; "" for the code itself.
+        Version that replaces the code of the function in keys; "" for the code itself.
     retry : Retry, optional
-        Whether a call that failed is made again; never by default.
+        Retries of a failed call; none by default.
     timeout_s : float, optional
         Seconds after which a call has failed; no limit by default.
     on_error : {"stop", "keep"}, optional
-        Whether a row whose call fails ends the execution, or stays null; row-wise only.
+        Whether a failed call ends the execution, or its row stays null; row-wise only.
     max_errors : MaxErrors, optional
-        How many rows may fail where they stay null; any number by default.
+        Number of rows that may fail with ``on_error: keep``; any number by default.
     limits : Limits, optional
-        How fast the function may be called, and for how much; none by default.
+        Limits of the rate and the cost of calls; none by default.
     batch_size : int, optional
         Rows of one call, default 1; row-wise only.
     mode : {"calls", "provider-batch"}, optional
@@ -183,7 +183,7 @@ def parse_builder(name: str, text: str, *, table: str) -> Builder:
 def parse_recorded(name: str, text: str, *, table: str) -> Builder:
     """Read the builder of a materialised instance, as `parse_builder` does.
 
-    Fields that no builder has are passed over: earlier releases ran builders with such fields.
+    Unknown fields are ignored: earlier releases ran builders with such fields.
     """
     return _builder(name, load_document(name, text), text, table)
 
@@ -255,7 +255,7 @@ def _kind(name: str, document: Mapping[object, object], table: str) -> Kind:
 
 
 def _refuse_template(name: str, document: Mapping[object, object]) -> None:
-    """Refuse a builder in which a word of the template still stands."""
+    """Refuse a builder that still has a placeholder of the template."""
     for field in ("changed_columns", "primary_key", "python_function", "code_module", "arguments"):
         value = document.get(field)
         if isinstance(value, Mapping):
@@ -312,7 +312,7 @@ READERS: Mapping[str, Callable[[Any, FieldPath], Any]] = MappingProxyType(
         "executor": _executor,
     }
 )
-"""How each field is read, from YAML or from what its references gave."""
+"""The reader of each field, for values from YAML or from references."""
 
 _WRITTEN = (
     "changed_columns",
@@ -322,7 +322,7 @@ _WRITTEN = (
     "return_type",
     "code_version",
 )
-"""Fields besides arguments and dtypes that decide what is computed."""
+"""Fields besides arguments and dtypes that can change the results."""
 DECISIVE = (
     "changed_columns",
     "function",
@@ -332,11 +332,11 @@ DECISIVE = (
     "dtypes",
     "code_version",
 )
-"""The same in a builder whose fields are resolved."""
+"""The same fields of a resolved builder."""
 
 
 def changed_fields(before: Builder, now: Builder) -> list[str]:
-    """Name the fields in which two builders differ so that they may compute something else."""
+    """Return the differences between two builders that can change the results, as sentences."""
     changed = [
         f"field {name} changed"
         for name in _WRITTEN
@@ -353,7 +353,7 @@ def changed_fields(before: Builder, now: Builder) -> list[str]:
 
 
 def _changed_items(before: Builder, now: Builder, field: str) -> list[str]:
-    """Name the entries of a mapping in which two builders differ."""
+    """Return the keys of a mapping whose values differ between two builders."""
     one, other = (_items(builder.nodes[field]) for builder in (before, now))
     names = dict.fromkeys([*one, *other])
     return [name for name in names if one.get(name) != other.get(name)]
@@ -370,7 +370,7 @@ def _items(node: Node) -> dict[str, object]:
 
 
 def _canonical(node: Node) -> object:
-    """Return a node as parsed data of which equal ones are equal: 1, 1.0 and true are not."""
+    """Return a comparable form of a node, in which 1, 1.0 and true are not equal."""
     match node:
         case Template(parts):
             return "template", tuple(str(part) for part in parts)

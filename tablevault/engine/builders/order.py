@@ -1,4 +1,4 @@
-"""The order in which builders run, and the tables that they read."""
+"""Plans an execution: the order in which builders run, and the tables that they read."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tablevault.names import SELF, index_builder
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What an execution will do.
+    """The plan of an execution.
 
     Attributes
     ----------
@@ -29,8 +29,8 @@ class Plan:
     reads : mapping of str to tuple of str
         For each builder the builders whose columns it reads, without itself.
     external : tuple of Dependency
-        Other tables that are read, each table and selector once; what a reference names only
-        while it is evaluated is not among them.
+        Other tables that are read, each table and selector once; without those that a nested
+        reference names.
     """
 
     table: str
@@ -45,11 +45,11 @@ class Plan:
 
     @property
     def columns(self) -> tuple[str, ...]:
-        """Columns of the table in order, as far as they are known before the execution."""
+        """Columns of the table in order, as far as they are known in advance."""
         return tuple(name for builder in self.order for name in builder.changed_columns or ())
 
     def readers(self, is_open: Callable[[Dependency], bool]) -> Mapping[str, tuple[str, ...]]:
-        """Return the builders that read what `is_open` says, with the names of these tables."""
+        """Return the builders that read a table for which `is_open` is true, with these tables."""
         found = {
             builder.name: {each.table for each in _dependencies(builder) if is_open(each)}
             for builder in self.order
@@ -57,12 +57,12 @@ class Plan:
         return {name: tuple(sorted(tables)) for name, tables in found.items() if tables}
 
     def names(self, table: str) -> bool:
-        """Return whether a builder reads a table by its name, not by a reference to the name."""
+        """Return whether a builder names a table, other than through a nested reference."""
         return any(each.table == table for each in self.external)
 
 
 def make_plan(builders: Sequence[Builder], *, table: str) -> Plan:
-    """Order builders and find what they read.
+    """Order builders, and collect the tables that they read.
 
     Parameters
     ----------
@@ -75,14 +75,14 @@ def make_plan(builders: Sequence[Builder], *, table: str) -> Plan:
     -------
     Plan
         Builders that do not depend on each other run in alphabetical order. One that reads
-        ``<<self>>`` without naming columns runs after all that come before it in the alphabet,
-        except those that need what it makes.
+        ``<<self>>`` without naming columns runs after all builders before it in the alphabet,
+        except those that depend on it.
 
     Raises
     ------
     TVBuilderError
-        There is no index builder, two builders claim one column, or builders need each other in
-        a circle.
+        There is no index builder, two builders make one column, or builders depend on each other
+        in a circle.
     TVArgumentError
         A primary key names a column that the index builder does not make.
     """
@@ -116,7 +116,7 @@ def make_plan(builders: Sequence[Builder], *, table: str) -> Plan:
 
 
 def _makers(builders: Iterable[Builder]) -> dict[str, str]:
-    """Return the builder of each column; no two may claim one."""
+    """Return the builder of each column; refuse two for one column."""
     makers: dict[str, str] = {}
     for builder in builders:
         for column in builder.changed_columns or ():
@@ -133,7 +133,7 @@ def _makers(builders: Iterable[Builder]) -> dict[str, str]:
 
 
 def _check_primary_key(index: Builder) -> None:
-    """Refuse a key column that is none of the index builder's, or that holds files."""
+    """Refuse a key column that the index builder does not make, or that holds files."""
     if index.changed_columns is None or index.primary_key is None:
         return
     for column in index.primary_key:
@@ -156,14 +156,14 @@ def _check_primary_key(index: Builder) -> None:
 
 
 def _dependencies(builder: Builder) -> Iterator[Dependency]:
-    """Return all that a builder reads: what its references show, and what is declared."""
+    """Yield the dependencies of a builder: those of its references, and declared ones."""
     yield from builder.dependencies
     for node in builder.nodes.values():
         yield from dependencies_of(references(node))
 
 
 def _reads(builder: Builder, makers: Mapping[str, str], first: str) -> set[str]:
-    """Return the builders that have to run before `builder`; reading its own columns is allowed."""
+    """Return the builders that have to run before `builder`; it may read its own columns."""
     read = {first}
     for dependency in _dependencies(builder):
         if dependency.table == SELF:
@@ -177,7 +177,7 @@ def _reads_all(builder: Builder) -> bool:
 
 
 def _follow_earlier(name: str, reads: dict[str, set[str]]) -> None:
-    """Put a builder after those before it in the alphabet, where that makes no circle."""
+    """Order a builder after those before it in the alphabet, unless that makes a circle."""
     for earlier in sorted(reads):
         if earlier >= name:
             return
@@ -186,7 +186,7 @@ def _follow_earlier(name: str, reads: dict[str, set[str]]) -> None:
 
 
 def _needs(name: str, other: str, reads: Mapping[str, set[str]]) -> bool:
-    """Return whether builder `name` reads what `other` makes, directly or through others."""
+    """Return whether builder `name` depends on `other`, directly or through others."""
     seen, waiting = set[str](), [name]
     while waiting:
         if (current := waiting.pop()) == other:
@@ -198,7 +198,7 @@ def _needs(name: str, other: str, reads: Mapping[str, set[str]]) -> bool:
 
 
 def _ordered(reads: Mapping[str, set[str]], first: str) -> list[str]:
-    """Sort builders so that each follows what it reads; the alphabet decides where it may."""
+    """Sort builders topologically; in alphabetical order where possible."""
     sorter = graphlib.TopologicalSorter(reads)
     try:
         sorter.prepare()
@@ -226,7 +226,7 @@ def _ordered(reads: Mapping[str, set[str]], first: str) -> list[str]:
 def with_location(
     error: TableReferenceError, builders: Iterable[Builder], needed: Dependency
 ) -> TableReferenceError:
-    """Return `error` with the builder, the field and the place that name what is `needed`."""
+    """Return `error` with the builder, the field and the reference that name a table."""
     wanted = (needed.table, needed.selector)
     for builder in builders:
         for template in (each for node in builder.nodes.values() for each in templates(node)):
@@ -245,6 +245,6 @@ def with_location(
 
 
 def _named_by(reference: Reference) -> tuple[str, str] | None:
-    """Return table and selector that a reference names, nested references aside."""
+    """Return table and selector that a reference names, without nested references."""
     found = dependency_of(reference)
     return None if found is None else (found.table, found.selector)

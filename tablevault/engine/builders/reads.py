@@ -1,4 +1,4 @@
-"""What a builder reads: cells of the row, whole columns, and other tables."""
+"""Finds what a builder reads: cells of the current row, whole columns, and other tables."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from tablevault.names import SELF
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dependency:
-    """A table that is read; `columns` are all when None, `selector` "" is the latest instance."""
+    """A table that is read: all columns if None, the latest instance if `selector` is ""."""
 
     table: str
     selector: str = ""
     columns: tuple[str, ...] | None = None
 
     def __str__(self) -> str:
-        """Name it as a reference does."""
+        """Format it as a reference without brackets."""
         table = f"{self.table}({self.selector})" if self.selector else self.table
         if self.columns is None:
             return table
@@ -34,22 +34,22 @@ class Dependency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Read:
-    """What one reference reads, those nested in it included.
+    """The reads of one reference, with those nested in it.
 
     Attributes
     ----------
     template : Template
-        The reference alone.
+        A template of the reference alone.
     cells : tuple of str
-        Columns of the table under construction, of which the cell in the current row is read.
+        Columns of the table under construction of which it reads the cell in the current row.
     wholes : tuple of Dependency
-        What decides beyond these cells.
+        Columns and tables that it reads besides these cells.
     is_known : bool
-        False when references say which table, instance or column is read.
+        False if a nested reference decides which table, instance or column is read.
     selects : bool
-        Whether it has conditions: then a change elsewhere in a column may leave what it gives.
+        Whether it has conditions: then its result may stay the same although a column changes.
     by_row : bool
-        Whether it may give something else in another row.
+        Whether its result may differ between rows.
     """
 
     template: Template
@@ -61,12 +61,12 @@ class Read:
 
 
 def reads_of(arguments: Node, own: Collection[str]) -> tuple[Read, ...]:
-    """Find what the arguments of a builder read, one entry for each outermost reference.
+    """Return the reads of the arguments of a builder, one for each outermost reference.
 
     Parameters
     ----------
     arguments : Node
-        What is written in the builder.
+        Arguments of the builder as they are written.
     own : collection of str
         Columns of the table under construction.
     """
@@ -85,7 +85,7 @@ def reads_other_rows(arguments: Node, columns: Collection[str], own: Collection[
     Parameters
     ----------
     arguments : Node
-        What is written in the builder.
+        Arguments of the builder as they are written.
     columns : collection of str
         The columns.
     own : collection of str
@@ -102,21 +102,21 @@ def reads_other_rows(arguments: Node, columns: Collection[str], own: Collection[
 
 
 def growing(arguments: Node, own: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield the references that bring whole columns of the table under construction.
+    """Yield the references that pass whole columns of the table under construction.
 
-    What is passed grows with the table. References inside of others are left out: they select.
+    Their values grow with the table. References inside of others are left out: they select rows.
 
     Parameters
     ----------
     arguments : Node
-        What is written in the builder.
+        Arguments of the builder as they are written.
     own : collection of str
-        Columns that the builder fills: it can read of them only what earlier rows have left.
+        Columns that the builder fills: of them it can read only earlier rows.
 
     Yields
     ------
     tuple of str and str
-        The place, such as ``arguments.text``, and the reference as it is written.
+        The field, such as ``arguments.text``, and the reference as it is written.
     """
     for template in templates(arguments):
         for part in template.parts:
@@ -128,7 +128,7 @@ def growing(arguments: Node, own: Collection[str]) -> Iterator[tuple[str, str]]:
 
 
 def _read(reference: Reference, template: Template, positions: frozenset[str]) -> Read:
-    """Take one outermost reference apart."""
+    """Return the reads of one outermost reference."""
     every = (reference, *reference.nested())
     cells: dict[str, None] = {}
     wholes: dict[Dependency, None] = {}
@@ -138,7 +138,7 @@ def _read(reference: Reference, template: Template, positions: frozenset[str]) -
         here = any(condition.low is None for condition in each.conditions)
         follows_row |= here
         if columns is not None and _is_own_cell(each, positions):
-            # The position is where it reads, not what it reads, unless it asks for "index".
+            # The position selects the row; it is not read, unless it is asked for as "index".
             cells.update(dict.fromkeys(columns))
             continue
         if isinstance(each.table, str) and isinstance(each.selector, str):
@@ -158,7 +158,7 @@ def _read(reference: Reference, template: Template, positions: frozenset[str]) -
 
 
 def _is_own_cell(reference: Reference, positions: frozenset[str]) -> bool:
-    """Return whether a reference gives cells of the current row of the table under construction."""
+    """Return whether a reference reads cells of the current row of the table itself."""
     if reference.table != SELF:
         return False
     if not reference.conditions:
@@ -168,8 +168,8 @@ def _is_own_cell(reference: Reference, positions: frozenset[str]) -> bool:
 
 
 def _columns(reference: Reference) -> tuple[str, ...] | None:
-    """Name the columns that a reference reads, those of its conditions too; None for all."""
-    # Without a value it is the position, or an error.
+    """Return the columns that a reference reads, also in conditions; None for all."""
+    # A key without a value is the position, or an error.
     keys = [
         condition.key
         for condition in reference.conditions
@@ -182,7 +182,7 @@ def _columns(reference: Reference) -> tuple[str, ...] | None:
 
 
 def _naming(reference: Reference) -> Iterator[object]:
-    """Return the words that say what is read, not which rows of it."""
+    """Yield the words that name tables, instances and columns, without values of conditions."""
     yield reference.table
     yield reference.selector
     yield from reference.columns or ()
@@ -212,14 +212,14 @@ def explicit_dependencies(value: object, path: FieldPath) -> tuple[Dependency, .
 
 
 def dependency_of(reference: Reference) -> Dependency | None:
-    """Return what a reference reads; None when only an execution can tell which table that is."""
+    """Return the table that a reference reads; None if only an execution can resolve it."""
     if not isinstance(reference.table, str) or not isinstance(reference.selector, str):
         return None
     named = reference.columns
     keys = [condition.key for condition in reference.conditions]
     if named is None or not all(isinstance(word, str) for word in (*named, *keys)):
         return Dependency(table=reference.table, selector=reference.selector)
-    # In the own table it may be a column that a builder makes, which has to run before.
+    # In ``self`` it may be a column, whose builder has to run before.
     columns = dict.fromkeys(
         str(word)
         for word in (*named, *keys)
@@ -281,7 +281,7 @@ def _mapping(entry: Mapping[object, object], path: FieldPath) -> Dependency:
 
 
 def dependencies_of(references: Iterable[Reference]) -> Iterator[Dependency]:
-    """Return what references read, as far as their text shows it."""
+    """Yield the tables that references read, as far as their text names them."""
     for reference in references:
         if (dependency := dependency_of(reference)) is not None:
             yield dependency

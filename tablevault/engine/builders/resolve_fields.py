@@ -1,4 +1,4 @@
-"""A builder with all references outside its arguments resolved, ready to be run."""
+"""Resolves the references in the fields of builders, except in their arguments."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ _LISTS = ("changed_columns", "primary_key")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What is called for a builder; the fields are those of `Builder`, all of them known."""
+    """A builder that can be run; the fields are those of `Builder`, with references resolved."""
 
     name: str
     kind: Kind
@@ -69,14 +69,14 @@ class Job:
 
     @property
     def sees_earlier_rows(self) -> bool:
-        """Whether the function of a row sees in its own columns what was made of rows before it.
+        """Whether the function of a row can read the results of earlier rows in its own columns.
 
-        Calls at the same time, or for several rows, would see what luck decides.
+        With calls at the same time, or for several rows, that would depend on timing.
         """
         return self.n_threads == 1 and self.batch_size == 1
 
     def known_keywords(self) -> tuple[str, ...] | None:
-        """Return the names of the arguments; None when references decide them."""
+        """Return the names of the arguments; None if references decide them."""
         names = self.arguments.items if isinstance(self.arguments, MapNode) else ()
         known = tuple(name for name, _ in names if isinstance(name, str))
         return known if len(known) == len(names) else None
@@ -106,9 +106,9 @@ def resolve_all(
     Raises
     ------
     TVBuilderError
-        A reference gave what its field may not hold, or columns clash.
+        The value of a reference is invalid in its field, or two builders make one column.
     TableReferenceError
-        A table, instance or column that is named does not exist.
+        A table, instance or column does not exist.
     """
     jobs = {builder.name: resolve(builder, tables, keywords) for builder in plan.order}
     known = [
@@ -195,7 +195,7 @@ def _check_row_fields(job: Job) -> None:
 
 
 def _check_reads(builder: Builder, tables: Tables, own: tuple[str, ...]) -> None:
-    """Refuse references and dependencies to what is not there, before anything is called."""
+    """Refuse references and dependencies to missing tables and columns."""
     for node in builder.nodes.values():
         for template in templates(node):
             check(template, tables, own)

@@ -1,10 +1,9 @@
-"""The fingerprint of a function: a digest of all code that decides what it returns, and its parts.
+"""Computes the fingerprint of a function: a digest of all code that can change its results.
 
-From the function, every name is followed to the definitions that it can mean (`reach`), through
-the modules of the vault and those outside of it (`program`). Statements that imports run come to
-these, and files that are opened beside modules (`paths`). What is reached is encoded in a normal
-form (`normalise`) and hashed, each definition by itself, so that two fingerprints can be compared
-(`fingerprint`).
+Starting at the function, every name is resolved to its possible definitions (`reach`) in modules
+of the vault and outside of it (`program`). Statements that imports execute are added, and files
+that are opened beside modules (`paths`). Each definition is encoded in a normal form (`normalise`)
+and hashed by itself, so that two fingerprints can be compared (`fingerprint`).
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import Final, NamedTuple, TypeAlias
 
 from tablevault.engine.fingerprints.fingerprint import (
     DIGEST_SIZE,
+    CodePart,
     Fingerprint,
     OutsideModule,
-    Part,
     PartKind,
-    Text,
+    TextConstant,
 )
 from tablevault.engine.fingerprints.modules import Unit, resting_collector
 from tablevault.engine.fingerprints.normalise import WORDS_OF_A_TEXT, encode
@@ -34,23 +33,23 @@ _HINT: Final = "Check python_function and code_module."
 
 
 class _Piece(NamedTuple):
-    """A part of a fingerprint: its place among the others, what is hashed of it, texts in it."""
+    """A part of a fingerprint with its sort key, the bytes that are hashed, and its texts."""
 
-    place: str
+    sort_key: str
     data: bytes
-    part: Part
-    texts: tuple[Text, ...]
+    part: CodePart
+    texts: tuple[TextConstant, ...]
 
 
 _Pieces: TypeAlias = dict[tuple[object, ...], _Piece]
-"""What definitions are, by what `Reach.meaning` returns."""
+"""Pieces of definitions, by the result of `Reach.meaning`."""
 
 
 class Fingerprints:
-    """Makes the fingerprints of the functions in a vault's code.
+    """Computes the fingerprints of functions of a vault.
 
-    What is resolved is remembered: make one object for an execution, not one for each function.
-    Modules are parsed once for each source, by all objects of a Python process together.
+    Resolved names are cached: use one object for an execution, not one for each function. Modules
+    are parsed once for each source in a Python process.
 
     Parameters
     ----------
@@ -115,7 +114,7 @@ class Fingerprints:
 
 
 class _Assembly:
-    """Hashes what a function reaches."""
+    """Hashes the code that a function reaches."""
 
     def __init__(
         self, program: Program, effects: ImportEffects, reach: Reach, pieces: _Pieces
@@ -126,7 +125,7 @@ class _Assembly:
         self._reach = reach
 
     def fingerprint(self, module: str, function: str) -> Fingerprint:
-        """Return the fingerprint of a function by all that it reaches."""
+        """Return the fingerprint of a function from all code that it reaches."""
         found = sorted(
             [*self._definitions(), *self._statements(), *self._modules(), *self._files()],
             key=itemgetter(0),
@@ -156,10 +155,10 @@ class _Assembly:
                 yield self._pieces[meaning]
 
     def _statements(self) -> Iterator[_Piece]:
-        """Yield a part for the statements of each module that count without being named.
+        """Yield a part for the statements of each module that no name refers to.
 
-        The order counts of those that have to do with each other: a list is filled before it is
-        copied, or afterwards.
+        Their order is hashed if they affect each other: a list may be filled before or after it is
+        copied.
         """
         for name, statements in self._reach.statements.items():
             if name in self._reach.whole or not statements:
@@ -173,11 +172,11 @@ class _Assembly:
             yield self._piece((name, ""), loaded, "statements", digest.digest(), texts)
 
     def _groups(self, loaded: Loaded, statements: list[Unit]) -> Iterator[set[Unit]]:
-        """Yield the statements whose order among each other and among constants counts.
+        """Yield groups of statements, with constants, whose order among each other is hashed.
 
-        Where one does something to what is not the module's own, these are all that are run:
-        ``os.environ["A"] = "b"`` before or after ``MODEL = load()``. Else they are, for each name,
-        those that bind or touch what it stands for.
+        If one has an effect outside the module, such as ``os.environ["A"] = "b"`` before or after
+        ``MODEL = load()``, all executed statements are one group. Else there is a group for each
+        name: the statements that bind or use its object.
         """
         touched = {unit: self._effects.touched(loaded, unit) for unit in statements}
         keys = sorted(self._reach.names.keys() & set[Key]().union(*touched.values()))
@@ -220,7 +219,7 @@ class _Assembly:
         """Yield a part for each file that is no module."""
         for path, name in self._reach.opened.items():
             data = self._program.files.get(path) or self._program.paths.get(path, b"")
-            part = Part(
+            part = CodePart(
                 kind="file",
                 module="",
                 name=path,
@@ -235,7 +234,7 @@ class _Assembly:
         self, key: Key, loaded: Loaded, kind: PartKind, digest: bytes, texts: list[str]
     ) -> _Piece:
         """Return a part of a module."""
-        part = Part(
+        part = CodePart(
             kind=kind,
             module=key[0],
             name=key[1],
@@ -246,7 +245,7 @@ class _Assembly:
         return _piece(part, texts)
 
     def _outside(self) -> tuple[OutsideModule, ...]:
-        """Return the modules outside the vault that decide something."""
+        """Return the modules outside the vault of which a part is included."""
         reach = self._reach
         filled = [reach.executed[name] for name, units in reach.statements.items() if units]
         found = {
@@ -257,13 +256,15 @@ class _Assembly:
         return tuple(OutsideModule(module=name, path=path) for name, path in sorted(found))
 
 
-def _piece(part: Part, texts: list[str]) -> _Piece:
-    """Return a part with the texts in it."""
+def _piece(part: CodePart, texts: list[str]) -> _Piece:
+    """Return the piece of a part."""
     return _Piece(
-        place=f"{part.module}\0{part.name}\0{part.kind}",
+        sort_key=f"{part.module}\0{part.name}\0{part.kind}",
         data=f"{part.kind}\0{part.module}\0{part.name}\0".encode() + part.digest,
         part=part,
-        texts=tuple(Text(module=part.module, name=part.name, value=value) for value in texts),
+        texts=tuple(
+            TextConstant(module=part.module, name=part.name, value=value) for value in texts
+        ),
     )
 
 

@@ -13,23 +13,23 @@ PartKind = Literal["function", "class", "constant", "import", "statements", "mod
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
-    """A definition that decides what a function returns.
+class CodePart:
+    """A piece of code that can change the results of a function.
 
     Attributes
     ----------
     kind : str
-        function, class, constant, import; "statements" for those of a module that are run as it is
-        imported; "module" for a whole module; "file" for one that is not Python.
+        function, class, constant, import; "statements" for those that run when a module is
+        imported; "module" for a whole module; "file" for a file that is not Python.
     module : str
         Name of the module, "" for a file.
     name : str
         Global name in the module, "" for statements and whole modules; path below ``code/`` of a
         file.
     used_by : str
-        Name of the definition that uses it, "" for the function itself.
+        Name of the first definition that uses it, "" for the function itself.
     is_outside : bool
-        Whether the module lies outside the vault.
+        Whether the module is outside the vault.
     digest : bytes
         16 bytes.
     """
@@ -43,16 +43,16 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Text:
-    """A text constant of three words or more: a prompt, not a key or a pattern.
+class TextConstant:
+    """A text constant of three words or more: a prompt rather than a key or a pattern.
 
     Attributes
     ----------
     module, name : str
-        Where it is, as in `Part`.
+        Its location, as in `CodePart`.
     value : str
-        The constant; of an f-string its literal parts, with ``{}`` where a value goes; of a text
-        file its content.
+        The constant; for an f-string its literal parts with ``{}`` for values; for a text file its
+        content.
     """
 
     module: str
@@ -62,7 +62,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OutsideModule:
-    """A module that a function uses and that is not kept in the vault."""
+    """A module outside the vault that a function uses."""
 
     module: str
     path: str
@@ -70,29 +70,29 @@ class OutsideModule:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fingerprint:
-    """All code that decides what a function returns.
+    """All code that can change the results of a function.
 
     Attributes
     ----------
     module, function : str
-        Whose fingerprint it is.
+        The function.
     digest : bytes
-        16 bytes: equal when all parts are.
-    parts : tuple of Part
+        16 bytes; equal if all parts are equal.
+    parts : tuple of CodePart
         Sorted by module and name.
-    texts : tuple of Text
-        Text constants in the parts that could be prompts, in order of the parts.
+    texts : tuple of TextConstant
+        Text constants in the parts that may be prompts, in order of the parts.
     outside : tuple of OutsideModule
-        Modules outside the vault that are used, sorted by name; users are warned of them.
+        Modules outside the vault that are used, sorted by name; an execution warns of them.
     dynamic : tuple of str
-        Why whole modules were taken: ``"`f` uses `globals()`, so its whole module counts"``.
+        Why whole modules are included: ``"`f` uses `globals()`, so its whole module counts"``.
     """
 
     module: str
     function: str
     digest: bytes
-    parts: tuple[Part, ...]
-    texts: tuple[Text, ...]
+    parts: tuple[CodePart, ...]
+    texts: tuple[TextConstant, ...]
     outside: tuple[OutsideModule, ...]
     dynamic: tuple[str, ...]
 
@@ -105,7 +105,7 @@ class Fingerprint:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Fingerprint:
-        """Return the fingerprint that `record` has made plain values of.
+        """Return the fingerprint of a `record`.
 
         Raises
         ------
@@ -118,9 +118,9 @@ class Fingerprint:
             function=record["function"],
             digest=bytes.fromhex(record["digest"]),
             parts=tuple(
-                Part(**{**part, "digest": bytes.fromhex(part["digest"])}) for part in parts
+                CodePart(**{**part, "digest": bytes.fromhex(part["digest"])}) for part in parts
             ),
-            texts=tuple(Text(**text) for text in record["texts"]),
+            texts=tuple(TextConstant(**text) for text in record["texts"]),
             outside=tuple(OutsideModule(**module) for module in record["outside"]),
             dynamic=tuple(record["dynamic"]),
         )
@@ -130,18 +130,18 @@ _Key = tuple[str, str, str]
 
 
 def reasons(before: Fingerprint, after: Fingerprint) -> list[str]:
-    """Return why a function may return other values than before.
+    """Return why a function may return other values than before, as sentences.
 
     Parameters
     ----------
     before, after : Fingerprint
-        Of the same builder's function.
+        Fingerprints of the function of one builder.
 
     Returns
     -------
     list of str
-        Sentences without a full stop, the function itself first; empty when the digests are equal.
-        Definitions that came or went are named only where nothing that stayed has changed.
+        Sentences without a full stop, the function itself first; empty if the digests are equal.
+        Added and removed definitions are named only if no other one has changed.
     """
     if before.digest == after.digest:
         return []
@@ -154,37 +154,37 @@ def reasons(before: Fingerprint, after: Fingerprint) -> list[str]:
     if changed:
         found = [_changed(part, after) for part in changed]
     else:
-        found = [_came(part) for key, part in new.items() if key not in old]
-        found += [_went(part) for key, part in old.items() if key not in new]
+        found = [_added(part) for key, part in new.items() if key not in old]
+        found += [_removed(part) for key, part in old.items() if key not in new]
     return list(dict.fromkeys(found))
 
 
-def changed_texts(before: Fingerprint, after: Fingerprint) -> list[Text]:
+def changed_texts(before: Fingerprint, after: Fingerprint) -> list[TextConstant]:
     """Return the texts of three words or more that only one of two fingerprints has.
 
-    Where a text was edited this is the old one, then the new one. Moving a text is no change.
+    For an edited text these are the old one, then the new one. A moved text is no change.
     """
     old = Counter(text.value for text in before.texts)
     new = Counter(text.value for text in after.texts)
-    return [*_missing(before, new), *_missing(after, old)]
+    return [*_texts_not_in(before, new), *_texts_not_in(after, old)]
 
 
-def _missing(fingerprint: Fingerprint, there: Counter[str]) -> Iterator[Text]:
-    """Yield the texts of a fingerprint that are not among others."""
+def _texts_not_in(fingerprint: Fingerprint, others: Counter[str]) -> Iterator[TextConstant]:
+    """Yield the texts of a fingerprint that are not among `others`."""
     for text in fingerprint.texts:
-        if not there[text.value]:
+        if not others[text.value]:
             yield text
 
 
-def _by_key(fingerprint: Fingerprint) -> dict[_Key, Part]:
-    """Return the parts by what they are."""
+def _by_key(fingerprint: Fingerprint) -> dict[_Key, CodePart]:
+    """Return the parts by module and name."""
     return {
         ("", part.module, part.name) if part.module else ("file", "", part.name): part
         for part in fingerprint.parts
     }
 
 
-def _changed(part: Part, after: Fingerprint) -> str:
+def _changed(part: CodePart, after: Fingerprint) -> str:
     """Return a sentence about a part that changed."""
     if part.is_outside:
         return f"module `{part.module}` (outside the vault) changed"
@@ -208,25 +208,25 @@ _CHANGED = {
 }
 
 
-def _why_whole(part: Part, after: Fingerprint) -> str:
-    """Return why a module counts as a whole."""
+def _why_whole(part: CodePart, after: Fingerprint) -> str:
+    """Return why a whole module is included."""
     sentences = [each for each in after.dynamic if f"`{part.module}`" in each]
     sentences += [each for each in after.dynamic if f"`{part.used_by}`" in each]
     return next(iter(sentences), "")
 
 
-def _came(part: Part) -> str:
-    """Return a sentence about a part that was not there before."""
+def _added(part: CodePart) -> str:
+    """Return a sentence about an added part."""
     return f"`{part.used_by or part.module}` now uses {_named(part)}"
 
 
-def _went(part: Part) -> str:
-    """Return a sentence about a part that is no longer there."""
+def _removed(part: CodePart) -> str:
+    """Return a sentence about a removed part."""
     return f"`{part.used_by or part.module}` no longer uses {_named(part)}"
 
 
-def _named(part: Part) -> str:
-    """Return what a part is called."""
+def _named(part: CodePart) -> str:
+    """Return the name of a part in a sentence."""
     match part.kind:
         case "statements":
             return f"statements that `{part.module}` runs when it is imported"

@@ -1,4 +1,4 @@
-"""What a module of Python defines, binds and imports, statement by statement."""
+"""Parses a Python module into statements, with the names that each one defines or imports."""
 
 from __future__ import annotations
 
@@ -27,33 +27,33 @@ _BINDING_FIELDS: dict[type[ast.AST], tuple[str, ...]] = {
     ast.If: ("body", "orelse"),
     ast.Return: (),
 }
-"""Fields of the most frequent statements in which names are bound without ``:=``."""
+"""Fields of frequent statements that can bind names without ``:=``."""
 _TARGETS = (ast.Name, ast.Tuple, ast.List, ast.Starred)
 _naming: dict[type[ast.AST], str] = {}
-"""Fields with the name that a kind of node binds, "" where there is none."""
+"""By type of node, the field with the name that it binds; "" if there is none."""
 _fields: dict[type[ast.AST], tuple[str, ...]] = {}
-"""Fields of a kind of node that can hold other nodes."""
+"""By type of node, the fields that can hold other nodes."""
 
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """What an import statement binds: a module, or an attribute of one."""
+    """The target of an import statement: a module, or an attribute of one."""
 
     module: str
     level: int = 0
     attribute: str = ""
 
     def dotted(self, rest: tuple[str, ...]) -> str:
-        """Return the whole name of what is imported, with the attributes that follow."""
+        """Return the full name of the target, with the attributes that follow."""
         return ".".join(filter(None, (self.module, self.attribute, *rest)))
 
 
 Bindings = dict[str, tuple[Import, ...]]
-"""Names, each with what it is imported from: more than one thing in ``try`` and ``except``."""
+"""Names with the targets of their imports: several with ``try`` and ``except``."""
 
 
 def imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:
-    """Yield the names that an import statement binds, and what to."""
+    """Yield the names that an import statement binds, with their targets."""
     for alias in node.names:
         if isinstance(node, ast.ImportFrom):
             yield alias.asname or alias.name, Import(node.module or "", node.level, alias.name)
@@ -64,7 +64,7 @@ def imported(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, Import]]:
 
 
 def bindings(nodes: Iterable[ast.AST], *, walrus: bool) -> tuple[Bindings, frozenset[str], bool]:
-    """Return what statements bind in their own scope.
+    """Return the names that statements bind in their own scope.
 
     Parameters
     ----------
@@ -76,7 +76,7 @@ def bindings(nodes: Iterable[ast.AST], *, walrus: bool) -> tuple[Bindings, froze
     Returns
     -------
     dict
-        The names, each with what it is imported from.
+        The names, with the targets of their imports.
     frozenset of str
         Names that are declared global.
     bool
@@ -110,7 +110,7 @@ def bindings(nodes: Iterable[ast.AST], *, walrus: bool) -> tuple[Bindings, froze
 
 
 def _bound(node: ast.AST) -> str:
-    """Return the name that a node binds by itself, "" when it binds none."""
+    """Return the name that a node binds by itself; "" if there is none."""
     kind = node.__class__
     if kind not in _naming:  # functions, classes, exception handlers and patterns have one
         _naming[kind] = next((each for each in ("name", "rest") if each in kind._fields), "")
@@ -126,7 +126,7 @@ def _within(node: ast.AST, *, walrus: bool) -> list[ast.AST]:
     if walrus:
         if not isinstance(node, _COMPREHENSIONS):
             return children(node)
-        # An assignment expression within binds outside (PEP 572), the targets bind inside.
+        # PEP 572: an assignment expression binds in the enclosing scope, unlike the targets.
         return [each.target for each in ast.walk(node) if isinstance(each, ast.NamedExpr)]
     return [
         each
@@ -169,7 +169,7 @@ _MAKES_FIXED = frozenset(
     | {"resolve", "absolute", "joinpath", "with_name", "with_suffix", "TypeVar", "NewType"}
     | {"partial"}
 )
-"""Functions and methods of that name return what cannot be changed in place (or has no content)."""
+"""Functions and methods of these names return immutable objects."""
 _parsing = threading.RLock()
 _FIXED_NAMES = frozenset({"__file__", "__name__", "__package__", "__doc__"})
 _CONTAINERS = (ast.List, ast.Dict, ast.Set, ast.ListComp, ast.DictComp, ast.SetComp)
@@ -178,23 +178,23 @@ _CONTAINER_TYPES = {"list", "dict", "set", "defaultdict", "deque", "Counter", "O
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Unit:
-    """A statement at module level: the smallest piece of code that counts or does not.
+    """A statement at module level: the smallest piece of code that is included or not.
 
-    Statements within ``if`` are units of their own, and carry its test: each of several definitions
-    of a name counts. So does each name of an ``import``. Other compound statements are one unit:
-    what happens in a ``try`` depends on every line of it.
+    Statements within ``if`` are units of their own, with its test, so that all definitions of a
+    name are included. Each name of an ``import`` is a unit, too. Other compound statements are one
+    unit: the effect of a ``try`` depends on each of its lines.
     """
 
     node: ast.stmt
     guards: tuple[tuple[ast.expr, bool], ...]
-    """Tests of the ``if`` statements around, and whether it is in their first branch."""
+    """Tests of the enclosing ``if`` statements, and whether it is in their first branch."""
     binds: Bindings
     kind: Kind
     order: int
     dotted: tuple[str, ...] = ()
-    """The whole name in ``import a.b.c``, of which only ``a`` is bound."""
+    """The full name in ``import a.b.c``, which binds only ``a``."""
     runs: bool = True
-    """Whether it is executed at all, and not for type checkers only."""
+    """Whether it is executed: False under ``TYPE_CHECKING``."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -210,7 +210,7 @@ class Module:
     """Whether there can be ``name := value``."""
 
     def is_changeable(self, name: str) -> bool:
-        """Return whether what a name is bound to can be changed in place, as a list can."""
+        """Return whether a name can be bound to a mutable object."""
         try:
             return any(
                 _is_changeable(self, unit, frozenset((name,))) for unit in self.bindings[name]
@@ -224,7 +224,7 @@ class Module:
         return bool(units) and all(_holds(unit, _CONTAINERS) for unit in units)
 
     def is_kind(self, name: str, kind: Kind) -> bool:
-        """Return whether a name is only bound to functions, to classes, by imports."""
+        """Return whether all units that bind a name are of one kind."""
         units = self.bindings.get(name, ())
         return bool(units) and all(unit.kind == kind for unit in units)
 
@@ -236,18 +236,18 @@ def parse(data: bytes) -> Module:
     Parameters
     ----------
     data : bytes
-        Source as it is in the file, decoded as Python does (PEP 263: UTF-8, or what a cookie says).
+        Content of the file; decoded as Python does (PEP 263: UTF-8 or the declared encoding).
 
     Raises
     ------
     SyntaxError
-        It is no Python, or not in its encoding; filename is not set.
+        It is no Python, or not in its encoding; the filename is not set.
     RecursionError, MemoryError
-        It is nested too deeply for a syntax tree, though perhaps not to be compiled.
+        It is nested too deeply for a syntax tree; it may still be compiled and executed.
     """
     try:
         with warnings.catch_warnings(), resting_collector():
-            warnings.simplefilter("ignore")  # an import shows them
+            warnings.simplefilter("ignore")  # an import emits them
             tree = ast.parse(data)
     except ValueError as error:  # a null byte on Python 3.11
         raise SyntaxError(str(error)) from error
@@ -271,9 +271,9 @@ def parse(data: bytes) -> Module:
 
 @contextlib.contextmanager
 def resting_collector() -> Iterator[None]:
-    """Keep the garbage collector from looking through syntax trees while they are made.
+    """Disable the garbage collector while syntax trees are made.
 
-    None of them is garbage; with it, parsing two hundred modules takes three times as long.
+    They hold no garbage; with it, parsing two hundred modules takes three times as long.
     """
     with _parsing:
         is_enabled = gc.isenabled()
@@ -286,7 +286,7 @@ def resting_collector() -> Iterator[None]:
 
 
 def _is_changeable(module: Module, unit: Unit, seen: frozenset[str]) -> bool:
-    """Return whether a unit binds something that can be changed in place."""
+    """Return whether a unit binds a mutable object."""
     match unit:
         case Unit(kind="function" | "import"):
             return False
@@ -301,16 +301,16 @@ def _is_changeable(module: Module, unit: Unit, seen: frozenset[str]) -> bool:
 def is_fixed(
     value: ast.expr, module: Module | None = None, seen: frozenset[str] = frozenset()
 ) -> bool:
-    """Return whether the value of an expression cannot be changed in place: a number, a text.
+    """Return whether the value of an expression is immutable: a number, a text.
 
     Parameters
     ----------
     value : ast.expr
         An expression.
     module : Module, optional
-        Where names in it are looked up; by default they count as changeable.
+        Module of the names in it; by default they count as mutable.
     seen : frozenset of str, optional
-        Names that are being looked up.
+        Names that are being resolved.
     """
     match value:
         case ast.Constant() | ast.JoinedStr() | ast.Compare() | ast.Lambda():
@@ -327,7 +327,7 @@ def is_fixed(
 
 
 def _is_fixed_name(name: str, module: Module | None, seen: frozenset[str]) -> bool:
-    """Return whether a global name has values only that cannot be changed in place."""
+    """Return whether all values of a global name are immutable."""
     if name in _FIXED_NAMES:
         return True
     if module is None or name not in module.bindings or name in seen:
@@ -337,7 +337,7 @@ def _is_fixed_name(name: str, module: Module | None, seen: frozenset[str]) -> bo
 
 
 def _has_state(node: ast.ClassDef) -> bool:
-    """Return whether a class is more than its text: attributes that change, a say in subclasses."""
+    """Return whether a class has mutable attributes, or takes part in making subclasses."""
     own = {_self(each) for each in node.body}
     for each in ast.walk(node):
         match each:
@@ -356,7 +356,7 @@ def _has_state(node: ast.ClassDef) -> bool:
 
 
 def _is_field(value: ast.expr) -> bool:
-    """Return whether a value describes a field of a dataclass or model: each object has its own."""
+    """Return whether a value declares a field of a dataclass or model, one for each object."""
     match value:
         case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)):
             return name in {"field", "Field", "attrib", "ib"}
@@ -365,7 +365,7 @@ def _is_field(value: ast.expr) -> bool:
 
 
 def _self(node: ast.stmt) -> str:
-    """Return what a method calls its object, "" for class methods and what is no method."""
+    """Return the first parameter of a method; "" for class methods and other statements."""
     match node:
         case ast.FunctionDef(decorator_list=[ast.Name(id="classmethod")]):
             return ""
@@ -418,7 +418,7 @@ def _is_script(test: ast.expr) -> bool:
 
 
 def _dotted(node: ast.stmt) -> tuple[str, ...]:
-    """Return the names in ``import a.b.c``, nothing for other statements."""
+    """Return the names in ``import a.b.c``; empty for other statements."""
     match node:
         case ast.Import(names=[ast.alias(name=name, asname=None)]):
             return tuple(name.split("."))
@@ -427,7 +427,7 @@ def _dotted(node: ast.stmt) -> tuple[str, ...]:
 
 
 def _kind(node: ast.stmt, binds: Bindings) -> Kind:
-    """Return what a statement defines."""
+    """Return the kind of a statement."""
     match node:
         case ast.FunctionDef() | ast.AsyncFunctionDef():
             return "function"

@@ -1,16 +1,16 @@
-"""The normal form of code: bytes that are equal when two pieces of code differ in form only.
+"""Encodes syntax trees in a normal form: equal bytes for code that differs in formatting only.
 
 An abstract syntax tree already lacks comments, parentheses, quotes, the spelling of numbers and the
-seams between adjacent literals. The encoding here drops what is left of the form and of the
-Python version that parsed it:
+boundaries of adjacent literals. The encoding drops the remaining traces of formatting and of
+the Python version of the parser:
 
 - positions, contexts (load, store), type comments, and the ``u`` in front of a text;
-- fields that are empty, so a field that a newer Python adds changes nothing until it is used
+- empty fields, so that a field of a newer Python changes nothing until it is used
   (``type_params`` in 3.12, ``default_value`` in 3.13);
-- seams and empty pieces within f-strings, which PEP 701 (3.12) parses in other portions;
+- boundaries and empty parts within f-strings, which PEP 701 (3.12) splits differently;
 - in plain functions: docstrings, annotations and type parameters.
 
-The encoding is of our own because ``ast.dump`` changes its form between versions (3.13 omits empty
+It is not ``ast.dump``, because that changes its form between versions (3.13 omits empty
 fields). Each node is ``Name(field=value...)``; texts carry their length, so no two trees share a
 form.
 """
@@ -26,19 +26,19 @@ from typing import Any, cast
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
 
 WORDS_OF_A_TEXT = 3
-"""Words from which on a constant is a text (a prompt) and not a key or a pattern."""
+"""From so many words on a constant is a text (a prompt), not a key or a pattern."""
 
 _FORM = frozenset({"ctx", "type_comment", "kind", "type_ignores"})
 _SIGNATURE = frozenset({"returns", "type_params", "annotation"})
 _PASS: list[ast.stmt] = [ast.Pass()]
 _TWOFOLD = frozenset({ast.AnnAssign, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef})
-"""Statements that count in full, or without what only readers see."""
+"""Statements that are encoded in full, or without docstrings and annotations."""
 
 _WITH_DOCSTRING = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
 _FORMATTED = (ast.JoinedStr, getattr(ast, "TemplateStr", ast.JoinedStr))
 
 _DEEPEST = 50
-"""Nodes within each other that are written by recursion."""
+"""Depth of nodes that are encoded by recursion."""
 
 _forms: dict[type[ast.AST], tuple[bytes, tuple[tuple[str, bytes], ...]]] = {}
 
@@ -51,23 +51,23 @@ def encode(
     Parameters
     ----------
     node : ast.AST
-        What is encoded.
+        The tree.
     is_full : callable
-        Whether docstring and annotations of a function count. What stands in a class or in such a
-        function counts in full without being asked about.
+        Whether docstring and annotations of a function are included. Everything within a class or
+        such a function is encoded in full without a call.
     full : bool, default False
-        Whether docstrings and annotations count everywhere.
+        Whether docstrings and annotations are included everywhere.
 
     Returns
     -------
     bytes
         The normal form.
     list of str
-        Constants of three words or more, in order. An f-string is one text, with ``{}`` where a
-        value goes.
+        Constants of three words or more, in order. An f-string is one text, with ``{}`` for
+        values.
     """
     writers = [_FormWriter(node, is_full, full=full)]
-    for writer in writers:  # grows by what lies too deep
+    for writer in writers:  # grows by subtrees that are too deep
         writers += writer.run()
     for writer in reversed(writers[1:]):
         writer.close()
@@ -75,7 +75,7 @@ def encode(
 
 
 def docstring(node: ast.AST) -> ast.Constant | None:
-    """Return the constant that is the docstring of a function, class or module, if it has one."""
+    """Return the docstring of a function, class or module; None if it has none."""
     if isinstance(node, _WITH_DOCSTRING) and node.body and isinstance(node.body[0], ast.Expr):
         text = node.body[0].value
         if isinstance(text, ast.Constant) and isinstance(text.value, str):
@@ -84,12 +84,12 @@ def docstring(node: ast.AST) -> ast.Constant | None:
 
 
 class _FormWriter:
-    """Writes the form of a node by recursion, with gaps for what lies too deep for that.
+    """Encodes a node by recursion, with gaps for subtrees that are too deep.
 
     A sum of a thousand terms is a tree of that depth.
     """
 
-    __slots__ = ("_around", "_at", "_deep", "_full", "_is_full", "_node", "out", "texts")
+    __slots__ = ("_at", "_deep", "_full", "_is_full", "_node", "_parent", "out", "texts")
 
     def __init__(
         self,
@@ -97,28 +97,28 @@ class _FormWriter:
         is_full: Callable[[FunctionNode], bool],
         *,
         full: bool,
-        around: _FormWriter | None = None,
+        parent: _FormWriter | None = None,
     ) -> None:
         self.out: list[bytes] = []
         self.texts: list[str] = []
         self._node = node
         self._is_full = is_full
         self._full = full
-        self._around = around
-        self._at = (0, 0) if around is None else (len(around.out), len(around.texts))
+        self._parent = parent
+        self._at = (0, 0) if parent is None else (len(parent.out), len(parent.texts))
         self._deep: list[_FormWriter] = []
 
     def run(self) -> list[_FormWriter]:
-        """Write the node, and return what writes the gaps."""
+        """Write the node, and return the writers of its gaps."""
         self._write(self._node, 0)
         return self._deep
 
     def close(self) -> None:
-        """Fill the gap in what is around."""
-        assert self._around is not None
+        """Fill the gap in the enclosing writer."""
+        assert self._parent is not None
         out, text = self._at
-        self._around.out[out] = b"".join(self.out)
-        self._around.texts[text:text] = self.texts
+        self._parent.out[out] = b"".join(self.out)
+        self._parent.texts[text:text] = self.texts
 
     def _write(self, node: ast.AST, depth: int) -> None:
         """Write a node."""
@@ -126,7 +126,7 @@ class _FormWriter:
             self.out.append(_constant(node.value))
             _keep_text(node.value, self.texts)
         elif depth == _DEEPEST:
-            deep = _FormWriter(node, self._is_full, full=self._full, around=self)
+            deep = _FormWriter(node, self._is_full, full=self._full, parent=self)
             self._deep.append(deep)
             self.out.append(b"")
         elif self._full or node.__class__ not in _TWOFOLD:
@@ -137,7 +137,7 @@ class _FormWriter:
             self._full = isinstance(node, ast.ClassDef) or self._is_full(cast("FunctionNode", node))
             self._write_fields(node, depth)
             self._full = False
-        elif node.value is not None:  # else only a type checker reads it
+        elif node.value is not None:  # else it matters to type checkers only
             self._write_fields(ast.Assign([node.target], node.value), depth)
 
     def _write_fields(self, node: ast.AST, depth: int) -> None:
@@ -173,7 +173,7 @@ class _FormWriter:
 
 
 def _form(kind: type[ast.AST]) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
-    """Return how a kind of node begins, and its fields with what is written before their values."""
+    """Return the opening of a type of node, and its fields with their tags."""
     names = sorted(set(kind._fields) - _FORM)
     fields = tuple((name, name.encode() + b"=") for name in names)
     _forms[kind] = kind.__name__.encode() + b"(", fields
@@ -181,7 +181,7 @@ def _form(kind: type[ast.AST]) -> tuple[bytes, tuple[tuple[str, bytes], ...]]:
 
 
 def _items(node: ast.AST, field: str, values: list[Any], *, full: bool) -> list[Any]:
-    """Return the items of a field as they count."""
+    """Return the items of a field that are encoded."""
     if field == "body" and (text := docstring(node)):
         return _body(values, text, full=full)
     return _merged(values) if field == "values" and isinstance(node, _FORMATTED) else values
@@ -195,7 +195,7 @@ def _body(body: list[ast.stmt], text: ast.Constant, *, full: bool) -> list[ast.s
 
 
 def _merged(values: list[ast.expr]) -> list[ast.expr | bytes]:
-    """Return the pieces of an f-string without seams between texts and without empty texts."""
+    """Return the parts of an f-string with adjacent texts joined and empty ones removed."""
     merged: list[ast.expr | str] = [""]
     for value in values:
         if not isinstance(value, ast.Constant):
@@ -206,7 +206,7 @@ def _merged(values: list[ast.expr]) -> list[ast.expr | bytes]:
 
 
 def _template(node: ast.JoinedStr) -> str:
-    """Return the text of an f-string, with ``{}`` where a value goes."""
+    """Return the text of an f-string, with ``{}`` for values."""
     return "".join(
         str(piece.value) if isinstance(piece, ast.Constant) else "{}" for piece in node.values
     )

@@ -1,9 +1,9 @@
-"""Files beside modules: which of them code opens by a path relative to ``__file__``.
+"""Finds the files beside modules that code opens by a path relative to ``__file__``.
 
 Paths are evaluated without running anything: ``Path(__file__).parent / "prompts" / "a.txt"``, the
 same with ``os.path``, f-strings and ``importlib.resources.files``, through constants of modules and
-variables of functions that are assigned once. Where only the beginning of a path is known, as in
-``PROMPTS / f"{name}.txt"``, all files below that folder count.
+variables of functions that are assigned once. If only the beginning of a path is known, as in
+``PROMPTS / f"{name}.txt"``, all files below that folder are included.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _SAME = frozenset(
     {"Path", "PurePath", "PurePosixPath", "str", "abspath", "realpath", "normpath", "fspath"}
     | {"join"}
 )
-"""Functions that return the path that they are given, with more parts if they are given more."""
+"""Functions that return their first argument as a path, with the others as further parts."""
 _SAME_METHODS = frozenset({"resolve", "absolute", "expanduser", "as_posix"})
 
 
@@ -37,7 +37,7 @@ class FilesBeside:
         self._opened: dict[Unit, frozenset[str]] = {}
 
     def opened(self, loaded: Loaded, unit: Unit) -> frozenset[str]:
-        """Return paths below ``code/`` of the files that count for a statement."""
+        """Return the paths below ``code/`` of the files that a statement opens."""
         if loaded.source.is_outside or not loaded.source.path:
             return frozenset()
         if unit not in self._opened:
@@ -51,7 +51,7 @@ class FilesBeside:
         return self._opened[unit]
 
     def _below(self, path: str, loaded: Loaded) -> list[str]:
-        """Return the files that are meant by a path, or by the known beginning of one."""
+        """Return the file at a path, or the files below the known beginning of one."""
         path = posixpath.normpath(path)
         files = list(self._program.files)
         if path == _path_of(loaded) or f"{_ROOT}/".startswith(f"{path}/"):
@@ -78,12 +78,12 @@ class _Reader:
         }
 
     def paths(self) -> Iterator[str]:
-        """Yield each longest path in the statement that does more than give a path a name."""
+        """Yield the longest paths in the statement, except those only assigned to a name."""
         stack: list[ast.AST] = [self._unit.node]
         while stack:
             node = stack.pop()
             if isinstance(node, ast.Assign | ast.AnnAssign) and self._names_a_path(node):
-                continue  # its uses count instead
+                continue  # its uses are followed instead
             path = self.path(node) if isinstance(node, ast.expr) else None
             if path is not None:
                 yield path
@@ -93,7 +93,7 @@ class _Reader:
             stack.extend(children(node))
 
     def _names_a_path(self, node: ast.Assign | ast.AnnAssign) -> bool:
-        """Return whether an assignment only gives a path a name that can be followed."""
+        """Return whether an assignment binds a path to a name that can be followed."""
         match node:
             case (
                 ast.Assign(targets=[ast.Name(id=name)], value=ast.expr() as value)
@@ -104,16 +104,16 @@ class _Reader:
                 return False
 
     def _is_unclear(self, node: ast.AST) -> bool:
-        """Return whether files may be found in ways that are not followed."""
+        """Return whether an expression may find files in ways that are not followed."""
         if isinstance(node, ast.Call):
             name = self._library_name(node.func)
             return name == "pkgutil.get_data" or name.startswith("importlib.resources.")
         return chain_of(node)[-1:] != () and chain_of(node)[-1] in _PLACES
 
-    # Expressions that are paths; None when they are none or cannot be known
+    # Values of expressions; None if they are no paths or cannot be evaluated
 
     def path(self, node: ast.expr, seen: frozenset[object] = frozenset()) -> str | None:
-        """Return the path that an expression is; `seen` are names that are being evaluated."""
+        """Return the path of an expression; `seen` are names that are being evaluated."""
         match node:
             case ast.Name() | ast.Attribute():
                 return self._named(node, seen)
@@ -133,7 +133,7 @@ class _Reader:
                 return None
 
     def _named(self, node: ast.Name | ast.Attribute, seen: frozenset[object]) -> str | None:
-        """Return the path that a name has, or the folder above one."""
+        """Return the path of a name, or of its parent folder."""
         if isinstance(node, ast.Name) and node.id == "__file__":
             return _path_of(self._loaded)
         if isinstance(node, ast.Name) and node.id in self._locals:
@@ -195,7 +195,7 @@ class _Reader:
                 return None
 
     def _text(self, node: ast.expr) -> str | None:
-        """Return the text that an expression is."""
+        """Return the text of an expression."""
         value: ast.expr | None = node
         if isinstance(node, ast.Name):
             value = self._locals.get(node.id) or _only_value(self._loaded, node.id)[1]
@@ -219,7 +219,7 @@ def _path_of(loaded: Loaded) -> str:
 
 
 def _above(path: str | None, levels: int) -> str | None:
-    """Return a folder above a path."""
+    """Return the parent folder some levels above a path."""
     for _ in range(levels):
         path = posixpath.dirname(posixpath.normpath(path)) if path is not None else None
     return path
@@ -238,7 +238,7 @@ def _added(start: str | None, texts: Sequence[str | None]) -> str | None:
 
 
 def _assigned_once(node: ast.AST) -> dict[str, ast.expr]:
-    """Return the variables of functions that are bound once, by an assignment, with its value."""
+    """Return the values of local variables that are bound exactly once, by an assignment."""
     values: dict[str, ast.expr] = {}
     bound: Counter[str] = Counter()
     attributes = {id(each) for owner in ast.walk(node) for each in _body_of_class(owner)}

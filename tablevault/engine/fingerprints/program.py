@@ -1,8 +1,8 @@
-"""All modules that a vault's code can import, and what the names in them stand for.
+"""Modules that the code of a vault can import, and the definitions of the names in them.
 
-Modules of the standard library and installed packages are **libraries**: their code does not
-count. Everything else that an import would find, a script's neighbour or what is on
-``PYTHONPATH``, is **outside**: its source decides results and is not kept in the vault.
+Modules of the standard library and of installed packages are **libraries**: their code is not
+included. All other modules that an import would find, beside a script or on ``PYTHONPATH``, are
+**outside**: their source is included although the vault does not store it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tablevault.engine.fingerprints.scopes import (
 
 OWN_PACKAGE = "tablevault"
 SHIPPED = "tablevault.engine.functions"
-"""Functions that come with TableVault: the one part of it whose code counts."""
+"""Functions that come with TableVault: the only part of it whose code is included."""
 
 
 _PACKAGE_FOLDERS = frozenset({"site-packages", "dist-packages"})
@@ -52,11 +52,11 @@ class Source:
     path : str
         Path below ``code/`` for the vault's modules, of the file for others, "" without one.
     data : bytes
-        The file as it is; for one that is no Python source, the compiled code.
+        Content of the file; of one without Python source, the compiled code.
     is_package : bool
         Whether modules below it are imported through it.
     is_outside : bool
-        Whether it is neither the vault's nor shipped with TableVault.
+        Whether it neither belongs to the vault nor comes with TableVault.
     """
 
     name: str
@@ -67,16 +67,16 @@ class Source:
 
 
 class Locator(Protocol):
-    """What finds modules that the vault does not have."""
+    """Finds modules outside the vault."""
 
     def locate(self, name: str) -> Source | None:
-        """Return the source of a module by its dotted name, None for libraries and unknown ones."""
+        """Return the source of a module by its dotted name; None for libraries and unknown ones."""
 
 
 class ImportSystem:
     """Finds modules as an import statement of this interpreter would.
 
-    Finders are asked for specs, which imports nothing: not even the packages around a module.
+    Finders return specs without importing anything, not even the parent packages of a module.
     """
 
     def __init__(self) -> None:
@@ -102,7 +102,7 @@ class ImportSystem:
         )
 
     def _spec(self, name: str) -> importlib.machinery.ModuleSpec | None:
-        """Return how a module would be loaded."""
+        """Return the spec of a module, from the cache."""
         if name not in self._specs:
             self._specs[name] = self._find(name)
         return self._specs[name]
@@ -118,7 +118,7 @@ class ImportSystem:
                 return None
             path = list(around.submodule_search_locations)
         for finder in sys.meta_path:
-            # A finder of the user's may raise whatever it likes: an import would, too.
+            # A finder of the user may raise anything, as it would in an import.
             with contextlib.suppress(Exception):
                 if spec := finder.find_spec(name, path):
                     return spec
@@ -126,7 +126,7 @@ class ImportSystem:
 
     @staticmethod
     def _shipped(name: str) -> importlib.machinery.ModuleSpec | None:
-        """Return how a shipped module would be loaded."""
+        """Return the spec of a shipped module."""
         folder = Path(__file__).parents[1] / "functions"
         relative = name.removeprefix(SHIPPED)
         path = folder / (f"{relative[1:]}.py" if relative else "__init__.py")
@@ -140,7 +140,7 @@ class ImportSystem:
 
 
 def _main() -> importlib.machinery.ModuleSpec | None:
-    """Return a spec of the running script, which has none itself."""
+    """Return a spec for the running script, which has none."""
     path = getattr(sys.modules.get("__main__"), "__file__", None)
     if not path:
         return None
@@ -170,7 +170,7 @@ def _libraries() -> tuple[Path, ...]:
 
 
 def _read(spec: importlib.machinery.ModuleSpec) -> bytes:
-    """Return what a module is made of, nothing for a folder without ``__init__.py``."""
+    """Return the source of a module; empty for a folder without ``__init__.py``."""
     if spec.origin and spec.has_location:
         with contextlib.suppress(OSError):
             return Path(spec.origin).read_bytes()
@@ -186,11 +186,11 @@ PLAIN_DECORATORS = frozenset(
     | {"typing.overload", "typing.final", "typing.override", "typing_extensions.override"}
     | {"staticmethod", "classmethod", "property", "tablevault.cached"}
 )
-"""Decorators from outside the vault that make nothing of docstrings and annotations."""
+"""Decorators of libraries that do not evaluate docstrings and annotations."""
 
 
 TOO_DEEP = "it is nested too deeply"
-"""Why a module has no syntax tree that can nevertheless be executed."""
+"""Problem of a module that can be executed although it has no syntax tree."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -201,7 +201,7 @@ class Loaded:
     source: Source
     module: Module
     problem: str
-    """Why there is no syntax tree, "" when there is one."""
+    """Why there is no syntax tree, "" if there is one."""
 
     @property
     def package(self) -> str:
@@ -211,41 +211,41 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """A global name of a module, and the attributes of it that are used."""
+    """A global name of a module, and the attributes that follow it."""
 
     module: Loaded
     name: str
     rest: Chain
     unit: Unit | None = None
-    """The one import statement that is meant, where several bind the name of a package."""
+    """The import statement in question, if several bind the name of a package."""
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class WholeModule:
     """A module as a value: any of its names may be used."""
 
     module: Loaded
 
 
-Target = Definition | Whole
+Target = Definition | WholeModule
 
 Key = tuple[str, str]
 """Module and global name of a definition."""
 
 
 class Meaning(NamedTuple):
-    """What a name in a statement can stand for; a tuple, since there are many.
+    """A possible meaning of a name in a statement; a tuple, since there are many.
 
     Attributes
     ----------
     module : Loaded
-        The module of a definition, or one that is meant as a whole.
+        The module of the definition, or a module that is used as a value.
     key : tuple of str, optional
-        The definition; None for a whole module.
+        The definition; None for a module.
     unit : Unit, optional
         As in `Definition`.
     is_read : bool
-        Whether it is a function that is handed to something that may read its docstring.
+        Whether it is a function that is passed to code that may read its docstring.
     """
 
     module: Loaded
@@ -255,7 +255,7 @@ class Meaning(NamedTuple):
 
 
 class Uses(NamedTuple):
-    """What a statement uses: as it is written, and what its names can stand for."""
+    """The names that a statement uses, and their possible meanings."""
 
     facts: Facts
     meanings: list[Meaning]
@@ -264,16 +264,16 @@ class Uses(NamedTuple):
 
 
 class Program:
-    """The modules of a vault, and those that they can reach outside of it.
+    """The modules of a vault, and the modules outside that they can reach.
 
     Parameters
     ----------
     modules : mapping of str to bytes
         Source of each Python file by its path below ``code/``, ``helpers.py`` or ``a/__init__.py``.
     files : mapping of str to bytes, optional
-        Each other file by its path below ``code/``: its content, or a hash of it.
+        Other files by path below ``code/``: the content, or a hash of it.
     locator : Locator, optional
-        What finds other modules, by default the import system of this interpreter.
+        Finds other modules, by default the import system of this interpreter.
     """
 
     def __init__(
@@ -301,7 +301,7 @@ class Program:
         return sorted(self._sources)
 
     def find(self, name: str) -> Loaded | None:
-        """Return a module by its dotted name, the vault's first; None when it is a library's."""
+        """Return a module by its dotted name, of the vault first; None for a library."""
         if name not in self._loaded:
             self._loaded[name] = self._load(name)
         return self._loaded[name]
@@ -327,8 +327,8 @@ class Program:
     def _parse(self, data: bytes) -> Module:
         """Return a module that shares its statements with no other module of this program.
 
-        What a statement means depends on where it is: in two packages, the same
-        ``from .core import run`` means two functions.
+        The meaning of a statement depends on its module: in two packages, the same
+        ``from .core import run`` imports two functions.
         """
         module = parse(data)
         if module in self._modules:
@@ -336,10 +336,10 @@ class Program:
         self._modules.add(module)
         return module
 
-    # What a statement uses
+    # Names in a statement
 
     def facts(self, loaded: Loaded, unit: Unit, *, full: bool = False) -> Facts:
-        """Return what a statement uses; with `full`, by its annotations, too."""
+        """Return the facts of a statement; with `full`, of its annotations, too."""
         key = unit, full
         if key not in self._facts:
             is_full = partial(self._is_full, loaded)
@@ -353,7 +353,7 @@ class Program:
         return self._facts[key]
 
     def imported(self, loaded: Loaded, facts: Facts) -> list[Loaded]:
-        """Return the modules that the imports in a statement execute, with the packages around."""
+        """Return the modules that the imports in a statement execute, with their packages."""
         return [
             found
             for origin, _ in facts.imports
@@ -361,7 +361,7 @@ class Program:
         ]
 
     def executed_by(self, loaded: Loaded) -> list[Loaded]:
-        """Return the modules that are executed where a module is, in order."""
+        """Return the modules that are executed with a module, in order."""
         if loaded not in self._executed:
             found = self._named(loaded.name, "")
             for unit in loaded.module.units:
@@ -371,14 +371,14 @@ class Program:
         return self._executed[loaded]
 
     def _named(self, name: str, attribute: str) -> list[Loaded]:
-        """Return a module, the packages around it, and the one that an attribute may be."""
+        """Return a module, its parent packages, and the submodule that an attribute may be."""
         parts = name.split(".")
         names = [".".join(parts[: end + 1]) for end in range(len(parts))]
         wanted = [*names, f"{name}.{attribute}"] if attribute else names
         return [found for each in wanted if (found := self.find(each)) is not None]
 
     def digest(self, loaded: Loaded, unit: Unit, *, full: bool = False) -> tuple[bytes, list[str]]:
-        """Return a digest of a statement with the tests around it, and the texts in it."""
+        """Return a digest of a statement with the tests that guard it, and the texts in it."""
         key = unit, full
         if key not in self._digests:
             is_full = partial(self._is_full, loaded)
@@ -388,10 +388,10 @@ class Program:
             self._digests[key] = blake2b(data, digest_size=DIGEST_SIZE).digest(), texts
         return self._digests[key]
 
-    # What a name stands for
+    # Meanings of a name
 
     def uses(self, loaded: Loaded, unit: Unit, *, full: bool = False) -> Uses:
-        """Return what a statement uses, and what its names can stand for."""
+        """Return the names that a statement uses, with their possible meanings."""
         key = unit, full
         found = self._uses.get(key)
         if found is None:
@@ -407,19 +407,19 @@ class Program:
         return found
 
     def meanings_of(self, loaded: Loaded, name: str) -> list[Meaning]:
-        """Return what a global name of a module can stand for."""
+        """Return the possible meanings of a global name of a module."""
         start = Use((name,), None, 0, handed=False)
         return [_meaning(target, is_handed=False) for target in self.targets(loaded, start)]
 
     def targets(self, loaded: Loaded, use: Use | Effect) -> Iterator[Target]:
-        """Yield what a use can mean: every definition on the way from the name to the last one."""
+        """Yield the targets of a use: every definition from the name, through imports, on."""
         if use.origin is None:
             yield from self._global(loaded, use.chain, set())
         else:
             yield from self._imported(loaded, use.origin, use.chain[1:], set())
 
     def _global(self, loaded: Loaded, chain: Chain, seen: set[object]) -> Iterator[Target]:
-        """Resolve a global name of a module with what follows it."""
+        """Resolve a global name of a module, with the attributes that follow."""
         name, rest = chain[0], chain[1:]
         if (loaded.name, chain) in seen:
             return  # modules that import each other's names in a circle
@@ -435,7 +435,7 @@ class Program:
     def _imported(
         self, loaded: Loaded, origin: Import, rest: Chain, seen: set[object]
     ) -> Iterator[Target]:
-        """Resolve what an import has bound, with the attributes that follow."""
+        """Resolve an import, with the attributes that follow."""
         module = self.find(self.absolute(loaded, origin))
         if module is None:
             return
@@ -445,7 +445,7 @@ class Program:
     def _attribute(self, module: Loaded, chain: Chain, seen: set[object]) -> Iterator[Target]:
         """Resolve attributes of a module."""
         if not chain or chain[0] == "__dict__" or module.problem:
-            yield Whole(module)
+            yield WholeModule(module)
             return
         if chain[0] in module.module.bindings:
             yield from self._global(module, chain, seen)
@@ -453,7 +453,7 @@ class Program:
             yield from self._global(module, ("__getattr__",), seen)
         for star in module.module.stars:
             if starred := self.find(self.absolute(module, star)):
-                yield Whole(starred)
+                yield WholeModule(starred)
         if module.source.is_package and (below := self.find(f"{module.name}.{chain[0]}")):
             yield from self._attribute(below, chain[1:], seen)
 
@@ -466,7 +466,7 @@ class Program:
         return ".".join([*package, origin.module] if origin.module else package)
 
     def library_name(self, loaded: Loaded, chain: Chain) -> str:
-        """Return ``functools.wraps`` for a chain that means this in a module, "" for own names."""
+        """Return the library name of a chain in a module, ``functools.wraps``; "" for others."""
         if not chain or chain[0] not in loaded.module.bindings:
             return chain[0] if len(chain) == 1 and hasattr(builtins, chain[0]) else ""
         origin = next(iter(loaded.module.bindings[chain[0]][0].binds[chain[0]]), None)
@@ -474,10 +474,10 @@ class Program:
             return ""
         return origin.dotted(chain[1:])
 
-    # Whose docstrings and annotations count
+    # Functions whose docstrings and annotations are included
 
     def _is_full(self, loaded: Loaded, node: FunctionNode) -> bool:
-        """Return whether docstring and annotations of a function decide results."""
+        """Return whether docstring and annotations of a function can change results."""
         if node not in self._full:
             self._full[node] = any(
                 self._is_read_by(loaded, each) for each in node.decorator_list
@@ -503,7 +503,7 @@ class Program:
         return not own or any(int(is_called) in self._kept(module, unit) for module, unit in own)
 
     def _kept(self, loaded: Loaded, unit: Unit) -> set[int]:
-        """Return `Facts.keeps` of a function, for which no docstring and no annotation counts."""
+        """Return `Facts.keeps` of a function, without its docstring and annotations."""
         if unit not in self._keeps:
             walrus = loaded.module.walrus
             found = facts_of(unit.node, lambda _: False, full=False, walrus=walrus)
@@ -512,8 +512,8 @@ class Program:
 
 
 def _meaning(target: Target, *, is_handed: bool) -> Meaning:
-    """Return what a use can mean; `is_handed` says that the value itself is given away."""
-    if isinstance(target, Whole):
+    """Return the meaning of a target; `is_handed`: the value itself is passed on."""
+    if isinstance(target, WholeModule):
         return Meaning(target.module)
     if target.rest:
         is_handed = target.rest[0] in INTROSPECTIVE
@@ -541,5 +541,5 @@ def _reads_itself(loaded: Loaded, node: FunctionNode) -> bool:
 
 @lru_cache(maxsize=1024)
 def _may_read(data: bytes) -> bool:
-    """Return whether names by which code reads docstrings occur in a module at all."""
+    """Return whether a module contains a name by which code reads docstrings."""
     return any(name.encode() in data for name in INTROSPECTIVE)

@@ -1,15 +1,15 @@
-"""What a function reaches: definitions, modules, files, and statements that imports run.
+"""Finds the code that a function reaches: definitions, modules, files, and executed statements.
 
-A function sees more than the statements that bind the names it uses: ``WORDS.append("x")`` at
+A function depends on more than the statements that bind its names: ``WORDS.append("x")`` at
 module level, a decorator that registers, a loop that fills a dict, ``os.environ["A"] = "b"``. Two
-kinds of statements count although no name leads to them:
+kinds of statements are included although no name refers to them:
 
-- **outward**: they do something to what is not the module's own (a library, the environment), so
-  every function of the module, and of those that import it, may see it;
-- **touching**: what they run at import reaches something changeable that the function uses.
+- **outward**: they have an effect outside the module (a library, the environment), which every
+  function of the module, and of modules that import it, may see;
+- **touching**: the code that they execute reaches a mutable object that the function uses.
 
-A call whose result is bound (``MODEL = load()``) is taken not to do anything to a library, unless
-a function of the vault that it runs drops the result of such a call, or sets something there.
+A call whose result is bound (``MODEL = load()``) is assumed to have no effect on a library, unless
+a function of the vault within it discards the result of such a call, or sets an attribute there.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from tablevault.engine.fingerprints.scopes import Effect, Facts, Use
 _HARMLESS = {"print", "super", "sleep", "warn"} | {
     *("debug", "info", "warning", "error", "exception", "critical", "log")
 }
-"""Functions and methods that are called for an effect which no function's result depends on."""
+"""Functions and methods whose effects cannot change the result of a function."""
 
 
 _READING = frozenset({"get", "items", "keys", "values", "copy", "index", "count"})
@@ -35,16 +35,16 @@ _READING = frozenset({"get", "items", "keys", "values", "copy", "index", "count"
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """What an import runs for one statement."""
+    """The code that one statement executes when its module is imported."""
 
     reached: frozenset[Key]
     changed: frozenset[Key]
-    """Definitions with an attribute or item that is set, or that are bound anew."""
+    """Definitions that are bound again, or whose attributes or items are set."""
     is_outward: bool
 
 
 class ImportEffects:
-    """Finds the statements that count for a function without being named by it."""
+    """Finds the statements that a function depends on although it does not name them."""
 
     def __init__(self, program: Program) -> None:
         self._program = program
@@ -53,7 +53,7 @@ class ImportEffects:
         self._changeable: dict[Key, bool] = {}
 
     def candidates(self, loaded: Loaded) -> list[Unit]:
-        """Return the statements of a module that do more than bind a name."""
+        """Return the statements of a module that do more than bind names."""
         if loaded not in self._candidates:
             self._candidates[loaded] = [
                 unit for unit in loaded.module.units if unit.runs and self._is_active(loaded, unit)
@@ -61,7 +61,7 @@ class ImportEffects:
         return self._candidates[loaded]
 
     def counts(self, loaded: Loaded, unit: Unit, reached: Collection[Key]) -> bool:
-        """Return whether a statement may decide what a function that reaches names returns."""
+        """Return whether a statement can change the results of a function that reaches names."""
         execution = self._execution(loaded, unit)
         return (
             execution.is_outward
@@ -70,16 +70,16 @@ class ImportEffects:
         )
 
     def is_outward(self, loaded: Loaded, unit: Unit) -> bool:
-        """Return whether a statement does something to what is not the module's own."""
+        """Return whether a statement has an effect outside its module."""
         return self._execution(loaded, unit).is_outward
 
     def touched(self, loaded: Loaded, unit: Unit) -> frozenset[Key]:
-        """Return the definitions that a statement reaches as it is imported."""
+        """Return the definitions that a statement reaches at import."""
         execution = self._execution(loaded, unit)
         return execution.reached | execution.changed
 
     def _is_active(self, loaded: Loaded, unit: Unit) -> bool:
-        """Return whether an import runs anything for a statement."""
+        """Return whether a statement executes code at import, besides binding a name."""
         if unit.kind == "import" or _is_plain(unit.node):
             return False
         facts = self._program.facts(loaded, unit)
@@ -90,7 +90,7 @@ class ImportEffects:
         return isinstance(unit.node, ast.ClassDef) and self._has_subclass_hook(loaded, unit)
 
     def _has_subclass_hook(self, loaded: Loaded, unit: Unit) -> bool:
-        """Return whether a class has a base of the vault's with a say in its subclasses."""
+        """Return whether a class has a base with ``__init_subclass__`` or the like in the vault."""
         return any(
             target.module.module.is_changeable(target.name)
             for use in self._program.facts(loaded, unit).uses
@@ -102,20 +102,20 @@ class ImportEffects:
         )
 
     def _is_changeable(self, key: Key) -> bool:
-        """Return whether a definition holds something that can be changed in place."""
+        """Return whether a definition holds a mutable object."""
         if key not in self._changeable:
             loaded = self._program.find(key[0])
             self._changeable[key] = loaded is not None and loaded.module.is_changeable(key[1])
         return self._changeable[key]
 
     def _execution(self, loaded: Loaded, unit: Unit) -> Execution:
-        """Return what an import runs for a statement, through all functions of the vault."""
+        """Return the code that a statement executes at import, in all functions of the vault."""
         if unit not in self._executions:
             self._executions[unit] = self._follow(loaded, unit)
         return self._executions[unit]
 
     def _follow(self, start: Loaded, first: Unit) -> Execution:
-        # The body of a function runs (layer 1), and for `@retry(3)` what it returns, too (2).
+        # It runs the body of a function (layer 1), and for `@retry(3)` the returned one (layer 2).
         depth = 2 if _calls_what_is_returned(first.node) else 1
         seen: set[Key] = set()
         reached: set[Key] = set()
@@ -150,7 +150,7 @@ class ImportEffects:
                         yield target, use
 
     def _own(self, loaded: Loaded, effect: Effect) -> list[Definition]:
-        """Return the definitions in modules of the vault that an effect is on."""
+        """Return the definitions in modules of the vault that an effect changes."""
         if not effect.chain:
             return []
         return [
@@ -162,7 +162,7 @@ class ImportEffects:
 
     @staticmethod
     def _is_outward(effect: Effect, own: list[Definition]) -> bool:
-        """Return whether an effect is on something that is not the vault's own."""
+        """Return whether an effect changes an object outside the vault."""
         if effect.kind == "call" and not _HARMLESS.isdisjoint(effect.chain[-1:]):
             return False
         if not own or effect.kind == "store":
@@ -199,36 +199,36 @@ def _calls_what_is_returned(node: ast.AST) -> bool:
 
 
 class Reach:
-    """Follows names from one function, and collects what they reach.
+    """Follows the names in one function, and collects the code that they reach.
 
     Attributes
     ----------
     names : dict
-        Module of each definition that is reached, by names of module and definition.
+        Module of each reached definition, by the names of module and definition.
     used_by : dict
-        Name of the definition that was first to use it, "" for the function itself.
+        By definition, the name of the first one that uses it, "" for the function itself.
     statements : dict
-        By name of a module its statements that count although no name leads to them.
+        By module, its included statements that no name refers to.
     whole : dict
-        Modules that count as a whole, by name.
+        Modules that are included as a whole, by name.
     executed : dict
         Modules that are imported for the function, by name.
     opened : dict
-        Path below ``code/`` of files that count, with the name of the definition that opens them.
+        By path below ``code/`` of an included file, the name of the definition that opens it.
     dynamic : dict
-        Why whole modules count.
+        Why whole modules are included.
     """
 
     def __init__(self, program: Program, effects: ImportEffects, files: FilesBeside) -> None:
         self._program = program
         self._effects = effects
         self._files = files
-        # Definitions by module and name; whether their docstrings count; who was first to use them.
+        # `_full`: definitions whose docstrings are included.
         self.names: dict[Key, Loaded] = {}
         self._full: set[Key] = set()
         self.used_by: dict[Key, str] = {}
         self._queue: list[Key] = []
-        # Imports that are meant where `import a.b` and `import a.c` both bind "a".
+        # The imports in question where `import a.b` and `import a.c` both bind "a".
         self._imports: dict[Key, set[Unit]] = {}
         self.statements: dict[str, dict[Unit, None]] = {}
         self.whole: dict[str, Loaded] = {}
@@ -237,7 +237,7 @@ class Reach:
         self.dynamic: dict[str, None] = {}
 
     def follow(self, loaded: Loaded, function: str) -> None:
-        """Collect what a global name of a module reaches."""
+        """Collect the code that a global name of a module reaches."""
         self._execute(loaded)
         for meaning in self._program.meanings_of(loaded, function):
             self._follow(meaning, "")
@@ -250,7 +250,7 @@ class Reach:
             while self._queue:
                 self._visit_definition(self._queue.pop())
 
-    # What is reached
+    # Definitions
 
     def _visit_definition(self, key: Key) -> None:
         """Follow all names in a definition."""
@@ -259,17 +259,17 @@ class Reach:
             self._visit(loaded, unit, key[1], full=self.in_full(key, unit))
 
     def in_full(self, key: Key, unit: Unit) -> bool:
-        """Return whether docstring and annotations count in a statement that defines a name."""
+        """Return whether docstring and annotations of a definition are included."""
         return unit.kind == "function" and key in self._full
 
     def meaning(self, key: Key) -> tuple[object, ...]:
-        """Return what the part of a definition depends on; equal ones have equal parts."""
+        """Return a key of the part of a definition: equal keys have equal parts."""
         meant = self._imports.get(key)
         imports = None if meant is None else frozenset(meant)
         return key, key in self._full, imports, self.used_by[key]
 
     def units(self, key: Key) -> list[Unit]:
-        """Return the statements that define a name, as far as they are meant."""
+        """Return the statements that define a name, without imports of other submodules."""
         units = self.names[key].module.bindings[key[1]]
         if len(units) == 1 and not units[0].dotted:  # most are
             return units
@@ -292,7 +292,7 @@ class Reach:
                 self.opened.setdefault(path, name)
 
     def _take_dynamic(self, facts: Facts, loaded: Loaded, name: str) -> None:
-        """Take the modules of which a statement hides what it uses."""
+        """Include whole modules if a statement uses names that cannot be resolved."""
         for what, _ in facts.dynamic:
             self._take(loaded, name, f"`{name}` uses `{what}`, so its whole module counts")
         for what in facts.computed_imports:
@@ -302,7 +302,7 @@ class Reach:
                     self._take(found, name, reason)
 
     def _follow(self, meaning: Meaning, name: str) -> None:
-        """Reach what a name can mean."""
+        """Follow one possible meaning of a name."""
         loaded, key, unit, is_read = meaning
         self._execute(loaded)
         if key is None:
@@ -322,7 +322,7 @@ class Reach:
             self._queue.append(key)
 
     def _take_stars(self, loaded: Loaded) -> None:
-        """Take the modules that a module imports with a star: any name may be theirs."""
+        """Include the modules that a module imports with a star: any name may be from them."""
         for star in loaded.module.stars:
             if starred := self._program.find(self._program.absolute(loaded, star)):
                 what = f"from {starred.name} import *"
@@ -330,7 +330,7 @@ class Reach:
                 self._take(starred, loaded.name, reason)
 
     def _why_whole(self, module: Loaded, name: str) -> str:
-        """Return why a module counts that an expression has as a value."""
+        """Return why a module that is used as a value is included."""
         if module.problem:
             return (
                 f"module `{module.name}` cannot be loaded ({module.problem}), so all of it counts"
@@ -338,7 +338,7 @@ class Reach:
         return f"`{name}` uses the module `{module.name}` as a whole, so all of it counts"
 
     def _take(self, loaded: Loaded, name: str, reason: str) -> None:
-        """Take a whole module, and all that it uses."""
+        """Include a whole module, and all that it uses."""
         self.dynamic.setdefault(reason)
         if loaded.name in self.whole:
             return
@@ -349,21 +349,21 @@ class Reach:
         for unit in loaded.module.units:
             self._visit(loaded, unit, next(iter(unit.binds), loaded.name), full=True)
 
-    # What imports run
+    # Statements that imports execute
 
     def _execute(self, loaded: Loaded) -> None:
-        """Note that a module is executed, with all that it imports."""
+        """Note that a module is executed, with all modules that it imports."""
         if loaded.name not in self.executed:
             self.executed[loaded.name] = loaded
             for each in self._program.executed_by(loaded):
                 self._execute(each)
 
     def _is_named(self, loaded: Loaded, unit: Unit) -> bool:
-        """Return whether a statement counts already, by the names that it binds."""
+        """Return whether a statement is included already, by the names that it binds."""
         return bool(unit.binds) and all((loaded.name, name) in self.names for name in unit.binds)
 
     def _find_statements(self) -> bool:
-        """Reach statements to which no name leads; return whether there are any."""
+        """Follow statements that no name refers to; return whether new definitions are reached."""
         for loaded in list(self.executed.values()):
             for unit in self._effects.candidates(loaded):
                 taken = self.statements.setdefault(loaded.name, {})

@@ -1,9 +1,9 @@
-"""What a statement of a module uses: global names by Python's scoping, and what hides names.
+"""Collects the global names that a statement uses, by the scoping rules of Python.
 
-Uses are sorted by **layer**, which is when they happen: 0 as the module is imported (decorators,
-defaults, class bodies), 1 when the function is called, 2 when a function that it merely returns is
-called, and so on. Layers show what an import runs: ``@retry`` runs the body of ``retry`` for every
-function that it decorates, but not the wrapper that ``retry`` returns.
+Each use has a **layer**, the time at which it happens: 0 when the module is imported (decorators,
+defaults, class bodies), 1 when the function is called, 2 when a function that it returns is
+called, and so on. Layers show the code that an import executes: ``@retry`` runs the body of
+``retry`` for every function that it decorates, but not the wrapper that ``retry`` returns.
 """
 
 # ruff: noqa: N802 - methods are named after the nodes that they visit
@@ -39,29 +39,29 @@ _CHAINS = (ast.Name, ast.Attribute)
 _ROOTED = (ast.Attribute, ast.Subscript, ast.Call)
 _BUILTINS = frozenset(dir(builtins))
 _STORING = frozenset({"append", "add", "insert", "setdefault", "partial"})
-"""Functions of that name keep what they are given."""
+"""Functions of these names store their arguments."""
 _MAPPERS = frozenset(
     {"map", "imap", "starmap", "filter", "reduce", "partial", "apply", "applymap", "submit"}
     | {"transform", "agg", "aggregate", "pipe", "wraps", "update_wrapper", "run_in_executor"}
     | {"to_thread", "Thread", "defaultdict", "add_done_callback", "map_async", "apply_async"}
 )
-"""Functions of that name call what they are given; they do not read its docstring."""
+"""Functions of these names call their arguments; they do not read docstrings."""
 
 
 class Use(NamedTuple):
-    """A place where a global name is used, or a name that a function has imported for itself."""
+    """A use of a global name, or of a name that a function imports itself."""
 
     chain: Chain
     origin: Import | None
     layer: int
     handed: bool
-    """Whether the value itself is given away and not only called or looked into."""
+    """Whether the value itself is passed on, and not only called or accessed."""
     is_stored: bool = False
-    """Whether it is only put into a container or a partial, which does not call it."""
+    """Whether it is only stored in a container or a partial, which does not call it."""
 
 
 class Effect(NamedTuple):
-    """A statement that is there for what it does to something global; `kind` is how."""
+    """A side effect of a statement on a global object."""
 
     chain: Chain
     origin: Import | None
@@ -71,7 +71,7 @@ class Effect(NamedTuple):
 
 @dataclass(slots=True)
 class Facts:
-    """What was found in one statement."""
+    """The facts of one statement."""
 
     uses: list[Use] = field(default_factory=list)
     imports: list[tuple[Import, int]] = field(default_factory=list)
@@ -267,7 +267,7 @@ class _Walker:
         ]
 
     def visit_Expr(self, node: ast.Expr) -> None:
-        """Note a call whose result is dropped: it is there for its effect."""
+        """Note a call whose result is discarded: it has a side effect."""
         value = node.value.value if isinstance(node.value, ast.Await) else node.value
         if isinstance(value, ast.Call):
             first = value.args[:1] if chain_of(value.func) in {("setattr",), ("delattr",)} else []
@@ -305,7 +305,7 @@ class _Walker:
         self.visit(node.slice)
 
     def visit_For(self, node: ast.For | ast.AsyncFor) -> None:
-        """Visit a loop: what it runs over is not handed on."""
+        """Visit a loop: its iterable is not passed on."""
         self._visit_chain(node.iter, handed=False)
         self._visit_all([node.target, *node.body, *node.orelse])
 
@@ -317,7 +317,7 @@ class _Walker:
         _visit_children(self, node)
 
     def _visit_read(self, node: ast.AST) -> None:
-        """Visit operands: a function that is compared, added or formatted is not handed on."""
+        """Visit operands: comparing, adding or formatting a value does not pass it on."""
         for each in ast.iter_child_nodes(node):
             if isinstance(each, ast.expr):
                 self._visit_chain(each, handed=False)
@@ -335,7 +335,7 @@ class _Walker:
     visit_Compare = visit_UnaryOp = visit_FormattedValue = _visit_read  # noqa: N815
 
     def visit_Call(self, node: ast.Call) -> None:
-        """Visit a call: what is called is not handed on, what is passed is."""
+        """Visit a call: the arguments are passed on, the function is not."""
         chain = chain_of(node.func)
         if not self._layer and chain[-1:] != ("partial",):
             self.facts.calls_at_import = True
@@ -365,7 +365,7 @@ class _Walker:
         )
 
     def _visit_builtin(self, name: str, node: ast.Call) -> list[ast.expr]:
-        """Note calls that hide which names are used; return the arguments that are left."""
+        """Note calls that hide the names they use; return the remaining arguments."""
         match name, node.args:
             case "getattr" | "hasattr", [owner, ast.Constant(value=str(attribute)), *others]:
                 if chain := chain_of(owner):
@@ -441,7 +441,7 @@ class _Walker:
                 self.facts.computed_imports.append(what)
 
     def _find(self, name: str) -> tuple[Import | None, ...]:
-        """Return what a name is imported from, None for a global one, nothing for a local one."""
+        """Return the imports of a name: `None` for a global name, empty for a local one."""
         for depth, scope in enumerate(reversed(self._scopes)):
             if name in scope.globals:
                 break
@@ -467,7 +467,7 @@ def _visit_children(walker: _Walker, node: ast.AST) -> None:
 
 
 def chain_of(node: ast.AST) -> Chain:
-    """Return ``("a", "b", "c")`` for ``a.b.c``, nothing for other expressions."""
+    """Return ``("a", "b", "c")`` for ``a.b.c``; empty for other expressions."""
     attributes: Chain = ()
     while isinstance(node, ast.Attribute):
         attributes = (node.attr, *attributes)
@@ -476,7 +476,7 @@ def chain_of(node: ast.AST) -> Chain:
 
 
 def _root(node: ast.expr) -> ast.expr:
-    """Return ``a.b`` for ``a.b[0].c()``: the part of an expression that names something."""
+    """Return ``a.b`` for ``a.b[0].c()``: the expression that is a chain of names."""
     while not chain_of(node) and isinstance(node, _ROOTED):
         node = node.func if isinstance(node, ast.Call) else node.value
     return node
