@@ -56,6 +56,14 @@ def test_a_scheduler_that_does_not_answer_is_named(bench):
         bench.run("dask://127.0.0.1:9", PIDS)
 
 
+def test_a_client_that_is_closed_calls_nothing(bench, cluster):
+    with Client(cluster, set_as_default=False) as client:
+        executor = client.get_executor()
+    with pytest.raises(TVExecutorError):
+        bench.run(executor, "def f(id):\n    pay(id)\n")
+    assert bench.count() == 0
+
+
 @pytest.mark.sweep
 def test_the_rows_of_a_worker_that_was_killed_are_called_once_more_and_it_is_told(
     bench, client, caplog

@@ -355,6 +355,20 @@ def test_a_generator_without_end_is_left_after_one_item_too_many(bench, processe
         bench.run(processes, code, return_type="generator", arguments={})
 
 
+@pytest.mark.sweep
+def test_a_worker_of_loky_that_dies_pauses_the_process(bench):
+    import loky
+
+    pool = loky.get_reusable_executor(1)
+    try:
+        with pytest.raises(TVExecutorError, match="in flight"):
+            bench.run(pool, DIES, options={"process_id": "p"})
+        bench.vault.execute_instance("t", process_id="p", executor=loky.get_reusable_executor(1))
+        assert bench.x() == list(range(6))
+    finally:
+        loky.get_reusable_executor(1).shutdown(kill_workers=True)
+
+
 DIES = """
 def f(id):
     pay(id)
@@ -433,9 +447,8 @@ import sys, threading, signal
 from concurrent.futures import ThreadPoolExecutor
 from tablevault import TableVault
 vault = TableVault(sys.argv[1], "Ana <ana@example.org>")
-pool = ThreadPoolExecutor(1)
 try:
-    vault.execute_instance("t", process_id="p", executor=pool)
+    vault.execute_instance("t", process_id="p", executor=eval(sys.argv[2]))
 except KeyboardInterrupt:
     print("interrupted", flush=True)
     import os
@@ -443,10 +456,11 @@ except KeyboardInterrupt:
 """
 
 
-def test_an_interrupt_does_not_wait_for_a_worker(bench, python, finish):
+@pytest.mark.parametrize("executor", ["ThreadPoolExecutor(1)", "'processes:1'"])
+def test_an_interrupt_does_not_wait_for_a_worker(bench, python, finish, executor):
     os.mkfifo(bench.paid)
     bench.write("def f(id):\n    pay(id)\n    threading.Event().wait()\n")
-    process = python(INTERRUPTED, bench.path)
+    process = python(INTERRUPTED, bench.path, executor)
     assert bench.paid.read_text()  # once the first call has begun
     process.send_signal(signal.SIGINT)
     assert finish(process) == "interrupted\n"

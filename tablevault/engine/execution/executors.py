@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import multiprocessing
 import os
@@ -78,7 +79,7 @@ class Executors:
         # A fork would copy locks that threads of this process hold.
         context = multiprocessing.get_context("spawn")
         pool = ProcessPoolExecutor(name.workers, mp_context=context)
-        self._closing.callback(pool.shutdown, wait=True, cancel_futures=True)
+        self._closing.callback(_end, pool)
         return pool
 
     def _connect(self, address: str) -> Executor:
@@ -104,6 +105,16 @@ class Executors:
         return executor
 
 
+def _end(pool: ProcessPoolExecutor) -> None:
+    """End the processes of a pool, whatever they do: nobody waits for it any more."""
+    processes = list((vars(pool)["_processes"] or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.terminate()
+    for process in processes:
+        process.join()
+
+
 def is_dask(executor: Executor) -> bool:
     """Return whether an executor is one of `distributed`."""
     return type(executor).__module__.partition(".")[0] == "distributed"
@@ -119,13 +130,21 @@ def forget_task(executor: Executor, name: str) -> None:
     from distributed import Event
 
     make: Any = Event
-    make(name, client=vars(executor)["_client"]).clear()
+    with contextlib.suppress(Exception):  # the scheduler is gone, or the client is closed
+        make(name, client=vars(executor)["_client"]).clear()
 
 
 def slots_of(executor: Executor) -> int:
     """Return how many tasks an executor makes at the same time; that of the machine if unknown."""
     if is_dask(executor):
         client: Any = vars(executor)["_client"]
-        return max(1, sum(map(int, client.nthreads().values())))
+        try:
+            return max(1, sum(map(int, client.nthreads().values())))
+        except Exception as error:
+            raise TVExecutorError(
+                f"The Dask scheduler of the executor does not answer: {type(error).__name__}: "
+                f"{message_of(error)}.",
+                "Execute again with a client that is connected.",
+            ) from error
     known = getattr(executor, "_max_workers", None)  # of all in the standard library, and loky
     return known if isinstance(known, int) and known > 0 else os.cpu_count() or 1

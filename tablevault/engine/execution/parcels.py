@@ -32,11 +32,17 @@ class Parcel:
     ----------
     value : object
         The value.
+
+    Attributes
+    ----------
+    is_sent : bool
+        Whether it was pickled.
     """
 
-    __slots__ = ("_data", "_problem", "_value")
+    __slots__ = ("_data", "_problem", "_value", "is_sent")
 
     def __init__(self, value: object) -> None:
+        self.is_sent = False
         self._value = value
         self._data: bytes | None = None
         self._problem = ""
@@ -76,6 +82,7 @@ class Parcel:
 def _received(data: bytes | None, problem: str) -> Parcel:
     """Return the parcel that was sent."""
     parcel = Parcel(None)
+    parcel.is_sent = True
     parcel._data, parcel._problem = data, problem  # noqa: SLF001 - its own module
     return parcel
 
@@ -136,7 +143,7 @@ class Raised:
             error = self.parcel.open()
         except UnsendableError:
             error = self._rebuilt()
-        if not error.__traceback__:  # else it is the very exception, raised in this process
+        if self.parcel.is_sent:  # else it is the very exception, raised in this process
             error.__cause__ = WorkerTraceback(self.trace, worker, self.line)
         return error
 
