@@ -14,7 +14,7 @@ import yaml
 from tablevault import TableVault
 from tablevault.core import clone_vault, compress_vault, decompress_vault
 from tablevault.errors import TVTableError
-from tablevault.transactions.recovery import NeededElsewhere
+from tablevault.transactions.recovery import needed_elsewhere
 from tests.looking import check_clean, git
 from tests.operations.bench import EXECUTE, Bench
 
@@ -292,7 +292,7 @@ def test_an_operation_that_is_taken_back_leaves_what_records_name(plain):
     plain.fail()
     vault = plain.vault._vault
     oid = oid_of("a 1")
-    vault.store.delete([oid], needed=NeededElsewhere(vault.parts, ""))
+    vault.store.delete([oid], needed=needed_elsewhere(vault.parts, ""))
     assert oid in plain.objects()
 
 

@@ -63,3 +63,12 @@ def test_a_deleted_table_goes_with_what_git_has_merged_into_its_folder(vault, by
     assert complete_merge(vault._vault)
     assert by_git("ls-files", "tables") == ""
     assert complete_merge(vault._vault) == ""
+
+
+def test_a_temporary_instance_follows_a_table_that_git_has_renamed(vault, by_git):
+    vault.create_table("t")
+    vault.create_instance("t")
+    by_git("mv", "tables/t", "tables/u")
+    by_git("commit", "-q", "-m", "another name")
+    assert complete_merge(vault._vault)
+    assert vault.get_table_instances("u", include_temp=True) == ["TEMP_base"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from contextlib import ExitStack
@@ -19,7 +20,13 @@ from tablevault.lfs.store import ObjectStore
 from tablevault.names import ProcessId, TempRef
 from tablevault.transactions import recovery
 from tablevault.transactions.records import RecordStore
-from tablevault.transactions.recovery import end_stopped, leftovers, needed_elsewhere, roll_forward
+from tablevault.transactions.recovery import (
+    end_stopped,
+    leftovers,
+    needed_elsewhere,
+    recover,
+    roll_forward,
+)
 
 
 class DiedError(BaseException):
@@ -313,3 +320,10 @@ def test_a_stop_that_was_begun_within_what_it_stops_ends_both(begin, plan, parts
         assert roll_forward(parts, parts.files.read(ProcessId("stop")))
     assert list(parts.files.every()) == []
     assert parts.files.remembers("q")
+
+
+def test_a_vault_that_may_only_be_read_stays_as_it_is(begin, parts, monkeypatch):
+    with begin() as process:
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+        recover(parts)
+        assert parts.files.read(process.process_id) is not None
