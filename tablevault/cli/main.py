@@ -57,9 +57,12 @@ def _run(command: Command, given: argparse.Namespace) -> int:
         return _FAILED
     except BrokenPipeError:
         raise
-    except (Exception, KeyboardInterrupt) as error:
+    except (Exception, KeyboardInterrupt, SystemExit) as error:  # noqa: BLE001 - it is printed
+        # SystemExit comes from a function of a builder: what it ends is the execution.
         if given.debug and not isinstance(error, KeyboardInterrupt):
-            raise
+            import traceback
+
+            traceback.print_exception(error)
         from tablevault.cli.errors import explained
 
         _print_error(explained(error, context, given))

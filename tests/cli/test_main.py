@@ -232,8 +232,9 @@ def test_what_is_refused_is_one(vault, run, words):
 
 
 def test_the_traceback_is_shown_on_request(vault, run):
-    with pytest.raises(Exception, match="no table"):
-        run("--debug", "delete-table", "t")
+    code, _, err = run("--debug", "delete-table", "t")
+    assert (code, err.splitlines()[0]) == (1, "Traceback (most recent call last):")
+    assert err.splitlines()[-1].startswith('TableVault error: There is no table "t".')
 
 
 def test_what_a_function_raises_takes_one_line_that_names_builder_row_and_line(vault, run):
@@ -251,6 +252,19 @@ def test_what_a_function_raises_takes_one_line_that_names_builder_row_and_line(v
             'In builder "t_index", function "f" of module "work". (--debug shows the traceback)'
         ),
     ]
+
+
+@pytest.mark.parametrize("option", ["--json", "--debug"])
+def test_a_function_that_exits_has_failed(vault, run, option):
+    vault.create_code_module("work", text="import sys\n\n\ndef f():\n    sys.exit(0)\n")
+    vault.create_table("t")
+    builder = "{builder_type: IndexBuilder, changed_columns: [a], python_function: f, "
+    builder += "code_module: work, is_custom: true, arguments: {}}"
+    vault.create_instance("t", builders={"t_index": builder})
+    code, out, err = run(option, "execute-instance", "t")
+    assert (code, out) == (1, "")
+    assert f"SystemExit: 0 ({Path.cwd() / 'code/work.py'}, line 5)." in err
+    assert dict(vault.get_active_processes()) == {}
 
 
 def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(vault, run):
