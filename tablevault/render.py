@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 _LONGEST_TEXT = 2_000
 _BARS = (24, 12)  # characters
+_NO_WIDTH = 1 << 20  # more than any line has
 _MINUTE, _HOUR = 60.0, 3600.0
 _SIZES = ("bytes", "kB", "MB", "GB", "TB")
 
@@ -122,7 +123,8 @@ def printed(drawn: object, stream: TextIO, *, wraps: bool = False) -> str:
     """
     from rich.console import Console
 
-    console = Console(file=stream, soft_wrap=not wraps)
+    # A tree cuts its lines at the width, whatever soft_wrap says.
+    console = Console(file=stream, width=None if wraps else _NO_WIDTH, soft_wrap=not wraps)
     with console.capture() as captured:
         console.print(drawn)
     return captured.get()

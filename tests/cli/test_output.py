@@ -65,6 +65,15 @@ def test_no_id_is_broken_over_lines_however_narrow_a_terminal_is(columns, monkey
     assert _COLOURS.sub("", terminal.getvalue()).count(LISTING.rows[0][0]) == 2
 
 
+@pytest.mark.parametrize("stream", [Terminal, io.StringIO])
+def test_a_tree_cuts_no_name_however_narrow_a_terminal_is(stream, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    node = Node(label="table", children=(Node(label="x" * 200),))
+    shown = stream()
+    show(Drawing(draw=lambda: tree(node), value=None), shown, as_json=False)
+    assert shown.getvalue() == f"table\n└── {'x' * 200}\n"
+
+
 def test_a_list_in_a_pipe_is_a_record_a_line():
     pipe = io.StringIO(newline="")
     show(LISTING, pipe, as_json=False)
