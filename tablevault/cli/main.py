@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn
 
 from tablevault.cli.command import ASK, GLOBALS, Command, commands
@@ -22,6 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0: done. 1: TableVault refuses, a function failed, or problems were found. 2: the arguments
     are wrong. 130: interrupted by Ctrl-C.
     """
+    _open_closed_streams()
     words = list(sys.argv[1:] if arguments is None else arguments)
     known = commands()
     if words[:1] == [ASK]:
@@ -41,6 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader has closed the pipe, as `head` does: there is nothing more to flush.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
+
+
+def _open_closed_streams() -> None:
+    """Replace streams that the caller has closed, as `>&-` does: nobody reads what goes there.
+
+    Otherwise they are None, and the next file that is opened gets their number.
+    """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            stream = Path(os.devnull).open(mode, encoding="utf-8")  # noqa: SIM115 - stays open
+            setattr(sys, name, stream)
 
 
 def _run(command: Command, given: argparse.Namespace) -> int:

@@ -334,6 +334,15 @@ def test_ctrl_c_leaves_a_clean_vault(vault):
     vault.create_builder_file("t", text=BUILDER)
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_what_is_done_succeeds_with_closed_streams(vault, closed):
+    program = f"{sys.executable} -m tablevault create-table t {closed}"
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(program, shell=True, capture_output=True, text=True, check=False, env=env)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert vault.get_table_instances() == ["t"]
+
+
 def test_who_reads_may_go_away(vault, apart):
     for number in range(3):
         vault.create_table(f"t{number}")
