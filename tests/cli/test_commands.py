@@ -305,6 +305,11 @@ def test_a_vault_is_packed_unpacked_and_deleted(made, run, monkeypatch, tmp_path
     assert TableVault("v", "Bo").get_table_instances() == ["t"]
 
 
+def test_an_archive_of_the_current_folder_is_named_like_it(made, run):
+    assert run("compress", ".", "--preset", "0")[:2] == (0, "Compressed → v.tar.xz\n")
+    assert Path("../v.tar.xz").is_file()
+
+
 def test_the_demonstration(run, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, err = run("demo", "shown")
@@ -320,6 +325,11 @@ def test_the_demonstration(run, tmp_path, monkeypatch):
     }
     assert len(vault.get_table_instances("reviews")) == 2
     check_clean(tmp_path / "shown")
+
+
+def test_the_demonstration_suggests_a_path_in_quotes(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert "\n  cd 'my shop'\n" in run("demo", "my shop")[1]
 
 
 def test_every_command_can_be_asked_for_help(run):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,11 +34,12 @@ def _create(context: CommandContext, given: argparse.Namespace) -> object:
 def _compress(context: CommandContext, given: argparse.Namespace) -> object:
     """Write a vault into one file."""
     from tablevault.operations import vaults
+    from tablevault.vault import absolute
 
     del context
     folder = existing_folder(given.vault_dir)
     vaults.compress_vault(folder, given.preset)
-    return f"Compressed → {folder.name}{_ENDING}"
+    return f"Compressed → {absolute(folder).name}{_ENDING}"
 
 
 def _decompress(context: CommandContext, given: argparse.Namespace) -> object:
@@ -151,7 +153,7 @@ arguments:
 }
 _AFTER = """Made the vault {path} with two tables, each of two instances. Look around:
 
-  cd {path}
+  cd {quoted}
   tablevault get-table-instances           the tables
   tablevault log                           what happened
   tablevault diff reviews                  what the second run changed
@@ -176,7 +178,7 @@ def _demo(context: CommandContext, given: argparse.Namespace) -> object:
     }
     _execute(vault, "reviews", changed)
     _execute(vault, "moods", _BUILDERS["moods"])
-    return _AFTER.format(path=given.new_dir)
+    return _AFTER.format(path=given.new_dir, quoted=shlex.quote(given.new_dir))
 
 
 def _execute(vault: Vault, table: str, builders: dict[str, str]) -> None:
