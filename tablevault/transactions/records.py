@@ -35,6 +35,8 @@ from tablevault.wording import Parameter
 
 STOPPED = "User Stopped"
 """Error in the record of a process that was stopped."""
+DIED = "The program that ran it ended first"
+"""Error in the record of a process that was killed or interrupted."""
 Json = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
 
 
@@ -133,7 +135,7 @@ class Record:
         What is wrong with an execution before its first call is corrected, and the same call made
         again. One that was stopped was given up.
         """
-        has_failed = bool(self.error[0]) and self.error[1] != STOPPED
+        has_failed = bool(self.error[0]) and self.error[1] not in (STOPPED, DIED)
         return has_failed and self.request.operation == "execute_instance" and not self.plan
 
     def failed(self, error: BaseException, at: float) -> Record:

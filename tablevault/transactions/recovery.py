@@ -19,7 +19,7 @@ from tablevault.history.git.repack import stale_files
 from tablevault.names import ObjectId, ProcessId, TempRef, frame_path, record_file, temp_of_ref
 from tablevault.transactions.claims import descendants
 from tablevault.transactions.parts import VaultParts
-from tablevault.transactions.records import STOPPED, Record
+from tablevault.transactions.records import DIED, STOPPED, Record
 
 _log = logging.getLogger("tablevault")
 
@@ -171,6 +171,8 @@ def _renamed_temps(moves: Sequence[RefMove]) -> list[tuple[TempRef, TempRef]]:
 
 def roll_back(parts: VaultParts, record: Record) -> None:
     """Remove what an operation that has not happened left, and remember that it failed."""
+    if not record.error[0]:  # nobody could note why it ended
+        record = record.failed(TVProcessError(DIED), record.updated_at)
     needed = needed_elsewhere(parts, record.process_id)
     parts.store.delete(record.made, needed=needed)
     try:

@@ -173,6 +173,19 @@ def test_a_failed_execution_is_listed_with_its_error(told):
     assert "execute_instance" in told.log("tales")["operation"].tolist()
 
 
+@pytest.mark.parametrize("kind", ["SystemExit(3)", "KeyboardInterrupt"])
+def test_an_interrupted_execution_has_not_succeeded(told, kind):
+    code = FAILS.replace('ValueError("no [bold]luck[/bold]")', kind)
+    told.create_code_module("broken", text=code)
+    told.create_instance("stories", builders={"stories_index": BUILDER})
+    with pytest.raises((SystemExit, KeyboardInterrupt)):
+        told.execute_instance("stories")
+    told.create_instance("stories")  # takes back what the interrupted process holds
+    found = told.log("stories").iloc[1]
+    assert (found["operation"], found["success"]) == ("execute_instance", False)
+    assert found["error"] == "TVProcessError: The program that ran it ended first"
+
+
 def test_commits_of_plain_git_are_listed(told, repo_path):
     (repo_path / "notes.md").write_text("x")
     git(repo_path, "add", "notes.md")
