@@ -463,6 +463,22 @@ def test_differences_and_lineage(made, run):
     ]
 
 
+def test_a_difference_as_json_keeps_columns_that_are_called_like_its_own(vault, run):
+    vault.create_table("t")
+    for row in ("a", "b"):
+        vault.create_instance("t", external_edit=True)
+        vault.write_instance(pd.DataFrame({"row": [row], "old": [1.5], "new": [row]}), "t")
+    code, out, err = run("diff", "t", "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    cells = [(cell["column"], cell["old"], cell["new"]) for cell in found["changed"]]
+    assert cells == [("row", "a", "b"), ("new", "a", "b")]
+    vault.create_instance("t", external_edit=True)
+    vault.write_instance(pd.DataFrame({"row": ["c"], "old": [2.5], "new": ["c"]}), "t")
+    (added,) = json.loads(run("diff", "t", "--json")[1])["added"]
+    assert added == {"_row": 0, "row": "c", "old": 2.5, "new": "c"}
+
+
 def test_a_damaged_vault_is_told_and_mended(made, run):
     assert run("verify")[:2] == (0, "")
     git(Path.cwd(), "tag", "-d", git(Path.cwd(), "tag").split()[0])

@@ -65,7 +65,14 @@ def _as_json(found: InstanceDiff) -> dict[str, object]:
         each.name: getattr(found, each.name) for each in dataclasses.fields(found) if each.repr
     }
     frames = {name: getattr(found, name) for name in ("added", "removed", "changed")}
-    return facts | {name: _records(frame.reset_index()) for name, frame in frames.items()}
+    return facts | {name: _records(_with_index(frame)) for name, frame in frames.items()}
+
+
+def _with_index(frame: pd.DataFrame) -> pd.DataFrame:
+    """Turn the index into columns, named by an underscore more than a column of its name."""
+    taken = {str(name) for name in frame.columns}
+    names = [str(name) for name in frame.index.names]
+    return frame.reset_index(names=[f"_{name}" if name in taken else name for name in names])
 
 
 def _records(frame: pd.DataFrame) -> list[dict[Any, Any]]:
