@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tablevault.engine.references.view import View
 from tablevault.engine.row_values import RowResults, where
 from tablevault.frames.dtypes import infer
 
@@ -73,14 +72,3 @@ def test_rows_of_a_mask_are_numbers_of_python():
     rows = where(np.array([False, True, True]))
     assert list(rows) == [1, 2]
     assert {type(row) for row in rows} == {int}
-
-
-@pytest.mark.parametrize("dtype", ["string", "Int64", "object"])
-def test_cells_in_order_are_those_of_the_column(dtype):
-    values = pd.Series([None if n % 7 == 0 else n for n in range(10_000)], dtype="Int64")
-    view = View(("a",), lambda _: values.astype(dtype).to_frame("a"))
-    cell = view.in_order("a")
-    rows = [0, 1, 4095, 4096, 9_999, 7, 8_191, 8_192]
-    assert [cell(row) for row in rows] == [view.cells("a")[row] for row in rows]
-    with pytest.raises(IndexError):
-        cell(10_000)

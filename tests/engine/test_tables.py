@@ -1,26 +1,11 @@
-"""The table under construction, and what is handed out of tables."""
+"""The table under construction: finished columns, and columns that grow."""
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from tablevault.engine.references import View
 from tablevault.engine.tables import TableDraft
-
-COLUMNS = {
-    "i": pd.array([1, 2, None, 4], dtype="Int64"),
-    "f": np.array([0.5, 1.5, 2.5, 3.5]),
-    "s": pd.Series(["a", "b", None, "d"], dtype="string"),
-    "l": pd.Series([[1], [2], [3], [4]], dtype=object),
-}
-
-
-@pytest.fixture
-def view():
-    frame = pd.DataFrame(COLUMNS)
-    return View(tuple(COLUMNS), lambda names: frame[list(names)])
 
 
 @pytest.fixture
@@ -30,33 +15,6 @@ def draft():
     made.set_rows(3)
     made.grow(["g"])
     return made
-
-
-@pytest.mark.parametrize("rows", [None, [1], [1, 2], [0, 1, 2, 3], [0, 2], [3, 0]])
-def test_a_frame_shares_no_memory_with_its_table(view, rows):
-    frame = view.frame(["i", "f", "l"], rows)
-    assert not np.shares_memory(frame["i"].array._data, view.series("i").array._data)
-    assert not np.shares_memory(frame["i"].array._mask, view.series("i").array._mask)
-    assert not np.shares_memory(frame["f"].to_numpy(), view.series("f").to_numpy())
-    frame["l"].iloc[0].append(0)
-    assert view.series("l").tolist() == [[1], [2], [3], [4]]
-
-
-@pytest.mark.parametrize("rows", [[1], [1, 2], [0, 2], [3, 0]])
-def test_a_frame_of_rows_keeps_their_positions_and_dtypes(view, rows):
-    frame = view.frame(["s", "i", "index", "s"], rows)
-    assert list(frame.index) == rows
-    assert frame["index"].tolist() == rows
-    assert list(frame.columns) == ["s", "i", "index"]
-    assert frame["i"].dtype == "Int64"
-    assert isinstance(frame["s"].dtype, pd.StringDtype)
-
-
-@pytest.mark.parametrize(
-    ("column", "plain"), [("i", True), ("f", True), ("s", True), ("l", False), ("index", True)]
-)
-def test_only_a_column_that_nobody_can_change_is_plain(view, column, plain):
-    assert view.is_plain(column) is plain
 
 
 def test_a_finished_row_is_seen_at_once(draft):

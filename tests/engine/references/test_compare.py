@@ -165,60 +165,6 @@ def test_a_nested_reference_gives_one_value(text):
 
 
 @pytest.mark.parametrize(
-    ("conditions", "expected"),
-    [
-        ("c::1:3", [0, 1, 2, 4, 5, 6]),
-        ("c::1:3,index::1:5", [1, 2, 4]),
-        ("c::1:3,index::5", [5]),
-        ("c::1:3,index::2:90", [2, 4, 5, 6]),
-        ("c::3:9,d::0:2", [3, 7]),
-        ("d::0:2,c::0:9", [0, 2, 3, 4, 6, 7]),
-        ("c::9:1", None),
-    ],
-)
-def test_ranges_give_rows_in_order_however_often_they_are_asked(conditions, expected):
-    frame = pd.DataFrame(
-        {
-            "c": pd.array([2, 1, 1, 3, 2, 1, 2, 3] + [None, 99] * 50, dtype="Int64"),
-            "d": pd.array([1, 2, 0, 1, 1, 7, 1, 0] + [50, None] * 50, dtype="Int64"),
-        }
-    )
-
-    class Tables:
-        view_ = View(("c", "d"), lambda names: frame[list(names)])
-
-        def view(self, table, selector):
-            return self.view_
-
-    template, tables = parse_template(f"<<t.index[{conditions}]>>"), Tables()
-    for _ in range(3):
-        found = evaluate(template, tables)
-        assert (found if isinstance(found, list | None) else [found]) == expected
-
-
-def test_values_come_from_one_pass_however_many_rows_ask():
-    asked = []
-    frame = pd.DataFrame({"c": pd.array(range(1000), dtype="Int64")})
-
-    def fetch(names):
-        asked.append(tuple(names))
-        return frame[list(names)]
-
-    class Tables:
-        view_ = View(("c",), fetch)
-
-        def view(self, table, selector):
-            return self.view_
-
-    template = parse_template("<<t.c[c::<<t.c[index]>>]>>")
-    tables = Tables()
-    assert [evaluate(template, tables, row) for row in range(1000)] == list(range(1000))
-    assert asked == [("c",)]
-    lookup = tables.view_.lookup(("c",))
-    assert tables.view_.lookup(("c",)) is lookup
-
-
-@pytest.mark.parametrize(
     "condition",
     [
         "c::b:d",
