@@ -99,9 +99,8 @@ class _GrowingColumn:
         """Enter a value."""
         if self._unseen is not None:
             self._unseen.append(row)
-            self._needs_all = (
-                self._needs_all or self.cells[row] is not None
-            )  # the old value is a sample
+            # Of a value that is entered again, the old one may be a sample.
+            self._needs_all = self._needs_all or self.cells[row] is not None
         self.cells[row] = value
 
     def part(self, name: str, rows: Sequence[int]) -> pd.Series:

@@ -1,4 +1,4 @@
-"""The YAML of a builder file: read, shown to people, and written as a template."""
+"""The YAML of builder files: parsing, checks of its fields, and templates of new files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ DEFAULTS: Mapping[str, object] = MappingProxyType(
         "executor": "",
     }
 )
-"""Fields that need not be written, and what they are then."""
+"""Optional fields with their defaults."""
 
 KNOWN = ("builder_type", *REQUIRED, *DEFAULTS, "dependencies", "name")
 """All fields; ``name`` is what releases 0.1 wrote, and the name of the file counts."""
@@ -58,7 +58,7 @@ _YAML_ERRORS = (yaml.YAMLError, ValueError, TypeError, LookupError, AttributeErr
 
 
 def check_builder_text(name: str, text: str) -> None:
-    """Refuse text that cannot become a builder; one that is not finished yet may stay.
+    """Refuse text that cannot become a builder; missing fields are allowed.
 
     Raises
     ------
@@ -109,7 +109,7 @@ def load_document(name: str, text: str) -> Mapping[object, object]:
 
 
 def check_fields(name: str, document: Mapping[object, object]) -> None:
-    """Refuse fields that no builder has, and those that only the other type has.
+    """Refuse unknown fields, and those of the other type of builder.
 
     Raises
     ------
@@ -136,10 +136,10 @@ def check_fields(name: str, document: Mapping[object, object]) -> None:
 
 
 class _BuilderLoader(yaml.SafeLoader):
-    """The safe loader by the core schema, without two things that a builder never means.
+    """The safe loader with the core schema, without duplicate keys and merge keys.
 
-    A key that stands twice would silently hide the first one. Merge keys grow without bounds: a
-    few nested ``<<: [*a, *a]`` are billions of entries before anybody could count them.
+    A duplicate key would silently hide the first one. Merge keys grow without bounds: a few nested
+    ``<<: [*a, *a]`` are billions of entries.
     """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -164,7 +164,7 @@ def _problem(problem: str, node: yaml.Node) -> yaml.constructor.ConstructorError
 
 
 def _whole_number(loader: _BuilderLoader, node: yaml.ScalarNode) -> int:
-    """Make an int that Python is willing to print: hexadecimal ones may have any length."""
+    """Make an int of limited size: Python refuses to print longer ones."""
     text = str(loader.construct_scalar(node))
     number = int(text, {"0x": 16, "0o": 8}.get(text[:2], 10))
     if number.bit_length() > _LONGEST_NUMBER:
@@ -173,7 +173,7 @@ def _whole_number(loader: _BuilderLoader, node: yaml.ScalarNode) -> int:
 
 
 def _float(loader: _BuilderLoader, node: yaml.ScalarNode) -> float:
-    """Make a float; a number of digits is never infinite."""
+    """Make a float; refuse digits that overflow to infinity."""
     text = str(loader.construct_scalar(node))
     number = float(text.replace(".", "") if text[-1:].isalpha() else text)
     if number in (float("inf"), float("-inf")) and text[-1:].isdigit():
@@ -189,7 +189,7 @@ _BuilderLoader.add_constructor("tag:yaml.org,2002:float", _float)
 
 
 def _what(document: object) -> str:
-    """Call what YAML read by a name that its author knows."""
+    """Describe the type of a document for its author."""
     if document is None:
         return "nothing"
     return "a list" if isinstance(document, list) else "one value"
@@ -207,7 +207,7 @@ _TextLoader: type[yaml.SafeLoader] = getattr(yaml, "CSafeLoader", yaml.SafeLoade
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrittenBuilder:
-    """The fields of a builder that say what it does; empty where the file has none."""
+    """The main fields of a builder; empty if the file lacks them."""
 
     module: str
     function: str
@@ -217,7 +217,7 @@ class WrittenBuilder:
 
 
 def read_written(text: str) -> WrittenBuilder:
-    """Return what a builder file says; of a text that is no builder all is empty.
+    """Return the main fields of a builder file; all empty if the text is no builder.
 
     Values are the text of the file, not what YAML makes of it: ``0.20`` stays ``0.20``.
     """
@@ -259,7 +259,7 @@ def _value(node: yaml.Node | None, text: str) -> str:
 
 
 PLACEHOLDERS = frozenset({"COLUMN_NAME", "FUNCTION_NAME", "MODULE_NAME", "ARGUMENT_VALUE"})
-"""Words of the templates that a finished builder no longer holds."""
+"""Words of the templates that the user replaces."""
 
 _TYPE = """\
 # {purpose}

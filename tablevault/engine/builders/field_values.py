@@ -1,4 +1,4 @@
-"""Readers of builder fields: a YAML value becomes a flag, number, list or retry, or an error."""
+"""Readers of builder fields: they convert YAML values to typed ones, or raise an error."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class FieldPath:
         return FieldPath(self.builder, self.field + step)
 
     def wrong(self, value: object, allowed: str) -> TVBuilderError:
-        """Make the error that says that `value` stands where only `allowed` may."""
-        # As YAML spells it; bounded: a few aliases can stand for billions of values.
+        """Return the error for a value that is not `allowed`."""
+        # As in YAML; bounded, since a few aliases can expand to billions of values.
         shown = _WORDS.get(value) if value is None or isinstance(value, bool) else None
         shown = shown or reprlib.repr(value)
         if len(shown) > _SHOWN:
@@ -120,16 +120,16 @@ _SHARE: Final = "%"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Retry:
-    """Whether a call that failed is made again.
+    """The retries of a failed call.
 
     Attributes
     ----------
     times : int
-        How often, at most.
+        Maximum number of retries.
     wait_s, max_wait_s : float
-        Seconds before the first time, and the longest: the wait doubles each time.
+        Seconds before the first retry, and the maximum: the wait doubles each time.
     on : tuple of str
-        Exception classes after which it is made again; empty for all that may pass.
+        Exception classes that are retried; empty for all that may be temporary.
     """
 
     times: int = 0
@@ -140,7 +140,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaxErrors:
-    """How many calls of a builder may fail.
+    """The number of calls of a builder that may fail.
 
     Attributes
     ----------
@@ -154,11 +154,11 @@ class MaxErrors:
     is_share: bool
 
     def allows(self, errors: int, rows: int) -> bool:
-        """Return whether so many errors are not too many for a table of so many rows."""
+        """Return whether a table of so many rows may have so many errors."""
         return errors <= (self.number * rows / 100 if self.is_share else self.number)
 
     def __str__(self) -> str:
-        """Return it as a builder states it."""
+        """Format it as in a builder."""
         return f"{self.number:g}{_SHARE if self.is_share else ''}"
 
 
@@ -212,7 +212,7 @@ def read_builder_limits(value: object, path: FieldPath) -> Limits:
 
 
 def _times(value: object, path: FieldPath, or_else: str = "") -> int:
-    """Read how often; 0 is never."""
+    """Read a number of retries."""
     allowed = f"a whole number from 0 to {_MOST_TIMES:,}{or_else}"
     number = path.number(value, allowed)
     if not number.is_integer() or not 0 <= number <= _MOST_TIMES:

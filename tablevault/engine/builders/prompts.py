@@ -46,7 +46,7 @@ def with_places(arguments: Node, builder: str) -> Node:
     Parameters
     ----------
     arguments : Node
-        As they are written. ``{{`` and ``}}`` in the prompt are braces.
+        The arguments as they are written. ``{{`` and ``}}`` in the prompt are braces.
     builder : str
         Name of the builder, for errors.
 
@@ -67,12 +67,12 @@ def with_places(arguments: Node, builder: str) -> Node:
 
 
 def with_schema(arguments: Node, columns: Sequence[str], dtypes: Mapping[str, str]) -> Node:
-    """Return arguments with the schema of an answer, where columns ask for one.
+    """Return arguments with the schema of an answer, if the columns need one.
 
     Parameters
     ----------
     arguments : Node
-        Those with a schema stay as they are.
+        The arguments; unchanged if they have a schema.
     columns : sequence of str
         Columns that the builder fills. A single one of text takes the text of the answer.
     dtypes : mapping of str to str
@@ -111,7 +111,7 @@ def _parts(template: Template, path: FieldPath) -> Iterator[str | Reference]:
         end = len(template.text)
         if following and isinstance(following[0], Reference):
             end = following[0].start
-        # The part has no escapes any more, but the same braces in the same order.
+        # The part is unescaped, but has the same braces in the same order.
         written = _BRACES.finditer(template.text, at, end)
         done = 0
         for found, original in zip(_BRACES.finditer(part), written, strict=True):
@@ -122,7 +122,7 @@ def _parts(template: Template, path: FieldPath) -> Iterator[str | Reference]:
 
 
 def _meant(found: re.Match[str], start: int, path: FieldPath) -> str | Reference:
-    """Return what braces in a prompt mean."""
+    """Return the brace or the reference for braces in a prompt."""
     text = found.group()
     if text in {"{{", "}}"}:
         return text[0]

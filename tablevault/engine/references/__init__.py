@@ -1,4 +1,4 @@
-"""The language of table references: its words, its grammar, and what a reference gives."""
+"""The language of table references: grammar, evaluation, and evaluation row by row."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values of conditions against cells, compared as the dtype of the column says."""
+"""Comparison of the values in conditions with cells, by the dtype of the column."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ _TRUTH = {"true": True, "1": True, "false": False, "0": False}
 
 @dataclass(frozen=True, slots=True)
 class Comparable:
-    """A column made comparable: its cells, and how a value becomes one of their kind.
+    """The comparable cells of a column, and the conversion of values to such cells.
 
-    A value whose type is exactly `same` is one already.
+    A value whose type is exactly `same` needs no conversion.
     """
 
     cells: Sequence[Cell]
@@ -34,17 +34,17 @@ class Comparable:
 
 
 def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
-    """Make the cells of `series` comparable by the kind of its dtype.
+    """Convert the cells of a column to comparable ones, by its dtype.
 
-    Numbers compare as numbers, truth values as such, times as times; categories compare as what
-    they hold, texts among them in their order where they have one, and everything else as text.
+    Numbers, truth values and times compare as such; categories compare as their values, ordered
+    ones of text by their order; everything else compares as text.
 
     Parameters
     ----------
     series : Series
         A column.
     values : sequence
-        What it holds, row by row. The result may share it.
+        Its values, row by row. The result may share them.
     """
     dtype = series.dtype
     if isinstance(dtype, pd.CategoricalDtype):
@@ -68,12 +68,12 @@ def comparable(series: pd.Series, values: Sequence[Any]) -> Comparable:
 
 
 def is_scalar(value: object) -> bool:
-    """Return whether `value` may stand where a reference is nested in another."""
+    """Return whether the result of a nested reference is a single value."""
     return value is None or value is pd.NA or bool(pd.api.types.is_scalar(value))
 
 
 def _conversion(series: pd.Series) -> tuple[str, Callable[[object], Cell]]:
-    """Choose the kind of a column, and what turns a value into a cell of it."""
+    """Return the kind of a column, and the conversion of values to its cells."""
     dtype, types = series.dtype, pd.api.types
     if types.is_bool_dtype(dtype):
         return "true or false", _truth
@@ -105,7 +105,7 @@ def _truth(value: object) -> bool:
 
 
 def _number(value: object) -> int | float | decimal.Decimal | None:
-    """Read a number, an exact one where it has no fraction; None for what no number equals."""
+    """Read a number, as an int if it has no fraction; None for NaN, which equals nothing."""
     if isinstance(value, str):
         text = value.strip()
         if not _NUMBER.fullmatch(text):
@@ -129,7 +129,7 @@ def _holds_decimals(series: pd.Series) -> bool:
 
 
 def _decimal(value: object) -> decimal.Decimal | None:
-    """Read a number exactly; a float is the decimal that it is written as."""
+    """Read a number exactly; a float as the decimal of its shortest representation."""
     number = _number(value)
     if number is None or isinstance(number, decimal.Decimal):
         return number
@@ -137,7 +137,7 @@ def _decimal(value: object) -> decimal.Decimal | None:
 
 
 def _time(value: object, zone: Any) -> pd.Timestamp:  # noqa: ANN401 - what pandas has as a zone
-    """Read a time; one without zone is in the zone of the column."""
+    """Read a time; without a zone it is in the zone of the column."""
     text = _plain(value)
     if isinstance(text, str) and not text[:4].isdigit():
         raise ValueError(text)  # pandas would read "now", and guess at 1/2/2023

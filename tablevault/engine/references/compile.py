@@ -1,7 +1,7 @@
-"""Templates as functions of the row: what is the same for all rows is done once.
+"""Compiles templates to functions of the row: work that all rows share is done once.
 
-Only what is usual is done here. Whatever is not, errors included, is left to `evaluate`, which
-alone says what a reference means.
+Only frequent cases are compiled. All others, and all errors, are left to `evaluate`, which alone
+defines the meaning of a reference.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ ByRow: TypeAlias = Callable[[int], Any]
 
 
 class _UnusualError(Exception):
-    """Something that is left to `evaluate`."""
+    """A case that is left to `evaluate`."""
 
 
 _LEFT_TO_EVALUATE = (
@@ -49,20 +49,19 @@ _LEFT_TO_EVALUATE = (
 
 
 def by_row(template: Template, tables: Tables) -> ByRow:
-    """Return a function of the row that gives what `evaluate` gives, results and errors alike.
+    """Return a function of the row with the results and errors of `evaluate`.
 
     Parameters
     ----------
     template : Template
         From `parse_template`.
     tables : Tables
-        Nothing is asked of them before the first row. From then on a column that is not among
-        the ``growing`` ones of its view has to stay as it is.
+        Not read before the first row. From then on only ``growing`` columns of a view may change.
 
     Returns
     -------
     callable
-        May be called from several threads at a time.
+        Thread-safe.
     """
     made: ByRow | None = None
 
@@ -83,7 +82,7 @@ def by_row(template: Template, tables: Tables) -> ByRow:
 
 @dataclass(frozen=True, slots=True)
 class _Compiled:
-    """A compiled reference; one that `is_plain` gives no frame, nor anything of the tables."""
+    """A compiled reference; with `is_plain` its results are immutable and no dataframes."""
 
     function: ByRow
     is_plain: bool
@@ -98,7 +97,7 @@ class _Constant:
 
 @dataclass(frozen=True, slots=True)
 class _Sought:
-    """A condition: a column, and the cell or the range that is sought in it."""
+    """A condition: a column, and the cell or the range to find in it."""
 
     key: str
     low: ByRow | _Constant
@@ -127,13 +126,13 @@ class _Compiler:
         return lambda row: pattern % tuple([part(row) for part in spliced])
 
     def _spliced(self, reference: Reference) -> ByRow:
-        """Make a function whose result may stand inside text."""
+        """Make a function whose result may be part of text."""
         part = self._reference(reference)
         if part.is_plain:
             return part.function
 
         def checked(row: int) -> Any:  # noqa: ANN401 - a reference gives anything
-            """Let no frame pass."""
+            """Refuse a dataframe."""
             value = part.function(row)
             if isinstance(value, pd.DataFrame):
                 raise _UnusualError
@@ -187,7 +186,7 @@ class _Compiler:
         return name_of(word, self._scope)
 
     def _sought(self, key: str, condition: Condition, reference: Reference, view: View) -> _Sought:
-        """Make what a condition seeks."""
+        """Compile a condition."""
         is_position = view.is_position(key)
         if not is_position and (key not in view.names or key in view.growing):
             raise _UnusualError
@@ -202,7 +201,7 @@ class _Compiler:
     def _cell(
         self, word: Word | None, place: tuple[str, Comparable, Reference]
     ) -> ByRow | _Constant:
-        """Make what gives the cell of a column that a word means."""
+        """Compile the value of a condition to a cell of its column."""
         key, column, reference = place
         if isinstance(word, str) or (word is not None and _is_fixed(word)):
             return _Constant(typed(key, word, column, reference, self._scope))
@@ -210,7 +209,7 @@ class _Compiler:
         convert, same = column.convert, column.same
 
         def cell(row: int) -> Cell:
-            """Turn the value of a row into a cell."""
+            """Convert the value of a row to a cell."""
             found = value(row)
             return found if type(found) is same else _converted(found, convert)
 
@@ -218,7 +217,7 @@ class _Compiler:
 
 
 def _is_fixed(reference: Reference) -> bool:
-    """Return whether a reference gives the same for every row, whatever builders do."""
+    """Return whether the result of a reference is the same for all rows."""
     return all(
         isinstance(each.table, str)
         and each.table != SELF
@@ -228,24 +227,24 @@ def _is_fixed(reference: Reference) -> bool:
 
 
 def _is_constant(sought: _Sought) -> bool:
-    """Return whether a condition seeks the same for every row."""
+    """Return whether a condition is the same for all rows."""
     return all(isinstance(each, _Constant) for each in (sought.low, sought.high or sought.low))
 
 
 def _is_plain(view: View, name: str) -> bool:
-    """Return whether cells of a column can be handed out as they are."""
+    """Return whether cells of a column can be returned without a copy."""
     return name not in view.growing and view.is_plain(name)
 
 
 def _cell_of(view: View, name: str) -> ByRow:
-    """Make a function that gives one cell."""
+    """Return a function that returns the cell of a row."""
     if _is_plain(view, name):
         return view.cells(name).__getitem__
     return partial(view.cell, name)
 
 
 def _shape(view: View, columns: tuple[str, ...]) -> Callable[[Sequence[int]], Any]:
-    """Make the function that gives rows as the object that a reference means."""
+    """Return a function that converts rows to the result of a reference."""
     if len(columns) != 1:
         return lambda rows: view.frame(columns, rows) if len(rows) else None
     cell = _cell_of(view, columns[0])
@@ -292,7 +291,7 @@ def _by_conditions(view: View, sought: Sequence[_Sought]) -> Callable[[int], Seq
 
 
 def _function(sought: ByRow | _Constant) -> ByRow:
-    """Return a constant as a function, too."""
+    """Return a function of the row, also for a constant."""
     if not isinstance(sought, _Constant):
         return sought
     cell = sought.cell
@@ -300,7 +299,7 @@ def _function(sought: ByRow | _Constant) -> ByRow:
 
 
 def _converted(value: Any, convert: Callable[[object], Cell]) -> Cell:  # noqa: ANN401 - as above
-    """Turn a value into a cell; a null matches nothing."""
+    """Convert a value to a cell; a null matches nothing."""
     if value is None or value is pd.NA:
         return None
     if not is_scalar(value):

@@ -1,4 +1,4 @@
-"""What a parsed template gives: an object, or text, from the tables of a run."""
+"""Evaluates parsed templates to objects or text, from the tables of an execution."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SHOWN = 12
 
 
 class Tables(Protocol):
-    """Where an evaluation finds its tables."""
+    """Source of the tables of an evaluation."""
 
     def view(self, table: str, selector: str) -> View:
         """Return the table; raises TableReferenceError when there is none."""
@@ -34,22 +34,22 @@ class Tables(Protocol):
 
 @dataclass(slots=True)
 class Scope:
-    """What one evaluation knows: the tables, the current row if any, the template."""
+    """The context of one evaluation: the tables, the current row if any, the template."""
 
     tables: Tables
     row: int | None
     template: Template
 
     def fixed(self) -> Scope:
-        """Return the same scope without a row: which instance is read is fixed for a whole run."""
+        """Return the same scope without a row: all rows read the same instance."""
         return self if self.row is None else Scope(self.tables, None, self.template)
 
     def fail(self, message: str, reference: Reference, hint: str = "") -> NoReturn:
-        """Raise `message` with the place of `reference`."""
+        """Raise an error with the location of `reference`."""
         raise TableReferenceError(message, hint, **self.place(reference))
 
     def place(self, reference: Reference) -> dict[str, str | int | None]:
-        """Return where `reference` stands, as facts of an error."""
+        """Return the location of `reference`, as facts of an error."""
         return {
             "builder": self.template.builder,
             "field": self.template.field,
@@ -67,23 +67,23 @@ def evaluate(template: Template, tables: Tables, row: int | None = None) -> Any:
     template : Template
         From `parse_template`.
     tables : Tables
-        Gives the views of the tables that are named.
+        Returns the views of the named tables.
     row : int, optional
-        Position of the current row; without it nothing that needs a row can be evaluated.
+        Position of the current row; without it, references to the current row are errors.
 
     Returns
     -------
     object
-        The object itself when the template is exactly one reference, text otherwise. A reference
-        without conditions gives a DataFrame (``self.index`` in a row gives an int); with
-        conditions no row gives None, one cell the scalar, one column a list, else a DataFrame.
-        Nothing that is given shares memory with a view.
+        The object itself if the template is exactly one reference, else text. A reference without
+        conditions returns a DataFrame (``self.index`` in a row returns an int); with conditions
+        no row returns None, one cell a scalar, one column a list, else a DataFrame. Results never
+        share memory with a view.
 
     Raises
     ------
     TableReferenceError
-        A table, column or row that is not there, a value that does not fit the dtype of its
-        column, a nested reference that gives no scalar, or a frame inside text.
+        A table, column or row does not exist, a value does not fit the dtype of its column, a
+        nested reference returns no scalar, or a dataframe is part of text.
     """
     scope = Scope(tables, row, template)
     if (whole := template.whole) is not None:
@@ -92,14 +92,14 @@ def evaluate(template: Template, tables: Tables, row: int | None = None) -> Any:
 
 
 def check(template: Template, tables: Tables, own: Sequence[str]) -> None:
-    """Refuse tables and columns that do not exist, as far as the text of the template shows it.
+    """Refuse tables and columns that do not exist, as far as the template names them.
 
     Parameters
     ----------
     template : Template
         From `parse_template`.
     tables : Tables
-        Gives the views of the tables that are named.
+        Returns the views of the named tables.
     own : sequence of str
         Columns that the table under construction will have.
 
@@ -122,7 +122,7 @@ def check(template: Template, tables: Tables, own: Sequence[str]) -> None:
 
 
 def _text(reference: Reference, scope: Scope) -> str:
-    """Return the result as the text that is spliced into other text."""
+    """Return the result as text."""
     result = _result(reference, scope)
     if isinstance(result, pd.DataFrame):
         scope.fail(
@@ -134,7 +134,7 @@ def _text(reference: Reference, scope: Scope) -> str:
 
 
 def _result(reference: Reference, scope: Scope) -> Any:  # noqa: ANN401 - as above
-    """Return the object that a reference means, simplified by its shape."""
+    """Return the result of a reference, simplified by its shape."""
     view = view_of(reference, scope)
     columns = columns_of(reference, view, scope)
     if not reference.conditions:
@@ -152,7 +152,7 @@ def _result(reference: Reference, scope: Scope) -> Any:  # noqa: ANN401 - as abo
 
 
 def view_of(reference: Reference, scope: Scope) -> View:
-    """Find the table of a reference."""
+    """Return the table of a reference."""
     table, selector = reference.table, reference.selector
     if not isinstance(table, str):
         table = name_of(table, scope.fixed())
@@ -167,7 +167,7 @@ def view_of(reference: Reference, scope: Scope) -> View:
 
 
 def columns_of(reference: Reference, view: View, scope: Scope) -> tuple[str, ...]:
-    """Return the columns that a reference asks for, each of which is there."""
+    """Return the columns that a reference names; refuse unknown ones."""
     if reference.columns is None:
         return view.names
     columns = tuple(name_of(column, scope) for column in reference.columns)
@@ -187,7 +187,7 @@ def _check_column(column: str, reference: Reference, names: Sequence[str], scope
 def _check_key(
     key: str, condition: Condition, place: tuple[Reference, Sequence[str]], scope: Scope
 ) -> None:
-    """Refuse a key that is no column; without a value, one that could mean column or position."""
+    """Refuse a key that is no column, or, without a value, is both column and position."""
     reference, names = place
     _check_column(key, reference, names, scope)
     if condition.low is None and key in POSITION_NAMES and key in names:
@@ -202,7 +202,7 @@ def _check_key(
 
 
 def is_current_row(reference: Reference, view: View, columns: tuple[str, ...]) -> bool:
-    """Return whether a reference without conditions means the position of the current row."""
+    """Return whether a reference without conditions is the position of the current row."""
     return reference.table == SELF and len(columns) == 1 and view.is_position(columns[0])
 
 
@@ -231,7 +231,7 @@ def rows_of(reference: Reference, view: View, scope: Scope) -> Sequence[int]:
 def typed(
     key: str, word: Word | None, column: Comparable, reference: Reference, scope: Scope
 ) -> Any:  # noqa: ANN401 - a cell of any column
-    """Turn the value of a condition into a cell of its column; None when nothing can match."""
+    """Convert the value of a condition to a cell of its column; None if nothing can match."""
     value = _current_row(reference, scope) if word is None else _scalar(word, scope)
     if value is None or pd.isna(value):
         return None
@@ -259,7 +259,7 @@ def _current_row(reference: Reference, scope: Scope) -> int:
 
 
 def _scalar(word: Word, scope: Scope) -> Any:  # noqa: ANN401 - a cell of any column
-    """Return the one value that a word means; a frame of one cell counts as that cell."""
+    """Return the single value of a word; of a dataframe with one cell, the cell."""
     if isinstance(word, str):
         return word
     value = _result(word, scope)
@@ -273,7 +273,7 @@ def _scalar(word: Word, scope: Scope) -> Any:  # noqa: ANN401 - a cell of any co
 
 
 def name_of(word: Word, scope: Scope) -> str:
-    """Return the name that a word means."""
+    """Return the name that a word evaluates to."""
     if isinstance(word, str):
         return word
     value = _scalar(word, scope)

@@ -1,4 +1,4 @@
-"""One table as references see it: read once, hashed once, never handed out itself."""
+"""A table as references read it: its columns are fetched and indexed once, results are copies."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tablevault.frames.artifact_string import as_text
 
 
 class RowIndex:
-    """Rows by the values of some columns; a row with a null is under none.
+    """An index of rows by the values of some columns; rows with a null are left out.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ class RowIndex:
         if len(columns) > 1:
             keys = [None if None in key else key for key in zip(*columns, strict=True)]
         rows = len(keys)
-        # Backwards, so that of equal keys the first row stays: no step of Python for a row.
+        # Backwards, so that the first row of equal keys stays: faster than a loop.
         self.first: dict[Cell, int] = dict(
             zip(reversed(keys), range(rows - 1, -1, -1), strict=True)
         )
@@ -49,7 +49,7 @@ class RowIndex:
             self._collect(keys)
 
     def _collect(self, keys: Sequence[Cell]) -> None:
-        """Note the rows of keys that stand more than once."""
+        """Collect the rows of keys that occur more than once."""
         first, several = self.first, self.several
         for row, key in enumerate(keys):
             if key is not None and (before := first[key]) != row:
@@ -76,12 +76,12 @@ class Ordered:
         self._cells = [cells[row] for row in self._rows]
 
     def span(self, low: Cell, high: Cell) -> range:
-        """Return the places of the cells that are at least `low` and below `high`."""
+        """Return the positions of the cells from `low` to below `high`."""
         start = bisect_left(self._cells, low)
         return range(start, max(start, bisect_left(self._cells, high)))
 
     def rows(self, span: range) -> list[int]:
-        """Return the rows at places, in ascending order."""
+        """Return the rows at these positions, in ascending order."""
         return sorted(self._rows[span.start : span.stop])
 
 
@@ -94,23 +94,23 @@ _IMMUTABLE = (
     dt.timedelta, decimal.Decimal, pd.Period,
 )  # fmt: skip
 _CELLS_AT_ONCE = 4096
-# Looking at so many rows costs less than ordering a column that is not ordered yet.
+# Comparing so many rows costs less than sorting a column.
 _FEW = 32
 
 Fetch = Callable[[Sequence[str]], pd.DataFrame]
 Equal: TypeAlias = tuple[str, Cell]
-"""A column and what its cell has to be."""
+"""A column, and the cell it has to be equal to."""
 Between: TypeAlias = tuple[str, Cell, Cell]
-"""A column, what its cell has to be at least, and what it has to be below."""
+"""A column, and the range of its cell: from the first to below the second."""
 
 
 class ColumnBlock:
-    """Columns put into a frame once, so that frames of their rows are cut out of it.
+    """Columns in one dataframe, from which dataframes of some rows are copied.
 
     Parameters
     ----------
     columns : mapping of str to Series
-        Kept, and never changed; rows numbered. Artifacts become text, "" where they are missing.
+        Stored without a copy, with numbered rows. Artifacts become text, "" if they are missing.
     """
 
     def __init__(self, columns: Mapping[str, pd.Series]) -> None:
@@ -119,11 +119,11 @@ class ColumnBlock:
         self._changeable = [name for name, series in columns.items() if not _is_plain(series)]
 
     def rows(self, rows: Sequence[int] | None) -> pd.DataFrame:
-        """Make a frame of some rows, of all if None, in memory of its own."""
+        """Return a dataframe of some rows, of all if None, in memory of its own."""
         if rows is None:
             made = self._frame.copy()
         elif len(rows) and rows[-1] - rows[0] == len(rows) - 1:
-            # A slice costs a third of what taking by positions does (pandas 3.1).
+            # A slice costs a third of taking rows by position (pandas 3.1).
             made = self._frame.iloc[rows[0] : rows[-1] + 1].copy()
         else:
             made = self._frame.take(list(rows))
@@ -133,19 +133,19 @@ class ColumnBlock:
 
 
 class View:
-    """A table of fixed columns whose values are fetched when first asked for.
+    """A table whose columns are fetched on first use.
 
     Parameters
     ----------
     names : sequence of str
         All columns of the table, in order.
     fetch : callable
-        Gives a frame of the named columns, rows in order. Called at most once for a column.
+        Returns a dataframe of the named columns. Called at most once for a column.
 
     Attributes
     ----------
     growing : collection of str
-        Columns whose cells may still change, so that nothing made of them stays true.
+        Columns whose cells may still change, so that nothing is cached for them.
     """
 
     def __init__(self, names: Sequence[str], fetch: Fetch) -> None:
@@ -163,7 +163,7 @@ class View:
         self._lock = threading.RLock()
 
     def is_position(self, name: str) -> bool:
-        """Return whether a name means the position of the row, and no column."""
+        """Return whether a name is the position of the row, and no column."""
         return name in POSITION_NAMES and name not in self.names
 
     @property
@@ -174,7 +174,7 @@ class View:
         return self._rows or 0
 
     def load(self, names: Sequence[str]) -> None:
-        """Fetch the columns among `names` that are not here yet, all in one go."""
+        """Fetch the columns among `names` that are missing, all at once."""
         with self._lock:
             missing = [
                 name for name in names if name not in self._series and not self.is_position(name)
@@ -187,7 +187,7 @@ class View:
                 self._series[name] = frame[name].reset_index(drop=True)
 
     def series(self, name: str) -> pd.Series:
-        """Return a column, which stays the property of the view."""
+        """Return a column; do not change it."""
         if self.is_position(name):
             return pd.Series(range(self.rows), dtype="Int64", name=name)
         if name not in self._series:
@@ -195,7 +195,7 @@ class View:
         return self._series[name]
 
     def cells(self, name: str) -> Sequence[Any]:
-        """Return the values of a column as Python objects; they stay the property of the view."""
+        """Return the values of a column as Python objects; do not change them."""
         if self.is_position(name):
             return range(self.rows)
         cells = self._cells.get(name)
@@ -205,9 +205,9 @@ class View:
         return cells
 
     def in_order(self, name: str) -> Callable[[int], Any]:
-        """Return a function of the row that gives cells of a column, for rows that are in order.
+        """Return a function of the row that returns cells of a column, for rows in order.
 
-        There are some thousands of them at a time: all would take many times the column's memory.
+        Some thousand cells exist at a time: all would take many times the memory of the column.
         """
         if self.is_position(name):
             return self.cells(name).__getitem__
@@ -227,7 +227,7 @@ class View:
         return cell
 
     def is_plain(self, name: str) -> bool:
-        """Return whether the cells of a column are immutable, so that it needs no copy."""
+        """Return whether the cells of a column are immutable, so that they need no copy."""
         if self.is_position(name):
             return True
         plain = self._plain.get(name)
@@ -237,11 +237,11 @@ class View:
         return plain
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
-        """Return one value, as a Python object of its own."""
+        """Return a copy of one value, as a Python object."""
         return own(self.cells(name)[row])
 
     def comparable(self, name: str) -> Comparable:
-        """Return a column made comparable."""
+        """Return the comparable cells of a column."""
         found = self._comparable.get(name)
         if found is None:
             with self._lock:
@@ -250,9 +250,9 @@ class View:
         return found
 
     def lookup(self, names: tuple[str, ...]) -> RowIndex:
-        """Return the rows of each combination of values in `names`.
+        """Return the index of rows by the values of some columns.
 
-        Made once, so that a reference with a key for each row costs one pass, not one a row.
+        Made once, so that a reference with a key for each row costs one pass in all.
         """
         found = self._lookups.get(names)
         if found is None:
@@ -288,14 +288,14 @@ class View:
         return self._within(rows, [each for each in between if not self.is_position(each[0])])
 
     def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:
-        """Make a frame of its own memory; it keeps the positions of its rows as index."""
+        """Return a dataframe in memory of its own, with the positions of its rows as index."""
         names = tuple(dict.fromkeys(names))
         if not names:
             return pd.DataFrame(index=pd.RangeIndex(self.rows) if rows is None else pd.Index(rows))
         return self._whole(names).rows(rows)
 
     def _within(self, rows: Sequence[int], between: list[Between]) -> Sequence[int]:
-        """Keep the rows whose cells are in all ranges; if these are many, by ordered columns."""
+        """Return the rows whose cells are in all ranges; of many rows, by sorted columns."""
         if isinstance(rows, range) and len(rows) > _FEW:
             found = [
                 (ordered, ordered.span(low, high))
@@ -312,7 +312,7 @@ class View:
         return rows
 
     def _in_order(self, name: str) -> Ordered | None:
-        """Return a column in order from the second time on: ordering costs some ten passes."""
+        """Return a sorted column from the second use on: sorting costs about ten passes."""
         with self._lock:
             if name not in self._ordered:
                 self._ordered[name] = None
@@ -323,7 +323,7 @@ class View:
             return ordered
 
     def _whole(self, names: tuple[str, ...]) -> ColumnBlock:
-        """Return whole columns, which stay the property of the view."""
+        """Return whole columns as a block."""
         found = self._wholes.get(names)
         if found is None:
             self.load(names)
@@ -351,19 +351,19 @@ def _cells(series: pd.Series) -> list[Any]:
 
 
 def _is_plain(series: pd.Series) -> bool:
-    """Return whether a column holds nothing that can be changed."""
+    """Return whether all cells of a column are immutable."""
     if series.dtype.kind in "iufbmM" or isinstance(series.dtype, pd.StringDtype):
         return True
     return all(isinstance(cell, _IMMUTABLE) for cell in series.tolist())
 
 
 def own(value: Any) -> Any:  # noqa: ANN401 - a cell holds anything
-    """Return a cell that its receiver may change."""
+    """Return a cell, copied if it is mutable."""
     return value if isinstance(value, _IMMUTABLE) else copy.deepcopy(value)
 
 
 def owned(series: pd.Series) -> pd.Series:
-    """Copy a column together with what the cells of an object column hold."""
+    """Copy a column, with the objects in its cells."""
     if series.dtype != object:
         return series.copy(deep=True)
     values = np.empty(len(series), dtype=object)
