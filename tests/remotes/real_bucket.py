@@ -22,6 +22,8 @@ from http import HTTPStatus
 from http.server import ThreadingHTTPServer
 from pathlib import Path
 
+from localbucket import S3Error, S3Handler
+
 _POLICY = {
     "Version": "2012-10-17",
     "Statement": [
@@ -31,36 +33,42 @@ _POLICY = {
 }
 
 
+class Handler(S3Handler):
+    """Waits, and is full, as files beside a bucket say."""
+
+    def log_message(self, format, *args):  # noqa: A002 - the name in the base class
+        pass
+
+    def do_PUT(self):  # noqa: N802 - the name in the base class
+        if self.flag("hold").exists():
+            print("held", self.path.split("/")[1], flush=True)  # noqa: T201
+            while self.flag("hold").exists():
+                time.sleep(0.01)
+        super().do_PUT()
+
+    def _read_body(self):
+        body = super()._read_body()
+        if len(body) < int(self.headers.get("Content-Length") or 0):  # as S3 answers
+            raise S3Error(HTTPStatus.BAD_REQUEST, "IncompleteBody", "The body is too short.")
+        return body
+
+    def _write_object(self, *arguments):
+        if self.flag("full").exists():
+            status = HTTPStatus.INSUFFICIENT_STORAGE
+            raise S3Error(status, "XMinioStorageFull", "Storage backend is full.")
+        return super()._write_object(*arguments)
+
+    def flag(self, name):
+        return self.data_root / f"{self.path.split('/')[1]}.{name}"
+
+    def handle(self):
+        with contextlib.suppress(ConnectionError):  # a client that was killed
+            super().handle()
+
+
 def localbucket(folder):
     """Serve a folder, whose subfolders are buckets."""
-    from localbucket import S3Error, S3Handler
-
-    class Handler(S3Handler):
-        data_root = Path(folder).resolve()
-
-        def log_message(self, format, *args):  # noqa: A002 - the name in the base class
-            pass
-
-        def do_PUT(self):  # noqa: N802 - the name in the base class
-            if self.flag("hold").exists():
-                print("held", self.path.split("/")[1], flush=True)  # noqa: T201
-                while self.flag("hold").exists():
-                    time.sleep(0.01)
-            super().do_PUT()
-
-        def _write_object(self, *arguments):
-            if self.flag("full").exists():
-                status = HTTPStatus.INSUFFICIENT_STORAGE
-                raise S3Error(status, "XMinioStorageFull", "Storage backend is full.")
-            return super()._write_object(*arguments)
-
-        def flag(self, name):
-            return self.data_root / f"{self.path.split('/')[1]}.{name}"
-
-        def handle(self):
-            with contextlib.suppress(ConnectionError):  # a client that was killed
-                super().handle()
-
+    Handler.data_root = Path(folder).resolve()
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     print(server.server_address[1], flush=True)  # noqa: T201
     server.serve_forever()

@@ -80,6 +80,7 @@ def test_a_bucket_that_nobody_confirmed_is_not_used(plain, bucket):
     assert (plain / FRAME).read_text().startswith("version https://git-lfs")
 
 
+@pytest.mark.sweep
 def test_an_object_that_the_bucket_lacks_is_named(plain, bucket):
     [file] = bucket.files()
     file.unlink()
@@ -87,6 +88,7 @@ def test_an_object_that_the_bucket_lacks_is_named(plain, bucket):
     assert f"does not have object {file.name}" in git(plain, "lfs", "pull", fails=True)
 
 
+@pytest.mark.sweep
 def test_wrong_bytes_do_not_arrive(plain, bucket):
     [file] = bucket.files()
     file.write_bytes(bytes(file.stat().st_size))
@@ -95,6 +97,7 @@ def test_wrong_bytes_do_not_arrive(plain, bucket):
     assert not list((plain / ".git/lfs/objects").glob("??/??/*"))
 
 
+@pytest.mark.sweep
 def test_an_opened_vault_keeps_its_hooks(plain, bucket):
     TableVault(plain, ANA)
     before = (plain / ".git/hooks/pre-push").read_bytes()
