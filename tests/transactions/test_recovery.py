@@ -322,8 +322,13 @@ def test_a_stop_that_was_begun_within_what_it_stops_ends_both(begin, plan, parts
     assert parts.files.remembers("q")
 
 
-def test_a_vault_that_may_only_be_read_stays_as_it_is(begin, parts, monkeypatch):
-    with begin() as process:
-        monkeypatch.setattr(os, "access", lambda path, mode: False)
+@pytest.mark.faults
+def test_a_vault_that_may_only_be_read_stays_as_it_is(vault, kill_at, repo_path, monkeypatch):
+    kill_at("after refs", "vault.create_table('stories')")
+    parts = vault._vault.parts
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda path, mode: False)
         recover(parts)
-        assert parts.files.read(process.process_id) is not None
+        assert len(list(parts.files.every())) == 1
+    recover(parts)
+    assert list(parts.files.every()) == []
