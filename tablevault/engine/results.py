@@ -11,7 +11,7 @@ import pandas as pd
 
 from tablevault.engine.builders.resolve_fields import Job
 from tablevault.engine.matching import Rows
-from tablevault.engine.references.view import own, owned
+from tablevault.engine.references.view import copied, copied_column
 from tablevault.engine.row_values import RowResults, Values, why_unstorable
 from tablevault.errors import TVBuilderError, TVTableError, message_of
 from tablevault.frames.casting import cast
@@ -365,7 +365,7 @@ def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401
         It cannot be copied, such as an object that holds a lock.
     """
     try:
-        return own(cell)
+        return copied(cell)
     except Exception as error:
         shown = f"{show(cell)} ({type(error).__name__}: {message_of(error)})"
         raise _unkeepable(shown, job, place) from error
@@ -387,7 +387,7 @@ def _unkeepable(shown: str, job: Job, place: tuple[str, int]) -> TVTableError:
 def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:
     """Copy a column that a function returned, with the objects in its cells."""
     if series.dtype != object:
-        return owned(series)
+        return copied_column(series)
     values = np.empty(len(series), dtype=object)
     for row, cell in enumerate(series.tolist()):
         values[row] = _own(_as_data(cell, job, name), job, (name, row))

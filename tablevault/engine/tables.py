@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 import pandas as pd
 
-from tablevault.engine.references.view import View, is_null, own, owned
+from tablevault.engine.references.view import View, copied, copied_column, is_null
 from tablevault.frames.artifact_string import NAME as ARTIFACT
 from tablevault.frames.artifact_string import with_paths
 from tablevault.frames.dtypes import infer, is_exact
@@ -226,7 +226,7 @@ class TableDraft(View):
         """Return one value, None for a null, without inferring a growing column."""
         if name in self._growing:
             value = self._growing[name].cells[row]
-            return None if is_null(value) else own(value)
+            return None if is_null(value) else copied(value)
         return super().cell(name, row)
 
     def frame(self, names: Sequence[str], rows: Sequence[int] | None) -> pd.DataFrame:
@@ -237,7 +237,7 @@ class TableDraft(View):
             return super().frame(names, rows)
         made = super().frame([name for name in names if name not in growing], rows)
         for name, column in growing.items():
-            made.insert(names.index(name), name, owned(column.part(name, rows)))
+            made.insert(names.index(name), name, copied_column(column.part(name, rows)))
         return made
 
     def _name(self, names: Sequence[str]) -> None:

@@ -169,7 +169,9 @@ class Ledger:
         self.account = Account()
         """The account that the execution is charged to; `begin` opens it."""
         self._store = store
-        self._of = temp, process
+        self.process = process
+        """Id of the process."""
+        self._temp = temp
         self.is_resumed = False
         """Whether an earlier attempt was made by the same process."""
         self._ended_before: frozenset[str] = frozenset()
@@ -204,7 +206,7 @@ class Ledger:
     def begin(self, parts: Sequence[BuilderColumns], codes: Iterable[Fingerprint] = ()) -> None:
         """Begin or continue the execution; record its builders, in the order in which they run."""
         self._find_attempt()
-        self._execution = self._store.begin(*self._of, forget=self.policy.forced)
+        self._execution = self._store.begin(self._temp, self.process, forget=self.policy.forced)
         self._store.open_account(self._execution, self.account)
         self._writer = CallWriter(self._store, self._execution)
         for code in codes:
@@ -219,8 +221,8 @@ class Ledger:
 
     def _find_attempt(self) -> int:
         """Find the attempt before; return its number, 0 if there is none to continue."""
-        before = self._store.execution_of(self._of[0])
-        self.is_resumed = before is not None and before[1] == self._of[1]
+        before = self._store.execution_of(self._temp)
+        self.is_resumed = before is not None and before[1] == self.process
         if before is not None and self.is_resumed:
             self._ended_before = frozenset(self._store.ended(before[0]))
         return before[0] if before and (self.is_resumed or not self.policy.forced) else 0
@@ -431,18 +433,13 @@ class Ledger:
             self._writer.flush()
         return self._store.spent(self.account.version)
 
-    @property
-    def process(self) -> str:
-        """Id of the process."""
-        return self._of[1]
-
     def expected(self, code: Fingerprint, *, whole: bool) -> Expected:
         """Return the expected time and cost of a call, see `summaries.expected`."""
         return expected(self._store, code, whole=whole)
 
     def spent_before(self) -> Mapping[str, Spent]:
         """Return the cost of earlier attempts of the same process, by builder."""
-        return self._store.spent(self.account.version, self._of[1])
+        return self._store.spent(self.account.version, self.process)
 
     def assign(self, instance: str) -> None:
         """Assign the results to the instance that was made, and end the execution."""

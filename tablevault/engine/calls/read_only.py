@@ -114,7 +114,7 @@ class ReadOnlyLedger(Ledger):
         columns : sequence of str
             Its columns; if it had others, the result is None.
         """
-        before = self._store.execution_of(self._of[0])
+        before = self._store.execution_of(self._temp)
         if before is None or builder not in self._store.ended(before[0]):
             return None
         noted = {part["name"]: part["columns"] for part in json.loads(before[2])}

@@ -128,7 +128,7 @@ class ColumnBlock:
         else:
             made = self._frame.take(list(rows))
         for name in self._changeable:
-            made[name] = owned(made[name])
+            made[name] = copied_column(made[name])
         return made
 
 
@@ -238,7 +238,7 @@ class View:
 
     def cell(self, name: str, row: int) -> Any:  # noqa: ANN401 - a cell holds anything
         """Return a copy of one value, as a Python object."""
-        return own(self.cells(name)[row])
+        return copied(self.cells(name)[row])
 
     def comparable(self, name: str) -> Comparable:
         """Return the comparable cells of a column."""
@@ -357,16 +357,16 @@ def _is_plain(series: pd.Series) -> bool:
     return all(isinstance(cell, _IMMUTABLE) for cell in series.tolist())
 
 
-def own(value: Any) -> Any:  # noqa: ANN401 - a cell holds anything
+def copied(value: Any) -> Any:  # noqa: ANN401 - a cell holds anything
     """Return a cell, copied if it is mutable."""
     return value if isinstance(value, _IMMUTABLE) else copy.deepcopy(value)
 
 
-def owned(series: pd.Series) -> pd.Series:
+def copied_column(series: pd.Series) -> pd.Series:
     """Copy a column, with the objects in its cells."""
     if series.dtype != object:
         return series.copy(deep=True)
     values = np.empty(len(series), dtype=object)
     for position, value in enumerate(series.tolist()):
-        values[position] = own(value)
+        values[position] = copied(value)
     return pd.Series(values, index=series.index, name=series.name, dtype=object)
