@@ -342,9 +342,13 @@ class RemoteCalls:
             looks += 1
             if looks % _LOOKS == 0 and self._has_no_workers():
                 raise RuntimeError("no worker was left")
-            if self._is_cancelled.is_set() or (is_stopped() and future.cancel()):
+            if self._is_cancelled.is_set() or (is_stopped() and self._takes_back(future)):
                 raise AbandonedError
         return future.result()
+
+    def _takes_back(self, future: Future[object]) -> bool:
+        """Cancel a task that has not begun; Dask would cancel one that a worker makes, too."""
+        return not is_dask(self._executor) and future.cancel()
 
     def _has_no_workers(self) -> bool:
         """Return whether a Dask scheduler that had workers has had none for some time."""
