@@ -73,14 +73,14 @@ def _kept(
             if process["pid"] != os.getpid() or process["parent_id"]:
                 continue
             if not process["force_takedown"]:
-                return _paused(process_id, process["rows"], given, write)
+                return _paused(error, process_id, process["rows"], given, write)
             StopProcess(to_stop_process_id=process_id).run(vault)
     if given.command == "execute-instance" and not given.process_id:
         done = calls.finished_rows(vault, given.table_name, given.version)
         kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items() if count)
         if kept:
             again = f"`{shlex.join([PROGRAM, *given.words])}`"
-            return f"Finished calls are kept ({kept}).\nCorrect the cause, then continue: {again}"
+            return f"Finished calls are kept ({kept}).\n{_next(error)}: {again}"
     if given.command == "refresh":
         again = f"`{shlex.join([PROGRAM, *given.words])}`"
         is_told = isinstance(error, TableVaultError)
@@ -88,7 +88,15 @@ def _kept(
     return "Nothing was changed." if isinstance(error, KeyboardInterrupt) else ""
 
 
-def _paused(process_id: str, rows: object, given: argparse.Namespace, write: Write) -> str:
+def _next(error: BaseException) -> str:
+    """Return what to do before an operation is continued."""
+    is_interrupt = isinstance(error, KeyboardInterrupt)
+    return "Continue" if is_interrupt else "Correct the cause, then continue"
+
+
+def _paused(
+    error: BaseException, process_id: str, rows: object, given: argparse.Namespace, write: Write
+) -> str:
     """Format a paused process: its finished rows, how to go on, and how to give it up."""
     done = rows if isinstance(rows, dict) else {}
     kept = ", ".join(f"{count:,} of {builder}" for builder, count in done.items())
@@ -96,7 +104,7 @@ def _paused(process_id: str, rows: object, given: argparse.Namespace, write: Wri
     again = f"`{shlex.join([PROGRAM, *given.words])}`"
     return (
         f'Process "{process_id}" is paused and keeps its finished rows ({kept or "none yet"}).\n'
-        f"Correct the cause, then continue: {again}\n"
+        f"{_next(error)}: {again}\n"
         f"Or stop it: {stop}"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TextIO
@@ -127,18 +128,29 @@ def _json(value: object) -> str:
     import json
     import re
 
-    text = json.dumps(value, indent=2, ensure_ascii=False, default=_as_json)
+    text = json.dumps(_strict(value), indent=2, ensure_ascii=False, allow_nan=False)
     steering = "[\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]"
     return re.sub(steering, lambda found: f"\\u{ord(found[0]):04x}", text)
 
 
-def _as_json(value: object) -> object:
-    """Turn what JSON does not know into something that it does."""
+def _strict(value: object) -> object:
+    """Return a value of what JSON knows: other numbers, keys and objects are written as text."""
     if isinstance(value, Mapping):
-        return dict(value)
-    if isinstance(value, Iterable):
-        return list(value)
-    return str(value)
+        return {
+            key if isinstance(key, str) else _key(key): _strict(each) for key, each in value.items()
+        }
+    if isinstance(value, float) and not math.isfinite(value):
+        return "NaN" if math.isnan(value) else f"{'-' * (value < 0)}Infinity"
+    if value is None or isinstance(value, str | int | float):
+        return value
+    return [_strict(each) for each in value] if isinstance(value, Iterable) else str(value)
+
+
+def _key(key: object) -> str:
+    """Return a key of a dict as `json.dumps` writes those it knows: ``true``, ``null``, ``1``."""
+    import json
+
+    return json.dumps(key) if key is None or isinstance(key, bool | int) else str(key)
 
 
 def _print(text: str, stream: TextIO) -> None:

@@ -196,7 +196,7 @@ def _unknown(parts: VaultParts, target: ProcessId) -> TVProcessError:
     if is_process_id(target) and is_finished(parts, target):
         text = f'Process "{target}" has ended.'
     else:
-        shown = target if is_process_id(target) else ascii(target)
+        shown = target if is_process_id(target) else ascii(target)[1:-1]
         text = f'There is no process "{shown}".'
     return TVProcessError(
         text, Wording("Those that there are: ", Call("get_active_processes"), "."), process=target

@@ -135,7 +135,7 @@ def lock_error(record: Record, held: Hold, *, alive: bool, waited_s: float) -> T
     state = "" if alive else "paused "
     waited = f"; waited {waited_s:g} s" if alive else ""
     text = Wording(
-        f"{what} is held by {state}process {record.process_id} (",
+        f'{what} is held by {state}process "{record.process_id}" (',
         OperationName(operation),
         f", {record.author or 'unknown'}, since {since:%Y-%m-%d %H:%M:%S}){waited}.",
     )

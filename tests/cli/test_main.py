@@ -267,9 +267,18 @@ def test_a_function_that_exits_has_failed(vault, run, option):
     assert dict(vault.get_active_processes()) == {}
 
 
-def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(vault, run):
+@pytest.mark.parametrize(
+    ("raised", "then"),
+    [
+        ("ValueError('three')", "Correct the cause, then continue"),
+        ("KeyboardInterrupt", "Continue"),
+    ],
+)
+def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(
+    vault, run, raised, then
+):
     code = "import pandas as pd\n\n\ndef f():\n    return pd.DataFrame({'a': [1, 2, 3]})\n\n\n"
-    code += "def g(a):\n    if a == 3:\n        raise ValueError('three')\n    return a\n"
+    code += f"def g(a):\n    if a == 3:\n        raise {raised}\n    return a\n"
     vault.create_code_module("work", text=code)
     vault.create_table("t")
     shared = "code_module: work, is_custom: true"
@@ -282,7 +291,7 @@ def test_what_a_failed_execution_keeps_is_said_with_the_command_that_goes_on(vau
     vault.create_instance("t", builders=builders)
     assert run("execute-instance", "t")[2].splitlines()[-2:] == [
         "Finished calls are kept (3 of t_index, 2 of ask).",
-        "Correct the cause, then continue: `tablevault --quiet execute-instance t`",
+        f"{then}: `tablevault --quiet execute-instance t`",
     ]
 
 

@@ -50,6 +50,18 @@ def test_a_program_gets_texts_as_they_are():
         assert (json.loads(got) if as_json else got) == EVIL
 
 
+def test_json_has_only_numbers_that_json_knows():
+    infinite = float("inf")
+    value = {"a": [infinite, -infinite, float("nan"), 1.5], (1, "b"): {True: None, 2: infinite}}
+    pipe = io.StringIO()
+    show(value, pipe, as_json=True)
+    got = json.loads(pipe.getvalue(), parse_constant=pytest.fail)
+    assert got == {
+        "a": ["Infinity", "-Infinity", "NaN", 1.5],
+        "(1, 'b')": {"true": None, "2": "Infinity"},
+    }
+
+
 LISTING = Listing(
     columns=["instance", "what"],
     rows=[["base_1795824993_f6102c20-46ee-491e-a9e2-fac6cb908933", "some words about it"]] * 2,

@@ -70,7 +70,7 @@ def test_what_is_excluded_is_told_who_holds_it(begin, refused):
     assert (error.holder, error.author, error.operation) == ("holder", "Ana", "op")
     assert error.resource == "tables/t"
     assert error.since[:4] == time.strftime("%Y")
-    assert 'Table "t" is held by process holder (op, Ana, since ' in error.message
+    assert 'Table "t" is held by process "holder" (op, Ana, since ' in error.message
     assert "lock_timeout" in error.hint
 
 
