@@ -230,9 +230,14 @@ class TableSummary:
     """Of the builders of `latest`, or of a temporary instance where there is no instance yet."""
 
     @property
+    def current(self) -> Sequence[InstanceSummary]:
+        """The current instance of each version, the newest first."""
+        return [each for each in self.instances if each.is_current]
+
+    @property
     def latest(self) -> InstanceSummary | None:
-        """What readers get unless they name an instance."""
-        return next((each for each in self.instances if each.is_current), None)
+        """The newest of the current instances."""
+        return next(iter(self.current), None)
 
     @property
     def kept(self) -> int:
@@ -241,9 +246,8 @@ class TableSummary:
 
     @property
     def states(self) -> Sequence[str]:
-        """States of what readers get, and of each temporary instance; each state once."""
-        latest = self.latest
-        found = [] if latest is None else ["current" if latest.instance.success else "partial"]
+        """States of current and of temporary instances; each state once."""
+        found = ["current" if each.instance.success else "partial" for each in self.current]
         return list(dict.fromkeys([*found, *(each.state for each in self.temps)]))
 
 

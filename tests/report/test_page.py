@@ -392,6 +392,20 @@ def test_the_latest_instances_have_details_and_earlier_ones_a_line(vault, page, 
     assert [f'id="i-{each}"' in text for each in made] == [False] * 2 + [True] * 6
 
 
+def test_each_version_has_its_current_instance_in_the_state_of_its_table(vault, page):
+    vault.create_table("t")
+    write(vault, "t", {"x": [1]})
+    base = write(vault, "t", {"x": [2]})
+    other = write(vault, "t", {"x": [3]}, version="other")
+    (table,) = summary_of(vault).tables
+    assert [each.id for each in table.current] == [other, base]
+    _, _, listed = page().partition('<ul class="now">')
+    states, _, _ = listed.partition("</ul>")
+    assert states.count("<li>") == 2
+    assert "<b>other</b>" in states
+    assert "<b>base</b>" in states
+
+
 def test_what_is_large_is_not_compared(vault, page, monkeypatch):
     vault.create_table("t")
     for number in range(2):
