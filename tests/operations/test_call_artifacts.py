@@ -305,11 +305,11 @@ from tablevault.engine.calls.store import CallStore
 owner = {"keep": ObjectStore, "write": CallStore}[sys.argv[2]]
 real, count = getattr(owner, sys.argv[2]), [0]
 
-def killed(self, *args):
+def killed(self, *args, **options):
     count[0] += 1
     if count[0] == 4 and sys.argv[3] == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    real(self, *args)
+    real(self, *args, **options)
     if count[0] == 4:
         os.kill(os.getpid(), signal.SIGKILL)
 

@@ -282,7 +282,7 @@ def test_a_paused_process_is_named_with_the_way_to_go_on(chain):
     chain.vault.create_instance("texts", copy=True)
     with pytest.raises(ConnectionError):
         chain.vault.execute_instance("texts", process_id="night")
-    with pytest.raises(TVRefreshError, match="held by paused process night") as caught:
+    with pytest.raises(TVRefreshError, match='held by paused process "night"') as caught:
         chain.vault.refresh()
     assert "execute_instance('texts', version='base', process_id='night')" in str(caught.value)
     chain.edit("if id == 2: raise", "if id == 0: raise")

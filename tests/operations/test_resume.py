@@ -136,7 +136,7 @@ def test_a_failure_with_an_id_pauses_and_goes_on_with_the_missing_rows(
     with FAILED:
         vault.execute_instance("t", process_id="p")
     assert not vault.get_process_completion("p")
-    with pytest.raises(TVLockError, match="paused process p"):
+    with pytest.raises(TVLockError, match='paused process "p"'):
         vault.create_builder_file("t", "more")
     vault.create_table("other")
     mend(vault_path, paid)

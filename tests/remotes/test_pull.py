@@ -133,7 +133,9 @@ def test_what_is_paused_stands_in_the_way_of_a_rename_alone(two):
     bo.pull()
     ana.rename_table("v", "t")
     ana.push()
-    with pytest.raises(TVLockError, match=r"paused process paused .*stop_process\('paused'\)"):
+    with pytest.raises(
+        TVLockError, match=r"""paused process "paused" .*stop_process\('paused'\)"""
+    ):
         bo.pull()
     assert list(bo.get_active_processes()) == ["paused"]
     bo.stop_process("paused")

@@ -44,7 +44,7 @@ def test_an_ordinary_error_pauses_a_process_with_an_id(fail, begin, parts, refus
     assert not parts.files.is_alive(ProcessId("p"))
     assert not parts.files.remembers("p")
     error = refused(begin())
-    assert "paused process p" in error.message
+    assert 'paused process "p"' in error.message
     assert "stop_process('p')" in error.hint
     with begin("tables/other"):
         pass

@@ -443,7 +443,7 @@ def test_a_dead_named_holder_is_an_error_at_once(begin, die, refused, monkeypatc
     monkeypatch.setattr("tablevault.transactions.begin.time.sleep", lambda _: pytest.fail("waits"))
     error = refused(begin(lock_timeout_s=30))
     assert error.holder == "paused"
-    assert "held by paused process paused" in error.message
+    assert 'held by paused process "paused"' in error.message
     assert "process_id='paused'" in error.hint
 
 
