@@ -226,9 +226,9 @@ def _check_executor(asked: ExecuteInstance) -> None:
             argument="executor",
         )
     if asked.pool is not None and not isinstance(asked.pool, Executor):
-        kind = type(asked.pool)
         raise TVArgumentError(
-            Wording("Argument ", executor, f" is a {kind.__module__}.{kind.__qualname__}."),
+            f"Argument executor of execute_instance is {asked.pool!r:.80} "
+            f"({type(asked.pool).__name__}).",
             "It has to be an executor of concurrent.futures; of a Dask client, pass "
             "client.get_executor().",
             argument="executor",

@@ -20,6 +20,7 @@ import contextlib
 import json
 import os
 import re
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
@@ -33,6 +34,8 @@ from tablevault.names import CommitId, ObjectId, ProcessId, record_file
 from tablevault.secrets import text_to_keep
 from tablevault.wording import Parameter
 
+_LONGEST_BEGIN_S = 10.0
+_LOOK_S = 0.005
 STOPPED = "User Stopped"
 """Error in the record of a process that was stopped."""
 DIED = "The program that ran it ended first"
@@ -200,10 +203,11 @@ class RecordStore:
         self.state = state
         self._folder = records_folder(state)
         self._history = history_file(state)
+        self._mutex = state / "journal.lock"
 
     def mutex(self) -> AbstractContextManager[None]:
         """Hold the lock under which processes begin; for milliseconds, before all other locks."""
-        return locked(self.state / "journal.lock")
+        return locked(self._mutex)
 
     def lock_file(self, process_id: ProcessId) -> Path:
         """File that is locked as long as the process runs."""
@@ -270,7 +274,23 @@ class RecordStore:
             if name.endswith(_RECORD) and _read(self._folder / name) is not None
         }
         unknown = {_process_of(name) for name in listed} - known - {""}
-        return {name for name in unknown if not self._is_alive(name)}
+        stopped = {name for name in unknown if not self._is_alive(name)}
+        # One that has ended meanwhile removed its files before it released its lock.
+        return stopped & {_process_of(name) for name in self._listed()}
+
+    def lasting_strays(self) -> set[str]:
+        """Name the same without those that begin at this moment, and without taking the mutex.
+
+        A process begins under the mutex. What was a stray before the mutex was free, and still is,
+        does not begin. If the mutex is never free, nothing is known.
+        """
+        found = self.strays()
+        deadline = time.monotonic() + _LONGEST_BEGIN_S
+        while found and is_held(self._mutex):
+            if time.monotonic() > deadline:
+                return set()
+            time.sleep(_LOOK_S)
+        return found & self.strays() if found else found
 
     def sweep(self) -> None:
         """Remove strays; take the mutex before, so that no process is beginning."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,6 +237,32 @@ def test_strays_are_swept_but_not_what_is_held(files, tmp_path):
         files.sweep()
         names = {path.name for path in (tmp_path / "processes").iterdir()}
         assert names == {"kept.json", "kept.lock", "beginning.lock", "README"}
+
+
+def test_a_process_that_ends_during_the_look_is_no_stray(files, monkeypatch):
+    held = take_lock(files.lock_file(ProcessId("p")))
+
+    def end(name):
+        files.remove(ProcessId(name))
+        held.release()
+        return False
+
+    monkeypatch.setattr(files, "_is_alive", end)
+    assert files.strays() == set()
+
+
+def test_a_process_that_begins_is_no_lasting_stray(files, tmp_path):
+    (tmp_path / "processes/crashed.lock").touch()
+    mutex = files.mutex()
+    mutex.__enter__()
+    path = files.lock_file(ProcessId("beginning"))
+    path.touch()  # not locked yet
+    with ThreadPoolExecutor(1) as pool:
+        found = pool.submit(files.lasting_strays)
+        lock = take_lock(path)
+        mutex.__exit__(None, None, None)
+        assert found.result() == {"crashed"}
+        lock.release()
 
 
 def test_a_stray_that_is_locked_again_is_not_swept(files, tmp_path, monkeypatch):

@@ -249,7 +249,7 @@ def check_builders(vault: Vault) -> Iterator[Problem]:
 def check_processes(vault: Vault, index: Index) -> Iterator[Problem]:
     """Find records that cannot be read, and those of crashed processes."""
     files = vault.records
-    for name in files.strays() & files.strays():  # one that began or ended just now is not in both
+    for name in files.lasting_strays():
         yield Problem(
             kind="process",
             severity="warning",
