@@ -52,9 +52,13 @@ class TableVaultError(Exception):
         """Return the text with the calls that it names written by `write`."""
         return f"{written(self.message, write)} {written(self.hint, write)}".rstrip()
 
-    def __reduce__(self) -> tuple[Callable[[], TableVaultError], tuple[()]]:
+    def __reduce__(
+        self,
+    ) -> tuple[Callable[[], TableVaultError], tuple[()], dict[str, list[str]] | None]:
         """Rebuild from parts: errors cross processes, and keyword facts are not in ``args``."""
-        return partial(type(self), self.message, self.hint, **self.facts), ()
+        notes = vars(self).get("__notes__")
+        state = {"__notes__": notes} if notes else None
+        return partial(type(self), self.message, self.hint, **self.facts), (), state
 
 
 class TVArgumentError(TableVaultError):

@@ -27,11 +27,13 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=[kind.__name__ for kind 
 @every_kind
 def test_an_error_is_the_same_after_pickle_and_copy(kind):
     error = kind("Wrong.", "Mend it.", table="t", line=3, holder=None, text="a\nbc", start=2, end=4)
+    error.add_note("In row 3.")
     for other in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):
         assert type(other) is kind
         assert (str(other), other.facts) == (str(error), error.facts)
         assert other.table == "t"
         assert other.holder is None
+        assert other.__notes__ == ["In row 3."]
 
 
 def test_every_error_prints_message_and_hint(capsys):

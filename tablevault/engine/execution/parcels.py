@@ -165,7 +165,7 @@ class Raised:
 
 
 class Response:
-    """What the answer of a server message_of about an error: status and headers."""
+    """Status and headers of the answer of a server."""
 
     def __init__(self, status_code: int | None, headers: Mapping[str, str]) -> None:
         self.status_code = status_code
