@@ -54,7 +54,7 @@ from tablevault.transactions.operation import (
 from tablevault.transactions.records import Hold, Json, Record
 from tablevault.transactions.transaction import EditedBranch, Transaction
 from tablevault.vault import Vault
-from tablevault.wording import Call, Parameter, Wording
+from tablevault.wording import Call, OperationName, Parameter, Wording
 
 if TYPE_CHECKING:
     from tablevault.engine.calls.ledger import Ledger
@@ -227,8 +227,13 @@ def _check_executor(asked: ExecuteInstance) -> None:
         )
     if asked.pool is not None and not isinstance(asked.pool, Executor):
         raise TVArgumentError(
-            f"Argument executor of execute_instance is {asked.pool!r:.80} "
-            f"({type(asked.pool).__name__}).",
+            Wording(
+                "Argument ",
+                executor,
+                " of ",
+                OperationName("execute_instance"),
+                f" is {asked.pool!r:.80} ({type(asked.pool).__name__}).",
+            ),
             "It has to be an executor of concurrent.futures; of a Dask client, pass "
             "client.get_executor().",
             argument="executor",
