@@ -474,7 +474,7 @@ class Special(TableVault):
 
 
 def make_early(path: Path) -> None:
-    """Give local files the names that early versions gave them."""
+    """Rename local files to the names of early versions."""
     state = path / ".git/tablevault"
     for old, new in EARLIER_NAMES.items():
         if (state / new).exists():

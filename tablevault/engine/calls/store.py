@@ -395,7 +395,7 @@ class CallStore:
     # -- instances ------------------------------------------------------------------------------
 
     def place_failures(self, execution: int) -> None:
-        """Give failed calls of earlier attempts the row for which they were made again."""
+        """Assign failed calls of earlier attempts to the row for which they were made again."""
         self.index()
         with self._write() as connection:
             executions.place_failures(connection, execution, UNKNOWN_ROW)

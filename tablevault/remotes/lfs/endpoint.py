@@ -270,7 +270,7 @@ def _keys(name: str, operation: Operation) -> list[tuple[str, bool]]:
 def _check_committed(key: str, value: str, settings: Settings) -> None:
     """Raise TVRemoteError if ``.lfsconfig`` names anything but a server or a confirmed bucket.
 
-    It could name files of this machine, have our ssh keys used, or have data sent to a stranger.
+    It could name files of this machine, have our ssh keys used, or send data to another server.
     """
     if re.match(r"https?://", value, re.IGNORECASE):
         return
