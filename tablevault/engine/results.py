@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.matching import Rows
 from tablevault.engine.references.view import copied, copied_column
 from tablevault.engine.row_values import RowResults, Values, why_unstorable
@@ -43,14 +43,16 @@ _COLLECTIONS = (
 )  # fmt: skip
 
 
-def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.Series]:
+def frame_columns(
+    returned: object, builder: ResolvedBuilder, rows: int | None
+) -> dict[str, pd.Series]:
     """Split a returned dataframe into columns: by name if the names match, else by position.
 
     Parameters
     ----------
     returned : object
         The result of the function. Its index is ignored; rows are taken by position.
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     rows : int, optional
         Required number of rows; any if None.
@@ -65,20 +67,20 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
     TVBuilderError
         It is no DataFrame, or has another number of columns or rows.
     """
-    columns = job.changed_columns
+    columns = builder.changed_columns
     if not columns and returned is None:
         return {}
     if not isinstance(returned, pd.DataFrame):
-        raise wrong(job, f"returned {show(returned)}", "It has to return a DataFrame.")
+        raise wrong(builder, f"returned {show(returned)}", "It has to return a DataFrame.")
     if returned.shape[1] != len(columns):
         raise wrong(
-            job,
+            builder,
             f"returned {counted(returned.shape[1], 'column')} ({_listed(returned.columns)})",
             f"changed_columns names {len(columns)}: {_listed(columns)}.",
         )
     if rows is not None and len(returned) != rows:
         raise wrong(
-            job,
+            builder,
             f"returned {counted(len(returned), 'row')}",
             f"The table has {counted(rows, 'row')}; return one for each, in order.",
         )
@@ -87,14 +89,14 @@ def frame_columns(returned: object, job: Job, rows: int | None) -> dict[str, pd.
     by_name = labels.keys() == set(columns)
     taken = {}
     for position, name in enumerate(columns):
-        series = _owned(found[labels[name] if by_name else position], job, name)
+        series = _owned(found[labels[name] if by_name else position], builder, name)
         series.index = pd.RangeIndex(len(series))
         series.name = name
         taken[name] = series
     return taken
 
 
-def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
+def row_values(value: object, builder: ResolvedBuilder, row: int) -> tuple[Any, ...]:
     """Split the result for one row into cells, one for each of ``changed_columns``.
 
     Raises
@@ -103,36 +105,43 @@ def row_values(value: object, job: Job, row: int) -> tuple[Any, ...]:
         The number of values is not that of the columns, or a cell holds a collection and the dtype
         of its column is not ``object``; without a declared dtype it may not be a tuple.
     """
-    columns = job.changed_columns
+    columns = builder.changed_columns
     if len(columns) == 1:
         if type(value) in _PLAIN:
             return (value,)
         unwrap = (
-            isinstance(value, tuple) and len(value) == 1 and job.dtypes.get(columns[0]) != "object"
+            isinstance(value, tuple)
+            and len(value) == 1
+            and builder.dtypes.get(columns[0]) != "object"
         )
         values: tuple[Any, ...] = value if unwrap and isinstance(value, tuple) else (value,)
     else:
-        values = _several(() if value is None and not columns else value, job, row)
+        values = _several(() if value is None and not columns else value, builder, row)
     values = tuple(
-        cell if type(cell) in _PLAIN else _as_data(cell, job, name)
+        cell if type(cell) in _PLAIN else _as_data(cell, builder, name)
         for name, cell in zip(columns, values, strict=True)
     )
     if not any(type(cell) not in _PLAIN and isinstance(cell, _COLLECTIONS) for cell in values):
         return tuple(map(plain, values))
     for name, cell in zip(columns, values, strict=True):
-        if isinstance(cell, _COLLECTIONS) and not _takes(job, name, cell):
+        if isinstance(cell, _COLLECTIONS) and not _takes(builder, name, cell):
             raise wrong(
-                job,
+                builder,
                 f'returned {show(cell)} for column "{name}" in row {row}',
                 f"Return one value, or declare dtypes: {{{name}: object}}.",
                 row=row,
                 column=name,
             )
-    return tuple(_own(cell, job, (name, row)) for name, cell in zip(columns, values, strict=True))
+    return tuple(
+        _own(cell, builder, (name, row)) for name, cell in zip(columns, values, strict=True)
+    )
 
 
 def items_of(
-    returned: object, job: Job, rows: int | None, iterate: Callable[[Iterable[Any]], Iterator[Any]]
+    returned: object,
+    builder: ResolvedBuilder,
+    rows: int | None,
+    iterate: Callable[[Iterable[Any]], Iterator[Any]],
 ) -> Iterator[Any]:
     """Return the items that a generator function yields; item i belongs to row i.
 
@@ -140,7 +149,7 @@ def items_of(
     ----------
     returned : object
         The result of the function.
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     rows : int, optional
         Number of rows of the table; any if None.
@@ -157,30 +166,32 @@ def items_of(
         returned, str | bytes | Mapping | AbstractSet | pd.DataFrame
     ):
         hint = "It has to yield one item a row, or return a list of them."
-        raise wrong(job, f"returned {show(returned)}", hint)
+        raise wrong(builder, f"returned {show(returned)}", hint)
     count = 0
     for item in iterate(returned):
         if rows is not None and count == rows:
             raise wrong(
-                job, f"yields more than {counted(rows, 'item')}", "The table has no more rows."
+                builder, f"yields more than {counted(rows, 'item')}", "The table has no more rows."
             )
         yield item
         count += 1
     if rows is not None and count < rows:
         raise wrong(
-            job, f"yields only {counted(count, 'item')}", f"The table has {counted(rows, 'row')}."
+            builder,
+            f"yields only {counted(count, 'item')}",
+            f"The table has {counted(rows, 'row')}.",
         )
 
 
-def row_columns(rows: Sequence[Values], job: Job) -> dict[str, pd.Series]:
+def row_columns(rows: Sequence[Values], builder: ResolvedBuilder) -> dict[str, pd.Series]:
     """Convert the values of all rows, in order, to columns."""
-    made = RowResults(job.changed_columns, len(rows), job.dtypes)
+    made = RowResults(builder.changed_columns, len(rows), builder.dtypes)
     for row, values in enumerate(rows):
         made.put(row, values)
     return made.columns()
 
 
-def partial_columns(made: RowResults, job: Job) -> dict[str, pd.Series]:
+def partial_columns(made: RowResults, builder: ResolvedBuilder) -> dict[str, pd.Series]:
     """Convert the values of some rows to typed columns of all rows, null elsewhere.
 
     Raises
@@ -190,12 +201,12 @@ def partial_columns(made: RowResults, job: Job) -> dict[str, pd.Series]:
     """
     there = np.flatnonzero(made.there)
     return {
-        name: typed(series.iloc[there], name, job).set_axis(there).reindex(series.index)
+        name: typed(series.iloc[there], name, builder).set_axis(there).reindex(series.index)
         for name, series in made.columns().items()
     }
 
 
-def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
+def typed(series: pd.Series, name: str, builder: ResolvedBuilder) -> pd.Series:
     """Cast a column to its declared dtype, or to the dtype inferred from its values.
 
     Raises
@@ -203,16 +214,16 @@ def typed(series: pd.Series, name: str, job: Job) -> pd.Series:
     TVTableError
         A value does not fit; the error names builder, column, row and value.
     """
-    dtype = job.dtypes.get(name)
+    dtype = builder.dtypes.get(name)
     try:
         fitted: pd.Series = infer(series, name) if dtype is None else cast(series, dtype)
     except TVTableError as error:
-        text = f'Builder "{job.name}": {error.message}'
-        raise error.with_facts(text, builder=job.name, column=name) from error
+        text = f'Builder "{builder.name}": {error.message}'
+        raise error.with_facts(text, builder=builder.name, column=name) from error
     return fitted
 
 
-def check_fit(values: Values, job: Job, row: int) -> None:
+def check_fit(values: Values, builder: ResolvedBuilder, row: int) -> None:
     """Refuse values that do not fit the declared dtypes of their columns.
 
     Raises
@@ -220,15 +231,15 @@ def check_fit(values: Values, job: Job, row: int) -> None:
     TVTableError
         A value does not fit; the error names builder, column, row and value.
     """
-    for name, value in zip(job.changed_columns, values, strict=True):
-        dtype = job.dtypes.get(name)
+    for name, value in zip(builder.changed_columns, values, strict=True):
+        dtype = builder.dtypes.get(name)
         if dtype is None or value is None or _surely_fits(value, dtype):
             continue
         try:
             cast(pd.Series([value], dtype=object, name=name), dtype)
         except TVTableError as error:
-            text = f'Builder "{job.name}": {error.message.replace("row 0", f"row {row}", 1)}'
-            raise error.with_facts(text, builder=job.name, column=name, row=row) from error
+            text = f'Builder "{builder.name}": {error.message.replace("row 0", f"row {row}", 1)}'
+            raise error.with_facts(text, builder=builder.name, column=name, row=row) from error
 
 
 def _surely_fits(value: object, dtype: str) -> bool:
@@ -239,7 +250,7 @@ def _surely_fits(value: object, dtype: str) -> bool:
     return type(value) is _FITTING.get(dtype)
 
 
-def with_texts(values: Values, job: Job, row: int) -> Values:
+def with_texts(values: Values, builder: ResolvedBuilder, row: int) -> Values:
     """Replace values that cannot be stored by their text, in columns of text.
 
     Raises
@@ -248,16 +259,16 @@ def with_texts(values: Values, job: Job, row: int) -> Values:
         A column of another dtype holds such a value.
     """
     made = []
-    for name, value in zip(job.changed_columns, values, strict=True):
+    for name, value in zip(builder.changed_columns, values, strict=True):
         reason = why_unstorable(value)
         if reason is None:
             made.append(value)
-        elif job.dtypes.get(name) in _TEXTS:
+        elif builder.dtypes.get(name) in _TEXTS:
             made.append(str(value))
         else:
             shown = " ".join(repr(value).split())[:_SHOWN]
             kind = f"{type(value).__qualname__}{reason and ', ' + reason}"
-            raise _unkeepable(f"{shown} ({kind})", job, (name, row))
+            raise _unkeepable(f"{shown} ({kind})", builder, (name, row))
     return tuple(made)
 
 
@@ -291,7 +302,7 @@ def cell_columns(frame: pd.DataFrame, columns: Sequence[str], rows: Rows) -> Ite
         yield [None if is_null(cell) else cell for cell in frame[name].iloc[rows].tolist()]
 
 
-def check_key(frame: pd.DataFrame, job: Job) -> None:
+def check_key(frame: pd.DataFrame, builder: ResolvedBuilder) -> None:
     """Refuse rows whose primary key is null or not unique.
 
     Raises
@@ -299,42 +310,49 @@ def check_key(frame: pd.DataFrame, job: Job) -> None:
     TVTableError
         A key is null or appears twice; the error names rows and key.
     """
-    key = list(job.primary_key)
+    key = list(builder.primary_key)
     if not key:
         return
     nulls = np.flatnonzero(frame[key].isna().any(axis=1).to_numpy()).tolist()
     if nulls:
         raise TVTableError(
-            f'Builder "{job.name}": the primary key ({_listed(key)}) is null in {_rows(nulls)}.',
+            f'Builder "{builder.name}": the primary key ({_listed(key)}) is null in '
+            f"{_rows(nulls)}.",
             "Give every row a key, or remove the column from primary_key.",
-            builder=job.name,
+            builder=builder.name,
             row=nulls[0],
         )
     try:
         twice = np.flatnonzero(frame.duplicated(key, keep=False).to_numpy()).tolist()
     except TypeError as error:  # lists in a column of dtype object
         raise TVTableError(
-            f'Builder "{job.name}": values of the primary key ({_listed(key)}) cannot be compared.',
+            f'Builder "{builder.name}": values of the primary key ({_listed(key)}) cannot be '
+            "compared.",
             "Use columns of numbers or text.",
-            builder=job.name,
+            builder=builder.name,
         ) from error
     if twice:
         value = tuple(frame[name].iloc[twice[0]] for name in key)
         same = [at for at in twice if tuple(frame[name].iloc[at] for name in key) == value]
         shown = show(value[0] if len(value) == 1 else value)
         raise TVTableError(
-            f'Builder "{job.name}": the primary key ({_listed(key)}) has the value {shown} in '
+            f'Builder "{builder.name}": the primary key ({_listed(key)}) has the value {shown} in '
             f"{_rows(same)}.",
             "Make the rows different, or remove primary_key.",
-            builder=job.name,
+            builder=builder.name,
             row=same[-1],
         )
 
 
-def wrong(job: Job, did: str, hint: str, **facts: str | int | None) -> TVBuilderError:
+def wrong(
+    builder: ResolvedBuilder, did: str, hint: str, **facts: str | int | None
+) -> TVBuilderError:
     """Return the error for a wrong result of the function of a builder."""
     return TVBuilderError(
-        f'Builder "{job.name}": function "{job.function}" {did}.', hint, builder=job.name, **facts
+        f'Builder "{builder.name}": function "{builder.function}" {did}.',
+        hint,
+        builder=builder.name,
+        **facts,
     )
 
 
@@ -351,12 +369,12 @@ def show(value: object) -> str:
     return f"{text[:_SHOWN]}{'...' if len(text) > _SHOWN else ''} ({type(value).__name__})"
 
 
-def _as_data(cell: object, job: Job, name: str) -> Any:  # noqa: ANN401 - a cell holds anything
+def _as_data(cell: object, builder: ResolvedBuilder, name: str) -> Any:  # noqa: ANN401 - a cell holds anything
     """Convert an object with fields to a dict, except in a column of text."""
-    return cell if job.dtypes.get(name) in _TEXTS else as_data(cell)
+    return cell if builder.dtypes.get(name) in _TEXTS else as_data(cell)
 
 
-def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401 - a cell holds anything
+def _own(cell: object, builder: ResolvedBuilder, place: tuple[str, int]) -> Any:  # noqa: ANN401 - a cell holds anything
     """Copy a cell that a function returned: the function may keep and change it.
 
     Raises
@@ -368,29 +386,29 @@ def _own(cell: object, job: Job, place: tuple[str, int]) -> Any:  # noqa: ANN401
         return copied(cell)
     except Exception as error:
         shown = f"{show(cell)} ({type(error).__name__}: {message_of(error)})"
-        raise _unkeepable(shown, job, place) from error
+        raise _unkeepable(shown, builder, place) from error
 
 
-def _unkeepable(shown: str, job: Job, place: tuple[str, int]) -> TVTableError:
+def _unkeepable(shown: str, builder: ResolvedBuilder, place: tuple[str, int]) -> TVTableError:
     """Return the error for a value that cannot be stored."""
     column, row = place
     return TVTableError(
-        f'Builder "{job.name}": the value of column "{column}" in row {row} cannot be kept: '
+        f'Builder "{builder.name}": the value of column "{column}" in row {row} cannot be kept: '
         f"{shown}.",
         "Return text, numbers, times, or lists and dicts of them.",
-        builder=job.name,
+        builder=builder.name,
         row=row,
         column=column,
     )
 
 
-def _owned(series: pd.Series, job: Job, name: str) -> pd.Series:
+def _owned(series: pd.Series, builder: ResolvedBuilder, name: str) -> pd.Series:
     """Copy a column that a function returned, with the objects in its cells."""
     if series.dtype != object:
         return copied_column(series)
     values = np.empty(len(series), dtype=object)
     for row, cell in enumerate(series.tolist()):
-        values[row] = _own(_as_data(cell, job, name), job, (name, row))
+        values[row] = _own(_as_data(cell, builder, name), builder, (name, row))
     return pd.Series(values, name=name, dtype=object)
 
 
@@ -401,9 +419,9 @@ def _shape(value: object) -> str:
     return repr(value)
 
 
-def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
+def _several(value: object, builder: ResolvedBuilder, row: int) -> tuple[Any, ...]:
     """Return several values as a tuple; of a Series by name if its labels are the columns."""
-    columns = job.changed_columns
+    columns = builder.changed_columns
     if isinstance(value, pd.Series):
         by_name = value.index.is_unique and set(value.index) == set(columns)
         values = [value[name] for name in columns] if by_name else value.tolist()
@@ -411,14 +429,14 @@ def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
         values = list(value)
     else:
         raise wrong(
-            job,
+            builder,
             f"returned {show(value)} in row {row}",
             f"It has to return a list or tuple of {len(columns)} values: {_listed(columns)}.",
             row=row,
         )
     if len(values) != len(columns):
         raise wrong(
-            job,
+            builder,
             f"returned {counted(len(values), 'value')} in row {row}: {show(value)}",
             f"changed_columns names {len(columns)}: {_listed(columns)}.",
             row=row,
@@ -426,9 +444,9 @@ def _several(value: object, job: Job, row: int) -> tuple[Any, ...]:
     return tuple(values)
 
 
-def _takes(job: Job, column: str, cell: object) -> bool:
+def _takes(builder: ResolvedBuilder, column: str, cell: object) -> bool:
     """Return whether a column may hold a collection."""
-    match job.dtypes.get(column):
+    match builder.dtypes.get(column):
         case None:
             return isinstance(cell, _OBJECTS)
         case "object":
@@ -449,7 +467,7 @@ def _rows(rows: Sequence[int]) -> str:
     return f"row{'s' if len(rows) > 1 else ''} {named}{more}"
 
 
-def refuse_leak(text: str, job: Job, row: int) -> None:
+def refuse_leak(text: str, builder: ResolvedBuilder, row: int) -> None:
     """Refuse a result, as tagged JSON, that holds a secret; `row` is -1 for none.
 
     Raises
@@ -458,10 +476,10 @@ def refuse_leak(text: str, job: Job, row: int) -> None:
         It holds the value of an environment variable that a builder has read.
     """
     if variable := leaked(text):
-        raise _leak_error(variable, job, "" if row < 0 else f" for row {row}", row=row)
+        raise _leak_error(variable, builder, "" if row < 0 else f" for row {row}", row=row)
 
 
-def refuse_leaks(columns: Mapping[str, pd.Series], job: Job) -> None:
+def refuse_leaks(columns: Mapping[str, pd.Series], builder: ResolvedBuilder) -> None:
     """Refuse columns in which a cell holds a secret; raises as `refuse_leak`."""
     if not has_secrets():
         return
@@ -471,17 +489,19 @@ def refuse_leaks(columns: Mapping[str, pd.Series], job: Job) -> None:
         for row, cell in enumerate(series):
             if variable := leaked(str(cell)):
                 raise _leak_error(
-                    variable, job, f" in column {name}, row {row}", column=name, row=row
+                    variable, builder, f" in column {name}, row {row}", column=name, row=row
                 )
 
 
-def _leak_error(variable: str, job: Job, where: str, **facts: str | int) -> TVTableError:
+def _leak_error(
+    variable: str, builder: ResolvedBuilder, where: str, **facts: str | int
+) -> TVTableError:
     """Return the error for a secret in a result."""
     return TVTableError(
-        f'Builder "{job.name}": what function "{job.function}" returned{where} holds the value of '
-        f'the environment variable "{variable}", which would be kept for ever.',
+        f'Builder "{builder.name}": what function "{builder.function}" returned{where} holds '
+        f'the value of the environment variable "{variable}", which would be kept for ever.',
         "Leave it out, for instance where the text of an exception is returned.",
-        builder=job.name,
+        builder=builder.name,
         variable=variable,
         **facts,
     )

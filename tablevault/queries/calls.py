@@ -192,7 +192,7 @@ def get_calls(
 
 def _calls(vault: Vault, table_name: str, instance_id: str, version: str) -> pd.DataFrame:
     """Return all calls of an instance."""
-    from tablevault.engine.calls.summaries import listed
+    from tablevault.engine.calls.summaries import calls_of_file
     from tablevault.frames.parquet import read_frame
 
     table = vault.view().table(table_name)
@@ -201,7 +201,7 @@ def _calls(vault: Vault, table_name: str, instance_id: str, version: str) -> pd.
     instance = table.instance(instance_id) if instance_id else _latest(vault, table, version)
     document = instance.document
     file = read_calls(instance)
-    calls = listed(None if file is None else file.table, instance.instance_id)
+    calls = calls_of_file(None if file is None else file.table, instance.instance_id)
     shown = _shown(vault, calls, tuple(document.builders), instance.builders())
     key = list(document.primary_key)
     if key and len(calls):
@@ -221,12 +221,12 @@ class FailedCall:
 
 def failures(instance: Instance) -> list[FailedCall]:
     """List the calls that failed for rows without a result; none where their file is not here."""
-    from tablevault.engine.calls.summaries import listed
+    from tablevault.engine.calls.summaries import calls_of_file
 
     file = read_calls(instance, fetch=False)
     if file is None:
         return []
-    calls = listed(file.table, instance.instance_id)
+    calls = calls_of_file(file.table, instance.instance_id)
     calls = calls[calls["row"] >= 0].drop_duplicates(["builder", "row"], keep="last")
     failed = calls[calls["outcome"] != "ok"].fillna({"error": ""})
     return [
@@ -277,12 +277,12 @@ def _call_paths(instances: Iterable[Instance]) -> Iterator[Path | None]:
 
 def summaries(instance: Instance) -> dict[str, CallSummary]:
     """Sum up by builder the calls that an instance holds; empty where their file is not here."""
-    from tablevault.engine.calls.summaries import summed
+    from tablevault.engine.calls.summaries import totals_of_file
 
     file = read_calls(instance, fetch=False)
     return {
         builder: CallSummary(duration_s=duration_s, reused_from=reused_from)
-        for builder, duration_s, reused_from in summed(None if file is None else file.table)
+        for builder, duration_s, reused_from in totals_of_file(None if file is None else file.table)
     }
 
 
@@ -314,16 +314,16 @@ def _of_temp(vault: Vault, temp: TempInstance) -> pd.DataFrame:
     import pandas as pd
 
     from tablevault.engine.calls.instance_calls import kept_calls
-    from tablevault.engine.calls.summaries import listed, recorded_of_execution
+    from tablevault.engine.calls.summaries import calls_of_execution, calls_of_file
 
     run = run_of_temp(vault, temp)
     builders = () if run is None else tuple(part.name for part in run.parts)
     key = () if run is None else run.parts[0].primary_key
-    calls = listed(None)
+    calls = calls_of_file(None)
     if run is not None:
         kept = [table for name, rows in run.kept().items() for table in kept_calls(name, rows)]
-        made = recorded_of_execution(vault.calls, run.number)
-        calls = pd.concat([made, *map(listed, kept)], ignore_index=True)
+        made = calls_of_execution(vault.calls, run.number)
+        calls = pd.concat([made, *map(calls_of_file, kept)], ignore_index=True)
     shown = _shown(vault, calls, builders, temp.builders())
     if run is not None and key and len(calls):
         shown = _with_key(shown, run.frame(key))

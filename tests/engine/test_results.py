@@ -18,11 +18,11 @@ VALUES = [
 @pytest.mark.parametrize("dtype", ["Int64", "UInt64", "Int8", "Float64", "boolean", "string"])
 @pytest.mark.parametrize("value", VALUES, ids=repr)
 def test_a_value_fits_exactly_if_its_column_can_be_cast(value, dtype):
-    job = SimpleNamespace(name="b", changed_columns=("o",), dtypes={"o": dtype})
+    builder = SimpleNamespace(name="b", changed_columns=("o",), dtypes={"o": dtype})
     try:
         cast(pd.Series([value], dtype=object, name="o"), dtype)
     except TVTableError:
         with pytest.raises(TVTableError, match='Builder "b": Column "o", row 7'):
-            check_fit((value,), job, 7)
+            check_fit((value,), builder, 7)
     else:
-        check_fit((value,), job, 7)
+        check_fit((value,), builder, 7)

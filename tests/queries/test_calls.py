@@ -10,7 +10,7 @@ import pytest
 
 from tablevault import TableVault
 from tablevault.engine.calls.call_file import SCHEMA
-from tablevault.engine.calls.summaries import listed
+from tablevault.engine.calls.summaries import calls_of_file
 from tablevault.errors import TVArgumentError, TVTableError
 from tests.operations.building import row_builders
 
@@ -210,7 +210,7 @@ def test_what_cannot_be_in_a_file_from_elsewhere_is_left_out():
         ],
         schema=SCHEMA,
     )
-    calls = listed(table, "base_1_x")
+    calls = calls_of_file(table, "base_1_x")
     assert calls["row"].tolist() == [0, -7]
     assert calls[["started_at", "cost"]].isna().to_numpy().tolist() == [
         [True, True],

@@ -37,7 +37,7 @@ _LISTS = ("changed_columns", "primary_key")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class ResolvedBuilder:
     """A builder that can be run; the fields are those of `Builder`, with references resolved."""
 
     name: str
@@ -84,7 +84,7 @@ class Job:
 
 def resolve_all(
     plan: Plan, tables: Tables, keywords: Mapping[str, str]
-) -> tuple[tuple[Job, ...], Plan]:
+) -> tuple[tuple[ResolvedBuilder, ...], Plan]:
     """Resolve the fields of every builder before the first one runs.
 
     Parameters
@@ -98,7 +98,7 @@ def resolve_all(
 
     Returns
     -------
-    tuple of Job
+    tuple of ResolvedBuilder
         In the order in which they run, which resolved columns may have changed.
     Plan
         With all columns known.
@@ -110,18 +110,18 @@ def resolve_all(
     TableReferenceError
         A table, instance or column does not exist.
     """
-    jobs = {builder.name: resolve(builder, tables, keywords) for builder in plan.order}
+    builders = {builder.name: resolve(builder, tables, keywords) for builder in plan.order}
     known = [
-        replace(builder, **{field: getattr(jobs[builder.name], field) for field in _KNOWN})
+        replace(builder, **{field: getattr(builders[builder.name], field) for field in _KNOWN})
         for builder in plan.order
     ]
     plan = make_plan(known, table=plan.table)
     for builder in plan.order:
         _check_reads(builder, tables, plan.columns)
-    return tuple(jobs[builder.name] for builder in plan.order), plan
+    return tuple(builders[builder.name] for builder in plan.order), plan
 
 
-def resolve(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Job:
+def resolve(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> ResolvedBuilder:
     """Resolve the fields of one builder; raises what `resolve_all` raises."""
     nodes = {name: with_keywords(node, keywords) for name, node in builder.nodes.items()}
     read: dict[str, Any] = {}
@@ -135,7 +135,7 @@ def resolve(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
     if prompts.asks_model(read):
         added = (read["changed_columns"], read["dtypes"])
         arguments, written = (prompts.with_schema(each, *added) for each in (arguments, written))
-    job = Job(
+    resolved = ResolvedBuilder(
         name=builder.name,
         kind=builder.kind,
         function=read.pop("python_function"),
@@ -144,52 +144,56 @@ def resolve(builder: Builder, tables: Tables, keywords: Mapping[str, str]) -> Jo
         written=written,
         **read,
     )
-    _check_row_fields(job)
-    return job
+    _check_row_fields(resolved)
+    return resolved
 
 
-def _asks_model(job: Job) -> bool:
+def _asks_model(builder: ResolvedBuilder) -> bool:
     """Return whether a builder asks a model, row by row."""
-    named = {"code_module": job.module, "python_function": job.function, "is_custom": job.is_custom}
-    return prompts.asks_model(named) and job.return_type == "row-wise"
+    named = {
+        "code_module": builder.module,
+        "python_function": builder.function,
+        "is_custom": builder.is_custom,
+    }
+    return prompts.asks_model(named) and builder.return_type == "row-wise"
 
 
-def _check_row_fields(job: Job) -> None:
+def _check_row_fields(builder: ResolvedBuilder) -> None:
     """Refuse fields about single rows where there are none."""
     for field, is_set in (
-        ("on_error", job.on_error != "stop"),
-        ("max_errors", job.max_errors is not None),
-        ("batch_size", job.batch_size != 1),
+        ("on_error", builder.on_error != "stop"),
+        ("max_errors", builder.max_errors is not None),
+        ("batch_size", builder.batch_size != 1),
     ):
-        if is_set and job.return_type != "row-wise":
+        if is_set and builder.return_type != "row-wise":
             raise TVBuilderError(
-                f'Builder "{job.name}": field {field} needs return_type: row-wise, this one is '
-                f"{job.return_type}.",
+                f'Builder "{builder.name}": field {field} needs return_type: row-wise, this one is '
+                f"{builder.return_type}.",
                 "Remove the field, or let the function make one row.",
-                builder=job.name,
+                builder=builder.name,
                 field=field,
             )
-    if job.mode == PROVIDER_BATCH and (not _asks_model(job) or job.batch_size != 1):
+    if builder.mode == PROVIDER_BATCH and (not _asks_model(builder) or builder.batch_size != 1):
         raise TVBuilderError(
-            f'Builder "{job.name}": field mode is {job.mode}, which only language_model.complete '
-            "knows, row-wise and without batch_size.",
+            f'Builder "{builder.name}": field mode is {builder.mode}, which only '
+            "language_model.complete knows, row-wise and without batch_size.",
             "Remove the field.",
-            builder=job.name,
+            builder=builder.name,
             field="mode",
         )
-    if job.on_error == "keep" and job.kind == "index":
+    if builder.on_error == "keep" and builder.kind == "index":
         raise TVBuilderError(
-            f'Builder "{job.name}": field on_error is keep in an index builder.',
+            f'Builder "{builder.name}": field on_error is keep in an index builder.',
             "Rows that it does not make would have no key. Remove the field.",
-            builder=job.name,
+            builder=builder.name,
             field="on_error",
         )
-    if job.max_errors is not None and job.on_error != "keep":
+    if builder.max_errors is not None and builder.on_error != "keep":
         raise TVBuilderError(
-            f'Builder "{job.name}": field max_errors is {job.max_errors}, but the first error '
-            "ends the execution.",
+            f'Builder "{builder.name}": field max_errors is {builder.max_errors}, but the '
+            "first error ends the execution.",
             "Add on_error: keep.",
-            builder=job.name,
+            builder=builder.name,
             field="max_errors",
         )
 

@@ -21,7 +21,7 @@ import pandas as pd
 
 from tablevault.engine.builders.arguments import MapNode, Node, compile_arguments
 from tablevault.engine.builders.reads import reads_of
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.records import ARGUMENTS_BYTES, ROW_BYTES
 from tablevault.engine.matching import Mask
 from tablevault.engine.tables import RunTables
@@ -257,7 +257,7 @@ class CallKeys:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     tables : RunTables
         Tables that its arguments read; all builders whose columns it reads have run.
@@ -268,26 +268,30 @@ class CallKeys:
     """
 
     def __init__(
-        self, job: Job, tables: RunTables, file_text: FileText, key_columns: Sequence[str]
+        self,
+        builder: ResolvedBuilder,
+        tables: RunTables,
+        file_text: FileText,
+        key_columns: Sequence[str],
     ) -> None:
-        self._job = job
+        self._builder = builder
         self._tables = tables
         self._file_text = file_text
         self._key_columns = key_columns
-        pairs = job.written.items if isinstance(job.written, MapNode) else ()
-        whole = not pairs and not isinstance(job.written, MapNode)
+        pairs = builder.written.items if isinstance(builder.written, MapNode) else ()
+        whole = not pairs and not isinstance(builder.written, MapNode)
         constant = tuple(pair for pair in pairs if not self._varies(MapNode((pair,))))
         varying = tuple(pair for pair in pairs if pair not in constant)
         self._constant = MapNode(constant)
         self._by_row = compile_arguments(
-            job.written if whole else MapNode(varying), tables, builder=job.name
+            builder.written if whole else MapNode(varying), tables, builder=builder.name
         )
         self._seed: bytes | None = None
         self._added: Mapping[str, Any] = {}
         self._numbers = RunningNumbers()
         self._row_digests: np.ndarray[Any, Any] | None = None
-        has_key = bool(key_columns) and job.kind != "index"
-        self.are_numbered = not has_key and not job.deduplicate
+        has_key = bool(key_columns) and builder.kind != "index"
+        self.are_numbered = not has_key and not builder.deduplicate
         """Whether only their order distinguishes calls with equal arguments."""
 
     def add_constant(self, values: Mapping[str, Any]) -> None:
@@ -297,10 +301,10 @@ class CallKeys:
     @property
     def depends_on_earlier_rows(self) -> bool:
         """Whether the arguments of a row show what the builder has made of rows before it."""
-        own = set(self._job.changed_columns)
+        own = set(self._builder.changed_columns)
         return any(
             whole.table == SELF and not own.isdisjoint(whole.columns or ())
-            for read in reads_of(self._job.written, self._tables.draft.names)
+            for read in reads_of(self._builder.written, self._tables.draft.names)
             for whole in read.wholes
         )
 
@@ -320,7 +324,7 @@ class CallKeys:
 
     def of_row(self, row: int, arguments: bytes) -> Inputs:
         """Return the inputs of the call for one row; call in the order of rows."""
-        if self._job.deduplicate:
+        if self._builder.deduplicate:
             return arguments
         if self.are_numbered:
             return arguments + self._numbers.next(arguments)
@@ -349,7 +353,7 @@ class CallKeys:
             except (UnhashableArgumentError, TableReferenceError):
                 continue  # the call of this row raises the error
             known[row] = True
-        if self._job.deduplicate:
+        if self._builder.deduplicate:
             data = arguments.tobytes()
         elif self.are_numbered:
             numbers = np.zeros(size, "<u8")
@@ -370,7 +374,7 @@ class CallKeys:
             As `arguments`.
         """
         arguments = self.arguments(None)
-        if self._job.kind == "index":
+        if self._builder.kind == "index":
             return arguments + bytes(ROW_BYTES)
         rows = hashlib.blake2b(digest_size=ROW_BYTES)
         rows.update(self._tables.draft.rows.to_bytes(8, "little"))
@@ -387,10 +391,10 @@ class CallKeys:
 
     def _hash_constant(self) -> bytes:
         """Hash the inputs that all calls share."""
-        job = self._job
-        call = compile_arguments(self._constant, self._tables, builder=job.name)
+        builder = self._builder
+        call = compile_arguments(self._constant, self._tables, builder=builder.name)
         added = [(name, repr(value)) for name, value in sorted(self._added.items())]
-        facts = json.dumps([job.return_type, job.changed_columns, added])
+        facts = json.dumps([builder.return_type, builder.changed_columns, added])
         same = hash_values(call(None), self._file_text)
         return hashlib.blake2b(same + facts.encode(), digest_size=_SEED_BYTES).digest()
 

@@ -9,10 +9,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from tablevault.engine import results
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs, UnhashableArgumentError
 from tablevault.engine.calls.ledger import Ledger, OwnCalls
-from tablevault.engine.calls.recorder import CallArtifacts, Recorder
+from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
 from tablevault.engine.calls.records import ARGUMENTS_BYTES, CallRecord
 from tablevault.engine.matching import Mask
 from tablevault.engine.row_values import RowResults, Values, decode_all, decode_values, where
@@ -35,7 +35,7 @@ class Lookup:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     ledger : Ledger
         The records.
@@ -49,18 +49,18 @@ class Lookup:
 
     def __init__(
         self,
-        job: Job,
+        builder: ResolvedBuilder,
         ledger: Ledger,
         keys: CallKeys,
         code: bytes,
         artifacts: CallArtifacts | None = None,
     ) -> None:
-        self._job = job
+        self._builder = builder
         self._artifacts = artifacts
         self._ledger = ledger
         self._keys = keys
         self._code = code
-        own = ledger.own(job.name)
+        own = ledger.own(builder.name)
         self._own = own if self._may_use(own) else replace(own, latest=0)
         self._has_by_arguments: bool | None = None
 
@@ -70,12 +70,12 @@ class Lookup:
         An index builder with ``always_run`` may read anything. Only the same process continues with
         its results, and only with rows that were validated.
         """
-        job, ledger = self._job, self._ledger
-        if not job.always_run:
+        builder, ledger = self._builder, self._ledger
+        if not builder.always_run:
             return True
         if not ledger.is_resumed:
             return False
-        return ledger.had_ended(job.name) or not own.has_whole()
+        return ledger.had_ended(builder.name) or not own.has_whole()
 
     @property
     def follows_rows(self) -> bool:
@@ -85,7 +85,7 @@ class Lookup:
     @property
     def are_numbered(self) -> bool:
         """Whether only their order distinguishes calls of rows with equal arguments."""
-        return self._job.return_type == "row-wise" and self._keys.are_numbered
+        return self._builder.return_type == "row-wise" and self._keys.are_numbered
 
     # -- row by row -----------------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class Lookup:
         """Keep rows that instances hold; see `tablevault.engine.calls.ledger.Ledger.keep_found`."""
         if self._is_alone or self._artifacts is not None:
             return 0
-        return self._ledger.keep_found(self._job.name, inputs, results, self._code)
+        return self._ledger.keep_found(self._builder.name, inputs, results, self._code)
 
     def _fill_own(self, inputs: RowInputs, results: RowResults) -> Mask:
         """Fill in results of earlier attempts; return the rows whose calls these have made."""
@@ -152,7 +152,7 @@ class Lookup:
                 taken.append((row, call.id))
                 from_others += not is_own
             found[row] = values
-        self._ledger.take(self._job.name, taken)
+        self._ledger.take(self._builder.name, taken)
         return Found(found, from_others)
 
     def _usable_calls(
@@ -193,12 +193,12 @@ class Lookup:
 
     def failed(self, inputs: Iterable[Inputs | None]) -> int:
         """Return the number of calls that failed in an earlier attempt at this execution."""
-        failed = self._ledger.failed(self._job.name)
+        failed = self._ledger.failed(self._builder.name)
         return sum(key in failed for key in inputs) if failed else 0
 
     def followers(self, rows: Iterable[int], inputs: RowInputs) -> dict[int, list[int]]:
         """Return the rows that share the call of another row, by that row."""
-        if not self._job.deduplicate:
+        if not self._builder.deduplicate:
             return {}
         known = np.array([row for row in rows if inputs.known[row]], dtype=np.int64)
         if not known.size:
@@ -215,7 +215,7 @@ class Lookup:
         """Record results of rows of an earlier instance, whose calls are not recorded."""
         inputs = self.inputs(list(rows))
         for row in where(inputs.known):
-            record = Recorder(self._job, self._ledger, self._code, row, inputs[row])
+            record = RunningCall(self._builder, self._ledger, self._code, row, inputs[row])
             values, call, *_ = record.returned(rows[row])
             assert call is not None, "there is a ledger"
             call = call._replace(started_at=0.0, duration_s=0.0)  # not known
@@ -272,7 +272,7 @@ class Lookup:
         if self._artifacts is not None and (lost := self._artifacts.bring(usable)):
             usable = {row: usable[row] for row in range(min(lost))}
         self._ledger.take(
-            self._job.name,
+            self._builder.name,
             [(row, call.id) for row, (call, _) in usable.items() if call.row != row or are_others],
         )
         return {row: values for row, (_, values) in usable.items()}
@@ -297,18 +297,20 @@ class Lookup:
     @property
     def _is_alone(self) -> bool:
         """Whether calls of other executions are never reused."""
-        job = self._job
-        return job.always_run or (self._artifacts is None and ARTIFACT in job.dtypes.values())
+        builder = self._builder
+        return builder.always_run or (
+            self._artifacts is None and ARTIFACT in builder.dtypes.values()
+        )
 
     def _elsewhere(self, inputs: Iterable[Inputs]) -> dict[Inputs, CallRecord]:
         """Find calls that other executions made."""
         if self._is_alone:
             return {}
-        job = self._job
+        builder = self._builder
         wanted = list(inputs)
         found = self._ledger.find(wanted, self._code)
         missing = set(wanted) - found.keys()
-        if job.deduplicate:
+        if builder.deduplicate:
             for key in missing:
                 alike = self._ledger.find_alike(key, self._code)
                 if alike is not None:
@@ -322,7 +324,7 @@ class Lookup:
     def _may_be_alone(self) -> bool:
         """Return whether calls may have been made under `deduplicate: true`."""
         if self._has_by_arguments is None:
-            is_row_wise = self._job.return_type == "row-wise"
+            is_row_wise = self._builder.return_type == "row-wise"
             self._has_by_arguments = is_row_wise and self._ledger.has_by_arguments()
         return self._has_by_arguments
 
@@ -334,13 +336,13 @@ class Lookup:
 
     def _usable(self, call: CallRecord, values: Values, row: int, *, is_own: bool) -> Values | None:
         """Return the values of a recorded call; None if the call has to be made again."""
-        job = self._job
+        builder = self._builder
         if call.outcome == "rejected":
             try:
-                results.check_fit(values, job, row)
+                results.check_fit(values, builder, row)
             except TVTableError:
                 return None
-        if not is_own and job.retry_null and values and all(map(results.is_null, values)):
+        if not is_own and builder.retry_null and values and all(map(results.is_null, values)):
             return None
         return values
 

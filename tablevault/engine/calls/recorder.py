@@ -13,7 +13,7 @@ import pandas as pd
 
 from tablevault.engine import results
 from tablevault.engine.builders.reads import reads_of
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.records import (
@@ -80,19 +80,19 @@ class CallArtifacts:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     files : ArtifactFiles
         The files.
     """
 
-    def __init__(self, job: Job, files: ArtifactFiles) -> None:
-        self._job = job
+    def __init__(self, builder: ResolvedBuilder, files: ArtifactFiles) -> None:
+        self._builder = builder
         self._files = files
         self._columns = [
             (position, name)
-            for position, name in enumerate(job.changed_columns)
-            if job.dtypes.get(name) == ARTIFACT
+            for position, name in enumerate(builder.changed_columns)
+            if builder.dtypes.get(name) == ARTIFACT
         ]
 
     def names(self, values: Values) -> list[str]:
@@ -110,7 +110,9 @@ class CallArtifacts:
     def names_in(self, columns: Mapping[str, pd.Series]) -> list[str]:
         """Return the names of artifacts in columns; none if a column does not fit its dtype."""
         try:
-            frame = {name: results.typed(each, name, self._job) for name, each in columns.items()}
+            frame = {
+                name: results.typed(each, name, self._builder) for name, each in columns.items()
+            }
         except TVTableError:
             return []
         return artifact_values(pd.DataFrame(frame))
@@ -188,8 +190,8 @@ class CallArtifacts:
     def _located(self, error: TVTableError, row: int | None) -> TVTableError:
         """Add builder and row to an error about a file."""
         where = "" if row is None else f", row {row}"
-        text = f'Builder "{self._job.name}"{where}: {error.message}'
-        return error.with_facts(text, builder=self._job.name, row=row)
+        text = f'Builder "{self._builder.name}"{where}: {error.message}'
+        return error.with_facts(text, builder=self._builder.name, row=row)
 
     # -- files are copied back ------------------------------------------------------------------
 
@@ -249,7 +251,7 @@ class CallArtifacts:
             name, why = next(iter(missing.items()))
             _log.warning(
                 'Builder "%s": %s made again, whose artifacts cannot be had: "%s": %s',
-                self._job.name,
+                self._builder.name,
                 f"{counted(len(without), 'call')} {'is' if len(without) == 1 else 'are'}",
                 name,
                 why,
@@ -257,12 +259,14 @@ class CallArtifacts:
         return lost | without
 
 
-def show_inherited(job: Job, draft: TableDraft, is_new: Mask, files: ArtifactFiles) -> None:
+def show_inherited(
+    builder: ResolvedBuilder, draft: TableDraft, is_new: Mask, files: ArtifactFiles
+) -> None:
     """Copy the artifacts of earlier instances that a builder reads into the artifact folder.
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder that is about to run.
     draft : TableDraft
         The table under construction.
@@ -271,13 +275,13 @@ def show_inherited(job: Job, draft: TableDraft, is_new: Mask, files: ArtifactFil
     files : ArtifactFiles
         The files.
     """
-    others = [name for name in draft.names if name not in job.changed_columns]
+    others = [name for name in draft.names if name not in builder.changed_columns]
     columns = {name: draft.stored(name) for name in others}
     named = {name: each for name, each in columns.items() if str(each.dtype) == ARTIFACT}
     if not named or not is_new.any():
         return
     wanted: dict[str, None] = {}
-    for read in reads_of(job.arguments, draft.names):
+    for read in reads_of(builder.arguments, draft.names):
         own = [each for each in read.wholes if each.table == SELF]
         is_any = not read.is_known or any(each.columns is None for each in own)
         whole = {name for each in own for name in each.columns or ()}
@@ -289,16 +293,16 @@ def show_inherited(job: Job, draft: TableDraft, is_new: Mask, files: ArtifactFil
     files.show([name for name in wanted if name])
 
 
-def artifacts_of(job: Job, files: ArtifactFiles | None) -> CallArtifacts | None:
+def artifacts_of(builder: ResolvedBuilder, files: ArtifactFiles | None) -> CallArtifacts | None:
     """Return the artifacts of a builder; None if it makes none."""
-    declares = ARTIFACT in job.dtypes.values()
+    declares = ARTIFACT in builder.dtypes.values()
     # A returned dataframe may have columns of that dtype.
-    if files is None or not (declares or job.return_type == "dataframe"):
+    if files is None or not (declares or builder.return_type == "dataframe"):
         return None
-    return CallArtifacts(job, files)
+    return CallArtifacts(builder, files)
 
 
-class Made(NamedTuple):
+class CallResult(NamedTuple):
     """The result of the call of a row.
 
     Attributes
@@ -319,12 +323,12 @@ class Made(NamedTuple):
     error: Exception | None = None
 
 
-class Recorder:
+class RunningCall:
     """Measures and records one call.
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     ledger : Ledger
         The records.
@@ -346,25 +350,26 @@ class Recorder:
     """
 
     __slots__ = (
-        *("_artifacts", "_began", "_began_at", "_code", "_inputs", "_is_shared", "_job", "_ledger"),
+        *("_artifacts", "_began", "_began_at", "_builder", "_code", "_inputs", "_is_shared"),
+        "_ledger",
         *("_rejected", "_row", "_seconds", "_share", "_used", "calls", "usage"),
     )
 
     def __init__(
         self,
-        job: Job,
+        builder: ResolvedBuilder,
         ledger: Ledger,
         code: bytes,
         row: int,
         inputs: Inputs | None,
         artifacts: CallArtifacts | None = None,
     ) -> None:
-        self.usage = Usage(job.name)
+        self.usage = Usage(builder.name)
         self.calls = 0
         self._used = NOTHING
         self._share = 1
         self._seconds: float | None = None
-        self._job = job
+        self._builder = builder
         self._artifacts = artifacts
         self._ledger = ledger
         self._code = code
@@ -389,7 +394,7 @@ class Recorder:
         """Let this be how long the call took: it was made elsewhere, among others."""
         self._seconds = seconds
 
-    def carry_on(self, other: Recorder) -> None:
+    def carry_on(self, other: RunningCall) -> None:
         """Add the failed calls of `other`, and their usage."""
         self.calls += other.calls
         self._used = self._used.plus(other.used())
@@ -410,7 +415,7 @@ class Recorder:
             call = self.call(None, outcome="error", error=text)
         self._ledger.add(call, calls=self.calls)
 
-    def returned(self, values: Values) -> Made:
+    def returned(self, values: Values) -> CallResult:
         """Validate values, and return them with their record.
 
         Raises
@@ -424,25 +429,25 @@ class Recorder:
         if text is None:
             text = self._encoded(values)
             values = decode_values(text)  # as a resumed execution would read them
-        refuse_leak(text, self._job, self._row)
+        refuse_leak(text, self._builder, self._row)
         try:
-            results.check_fit(values, self._job, self._row)
+            results.check_fit(values, self._builder, self._row)
             if self._artifacts is not None and (names := self._artifacts.names(values)):
                 call = self.call(text)
                 self._artifacts.record(self._ledger, call, names, calls=self.calls)
-                return Made(values, None, self.calls)
+                return CallResult(values, None, self.calls)
         except TVTableError as error:
             self._rejected = error, text
             raise
         self._close()
-        return Made(values, self.call(text), self.calls)
+        return CallResult(values, self.call(text), self.calls)
 
     def _encoded(self, values: Values) -> str:
         """Encode values of types beyond JSON, in text columns by their text if need be."""
         try:
             return encode_values(values)
         except UnstorableValueError:
-            return encode_values(results.with_texts(values, self._job, self._row))
+            return encode_values(results.with_texts(values, self._builder, self._row))
 
     def call(
         self, value: str | None, *, outcome: Outcome = "ok", error: str | None = None
@@ -450,7 +455,7 @@ class Recorder:
         """Return the record of the call, which ends now."""
         return CallRecord(
             0,
-            self._job.name,
+            self._builder.name,
             self._row,
             self._inputs or os.urandom(ARGUMENTS_BYTES + ROW_BYTES),
             self._code,

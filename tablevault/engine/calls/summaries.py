@@ -44,7 +44,7 @@ _SELECT: Final = SELECT_CALLS.replace(" FROM calls c", ", c.instance FROM calls 
 _TAKEN: Final = _SELECT.replace("c.row", "f.row", 1) + " JOIN found f ON f.call = c.id"
 
 
-def listed(table: pa.Table | None, instance: str = "") -> pd.DataFrame:
+def calls_of_file(table: pa.Table | None, instance: str = "") -> pd.DataFrame:
     """Return the calls in the file of an instance as a dataframe; an empty one without a file.
 
     Parameters
@@ -72,7 +72,7 @@ def listed(table: pa.Table | None, instance: str = "") -> pd.DataFrame:
     return _checked(frame.assign(made_in=frame["made_in"].fillna(instance)))
 
 
-def recorded_of_execution(store: CallStore, number: int) -> pd.DataFrame:
+def calls_of_execution(store: CallStore, number: int) -> pd.DataFrame:
     """Return the calls that an execution has made so far, with failed ones, and those it reused."""
     taken = store.read(f"{_TAKEN} WHERE f.execution = ? ORDER BY c.id", (number,))
     placed = {row[0] for row in taken}
@@ -80,7 +80,7 @@ def recorded_of_execution(store: CallStore, number: int) -> pd.DataFrame:
     return _frame([*(row for row in made if row[0] not in placed), *taken])
 
 
-def summed(table: pa.Table | None) -> Iterator[tuple[str, float | None, Mapping[str, int]]]:
+def totals_of_file(table: pa.Table | None) -> Iterator[tuple[str, float | None, Mapping[str, int]]]:
     """Sum up the calls of a file by builder.
 
     Yields

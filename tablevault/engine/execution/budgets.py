@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.spending import Spent
 from tablevault.engine.execution.executor import Stop
 from tablevault.errors import TVBudgetError
@@ -194,12 +194,12 @@ class Budget:
         self.spent_calls = spent.calls
         self.spent_cost = spent.cost or 0.0
 
-    def check(self, job: Job, calls: int) -> None:
+    def check(self, builder: ResolvedBuilder, calls: int) -> None:
         """Raise TVBudgetError where so many calls more are too many."""
         if self.calls is not None and self.spent_calls + calls > self.calls:
-            raise self._used_up(job, counted(self.calls, "call"))
+            raise self._used_up(builder, counted(self.calls, "call"))
 
-    def begin(self, job: Job, stop: Stop) -> None:
+    def begin(self, builder: ResolvedBuilder, stop: Stop) -> None:
         """Count a call that begins; wait as long as those that run may use up the money.
 
         Raises
@@ -210,9 +210,9 @@ class Budget:
         while True:
             with self._changed:
                 if self.calls is not None and self.spent_calls >= self.calls:
-                    raise self._used_up(job, counted(self.calls, "call"))
+                    raise self._used_up(builder, counted(self.calls, "call"))
                 if self.cost is not None and self.spent_cost >= self.cost:
-                    raise self._used_up(job, f"a cost of {self.cost:g}")
+                    raise self._used_up(builder, f"a cost of {self.cost:g}")
                 if self._is_enough():
                     self.spent_calls += 1
                     self._running += 1
@@ -250,11 +250,11 @@ class Budget:
             return self._ended >= TRIES
         return self.spent_cost + self._running * self._largest < self.cost
 
-    def _used_up(self, job: Job, what: str) -> TVBudgetError:
+    def _used_up(self, builder: ResolvedBuilder, what: str) -> TVBudgetError:
         """Make the error for a call that there is nothing left for."""
         return TVBudgetError(
-            f'Builder "{job.name}": {self.owner}, {what}, is used up. What is finished is kept, '
-            "and is not paid for again.",
+            f'Builder "{builder.name}": {self.owner}, {what}, is used up. What is finished is '
+            "kept, and is not paid for again.",
             self.hint,
-            builder=job.name,
+            builder=builder.name,
         )

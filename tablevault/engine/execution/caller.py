@@ -15,9 +15,9 @@ from typing import Any, Final, TypeVar
 
 from tablevault.engine import results
 from tablevault.engine.builders.arguments import KEYWORD, MapNode, compile_arguments, map_text
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import FileText, Inputs
-from tablevault.engine.calls.recorder import CallArtifacts, Recorder
+from tablevault.engine.calls.recorder import CallArtifacts, RunningCall
 from tablevault.engine.execution.context import RunContext
 from tablevault.engine.execution.executor import Stop
 from tablevault.engine.execution.finder import FoundRows
@@ -72,27 +72,27 @@ class PassedArguments:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     tables : Tables
         What its arguments read, see `tablevault.engine.builders.arguments.compile_arguments`.
     """
 
-    def __init__(self, job: Job, tables: Tables) -> None:
-        self._job = job
+    def __init__(self, builder: ResolvedBuilder, tables: Tables) -> None:
+        self._builder = builder
         self._tables = tables
         self._call: Callable[[int | None], dict[str, Any]] | None = None
 
     def split(self, by_row: Collection[str]) -> tuple[PassedArguments, PassedArguments]:
         """Return the arguments that may differ between rows, and the others."""
-        node = self._job.arguments
+        node = self._builder.arguments
         assert isinstance(node, MapNode)
         parts = (
             tuple(each for each in node.items if (str(each[0]) in by_row) is is_by_row)
             for is_by_row in (True, False)
         )
         varying, constant = (
-            PassedArguments(replace(self._job, arguments=MapNode(part)), self._tables)
+            PassedArguments(replace(self._builder, arguments=MapNode(part)), self._tables)
             for part in parts
         )
         return varying, constant
@@ -105,10 +105,10 @@ class PassedArguments:
         TVBuilderError
             One is not set.
         """
-        job = self._job
+        builder = self._builder
         if self._call is None:
-            node = map_text(job.arguments, lambda text: _filled(job.name, text))
-            self._call = compile_arguments(node, self._tables, builder=job.name)
+            node = map_text(builder.arguments, lambda text: _filled(builder.name, text))
+            self._call = compile_arguments(node, self._tables, builder=builder.name)
 
     def __call__(self, row: int | None) -> dict[str, Any]:
         """Evaluate the arguments of the call for one row, None when there is none."""
@@ -162,7 +162,7 @@ class Caller:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     function : callable
         What it calls.
@@ -184,40 +184,44 @@ class Caller:
     """
 
     def __init__(
-        self, job: Job, function: Callable[..., Any], code: bytes, context: RunContext
+        self,
+        builder: ResolvedBuilder,
+        function: Callable[..., Any],
+        code: bytes,
+        context: RunContext,
     ) -> None:
-        self.fields = _fields_for(function, job)
+        self.fields = _fields_for(function, builder)
         self.calls = 0
         self.stop = Stop(self._look, context.executor.cancel)
-        self._job = job
+        self._builder = builder
         self._function = function
         self.code = code
         self._context = context
         self._is_async = inspect.iscoroutinefunction(function)
-        self._gate = context.limiting.gate(job)
+        self._gate = context.limiting.gate(builder)
         # Without limits one meter is enough for all calls.
         self._shared_meter = self._gate.meter() if self._gate.is_open else None
-        self._rules = RetryRules(job, function)
-        self._is_plain = self._gate.is_open and not job.retry.times
+        self._rules = RetryRules(builder, function)
+        self._is_plain = self._gate.is_open and not builder.retry.times
         self._counting = threading.Lock()
         self._pid = os.getpid()
 
     def record(
         self, row: int, inputs: Inputs | None, artifacts: CallArtifacts | None = None
-    ) -> Recorder:
+    ) -> RunningCall:
         """Return what records the outcome of a call that begins now."""
-        record = Recorder(
-            self._job, self._context.options.ledger, self.code, row, inputs, artifacts
+        record = RunningCall(
+            self._builder, self._context.options.ledger, self.code, row, inputs, artifacts
         )
         record.usage.meter = self._shared_meter or self._gate.meter()
         return record
 
-    def make(self, record: Recorder, attempt: Callable[[], T]) -> T:
+    def make(self, record: RunningCall, attempt: Callable[[], T]) -> T:
         """Make a call, and make it again as the builder says; the last error passes as it is.
 
         Parameters
         ----------
-        record : Recorder
+        record : RunningCall
             Of the call.
         attempt : callable
             Calls once, by `call`, and checks what is returned.
@@ -229,12 +233,12 @@ class Caller:
         """
         if self._is_plain:
             return attempt()
-        if not self._job.retry.times:
+        if not self._builder.retry.times:
             return self._limited(record, attempt)
         calling = self._rules.calling(self._pause, is_ours)
         return calling(partial(self._limited, record, attempt))
 
-    def call(self, record: Recorder, keywords: Mapping[str, Any]) -> Any:  # noqa: ANN401 - functions return anything
+    def call(self, record: RunningCall, keywords: Mapping[str, Any]) -> Any:  # noqa: ANN401 - functions return anything
         """Call the function once."""
         self._context.options.control.calling()
         record.calls += 1
@@ -243,13 +247,13 @@ class Caller:
             self._context.progress.count("calls")
         call = partial(self._function, **self.fields, **keywords)
         value = self._context.executor.call(
-            record.usage, call, self._job.timeout_s, is_async=self._is_async
+            record.usage, call, self._builder.timeout_s, is_async=self._is_async
         )
         self.refuse_copy()
         return value
 
     def call_all(
-        self, records: Sequence[Recorder], arguments: Sequence[Mapping[str, Any]]
+        self, records: Sequence[RunningCall], arguments: Sequence[Mapping[str, Any]]
     ) -> Sequence[RemoteOutcome]:
         """Call the function in one worker, once for each record, and return what came of it.
 
@@ -259,7 +263,7 @@ class Caller:
         assert isinstance(self._context.executor, RemoteCalls)
         outcomes = self._context.executor.call_all(
             [partial(self._function, **self.fields, **each) for each in arguments],
-            self._job.timeout_s,
+            self._builder.timeout_s,
             is_async=self._is_async,
             is_stopped=lambda: self.stop.is_set,
         )
@@ -278,7 +282,7 @@ class Caller:
         """Whether calls may begin at any time: neither rates nor budgets count them."""
         return self._gate.is_free
 
-    def _limited(self, record: Recorder, attempt: Callable[[], T]) -> T:
+    def _limited(self, record: RunningCall, attempt: Callable[[], T]) -> T:
         """Make an attempt once it may begin."""
         meter = record.usage.meter
         if meter is None or meter is self._shared_meter:
@@ -293,20 +297,20 @@ class Caller:
 
     def _look(self) -> None:
         """Refresh the progress, and check whether the execution is to stop."""
-        self._context.progress.advance(self._job.name, 0)
+        self._context.progress.advance(self._builder.name, 0)
         self._context.options.control.check()
 
     def refuse_copy(self) -> None:
         """Stop in a copy of the process that a function made: the original goes on."""
         if os.getpid() != self._pid:
             raise TVProcessError(
-                f'Builder "{self._job.name}": function "{self._job.function}" made a copy of the '
-                "process with fork, and returned in the copy.",
+                f'Builder "{self._builder.name}": function "{self._builder.function}" made a '
+                "copy of the process with fork, and returned in the copy.",
                 "End the copy with os._exit, or use subprocess or multiprocessing.",
-                builder=self._job.name,
+                builder=self._builder.name,
             )
 
-    def failed(self, record: Recorder, error: BaseException, row: int | None) -> None:
+    def failed(self, record: RunningCall, error: BaseException, row: int | None) -> None:
         """Record why a call failed, and note on the exception where it belongs."""
         if record.calls or not isinstance(error, TVBudgetError):  # else there was no call
             record.failed(error)
@@ -316,10 +320,13 @@ class Caller:
         """Note on an exception which builder, function, row and primary key it belongs to."""
         if not isinstance(error, Exception):
             return
-        job, draft = self._job, self._context.tables.draft
-        note = f'In builder "{job.name}", function "{job.function}" of module "{job.module}"'
+        builder, draft = self._builder, self._context.tables.draft
+        note = (
+            f'In builder "{builder.name}", function "{builder.function}" of module '
+            f'"{builder.module}"'
+        )
         if row is not None:
-            is_there = job.kind != "index" and row < draft.rows
+            is_there = builder.kind != "index" and row < draft.rows
             key = ", ".join(
                 f"{name} {results.show(draft.cell(name, row))}"
                 for name in (self._context.key_columns if is_there else ())
@@ -341,9 +348,9 @@ _FIELDS: Final = ("changed_columns", "dtypes")
 """Fields that a function of this package gets if it has a parameter of that name."""
 
 
-def _fields_for(function: Callable[..., Any], job: Job) -> dict[str, Any]:
+def _fields_for(function: Callable[..., Any], builder: ResolvedBuilder) -> dict[str, Any]:
     """Return the fields of the builder that a function of this package has parameters for."""
-    if job.is_custom:
+    if builder.is_custom:
         return {}
     parameters = inspect.signature(function).parameters
-    return {name: getattr(job, name) for name in _FIELDS if name in parameters}
+    return {name: getattr(builder, name) for name in _FIELDS if name in parameters}

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tablevault.engine import results
 from tablevault.engine.builders.reads import reads_of
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import CallKeys, Inputs, RowInputs
 from tablevault.engine.calls.lookup import Lookup
 from tablevault.engine.calls.recorder import artifacts_of
@@ -95,7 +95,7 @@ class Finder:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     code : bytes
         Digest of its code.
@@ -106,9 +106,9 @@ class Finder:
     """
 
     def __init__(
-        self, job: Job, code: bytes, fields: Mapping[str, Any], context: RunContext
+        self, builder: ResolvedBuilder, code: bytes, fields: Mapping[str, Any], context: RunContext
     ) -> None:
-        self._job = job
+        self._builder = builder
         self._code = code
         self._fields = fields
         self._context = context
@@ -116,19 +116,19 @@ class Finder:
         self._ledger = context.options.ledger
         self._earlier = context.earlier
         self.lookup: Lookup
-        self.artifacts = artifacts_of(job, context.options.files)
+        self.artifacts = artifacts_of(builder, context.options.files)
 
     def begin(self) -> int | None:
         """Begin the columns in the draft, and return their rows; None when the builder decides."""
-        job, draft, context = self._job, self._draft, self._context
-        is_row_wise = job.return_type == "row-wise"
-        if job.kind == "index":
+        builder, draft, context = self._builder, self._draft, self._context
+        is_row_wise = builder.return_type == "row-wise"
+        if builder.kind == "index":
             draft.set_rows(0 if self._earlier is None or not is_row_wise else len(self._earlier))
-        draft.grow(job.changed_columns)
-        keys = CallKeys(job, context.tables, context.options.file_text, context.key_columns)
+        draft.grow(builder.changed_columns)
+        keys = CallKeys(builder, context.tables, context.options.file_text, context.key_columns)
         keys.add_constant(self._fields)
-        self.lookup = Lookup(job, self._ledger, keys, self._code, self.artifacts)
-        return None if job.kind == "index" and not is_row_wise else draft.rows
+        self.lookup = Lookup(builder, self._ledger, keys, self._code, self.artifacts)
+        return None if builder.kind == "index" and not is_row_wise else draft.rows
 
     def trusted(self, decision: Decision) -> Decision:
         """Keep rows of the earlier instance only where they are what calls would return.
@@ -138,10 +138,10 @@ class Finder:
         whose calls were not recorded, being unchanged is enough.
         """
         ledger = self._ledger
-        if self._job.always_run or not ledger.knows_origin:
+        if self._builder.always_run or not ledger.knows_origin:
             return decision
         reason = decision.reason
-        if ledger.made_origin(self._job.name, self._code):
+        if ledger.made_origin(self._builder.name, self._code):
             if decision.keeps_all or not self.lookup.are_numbered:
                 return decision
         elif reason == UNCHANGED:
@@ -152,7 +152,7 @@ class Finder:
         """Return the columns of the earlier instance where all rows are kept; None elsewhere."""
         if not decision.keeps_all or self._earlier is None:
             return None
-        taken = {name: self._earlier[name] for name in self._job.changed_columns}
+        taken = {name: self._earlier[name] for name in self._builder.changed_columns}
         return {
             name: series.iloc[decision.rows].reset_index(drop=True).rename(name)
             for name, series in taken.items()
@@ -175,10 +175,10 @@ class Finder:
         is_open = ~there.there
         is_open[list(unknown)] = False
         found = FoundRows(there=there, kept=len(there), waiting=where(is_open))
-        if self._job.kind == "index" and self._job.sees_earlier_rows:
+        if self._builder.kind == "index" and self._builder.sees_earlier_rows:
             self._show_earlier(there)
         # In threads the function of a row does not see the rows before it.
-        found.in_order = lookup.follows_rows and self._job.sees_earlier_rows
+        found.in_order = lookup.follows_rows and self._builder.sees_earlier_rows
         if found.in_order:
             return found
         found.inputs = lookup.inputs(found.waiting, unknown)
@@ -218,14 +218,14 @@ class Finder:
         ledger, lookup, earlier = self._ledger, self.lookup, self._earlier
         if earlier is None or ledger.knows_origin:
             return
-        if self._job.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
+        if self._builder.return_type != "row-wise" or not len(kept) or lookup.follows_rows:
             return
-        cells = results.cells_of(earlier, self._job.changed_columns, decision.rows[kept])
+        cells = results.cells_of(earlier, self._builder.changed_columns, decision.rows[kept])
         lookup.adopt(dict(zip(kept.tolist(), cells, strict=True)))
 
     def _taken(self, decision: Decision) -> RowResults:
         """Return the cells of the rows that the earlier instance holds unchanged."""
-        taken = RowResults(self._job.changed_columns, self._draft.rows, self._job.dtypes)
+        taken = RowResults(self._builder.changed_columns, self._draft.rows, self._builder.dtypes)
         kept = where(decision.rows != NEW_ROW)
         if self._earlier is not None and kept:
             frame, rows = self._earlier, decision.rows[kept]
@@ -235,7 +235,7 @@ class Finder:
     def _show_earlier(self, there: RowResults) -> None:
         """Let a row-wise index builder see what its columns held."""
         assert self._earlier is not None or not self._draft.rows
-        for name in self._job.changed_columns:
+        for name in self._builder.changed_columns:
             if self._earlier is not None and name in self._earlier.columns:
                 series = self._earlier[name]
                 for row, (value, null) in enumerate(zip(series, series.isna(), strict=True)):
@@ -252,19 +252,19 @@ class Finder:
         rows : int, optional
             Number of rows; None when the builder decides.
         """
-        job, lookup = self._job, self.lookup
+        builder, lookup = self._builder, self.lookup
         if rows == 0:  # no rows, nothing to ask a function for
-            return FoundTable(columns=results.row_columns([], job))
+            return FoundTable(columns=results.row_columns([], builder))
         inputs = lookup.table_inputs()
         if inputs is None:
             return FoundTable()
-        if job.return_type == "dataframe":
+        if builder.return_type == "dataframe":
             return self._frame(lookup, inputs)
         items = lookup.items(inputs, rows)
         end = lookup.ends_after(inputs, len(items))
         if end is None or rows not in (None, len(items)):
             return FoundTable(items=items, inputs=inputs, failed=lookup.failed([inputs]))
-        columns = results.row_columns([items[row] for row in range(len(items))], job)
+        columns = results.row_columns([items[row] for row in range(len(items))], builder)
         return self._found(columns, len(items), lookup, end)
 
     def _frame(self, lookup: Lookup, inputs: Inputs) -> FoundTable:
@@ -273,21 +273,21 @@ class Finder:
         call = lookup.table(inputs)
         if call is None:
             return nothing
-        if not self._job.changed_columns:
+        if not self._builder.changed_columns:
             return FoundTable(columns={})
         frame = self._ledger.frame_of(call)
-        if frame is None or tuple(frame.columns) != self._job.changed_columns:
+        if frame is None or tuple(frame.columns) != self._builder.changed_columns:
             return nothing
         try:
             for name, series in frame.items():
-                results.typed(series, str(name), self._job)
+                results.typed(series, str(name), self._builder)
         except TVTableError:
             return nothing  # it did not fit then, and does not now
         if self.artifacts is not None and not self.artifacts.bring_frame(
             self._ledger, call, frame, is_own=lookup.is_own(call)
         ):
             return nothing
-        self._ledger.take(self._job.name, [(NO_ROW, call.id)])
+        self._ledger.take(self._builder.name, [(NO_ROW, call.id)])
         columns = {str(name): series for name, series in frame.items()}
         return self._found(columns, len(frame), lookup, call)
 
@@ -299,12 +299,12 @@ class Finder:
         return FoundTable(columns=columns, reused=rows - own, own=own)
 
 
-def reason_of(job: Job, decision: Decision, *, is_called: bool, failed: int) -> str:
+def reason_of(builder: ResolvedBuilder, decision: Decision, *, is_called: bool, failed: int) -> str:
     """Return why a function is called, or why it need not be.
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     decision : Decision
         What was found out about it.
@@ -320,7 +320,7 @@ def reason_of(job: Job, decision: Decision, *, is_called: bool, failed: int) -> 
         reason = "no record of its call"
     if not failed:
         return reason
-    rows = counted(failed, "row") if job.return_type == "row-wise" else "its call"
+    rows = counted(failed, "row") if builder.return_type == "row-wise" else "its call"
     return f"{reason}; {rows} failed before"
 
 
@@ -353,19 +353,19 @@ class Gaps:
         """The columns that lack cells."""
         return frozenset(self._missing)
 
-    def add_changing(self, job: Job, made: RowResults) -> None:
+    def add_changing(self, builder: ResolvedBuilder, made: RowResults) -> None:
         """Note cells whose type the missing ones may change: 1 may become 1.0 beside 2.5."""
         for name, series in made.columns().items():
-            if name in self._missing and name not in job.dtypes:
+            if name in self._missing and name not in builder.dtypes:
                 cells = enumerate(series.tolist())
                 self.add([name], [row for row, cell in cells if not _is_settled(cell)])
 
-    def unknown(self, job: Job, key_columns: Collection[str] = ()) -> UnknownRows:
+    def unknown(self, builder: ResolvedBuilder, key_columns: Collection[str] = ()) -> UnknownRows:
         """Return the rows of a builder whose calls cannot be known yet.
 
         Parameters
         ----------
-        job : Job
+        builder : ResolvedBuilder
             The builder; its columns are not in the draft yet.
         key_columns : collection of str
             The primary key, which names the rows, where that may be missing.
@@ -375,28 +375,28 @@ class Gaps:
             return nothing
         rows, columns = nothing.rows.copy(), dict[str, None]()
         key = ((name, True) for name in key_columns)
-        for name, is_whole in (*self._read(job), *key):
+        for name, is_whole in (*self._read(builder), *key):
             missing = self._missing.get(name)
-            if missing is not None and name not in job.changed_columns:
+            if missing is not None and name not in builder.changed_columns:
                 columns[name] = None
                 rows |= np.bool_(is_whole) | missing
-        if job.return_type != "row-wise":
+        if builder.return_type != "row-wise":
             rows[:] = rows.any()
         return UnknownRows(rows=rows, columns=tuple(columns))
 
-    def rows_lacking(self, job: Job) -> frozenset[int]:
+    def rows_lacking(self, builder: ResolvedBuilder) -> frozenset[int]:
         """Return the rows of a row-wise builder in which a cell is missing that it reads."""
-        if not self._missing or job.return_type != "row-wise":
+        if not self._missing or builder.return_type != "row-wise":
             return frozenset()
         rows = np.zeros(self._draft.rows, dtype=np.bool_)
-        for name, is_whole in self._read(job):
-            if not is_whole and name in self._missing and name not in job.changed_columns:
+        for name, is_whole in self._read(builder):
+            if not is_whole and name in self._missing and name not in builder.changed_columns:
                 rows |= self._missing[name]
         return frozenset(np.flatnonzero(rows).tolist())
 
-    def _read(self, job: Job) -> Iterator[tuple[str, bool]]:
+    def _read(self, builder: ResolvedBuilder) -> Iterator[tuple[str, bool]]:
         """Yield columns that arguments read, and whether as a whole or the cell of the row."""
-        for read in reads_of(job.arguments, self._draft.names):
+        for read in reads_of(builder.arguments, self._draft.names):
             yield from ((name, False) for name in read.cells)
             for whole in read.wholes:
                 if whole.table == SELF:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final
 
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.ledger import Ledger
 from tablevault.engine.calls.spending import Spent, sum_of
 from tablevault.engine.calls.usage import Meter, UsageReport
@@ -29,7 +29,7 @@ class Gate:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     run : RunLimits
         What limits it besides its own limits.
@@ -43,19 +43,19 @@ class Gate:
 
     def __init__(
         self,
-        job: Job,
+        builder: ResolvedBuilder,
         run: RunLimits,
         budgets: Sequence[Budget],
         rates: Rates | None,
         progress: Progress,
     ) -> None:
-        self._job = job
+        self._builder = builder
         self._progress = progress
         self._begun: Begun | None = None
         self._prices = run.prices
         self._budgets = budgets
         self._rates = rates
-        self._limits = _by_name(job.limits, run.vault) if rates is not None else ()
+        self._limits = _by_name(builder.limits, run.vault) if rates is not None else ()
         self._turn = threading.Lock()
         self._counting = threading.Lock()
         self._is_trying = False
@@ -91,7 +91,7 @@ class Gate:
     def check(self, calls: int) -> None:
         """Raise TVBudgetError where so many calls more are too many for a budget."""
         for budget in self._budgets:
-            budget.check(self._job, calls)
+            budget.check(self._builder, calls)
 
     @contextmanager
     def passing(self, meter: Meter, stop: Stop) -> Iterator[None]:
@@ -106,7 +106,7 @@ class Gate:
         before = meter.cost
         try:
             for budget in self._budgets:
-                budget.begin(self._job, stop)
+                budget.begin(self._builder, stop)
                 taken.append(budget)
             with self._pacing(meter, stop), self._noted(meter):
                 yield
@@ -121,11 +121,11 @@ class Gate:
             yield
             return
         before = meter.cost
-        self._begun.add(self._job.name)
+        self._begun.add(self._builder.name)
         try:
             yield
         finally:
-            self._begun.end(self._job.name, meter.cost - before)
+            self._begun.end(self._builder.name, meter.cost - before)
 
     def _priced(self, used: UsageReport) -> UsageReport:
         """Add the cost of a report by the price of its model, and charge it."""
@@ -261,20 +261,20 @@ class Limiting:
             ),
         )
 
-    def start(self, jobs: Sequence[Job], ledger: Ledger) -> None:
+    def start(self, builders: Sequence[ResolvedBuilder], ledger: Ledger) -> None:
         """Count what earlier attempts at the execution have spent, by builder."""
-        budgets = (self._run.vault, *(job.limits for job in jobs))
+        budgets = (self._run.vault, *(builder.limits for builder in builders))
         spent = ledger.spent_before()
         if self._begun and any(each.has_budget for each in budgets):
             spent = self._begun.start(ledger.account.version, ledger.process, spent)
         self._spent = spent
-        columns = [job.name for job in jobs if job.kind != "index"]
+        columns = [builder.name for builder in builders if builder.kind != "index"]
         self._vault.start(sum_of(spent[name] for name in columns if name in spent))
 
-    def gate(self, job: Job) -> Gate:
+    def gate(self, builder: ResolvedBuilder) -> Gate:
         """Return what lets the calls of a builder begin."""
         budgets = []
-        own = job.limits
+        own = builder.limits
         if own.has_budget:
             budget = Budget(
                 owner="the budget in its limits",
@@ -282,9 +282,9 @@ class Limiting:
                 cost=own.cost,
                 hint=Wording("Raise it in the builder, then go on."),
             )
-            budget.start(self._spent.get(job.name, Spent()))
+            budget.start(self._spent.get(builder.name, Spent()))
             budgets.append(budget)
-        if job.kind != "index":
+        if builder.kind != "index":
             budgets += [
                 each
                 for each in (self._vault, self._attempt)
@@ -292,8 +292,8 @@ class Limiting:
             ]
         if (own.has_rate or self._run.vault.has_rate) and self._run.rates is not None:
             self._rates = self._rates or Rates(self._run.rates)
-        gate = Gate(job, self._run, budgets, self._rates, self._progress)
-        gate.expect(self._spent.get(job.name, Spent()))
+        gate = Gate(builder, self._run, budgets, self._rates, self._progress)
+        gate.expect(self._spent.get(builder.name, Spent()))
         if budgets and self._begun is not None:
             gate.note_in(self._begun)
         return gate

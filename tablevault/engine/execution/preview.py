@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from tablevault.engine import results
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import Inputs
 from tablevault.engine.calls.read_only import ReadOnlyLedger
 from tablevault.engine.calls.summaries import Expected
@@ -145,9 +145,9 @@ class Preview:
         self._run = run
         self._ahead = ahead or Ahead()
         self._open = self._ahead.tables
-        index = self._open.get(run.jobs[0].name)
+        index = self._open.get(run.builders[0].name)
         if index is not None:  # where the rows change, everything may
-            self._open = {job.name: index for job in run.jobs}
+            self._open = {builder.name: index for builder in run.builders}
         self._has_open_rows = index is not None
         self._ledger = ledger
         self._draft = run.draft
@@ -169,15 +169,18 @@ class Preview:
         run = self._run
         planned = [self._index(run_index=run_index)]
         if self.rows_from == NOBODY:
-            return (*planned, *(self._without_rows(job) for job, _, _ in run.column_steps()))
-        run.reuse.match(run.jobs[0])
-        for job, step, written in run.column_steps():
-            key = () if job.deduplicate else run.context.key_columns
-            unknown = self._unknown_rows(job, key)
+            return (
+                *planned,
+                *(self._without_rows(builder) for builder, _, _ in run.column_steps()),
+            )
+        run.reuse.match(run.builders[0])
+        for builder, step, written in run.column_steps():
+            key = () if builder.deduplicate else run.context.key_columns
+            unknown = self._unknown_rows(builder, key)
             waiting = frozenset(unknown.rows.nonzero()[0].tolist())
             step.finder.begin()
-            decision = step.finder.trusted(run.reuse.decide(job, written, unknown))
-            planned.append(self._column(job, step, decision, waiting))
+            decision = step.finder.trusted(run.reuse.decide(builder, written, unknown))
+            planned.append(self._column(builder, step, decision, waiting))
         return tuple(planned)
 
     @property
@@ -190,36 +193,36 @@ class Preview:
     def expected(self) -> ExpectedTable:
         """Return what is known of the instance, after `builders`."""
         columns = self._run.plan.columns
-        if self.rows_from != INDEX or self._run.jobs[0].keep_old:
+        if self.rows_from != INDEX or self._run.builders[0].keep_old:
             return ExpectedTable(columns=columns, rows=self._draft.rows + self._more_rows)
         return expected_of(self._draft, columns, self._gaps.columns)
 
-    def _unknown_rows(self, job: Job, key: Sequence[str]) -> UnknownRows:
+    def _unknown_rows(self, builder: ResolvedBuilder, key: Sequence[str]) -> UnknownRows:
         """Return the rows of a builder whose calls cannot be known yet."""
-        found = self._gaps.unknown(job, key)
-        tables = self._open.get(job.name, ())
+        found = self._gaps.unknown(builder, key)
+        tables = self._open.get(builder.name, ())
         return replace(found, rows=found.rows | True, tables=tables) if tables else found
 
     # -- the index builder ----------------------------------------------------------------------
 
     def _index(self, *, run_index: bool) -> PlannedBuilder:
         """Find the rows of the table, or call for them."""
-        job, step = self._run.jobs[0], self._run.steps[0]
+        builder, step = self._run.builders[0], self._run.steps[0]
         rows = step.finder.begin()
         if self._has_open_rows:
-            self._take_index(job)
+            self._take_index(builder)
             known = None if self.rows_from == NOBODY else self._draft.rows
             unknown = UnknownRows(
-                rows=np.ones(0, np.bool_), columns=(), tables=self._open[job.name]
+                rows=np.ones(0, np.bool_), columns=(), tables=self._open[builder.name]
             )
             reason = f"{unknown} made first"
-            return self._planned(job, rows=known, calls=1, is_exact=False, reason=reason)
+            return self._planned(builder, rows=known, calls=1, is_exact=False, reason=reason)
         decision = step.finder.trusted(self._run.decide_index())
         is_exact = True
         calls = 0
         columns: Mapping[str, pd.Series] | None = step.finder.kept(decision)
-        if columns is None and job.return_type == "row-wise":
-            found = self._rows(job, step, step.finder.rows(decision))
+        if columns is None and builder.return_type == "row-wise":
+            found = self._rows(builder, step, step.finder.rows(decision))
             calls, is_exact = len(found.waiting), not found.in_order or not found.waiting
             columns = None if calls else found.there.columns()
         elif columns is None:
@@ -228,58 +231,58 @@ class Preview:
         if calls and run_index:
             step.run(decision)
         elif calls:
-            self._take_index(job)
+            self._take_index(builder)
         elif columns is not None:
-            self._set_index(job, columns)
-        reason = reason_of(job, decision, is_called=calls > 0, failed=0)
+            self._set_index(builder, columns)
+        reason = reason_of(builder, decision, is_called=calls > 0, failed=0)
         return self._planned(
-            job,
+            builder,
             rows=None if self.rows_from == NOBODY else self._draft.rows,
             calls=calls,
             is_exact=is_exact,
-            reason="made before" if job.always_run and not calls else reason,
+            reason="made before" if builder.always_run and not calls else reason,
         )
 
-    def _take_index(self, job: Job) -> None:
+    def _take_index(self, builder: ResolvedBuilder) -> None:
         """Take the rows of the last attempt, else those of the origin."""
-        made = self._ledger.columns_before(job.name, job.changed_columns)
+        made = self._ledger.columns_before(builder.name, builder.changed_columns)
         if isinstance(made, list):
-            made = pd.DataFrame(results.row_columns(made, job))
+            made = pd.DataFrame(results.row_columns(made, builder))
         self.rows_from = NOBODY
         for frame, whose in ((made, LAST_ATTEMPT), (self._origin, ORIGIN)):
-            if frame is not None and self._can_take(job, frame):
+            if frame is not None and self._can_take(builder, frame):
                 self.rows_from = whose
                 return
 
-    def _can_take(self, job: Job, frame: pd.DataFrame) -> bool:
+    def _can_take(self, builder: ResolvedBuilder, frame: pd.DataFrame) -> bool:
         """Take the columns of a frame; those that it lacks are null, and noted as missing."""
-        there = {name: frame[name] for name in job.changed_columns if name in frame.columns}
+        there = {name: frame[name] for name in builder.changed_columns if name in frame.columns}
         if not there:
             return False
         try:
-            self._set_index(job, there)
+            self._set_index(builder, there)
         except TVTableError:  # it has to fit what the builder says now
             return False
-        lacking = [name for name in job.changed_columns if name not in there]
+        lacking = [name for name in builder.changed_columns if name not in there]
         for name in lacking:
             self._draft.set_column(name, pd.Series([None] * len(frame), dtype=object, name=name))
         self._gaps.add(lacking, range(len(frame)))
         return True
 
-    def _set_index(self, job: Job, columns: Mapping[str, pd.Series]) -> None:
+    def _set_index(self, builder: ResolvedBuilder, columns: Mapping[str, pd.Series]) -> None:
         """Make the rows of the table."""
-        typed = {name: results.typed(series, name, job) for name, series in columns.items()}
+        typed = {name: results.typed(series, name, builder) for name, series in columns.items()}
         self._draft.set_rows(len(next(iter(typed.values()), ())))
         for name, series in typed.items():
             self._draft.set_column(name, series)
 
     # -- other builders -------------------------------------------------------------------------
 
-    def _without_rows(self, job: Job) -> PlannedBuilder:
+    def _without_rows(self, builder: ResolvedBuilder) -> PlannedBuilder:
         """Plan a builder of a table whose rows are unknown."""
-        is_whole = job.return_type != "row-wise"
+        is_whole = builder.return_type != "row-wise"
         return self._planned(
-            job,
+            builder,
             rows=None,
             calls=1 if is_whole else None,
             is_exact=False,
@@ -287,81 +290,81 @@ class Preview:
         )
 
     def _column(
-        self, job: Job, step: Step, decision: Decision, unknown: frozenset[int]
+        self, builder: ResolvedBuilder, step: Step, decision: Decision, unknown: frozenset[int]
     ) -> PlannedBuilder:
         """Count the calls of one builder, and enter what it has in the draft."""
         kept = step.finder.kept(decision)
         if kept is not None:
             self._enter(kept)
-            return self._planned(job, rows=self._draft.rows, calls=0, reason=UNCHANGED)
-        if job.return_type != "row-wise":
-            return self._table(job, step, decision, unknown)
-        found = self._rows(job, step, step.finder.rows(decision, unknown))
-        is_exact = not found.waiting or not (found.in_order or self._may_come(job))
-        calls = self._count(job, [found.inputs.get(row) for row in found.waiting])
+            return self._planned(builder, rows=self._draft.rows, calls=0, reason=UNCHANGED)
+        if builder.return_type != "row-wise":
+            return self._table(builder, step, decision, unknown)
+        found = self._rows(builder, step, step.finder.rows(decision, unknown))
+        is_exact = not found.waiting or not (found.in_order or self._may_come(builder))
+        calls = self._count(builder, [found.inputs.get(row) for row in found.waiting])
         calls += len(unknown) + self._more_rows
         if unknown or self._has_open_rows:
-            self._ahead.calls.add((_ANY, self._run.codes[job.name].digest))
-        self._enter(results.partial_columns(found.there, job))
-        self._gaps.add(job.changed_columns, where(~found.there.there))
-        self._gaps.add_changing(job, found.there)
+            self._ahead.calls.add((_ANY, self._run.codes[builder.name].digest))
+        self._enter(results.partial_columns(found.there, builder))
+        self._gaps.add(builder.changed_columns, where(~found.there.there))
+        self._gaps.add_changing(builder, found.there)
         return self._planned(
-            job,
+            builder,
             rows=self._draft.rows,
             calls=calls,
             is_exact=is_exact and not unknown and not self._has_open_rows,
             reused=len(found.there),
-            reason=reason_of(job, decision, is_called=calls > 0, failed=found.failed),
+            reason=reason_of(builder, decision, is_called=calls > 0, failed=found.failed),
         )
 
-    def _rows(self, job: Job, step: Step, found: FoundRows) -> FoundRows:
+    def _rows(self, builder: ResolvedBuilder, step: Step, found: FoundRows) -> FoundRows:
         """Search for rows that can be searched for only when those before them are there."""
         if not found.in_order:
             return found
         for row in where(found.there.there):
-            self._draft.put(row, dict(zip(job.changed_columns, found.there[row], strict=True)))
+            self._draft.put(row, dict(zip(builder.changed_columns, found.there[row], strict=True)))
         for at, row in enumerate(found.waiting):
             made = step.finder.next_row(row)[1]
             if made is None:
                 found.waiting = found.waiting[at:]
                 return found
             found.there.put(row, made)
-            self._draft.put(row, dict(zip(job.changed_columns, made, strict=True)))
+            self._draft.put(row, dict(zip(builder.changed_columns, made, strict=True)))
         found.waiting = []
         return found
 
     def _table(
-        self, job: Job, step: Step, decision: Decision, unknown: frozenset[int]
+        self, builder: ResolvedBuilder, step: Step, decision: Decision, unknown: frozenset[int]
     ) -> PlannedBuilder:
         """Count the call of a builder that is called once."""
         rows = self._draft.rows
         found = None if unknown else step.finder.table(rows)
         if found is not None and found.columns is not None:
             self._enter(
-                {name: results.typed(each, name, job) for name, each in found.columns.items()}
+                {name: results.typed(each, name, builder) for name, each in found.columns.items()}
             )
-            reason = reason_of(job, decision, is_called=False, failed=0)
-            return self._planned(job, rows=rows, calls=0, reason=reason)
-        self._enter(results.partial_columns(RowResults(job.changed_columns, rows), job))
-        self._gaps.add(job.changed_columns, range(rows))
+            reason = reason_of(builder, decision, is_called=False, failed=0)
+            return self._planned(builder, rows=rows, calls=0, reason=reason)
+        self._enter(results.partial_columns(RowResults(builder.changed_columns, rows), builder))
+        self._gaps.add(builder.changed_columns, range(rows))
         failed = 0 if found is None else found.failed
         return self._planned(
-            job,
+            builder,
             rows=rows,
-            calls=self._count(job, [None if found is None else found.inputs]),
+            calls=self._count(builder, [None if found is None else found.inputs]),
             is_exact=not unknown,
             reused=0,
-            reason=reason_of(job, decision, is_called=True, failed=failed),
+            reason=reason_of(builder, decision, is_called=True, failed=failed),
         )
 
-    def _may_come(self, job: Job) -> bool:
+    def _may_come(self, builder: ResolvedBuilder) -> bool:
         """Return whether another table makes calls of the same code that are not known yet."""
-        return (_ANY, self._run.codes[job.name].digest) in self._ahead.calls
+        return (_ANY, self._run.codes[builder.name].digest) in self._ahead.calls
 
-    def _count(self, job: Job, inputs: Sequence[Inputs | None]) -> int:
+    def _count(self, builder: ResolvedBuilder, inputs: Sequence[Inputs | None]) -> int:
         """Count calls, but for those whose results another table will have brought by then."""
         code, policy, made = (
-            self._run.codes[job.name].digest,
+            self._run.codes[builder.name].digest,
             self._ledger.policy,
             self._ahead.calls,
         )
@@ -377,7 +380,7 @@ class Preview:
 
     def _planned(
         self,
-        job: Job,
+        builder: ResolvedBuilder,
         *,
         rows: int | None,
         calls: int | None,
@@ -388,23 +391,23 @@ class Preview:
         """Describe what a builder would do, and what that takes; `calls` has one for each row."""
         each = Expected(seconds=0.0, cost=0.0)
         if calls != 0:
-            is_whole = job.return_type != "row-wise"
-            each = self._ledger.expected(self._run.codes[job.name], whole=is_whole)
+            is_whole = builder.return_type != "row-wise"
+            each = self._ledger.expected(self._run.codes[builder.name], whole=is_whole)
         return PlannedBuilder(
-            name=job.name,
+            name=builder.name,
             rows=rows,
-            calls=None if calls is None else math.ceil(calls / job.batch_size),
+            calls=None if calls is None else math.ceil(calls / builder.batch_size),
             is_exact=is_exact,
             reused=(rows or 0) if calls == 0 else (reused or 0),
             reason=reason,
-            seconds=_times(each.seconds, None if calls is None else _rounds(calls, job)),
+            seconds=_times(each.seconds, None if calls is None else _rounds(calls, builder)),
             cost=_times(each.cost, calls),
         )
 
 
-def _rounds(calls: int, job: Job) -> int:
+def _rounds(calls: int, builder: ResolvedBuilder) -> int:
     """Return how many calls follow each other, where some run at the same time."""
-    return math.ceil(calls / job.n_threads)
+    return math.ceil(calls / builder.n_threads)
 
 
 def _times(value: float | None, number: int | None) -> float | None:

@@ -237,7 +237,7 @@ class BatchCalls:
         self.failed: set[int] = set()
         self._error: Exception | None = None
         self._work = work
-        self._job = work.job
+        self._builder = work.builder
         self._caller = work.caller
         self._arguments = work.arguments
         self._context = context = work.context
@@ -345,8 +345,8 @@ class BatchCalls:
         skip: Callable[[int, bool], None],
     ) -> RowResults:
         """Enter answers as if they came from calls: all of them, whatever fails."""
-        job = replace(
-            self._job,
+        builder = replace(
+            self._builder,
             n_threads=1,
             retry=Retry(),
             timeout_s=None,
@@ -359,14 +359,16 @@ class BatchCalls:
         limits = RunLimits(prices={model: price.in_batch() for model, price in prices.items()})
         with contextlib.closing(Limiting(limits, self._context.progress)) as limiting:
             context = replace(self._context, limiting=limiting)
-            caller = Caller(job, _values_of, self._caller.code, context)
+            caller = Caller(builder, _values_of, self._caller.code, context)
 
             def arguments(row: int | None) -> dict[str, Any]:
                 """Return the arguments of the function that reads the answer for a row."""
                 assert row is not None
                 return {"line": lines[row], "given": self._arguments(row)}
 
-            work = replace(self._work, job=job, caller=caller, arguments=arguments, context=context)
+            work = replace(
+                self._work, builder=builder, caller=caller, arguments=arguments, context=context
+            )
             calls = RowCalls(work)
             values = calls.run(replace(found, waiting=sorted(lines)), trial, skip)
         self.failed, self._error = calls.failed, calls.error
@@ -375,9 +377,9 @@ class BatchCalls:
 
     def _check_errors(self) -> None:
         """Raise the first error of a request, unless the builder keeps so many."""
-        job = self._job
-        most = job.max_errors
-        is_kept = job.on_error == "keep" and (
+        builder = self._builder
+        most = builder.max_errors
+        is_kept = builder.on_error == "keep" and (
             most is None or most.allows(len(self.failed), self._context.tables.draft.rows)
         )
         if self._error is not None and not is_kept:
@@ -389,7 +391,7 @@ class BatchCalls:
         self, rows: Mapping[int, str], client: BatchClient
     ) -> Iterator[tuple[SentBatch, BatchState]]:
         """Send the requests of rows, in as many batches as they need."""
-        self._context.limiting.gate(self._job).check(len(rows))
+        self._context.limiting.gate(self._builder).check(len(rows))
         bodies = {name: self._body(row) for row, name in rows.items()}
         names = list(bodies)
         for first in range(0, len(names), _MOST_REQUESTS):
@@ -406,7 +408,7 @@ class BatchCalls:
 
         given = self._arguments(row)
         asked = {key: given[key] for key in given if key not in _OF_THE_CLIENT}
-        fields = Question(**asked).fields(self._job.changed_columns)
+        fields = Question(**asked).fields(self._builder.changed_columns)
         return fields | (given.get("options") or {})
 
     def _client(self, rows: Sequence[int]) -> BatchClient | None:
@@ -435,17 +437,17 @@ class BatchCalls:
             for batch, state in pending
         )
         return TVPendingError(
-            f'Builder "{self._job.name}": batch {shown}.',
+            f'Builder "{self._builder.name}": batch {shown}.',
             "Execute again later: that collects the answers.",
-            builder=self._job.name,
+            builder=self._builder.name,
         )
 
     def _wrong(self, problem: str, hint: str) -> TVBuilderError:
         """Return the error that says why a batch is impossible."""
         return TVBuilderError(
-            f'Builder "{self._job.name}": mode is provider-batch, but it {problem}.',
+            f'Builder "{self._builder.name}": mode is provider-batch, but it {problem}.',
             hint,
-            builder=self._job.name,
+            builder=self._builder.name,
             field="mode",
         )
 

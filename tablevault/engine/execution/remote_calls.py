@@ -15,7 +15,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, Final
 
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.usage import Usage, UsageReport
 from tablevault.engine.code import ModuleSet
 from tablevault.engine.execution.executor import AbandonedError
@@ -67,12 +67,12 @@ class RemoteOutcome:
         How long it took in the worker.
     """
 
-    def __init__(self, outcome: WorkerOutcome, worker: str, job: Job) -> None:
+    def __init__(self, outcome: WorkerOutcome, worker: str, builder: ResolvedBuilder) -> None:
         self.used: Sequence[UsageReport] = outcome.used
         self.seconds = outcome.seconds
         self._outcome = outcome
         self._worker = worker
-        self._job = job
+        self._builder = builder
 
     def value(self) -> Any:  # noqa: ANN401 - functions return anything
         """Return what the function returned; what it raised is raised."""
@@ -94,10 +94,10 @@ class RemoteOutcome:
             return opened(value)
         except UnsendableError as error:
             raise TVBuilderError(
-                f'Builder "{self._job.name}": function "{self._job.function}" returned what cannot '
-                f"be sent from worker {self._worker}: {message_of(error)}.",
+                f'Builder "{self._builder.name}": function "{self._builder.function}" returned '
+                f"what cannot be sent from worker {self._worker}: {message_of(error)}.",
                 "Return text, numbers, lists, dicts or dataframes.",
-                builder=self._job.name,
+                builder=self._builder.name,
             ) from error
 
 
@@ -138,7 +138,7 @@ class RemoteCalls:
     ----------
     executor : Executor
         Any of `concurrent.futures`.
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     function : callable
         Its function in this process, which workers that are threads of it call.
@@ -156,7 +156,7 @@ class RemoteCalls:
     def __init__(
         self,
         executor: Executor,
-        job: Job,
+        builder: ResolvedBuilder,
         function: Callable[..., Any],
         *,
         modules: ModuleSet | None,
@@ -165,13 +165,13 @@ class RemoteCalls:
         self.slots = slots_of(executor)
         self.constants = ""
         self._executor = executor
-        self._job = job
+        self._builder = builder
         self._most_items = most_items
         self._supplies: dict[str, bytes] = {}
         self._owner = uuid.uuid4().hex
         self._function = FunctionRef(
-            module=job.module,
-            name=job.function,
+            module=builder.module,
+            name=builder.function,
             key="" if modules is None else modules.key,
             sources="" if modules is None else self._supply(_sources(modules)),
         )
@@ -200,9 +200,10 @@ class RemoteCalls:
             (outcome,) = self._outcomes(task, lambda: False)
         except LostCallsError as error:
             raise TVBuilderError(
-                f'Builder "{self._job.name}": the worker that called "{self._job.function}" died.',
+                f'Builder "{self._builder.name}": the worker that called '
+                f'"{self._builder.function}" died.',
                 "If its function does not end Python, let retry call it again.",
-                builder=self._job.name,
+                builder=self._builder.name,
             ) from error
         for used in outcome.used:
             usage.add(used)
@@ -249,7 +250,7 @@ class RemoteCalls:
     @property
     def at_once(self) -> int:
         """Calls of a coroutine function that one worker makes at the same time."""
-        return max(1, self._job.n_threads // self.slots)
+        return max(1, self._builder.n_threads // self.slots)
 
     def items(self, usage: Usage, iterable: Iterable[Any]) -> Iterator[Any]:
         """Iterate over what a function returned; its items have come with it."""
@@ -271,13 +272,13 @@ class RemoteCalls:
         """Return the task of some calls."""
         return WorkerTask(
             owner=self._owner,
-            builder=self._job.name,
+            builder=self._builder.name,
             function=self._function,
             calls=[each.keywords for each in calls],
             constants=self.constants,
             timeout_s=timeout_s,
             is_async=is_async,
-            items=self._most_items() if self._job.return_type == "generator" else None,
+            items=self._most_items() if self._builder.return_type == "generator" else None,
             once=f"tablevault-{uuid.uuid4().hex}" if is_dask(self._executor) else "",
         )
 
@@ -297,7 +298,7 @@ class RemoteCalls:
             forget_task(self._executor, task.once)
         outcomes = dict(answer.outcomes)
         return [
-            RemoteOutcome(outcomes[each], answer.worker, self._job) for each in sorted(outcomes)
+            RemoteOutcome(outcomes[each], answer.worker, self._builder) for each in sorted(outcomes)
         ]
 
     def _answer(self, task: WorkerTask, is_stopped: Callable[[], bool]) -> Answer:
@@ -368,30 +369,30 @@ class RemoteCalls:
 
     def _unusable(self, why: str) -> TVExecutorError:
         """Return the error of an executor that makes no calls."""
-        job = self._job
+        builder = self._builder
         return TVExecutorError(
-            f'Builder "{job.name}": function "{job.function}" was not called on the executor '
-            f"{type(self._executor).__name__}; {why}.".replace("..", "."),
+            f'Builder "{builder.name}": function "{builder.function}" was not called on the '
+            f"executor {type(self._executor).__name__}; {why}.".replace("..", "."),
             "Finished calls are kept. Execute again with an executor that works.",
-            builder=job.name,
+            builder=builder.name,
         )
 
     def _lost(self, task: WorkerTask, why: str) -> TVExecutorError:
         """Return the error of calls that an executor has lost."""
-        job = self._job
+        builder = self._builder
         return TVExecutorError(
-            f'Builder "{job.name}": the executor {type(self._executor).__name__} lost '
+            f'Builder "{builder.name}": the executor {type(self._executor).__name__} lost '
             f"{counted(len(task.calls), 'call')} in flight; it {why}.".replace("..", "."),
             "Finished calls are kept. Execute again with an executor that works: what was lost is "
             "called again.",
-            builder=job.name,
+            builder=builder.name,
         )
 
     def _died(self, task: WorkerTask) -> LostCallsError:
         """Return what tells that a worker died, and warn."""
         _log.warning(
             'Builder "%s": a worker died; %s in flight %s lost.',
-            self._job.name,
+            self._builder.name,
             counted(len(task.calls), "call"),
             "is" if len(task.calls) == 1 else "are",
         )

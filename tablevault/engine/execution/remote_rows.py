@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 
-from tablevault.engine.calls.recorder import Made, Recorder
+from tablevault.engine.calls.recorder import CallResult, RunningCall
 from tablevault.engine.execution.caller import PassedArguments
 from tablevault.engine.execution.executor import call_rows
 from tablevault.engine.execution.remote_calls import (
@@ -41,7 +41,7 @@ class RemoteRowCalls(RowCalls):
             super()._call(waiting)
             return
         self._send_constants(waiting)
-        if self._job.batch_size > 1 or not self._caller.is_free:
+        if self._builder.batch_size > 1 or not self._caller.is_free:
             super()._call(waiting)
             return
         at_once = self._remote.at_once
@@ -50,13 +50,13 @@ class RemoteRowCalls(RowCalls):
             self._make_task,
             self._tasks,
             self._keep_batch,
-            n_threads=max(1, self._job.n_threads // at_once),
+            n_threads=max(1, self._builder.n_threads // at_once),
             stop=self._caller.stop,
         )
 
     def _send_constants(self, waiting: Sequence[int]) -> None:
         """Send the arguments that are the same in all rows once to each worker."""
-        by_row = names_by_row(self._job, self._draft.names)
+        by_row = names_by_row(self._builder, self._draft.names)
         if by_row is not None and waiting and isinstance(self._arguments, PassedArguments):
             self._arguments, constant = self._arguments.split(by_row)
             self._remote.keep(constant(waiting[0]))
@@ -90,7 +90,9 @@ class RemoteRowCalls(RowCalls):
             self._tasks.took(len(seconds), sum(seconds))
         return batch
 
-    def _made_there(self, row: int, record: Recorder, outcome: RemoteOutcome | None) -> Made:
+    def _made_there(
+        self, row: int, record: RunningCall, outcome: RemoteOutcome | None
+    ) -> CallResult:
         """Make the values of a row of what came of its call; further calls are made one by one."""
         first = iter(() if outcome is None else (outcome.value,))
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import tenacity
 
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.errors import TVBuilderError
 
 _MISTAKES: Final = (
@@ -46,7 +46,7 @@ class RetryRules:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     function : callable
         Its function; exception classes without a module are looked up where it was written.
@@ -57,13 +57,13 @@ class RetryRules:
         A class that ``retry`` names does not exist.
     """
 
-    def __init__(self, job: Job, function: Callable[..., Any]) -> None:
-        self._retry = job.retry
+    def __init__(self, builder: ResolvedBuilder, function: Callable[..., Any]) -> None:
+        self._retry = builder.retry
         scope = getattr(function, "__globals__", {})
-        self._on = tuple(_class_of(name, scope, job.name) for name in job.retry.on)
+        self._on = tuple(_class_of(name, scope, builder.name) for name in builder.retry.on)
         self._grow = tenacity.wait_exponential(
-            multiplier=job.retry.wait_s, max=job.retry.max_wait_s
-        ) + tenacity.wait_random(0, job.retry.wait_s)
+            multiplier=builder.retry.wait_s, max=builder.retry.max_wait_s
+        ) + tenacity.wait_random(0, builder.retry.wait_s)
 
     def calling(
         self, sleep: Callable[[float], None], is_ours: Callable[[BaseException], bool]

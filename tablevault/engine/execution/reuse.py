@@ -15,7 +15,7 @@ import pandas as pd
 
 from tablevault.engine.builders.builder import DECISIVE, Builder, changed_fields
 from tablevault.engine.builders.reads import Dependency, Read, reads_of
-from tablevault.engine.builders.resolve_fields import Job, resolve
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder, resolve
 from tablevault.engine.execution.context import Earlier, RunOptions
 from tablevault.engine.fingerprints.fingerprint import reasons
 from tablevault.engine.matching import (
@@ -120,7 +120,7 @@ class Reuse:
         self._same: dict[str, Mask] = {}
         self._names: list[str] = []
 
-    def match(self, index: Job) -> None:
+    def match(self, index: ResolvedBuilder) -> None:
         """Find the rows that were there before, once the index builder has made the rows."""
         self._same.clear()
         self._matched = all_new(self._draft.rows)
@@ -141,43 +141,47 @@ class Reuse:
         index = self._names
         return self.has_same_rows and all(self._cells_same(name).all() for name in index)
 
-    def decide_index(self, job: Job, builder: Builder) -> Decision:
+    def decide_index(self, builder: ResolvedBuilder, written: Builder) -> Decision:
         """Decide for the index builder, before any row is made."""
-        if job.always_run:
+        if builder.always_run:
             return INDEX_RUNS
         earlier = self._earlier
         rows = 0 if earlier is None else len(earlier.frame)
         nothing = all_new(rows)
         self._matched = np.arange(rows)  # if nothing has changed, the rows will be these
-        decided = self._decide(job, builder, UnknownRows.nothing(rows))
+        decided = self._decide(builder, written, UnknownRows.nothing(rows))
         # What its function returned stands in the instance if that holds nothing else, and if
         # the function did not see it.
-        stands = earlier is not None and earlier.is_complete and not job.keep_old
-        if stands and job.return_type != "row-wise":
+        stands = earlier is not None and earlier.is_complete and not builder.keep_old
+        if stands and builder.return_type != "row-wise":
             return decided
         return Decision(rows=nothing, reason=decided.reason)
 
-    def decide(self, job: Job, builder: Builder, unknown: UnknownRows | None = None) -> Decision:
+    def decide(
+        self, builder: ResolvedBuilder, written: Builder, unknown: UnknownRows | None = None
+    ) -> Decision:
         """Decide for a column builder; its own columns are being computed next.
 
         Parameters
         ----------
-        job, builder : Job, Builder
-            What is run, and what is written.
+        builder : ResolvedBuilder
+            What is run.
+        written : Builder
+            The same as it is written.
         unknown : UnknownRows, optional
             Rows whose arguments are not known yet; none by default.
         """
-        decided = self._decide(job, builder, unknown or UnknownRows.nothing(self._draft.rows))
-        self._names.extend(job.changed_columns)
+        decided = self._decide(builder, written, unknown or UnknownRows.nothing(self._draft.rows))
+        self._names.extend(builder.changed_columns)
         return decided
 
-    def _decide(self, job: Job, builder: Builder, unknown: UnknownRows) -> Decision:
+    def _decide(self, builder: ResolvedBuilder, written: Builder, unknown: UnknownRows) -> Decision:
         """Compare what made the columns then with what would make them now."""
         nothing = all_new(len(unknown.rows))
         earlier = self._earlier
         if earlier is None:
             return Decision(rows=nothing, reason=self._options.why_not)
-        changes = self._changed_recipe(job, builder, earlier)
+        changes = self._changed_recipe(builder, written, earlier)
         if changes:
             return Decision(rows=nothing, reason="; ".join(changes))
         keeps = self._matched != NEW_ROW
@@ -185,85 +189,91 @@ class Reuse:
         why = []
         if missing := int((~keeps).sum()):
             why.append(_count(missing, "new row"))
-        for read in reads_of(job.arguments, self._draft.names):
-            unchanged, changed_names = self._unchanged(read, job, earlier, unknown)
+        for read in reads_of(builder.arguments, self._draft.names):
+            unchanged, changed_names = self._unchanged(read, builder, earlier, unknown)
             if lost := int((keeps & ~unchanged).sum()):
                 why.append(f"{changed_names} changed" + _in_rows(lost, known))
                 keeps &= unchanged
         if (keeps & unknown.rows).any():
             why.append(f"{unknown} made first")
             keeps &= ~unknown.rows
-        whole = job.return_type != "row-wise" or self._reads_itself(job)
+        whole = builder.return_type != "row-wise" or self._reads_itself(builder)
         if whole and not (keeps.all() and self.has_same_rows):
             keeps[:] = False
             why = why or ["other rows"]
-        if job.return_type == "row-wise" or not earlier.is_complete:
-            empty = keeps & self._empty(job, earlier)
+        if builder.return_type == "row-wise" or not earlier.is_complete:
+            empty = keeps & self._empty(builder, earlier)
             if asked := int(empty.sum()):
-                kind = "failed or empty row" if job.name in earlier.with_errors else "empty row"
+                kind = "failed or empty row" if builder.name in earlier.with_errors else "empty row"
                 why.append(_count(asked, kind))
                 keeps &= not whole
                 keeps &= ~empty
         rows = np.where(keeps, self._matched, NEW_ROW)
         return Decision(rows=rows, reason="; ".join(dict.fromkeys(why)) or UNCHANGED)
 
-    def _changed_recipe(self, job: Job, builder: Builder, earlier: Earlier) -> list[str]:
+    def _changed_recipe(
+        self, builder: ResolvedBuilder, written: Builder, earlier: Earlier
+    ) -> list[str]:
         """Return what of builder and code is another; nothing when all is the same."""
-        before = earlier.builders.get(job.name)
+        before = earlier.builders.get(builder.name)
         if before is None:
             return ["new builder"]
-        if missing := [name for name in job.changed_columns if name not in earlier.frame.columns]:
+        if missing := [
+            name for name in builder.changed_columns if name not in earlier.frame.columns
+        ]:
             return [f"new column `{name}`" for name in missing]
-        changes = changed_fields(before, builder)
+        changes = changed_fields(before, written)
         if changes:
             return changes
         try:  # fields may be given by references
             then = resolve(before, self._side_then(earlier), {})
         except TableVaultError:
             return ["what its fields read is gone"]
-        changes = [f"field {name} changed" for name in DECISIVE if _differ(then, job, name)]
-        return changes or self._changed_code(then, job, earlier)
+        changes = [f"field {name} changed" for name in DECISIVE if _differ(then, builder, name)]
+        return changes or self._changed_code(then, builder, earlier)
 
-    def _changed_code(self, then: Job, job: Job, earlier: Earlier) -> list[str]:
+    def _changed_code(
+        self, then: ResolvedBuilder, builder: ResolvedBuilder, earlier: Earlier
+    ) -> list[str]:
         """Return how the code differs; nothing where that does not count."""
         ledger = self._options.ledger
-        if job.code_version or ledger.policy.accept_code:
+        if builder.code_version or ledger.policy.accept_code:
             return []
-        before = ledger.code_of_origin(job.name)
+        before = ledger.code_of_origin(builder.name)
         if before is None:
             before = earlier.fingerprint(then.module, then.function, then.is_custom)
-        now = self._options.fingerprint(job.module, job.function, job.is_custom)
+        now = self._options.fingerprint(builder.module, builder.function, builder.is_custom)
         if before is None or now is None:
-            return [f"the code of `{job.function}` changed"]
+            return [f"the code of `{builder.function}` changed"]
         return reasons(before, now)
 
-    def _empty(self, job: Job, earlier: Earlier) -> Mask:
+    def _empty(self, builder: ResolvedBuilder, earlier: Earlier) -> Mask:
         """Find the rows that are to be asked for again: all of their cells are null.
 
         A stopped execution leaves rows whose function was never called.
         """
-        frame = earlier.frame[list(job.changed_columns)]
-        failed = job.name in earlier.with_errors or not earlier.is_complete
-        asked = (job.retry_null or failed) and bool(job.changed_columns)
+        frame = earlier.frame[list(builder.changed_columns)]
+        failed = builder.name in earlier.with_errors or not earlier.is_complete
+        asked = (builder.retry_null or failed) and bool(builder.changed_columns)
         empty = frame.isna().all(axis=1).to_numpy(dtype=np.bool_) & asked
         found = np.zeros(len(self._matched), dtype=np.bool_)
         there = self._matched != NEW_ROW
         found[there] = empty[self._matched[there]]
         return found
 
-    def _reads_itself(self, job: Job) -> bool:
+    def _reads_itself(self, builder: ResolvedBuilder) -> bool:
         """Return whether a builder reads its own columns beyond the current row."""
-        own = set(job.changed_columns)
+        own = set(builder.changed_columns)
         return any(
             whole.table == SELF and not own.isdisjoint(whole.columns or ())
-            for read in reads_of(job.arguments, self._draft.names)
+            for read in reads_of(builder.arguments, self._draft.names)
             for whole in read.wholes
         )
 
     # -- what arguments read ------------------------------------------------------------------
 
     def _unchanged(
-        self, read: Read, job: Job, earlier: Earlier, unknown: UnknownRows
+        self, read: Read, builder: ResolvedBuilder, earlier: Earlier, unknown: UnknownRows
     ) -> tuple[Mask, str]:
         """Return for each row whether a reference gives what it gave, and name what changed.
 
@@ -272,7 +282,7 @@ class Reuse:
         unchanged = np.ones(len(self._matched), dtype=np.bool_)
         changed_names = []
         for name in read.cells:
-            if name in job.changed_columns:
+            if name in builder.changed_columns:
                 continue  # null before it is computed, then as now
             same = self._cells_same(name) | unknown.rows
             if not (same | (self._matched == NEW_ROW)).all():
@@ -281,7 +291,9 @@ class Reuse:
         if unknown.rows.all():
             return unchanged, ""
         try:
-            changed = [whole for whole in read.wholes if not self._whole_same(whole, job, earlier)]
+            changed = [
+                whole for whole in read.wholes if not self._whole_same(whole, builder, earlier)
+            ]
         except TableVaultError:  # what was read then is gone
             changed = list(read.wholes)
         if not read.is_known or changed:
@@ -317,14 +329,14 @@ class Reuse:
         same[there] = cells_equal(now, before)
         return same
 
-    def _whole_same(self, whole: Dependency, job: Job, earlier: Earlier) -> bool:
+    def _whole_same(self, whole: Dependency, builder: ResolvedBuilder, earlier: Earlier) -> bool:
         """Return whether columns that are read as wholes hold what they held."""
         if whole.table == SELF:
-            own = set(job.changed_columns)
+            own = set(builder.changed_columns)
             names = self._names if whole.columns is None else whole.columns
             return (
                 self.has_same_rows
-                and (whole.columns is not None or self._same_names(job, earlier))
+                and (whole.columns is not None or self._same_names(builder, earlier))
                 and all(self._cells_same(name).all() for name in names if name not in own)
             )
         now = self._inputs.resolve(whole.table, whole.selector)
@@ -348,9 +360,9 @@ class Reuse:
             cells_equal(frames[0][name], frames[1][name]).all() for name in names_now
         )
 
-    def _same_names(self, job: Job, earlier: Earlier) -> bool:
+    def _same_names(self, builder: ResolvedBuilder, earlier: Earlier) -> bool:
         """Return whether the whole table has the columns before this builder that it had then."""
-        before = [name for name in earlier.frame.columns if name not in job.changed_columns]
+        before = [name for name in earlier.frame.columns if name not in builder.changed_columns]
         return before[: len(self._names)] == self._names
 
     def _gives_same(self, read: Read, asked: Mask, earlier: Earlier) -> Mask:
@@ -412,7 +424,7 @@ class _Side:
         return self._views[key]
 
 
-def _differ(one: Job, other: Job, field: str) -> bool:
+def _differ(one: ResolvedBuilder, other: ResolvedBuilder, field: str) -> bool:
     """Return whether two builders differ in a field that decides what they make."""
     return bool(getattr(one, field) != getattr(other, field))
 

@@ -13,9 +13,9 @@ import pandas as pd
 from tablevault.engine import results
 from tablevault.engine.builders.arguments import MapNode
 from tablevault.engine.builders.reads import reads_of, reads_other_rows
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.keys import Inputs
-from tablevault.engine.calls.recorder import Made, Recorder
+from tablevault.engine.calls.recorder import CallResult, RunningCall
 from tablevault.engine.calls.usage import parts_of
 from tablevault.engine.execution.caller import Caller, Trial, is_ours
 from tablevault.engine.execution.context import RunContext
@@ -33,7 +33,7 @@ Arguments = Callable[[int | None], Mapping[str, Any]]
 class Batch:
     """What came of a batch of rows: values of some, and why there are none of others."""
 
-    made: list[tuple[int, Made]] = field(default_factory=list)
+    made: list[tuple[int, CallResult]] = field(default_factory=list)
     error: BaseException | None = None
 
 
@@ -43,7 +43,7 @@ class RowWork:
 
     Attributes
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     caller : Caller
         Calls its function.
@@ -55,7 +55,7 @@ class RowWork:
         What it shares with the others.
     """
 
-    job: Job
+    builder: ResolvedBuilder
     caller: Caller
     finder: Finder
     arguments: Arguments
@@ -84,17 +84,17 @@ class RowCalls:
     def __init__(self, work: RowWork) -> None:
         self.failed: set[int] = set()
         self.error: Exception | None = None
-        self._job = job = work.job
+        self._builder = builder = work.builder
         self._caller = work.caller
         self._finder = work.finder
         self._arguments = work.arguments
         self._context = work.context
         self._draft = work.context.tables.draft
         # Who reads no other rows of them needs no second list of all values.
-        self._shows_rows = job.sees_earlier_rows and reads_other_rows(
-            job.arguments, job.changed_columns, self._draft.names
+        self._shows_rows = builder.sees_earlier_rows and reads_other_rows(
+            builder.arguments, builder.changed_columns, self._draft.names
         )
-        self._by_row = names_by_row(job, self._draft.names) if job.batch_size > 1 else None
+        self._by_row = names_by_row(builder, self._draft.names) if builder.batch_size > 1 else None
 
     def run(
         self, found: FoundRows, trial: Trial | None, skip: Callable[[int, bool], None]
@@ -111,7 +111,7 @@ class RowCalls:
             Takes a number of rows that need no call of their own, and whether another execution
             made them.
         """
-        job = self._job
+        builder = self._builder
         self._found = found
         self._skip = skip
         if self._shows_rows:
@@ -121,17 +121,17 @@ class RowCalls:
         if trial is not None:
             leaders = {row: each for each, rows in found.followers.items() for row in rows}
             shown = {row: each for row, each in leaders.items() if found.there.there[row]}
-            self._context.options.ledger.take_from(job.name, shown)
+            self._context.options.ledger.take_from(builder.name, shown)
         return found.there
 
     def _call(self, waiting: Sequence[int]) -> None:
         """Call for rows."""
-        job = self._job
-        how: Any = {"n_threads": job.n_threads, "stop": self._caller.stop}
-        if job.batch_size == 1:
+        builder = self._builder
+        how: Any = {"n_threads": builder.n_threads, "stop": self._caller.stop}
+        if builder.batch_size == 1:
             call_rows(self._make, waiting, self._keep, **how)
         else:
-            batches = _batches(waiting, job.batch_size)
+            batches = _batches(waiting, builder.batch_size)
             call_rows(self._make_batch, batches, self._keep_batch, **how)
 
     def _enter(self, row: int, values: Values) -> None:
@@ -142,9 +142,9 @@ class RowCalls:
 
     def _show(self, row: int, values: Values) -> None:
         """Let the calls of later rows see the values of a row."""
-        self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
+        self._draft.put(row, dict(zip(self._builder.changed_columns, values, strict=True)))
 
-    def _keep(self, made: Sequence[tuple[int, Made]]) -> None:
+    def _keep(self, made: Sequence[tuple[int, CallResult]]) -> None:
         """Enter the values of rows once they outlive this process."""
         ledger, progress = self._context.options.ledger, self._context.progress
         for row, each in made:
@@ -158,7 +158,7 @@ class RowCalls:
                 self.error = self.error or each.error
                 progress.count("errors", 1 + len(followers))
             self._skip(len(followers), False)
-            progress.advance(self._job.name)
+            progress.advance(self._builder.name)
         self._context.options.control.check()
         for _, each in made:
             if each.error is not None:
@@ -166,7 +166,7 @@ class RowCalls:
 
     def _check_errors(self, error: Exception) -> None:
         """Raise an error that is one too many."""
-        most = self._job.max_errors
+        most = self._builder.max_errors
         if most is None or most.allows(len(self.failed), self._draft.rows):
             return
         error.add_note(
@@ -176,28 +176,28 @@ class RowCalls:
 
     # -- one row --------------------------------------------------------------------------------
 
-    def _make(self, row: int) -> Sequence[tuple[int, Made]]:
+    def _make(self, row: int) -> Sequence[tuple[int, CallResult]]:
         """Make the values of one row."""
         inputs = self._found.inputs.get(row)
         if self._found.in_order:
             inputs, values, is_from_other = self._finder.next_row(row)
             if values is not None:
                 self._skip(1, is_from_other)
-                return ((row, Made(values, None)),)
+                return ((row, CallResult(values, None)),)
         record = self._record(row, inputs)
         call = partial(self._call_row, row, record)
         return ((row, self._made(row, record, call)),)
 
-    def _call_row(self, row: int, record: Recorder) -> object:
+    def _call_row(self, row: int, record: RunningCall) -> object:
         """Call for one row, once."""
         return self._caller.call(record, self._arguments(row))
 
-    def _made(self, row: int, record: Recorder, call: Callable[[], object]) -> Made:
+    def _made(self, row: int, record: RunningCall, call: Callable[[], object]) -> CallResult:
         """Make the values of a row of what `call` returns, made again as the builder says."""
 
-        def attempt() -> Made:
+        def attempt() -> CallResult:
             """Call once."""
-            return record.returned(results.row_values(call(), self._job, row))
+            return record.returned(results.row_values(call(), self._builder, row))
 
         try:
             return self._caller.make(record, attempt)
@@ -206,16 +206,16 @@ class RowCalls:
                 raise
             return null
 
-    def _record(self, row: int, inputs: Inputs | None) -> Recorder:
+    def _record(self, row: int, inputs: Inputs | None) -> RunningCall:
         """Return what records the call of a row."""
         return self._caller.record(row, inputs, self._finder.artifacts)
 
-    def _failed(self, row: int, record: Recorder, error: BaseException) -> Made | None:
+    def _failed(self, row: int, record: RunningCall, error: BaseException) -> CallResult | None:
         """Record an error; return nulls where the row may stay so, else None."""
         self._caller.failed(record, error, row)
-        if self._job.on_error == "keep" and isinstance(error, Exception) and not is_ours(error):
-            nulls = (None,) * len(self._job.changed_columns)
-            return Made(nulls, None, record.calls, error)
+        if self._builder.on_error == "keep" and isinstance(error, Exception) and not is_ours(error):
+            nulls = (None,) * len(self._builder.changed_columns)
+            return CallResult(nulls, None, record.calls, error)
         return None
 
     # -- batches --------------------------------------------------------------------------------
@@ -236,7 +236,7 @@ class RowCalls:
         if batch.error is not None:
             raise batch.error
 
-    def _make_part(self, rows: Sequence[int], batch: Batch, before: Recorder | None) -> None:
+    def _make_part(self, rows: Sequence[int], batch: Batch, before: RunningCall | None) -> None:
         """Make the values of some rows of a batch.
 
         `before` is the record of a call for more rows that failed.
@@ -274,16 +274,16 @@ class RowCalls:
             records[row].part_of(part, len(rows))
         self._take(items, records, batch)
 
-    def _take(self, items: Sequence[Any], records: Mapping[int, Recorder], batch: Batch) -> None:
+    def _take(self, items: Sequence[Any], records: Mapping[int, RunningCall], batch: Batch) -> None:
         """Take the results of rows out of those of a batch, then ask for misfits again, alone."""
         misfits = []
         failure: Exception | None = None
         for (row, record), item in zip(records.items(), items, strict=True):
             try:
-                made = record.returned(results.row_values(item, self._job, row))
+                made = record.returned(results.row_values(item, self._builder, row))
                 batch.made.append((row, made))
             except Exception as error:  # noqa: BLE001 - it is raised when the others are kept
-                if self._job.retry.times and not is_ours(error):
+                if self._builder.retry.times and not is_ours(error):
                     misfits.append(row)
                 elif (null := self._failed(row, record, error)) is not None:
                     batch.made.append((row, null))
@@ -294,7 +294,7 @@ class RowCalls:
         for row in misfits:
             batch.made.append(self._make_alone(row, records[row]))
 
-    def _make_alone(self, row: int, before: Recorder | None) -> tuple[int, Made]:
+    def _make_alone(self, row: int, before: RunningCall | None) -> tuple[int, CallResult]:
         """Make the values of a row in a batch of its own."""
         record = self._record(row, self._found.inputs.get(row))
         if before is not None:
@@ -334,7 +334,7 @@ class RowCalls:
 
     def _wrong(self, did: str, hint: str) -> TVBuilderError:
         """Return the error that says what the function did."""
-        return results.wrong(self._job, did, hint)
+        return results.wrong(self._builder, did, hint)
 
 
 def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
@@ -343,12 +343,12 @@ def _batches(rows: Sequence[int], size: int) -> Iterator[Sequence[int]]:
         yield rows[first : first + size]
 
 
-def names_by_row(job: Job, columns: Sequence[str]) -> frozenset[str] | None:
+def names_by_row(builder: ResolvedBuilder, columns: Sequence[str]) -> frozenset[str] | None:
     """Return the arguments that may have another value in another row; None for all of them."""
-    if not isinstance(job.written, MapNode):
+    if not isinstance(builder.written, MapNode):
         return None
     return frozenset(
         str(name)
-        for name, node in job.written.items
+        for name, node in builder.written.items
         if any(read.by_row for read in reads_of(node, columns))
     )

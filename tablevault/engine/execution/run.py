@@ -21,7 +21,7 @@ from tablevault.engine.builders.arguments import unset_variables
 from tablevault.engine.builders.builder import PROVIDER_BATCH, Builder
 from tablevault.engine.builders.order import Plan
 from tablevault.engine.builders.reads import growing, reads_other_rows
-from tablevault.engine.builders.resolve_fields import Job, resolve_all
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder, resolve_all
 from tablevault.engine.calls.cached import CachedCalls, recording
 from tablevault.engine.calls.ledger import BuilderColumns, Ledger
 from tablevault.engine.calls.usage import accepting_usage
@@ -69,7 +69,7 @@ class Ready:
     ----------
     plan : Plan
         As it is executed: what references said about columns is known in it.
-    jobs : tuple of Job
+    builders : tuple of ResolvedBuilder
         The builders, in the order of execution.
     codes : mapping of str to Fingerprint
         The code of each.
@@ -82,7 +82,7 @@ class Ready:
     """
 
     plan: Plan
-    jobs: tuple[Job, ...]
+    builders: tuple[ResolvedBuilder, ...]
     codes: Mapping[str, Fingerprint]
     steps: tuple[Step, ...]
     context: RunContext
@@ -95,13 +95,13 @@ class Ready:
 
     def decide_index(self) -> Decision:
         """Decide what becomes of the index builder."""
-        return self.reuse.decide_index(self.jobs[0], self.plan.index)
+        return self.reuse.decide_index(self.builders[0], self.plan.index)
 
-    def column_steps(self) -> Iterator[tuple[Job, Step, Builder]]:
+    def column_steps(self) -> Iterator[tuple[ResolvedBuilder, Step, Builder]]:
         """Yield the column builders in their order, each as it is run and as it is written."""
-        written = {builder.name: builder for builder in self.plan.order}
-        for job, step in zip(self.jobs[1:], self.steps[1:], strict=True):
-            yield job, step, written[job.name]
+        written = {each.name: each for each in self.plan.order}
+        for builder, step in zip(self.builders[1:], self.steps[1:], strict=True):
+            yield builder, step, written[builder.name]
 
 
 @contextlib.contextmanager
@@ -148,7 +148,7 @@ def ready(
     """
     folder = keywords.get(ARTIFACT_FOLDER)
     tables = RunTables(inputs, None if folder is None else Path(folder))
-    jobs, plan = resolve_all(plan, tables, keywords)
+    builders, plan = resolve_all(plan, tables, keywords)
     cached_calls = CachedCalls(options.ledger, options.fingerprint, by_name(options.file_text))
     limiting = Limiting(options.limits, progress)
     with (
@@ -161,74 +161,79 @@ def ready(
         context = RunContext(
             options=options,
             tables=tables,
-            key_columns=jobs[0].primary_key,
+            key_columns=builders[0].primary_key,
             progress=progress,
             executor=invoker,
             limiting=limiting,
         )
         functions = {
-            job.name: invoker(load, job.module, job.function, is_custom=job.is_custom)
-            for job in jobs
+            builder.name: invoker(
+                load, builder.module, builder.function, is_custom=builder.is_custom
+            )
+            for builder in builders
         }
-        places = {job.name: _place(job, options) for job in jobs}
-        jobs = tuple(
-            _with_threads(job, functions[job.name], places[job.name], plan.columns) for job in jobs
+        places = {builder.name: _place(builder, options) for builder in builders}
+        builders = tuple(
+            _with_threads(builder, functions[builder.name], places[builder.name], plan.columns)
+            for builder in builders
         )
-        for job in jobs:
-            _check_arguments(job, functions[job.name])
-        codes = {job.name: _code_of(job, options) for job in jobs}
+        for builder in builders:
+            _check_arguments(builder, functions[builder.name])
+        codes = {builder.name: _code_of(builder, options) for builder in builders}
         _warn_of_outside(codes)
-        _warn_of_growing(jobs, options)
-        _warn_of_unset(jobs)
-        options.ledger.begin(_parts(jobs), codes.values())
-        limiting.start(jobs, options.ledger)
-        _refuse_unclear(jobs, codes, options.ledger)
-        executors: dict[str, CallExecutor] = {job.name: invoker for job in jobs}
-        for job in jobs:
-            if (executor := places[job.name].executor) is not None:
-                function = functions[job.name]
+        _warn_of_growing(builders, options)
+        _warn_of_unset(builders)
+        options.ledger.begin(_parts(builders), codes.values())
+        limiting.start(builders, options.ledger)
+        _refuse_unclear(builders, codes, options.ledger)
+        executors: dict[str, CallExecutor] = {builder.name: invoker for builder in builders}
+        for builder in builders:
+            if (executor := places[builder.name].executor) is not None:
+                function = functions[builder.name]
                 remote = RemoteCalls(
                     executor,
-                    job,
+                    builder,
                     function,
                     modules=options.modules(function),
-                    most_items=_most_items(job, tables.draft),
+                    most_items=_most_items(builder, tables.draft),
                 )
-                executors[job.name] = stack.enter_context(contextlib.closing(remote))
+                executors[builder.name] = stack.enter_context(contextlib.closing(remote))
         yield Ready(
             plan=plan,
-            jobs=jobs,
+            builders=builders,
             codes=codes,
             steps=tuple(
                 Step(
-                    job,
-                    functions[job.name],
-                    codes[job.name],
-                    replace(context, executor=executors[job.name]),
+                    builder,
+                    functions[builder.name],
+                    codes[builder.name],
+                    replace(context, executor=executors[builder.name]),
                 )
-                for job in jobs
+                for builder in builders
             ),
             context=context,
             reuse=Reuse(options, inputs, tables.draft),
         )
 
 
-def _place(job: Job, options: RunOptions) -> CallPlace:
+def _place(builder: ResolvedBuilder, options: RunOptions) -> CallPlace:
     """Return where the function of a builder is called."""
-    if options.executors is None or job.mode == PROVIDER_BATCH:
+    if options.executors is None or builder.mode == PROVIDER_BATCH:
         return CallPlace()
-    return options.executors.place(job.executor)
+    return options.executors.place(builder.executor)
 
 
-def _most_items(job: Job, draft: TableDraft) -> Callable[[], int]:
+def _most_items(builder: ResolvedBuilder, draft: TableDraft) -> Callable[[], int]:
     """Return what tells how many items are taken of a generator; one too many is an error."""
-    return lambda: sys.maxsize if job.kind == "index" else draft.rows + 1
+    return lambda: sys.maxsize if builder.kind == "index" else draft.rows + 1
 
 
-def _with_threads(job: Job, function: Function, place: CallPlace, columns: Sequence[str]) -> Job:
+def _with_threads(
+    builder: ResolvedBuilder, function: Function, place: CallPlace, columns: Sequence[str]
+) -> ResolvedBuilder:
     """Decide how many calls are made at the same time, where the builder does not say."""
-    if job.n_threads:
-        return job
+    if builder.n_threads:
+        return builder
     is_async = inspect.iscoroutinefunction(function)
     threads = place.threads or 1
     if place.executor is not None:
@@ -238,22 +243,22 @@ def _with_threads(job: Job, function: Function, place: CallPlace, columns: Seque
     if (
         threads > 1
         and not is_async
-        and reads_other_rows(job.arguments, job.changed_columns, columns)
+        and reads_other_rows(builder.arguments, builder.changed_columns, columns)
     ):
         threads = 1
-    return replace(job, n_threads=threads)
+    return replace(builder, n_threads=threads)
 
 
-def _parts(jobs: Sequence[Job]) -> list[BuilderColumns]:
+def _parts(builders: Sequence[ResolvedBuilder]) -> list[BuilderColumns]:
     """Describe the builders of a run, for readers of what it has made so far."""
     return [
         BuilderColumns(
-            name=job.name,
-            columns=job.changed_columns,
-            dtypes=job.dtypes,
-            primary_key=job.primary_key,
+            name=builder.name,
+            columns=builder.changed_columns,
+            dtypes=builder.dtypes,
+            primary_key=builder.primary_key,
         )
-        for job in jobs
+        for builder in builders
     ]
 
 
@@ -267,49 +272,49 @@ def _warn_of_outside(codes: Mapping[str, Fingerprint]) -> None:
         )
 
 
-def _warn_of_growing(jobs: Sequence[Job], options: RunOptions) -> None:
+def _warn_of_growing(builders: Sequence[ResolvedBuilder], options: RunOptions) -> None:
     """Warn of arguments that hand a whole column to the call of each row.
 
     A builder that stands in the earlier instance with the same arguments is meant so.
     """
     known = {} if options.earlier is None else options.earlier.builders
-    for job in jobs:
-        before = known.get(job.name)
-        if job.return_type != "row-wise" or (before and before.arguments == job.arguments):
+    for builder in builders:
+        before = known.get(builder.name)
+        if builder.return_type != "row-wise" or (before and before.arguments == builder.arguments):
             continue
-        for place, reference in growing(job.arguments, job.changed_columns):
+        for place, reference in growing(builder.arguments, builder.changed_columns):
             logging.getLogger("tablevault").warning(
                 'Builder "%s": %s is "%s", all rows in the call for each row, so that one more '
                 'row changes all calls. If the value of the row is meant, write "%s".',
-                job.name,
+                builder.name,
                 place,
                 reference,
                 f"{reference.removesuffix('>>').rstrip()}[index]>>",
             )
 
 
-def _warn_of_unset(jobs: Sequence[Job]) -> None:
+def _warn_of_unset(builders: Sequence[ResolvedBuilder]) -> None:
     """Warn of environment variables that the first call of a builder will miss, perhaps late."""
-    for job in jobs:
-        for name in unset_variables(job.arguments):
+    for builder in builders:
+        for name in unset_variables(builder.arguments):
             logging.getLogger("tablevault").warning(
                 'Builder "%s" needs the environment variable "%s" as soon as it calls its '
                 "function; it is not set.",
-                job.name,
+                builder.name,
                 name,
             )
 
 
-def _code_of(job: Job, options: RunOptions) -> Fingerprint:
+def _code_of(builder: ResolvedBuilder, options: RunOptions) -> Fingerprint:
     """Return what stands for the code of a builder: its fingerprint, or the version it is given."""
-    if not job.code_version:
-        found = options.fingerprint(job.module, job.function, job.is_custom)
+    if not builder.code_version:
+        found = options.fingerprint(builder.module, builder.function, builder.is_custom)
         assert found is not None, "what was loaded is there"
         return found
-    facts = json.dumps([job.module, job.function, job.is_custom, job.code_version])
+    facts = json.dumps([builder.module, builder.function, builder.is_custom, builder.code_version])
     return Fingerprint(
-        module=job.module,
-        function=job.function,
+        module=builder.module,
+        function=builder.function,
         digest=hashlib.blake2b(facts.encode(), digest_size=DIGEST_SIZE).digest(),
         parts=(),
         texts=(),
@@ -318,7 +323,9 @@ def _code_of(job: Job, options: RunOptions) -> Fingerprint:
     )
 
 
-def _refuse_unclear(jobs: Sequence[Job], codes: Mapping[str, Fingerprint], ledger: Ledger) -> None:
+def _refuse_unclear(
+    builders: Sequence[ResolvedBuilder], codes: Mapping[str, Fingerprint], ledger: Ledger
+) -> None:
     """Refuse to go on with results of another prompt: only the user can say whether they count.
 
     A changed function was corrected for the rows that failed. A changed text is perhaps another
@@ -326,14 +333,14 @@ def _refuse_unclear(jobs: Sequence[Job], codes: Mapping[str, Fingerprint], ledge
     """
     if ledger.policy.accept_code is not None:
         return
-    for job in jobs:
-        for before, rows in ledger.own_codes(job.name):
-            texts = changed_texts(before, codes[job.name])
-            if before.digest == codes[job.name].digest or not texts:
+    for builder in builders:
+        for before, rows in ledger.own_codes(builder.name):
+            texts = changed_texts(before, codes[builder.name])
+            if before.digest == codes[builder.name].digest or not texts:
                 continue
             shown = " ".join(texts[0].value.split())
             raise TVBuilderError(
-                f'Builder "{job.name}": the text "{shown:.60}" in `{texts[0].name}` of module '
+                f'Builder "{builder.name}": the text "{shown:.60}" in `{texts[0].name}` of module '
                 f'"{texts[0].module}" changed after {counted(rows, "row")} had been made.',
                 Wording(
                     "Say what is meant: ",
@@ -342,14 +349,14 @@ def _refuse_unclear(jobs: Sequence[Job], codes: Mapping[str, Fingerprint], ledge
                     Either("accept_code=False", "--accept-code no"),
                     " makes them anew.",
                 ),
-                builder=job.name,
+                builder=builder.name,
                 module=texts[0].module,
             )
 
 
-def _check_arguments(job: Job, function: Function) -> None:
+def _check_arguments(builder: ResolvedBuilder, function: Function) -> None:
     """Refuse arguments that the function does not take, before anything is paid for."""
-    names = job.known_keywords()
+    names = builder.known_keywords()
     if names is None:
         return
     try:
@@ -360,9 +367,10 @@ def _check_arguments(job: Job, function: Function) -> None:
         signature.bind(**dict.fromkeys(names))
     except TypeError as error:
         raise TVBuilderError(
-            f'Builder "{job.name}": arguments do not fit "{job.function}{signature}": {error}.',
+            f'Builder "{builder.name}": arguments do not fit "{builder.function}{signature}": '
+            f"{error}.",
             "Name its parameters in the field arguments.",
-            builder=job.name,
+            builder=builder.name,
             field="arguments",
         ) from error
 
@@ -425,16 +433,18 @@ def run_all(run: Ready) -> RunResult:
     BaseException
         What a function raised, unchanged.
     """
-    index = run.jobs[0]
+    index = run.builders[0]
     run.context.options.control.begin()
     done = [run.steps[0].run(run.decide_index())]
     run.reuse.match(index)
     gaps = Gaps(run.draft)
-    for job, step, written in run.column_steps():
-        done.append(step.run(run.reuse.decide(job, written), lacking=gaps.rows_lacking(job)))
-        gaps.add(job.changed_columns, step.null_rows)
+    for builder, step, written in run.column_steps():
+        done.append(
+            step.run(run.reuse.decide(builder, written), lacking=gaps.rows_lacking(builder))
+        )
+        gaps.add(builder.changed_columns, step.null_rows)
     frame = made = run.draft.finished(run.plan.columns)
-    dtypes = {name: dtype for job in run.jobs for name, dtype in job.dtypes.items()}
+    dtypes = {name: dtype for builder in run.builders for name, dtype in builder.dtypes.items()}
     if index.keep_old and run.context.earlier is not None:
         frame = with_old_rows(made, run.context.earlier, index, dtypes)
         changed = {str(name) for name in frame if frame[name].dtype != made[name].dtype}
@@ -478,19 +488,19 @@ def run_first(run: Ready, rows: int) -> tuple[BuilderResult, ...]:
     run.context.options.control.begin()
     whole = Trial(rows=sys.maxsize, unknown=frozenset())
     done = [run.steps[0].run(run.decide_index(), whole)]
-    run.reuse.match(run.jobs[0])
+    run.reuse.match(run.builders[0])
     gaps = Gaps(run.draft)
-    for job, step, written in run.column_steps():
-        unknown = gaps.unknown(job)
+    for builder, step, written in run.column_steps():
+        unknown = gaps.unknown(builder)
         waiting = frozenset(unknown.rows.nonzero()[0].tolist())
         trial = Trial(rows=rows, unknown=waiting)
-        done.append(step.run(run.reuse.decide(job, written, unknown), trial))
-        gaps.add(job.changed_columns, trial.missing)
+        done.append(step.run(run.reuse.decide(builder, written, unknown), trial))
+        gaps.add(builder.changed_columns, trial.missing)
     return tuple(done)
 
 
 def with_old_rows(
-    frame: pd.DataFrame, earlier: pd.DataFrame, index: Job, declared: Mapping[str, str]
+    frame: pd.DataFrame, earlier: pd.DataFrame, index: ResolvedBuilder, declared: Mapping[str, str]
 ) -> pd.DataFrame:
     """Put earlier rows in front of new ones.
 
@@ -499,7 +509,7 @@ def with_old_rows(
     frame, earlier : DataFrame
         What was made, and the earlier instance. Columns go by name; one that `earlier` lacks is
         null in its rows.
-    index : Job
+    index : ResolvedBuilder
         The index builder. With a primary key only rows stay whose key was not made again;
         without one all of them, each time.
     declared : mapping of str to str

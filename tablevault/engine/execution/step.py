@@ -14,9 +14,9 @@ import pyarrow as pa
 
 from tablevault.engine import results
 from tablevault.engine.builders.builder import PROVIDER_BATCH
-from tablevault.engine.builders.resolve_fields import Job
+from tablevault.engine.builders.resolve_fields import ResolvedBuilder
 from tablevault.engine.calls.lookup import item_inputs
-from tablevault.engine.calls.recorder import Recorder, show_inherited
+from tablevault.engine.calls.recorder import RunningCall, show_inherited
 from tablevault.engine.calls.records import NO_ROW
 from tablevault.engine.calls.usage import Usage
 from tablevault.engine.execution.caller import Caller, PassedArguments, Trial
@@ -64,7 +64,7 @@ class Step:
 
     Parameters
     ----------
-    job : Job
+    builder : ResolvedBuilder
         The builder.
     function : callable
         What it calls.
@@ -82,9 +82,9 @@ class Step:
     """
 
     def __init__(
-        self, job: Job, function: Function, code: Fingerprint, context: RunContext
+        self, builder: ResolvedBuilder, function: Function, code: Fingerprint, context: RunContext
     ) -> None:
-        self._job = job
+        self._builder = builder
         self._fingerprint = code
         self._code = code.digest
         self._context = context
@@ -92,8 +92,8 @@ class Step:
         self._ledger = context.options.ledger
         self._progress = context.progress
         self._control = context.options.control
-        self._caller = Caller(job, function, self._code, context)
-        self.finder = Finder(job, self._code, self._caller.fields, context)
+        self._caller = Caller(builder, function, self._code, context)
+        self.finder = Finder(builder, self._code, self._caller.fields, context)
         self._trial: Trial | None = None
         self._reused = 0
         self._failed = 0
@@ -120,33 +120,33 @@ class Step:
         lacking : frozenset of int
             Rows that read a cell whose call failed: there is nothing to ask for them.
         """
-        job, draft = self._job, self._draft
+        builder, draft = self._builder, self._draft
         self._trial = trial
         self._lacking = lacking
         rows = self.finder.begin()
         self._control.check()
-        self._arguments = PassedArguments(job, self._context.tables)
+        self._arguments = PassedArguments(builder, self._context.tables)
         decision = self.finder.trusted(decision)
         if decision.reused:
-            self._ledger.keep(job.name, decision.rows)
-        self._progress.start(job.name, rows)
+            self._ledger.keep(builder.name, decision.rows)
+        self._progress.start(builder.name, rows)
         try:
             self._add(self._finished(decision, rows))
         finally:
-            self._progress.finish(job.name)
+            self._progress.finish(builder.name)
         if trial is not None and trial.missing:
             self._control.check()
         else:
-            columns = job.changed_columns
-            self._ledger.finish(job.name, self._code, columns, is_exact=self._is_exact)
-            self._control.ended(job.name)
+            columns = builder.changed_columns
+            self._ledger.finish(builder.name, self._code, columns, is_exact=self._is_exact)
+            self._control.ended(builder.name)
         _release_memory()
         return BuilderResult(
-            name=job.name,
-            module=job.module,
-            function=job.function,
-            is_custom=job.is_custom,
-            columns=job.changed_columns,
+            name=builder.name,
+            module=builder.module,
+            function=builder.function,
+            is_custom=builder.is_custom,
+            columns=builder.changed_columns,
             rows=draft.rows,
             calls=self._caller.calls,
             reused=self._reused,
@@ -157,10 +157,10 @@ class Step:
 
     def _reason(self, decision: Decision) -> str:
         """Return why rows were made, or that none had to be."""
-        if self._job.always_run or decision.keeps_all:
+        if self._builder.always_run or decision.keeps_all:
             return decision.reason
         reason = reason_of(
-            self._job,
+            self._builder,
             decision,
             is_called=self._reused < self._draft.rows or not self._draft.rows,
             failed=self._failed,
@@ -170,7 +170,7 @@ class Step:
 
     def _finished(self, decision: Decision, rows: int | None) -> dict[str, pd.Series]:
         """Return the columns with their dtypes."""
-        job = self._job
+        builder = self._builder
         kept = self.finder.kept(decision)
         if kept is not None:
             self._skip(len(decision.rows))
@@ -178,18 +178,18 @@ class Step:
             return kept
         self._show_artifacts(decision)
         columns: Mapping[str, pd.Series]
-        if job.return_type == "row-wise":
+        if builder.return_type == "row-wise":
             made = self._row_wise(decision)
             if self._trial is not None:
                 return self._partial(made, self._trial)
             columns = made.columns()
         else:
             found = self.finder.table(rows)
-            if self._trial is not None and found.columns is None and job.kind == "column":
-                nothing = RowResults(job.changed_columns, self._draft.rows)
+            if self._trial is not None and found.columns is None and builder.kind == "column":
+                nothing = RowResults(builder.changed_columns, self._draft.rows)
                 return self._partial(nothing, self._trial)
             columns = self._whole(found, rows)
-        finished = {name: results.typed(series, name, job) for name, series in columns.items()}
+        finished = {name: results.typed(series, name, builder) for name, series in columns.items()}
         self._is_exact = all(
             results.is_exact(columns[name], series) for name, series in finished.items()
         )
@@ -198,7 +198,7 @@ class Step:
     def _partial(self, made: RowResults, trial: Trial) -> dict[str, pd.Series]:
         """Return what a trial has made; the other cells are null, and noted as missing."""
         trial.missing = set(where(~made.there))
-        return results.partial_columns(made, self._job)
+        return results.partial_columns(made, self._builder)
 
     def _whole(self, found: FoundTable, rows: int | None) -> Mapping[str, pd.Series]:
         """Return all rows as they were found, or call once for them."""
@@ -209,29 +209,29 @@ class Step:
         self._failed = found.failed
         self._arguments.read()
         self._expect(1)
-        if self._job.return_type == "dataframe":
+        if self._builder.return_type == "dataframe":
             return self._whole_frame(found, rows)
         return self._generated(found, rows)
 
     def _show_artifacts(self, decision: Decision) -> None:
         """Put the artifacts that the builder reads into their folder."""
         files = self._context.options.files
-        if files is not None and self._job.kind == "column":
-            show_inherited(self._job, self._draft, decision.rows == NEW_ROW, files)
+        if files is not None and self._builder.kind == "column":
+            show_inherited(self._builder, self._draft, decision.rows == NEW_ROW, files)
 
     def _add(self, finished: dict[str, pd.Series]) -> None:
         """Add columns to the draft; the index builder's decide the number of rows."""
-        if self._job.kind == "index":
+        if self._builder.kind == "index":
             self._draft.set_rows(len(next(iter(finished.values()), ())))
-            key = {name: finished[name] for name in self._job.primary_key}
-            results.check_key(pd.DataFrame(key), self._job)
+            key = {name: finished[name] for name in self._builder.primary_key}
+            results.check_key(pd.DataFrame(key), self._builder)
         for name, series in finished.items():
             self._draft.set_column(name, series)
 
     def _skip(self, rows: int, reused: bool = True) -> None:
         """Count rows whose results were there, and whether others have made them."""
         if rows:
-            self._progress.skip(self._job.name, rows)
+            self._progress.skip(self._builder.name, rows)
             self._reused += rows if reused else 0
 
     # -- row by row -----------------------------------------------------------------------------
@@ -245,7 +245,7 @@ class Step:
             self._expect(len(found.waiting))
             _release_memory()
         work = RowWork(
-            job=self._job,
+            builder=self._builder,
             caller=self._caller,
             finder=self.finder,
             arguments=self._arguments,
@@ -269,9 +269,11 @@ class Step:
         ledger = self._ledger
         if self._trial is not None:
             return
-        each = ledger.expected(self._fingerprint, whole=self._job.return_type != "row-wise").cost
+        each = ledger.expected(
+            self._fingerprint, whole=self._builder.return_type != "row-wise"
+        ).cost
         if each is not None:
-            spent = ledger.spent().get(self._job.name)
+            spent = ledger.spent().get(self._builder.name)
             self._expected_cost = (spent.cost or 0.0 if spent else 0.0) + each * calls
 
     def _found_rows(self, decision: Decision) -> FoundRows:
@@ -289,14 +291,14 @@ class Step:
 
     def _whole_frame(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
         """Call for a dataframe."""
-        job = self._job
+        builder = self._builder
         record = self._caller.record(NO_ROW, found.inputs)
 
         def attempt() -> dict[str, pd.Series]:
             """Call once."""
             returned = self._caller.call(record, self._arguments(None))
-            columns = results.frame_columns(returned, job, rows)
-            refuse_leaks(columns, job)
+            columns = results.frame_columns(returned, builder, rows)
+            refuse_leaks(columns, builder)
             return columns
 
         try:
@@ -309,7 +311,7 @@ class Step:
             artifacts.record_frame(self._ledger, record.call("[]"), columns)
         else:
             self._ledger.add_frame(record.call("[]"), columns)
-        self._progress.advance(job.name, len(next(iter(columns.values()), ())))
+        self._progress.advance(builder.name, len(next(iter(columns.values()), ())))
         return columns
 
     def _generated(self, found: FoundTable, rows: int | None) -> dict[str, pd.Series]:
@@ -317,17 +319,17 @@ class Step:
 
         Items that an earlier attempt has recorded stay as they are, and can be seen.
         """
-        job = self._job
+        builder = self._builder
         self._show_items(found.items)
         finished: list[Values] = []
         record = self._caller.record(NO_ROW, found.inputs)
-        usage = Usage(job.name, record.usage.meter)
+        usage = Usage(builder.name, record.usage.meter)
         try:
             call = partial(self._caller.call, record, self._arguments(None))
             returned = self._caller.make(record, call)
             iterate = partial(self._context.executor.items, usage)
             item_record = self._record_item(0, found, usage)
-            for row, item in enumerate(results.items_of(returned, job, rows, iterate)):
+            for row, item in enumerate(results.items_of(returned, builder, rows, iterate)):
                 finished.append(self._item(row, item, found, item_record))
                 record.usage.add(usage.take(), is_metered=True)  # of an item that was there
                 item_record = self._record_item(row + 1, found, usage)
@@ -337,19 +339,19 @@ class Step:
             self._caller.failed(record, error, len(finished))
             raise
         self._ledger.add(record.call(f"[{len(finished)}]"), calls=1)
-        return results.row_columns(finished, job)
+        return results.row_columns(finished, builder)
 
-    def _record_item(self, row: int, found: FoundTable, usage: Usage) -> Recorder:
+    def _record_item(self, row: int, found: FoundTable, usage: Usage) -> RunningCall:
         """Return what records an item that the generator is asked for now."""
         inputs = None if found.inputs is None else item_inputs(found.inputs, row)
         record = self._caller.record(row, inputs, self.finder.artifacts)
         record.share(usage)
         return record
 
-    def _item(self, row: int, item: object, found: FoundTable, record: Recorder) -> Values:
+    def _item(self, row: int, item: object, found: FoundTable, record: RunningCall) -> Values:
         """Take one item of a generator; one that was recorded before stays as it was."""
         self._caller.refuse_copy()
-        values = results.row_values(item, self._job, row)
+        values = results.row_values(item, self._builder, row)
         if row in found.items:
             values = found.items[row]
         else:
@@ -361,21 +363,21 @@ class Step:
             if call is not None:
                 self._ledger.add(call)
         self._control.check()
-        self._progress.advance(self._job.name)
+        self._progress.advance(self._builder.name)
         return values
 
     def _show_items(self, items: Mapping[int, Values]) -> None:
         """Let a generator see in its own columns what it made before."""
-        if self._job.kind == "index" and items:
+        if self._builder.kind == "index" and items:
             self._draft.set_rows(len(items))
-            self._draft.grow(self._job.changed_columns)
+            self._draft.grow(self._builder.changed_columns)
         for row, values in items.items():
-            self._draft.put(row, dict(zip(self._job.changed_columns, values, strict=True)))
+            self._draft.put(row, dict(zip(self._builder.changed_columns, values, strict=True)))
 
 
 def _row_calls(work: RowWork) -> RowCalls | BatchCalls:
     """Return what makes the rows of a builder."""
-    if work.job.mode == PROVIDER_BATCH:
+    if work.builder.mode == PROVIDER_BATCH:
         return BatchCalls(work)
     remote = work.context.executor
     return RemoteRowCalls(work, remote) if isinstance(remote, RemoteCalls) else RowCalls(work)

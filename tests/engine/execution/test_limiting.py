@@ -24,7 +24,7 @@ def nothing():
     pass
 
 
-def job(name="b", kind="column", **limits):
+def builder(name="b", kind="column", **limits):
     return types.SimpleNamespace(name=name, kind=kind, limits=Limits(**limits))
 
 
@@ -71,7 +71,7 @@ def test_threads_make_no_call_beyond_the_budget(stop, threads):
 
     def work():
         while True:
-            shared.begin(job(), stop)
+            shared.begin(builder(), stop)
             with lock:
                 made.append(1)
             shared.end(0.0)
@@ -86,7 +86,7 @@ def test_threads_spend_no_more_than_one_call_beyond_the_budget(stop, threads, co
 
     def work():
         while True:
-            shared.begin(job(), stop)
+            shared.begin(builder(), stop)
             shared.charge(cost)
             shared.end(cost)
 
@@ -98,11 +98,11 @@ def test_threads_spend_no_more_than_one_call_beyond_the_budget(stop, threads, co
 def test_first_calls_that_fail_let_no_others_begin_together(stop, threads, failures):
     shared = budget(cost=2.0)
     for _ in range(failures):
-        shared.begin(job(), stop)
+        shared.begin(builder(), stop)
         shared.end(0.0)
 
     def work():
-        shared.begin(job(), stop)
+        shared.begin(builder(), stop)
         shared.charge(1.5)
         shared.end(1.5)
 
@@ -112,20 +112,20 @@ def test_first_calls_that_fail_let_no_others_begin_together(stop, threads, failu
 
 def test_a_call_that_has_cost_something_but_goes_on_lets_no_others_begin(stop):
     shared = budget(cost=10.0)
-    shared.begin(job(), stop)
+    shared.begin(builder(), stop)
     shared.charge(0.1)
     stop.set()
     with pytest.raises(AbandonedError):
-        shared.begin(job(), stop)
+        shared.begin(builder(), stop)
 
 
 def test_calls_that_never_say_what_they_cost_run_together_after_the_third(stop, caplog):
     shared = budget(cost=1.0)
     for _ in range(3):
-        shared.begin(job(), stop)
+        shared.begin(builder(), stop)
         shared.end(0.0)
     for _ in range(THREADS):
-        shared.begin(job(), stop)
+        shared.begin(builder(), stop)
     (record,) = caplog.records
     assert "to the budget, 1: the first 3 calls reported no cost" in record.message
 
@@ -133,9 +133,9 @@ def test_calls_that_never_say_what_they_cost_run_together_after_the_third(stop, 
 def test_what_was_spent_before_counts(stop):
     shared = budget(cost=5.0, calls=3)
     shared.start(Spent(calls=2, cost=4.0))
-    shared.begin(job(), stop)
+    shared.begin(builder(), stop)
     with pytest.raises(TVBudgetError, match=r"3 calls, is used up"):
-        shared.begin(job(), stop)
+        shared.begin(builder(), stop)
 
 
 @pytest.mark.parametrize("kind", ["stop", "check"])
@@ -145,11 +145,11 @@ def test_a_wait_for_a_budget_ends_when_the_execution_does(kind):
 
     shared = budget(cost=5.0)
     stop = Stop(check if kind == "check" else nothing, nothing)
-    shared.begin(job(), stop)
+    shared.begin(builder(), stop)
     if kind == "stop":
         stop.set()
     with pytest.raises(AbandonedError if kind == "stop" else InterruptedError):
-        shared.begin(job(), stop)
+        shared.begin(builder(), stop)
 
 
 # -- gates --------------------------------------------------------------------------------------
@@ -180,13 +180,13 @@ def limited(tmp_path):
 
 
 def test_without_limits_nobody_is_asked(limited):
-    assert limited.gate(job()).is_open
-    assert not limited.gate(job(), prices={"m": Price(input=1, output=1)}).is_open
+    assert limited.gate(builder()).is_open
+    assert not limited.gate(builder(), prices={"m": Price(input=1, output=1)}).is_open
 
 
 @pytest.mark.parametrize("kind", ["calls_per_minute", "tokens_per_minute"])
 def test_a_wait_for_a_rate_ends_when_the_execution_does(limited, stop, threads, kind):
-    gate = limited.gate(job(**{kind: 0.001}))
+    gate = limited.gate(builder(**{kind: 0.001}))
     meter = gate.meter()
     with gate.passing(meter, stop):
         meter.add(used(input_tokens=5))
@@ -211,7 +211,7 @@ def test_a_wait_for_a_rate_ends_when_the_execution_does(limited, stop, threads, 
 
 @pytest.mark.parametrize("reports", [True, False])
 def test_as_long_as_no_tokens_are_known_one_call_is_made_after_the_other(limited, stop, reports):
-    gate = limited.gate(job(tokens_per_minute=1e9))
+    gate = limited.gate(builder(tokens_per_minute=1e9))
     for call in range(3):
         meter = gate.meter()
         with gate.passing(meter, stop):
@@ -222,7 +222,7 @@ def test_as_long_as_no_tokens_are_known_one_call_is_made_after_the_other(limited
 
 
 def test_a_first_call_that_fails_lets_the_next_one_try(limited, stop):
-    gate = limited.gate(job(tokens_per_minute=1e9))
+    gate = limited.gate(builder(tokens_per_minute=1e9))
     with pytest.raises(ValueError, match="x"), gate.passing(gate.meter(), stop):
         raise ValueError("x")
     assert gate._may_try()
@@ -249,10 +249,10 @@ class TooManyError(Exception):
     ],
 )
 def test_what_a_server_says_is_used_up_holds_all_others(limited, stop, headers, is_held):
-    gate = limited.gate(job(calls_per_minute=1e9))
+    gate = limited.gate(builder(calls_per_minute=1e9))
     with pytest.raises(TooManyError), gate.passing(gate.meter(), stop):
         raise TooManyError(headers)
-    other = limited.gate(job("other", calls_per_minute=1e9))
+    other = limited.gate(builder("other", calls_per_minute=1e9))
     stop.set()
     if is_held:
         with pytest.raises(AbandonedError), other.passing(other.meter(), stop):
@@ -263,7 +263,7 @@ def test_what_a_server_says_is_used_up_holds_all_others(limited, stop, headers, 
 
 
 def test_a_report_is_charged_by_the_price_of_its_model(limited, stop):
-    gate = limited.gate(job(), prices={"m": Price(input=1e6, output=0)}, max_cost=3.0)
+    gate = limited.gate(builder(), prices={"m": Price(input=1e6, output=0)}, max_cost=3.0)
     meter = gate.meter()
     with gate.passing(meter, stop):
         meter.add(used(model="m", input_tokens=3))
@@ -273,8 +273,8 @@ def test_a_report_is_charged_by_the_price_of_its_model(limited, stop):
 
 def test_index_builders_are_not_charged_to_the_vault(limited, stop):
     vault = Limits(calls=0)
-    assert limited.gate(job(kind="index"), vault=vault).is_open
-    gate = limited.gate(job(), vault=vault)
+    assert limited.gate(builder(kind="index"), vault=vault).is_open
+    gate = limited.gate(builder(), vault=vault)
     with (
         pytest.raises(TVBudgetError, match="budget of the vault"),
         gate.passing(gate.meter(), stop),

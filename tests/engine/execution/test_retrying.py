@@ -42,8 +42,8 @@ def answer(**headers):
 
 
 def rules(function=None, **fields):
-    job = types.SimpleNamespace(name="b", retry=Retry(**fields))
-    return RetryRules(job, function or (lambda: None))
+    builder = types.SimpleNamespace(name="b", retry=Retry(**fields))
+    return RetryRules(builder, function or (lambda: None))
 
 
 @pytest.fixture
